@@ -1,0 +1,42 @@
+#ifndef LEAPSTREAM_MODEL_API_MODEL_H_
+#define LEAPSTREAM_MODEL_API_MODEL_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "model/api/tokenizer.h"
+#include "model/api/translator.h"
+#include "model/api/vocabulary.h"
+
+namespace leapstream {
+
+// What clients are told of a model, and what a session must not exceed.
+struct ModelInfo {
+  std::string name;
+  std::string source_language;
+  std::string target_language;
+  std::string checksum;  // Hex SHA-256 of the weights file.
+  std::string compute_type;
+  int default_k = 3;
+  int min_k = 1;
+  int max_k = 1000;
+  int max_source_tokens = 0;  // Positions that the model has, </s> included; 0: no limit.
+  int max_target_tokens = 0;  // The same for target tokens, </s> not included; 0: no limit.
+  int64_t state_bytes_per_session = 0;
+};
+
+// A translator with all that turns text into its tokens and back. Immutable and thread-safe; shared
+// by the sessions it serves.
+struct Model {
+  ModelInfo info;
+  std::unique_ptr<const Translator> translator;
+  Vocabulary source_vocabulary;
+  Vocabulary target_vocabulary;
+  std::unique_ptr<const Tokenizer> source_tokenizer;
+  std::unique_ptr<const Tokenizer> target_tokenizer;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_API_MODEL_H_

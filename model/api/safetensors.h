@@ -1,0 +1,55 @@
+#ifndef LEAPSTREAM_MODEL_API_SAFETENSORS_H_
+#define LEAPSTREAM_MODEL_API_SAFETENSORS_H_
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace leapstream {
+
+enum class TensorType { kFloat32, kFloat16, kInt64 };
+
+int64_t ElementBytes(TensorType type);
+
+// A tensor that somebody else owns: row-major, contiguous.
+struct TensorView {
+  TensorType type = TensorType::kFloat32;
+  std::vector<int64_t> shape;
+  absl::string_view bytes;  // Size: product of shape times ElementBytes(type).
+};
+
+// A read-only memory map of a file. Movable through its pointer only; unmapped when destroyed.
+class MappedFile {
+ public:
+  // NOT_FOUND: it cannot be opened; INVALID_ARGUMENT: not a regular file.
+  static absl::StatusOr<std::unique_ptr<const MappedFile>> Open(const std::string& path);
+  ~MappedFile();
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+
+  absl::string_view bytes() const { return bytes_; }
+
+ private:
+  explicit MappedFile(absl::string_view bytes) : bytes_(bytes) {}
+  absl::string_view bytes_;
+};
+
+// Parses the safetensors format: 8-byte little-endian header length, JSON header, data. The views
+// point into `bytes`. Tensors of types not listed in TensorType are errors. Every offset, size and
+// shape is checked; overlaps and holes are errors. INVALID_ARGUMENT names the tensor.
+absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
+                                                                   absl::string_view name);
+
+// Writes such a file (data aligned to 64 bytes). INTERNAL: the file cannot be written.
+absl::Status WriteSafetensors(const std::string& path,
+                              const std::map<std::string, TensorView>& tensors);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_API_SAFETENSORS_H_

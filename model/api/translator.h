@@ -1,0 +1,68 @@
+#ifndef LEAPSTREAM_MODEL_API_TRANSLATOR_H_
+#define LEAPSTREAM_MODEL_API_TRANSLATOR_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+
+namespace leapstream {
+
+using TokenId = int32_t;  // A fairseq dictionary index.
+
+// What a model remembers of one segment: the recurrent states of its attention blocks. A value that
+// its session owns; in at most one batch at a time, so it needs no lock.
+class SessionState {
+ public:
+  virtual ~SessionState() = default;
+
+  // Nothing read, nothing written. Keeps the memory.
+  virtual void Reset() = 0;
+  // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds it
+  // and decides the one after it. Until then the opened step has left no trace.
+  virtual void Commit(TokenId token) = 0;
+
+  virtual int source_read() const = 0;     // Source tokens read, </s> included.
+  virtual int target_written() const = 0;  // Target tokens committed.
+};
+
+// Source tokens for one state, in order. Neither is owned.
+struct SourceRows {
+  SessionState* state = nullptr;
+  absl::Span<const TokenId> tokens;
+};
+
+struct ScoredToken {
+  TokenId id = 0;
+  float log_prob = 0;  // Natural logarithm, over the whole vocabulary.
+};
+
+struct Decision {
+  ScoredToken best;    // Ties go to the lowest id, as in fairseq.
+  ScoredToken second;  // The best of the others.
+};
+
+// One loaded checkpoint; knows nothing of sessions, clocks and threads. Const and thread-safe: all
+// that changes between calls is in the states. Batching does not show: each state's results are, to
+// the bit, those it would have had alone.
+class Translator {
+ public:
+  virtual ~Translator() = default;
+
+  virtual std::unique_ptr<SessionState> NewState() const = 0;
+
+  // Appends each entry's tokens to the source of its state. A state appears once at most.
+  // INVALID_ARGUMENT: a token outside the source vocabulary; then no state has changed.
+  virtual absl::Status Read(absl::Span<const SourceRows> rows) const = 0;
+
+  // Decides the next target token of each state, given what it has read and committed; result[b]
+  // belongs to *states[b]. Calling it again without Commit() decides the same step again, as after
+  // another Read(). FAILED_PRECONDITION: a state has read nothing; then no state has changed.
+  virtual absl::Status Decide(absl::Span<SessionState* const> states,
+                              absl::Span<Decision> result) const = 0;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_API_TRANSLATOR_H_

@@ -1,0 +1,42 @@
+#ifndef LEAPSTREAM_MODEL_API_VOCABULARY_H_
+#define LEAPSTREAM_MODEL_API_VOCABULARY_H_
+
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "model/api/translator.h"
+
+namespace leapstream {
+
+// The four symbols that every fairseq dictionary starts with and no dictionary file holds.
+inline constexpr TokenId kBeginOfSentence = 0;  // <s>
+inline constexpr TokenId kPadding = 1;          // <pad>
+inline constexpr TokenId kEndOfSentence = 2;    // </s>
+inline constexpr TokenId kUnknown = 3;          // <unk>
+
+// A fairseq dictionary: symbols (SentencePiece surface pieces) and their ids. Immutable, thread-safe.
+class Vocabulary {
+ public:
+  // Reads `dict.XX.txt` (fairseq/data/dictionary.py): one `symbol count` a line, split at the last
+  // space; line n (from 0) has id n + 4; a repeated symbol needs `#fairseq:overwrite`.
+  // NOT_FOUND: no such file. INVALID_ARGUMENT: a bad line (file, line number, what was expected) or
+  // text that is not UTF-8.
+  static absl::StatusOr<Vocabulary> Load(const std::string& path);
+  // The same from the text of such a file; `name` stands for the path in errors.
+  static absl::StatusOr<Vocabulary> Parse(absl::string_view text, absl::string_view name);
+
+  TokenId Id(absl::string_view symbol) const;      // kUnknown if there is none.
+  const std::string& Symbol(TokenId id) const;     // 0 <= id < size().
+  int size() const { return static_cast<int>(symbols_.size()); }
+
+ private:
+  std::vector<std::string> symbols_;
+  std::unordered_map<std::string, TokenId> ids_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_API_VOCABULARY_H_

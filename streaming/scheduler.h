@@ -1,0 +1,38 @@
+#ifndef LEAPSTREAM_STREAMING_SCHEDULER_H_
+#define LEAPSTREAM_STREAMING_SCHEDULER_H_
+
+#include <memory>
+
+#include "absl/status/statusor.h"
+#include "model/api/model.h"
+#include "streaming/session.h"
+
+namespace leapstream {
+
+// The step loop of one model: each turn it takes every session that can act, reads the source tokens
+// that are due as rows of one batch, and decides the next target token of all that may write as rows
+// of another. One thread; starts a turn whenever there is work. Thread-safe.
+class Scheduler {
+ public:
+  // Starts the step thread.
+  explicit Scheduler(std::shared_ptr<const Model> model);
+  // Ends all open sessions with UNAVAILABLE and joins the step thread.
+  ~Scheduler();
+  Scheduler(const Scheduler&) = delete;
+  Scheduler& operator=(const Scheduler&) = delete;
+
+  // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of range
+  // (k outside the model's, a negative length, ...); then the sink is never called.
+  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink);
+
+  const std::shared_ptr<const Model>& model() const;
+  int open_sessions() const;
+
+ private:
+  class Loop;
+  std::unique_ptr<Loop> loop_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_STREAMING_SCHEDULER_H_

@@ -1,0 +1,104 @@
+#ifndef LEAPSTREAM_STREAMING_SESSION_H_
+#define LEAPSTREAM_STREAMING_SESSION_H_
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "model/api/translator.h"
+#include "streaming/policy.h"
+
+namespace leapstream {
+
+// What happens when the best next token is </s> although the source's </s> has not been read.
+enum class EarlyEnd {
+  kStop,      // The segment's translation ends there, as with fairseq's text agent.
+  kSuppress,  // The best other token is written (fairseq's --force-finish).
+  kReadOn,    // Nothing is written; one more source token is read and the step is decided again.
+};
+
+struct SessionOptions {
+  WaitK policy;
+  EarlyEnd early_end = EarlyEnd::kReadOn;
+  int max_target_tokens = 0;   // Per segment, </s> not counted; 0: max_length_a * S + max_length_b.
+  double max_length_a = 2;     // S: source tokens read so far, </s> included.
+  int max_length_b = 100;
+  int max_source_tokens = 10000;  // Per segment, </s> included; the model's own limit also holds.
+};
+
+struct TargetToken {
+  TokenId id = 0;
+  std::string piece;
+  int source_tokens_read = 0;
+  float log_prob = 0;
+  absl::Duration emit_offset;  // Since the session opened.
+};
+
+// One token was written. `text` is to be appended to the segment's text; it may be empty.
+struct TargetDelta {
+  int64_t segment = 0;  // From 1.
+  std::string text;
+  TargetToken token;
+};
+
+enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+
+struct SegmentStats {
+  int source_tokens = 0;  // </s> included.
+  int target_tokens = 0;  // </s> not included.
+  double average_lagging = 0;                  // See streaming/lagging.h; in source tokens.
+  double length_adaptive_average_lagging = 0;
+  absl::Duration first_token;  // From the segment's first source to its first target token.
+  absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
+  absl::Duration queue;        // Able to act but waiting for the step loop.
+};
+
+struct SegmentCompleted {
+  int64_t segment = 0;
+  std::string text;  // Equals the concatenated deltas.
+  std::string unsent;  // What the end of the segment made complete; append it. Part of `text`.
+  FinishReason reason = FinishReason::kEndOfSentence;
+  SegmentStats stats;
+};
+
+struct SessionSummary {
+  int64_t segments = 0;
+  int64_t source_tokens = 0;
+  int64_t target_tokens = 0;
+  SegmentStats totals;  // Lagging figures: means over segments.
+};
+
+using SessionEvent = std::variant<TargetDelta, SegmentCompleted, SessionSummary>;
+
+// Receives a session's output, on the step thread: must not block and must not call the model.
+// Calls do not overlap. OnFinished() comes exactly once, last: OK after a SessionSummary, else why
+// the session ended. The sink must live until then.
+class SessionSink {
+ public:
+  virtual ~SessionSink() = default;
+  virtual void OnEvent(SessionEvent event) = 0;
+  virtual void OnFinished(absl::Status status) = 0;
+};
+
+// Source in one of the three forms of the wire. Pieces and ids may not be mixed with text in one
+// segment. Text may be cut anywhere.
+using SourceInput = std::variant<std::string, std::vector<std::string>, std::vector<TokenId>>;
+
+// One stream of segments, seen from its client's side. Made by Scheduler::Open(). Thread-safe; no
+// call blocks or computes. After OnFinished() every call is ignored.
+class Session {
+ public:
+  virtual ~Session() = default;
+  virtual void Push(SourceInput source) = 0;  // Appended to the open segment; opens one if none is.
+  virtual void EndSegment() = 0;  // Completes the open segment; an empty one if none is open.
+  virtual void EndSource() = 0;   // Half-close: completes the open segment, if any, and the session.
+  virtual void Cancel(absl::Status why) = 0;  // Ends within one step; OnFinished(why).
+  virtual const SessionOptions& options() const = 0;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_STREAMING_SESSION_H_

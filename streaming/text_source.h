@@ -1,0 +1,34 @@
+#ifndef LEAPSTREAM_STREAMING_TEXT_SOURCE_H_
+#define LEAPSTREAM_STREAMING_TEXT_SOURCE_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace leapstream {
+
+// Cuts text that arrives in any chunks into whole words. Holds an unfinished word until white space
+// (Unicode's, and U+001C to U+001F as Python's str.split()) or Finish(). Any chunking, between the
+// bytes of a character too, gives the same words. Not thread-safe.
+class TextSource {
+ public:
+  void Append(absl::string_view bytes);
+  void Finish();  // No more text: the held word is complete.
+
+  // The next complete word, never empty; an empty string when there is none yet.
+  // INVALID_ARGUMENT: the text is not UTF-8 (byte offset in the segment); from then on always.
+  absl::StatusOr<std::string> NextWord();
+  void Reset();
+
+ private:
+  std::string text_;      // Not yet cut, from `begin_` on.
+  size_t begin_ = 0;
+  size_t scanned_ = 0;    // Bytes of text_ known to hold no word end, so that a word is read once.
+  size_t consumed_ = 0;   // Bytes cut off before text_, for error messages.
+  bool finished_ = false;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_STREAMING_TEXT_SOURCE_H_
