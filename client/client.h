@@ -1,0 +1,195 @@
+#ifndef LEAPSTREAM_CLIENT_CLIENT_H_
+#define LEAPSTREAM_CLIENT_CLIENT_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+
+// The client library. It hides gRPC and the wire's messages; docs/protocol.md says what they mean.
+// A namespace of its own, since the streaming layer has types of the same names.
+namespace leapstream::client {
+
+struct ClientOptions {
+  std::string address = "localhost:50051";  // host:port, or any other name that gRPC resolves.
+  absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
+};
+
+enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };
+
+enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+
+// Unset fields are left to the server; what it applied is in Started.
+struct StreamOptions {
+  std::string model;
+  std::string source_language_code;  // BCP-47.
+  std::string target_language_code;
+  std::optional<int> k;  // Of wait-k, in source tokens.
+  EarlyEnd early_end = EarlyEnd::kUnspecified;
+  int max_target_tokens = 0;    // Per segment; 0: the server's.
+  bool token_details = false;   // Fills Delta::tokens.
+  bool log_probs = false;
+  bool segment_stats = true;    // Fills SegmentCompleted::stats.
+  absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's.
+  absl::Duration deadline = absl::InfiniteDuration();  // Of the whole stream.
+};
+
+struct Limits {
+  int max_chunk_bytes = 0;
+  int max_source_tokens_per_segment = 0;
+  absl::Duration max_session_duration;
+  absl::Duration idle_timeout;
+};
+
+struct Started {
+  std::string session_id;
+  std::string model;
+  std::string model_checksum;
+  StreamOptions applied;  // Without `deadline`, which the server does not echo.
+  Limits limits;
+};
+
+struct Token {
+  int id = 0;
+  std::string piece;
+  int source_tokens_read = 0;
+  float log_prob = 0;
+  absl::Duration emit_offset;  // Since the session started.
+};
+
+// Text to append to the segment's; never taken back.
+struct Delta {
+  int64_t sequence = 0;
+  int64_t segment = 0;
+  std::string text;
+  std::vector<Token> tokens;
+  int source_tokens_read = 0;  // Of this segment, when the text was written.
+};
+
+struct SegmentStats {
+  int source_tokens = 0;
+  int target_tokens = 0;
+  double average_lagging = 0;                  // In source tokens.
+  double length_adaptive_average_lagging = 0;
+  absl::Duration first_token;
+  absl::Duration compute;
+  absl::Duration queue;
+};
+
+struct SegmentCompleted {
+  int64_t segment = 0;
+  std::string text;  // Equals the concatenated deltas.
+  FinishReason reason = FinishReason::kUnspecified;
+  std::optional<SegmentStats> stats;
+};
+
+// The server closes the stream after `remaining`.
+struct GoingAway {
+  absl::Duration remaining;
+  std::string reason;  // As in the proto: "GOING_AWAY_REASON_DRAINING", ….
+};
+
+struct Summary {
+  int64_t segments = 0;
+  int64_t source_tokens = 0;
+  int64_t target_tokens = 0;
+  SegmentStats totals;
+};
+
+using Event = std::variant<Started, Delta, SegmentCompleted, GoingAway, Summary>;
+
+// One session. Thread-safe. Made by Client::StartStream().
+class Stream {
+ public:
+  ~Stream();  // Cancels a stream that is not over, and waits until it is.
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  // The four below never block: what the server does not take yet is queued, see unsent_bytes().
+  // On a stream that is over they do nothing and return OK; Wait() has the reason.
+  // FAILED_PRECONDITION: after CloseSource().
+
+  // Appended to the open segment. INVALID_ARGUMENT: not UTF-8; nothing of it was sent.
+  absl::Status PushText(absl::string_view text);
+  absl::Status EndSegment();   // The next text opens a new segment.
+  absl::Status KeepAlive();    // Counts as activity, nothing else.
+  absl::Status CloseSource();  // Half-close: ends the open segment, if any, and the session.
+
+  // The stream ends with CANCELLED, unless it was over. Events that have not been taken are lost.
+  void Cancel();
+
+  // The next event; blocks for it. Nothing: the stream is over. Events that are not taken are kept
+  // up to a limit, after which the server is slowed down.
+  std::optional<Event> Next();
+  std::optional<Event> TryNext();  // Does not block.
+  bool finished() const;  // The stream is over, and every event has been taken.
+
+  // Blocks until the stream is over, throwing away the events that nobody took, and says how it
+  // ended: OK after a Summary. A server's ErrorInfo is kept, see ErrorReason().
+  absl::Status Wait();
+
+  int64_t unsent_bytes() const;  // Of text and control messages that wait to be sent.
+
+  // For poll(): readable when TryNext(), finished() or unsent_bytes() may have changed, until a
+  // TryNext() that returns nothing. Owned by the stream; -1 if the system had none left.
+  int ready_fd() const;
+
+ private:
+  friend class Client;
+  class Call;
+  explicit Stream(std::shared_ptr<Call> call);
+  std::shared_ptr<Call> call_;
+};
+
+struct Model {
+  std::string name;
+  std::vector<std::string> source_language_codes;
+  std::vector<std::string> target_language_codes;
+  std::string checksum;
+  int default_k = 0;
+  int min_k = 0;
+  int max_k = 0;
+  int64_t state_bytes_per_session = 0;
+  std::string compute_type;
+};
+
+// A connection to one server, shared by any number of streams. Thread-safe. Streams may outlive it.
+class Client {
+ public:
+  // UNAVAILABLE: nobody answers at the address, or not within the timeout.
+  static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
+  ~Client();
+
+  // Opens a session; errors come from Stream::Wait().
+  std::unique_ptr<Stream> StartStream(const StreamOptions& options);
+
+  absl::StatusOr<std::vector<Model>> ListModels(absl::Duration timeout = absl::Seconds(10));
+
+  // Waits until the server says that it is serving: by grpc.health.v1, or, on a server without it,
+  // by answering ListModels. UNAVAILABLE: not within the timeout.
+  absl::Status Probe(absl::Duration timeout);
+
+ private:
+  struct Connection;
+  explicit Client(std::unique_ptr<Connection> connection);
+  std::unique_ptr<Connection> connection_;
+};
+
+// The reason of the google.rpc.ErrorInfo that came with `status`, such as "MODEL_NOT_FOUND", or "".
+std::string ErrorReason(const absl::Status& status);
+
+// Whether `text` is UTF-8 in whole, shortest-form code points. On false, `*valid_bytes` is the length
+// of the longest prefix that is.
+bool IsUtf8(absl::string_view text, size_t* valid_bytes);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLIENT_H_

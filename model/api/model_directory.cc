@@ -1,0 +1,375 @@
+#include "model/api/model_directory.h"
+
+#include <openssl/evp.h>
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/string_view.h"
+#include "base/status.h"
+#include "model/api/safetensors.h"
+
+namespace leapstream {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr char kModelJson[] = "model.json";
+constexpr size_t kMaxModelJsonBytes = 1 << 20;
+constexpr int kMaxDepth = 8;  // Ours is 2; deeper values are dropped unread.
+constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDictionaryFile,
+                                  kSourceSentencePieceFile, kTargetSentencePieceFile};
+// In the order of PositionKind.
+constexpr const char* kPositionNames[] = {"none", "sinusoidal", "learned"};
+
+// Reads the fields of one JSON object; keeps the first error.
+class FieldReader {
+ public:
+  FieldReader(const Json& object, std::string where)
+      : object_(object), where_(std::move(where)) {}
+
+  void Read(const char* key, std::string* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_string()) return Fail(key, "a string");
+    *result = value->get<std::string>();
+  }
+  void Read(const char* key, bool* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_boolean()) return Fail(key, "true or false");
+    *result = value->get<bool>();
+  }
+  void Read(const char* key, int* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    // Unsigned is what the parser makes of every number without sign, point and exponent.
+    if (!value->is_number_unsigned() || value->get<uint64_t>() > 0x7fffffff) {
+      return Fail(key, "an integer in [0, 2^31)");
+    }
+    *result = value->get<int>();
+  }
+  void Read(const char* key, PositionKind* result) {
+    std::string name;
+    Read(key, &name);
+    const auto found = std::find(std::begin(kPositionNames), std::end(kPositionNames), name);
+    if (found == std::end(kPositionNames)) {
+      return Fail(key, absl::StrCat("one of ", absl::StrJoin(kPositionNames, ", ")));
+    }
+    *result = static_cast<PositionKind>(found - std::begin(kPositionNames));
+  }
+  void Read(const char* key, std::map<std::string, std::string>* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_object()) return Fail(key, "an object of strings");
+    for (const auto& [name, text] : value->items()) {
+      if (!text.is_string()) return Fail(key, "an object of strings");
+      (*result)[name] = text.get<std::string>();
+    }
+  }
+  void Read(const char* key, SideConfig* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_object()) return Fail(key, "an object");
+    FieldReader side(*value, absl::StrCat(where_, key, "."));
+    side.Read("embed_dim", &result->embed_dim);
+    side.Read("ffn_embed_dim", &result->ffn_embed_dim);
+    side.Read("layers", &result->layers);
+    side.Read("attention_heads", &result->attention_heads);
+    side.Read("normalize_before", &result->normalize_before);
+    side.Read("final_norm", &result->final_norm);
+    side.Read("layernorm_embedding", &result->layernorm_embedding);
+    side.Read("positions", &result->positions);
+    side.Read("max_positions", &result->max_positions);
+    side.Read("vocabulary_size", &result->vocabulary_size);
+    if (status_.ok()) status_ = side.status_;
+  }
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  const Json* Find(const char* key) {
+    const auto found = object_.find(key);
+    if (found != object_.end()) return &*found;
+    Fail(key, "a value, and there is none");
+    return nullptr;
+  }
+  void Fail(absl::string_view key, absl::string_view expected) {
+    if (!status_.ok()) return;
+    status_ = absl::InvalidArgumentError(absl::StrCat("field ", where_, key, " needs ", expected));
+  }
+
+  const Json& object_;
+  const std::string where_;
+  absl::Status status_;
+};
+
+Json ToJson(const SideConfig& side) {
+  return {{"embed_dim", side.embed_dim},
+          {"ffn_embed_dim", side.ffn_embed_dim},
+          {"layers", side.layers},
+          {"attention_heads", side.attention_heads},
+          {"normalize_before", side.normalize_before},
+          {"final_norm", side.final_norm},
+          {"layernorm_embedding", side.layernorm_embedding},
+          {"positions", kPositionNames[static_cast<int>(side.positions)]},
+          {"max_positions", side.max_positions},
+          {"vocabulary_size", side.vocabulary_size}};
+}
+
+absl::Status CheckRange(absl::string_view what, int64_t value, int64_t low, int64_t high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " needs to be in [", low, ", ", high, "], got ", value));
+}
+
+absl::Status CheckName(absl::string_view what, absl::string_view value,
+                       std::initializer_list<absl::string_view> names) {
+  if (absl::c_linear_search(names, value)) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " needs to be one of ",
+                                                 absl::StrJoin(names, ", "), ", got `",
+                                                 absl::CHexEscape(value.substr(0, 100)), "`"));
+}
+
+// The bounds are far above any model of this kind, and keep every product within int64_t.
+absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int leap_factor) {
+  const auto what = [name](absl::string_view field) { return absl::StrCat(name, ".", field); };
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("embed_dim"), side.embed_dim, 1, 1 << 15));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("ffn_embed_dim"), side.ffn_embed_dim, 1, 1 << 18));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("layers"), side.layers, 1, 256));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("attention_heads"), side.attention_heads, 1, 1024));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckRange(what("vocabulary_size"), side.vocabulary_size, 5, 1 << 24));
+  if (side.embed_dim % side.attention_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(what("embed_dim"), " ", side.embed_dim,
+                                                   " is no multiple of attention_heads ",
+                                                   side.attention_heads));
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckRange("leap_factor", leap_factor, 1, side.embed_dim / side.attention_heads));
+  const bool learned = side.positions == PositionKind::kLearned;
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("max_positions"), side.max_positions, learned ? 1 : 0,
+                                        learned ? 1 << 24 : 0));
+  if (side.positions == PositionKind::kSinusoidal && side.embed_dim < 4) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what("embed_dim"), " is below 4, too small for sinusoidal positions"));
+  }
+  return absl::OkStatus();
+}
+
+class SpecList {
+ public:
+  void Add(std::string name, std::vector<int64_t> shape) {
+    specs_.push_back({std::move(name), std::move(shape)});
+  }
+  void AddLinear(const std::string& name, int64_t out, int64_t in) {
+    Add(name + ".weight", {out, in});
+    Add(name + ".bias", {out});
+  }
+  void AddNorm(const std::string& name, int64_t size) {
+    Add(name + ".weight", {size});
+    Add(name + ".bias", {size});
+  }
+  void AddAttention(const std::string& name, const SideConfig& side, int64_t key_width,
+                    int leap_factor) {
+    const int64_t E = side.embed_dim;
+    const int64_t K = E / side.attention_heads;
+    AddLinear(name + ".query", E, E);
+    AddLinear(name + ".key", E, key_width);
+    AddLinear(name + ".value", E, key_width);
+    AddLinear(name + ".output", E, E);
+    for (const char* net : {".query_proportion", ".key_proportion"}) {
+      AddLinear(absl::StrCat(name, net, ".hidden"), K / leap_factor, K);
+      AddLinear(absl::StrCat(name, net, ".out"), 1, K / leap_factor);
+    }
+  }
+  void AddSide(const std::string& name, const ModelConfig& config, const SideConfig& side,
+               bool is_decoder) {
+    const int64_t E = side.embed_dim;
+    if (!is_decoder || !config.share_all_embeddings) {
+      Add(name + ".embedding", {side.vocabulary_size, E});
+    }
+    if (side.positions == PositionKind::kLearned) {
+      Add(name + ".positions", {int64_t{side.max_positions} + 2, E});
+    }
+    if (side.layernorm_embedding) AddNorm(name + ".embedding_norm", E);
+    for (int i = 0; i < side.layers; ++i) {
+      const std::string layer = absl::StrCat(name, ".layers.", i, ".");
+      AddAttention(layer + "self_attention", side, E, config.leap_factor);
+      AddNorm(layer + "self_attention_norm", E);
+      if (is_decoder) {
+        AddAttention(layer + "cross_attention", side, config.encoder.embed_dim, config.leap_factor);
+        AddNorm(layer + "cross_attention_norm", E);
+      }
+      AddLinear(layer + "ffn.hidden", side.ffn_embed_dim, E);
+      AddLinear(layer + "ffn.out", E, side.ffn_embed_dim);
+      AddNorm(layer + "ffn_norm", E);
+    }
+    if (side.final_norm) AddNorm(name + ".norm", E);
+  }
+  std::vector<TensorSpec> Take() { return std::move(specs_); }
+
+ private:
+  std::vector<TensorSpec> specs_;
+};
+
+absl::Status Prefix(absl::string_view path, const absl::Status& status) {
+  return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+}
+
+}  // namespace
+
+std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
+  SpecList specs;
+  specs.AddSide("encoder", config, config.encoder, /*is_decoder=*/false);
+  specs.AddSide("decoder", config, config.decoder, /*is_decoder=*/true);
+  if (!config.share_all_embeddings && !config.share_decoder_input_output_embed) {
+    specs.Add("decoder.output", {config.decoder.vocabulary_size, config.decoder.embed_dim});
+  }
+  return specs.Take();
+}
+
+absl::Status ValidateModelConfig(const ModelConfig& config) {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange("length of name", config.name.size(), 1, 256));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckRange("length of source_language", config.source_language.size(), 1, 64));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckRange("length of target_language", config.target_language.size(), 1, 64));
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("encoder", config.encoder, config.leap_factor));
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("decoder", config.decoder, config.leap_factor));
+  if (config.decoder.layernorm_embedding) {
+    return absl::InvalidArgumentError("decoder.layernorm_embedding needs to be false");
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckName("activation_fn", config.activation_fn,
+                                       {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh",
+                                        "linear", "swish", "relu_squared"}));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckName("cross_normaliser", config.cross_normaliser, {"linear", "softmax"}));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckName("compute_type", config.compute_type, {"float32"}));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange("waitk_lagging", config.waitk_lagging, 0, 1'000'000));
+  if (config.share_all_embeddings &&
+      (config.encoder.embed_dim != config.decoder.embed_dim ||
+       config.encoder.vocabulary_size != config.decoder.vocabulary_size)) {
+    return absl::InvalidArgumentError(
+        "share_all_embeddings needs the same embed_dim and vocabulary_size on both sides");
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
+  const std::string path = absl::StrCat(directory, "/", kModelJson);
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  const absl::string_view text = file->bytes();
+  if (text.size() > kMaxModelJsonBytes) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": larger than ", kMaxModelJsonBytes, " bytes"));
+  }
+  const Json json = Json::parse(
+      text.begin(), text.end(), [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
+      /*allow_exceptions=*/false);
+  if (!json.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object"));
+
+  FieldReader reader(json, "");
+  int version = 0;
+  reader.Read("format_version", &version);
+  if (reader.status().ok() && version != kModelFormatVersion) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": format_version ", version, ", this program reads ",
+                     kModelFormatVersion, "; export the model again with its own leapstream-export"));
+  }
+  ModelConfig config;
+  reader.Read("name", &config.name);
+  reader.Read("source_language", &config.source_language);
+  reader.Read("target_language", &config.target_language);
+  reader.Read("architecture", &config.architecture);
+  reader.Read("encoder", &config.encoder);
+  reader.Read("decoder", &config.decoder);
+  reader.Read("activation_fn", &config.activation_fn);
+  reader.Read("scale_embedding", &config.scale_embedding);
+  reader.Read("leap_factor", &config.leap_factor);
+  reader.Read("cross_normaliser", &config.cross_normaliser);
+  reader.Read("share_all_embeddings", &config.share_all_embeddings);
+  reader.Read("share_decoder_input_output_embed", &config.share_decoder_input_output_embed);
+  reader.Read("waitk_lagging", &config.waitk_lagging);
+  reader.Read("compute_type", &config.compute_type);
+  reader.Read("fairseq_options", &config.fairseq_options);
+  reader.Read("sha256", &config.sha256);
+  if (!reader.status().ok()) return Prefix(path, reader.status());
+  if (absl::Status valid = ValidateModelConfig(config); !valid.ok()) return Prefix(path, valid);
+
+  if (config.sha256.count(kWeightsFile) == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": field sha256 needs an entry for ", kWeightsFile));
+  }
+  for (const auto& [name, recorded] : config.sha256) {
+    if (!absl::c_linear_search(kFiles, absl::string_view(name))) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          path, ": field sha256 names `", absl::CHexEscape(name.substr(0, 100)),
+          "`, which is no file of a model"));
+    }
+    const std::string file_path = absl::StrCat(directory, "/", name);
+    const auto found = Sha256OfFile(file_path);
+    if (!found.ok()) return absl::FailedPreconditionError(found.status().message());
+    if (*found != recorded) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(file_path, ": its SHA-256 is ", *found, ", ", kModelJson, " has ",
+                       absl::CHexEscape(recorded.substr(0, 64)), "; the file was changed or damaged"));
+    }
+  }
+  return config;
+}
+
+absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
+  config.sha256.clear();
+  for (const char* name : kFiles) {
+    auto hash = Sha256OfFile(absl::StrCat(directory, "/", name));
+    if (absl::IsNotFound(hash.status())) continue;
+    if (!hash.ok()) return hash.status();
+    config.sha256[name] = *std::move(hash);
+  }
+  const Json json = {
+      {"format_version", kModelFormatVersion},
+      {"name", config.name},
+      {"source_language", config.source_language},
+      {"target_language", config.target_language},
+      {"architecture", config.architecture},
+      {"encoder", ToJson(config.encoder)},
+      {"decoder", ToJson(config.decoder)},
+      {"activation_fn", config.activation_fn},
+      {"scale_embedding", config.scale_embedding},
+      {"leap_factor", config.leap_factor},
+      {"cross_normaliser", config.cross_normaliser},
+      {"share_all_embeddings", config.share_all_embeddings},
+      {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
+      {"waitk_lagging", config.waitk_lagging},
+      {"compute_type", config.compute_type},
+      {"fairseq_options", config.fairseq_options},
+      {"sha256", config.sha256}};
+  const std::string path = absl::StrCat(directory, "/", kModelJson);
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
+  file.close();
+  if (!file) return absl::InternalError(absl::StrCat(path, ": cannot be written"));
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  if (EVP_Digest(file->bytes().data(), file->bytes().size(), digest, &size, EVP_sha256(), nullptr) !=
+      1) {
+    return absl::InternalError(absl::StrCat(path, ": OpenSSL cannot compute SHA-256"));
+  }
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
+}
+
+}  // namespace leapstream

@@ -1,0 +1,207 @@
+#include "model/api/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <utility>
+
+#include <nlohmann/json.hpp>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "base/check.h"
+#include "base/status.h"
+
+namespace leapstream {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr int64_t kMaxHeaderBytes = 16 << 20;  // Some 100,000 tensors; bounds what a file can cost.
+constexpr int kMaxDepth = 8;                   // Ours is 3; deeper values are dropped unread.
+constexpr size_t kMaxDimensions = 8;
+constexpr size_t kDataAlignment = 64;
+
+struct TypeName {
+  TensorType type;
+  const char* name;
+  int64_t bytes;
+};
+constexpr TypeName kTypes[] = {{TensorType::kFloat32, "F32", 4},
+                               {TensorType::kFloat16, "F16", 2},
+                               {TensorType::kInt64, "I64", 8}};
+
+const TypeName& Describe(TensorType type) {
+  for (const TypeName& each : kTypes) {
+    if (each.type == type) return each;
+  }
+  LEAPSTREAM_CHECK(false);
+  return kTypes[0];
+}
+
+// An array of exactly `size` (any, if negative) integers in [0, 2^63).
+bool ReadSizes(const Json& parent, const char* key, int size, std::vector<int64_t>* result) {
+  const auto found = parent.find(key);
+  if (found == parent.end() || !found->is_array()) return false;
+  if (found->size() > kMaxDimensions || (size >= 0 && found->size() != size_t(size))) return false;
+  for (const Json& value : *found) {
+    if (!value.is_number_unsigned()) return false;
+    const auto number = value.get<uint64_t>();
+    if (number > uint64_t(std::numeric_limits<int64_t>::max())) return false;
+    result->push_back(static_cast<int64_t>(number));
+  }
+  return true;
+}
+
+// False on overflow. Shapes hold no negative sizes.
+bool ByteSize(const std::vector<int64_t>& shape, int64_t element_bytes, int64_t* result) {
+  *result = element_bytes;
+  for (int64_t size : shape) {
+    if (__builtin_mul_overflow(*result, size, result)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+int64_t ElementBytes(TensorType type) { return Describe(type).bytes; }
+
+absl::StatusOr<std::unique_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
+  struct stat status = {};
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(fd);
+    return absl::InvalidArgumentError(absl::StrCat(path, ": not a regular file"));
+  }
+  absl::string_view bytes;
+  if (status.st_size > 0) {
+    void* address = mmap(nullptr, status.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+    if (address == MAP_FAILED) {
+      const int error = errno;
+      close(fd);
+      return absl::NotFoundError(absl::StrCat(path, ": cannot be mapped: ", std::strerror(error)));
+    }
+    bytes = absl::string_view(static_cast<const char*>(address), status.st_size);
+  }
+  close(fd);
+  return std::unique_ptr<const MappedFile>(new MappedFile(bytes));
+}
+
+MappedFile::~MappedFile() {
+  if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
+}
+
+absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
+                                                                   absl::string_view name) {
+  const auto error = [name](const auto&... what) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": ", what...));
+  };
+  uint64_t header_bytes = 0;
+  if (bytes.size() < sizeof(header_bytes)) return error("too short for a safetensors file");
+  for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | uint8_t(bytes[i]);
+  if (header_bytes > uint64_t(kMaxHeaderBytes) || header_bytes > bytes.size() - 8) {
+    return error("header of ", header_bytes, " bytes in a file of ", bytes.size(),
+                 "; not a safetensors file, or cut short");
+  }
+  const absl::string_view text = bytes.substr(8, header_bytes);
+  const absl::string_view data = bytes.substr(8 + header_bytes);
+  const Json header = Json::parse(
+      text.begin(), text.end(), [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
+      /*allow_exceptions=*/false);
+  if (!header.is_object()) return error("the header is not a JSON object");
+
+  std::map<std::string, TensorView> tensors;
+  std::vector<std::pair<std::pair<int64_t, int64_t>, const std::string*>> ranges;
+  for (const auto& [key, value] : header.items()) {
+    if (key == "__metadata__") continue;
+    const std::string shown = absl::CHexEscape(key.substr(0, 200));
+    if (!value.is_object()) return error("tensor ", shown, ": not a JSON object");
+    TensorView tensor;
+    const auto dtype = value.find("dtype");
+    const TypeName* type = nullptr;
+    if (dtype != value.end() && dtype->is_string()) {
+      for (const TypeName& each : kTypes) {
+        if (dtype->get_ref<const std::string&>() == each.name) type = &each;
+      }
+    }
+    if (type == nullptr) return error("tensor ", shown, ": dtype is none of F32, F16, I64");
+    tensor.type = type->type;
+    std::vector<int64_t> range;
+    int64_t expected = 0;
+    if (!ReadSizes(value, "shape", -1, &tensor.shape) ||
+        !ByteSize(tensor.shape, type->bytes, &expected)) {
+      return error("tensor ", shown, ": bad shape");
+    }
+    if (!ReadSizes(value, "data_offsets", 2, &range) || range[0] > range[1] ||
+        uint64_t(range[1]) > data.size()) {
+      return error("tensor ", shown, ": bad data_offsets, the file has ", data.size(),
+                   " bytes of data");
+    }
+    if (range[1] - range[0] != expected) {
+      return error("tensor ", shown, ": shape needs ", expected, " bytes, data_offsets span ",
+                   range[1] - range[0]);
+    }
+    tensor.bytes = data.substr(range[0], expected);
+    const auto inserted = tensors.emplace(key, std::move(tensor)).first;
+    ranges.push_back({{range[0], range[1]}, &inserted->first});
+  }
+
+  std::sort(ranges.begin(), ranges.end());
+  int64_t end = 0;
+  for (const auto& [range, key] : ranges) {
+    if (range.first != end) {
+      return error("tensor ", absl::CHexEscape(key->substr(0, 200)), " starts at ", range.first,
+                   ", the one before it ends at ", end);
+    }
+    end = range.second;
+  }
+  if (uint64_t(end) != data.size()) {
+    return error(data.size() - end, " bytes at the end belong to no tensor");
+  }
+  return tensors;
+}
+
+absl::Status WriteSafetensors(const std::string& path,
+                              const std::map<std::string, TensorView>& tensors) {
+  // The format has no padding between tensors: widest elements first keeps each one aligned.
+  std::vector<std::pair<const std::string*, const TensorView*>> order;
+  for (const auto& [key, tensor] : tensors) order.emplace_back(&key, &tensor);
+  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
+    return ElementBytes(a.second->type) > ElementBytes(b.second->type);
+  });
+  Json header = Json::object();
+  int64_t end = 0;
+  for (const auto& [key, tensor] : order) {
+    const int64_t begin = end;
+    int64_t size = 0;
+    LEAPSTREAM_CHECK(ByteSize(tensor->shape, ElementBytes(tensor->type), &size) &&
+                     uint64_t(size) == tensor->bytes.size());
+    end += size;
+    header[*key] = {{"dtype", Describe(tensor->type).name},
+                    {"shape", tensor->shape},
+                    {"data_offsets", {begin, end}}};
+  }
+  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
+  text.append((kDataAlignment - (8 + text.size()) % kDataAlignment) % kDataAlignment, ' ');
+  char length[8];
+  for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(uint64_t(text.size()) >> (8 * i));
+
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file.write(length, sizeof(length));
+  file.write(text.data(), text.size());
+  for (const auto& entry : order) file.write(entry.second->bytes.data(), entry.second->bytes.size());
+  file.close();
+  if (!file) return absl::InternalError(absl::StrCat(path, ": cannot be written"));
+  return absl::OkStatus();
+}
+
+}  // namespace leapstream

@@ -1,0 +1,50 @@
+#ifndef LEAPSTREAM_MODEL_FAIRSEQ_ZIP_ARCHIVE_H_
+#define LEAPSTREAM_MODEL_FAIRSEQ_ZIP_ARCHIVE_H_
+
+#include <cstdint>
+#include <map>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace leapstream {
+
+// The central directory of a zip file that torch.save() wrote: stored entries, zip64 or not. Points
+// into bytes that somebody else owns. Const and thread-safe.
+class ZipArchive {
+ public:
+  // INVALID_ARGUMENT: not a zip file, or a damaged or cut one; UNIMPLEMENTED: PyTorch's format from
+  // before 1.6, or a zip file of several parts. `name` is the file's name in errors.
+  static absl::StatusOr<ZipArchive> Parse(absl::string_view bytes, absl::string_view name);
+
+  bool Has(const std::string& entry) const { return entries_.count(entry) > 0; }
+  // The bytes of an entry, its CRC checked. NOT_FOUND: no such entry; UNIMPLEMENTED: compressed or
+  // encrypted; INVALID_ARGUMENT: damaged.
+  absl::StatusOr<absl::string_view> Read(const std::string& entry) const;
+  // The folder that all entries of a torch file lie in, such as "archive": that of the one entry
+  // FOLDER/data.pkl. INVALID_ARGUMENT: there is none, or more than one.
+  absl::StatusOr<std::string> TorchFolder() const;
+
+ private:
+  struct Entry {
+    uint16_t flags = 0;
+    uint16_t method = 0;
+    uint32_t crc = 0;
+    uint64_t compressed_size = 0;
+    uint64_t size = 0;
+    uint64_t header_offset = 0;
+  };
+
+  ZipArchive(absl::string_view bytes, absl::string_view name) : bytes_(bytes), name_(name) {}
+  absl::Status Error(absl::string_view what) const;
+  absl::Status ReadDirectory();
+
+  absl::string_view bytes_;
+  std::string name_;
+  std::map<std::string, Entry> entries_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_FAIRSEQ_ZIP_ARCHIVE_H_

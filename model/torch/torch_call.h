@@ -1,0 +1,33 @@
+#ifndef LEAPSTREAM_MODEL_TORCH_TORCH_CALL_H_
+#define LEAPSTREAM_MODEL_TORCH_TORCH_CALL_H_
+
+#include <exception>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+
+namespace leapstream {
+
+// Where an exception of LibTorch or of memory becomes a Status. `what` names the call. f() returns an
+// absl::Status.
+template <typename F>
+absl::Status TorchCall(absl::string_view what, F&& f) {
+  c10::InferenceMode guard;
+  try {
+    return std::forward<F>(f)();
+  } catch (const std::bad_alloc&) {
+    return absl::ResourceExhaustedError(absl::StrCat(what, ": out of memory"));
+  } catch (const c10::Error& e) {  // Its what() has a stack trace, which no client should see.
+    return absl::InternalError(absl::StrCat(what, ": ", e.what_without_backtrace()));
+  } catch (const std::exception& e) {
+    return absl::InternalError(absl::StrCat(what, ": ", e.what()));
+  }
+}
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_TORCH_TORCH_CALL_H_

@@ -1,0 +1,35 @@
+#ifndef LEAPSTREAM_MODEL_TORCH_WEIGHTS_H_
+#define LEAPSTREAM_MODEL_TORCH_WEIGHTS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/api/model_directory.h"
+#include "model/api/safetensors.h"
+#include "model/torch/kernels/packed_linear.h"
+#include <ATen/core/Tensor.h>
+
+namespace leapstream {
+
+// The parameters of a model, checked against ExpectedTensors(). float32 tensors lie in the memory map;
+// float16 ones are widened as they are taken. Immutable; must outlive the tensors it gave.
+class Weights {
+ public:
+  // INVALID_ARGUMENT: a tensor is missing, of another shape, or not wanted.
+  static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config);
+
+  bool Has(const std::string& name) const { return views_.count(name) > 0; }
+  // float32, contiguous. Throws (c10::Error) if there is none: ask only for what was expected.
+  at::Tensor Get(const std::string& name) const;
+  PackedLinear Linear(const std::string& name) const;  // NAME.weight and, if there, NAME.bias.
+
+ private:
+  std::unique_ptr<const MappedFile> file_;
+  std::map<std::string, TensorView> views_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_TORCH_WEIGHTS_H_

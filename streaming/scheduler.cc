@@ -1,0 +1,538 @@
+#include "streaming/scheduler.h"
+
+#include <algorithm>
+#include <deque>
+#include <optional>
+#include <set>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "absl/time/clock.h"
+#include "base/check.h"
+#include "streaming/lagging.h"
+#include "streaming/text_sink.h"
+#include "streaming/text_source.h"
+
+namespace leapstream {
+namespace {
+
+constexpr int kMaxRowsPerSession = 64;     // Source tokens that one session reads in one turn.
+constexpr size_t kMaxSessionsPerTurn = 256;
+constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+
+struct SegmentEnd {};
+struct SourceEnd {};
+using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
+
+absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& model) {
+  const WaitK& policy = options.policy;
+  if (!policy.offline && (policy.k < model.min_k || policy.k > model.max_k)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("policy wait-k of model ", model.name, " needs k in [", model.min_k, ", ",
+                     model.max_k, "], got ", policy.k, "; leave the policy unset for the default"));
+  }
+  if (policy.write_stride < 1) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "write_stride must be at least 1, got ", policy.write_stride, "; leave it unset for 1"));
+  }
+  if (options.max_target_tokens < 0 || options.max_length_b < 0 || !(options.max_length_a >= 0) ||
+      options.max_length_a > kMaxTargetTokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "length limits must not be negative or absurd, got max_target_tokens ",
+        options.max_target_tokens, ", max_length_a ", options.max_length_a, ", max_length_b ",
+        options.max_length_b, "; leave them unset for the defaults"));
+  }
+  if (options.max_source_tokens < 2) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "max_source_tokens must be at least 2 (a token and </s>), got ", options.max_source_tokens));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+// The state machine of one session. Push(), EndSegment(), ... run on any thread and only fill the
+// inbox; everything below "Step thread" runs on the step thread alone.
+class LiveSession;
+
+class Scheduler::Loop {
+ public:
+  explicit Loop(std::shared_ptr<const Model> model)
+      : model_(std::move(model)), thread_([this] { Run(); }) {}
+  ~Loop();
+
+  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink);
+  // Puts a session in line for the next turn. Called with the session's lock held.
+  void Enqueue(std::shared_ptr<LiveSession> session);
+
+  const std::shared_ptr<const Model>& model() const { return model_; }
+  int open_sessions() const {
+    absl::MutexLock lock(&mutex_);
+    return static_cast<int>(open_.size());
+  }
+
+ private:
+  void Run();
+  void Turn(const std::vector<std::shared_ptr<LiveSession>>& sessions);
+  void Close(const std::shared_ptr<LiveSession>& session);
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || !ready_.empty(); }
+
+  const std::shared_ptr<const Model> model_;
+  mutable absl::Mutex mutex_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<std::shared_ptr<LiveSession>> ready_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;  // Last: it uses all of the above.
+};
+
+class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
+ public:
+  LiveSession(const SessionOptions& options, const Model& model, SessionSink* sink, Scheduler::Loop* loop)
+      : options_(options),
+        model_(model),
+        sink_(sink),
+        loop_(loop),
+        opened_(absl::Now()),
+        state_(model.translator->NewState()),
+        text_sink_(model.target_tokenizer.get()) {}
+
+  void Push(SourceInput source) override { Add(std::move(source)); }
+  void EndSegment() override { Add(SegmentEnd{}); }
+  void EndSource() override { Add(SourceEnd{}); }
+  void Cancel(absl::Status why) override {
+    absl::MutexLock lock(&mutex_);
+    if (finished_) return;
+    if (!cancelled_.has_value()) cancelled_ = std::move(why);
+    Schedule();
+  }
+  const SessionOptions& options() const override { return options_; }
+
+  // --- Step thread ---
+
+  // Does all that needs no model and finds what is due: due_reads() and write_due(). False: nothing
+  // is, and the session is out of line until something arrives.
+  bool Plan();
+  const std::vector<TokenId>& due_reads() const { return due_reads_; }
+  bool write_due() const { return write_due_; }
+  SessionState* state() { return state_.get(); }
+  void Apply(const Decision& decision);
+  void AddCompute(absl::Duration time) { segment_.stats.compute += time; }
+  // Ends the session; later calls do nothing.
+  void Finish(absl::Status status);
+  bool finished() const {
+    absl::MutexLock lock(&mutex_);
+    return finished_;
+  }
+
+ private:
+  struct Segment {  // The open one.
+    int64_t number = 0;
+    bool source_closed = false;   // Its end has arrived.
+    bool source_finished = false;  // </s> was given to the model.
+    bool source_cut = false;      // The limit was reached: the rest of the source is dropped.
+    bool completed = false;       // Only waiting for the end of its source.
+    int lag = 0;                  // Tokens that kReadOn has added to k.
+    int source_given = 0;         // Source tokens handed out, </s> included.
+    std::deque<TokenId> tokens;   // Encoded, not yet read.
+    std::string text;
+    std::vector<int> delays;
+    absl::Time opened;
+    SegmentStats stats;
+  };
+
+  void Add(Input input) {
+    absl::MutexLock lock(&mutex_);
+    if (finished_) return;
+    inbox_.push_back(std::move(input));
+    Schedule();
+  }
+  void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (scheduled_) return;
+    scheduled_ = true;
+    scheduled_at_ = absl::Now();
+    loop_->Enqueue(shared_from_this());
+  }
+
+  // Takes inputs until the open segment's source is complete. False: the session has ended.
+  bool TakeInputs();
+  absl::Status Take(SourceInput source);
+  void OpenSegment();
+  void CompleteSegment(FinishReason reason);
+  // The next source token, if there is one yet.
+  absl::StatusOr<std::optional<TokenId>> NextSourceToken();
+  int SourceLimit() const;
+  int TargetLimit() const;
+  FinishReason NormalReason() const {
+    return segment_.source_cut ? FinishReason::kSourceLimit : FinishReason::kEndOfSentence;
+  }
+
+  const SessionOptions options_;
+  const Model& model_;  // The loop's; outlives the session's last step.
+  SessionSink* const sink_;
+  Scheduler::Loop* const loop_;  // Not used once finished_.
+  const absl::Time opened_;
+
+  mutable absl::Mutex mutex_;
+  std::deque<Input> inbox_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
+  bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time scheduled_at_ ABSL_GUARDED_BY(mutex_);
+
+  // Of the step thread.
+  std::unique_ptr<SessionState> state_;
+  TextSource text_source_;
+  TextSink text_sink_;
+  bool open_ = false;
+  Segment segment_;
+  std::vector<TokenId> due_reads_;
+  bool write_due_ = false;
+  SessionSummary summary_;
+};
+
+void LiveSession::OpenSegment() {
+  open_ = true;
+  const int64_t number = segment_.number + 1;
+  segment_ = Segment();
+  segment_.number = number;
+  segment_.opened = absl::Now();
+  state_->Reset();
+  text_source_.Reset();
+  text_sink_.Reset();
+}
+
+bool LiveSession::TakeInputs() {
+  while (!open_ || !segment_.source_closed) {
+    Input input;
+    {
+      absl::MutexLock lock(&mutex_);
+      if (inbox_.empty()) return true;
+      input = std::move(inbox_.front());
+      inbox_.pop_front();
+    }
+    if (std::holds_alternative<SourceEnd>(input)) {
+      if (!open_) {
+        summary_.totals.source_tokens = static_cast<int>(summary_.source_tokens);
+        summary_.totals.target_tokens = static_cast<int>(summary_.target_tokens);
+        if (summary_.segments > 0) {
+          summary_.totals.average_lagging /= summary_.segments;
+          summary_.totals.length_adaptive_average_lagging /= summary_.segments;
+        }
+        sink_->OnEvent(summary_);
+        Finish(absl::OkStatus());
+        return false;
+      }
+      {
+        // Ends the segment first; comes up again when that is complete.
+        absl::MutexLock lock(&mutex_);
+        inbox_.push_front(SourceEnd{});
+      }
+      input = SegmentEnd{};
+    }
+    if (!open_) OpenSegment();
+    if (std::holds_alternative<SegmentEnd>(input)) {
+      segment_.source_closed = true;
+      text_source_.Finish();
+    } else if (!segment_.completed && !segment_.source_cut) {
+      absl::Status status = Take(std::move(std::get<SourceInput>(input)));
+      if (!status.ok()) {
+        Finish(std::move(status));
+        return false;
+      }
+    }
+    if (segment_.completed && segment_.source_closed) open_ = false;
+  }
+  return true;
+}
+
+absl::Status LiveSession::Take(SourceInput source) {
+  if (auto* text = std::get_if<std::string>(&source)) {
+    text_source_.Append(*text);
+  } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
+    for (const std::string& piece : *pieces) {
+      segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+    }
+  } else {
+    for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
+      if (id < 0 || id >= model_.source_vocabulary.size() || id == kEndOfSentence) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
+                         ") and not ", kEndOfSentence, " (</s>), got ", id,
+                         "; end the segment instead of sending </s>"));
+      }
+      segment_.tokens.push_back(id);
+    }
+  }
+  return absl::OkStatus();
+}
+
+int LiveSession::SourceLimit() const {
+  const int model_limit = model_.info.max_source_tokens;
+  return model_limit > 0 ? std::min(model_limit, options_.max_source_tokens)
+                         : options_.max_source_tokens;
+}
+
+int LiveSession::TargetLimit() const {
+  double limit = options_.max_target_tokens > 0
+                     ? options_.max_target_tokens
+                     : options_.max_length_a * state_->source_read() + options_.max_length_b;
+  limit = std::min<double>(limit, kMaxTargetTokens);
+  if (model_.info.max_target_tokens > 0) {
+    limit = std::min<double>(limit, model_.info.max_target_tokens);
+  }
+  return static_cast<int>(limit);
+}
+
+absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
+  if (segment_.source_finished) return std::nullopt;
+  while (segment_.tokens.empty()) {
+    absl::StatusOr<std::string> word = text_source_.NextWord();
+    if (!word.ok()) return word.status();
+    if (word->empty()) break;
+    for (const std::string& piece : model_.source_tokenizer->Encode(*word)) {
+      segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+    }
+  }
+  // </s> needs a position of its own, so the last one is kept for it.
+  const bool full = segment_.source_given >= SourceLimit() - 1;
+  if (full && !segment_.tokens.empty()) segment_.source_cut = true;
+  if (segment_.source_cut || (segment_.tokens.empty() && segment_.source_closed)) {
+    if (segment_.source_given == 0) return std::nullopt;  // Empty: see Plan().
+    segment_.tokens.clear();
+    segment_.source_finished = true;
+    ++segment_.source_given;
+    return std::optional<TokenId>(kEndOfSentence);
+  }
+  if (segment_.tokens.empty()) return std::nullopt;
+  const TokenId token = segment_.tokens.front();
+  segment_.tokens.pop_front();
+  ++segment_.source_given;
+  return std::optional<TokenId>(token);
+}
+
+bool LiveSession::Plan() {
+  due_reads_.clear();
+  write_due_ = false;
+  absl::Time scheduled_at;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (finished_) return false;
+    scheduled_at = scheduled_at_;
+    if (cancelled_.has_value()) {
+      absl::Status why = *cancelled_;
+      mutex_.Unlock();
+      Finish(std::move(why));
+      mutex_.Lock();
+      return false;
+    }
+  }
+  while (true) {
+    if (!TakeInputs()) return false;
+    if (!open_ || segment_.completed) break;
+    WaitK policy = options_.policy;
+    policy.k += segment_.lag;
+    Progress progress{state_->source_read(), state_->target_written(), segment_.source_finished};
+    while (static_cast<int>(due_reads_.size()) < kMaxRowsPerSession &&
+           policy.Decide(progress) == Action::kRead) {
+      absl::StatusOr<std::optional<TokenId>> token = NextSourceToken();
+      if (!token.ok()) {
+        Finish(token.status());
+        return false;
+      }
+      if (!token->has_value()) break;
+      due_reads_.push_back(**token);
+      ++progress.source_read;
+      progress.source_finished = segment_.source_finished;
+    }
+    if (progress.source_read == 0 && segment_.source_closed) {
+      CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
+      continue;
+    }
+    write_due_ = progress.source_read > 0 && policy.Decide(progress) == Action::kWrite;
+    break;
+  }
+  const bool works = !due_reads_.empty() || write_due_;
+  if (works) segment_.stats.queue += absl::Now() - scheduled_at;
+  absl::MutexLock lock(&mutex_);
+  // What arrived since TakeInputs() looked is for the next turn.
+  if (!works && inbox_.empty() && !cancelled_.has_value()) {
+    scheduled_ = false;
+    return false;
+  }
+  scheduled_at_ = absl::Now();
+  return true;
+}
+
+void LiveSession::Apply(const Decision& decision) {
+  ScoredToken token = decision.best;
+  const bool early = !segment_.source_finished;
+  if (token.id == kEndOfSentence && early) {
+    if (options_.early_end == EarlyEnd::kReadOn) {
+      ++segment_.lag;  // Nothing was committed, so the step is decided again after one more READ.
+      return;
+    }
+    if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
+  }
+  segment_.delays.push_back(state_->source_read());
+  if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
+  if (state_->target_written() >= TargetLimit()) return CompleteSegment(FinishReason::kMaxLength);
+  state_->Commit(token.id);
+  TargetDelta delta;
+  delta.segment = segment_.number;
+  delta.token.id = token.id;
+  delta.token.piece = model_.target_vocabulary.Symbol(token.id);
+  delta.token.source_tokens_read = state_->source_read();
+  delta.token.log_prob = token.log_prob;
+  const absl::Time now = absl::Now();
+  delta.token.emit_offset = now - opened_;
+  delta.text = text_sink_.Append(delta.token.piece);
+  segment_.text += delta.text;
+  if (state_->target_written() == 1) segment_.stats.first_token = now - segment_.opened;
+  sink_->OnEvent(std::move(delta));
+}
+
+void LiveSession::CompleteSegment(FinishReason reason) {
+  SegmentStats& stats = segment_.stats;
+  stats.source_tokens = state_->source_read();
+  stats.target_tokens = state_->target_written();
+  const int length = static_cast<int>(segment_.delays.size());
+  stats.average_lagging = AverageLagging(segment_.delays, stats.source_tokens, length);
+  stats.length_adaptive_average_lagging =
+      LengthAdaptiveAverageLagging(segment_.delays, stats.source_tokens, length);
+  ++summary_.segments;
+  summary_.source_tokens += stats.source_tokens;
+  summary_.target_tokens += stats.target_tokens;
+  SegmentStats& totals = summary_.totals;
+  totals.average_lagging += stats.average_lagging;
+  totals.length_adaptive_average_lagging += stats.length_adaptive_average_lagging;
+  totals.compute += stats.compute;
+  totals.queue += stats.queue;
+  if (summary_.segments == 1) totals.first_token = stats.first_token;
+
+  SegmentCompleted completed;
+  completed.segment = segment_.number;
+  completed.unsent = text_sink_.Finish();
+  completed.text = segment_.text + completed.unsent;
+  completed.reason = reason;
+  completed.stats = stats;
+  segment_.completed = true;
+  segment_.tokens.clear();
+  text_source_.Reset();  // What is left of the source is dropped.
+  if (segment_.source_closed) open_ = false;
+  sink_->OnEvent(std::move(completed));
+}
+
+void LiveSession::Finish(absl::Status status) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (finished_) return;
+    finished_ = true;
+    inbox_.clear();
+  }
+  sink_->OnFinished(std::move(status));
+}
+
+Scheduler::Loop::~Loop() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stop_ = true;
+  }
+  thread_.join();
+  // Not under the lock: OnFinished() is somebody else's code.
+  std::set<std::shared_ptr<LiveSession>> open;
+  {
+    absl::MutexLock lock(&mutex_);
+    open.swap(open_);
+  }
+  for (const auto& session : open) {
+    session->Finish(absl::UnavailableError("the server is shutting down; retry elsewhere"));
+  }
+}
+
+absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOptions& options,
+                                                               SessionSink* sink) {
+  absl::Status status = ValidateOptions(options, model_->info);
+  if (!status.ok()) return status;
+  auto session = std::make_shared<LiveSession>(options, *model_, sink, this);
+  absl::MutexLock lock(&mutex_);
+  if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
+  open_.insert(session);
+  return std::shared_ptr<Session>(std::move(session));
+}
+
+void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session) {
+  absl::MutexLock lock(&mutex_);
+  ready_.push_back(std::move(session));
+}
+
+void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
+  absl::MutexLock lock(&mutex_);
+  open_.erase(session);
+}
+
+void Scheduler::Loop::Run() {
+  while (true) {
+    std::vector<std::shared_ptr<LiveSession>> turn;
+    {
+      absl::MutexLock lock(&mutex_);
+      mutex_.Await(absl::Condition(
+          +[](Loop* loop) ABSL_NO_THREAD_SAFETY_ANALYSIS { return loop->HasWork(); }, this));
+      if (stop_) return;
+      while (!ready_.empty() && turn.size() < kMaxSessionsPerTurn) {
+        turn.push_back(std::move(ready_.front()));
+        ready_.pop_front();
+      }
+    }
+    Turn(turn);
+  }
+}
+
+void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sessions) {
+  std::vector<LiveSession*> acting;
+  std::vector<LiveSession*> writing;
+  std::vector<SourceRows> rows;
+  for (const auto& session : sessions) {
+    if (session->Plan()) {
+      acting.push_back(session.get());
+      if (!session->due_reads().empty()) rows.push_back({session->state(), session->due_reads()});
+      if (session->write_due()) writing.push_back(session.get());
+    } else if (session->finished()) {
+      Close(session);
+    }
+  }
+  const absl::Time start = absl::Now();
+  absl::Status status;
+  if (!rows.empty()) status = model_->translator->Read(rows);
+  std::vector<Decision> decisions(writing.size());
+  if (status.ok() && !writing.empty()) {
+    std::vector<SessionState*> states;
+    for (LiveSession* session : writing) states.push_back(session->state());
+    status = model_->translator->Decide(states, absl::MakeSpan(decisions));
+  }
+  const absl::Duration compute = absl::Now() - start;
+  if (!status.ok()) {
+    // Inputs were checked, so it is not one session's fault; their states are no longer good.
+    for (LiveSession* session : acting) session->Finish(absl::InternalError(status.message()));
+  } else {
+    for (LiveSession* session : acting) session->AddCompute(compute);
+    for (size_t i = 0; i < writing.size(); ++i) writing[i]->Apply(decisions[i]);
+  }
+  for (LiveSession* session : acting) Enqueue(session->shared_from_this());
+}
+
+Scheduler::Scheduler(std::shared_ptr<const Model> model)
+    : loop_(std::make_unique<Loop>(std::move(model))) {}
+Scheduler::~Scheduler() = default;
+
+absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,
+                                                         SessionSink* sink) {
+  return loop_->Open(options, sink);
+}
+const std::shared_ptr<const Model>& Scheduler::model() const { return loop_->model(); }
+int Scheduler::open_sessions() const { return loop_->open_sessions(); }
+
+}  // namespace leapstream
