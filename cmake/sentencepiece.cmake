@@ -16,15 +16,16 @@ file(CONFIGURE
   OUTPUT ${spm_binary_dir}/shim/third_party/protobuf-lite/google/protobuf/message_lite.h
   CONTENT "#include <google/protobuf/message_lite.h>\n")
 
+file(MAKE_DIRECTORY ${spm_binary_dir}/proto)
 set(spm_generated)
 foreach(proto sentencepiece sentencepiece_model)
   add_custom_command(
-    OUTPUT ${spm_binary_dir}/${proto}.pb.cc ${spm_binary_dir}/${proto}.pb.h
-    COMMAND protobuf::protoc --proto_path=${SPM_SOURCE_DIR}/src --cpp_out=${spm_binary_dir}
+    OUTPUT ${spm_binary_dir}/proto/${proto}.pb.cc ${spm_binary_dir}/proto/${proto}.pb.h
+    COMMAND protobuf::protoc --proto_path=${SPM_SOURCE_DIR}/src --cpp_out=${spm_binary_dir}/proto
             ${SPM_SOURCE_DIR}/src/${proto}.proto
     DEPENDS ${SPM_SOURCE_DIR}/src/${proto}.proto protobuf::protoc
     VERBATIM)
-  list(APPEND spm_generated ${spm_binary_dir}/${proto}.pb.cc)
+  list(APPEND spm_generated ${spm_binary_dir}/proto/${proto}.pb.cc)
 endforeach()
 
 set(spm_sources bpe_model char_model error filesystem model_factory model_interface normalizer
@@ -40,7 +41,7 @@ target_compile_options(leapstream_sentencepiece PRIVATE -w)
 # It has a partial abseil of its own: renamed, no symbol of it meets the real one.
 target_compile_definitions(leapstream_sentencepiece PRIVATE absl=spm_absl _USE_INTERNAL_STRING_VIEW)
 target_include_directories(leapstream_sentencepiece SYSTEM
-  INTERFACE ${SPM_SOURCE_DIR}/src
-  PRIVATE ${SPM_SOURCE_DIR}/src ${spm_binary_dir} ${spm_binary_dir}/shim ${SPM_SOURCE_DIR}
+  PUBLIC ${SPM_SOURCE_DIR}/src ${spm_binary_dir}/proto
+  PRIVATE ${spm_binary_dir} ${spm_binary_dir}/shim ${SPM_SOURCE_DIR}
           ${SPM_SOURCE_DIR}/third_party)
 target_link_libraries(leapstream_sentencepiece PUBLIC protobuf::libprotobuf Threads::Threads)

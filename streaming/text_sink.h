@@ -21,9 +21,13 @@ class TextSink {
   void Reset();
 
  private:
+  // The text of the held bytes up to a character that more bytes could complete, or with `all`, of
+  // all of them.
+  std::string TakeHeld(bool all);
+
   const Tokenizer* tokenizer_;
-  std::string held_bytes_;      // A character that is not complete yet.
-  bool at_start_ = true;        // Nothing but dropped spaces so far.
+  std::string held_bytes_;
+  bool at_start_ = true;  // The next U+2581 may be dropped.
 };
 
 }  // namespace leapstream

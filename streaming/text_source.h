@@ -1,8 +1,10 @@
 #ifndef LEAPSTREAM_STREAMING_TEXT_SOURCE_H_
 #define LEAPSTREAM_STREAMING_TEXT_SOURCE_H_
 
+#include <cstddef>
 #include <string>
 
+#include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
@@ -22,11 +24,14 @@ class TextSource {
   void Reset();
 
  private:
-  std::string text_;      // Not yet cut, from `begin_` on.
-  size_t begin_ = 0;
-  size_t scanned_ = 0;    // Bytes of text_ known to hold no word end, so that a word is read once.
-  size_t consumed_ = 0;   // Bytes cut off before text_, for error messages.
+  void Compact();
+
+  std::string text_;     // What is not cut yet starts at `begin_`.
+  size_t begin_ = 0;     // Start of the next word, or of white space before it.
+  size_t scanned_ = 0;   // Up to here all is read and there is no word end: each byte is read once.
+  size_t consumed_ = 0;  // Bytes cut off before text_, for error messages.
   bool finished_ = false;
+  absl::Status error_;
 };
 
 }  // namespace leapstream

@@ -12,17 +12,19 @@ namespace leapstream {
 
 // What SentencePiece makes of a piece when it turns pieces into text.
 enum class PieceKind {
-  kText,     // Its surface, U+2581 as a space.
-  kControl,  // Nothing.
-  kUnknown,  // The model's unk surface (" \u2047 ").
-  kByte,     // One byte of a UTF-8 sequence: <0xNN>.
+  kText,      // Its surface, U+2581 as a space.
+  kControl,   // Nothing.
+  kUnknown,   // The model's unk surface (" \u2047 ").
+  kByte,      // One byte of a UTF-8 sequence: <0xNN>.
+  kVerbatim,  // Itself, U+2581 and all: a piece that the model does not have.
 };
 
 // A SentencePiece model. Const and thread-safe. The only class that sees SentencePiece: its header
 // cannot be included beside gRPC's (both define names in absl).
 class Tokenizer {
  public:
-  // NOT_FOUND: no such file. INVALID_ARGUMENT: not a SentencePiece model.
+  // NOT_FOUND: it cannot be opened. INVALID_ARGUMENT: not a file, not a SentencePiece model, or one
+  // that changes text after decoding (a denormaliser), which cannot be streamed.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& path);
   virtual ~Tokenizer() = default;
 
@@ -37,7 +39,8 @@ class Tokenizer {
   // Whether a U+2581 at the start of the text is dropped, as it is unless the model was trained
   // without both add_dummy_prefix and remove_extra_whitespaces.
   virtual bool strips_leading_space() const = 0;
-  // Whether every U+2581 at the start is dropped, not only the first (remove_extra_whitespaces).
+  // Whether each kText piece loses its first U+2581 until there is text (remove_extra_whitespaces),
+  // not only the first such piece.
   virtual bool strips_all_leading_space() const = 0;
 };
 

@@ -20,6 +20,8 @@ constexpr size_t kMaxStack = 1 << 22;
 constexpr size_t kMaxMarks = 10'000;
 constexpr size_t kMaxNameBytes = 1'000;
 constexpr size_t kMaxDimensions = 8;
+constexpr size_t kMaxStorageKeyBytes = 100;
+constexpr size_t kMaxCopied = 64 << 20;  // Bytes and items that calls copy out of their arguments.
 
 constexpr ValueId kFalse = 1;
 constexpr ValueId kTrue = 2;
@@ -249,10 +251,12 @@ class Unpickler {
 
   // ("storage", torch.FloatStorage, key, device, elements); anything else is inert.
   void PushPersistent(ValueId id) {
-    const std::vector<ValueId> items = value(id).items;
-    if (value(id).kind == ValueKind::kTuple && items.size() == 5 &&
+    const std::vector<ValueId> items =
+        value(id).items.size() == 5 ? value(id).items : std::vector<ValueId>(5);
+    if (value(id).kind == ValueKind::kTuple &&
         value(items[0]).kind == ValueKind::kString && value(items[0]).text == "storage" &&
         value(items[1]).kind == ValueKind::kGlobal && value(items[2]).kind == ValueKind::kString &&
+        value(items[2]).text.size() <= kMaxStorageKeyBytes &&
         value(items[4]).kind == ValueKind::kInt && value(items[4]).integer >= 0) {
       for (const StorageName& each : kStorages) {
         if (value(items[1]).text != each.global) continue;
@@ -268,6 +272,9 @@ class Unpickler {
     const ValueKind kind = value(callable).kind;
     if (kind != ValueKind::kGlobal && kind != ValueKind::kRecord) return Error("call of no class");
     if (value(args_id).kind != ValueKind::kTuple) return Error("arguments that are no tuple");
+    copied_ += value(callable).text.size() + value(args_id).items.size();
+    if (!value(args_id).items.empty()) copied_ += value(value(args_id).items[0]).items.size();
+    if (copied_ > kMaxCopied) return Exhausted("bytes in arguments", kMaxCopied);
     const std::string text = value(callable).text;
     const std::vector<ValueId> args = value(args_id).items;
     if (kind == ValueKind::kGlobal) {
@@ -445,6 +452,7 @@ class Unpickler {
   size_t at_ = 0;
   size_t opcode_at_ = 0;
   bool stopped_ = false;
+  size_t copied_ = 0;
   Pickle pickle_;
   std::vector<ValueId> stack_;
   std::vector<size_t> marks_;  // Sizes of the stack; never above its size.

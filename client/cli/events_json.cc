@@ -1,0 +1,126 @@
+#include "client/cli/events_json.h"
+
+#include <variant>
+
+#include "absl/strings/str_format.h"
+#include "nlohmann/json.hpp"
+
+namespace leapstream::client {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// Bytes that are not UTF-8 must not throw.
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+std::string Seconds(absl::Duration duration) {
+  return absl::StrFormat("%.6fs", absl::ToDoubleSeconds(duration));
+}
+
+const char* EarlyEndName(EarlyEnd early_end) {
+  switch (early_end) {
+    case EarlyEnd::kStop: return "EARLY_END_STOP";
+    case EarlyEnd::kSuppress: return "EARLY_END_SUPPRESS";
+    case EarlyEnd::kReadOn: return "EARLY_END_READ_ON";
+    case EarlyEnd::kUnspecified: break;
+  }
+  return "EARLY_END_UNSPECIFIED";
+}
+
+Json Stats(const SegmentStats& stats) {
+  return {{"source_tokens", stats.source_tokens},
+          {"target_tokens", stats.target_tokens},
+          {"average_lagging", stats.average_lagging},
+          {"length_adaptive_average_lagging", stats.length_adaptive_average_lagging},
+          {"first_token_duration", Seconds(stats.first_token)},
+          {"compute_duration", Seconds(stats.compute)},
+          {"queue_duration", Seconds(stats.queue)}};
+}
+
+struct ToJsonVisitor {
+  Json operator()(const Started& e) const {
+    Json policy = Json::object();
+    if (e.applied.k.has_value()) policy["wait_k"] = {{"k", *e.applied.k}};
+    policy["max_target_tokens"] = e.applied.max_target_tokens;
+    policy["early_end"] = EarlyEndName(e.applied.early_end);
+    return {{"event", "started"},
+            {"session_id", e.session_id},
+            {"model", e.model},
+            {"model_checksum", e.model_checksum},
+            {"effective_config",
+             {{"model", e.applied.model},
+              {"source_language_code", e.applied.source_language_code},
+              {"target_language_code", e.applied.target_language_code},
+              {"policy", policy}}},
+            {"limits",
+             {{"max_chunk_bytes", e.limits.max_chunk_bytes},
+              {"max_source_tokens_per_segment", e.limits.max_source_tokens_per_segment},
+              {"max_session_duration", Seconds(e.limits.max_session_duration)},
+              {"idle_timeout", Seconds(e.limits.idle_timeout)}}}};
+  }
+  Json operator()(const Delta& e) const {
+    Json tokens = Json::array();
+    for (const Token& token : e.tokens) {
+      tokens.push_back({{"id", token.id},
+                        {"piece", token.piece},
+                        {"source_tokens_read", token.source_tokens_read},
+                        {"log_prob", token.log_prob},
+                        {"emit_offset", Seconds(token.emit_offset)}});
+    }
+    return {{"event", "target"}, {"sequence", e.sequence}, {"segment", e.segment},
+            {"text", e.text},    {"tokens", tokens},       {"source_tokens_read", e.source_tokens_read}};
+  }
+  Json operator()(const SegmentCompleted& e) const {
+    Json json = {{"event", "segment"},
+                 {"segment", e.segment},
+                 {"text", e.text},
+                 {"finish_reason", FinishReasonName(e.reason)}};
+    if (e.stats.has_value()) json["stats"] = Stats(*e.stats);
+    return json;
+  }
+  Json operator()(const GoingAway& e) const {
+    return {{"event", "going_away"}, {"remaining_duration", Seconds(e.remaining)}, {"reason", e.reason}};
+  }
+  Json operator()(const Summary& e) const {
+    return {{"event", "summary"},
+            {"segments", e.segments},
+            {"source_tokens", e.source_tokens},
+            {"target_tokens", e.target_tokens},
+            {"totals", Stats(e.totals)}};
+  }
+};
+
+}  // namespace
+
+const char* FinishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEndOfSentence: return "FINISH_REASON_END_OF_SENTENCE";
+    case FinishReason::kMaxLength: return "FINISH_REASON_MAX_LENGTH";
+    case FinishReason::kSourceLimit: return "FINISH_REASON_SOURCE_LIMIT";
+    case FinishReason::kClosed: return "FINISH_REASON_CLOSED";
+    case FinishReason::kUnspecified: break;
+  }
+  return "FINISH_REASON_UNSPECIFIED";
+}
+
+std::string ToJson(const Event& event) { return Dump(std::visit(ToJsonVisitor(), event)); }
+
+std::string ToJson(const std::vector<Model>& models) {
+  Json list = Json::array();
+  for (const Model& model : models) {
+    list.push_back({{"name", model.name},
+                    {"source_language_codes", model.source_language_codes},
+                    {"target_language_codes", model.target_language_codes},
+                    {"checksum", model.checksum},
+                    {"default_k", model.default_k},
+                    {"min_k", model.min_k},
+                    {"max_k", model.max_k},
+                    {"state_bytes_per_session", model.state_bytes_per_session},
+                    {"compute_type", model.compute_type}});
+  }
+  return Dump({{"models", list}});
+}
+
+}  // namespace leapstream::client

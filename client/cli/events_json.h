@@ -1,0 +1,20 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_
+#define LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_
+
+#include <string>
+#include <vector>
+
+#include "client/client.h"
+
+namespace leapstream::client {
+
+// One line of JSON without its line feed. Fields are named as in the proto, with durations as proto3
+// JSON has them ("0.120s") and 64-bit numbers as numbers.
+std::string ToJson(const Event& event);
+std::string ToJson(const std::vector<Model>& models);
+
+const char* FinishReasonName(FinishReason reason);  // As in the proto.
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_

@@ -1,0 +1,204 @@
+#include <unistd.h>
+
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
+#include "absl/time/time.h"
+#include "client/cli/events_json.h"
+#include "client/cli/translate.h"
+#include "client/client.h"
+
+namespace {
+
+using leapstream::client::Client;
+using leapstream::client::ClientOptions;
+using leapstream::client::EarlyEnd;
+
+constexpr int kExitError = 1;
+constexpr int kExitUsage = 2;
+constexpr int kExitUnavailable = 3;
+constexpr int kExitRefused = 4;
+constexpr int kExitCancelled = 5;
+constexpr int kExitDeadline = 6;
+
+constexpr char kFooter[] = R"(
+Exit status:
+  0  done
+  1  another error, or nobody reads the output any more
+  2  wrong usage
+  3  no server answers, or it is not available
+  4  the request was refused (unknown model, bad argument, limit reached), or the input is not UTF-8
+  5  cancelled
+  6  the deadline passed
+
+Examples:
+  leapstream translate --k 3 < de.txt > en.txt
+  leapstream translate --pace 3/s < de.txt      # watch it, as if it were spoken
+  leapstream probe --timeout 30s && leapstream models)";
+
+int ExitCode(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return 0;
+    case absl::StatusCode::kUnavailable:
+      return kExitUnavailable;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kUnimplemented:
+      return kExitRefused;
+    case absl::StatusCode::kCancelled:
+      return kExitCancelled;
+    case absl::StatusCode::kDeadlineExceeded:
+      return kExitDeadline;
+    default:
+      return kExitError;
+  }
+}
+
+int Report(const absl::Status& status) {
+  if (!status.ok() && !absl::IsDataLoss(status)) {  // That: our reader left, and knows.
+    const std::string reason = leapstream::client::ErrorReason(status);
+    absl::FPrintF(stderr, "leapstream: %s%s\n", status.message(),
+                  reason.empty() ? "" : absl::StrCat(" (", reason, ")"));
+  }
+  return ExitCode(status);
+}
+
+const CLI::Validator kDuration(
+    [](std::string& text) -> std::string {
+      absl::Duration duration;
+      return absl::ParseDuration(text, &duration) && duration > absl::ZeroDuration()
+                 ? ""
+                 : absl::StrCat("want a duration such as 500ms or 5s, got ", text);
+    },
+    "DURATION");
+
+// "3/s" or "3"; 0: neither.
+double WordsPerSecond(absl::string_view text) {
+  double result = 0;
+  absl::ConsumeSuffix(&text, "/s");
+  return absl::SimpleAtod(text, &result) && result >= 0.01 && result <= 1000 ? result : 0;
+}
+
+const CLI::Validator kPace(
+    [](std::string& text) -> std::string {
+      return WordsPerSecond(text) > 0
+                 ? ""
+                 : absl::StrCat("want 0.01/s to 1000/s words per second, got ", text);
+    },
+    "N/s");
+
+absl::Duration ParseDuration(const std::string& text) {
+  absl::Duration duration = absl::InfiniteDuration();
+  if (!text.empty()) absl::ParseDuration(text, &duration);
+  return duration;
+}
+
+absl::Status PrintModels(Client& client, bool json) {
+  const auto models = client.ListModels();
+  if (!models.ok()) return models.status();
+  if (json) {
+    absl::PrintF("%s\n", leapstream::client::ToJson(*models));
+  } else {
+    absl::PrintF("%-24s %-12s %-12s %-10s %-10s %s\n", "NAME", "FROM", "TO", "K", "TYPE",
+                 "BYTES/SESSION");
+    for (const auto& model : *models) {
+      absl::PrintF("%-24s %-12s %-12s %-10s %-10s %d\n", model.name,
+                   absl::StrJoin(model.source_language_codes, ","),
+                   absl::StrJoin(model.target_language_codes, ","),
+                   absl::StrFormat("%d (%d-%d)", model.default_k, model.min_k, model.max_k),
+                   model.compute_type, model.state_bytes_per_session);
+    }
+  }
+  if (std::fflush(stdout) != 0) return absl::DataLossError("nobody reads the output");
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Translates text while it is still arriving, with a leapstream server.");
+  app.name("leapstream");
+  app.require_subcommand(1);
+  app.footer(kFooter);
+
+  ClientOptions connection;
+  bool json = false;
+  const auto add_server = [&](CLI::App* command) {
+    command->add_option("--server", connection.address, "host:port of the server")
+        ->capture_default_str();
+    command->footer(kFooter);
+  };
+
+  CLI::App* translate = app.add_subcommand(
+      "translate", "Translate standard input, a line at a time, onto standard output.\n"
+                   "Ctrl-C ends the input; again, the run.");
+  leapstream::client::TranslateOptions options;
+  std::string early_end, pace, deadline;
+  add_server(translate);
+  translate->add_option("--model", options.stream.model, "name of the model; see leapstream models");
+  translate->add_option("--source-lang", options.stream.source_language_code, "such as de");
+  translate->add_option("--target-lang", options.stream.target_language_code, "such as en");
+  translate->add_option("--k", options.stream.k, "source tokens (pieces of words) read ahead")
+      ->check(CLI::Range(1, 1 << 20));
+  translate
+      ->add_option("--early-end", early_end,
+                   "if the model would end before the source does: stop there, suppress the end, or "
+                   "read on")
+      ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
+  translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
+      ->check(CLI::Range(1, 1 << 20));
+  translate->add_option("--pace", pace, "words to send per second, such as 3/s")->check(kPace);
+  translate->add_option("--deadline", deadline, "of the whole run, such as 30s")->check(kDuration);
+  translate->add_flag("--json", options.json, "one JSON object per event");
+  translate->add_flag("--verbose", options.verbose, "session and lagging on standard error");
+
+  CLI::App* models = app.add_subcommand("models", "List the models of the server.");
+  add_server(models);
+  models->add_flag("--json", json, "as JSON");
+
+  CLI::App* probe = app.add_subcommand("probe", "Wait until the server is serving.");
+  std::string timeout = "5s";
+  add_server(probe);
+  probe->add_option("--timeout", timeout, "how long to wait")->check(kDuration)->capture_default_str();
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+
+  if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
+  auto client = Client::Connect(connection);
+  if (!client.ok()) return Report(client.status());
+  if (probe->parsed()) return Report((*client)->Probe(ParseDuration(timeout)));
+  if (models->parsed()) return Report(PrintModels(**client, json));
+
+  static const std::map<std::string, EarlyEnd> kEarlyEnds = {
+      {"", EarlyEnd::kUnspecified},
+      {"stop", EarlyEnd::kStop},
+      {"suppress", EarlyEnd::kSuppress},
+      {"read-on", EarlyEnd::kReadOn},
+  };
+  options.stream.early_end = kEarlyEnds.at(early_end);
+  options.stream.deadline = ParseDuration(deadline);
+  options.stream.token_details = options.json;
+  options.stream.log_probs = options.json;
+  if (!pace.empty()) options.words_per_second = WordsPerSecond(pace);
+  return Report(leapstream::client::Translate(**client, options));
+}

@@ -1,0 +1,99 @@
+#include "client/cli/source_words.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr size_t kMaxHeldBytes = 64 << 10;
+
+// Bytes of the white space character at `text[at]`, as the server sees white space (Unicode's, and
+// U+001C to U+001F); 0: none.
+size_t WhiteSpaceBytes(absl::string_view text, size_t at) {
+  const auto byte = [&](size_t i) {
+    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
+  };
+  const unsigned b0 = byte(at), b1 = byte(at + 1), b2 = byte(at + 2);
+  if (b0 == ' ' || (b0 >= 0x09 && b0 <= 0x0D) || (b0 >= 0x1C && b0 <= 0x1F)) return 1;
+  if (b0 == 0xC2 && (b1 == 0x85 || b1 == 0xA0)) return 2;                // U+0085, U+00A0
+  if (b0 == 0xE1 && b1 == 0x9A && b2 == 0x80) return 3;                  // U+1680
+  if (b0 == 0xE2 && b1 == 0x80 &&
+      ((b2 >= 0x80 && b2 <= 0x8A) || b2 == 0xA8 || b2 == 0xA9 || b2 == 0xAF)) {
+    return 3;                                                            // U+2000…, 2028, 2029, 202F
+  }
+  if (b0 == 0xE2 && b1 == 0x81 && b2 == 0x9F) return 3;                  // U+205F
+  if (b0 == 0xE3 && b1 == 0x80 && b2 == 0x80) return 3;                  // U+3000
+  return 0;
+}
+
+}  // namespace
+
+absl::Status SourceWords::TakeWord(size_t size, absl::string_view after,
+                                   std::vector<SourceItem>& items) {
+  const absl::string_view word = absl::string_view(pending_).substr(0, size);
+  size_t valid_bytes = 0;
+  if (!IsUtf8(word, &valid_bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the input must be UTF-8, but is not at byte ", offset_ + valid_bytes, ", line ",
+                     line_, "; convert it, with iconv for example"));
+  }
+  if (!word.empty()) {
+    items.push_back({absl::StrCat(word, after), false});
+    line_has_words_ = true;
+  }
+  pending_.erase(0, size);
+  offset_ += static_cast<int64_t>(size);
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<SourceItem>> SourceWords::Append(absl::string_view bytes) {
+  std::vector<SourceItem> items;
+  // A white space character may have begun in the last call; its first bytes cannot be one alone.
+  size_t at = pending_.size() < 2 ? 0 : pending_.size() - 2;
+  absl::StrAppend(&pending_, bytes);
+  while (at < pending_.size()) {
+    const size_t space = WhiteSpaceBytes(pending_, at);
+    if (space == 0) {
+      ++at;
+      continue;
+    }
+    const bool ends_line = pending_[at] == '\n';
+    const size_t words_before = items.size();
+    if (absl::Status status = TakeWord(at, ends_line ? "" : " ", items); !status.ok()) return status;
+    pending_.erase(0, space);
+    offset_ += static_cast<int64_t>(space);
+    at = 0;
+    if (ends_line) {
+      if (items.size() > words_before) {
+        items.back().ends_line = true;
+      } else {
+        items.push_back({"", true});
+      }
+      line_has_words_ = false;
+      ++line_;
+    }
+  }
+  if (pending_.size() > kMaxHeldBytes) {
+    size_t cut = pending_.size() - 3;  // A character that is not complete has three bytes at most.
+    while (cut > 0 && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80) --cut;
+    if (absl::Status status = TakeWord(cut, "", items); !status.ok()) return status;
+  }
+  return items;
+}
+
+absl::StatusOr<std::vector<SourceItem>> SourceWords::Finish() {
+  std::vector<SourceItem> items;
+  if (absl::Status status = TakeWord(pending_.size(), "", items); !status.ok()) return status;
+  if (!items.empty()) {
+    items.back().ends_line = true;
+  } else if (line_has_words_) {
+    items.push_back({"", true});
+  }
+  line_has_words_ = false;
+  return items;
+}
+
+}  // namespace leapstream::client

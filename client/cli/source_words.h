@@ -1,0 +1,41 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_SOURCE_WORDS_H_
+#define LEAPSTREAM_CLIENT_CLI_SOURCE_WORDS_H_
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+
+namespace leapstream::client {
+
+// What is to be sent next: text, then possibly the end of its segment.
+struct SourceItem {
+  std::string text;  // A word and one space; without the space at a line's end; empty: no text.
+  bool ends_line = false;
+};
+
+// Cuts a byte stream into words, and its lines into segments. A word is complete once white space,
+// a line feed or the end of the input follows; nothing is given out before that, except for the
+// start of a word of more than 64 KiB. Not thread-safe.
+class SourceWords {
+ public:
+  // The items that `bytes` completed. INVALID_ARGUMENT: not UTF-8; the message has line and byte.
+  // Items before the bad word are lost, and nothing more may be appended.
+  absl::StatusOr<std::vector<SourceItem>> Append(absl::string_view bytes);
+  // The end of the input: a last line without a line feed is complete. Same errors.
+  absl::StatusOr<std::vector<SourceItem>> Finish();
+
+ private:
+  absl::Status TakeWord(size_t size, absl::string_view after, std::vector<SourceItem>& items);
+
+  std::string pending_;   // Not given out yet; holds no complete word between calls.
+  bool line_has_words_ = false;
+  int64_t line_ = 1;
+  int64_t offset_ = 0;    // Of pending_ in the input.
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_SOURCE_WORDS_H_

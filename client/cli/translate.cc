@@ -1,0 +1,359 @@
+#include "client/cli/translate.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/eventfd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <deque>
+#include <memory>
+#include <string>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "client/cli/events_json.h"
+#include "client/cli/source_words.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr size_t kReadBytes = 64 << 10;
+constexpr size_t kMaxQueuedItems = 1024;         // Then standard input is left alone…
+constexpr int64_t kMaxUnsentBytes = 256 << 10;   // …and also when the server is slow.
+
+// What a signal handler may touch.
+std::atomic<int> interrupts{0};
+std::atomic<bool> terminated{false};
+int signal_fd = -1;
+
+void OnSignal(int signal) {
+  const int saved_errno = errno;
+  if (signal == SIGTERM) terminated = true;
+  ++interrupts;
+  const uint64_t one = 1;
+  if (write(signal_fd, &one, sizeof(one)) < 0) errno = saved_errno;
+  errno = saved_errno;
+}
+
+absl::Status TakeOverSignals() {
+  signal_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+  if (signal_fd < 0) return absl::InternalError("the system has no file descriptors left");
+  struct sigaction action = {};
+  action.sa_handler = OnSignal;  // Without SA_RESTART, so that a write to a full pipe ends.
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  return absl::OkStatus();
+}
+
+bool CancelWanted() { return terminated || interrupts >= 2; }
+
+// Whether both go to the same terminal or file, so that their lines must not run into each other.
+bool SameFile(int a, int b) {
+  struct stat first, second;
+  return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+// One run: a single thread that waits for input, events, signals and the pace in one poll().
+class Translation {
+ public:
+  Translation(Client& client, const TranslateOptions& options)
+      : options_(options),
+        paced_(options.words_per_second > 0),
+        reports_(paced_ || options.verbose || isatty(STDERR_FILENO)),
+        // A terminal shows what is typed into it by itself.
+        shows_source_(paced_ || (isatty(STDERR_FILENO) && !isatty(STDIN_FILENO))),
+        one_screen_(SameFile(STDOUT_FILENO, STDERR_FILENO)),
+        interval_(paced_ ? absl::Seconds(1) / options.words_per_second : absl::ZeroDuration()),
+        stream_(client.StartStream(options.stream)) {}
+
+  absl::Status Run() {
+    while (true) {
+      while (auto event = stream_->TryNext()) {
+        LEAPSTREAM_RETURN_IF_ERROR(std::visit([&](auto& e) { return Show(e); }, *event));
+      }
+      if (stream_->finished()) return Finish();
+      if (CancelWanted()) {
+        stream_->Cancel();
+        LEAPSTREAM_RETURN_IF_ERROR(EndTargetLine());
+        return absl::CancelledError("cancelled");
+      }
+      if (interrupts > 0 && input_open_) LEAPSTREAM_RETURN_IF_ERROR(OnInterrupt());
+      LEAPSTREAM_RETURN_IF_ERROR(SendDueItems());
+      LEAPSTREAM_RETURN_IF_ERROR(WaitForSomething());
+    }
+  }
+
+ private:
+  absl::Status OnInterrupt() {
+    input_open_ = false;
+    if (paced_) {
+      items_.clear();
+      return absl::OkStatus();
+    }
+    return QueueItems(words_.Finish());
+  }
+
+  absl::Status QueueItems(absl::StatusOr<std::vector<SourceItem>> items) {
+    if (!items.ok()) {
+      stream_->Cancel();
+      EndTargetLine().IgnoreError();
+      return items.status();
+    }
+    for (SourceItem& item : *items) items_.push_back(std::move(item));
+    return absl::OkStatus();
+  }
+
+  // When paced: the next line waits for the translation of the last one.
+  bool MaySend() const {
+    if (items_.empty() || (paced_ && segments_completed_ < segments_ended_)) return false;
+    return !paced_ || items_.front().text.empty() || absl::Now() >= next_word_;
+  }
+
+  absl::Status SendDueItems() {
+    while (MaySend()) {
+      const SourceItem item = std::move(items_.front());
+      items_.pop_front();
+      if (!item.text.empty()) {
+        LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(item.text));
+        ShowSource(item.text);
+        // Deadlines follow one another, so that the pace does not drift; after a pause they do not
+        // catch up.
+        const absl::Time now = absl::Now();
+        next_word_ = (now - next_word_ > interval_ ? now : next_word_) + interval_;
+      }
+      if (item.ends_line) {
+        LEAPSTREAM_RETURN_IF_ERROR(stream_->EndSegment());
+        ++segments_ended_;
+        EndSourceLine();
+      }
+      last_sent_ = absl::Now();
+    }
+    if (!input_open_ && items_.empty() && !closed_) {
+      closed_ = true;
+      return stream_->CloseSource();
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WaitForSomething() {
+    const bool reads = input_open_ && items_.size() < kMaxQueuedItems &&
+                       stream_->unsent_bytes() < kMaxUnsentBytes;
+    absl::Time wake = absl::InfiniteFuture();
+    if (paced_ && !items_.empty() && segments_completed_ >= segments_ended_) wake = next_word_;
+    if (!closed_ && keep_alive_ > absl::ZeroDuration()) {
+      if (absl::Now() >= last_sent_ + keep_alive_) {
+        LEAPSTREAM_RETURN_IF_ERROR(stream_->KeepAlive());
+        last_sent_ = absl::Now();
+      }
+      wake = std::min(wake, last_sent_ + keep_alive_);
+    }
+    pollfd fds[] = {{signal_fd, POLLIN, 0},
+                    {stream_->ready_fd(), POLLIN, 0},
+                    {reads ? STDIN_FILENO : -1, POLLIN, 0}};
+    timespec timeout;
+    const bool waits_forever = wake == absl::InfiniteFuture();
+    if (!waits_forever) {
+      timeout = absl::ToTimespec(std::max(wake - absl::Now(), absl::ZeroDuration()));
+    }
+    if (ppoll(fds, 3, waits_forever ? nullptr : &timeout, nullptr) < 0) {
+      if (errno == EINTR) return absl::OkStatus();
+      return absl::InternalError(absl::StrCat("poll: ", std::strerror(errno)));
+    }
+    if (fds[0].revents != 0) {
+      uint64_t count;
+      if (read(signal_fd, &count, sizeof(count)) < 0) return absl::OkStatus();
+    }
+    if (fds[2].revents != 0) return ReadInput();
+    return absl::OkStatus();
+  }
+
+  absl::Status ReadInput() {
+    char buffer[kReadBytes];
+    const ssize_t size = read(STDIN_FILENO, buffer, sizeof(buffer));
+    if (size > 0) return QueueItems(words_.Append({buffer, static_cast<size_t>(size)}));
+    if (size < 0) {
+      if (errno == EINTR || errno == EAGAIN) return absl::OkStatus();
+      if (errno != EBADF) {  // A closed standard input is an empty one.
+        return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
+      }
+    }
+    input_open_ = false;
+    return QueueItems(words_.Finish());
+  }
+
+  absl::Status Show(const Started& started) {
+    keep_alive_ = started.limits.idle_timeout / 3;
+    last_sent_ = absl::Now();
+    if (options_.verbose) {
+      Report(absl::StrFormat("session %s, model %s, k %d", started.session_id, started.model,
+                             started.applied.k.value_or(0)));
+    }
+    return ShowJson(started);
+  }
+
+  absl::Status Show(const Delta& delta) {
+    if (options_.json) return ShowJson(delta);
+    if (delta.text.empty()) return absl::OkStatus();
+    target_line_open_ = screen_target_open_ = true;
+    return WriteTarget(delta.text);
+  }
+
+  absl::Status Show(const SegmentCompleted& completed) {
+    ++segments_completed_;
+    if (completed.stats.has_value() && completed.stats->target_tokens > 0) {
+      ++measured_;
+      lagging_ += completed.stats->average_lagging;
+      adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
+      first_token_ += completed.stats->first_token;
+    }
+    if (reports_ && completed.reason != FinishReason::kEndOfSentence) {
+      notes_.push_back(absl::StrCat("segment ", completed.segment, " was cut short: ",
+                                    FinishReasonName(completed.reason)));
+    }
+    if (options_.json) return ShowJson(completed);
+    target_line_open_ = screen_target_open_ = false;
+    return WriteTarget("\n");
+  }
+
+  absl::Status Show(const GoingAway& away) {
+    if (reports_) {
+      notes_.push_back(absl::StrCat("the server closes this stream in ",
+                                    absl::FormatDuration(away.remaining), ": ", away.reason));
+    }
+    return ShowJson(away);
+  }
+
+  absl::Status Show(const Summary& summary) {
+    summary_ = summary;
+    return ShowJson(summary);
+  }
+
+  template <typename E>
+  absl::Status ShowJson(const E& event) {
+    if (!options_.json) return absl::OkStatus();
+    return WriteTarget(absl::StrCat(ToJson(Event(event)), "\n"));
+  }
+
+  absl::Status Finish() {
+    LEAPSTREAM_RETURN_IF_ERROR(EndTargetLine());
+    EndSourceLine();
+    if (reports_) {
+      for (const std::string& note : notes_) Report(note);
+      if (summary_.segments > 0) {
+        std::string line = absl::StrFormat("%d segments, %d source tokens, %d target tokens",
+                                           summary_.segments, summary_.source_tokens,
+                                           summary_.target_tokens);
+        if (measured_ > 0) {
+          absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
+                                lagging_ / measured_, adaptive_lagging_ / measured_,
+                                absl::ToDoubleMilliseconds(first_token_ / measured_));
+        }
+        Report(line);
+      }
+    }
+    return stream_->Wait();
+  }
+
+  // A shell prompt or an error message must not continue a line of ours.
+  absl::Status EndTargetLine() {
+    if (!std::exchange(target_line_open_, false)) return absl::OkStatus();
+    screen_target_open_ = false;
+    return WriteTarget("\n");
+  }
+
+  void ShowSource(absl::string_view text) {
+    if (!shows_source_) return;
+    if (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+    if (one_screen_ && std::exchange(screen_target_open_, false)) WriteStderr("\n");
+    WriteStderr(absl::StrCat(source_line_open_ ? " " : "source: ", text));
+    source_line_open_ = true;
+  }
+
+  void EndSourceLine() {
+    if (std::exchange(source_line_open_, false)) WriteStderr("\n");
+  }
+
+  void Report(absl::string_view line) {
+    EndSourceLine();
+    WriteStderr(absl::StrCat("leapstream: ", line, "\n"));
+  }
+
+  static void WriteStderr(absl::string_view text) {
+    if (write(STDERR_FILENO, text.data(), text.size()) < 0) return;  // Nowhere left to complain.
+  }
+
+  absl::Status WriteTarget(absl::string_view text) {
+    if (one_screen_) EndSourceLine();
+    while (!text.empty()) {
+      const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
+      if (size >= 0) {
+        text.remove_prefix(static_cast<size_t>(size));
+      } else if (errno == EINTR) {
+        if (CancelWanted()) return absl::CancelledError("cancelled");
+      } else if (errno == EAGAIN) {
+        pollfd fd = {STDOUT_FILENO, POLLOUT, 0};
+        poll(&fd, 1, -1);
+        if (CancelWanted()) return absl::CancelledError("cancelled");
+      } else if (errno == EPIPE) {
+        return absl::DataLossError("nobody reads the output");
+      } else {
+        return absl::InternalError(absl::StrCat("cannot write the output: ", std::strerror(errno)));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const TranslateOptions& options_;
+  const bool paced_;
+  const bool reports_;       // Figures and notes go to stderr.
+  const bool shows_source_;  // Source words go to stderr as they are sent.
+  const bool one_screen_;
+  const absl::Duration interval_;  // Between paced words.
+
+  SourceWords words_;
+  std::deque<SourceItem> items_;  // Read, to be sent.
+  bool input_open_ = true;
+  bool closed_ = false;
+  absl::Time next_word_ = absl::InfinitePast();
+  absl::Time last_sent_ = absl::Now();
+  absl::Duration keep_alive_ = absl::ZeroDuration();  // 0: not known yet, or no limit.
+  int64_t segments_ended_ = 0;
+  int64_t segments_completed_ = 0;
+
+  bool target_line_open_ = false;    // stdout stands within a line.
+  bool screen_target_open_ = false;  // So does the screen that stdout and stderr share.
+  bool source_line_open_ = false;
+
+  int64_t measured_ = 0;  // Segments that the sums below are of.
+  double lagging_ = 0;
+  double adaptive_lagging_ = 0;
+  absl::Duration first_token_;
+  std::vector<std::string> notes_;
+  Summary summary_;
+
+  std::unique_ptr<Stream> stream_;  // Last: cancelled first when a run ends early.
+};
+
+}  // namespace
+
+absl::Status Translate(Client& client, const TranslateOptions& options) {
+  LEAPSTREAM_RETURN_IF_ERROR(TakeOverSignals());
+  return Translation(client, options).Run();
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,225 @@
+#include "model/fairseq/export.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <set>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "model/api/model_directory.h"
+#include "model/api/vocabulary.h"
+#include "model/fairseq/checkpoint.h"
+#include "model/fairseq/half.h"
+
+namespace leapstream {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::Status FileError(const fs::path& path, const std::error_code& error) {
+  return absl::InternalError(absl::StrCat(path.string(), ": ", error.message()));
+}
+
+// A fresh directory beside `output`, removed with all that is in it unless it was moved away.
+class StagingDirectory {
+ public:
+  static absl::StatusOr<std::string> Make(const fs::path& output) {
+    std::string path = output.string() + ".tmp.XXXXXX";
+    if (mkdtemp(path.data()) == nullptr) {
+      return absl::InternalError(
+          absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
+    }
+    std::error_code error;  // mkdtemp() lets nobody else read; a model is no secret.
+    fs::permissions(path, fs::perms(0755), error);
+    return path;
+  }
+  explicit StagingDirectory(std::string path) : path_(std::move(path)) {}
+  ~StagingDirectory() {
+    std::error_code error;
+    fs::remove_all(path_, error);
+  }
+  StagingDirectory(const StagingDirectory&) = delete;
+  StagingDirectory& operator=(const StagingDirectory&) = delete;
+
+  const std::string& path() const { return path_; }
+
+ private:
+  const std::string path_;
+};
+
+// Whether all that is in `output`, if it is there at all, may be replaced.
+absl::Status CheckReplaceable(const fs::path& output) {
+  std::error_code error;
+  const fs::file_status status = fs::symlink_status(output, error);
+  if (status.type() == fs::file_type::not_found) return absl::OkStatus();
+  const auto refuse = [&](absl::string_view what) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(output.string(), ": ", what, "; choose another output or remove it"));
+  };
+  if (status.type() != fs::file_type::directory) return refuse("is there and is no directory");
+  const std::set<std::string> known = {"model.json",          kWeightsFile,
+                                       kSourceDictionaryFile, kTargetDictionaryFile,
+                                       kSourceSentencePieceFile, kTargetSentencePieceFile};
+  bool empty = true;
+  for (fs::directory_iterator it(output, error), end; !error && it != end; it.increment(error)) {
+    empty = false;
+    const std::string name = it->path().filename().string();
+    if (known.count(name) == 0) return refuse(absl::StrCat("holds ", name, ", no file of a model"));
+  }
+  if (error) return FileError(output, error);
+  if (!empty && !fs::exists(output / "model.json", error)) return refuse("is no model directory");
+  return absl::OkStatus();
+}
+
+absl::Status Replace(const std::string& staged, const fs::path& output) {
+  std::error_code error;
+  fs::rename(staged, output, error);  // Works if `output` is missing or empty.
+  if (!error) return absl::OkStatus();
+  const std::string old = staged + ".old";
+  fs::rename(output, old, error);
+  if (error) return FileError(output, error);
+  fs::rename(staged, output, error);
+  if (error) {
+    std::error_code ignored;
+    fs::rename(old, output, ignored);
+    return FileError(output, error);
+  }
+  fs::remove_all(old, error);
+  return absl::OkStatus();
+}
+
+absl::Status CheckDictionary(const std::string& path, absl::string_view side, int rows) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Load(path));
+  if (vocabulary.size() == rows) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(
+      path, ": ", vocabulary.size(), " symbols with the 4 special ones, the checkpoint's ", side,
+      " embedding has ", rows, " rows; use the dictionary that the model was trained with"));
+}
+
+// Only that it can be one: what reads it is model/api's tokenizer, when the model is loaded.
+absl::Status CheckSentencePiece(const std::string& path) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  if (!file->bytes().empty()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(path, ": empty, not a SentencePiece model"));
+}
+
+absl::Status WriteWeights(const FairseqCheckpoint& checkpoint, const ModelConfig& config,
+                          TensorType type, const std::string& path) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ParameterMap parameters, checkpoint.MapParameters(config));
+  std::map<std::string, std::string> storage;
+  std::map<std::string, TensorView> tensors;
+  for (const auto& [name, source] : parameters.sources) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values, checkpoint.ReadFloats(source));
+    std::string& bytes = storage[name];
+    bytes.resize(values.size() * ElementBytes(type));
+    if (type == TensorType::kFloat32) {
+      std::memcpy(bytes.data(), values.data(), bytes.size());
+    } else {
+      for (size_t i = 0; i < values.size(); ++i) {
+        const uint16_t half = FloatToHalf(values[i]);
+        if (!std::isfinite(HalfToFloat(half))) {
+          return absl::InvalidArgumentError(
+              absl::StrCat("parameter ", source, " holds ", values[i],
+                           ", too large for float16; export with --dtype float32"));
+        }
+        std::memcpy(bytes.data() + 2 * i, &half, sizeof(half));
+      }
+    }
+    tensors[name] = {type, checkpoint.parameters().at(source).shape, bytes};
+  }
+  return WriteSafetensors(path, tensors);
+}
+
+}  // namespace
+
+absl::Status ExportModel(const ExportOptions& options) {
+  if (options.cross_normaliser != "linear") {
+    return absl::UnimplementedError(absl::StrCat(
+        "cross-normaliser ", options.cross_normaliser, " is not served yet; use linear"));
+  }
+  fs::path output = fs::path(options.output).lexically_normal();
+  if (!output.has_filename()) output = output.parent_path();  // It ended with a slash.
+  if (output.empty()) return absl::InvalidArgumentError("the output needs a name");
+  LEAPSTREAM_RETURN_IF_ERROR(CheckReplaceable(output));
+
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(options.checkpoint));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
+                              FairseqCheckpoint::Parse(file->bytes(), options.checkpoint));
+  LEAPSTREAM_ASSIGN_OR_RETURN(ModelConfig config, checkpoint.Config());
+  config.cross_normaliser = options.cross_normaliser;
+  if (!options.source_language.empty()) config.source_language = options.source_language;
+  if (!options.target_language.empty()) config.target_language = options.target_language;
+  config.name = options.name.empty()
+                    ? absl::StrCat(config.source_language, "-", config.target_language)
+                    : options.name;
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateModelConfig(config));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckDictionary(options.source_dictionary, "encoder", config.encoder.vocabulary_size));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSentencePiece(options.source_sentencepiece));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSentencePiece(options.target_sentencepiece));
+
+  std::error_code error;
+  if (output.has_parent_path()) fs::create_directories(output.parent_path(), error);
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::string staged, StagingDirectory::Make(output));
+  const StagingDirectory staging(std::move(staged));
+  LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoint, config, options.weight_type,
+                                          absl::StrCat(staging.path(), "/", kWeightsFile)));
+  const std::pair<const std::string&, const char*> copies[] = {
+      {options.source_dictionary, kSourceDictionaryFile},
+      {options.target_dictionary, kTargetDictionaryFile},
+      {options.source_sentencepiece, kSourceSentencePieceFile},
+      {options.target_sentencepiece, kTargetSentencePieceFile}};
+  for (const auto& [from, to] : copies) {
+    const fs::path copy = fs::path(staging.path()) / to;
+    fs::copy_file(from, copy, error);
+    if (error) return FileError(copy, error);
+    fs::permissions(copy, fs::perms(0644), error);
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staging.path(), config));
+  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staging.path()).status());
+  return Replace(staging.path(), output);
+}
+
+absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
+                              FairseqCheckpoint::Parse(file->bytes(), path));
+  const auto yes = [&](absl::string_view side, absl::string_view attention) {
+    return checkpoint.HasLeap(side, attention) ? "yes" : "no";
+  };
+  std::string text = absl::StrCat(
+      "architecture: ", absl::CHexEscape(checkpoint.architecture()), "\nLeaP in encoder self-attention: ",
+      yes("encoder", "self_attn"), ", decoder self-attention: ", yes("decoder", "self_attn"),
+      ", cross-attention: ", yes("decoder", "encoder_attn"), "\n");
+
+  std::set<std::string> ignored;
+  const absl::StatusOr<ModelConfig> config = checkpoint.Config();
+  absl::Status served = config.status();
+  if (config.ok()) {
+    const absl::StatusOr<ParameterMap> map = checkpoint.MapParameters(*config);
+    served = map.status();
+    if (map.ok()) ignored.insert(map->ignored.begin(), map->ignored.end());
+  }
+  absl::StrAppend(&text, "can be exported: ",
+                  served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\nparameters:\n");
+  for (const auto& [name, tensor] : checkpoint.parameters()) {
+    absl::StrAppend(&text, "  ", absl::CHexEscape(name), " [", absl::StrJoin(tensor.shape, ", "), "] ",
+                    ToString(tensor.storage.type), ignored.count(name) > 0 ? "  (ignored)" : "", "\n");
+  }
+  absl::StrAppend(&text, "options:\n");
+  for (const auto& [name, value] : checkpoint.options()) {
+    absl::StrAppend(&text, "  ", absl::CHexEscape(name), ": ", absl::Utf8SafeCHexEscape(value), "\n");
+  }
+  return text;
+}
+
+}  // namespace leapstream

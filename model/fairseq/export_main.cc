@@ -1,0 +1,69 @@
+// leapstream-export: makes a model directory of a fairseq checkpoint, or shows what is in one.
+
+#include <cstdio>
+#include <string>
+
+#include <CLI/CLI.hpp>
+
+#include "model/fairseq/export.h"
+
+namespace {
+
+constexpr int kFailed = 1;
+constexpr int kWrongUsage = 2;
+
+int Fail(const absl::Status& status) {
+  std::fprintf(stderr, "leapstream-export: %s\n", std::string(status.message()).c_str());
+  return kFailed;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Makes a leapstream model directory of a fairseq checkpoint. Runs nothing in it.",
+               "leapstream-export");
+  leapstream::ExportOptions options;
+  std::string dtype = "float32";
+  bool inspect = false;
+  app.add_option("--checkpoint", options.checkpoint, "checkpoint_*.pt")->required();
+  app.add_flag("--inspect", inspect, "Show what is in the checkpoint and write nothing");
+  const std::pair<const char*, std::pair<std::string*, const char*>> files[] = {
+      {"--source-dict", {&options.source_dictionary, "dict.SRC.txt of the training data"}},
+      {"--target-dict", {&options.target_dictionary, "dict.TGT.txt of the training data"}},
+      {"--source-spm", {&options.source_sentencepiece, "SentencePiece model of the source"}},
+      {"--target-spm", {&options.target_sentencepiece, "SentencePiece model of the target"}},
+      {"--output", {&options.output, "Model directory to write"}}};
+  for (const auto& [flag, target] : files) app.add_option(flag, *target.first, target.second);
+  app.add_option("--source-lang", options.source_language, "Default: the checkpoint's");
+  app.add_option("--target-lang", options.target_language, "Default: the checkpoint's");
+  app.add_option("--name", options.name, "What clients ask for; default: SRC-TGT");
+  app.add_option("--dtype", dtype, "Type of the weights in the file")
+      ->check(CLI::IsMember({"float32", "float16"}))
+      ->capture_default_str();
+  app.add_option("--cross-normaliser", options.cross_normaliser,
+                 "How cross-attention was trained to be normalised")
+      ->check(CLI::IsMember({"linear", "softmax"}))
+      ->capture_default_str();
+  try {  // CLI11 reports by exception.
+    app.parse(argc, argv);
+    for (const auto& [flag, target] : files) {
+      if (!inspect && target.first->empty()) throw CLI::RequiredError(flag);
+    }
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kWrongUsage;
+  }
+
+  if (inspect) {
+    const auto text = leapstream::InspectCheckpoint(options.checkpoint);
+    if (!text.ok()) return Fail(text.status());
+    std::fputs(text->c_str(), stdout);
+    return 0;
+  }
+  options.weight_type =
+      dtype == "float16" ? leapstream::TensorType::kFloat16 : leapstream::TensorType::kFloat32;
+  if (const absl::Status status = leapstream::ExportModel(options); !status.ok()) {
+    return Fail(status);
+  }
+  std::printf("%s written\n", options.output.c_str());
+  return 0;
+}

@@ -1,0 +1,41 @@
+#ifndef LEAPSTREAM_MODEL_FAIRSEQ_HALF_H_
+#define LEAPSTREAM_MODEL_FAIRSEQ_HALF_H_
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace leapstream {
+
+// IEEE 754 binary16, by its bits. C++17 has no type for it.
+inline float HalfToFloat(uint16_t half) {
+  const int exponent = half >> 10 & 31;
+  const int mantissa = half & 0x3ff;
+  float value;
+  if (exponent == 31) {
+    value = mantissa == 0 ? INFINITY : NAN;
+  } else {
+    value = exponent == 0 ? std::ldexp(static_cast<float>(mantissa), -24)
+                          : std::ldexp(static_cast<float>(mantissa | 0x400), exponent - 25);
+  }
+  return (half & 0x8000) != 0 ? -value : value;
+}
+
+// Rounds to nearest, ties to even; what is too large becomes infinite.
+inline uint16_t FloatToHalf(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint16_t sign = bits >> 16 & 0x8000;
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return sign | 0x7e00;   // NaN.
+  if (bits >= 0x477ff000) return sign | 0x7c00;  // 65520 rounds up to infinity.
+  if (bits < 0x38800000) {                       // Below 2^-14: a multiple of 2^-24.
+    return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(std::fabs(value), 24)));
+  }
+  bits += 0xfff + (bits >> 13 & 1);
+  return sign | static_cast<uint16_t>((bits - 0x38000000) >> 13);
+}
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_FAIRSEQ_HALF_H_

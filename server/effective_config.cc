@@ -1,0 +1,124 @@
+#include "server/effective_config.h"
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+namespace {
+
+absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
+  switch (early_end) {
+    case v1::EARLY_END_UNSPECIFIED:
+      return SessionOptions().early_end;
+    case v1::EARLY_END_STOP:
+      return EarlyEnd::kStop;
+    case v1::EARLY_END_SUPPRESS:
+      return EarlyEnd::kSuppress;
+    case v1::EARLY_END_READ_ON:
+      return EarlyEnd::kReadOn;
+    default:
+      return InvalidRequest("UNKNOWN_ENUM_VALUE",
+                            absl::StrCat("no early_end has the number ", static_cast<int>(early_end)));
+  }
+}
+
+v1::EarlyEnd ToProto(EarlyEnd early_end) {
+  switch (early_end) {
+    case EarlyEnd::kStop:
+      return v1::EARLY_END_STOP;
+    case EarlyEnd::kSuppress:
+      return v1::EARLY_END_SUPPRESS;
+    case EarlyEnd::kReadOn:
+      return v1::EARLY_END_READ_ON;
+  }
+  return v1::EARLY_END_UNSPECIFIED;
+}
+
+}  // namespace
+
+absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
+                                                const ModelInfo& model) {
+  if (!v1::InputFormat_IsValid(config.input_format())) {
+    return InvalidRequest("UNKNOWN_ENUM_VALUE",
+                          absl::StrCat("no input_format has the number ",
+                                       static_cast<int>(config.input_format())));
+  }
+  const v1::DecodingPolicy& policy = config.policy();
+  SessionOptions options;
+  options.policy.k = model.default_k;
+  if (policy.has_wait_k()) {
+    options.policy.k = policy.wait_k().k();
+    if (policy.wait_k().write_stride() != 0) {
+      options.policy.write_stride = policy.wait_k().write_stride();
+    }
+  }
+  options.policy.offline = policy.has_offline();
+  options.max_target_tokens = policy.max_target_tokens();
+  if (policy.max_length_a() != 0 || policy.max_length_b() != 0) {  // fairseq's pair goes together.
+    options.max_length_a = policy.max_length_a();
+    options.max_length_b = policy.max_length_b();
+  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(options.early_end, ToEarlyEnd(policy.early_end()));
+  return options;
+}
+
+v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const SessionOptions& options,
+                                  const ModelInfo& model) {
+  v1::SessionConfig config;
+  config.set_model(model.name);
+  config.set_source_language_code(model.source_language);
+  config.set_target_language_code(model.target_language);
+  v1::DecodingPolicy& policy = *config.mutable_policy();
+  if (options.policy.offline) {
+    policy.mutable_offline();
+  } else {
+    policy.mutable_wait_k()->set_k(options.policy.k);
+    policy.mutable_wait_k()->set_write_stride(options.policy.write_stride);
+  }
+  policy.set_max_target_tokens(options.max_target_tokens);
+  policy.set_max_length_a(options.max_length_a);
+  policy.set_max_length_b(options.max_length_b);
+  policy.set_early_end(ToProto(options.early_end));
+  config.set_input_format(requested.input_format() == v1::INPUT_FORMAT_UNSPECIFIED
+                              ? v1::INPUT_FORMAT_TEXT
+                              : requested.input_format());
+  *config.mutable_output() = requested.output();
+  return config;
+}
+
+google::protobuf::Duration ToProto(absl::Duration duration) {
+  google::protobuf::Duration proto;
+  const int64_t seconds = absl::IDivDuration(duration, absl::Seconds(1), &duration);
+  proto.set_seconds(seconds);
+  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
+  return proto;
+}
+
+v1::SegmentStats ToProto(const SegmentStats& stats) {
+  v1::SegmentStats proto;
+  proto.set_source_tokens(stats.source_tokens);
+  proto.set_target_tokens(stats.target_tokens);
+  proto.set_average_lagging(stats.average_lagging);
+  proto.set_length_adaptive_average_lagging(stats.length_adaptive_average_lagging);
+  *proto.mutable_first_token_duration() = ToProto(stats.first_token);
+  *proto.mutable_compute_duration() = ToProto(stats.compute);
+  *proto.mutable_queue_duration() = ToProto(stats.queue);
+  return proto;
+}
+
+v1::FinishReason ToProto(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEndOfSentence:
+      return v1::FINISH_REASON_END_OF_SENTENCE;
+    case FinishReason::kMaxLength:
+      return v1::FINISH_REASON_MAX_LENGTH;
+    case FinishReason::kSourceLimit:
+      return v1::FINISH_REASON_SOURCE_LIMIT;
+    case FinishReason::kClosed:
+      return v1::FINISH_REASON_CLOSED;
+  }
+  return v1::FINISH_REASON_UNSPECIFIED;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,28 @@
+#ifndef LEAPSTREAM_SERVER_EFFECTIVE_CONFIG_H_
+#define LEAPSTREAM_SERVER_EFFECTIVE_CONFIG_H_
+
+#include "absl/status/statusor.h"
+#include "leapstream/v1/simultaneous_translation.pb.h"
+#include "model/api/model.h"
+#include "streaming/session.h"
+
+namespace leapstream {
+
+inline constexpr int kMaxChunkBytes = 1 << 20;
+
+// What a session of `model` is to do. INVALID_ARGUMENT: an enum value that does not exist, or a number
+// that no session can have; the scheduler checks the rest.
+absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
+                                                const ModelInfo& model);
+
+// `requested` with every unset field replaced by what was applied.
+v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const SessionOptions& options,
+                                  const ModelInfo& model);
+
+v1::SegmentStats ToProto(const SegmentStats& stats);
+v1::FinishReason ToProto(FinishReason reason);
+google::protobuf::Duration ToProto(absl::Duration duration);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_EFFECTIVE_CONFIG_H_

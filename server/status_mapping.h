@@ -1,0 +1,24 @@
+#ifndef LEAPSTREAM_SERVER_STATUS_MAPPING_H_
+#define LEAPSTREAM_SERVER_STATUS_MAPPING_H_
+
+#include <grpcpp/support/status.h>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+
+namespace leapstream {
+
+// `status` with the reason (upper snake case) that its google.rpc.ErrorInfo will carry. A status that
+// has one keeps it; OK stays OK.
+absl::Status WithReason(absl::Status status, absl::string_view reason);
+
+// INVALID_ARGUMENT with a reason.
+absl::Status InvalidRequest(absl::string_view reason, absl::string_view message);
+
+// What the client gets: the same code and message, and one ErrorInfo (domain "leapstream") in
+// grpc-status-details-bin. Without a reason, that is the name of the code.
+grpc::Status ToGrpcStatus(const absl::Status& status);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_STATUS_MAPPING_H_

@@ -1,0 +1,183 @@
+#include "server/unary_reactors.h"
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/synchronization/mutex.h"
+#include "base/status.h"
+#include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/effective_config.h"
+#include "server/status_mapping.h"
+#include "streaming/session.h"
+
+namespace leapstream {
+namespace {
+
+template <typename Message>
+absl::Status Parse(const grpc::ByteBuffer& bytes, Message* message) {
+  grpc::ByteBuffer copy(bytes);  // Parsing empties it; a copy shares the bytes.
+  if (grpc::SerializationTraits<Message>::Deserialize(&copy, message).ok()) return absl::OkStatus();
+  return InvalidRequest("MALFORMED_MESSAGE", absl::StrCat("the message is not a ",
+                                                          Message::descriptor()->name(),
+                                                          "; is all its text UTF-8?"));
+}
+
+template <typename Message>
+absl::Status Serialize(const Message& message, grpc::ByteBuffer* bytes) {
+  bool own = false;
+  const grpc::Status status = grpc::SerializationTraits<Message>::Serialize(message, bytes, &own);
+  return status.ok() ? absl::OkStatus() : absl::InternalError(status.error_message());
+}
+
+// Used by gRPC until OnDone() and by the step thread until OnFinished(); see TranslateReactor.
+class TranslateCall final : public grpc::ServerUnaryReactor,
+                            public SessionSink,
+                            public std::enable_shared_from_this<TranslateCall> {
+ public:
+  TranslateCall(ServedModels* models, grpc::ByteBuffer* response)
+      : models_(models), response_(response) {
+    models_->CallStarted();
+  }
+  ~TranslateCall() override { models_->CallEnded(); }
+
+  void Start(const grpc::ByteBuffer& request) {
+    grpc_reference_ = shared_from_this();
+    absl::Status status = Open(request);
+    if (!status.ok()) Finish(ToGrpcStatus(status));
+  }
+
+  void OnCancel() override {
+    std::shared_ptr<Session> session;
+    {
+      absl::MutexLock lock(&mutex_);
+      cancelled_ = true;
+      session = session_;
+    }
+    if (session != nullptr) session->Cancel(absl::CancelledError("cancelled by the client"));
+  }
+  void OnDone() override { const auto last = std::move(grpc_reference_); }
+
+  void OnEvent(SessionEvent event) override {
+    if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
+      if (completed->segment > 1) translation_.mutable_text()->push_back('\n');
+      translation_.mutable_text()->append(completed->text);
+    } else if (auto* summary = std::get_if<SessionSummary>(&event)) {
+      *translation_.mutable_stats() = ToProto(summary->totals);
+    }
+  }
+  void OnFinished(absl::Status status) override {
+    const auto self = std::move(sink_reference_);
+    if (status.code() == absl::StatusCode::kInternal) {
+      spdlog::error("Translate: {}", std::string(status.message()));
+      status = absl::InternalError("internal error, see the server's log");
+    }
+    if (status.ok()) status = Serialize(translation_, response_);
+    Finish(ToGrpcStatus(status));
+  }
+
+ private:
+  absl::Status Open(const grpc::ByteBuffer& bytes) {
+    v1::TranslateRequest request;
+    LEAPSTREAM_RETURN_IF_ERROR(Parse(bytes, &request));
+    LEAPSTREAM_ASSIGN_OR_RETURN(Scheduler * scheduler,
+                                models_->Find({request.model(), request.source_language_code(),
+                                               request.target_language_code()}));
+    SessionOptions options;
+    options.policy.k = scheduler->model()->info.default_k;
+    options.policy.offline = true;
+    sink_reference_ = shared_from_this();
+    absl::StatusOr<std::shared_ptr<Session>> session = scheduler->Open(options, this);
+    if (!session.ok()) {
+      sink_reference_.reset();
+      return session.status();
+    }
+    bool cancelled = false;
+    {
+      absl::MutexLock lock(&mutex_);
+      session_ = *session;
+      cancelled = cancelled_;
+    }
+    if (cancelled) (*session)->Cancel(absl::CancelledError("cancelled by the client"));
+    for (absl::string_view line : absl::StrSplit(request.text(), '\n')) {
+      if (!line.empty()) (*session)->Push(std::string(line));
+      (*session)->EndSegment();
+    }
+    (*session)->EndSource();
+    return absl::OkStatus();
+  }
+
+  ServedModels* const models_;
+  grpc::ByteBuffer* const response_;
+  v1::TranslateResponse translation_;  // Of the step thread.
+  std::shared_ptr<TranslateCall> grpc_reference_;
+  std::shared_ptr<TranslateCall> sink_reference_;
+
+  absl::Mutex mutex_;
+  std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
+                                            const v1::ListModelsRequest& request) {
+  constexpr int kMaxPage = 100;
+  if (request.page_size() < 0) {
+    return InvalidRequest("INVALID_PAGE_SIZE",
+                          absl::StrCat("page_size must not be negative, got ", request.page_size(),
+                                       "; leave it unset for ", kMaxPage));
+  }
+  const int page_size =
+      request.page_size() == 0 ? kMaxPage : std::min(request.page_size(), kMaxPage);
+  v1::ListModelsResponse response;
+  for (const auto& scheduler : models.schedulers()) {
+    const ModelInfo& info = scheduler->model()->info;
+    if (!request.page_token().empty() && info.name <= request.page_token()) continue;
+    if (response.models_size() == page_size) {
+      response.set_next_page_token(response.models(page_size - 1).name());
+      break;
+    }
+    v1::Model& model = *response.add_models();
+    model.set_name(info.name);
+    model.add_source_language_codes(info.source_language);
+    model.add_target_language_codes(info.target_language);
+    model.set_checksum(info.checksum);
+    model.set_default_k(info.default_k);
+    model.set_min_k(info.min_k);
+    model.set_max_k(info.max_k);
+    model.set_state_bytes_per_session(info.state_bytes_per_session);
+    model.set_compute_type(info.compute_type);
+  }
+  return response;
+}
+
+}  // namespace
+
+grpc::ServerUnaryReactor* StartTranslate(ServedModels* models, const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response) {
+  // OnDone() cannot come before the caller has bound the reactor, so the pointer stays good.
+  auto call = std::make_shared<TranslateCall>(models, response);
+  call->Start(*request);
+  return call.get();
+}
+
+grpc::Status ListModels(const ServedModels& models, const grpc::ByteBuffer* request,
+                        grpc::ByteBuffer* response) {
+  v1::ListModelsRequest parsed;
+  absl::Status status = Parse(*request, &parsed);
+  if (status.ok()) {
+    absl::StatusOr<v1::ListModelsResponse> page = Page(models, parsed);
+    status = page.ok() ? Serialize(*page, response) : page.status();
+  }
+  return ToGrpcStatus(status);
+}
+
+}  // namespace leapstream

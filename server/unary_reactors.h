@@ -1,0 +1,22 @@
+#ifndef LEAPSTREAM_SERVER_UNARY_REACTORS_H_
+#define LEAPSTREAM_SERVER_UNARY_REACTORS_H_
+
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include "server/served_models.h"
+
+namespace leapstream {
+
+// Translate: the lines of the text as segments of one offline session. Owns itself until the call is
+// done; `models` must outlive that. `request` and `response` are the call's.
+grpc::ServerUnaryReactor* StartTranslate(ServedModels* models, const grpc::ByteBuffer* request,
+                                         grpc::ByteBuffer* response);
+
+// ListModels: by name; a page token is the name after which the page starts.
+grpc::Status ListModels(const ServedModels& models, const grpc::ByteBuffer* request,
+                        grpc::ByteBuffer* response);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_UNARY_REACTORS_H_

@@ -1,0 +1,252 @@
+// Runs the program `leapstream` against a fake server.
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "client/cli/source_words.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+#include "tests/client/fake_service.h"
+
+namespace leapstream {
+namespace {
+
+class Program {
+ public:
+  explicit Program(std::vector<std::string> arguments) {
+    int in[2], out[2], err[2];
+    EXPECT_EQ(pipe2(in, O_CLOEXEC) | pipe2(out, O_CLOEXEC) | pipe2(err, O_CLOEXEC), 0);
+    arguments.insert(arguments.begin(), LEAPSTREAM_BINARY_DIR "/bin/leapstream");
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    pid_ = fork();
+    if (pid_ == 0) {
+      dup2(in[0], 0);
+      dup2(out[1], 1);
+      dup2(err[1], 2);
+      execv(argv[0], argv.data());
+      _exit(127);
+    }
+    close(in[0]);
+    close(out[1]);
+    close(err[1]);
+    in_ = in[1];
+    out_ = out[0];
+    err_ = err[0];
+  }
+  ~Program() {
+    CloseInput();
+    CloseOutput();
+    close(err_);
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+  }
+
+  void Type(const std::string& text) {
+    ASSERT_EQ(write(in_, text.data(), text.size()), static_cast<ssize_t>(text.size()));
+  }
+  void CloseInput() { Close(in_); }
+  void CloseOutput() { Close(out_); }
+  void Signal(int signal) { kill(pid_, signal); }
+
+  // Output up to and with `end`; all that came within 10 s if it does not come.
+  std::string OutputUntil(const std::string& end) {
+    std::string text;
+    char c;
+    pollfd fd = {out_, POLLIN, 0};
+    while (!absl::EndsWith(text, end) && poll(&fd, 1, 10000) > 0 && read(out_, &c, 1) == 1) text += c;
+    return text;
+  }
+  bool IsQuiet(int milliseconds) {
+    pollfd fd = {out_, POLLIN, 0};
+    return poll(&fd, 1, milliseconds) == 0;
+  }
+
+  // Closes the input and waits for the end.
+  int Exit() {
+    CloseInput();
+    if (out_ >= 0) output = ReadAll(out_);
+    errors = ReadAll(err_);
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  std::string output, errors;
+
+ private:
+  static void Close(int& fd) {
+    if (fd >= 0) close(fd);
+    fd = -1;
+  }
+  static std::string ReadAll(int fd) {
+    std::string text;
+    char buffer[4096];
+    for (ssize_t size; (size = read(fd, buffer, sizeof(buffer))) > 0;) text.append(buffer, size);
+    return text;
+  }
+
+  pid_t pid_ = 0;
+  int in_ = -1, out_ = -1, err_ = -1;
+};
+
+TEST(CliTest, TranslatesPipedLines) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--k", "4", "--early-end", "stop"});
+  program.Type("gute nacht\n\n  liebe  welt ");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "GUTE NACHT\n\nLIEBE WELT\n");
+  EXPECT_EQ(program.errors, "");
+  EXPECT_EQ(service.source(), "gute nacht||liebe welt |");
+  EXPECT_EQ(service.config().policy().wait_k().k(), 4);
+  EXPECT_EQ(service.config().policy().early_end(), v1::EARLY_END_STOP);
+}
+
+TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
+  FakeService service;
+  Program program({"translate", "--server", service.address()});
+  program.Type("gu");
+  EXPECT_TRUE(program.IsQuiet(200));
+  program.Type("te na");
+  EXPECT_EQ(program.OutputUntil("GUTE"), "GUTE");
+  EXPECT_EQ(service.source(), "gute ");
+  program.Type("cht\n");
+  EXPECT_EQ(program.OutputUntil("\n"), " NACHT\n");
+  EXPECT_EQ(program.Exit(), 0);
+}
+
+TEST(CliTest, WritesJson) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--json"});
+  program.Type("ja\n");
+  EXPECT_EQ(program.Exit(), 0);
+  std::vector<std::string> events;
+  for (const auto& line : absl::StrSplit(program.output, '\n', absl::SkipEmpty())) {
+    const auto json = nlohmann::json::parse(std::string(line));
+    events.push_back(json["event"]);
+    if (json["event"] == "target") {
+      EXPECT_EQ(json["text"], "JA");
+    }
+    if (json["event"] == "segment") {
+      EXPECT_EQ(json["finish_reason"], "FINISH_REASON_END_OF_SENTENCE");
+      EXPECT_EQ(json["stats"]["average_lagging"], 2.5);
+    }
+  }
+  EXPECT_THAT(events, testing::ElementsAre("started", "target", "segment", "summary"));
+}
+
+TEST(CliTest, PacesWordsAndReportsLagging) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--pace", "10/s"});
+  const absl::Time start = absl::Now();
+  program.Type("a b c\nd\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(300));  // Three pauses.
+  EXPECT_EQ(program.output, "A B C\nD\n");
+  EXPECT_THAT(program.errors, testing::HasSubstr("source: a b c\nsource: d\n"));
+  EXPECT_THAT(program.errors, testing::HasSubstr("mean AL 2.50"));
+}
+
+TEST(CliTest, RefusesInputThatIsNotUtf8) {
+  FakeService service;
+  Program program({"translate", "--server", service.address()});
+  program.Type("ja\n gr\xFC\xDF dich\n");
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_THAT(program.errors, testing::HasSubstr("not at byte 6, line 2"));
+}
+
+TEST(CliTest, ExitCodes) {
+  FakeService service;
+  const auto run = [&](std::vector<std::string> arguments) { return Program(arguments).Exit(); };
+  const std::string at = absl::StrCat("--server=", service.address());
+  EXPECT_EQ(run({"--help"}), 0);
+  EXPECT_EQ(run({}), 2);
+  EXPECT_EQ(run({"translate", "--k", "x"}), 2);
+  EXPECT_EQ(run({"translate", "--pace", "0"}), 2);
+  EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
+  EXPECT_EQ(run({"probe", "--server", "127.0.0.1:1", "--timeout", "300ms"}), 3);
+  EXPECT_EQ(run({"probe", at}), 0);
+  EXPECT_EQ(run({"translate", at, "--model", "missing"}), 4);
+  EXPECT_EQ(run({"translate", at, "--model", "silent", "--deadline", "200ms"}), 6);
+  service.ReleaseSilent();
+  Program broken({"translate", at, "--model", "broken"});
+  broken.Type("ja nein ");
+  EXPECT_EQ(broken.Exit(), 1);
+  EXPECT_EQ(broken.output, "JA\n");
+  EXPECT_EQ(broken.errors, "leapstream: it broke\n");
+}
+
+TEST(CliTest, ListsModels) {
+  FakeService service;
+  Program table({"models", "--server", service.address()});
+  EXPECT_EQ(table.Exit(), 0);
+  EXPECT_THAT(table.output, testing::HasSubstr("tiny-de-en"));
+  Program json({"models", "--server", service.address(), "--json"});
+  EXPECT_EQ(json.Exit(), 0);
+  EXPECT_EQ(nlohmann::json::parse(json.output)["models"][1]["name"], "big-de-en");
+}
+
+TEST(CliTest, FirstInterruptEndsTheInputSecondCancels) {
+  FakeService service;
+  Program program({"translate", "--server", service.address()});
+  program.Type("gute na");
+  EXPECT_EQ(program.OutputUntil("GUTE"), "GUTE");
+  program.Signal(SIGINT);  // The input is still open.
+  EXPECT_EQ(program.OutputUntil("\n"), " NA\n");
+  EXPECT_EQ(program.Exit(), 0);
+
+  Program silent({"translate", "--server", service.address(), "--model", "silent", "--json"});
+  EXPECT_NE(silent.OutputUntil("\n"), "");
+  silent.Signal(SIGINT);
+  EXPECT_TRUE(silent.IsQuiet(200));
+  silent.Signal(SIGINT);
+  EXPECT_EQ(silent.Exit(), 5);
+  service.ReleaseSilent();
+}
+
+TEST(CliTest, EndsQuietlyWhenNobodyReads) {
+  FakeService service;
+  Program program({"translate", "--server", service.address()});
+  program.Type("ja ");
+  EXPECT_EQ(program.OutputUntil("JA"), "JA");
+  program.CloseOutput();
+  program.Type("nein ");
+  EXPECT_EQ(program.Exit(), 1);
+  EXPECT_EQ(program.errors, "");
+}
+
+TEST(SourceWordsTest, AnyChunkingGivesTheSameItems) {
+  const std::string text = "  f\xC3\xBCr\xE3\x80\x80" "dich \r\n\n\xE2\x82\xAC\xC2\xA0x";
+  const auto items_of = [&](size_t step) {
+    client::SourceWords words;
+    std::string got;
+    const auto add = [&](const auto& items) {
+      ASSERT_TRUE(items.ok()) << items.status();
+      for (const auto& item : *items) {
+        absl::StrAppend(&got, "[", item.text, item.ends_line ? "]\n" : "]");
+      }
+    };
+    for (size_t i = 0; i < text.size(); i += step) add(words.Append(text.substr(i, step)));
+    add(words.Finish());
+    return got;
+  };
+  for (size_t step = 1; step <= text.size(); ++step) {
+    EXPECT_EQ(items_of(step), "[f\xC3\xBCr ][dich ][]\n[]\n[\xE2\x82\xAC ][x]\n") << step;
+  }
+}
+
+}  // namespace
+}  // namespace leapstream

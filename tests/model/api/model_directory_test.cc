@@ -1,0 +1,168 @@
+#include "model/api/model_directory.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <set>
+
+#include "absl/strings/str_replace.h"
+
+namespace leapstream {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::HasSubstr;
+
+ModelConfig Config() {
+  ModelConfig config;
+  config.name = "en-de";
+  config.source_language = "en";
+  config.target_language = "de";
+  config.architecture = "transformer_monotonic";
+  for (SideConfig* side : {&config.encoder, &config.decoder}) {
+    side->embed_dim = 64;
+    side->ffn_embed_dim = 128;
+    side->layers = 2;
+    side->attention_heads = 4;
+    side->vocabulary_size = 656;
+  }
+  config.decoder.positions = PositionKind::kLearned;
+  config.decoder.max_positions = 320;
+  config.encoder.final_norm = true;
+  config.waitk_lagging = 3;
+  config.fairseq_options = {{"arch", "transformer_monotonic"}};
+  return config;
+}
+
+class ModelDirectoryTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    directory_ = testing::TempDir() + "/" +
+                 testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(directory_);
+    fs::create_directories(directory_);
+    Write(kWeightsFile, "weights");
+    ASSERT_TRUE(WriteModelJson(directory_, Config()).ok());
+  }
+  void TearDown() override { fs::remove_all(directory_); }
+  void Write(const std::string& name, const std::string& text) {
+    std::ofstream(directory_ + "/" + name, std::ios::binary | std::ios::trunc) << text;
+  }
+  std::string Json() {
+    std::ifstream file(directory_ + "/model.json", std::ios::binary);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  }
+
+  std::string directory_;
+};
+
+TEST_F(ModelDirectoryTest, RoundTrip) {
+  const auto config = ReadModelDirectory(directory_);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->name, "en-de");
+  EXPECT_EQ(config->decoder.positions, PositionKind::kLearned);
+  EXPECT_EQ(config->decoder.max_positions, 320);
+  EXPECT_EQ(config->encoder.positions, PositionKind::kSinusoidal);
+  EXPECT_TRUE(config->encoder.final_norm);
+  EXPECT_FALSE(config->decoder.final_norm);
+  EXPECT_EQ(config->waitk_lagging, 3);
+  EXPECT_EQ(config->fairseq_options.at("arch"), "transformer_monotonic");
+  // printf weights | sha256sum
+  EXPECT_EQ(config->sha256.at(kWeightsFile), *Sha256OfFile(directory_ + "/" + kWeightsFile));
+}
+
+TEST_F(ModelDirectoryTest, HashesAsTheStandardSays) {
+  Write("abc", "abc");
+  EXPECT_EQ(*Sha256OfFile(directory_ + "/abc"),
+            "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+  Write("empty", "");
+  EXPECT_EQ(*Sha256OfFile(directory_ + "/empty"),
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855");
+  EXPECT_TRUE(absl::IsNotFound(Sha256OfFile(directory_ + "/none").status()));
+}
+
+TEST_F(ModelDirectoryTest, NoticesChangedFiles) {
+  Write(kWeightsFile, "Weights");
+  EXPECT_TRUE(absl::IsFailedPrecondition(ReadModelDirectory(directory_).status()));
+  fs::remove(directory_ + "/" + kWeightsFile);
+  EXPECT_TRUE(absl::IsFailedPrecondition(ReadModelDirectory(directory_).status()));
+}
+
+TEST_F(ModelDirectoryTest, NamesTheBadField) {
+  const std::string good = Json();
+  const char* const changes[][3] = {{"\"waitk_lagging\": 3", "\"waitk_lagging\": \"3\"", "waitk_lagging"},
+                                    {"\"waitk_lagging\": 3", "\"waitk_lagging\": -3", "waitk_lagging"},
+                                    {"\"waitk_lagging\": 3", "\"waitk_laggin\": 3", "waitk_lagging"},
+                                    {"\"embed_dim\": 64", "\"embed_dim\": 1e99", "embed_dim"},
+                                    {"\"embed_dim\": 64", "\"embed_dim\": 65", "embed_dim"},
+                                    {"\"attention_heads\": 4", "\"attention_heads\": 0", "attention_heads"},
+                                    {"\"sinusoidal\"", "\"rotary\"", "positions"},
+                                    {"\"scale_embedding\": true", "\"scale_embedding\": 1", "scale_embedding"},
+                                    {"\"linear\"", "\"cosine\"", "cross_normaliser"},
+                                    {kWeightsFile, "../weights", "sha256"},
+                                    {"\"format_version\": 1", "\"format_version\": 2", "format_version 2"}};
+  for (const auto& [from, to, field] : changes) {
+    Write("model.json", absl::StrReplaceAll(good, {{from, to}}));
+    const auto config = ReadModelDirectory(directory_);
+    EXPECT_TRUE(absl::IsInvalidArgument(config.status())) << to << config.status();
+    EXPECT_THAT(std::string(config.status().message()), HasSubstr(field)) << to;
+  }
+  for (const std::string& bad : {std::string(), std::string("[]"), std::string("{"), std::string(500'000, '[')}) {
+    Write("model.json", bad);
+    EXPECT_TRUE(absl::IsInvalidArgument(ReadModelDirectory(directory_).status()));
+  }
+  EXPECT_TRUE(absl::IsNotFound(ReadModelDirectory(directory_ + "/none").status()));
+}
+
+TEST(ModelConfigTest, BoundsAllSizes) {
+  EXPECT_TRUE(ValidateModelConfig(Config()).ok());
+  for (int SideConfig::*field : {&SideConfig::embed_dim, &SideConfig::ffn_embed_dim, &SideConfig::layers,
+                                 &SideConfig::attention_heads, &SideConfig::vocabulary_size}) {
+    for (int value : {-1, 0, 2'000'000'000}) {
+      ModelConfig config = Config();
+      config.decoder.*field = value;
+      EXPECT_TRUE(absl::IsInvalidArgument(ValidateModelConfig(config))) << value;
+    }
+  }
+  ModelConfig config = Config();
+  config.leap_factor = 17;  // More than the 16 of a head.
+  EXPECT_FALSE(ValidateModelConfig(config).ok());
+  config = Config();
+  config.share_all_embeddings = true;
+  config.decoder.vocabulary_size = 657;
+  EXPECT_FALSE(ValidateModelConfig(config).ok());
+}
+
+TEST(ExpectedTensorsTest, FollowsTheOptions) {
+  const auto names = [](const ModelConfig& config) {
+    std::set<std::string> result;
+    for (const TensorSpec& spec : ExpectedTensors(config)) {
+      EXPECT_TRUE(result.insert(spec.name).second) << spec.name;
+    }
+    return result;
+  };
+  ModelConfig config = Config();
+  EXPECT_EQ(names(config).count("decoder.output"), 1u);
+  EXPECT_EQ(names(config).count("decoder.positions"), 1u);
+  EXPECT_EQ(names(config).count("encoder.positions"), 0u);
+  EXPECT_EQ(names(config).count("encoder.norm.weight"), 1u);
+  EXPECT_EQ(names(config).count("decoder.norm.weight"), 0u);
+  config.share_decoder_input_output_embed = true;
+  EXPECT_EQ(names(config).count("decoder.output"), 0u);
+  EXPECT_EQ(names(config).count("decoder.embedding"), 1u);
+  config.share_all_embeddings = true;
+  EXPECT_EQ(names(config).count("decoder.embedding"), 0u);
+  config = Config();
+  config.encoder.embed_dim = 48;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    if (spec.name == "decoder.layers.0.cross_attention.key.weight") {
+      EXPECT_EQ(spec.shape, (std::vector<int64_t>{64, 48}));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leapstream

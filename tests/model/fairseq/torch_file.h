@@ -1,0 +1,72 @@
+#ifndef LEAPSTREAM_TESTS_MODEL_FAIRSEQ_TORCH_FILE_H_
+#define LEAPSTREAM_TESTS_MODEL_FAIRSEQ_TORCH_FILE_H_
+
+#include <zlib.h>
+
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace leapstream {
+
+// Files that the official trainer wrote.
+inline std::string GoldenPath(const std::string& name) {
+  return std::string(LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/") + name;
+}
+
+inline std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+inline void WriteAll(const std::string& path, absl::string_view bytes) {
+  std::ofstream(path, std::ios::binary | std::ios::trunc).write(bytes.data(), bytes.size());
+}
+
+inline void PutNumber(uint64_t value, int size, size_t at, std::string* bytes) {
+  for (int i = 0; i < size; ++i) (*bytes)[at + i] = static_cast<char>(value >> (8 * i));
+}
+
+inline uint32_t Crc(absl::string_view bytes) {
+  return crc32_z(0, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
+}
+
+// Where the directory of a zip file has the entry of this name.
+inline size_t DirectoryEntry(const std::string& zip, const std::string& entry) {
+  return zip.rfind(entry) - 46;
+}
+
+// Makes the CRC of the stored entry right again after `size` bytes at `at` were changed.
+inline void FixCrc(const std::string& entry, size_t at, size_t size, std::string* zip) {
+  PutNumber(Crc(absl::string_view(*zip).substr(at, size)), 4, DirectoryEntry(*zip, entry) + 16, zip);
+}
+
+// A zip file with one stored entry.
+inline std::string OneEntryZip(const std::string& name, const std::string& data) {
+  std::string local("PK\3\4", 4);
+  local.resize(30);
+  PutNumber(Crc(data), 4, 14, &local);
+  PutNumber(data.size(), 4, 18, &local);
+  PutNumber(data.size(), 4, 22, &local);
+  PutNumber(name.size(), 2, 26, &local);
+  std::string directory("PK\1\2", 4);
+  directory.resize(46);
+  PutNumber(Crc(data), 4, 16, &directory);
+  PutNumber(data.size(), 4, 20, &directory);
+  PutNumber(data.size(), 4, 24, &directory);
+  PutNumber(name.size(), 2, 28, &directory);
+  directory += name;
+  std::string end("PK\5\6", 4);
+  end.resize(22);
+  PutNumber(1, 2, 8, &end);
+  PutNumber(1, 2, 10, &end);
+  PutNumber(directory.size(), 4, 12, &end);
+  PutNumber(local.size() + name.size() + data.size(), 4, 16, &end);
+  return local + name + data + directory + end;
+}
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_TESTS_MODEL_FAIRSEQ_TORCH_FILE_H_

@@ -1,0 +1,218 @@
+#include "tests/testing/fake_model.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/check.h"
+
+namespace leapstream {
+namespace {
+
+constexpr char kSpace[] = "\xe2\x96\x81";  // U+2581
+
+std::string DictionaryText() {
+  std::string text;
+  for (const char* prefix : {kSpace, ""}) {
+    for (char c = 'a'; c <= 'z'; ++c) absl::StrAppend(&text, prefix, std::string(1, c), " 1\n");
+    for (const char* piece : {"th", "the", "in", "er", "an"}) {
+      absl::StrAppend(&text, prefix, piece, " 1\n");
+    }
+  }
+  absl::StrAppend(&text, "<0xC3> 1\n<0xA4> 1\n");
+  return text;
+}
+
+Vocabulary FakeVocabulary() {
+  absl::StatusOr<Vocabulary> vocabulary = Vocabulary::Parse(DictionaryText(), "fake");
+  LEAPSTREAM_CHECK(vocabulary.ok());
+  return *std::move(vocabulary);
+}
+
+size_t CharacterBytes(absl::string_view text) {
+  size_t bytes = 1;
+  while (bytes < text.size() && (text[bytes] & 0xC0) == 0x80) ++bytes;
+  return bytes;
+}
+
+// Cuts each word into pieces of one to three characters, the lengths given by its bytes.
+class FakeTokenizer final : public Tokenizer {
+ public:
+  std::vector<std::string> Encode(absl::string_view text) const override {
+    std::vector<std::string> pieces;
+    while (!text.empty()) {
+      if (text[0] == ' ') {
+        text.remove_prefix(1);
+        continue;
+      }
+      std::string piece = kSpace;
+      while (!text.empty() && text[0] != ' ') {
+        const int characters = vocabulary_.Id(absl::StrCat(piece, text.substr(0, 3))) != kUnknown   ? 3
+                               : vocabulary_.Id(absl::StrCat(piece, text.substr(0, 2))) != kUnknown ? 2
+                                                                                                    : 1;
+        for (int i = 0; i < characters && !text.empty(); ++i) {
+          const size_t bytes = CharacterBytes(text);
+          piece.append(text.data(), bytes);
+          text.remove_prefix(bytes);
+        }
+        pieces.push_back(std::move(piece));
+        piece.clear();
+      }
+    }
+    return pieces;
+  }
+
+  std::string Decode(const std::vector<std::string>& pieces) const override {
+    std::string text;
+    std::string bytes;
+    const auto flush = [&] {
+      // Only C3 A4 is a character; every other byte is U+FFFD.
+      for (size_t i = 0; i < bytes.size(); ++i) {
+        if (bytes.compare(i, 2, "\xC3\xA4") == 0) {
+          text += "\xC3\xA4";
+          ++i;
+        } else {
+          text += "\xEF\xBF\xBD";
+        }
+      }
+      bytes.clear();
+    };
+    for (const std::string& piece : pieces) {
+      switch (Kind(piece)) {
+        case PieceKind::kByte:
+          bytes += piece == "<0xC3>" ? '\xC3' : '\xA4';
+          continue;
+        case PieceKind::kControl:
+          continue;
+        case PieceKind::kUnknown:
+          flush();
+          text += unknown_surface();
+          continue;
+        case PieceKind::kText:
+          flush();
+          text += absl::StartsWith(piece, kSpace)
+                      ? absl::StrCat(text.empty() ? "" : " ", piece.substr(sizeof(kSpace) - 1))
+                      : piece;
+      }
+    }
+    flush();
+    return text;
+  }
+
+  PieceKind Kind(absl::string_view piece) const override {
+    if (piece == "<0xC3>" || piece == "<0xA4>") return PieceKind::kByte;
+    if (piece == "<unk>") return PieceKind::kUnknown;
+    if (piece == "<s>" || piece == "</s>" || piece == "<pad>") return PieceKind::kControl;
+    return PieceKind::kText;
+  }
+  const std::string& unknown_surface() const override { return unknown_surface_; }
+  bool strips_leading_space() const override { return true; }
+  bool strips_all_leading_space() const override { return false; }
+
+ private:
+  const std::string unknown_surface_ = " \xE2\x81\x87 ";
+  const Vocabulary vocabulary_ = FakeVocabulary();
+};
+
+uint64_t Mix(uint64_t hash, uint64_t value) {
+  hash = (hash ^ (value + 1)) * 0x9E3779B97F4A7C15u;
+  return hash ^ (hash >> 29);
+}
+
+struct FakeState final : SessionState {
+  void Reset() override { *this = FakeState(); }
+  void Commit(TokenId token) override {
+    target_hash = Mix(target_hash, token);
+    ++written;
+  }
+  int source_read() const override { return read; }
+  int target_written() const override { return written; }
+
+  uint64_t source_hash = 1;
+  uint64_t target_hash = 2;
+  int read = 0;
+  int written = 0;
+  bool source_finished = false;
+};
+
+class FakeTranslator final : public Translator {
+ public:
+  FakeTranslator(int vocabulary_size, const FakeModelOptions& options)
+      : vocabulary_size_(vocabulary_size), step_delay_(options.step_delay), fails_(options.fails) {}
+
+  std::unique_ptr<SessionState> NewState() const override { return std::make_unique<FakeState>(); }
+
+  absl::Status Read(absl::Span<const SourceRows> rows) const override {
+    for (const SourceRows& row : rows) {
+      for (const TokenId token : row.tokens) {
+        if (token < 0 || token >= vocabulary_size_) {
+          return absl::InvalidArgumentError(absl::StrCat("no such source token: ", token));
+        }
+      }
+    }
+    for (const SourceRows& row : rows) {
+      auto& state = static_cast<FakeState&>(*row.state);
+      for (const TokenId token : row.tokens) {
+        LEAPSTREAM_CHECK(!state.source_finished);  // Nothing comes after </s>.
+        state.source_hash = Mix(state.source_hash, token);
+        ++state.read;
+        state.source_finished = token == kEndOfSentence;
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Decide(absl::Span<SessionState* const> states,
+                      absl::Span<Decision> result) const override {
+    if (fails_) return absl::InternalError("the fake model was asked to fail");
+    for (const SessionState* state : states) {
+      if (state->source_read() == 0) return absl::FailedPreconditionError("nothing was read");
+    }
+    if (step_delay_ > absl::ZeroDuration()) absl::SleepFor(step_delay_);
+    for (size_t b = 0; b < states.size(); ++b) {
+      const auto& state = static_cast<const FakeState&>(*states[b]);
+      const uint64_t hash = Mix(state.source_hash, state.target_hash);
+      const int words = vocabulary_size_ - 4;
+      const TokenId first = 4 + static_cast<TokenId>(hash % words);
+      const TokenId second = 4 + static_cast<TokenId>((hash % words + 1) % words);
+      const bool end = state.source_finished
+                           ? state.written >= state.read - 1 + static_cast<int>(hash % 3)
+                           : hash % 11 == 0;
+      result[b].best = {end ? kEndOfSentence : first, -0.25f};
+      result[b].second = {end ? first : second, -2.0f};
+    }
+    return absl::OkStatus();
+  }
+
+ private:
+  const int vocabulary_size_;
+  const absl::Duration step_delay_;
+  const bool fails_;
+};
+
+}  // namespace
+
+std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
+  auto model = std::make_shared<Model>();
+  model->info.name = options.name;
+  model->info.source_language = options.source_language;
+  model->info.target_language = options.target_language;
+  model->info.checksum = "fa4e";
+  model->info.compute_type = "fake";
+  model->info.default_k = options.default_k;
+  model->info.max_k = options.max_k;
+  model->info.state_bytes_per_session = sizeof(FakeState);
+  model->source_vocabulary = FakeVocabulary();
+  model->target_vocabulary = FakeVocabulary();
+  model->translator =
+      std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);
+  model->source_tokenizer = std::make_unique<FakeTokenizer>();
+  model->target_tokenizer = std::make_unique<FakeTokenizer>();
+  return model;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,30 @@
+#ifndef LEAPSTREAM_TESTS_TESTING_FAKE_MODEL_H_
+#define LEAPSTREAM_TESTS_TESTING_FAKE_MODEL_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/time/time.h"
+#include "model/api/model.h"
+
+namespace leapstream {
+
+struct FakeModelOptions {
+  std::string name = "fake-en-de";
+  std::string source_language = "en";
+  std::string target_language = "de";
+  int default_k = 3;
+  int max_k = 100;
+  absl::Duration step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
+  bool fails = false;         // Decide() gives INTERNAL.
+};
+
+// A model without a network. Its best token is a hash of all source tokens read and target tokens
+// committed, so one token too many, too few or out of order shows in all that follows. Before the
+// source's end </s> is best now and then; after it, once the target is about as long as the source.
+// Some target tokens are byte pieces: the two bytes of U+00E4, at times in halves.
+std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options = {});
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_TESTS_TESTING_FAKE_MODEL_H_
