@@ -473,8 +473,8 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
 
 absl::Status Client::Probe(absl::Duration timeout) {
   const absl::Time deadline = absl::Now() + timeout;
-  // Debian ships no health.proto. Its request for the whole server is empty; the answer's only field
-  // is read as an unknown one of Empty.
+  // Debian ships no health.proto. Its request for the whole server is empty; the answer's only
+  // field is read as an unknown one of Empty.
   using google::protobuf::Empty;
   grpc::TemplatedGenericStub<Empty, Empty> health(connection_->channel);
   std::string reason = "no answer";

@@ -186,8 +186,8 @@ class Client {
 // The reason of the google.rpc.ErrorInfo that came with `status`, such as "MODEL_NOT_FOUND", or "".
 std::string ErrorReason(const absl::Status& status);
 
-// Whether `text` is UTF-8 in whole, shortest-form code points. On false, `*valid_bytes` is the length
-// of the longest prefix that is.
+// Whether `text` is UTF-8 in whole, shortest-form code points. `*valid_bytes` is the length of the
+// longest prefix that is.
 bool IsUtf8(absl::string_view text, size_t* valid_bytes);
 
 }  // namespace leapstream::client

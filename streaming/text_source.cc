@@ -31,8 +31,8 @@ absl::StatusOr<std::string> TextSource::NextWord() {
     const Utf8 found = ReadUtf8(text.substr(scanned_), &length, &code_point);
     if (found == Utf8::kPrefix && !finished_) return std::string();
     if (found != Utf8::kCharacter) {
-      error_ = absl::InvalidArgumentError(absl::StrCat("expected UTF-8 text, but the bytes at offset ",
-                                                       consumed_ + scanned_, " are not"));
+      error_ = absl::InvalidArgumentError(absl::StrCat(
+          "expected UTF-8 text, but the bytes at offset ", consumed_ + scanned_, " are not"));
       return error_;
     }
     if (IsSpace(code_point)) {

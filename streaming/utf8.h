@@ -13,8 +13,8 @@ enum class Utf8 {
   kInvalid,  // No bytes could.
 };
 
-// What `bytes` starts with; not empty. Strict (Unicode 15, table 3-7): no overlong forms, surrogates
-// or code points over U+10FFFF. Of a kCharacter, sets *length and *code_point.
+// What `bytes` (not empty) starts with. Strict (Unicode 15, table 3-7): no overlong forms, no
+// surrogates, nothing over U+10FFFF. Of a kCharacter, sets *length and *code_point.
 inline Utf8 ReadUtf8(absl::string_view bytes, size_t* length, char32_t* code_point) {
   const auto byte = [&bytes](size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned char lead = byte(0);

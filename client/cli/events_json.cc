@@ -69,8 +69,12 @@ struct ToJsonVisitor {
                         {"log_prob", token.log_prob},
                         {"emit_offset", Seconds(token.emit_offset)}});
     }
-    return {{"event", "target"}, {"sequence", e.sequence}, {"segment", e.segment},
-            {"text", e.text},    {"tokens", tokens},       {"source_tokens_read", e.source_tokens_read}};
+    return {{"event", "target"},
+            {"sequence", e.sequence},
+            {"segment", e.segment},
+            {"text", e.text},
+            {"tokens", tokens},
+            {"source_tokens_read", e.source_tokens_read}};
   }
   Json operator()(const SegmentCompleted& e) const {
     Json json = {{"event", "segment"},
@@ -81,7 +85,9 @@ struct ToJsonVisitor {
     return json;
   }
   Json operator()(const GoingAway& e) const {
-    return {{"event", "going_away"}, {"remaining_duration", Seconds(e.remaining)}, {"reason", e.reason}};
+    return {{"event", "going_away"},
+            {"remaining_duration", Seconds(e.remaining)},
+            {"reason", e.reason}};
   }
   Json operator()(const Summary& e) const {
     return {{"event", "summary"},

@@ -151,15 +151,15 @@ int main(int argc, char** argv) {
   leapstream::client::TranslateOptions options;
   std::string early_end, pace, deadline;
   add_server(translate);
-  translate->add_option("--model", options.stream.model, "name of the model; see leapstream models");
+  translate->add_option("--model", options.stream.model, "a name that leapstream models lists");
   translate->add_option("--source-lang", options.stream.source_language_code, "such as de");
   translate->add_option("--target-lang", options.stream.target_language_code, "such as en");
   translate->add_option("--k", options.stream.k, "source tokens (pieces of words) read ahead")
       ->check(CLI::Range(1, 1 << 20));
   translate
       ->add_option("--early-end", early_end,
-                   "if the model would end before the source does: stop there, suppress the end, or "
-                   "read on")
+                   "if the model would end before the source does: stop there, suppress the end, "
+                   "or read on")
       ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
   translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
@@ -175,7 +175,9 @@ int main(int argc, char** argv) {
   CLI::App* probe = app.add_subcommand("probe", "Wait until the server is serving.");
   std::string timeout = "5s";
   add_server(probe);
-  probe->add_option("--timeout", timeout, "how long to wait")->check(kDuration)->capture_default_str();
+  probe->add_option("--timeout", timeout, "how long to wait")
+      ->check(kDuration)
+      ->capture_default_str();
 
   try {
     app.parse(argc, argv);

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -22,7 +23,7 @@ size_t WhiteSpaceBytes(absl::string_view text, size_t at) {
   if (b0 == 0xE1 && b1 == 0x9A && b2 == 0x80) return 3;                  // U+1680
   if (b0 == 0xE2 && b1 == 0x80 &&
       ((b2 >= 0x80 && b2 <= 0x8A) || b2 == 0xA8 || b2 == 0xA9 || b2 == 0xAF)) {
-    return 3;                                                            // U+2000…, 2028, 2029, 202F
+    return 3;  // U+2000 to U+200A, U+2028, U+2029, U+202F
   }
   if (b0 == 0xE2 && b1 == 0x81 && b2 == 0x9F) return 3;                  // U+205F
   if (b0 == 0xE3 && b1 == 0x80 && b2 == 0x80) return 3;                  // U+3000
@@ -37,8 +38,8 @@ absl::Status SourceWords::TakeWord(size_t size, absl::string_view after,
   size_t valid_bytes = 0;
   if (!IsUtf8(word, &valid_bytes)) {
     return absl::InvalidArgumentError(
-        absl::StrCat("the input must be UTF-8, but is not at byte ", offset_ + valid_bytes, ", line ",
-                     line_, "; convert it, with iconv for example"));
+        absl::StrCat("the input must be UTF-8, but is not at byte ", offset_ + valid_bytes,
+                     ", line ", line_, "; convert it, with iconv for example"));
   }
   if (!word.empty()) {
     items.push_back({absl::StrCat(word, after), false});
@@ -62,7 +63,7 @@ absl::StatusOr<std::vector<SourceItem>> SourceWords::Append(absl::string_view by
     }
     const bool ends_line = pending_[at] == '\n';
     const size_t words_before = items.size();
-    if (absl::Status status = TakeWord(at, ends_line ? "" : " ", items); !status.ok()) return status;
+    LEAPSTREAM_RETURN_IF_ERROR(TakeWord(at, ends_line ? "" : " ", items));
     pending_.erase(0, space);
     offset_ += static_cast<int64_t>(space);
     at = 0;
@@ -79,14 +80,14 @@ absl::StatusOr<std::vector<SourceItem>> SourceWords::Append(absl::string_view by
   if (pending_.size() > kMaxHeldBytes) {
     size_t cut = pending_.size() - 3;  // A character that is not complete has three bytes at most.
     while (cut > 0 && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80) --cut;
-    if (absl::Status status = TakeWord(cut, "", items); !status.ok()) return status;
+    LEAPSTREAM_RETURN_IF_ERROR(TakeWord(cut, "", items));
   }
   return items;
 }
 
 absl::StatusOr<std::vector<SourceItem>> SourceWords::Finish() {
   std::vector<SourceItem> items;
-  if (absl::Status status = TakeWord(pending_.size(), "", items); !status.ok()) return status;
+  LEAPSTREAM_RETURN_IF_ERROR(TakeWord(pending_.size(), "", items));
   if (!items.empty()) {
     items.back().ends_line = true;
   } else if (line_has_words_) {

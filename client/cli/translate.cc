@@ -259,7 +259,8 @@ class Translation {
                                            summary_.segments, summary_.source_tokens,
                                            summary_.target_tokens);
         if (measured_ > 0) {
-          absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
+          absl::StrAppendFormat(&line,
+                                "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
                                 lagging_ / measured_, adaptive_lagging_ / measured_,
                                 absl::ToDoubleMilliseconds(first_token_ / measured_));
         }

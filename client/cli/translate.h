@@ -14,8 +14,8 @@ struct TranslateOptions {
 };
 
 // Streams standard input through one session and writes the translation to standard output as it
-// arrives. Takes over SIGINT (first: half-close, second: cancel), SIGTERM (cancel) and SIGPIPE; call
-// once per process. CANCELLED: by a signal. DATA_LOSS: nobody reads standard output any more.
+// arrives. Takes over SIGINT (first: half-close, second: cancel), SIGTERM (cancel) and SIGPIPE;
+// call once per process. CANCELLED: by a signal. DATA_LOSS: nobody reads standard output any more.
 // INVALID_ARGUMENT: also if the input is not UTF-8. Else what the server answered.
 absl::Status Translate(Client& client, const TranslateOptions& options);
 

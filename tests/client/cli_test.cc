@@ -66,7 +66,9 @@ class Program {
     std::string text;
     char c;
     pollfd fd = {out_, POLLIN, 0};
-    while (!absl::EndsWith(text, end) && poll(&fd, 1, 10000) > 0 && read(out_, &c, 1) == 1) text += c;
+    while (!absl::EndsWith(text, end) && poll(&fd, 1, 10000) > 0 && read(out_, &c, 1) == 1) {
+      text += c;
+    }
     return text;
   }
   bool IsQuiet(int milliseconds) {

@@ -41,8 +41,8 @@ TEST(ClientTest, StreamsEventsInOrder) {
       got.push_back(absl::StrCat("summary ", summary->segments));
     }
   }
-  EXPECT_THAT(got, testing::ElementsAre("started 5", "1GUTE", "1 NACHT", "=GUTE NACHT", "2JA", "=JA",
-                                        "summary 2"));
+  EXPECT_THAT(got, testing::ElementsAre("started 5", "1GUTE", "1 NACHT", "=GUTE NACHT", "2JA",
+                                        "=JA", "summary 2"));
   EXPECT_TRUE(stream->finished());
   EXPECT_TRUE(stream->Wait().ok());
   EXPECT_EQ(stream->unsent_bytes(), 0);

@@ -1,5 +1,6 @@
 #include "streaming/text_sink.h"
 
+#include <fstream>
 #include <memory>
 #include <random>
 #include <string>
@@ -8,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "base/check.h"
 #include "gtest/gtest.h"
 #include "streaming/utf8.h"
 
@@ -70,17 +72,79 @@ std::vector<std::string> BytePieces(absl::string_view bytes) {
   return pieces;
 }
 
+// A length-delimited field, or one that holds a small number, in protobuf's wire format.
+std::string Field(int number, absl::string_view bytes) {
+  std::string out = {static_cast<char>(number << 3 | 2)};
+  LEAPSTREAM_CHECK(bytes.size() < 128);
+  out += static_cast<char>(bytes.size());
+  return absl::StrCat(out, bytes);
+}
+std::string Field(int number, int value) {
+  std::string out;
+  for (int key = number << 3; key != 0; key >>= 7) {
+    out += static_cast<char>((key & 0x7F) | (key > 0x7F ? 0x80 : 0));
+  }
+  return out + static_cast<char>(value);
+}
+
+// A BPE model with byte fallback, as sentencepiece_model.proto has it.
+std::string ByteFallbackModel(bool dummy_prefix, bool remove_extra_whitespaces) {
+  std::string model;
+  const auto add = [&model](absl::string_view piece, int type) {
+    model += Field(1, absl::StrCat(Field(1, piece), Field(3, type)));
+  };
+  add("<unk>", 2);
+  add("<s>", 3);
+  add("</s>", 3);
+  for (int byte = 0; byte < 256; ++byte) add(absl::StrFormat("<0x%02X>", byte), 6);
+  for (const char* piece : {"a", "b", "ab"}) {
+    add(piece, 1);
+    add(absl::StrCat(kSpace, piece), 1);
+  }
+  add(kSpace, 1);
+  add(absl::StrCat(kSpace, kSpace), 1);
+  model += Field(2, absl::StrCat(Field(3, 2), Field(35, 1)));
+  return model + Field(3, absl::StrCat(Field(3, dummy_prefix), Field(4, remove_extra_whitespaces)));
+}
+
+TEST(TextSinkTest, EqualsDecodeOfByteFallbackModels) {
+  const std::string path = ::testing::TempDir() + "/text_sink_test.model";
+  for (int flags = 0; flags < 4; ++flags) {
+    std::ofstream(path, std::ios::binary) << ByteFallbackModel(flags & 1, flags & 2);
+    auto loaded = Tokenizer::Load(path);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    const Tokenizer& tokenizer = **loaded;
+    ASSERT_EQ(tokenizer.Kind("<0xE2>"), PieceKind::kByte);
+    const std::vector<std::string> text = {
+        "a", "b", absl::StrCat(kSpace, "ab"), kSpace, kSpace, absl::StrCat(kSpace, kSpace), "<unk>",
+        "<s>", "</s>", "zz", absl::StrCat(kSpace, "zz")};
+    // The bytes at which the rules of UTF-8 change.
+    const std::vector<std::string> bytes =
+        BytePieces("A\x7F\x80\x8F\x90\x9F\xA0\xBF\xC0\xC1\xC2\xDF\xE0\xE2\xED\xEF\xF0\xF4\xF5\xFF"
+                   "\xBF");
+    std::mt19937 random(13 + flags);
+    for (int i = 0; i < 30000; ++i) {
+      std::vector<std::string> pieces(random() % 10);
+      for (std::string& piece : pieces) {
+        piece = random() % 3 == 0 ? text[random() % text.size()] : bytes[random() % bytes.size()];
+      }
+      if (i % 3 == 0 && !pieces.empty()) pieces[0] = kSpace;
+      ASSERT_EQ(Stream(tokenizer, pieces), tokenizer.Decode(pieces)) << absl::StrJoin(pieces, "|");
+    }
+  }
+}
+
 TEST(TextSinkTest, EqualsDecodeOnRandomPieces) {
   auto loaded = Tokenizer::Load(LEAPSTREAM_SOURCE_DIR
                                 "/tests/golden/reference/data/joint/spm.model");
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const Tokenizer& tokenizer = **loaded;
   std::vector<std::string> choice = {
-      kSpace, kSpace, kSpace, "<unk>", "<unk>", "<pad>", "<s>", "</s>", "<0xE2>", "<0x96>", "<0x81>",
-      "\xE9\xBE\x8D", absl::StrCat(kSpace, "\xE9\xBE\x8D"), absl::StrCat(kSpace, kSpace, "x"), " ",
+      kSpace, kSpace, kSpace, "<unk>", "<unk>", "<pad>", "<s>", "</s>", "<0xE2>", "<0x96>",
+      "<0x81>", "\xE9\xBE\x8D", absl::StrCat(kSpace, "\xE9\xBE\x8D"), absl::StrCat(kSpace, kSpace, "x"), " ",
       "", "no such piece", absl::StrCat("no", kSpace, "such")};
   for (const std::string& piece : tokenizer.Encode(
-           "The device is ready when all of the data has been read, das Ger\xC3\xA4t ist bereit.")) {
+           "The device is ready when all the data has been read, das Ger\xC3\xA4t ist bereit.")) {
     choice.push_back(piece);
   }
   std::mt19937 random(7);

@@ -92,6 +92,10 @@ class FakeTokenizer final : public Tokenizer {
           flush();
           text += unknown_surface();
           continue;
+        case PieceKind::kVerbatim:
+          flush();
+          text += piece;
+          continue;
         case PieceKind::kText:
           flush();
           text += absl::StartsWith(piece, kSpace)

@@ -70,7 +70,6 @@ TEST_F(ModelDirectoryTest, RoundTrip) {
   EXPECT_FALSE(config->decoder.final_norm);
   EXPECT_EQ(config->waitk_lagging, 3);
   EXPECT_EQ(config->fairseq_options.at("arch"), "transformer_monotonic");
-  // printf weights | sha256sum
   EXPECT_EQ(config->sha256.at(kWeightsFile), *Sha256OfFile(directory_ + "/" + kWeightsFile));
 }
 

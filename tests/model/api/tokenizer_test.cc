@@ -114,7 +114,7 @@ TEST(TokenizerLoadTest, DamagedModelDoesNotCrash) {
     std::ofstream(path, std::ios::binary | std::ios::trunc) << damaged;
     if (auto tokenizer = Tokenizer::Load(path); tokenizer.ok()) {
       ++loaded;
-      (*tokenizer)->Decode((*tokenizer)->Encode("A \xC3\xBC sentence \xE2\x84\xA2 of \xEF\xBC\xA1."));
+      (*tokenizer)->Decode((*tokenizer)->Encode("A \xC3\xBC word \xE2\x84\xA2 of \xEF\xBC\xA1."));
     }
   }
   EXPECT_GT(loaded, 0);

@@ -91,12 +91,25 @@ TEST(CheckpointTest, ReadsLearnedPositionsAndSeparateDictionaries) {
 }
 
 TEST(CheckpointTest, TakesOldNamesOfTheProportionNets) {
-  // The old name is two bytes longer, so an equally long stand-in takes the net's index from it.
-  std::string bytes = ReadAll(GoldenPath("checkpoints/base.pt"));
-  const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
-  ASSERT_TRUE(checkpoint.ok());
+  const std::string bytes = ReadAll(GoldenPath("checkpoints/learned_gelu_sepdict.pt"));
+  const auto archive = ZipArchive::Parse(bytes, "f.pt");
+  std::string pickle(*archive->Read("archive/data.pkl"));
+  const std::string now = "_LeaP", then = "_denom";
+  for (size_t at = pickle.find(now); at != std::string::npos; at = pickle.find(now, at + 1)) {
+    pickle.replace(at, now.size(), then);
+    const size_t begin = pickle.rfind("coder.layers", at) - 2;  // Its length is in front of it.
+    PutNumber(uint8_t(pickle[begin - 4]) + then.size() - now.size(), 4, begin - 4, &pickle);
+  }
+  const std::string old = OneEntryZip("archive/data.pkl", pickle);
+  const auto checkpoint = FairseqCheckpoint::Parse(old, "f.pt");
+  ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
   EXPECT_TRUE(checkpoint->HasLeap("decoder", "encoder_attn"));
-  EXPECT_FALSE(checkpoint->HasLeap("encoder", "encoder_attn"));
+  const auto config = checkpoint->Config();
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto map = checkpoint->MapParameters(*config);
+  ASSERT_TRUE(map.ok()) << map.status();
+  EXPECT_EQ(map->sources.at("encoder.layers.0.self_attention.query_proportion.hidden.weight"),
+            "encoder.layers.0.self_attn.q_denom.0.weight");
 }
 
 TEST(CheckpointTest, NamesMissingAndLeftOverParameters) {
