@@ -33,8 +33,7 @@ constexpr const char* kPositionNames[] = {"none", "sinusoidal", "learned"};
 // Reads the fields of one JSON object; keeps the first error.
 class FieldReader {
  public:
-  FieldReader(const Json& object, std::string where)
-      : object_(object), where_(std::move(where)) {}
+  FieldReader(const Json& object, std::string where) : object_(object), where_(std::move(where)) {}
 
   void Read(const char* key, std::string* result) {
     const Json* value = Find(key);
@@ -146,8 +145,7 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int le
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("ffn_embed_dim"), side.ffn_embed_dim, 1, 1 << 18));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("layers"), side.layers, 1, 256));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("attention_heads"), side.attention_heads, 1, 1024));
-  LEAPSTREAM_RETURN_IF_ERROR(
-      CheckRange(what("vocabulary_size"), side.vocabulary_size, 5, 1 << 24));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("vocabulary_size"), side.vocabulary_size, 5, 1 << 24));
   if (side.embed_dim % side.attention_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(what("embed_dim"), " ", side.embed_dim,
                                                    " is no multiple of attention_heads ",
@@ -248,9 +246,9 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   if (config.decoder.layernorm_embedding) {
     return absl::InvalidArgumentError("decoder.layernorm_embedding needs to be false");
   }
-  LEAPSTREAM_RETURN_IF_ERROR(CheckName("activation_fn", config.activation_fn,
-                                       {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh",
-                                        "linear", "swish", "relu_squared"}));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckName(
+      "activation_fn", config.activation_fn,
+      {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish", "relu_squared"}));
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("cross_normaliser", config.cross_normaliser, {"linear", "softmax"}));
   LEAPSTREAM_RETURN_IF_ERROR(CheckName("compute_type", config.compute_type, {"float32"}));
@@ -273,17 +271,19 @@ absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
         absl::StrCat(path, ": larger than ", kMaxModelJsonBytes, " bytes"));
   }
   const Json json = Json::parse(
-      text.begin(), text.end(), [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
+      text.begin(), text.end(),
+      [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
       /*allow_exceptions=*/false);
-  if (!json.is_object()) return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object"));
+  if (!json.is_object())
+    return absl::InvalidArgumentError(absl::StrCat(path, ": not a JSON object"));
 
   FieldReader reader(json, "");
   int version = 0;
   reader.Read("format_version", &version);
   if (reader.status().ok() && version != kModelFormatVersion) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": format_version ", version, ", this program reads ",
-                     kModelFormatVersion, "; export the model again with its own leapstream-export"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        path, ": format_version ", version, ", this program reads ", kModelFormatVersion,
+        "; export the model again with its own leapstream-export"));
   }
   ModelConfig config;
   reader.Read("name", &config.name);
@@ -311,17 +311,17 @@ absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
   }
   for (const auto& [name, recorded] : config.sha256) {
     if (!absl::c_linear_search(kFiles, absl::string_view(name))) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": field sha256 names `", absl::CHexEscape(name.substr(0, 100)),
-          "`, which is no file of a model"));
+      return absl::InvalidArgumentError(absl::StrCat(path, ": field sha256 names `",
+                                                     absl::CHexEscape(name.substr(0, 100)),
+                                                     "`, which is no file of a model"));
     }
     const std::string file_path = absl::StrCat(directory, "/", name);
     const auto found = Sha256OfFile(file_path);
     if (!found.ok()) return absl::FailedPreconditionError(found.status().message());
     if (*found != recorded) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(file_path, ": its SHA-256 is ", *found, ", ", kModelJson, " has ",
-                       absl::CHexEscape(recorded.substr(0, 64)), "; the file was changed or damaged"));
+      return absl::FailedPreconditionError(absl::StrCat(
+          file_path, ": its SHA-256 is ", *found, ", ", kModelJson, " has ",
+          absl::CHexEscape(recorded.substr(0, 64)), "; the file was changed or damaged"));
     }
   }
   return config;
@@ -335,24 +335,23 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
     if (!hash.ok()) return hash.status();
     config.sha256[name] = *std::move(hash);
   }
-  const Json json = {
-      {"format_version", kModelFormatVersion},
-      {"name", config.name},
-      {"source_language", config.source_language},
-      {"target_language", config.target_language},
-      {"architecture", config.architecture},
-      {"encoder", ToJson(config.encoder)},
-      {"decoder", ToJson(config.decoder)},
-      {"activation_fn", config.activation_fn},
-      {"scale_embedding", config.scale_embedding},
-      {"leap_factor", config.leap_factor},
-      {"cross_normaliser", config.cross_normaliser},
-      {"share_all_embeddings", config.share_all_embeddings},
-      {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
-      {"waitk_lagging", config.waitk_lagging},
-      {"compute_type", config.compute_type},
-      {"fairseq_options", config.fairseq_options},
-      {"sha256", config.sha256}};
+  const Json json = {{"format_version", kModelFormatVersion},
+                     {"name", config.name},
+                     {"source_language", config.source_language},
+                     {"target_language", config.target_language},
+                     {"architecture", config.architecture},
+                     {"encoder", ToJson(config.encoder)},
+                     {"decoder", ToJson(config.decoder)},
+                     {"activation_fn", config.activation_fn},
+                     {"scale_embedding", config.scale_embedding},
+                     {"leap_factor", config.leap_factor},
+                     {"cross_normaliser", config.cross_normaliser},
+                     {"share_all_embeddings", config.share_all_embeddings},
+                     {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
+                     {"waitk_lagging", config.waitk_lagging},
+                     {"compute_type", config.compute_type},
+                     {"fairseq_options", config.fairseq_options},
+                     {"sha256", config.sha256}};
   const std::string path = absl::StrCat(directory, "/", kModelJson);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';
@@ -365,8 +364,8 @@ absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  if (EVP_Digest(file->bytes().data(), file->bytes().size(), digest, &size, EVP_sha256(), nullptr) !=
-      1) {
+  if (EVP_Digest(file->bytes().data(), file->bytes().size(), digest, &size, EVP_sha256(),
+                 nullptr) != 1) {
     return absl::InternalError(absl::StrCat(path, ": OpenSSL cannot compute SHA-256"));
   }
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));

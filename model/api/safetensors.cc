@@ -115,7 +115,8 @@ absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_
   const absl::string_view text = bytes.substr(8, header_bytes);
   const absl::string_view data = bytes.substr(8 + header_bytes);
   const Json header = Json::parse(
-      text.begin(), text.end(), [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
+      text.begin(), text.end(),
+      [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
       /*allow_exceptions=*/false);
   if (!header.is_object()) return error("the header is not a JSON object");
 
@@ -198,7 +199,8 @@ absl::Status WriteSafetensors(const std::string& path,
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file.write(length, sizeof(length));
   file.write(text.data(), text.size());
-  for (const auto& entry : order) file.write(entry.second->bytes.data(), entry.second->bytes.size());
+  for (const auto& entry : order)
+    file.write(entry.second->bytes.data(), entry.second->bytes.size());
   file.close();
   if (!file) return absl::InternalError(absl::StrCat(path, ": cannot be written"));
   return absl::OkStatus();

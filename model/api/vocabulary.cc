@@ -21,8 +21,12 @@ bool IsUtf8(absl::string_view text) {
   for (size_t i = 0; i < text.size();) {
     const auto byte = [&](size_t j) { return static_cast<unsigned char>(text[j]); };
     const unsigned char lead = byte(i);
-    const int length = lead < 0x80 ? 1 : lead < 0xC2 ? 0 : lead < 0xE0 ? 2 : lead < 0xF0 ? 3
-                       : lead < 0xF5 ? 4 : 0;
+    const int length = lead < 0x80   ? 1
+                       : lead < 0xC2 ? 0
+                       : lead < 0xE0 ? 2
+                       : lead < 0xF0 ? 3
+                       : lead < 0xF5 ? 4
+                                     : 0;
     if (length == 0 || i + length > text.size()) return false;
     for (int j = 1; j < length; ++j) {
       if ((byte(i + j) & 0xC0) != 0x80) return false;

@@ -74,7 +74,8 @@ float ReadFloat(StorageType type, const char* bytes, bool swap) {
     bits |= uint64_t{uint8_t(bytes[i])} << 8 * (swap ? size - 1 - i : i);
   }
   switch (type) {
-    case StorageType::kFloat16: return HalfToFloat(bits);
+    case StorageType::kFloat16:
+      return HalfToFloat(bits);
     case StorageType::kFloat64: {
       double value;
       std::memcpy(&value, &bits, sizeof(value));
@@ -133,7 +134,8 @@ absl::StatusOr<FairseqCheckpoint> FairseqCheckpoint::Parse(absl::string_view byt
   if (pickle.Fields(model) == kNoneValue) {
     return result.Error("neither `cfg[\"model\"]` nor `args`; not a fairseq checkpoint");
   }
-  // What the model says comes last and wins. Newer configurations keep languages in the task's part.
+  // What the model says comes last and wins. Newer configurations keep languages in the task's
+  // part.
   result.AddOptions(pickle.Find(config, "task"));
   const std::string task = result.Option("_name", "");
   result.options_.erase("_name");
@@ -161,13 +163,24 @@ void FairseqCheckpoint::AddOptions(ValueId parent) {
     }
     std::string text;
     switch (value->kind) {
-      case ValueKind::kBool: text = value->integer != 0 ? "True" : "False"; break;
-      case ValueKind::kInt: text = absl::StrCat(value->integer); break;
-      case ValueKind::kFloat: text = absl::StrCat(value->real); break;
-      case ValueKind::kString: text = value->text.substr(0, 1000); break;
+      case ValueKind::kBool:
+        text = value->integer != 0 ? "True" : "False";
+        break;
+      case ValueKind::kInt:
+        text = absl::StrCat(value->integer);
+        break;
+      case ValueKind::kFloat:
+        text = absl::StrCat(value->real);
+        break;
+      case ValueKind::kString:
+        text = value->text.substr(0, 1000);
+        break;
       case ValueKind::kList:
-      case ValueKind::kTuple: text = value->items.empty() ? "[]" : "[...]"; break;
-      default: continue;  // None, and what no option of ours is.
+      case ValueKind::kTuple:
+        text = value->items.empty() ? "[]" : "[...]";
+        break;
+      default:
+        continue;  // None, and what no option of ours is.
     }
     options_[key.text] = std::move(text);
   }
@@ -248,7 +261,8 @@ absl::StatusOr<SideConfig> FairseqCheckpoint::Side(const std::string& side) cons
   // Rows of tables are the checkpoint's own; their widths are checked with all other shapes.
   const auto rows = [this](const std::string& parameter) -> absl::StatusOr<int> {
     const auto found = parameters_.find(parameter);
-    if (found == parameters_.end()) return Error(absl::StrCat("parameter ", parameter, " is missing"));
+    if (found == parameters_.end())
+      return Error(absl::StrCat("parameter ", parameter, " is missing"));
     const std::vector<int64_t>& shape = found->second.shape;
     if (shape.size() != 2 || shape[0] > 1 << 24) {
       return Error(absl::StrCat("parameter ", parameter, " has the shape ", ShapeText(shape),
@@ -279,8 +293,7 @@ absl::StatusOr<ModelConfig> FairseqCheckpoint::Config() const {
   LEAPSTREAM_ASSIGN_OR_RETURN(config.encoder, Side("encoder"));
   LEAPSTREAM_ASSIGN_OR_RETURN(config.decoder, Side("decoder"));
   config.encoder.final_norm = config.encoder.normalize_before;
-  config.decoder.final_norm =
-      config.decoder.normalize_before && !IsTrue("no_decoder_final_norm");
+  config.decoder.final_norm = config.decoder.normalize_before && !IsTrue("no_decoder_final_norm");
   config.encoder.layernorm_embedding = IsTrue("layernorm_embedding");
   config.activation_fn = Option("activation_fn", "relu");
   config.scale_embedding = !IsTrue("no_scale_embedding");
@@ -337,9 +350,8 @@ absl::StatusOr<ParameterMap> FairseqCheckpoint::MapParameters(const ModelConfig&
     shared["decoder.embed_tokens.weight"] = "encoder.embed_tokens.weight";
   }
   if (config.share_all_embeddings || config.share_decoder_input_output_embed) {
-    shared["decoder.output_projection.weight"] = config.share_all_embeddings
-                                                     ? "encoder.embed_tokens.weight"
-                                                     : "decoder.embed_tokens.weight";
+    shared["decoder.output_projection.weight"] =
+        config.share_all_embeddings ? "encoder.embed_tokens.weight" : "decoder.embed_tokens.weight";
   }
   std::vector<std::string> left_over;
   for (const auto& entry : parameters_) {
@@ -360,9 +372,9 @@ absl::StatusOr<ParameterMap> FairseqCheckpoint::MapParameters(const ModelConfig&
     result.ignored.push_back(name);
   }
   if (!left_over.empty()) {
-    return Error(absl::StrCat(left_over.size(),
-                              " parameters have no place in a model with these options: ",
-                              NameList(left_over)));
+    return Error(absl::StrCat(
+        left_over.size(),
+        " parameters have no place in a model with these options: ", NameList(left_over)));
   }
   return result;
 }
@@ -370,7 +382,8 @@ absl::StatusOr<ParameterMap> FairseqCheckpoint::MapParameters(const ModelConfig&
 absl::StatusOr<std::vector<float>> FairseqCheckpoint::ReadFloats(
     const std::string& parameter) const {
   const auto error = [&](const auto&... what) {
-    return Error(absl::StrCat("parameter ", absl::CHexEscape(parameter.substr(0, 200)), ": ", what...));
+    return Error(
+        absl::StrCat("parameter ", absl::CHexEscape(parameter.substr(0, 200)), ": ", what...));
   };
   const auto found = parameters_.find(parameter);
   if (found == parameters_.end()) return error("missing");
@@ -380,8 +393,10 @@ absl::StatusOr<std::vector<float>> FairseqCheckpoint::ReadFloats(
     case StorageType::kFloat32:
     case StorageType::kFloat16:
     case StorageType::kBFloat16:
-    case StorageType::kFloat64: break;
-    default: return error("needs floating-point numbers, has ", ToString(storage.type));
+    case StorageType::kFloat64:
+      break;
+    default:
+      return error("needs floating-point numbers, has ", ToString(storage.type));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view bytes,
                               archive_.Read(absl::StrCat(folder_, "/data/", storage.key)));
@@ -392,7 +407,8 @@ absl::StatusOr<std::vector<float>> FairseqCheckpoint::ReadFloats(
   }
   int64_t count = 1;
   for (int64_t size : tensor.shape) count *= size;  // Pickle has checked it for overflow.
-  // A stride of 0 may make a tensor of any size from one number; no checkpoint has such a parameter.
+  // A stride of 0 may make a tensor of any size from one number; no checkpoint has such a
+  // parameter.
   if (count > storage.elements) return error("larger than its storage");
 
   std::vector<float> result;

@@ -33,8 +33,7 @@ class StagingDirectory {
   static absl::StatusOr<std::string> Make(const fs::path& output) {
     std::string path = output.string() + ".tmp.XXXXXX";
     if (mkdtemp(path.data()) == nullptr) {
-      return absl::InternalError(
-          absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
+      return absl::InternalError(absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
     }
     std::error_code error;  // mkdtemp() lets nobody else read; a model is no secret.
     fs::permissions(path, fs::perms(0755), error);
@@ -64,9 +63,12 @@ absl::Status CheckReplaceable(const fs::path& output) {
         absl::StrCat(output.string(), ": ", what, "; choose another output or remove it"));
   };
   if (status.type() != fs::file_type::directory) return refuse("is there and is no directory");
-  const std::set<std::string> known = {"model.json",          kWeightsFile,
-                                       kSourceDictionaryFile, kTargetDictionaryFile,
-                                       kSourceSentencePieceFile, kTargetSentencePieceFile};
+  const std::set<std::string> known = {"model.json",
+                                       kWeightsFile,
+                                       kSourceDictionaryFile,
+                                       kTargetDictionaryFile,
+                                       kSourceSentencePieceFile,
+                                       kTargetSentencePieceFile};
   bool empty = true;
   for (fs::directory_iterator it(output, error), end; !error && it != end; it.increment(error)) {
     empty = false;
@@ -141,8 +143,8 @@ absl::Status WriteWeights(const FairseqCheckpoint& checkpoint, const ModelConfig
 
 absl::Status ExportModel(const ExportOptions& options) {
   if (options.cross_normaliser != "linear") {
-    return absl::UnimplementedError(absl::StrCat(
-        "cross-normaliser ", options.cross_normaliser, " is not served yet; use linear"));
+    return absl::UnimplementedError(absl::StrCat("cross-normaliser ", options.cross_normaliser,
+                                                 " is not served yet; use linear"));
   }
   fs::path output = fs::path(options.output).lexically_normal();
   if (!output.has_filename()) output = output.parent_path();  // It ended with a slash.
@@ -196,10 +198,10 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
   const auto yes = [&](absl::string_view side, absl::string_view attention) {
     return checkpoint.HasLeap(side, attention) ? "yes" : "no";
   };
-  std::string text = absl::StrCat(
-      "architecture: ", absl::CHexEscape(checkpoint.architecture()), "\nLeaP in encoder self-attention: ",
-      yes("encoder", "self_attn"), ", decoder self-attention: ", yes("decoder", "self_attn"),
-      ", cross-attention: ", yes("decoder", "encoder_attn"), "\n");
+  std::string text = absl::StrCat("architecture: ", absl::CHexEscape(checkpoint.architecture()),
+                                  "\nLeaP in encoder self-attention: ", yes("encoder", "self_attn"),
+                                  ", decoder self-attention: ", yes("decoder", "self_attn"),
+                                  ", cross-attention: ", yes("decoder", "encoder_attn"), "\n");
 
   std::set<std::string> ignored;
   const absl::StatusOr<ModelConfig> config = checkpoint.Config();
@@ -209,15 +211,18 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
     served = map.status();
     if (map.ok()) ignored.insert(map->ignored.begin(), map->ignored.end());
   }
-  absl::StrAppend(&text, "can be exported: ",
-                  served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\nparameters:\n");
+  absl::StrAppend(&text,
+                  "can be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()),
+                  "\nparameters:\n");
   for (const auto& [name, tensor] : checkpoint.parameters()) {
-    absl::StrAppend(&text, "  ", absl::CHexEscape(name), " [", absl::StrJoin(tensor.shape, ", "), "] ",
-                    ToString(tensor.storage.type), ignored.count(name) > 0 ? "  (ignored)" : "", "\n");
+    absl::StrAppend(&text, "  ", absl::CHexEscape(name), " [", absl::StrJoin(tensor.shape, ", "),
+                    "] ", ToString(tensor.storage.type),
+                    ignored.count(name) > 0 ? "  (ignored)" : "", "\n");
   }
   absl::StrAppend(&text, "options:\n");
   for (const auto& [name, value] : checkpoint.options()) {
-    absl::StrAppend(&text, "  ", absl::CHexEscape(name), ": ", absl::Utf8SafeCHexEscape(value), "\n");
+    absl::StrAppend(&text, "  ", absl::CHexEscape(name), ": ", absl::Utf8SafeCHexEscape(value),
+                    "\n");
   }
   return text;
 }

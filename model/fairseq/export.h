@@ -24,8 +24,8 @@ struct ExportOptions {
 };
 
 // Makes a model directory of a fairseq checkpoint. It is written beside `output` and renamed, so
-// after a failure `output` is as it was. FAILED_PRECONDITION: `output` is there and is neither empty
-// nor a model directory. Others: those of FairseqCheckpoint and Vocabulary; INVALID_ARGUMENT:
+// after a failure `output` is as it was. FAILED_PRECONDITION: `output` is there and is neither
+// empty nor a model directory. Others: those of FairseqCheckpoint and Vocabulary; INVALID_ARGUMENT:
 // files that do not belong together; UNIMPLEMENTED: a model that is not served.
 absl::Status ExportModel(const ExportOptions& options);
 

@@ -48,16 +48,58 @@ constexpr StorageName kStorages[] = {
 // From CPython's pickletools. Text opcodes of protocols 0 and 1, which torch never writes, are
 // missing, as are the extension registry and out-of-band buffers.
 enum Opcode : uint8_t {
-  kMark = '(', kStop = '.', kPop = '0', kPopMark = '1', kDup = '2', kBinFloat = 'G', kBinInt = 'J',
-  kBinInt1 = 'K', kBinInt2 = 'M', kNone = 'N', kBinPersid = 'Q', kReduce = 'R', kBinUnicode = 'X',
-  kAppend = 'a', kBuild = 'b', kGlobalOp = 'c', kAppends = 'e', kBinGet = 'h', kLongBinGet = 'j',
-  kBinPut = 'q', kLongBinPut = 'r', kSetItem = 's', kTupleOp = 't', kSetItems = 'u',
-  kEmptyDict = '}', kEmptyList = ']', kEmptyTuple = ')', kDictOp = 'd', kListOp = 'l',
-  kBinString = 'T', kShortBinString = 'U', kBinBytes = 'B', kShortBinBytes = 'C',
-  kProto = 0x80, kNewObj = 0x81, kTuple1 = 0x85, kTuple2 = 0x86, kTuple3 = 0x87, kNewTrue = 0x88,
-  kNewFalse = 0x89, kLong1 = 0x8a, kLong4 = 0x8b, kShortBinUnicode = 0x8c, kBinUnicode8 = 0x8d,
-  kBinBytes8 = 0x8e, kEmptySet = 0x8f, kAddItems = 0x90, kFrozenSet = 0x91, kNewObjEx = 0x92,
-  kStackGlobal = 0x93, kMemoize = 0x94, kFrame = 0x95
+  kMark = '(',
+  kStop = '.',
+  kPop = '0',
+  kPopMark = '1',
+  kDup = '2',
+  kBinFloat = 'G',
+  kBinInt = 'J',
+  kBinInt1 = 'K',
+  kBinInt2 = 'M',
+  kNone = 'N',
+  kBinPersid = 'Q',
+  kReduce = 'R',
+  kBinUnicode = 'X',
+  kAppend = 'a',
+  kBuild = 'b',
+  kGlobalOp = 'c',
+  kAppends = 'e',
+  kBinGet = 'h',
+  kLongBinGet = 'j',
+  kBinPut = 'q',
+  kLongBinPut = 'r',
+  kSetItem = 's',
+  kTupleOp = 't',
+  kSetItems = 'u',
+  kEmptyDict = '}',
+  kEmptyList = ']',
+  kEmptyTuple = ')',
+  kDictOp = 'd',
+  kListOp = 'l',
+  kBinString = 'T',
+  kShortBinString = 'U',
+  kBinBytes = 'B',
+  kShortBinBytes = 'C',
+  kProto = 0x80,
+  kNewObj = 0x81,
+  kTuple1 = 0x85,
+  kTuple2 = 0x86,
+  kTuple3 = 0x87,
+  kNewTrue = 0x88,
+  kNewFalse = 0x89,
+  kLong1 = 0x8a,
+  kLong4 = 0x8b,
+  kShortBinUnicode = 0x8c,
+  kBinUnicode8 = 0x8d,
+  kBinBytes8 = 0x8e,
+  kEmptySet = 0x8f,
+  kAddItems = 0x90,
+  kFrozenSet = 0x91,
+  kNewObjEx = 0x92,
+  kStackGlobal = 0x93,
+  kMemoize = 0x94,
+  kFrame = 0x95
 };
 
 }  // namespace
@@ -117,7 +159,8 @@ class Unpickler {
   }
   absl::Status TakeLine(std::string* result) {
     const size_t end = bytes_.find('\n', at_);
-    if (end == absl::string_view::npos || end - at_ > kMaxNameBytes) return Error("bad global name");
+    if (end == absl::string_view::npos || end - at_ > kMaxNameBytes)
+      return Error("bad global name");
     *result = std::string(bytes_.substr(at_, end - at_));
     at_ = end + 1;
     return absl::OkStatus();
@@ -253,9 +296,9 @@ class Unpickler {
   void PushPersistent(ValueId id) {
     const std::vector<ValueId> items =
         value(id).items.size() == 5 ? value(id).items : std::vector<ValueId>(5);
-    if (value(id).kind == ValueKind::kTuple &&
-        value(items[0]).kind == ValueKind::kString && value(items[0]).text == "storage" &&
-        value(items[1]).kind == ValueKind::kGlobal && value(items[2]).kind == ValueKind::kString &&
+    if (value(id).kind == ValueKind::kTuple && value(items[0]).kind == ValueKind::kString &&
+        value(items[0]).text == "storage" && value(items[1]).kind == ValueKind::kGlobal &&
+        value(items[2]).kind == ValueKind::kString &&
         value(items[2]).text.size() <= kMaxStorageKeyBytes &&
         value(items[4]).kind == ValueKind::kInt && value(items[4]).integer >= 0) {
       for (const StorageName& each : kStorages) {
@@ -322,27 +365,38 @@ class Unpickler {
     ValueId first = 0, second = 0;
     std::vector<ValueId> items;
     switch (opcode) {
-      case kProto: return Number(1, &number);
-      case kFrame: return Number(8, &number);
+      case kProto:
+        return Number(1, &number);
+      case kFrame:
+        return Number(8, &number);
       case kStop:
         LEAPSTREAM_RETURN_IF_ERROR(Pop(&pickle_.root_));
         stopped_ = true;
         return absl::OkStatus();
 
-      case kMark: marks_.push_back(stack_.size()); return absl::OkStatus();
+      case kMark:
+        marks_.push_back(stack_.size());
+        return absl::OkStatus();
       case kPop:
         if (stack_.size() > Floor() || marks_.empty()) return Pop(&first);
         marks_.pop_back();
         return absl::OkStatus();
-      case kPopMark: return PopMark(&items);
+      case kPopMark:
+        return PopMark(&items);
       case kDup:
         if (stack_.size() <= Floor()) return Error("stack underflow");
         Push(stack_.back());
         return absl::OkStatus();
 
-      case kNone: Push(kNoneValue); return absl::OkStatus();
-      case kNewTrue: Push(kTrue); return absl::OkStatus();
-      case kNewFalse: Push(kFalse); return absl::OkStatus();
+      case kNone:
+        Push(kNoneValue);
+        return absl::OkStatus();
+      case kNewTrue:
+        Push(kTrue);
+        return absl::OkStatus();
+      case kNewFalse:
+        Push(kFalse);
+        return absl::OkStatus();
       case kBinInt:
         LEAPSTREAM_RETURN_IF_ERROR(Number(4, &number));
         PushNew(ValueKind::kInt).integer = static_cast<int32_t>(number);
@@ -352,8 +406,10 @@ class Unpickler {
         LEAPSTREAM_RETURN_IF_ERROR(Number(opcode == kBinInt1 ? 1 : 2, &number));
         PushNew(ValueKind::kInt).integer = number;
         return absl::OkStatus();
-      case kLong1: return PushLong(1);
-      case kLong4: return PushLong(4);
+      case kLong1:
+        return PushLong(1);
+      case kLong4:
+        return PushLong(4);
       case kBinFloat: {  // Big-endian, unlike all else.
         LEAPSTREAM_RETURN_IF_ERROR(Number(8, &number));
         number = __builtin_bswap64(number);
@@ -362,19 +418,35 @@ class Unpickler {
         PushNew(ValueKind::kFloat).real = real;
         return absl::OkStatus();
       }
-      case kShortBinUnicode: return PushText(ValueKind::kString, 1);
-      case kBinUnicode: return PushText(ValueKind::kString, 4);
-      case kBinUnicode8: return PushText(ValueKind::kString, 8);
-      case kShortBinString: return PushText(ValueKind::kString, 1);
-      case kBinString: return PushText(ValueKind::kString, 4);
-      case kShortBinBytes: return PushText(ValueKind::kBytes, 1);
-      case kBinBytes: return PushText(ValueKind::kBytes, 4);
-      case kBinBytes8: return PushText(ValueKind::kBytes, 8);
+      case kShortBinUnicode:
+        return PushText(ValueKind::kString, 1);
+      case kBinUnicode:
+        return PushText(ValueKind::kString, 4);
+      case kBinUnicode8:
+        return PushText(ValueKind::kString, 8);
+      case kShortBinString:
+        return PushText(ValueKind::kString, 1);
+      case kBinString:
+        return PushText(ValueKind::kString, 4);
+      case kShortBinBytes:
+        return PushText(ValueKind::kBytes, 1);
+      case kBinBytes:
+        return PushText(ValueKind::kBytes, 4);
+      case kBinBytes8:
+        return PushText(ValueKind::kBytes, 8);
 
-      case kEmptyTuple: PushNew(ValueKind::kTuple); return absl::OkStatus();
-      case kEmptyList: PushNew(ValueKind::kList); return absl::OkStatus();
-      case kEmptyDict: PushNew(ValueKind::kDict); return absl::OkStatus();
-      case kEmptySet: PushNew(ValueKind::kSet); return absl::OkStatus();
+      case kEmptyTuple:
+        PushNew(ValueKind::kTuple);
+        return absl::OkStatus();
+      case kEmptyList:
+        PushNew(ValueKind::kList);
+        return absl::OkStatus();
+      case kEmptyDict:
+        PushNew(ValueKind::kDict);
+        return absl::OkStatus();
+      case kEmptySet:
+        PushNew(ValueKind::kSet);
+        return absl::OkStatus();
       case kTuple1:
       case kTuple2:
       case kTuple3:
@@ -408,9 +480,12 @@ class Unpickler {
       case kLongBinPut:
         LEAPSTREAM_RETURN_IF_ERROR(Number(opcode == kBinPut ? 1 : 4, &number));
         return Memoize(number);
-      case kMemoize: return Memoize(memo_.size());
-      case kBinGet: return Recall(1);
-      case kLongBinGet: return Recall(4);
+      case kMemoize:
+        return Memoize(memo_.size());
+      case kBinGet:
+        return Recall(1);
+      case kLongBinGet:
+        return Recall(4);
 
       case kGlobalOp: {
         std::string module, name;
@@ -438,12 +513,14 @@ class Unpickler {
         LEAPSTREAM_RETURN_IF_ERROR(Pop(&second));
         LEAPSTREAM_RETURN_IF_ERROR(Pop(&first));
         return Call(first, second);
-      case kBuild: return Build();
+      case kBuild:
+        return Build();
       case kBinPersid:
         LEAPSTREAM_RETURN_IF_ERROR(Pop(&first));
         PushPersistent(first);
         return absl::OkStatus();
-      default: return Error(absl::StrCat("unknown pickle opcode 0x", absl::Hex(opcode, absl::kZeroPad2)));
+      default:
+        return Error(absl::StrCat("unknown pickle opcode 0x", absl::Hex(opcode, absl::kZeroPad2)));
     }
   }
 

@@ -12,7 +12,16 @@ namespace leapstream {
 
 // The storage classes of torch.
 enum class StorageType {
-  kFloat32, kFloat16, kBFloat16, kFloat64, kInt64, kInt32, kInt16, kInt8, kUint8, kBool
+  kFloat32,
+  kFloat16,
+  kBFloat16,
+  kFloat64,
+  kInt64,
+  kInt32,
+  kInt16,
+  kInt8,
+  kUint8,
+  kBool
 };
 
 int64_t ElementBytes(StorageType type);
@@ -38,18 +47,30 @@ using ValueId = uint32_t;
 inline constexpr ValueId kNoneValue = 0;
 
 enum class ValueKind {
-  kNone, kBool, kInt, kFloat, kString, kBytes, kList, kTuple, kDict, kSet, kStorage, kTensor,
+  kNone,
+  kBool,
+  kInt,
+  kFloat,
+  kString,
+  kBytes,
+  kList,
+  kTuple,
+  kDict,
+  kSet,
+  kStorage,
+  kTensor,
   kGlobal,  // A name: text is "module.name".
   kRecord,  // An object of any other class, inert: text is "module.name".
 };
 
 struct PickledValue {
   ValueKind kind = ValueKind::kNone;
-  int64_t integer = 0;         // kBool, kInt; kStorage and kTensor: index.
-  double real = 0;             // kFloat.
-  std::string text;            // kString (as found, maybe not UTF-8), kBytes, kGlobal, kRecord.
-  std::vector<ValueId> items;  // Elements; dict: key, value, key, value ...; record: what was added.
-  ValueId args = kNoneValue;   // Record: what its class was to be called with.
+  int64_t integer = 0;  // kBool, kInt; kStorage and kTensor: index.
+  double real = 0;      // kFloat.
+  std::string text;     // kString (as found, maybe not UTF-8), kBytes, kGlobal, kRecord.
+  std::vector<ValueId>
+      items;                  // Elements; dict: key, value, key, value ...; record: what was added.
+  ValueId args = kNoneValue;  // Record: what its class was to be called with.
   ValueId state = kNoneValue;  // Record, dict: what __setstate__ was to get.
 };
 

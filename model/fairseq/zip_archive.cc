@@ -54,8 +54,9 @@ absl::Status ZipArchive::ReadDirectory() {
     // A pickle of protocol 2 that starts with torch's magic number, a LONG1 of 10 bytes.
     if (absl::StartsWith(bytes_, "\x80\x02\x8a\x0a")) {
       return absl::UnimplementedError(
-          absl::StrCat(name_, ": written in PyTorch's format from before 1.6; load and save it again "
-                              "with PyTorch 1.6 or later"));
+          absl::StrCat(name_,
+                       ": written in PyTorch's format from before 1.6; load and save it again "
+                       "with PyTorch 1.6 or later"));
     }
     return Error("not a PyTorch checkpoint (no zip file)");
   }
@@ -82,7 +83,8 @@ absl::Status ZipArchive::ReadDirectory() {
     offset = Number(bytes_, end64 + 48, 8);
     disk = Number(bytes_, end64 + 16, 4);
   }
-  if (disk != 0) return absl::UnimplementedError(absl::StrCat(name_, ": a zip file of several parts"));
+  if (disk != 0)
+    return absl::UnimplementedError(absl::StrCat(name_, ": a zip file of several parts"));
   if (!Fits(offset, size, bytes_.size()) || count > kMaxEntries ||
       count > size / kDirectoryEntryBytes) {
     return Error("damaged zip directory");

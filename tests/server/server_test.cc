@@ -194,7 +194,7 @@ TEST_F(ServerTest, Translates) {
   EXPECT_FALSE(result.responses.back().summary().has_totals());
   int64_t sequence = 0;
   for (const Response& response : result.responses) {
-    if (response.has_segment_completed()) EXPECT_FALSE(response.segment_completed().has_stats());
+    EXPECT_FALSE(response.segment_completed().has_stats());
     if (!response.has_target()) continue;
     EXPECT_EQ(response.target().sequence(), ++sequence);
     EXPECT_FALSE(response.target().text().empty());

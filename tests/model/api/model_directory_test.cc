@@ -40,8 +40,8 @@ ModelConfig Config() {
 class ModelDirectoryTest : public testing::Test {
  protected:
   void SetUp() override {
-    directory_ = testing::TempDir() + "/" +
-                 testing::UnitTest::GetInstance()->current_test_info()->name();
+    directory_ =
+        testing::TempDir() + "/" + testing::UnitTest::GetInstance()->current_test_info()->name();
     fs::remove_all(directory_);
     fs::create_directories(directory_);
     Write(kWeightsFile, "weights");
@@ -92,24 +92,26 @@ TEST_F(ModelDirectoryTest, NoticesChangedFiles) {
 
 TEST_F(ModelDirectoryTest, NamesTheBadField) {
   const std::string good = Json();
-  const char* const changes[][3] = {{"\"waitk_lagging\": 3", "\"waitk_lagging\": \"3\"", "waitk_lagging"},
-                                    {"\"waitk_lagging\": 3", "\"waitk_lagging\": -3", "waitk_lagging"},
-                                    {"\"waitk_lagging\": 3", "\"waitk_laggin\": 3", "waitk_lagging"},
-                                    {"\"embed_dim\": 64", "\"embed_dim\": 1e99", "embed_dim"},
-                                    {"\"embed_dim\": 64", "\"embed_dim\": 65", "embed_dim"},
-                                    {"\"attention_heads\": 4", "\"attention_heads\": 0", "attention_heads"},
-                                    {"\"sinusoidal\"", "\"rotary\"", "positions"},
-                                    {"\"scale_embedding\": true", "\"scale_embedding\": 1", "scale_embedding"},
-                                    {"\"linear\"", "\"cosine\"", "cross_normaliser"},
-                                    {kWeightsFile, "../weights", "sha256"},
-                                    {"\"format_version\": 1", "\"format_version\": 2", "format_version 2"}};
+  const char* const changes[][3] = {
+      {"\"waitk_lagging\": 3", "\"waitk_lagging\": \"3\"", "waitk_lagging"},
+      {"\"waitk_lagging\": 3", "\"waitk_lagging\": -3", "waitk_lagging"},
+      {"\"waitk_lagging\": 3", "\"waitk_laggin\": 3", "waitk_lagging"},
+      {"\"embed_dim\": 64", "\"embed_dim\": 1e99", "embed_dim"},
+      {"\"embed_dim\": 64", "\"embed_dim\": 65", "embed_dim"},
+      {"\"attention_heads\": 4", "\"attention_heads\": 0", "attention_heads"},
+      {"\"sinusoidal\"", "\"rotary\"", "positions"},
+      {"\"scale_embedding\": true", "\"scale_embedding\": 1", "scale_embedding"},
+      {"\"linear\"", "\"cosine\"", "cross_normaliser"},
+      {kWeightsFile, "../weights", "sha256"},
+      {"\"format_version\": 1", "\"format_version\": 2", "format_version 2"}};
   for (const auto& [from, to, field] : changes) {
     Write("model.json", absl::StrReplaceAll(good, {{from, to}}));
     const auto config = ReadModelDirectory(directory_);
     EXPECT_TRUE(absl::IsInvalidArgument(config.status())) << to << config.status();
     EXPECT_THAT(std::string(config.status().message()), HasSubstr(field)) << to;
   }
-  for (const std::string& bad : {std::string(), std::string("[]"), std::string("{"), std::string(500'000, '[')}) {
+  for (const std::string& bad :
+       {std::string(), std::string("[]"), std::string("{"), std::string(500'000, '[')}) {
     Write("model.json", bad);
     EXPECT_TRUE(absl::IsInvalidArgument(ReadModelDirectory(directory_).status()));
   }
@@ -118,8 +120,9 @@ TEST_F(ModelDirectoryTest, NamesTheBadField) {
 
 TEST(ModelConfigTest, BoundsAllSizes) {
   EXPECT_TRUE(ValidateModelConfig(Config()).ok());
-  for (int SideConfig::*field : {&SideConfig::embed_dim, &SideConfig::ffn_embed_dim, &SideConfig::layers,
-                                 &SideConfig::attention_heads, &SideConfig::vocabulary_size}) {
+  for (int SideConfig::*field :
+       {&SideConfig::embed_dim, &SideConfig::ffn_embed_dim, &SideConfig::layers,
+        &SideConfig::attention_heads, &SideConfig::vocabulary_size}) {
     for (int value : {-1, 0, 2'000'000'000}) {
       ModelConfig config = Config();
       config.decoder.*field = value;

@@ -25,10 +25,11 @@ std::string File(absl::string_view header, size_t data_bytes) {
 TEST(SafetensorsTest, RoundTrip) {
   const std::string floats(24, 'f'), halves(6, 'h'), integers(8, 'i');
   const std::string path = testing::TempDir() + "/round_trip.safetensors";
-  const std::map<std::string, TensorView> written = {{"a", {TensorType::kFloat16, {3}, halves}},
-                                                     {"b", {TensorType::kFloat32, {2, 3}, floats}},
-                                                     {"empty", {TensorType::kFloat32, {0, 5}, ""}},
-                                                     {"scalar", {TensorType::kInt64, {}, integers}}};
+  const std::map<std::string, TensorView> written = {
+      {"a", {TensorType::kFloat16, {3}, halves}},
+      {"b", {TensorType::kFloat32, {2, 3}, floats}},
+      {"empty", {TensorType::kFloat32, {0, 5}, ""}},
+      {"scalar", {TensorType::kInt64, {}, integers}}};
   ASSERT_TRUE(WriteSafetensors(path, written).ok());
   const auto file = MappedFile::Open(path);
   ASSERT_TRUE(file.ok());
@@ -47,9 +48,11 @@ TEST(SafetensorsTest, RoundTrip) {
 }
 
 TEST(SafetensorsTest, ReadsMetadataAndPadding) {
-  const auto read = ParseSafetensors(
-      File(R"({"__metadata__":{"format":"pt"},"t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}  )", 8),
-      "f");
+  const auto read =
+      ParseSafetensors(File(R"({"__metadata__":{"format":"pt"},)"
+                            R"("t":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}}  )",
+                            8),
+                       "f");
   ASSERT_TRUE(read.ok()) << read.status();
   EXPECT_THAT(read->at("t").shape, ElementsAre(2));
   EXPECT_THAT(*ParseSafetensors(File("{}", 0), "f"), IsEmpty());
@@ -80,7 +83,8 @@ TEST(SafetensorsTest, NamesTheBadTensor) {
 TEST(SafetensorsTest, RefusesOverlapsAndHoles) {
   const auto two = [](int begin, int end) {
     return absl::StrCat(R"({"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},)",
-                        R"("b":{"dtype":"F32","shape":[1],"data_offsets":[)", begin, ",", end, "]}}");
+                        R"("b":{"dtype":"F32","shape":[1],"data_offsets":[)", begin, ",", end,
+                        "]}}");
   };
   EXPECT_TRUE(ParseSafetensors(File(two(4, 8), 8), "f").ok());
   EXPECT_FALSE(ParseSafetensors(File(two(0, 4), 4), "f").ok());
@@ -109,10 +113,11 @@ TEST(MappedFileTest, Errors) {
 
 // A crash or a sanitizer's report is the failure.
 TEST(SafetensorsFuzzTest, EveryMutationIsAStatus) {
-  const std::string good = File(
-      R"({"__metadata__":{"a":"b"},"b":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
-      R"("c":{"dtype":"F16","shape":[],"data_offsets":[24,26]},"d":{"dtype":"I64","shape":[0],"data_offsets":[26,26]}})",
-      26);
+  const std::string good =
+      File(R"({"__metadata__":{"a":"b"},"b":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"
+           R"("c":{"dtype":"F16","shape":[],"data_offsets":[24,26]},)"
+           R"("d":{"dtype":"I64","shape":[0],"data_offsets":[26,26]}})",
+           26);
   ASSERT_TRUE(ParseSafetensors(good, "f").ok());
   for (int seed = 0; seed < 10'000; ++seed) {
     std::mt19937 random(seed);
@@ -120,10 +125,18 @@ TEST(SafetensorsFuzzTest, EveryMutationIsAStatus) {
     for (int i = random() % 4; i >= 0; --i) {
       const size_t at = random() % bytes.size();
       switch (random() % 4) {
-        case 0: bytes[at] ^= char(1 << random() % 8); break;
-        case 1: bytes[at] = "0123456789-{}[]\",:.eE\xff"[random() % 22]; break;
-        case 2: bytes.erase(at, 1 + random() % 8); break;
-        case 3: bytes.insert(at, bytes.substr(random() % bytes.size(), random() % 16)); break;
+        case 0:
+          bytes[at] ^= char(1 << random() % 8);
+          break;
+        case 1:
+          bytes[at] = "0123456789-{}[]\",:.eE\xff"[random() % 22];
+          break;
+        case 2:
+          bytes.erase(at, 1 + random() % 8);
+          break;
+        case 3:
+          bytes.insert(at, bytes.substr(random() % bytes.size(), random() % 16));
+          break;
       }
       if (bytes.empty()) break;
     }

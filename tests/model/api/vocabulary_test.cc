@@ -10,7 +10,9 @@ namespace {
 
 using ::testing::HasSubstr;
 
-absl::StatusOr<Vocabulary> Parse(absl::string_view text) { return Vocabulary::Parse(text, "d.txt"); }
+absl::StatusOr<Vocabulary> Parse(absl::string_view text) {
+  return Vocabulary::Parse(text, "d.txt");
+}
 
 TEST(VocabularyTest, StartsWithFairseqsSymbols) {
   const auto vocabulary = Parse("\u2581the 10\n, 7\n");

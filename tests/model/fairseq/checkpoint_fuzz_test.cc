@@ -15,7 +15,9 @@ constexpr int kMutations = 10'000;
 class Mutator {
  public:
   explicit Mutator(uint32_t seed) : random_(seed) {}
-  size_t Below(size_t limit) { return std::uniform_int_distribution<size_t>(0, limit - 1)(random_); }
+  size_t Below(size_t limit) {
+    return std::uniform_int_distribution<size_t>(0, limit - 1)(random_);
+  }
 
   // Overwrites a few bytes in [begin, end).
   void Overwrite(size_t begin, size_t end, std::string* bytes) {
@@ -23,8 +25,12 @@ class Mutator {
     for (size_t count = 1 + Below(4); count-- > 0;) {
       const size_t at = begin + Below(end - begin);
       switch (Below(3)) {
-        case 0: (*bytes)[at] ^= char(1 << Below(8)); break;
-        case 1: (*bytes)[at] = char(kEdges[Below(std::size(kEdges))]); break;
+        case 0:
+          (*bytes)[at] ^= char(1 << Below(8));
+          break;
+        case 1:
+          (*bytes)[at] = char(kEdges[Below(std::size(kEdges))]);
+          break;
         case 2: {
           const size_t from = begin + Below(end - begin);
           const size_t size = std::min(end - std::max(at, from), 1 + Below(32));

@@ -118,8 +118,8 @@ TEST(CheckpointTest, NamesMissingAndLeftOverParameters) {
   EXPECT_TRUE(absl::IsInvalidArgument(missing));
   EXPECT_THAT(std::string(missing.message()),
               AllOf(HasSubstr("f.pt"), HasSubstr("encoder.layers.1.fc1.weight [128, 64]")));
-  const absl::Status left_over = Map(Changed("base.pt", "", "encoder_attn.k_proj_soft.weight",
-                                             "encoder_attn.k_proj_hard.weight"));
+  const absl::Status left_over = Map(
+      Changed("base.pt", "", "encoder_attn.k_proj_soft.weight", "encoder_attn.k_proj_hard.weight"));
   EXPECT_TRUE(absl::IsInvalidArgument(left_over));
   EXPECT_THAT(std::string(left_over.message()), HasSubstr("k_proj_hard.weight"));
 }
@@ -128,12 +128,13 @@ TEST(CheckpointTest, NamesParametersOfAnotherShape) {
   const absl::Status status =
       Map(Changed("base.pt", "encoder_ffn_embed_dim", "K\x80", "K\x40"));  // 128 to 64.
   EXPECT_TRUE(absl::IsInvalidArgument(status));
-  EXPECT_THAT(std::string(status.message()),
-              AllOf(HasSubstr("f.pt"), HasSubstr("fc1"), HasSubstr("[128, 64]"), HasSubstr("[64, 64]")));
+  EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr("f.pt"), HasSubstr("fc1"),
+                                                   HasSubstr("[128, 64]"), HasSubstr("[64, 64]")));
 }
 
 TEST(CheckpointTest, RefusesWhatIsNotServed) {
-  const absl::Status arch = Map(Changed("base.pt", "", "transformer_monotonic", "transformer_unisonous"));
+  const absl::Status arch =
+      Map(Changed("base.pt", "", "transformer_monotonic", "transformer_unisonous"));
   EXPECT_TRUE(absl::IsUnimplemented(arch));
   EXPECT_THAT(std::string(arch.message()), HasSubstr("transformer_unisonous"));
   const absl::Status policy = Map(Changed("base.pt", "simul_type", "waitk", "chunk"));
@@ -160,10 +161,12 @@ TEST(CheckpointTest, RefusesNumbersThatAreNotFinite) {
   PutNumber(0x7fc00000, 4, begin + 8, &bytes);
   EXPECT_THAT(std::string(clean->ReadFloats("encoder.layer_norm.bias").status().message()),
               HasSubstr("CRC"));
-  size_t at = bytes.rfind("PK\1\2");  // The name may be the start of another's: look for its length.
+  size_t at =
+      bytes.rfind("PK\1\2");  // The name may be the start of another's: look for its length.
   for (; at != std::string::npos; at = bytes.rfind("PK\1\2", at - 1)) {
     if (size_t(uint8_t(bytes[at + 28])) == entry.size() &&
-        bytes.compare(at + 46, entry.size(), entry) == 0) break;
+        bytes.compare(at + 46, entry.size(), entry) == 0)
+      break;
   }
   PutNumber(Crc(absl::string_view(bytes).substr(begin, size)), 4, at + 16, &bytes);
   const auto damaged = FairseqCheckpoint::Parse(bytes, "f.pt");
@@ -181,8 +184,8 @@ TEST(HalfTest, RoundTripsEveryNumber) {
 }
 
 TEST(HalfTest, RoundsToNearestEven) {
-  EXPECT_EQ(FloatToHalf(1.0f + 1.0f / 2048), 0x3c00);                     // Halfway: to even.
-  EXPECT_EQ(FloatToHalf(1.0f + 3.0f / 2048), 0x3c02);                     // Halfway: to even.
+  EXPECT_EQ(FloatToHalf(1.0f + 1.0f / 2048), 0x3c00);  // Halfway: to even.
+  EXPECT_EQ(FloatToHalf(1.0f + 3.0f / 2048), 0x3c02);  // Halfway: to even.
   EXPECT_EQ(FloatToHalf(std::nextafter(1.0f + 1.0f / 2048, 2.0f)), 0x3c01);
   EXPECT_EQ(FloatToHalf(65519.0f), 0x7bff);
   EXPECT_EQ(FloatToHalf(65520.0f), 0x7c00);
@@ -229,7 +232,8 @@ TEST_F(ExportTest, WritesWhatTheCheckpointHolds) {
     EXPECT_EQ(tensor.shape, spec.shape) << spec.name;
     const auto values = checkpoint->ReadFloats(map->sources.at(spec.name));
     ASSERT_TRUE(values.ok());
-    EXPECT_EQ(std::memcmp(tensor.bytes.data(), values->data(), tensor.bytes.size()), 0) << spec.name;
+    EXPECT_EQ(std::memcmp(tensor.bytes.data(), values->data(), tensor.bytes.size()), 0)
+        << spec.name;
   }
   EXPECT_EQ(Entries(), 1);  // Nothing is left beside it.
 }
@@ -280,7 +284,8 @@ TEST_F(ExportTest, InspectShowsWhatIsNotServed) {
   WriteAll(path, Changed("base.pt", "simul_type", "waitk", "chunk"));
   const auto text = InspectCheckpoint(path);
   ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_THAT(*text, AllOf(HasSubstr("can be exported: no"), HasSubstr("encoder.layers.0.fc1.weight [128, 64]"),
+  EXPECT_THAT(*text, AllOf(HasSubstr("can be exported: no"),
+                           HasSubstr("encoder.layers.0.fc1.weight [128, 64]"),
                            HasSubstr("waitk_lagging: 3")));
 }
 

@@ -36,9 +36,11 @@ std::string Tensor(int elements, int offset, std::initializer_list<int> shape,
 
 TEST(PickleTest, ReadsPlainValues) {
   // pickle.dumps({"a": [1, -2, 2.5, None, True], "b": ("x",)}, 2), by hand.
-  const auto pickle = Parse(absl::StrCat(
-      "}(", Text("a"), "](K\x01J\xfe\xff\xff\xff",
-      absl::string_view("G\x40\x04\0\0\0\0\0\0", 9), "N\x88""e", Text("b"), Text("x"), "\x85u."));
+  const auto pickle = Parse(absl::StrCat("}(", Text("a"), "](K\x01J\xfe\xff\xff\xff",
+                                         absl::string_view("G\x40\x04\0\0\0\0\0\0", 9),
+                                         "N\x88"
+                                         "e",
+                                         Text("b"), Text("x"), "\x85u."));
   ASSERT_TRUE(pickle.ok()) << pickle.status();
   const PickledValue& list = pickle->at(pickle->Find(pickle->root(), "a"));
   ASSERT_EQ(list.items.size(), 5u);
@@ -102,21 +104,25 @@ TEST(PickleTest, RefusesSizesThatOverflow) {
   const std::string huge("\x8a\x08\xff\xff\xff\xff\xff\xff\xff\x7f", 10);  // 2^63 - 1
   const std::string head = "ctorch._utils\n_rebuild_tensor_v2\n((" + Text("storage") +
                            "ctorch\nFloatStorage\n" + Text("0") + Text("cpu") + "K\x06tQ";
-  EXPECT_FALSE(Parse(head + std::string("K\0", 2) + huge + huge + "\x86" + huge + huge + "\x86\x89)tR.").ok());
+  EXPECT_FALSE(
+      Parse(head + std::string("K\0", 2) + huge + huge + "\x86" + huge + huge + "\x86\x89)tR.")
+          .ok());
   EXPECT_FALSE(Parse(head + huge + "K\x01\x85K\x01\x85\x89)tR.").ok());
 }
 
 TEST(PickleTest, RefusesBadPickles) {
   const std::string text4("X\xff\xff\xff\xff", 5), text8("\x8d\xff\xff\xff\xff\xff\xff\xff\xff", 9);
   for (const std::string& bad :
-       {std::string(""), std::string("N"), std::string("."), std::string("\xff."), std::string("I1\n."),
-        text4, text8, std::string("t."), std::string("a."), std::string("h\x05."), std::string("NNb."),
-        std::string("NNR."), std::string("(N}u."), std::string("cos\nsystem"), std::string("N\x93."),
-        std::string("(0N0."), std::string("K\x01K\x01\x87."), std::string("q\x01.")}) {
+       {std::string(""), std::string("N"), std::string("."), std::string("\xff."),
+        std::string("I1\n."), text4, text8, std::string("t."), std::string("a."),
+        std::string("h\x05."), std::string("NNb."), std::string("NNR."), std::string("(N}u."),
+        std::string("cos\nsystem"), std::string("N\x93."), std::string("(0N0."),
+        std::string("K\x01K\x01\x87."), std::string("q\x01.")}) {
     const auto pickle = Parse(bad);
     EXPECT_TRUE(absl::IsInvalidArgument(pickle.status())) << bad << pickle.status();
   }
-  EXPECT_THAT(std::string(Parse("\xff.").status().message()), HasSubstr("unknown pickle opcode 0xff"));
+  EXPECT_THAT(std::string(Parse("\xff.").status().message()),
+              HasSubstr("unknown pickle opcode 0xff"));
   EXPECT_FALSE(Pickle::Parse("", "f").ok());
   EXPECT_FALSE(Pickle::Parse("\x80\x05N.", "f").ok());
 }

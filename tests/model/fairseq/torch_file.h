@@ -40,7 +40,8 @@ inline size_t DirectoryEntry(const std::string& zip, const std::string& entry) {
 
 // Makes the CRC of the stored entry right again after `size` bytes at `at` were changed.
 inline void FixCrc(const std::string& entry, size_t at, size_t size, std::string* zip) {
-  PutNumber(Crc(absl::string_view(*zip).substr(at, size)), 4, DirectoryEntry(*zip, entry) + 16, zip);
+  PutNumber(Crc(absl::string_view(*zip).substr(at, size)), 4, DirectoryEntry(*zip, entry) + 16,
+            zip);
 }
 
 // A zip file with one stored entry.

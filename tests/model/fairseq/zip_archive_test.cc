@@ -30,7 +30,8 @@ TEST(ZipArchiveTest, EveryCutIsAnError) {
 TEST(ZipArchiveTest, NamesTheOldFormat) {
   const auto archive = ZipArchive::Parse("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20", "f.pt");
   EXPECT_TRUE(absl::IsUnimplemented(archive.status()));
-  EXPECT_THAT(std::string(archive.status().message()), HasSubstr("f.pt: written in PyTorch's format"));
+  EXPECT_THAT(std::string(archive.status().message()),
+              HasSubstr("f.pt: written in PyTorch's format"));
 }
 
 TEST(ZipArchiveTest, RefusesCompressedDamagedAndMisplacedEntries) {
