@@ -29,7 +29,8 @@ absl::Status Apply(const YAML::Node& root, absl::string_view path, ServerConfig*
   std::set<std::string> seen;
   for (const auto& entry : root) {
     const YAML::Node& value = entry.second;
-    if (!entry.first.IsScalar()) return At(path, entry.first.Mark(), "expected the name of a setting");
+    if (!entry.first.IsScalar())
+      return At(path, entry.first.Mark(), "expected the name of a setting");
     const std::string& key = entry.first.Scalar();
     if (!seen.insert(key).second) {
       return At(path, entry.first.Mark(), absl::StrCat(key, " was set above already"));
@@ -49,10 +50,11 @@ absl::Status Apply(const YAML::Node& root, absl::string_view path, ServerConfig*
       LEAPSTREAM_RETURN_IF_ERROR(text(&config->log_level));
       if (std::find(std::begin(kLogLevels), std::end(kLogLevels), config->log_level) ==
           std::end(kLogLevels)) {
-        return At(path, value.Mark(),
-                  absl::StrCat("log_level must be trace, debug, info, warn, error, critical or off, "
-                               "got ",
-                               config->log_level));
+        return At(
+            path, value.Mark(),
+            absl::StrCat("log_level must be trace, debug, info, warn, error, critical or off, "
+                         "got ",
+                         config->log_level));
       }
     } else if (key == "log_text") {
       bool log_text = false;
@@ -61,7 +63,8 @@ absl::Status Apply(const YAML::Node& root, absl::string_view path, ServerConfig*
       }
       config->server.log_text = log_text;
     } else if (key == "models") {
-      if (!value.IsSequence()) return At(path, value.Mark(), "models must be a list of directories");
+      if (!value.IsSequence())
+        return At(path, value.Mark(), "models must be a list of directories");
       config->model_directories.clear();
       for (const YAML::Node& directory : value) {
         if (!directory.IsScalar() || directory.Scalar().empty()) {
@@ -93,16 +96,19 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv)
   std::vector<std::string> models;
   std::string listen, config_path, port_file, log_level;
   bool log_text = false;
-  app.add_option("--model", models, "A model directory that leapstream-export wrote; may be repeated")
+  app.add_option("--model", models,
+                 "A model directory that leapstream-export wrote; may be repeated")
       ->type_name("DIR")
       ->take_all();
   app.add_option("--listen", listen, "Address; port 0: any free one (0.0.0.0:50051)")
       ->type_name("HOST:PORT");
-  app.add_option("--config", config_path, "Settings in YAML; flags win over them")->type_name("FILE");
+  app.add_option("--config", config_path, "Settings in YAML; flags win over them")
+      ->type_name("FILE");
   app.add_option("--port-file", port_file, "Gets the port once the server listens")
       ->type_name("FILE");
   app.add_option("--log-level", log_level, "What is logged to stderr (info)")
-      ->check(CLI::IsMember(std::vector<std::string>(std::begin(kLogLevels), std::end(kLogLevels))));
+      ->check(
+          CLI::IsMember(std::vector<std::string>(std::begin(kLogLevels), std::end(kLogLevels))));
   app.add_flag("--log-text", log_text, "Log translations and error messages too");
   try {
     app.parse(argc, argv);
@@ -117,7 +123,8 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv)
   ServerConfig config;
   if (!config_path.empty()) {
     std::ifstream file(config_path, std::ios::binary);
-    const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+    const std::string text((std::istreambuf_iterator<char>(file)),
+                           std::istreambuf_iterator<char>());
     if (!file) return absl::NotFoundError(absl::StrCat("cannot read ", config_path));
     LEAPSTREAM_RETURN_IF_ERROR(ApplyYaml(text, config_path, &config));
   }

@@ -14,7 +14,8 @@ struct ServerConfig {
   ServerOptions server;
   std::vector<std::string> model_directories;
   std::string port_file;  // Where the port is written once the server listens; empty: nowhere.
-  std::string log_level = "info";  // spdlog's names: trace, debug, info, warn, error, critical, off.
+  std::string log_level =
+      "info";        // spdlog's names: trace, debug, info, warn, error, critical, off.
   std::string help;  // Not empty: asked for help; print it and do nothing else.
 };
 

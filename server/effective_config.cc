@@ -18,8 +18,8 @@ absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
     case v1::EARLY_END_READ_ON:
       return EarlyEnd::kReadOn;
     default:
-      return InvalidRequest("UNKNOWN_ENUM_VALUE",
-                            absl::StrCat("no early_end has the number ", static_cast<int>(early_end)));
+      return InvalidRequest("UNKNOWN_ENUM_VALUE", absl::StrCat("no early_end has the number ",
+                                                               static_cast<int>(early_end)));
   }
 }
 
@@ -40,9 +40,9 @@ v1::EarlyEnd ToProto(EarlyEnd early_end) {
 absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
                                                 const ModelInfo& model) {
   if (!v1::InputFormat_IsValid(config.input_format())) {
-    return InvalidRequest("UNKNOWN_ENUM_VALUE",
-                          absl::StrCat("no input_format has the number ",
-                                       static_cast<int>(config.input_format())));
+    return InvalidRequest(
+        "UNKNOWN_ENUM_VALUE",
+        absl::StrCat("no input_format has the number ", static_cast<int>(config.input_format())));
   }
   const v1::DecodingPolicy& policy = config.policy();
   SessionOptions options;

@@ -10,8 +10,8 @@ namespace leapstream {
 
 inline constexpr int kMaxChunkBytes = 1 << 20;
 
-// What a session of `model` is to do. INVALID_ARGUMENT: an enum value that does not exist, or a number
-// that no session can have; the scheduler checks the rest.
+// What a session of `model` is to do. INVALID_ARGUMENT: an enum value that does not exist, or a
+// number that no session can have; the scheduler checks the rest.
 absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
                                                 const ModelInfo& model);
 

@@ -87,19 +87,19 @@ absl::StatusOr<Scheduler*> ServedModels::Find(const ModelRequest& request) const
   }
   if (fitting.empty()) {
     return WithReason(
-        absl::NotFoundError(absl::StrCat(
-            "no model translates ", Pair(request.source_language, request.target_language),
-            "; there are: ", Names())),
+        absl::NotFoundError(absl::StrCat("no model translates ",
+                                         Pair(request.source_language, request.target_language),
+                                         "; there are: ", Names())),
         "MODEL_NOT_FOUND");
   }
   if (fitting.size() > 1) {
     return InvalidRequest(
         "MODEL_AMBIGUOUS",
-        absl::StrCat("several models translate ",
-                     Pair(request.source_language, request.target_language),
-                     "; name one of: ", absl::StrJoin(fitting, ", ", [](std::string* out, Scheduler* s) {
-                       out->append(s->model()->info.name);
-                     })));
+        absl::StrCat(
+            "several models translate ", Pair(request.source_language, request.target_language),
+            "; name one of: ", absl::StrJoin(fitting, ", ", [](std::string* out, Scheduler* s) {
+              out->append(s->model()->info.name);
+            })));
   }
   return fitting.front();
 }

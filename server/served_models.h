@@ -26,11 +26,12 @@ class ServedModels {
   // INVALID_ARGUMENT: none, or two of one name.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
       std::vector<std::shared_ptr<const Model>> models);
-  ~ServedModels();  // Waits for CallEnded() of all calls: the gRPC server must be shut down already.
+  ~ServedModels();  // Waits for CallEnded() of all calls: the gRPC server must be shut down
+                    // already.
 
-  // The model asked for: by name, else by languages (a missing one fits all; "de" fits "de-AT"), else
-  // the only one. NOT_FOUND: no such model, names those there are. INVALID_ARGUMENT: several fit, or
-  // the languages are not the named model's. The scheduler is owned by this.
+  // The model asked for: by name, else by languages (a missing one fits all; "de" fits "de-AT"),
+  // else the only one. NOT_FOUND: no such model, names those there are. INVALID_ARGUMENT: several
+  // fit, or the languages are not the named model's. The scheduler is owned by this.
   absl::StatusOr<Scheduler*> Find(const ModelRequest& request) const;
   const std::vector<std::unique_ptr<Scheduler>>& schedulers() const { return schedulers_; }
 
@@ -43,7 +44,8 @@ class ServedModels {
 
   absl::Mutex mutex_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::unique_ptr<Scheduler>> schedulers_;  // By name. Last: their threads use the above.
+  std::vector<std::unique_ptr<Scheduler>>
+      schedulers_;  // By name. Last: their threads use the above.
 };
 
 }  // namespace leapstream

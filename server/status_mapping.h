@@ -8,8 +8,8 @@
 
 namespace leapstream {
 
-// `status` with the reason (upper snake case) that its google.rpc.ErrorInfo will carry. A status that
-// has one keeps it; OK stays OK.
+// `status` with the reason (upper snake case) that its google.rpc.ErrorInfo will carry. A status
+// that has one keeps it; OK stays OK.
 absl::Status WithReason(absl::Status status, absl::string_view reason);
 
 // INVALID_ARGUMENT with a reason.

@@ -136,9 +136,9 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     return WithReason(absl::UnimplementedError("resume is not supported yet; start a new session"),
                       "RESUME_UNSUPPORTED");
   }
-  LEAPSTREAM_ASSIGN_OR_RETURN(
-      Scheduler * scheduler,
-      models_->Find({config.model(), config.source_language_code(), config.target_language_code()}));
+  LEAPSTREAM_ASSIGN_OR_RETURN(Scheduler * scheduler,
+                              models_->Find({config.model(), config.source_language_code(),
+                                             config.target_language_code()}));
   const ModelInfo& model = scheduler->model()->info;
   LEAPSTREAM_ASSIGN_OR_RETURN(const SessionOptions options, ToSessionOptions(config, model));
   v1::StreamTranslateResponse response;
@@ -172,9 +172,10 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     failed = failed_;
   }
   if (!session.ok()) {
-    return WithReason(session.status(), session.status().code() == absl::StatusCode::kInvalidArgument
-                                            ? "INVALID_POLICY"
-                                            : "SESSION_REFUSED");
+    return WithReason(session.status(),
+                      session.status().code() == absl::StatusCode::kInvalidArgument
+                          ? "INVALID_POLICY"
+                          : "SESSION_REFUSED");
   }
   if (failed.has_value()) {
     (*session)->Cancel(*std::move(failed));
@@ -187,9 +188,10 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
 absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
   const int64_t expected = last_sequence_ + 1;
   if (chunk.sequence() != 0 && chunk.sequence() != expected) {
-    return InvalidRequest("SEQUENCE_MISMATCH",
-                          absl::StrCat("expected source chunk ", expected, ", got ", chunk.sequence(),
-                                       "; number chunks 1, 2, 3, ... or not at all"));
+    return InvalidRequest(
+        "SEQUENCE_MISMATCH",
+        absl::StrCat("expected source chunk ", expected, ", got ", chunk.sequence(),
+                     "; number chunks 1, 2, 3, ... or not at all"));
   }
   last_sequence_ = expected;
   if (chunk.ByteSizeLong() > kMaxChunkBytes) {
@@ -202,10 +204,10 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
     return InvalidRequest("CONTENT_MISSING", "a source chunk must have text, pieces or token_ids");
   }
   if (format != input_format_) {
-    return InvalidRequest("INPUT_FORMAT_MISMATCH",
-                          absl::StrCat("the session's input_format is ",
-                                       v1::InputFormat_Name(input_format_), ", got a chunk of ",
-                                       v1::InputFormat_Name(format)));
+    return InvalidRequest(
+        "INPUT_FORMAT_MISMATCH",
+        absl::StrCat("the session's input_format is ", v1::InputFormat_Name(input_format_),
+                     ", got a chunk of ", v1::InputFormat_Name(format)));
   }
   std::shared_ptr<Session> session;
   {
@@ -215,10 +217,11 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
   if (format == v1::INPUT_FORMAT_TEXT) {
     session->Push(chunk.text());
   } else if (format == v1::INPUT_FORMAT_PIECES) {
-    session->Push(std::vector<std::string>(chunk.pieces().pieces().begin(),
-                                           chunk.pieces().pieces().end()));
+    session->Push(
+        std::vector<std::string>(chunk.pieces().pieces().begin(), chunk.pieces().pieces().end()));
   } else {
-    session->Push(std::vector<TokenId>(chunk.token_ids().ids().begin(), chunk.token_ids().ids().end()));
+    session->Push(
+        std::vector<TokenId>(chunk.token_ids().ids().begin(), chunk.token_ids().ids().end()));
   }
   return absl::OkStatus();
 }
@@ -238,9 +241,7 @@ void TranslateReactor::Fail(absl::Status status) {
   Pump();
 }
 
-void TranslateReactor::OnCancel() {
-  Fail(absl::CancelledError("cancelled by the client"));
-}
+void TranslateReactor::OnCancel() { Fail(absl::CancelledError("cancelled by the client")); }
 
 void TranslateReactor::OnEvent(SessionEvent event) {
   if (auto* delta = std::get_if<TargetDelta>(&event)) return SendDelta(*std::move(delta));
@@ -254,7 +255,8 @@ void TranslateReactor::OnEvent(SessionEvent event) {
       rest.mutable_target()->set_source_tokens_read(completed->stats.source_tokens);
       Send(std::move(rest));
     }
-    if (log_text_) spdlog::info("session {} segment {}: {}", id_, completed->segment, completed->text);
+    if (log_text_)
+      spdlog::info("session {} segment {}: {}", id_, completed->segment, completed->text);
     v1::SegmentCompleted& proto = *response.mutable_segment_completed();
     proto.set_segment(completed->segment);
     proto.set_text(std::move(completed->text));
@@ -317,8 +319,9 @@ void TranslateReactor::OnFinished(absl::Status status) {
   const auto self = std::move(sink_reference_);
   if (status.code() == absl::StatusCode::kInternal) {
     spdlog::error("session {}: {}", id_, std::string(status.message()));
-    status = WithReason(absl::InternalError(absl::StrCat("internal error, see the server's log; session ", id_)),
-                        "INTERNAL");
+    status = WithReason(
+        absl::InternalError(absl::StrCat("internal error, see the server's log; session ", id_)),
+        "INTERNAL");
   } else if (status.code() == absl::StatusCode::kInvalidArgument) {
     status = WithReason(std::move(status), "INVALID_SOURCE");
   }
@@ -376,13 +379,14 @@ void TranslateReactor::Pump() {
 }
 
 void TranslateReactor::LogEnd(const absl::Status& status) const {
-  spdlog::info("session {} model={} {} segments={} source_tokens={} target_tokens={} seconds={:.3f} "
-               "status={}{}{}",
-               id_, model_name_.empty() ? "-" : model_name_, policy_.empty() ? "-" : policy_,
-               summary_.segments, summary_.source_tokens, summary_.target_tokens,
-               absl::ToDoubleSeconds(absl::Now() - started_), absl::StatusCodeToString(status.code()),
-               // Messages may quote what the client sent.
-               log_text_ && !status.ok() ? ": " : "", log_text_ ? std::string(status.message()) : "");
+  spdlog::info(
+      "session {} model={} {} segments={} source_tokens={} target_tokens={} seconds={:.3f} "
+      "status={}{}{}",
+      id_, model_name_.empty() ? "-" : model_name_, policy_.empty() ? "-" : policy_,
+      summary_.segments, summary_.source_tokens, summary_.target_tokens,
+      absl::ToDoubleSeconds(absl::Now() - started_), absl::StatusCodeToString(status.code()),
+      // Messages may quote what the client sent.
+      log_text_ && !status.ok() ? ": " : "", log_text_ ? std::string(status.message()) : "");
 }
 
 }  // namespace leapstream

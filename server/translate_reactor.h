@@ -19,9 +19,9 @@
 
 namespace leapstream {
 
-// One StreamTranslate call. Moves messages between gRPC and a Session and decides nothing. Takes raw
-// messages: gRPC itself would take one that cannot be parsed for the end of the stream. No reaction
-// blocks or throws.
+// One StreamTranslate call. Moves messages between gRPC and a Session and decides nothing. Takes
+// raw messages: gRPC itself would take one that cannot be parsed for the end of the stream. No
+// reaction blocks or throws.
 //
 // Two sides use it, and either may be the last: gRPC until OnDone(), the step thread until
 // OnFinished() has returned. Each holds a reference. Finish() is called once, when the session (if
@@ -90,9 +90,9 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);  // Before or while it was opened.
   std::deque<v1::StreamTranslateResponse> outbox_ ABSL_GUARDED_BY(mutex_);
   bool write_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
-  bool broken_ ABSL_GUARDED_BY(mutex_) = false;       // A write failed: nothing can be sent.
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // A write failed: nothing can be sent.
   bool read_paused_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;        // Finish() was or is about to be called.
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // Finish() was or is about to be called.
   std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -27,9 +27,9 @@ template <typename Message>
 absl::Status Parse(const grpc::ByteBuffer& bytes, Message* message) {
   grpc::ByteBuffer copy(bytes);  // Parsing empties it; a copy shares the bytes.
   if (grpc::SerializationTraits<Message>::Deserialize(&copy, message).ok()) return absl::OkStatus();
-  return InvalidRequest("MALFORMED_MESSAGE", absl::StrCat("the message is not a ",
-                                                          Message::descriptor()->name(),
-                                                          "; is all its text UTF-8?"));
+  return InvalidRequest("MALFORMED_MESSAGE",
+                        absl::StrCat("the message is not a ", Message::descriptor()->name(),
+                                     "; is all its text UTF-8?"));
 }
 
 template <typename Message>

@@ -8,8 +8,8 @@
 
 namespace leapstream {
 
-// Translate: the lines of the text as segments of one offline session. Owns itself until the call is
-// done; `models` must outlive that. `request` and `response` are the call's.
+// Translate: the lines of the text as segments of one offline session. Owns itself until the call
+// is done; `models` must outlive that. `request` and `response` are the call's.
 grpc::ServerUnaryReactor* StartTranslate(ServedModels* models, const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response);
 

@@ -62,8 +62,8 @@ TEST(ConfigTest, ErrorsNameFileAndLine) {
 TEST(ConfigTest, FlagsWinOverTheFile) {
   const std::string path = testing::TempDir() + "/config_test.yaml";
   std::ofstream(path) << "listen: a:1\nmodels: [x]\nlog_level: warn\n";
-  const char* argv[] = {"leapstream-server", "--config", path.c_str(), "--model", "m", "--model", "n",
-                        "--listen", "b:2"};
+  const char* argv[] = {"leapstream-server", "--config", path.c_str(), "--model", "m",
+                        "--model",           "n",        "--listen",   "b:2"};
   const auto config = ParseCommandLine(9, argv);
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_THAT(config->model_directories, ElementsAre("m", "n"));

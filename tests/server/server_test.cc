@@ -30,7 +30,8 @@ using Request = v1::StreamTranslateRequest;
 using Response = v1::StreamTranslateResponse;
 using RawStream = grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
-constexpr char kText[] = "the rain in spain stays mainly on the plain and thereafter it rains again";
+constexpr char kText[] =
+    "the rain in spain stays mainly on the plain and thereafter it rains again";
 constexpr char kStreamMethod[] = "/leapstream.v1.SimultaneousTranslationService/StreamTranslate";
 
 Request Config(int k = 0) {
@@ -151,7 +152,8 @@ class ServerTest : public testing::Test {
 
   std::unique_ptr<RawStream> OpenRaw(grpc::ClientContext* context, const char* method) {
     SetDeadline(context);
-    const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::BIDI_STREAMING, channel_);
+    const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::BIDI_STREAMING,
+                                        channel_);
     return std::unique_ptr<RawStream>(
         grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
             channel_.get(), rpc, context));
@@ -162,9 +164,9 @@ class ServerTest : public testing::Test {
     const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::NORMAL_RPC, channel_);
     grpc::ByteBuffer reply;
     const grpc::Status status =
-        grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer,
-                                          grpc::ByteBuffer, grpc::ByteBuffer>(
-            channel_.get(), rpc, &context, Bytes(request), &reply);
+        grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer, grpc::ByteBuffer,
+                                          grpc::ByteBuffer>(channel_.get(), rpc, &context,
+                                                            Bytes(request), &reply);
     *response = ToString(reply);
     return status;
   }
@@ -255,7 +257,8 @@ TEST_F(ServerTest, PiecesAndTokenIds) {
   config.mutable_config()->set_input_format(v1::INPUT_FORMAT_PIECES);
   Request pieces;
   for (char c = 'a'; c < 'a' + 16; ++c) {
-    pieces.mutable_source()->mutable_pieces()->add_pieces(absl::StrCat("\xe2\x96\x81", std::string(1, c)));
+    pieces.mutable_source()->mutable_pieces()->add_pieces(
+        absl::StrCat("\xe2\x96\x81", std::string(1, c)));
   }
   EXPECT_EQ(Run({config, pieces}).segments, by_id.segments);
   ExpectError({config, Text("a")}, grpc::StatusCode::INVALID_ARGUMENT, "INPUT_FORMAT_MISMATCH");
@@ -272,7 +275,8 @@ TEST_F(ServerTest, EveryError) {
   ExpectError({Request()}, kInvalid, "CONFIG_MISSING");
   ExpectError({Config(), Config()}, kInvalid, "CONFIG_REPEATED");
   ExpectError({Config(), Request()}, kInvalid, "EVENT_MISSING");
-  ExpectError({Config(), Text("a", 2)}, kInvalid, "SEQUENCE_MISMATCH", "expected source chunk 1, got 2");
+  ExpectError({Config(), Text("a", 2)}, kInvalid, "SEQUENCE_MISMATCH",
+              "expected source chunk 1, got 2");
   ExpectError({Config(), Text("a", 1), Text("b", 1)}, kInvalid, "SEQUENCE_MISMATCH");
   ExpectError({Config(), Text("a", -1)}, kInvalid, "SEQUENCE_MISMATCH");
   ExpectError({Config(), Text(std::string((1 << 20) + 1, 'a'))}, kInvalid, "CHUNK_TOO_LARGE");
@@ -345,8 +349,8 @@ TEST_F(ServerTest, RandomBytes) {
 }
 
 TEST_F(ServerTest, HalfCloseAtEveryPoint) {
-  const std::vector<Request> all = {Config(), Text("one two"), Text(" three"), EndSegment(),
-                                    EndSegment(), KeepAlive(), Text("four"), EndSegment()};
+  const std::vector<Request> all = {Config(),     Text("one two"), Text(" three"), EndSegment(),
+                                    EndSegment(), KeepAlive(),     Text("four"),   EndSegment()};
   const size_t segments[] = {0, 0, 1, 1, 1, 2, 2, 3, 3};
   for (size_t count = 1; count <= all.size(); ++count) {
     const Result result = Run({all.begin(), all.begin() + count});
@@ -442,8 +446,9 @@ TEST_F(ServerTest, TranslateGivesWhatAnOfflineStreamGives) {
   grpc::ClientContext unknown;
   EXPECT_EQ(Reason(stub_->Translate(&unknown, request, &response)), "MODEL_NOT_FOUND");
   std::string bytes;
-  EXPECT_EQ(Reason(CallRaw("/leapstream.v1.SimultaneousTranslationService/Translate", "\xff", &bytes)),
-            "MALFORMED_MESSAGE");
+  EXPECT_EQ(
+      Reason(CallRaw("/leapstream.v1.SimultaneousTranslationService/Translate", "\xff", &bytes)),
+      "MALFORMED_MESSAGE");
 }
 
 TEST_F(ServerTest, HealthAndReflection) {

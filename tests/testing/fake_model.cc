@@ -51,9 +51,10 @@ class FakeTokenizer final : public Tokenizer {
       }
       std::string piece = kSpace;
       while (!text.empty() && text[0] != ' ') {
-        const int characters = vocabulary_.Id(absl::StrCat(piece, text.substr(0, 3))) != kUnknown   ? 3
-                               : vocabulary_.Id(absl::StrCat(piece, text.substr(0, 2))) != kUnknown ? 2
-                                                                                                    : 1;
+        const int characters =
+            vocabulary_.Id(absl::StrCat(piece, text.substr(0, 3))) != kUnknown   ? 3
+            : vocabulary_.Id(absl::StrCat(piece, text.substr(0, 2))) != kUnknown ? 2
+                                                                                 : 1;
         for (int i = 0; i < characters && !text.empty(); ++i) {
           const size_t bytes = CharacterBytes(text);
           piece.append(text.data(), bytes);
@@ -212,8 +213,7 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.state_bytes_per_session = sizeof(FakeState);
   model->source_vocabulary = FakeVocabulary();
   model->target_vocabulary = FakeVocabulary();
-  model->translator =
-      std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);
+  model->translator = std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);
   model->source_tokenizer = std::make_unique<FakeTokenizer>();
   model->target_tokenizer = std::make_unique<FakeTokenizer>();
   return model;

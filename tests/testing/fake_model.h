@@ -15,8 +15,9 @@ struct FakeModelOptions {
   std::string target_language = "de";
   int default_k = 3;
   int max_k = 100;
-  absl::Duration step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
-  bool fails = false;         // Decide() gives INTERNAL.
+  absl::Duration
+      step_delay;      // What each Decide() takes; lets a test act in the middle of a segment.
+  bool fails = false;  // Decide() gives INTERNAL.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens
