@@ -7,12 +7,11 @@
 #include "absl/status/statusor.h"
 
 // Returns the error of `expression` (an absl::Status) to the caller, if it is one.
-#define LEAPSTREAM_RETURN_IF_ERROR(expression)                             \
-  do {                                                                     \
-    if (absl::Status leapstream_status_ = (expression);                    \
-        !leapstream_status_.ok()) {                                        \
-      return leapstream_status_;                                           \
-    }                                                                      \
+#define LEAPSTREAM_RETURN_IF_ERROR(expression)                                      \
+  do {                                                                              \
+    if (absl::Status leapstream_status_ = (expression); !leapstream_status_.ok()) { \
+      return leapstream_status_;                                                    \
+    }                                                                               \
   } while (false)
 
 #define LEAPSTREAM_CONCAT_INNER_(a, b) a##b

@@ -414,8 +414,8 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   auto connection = std::make_unique<Connection>();
   connection->address = options.address;
-  connection->channel = grpc::CreateCustomChannel(options.address,
-                                                  grpc::InsecureChannelCredentials(), arguments);
+  connection->channel =
+      grpc::CreateCustomChannel(options.address, grpc::InsecureChannelCredentials(), arguments);
   connection->stub = pb::SimultaneousTranslationService::NewStub(connection->channel);
   if (options.connect_timeout > absl::ZeroDuration()) {
     const auto deadline = absl::ToChronoTime(absl::Now() + options.connect_timeout);

@@ -34,10 +34,10 @@ struct StreamOptions {
   std::string target_language_code;
   std::optional<int> k;  // Of wait-k, in source tokens.
   EarlyEnd early_end = EarlyEnd::kUnspecified;
-  int max_target_tokens = 0;    // Per segment; 0: the server's.
-  bool token_details = false;   // Fills Delta::tokens.
+  int max_target_tokens = 0;   // Per segment; 0: the server's.
+  bool token_details = false;  // Fills Delta::tokens.
   bool log_probs = false;
-  bool segment_stats = true;    // Fills SegmentCompleted::stats.
+  bool segment_stats = true;                           // Fills SegmentCompleted::stats.
   absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's.
   absl::Duration deadline = absl::InfiniteDuration();  // Of the whole stream.
 };
@@ -77,7 +77,7 @@ struct Delta {
 struct SegmentStats {
   int source_tokens = 0;
   int target_tokens = 0;
-  double average_lagging = 0;                  // In source tokens.
+  double average_lagging = 0;  // In source tokens.
   double length_adaptive_average_lagging = 0;
   absl::Duration first_token;
   absl::Duration compute;
@@ -130,7 +130,7 @@ class Stream {
   // up to a limit, after which the server is slowed down.
   std::optional<Event> Next();
   std::optional<Event> TryNext();  // Does not block.
-  bool finished() const;  // The stream is over, and every event has been taken.
+  bool finished() const;           // The stream is over, and every event has been taken.
 
   // Blocks until the stream is over, throwing away the events that nobody took, and says how it
   // ended: OK after a Summary. A server's ErrorInfo is kept, see ErrorReason().

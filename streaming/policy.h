@@ -18,9 +18,9 @@ struct WaitK {
   int write_stride = 1;  // Tokens written per turn.
   bool offline = false;  // Reads the whole segment before it writes.
 
-  // Pure: the same progress gives the same action. Target token t (from 1) is written when the source
-  // is finished or k + (t - 1) / write_stride tokens of it have been read. Never kRead once it is
-  // finished.
+  // Pure: the same progress gives the same action. Target token t (from 1) is written when the
+  // source is finished or k + (t - 1) / write_stride tokens of it have been read. Never kRead once
+  // it is finished.
   Action Decide(const Progress& progress) const;
 };
 

@@ -20,7 +20,7 @@
 namespace leapstream {
 namespace {
 
-constexpr int kMaxRowsPerSession = 64;     // Source tokens that one session reads in one turn.
+constexpr int kMaxRowsPerSession = 64;  // Source tokens that one session reads in one turn.
 constexpr size_t kMaxSessionsPerTurn = 256;
 constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
 
@@ -36,8 +36,8 @@ absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& mod
                      model.max_k, "], got ", policy.k, "; leave the policy unset for the default"));
   }
   if (policy.write_stride < 1) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "write_stride must be at least 1, got ", policy.write_stride, "; leave it unset for 1"));
+    return absl::InvalidArgumentError(absl::StrCat("write_stride must be at least 1, got ",
+                                                   policy.write_stride, "; leave it unset for 1"));
   }
   if (options.max_target_tokens < 0 || options.max_length_b < 0 || !(options.max_length_a >= 0) ||
       options.max_length_a > kMaxTargetTokens) {
@@ -47,8 +47,9 @@ absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& mod
         options.max_length_b, "; leave them unset for the defaults"));
   }
   if (options.max_source_tokens < 2) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "max_source_tokens must be at least 2 (a token and </s>), got ", options.max_source_tokens));
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_source_tokens must be at least 2 (a token and </s>), got ",
+                     options.max_source_tokens));
   }
   return absl::OkStatus();
 }
@@ -91,7 +92,8 @@ class Scheduler::Loop {
 
 class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
  public:
-  LiveSession(const SessionOptions& options, const Model& model, SessionSink* sink, Scheduler::Loop* loop)
+  LiveSession(const SessionOptions& options, const Model& model, SessionSink* sink,
+              Scheduler::Loop* loop)
       : options_(options),
         model_(model),
         sink_(sink),
@@ -131,13 +133,13 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
  private:
   struct Segment {  // The open one.
     int64_t number = 0;
-    bool source_closed = false;   // Its end has arrived.
+    bool source_closed = false;    // Its end has arrived.
     bool source_finished = false;  // </s> was given to the model.
-    bool source_cut = false;      // The limit was reached: the rest of the source is dropped.
-    bool completed = false;       // Only waiting for the end of its source.
-    int lag = 0;                  // Tokens that kReadOn has added to k.
-    int source_given = 0;         // Source tokens handed out, </s> included.
-    std::deque<TokenId> tokens;   // Encoded, not yet read.
+    bool source_cut = false;       // The limit was reached: the rest of the source is dropped.
+    bool completed = false;        // Only waiting for the end of its source.
+    int lag = 0;                   // Tokens that kReadOn has added to k.
+    int source_given = 0;          // Source tokens handed out, </s> included.
+    std::deque<TokenId> tokens;    // Encoded, not yet read.
     std::string text;
     std::vector<int> delays;
     absl::Time opened;
@@ -259,10 +261,9 @@ absl::Status LiveSession::Take(SourceInput source) {
   } else {
     for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
       if (id < 0 || id >= model_.source_vocabulary.size() || id == kEndOfSentence) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
-                         ") and not ", kEndOfSentence, " (</s>), got ", id,
-                         "; end the segment instead of sending </s>"));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "a source token id must be in [0, ", model_.source_vocabulary.size(), ") and not ",
+            kEndOfSentence, " (</s>), got ", id, "; end the segment instead of sending </s>"));
       }
       segment_.tokens.push_back(id);
     }
@@ -318,17 +319,16 @@ bool LiveSession::Plan() {
   due_reads_.clear();
   write_due_ = false;
   absl::Time scheduled_at;
+  std::optional<absl::Status> cancelled;
   {
     absl::MutexLock lock(&mutex_);
     if (finished_) return false;
     scheduled_at = scheduled_at_;
-    if (cancelled_.has_value()) {
-      absl::Status why = *cancelled_;
-      mutex_.Unlock();
-      Finish(std::move(why));
-      mutex_.Lock();
-      return false;
-    }
+    cancelled = cancelled_;
+  }
+  if (cancelled.has_value()) {
+    Finish(*std::move(cancelled));
+    return false;
   }
   while (true) {
     if (!TakeInputs()) return false;

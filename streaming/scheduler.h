@@ -11,9 +11,9 @@ namespace leapstream {
 
 class LiveSession;
 
-// The step loop of one model: each turn it takes every session that can act, reads the source tokens
-// that are due as rows of one batch, and decides the next target token of all that may write as rows
-// of another. One thread; starts a turn whenever there is work. Thread-safe.
+// The step loop of one model: each turn it takes every session that can act, reads the source
+// tokens that are due as rows of one batch, and decides the next target token of all that may write
+// as rows of another. One thread; starts a turn whenever there is work. Thread-safe.
 class Scheduler {
  public:
   // Starts the step thread.
@@ -23,8 +23,8 @@ class Scheduler {
   Scheduler(const Scheduler&) = delete;
   Scheduler& operator=(const Scheduler&) = delete;
 
-  // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of range
-  // (k outside the model's, a negative length, ...); then the sink is never called.
+  // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of
+  // range (k outside the model's, a negative length, ...); then the sink is never called.
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink);
 
   const std::shared_ptr<const Model>& model() const;

@@ -23,8 +23,8 @@ enum class EarlyEnd {
 struct SessionOptions {
   WaitK policy;
   EarlyEnd early_end = EarlyEnd::kReadOn;
-  int max_target_tokens = 0;   // Per segment, </s> not counted; 0: max_length_a * S + max_length_b.
-  double max_length_a = 2;     // S: source tokens read so far, </s> included.
+  int max_target_tokens = 0;  // Per segment, </s> not counted; 0: max_length_a * S + max_length_b.
+  double max_length_a = 2;    // S: source tokens read so far, </s> included.
   int max_length_b = 100;
   int max_source_tokens = 10000;  // Per segment, </s> included; the model's own limit also holds.
 };
@@ -47,9 +47,9 @@ struct TargetDelta {
 enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
 
 struct SegmentStats {
-  int source_tokens = 0;  // </s> included.
-  int target_tokens = 0;  // </s> not included.
-  double average_lagging = 0;                  // See streaming/lagging.h; in source tokens.
+  int source_tokens = 0;       // </s> included.
+  int target_tokens = 0;       // </s> not included.
+  double average_lagging = 0;  // See streaming/lagging.h; in source tokens.
   double length_adaptive_average_lagging = 0;
   absl::Duration first_token;  // From the segment's first source to its first target token.
   absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
@@ -58,7 +58,7 @@ struct SegmentStats {
 
 struct SegmentCompleted {
   int64_t segment = 0;
-  std::string text;  // Equals the concatenated deltas.
+  std::string text;    // Equals the concatenated deltas.
   std::string unsent;  // What the end of the segment made complete; append it. Part of `text`.
   FinishReason reason = FinishReason::kEndOfSentence;
   SegmentStats stats;
@@ -94,7 +94,7 @@ class Session {
   virtual ~Session() = default;
   virtual void Push(SourceInput source) = 0;  // Appended to the open segment; opens one if none is.
   virtual void EndSegment() = 0;  // Completes the open segment; an empty one if none is open.
-  virtual void EndSource() = 0;   // Half-close: completes the open segment, if any, and the session.
+  virtual void EndSource() = 0;  // Half-close: completes the open segment, if any, and the session.
   virtual void Cancel(absl::Status why) = 0;  // Ends within one step; OnFinished(why).
   virtual const SessionOptions& options() const = 0;
 };

@@ -21,10 +21,14 @@ std::string Seconds(absl::Duration duration) {
 
 const char* EarlyEndName(EarlyEnd early_end) {
   switch (early_end) {
-    case EarlyEnd::kStop: return "EARLY_END_STOP";
-    case EarlyEnd::kSuppress: return "EARLY_END_SUPPRESS";
-    case EarlyEnd::kReadOn: return "EARLY_END_READ_ON";
-    case EarlyEnd::kUnspecified: break;
+    case EarlyEnd::kStop:
+      return "EARLY_END_STOP";
+    case EarlyEnd::kSuppress:
+      return "EARLY_END_SUPPRESS";
+    case EarlyEnd::kReadOn:
+      return "EARLY_END_READ_ON";
+    case EarlyEnd::kUnspecified:
+      break;
   }
   return "EARLY_END_UNSPECIFIED";
 }
@@ -69,12 +73,9 @@ struct ToJsonVisitor {
                         {"log_prob", token.log_prob},
                         {"emit_offset", Seconds(token.emit_offset)}});
     }
-    return {{"event", "target"},
-            {"sequence", e.sequence},
-            {"segment", e.segment},
-            {"text", e.text},
-            {"tokens", tokens},
-            {"source_tokens_read", e.source_tokens_read}};
+    return {{"event", "target"},    {"sequence", e.sequence},
+            {"segment", e.segment}, {"text", e.text},
+            {"tokens", tokens},     {"source_tokens_read", e.source_tokens_read}};
   }
   Json operator()(const SegmentCompleted& e) const {
     Json json = {{"event", "segment"},
@@ -102,11 +103,16 @@ struct ToJsonVisitor {
 
 const char* FinishReasonName(FinishReason reason) {
   switch (reason) {
-    case FinishReason::kEndOfSentence: return "FINISH_REASON_END_OF_SENTENCE";
-    case FinishReason::kMaxLength: return "FINISH_REASON_MAX_LENGTH";
-    case FinishReason::kSourceLimit: return "FINISH_REASON_SOURCE_LIMIT";
-    case FinishReason::kClosed: return "FINISH_REASON_CLOSED";
-    case FinishReason::kUnspecified: break;
+    case FinishReason::kEndOfSentence:
+      return "FINISH_REASON_END_OF_SENTENCE";
+    case FinishReason::kMaxLength:
+      return "FINISH_REASON_MAX_LENGTH";
+    case FinishReason::kSourceLimit:
+      return "FINISH_REASON_SOURCE_LIMIT";
+    case FinishReason::kClosed:
+      return "FINISH_REASON_CLOSED";
+    case FinishReason::kUnspecified:
+      break;
   }
   return "FINISH_REASON_UNSPECIFIED";
 }

@@ -145,9 +145,10 @@ int main(int argc, char** argv) {
     command->footer(kFooter);
   };
 
-  CLI::App* translate = app.add_subcommand(
-      "translate", "Translate standard input, a line at a time, onto standard output.\n"
-                   "Ctrl-C ends the input; again, the run.");
+  CLI::App* translate =
+      app.add_subcommand("translate",
+                         "Translate standard input, a line at a time, onto standard output.\n"
+                         "Ctrl-C ends the input; again, the run.");
   leapstream::client::TranslateOptions options;
   std::string early_end, pace, deadline;
   add_server(translate);

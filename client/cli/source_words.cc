@@ -19,14 +19,14 @@ size_t WhiteSpaceBytes(absl::string_view text, size_t at) {
   };
   const unsigned b0 = byte(at), b1 = byte(at + 1), b2 = byte(at + 2);
   if (b0 == ' ' || (b0 >= 0x09 && b0 <= 0x0D) || (b0 >= 0x1C && b0 <= 0x1F)) return 1;
-  if (b0 == 0xC2 && (b1 == 0x85 || b1 == 0xA0)) return 2;                // U+0085, U+00A0
-  if (b0 == 0xE1 && b1 == 0x9A && b2 == 0x80) return 3;                  // U+1680
+  if (b0 == 0xC2 && (b1 == 0x85 || b1 == 0xA0)) return 2;  // U+0085, U+00A0
+  if (b0 == 0xE1 && b1 == 0x9A && b2 == 0x80) return 3;    // U+1680
   if (b0 == 0xE2 && b1 == 0x80 &&
       ((b2 >= 0x80 && b2 <= 0x8A) || b2 == 0xA8 || b2 == 0xA9 || b2 == 0xAF)) {
     return 3;  // U+2000 to U+200A, U+2028, U+2029, U+202F
   }
-  if (b0 == 0xE2 && b1 == 0x81 && b2 == 0x9F) return 3;                  // U+205F
-  if (b0 == 0xE3 && b1 == 0x80 && b2 == 0x80) return 3;                  // U+3000
+  if (b0 == 0xE2 && b1 == 0x81 && b2 == 0x9F) return 3;  // U+205F
+  if (b0 == 0xE3 && b1 == 0x80 && b2 == 0x80) return 3;  // U+3000
   return 0;
 }
 
@@ -37,9 +37,9 @@ absl::Status SourceWords::TakeWord(size_t size, absl::string_view after,
   const absl::string_view word = absl::string_view(pending_).substr(0, size);
   size_t valid_bytes = 0;
   if (!IsUtf8(word, &valid_bytes)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("the input must be UTF-8, but is not at byte ", offset_ + valid_bytes,
-                     ", line ", line_, "; convert it, with iconv for example"));
+    return absl::InvalidArgumentError(absl::StrCat("the input must be UTF-8, but is not at byte ",
+                                                   offset_ + valid_bytes, ", line ", line_,
+                                                   "; convert it, with iconv for example"));
   }
   if (!word.empty()) {
     items.push_back({absl::StrCat(word, after), false});

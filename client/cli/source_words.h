@@ -30,10 +30,10 @@ class SourceWords {
  private:
   absl::Status TakeWord(size_t size, absl::string_view after, std::vector<SourceItem>& items);
 
-  std::string pending_;   // Not given out yet; holds no complete word between calls.
+  std::string pending_;  // Not given out yet; holds no complete word between calls.
   bool line_has_words_ = false;
   int64_t line_ = 1;
-  int64_t offset_ = 0;    // Of pending_ in the input.
+  int64_t offset_ = 0;  // Of pending_ in the input.
 };
 
 }  // namespace leapstream::client

@@ -31,8 +31,8 @@ namespace leapstream::client {
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
-constexpr size_t kMaxQueuedItems = 1024;         // Then standard input is left alone…
-constexpr int64_t kMaxUnsentBytes = 256 << 10;   // …and also when the server is slow.
+constexpr size_t kMaxQueuedItems = 1024;        // Then standard input is left alone…
+constexpr int64_t kMaxUnsentBytes = 256 << 10;  // …and also when the server is slow.
 
 // What a signal handler may touch.
 std::atomic<int> interrupts{0};
@@ -151,8 +151,8 @@ class Translation {
   }
 
   absl::Status WaitForSomething() {
-    const bool reads = input_open_ && items_.size() < kMaxQueuedItems &&
-                       stream_->unsent_bytes() < kMaxUnsentBytes;
+    const bool reads =
+        input_open_ && items_.size() < kMaxQueuedItems && stream_->unsent_bytes() < kMaxUnsentBytes;
     absl::Time wake = absl::InfiniteFuture();
     if (paced_ && !items_.empty() && segments_completed_ >= segments_ended_) wake = next_word_;
     if (!closed_ && keep_alive_ > absl::ZeroDuration()) {
@@ -222,8 +222,8 @@ class Translation {
       first_token_ += completed.stats->first_token;
     }
     if (reports_ && completed.reason != FinishReason::kEndOfSentence) {
-      notes_.push_back(absl::StrCat("segment ", completed.segment, " was cut short: ",
-                                    FinishReasonName(completed.reason)));
+      notes_.push_back(absl::StrCat("segment ", completed.segment,
+                                    " was cut short: ", FinishReasonName(completed.reason)));
     }
     if (options_.json) return ShowJson(completed);
     target_line_open_ = screen_target_open_ = false;
@@ -255,9 +255,9 @@ class Translation {
     if (reports_) {
       for (const std::string& note : notes_) Report(note);
       if (summary_.segments > 0) {
-        std::string line = absl::StrFormat("%d segments, %d source tokens, %d target tokens",
-                                           summary_.segments, summary_.source_tokens,
-                                           summary_.target_tokens);
+        std::string line =
+            absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
+                            summary_.source_tokens, summary_.target_tokens);
         if (measured_ > 0) {
           absl::StrAppendFormat(&line,
                                 "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",

@@ -29,8 +29,9 @@ struct SideConfig {
   int layers = 0;
   int attention_heads = 0;
   bool normalize_before = false;
-  bool final_norm = false;           // A layer norm after the last layer.
-  bool layernorm_embedding = false;  // Encoder only (FAIRSEQ quirk: the monotonic decoder skips it).
+  bool final_norm = false;  // A layer norm after the last layer.
+  bool layernorm_embedding =
+      false;  // Encoder only (FAIRSEQ quirk: the monotonic decoder skips it).
   PositionKind positions = PositionKind::kSinusoidal;
   int max_positions = 0;    // Tokens that a learned table has rows for; 0: no limit.
   int vocabulary_size = 0;  // Rows of the embedding.
@@ -45,11 +46,11 @@ struct ModelConfig {
   SideConfig decoder;
   std::string activation_fn = "relu";  // fairseq's name.
   bool scale_embedding = true;         // Embeddings times sqrt(embed_dim).
-  int leap_factor = 4;                 // The proportion nets are head_dim -> head_dim / leap_factor -> 1.
-  std::string cross_normaliser = "linear";  // "linear" or "softmax" (reference quirk 10).
-  bool share_all_embeddings = false;        // Then decoder.embedding is encoder.embedding.
+  int leap_factor = 4;  // The proportion nets are head_dim -> head_dim / leap_factor -> 1.
+  std::string cross_normaliser = "linear";        // "linear" or "softmax" (reference quirk 10).
+  bool share_all_embeddings = false;              // Then decoder.embedding is encoder.embedding.
   bool share_decoder_input_output_embed = false;  // Then decoder.output is decoder.embedding.
-  int waitk_lagging = 0;  // The k trained with.
+  int waitk_lagging = 0;                          // The k trained with.
   std::string compute_type = "float32";
   std::map<std::string, std::string> fairseq_options;  // As found; for people, never read back.
   std::map<std::string, std::string> sha256;           // File name to lower-case hex.
@@ -68,16 +69,16 @@ struct TensorSpec {
 //   encoder.layers.L.self_attention.{query,key}_proportion.{hidden,out}.{weight,bias};
 //   encoder.layers.L.{self_attention_norm,ffn_norm}.{weight,bias};
 //   encoder.layers.L.ffn.{hidden,out}.{weight,bias};
-//   the same under decoder., and there cross_attention, cross_attention_norm (key and value take the
-//   encoder's width) and decoder.output [N, E] without bias. All weights are [out, in].
+//   the same under decoder., and there cross_attention, cross_attention_norm (key and value take
+//   the encoder's width) and decoder.output [N, E] without bias. All weights are [out, in].
 std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config);
 
 // INVALID_ARGUMENT: sizes that cannot be (zero, negative, absurd, heads that do not divide the
 // width, unknown names).
 absl::Status ValidateModelConfig(const ModelConfig& config);
 
-// Reads DIR/model.json. NOT_FOUND: no such file; INVALID_ARGUMENT: not JSON, another format version,
-// a missing or wrong field; FAILED_PRECONDITION: a file's sha256 is not the one recorded.
+// Reads DIR/model.json. NOT_FOUND: no such file; INVALID_ARGUMENT: not JSON, another format
+// version, a missing or wrong field; FAILED_PRECONDITION: a file's sha256 is not the one recorded.
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory);
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);

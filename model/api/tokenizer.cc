@@ -58,8 +58,8 @@ class SentencePieceTokenizer : public Tokenizer {
   absl::Status Init(absl::string_view serialized) {
     // The library takes whatever parses, such as an empty file or the first half of a model.
     sentencepiece::ModelProto model;
-    if (!ParseModel(serialized, &model) || model.pieces_size() == 0 ||
-        !model.has_trainer_spec() || !model.has_normalizer_spec()) {
+    if (!ParseModel(serialized, &model) || model.pieces_size() == 0 || !model.has_trainer_spec() ||
+        !model.has_normalizer_spec()) {
       return absl::InvalidArgumentError("not a complete SentencePiece model");
     }
     if (!IsSafeCharsMap(model.normalizer_spec().precompiled_charsmap())) {

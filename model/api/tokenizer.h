@@ -28,8 +28,8 @@ class Tokenizer {
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& path);
   virtual ~Tokenizer() = default;
 
-  // The pieces of `text` (UTF-8), each with its surface: a run of characters that the model does not
-  // know is one piece with those characters.
+  // The pieces of `text` (UTF-8), each with its surface: a run of characters that the model does
+  // not know is one piece with those characters.
   virtual std::vector<std::string> Encode(absl::string_view text) const = 0;
   // The text of `pieces`, as SentencePiece has it. The slow twin of TextSink.
   virtual std::string Decode(const std::vector<std::string>& pieces) const = 0;

@@ -19,8 +19,8 @@ class SessionState {
 
   // Nothing read, nothing written. Keeps the memory.
   virtual void Reset() = 0;
-  // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds it
-  // and decides the one after it. Until then the opened step has left no trace.
+  // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds
+  // it and decides the one after it. Until then the opened step has left no trace.
   virtual void Commit(TokenId token) = 0;
 
   virtual int source_read() const = 0;     // Source tokens read, </s> included.

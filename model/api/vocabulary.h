@@ -17,7 +17,8 @@ inline constexpr TokenId kPadding = 1;          // <pad>
 inline constexpr TokenId kEndOfSentence = 2;    // </s>
 inline constexpr TokenId kUnknown = 3;          // <unk>
 
-// A fairseq dictionary: symbols (SentencePiece surface pieces) and their ids. Immutable, thread-safe.
+// A fairseq dictionary: symbols (SentencePiece surface pieces) and their ids. Immutable,
+// thread-safe.
 class Vocabulary {
  public:
   // Reads `dict.XX.txt` (fairseq/data/dictionary.py): one `symbol count` a line, split at the last
@@ -28,8 +29,8 @@ class Vocabulary {
   // The same from the text of such a file; `name` stands for the path in errors.
   static absl::StatusOr<Vocabulary> Parse(absl::string_view text, absl::string_view name);
 
-  TokenId Id(absl::string_view symbol) const;      // kUnknown if there is none.
-  const std::string& Symbol(TokenId id) const;     // 0 <= id < size().
+  TokenId Id(absl::string_view symbol) const;   // kUnknown if there is none.
+  const std::string& Symbol(TokenId id) const;  // 0 <= id < size().
   int size() const { return static_cast<int>(symbols_.size()); }
 
  private:

@@ -2,10 +2,10 @@
 
 #include <cmath>
 
-#include "absl/strings/str_cat.h"
-#include "model/api/vocabulary.h"
 #include <ATen/ops/empty.h>
 #include <ATen/ops/layer_norm.h>
+#include "absl/strings/str_cat.h"
+#include "model/api/vocabulary.h"
 
 namespace leapstream {
 namespace {
@@ -16,13 +16,18 @@ float Activate(Activation activation, float x) {
   constexpr float kSqrtHalf = 0.70710678118654752f;
   constexpr float kSqrtTwoOverPi = 0.79788456080286536f;
   switch (activation) {
-    case Activation::kRelu: return x > 0 ? x : 0;
-    case Activation::kGelu: return 0.5f * x * (1 + std::erf(x * kSqrtHalf));
+    case Activation::kRelu:
+      return x > 0 ? x : 0;
+    case Activation::kGelu:
+      return 0.5f * x * (1 + std::erf(x * kSqrtHalf));
     case Activation::kGeluTanh:  // fairseq/modules/gelu.py, gelu_accurate
       return 0.5f * x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
-    case Activation::kTanh: return std::tanh(x);
-    case Activation::kSwish: return x / (1 + std::exp(-x));
-    case Activation::kLinear: return x;
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kSwish:
+      return x / (1 + std::exp(-x));
+    case Activation::kLinear:
+      return x;
   }
   return x;
 }
@@ -44,7 +49,8 @@ at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn) {
   if (activation_fn == "relu") return Activation::kRelu;
   if (activation_fn == "gelu") return Activation::kGelu;
-  if (activation_fn == "gelu_fast" || activation_fn == "gelu_accurate") return Activation::kGeluTanh;
+  if (activation_fn == "gelu_fast" || activation_fn == "gelu_accurate")
+    return Activation::kGeluTanh;
   if (activation_fn == "tanh") return Activation::kTanh;
   if (activation_fn == "swish") return Activation::kSwish;
   if (activation_fn == "linear") return Activation::kLinear;
@@ -56,8 +62,8 @@ absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn) {
 at::Tensor FeedForward::operator()(const at::Tensor& x) const {
   at::Tensor h = Apply(hidden, x);
   float* value = h.data_ptr<float>();
-  // Element by element: LibTorch's vector form treats the last few of a tensor differently, so that a
-  // row's result would depend on the batch.
+  // Element by element: LibTorch's vector form treats the last few of a tensor differently, so that
+  // a row's result would depend on the batch.
   for (int64_t i = 0; i < h.numel(); ++i) value[i] = Activate(activation, value[i]);
   return Apply(out, h);
 }
@@ -68,7 +74,8 @@ Embedding::Embedding(const Weights& weights, const ModelConfig& config, const Si
       positions_(side.positions),
       scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f) {
   if (positions_ == PositionKind::kLearned) learned_ = weights.Get(prefix + ".positions");
-  // In float32 step by step, as fairseq/modules/sinusoidal_positional_embedding.py computes its table.
+  // In float32 step by step, as fairseq/modules/sinusoidal_positional_embedding.py computes its
+  // table.
   const int half = side.embed_dim / 2;
   const float step = static_cast<float>(std::log(10000.0) / (half - 1));
   for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));

@@ -3,15 +3,15 @@
 
 #include <string>
 
+#include <ATen/core/Tensor.h>
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model/api/model_directory.h"
 #include "model/torch/kernels/packed_linear.h"
 #include "model/torch/weights.h"
-#include <ATen/core/Tensor.h>
 
-// The layers that have no state. All take and give rows: [R, width] float32, contiguous, one row per
-// token of whatever session. Const and thread-safe. Rows do not see each other.
+// The layers that have no state. All take and give rows: [R, width] float32, contiguous, one row
+// per token of whatever session. Const and thread-safe. Rows do not see each other.
 namespace leapstream {
 
 at::Tensor Apply(const PackedLinear& linear, const at::Tensor& x);  // [R, in] -> [R, out]
@@ -53,8 +53,8 @@ class Embedding {
   void Row(int token, int position, float* out) const;
 
  private:
-  at::Tensor tokens_;           // [N, width]
-  at::Tensor learned_;          // [P + 2, width], or undefined.
+  at::Tensor tokens_;   // [N, width]
+  at::Tensor learned_;  // [P + 2, width], or undefined.
   PositionKind positions_;
   std::vector<float> frequencies_;  // Sinusoidal: exp(-i ln 10000 / (width / 2 - 1)).
   float scale_;

@@ -10,8 +10,8 @@
 namespace leapstream {
 
 // Loads a model directory that leapstream-export wrote. Errors: those of ReadModelDirectory(),
-// Vocabulary::Load() and Tokenizer::Load(); INVALID_ARGUMENT for weights that do not fit model.json;
-// UNIMPLEMENTED for an architecture that is not served yet.
+// Vocabulary::Load() and Tokenizer::Load(); INVALID_ARGUMENT for weights that do not fit
+// model.json; UNIMPLEMENTED for an architecture that is not served yet.
 absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory);
 
 }  // namespace leapstream

@@ -4,22 +4,22 @@
 #include <exception>
 #include <utility>
 
-#include "absl/status/status.h"
-#include "absl/strings/str_cat.h"
-#include "absl/strings/string_view.h"
 #include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace leapstream {
 
-// Where an exception of LibTorch or of memory becomes a Status. `what` names the call. f() returns an
-// absl::Status.
+// Where an exception of LibTorch or of memory becomes a Status. `what` names the call. f() returns
+// an absl::Status.
 template <typename F>
 absl::Status TorchCall(absl::string_view what, F&& f) {
   c10::InferenceMode guard;
-  // OpenMP's count is per thread. The step thread is the one that computes: helpers that spin beside it
-  // would take cores from other models and from gRPC.
+  // OpenMP's count is per thread. The step thread is the one that computes: helpers that spin
+  // beside it would take cores from other models and from gRPC.
   static thread_local const bool one_thread = (at::set_num_threads(1), true);
   static_cast<void>(one_thread);
   try {

@@ -4,12 +4,12 @@
 #include <string>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
-#include "model/api/vocabulary.h"
-#include "model/torch/torch_call.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/log_softmax.h>
+#include "absl/strings/str_cat.h"
+#include "model/api/vocabulary.h"
+#include "model/torch/torch_call.h"
 
 namespace leapstream {
 namespace {
@@ -40,7 +40,7 @@ Decision BestTwo(const float* log_probs, int64_t size) {
 }
 
 PackedLinear OutputProjection(const Weights& weights, const ModelConfig& config) {
-  const char* name = config.share_all_embeddings             ? "encoder.embedding"
+  const char* name = config.share_all_embeddings               ? "encoder.embedding"
                      : config.share_decoder_input_output_embed ? "decoder.embedding"
                                                                : "decoder.output";
   const at::Tensor weight = weights.Get(name);
@@ -74,7 +74,8 @@ class LeapTransformer::State : public SessionState {
   int source_read_ = 0;
   int target_written_ = 0;
   TokenId last_ = kEndOfSentence;  // What the next step feeds; fairseq starts from </s>.
-  bool holds_committed_ = false;   // The position that decoder states hold apart is part of the past.
+  bool holds_committed_ =
+      false;  // The position that decoder states hold apart is part of the past.
 };
 
 LeapTransformer::EncoderLayer::EncoderLayer(const Weights& weights, const std::string& name,
@@ -96,13 +97,14 @@ LeapTransformer::DecoderLayer::DecoderLayer(const Weights& weights, const std::s
 absl::StatusOr<std::unique_ptr<LeapTransformer>> LeapTransformer::Create(const ModelConfig& config,
                                                                          Weights weights) {
   if (config.cross_normaliser != "linear") {
-    return absl::UnimplementedError(
-        absl::StrCat("cross-attention normaliser must be linear, got ", config.cross_normaliser,
-                     "; export with --cross-normaliser linear"));
+    return absl::UnimplementedError(absl::StrCat("cross-attention normaliser must be linear, got ",
+                                                 config.cross_normaliser,
+                                                 "; export with --cross-normaliser linear"));
   }
   absl::StatusOr<Activation> activation = ParseActivation(config.activation_fn);
   if (!activation.ok()) return activation.status();
-  return std::unique_ptr<LeapTransformer>(new LeapTransformer(config, std::move(weights), *activation));
+  return std::unique_ptr<LeapTransformer>(
+      new LeapTransformer(config, std::move(weights), *activation));
 }
 
 LeapTransformer::LeapTransformer(const ModelConfig& config, Weights owned_weights,
@@ -151,9 +153,8 @@ absl::Status LeapTransformer::Read(absl::Span<const SourceRows> batch) const {
   for (const SourceRows& rows : batch) {
     for (const TokenId token : rows.tokens) {
       if (token < 0 || token >= config_.encoder.vocabulary_size) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a source token must be in [0, ", config_.encoder.vocabulary_size,
-                         "), got ", token));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "a source token must be in [0, ", config_.encoder.vocabulary_size, "), got ", token));
       }
     }
     count += static_cast<int64_t>(rows.tokens.size());

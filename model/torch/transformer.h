@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model/api/model_directory.h"
@@ -12,7 +13,6 @@
 #include "model/torch/attention/leap_attention.h"
 #include "model/torch/layers.h"
 #include "model/torch/weights.h"
-#include <ATen/core/Tensor.h>
 
 namespace leapstream {
 
@@ -31,8 +31,8 @@ class LeapTransformer : public Translator {
 
   int64_t state_bytes() const;
 
-  // Called with intermediate rows by their golden name ("enc.0.self_attn", "logits", ...). For tests;
-  // set before the model is shared.
+  // Called with intermediate rows by their golden name ("enc.0.self_attn", "logits", ...). For
+  // tests; set before the model is shared.
   using Observer = std::function<void(absl::string_view name, const at::Tensor& rows)>;
   void set_observer(Observer observer) { observer_ = std::move(observer); }
   // The sums of a decoder layer's self-attention with the newest position in: [H, 2 d d + 2 d].

@@ -3,11 +3,11 @@
 #include <set>
 #include <utility>
 
+#include <ATen/ops/from_blob.h>
+#include <c10/util/Exception.h>
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
-#include <ATen/ops/from_blob.h>
-#include <c10/util/Exception.h>
 
 namespace leapstream {
 
@@ -19,9 +19,9 @@ absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig
   for (const TensorSpec& spec : ExpectedTensors(config)) {
     const auto found = weights.views_.find(spec.name);
     if (found == weights.views_.end()) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(path, ": tensor ", spec.name, " of shape [", absl::StrJoin(spec.shape, ", "),
-                       "] is missing; export the checkpoint again"));
+      return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", spec.name, " of shape [",
+                                                     absl::StrJoin(spec.shape, ", "),
+                                                     "] is missing; export the checkpoint again"));
     }
     if (found->second.shape != spec.shape || found->second.type == TensorType::kInt64) {
       return absl::InvalidArgumentError(
@@ -33,8 +33,9 @@ absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig
   }
   for (const auto& [name, view] : weights.views_) {
     if (wanted.count(name) == 0) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          path, ": tensor ", name, " is not part of this architecture; export the checkpoint again"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor ", name,
+                       " is not part of this architecture; export the checkpoint again"));
     }
   }
   return weights;

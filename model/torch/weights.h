@@ -5,16 +5,16 @@
 #include <memory>
 #include <string>
 
+#include <ATen/core/Tensor.h>
 #include "absl/status/statusor.h"
 #include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
 #include "model/torch/kernels/packed_linear.h"
-#include <ATen/core/Tensor.h>
 
 namespace leapstream {
 
-// The parameters of a model, checked against ExpectedTensors(). float32 tensors lie in the memory map;
-// float16 ones are widened as they are taken. Immutable; must outlive the tensors it gave.
+// The parameters of a model, checked against ExpectedTensors(). float32 tensors lie in the memory
+// map; float16 ones are widened as they are taken. Immutable; must outlive the tensors it gave.
 class Weights {
  public:
   // INVALID_ARGUMENT: a tensor is missing, of another shape, or not wanted.

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
+#include <ATen/Parallel.h>
 #include "absl/time/clock.h"
 #include "model/torch/load_model.h"
-#include <ATen/Parallel.h>
 
 int main(int argc, char** argv) {
   using namespace leapstream;

@@ -231,7 +231,9 @@ TEST(CliTest, EndsQuietlyWhenNobodyReads) {
 }
 
 TEST(SourceWordsTest, AnyChunkingGivesTheSameItems) {
-  const std::string text = "  f\xC3\xBCr\xE3\x80\x80" "dich \r\n\n\xE2\x82\xAC\xC2\xA0x";
+  const std::string text =
+      "  f\xC3\xBCr\xE3\x80\x80"
+      "dich \r\n\n\xE2\x82\xAC\xC2\xA0x";
   const auto items_of = [&](size_t step) {
     client::SourceWords words;
     std::string got;

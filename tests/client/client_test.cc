@@ -132,8 +132,8 @@ TEST(ClientTest, SaysWhenNobodyAnswers) {
 TEST(IsUtf8Test, ShortestFormsOnly) {
   size_t valid = 0;
   EXPECT_TRUE(IsUtf8("a\xC3\xBC\xE2\x82\xAC\xF0\x9F\x98\x80", &valid));
-  for (const char* bad : {"a\xC3", "a\xC0\x80", "a\xE0\x80\x80", "a\xED\xA0\x80", "a\xF5\x80\x80\x80",
-                          "a\x80", "a\xE2\x82"}) {
+  for (const char* bad : {"a\xC3", "a\xC0\x80", "a\xE0\x80\x80", "a\xED\xA0\x80",
+                          "a\xF5\x80\x80\x80", "a\x80", "a\xE2\x82"}) {
     EXPECT_FALSE(IsUtf8(bad, &valid));
     EXPECT_EQ(valid, 1u);
   }

@@ -69,7 +69,8 @@ TEST(SchedulerTest, SegmentsFollowEachOtherAndAnEmptyOneCompletesAtOnce) {
   EXPECT_EQ("", sink.segments[0].text);
   EXPECT_EQ("", sink.segments[1].text);
   EXPECT_NE("", sink.segments[2].text);
-  EXPECT_EQ(sink.segments[2].text, sink.segments[3].text) << "nothing of a segment is left in the next";
+  EXPECT_EQ(sink.segments[2].text, sink.segments[3].text)
+      << "nothing of a segment is left in the next";
   for (int i = 0; i < 4; ++i) EXPECT_EQ(i + 1, sink.segments[i].segment);
   EXPECT_EQ(4, sink.summary.segments);
 }

@@ -115,13 +115,21 @@ TEST(TextSinkTest, EqualsDecodeOfByteFallbackModels) {
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     const Tokenizer& tokenizer = **loaded;
     ASSERT_EQ(tokenizer.Kind("<0xE2>"), PieceKind::kByte);
-    const std::vector<std::string> text = {
-        "a", "b", absl::StrCat(kSpace, "ab"), kSpace, kSpace, absl::StrCat(kSpace, kSpace), "<unk>",
-        "<s>", "</s>", "zz", absl::StrCat(kSpace, "zz")};
+    const std::vector<std::string> text = {"a",
+                                           "b",
+                                           absl::StrCat(kSpace, "ab"),
+                                           kSpace,
+                                           kSpace,
+                                           absl::StrCat(kSpace, kSpace),
+                                           "<unk>",
+                                           "<s>",
+                                           "</s>",
+                                           "zz",
+                                           absl::StrCat(kSpace, "zz")};
     // The bytes at which the rules of UTF-8 change.
-    const std::vector<std::string> bytes =
-        BytePieces("A\x7F\x80\x8F\x90\x9F\xA0\xBF\xC0\xC1\xC2\xDF\xE0\xE2\xED\xEF\xF0\xF4\xF5\xFF"
-                   "\xBF");
+    const std::vector<std::string> bytes = BytePieces(
+        "A\x7F\x80\x8F\x90\x9F\xA0\xBF\xC0\xC1\xC2\xDF\xE0\xE2\xED\xEF\xF0\xF4\xF5\xFF"
+        "\xBF");
     std::mt19937 random(13 + flags);
     for (int i = 0; i < 30000; ++i) {
       std::vector<std::string> pieces(random() % 10);
@@ -135,14 +143,28 @@ TEST(TextSinkTest, EqualsDecodeOfByteFallbackModels) {
 }
 
 TEST(TextSinkTest, EqualsDecodeOnRandomPieces) {
-  auto loaded = Tokenizer::Load(LEAPSTREAM_SOURCE_DIR
-                                "/tests/golden/reference/data/joint/spm.model");
+  auto loaded =
+      Tokenizer::Load(LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/data/joint/spm.model");
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   const Tokenizer& tokenizer = **loaded;
-  std::vector<std::string> choice = {
-      kSpace, kSpace, kSpace, "<unk>", "<unk>", "<pad>", "<s>", "</s>", "<0xE2>", "<0x96>",
-      "<0x81>", "\xE9\xBE\x8D", absl::StrCat(kSpace, "\xE9\xBE\x8D"), absl::StrCat(kSpace, kSpace, "x"), " ",
-      "", "no such piece", absl::StrCat("no", kSpace, "such")};
+  std::vector<std::string> choice = {kSpace,
+                                     kSpace,
+                                     kSpace,
+                                     "<unk>",
+                                     "<unk>",
+                                     "<pad>",
+                                     "<s>",
+                                     "</s>",
+                                     "<0xE2>",
+                                     "<0x96>",
+                                     "<0x81>",
+                                     "\xE9\xBE\x8D",
+                                     absl::StrCat(kSpace, "\xE9\xBE\x8D"),
+                                     absl::StrCat(kSpace, kSpace, "x"),
+                                     " ",
+                                     "",
+                                     "no such piece",
+                                     absl::StrCat("no", kSpace, "such")};
   for (const std::string& piece : tokenizer.Encode(
            "The device is ready when all the data has been read, das Ger\xC3\xA4t ist bereit.")) {
     choice.push_back(piece);
@@ -182,7 +204,9 @@ TEST(TextSinkTest, HoldsBytesUntilTheyMakeACharacter) {
   EXPECT_EQ(sink.Append("<0xA4>"), "\xC3\xA4");
   EXPECT_EQ(sink.Append("<0xE2>"), "");
   EXPECT_EQ(sink.Append("<0x96>"), "");
-  EXPECT_EQ(sink.Append("a"), "\xEF\xBF\xBD\xEF\xBF\xBD" "a");
+  EXPECT_EQ(sink.Append("a"),
+            "\xEF\xBF\xBD\xEF\xBF\xBD"
+            "a");
   EXPECT_EQ(sink.Append("<0xE2>"), "");
   EXPECT_EQ(sink.Append("</s>"), "\xEF\xBF\xBD");
   EXPECT_EQ(sink.Append("<0xE2>"), "");
@@ -203,10 +227,10 @@ TEST(TextSinkTest, ResetForgets) {
 TEST(TextSinkTest, InvalidBytesBecomeOneReplacementEach) {
   const FakeTokenizer tokenizer(true, true);
   const std::string r = "\xEF\xBF\xBD";
-  EXPECT_EQ(Stream(tokenizer, BytePieces("\xC0\x80")), r + r);                      // Overlong.
-  EXPECT_EQ(Stream(tokenizer, BytePieces("\xE0\x9F\xBF")), r + r + r);              // Overlong.
-  EXPECT_EQ(Stream(tokenizer, BytePieces("\xED\xA0\x80")), r + r + r);              // Surrogate.
-  EXPECT_EQ(Stream(tokenizer, BytePieces("\xF4\x90\x80\x80")), r + r + r + r);      // > U+10FFFF.
+  EXPECT_EQ(Stream(tokenizer, BytePieces("\xC0\x80")), r + r);                  // Overlong.
+  EXPECT_EQ(Stream(tokenizer, BytePieces("\xE0\x9F\xBF")), r + r + r);          // Overlong.
+  EXPECT_EQ(Stream(tokenizer, BytePieces("\xED\xA0\x80")), r + r + r);          // Surrogate.
+  EXPECT_EQ(Stream(tokenizer, BytePieces("\xF4\x90\x80\x80")), r + r + r + r);  // > U+10FFFF.
   EXPECT_EQ(Stream(tokenizer, BytePieces("\xF5\xFF\x80")), r + r + r);
   EXPECT_EQ(Stream(tokenizer, BytePieces("\xF4\x8F\xBF\xBF")), "\xF4\x8F\xBF\xBF");  // U+10FFFF.
   EXPECT_EQ(Stream(tokenizer, BytePieces("\xEF\xBF\xBD")), r);

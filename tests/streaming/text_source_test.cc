@@ -58,11 +58,12 @@ TEST(TextSourceTest, NothingButSpace) {
 
 TEST(TextSourceTest, SpacesArePythons) {
   const std::vector<std::string> spaces = {
-      "\t",           "\n",           "\v",           "\f",           "\r",           "\x1C",
-      "\x1D",         "\x1E",         "\x1F",         " ",            "\xC2\x85",     "\xC2\xA0",
-      "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81", "\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84",
-      "\xE2\x80\x85", "\xE2\x80\x86", "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A",
-      "\xE2\x80\xA8", "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
+      "\t",           "\n",           "\v",           "\f",           "\r",
+      "\x1C",         "\x1D",         "\x1E",         "\x1F",         " ",
+      "\xC2\x85",     "\xC2\xA0",     "\xE1\x9A\x80", "\xE2\x80\x80", "\xE2\x80\x81",
+      "\xE2\x80\x82", "\xE2\x80\x83", "\xE2\x80\x84", "\xE2\x80\x85", "\xE2\x80\x86",
+      "\xE2\x80\x87", "\xE2\x80\x88", "\xE2\x80\x89", "\xE2\x80\x8A", "\xE2\x80\xA8",
+      "\xE2\x80\xA9", "\xE2\x80\xAF", "\xE2\x81\x9F", "\xE3\x80\x80"};
   for (const std::string& space : spaces) {
     EXPECT_THAT(Words("a" + space + "b"), ElementsAre("a", "b")) << space;
   }
@@ -75,9 +76,9 @@ TEST(TextSourceTest, SpacesArePythons) {
 }
 
 TEST(TextSourceTest, AnyChunkingGivesTheSameWords) {
-  const std::vector<std::string> parts = {"a",        "word",         " ",    "  ",
-                                          "\xC3\xA4", "\xE2\x80\x83", "\xF0\x9F\x98\x80", "\n",
-                                          "\xFF",     "\xE2\x80",     "\xC2\xA0"};
+  const std::vector<std::string> parts = {
+      "a",  "word", " ",        "  ",      "\xC3\xA4", "\xE2\x80\x83", "\xF0\x9F\x98\x80",
+      "\n", "\xFF", "\xE2\x80", "\xC2\xA0"};
   std::mt19937 random(11);
   for (int i = 0; i < 5000; ++i) {
     std::string text;
@@ -110,9 +111,9 @@ TEST(TextSourceTest, AnyChunkingGivesTheSameWords) {
 }
 
 TEST(TextSourceTest, NotUtf8) {
-  const std::vector<std::string> bad = {"\x80", "\xC0\x80", "\xE0\x80\x80", "\xED\xA0\x80",
-                                        "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80", "\xE2\x82",
-                                        "\xF0\x9F\x98"};
+  const std::vector<std::string> bad = {"\x80",         "\xC0\x80",         "\xE0\x80\x80",
+                                        "\xED\xA0\x80", "\xF4\x90\x80\x80", "\xF8\x88\x80\x80\x80",
+                                        "\xE2\x82",     "\xF0\x9F\x98"};
   for (const std::string& bytes : bad) {
     TextSource source;
     source.Append("fine xyz" + bytes + " more");

@@ -37,7 +37,9 @@ class CollectingSink : public SessionSink {
   // Blocks until `count` segments are complete or the session is over.
   void WaitForSegments(size_t count) {
     absl::MutexLock lock(&mutex_);
-    const auto enough = [this, count] { return segments.size() >= count || done_.HasBeenNotified(); };
+    const auto enough = [this, count] {
+      return segments.size() >= count || done_.HasBeenNotified();
+    };
     mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(60));
   }
 

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "model/torch/layers.h"
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/empty.h>
@@ -12,6 +11,7 @@
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/zeros.h>
+#include "model/torch/layers.h"
 
 namespace leapstream {
 namespace {
@@ -109,7 +109,8 @@ at::Tensor LeapAttention::Step(const at::Tensor& x, const std::vector<float*>& s
   return out;
 }
 
-void LeapAttention::Append(const at::Tensor& encoder_rows, const std::vector<float*>& states) const {
+void LeapAttention::Append(const at::Tensor& encoder_rows,
+                           const std::vector<float*>& states) const {
   const LeapRows k = Keys(encoder_rows);
   const at::Tensor v = Values(encoder_rows);
   for (int64_t r = 0; r < encoder_rows.size(0); ++r) {

@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
 #include "model/torch/kernels/leap_kernel.h"
 #include "model/torch/kernels/packed_linear.h"
 #include "model/torch/weights.h"
-#include <ATen/core/Tensor.h>
 
 namespace leapstream {
 
@@ -37,7 +37,8 @@ struct LeapRows {
 // are StateFloats() floats, zero at the start, that the caller owns.
 //
 // A state holds one position beside the sums: the newest one of self-attention, not yet folded in.
-// It joins the sums in the pass of the next step, or is forgotten if that position is decided again.
+// It joins the sums in the pass of the next step, or is forgotten if that position is decided
+// again.
 class LeapAttention {
  public:
   LeapAttention(const Weights& weights, const std::string& name, int heads);
@@ -45,8 +46,8 @@ class LeapAttention {
   int64_t StateFloats() const { return heads_ * HeadFloats(); }
 
   // Self-attention over rows in order, row r belonging to states[r]. fold[r]: whether the position
-  // that states[r] still holds apart is part of the past (else it is forgotten). Returns [R, E], the
-  // input of Output().
+  // that states[r] still holds apart is part of the past (else it is forgotten). Returns [R, E],
+  // the input of Output().
   at::Tensor Step(const at::Tensor& x, const std::vector<float*>& states,
                   const std::vector<bool>& fold) const;
   // Cross-attention: adds source rows [R, E_encoder] to states[r].

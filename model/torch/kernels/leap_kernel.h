@@ -8,8 +8,8 @@ namespace leapstream {
 // On the denominator only, as in fairseq-leapformer's leapformer_attention.py.
 inline constexpr float kLeapNormaliserFloor = 0.1f;
 
-// What one head of a LeaP block keeps of the past: sums over positions of k v^T and of k, weighted by
-// the sine and the cosine of the key's proportion. One piece of memory, LeapStateFloats(d) long:
+// What one head of a LeaP block keeps of the past: sums over positions of k v^T and of k, weighted
+// by the sine and the cosine of the key's proportion. One piece of memory, LeapStateFloats(d) long:
 // kv_sin [d, d], kv_cos [d, d], k_sin [d], k_cos [d], all float32.
 constexpr int64_t LeapStateFloats(int64_t d) { return 2 * d * d + 2 * d; }
 
@@ -24,9 +24,10 @@ struct LeapFeatures {
 // Adds a position to the state. value: [d].
 void LeapAppend(float* state, int64_t d, const LeapFeatures& key, const float* value);
 
-// out [d] = (q_s M_s + q_c M_c + own) / max(q_s z_s + q_c z_c + own, 0.1): attends to the state and,
-// if `own_value` is not null, to one more position (own_key, own_value) that the state does not hold.
-// If `past_value` is not null, first adds (past_key, past_value) to the state, in the same pass.
+// out [d] = (q_s M_s + q_c M_c + own) / max(q_s z_s + q_c z_c + own, 0.1): attends to the state
+// and, if `own_value` is not null, to one more position (own_key, own_value) that the state does
+// not hold. If `past_value` is not null, first adds (past_key, past_value) to the state, in the
+// same pass.
 struct LeapStep {
   LeapFeatures query;
   LeapFeatures own_key;

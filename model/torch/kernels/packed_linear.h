@@ -6,10 +6,10 @@
 
 namespace leapstream {
 
-// y = x W^T + b with W packed once for the vector units. Unlike a general matrix product, each row of
-// y is to the bit the same whatever other rows are in the batch: one sum over the inputs, in order.
-// That is what makes "a batch gives what its members give alone" exact, and why no BLAS is used here.
-// Immutable after construction; thread-safe.
+// y = x W^T + b with W packed once for the vector units. Unlike a general matrix product, each row
+// of y is to the bit the same whatever other rows are in the batch: one sum over the inputs, in
+// order. That is what makes "a batch gives what its members give alone" exact, and why no BLAS is
+// used here. Immutable after construction; thread-safe.
 class PackedLinear {
  public:
   PackedLinear() = default;

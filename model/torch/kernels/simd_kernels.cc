@@ -1,5 +1,6 @@
-// Compiled several times, each time for another processor, as LEAPSTREAM_SIMD_KERNELS. So nothing here may
-// be shared between the copies: no function of the standard library, which the linker would merge.
+// Compiled several times, each time for another processor, as LEAPSTREAM_SIMD_KERNELS. So nothing
+// here may be shared between the copies: no function of the standard library, which the linker
+// would merge.
 #include "model/torch/kernels/simd.h"
 
 #define INLINE static inline __attribute__((always_inline))
@@ -10,7 +11,8 @@ extern const SimdKernels LEAPSTREAM_SIMD_KERNELS;
 
 namespace {
 
-constexpr int64_t kRowTile = 4;  // Measured: six, with all of AVX2's registers, spill and halve the speed.
+constexpr int64_t kRowTile =
+    4;  // Measured: six, with all of AVX2's registers, spill and halve the speed.
 // Eight floats: compilers split a vector that is wider than the processor's through memory.
 constexpr int64_t kLanes = 8;
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
@@ -18,11 +20,11 @@ constexpr int kVectors = kPanel / kLanes;
 
 INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 
-// Rows x panels sums kept in registers while the inputs go by. The number of rows and panels changes
-// only what is computed side by side, never the order within a sum.
+// Rows x panels sums kept in registers while the inputs go by. The number of rows and panels
+// changes only what is computed side by side, never the order within a sum.
 template <int kRows, int kPanels>
-INLINE void Tile(const float* x, int64_t in, const float* panels, const float* bias,
-                            int64_t out, int64_t first, float* y) {
+INLINE void Tile(const float* x, int64_t in, const float* panels, const float* bias, int64_t out,
+                 int64_t first, float* y) {
   Vector sums[kRows][kPanels * kVectors] = {};
   for (int64_t i = 0; i < in; ++i) {
 #pragma GCC unroll 16
@@ -47,7 +49,7 @@ INLINE void Tile(const float* x, int64_t in, const float* panels, const float* b
 
 template <int kRows, int kPanels>
 INLINE void AllPanels(const float* x, int64_t in, const float* panels, const float* bias,
-                                 int64_t out, float* y) {
+                      int64_t out, float* y) {
   const int64_t count = (out + kPanel - 1) / kPanel;
   int64_t p = 0;
   for (; p + kPanels <= count; p += kPanels) {
@@ -74,10 +76,14 @@ void Multiply(const float* x, int64_t rows, int64_t in, const float* panels, con
   x += done * in;
   y += done * out;
   switch (rows - done) {
-    case 1: return AllPanels<1, 4>(x, in, panels, bias, out, y);
-    case 2: return AllPanels<2, 2>(x, in, panels, bias, out, y);
-    case 3: return AllPanels<3, 1>(x, in, panels, bias, out, y);
-    default: return;
+    case 1:
+      return AllPanels<1, 4>(x, in, panels, bias, out, y);
+    case 2:
+      return AllPanels<2, 2>(x, in, panels, bias, out, y);
+    case 3:
+      return AllPanels<3, 1>(x, in, panels, bias, out, y);
+    default:
+      return;
   }
 }
 
@@ -140,12 +146,13 @@ void Attend(float* state, int64_t d, const LeapStep& step, float* __restrict out
     float dot = 0;
     for (int64_t i = 0; i < d; ++i) dot += step.query.features[i] * step.own_key.features[i];
     // cos(a - b) = sin a sin b + cos a cos b.
-    const float weight = dot * (step.query.sine * step.own_key.sine +
-                                step.query.cosine * step.own_key.cosine);
+    const float weight =
+        dot * (step.query.sine * step.own_key.sine + step.query.cosine * step.own_key.cosine);
     for (int64_t j = 0; j < d; ++j) out[j] += weight * step.own_value[j];
     denominator += weight;
   }
-  const float scale = 1.0f / (denominator > kLeapNormaliserFloor ? denominator : kLeapNormaliserFloor);
+  const float scale =
+      1.0f / (denominator > kLeapNormaliserFloor ? denominator : kLeapNormaliserFloor);
   for (int64_t j = 0; j < d; ++j) out[j] *= scale;
 }
 

@@ -17,8 +17,7 @@ namespace {
 TEST(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
   auto model = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"));
   ASSERT_TRUE(model.ok()) << model.status();
-  std::ifstream in(
-      absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k3.stop.jsonl"));
+  std::ifstream in(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k3.stop.jsonl"));
   std::vector<nlohmann::json> traces;
   for (std::string line; std::getline(in, line);) traces.push_back(nlohmann::json::parse(line));
   ASSERT_EQ(100u, traces.size());
@@ -46,7 +45,8 @@ TEST(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
     }
   }
   std::printf("%d of %zu sentences are the reference's, token for token\n", same, traces.size());
-  // Weights rounded to float16 may turn a few near ties; a wrong formula turns nearly all sentences.
+  // Weights rounded to float16 may turn a few near ties; a wrong formula turns nearly all
+  // sentences.
   EXPECT_GE(same, 95);
 }
 

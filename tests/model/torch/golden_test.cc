@@ -1,5 +1,5 @@
-// The goldens of the all-LeaP text models: what the reference implementation does with checkpoints it
-// wrote itself (tests/golden/reference/README.md has commits, commands and runtime).
+// The goldens of the all-LeaP text models: what the reference implementation does with checkpoints
+// it wrote itself (tests/golden/reference/README.md has commits, commands and runtime).
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -40,13 +40,13 @@ std::string ExportedModel(const std::string& name) {
   directory = absl::StrCat(::testing::TempDir(), "/leapstream-golden-", name);
   const bool separate = name == "learned_gelu_sepdict";
   const std::string data = Reference(separate ? "data/sep" : "data/joint");
-  const std::string command = absl::StrCat(
-      LEAPSTREAM_BINARY_DIR, "/bin/leapstream-export --checkpoint ",
-      Reference(absl::StrCat("checkpoints/", name, ".pt")), " --source-dict ", data,
-      "/dict.en.txt --target-dict ", data, "/dict.de.txt --source-spm ", data,
-      separate ? "/spm.en.model" : "/spm.model", " --target-spm ", data,
-      separate ? "/spm.de.model" : "/spm.model", " --source-lang en --target-lang de --output ",
-      directory, " > /dev/null");
+  const std::string command =
+      absl::StrCat(LEAPSTREAM_BINARY_DIR, "/bin/leapstream-export --checkpoint ",
+                   Reference(absl::StrCat("checkpoints/", name, ".pt")), " --source-dict ", data,
+                   "/dict.en.txt --target-dict ", data, "/dict.de.txt --source-spm ", data,
+                   separate ? "/spm.en.model" : "/spm.model", " --target-spm ", data,
+                   separate ? "/spm.de.model" : "/spm.model",
+                   " --source-lang en --target-lang de --output ", directory, " > /dev/null");
   EXPECT_EQ(0, std::system(command.c_str())) << command;
   return directory;
 }
@@ -195,8 +195,8 @@ class InvariantTest : public ::testing::TestWithParam<EarlyEnd> {
   std::vector<std::string> texts_;
 };
 
-// Both: bytes one at a time give what the whole text gives, and sessions side by side, to the bit of
-// the log-probabilities, what each gives alone.
+// Both: bytes one at a time give what the whole text gives, and sessions side by side, to the bit
+// of the log-probabilities, what each gives alone.
 TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersGiveAlone) {
   Scheduler scheduler(model_);
   std::vector<Output> alone;
@@ -233,7 +233,8 @@ TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersG
   }
 }
 INSTANTIATE_TEST_SUITE_P(EarlyEnds, InvariantTest,
-                         ::testing::Values(EarlyEnd::kStop, EarlyEnd::kSuppress, EarlyEnd::kReadOn));
+                         ::testing::Values(EarlyEnd::kStop, EarlyEnd::kSuppress,
+                                           EarlyEnd::kReadOn));
 
 // A step that is decided, undone and decided again leaves no trace in any state.
 TEST(ReadOnTest, AnUndoneStepLeavesNoTrace) {

@@ -5,13 +5,13 @@
 #include <random>
 #include <vector>
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/linear.h>
+#include <ATen/ops/ones.h>
 #include <gtest/gtest.h>
 #include "model/torch/attention/leap_attention.h"
 #include "model/torch/kernels/leap_kernel.h"
 #include "model/torch/kernels/packed_linear.h"
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/ones.h>
 
 namespace leapstream {
 namespace {
@@ -65,8 +65,8 @@ TEST(PackedLinearTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
 
 class LeapKernelTest : public ::testing::TestWithParam<std::pair<int, int>> {};
 
-// The recurrence, with its newest position held apart, equals the quadratic form everywhere; deciding
-// a position twice leaves no trace of the first time.
+// The recurrence, with its newest position held apart, equals the quadratic form everywhere;
+// deciding a position twice leaves no trace of the first time.
 TEST_P(LeapKernelTest, StepEqualsNaive) {
   const auto [T, d] = GetParam();
   std::mt19937 random(T * 1000 + d);
@@ -83,8 +83,8 @@ TEST_P(LeapKernelTest, StepEqualsNaive) {
   std::vector<float> state(LeapStateFloats(d), 0.0f), appended(LeapStateFloats(d), 0.0f);
   std::vector<float> out(d), other(d);
   // Sums of up to T * d rounded terms in another order; weights are normalised by at least 0.1.
-  const double tolerance = 16.0 * T * std::numeric_limits<float>::epsilon() * d *
-                           v.abs().max().item<double>();
+  const double tolerance =
+      16.0 * T * std::numeric_limits<float>::epsilon() * d * v.abs().max().item<double>();
   for (int t = 0; t < T; ++t) {
     LeapStep step;
     step.query = features(fq, p_q, t);
