@@ -5,13 +5,13 @@
 
 #include <algorithm>
 #include <deque>
+#include <future>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
+#include "base/mutex.h"
 #include "google/protobuf/empty.pb.h"
 #include "google/protobuf/unknown_field_set.h"
 #include "google/rpc/error_details.pb.h"
@@ -59,6 +59,7 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   config.set_target_language_code(options.target_language_code);
   auto* policy = config.mutable_policy();
   if (options.k.has_value()) policy->mutable_wait_k()->set_k(*options.k);
+  if (options.offline) policy->mutable_offline();
   policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
   policy->set_max_target_tokens(options.max_target_tokens);
   auto* output = config.mutable_output();
@@ -77,6 +78,7 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.source_language_code = config.source_language_code();
   options.target_language_code = config.target_language_code();
   if (config.policy().has_wait_k()) options.k = config.policy().wait_k().k();
+  options.offline = config.policy().has_offline();
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.max_target_tokens = config.policy().max_target_tokens();
   options.token_details = config.output().token_details();
@@ -181,14 +183,14 @@ class Stream::Call final
     AddHold();  // Until reading is over: calls from outside start reads and writes.
     pb::StreamTranslateRequest request;
     *request.mutable_config() = ToProto(options);
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     Enqueue(std::move(request));
     StartRead(&response_);
     StartCall();
   }
 
   absl::Status Send(pb::StreamTranslateRequest request) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (source_closed_) {
       return absl::FailedPreconditionError("the source was closed; open a new stream");
     }
@@ -197,7 +199,7 @@ class Stream::Call final
   }
 
   absl::Status CloseSource() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (source_closed_) return absl::FailedPreconditionError("the source was closed before");
     source_closed_ = true;
     WriteNext();
@@ -205,45 +207,44 @@ class Stream::Call final
   }
 
   void Cancel() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (done_) return;
     context_.TryCancel();
     Discard();
   }
 
   std::optional<Event> Next() {
-    absl::MutexLock lock(&mutex_);
-    mutex_.Await(absl::Condition(
-        +[](Call* call) { return !call->events_.empty() || call->done_; }, this));
+    MutexLock lock(&mutex_);
+    while (events_.empty() && !done_) changed_.Wait(&mutex_);
     return Take();
   }
 
   std::optional<Event> TryNext() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return Take();
   }
 
   bool finished() const {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return done_ && events_.empty();
   }
 
   absl::Status Wait() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     Discard();
-    mutex_.Await(absl::Condition(&done_));
+    while (!done_) changed_.Wait(&mutex_);
     return status_;
   }
 
   int64_t unsent_bytes() const {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return unsent_bytes_;
   }
 
   int ready_fd() const { return ready_fd_; }
 
   void OnWriteDone(bool ok) override {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     writing_ = false;
     unsent_bytes_ -= static_cast<int64_t>(outbox_.front().ByteSizeLong());
     outbox_.pop_front();
@@ -258,7 +259,7 @@ class Stream::Call final
 
   void OnReadDone(bool ok) override {
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       if (ok) {
         if (auto event = FromProto(response_); event.has_value() && !discard_) {
           events_.push_back(*std::move(event));
@@ -275,7 +276,7 @@ class Stream::Call final
 
   void OnDone(const grpc::Status& status) override {
     const std::shared_ptr<Call> self = std::move(self_);  // Freed last, if the Stream is gone.
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     status_ = ToStatus(status);
     done_ = true;
     outbox_.clear();
@@ -329,6 +330,7 @@ class Stream::Call final
   }
 
   void Signal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    changed_.NotifyAll();
     const uint64_t one = 1;
     // Fails only if the counter is full, and then it is readable already.
     if (ready_fd_ >= 0 && write(ready_fd_, &one, sizeof(one)) < 0) return;
@@ -339,7 +341,8 @@ class Stream::Call final
   pb::StreamTranslateResponse response_;
   std::shared_ptr<Call> self_;  // Set before the call starts, cleared in OnDone().
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
+  CondVar changed_;  // An event was added, or done_ was set.
   std::deque<pb::StreamTranslateRequest> outbox_ ABSL_GUARDED_BY(mutex_);  // Front: being written.
   int64_t unsent_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
@@ -460,10 +463,12 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
       added.target_language_codes = {model.target_language_codes().begin(),
                                      model.target_language_codes().end()};
       added.checksum = model.checksum();
+      added.learned_policy = model.learned_policy();
       added.default_k = model.default_k();
       added.min_k = model.min_k();
       added.max_k = model.max_k();
       added.state_bytes_per_session = model.state_bytes_per_session();
+      added.state_bytes_per_token = model.state_bytes_per_token();
       added.compute_type = model.compute_type();
     }
     request.set_page_token(response.next_page_token());
@@ -483,14 +488,11 @@ absl::Status Client::Probe(absl::Duration timeout) {
     context.set_deadline(absl::ToChronoTime(deadline));
     context.set_wait_for_ready(true);
     Empty request, response;
-    grpc::Status status;
-    absl::Notification answered;
+    std::promise<grpc::Status> answered;
     health.UnaryCall(&context, "/grpc.health.v1.Health/Check", grpc::StubOptions(), &request,
-                     &response, [&](grpc::Status result) {
-                       status = std::move(result);
-                       answered.Notify();
-                     });
-    answered.WaitForNotification();
+                     &response,
+                     [&](grpc::Status result) { answered.set_value(std::move(result)); });
+    const grpc::Status status = answered.get_future().get();
     if (status.ok()) {
       constexpr uint64_t kServing = 1;
       const auto& fields = response.GetReflection()->GetUnknownFields(response);

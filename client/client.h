@@ -33,6 +33,7 @@ struct StreamOptions {
   std::string source_language_code;  // BCP-47.
   std::string target_language_code;
   std::optional<int> k;  // Of wait-k, in source tokens.
+  bool offline = false;  // Instead of wait-k: a segment is read to its end before the first word.
   EarlyEnd early_end = EarlyEnd::kUnspecified;
   int max_target_tokens = 0;   // Per segment; 0: the server's.
   bool token_details = false;  // Fills Delta::tokens.
@@ -154,10 +155,12 @@ struct Model {
   std::vector<std::string> source_language_codes;
   std::vector<std::string> target_language_codes;
   std::string checksum;
-  int default_k = 0;
+  bool learned_policy = false;  // It decides itself when to read, and takes no k.
+  int default_k = 0;            // 0: none; segments are read to their ends if no k is asked for.
   int min_k = 0;
   int max_k = 0;
   int64_t state_bytes_per_session = 0;
+  int64_t state_bytes_per_token = 0;
   std::string compute_type;
 };
 

@@ -46,14 +46,21 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
   }
   const v1::DecodingPolicy& policy = config.policy();
   SessionOptions options;
-  options.policy.k = model.default_k;
-  if (policy.has_wait_k()) {
-    options.policy.k = policy.wait_k().k();
-    if (policy.wait_k().write_stride() != 0) {
-      options.policy.write_stride = policy.wait_k().write_stride();
+  switch (policy.policy_case()) {
+    case v1::DecodingPolicy::kWaitK: {
+      const int stride = policy.wait_k().write_stride();
+      options.policy = WaitK{policy.wait_k().k(), stride == 0 ? 1 : stride};
+      break;
     }
+    case v1::DecodingPolicy::kOffline:
+      options.policy = Offline();
+      break;
+    case v1::DecodingPolicy::kLearned:
+      options.policy = Learned();
+      break;
+    case v1::DecodingPolicy::POLICY_NOT_SET:
+      options.policy = DefaultPolicy(model);
   }
-  options.policy.offline = policy.has_offline();
   options.max_target_tokens = policy.max_target_tokens();
   if (policy.max_length_a() != 0 || policy.max_length_b() != 0) {  // fairseq's pair goes together.
     options.max_length_a = policy.max_length_a();
@@ -70,11 +77,13 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   config.set_source_language_code(model.source_language);
   config.set_target_language_code(model.target_language);
   v1::DecodingPolicy& policy = *config.mutable_policy();
-  if (options.policy.offline) {
-    policy.mutable_offline();
+  if (const auto* wait_k = std::get_if<WaitK>(&options.policy)) {
+    policy.mutable_wait_k()->set_k(wait_k->k);
+    policy.mutable_wait_k()->set_write_stride(wait_k->write_stride);
+  } else if (std::holds_alternative<Learned>(options.policy)) {
+    policy.mutable_learned();
   } else {
-    policy.mutable_wait_k()->set_k(options.policy.k);
-    policy.mutable_wait_k()->set_write_stride(options.policy.write_stride);
+    policy.mutable_offline();
   }
   policy.set_max_target_tokens(options.max_target_tokens);
   policy.set_max_length_a(options.max_length_a);

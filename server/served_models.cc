@@ -52,9 +52,8 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
 }
 
 ServedModels::~ServedModels() {
-  absl::MutexLock lock(&mutex_);
-  mutex_.Await(absl::Condition(
-      +[](int* calls) { return *calls == 0; }, &calls_));
+  MutexLock lock(&mutex_);
+  while (calls_ > 0) call_ended_.Wait(&mutex_);
 }
 
 std::string ServedModels::Names() const {
@@ -105,13 +104,14 @@ absl::StatusOr<Scheduler*> ServedModels::Find(const ModelRequest& request) const
 }
 
 void ServedModels::CallStarted() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   ++calls_;
 }
 
 void ServedModels::CallEnded() {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   --calls_;
+  call_ended_.NotifyOne();
 }
 
 }  // namespace leapstream

@@ -8,7 +8,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "absl/synchronization/mutex.h"
+#include "base/mutex.h"
 #include "streaming/scheduler.h"
 
 namespace leapstream {
@@ -42,7 +42,8 @@ class ServedModels {
   ServedModels() = default;
   std::string Names() const;
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
+  CondVar call_ended_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<std::unique_ptr<Scheduler>>
       schedulers_;  // By name. Last: their threads use the above.

@@ -71,7 +71,7 @@ void TranslateReactor::OnReadDone(bool ok) {
   if (!ok) {  // Half-close, or the stream is gone; then OnCancel() comes as well.
     std::shared_ptr<Session> session;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       session = session_;
     }
     if (session != nullptr) return session->EndSource();
@@ -92,7 +92,7 @@ void TranslateReactor::OnReadDone(bool ok) {
 
 void TranslateReactor::ReadOn() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (ended_ || final_status_.has_value() || broken_) return;
     if (outbox_.size() >= kMaxOutbox) {
       read_paused_ = true;
@@ -105,7 +105,7 @@ void TranslateReactor::ReadOn() {
 absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request) {
   std::shared_ptr<Session> session;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     session = session_;
   }
   if (session == nullptr) {
@@ -154,19 +154,19 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   input_format_ = started.effective_config().input_format();
 
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (failed_.has_value()) return *failed_;  // Cancelled meanwhile.
     opening_ = true;                           // From here on Fail() leaves the end to this thread.
   }
   output_ = config.output();
   model_name_ = model.name;
-  policy_ = options.policy.offline ? "offline" : absl::StrCat("k=", options.policy.k);
+  policy_ = ToString(options.policy);
   sink_reference_ = shared_from_this();
   absl::StatusOr<std::shared_ptr<Session>> session = scheduler->Open(options, this);
   if (!session.ok()) sink_reference_.reset();
   std::optional<absl::Status> failed;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     opening_ = false;
     if (session.ok()) session_ = *session;
     failed = failed_;
@@ -211,7 +211,7 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
   }
   std::shared_ptr<Session> session;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     session = session_;
   }
   if (format == v1::INPUT_FORMAT_TEXT) {
@@ -229,7 +229,7 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
 void TranslateReactor::Fail(absl::Status status) {
   std::shared_ptr<Session> session;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (session_ == nullptr) {
       if (!failed_.has_value()) failed_ = status;
       if (opening_) return;  // Open() will see it.
@@ -294,7 +294,7 @@ void TranslateReactor::SendDelta(TargetDelta delta) {
     *token.mutable_emit_offset() = ToProto(delta.token.emit_offset);
   }
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (!outbox_.empty() && outbox_.back().has_target() && Joins(outbox_.back().target(), proto)) {
       v1::TargetDelta& last = *outbox_.back().mutable_target();
       last.mutable_text()->append(proto.text());
@@ -308,7 +308,7 @@ void TranslateReactor::SendDelta(TargetDelta delta) {
 
 void TranslateReactor::Send(v1::StreamTranslateResponse response) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (broken_ || ended_) return;
     outbox_.push_back(std::move(response));
   }
@@ -326,7 +326,7 @@ void TranslateReactor::OnFinished(absl::Status status) {
     status = WithReason(std::move(status), "INVALID_SOURCE");
   }
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     final_status_ = std::move(status);
   }
   Pump();
@@ -336,7 +336,7 @@ void TranslateReactor::OnWriteDone(bool ok) {
   std::shared_ptr<Session> session;
   bool read_on = false;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     write_in_flight_ = false;
     if (!ok) {
       broken_ = true;
@@ -355,7 +355,7 @@ void TranslateReactor::Pump() {
   absl::Status status;
   bool write = false;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (write_in_flight_ || ended_) return;
     if (!outbox_.empty()) {
       bool own = false;

@@ -11,8 +11,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "server/served_models.h"
 #include "streaming/session.h"
@@ -84,7 +84,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   grpc::ByteBuffer write_buffer_;  // Of the write in flight.
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);  // Before or while it was opened.

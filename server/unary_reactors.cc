@@ -13,7 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "absl/synchronization/mutex.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "server/effective_config.h"
@@ -59,7 +59,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
   void OnCancel() override {
     std::shared_ptr<Session> session;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       cancelled_ = true;
       session = session_;
     }
@@ -93,8 +93,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
                                 models_->Find({request.model(), request.source_language_code(),
                                                request.target_language_code()}));
     SessionOptions options;
-    options.policy.k = scheduler->model()->info.default_k;
-    options.policy.offline = true;
+    options.policy = Offline();
     sink_reference_ = shared_from_this();
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler->Open(options, this);
     if (!session.ok()) {
@@ -103,7 +102,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     }
     bool cancelled = false;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       session_ = *session;
       cancelled = cancelled_;
     }
@@ -122,7 +121,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
   std::shared_ptr<TranslateCall> grpc_reference_;
   std::shared_ptr<TranslateCall> sink_reference_;
 
-  absl::Mutex mutex_;
+  Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
 };
@@ -153,7 +152,9 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     model.set_default_k(info.default_k);
     model.set_min_k(info.min_k);
     model.set_max_k(info.max_k);
+    model.set_learned_policy(info.learned_policy);
     model.set_state_bytes_per_session(info.state_bytes_per_session);
+    model.set_state_bytes_per_token(info.state_bytes_per_token);
     model.set_compute_type(info.compute_type);
   }
   return response;

@@ -10,9 +10,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/mutex.h"
 #include "streaming/lagging.h"
 #include "streaming/text_sink.h"
 #include "streaming/text_source.h"
@@ -29,16 +29,7 @@ struct SourceEnd {};
 using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
 
 absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& model) {
-  const WaitK& policy = options.policy;
-  if (!policy.offline && (policy.k < model.min_k || policy.k > model.max_k)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("policy wait-k of model ", model.name, " needs k in [", model.min_k, ", ",
-                     model.max_k, "], got ", policy.k, "; leave the policy unset for the default"));
-  }
-  if (policy.write_stride < 1) {
-    return absl::InvalidArgumentError(absl::StrCat("write_stride must be at least 1, got ",
-                                                   policy.write_stride, "; leave it unset for 1"));
-  }
+  if (absl::Status policy = CheckFor(options.policy, model); !policy.ok()) return policy;
   if (options.max_target_tokens < 0 || options.max_length_b < 0 || !(options.max_length_a >= 0) ||
       options.max_length_a > kMaxTargetTokens) {
     return absl::InvalidArgumentError(absl::StrCat(
@@ -72,7 +63,7 @@ class Scheduler::Loop {
 
   const std::shared_ptr<const Model>& model() const { return model_; }
   int open_sessions() const {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return static_cast<int>(open_.size());
   }
 
@@ -80,10 +71,10 @@ class Scheduler::Loop {
   void Run();
   void Turn(const std::vector<std::shared_ptr<LiveSession>>& sessions);
   void Close(const std::shared_ptr<LiveSession>& session);
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return stop_ || !ready_.empty(); }
 
   const std::shared_ptr<const Model> model_;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
+  CondVar work_;  // stop_ is set, or ready_ is not empty.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<std::shared_ptr<LiveSession>> ready_ ABSL_GUARDED_BY(mutex_);
   std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
@@ -106,7 +97,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void EndSegment() override { Add(SegmentEnd{}); }
   void EndSource() override { Add(SourceEnd{}); }
   void Cancel(absl::Status why) override {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (finished_) return;
     if (!cancelled_.has_value()) cancelled_ = std::move(why);
     Schedule();
@@ -126,7 +117,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Ends the session; later calls do nothing.
   void Finish(absl::Status status);
   bool finished() const {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return finished_;
   }
 
@@ -137,7 +128,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     bool source_finished = false;  // </s> was given to the model.
     bool source_cut = false;       // The limit was reached: the rest of the source is dropped.
     bool completed = false;        // Only waiting for the end of its source.
-    int lag = 0;                   // Tokens that kReadOn has added to k.
+    int lag = 0;                   // See Progress.
+    int wanted = 0;                // See Progress.
+    std::optional<size_t> form;    // Which SourceInput its source is.
     int source_given = 0;          // Source tokens handed out, </s> included.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
     std::string text;
@@ -147,7 +140,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   };
 
   void Add(Input input) {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (finished_) return;
     inbox_.push_back(std::move(input));
     Schedule();
@@ -178,7 +171,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   Scheduler::Loop* const loop_;  // Not used once finished_.
   const absl::Time opened_;
 
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
   std::deque<Input> inbox_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
@@ -211,7 +204,7 @@ bool LiveSession::TakeInputs() {
   while (!open_ || !segment_.source_closed) {
     Input input;
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       if (inbox_.empty()) return true;
       input = std::move(inbox_.front());
       inbox_.pop_front();
@@ -230,7 +223,7 @@ bool LiveSession::TakeInputs() {
       }
       {
         // Ends the segment first; comes up again when that is complete.
-        absl::MutexLock lock(&mutex_);
+        MutexLock lock(&mutex_);
         inbox_.push_front(SourceEnd{});
       }
       input = SegmentEnd{};
@@ -252,6 +245,11 @@ bool LiveSession::TakeInputs() {
 }
 
 absl::Status LiveSession::Take(SourceInput source) {
+  if (segment_.form.has_value() && *segment_.form != source.index()) {
+    return absl::InvalidArgumentError(
+        "a segment's source is either text, pieces or token ids; end the segment before changing");
+  }
+  segment_.form = source.index();
   if (auto* text = std::get_if<std::string>(&source)) {
     text_source_.Append(*text);
   } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
@@ -321,7 +319,7 @@ bool LiveSession::Plan() {
   absl::Time scheduled_at;
   std::optional<absl::Status> cancelled;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (finished_) return false;
     scheduled_at = scheduled_at_;
     cancelled = cancelled_;
@@ -333,11 +331,11 @@ bool LiveSession::Plan() {
   while (true) {
     if (!TakeInputs()) return false;
     if (!open_ || segment_.completed) break;
-    WaitK policy = options_.policy;
-    policy.k += segment_.lag;
-    Progress progress{state_->source_read(), state_->target_written(), segment_.source_finished};
+    const Policy& policy = options_.policy;
+    Progress progress{state_->source_read(), state_->target_written(), segment_.source_finished,
+                      segment_.lag, segment_.wanted};
     while (static_cast<int>(due_reads_.size()) < kMaxRowsPerSession &&
-           policy.Decide(progress) == Action::kRead) {
+           Decide(policy, progress) == Action::kRead) {
       absl::StatusOr<std::optional<TokenId>> token = NextSourceToken();
       if (!token.ok()) {
         Finish(token.status());
@@ -352,12 +350,12 @@ bool LiveSession::Plan() {
       CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
       continue;
     }
-    write_due_ = progress.source_read > 0 && policy.Decide(progress) == Action::kWrite;
+    write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
     break;
   }
   const bool works = !due_reads_.empty() || write_due_;
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   // What arrived since TakeInputs() looked is for the next turn.
   if (!works && inbox_.empty() && !cancelled_.has_value()) {
     scheduled_ = false;
@@ -368,11 +366,14 @@ bool LiveSession::Plan() {
 }
 
 void LiveSession::Apply(const Decision& decision) {
+  // If the step is decided again, it is after at least one more READ.
+  segment_.wanted = state_->source_read() + 1;
+  if (decision.wants_source) return;
   ScoredToken token = decision.best;
   const bool early = !segment_.source_finished;
   if (token.id == kEndOfSentence && early) {
     if (options_.early_end == EarlyEnd::kReadOn) {
-      ++segment_.lag;  // Nothing was committed, so the step is decided again after one more READ.
+      ++segment_.lag;  // Nothing was committed, so the step stays open.
       return;
     }
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
@@ -381,6 +382,7 @@ void LiveSession::Apply(const Decision& decision) {
   if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
   if (state_->target_written() >= TargetLimit()) return CompleteSegment(FinishReason::kMaxLength);
   state_->Commit(token.id);
+  segment_.wanted = 0;
   TargetDelta delta;
   delta.segment = segment_.number;
   delta.token.id = token.id;
@@ -428,7 +430,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
 
 void LiveSession::Finish(absl::Status status) {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     if (finished_) return;
     finished_ = true;
     inbox_.clear();
@@ -438,14 +440,15 @@ void LiveSession::Finish(absl::Status status) {
 
 Scheduler::Loop::~Loop() {
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     stop_ = true;
   }
+  work_.NotifyOne();
   thread_.join();
   // Not under the lock: OnFinished() is somebody else's code.
   std::set<std::shared_ptr<LiveSession>> open;
   {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     open.swap(open_);
   }
   for (const auto& session : open) {
@@ -458,19 +461,22 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   absl::Status status = ValidateOptions(options, model_->info);
   if (!status.ok()) return status;
   auto session = std::make_shared<LiveSession>(options, *model_, sink, this);
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
   open_.insert(session);
   return std::shared_ptr<Session>(std::move(session));
 }
 
 void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session) {
-  absl::MutexLock lock(&mutex_);
-  ready_.push_back(std::move(session));
+  {
+    MutexLock lock(&mutex_);
+    ready_.push_back(std::move(session));
+  }
+  work_.NotifyOne();
 }
 
 void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
-  absl::MutexLock lock(&mutex_);
+  MutexLock lock(&mutex_);
   open_.erase(session);
 }
 
@@ -478,9 +484,8 @@ void Scheduler::Loop::Run() {
   while (true) {
     std::vector<std::shared_ptr<LiveSession>> turn;
     {
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(
-          +[](Loop* loop) ABSL_NO_THREAD_SAFETY_ANALYSIS { return loop->HasWork(); }, this));
+      MutexLock lock(&mutex_);
+      while (!stop_ && ready_.empty()) work_.Wait(&mutex_);
       if (stop_) return;
       while (!ready_.empty() && turn.size() < kMaxSessionsPerTurn) {
         turn.push_back(std::move(ready_.front()));

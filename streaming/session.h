@@ -21,7 +21,7 @@ enum class EarlyEnd {
 };
 
 struct SessionOptions {
-  WaitK policy;
+  Policy policy = WaitK();
   EarlyEnd early_end = EarlyEnd::kReadOn;
   int max_target_tokens = 0;  // Per segment, </s> not counted; 0: max_length_a * S + max_length_b.
   double max_length_a = 2;    // S: source tokens read so far, </s> included.
@@ -83,8 +83,8 @@ class SessionSink {
   virtual void OnFinished(absl::Status status) = 0;
 };
 
-// Source in one of the three forms of the wire. Pieces and ids may not be mixed with text in one
-// segment. Text may be cut anywhere.
+// Source in one of the three forms of the wire; a segment has one of them, or its session ends with
+// INVALID_ARGUMENT. Text may be cut anywhere.
 using SourceInput = std::variant<std::string, std::vector<std::string>, std::vector<TokenId>>;
 
 // One stream of segments, seen from its client's side. Made by Scheduler::Open(). Thread-safe; no

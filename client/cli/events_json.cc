@@ -46,7 +46,11 @@ Json Stats(const SegmentStats& stats) {
 struct ToJsonVisitor {
   Json operator()(const Started& e) const {
     Json policy = Json::object();
-    if (e.applied.k.has_value()) policy["wait_k"] = {{"k", *e.applied.k}};
+    if (e.applied.k.has_value()) {
+      policy["wait_k"] = {{"k", *e.applied.k}};
+    } else {
+      policy[e.applied.offline ? "offline" : "learned"] = Json::object();
+    }
     policy["max_target_tokens"] = e.applied.max_target_tokens;
     policy["early_end"] = EarlyEndName(e.applied.early_end);
     return {{"event", "started"},
@@ -126,10 +130,12 @@ std::string ToJson(const std::vector<Model>& models) {
                     {"source_language_codes", model.source_language_codes},
                     {"target_language_codes", model.target_language_codes},
                     {"checksum", model.checksum},
+                    {"learned_policy", model.learned_policy},
                     {"default_k", model.default_k},
                     {"min_k", model.min_k},
                     {"max_k", model.max_k},
                     {"state_bytes_per_session", model.state_bytes_per_session},
+                    {"state_bytes_per_token", model.state_bytes_per_token},
                     {"compute_type", model.compute_type}});
   }
   return Dump({{"models", list}});

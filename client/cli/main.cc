@@ -115,14 +115,18 @@ absl::Status PrintModels(Client& client, bool json) {
   if (json) {
     absl::PrintF("%s\n", leapstream::client::ToJson(*models));
   } else {
-    absl::PrintF("%-24s %-12s %-12s %-10s %-10s %s\n", "NAME", "FROM", "TO", "K", "TYPE",
-                 "BYTES/SESSION");
+    absl::PrintF("%-24s %-12s %-12s %-17s %-10s %s\n", "NAME", "FROM", "TO", "K", "TYPE",
+                 "BYTES/SESSION+TOKEN");
     for (const auto& model : *models) {
-      absl::PrintF("%-24s %-12s %-12s %-10s %-10s %d\n", model.name,
+      const std::string k =
+          model.learned_policy
+              ? "learned"
+              : absl::StrCat(model.default_k > 0 ? absl::StrCat(model.default_k) : "offline", " (",
+                             model.min_k, "-", model.max_k, ")");
+      absl::PrintF("%-24s %-12s %-12s %-17s %-10s %d+%d\n", model.name,
                    absl::StrJoin(model.source_language_codes, ","),
-                   absl::StrJoin(model.target_language_codes, ","),
-                   absl::StrFormat("%d (%d-%d)", model.default_k, model.min_k, model.max_k),
-                   model.compute_type, model.state_bytes_per_session);
+                   absl::StrJoin(model.target_language_codes, ","), k, model.compute_type,
+                   model.state_bytes_per_session, model.state_bytes_per_token);
     }
   }
   if (std::fflush(stdout) != 0) return absl::DataLossError("nobody reads the output");
@@ -157,6 +161,8 @@ int main(int argc, char** argv) {
   translate->add_option("--target-lang", options.stream.target_language_code, "such as en");
   translate->add_option("--k", options.stream.k, "source tokens (pieces of words) read ahead")
       ->check(CLI::Range(1, 1 << 20));
+  translate->add_flag("--offline", options.stream.offline, "read each line to its end first")
+      ->excludes("--k");
   translate
       ->add_option("--early-end", early_end,
                    "if the model would end before the source does: stop there, suppress the end, "

@@ -200,8 +200,12 @@ class Translation {
     keep_alive_ = started.limits.idle_timeout / 3;
     last_sent_ = absl::Now();
     if (options_.verbose) {
-      Report(absl::StrFormat("session %s, model %s, k %d", started.session_id, started.model,
-                             started.applied.k.value_or(0)));
+      const StreamOptions& applied = started.applied;
+      const std::string policy = applied.k.has_value() ? absl::StrCat("k ", *applied.k)
+                                 : applied.offline     ? "offline"
+                                                       : "learned policy";
+      Report(
+          absl::StrFormat("session %s, model %s, %s", started.session_id, started.model, policy));
     }
     return ShowJson(started);
   }

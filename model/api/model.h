@@ -18,12 +18,15 @@ struct ModelInfo {
   std::string target_language;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
-  int default_k = 3;
+  // The model decides when to READ; wait-k is not for it.
+  bool learned_policy = false;
+  int default_k = 3;  // 0: a session that asks for nothing reads the whole segment first.
   int min_k = 1;
   int max_k = 1000;
   int max_source_tokens = 0;  // Positions that the model has, </s> included; 0: no limit.
   int max_target_tokens = 0;  // The same for target tokens, </s> not included; 0: no limit.
-  int64_t state_bytes_per_session = 0;
+  int64_t state_bytes_per_session = 0;  // What a segment starts with.
+  int64_t state_bytes_per_token = 0;    // What a source and a target token add, to within a block.
 };
 
 // A translator with all that turns text into its tokens and back. Immutable and thread-safe; shared

@@ -56,6 +56,17 @@ class FieldReader {
     }
     *result = value->get<int>();
   }
+  void Read(const char* key, std::vector<int>* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_array()) return Fail(key, "an array of integers");
+    for (const Json& element : *value) {
+      if (!element.is_number_unsigned() || element.get<uint64_t>() > 0x7fffffff) {
+        return Fail(key, "an array of integers in [0, 2^31)");
+      }
+      result->push_back(element.get<int>());
+    }
+  }
   void Read(const char* key, PositionKind* result) {
     std::string name;
     Read(key, &name);
@@ -83,12 +94,17 @@ class FieldReader {
     side.Read("ffn_embed_dim", &result->ffn_embed_dim);
     side.Read("layers", &result->layers);
     side.Read("attention_heads", &result->attention_heads);
+    side.Read("input_dim", &result->input_dim);
+    side.Read("output_dim", &result->output_dim);
     side.Read("normalize_before", &result->normalize_before);
     side.Read("final_norm", &result->final_norm);
     side.Read("layernorm_embedding", &result->layernorm_embedding);
     side.Read("positions", &result->positions);
     side.Read("max_positions", &result->max_positions);
     side.Read("vocabulary_size", &result->vocabulary_size);
+    side.Read("self_attention", &result->self_attention);
+    side.Read("cross_attention", &result->cross_attention);
+    side.Read("shared_layers", &result->shared_layers);
     if (status_.ok()) status_ = side.status_;
   }
 
@@ -116,12 +132,17 @@ Json ToJson(const SideConfig& side) {
           {"ffn_embed_dim", side.ffn_embed_dim},
           {"layers", side.layers},
           {"attention_heads", side.attention_heads},
+          {"input_dim", side.input_dim},
+          {"output_dim", side.output_dim},
           {"normalize_before", side.normalize_before},
           {"final_norm", side.final_norm},
           {"layernorm_embedding", side.layernorm_embedding},
           {"positions", kPositionNames[static_cast<int>(side.positions)]},
           {"max_positions", side.max_positions},
-          {"vocabulary_size", side.vocabulary_size}};
+          {"vocabulary_size", side.vocabulary_size},
+          {"self_attention", side.self_attention},
+          {"cross_attention", side.cross_attention},
+          {"shared_layers", side.shared_layers}};
 }
 
 absl::Status CheckRange(absl::string_view what, int64_t value, int64_t low, int64_t high) {
@@ -151,8 +172,22 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int le
                                                    " is no multiple of attention_heads ",
                                                    side.attention_heads));
   }
-  LEAPSTREAM_RETURN_IF_ERROR(
-      CheckRange("leap_factor", leap_factor, 1, side.embed_dim / side.attention_heads));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange("leap_factor", leap_factor, 1, 1 << 15));
+  const int head_dim = side.embed_dim / side.attention_heads;
+  if ((side.self_attention == "leap" || side.cross_attention == "leap") &&
+      head_dim % leap_factor != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "leap_factor ", leap_factor, " does not divide the ", name, "'s head size ", head_dim));
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("input_dim"), side.input_dim, 1, 1 << 15));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("output_dim"), side.output_dim, 1, 1 << 15));
+  for (const auto& [field, kind] : {std::pair("self_attention", side.self_attention),
+                                    {"cross_attention", side.cross_attention}}) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckName(what(field), kind, {"softmax", "leap"}));
+  }
+  for (const int layer : side.shared_layers) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("shared_layers"), layer, 1, side.layers));
+  }
   const bool learned = side.positions == PositionKind::kLearned;
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("max_positions"), side.max_positions, learned ? 1 : 0,
                                         learned ? 1 << 24 : 0));
@@ -176,35 +211,44 @@ class SpecList {
     Add(name + ".weight", {size});
     Add(name + ".bias", {size});
   }
-  void AddAttention(const std::string& name, const SideConfig& side, int64_t key_width,
-                    int leap_factor) {
+  void AddAttention(const std::string& name, const ModelConfig& config, const SideConfig& side,
+                    const std::string& kind, int64_t key_width) {
     const int64_t E = side.embed_dim;
     const int64_t K = E / side.attention_heads;
     AddLinear(name + ".query", E, E);
     AddLinear(name + ".key", E, key_width);
     AddLinear(name + ".value", E, key_width);
     AddLinear(name + ".output", E, E);
+    if (kind != "leap") return;
     for (const char* net : {".query_proportion", ".key_proportion"}) {
-      AddLinear(absl::StrCat(name, net, ".hidden"), K / leap_factor, K);
-      AddLinear(absl::StrCat(name, net, ".out"), 1, K / leap_factor);
+      AddLinear(absl::StrCat(name, net, ".hidden"), K / config.leap_factor, K);
+      AddLinear(absl::StrCat(name, net, ".out"), 1, K / config.leap_factor);
     }
   }
   void AddSide(const std::string& name, const ModelConfig& config, const SideConfig& side,
                bool is_decoder) {
     const int64_t E = side.embed_dim;
     if (!is_decoder || !config.share_all_embeddings) {
-      Add(name + ".embedding", {side.vocabulary_size, E});
+      Add(name + ".embedding", {side.vocabulary_size, side.input_dim});
     }
+    if (side.input_dim != E) Add(name + ".project_in", {E, side.input_dim});
     if (side.positions == PositionKind::kLearned) {
       Add(name + ".positions", {int64_t{side.max_positions} + 2, E});
     }
     if (side.layernorm_embedding) AddNorm(name + ".embedding_norm", E);
     for (int i = 0; i < side.layers; ++i) {
+      if (side.LayerOf(i) != i) continue;
       const std::string layer = absl::StrCat(name, ".layers.", i, ".");
-      AddAttention(layer + "self_attention", side, E, config.leap_factor);
+      AddAttention(layer + "self_attention", config, side, side.self_attention, E);
       AddNorm(layer + "self_attention_norm", E);
       if (is_decoder) {
-        AddAttention(layer + "cross_attention", side, config.encoder.embed_dim, config.leap_factor);
+        const std::string cross = layer + "cross_attention";
+        AddAttention(cross, config, side, side.cross_attention, config.encoder.embed_dim);
+        if (config.SoftLookback()) {
+          AddLinear(cross + ".query_soft", E, E);
+          AddLinear(cross + ".key_soft", E, config.encoder.embed_dim);
+        }
+        if (config.energy_bias) Add(cross + ".energy_bias", {1});
         AddNorm(layer + "cross_attention_norm", E);
       }
       AddLinear(layer + "ffn.hidden", side.ffn_embed_dim, E);
@@ -212,6 +256,7 @@ class SpecList {
       AddNorm(layer + "ffn_norm", E);
     }
     if (side.final_norm) AddNorm(name + ".norm", E);
+    if (side.output_dim != E) Add(name + ".project_out", {side.output_dim, E});
   }
   std::vector<TensorSpec> Take() { return std::move(specs_); }
 
@@ -225,12 +270,17 @@ absl::Status Prefix(absl::string_view path, const absl::Status& status) {
 
 }  // namespace
 
+int SideConfig::LayerOf(int layer) const {
+  if (!absl::c_linear_search(shared_layers, layer + 1)) return layer;
+  return *absl::c_min_element(shared_layers) - 1;
+}
+
 std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config) {
   SpecList specs;
   specs.AddSide("encoder", config, config.encoder, /*is_decoder=*/false);
   specs.AddSide("decoder", config, config.decoder, /*is_decoder=*/true);
   if (!config.share_all_embeddings && !config.share_decoder_input_output_embed) {
-    specs.Add("decoder.output", {config.decoder.vocabulary_size, config.decoder.embed_dim});
+    specs.Add("decoder.output", {config.decoder.vocabulary_size, config.decoder.output_dim});
   }
   return specs.Take();
 }
@@ -243,18 +293,39 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
       CheckRange("length of target_language", config.target_language.size(), 1, 64));
   LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("encoder", config.encoder, config.leap_factor));
   LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("decoder", config.decoder, config.leap_factor));
-  if (config.decoder.layernorm_embedding) {
-    return absl::InvalidArgumentError("decoder.layernorm_embedding needs to be false");
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckName("simul_type", config.simul_type,
+                {"none", "waitk", "hard_aligned", "infinite_lookback", "chunkwise"}));
+  if (config.encoder.input_dim != config.encoder.embed_dim ||
+      config.encoder.output_dim != config.encoder.embed_dim) {
+    return absl::InvalidArgumentError("encoder.input_dim and output_dim need to be embed_dim");
   }
-  LEAPSTREAM_RETURN_IF_ERROR(CheckName(
-      "activation_fn", config.activation_fn,
-      {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish", "relu_squared"}));
+  const int output_width = config.share_decoder_input_output_embed ? config.decoder.input_dim
+                                                                   : config.decoder.output_dim;
+  if (output_width != config.decoder.output_dim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "share_decoder_input_output_embed needs decoder.output_dim ", config.decoder.output_dim,
+        " to be the embedding's width ", config.decoder.input_dim));
+  }
+  if (config.energy_bias && !config.LearnedPolicy()) {
+    return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
+  }
+  if (!config.causal_encoder && config.simul_type != "none") {
+    return absl::InvalidArgumentError(
+        absl::StrCat("simul_type ", config.simul_type, " needs a causal encoder"));
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckName("activation_fn", config.activation_fn,
+                {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish"}));
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("cross_normaliser", config.cross_normaliser, {"linear", "softmax"}));
   LEAPSTREAM_RETURN_IF_ERROR(CheckName("compute_type", config.compute_type, {"float32"}));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange("waitk_lagging", config.waitk_lagging, 0, 1'000'000));
+  for (const int positions : {config.max_source_positions, config.max_target_positions}) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckRange("max positions", positions, 0, 1 << 24));
+  }
   if (config.share_all_embeddings &&
-      (config.encoder.embed_dim != config.decoder.embed_dim ||
+      (config.encoder.input_dim != config.decoder.input_dim ||
        config.encoder.vocabulary_size != config.decoder.vocabulary_size)) {
     return absl::InvalidArgumentError(
         "share_all_embeddings needs the same embed_dim and vocabulary_size on both sides");
@@ -290,15 +361,21 @@ absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
   reader.Read("source_language", &config.source_language);
   reader.Read("target_language", &config.target_language);
   reader.Read("architecture", &config.architecture);
+  reader.Read("causal_encoder", &config.causal_encoder);
+  reader.Read("simul_type", &config.simul_type);
   reader.Read("encoder", &config.encoder);
   reader.Read("decoder", &config.decoder);
   reader.Read("activation_fn", &config.activation_fn);
   reader.Read("scale_embedding", &config.scale_embedding);
   reader.Read("leap_factor", &config.leap_factor);
   reader.Read("cross_normaliser", &config.cross_normaliser);
+  reader.Read("mass_preservation", &config.mass_preservation);
+  reader.Read("energy_bias", &config.energy_bias);
   reader.Read("share_all_embeddings", &config.share_all_embeddings);
   reader.Read("share_decoder_input_output_embed", &config.share_decoder_input_output_embed);
   reader.Read("waitk_lagging", &config.waitk_lagging);
+  reader.Read("max_source_positions", &config.max_source_positions);
+  reader.Read("max_target_positions", &config.max_target_positions);
   reader.Read("compute_type", &config.compute_type);
   reader.Read("fairseq_options", &config.fairseq_options);
   reader.Read("sha256", &config.sha256);
@@ -340,15 +417,21 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
                      {"source_language", config.source_language},
                      {"target_language", config.target_language},
                      {"architecture", config.architecture},
+                     {"causal_encoder", config.causal_encoder},
+                     {"simul_type", config.simul_type},
                      {"encoder", ToJson(config.encoder)},
                      {"decoder", ToJson(config.decoder)},
                      {"activation_fn", config.activation_fn},
                      {"scale_embedding", config.scale_embedding},
                      {"leap_factor", config.leap_factor},
                      {"cross_normaliser", config.cross_normaliser},
+                     {"mass_preservation", config.mass_preservation},
+                     {"energy_bias", config.energy_bias},
                      {"share_all_embeddings", config.share_all_embeddings},
                      {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
                      {"waitk_lagging", config.waitk_lagging},
+                     {"max_source_positions", config.max_source_positions},
+                     {"max_target_positions", config.max_target_positions},
                      {"compute_type", config.compute_type},
                      {"fairseq_options", config.fairseq_options},
                      {"sha256", config.sha256}};

@@ -28,32 +28,57 @@ struct SideConfig {
   int ffn_embed_dim = 0;
   int layers = 0;
   int attention_heads = 0;
+  int input_dim = 0;   // Width of the token embedding; if not embed_dim, project_in follows it.
+  int output_dim = 0;  // Decoder: what the output projection takes; if not embed_dim, project_out.
   bool normalize_before = false;
-  bool final_norm = false;  // A layer norm after the last layer.
-  bool layernorm_embedding =
-      false;  // Encoder only (FAIRSEQ quirk: the monotonic decoder skips it).
+  bool final_norm = false;           // A layer norm after the last layer.
+  bool layernorm_embedding = false;  // The decoder of a simul_type never applies its own.
   PositionKind positions = PositionKind::kSinusoidal;
-  int max_positions = 0;    // Tokens that a learned table has rows for; 0: no limit.
-  int vocabulary_size = 0;  // Rows of the embedding.
+  int max_positions = 0;                   // Tokens that a learned table has rows for; 0: no limit.
+  int vocabulary_size = 0;                 // Rows of the embedding.
+  std::string self_attention = "softmax";  // An attention kind: "softmax" or "leap".
+  std::string cross_attention = "softmax";  // Decoder only.
+  // Layers (from 1) that are one and the same: fairseq-leapformer's
+  // share_{en,de}coder_ffn_attn_layer.
+  std::vector<int> shared_layers;
+
+  // The layer (from 0) whose parameters and state layer `layer` (from 0) uses.
+  int LayerOf(int layer) const;
 };
 
 struct ModelConfig {
   std::string name;  // "en-de"; what clients ask for.
   std::string source_language;
   std::string target_language;
-  std::string architecture;  // fairseq's --arch, as found: "transformer_monotonic".
+  std::string architecture;    // fairseq's --arch, as found: "transformer_monotonic".
+  bool causal_encoder = true;  // transformer_monotonic*, transformer_unidirectional*.
+  // fairseq's --simul-type: "waitk", "hard_aligned", "infinite_lookback", "chunkwise"; "none": the
+  // decoder of a model that was trained offline.
+  std::string simul_type = "none";
   SideConfig encoder;
   SideConfig decoder;
   std::string activation_fn = "relu";  // fairseq's name.
   bool scale_embedding = true;         // Embeddings times sqrt(embed_dim).
   int leap_factor = 4;  // The proportion nets are head_dim -> head_dim / leap_factor -> 1.
-  std::string cross_normaliser = "linear";        // "linear" or "softmax" (reference quirk 10).
-  bool share_all_embeddings = false;              // Then decoder.embedding is encoder.embedding.
+  std::string cross_normaliser = "linear";  // Of LeaP: "linear" or "softmax" (reference quirk 10).
+  bool mass_preservation = true;            // Learned policies stay on the last source token.
+  bool energy_bias = false;                 // Learned policies.
+  bool share_all_embeddings = false;        // Then decoder.embedding is encoder.embedding.
   bool share_decoder_input_output_embed = false;  // Then decoder.output is decoder.embedding.
-  int waitk_lagging = 0;                          // The k trained with.
+  int waitk_lagging = 0;                          // The k trained with; 0: none.
+  int max_source_positions =
+      0;  // fairseq's limits, 0 if not found; a bidirectional encoder keeps to
+  int max_target_positions = 0;  // its own, other sides only to learned tables.
   std::string compute_type = "float32";
   std::map<std::string, std::string> fairseq_options;  // As found; for people, never read back.
   std::map<std::string, std::string> sha256;           // File name to lower-case hex.
+
+  // The model decides itself when to READ: a monotonic multihead attention.
+  bool LearnedPolicy() const { return simul_type != "none" && simul_type != "waitk"; }
+  // Its cross-attention has a second pair of projections, for the soft energies.
+  bool SoftLookback() const {
+    return simul_type == "infinite_lookback" || simul_type == "chunkwise";
+  }
 };
 
 // A parameter of the network under the name it has in weights.safetensors.
@@ -63,14 +88,17 @@ struct TensorSpec {
 };
 
 // Every tensor that a model of this configuration has, and no other. Names:
-//   encoder.embedding [N, E]; encoder.positions [P + 2, E] (learned only);
+//   encoder.embedding [N, input_dim]; encoder.positions [P + 2, E] (learned only);
 //   encoder.embedding_norm.{weight,bias}; encoder.norm.{weight,bias};
 //   encoder.layers.L.self_attention.{query,key,value,output}.{weight,bias};
-//   encoder.layers.L.self_attention.{query,key}_proportion.{hidden,out}.{weight,bias};
+//   encoder.layers.L.self_attention.{query,key}_proportion.{hidden,out}.{weight,bias} (leap only);
 //   encoder.layers.L.{self_attention_norm,ffn_norm}.{weight,bias};
 //   encoder.layers.L.ffn.{hidden,out}.{weight,bias};
 //   the same under decoder., and there cross_attention, cross_attention_norm (key and value take
-//   the encoder's width) and decoder.output [N, E] without bias. All weights are [out, in].
+//   the encoder's width; with SoftLookback() also {query,key}_soft.{weight,bias}; with energy_bias
+//   also energy_bias [1]), decoder.project_in [E, input_dim], decoder.project_out [output_dim, E]
+//   and decoder.output [N, output_dim], none with a bias. All weights are [out, in]. Of layers that
+//   are shared, only the first has tensors.
 std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config);
 
 // INVALID_ARGUMENT: sizes that cannot be (zero, negative, absurd, heads that do not divide the

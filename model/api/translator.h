@@ -39,6 +39,9 @@ struct ScoredToken {
 };
 
 struct Decision {
+  // A learned policy would rather see one more source token; then there is no best and no second.
+  // Never after </s> has been read.
+  bool wants_source = false;
   ScoredToken best;    // Ties go to the lowest id, as in fairseq.
   ScoredToken second;  // The best of the others.
 };

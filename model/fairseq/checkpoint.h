@@ -7,55 +7,51 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "model/api/model_directory.h"
 #include "model/fairseq/pickle.h"
 #include "model/fairseq/zip_archive.h"
 
 namespace leapstream {
 
-// Where the parameters of a served model lie in a checkpoint.
-struct ParameterMap {
-  std::map<std::string, std::string> sources;  // Our name (ExpectedTensors()) to fairseq's.
-  std::vector<std::string> ignored;            // fairseq's names that inference does not use.
+// Rows [first, first + count) of a parameter, which has at least one dimension.
+struct ParameterRows {
+  std::string parameter;
+  int64_t first = 0;
+  int64_t count = 0;
 };
 
-// A fairseq checkpoint_*.pt: its options and parameters under fairseq's names. Points into bytes
-// that somebody else owns. Const and thread-safe.
+// A fairseq checkpoint_*.pt: its options and parameters under fairseq's names. Knows nothing of
+// what they mean. Points into bytes that somebody else owns. Const and thread-safe.
 class FairseqCheckpoint {
  public:
   // Errors: those of ZipArchive and Pickle; INVALID_ARGUMENT: a PyTorch file that is no fairseq
   // checkpoint. `name` is the file's name in errors.
   static absl::StatusOr<FairseqCheckpoint> Parse(absl::string_view bytes, absl::string_view name);
 
-  // Options of the model and its task as text, Python's for numbers and bools; None left out.
+  const std::string& name() const { return name_; }
+  // Options of the model and its task as text, Python's for numbers, bools and lists of them; None
+  // left out. Those of a nested configuration have flat names too: encoder_embed_dim.
   const std::map<std::string, std::string>& options() const { return options_; }
   const std::map<std::string, PickledTensor>& parameters() const { return parameters_; }
   // fairseq's --arch; empty if the checkpoint does not say.
   std::string architecture() const;
-  // Whether the attention blocks of this kind, such as "decoder.encoder_attn", have LeaP's nets.
-  bool HasLeap(absl::string_view side, absl::string_view attention) const;
 
-  // The configuration of the model; name and cross_normaliser are the caller's to fill.
-  // UNIMPLEMENTED: a model that is not served, with all reasons; INVALID_ARGUMENT: options that are
-  // missing or wrong.
-  absl::StatusOr<ModelConfig> Config() const;
-  // INVALID_ARGUMENT: parameters that are missing, left over or of another shape than `config` has.
-  absl::StatusOr<ParameterMap> MapParameters(const ModelConfig& config) const;
-  // A parameter's values, row-major. INVALID_ARGUMENT: damaged, of no floating type, or not finite.
+  // Values of a parameter, row-major. INVALID_ARGUMENT: damaged, of no floating type, or not
+  // finite.
   absl::StatusOr<std::vector<float>> ReadFloats(const std::string& parameter) const;
+  // The same of some rows only. INVALID_ARGUMENT also: they are not there.
+  absl::StatusOr<std::vector<float>> ReadRows(const ParameterRows& rows) const;
 
  private:
   FairseqCheckpoint(absl::string_view name, ZipArchive archive, Pickle pickle)
       : name_(name), archive_(std::move(archive)), pickle_(std::move(pickle)) {}
-  void AddOptions(ValueId fields);
   absl::Status Error(absl::string_view what) const;
-  bool IsTrue(const std::string& option) const;
-  absl::StatusOr<int> IntOption(const std::string& option) const;
-  std::string Option(const std::string& option, absl::string_view fallback) const;
-  absl::StatusOr<SideConfig> Side(const std::string& side) const;
-  std::vector<std::string> ReasonsNotServed() const;
-  // Checks that the parameter is there and has this shape.
-  absl::Status CheckShape(const std::string& parameter, const std::vector<int64_t>& shape) const;
+  ValueId Unwrap(ValueId id) const;
+  std::string OptionText(ValueId id) const;
+  void AddOptions(ValueId parent, absl::string_view prefix);
+  void AddNestedOptions(ValueId parent);
+  void ResolveInterpolations();
+  absl::StatusOr<std::vector<float>> ReadTensor(const std::string& parameter,
+                                                const PickledTensor& tensor) const;
 
   std::string name_;
   ZipArchive archive_;

@@ -4,19 +4,20 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <memory>
 #include <set>
 #include <system_error>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "model/api/model_directory.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/half.h"
+#include "model/fairseq/parameter_names.h"
+#include "model/fairseq/read_config.h"
 
 namespace leapstream {
 namespace {
@@ -112,14 +113,55 @@ absl::Status CheckSentencePiece(const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(path, ": empty, not a SentencePiece model"));
 }
 
-absl::Status WriteWeights(const FairseqCheckpoint& checkpoint, const ModelConfig& config,
+// The files of one model or of several to be averaged.
+struct Checkpoints {
+  std::vector<std::unique_ptr<const MappedFile>> files;
+  std::vector<FairseqCheckpoint> parsed;  // Point into the files. The first says what the model is.
+};
+
+absl::StatusOr<Checkpoints> OpenCheckpoints(const ExportOptions& options) {
+  const std::vector<std::string>& paths = options.checkpoints;
+  if (paths.empty()) return absl::InvalidArgumentError("a checkpoint is needed");
+  if (paths.size() > 1 && !options.average) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(paths.size(), " checkpoints; one makes a model, several only with --average"));
+  }
+  Checkpoints result;
+  for (const std::string& path : paths) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
+    LEAPSTREAM_ASSIGN_OR_RETURN(FairseqCheckpoint checkpoint,
+                                FairseqCheckpoint::Parse(file->bytes(), path));
+    result.files.push_back(std::move(file));
+    result.parsed.push_back(std::move(checkpoint));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckSameParameters(result.parsed.front(), result.parsed.back()));
+  }
+  return result;
+}
+
+absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& config) {
+  if (normaliser == "linear" ||
+      (config.decoder.cross_attention == "leap" && config.simul_type == "waitk")) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "cross-normaliser ", normaliser, " needs LeaP in cross-attention and simul_type waitk, got ",
+      config.decoder.cross_attention, " and ", config.simul_type, "; leave it at linear"));
+}
+
+absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& config,
                           TensorType type, const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const ParameterMap parameters, checkpoint.MapParameters(config));
+  // All have the same parameters, and so the same map; but what is shared is checked in each.
+  ParameterMap parameters;
+  for (const FairseqCheckpoint& checkpoint : checkpoints.parsed) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(parameters, MapParameters(checkpoint, config));
+  }
   std::map<std::string, std::string> storage;
   std::map<std::string, TensorView> tensors;
-  for (const auto& [name, source] : parameters.sources) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values, checkpoint.ReadFloats(source));
-    std::string& bytes = storage[name];
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    const ParameterRows& source = parameters.sources.at(spec.name);
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values,
+                                ReadMean(checkpoints.parsed, source));
+    std::string& bytes = storage[spec.name];
     bytes.resize(values.size() * ElementBytes(type));
     if (type == TensorType::kFloat32) {
       std::memcpy(bytes.data(), values.data(), bytes.size());
@@ -128,13 +170,13 @@ absl::Status WriteWeights(const FairseqCheckpoint& checkpoint, const ModelConfig
         const uint16_t half = FloatToHalf(values[i]);
         if (!std::isfinite(HalfToFloat(half))) {
           return absl::InvalidArgumentError(
-              absl::StrCat("parameter ", source, " holds ", values[i],
+              absl::StrCat("parameter ", source.parameter, " holds ", values[i],
                            ", too large for float16; export with --dtype float32"));
         }
         std::memcpy(bytes.data() + 2 * i, &half, sizeof(half));
       }
     }
-    tensors[name] = {type, checkpoint.parameters().at(source).shape, bytes};
+    tensors[spec.name] = {type, spec.shape, bytes};
   }
   return WriteSafetensors(path, tensors);
 }
@@ -142,19 +184,16 @@ absl::Status WriteWeights(const FairseqCheckpoint& checkpoint, const ModelConfig
 }  // namespace
 
 absl::Status ExportModel(const ExportOptions& options) {
-  if (options.cross_normaliser != "linear") {
-    return absl::UnimplementedError(absl::StrCat("cross-normaliser ", options.cross_normaliser,
-                                                 " is not served yet; use linear"));
-  }
   fs::path output = fs::path(options.output).lexically_normal();
   if (!output.has_filename()) output = output.parent_path();  // It ended with a slash.
   if (output.empty()) return absl::InvalidArgumentError("the output needs a name");
   LEAPSTREAM_RETURN_IF_ERROR(CheckReplaceable(output));
 
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(options.checkpoint));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
-                              FairseqCheckpoint::Parse(file->bytes(), options.checkpoint));
-  LEAPSTREAM_ASSIGN_OR_RETURN(ModelConfig config, checkpoint.Config());
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Checkpoints checkpoints, OpenCheckpoints(options));
+  ConfigReading reading = ReadConfig(checkpoints.parsed.front());
+  LEAPSTREAM_RETURN_IF_ERROR(reading.status);
+  ModelConfig config = std::move(reading.config);
+  LEAPSTREAM_RETURN_IF_ERROR(CheckNormaliser(options.cross_normaliser, config));
   config.cross_normaliser = options.cross_normaliser;
   if (!options.source_language.empty()) config.source_language = options.source_language;
   if (!options.target_language.empty()) config.target_language = options.target_language;
@@ -173,7 +212,7 @@ absl::Status ExportModel(const ExportOptions& options) {
   if (output.has_parent_path()) fs::create_directories(output.parent_path(), error);
   LEAPSTREAM_ASSIGN_OR_RETURN(std::string staged, StagingDirectory::Make(output));
   const StagingDirectory staging(std::move(staged));
-  LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoint, config, options.weight_type,
+  LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoints, config, options.weight_type,
                                           absl::StrCat(staging.path(), "/", kWeightsFile)));
   const std::pair<const std::string&, const char*> copies[] = {
       {options.source_dictionary, kSourceDictionaryFile},
@@ -189,42 +228,6 @@ absl::Status ExportModel(const ExportOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staging.path(), config));
   LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staging.path()).status());
   return Replace(staging.path(), output);
-}
-
-absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
-                              FairseqCheckpoint::Parse(file->bytes(), path));
-  const auto yes = [&](absl::string_view side, absl::string_view attention) {
-    return checkpoint.HasLeap(side, attention) ? "yes" : "no";
-  };
-  std::string text = absl::StrCat("architecture: ", absl::CHexEscape(checkpoint.architecture()),
-                                  "\nLeaP in encoder self-attention: ", yes("encoder", "self_attn"),
-                                  ", decoder self-attention: ", yes("decoder", "self_attn"),
-                                  ", cross-attention: ", yes("decoder", "encoder_attn"), "\n");
-
-  std::set<std::string> ignored;
-  const absl::StatusOr<ModelConfig> config = checkpoint.Config();
-  absl::Status served = config.status();
-  if (config.ok()) {
-    const absl::StatusOr<ParameterMap> map = checkpoint.MapParameters(*config);
-    served = map.status();
-    if (map.ok()) ignored.insert(map->ignored.begin(), map->ignored.end());
-  }
-  absl::StrAppend(&text,
-                  "can be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()),
-                  "\nparameters:\n");
-  for (const auto& [name, tensor] : checkpoint.parameters()) {
-    absl::StrAppend(&text, "  ", absl::CHexEscape(name), " [", absl::StrJoin(tensor.shape, ", "),
-                    "] ", ToString(tensor.storage.type),
-                    ignored.count(name) > 0 ? "  (ignored)" : "", "\n");
-  }
-  absl::StrAppend(&text, "options:\n");
-  for (const auto& [name, value] : checkpoint.options()) {
-    absl::StrAppend(&text, "  ", absl::CHexEscape(name), ": ", absl::Utf8SafeCHexEscape(value),
-                    "\n");
-  }
-  return text;
 }
 
 }  // namespace leapstream

@@ -2,35 +2,34 @@
 #define LEAPSTREAM_MODEL_FAIRSEQ_EXPORT_H_
 
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "model/api/safetensors.h"
 
 namespace leapstream {
 
 struct ExportOptions {
-  std::string checkpoint;
+  std::vector<std::string> checkpoints;  // One, or with `average` any number of one model.
+  bool average = false;                  // Their mean, with the configuration of the first.
   std::string source_dictionary;
   std::string target_dictionary;
   std::string source_sentencepiece;
   std::string target_sentencepiece;
   std::string source_language;  // Empty: the checkpoint's.
   std::string target_language;
-  std::string output;  // The model directory to write.
-  std::string name;    // Empty: SOURCE-TARGET.
-  std::string cross_normaliser = "linear";
+  std::string output;                       // The model directory to write.
+  std::string name;                         // Empty: SOURCE-TARGET.
+  std::string cross_normaliser = "linear";  // "softmax" only for LeaP cross-attention with wait-k.
   TensorType weight_type = TensorType::kFloat32;  // kFloat32 or kFloat16.
 };
 
-// Makes a model directory of a fairseq checkpoint. It is written beside `output` and renamed, so
-// after a failure `output` is as it was. FAILED_PRECONDITION: `output` is there and is neither
-// empty nor a model directory. Others: those of FairseqCheckpoint and Vocabulary; INVALID_ARGUMENT:
-// files that do not belong together; UNIMPLEMENTED: a model that is not served.
+// Makes a model directory of a fairseq checkpoint, or of the mean of several. It is written beside
+// `output` and renamed, so after a failure `output` is as it was. FAILED_PRECONDITION: `output` is
+// there and is neither empty nor a model directory. Others: those of FairseqCheckpoint and
+// Vocabulary; INVALID_ARGUMENT: files that do not belong together, or several without `average`;
+// UNIMPLEMENTED: a model that is not served.
 absl::Status ExportModel(const ExportOptions& options);
-
-// What is in the checkpoint, for people; also of one that is not served, and why it is not.
-absl::StatusOr<std::string> InspectCheckpoint(const std::string& path);
 
 }  // namespace leapstream
 

@@ -6,6 +6,7 @@
 #include <CLI/CLI.hpp>
 
 #include "model/fairseq/export.h"
+#include "model/fairseq/inspect.h"
 
 namespace {
 
@@ -25,8 +26,10 @@ int main(int argc, char** argv) {
   leapstream::ExportOptions options;
   std::string dtype = "float32";
   bool inspect = false;
-  app.add_option("--checkpoint", options.checkpoint, "checkpoint_*.pt")->required();
-  app.add_flag("--inspect", inspect, "Show what is in the checkpoint and write nothing");
+  app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average")
+      ->required();
+  app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
+  app.add_flag("--inspect", inspect, "Show what is in each checkpoint and write nothing");
   const std::pair<const char*, std::pair<std::string*, const char*>> files[] = {
       {"--source-dict", {&options.source_dictionary, "dict.SRC.txt of the training data"}},
       {"--target-dict", {&options.target_dictionary, "dict.TGT.txt of the training data"}},
@@ -41,11 +44,14 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"float32", "float16"}))
       ->capture_default_str();
   app.add_option("--cross-normaliser", options.cross_normaliser,
-                 "How cross-attention was trained to be normalised")
+                 "How LeaP cross-attention is normalised: as fairseq infers, or as it trains")
       ->check(CLI::IsMember({"linear", "softmax"}))
       ->capture_default_str();
   try {  // CLI11 reports by exception.
     app.parse(argc, argv);
+    if (options.checkpoints.size() > 1 && !options.average && !inspect) {
+      throw CLI::ValidationError("--checkpoint", "several checkpoints need --average");
+    }
     for (const auto& [flag, target] : files) {
       if (!inspect && target.first->empty()) throw CLI::RequiredError(flag);
     }
@@ -54,9 +60,11 @@ int main(int argc, char** argv) {
   }
 
   if (inspect) {
-    const auto text = leapstream::InspectCheckpoint(options.checkpoint);
-    if (!text.ok()) return Fail(text.status());
-    std::fputs(text->c_str(), stdout);
+    for (const std::string& checkpoint : options.checkpoints) {
+      const auto text = leapstream::InspectCheckpoint(checkpoint);
+      if (!text.ok()) return Fail(text.status());
+      std::fputs(text->c_str(), stdout);
+    }
     return 0;
   }
   options.weight_type =

@@ -99,7 +99,8 @@ enum Opcode : uint8_t {
   kNewObjEx = 0x92,
   kStackGlobal = 0x93,
   kMemoize = 0x94,
-  kFrame = 0x95
+  kFrame = 0x95,
+  kByteArray8 = 0x96
 };
 
 }  // namespace
@@ -119,8 +120,8 @@ class Unpickler {
 
   absl::StatusOr<Pickle> Run() {
     if (bytes_.size() > kMaxPickleBytes) return Exhausted("bytes", kMaxPickleBytes);
-    if (bytes_.size() < 2 || uint8_t(bytes_[0]) != kProto || bytes_[1] < 2 || bytes_[1] > 4) {
-      return Error("not a pickle of protocol 2, 3 or 4");
+    if (bytes_.size() < 2 || uint8_t(bytes_[0]) != kProto || bytes_[1] < 2 || bytes_[1] > 5) {
+      return Error("not a pickle of protocol 2, 3, 4 or 5");
     }
     at_ = 2;
     while (!stopped_) {
@@ -322,7 +323,9 @@ class Unpickler {
     const std::vector<ValueId> args = value(args_id).items;
     if (kind == ValueKind::kGlobal) {
       if (text == "torch._utils._rebuild_tensor_v2") return PushTensor(args);
-      if (text == "torch._utils._rebuild_parameter" && !args.empty()) {
+      if ((text == "torch._utils._rebuild_parameter" ||
+           text == "torch._utils._rebuild_parameter_with_state") &&
+          !args.empty()) {
         Push(args[0]);
         return absl::OkStatus();
       }
@@ -433,6 +436,7 @@ class Unpickler {
       case kBinBytes:
         return PushText(ValueKind::kBytes, 4);
       case kBinBytes8:
+      case kByteArray8:
         return PushText(ValueKind::kBytes, 8);
 
       case kEmptyTuple:

@@ -78,7 +78,7 @@ struct PickledValue {
 // collections.OrderedDict are known by name, all other classes become inert records.
 class Pickle {
  public:
-  // Interprets opcodes of protocol 2 to 4. INVALID_ARGUMENT: an unknown opcode, a cut or damaged
+  // Interprets opcodes of protocol 2 to 5. INVALID_ARGUMENT: an unknown opcode, a cut or damaged
   // pickle, a tensor outside its storage; RESOURCE_EXHAUSTED: more than the limits in pickle.cc.
   static absl::StatusOr<Pickle> Parse(absl::string_view bytes, absl::string_view name);
 

@@ -73,6 +73,8 @@ Embedding::Embedding(const Weights& weights, const ModelConfig& config, const Si
     : tokens_(weights.Get(tokens)),
       positions_(side.positions),
       scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f) {
+  if (side.input_dim != side.embed_dim) project_ = weights.Matrix(prefix + ".project_in");
+  if (side.layernorm_embedding) norm_ = LayerNorm(weights, prefix + ".embedding_norm");
   if (positions_ == PositionKind::kLearned) learned_ = weights.Get(prefix + ".positions");
   // In float32 step by step, as fairseq/modules/sinusoidal_positional_embedding.py computes its
   // table.
@@ -81,13 +83,27 @@ Embedding::Embedding(const Weights& weights, const ModelConfig& config, const Si
   for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));
 }
 
-void Embedding::Row(int token, int position, float* out) const {
+at::Tensor Embedding::operator()(absl::Span<const TokenId> tokens,
+                                 absl::Span<const int> positions) const {
   const int64_t width = tokens_.size(1);
-  const float* embedding = tokens_.data_ptr<float>() + token * width;
-  for (int64_t i = 0; i < width; ++i) out[i] = scale_ * embedding[i];
+  at::Tensor x = at::empty({static_cast<int64_t>(tokens.size()), width});
+  for (size_t r = 0; r < tokens.size(); ++r) {
+    const float* embedding = tokens_.data_ptr<float>() + tokens[r] * width;
+    float* row = x.data_ptr<float>() + r * width;
+    for (int64_t i = 0; i < width; ++i) row[i] = scale_ * embedding[i];
+  }
+  if (project_.in() > 0) x = Apply(project_, x);
+  for (size_t r = 0; r < tokens.size(); ++r) {
+    AddPosition(positions[r], x.data_ptr<float>() + r * x.size(1));
+  }
+  return norm_.defined() ? norm_(x) : x;
+}
+
+void Embedding::AddPosition(int position, float* out) const {
   const int row = position + kPadding + 1;
   if (positions_ == PositionKind::kLearned) {
     TORCH_CHECK(row < learned_.size(0), "position ", position, " is beyond the learned table");
+    const int64_t width = learned_.size(1);
     const float* learned = learned_.data_ptr<float>() + row * width;
     for (int64_t i = 0; i < width; ++i) out[i] += learned[i];
   } else if (positions_ == PositionKind::kSinusoidal) {

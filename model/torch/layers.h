@@ -6,7 +6,9 @@
 #include <ATen/core/Tensor.h>
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "model/api/model_directory.h"
+#include "model/api/translator.h"
 #include "model/torch/kernels/packed_linear.h"
 #include "model/torch/weights.h"
 
@@ -33,8 +35,8 @@ absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
 struct FeedForward {
   FeedForward(const Weights& weights, const std::string& name, Activation activation)
-      : hidden(weights.Linear(name + ".hidden")),
-        out(weights.Linear(name + ".out")),
+      : hidden(weights.Linear({name + ".hidden"})),
+        out(weights.Linear({name + ".out"})),
         activation(activation) {}
   at::Tensor operator()(const at::Tensor& x) const;
 
@@ -43,21 +45,27 @@ struct FeedForward {
   Activation activation;
 };
 
-// Token embedding plus position. fairseq's first position is row padding_idx + 1 = 2 of its table.
+// What goes into a side's first layer: token embedding, projected to the side's width if its own is
+// another, plus position, normalised if the side asks for it. fairseq's first position is row
+// padding_idx + 1 = 2 of its table.
 class Embedding {
  public:
   // prefix: "encoder" or "decoder"; `tokens`: the embedding's name, which may be the other side's.
   Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
             const std::string& prefix, const std::string& tokens);
-  // Writes the row of `token` at `position` (from 0) to out [width].
-  void Row(int token, int position, float* out) const;
+  // tokens and their positions (from 0), of one length R. Returns [R, E].
+  at::Tensor operator()(absl::Span<const TokenId> tokens, absl::Span<const int> positions) const;
 
  private:
-  at::Tensor tokens_;   // [N, width]
-  at::Tensor learned_;  // [P + 2, width], or undefined.
+  void AddPosition(int position, float* out) const;
+
+  at::Tensor tokens_;     // [N, input_dim]
+  PackedLinear project_;  // To the width; of no inputs if there is none.
+  at::Tensor learned_;    // [P + 2, width], or undefined.
   PositionKind positions_;
   std::vector<float> frequencies_;  // Sinusoidal: exp(-i ln 10000 / (width / 2 - 1)).
   float scale_;
+  LayerNorm norm_;
 };
 
 }  // namespace leapstream

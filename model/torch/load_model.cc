@@ -1,6 +1,8 @@
 #include "model/torch/load_model.h"
 
+#include <algorithm>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -18,6 +20,36 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
       absl::StrCat(path, ": the embedding has ", rows, " rows, so the dictionary must have ", rows,
                    " symbols with the 4 specials, found ", vocabulary.size(),
                    "; export the checkpoint again with its own dictionary"));
+}
+
+int BidirectionalLimit(const ModelConfig& config) {
+  constexpr int kFairseqDefault = 1024;  // Of --max-source-positions.
+  const int trained =
+      config.max_source_positions > 0 ? config.max_source_positions : kFairseqDefault;
+  const int table = config.encoder.max_positions;
+  return table > 0 ? std::min(trained, table) : trained;
+}
+
+// What a session needs, by running one.
+absl::Status MeasureState(const Transformer& transformer, ModelInfo* info) {
+  constexpr int kTokens = 32;  // Whole blocks of a cache.
+  const std::unique_ptr<SessionState> state = transformer.NewState();
+  info->state_bytes_per_session = Transformer::StateBytes(*state);
+  const std::vector<TokenId> source(kTokens, kUnknown);
+  Decision decision;
+  SessionState* const one = state.get();
+  const int tokens =
+      std::min({kTokens, info->max_source_tokens > 0 ? info->max_source_tokens : kTokens,
+                info->max_target_tokens > 0 ? info->max_target_tokens : kTokens});
+  const SourceRows rows{one, absl::MakeConstSpan(source).subspan(0, tokens)};
+  LEAPSTREAM_RETURN_IF_ERROR(transformer.Read({rows}));
+  for (int t = 0; t < tokens; ++t) {
+    LEAPSTREAM_RETURN_IF_ERROR(transformer.Decide({one}, absl::MakeSpan(&decision, 1)));
+    state->Commit(kUnknown);
+  }
+  const int64_t added = Transformer::StateBytes(*state) - info->state_bytes_per_session;
+  info->state_bytes_per_token = added / tokens;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -39,27 +71,29 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
                               Tokenizer::Load(path(kSourceSentencePieceFile)));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
                               Tokenizer::Load(path(kTargetSentencePieceFile)));
-  int64_t state_bytes = 0;
-  LEAPSTREAM_RETURN_IF_ERROR(TorchCall(absl::StrCat("loading ", directory), [&]() -> absl::Status {
-    Weights weights;
-    LEAPSTREAM_ASSIGN_OR_RETURN(weights, Weights::Load(path(kWeightsFile), config));
-    std::unique_ptr<LeapTransformer> transformer;
-    LEAPSTREAM_ASSIGN_OR_RETURN(transformer, LeapTransformer::Create(config, std::move(weights)));
-    state_bytes = transformer->state_bytes();
-    model->translator = std::move(transformer);
-    return absl::OkStatus();
-  }));
   ModelInfo& info = model->info;
   info.name = config.name;
   info.source_language = config.source_language;
   info.target_language = config.target_language;
   info.checksum = config.sha256[kWeightsFile];
   info.compute_type = config.compute_type;
+  info.learned_policy = config.LearnedPolicy();
   info.default_k = config.waitk_lagging;
-  info.max_source_tokens = config.encoder.max_positions;
+  // A bidirectional encoder's cost grows with the square of the length, so it keeps to the length
+  // that it was trained for.
+  info.max_source_tokens =
+      config.causal_encoder ? config.encoder.max_positions : BidirectionalLimit(config);
   // The step that decides </s> needs a position too.
   info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
-  info.state_bytes_per_session = state_bytes;
+  LEAPSTREAM_RETURN_IF_ERROR(TorchCall(absl::StrCat("loading ", directory), [&]() -> absl::Status {
+    Weights weights;
+    LEAPSTREAM_ASSIGN_OR_RETURN(weights, Weights::Load(path(kWeightsFile), config));
+    std::unique_ptr<Transformer> transformer;
+    LEAPSTREAM_ASSIGN_OR_RETURN(transformer, Transformer::Create(config, std::move(weights)));
+    LEAPSTREAM_RETURN_IF_ERROR(MeasureState(*transformer, &model->info));
+    model->translator = std::move(transformer);
+    return absl::OkStatus();
+  }));
   return std::shared_ptr<const Model>(std::move(model));
 }
 

@@ -5,10 +5,15 @@
 #include <utility>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/atan2.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/from_blob.h>
 #include <ATen/ops/log_softmax.h>
 #include "absl/strings/str_cat.h"
 #include "model/api/vocabulary.h"
+#include "model/torch/attention/leap_features.h"
+#include "model/torch/attention/linear_attention.h"
+#include "model/torch/attention/make_attention.h"
 #include "model/torch/torch_call.h"
 
 namespace leapstream {
@@ -39,117 +44,225 @@ Decision BestTwo(const float* log_probs, int64_t size) {
   return decision;
 }
 
-PackedLinear OutputProjection(const Weights& weights, const ModelConfig& config) {
-  const char* name = config.share_all_embeddings               ? "encoder.embedding"
-                     : config.share_decoder_input_output_embed ? "decoder.embedding"
-                                                               : "decoder.output";
-  const at::Tensor weight = weights.Get(name);
-  return PackedLinear(weight.data_ptr<float>(), nullptr, weight.size(0), weight.size(1));
+const char* OutputName(const ModelConfig& config) {
+  if (config.share_all_embeddings) return "encoder.embedding";
+  return config.share_decoder_input_output_embed ? "decoder.embedding" : "decoder.output";
+}
+
+// Makes each distinct layer once; returns the order in which they are run.
+template <typename Layer>
+std::vector<size_t> MakeLayers(const Weights& weights, const std::string& side_name,
+                               const ModelConfig& config, const SideConfig& side,
+                               Activation activation, std::vector<Layer>* layers) {
+  std::vector<size_t> order;
+  for (int l = 0; l < side.layers; ++l) {
+    const int distinct = side.LayerOf(l);
+    if (distinct != l) {
+      order.push_back(order[distinct]);
+      continue;
+    }
+    order.push_back(layers->size());
+    layers->emplace_back(weights, absl::StrCat(side_name, ".layers.", l), config, activation);
+  }
+  return order;
+}
+
+// The rows of x that `keep` lists, in that order.
+at::Tensor Rows(const at::Tensor& x, const std::vector<size_t>& keep) {
+  at::Tensor kept = at::empty({static_cast<int64_t>(keep.size()), x.size(1)}, x.options());
+  for (size_t r = 0; r < keep.size(); ++r) {
+    std::copy_n(x.data_ptr<float>() + keep[r] * x.size(1), x.size(1),
+                kept.data_ptr<float>() + r * x.size(1));
+  }
+  return kept;
 }
 
 }  // namespace
 
-class LeapTransformer::State : public SessionState {
+class Transformer::State : public SessionState {
  public:
-  explicit State(int64_t floats) : floats_(floats) {}
-
   void Reset() override {
-    if (source_read_ > 0) std::fill(floats_.begin(), floats_.end(), 0.0f);
+    for (const auto* states : {&encoder_, &self_, &cross_}) {
+      for (const auto& state : *states) state->Reset();
+    }
+    prefix_.clear();
+    prefix_is_encoded_ = true;
     source_read_ = 0;
     target_written_ = 0;
+    source_finished_ = false;
     last_ = kEndOfSentence;
-    holds_committed_ = false;
+    committed_ = true;
   }
   void Commit(TokenId token) override {
     last_ = token;
     ++target_written_;
-    holds_committed_ = true;
+    committed_ = true;
+    for (const auto* states : {&self_, &cross_}) {
+      for (const auto& state : *states) state->Settle();
+    }
   }
   int source_read() const override { return source_read_; }
   int target_written() const override { return target_written_; }
 
  private:
-  friend class LeapTransformer;
-  std::vector<float> floats_;
+  friend class Transformer;
+
+  // Of each distinct layer; a bidirectional encoder keeps nothing and has one for all.
+  std::vector<std::unique_ptr<AttentionState>> encoder_;
+  std::vector<std::unique_ptr<AttentionState>> self_;
+  std::vector<std::unique_ptr<AttentionState>> cross_;
+  std::vector<TokenId> prefix_;  // The source, for a bidirectional encoder.
+  bool prefix_is_encoded_ = true;
   int source_read_ = 0;
   int target_written_ = 0;
+  bool source_finished_ = false;
   TokenId last_ = kEndOfSentence;  // What the next step feeds; fairseq starts from </s>.
-  bool holds_committed_ =
-      false;  // The position that decoder states hold apart is part of the past.
+  bool committed_ = true;          // No step is open: nothing provisional is in the states.
+  bool wanted_source_ = false;     // How the open step was decided.
 };
 
-LeapTransformer::EncoderLayer::EncoderLayer(const Weights& weights, const std::string& name,
-                                            const ModelConfig& config, Activation activation)
-    : self_attention(weights, name + ".self_attention", config.encoder.attention_heads),
+// Source rows of several sessions. Those of one are in order; of a bidirectional encoder, its whole
+// prefix.
+struct Transformer::SourceBatch {
+  void Add(State* owner, absl::Span<const TokenId> source, int first) {
+    for (size_t i = 0; i < source.size(); ++i) {
+      owners.push_back(owner);
+      positions.push_back(first + static_cast<int>(i));
+    }
+    tokens.insert(tokens.end(), source.begin(), source.end());
+  }
+
+  std::vector<State*> owners;  // Of each row.
+  std::vector<TokenId> tokens;
+  std::vector<int> positions;
+};
+
+Transformer::EncoderLayer::EncoderLayer(const Weights& weights, const std::string& name,
+                                        const ModelConfig& config, Activation activation)
+    : self_attention(MakeSelfAttention(weights, name + ".self_attention", config.encoder)),
       self_attention_norm(weights, name + ".self_attention_norm"),
       ffn(weights, name + ".ffn", activation),
       ffn_norm(weights, name + ".ffn_norm") {}
 
-LeapTransformer::DecoderLayer::DecoderLayer(const Weights& weights, const std::string& name,
-                                            const ModelConfig& config, Activation activation)
-    : self_attention(weights, name + ".self_attention", config.decoder.attention_heads),
+Transformer::DecoderLayer::DecoderLayer(const Weights& weights, const std::string& name,
+                                        const ModelConfig& config, Activation activation)
+    : self_attention(MakeSelfAttention(weights, name + ".self_attention", config.decoder)),
       self_attention_norm(weights, name + ".self_attention_norm"),
-      cross_attention(weights, name + ".cross_attention", config.decoder.attention_heads),
+      cross_attention(MakeCrossAttention(weights, name + ".cross_attention", config)),
       cross_attention_norm(weights, name + ".cross_attention_norm"),
       ffn(weights, name + ".ffn", activation),
       ffn_norm(weights, name + ".ffn_norm") {}
 
-absl::StatusOr<std::unique_ptr<LeapTransformer>> LeapTransformer::Create(const ModelConfig& config,
-                                                                         Weights weights) {
-  if (config.cross_normaliser != "linear") {
-    return absl::UnimplementedError(absl::StrCat("cross-attention normaliser must be linear, got ",
-                                                 config.cross_normaliser,
-                                                 "; export with --cross-normaliser linear"));
-  }
+absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config,
+                                                                 Weights weights) {
   absl::StatusOr<Activation> activation = ParseActivation(config.activation_fn);
   if (!activation.ok()) return activation.status();
-  return std::unique_ptr<LeapTransformer>(
-      new LeapTransformer(config, std::move(weights), *activation));
+  return std::unique_ptr<Transformer>(new Transformer(config, std::move(weights), *activation));
 }
 
-LeapTransformer::LeapTransformer(const ModelConfig& config, Weights owned_weights,
-                                 Activation activation)
+Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activation activation)
     : config_(config),
       weights_(std::move(owned_weights)),
       source_embedding_(weights_, config, config.encoder, "encoder", "encoder.embedding"),
       target_embedding_(weights_, config, config.decoder, "decoder",
                         config.share_all_embeddings ? "encoder.embedding" : "decoder.embedding"),
-      output_(OutputProjection(weights_, config)) {
-  const Weights& weights = weights_;
-  if (config.encoder.layernorm_embedding) {
-    embedding_norm_ = LayerNorm(weights, "encoder.embedding_norm");
-  }
-  if (config.encoder.final_norm) encoder_norm_ = LayerNorm(weights, "encoder.norm");
-  if (config.decoder.final_norm) decoder_norm_ = LayerNorm(weights, "decoder.norm");
-  for (int l = 0; l < config.encoder.layers; ++l) {
-    encoder_.emplace_back(weights, absl::StrCat("encoder.layers.", l), config, activation);
-    encoder_.back().state_offset = state_floats_;
-    state_floats_ += encoder_.back().self_attention.StateFloats();
-  }
-  for (int l = 0; l < config.decoder.layers; ++l) {
-    decoder_.emplace_back(weights, absl::StrCat("decoder.layers.", l), config, activation);
-    DecoderLayer& layer = decoder_.back();
-    layer.self_offset = state_floats_;
-    layer.cross_offset = layer.self_offset + layer.self_attention.StateFloats();
-    state_floats_ = layer.cross_offset + layer.cross_attention.StateFloats();
+      encoder_order_(
+          MakeLayers(weights_, "encoder", config, config.encoder, activation, &encoder_layers_)),
+      decoder_order_(
+          MakeLayers(weights_, "decoder", config, config.decoder, activation, &decoder_layers_)),
+      output_(weights_.Matrix(OutputName(config))) {
+  if (config.encoder.final_norm) encoder_norm_ = LayerNorm(weights_, "encoder.norm");
+  if (config.decoder.final_norm) decoder_norm_ = LayerNorm(weights_, "decoder.norm");
+  if (config.decoder.output_dim != config.decoder.embed_dim) {
+    project_out_ = weights_.Matrix("decoder.project_out");
   }
 }
 
-std::unique_ptr<SessionState> LeapTransformer::NewState() const {
-  return std::make_unique<State>(state_floats_);
+std::unique_ptr<SessionState> Transformer::NewState() const {
+  auto state = std::make_unique<State>();
+  const size_t encoder_states = config_.causal_encoder ? encoder_layers_.size() : 1;
+  for (size_t l = 0; l < encoder_states; ++l) {
+    state->encoder_.push_back(encoder_layers_[l].self_attention.NewState());
+  }
+  for (const DecoderLayer& layer : decoder_layers_) {
+    state->self_.push_back(layer.self_attention.NewState());
+    state->cross_.push_back(layer.cross_attention.NewState());
+  }
+  return state;
 }
 
-int64_t LeapTransformer::state_bytes() const {
-  return state_floats_ * static_cast<int64_t>(sizeof(float));
+int64_t Transformer::StateBytes(const SessionState& state) {
+  const auto& own = static_cast<const State&>(state);
+  int64_t bytes = static_cast<int64_t>(sizeof(State) + own.prefix_.capacity() * sizeof(TokenId));
+  for (const auto* states : {&own.encoder_, &own.self_, &own.cross_}) {
+    for (const auto& one : *states) bytes += one->bytes();
+  }
+  return bytes;
 }
 
-void LeapTransformer::ObserveLayer(absl::string_view side, size_t layer, absl::string_view what,
-                                   const at::Tensor& rows) const {
+void Transformer::ObserveLayer(absl::string_view side, size_t layer, absl::string_view what,
+                               const at::Tensor& rows) const {
   if (observer_) observer_(absl::StrCat(side, ".", layer, ".", what), rows);
 }
 
-absl::Status LeapTransformer::Read(absl::Span<const SourceRows> batch) const {
-  int64_t count = 0;
+// The proportions that LeaP's features were made with: p = 2 / pi atan2(f sin, f cos), which a
+// feature that is not zero gives back.
+void Transformer::ObserveProportions(size_t layer, const Attention& attention,
+                                     const at::Tensor& rows) const {
+  const auto* linear = dynamic_cast<const LinearAttention*>(&attention.kind());
+  if (!observer_ || linear == nullptr) return;
+  const int64_t heads = config_.encoder.attention_heads;
+  const int64_t d = config_.encoder.embed_dim / heads;
+  const std::vector<AttentionRow> each(rows.size(0));
+  const auto observe = [&](const char* name, std::vector<float> features) {
+    const at::Tensor f =
+        at::from_blob(features.data(), {rows.size(0), heads, 2, d}).sum(-1);  // [R, H, 2]
+    ObserveLayer("enc", layer, name,
+                 at::atan2(f.select(-1, 0), f.select(-1, 1)).mul(2 / M_PI).contiguous());
+  };
+  const at::Tensor q = Apply(attention.projections().query, rows);
+  const at::Tensor k = Apply(attention.projections().key, rows);
+  observe("q_LeaP", linear->features().Queries(q.data_ptr<float>(), each));
+  observe("k_LeaP", linear->features().Keys(k.data_ptr<float>(), each));
+}
+
+void Transformer::Encode(const SourceBatch& batch) const {
+  if (batch.owners.empty()) return;
+  at::Tensor x = source_embedding_(batch.tokens, batch.positions);
+  const bool before = config_.encoder.normalize_before;
+  std::vector<AttentionRow> rows(batch.owners.size());
+  for (size_t l = 0; l < encoder_order_.size(); ++l) {
+    const EncoderLayer& layer = encoder_layers_[encoder_order_[l]];
+    for (size_t r = 0; r < rows.size(); ++r) {
+      const auto& states = batch.owners[r]->encoder_;
+      AttentionState* state = states[config_.causal_encoder ? encoder_order_[l] : 0].get();
+      rows[r] = {state, batch.positions[r]};
+      if (!config_.causal_encoder && batch.positions[r] == 0) state->Reset();
+    }
+    x = Residual(layer.self_attention_norm, before, x, [&](const at::Tensor& h) {
+      ObserveProportions(l, layer.self_attention, h);
+      at::Tensor attended;
+      if (config_.causal_encoder) {
+        attended = layer.self_attention.Step(h, rows, Past::kSettled);
+      } else {
+        layer.self_attention.Append(h, rows);
+        attended = layer.self_attention.Attend(h, rows);
+      }
+      ObserveLayer("enc", l, "self_attn", attended);
+      return attended;
+    });
+    x = Residual(layer.ffn_norm, before, x, layer.ffn);
+    ObserveLayer("enc", l, "out", x);
+  }
+  if (encoder_norm_.defined()) x = encoder_norm_(x);
+  Observe("encoder_out", x);
+  for (size_t l = 0; l < decoder_layers_.size(); ++l) {
+    for (size_t r = 0; r < rows.size(); ++r) rows[r].state = batch.owners[r]->cross_[l].get();
+    decoder_layers_[l].cross_attention.Append(x, rows);
+  }
+}
+
+absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
   for (const SourceRows& rows : batch) {
     for (const TokenId token : rows.tokens) {
       if (token < 0 || token >= config_.encoder.vocabulary_size) {
@@ -157,58 +270,41 @@ absl::Status LeapTransformer::Read(absl::Span<const SourceRows> batch) const {
             "a source token must be in [0, ", config_.encoder.vocabulary_size, "), got ", token));
       }
     }
-    count += static_cast<int64_t>(rows.tokens.size());
   }
-  if (count == 0) return absl::OkStatus();
   return TorchCall("reading source tokens", [&] {
-    const int64_t width = config_.encoder.embed_dim;
-    at::Tensor x = at::empty({count, width});
-    std::vector<State*> owner;  // Of each row.
-    std::vector<bool> fold;     // All but a segment's first position have a past.
-    owner.reserve(count);
+    SourceBatch encoded;
     for (const SourceRows& rows : batch) {
+      if (rows.tokens.empty()) continue;
       State* state = static_cast<State*>(rows.state);
-      int position = state->source_read_;
-      for (const TokenId token : rows.tokens) {
-        source_embedding_.Row(token, position, x.data_ptr<float>() + owner.size() * width);
-        fold.push_back(position > 0);
-        owner.push_back(state);
-        ++position;
+      if (config_.causal_encoder) {
+        encoded.Add(state, rows.tokens, state->source_read_);
+      } else {
+        state->prefix_.insert(state->prefix_.end(), rows.tokens.begin(), rows.tokens.end());
+        state->prefix_is_encoded_ = false;  // Decide() does, once for all that was read until then.
       }
+      state->source_read_ += static_cast<int>(rows.tokens.size());
+      state->source_finished_ = rows.tokens.back() == kEndOfSentence;
     }
-    const auto states_at = [&owner](int64_t offset) {
-      std::vector<float*> states;
-      states.reserve(owner.size());
-      for (State* state : owner) states.push_back(state->floats_.data() + offset);
-      return states;
-    };
-    if (embedding_norm_.defined()) x = embedding_norm_(x);
-    const bool before = config_.encoder.normalize_before;
-    for (size_t l = 0; l < encoder_.size(); ++l) {
-      const EncoderLayer& layer = encoder_[l];
-      x = Residual(layer.self_attention_norm, before, x, [&](const at::Tensor& h) {
-        at::Tensor attended = layer.self_attention.Output(
-            layer.self_attention.Step(h, states_at(layer.state_offset), fold));
-        ObserveLayer("enc", l, "self_attn", attended);
-        return attended;
-      });
-      x = Residual(layer.ffn_norm, before, x, layer.ffn);
-      ObserveLayer("enc", l, "out", x);
-    }
-    if (encoder_norm_.defined()) x = encoder_norm_(x);
-    Observe("encoder_out", x);
-    for (const DecoderLayer& layer : decoder_) {
-      layer.cross_attention.Append(x, states_at(layer.cross_offset));
-    }
-    for (const SourceRows& rows : batch) {
-      static_cast<State*>(rows.state)->source_read_ += static_cast<int>(rows.tokens.size());
-    }
+    Encode(encoded);
     return absl::OkStatus();
   });
 }
 
-absl::Status LeapTransformer::Decide(absl::Span<SessionState* const> batch,
-                                     absl::Span<Decision> result) const {
+void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch) const {
+  if (config_.causal_encoder) return;
+  SourceBatch encoded;
+  for (SessionState* session_state : batch) {
+    State* state = static_cast<State*>(session_state);
+    if (state->prefix_is_encoded_) continue;
+    for (const auto& cross : state->cross_) cross->Reset();
+    encoded.Add(state, state->prefix_, 0);
+    state->prefix_is_encoded_ = true;
+  }
+  Encode(encoded);
+}
+
+absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
+                                 absl::Span<Decision> result) const {
   for (const SessionState* state : batch) {
     if (state->source_read() == 0) {
       return absl::FailedPreconditionError(
@@ -217,61 +313,94 @@ absl::Status LeapTransformer::Decide(absl::Span<SessionState* const> batch,
   }
   if (batch.empty()) return absl::OkStatus();
   return TorchCall("deciding target tokens", [&] {
-    const int64_t count = static_cast<int64_t>(batch.size());
-    const int64_t width = config_.decoder.embed_dim;
-    at::Tensor x = at::empty({count, width});
-    std::vector<State*> owner;
-    std::vector<bool> fold;
-    for (SessionState* session_state : batch) {
-      State* state = static_cast<State*>(session_state);
-      target_embedding_.Row(state->last_, state->target_written_,
-                            x.data_ptr<float>() + owner.size() * width);
-      owner.push_back(state);
-      fold.push_back(state->holds_committed_);
+    EncodePrefixes(batch);
+    std::vector<State*> owners;  // Of each row that is still to be decided,
+    std::vector<size_t> places;  // and its place in the batch.
+    std::vector<TokenId> tokens;
+    std::vector<int> positions;
+    for (size_t b = 0; b < batch.size(); ++b) {
+      State* state = static_cast<State*>(batch[b]);
+      if (!state->committed_) {  // The open step is decided again: its position is forgotten,
+        for (const auto& self : state->self_) self->Drop();
+        // and so are the moves of a learned policy's heads, unless they were what asked for more.
+        for (const auto& cross : state->cross_) {
+          if (!state->wanted_source_) cross->Drop();
+        }
+      }
+      state->committed_ = false;
+      state->wanted_source_ = false;
+      owners.push_back(state);
+      places.push_back(b);
+      tokens.push_back(state->last_);
+      positions.push_back(state->target_written_);
     }
+    at::Tensor x = target_embedding_(tokens, positions);
     const bool before = config_.decoder.normalize_before;
-    for (size_t l = 0; l < decoder_.size(); ++l) {
-      const DecoderLayer& layer = decoder_[l];
-      std::vector<float*> self_states;
-      std::vector<float*> cross_states;
-      for (State* state : owner) {
-        self_states.push_back(state->floats_.data() + layer.self_offset);
-        // A prefix of one source position attends to nothing: the reference zeroes the row when its
-        // monotonic step is 0 (FAIRSEQ.md, quirk 4).
-        cross_states.push_back(state->source_read_ > 1 ? state->floats_.data() + layer.cross_offset
-                                                       : nullptr);
+    std::vector<AttentionRow> rows;
+    for (size_t l = 0; l < decoder_order_.size() && !owners.empty(); ++l) {
+      const DecoderLayer& layer = decoder_layers_[decoder_order_[l]];
+      rows.clear();
+      for (State* state : owners) {
+        rows.push_back({state->self_[decoder_order_[l]].get(), state->target_written_});
       }
       x = Residual(layer.self_attention_norm, before, x, [&](const at::Tensor& h) {
-        at::Tensor attended =
-            layer.self_attention.Output(layer.self_attention.Step(h, self_states, fold));
+        at::Tensor attended = layer.self_attention.Step(h, rows, Past::kProvisional);
         ObserveLayer("dec", l, "self_attn", attended);
         return attended;
       });
+      for (size_t r = 0; r < owners.size(); ++r) {
+        // In wait-k a prefix of one source position attends to nothing: the reference zeroes the
+        // row when its monotonic step is 0 (FAIRSEQ.md, quirk 4).
+        const bool nothing = config_.simul_type == "waitk" && owners[r]->source_read_ == 1;
+        rows[r].state = nothing ? nullptr : owners[r]->cross_[decoder_order_[l]].get();
+      }
       x = Residual(layer.cross_attention_norm, before, x, [&](const at::Tensor& h) {
-        at::Tensor attended =
-            layer.cross_attention.Output(layer.cross_attention.Attend(h, cross_states));
+        at::Tensor attended = layer.cross_attention.Attend(h, rows);
         ObserveLayer("dec", l, "encoder_attn", attended);
         return attended;
       });
+      std::vector<size_t> keep;
+      for (size_t r = 0; r < owners.size(); ++r) {
+        const bool wants = rows[r].state != nullptr && rows[r].state->wants_source();
+        if (wants && !owners[r]->source_finished_) {
+          owners[r]->wanted_source_ = true;
+          result[places[r]] = Decision();
+          result[places[r]].wants_source = true;
+        } else {
+          keep.push_back(r);
+        }
+      }
+      if (keep.size() < owners.size()) {
+        x = Rows(x, keep);
+        for (size_t r = 0; r < keep.size(); ++r) {
+          owners[r] = owners[keep[r]];
+          places[r] = places[keep[r]];
+        }
+        owners.resize(keep.size());
+        places.resize(keep.size());
+      }
       x = Residual(layer.ffn_norm, before, x, layer.ffn);
       ObserveLayer("dec", l, "out", x);
     }
-    // What the states hold apart is this step's position now, and not of the past until Commit().
-    for (State* state : owner) state->holds_committed_ = false;
+    if (owners.empty()) return absl::OkStatus();
     if (decoder_norm_.defined()) x = decoder_norm_(x);
+    if (project_out_.in() > 0) x = Apply(project_out_, x);
     const at::Tensor logits = Apply(output_, x);
     Observe("logits", logits);
     const at::Tensor log_probs = at::log_softmax(logits, -1);  // [R, N]
-    for (int64_t r = 0; r < count; ++r) {
-      result[r] = BestTwo(log_probs.data_ptr<float>() + r * log_probs.size(1), log_probs.size(1));
+    for (size_t r = 0; r < owners.size(); ++r) {
+      result[places[r]] =
+          BestTwo(log_probs.data_ptr<float>() + r * log_probs.size(1), log_probs.size(1));
     }
     return absl::OkStatus();
   });
 }
 
-at::Tensor LeapTransformer::DecoderSelfAttentionState(const SessionState& state, int layer) const {
-  const auto& own = static_cast<const State&>(state);
-  return decoder_[layer].self_attention.Folded(own.floats_.data() + decoder_[layer].self_offset);
+at::Tensor Transformer::DecoderSelfAttentionSums(const SessionState& state, int layer) const {
+  const size_t distinct = decoder_order_[layer];
+  const auto& kind = decoder_layers_[distinct].self_attention.kind();
+  return dynamic_cast<const LinearAttention&>(kind).Sums(
+      *static_cast<const State&>(state).self_[distinct]);
 }
 
 }  // namespace leapstream

@@ -10,76 +10,85 @@
 #include "absl/strings/string_view.h"
 #include "model/api/model_directory.h"
 #include "model/api/translator.h"
-#include "model/torch/attention/leap_attention.h"
+#include "model/torch/attention/attention.h"
 #include "model/torch/layers.h"
 #include "model/torch/weights.h"
 
 namespace leapstream {
 
-// A causal encoder-decoder whose three attention blocks are all LeaP, so that a segment's past is a
-// state of fixed size: fairseq's transformer_monotonic with --enc/dec-sa/dec-ca-leapformer-enable.
-class LeapTransformer : public Translator {
+// fairseq's encoder-decoder, a token at a time: transformer_monotonic, transformer_unidirectional
+// and transformer. A causal encoder takes each source token once. A bidirectional one encodes the
+// whole prefix again before a target token is decided after a Read(), which so costs as much as all
+// that was read before; the decoder's own past stays as it was.
+class Transformer : public Translator {
  public:
-  // UNIMPLEMENTED: a configuration that is not of this kind. Throws c10::Error on broken weights.
-  static absl::StatusOr<std::unique_ptr<LeapTransformer>> Create(const ModelConfig& config,
-                                                                 Weights weights);
+  // UNIMPLEMENTED: an option that is not supported. Throws c10::Error on broken weights.
+  static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config,
+                                                             Weights weights);
 
   std::unique_ptr<SessionState> NewState() const override;
   absl::Status Read(absl::Span<const SourceRows> rows) const override;
   absl::Status Decide(absl::Span<SessionState* const> states,
                       absl::Span<Decision> result) const override;
 
-  int64_t state_bytes() const;
-
   // Called with intermediate rows by their golden name ("enc.0.self_attn", "logits", ...). For
   // tests; set before the model is shared.
   using Observer = std::function<void(absl::string_view name, const at::Tensor& rows)>;
   void set_observer(Observer observer) { observer_ = std::move(observer); }
-  // The sums of a decoder layer's self-attention with the newest position in: [H, 2 d d + 2 d].
-  at::Tensor DecoderSelfAttentionState(const SessionState& state, int layer) const;
+  // The sums of a decoder layer's LeaP self-attention with the newest position in: see
+  // LinearAttention::Sums(). For tests.
+  at::Tensor DecoderSelfAttentionSums(const SessionState& state, int layer) const;
+
+  static int64_t StateBytes(const SessionState& state);
 
  private:
   struct EncoderLayer {
     EncoderLayer(const Weights& weights, const std::string& name, const ModelConfig& config,
                  Activation activation);
-    LeapAttention self_attention;
+    Attention self_attention;
     LayerNorm self_attention_norm;
     FeedForward ffn;
     LayerNorm ffn_norm;
-    int64_t state_offset = 0;
   };
   struct DecoderLayer {
     DecoderLayer(const Weights& weights, const std::string& name, const ModelConfig& config,
                  Activation activation);
-    LeapAttention self_attention;
+    Attention self_attention;
     LayerNorm self_attention_norm;
-    LeapAttention cross_attention;
+    Attention cross_attention;
     LayerNorm cross_attention_norm;
     FeedForward ffn;
     LayerNorm ffn_norm;
-    int64_t self_offset = 0;
-    int64_t cross_offset = 0;
   };
   class State;
 
-  LeapTransformer(const ModelConfig& config, Weights owned_weights, Activation activation);
+  Transformer(const ModelConfig& config, Weights owned_weights, Activation activation);
+  struct SourceBatch;
+  // Encodes, and adds to the states of encoder and cross-attention.
+  void Encode(const SourceBatch& batch) const;
+  // A bidirectional encoder's part of Decide().
+  void EncodePrefixes(absl::Span<SessionState* const> batch) const;
   void Observe(absl::string_view name, const at::Tensor& rows) const {
     if (observer_) observer_(name, rows);
   }
   void ObserveLayer(absl::string_view side, size_t layer, absl::string_view what,
                     const at::Tensor& rows) const;
+  void ObserveProportions(size_t layer, const Attention& attention, const at::Tensor& rows) const;
 
   const ModelConfig config_;
   const Weights weights_;  // Before all that points into its memory map.
-  Embedding source_embedding_;
-  Embedding target_embedding_;
-  LayerNorm embedding_norm_;
-  std::vector<EncoderLayer> encoder_;
+  const Embedding source_embedding_;
+  const Embedding target_embedding_;
+  // A layer that is shared is there once, and has one state: fairseq keeps the past of incremental
+  // decoding by module, so that layers which share parameters share their past as well.
+  std::vector<EncoderLayer> encoder_layers_;
+  std::vector<DecoderLayer> decoder_layers_;
+  std::vector<size_t> encoder_order_;  // Indices into encoder_layers_, as they are run.
+  std::vector<size_t> decoder_order_;
   LayerNorm encoder_norm_;
-  std::vector<DecoderLayer> decoder_;
   LayerNorm decoder_norm_;
-  PackedLinear output_;
-  int64_t state_floats_ = 0;
+  PackedLinear project_out_;  // Of no inputs if there is none.
+  const PackedLinear output_;
   Observer observer_;
 };
 

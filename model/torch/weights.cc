@@ -3,7 +3,9 @@
 #include <set>
 #include <utility>
 
+#include <ATen/ops/cat.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/zeros.h>
 #include <c10/util/Exception.h>
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -52,12 +54,23 @@ at::Tensor Weights::Get(const std::string& name) const {
   return mapped.to(at::kFloat);
 }
 
-PackedLinear Weights::Linear(const std::string& name) const {
-  const at::Tensor weight = Get(name + ".weight");
-  const std::string bias_name = name + ".bias";
-  const at::Tensor bias = Has(bias_name) ? Get(bias_name) : at::Tensor();
-  return PackedLinear(weight.data_ptr<float>(), bias.defined() ? bias.data_ptr<float>() : nullptr,
-                      weight.size(0), weight.size(1));
+PackedLinear Weights::Linear(const std::vector<std::string>& names) const {
+  std::vector<at::Tensor> weights;
+  std::vector<at::Tensor> biases;
+  for (const std::string& name : names) {
+    weights.push_back(Get(name + ".weight"));
+    biases.push_back(Has(name + ".bias") ? Get(name + ".bias")
+                                         : at::zeros({weights.back().size(0)}));
+  }
+  const at::Tensor weight = at::cat(weights);
+  const at::Tensor bias = at::cat(biases);
+  return PackedLinear(weight.data_ptr<float>(), bias.data_ptr<float>(), weight.size(0),
+                      weight.size(1));
+}
+
+PackedLinear Weights::Matrix(const std::string& name) const {
+  const at::Tensor weight = Get(name);
+  return PackedLinear(weight.data_ptr<float>(), nullptr, weight.size(0), weight.size(1));
 }
 
 }  // namespace leapstream

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include "absl/status/statusor.h"
@@ -23,7 +24,11 @@ class Weights {
   bool Has(const std::string& name) const { return views_.count(name) > 0; }
   // float32, contiguous. Throws (c10::Error) if there is none: ask only for what was expected.
   at::Tensor Get(const std::string& name) const;
-  PackedLinear Linear(const std::string& name) const;  // NAME.weight and, if there, NAME.bias.
+  // NAME.weight and, if there, NAME.bias; of several, stacked into one that gives all their
+  // outputs.
+  PackedLinear Linear(const std::vector<std::string>& names) const;
+  // A matrix without a bias.
+  PackedLinear Matrix(const std::string& name) const;
 
  private:
   std::unique_ptr<const MappedFile> file_;

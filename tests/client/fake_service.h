@@ -4,9 +4,10 @@
 #include <memory>
 #include <string>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/synchronization/mutex.h"
+#include "base/mutex.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpcpp/ext/health_check_service_server_builder_option.h"
@@ -35,11 +36,11 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
   grpc::Server& server() { return *server_; }
 
   v1::SessionConfig config() const {  // Of the last session.
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return config_;
   }
   std::string source() const {  // All text of the last session, "|" between segments.
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     return source_;
   }
 
@@ -50,7 +51,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     }
     const v1::SessionConfig config = request.config();
     {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       config_ = config;
       source_.clear();
     }
@@ -69,13 +70,13 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     stream->Write(response);
     if (config.model() == "silent") {
       while (stream->Read(&request)) continue;
-      absl::MutexLock lock(&mutex_);
-      mutex_.Await(absl::Condition(&released_));
+      MutexLock lock(&mutex_);
+      while (!released_) release_.Wait(&mutex_);
       return grpc::Status::OK;
     }
     Session session;
     while (stream->Read(&request)) {
-      absl::MutexLock lock(&mutex_);
+      MutexLock lock(&mutex_);
       if (request.has_source()) {
         source_ += request.source().text();
         session.open = true;
@@ -112,8 +113,9 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
   }
 
   void ReleaseSilent() {
-    absl::MutexLock lock(&mutex_);
+    MutexLock lock(&mutex_);
     released_ = true;
+    release_.NotifyAll();
   }
 
  private:
@@ -155,7 +157,8 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
   }
 
   int port_ = 0;
-  mutable absl::Mutex mutex_;
+  mutable Mutex mutex_;
+  CondVar release_;  // released_ was set.
   v1::SessionConfig config_ ABSL_GUARDED_BY(mutex_);
   std::string source_ ABSL_GUARDED_BY(mutex_);
   bool released_ ABSL_GUARDED_BY(mutex_) = false;

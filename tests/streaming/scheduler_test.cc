@@ -140,14 +140,62 @@ TEST(SchedulerTest, OptionsOutOfRangeAreRefused) {
   Scheduler scheduler(FakeModel());
   CollectingSink sink;
   SessionOptions options;
-  options.policy.k = 0;
+  options.policy = WaitK{0};
   EXPECT_EQ(absl::StatusCode::kInvalidArgument, scheduler.Open(options, &sink).status().code());
   options = {};
-  options.policy.write_stride = 0;
+  options.policy = WaitK{3, 0};
   EXPECT_EQ(absl::StatusCode::kInvalidArgument, scheduler.Open(options, &sink).status().code());
   options = {};
   options.max_length_a = -1;
   EXPECT_EQ(absl::StatusCode::kInvalidArgument, scheduler.Open(options, &sink).status().code());
+}
+
+// Whatever the chunks, a learned policy reads and writes in the same places.
+TEST(SchedulerTest, ALearnedPolicyReadsWhatItWantsAndNoMore) {
+  FakeModelOptions options;
+  options.learned_policy = true;
+  for (const EarlyEnd early_end : {EarlyEnd::kStop, EarlyEnd::kSuppress, EarlyEnd::kReadOn}) {
+    std::vector<std::vector<int>> delays;
+    for (const size_t chunk : {size_t{1}, size_t{7}, size_t{1000}}) {
+      Scheduler scheduler(FakeModel(options));
+      CollectingSink sink;
+      SessionOptions session_options;
+      session_options.policy = Learned();
+      session_options.early_end = early_end;
+      auto session = scheduler.Open(session_options, &sink);
+      ASSERT_TRUE(session.ok()) << session.status();
+      const std::string text = kText;
+      for (size_t i = 0; i < text.size(); i += chunk) (*session)->Push(text.substr(i, chunk));
+      (*session)->EndSource();
+      sink.Wait();
+      ASSERT_TRUE(sink.status.ok()) << sink.status;
+      delays.emplace_back();
+      for (const TargetToken& token : sink.tokens)
+        delays.back().push_back(token.source_tokens_read);
+    }
+    EXPECT_EQ(delays[0], delays[1]);
+    EXPECT_EQ(delays[0], delays[2]);
+    EXPECT_FALSE(delays[0].empty());
+    EXPECT_TRUE(std::is_sorted(delays[0].begin(), delays[0].end()));
+  }
+}
+
+TEST(SchedulerTest, ASegmentHasOneFormOfSource) {
+  Scheduler scheduler(FakeModel());
+  CollectingSink mixed, separate;
+  auto one = scheduler.Open({}, &mixed);
+  (*one)->Push(std::string("abc "));
+  (*one)->Push(std::vector<TokenId>{5});
+  mixed.Wait();
+  EXPECT_EQ(absl::StatusCode::kInvalidArgument, mixed.status.code());
+  auto two = scheduler.Open({}, &separate);
+  (*two)->Push(std::string("abc "));
+  (*two)->EndSegment();
+  (*two)->Push(std::vector<TokenId>{5});
+  (*two)->EndSource();
+  separate.Wait();
+  EXPECT_TRUE(separate.status.ok()) << separate.status;
+  EXPECT_EQ(2u, separate.segments.size());
 }
 
 TEST(SchedulerTest, CancelledSessionsAndTheSchedulersEndAreFinal) {

@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "absl/synchronization/notification.h"
+#include "absl/time/clock.h"
+#include "base/mutex.h"
 #include "streaming/session.h"
 
 namespace leapstream {
@@ -16,31 +16,34 @@ namespace leapstream {
 class CollectingSink : public SessionSink {
  public:
   void OnEvent(SessionEvent event) override {
+    MutexLock lock(&mutex_);
     if (auto* delta = std::get_if<TargetDelta>(&event)) {
-      absl::MutexLock lock(&mutex_);
       text_so_far_ += delta->text;
       tokens.push_back(delta->token);
     } else if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
-      absl::MutexLock lock(&mutex_);
       segments.push_back(*completed);
       appended.push_back(text_so_far_ + completed->unsent);
       text_so_far_.clear();
+      changed_.NotifyAll();
     } else {
       summary = std::get<SessionSummary>(event);
     }
   }
   void OnFinished(absl::Status finished) override {
+    MutexLock lock(&mutex_);
     status = std::move(finished);
-    done_.Notify();
+    finished_ = true;
+    changed_.NotifyAll();
   }
-  void Wait() { done_.WaitForNotification(); }
+  void Wait() {
+    MutexLock lock(&mutex_);
+    while (!finished_) changed_.Wait(&mutex_);
+  }
   // Blocks until `count` segments are complete or the session is over.
   void WaitForSegments(size_t count) {
-    absl::MutexLock lock(&mutex_);
-    const auto enough = [this, count] {
-      return segments.size() >= count || done_.HasBeenNotified();
-    };
-    mutex_.AwaitWithTimeout(absl::Condition(&enough), absl::Seconds(60));
+    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    MutexLock lock(&mutex_);
+    while (segments.size() < count && !finished_ && changed_.WaitUntil(&mutex_, deadline)) continue;
   }
 
   std::vector<TargetToken> tokens;
@@ -50,9 +53,10 @@ class CollectingSink : public SessionSink {
   absl::Status status;
 
  private:
-  absl::Mutex mutex_;
-  std::string text_so_far_;
-  absl::Notification done_;
+  Mutex mutex_;
+  CondVar changed_;  // A segment was added, or finished_ was set.
+  std::string text_so_far_ ABSL_GUARDED_BY(mutex_);
+  bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace leapstream

@@ -147,7 +147,10 @@ struct FakeState final : SessionState {
 class FakeTranslator final : public Translator {
  public:
   FakeTranslator(int vocabulary_size, const FakeModelOptions& options)
-      : vocabulary_size_(vocabulary_size), step_delay_(options.step_delay), fails_(options.fails) {}
+      : vocabulary_size_(vocabulary_size),
+        step_delay_(options.step_delay),
+        fails_(options.fails),
+        learned_policy_(options.learned_policy) {}
 
   std::unique_ptr<SessionState> NewState() const override { return std::make_unique<FakeState>(); }
 
@@ -181,6 +184,11 @@ class FakeTranslator final : public Translator {
     for (size_t b = 0; b < states.size(); ++b) {
       const auto& state = static_cast<const FakeState&>(*states[b]);
       const uint64_t hash = Mix(state.source_hash, state.target_hash);
+      result[b] = Decision();
+      if (learned_policy_ && !state.source_finished && hash % 3 == 0) {
+        result[b].wants_source = true;
+        continue;
+      }
       const int words = vocabulary_size_ - 4;
       const TokenId first = 4 + static_cast<TokenId>(hash % words);
       const TokenId second = 4 + static_cast<TokenId>((hash % words + 1) % words);
@@ -197,6 +205,7 @@ class FakeTranslator final : public Translator {
   const int vocabulary_size_;
   const absl::Duration step_delay_;
   const bool fails_;
+  const bool learned_policy_;
 };
 
 }  // namespace
@@ -208,7 +217,8 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.target_language = options.target_language;
   model->info.checksum = "fa4e";
   model->info.compute_type = "fake";
-  model->info.default_k = options.default_k;
+  model->info.default_k = options.learned_policy ? 0 : options.default_k;
+  model->info.learned_policy = options.learned_policy;
   model->info.max_k = options.max_k;
   model->info.state_bytes_per_session = sizeof(FakeState);
   model->source_vocabulary = FakeVocabulary();

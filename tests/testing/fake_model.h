@@ -15,6 +15,7 @@ struct FakeModelOptions {
   std::string target_language = "de";
   int default_k = 3;
   int max_k = 100;
+  bool learned_policy = false;  // Wants more source for about a third of its decisions.
   absl::Duration
       step_delay;      // What each Decide() takes; lets a test act in the middle of a segment.
   bool fails = false;  // Decide() gives INTERNAL.

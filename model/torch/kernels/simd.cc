@@ -8,18 +8,23 @@ extern const SimdKernels kSimdHaswell;
 extern const SimdKernels kSimdSkylakeAvx512;
 #endif
 
-const SimdKernels& Simd() {
-  static const SimdKernels& best = []() -> const SimdKernels& {
+std::vector<const SimdKernels*> SupportedSimdKernels() {
+  std::vector<const SimdKernels*> supported = {&kSimdBaseline};
 #ifdef LEAPSTREAM_X86_KERNELS
-    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
-        __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-        __builtin_cpu_supports("avx512cd")) {
-      return kSimdSkylakeAvx512;
-    }
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return kSimdHaswell;
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    supported.push_back(&kSimdHaswell);
+  }
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+      __builtin_cpu_supports("avx512cd")) {
+    supported.push_back(&kSimdSkylakeAvx512);
+  }
 #endif
-    return kSimdBaseline;
-  }();
+  return supported;
+}
+
+const SimdKernels& Simd() {
+  static const SimdKernels& best = *SupportedSimdKernels().back();
   return best;
 }
 

@@ -87,77 +87,91 @@ void Multiply(const float* x, int64_t rows, int64_t in, const float* panels, con
   }
 }
 
-struct StateView {
-  StateView(float* state, int64_t d)
-      : kv_sin(state), kv_cos(state + d * d), k_sin(state + 2 * d * d), k_cos(k_sin + d) {}
-  float* kv_sin;
-  float* kv_cos;
-  float* k_sin;
-  float* k_cos;
-};
-
-void Append(float* state, int64_t d, const LeapFeatures& key, const float* value) {
-  const StateView s(state, d);
-  for (int64_t i = 0; i < d; ++i) {
-    const float k_sin = key.features[i] * key.sine;
-    const float k_cos = key.features[i] * key.cosine;
-    float* __restrict row_sin = s.kv_sin + i * d;
-    float* __restrict row_cos = s.kv_cos + i * d;
-    for (int64_t j = 0; j < d; ++j) {
-      row_sin[j] += k_sin * value[j];
-      row_cos[j] += k_cos * value[j];
-    }
-    s.k_sin[i] += k_sin;
-    s.k_cos[i] += k_cos;
+void LinearAppend(float* state, int64_t F, int64_t V, const float* key,
+                  const float* __restrict value) {
+  float* sums = state + F * V;
+  for (int64_t i = 0; i < F; ++i) {
+    float* __restrict row = state + i * V;
+    for (int64_t j = 0; j < V; ++j) row[j] += key[i] * value[j];
+    sums[i] += key[i];
   }
 }
 
-void Attend(float* state, int64_t d, const LeapStep& step, float* __restrict out) {
-  const StateView s(state, d);
-  const bool fold = step.past_value != nullptr;
-  float denominator = 0;
-  for (int64_t j = 0; j < d; ++j) out[j] = 0;
-  for (int64_t i = 0; i < d; ++i) {
-    const float q_sin = step.query.features[i] * step.query.sine;
-    const float q_cos = step.query.features[i] * step.query.cosine;
-    float* __restrict row_sin = s.kv_sin + i * d;
-    float* __restrict row_cos = s.kv_cos + i * d;
-    if (fold) {
-      const float k_sin = step.past_key.features[i] * step.past_key.sine;
-      const float k_cos = step.past_key.features[i] * step.past_key.cosine;
-      const float* value = step.past_value;
-      for (int64_t j = 0; j < d; ++j) {
-        row_sin[j] += k_sin * value[j];
-        row_cos[j] += k_cos * value[j];
-        out[j] += q_sin * row_sin[j];
-        out[j] += q_cos * row_cos[j];
-      }
-      s.k_sin[i] += k_sin;
-      s.k_cos[i] += k_cos;
-    } else {
-      for (int64_t j = 0; j < d; ++j) {
-        out[j] += q_sin * row_sin[j];
-        out[j] += q_cos * row_cos[j];
-      }
+// A struct's type, because a template argument would lose the attributes of its own.
+struct Wide {
+  typedef Vector T;
+};
+struct Single {
+  typedef float T;
+};
+
+// One lane or several of out += sum over rows of query[r] * row[r], each row first increased by
+// past_key[r] * past_value. Explicit vectors: the compiler cannot tell that rows do not overlap.
+template <typename Lanes, int kRows, bool kFold>
+INLINE void AttendLanes(float* rows, int64_t V, const LinearStep& step, int64_t i, int64_t j,
+                        float* out) {
+  typedef typename Lanes::T T;
+  T sum = *reinterpret_cast<const T*>(out + j);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    T row = *reinterpret_cast<const T*>(rows + r * V + j);
+    if (kFold) {
+      row += *reinterpret_cast<const T*>(step.past_value + j) * step.past_key[i + r];
+      *reinterpret_cast<T*>(rows + r * V + j) = row;
     }
-    denominator += q_sin * s.k_sin[i] + q_cos * s.k_cos[i];
+    sum += row * step.query[i + r];
   }
-  if (step.own_value != nullptr) {
-    float dot = 0;
-    for (int64_t i = 0; i < d; ++i) dot += step.query.features[i] * step.own_key.features[i];
-    // cos(a - b) = sin a sin b + cos a cos b.
-    const float weight =
-        dot * (step.query.sine * step.own_key.sine + step.query.cosine * step.own_key.cosine);
-    for (int64_t j = 0; j < d; ++j) out[j] += weight * step.own_value[j];
-    denominator += weight;
+  *reinterpret_cast<T*>(out + j) = sum;
+}
+
+// Some rows at a time, so that `out` is loaded and stored less often; the order within its sums
+// stays that of the rows.
+template <int kRows, bool kFold>
+INLINE float AttendRows(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t i,
+                        float* out) {
+  float* rows = state + i * V;
+  int64_t j = 0;
+  for (; j + kLanes <= V; j += kLanes) {
+    AttendLanes<Wide, kRows, kFold>(rows, V, step, i, j, out);
   }
-  const float scale =
-      1.0f / (denominator > kLeapNormaliserFloor ? denominator : kLeapNormaliserFloor);
-  for (int64_t j = 0; j < d; ++j) out[j] *= scale;
+  for (; j < V; ++j) AttendLanes<Single, kRows, kFold>(rows, V, step, i, j, out);
+  float denominator = 0;
+  float* sums = state + F * V + i;
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) {
+    if (kFold) sums[r] += step.past_key[i + r];
+    denominator += step.query[i + r] * sums[r];
+  }
+  return denominator;
+}
+
+template <bool kFold>
+INLINE float AttendAll(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
+  constexpr int kRows = 4;
+  float denominator = 0;
+  int64_t i = 0;
+  for (; i + kRows <= F; i += kRows) {
+    denominator += AttendRows<kRows, kFold>(state, F, V, step, i, out);
+  }
+  for (; i < F; ++i) denominator += AttendRows<1, kFold>(state, F, V, step, i, out);
+  return denominator;
+}
+
+float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
+  return step.past_value != nullptr ? AttendAll<true>(state, F, V, step, out)
+                                    : AttendAll<false>(state, F, V, step, out);
+}
+
+void AddWeighted(const float* weights, const float* values, int64_t count, int64_t V,
+                 float* __restrict out) {
+  for (int64_t p = 0; p < count; ++p) {
+    for (int64_t j = 0; j < V; ++j) out[j] += weights[p] * values[p * V + j];
+  }
 }
 
 }  // namespace
 
-const SimdKernels LEAPSTREAM_SIMD_KERNELS = {LEAPSTREAM_SIMD_NAME, &Multiply, &Append, &Attend};
+const SimdKernels LEAPSTREAM_SIMD_KERNELS = {LEAPSTREAM_SIMD_NAME, &Multiply, &LinearAppend,
+                                             &LinearAttend, &AddWeighted};
 
 }  // namespace leapstream

@@ -28,10 +28,17 @@ ModelConfig Config() {
     side->layers = 2;
     side->attention_heads = 4;
     side->vocabulary_size = 656;
+    side->input_dim = side->output_dim = 64;
   }
   config.decoder.positions = PositionKind::kLearned;
   config.decoder.max_positions = 320;
   config.encoder.final_norm = true;
+  config.simul_type = "waitk";
+  config.encoder.self_attention = "leap";
+  config.decoder.cross_attention = "leap";
+  config.decoder.shared_layers = {1, 2};
+  config.max_source_positions = 1024;
+  config.max_target_positions = 320;
   config.waitk_lagging = 3;
   config.fairseq_options = {{"arch", "transformer_monotonic"}};
   return config;
@@ -69,6 +76,17 @@ TEST_F(ModelDirectoryTest, RoundTrip) {
   EXPECT_TRUE(config->encoder.final_norm);
   EXPECT_FALSE(config->decoder.final_norm);
   EXPECT_EQ(config->waitk_lagging, 3);
+  EXPECT_EQ(config->simul_type, "waitk");
+  EXPECT_TRUE(config->causal_encoder);
+  EXPECT_EQ(config->encoder.self_attention, "leap");
+  EXPECT_EQ(config->decoder.self_attention, "softmax");
+  EXPECT_EQ(config->decoder.cross_attention, "leap");
+  EXPECT_EQ(config->decoder.shared_layers, (std::vector<int>{1, 2}));
+  EXPECT_TRUE(config->encoder.shared_layers.empty());
+  EXPECT_EQ(config->decoder.output_dim, 64);
+  EXPECT_EQ(config->max_source_positions, 1024);
+  EXPECT_EQ(config->max_target_positions, 320);
+  EXPECT_TRUE(config->mass_preservation);
   EXPECT_EQ(config->fairseq_options.at("arch"), "transformer_monotonic");
   EXPECT_EQ(config->sha256.at(kWeightsFile), *Sha256OfFile(directory_ + "/" + kWeightsFile));
 }
@@ -102,6 +120,11 @@ TEST_F(ModelDirectoryTest, NamesTheBadField) {
       {"\"sinusoidal\"", "\"rotary\"", "positions"},
       {"\"scale_embedding\": true", "\"scale_embedding\": 1", "scale_embedding"},
       {"\"linear\"", "\"cosine\"", "cross_normaliser"},
+      {"\"softmax\"", "\"sparse\"", "cross_attention"},
+      {"\"waitk\"", "\"wait\"", "simul_type"},
+      {"\"shared_layers\": []", "\"shared_layers\": [3]", "shared_layers"},
+      {"\"shared_layers\": []", "\"shared_layers\": [\"1\"]", "shared_layers"},
+      {"\"activation_fn\": \"relu\"", "\"activation_fn\": \"relu_squared\"", "activation_fn"},
       {kWeightsFile, "../weights", "sha256"},
       {"\"format_version\": 1", "\"format_version\": 2", "format_version 2"}};
   for (const auto& [from, to, field] : changes) {
@@ -122,7 +145,8 @@ TEST(ModelConfigTest, BoundsAllSizes) {
   EXPECT_TRUE(ValidateModelConfig(Config()).ok());
   for (int SideConfig::*field :
        {&SideConfig::embed_dim, &SideConfig::ffn_embed_dim, &SideConfig::layers,
-        &SideConfig::attention_heads, &SideConfig::vocabulary_size}) {
+        &SideConfig::attention_heads, &SideConfig::vocabulary_size, &SideConfig::input_dim,
+        &SideConfig::output_dim}) {
     for (int value : {-1, 0, 2'000'000'000}) {
       ModelConfig config = Config();
       config.decoder.*field = value;
@@ -130,12 +154,41 @@ TEST(ModelConfigTest, BoundsAllSizes) {
     }
   }
   ModelConfig config = Config();
-  config.leap_factor = 17;  // More than the 16 of a head.
-  EXPECT_FALSE(ValidateModelConfig(config).ok());
+  for (int leap_factor : {0, 3, 17, 32}) {  // A head has 16.
+    config.leap_factor = leap_factor;
+    EXPECT_FALSE(ValidateModelConfig(config).ok()) << leap_factor;
+  }
   config = Config();
   config.share_all_embeddings = true;
   config.decoder.vocabulary_size = 657;
   EXPECT_FALSE(ValidateModelConfig(config).ok());
+  config = Config();
+  config.energy_bias = true;  // Wait-k has none.
+  EXPECT_FALSE(ValidateModelConfig(config).ok());
+  config = Config();
+  config.causal_encoder = false;
+  EXPECT_FALSE(ValidateModelConfig(config).ok());
+  config.simul_type = "none";
+  EXPECT_TRUE(ValidateModelConfig(config).ok());
+  config = Config();
+  config.share_decoder_input_output_embed = true;
+  config.decoder.output_dim = 48;
+  EXPECT_FALSE(ValidateModelConfig(config).ok());
+}
+
+TEST(ModelConfigTest, TheLeapFactorOnlyMattersWithLeap) {
+  ModelConfig config = Config();
+  config.encoder.self_attention = config.decoder.cross_attention = "softmax";
+  config.leap_factor = 32;
+  EXPECT_TRUE(ValidateModelConfig(config).ok());
+}
+
+TEST(ModelConfigTest, SharedLayersAreTheFirstOfThem) {
+  SideConfig side;
+  side.layers = 5;
+  side.shared_layers = {4, 2};
+  const int first[] = {0, 1, 2, 1, 4};
+  for (int i = 0; i < side.layers; ++i) EXPECT_EQ(side.LayerOf(i), first[i]) << i;
 }
 
 TEST(ExpectedTensorsTest, FollowsTheOptions) {
@@ -157,6 +210,23 @@ TEST(ExpectedTensorsTest, FollowsTheOptions) {
   EXPECT_EQ(names(config).count("decoder.embedding"), 1u);
   config.share_all_embeddings = true;
   EXPECT_EQ(names(config).count("decoder.embedding"), 0u);
+  config = Config();
+  EXPECT_EQ(names(config).count("encoder.layers.1.self_attention.query_proportion.hidden.bias"),
+            1u);
+  EXPECT_EQ(names(config).count("decoder.layers.0.self_attention.query_proportion.hidden.bias"),
+            0u);
+  EXPECT_EQ(names(config).count("decoder.layers.0.cross_attention.key_proportion.out.weight"), 1u);
+  EXPECT_EQ(names(config).count("decoder.layers.0.ffn_norm.bias"), 1u);
+  EXPECT_EQ(names(config).count("decoder.layers.1.ffn_norm.bias"), 0u);  // It is layer 0.
+  EXPECT_EQ(names(config).count("decoder.layers.0.cross_attention.query_soft.weight"), 0u);
+  config.simul_type = "chunkwise";
+  config.energy_bias = true;
+  EXPECT_EQ(names(config).count("decoder.layers.0.cross_attention.query_soft.weight"), 1u);
+  EXPECT_EQ(names(config).count("decoder.layers.0.cross_attention.energy_bias"), 1u);
+  config.decoder.input_dim = 32;
+  config.decoder.output_dim = 48;
+  EXPECT_EQ(names(config).count("decoder.project_in"), 1u);
+  EXPECT_EQ(names(config).count("decoder.project_out"), 1u);
   config = Config();
   config.encoder.embed_dim = 48;
   for (const TensorSpec& spec : ExpectedTensors(config)) {

@@ -4,7 +4,9 @@
 #include <string>
 
 #include "model/fairseq/checkpoint.h"
-#include "tests/model/fairseq/torch_file.h"
+#include "model/fairseq/parameter_names.h"
+#include "model/fairseq/read_config.h"
+#include "tests/model/fairseq/checkpoint_writer.h"
 
 namespace leapstream {
 namespace {
@@ -55,26 +57,40 @@ class Mutator {
 bool Survives(const std::string& bytes) {
   const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
   if (!checkpoint.ok()) return false;
-  const auto config = checkpoint->Config();
-  if (!config.ok()) return false;
-  const auto map = checkpoint->MapParameters(*config);
+  const ConfigReading reading = ReadConfig(*checkpoint);
+  if (!reading.status.ok()) return false;
+  const auto map = MapParameters(*checkpoint, reading.config);
   if (!map.ok()) return false;
   for (const auto& [name, source] : map->sources) {
-    if (!checkpoint->ReadFloats(source).ok()) return false;
+    if (!checkpoint->ReadRows(source).ok()) return false;
   }
   return true;
 }
 
 class CheckpointFuzzTest : public testing::Test {
  protected:
-  void SetUp() override {
-    bytes_ = ReadAll(GoldenPath("checkpoints/base.pt"));
-    const auto archive = ZipArchive::Parse(bytes_, "base.pt");
+  void SetUp() override { Use(ReadAll(GoldenPath("checkpoints/base.pt"))); }
+  void Use(const std::string& bytes) {
+    bytes_ = bytes;
+    const auto archive = ZipArchive::Parse(bytes_, "f.pt");
     ASSERT_TRUE(archive.ok()) << archive.status();
     pickle_ = std::string(*archive->Read("archive/data.pkl"));
     pickle_at_ = archive->Read("archive/data.pkl")->data() - bytes_.data();
     ASSERT_TRUE(Survives(bytes_));
   }
+  void MutatePickle() {
+    int survived = 0;
+    std::string bytes = bytes_;
+    for (int seed = 0; seed < kMutations; ++seed) {
+      bytes.replace(pickle_at_, pickle_.size(), pickle_);
+      Mutator(seed).Overwrite(pickle_at_, pickle_at_ + pickle_.size(), &bytes);
+      FixCrc("archive/data.pkl", pickle_at_, pickle_.size(), &bytes);
+      survived += Survives(bytes);
+    }
+    EXPECT_GT(survived, 0);  // Or the mutations would test nothing behind the parser.
+    EXPECT_LT(survived, kMutations);
+  }
+
   std::string bytes_, pickle_;
   size_t pickle_at_ = 0;
 };
@@ -87,17 +103,17 @@ TEST_F(CheckpointFuzzTest, Pickle) {
   }
 }
 
-TEST_F(CheckpointFuzzTest, PickleInACheckpoint) {
-  int survived = 0;
-  std::string bytes = bytes_;
-  for (int seed = 0; seed < kMutations; ++seed) {
-    bytes.replace(pickle_at_, pickle_.size(), pickle_);
-    Mutator(seed).Overwrite(pickle_at_, pickle_at_ + pickle_.size(), &bytes);
-    FixCrc("archive/data.pkl", pickle_at_, pickle_.size(), &bytes);
-    survived += Survives(bytes);
-  }
-  EXPECT_GT(survived, 0);  // Or the mutations would test nothing behind the parser.
-  EXPECT_LT(survived, kMutations);
+TEST_F(CheckpointFuzzTest, PickleInACheckpoint) { MutatePickle(); }
+
+TEST_F(CheckpointFuzzTest, PickleOfOmegaConf) {
+  CheckpointContents contents = ReadContents(GoldenPath("checkpoints/mma_il.pt"));
+  contents.options["share_decoder_ffn_attn_layer"] = "[2]";
+  CheckpointForm form;
+  form.options = OptionsForm::kDictConfig;
+  form.protocol = 4;
+  form.padded = form.transposed = true;
+  Use(WriteCheckpoint(contents, form));
+  MutatePickle();
 }
 
 TEST_F(CheckpointFuzzTest, ZipStructures) {

@@ -6,6 +6,8 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 
@@ -44,28 +46,36 @@ inline void FixCrc(const std::string& entry, size_t at, size_t size, std::string
             zip);
 }
 
-// A zip file with one stored entry.
-inline std::string OneEntryZip(const std::string& name, const std::string& data) {
-  std::string local("PK\3\4", 4);
-  local.resize(30);
-  PutNumber(Crc(data), 4, 14, &local);
-  PutNumber(data.size(), 4, 18, &local);
-  PutNumber(data.size(), 4, 22, &local);
-  PutNumber(name.size(), 2, 26, &local);
-  std::string directory("PK\1\2", 4);
-  directory.resize(46);
-  PutNumber(Crc(data), 4, 16, &directory);
-  PutNumber(data.size(), 4, 20, &directory);
-  PutNumber(data.size(), 4, 24, &directory);
-  PutNumber(name.size(), 2, 28, &directory);
-  directory += name;
+// A zip file with stored entries, of names and data.
+inline std::string StoredZip(const std::vector<std::pair<std::string, std::string>>& entries) {
+  std::string body, directory;
+  for (const auto& [name, data] : entries) {
+    std::string local("PK\3\4", 4);
+    local.resize(30);
+    PutNumber(Crc(data), 4, 14, &local);
+    PutNumber(data.size(), 4, 18, &local);
+    PutNumber(data.size(), 4, 22, &local);
+    PutNumber(name.size(), 2, 26, &local);
+    std::string entry("PK\1\2", 4);
+    entry.resize(46);
+    PutNumber(Crc(data), 4, 16, &entry);
+    PutNumber(data.size(), 4, 20, &entry);
+    PutNumber(data.size(), 4, 24, &entry);
+    PutNumber(name.size(), 2, 28, &entry);
+    PutNumber(body.size(), 4, 42, &entry);
+    body += local + name + data;
+    directory += entry + name;
+  }
   std::string end("PK\5\6", 4);
   end.resize(22);
-  PutNumber(1, 2, 8, &end);
-  PutNumber(1, 2, 10, &end);
+  PutNumber(entries.size(), 2, 8, &end);
+  PutNumber(entries.size(), 2, 10, &end);
   PutNumber(directory.size(), 4, 12, &end);
-  PutNumber(local.size() + name.size() + data.size(), 4, 16, &end);
-  return local + name + data + directory + end;
+  PutNumber(body.size(), 4, 16, &end);
+  return body + directory + end;
+}
+inline std::string OneEntryZip(const std::string& name, const std::string& data) {
+  return StoredZip({{name, data}});
 }
 
 }  // namespace leapstream

@@ -6,12 +6,16 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/dot.h>
+#include <ATen/ops/equal.h>
 #include <ATen/ops/linear.h>
+#include <ATen/ops/matmul.h>
 #include <ATen/ops/ones.h>
+#include <ATen/ops/outer.h>
+#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
-#include "model/torch/attention/leap_attention.h"
-#include "model/torch/kernels/leap_kernel.h"
 #include "model/torch/kernels/packed_linear.h"
+#include "model/torch/kernels/simd.h"
 
 namespace leapstream {
 namespace {
@@ -63,55 +67,61 @@ TEST(PackedLinearTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
   }
 }
 
-class LeapKernelTest : public ::testing::TestWithParam<std::pair<int, int>> {};
+// Whatever processor the tests run on, all variants that it can run are held to the plain loops.
+class SimdTest : public ::testing::TestWithParam<const SimdKernels*> {};
 
-// The recurrence, with its newest position held apart, equals the quadratic form everywhere;
-// deciding a position twice leaves no trace of the first time.
-TEST_P(LeapKernelTest, StepEqualsNaive) {
-  const auto [T, d] = GetParam();
-  std::mt19937 random(T * 1000 + d);
-  const at::Tensor q = Uniform(random, {1, T, d}), k = Uniform(random, {1, T, d});
-  const at::Tensor v = Uniform(random, {1, T, d});
-  const at::Tensor p_q = Uniform(random, {1, T}).sigmoid(), p_k = Uniform(random, {1, T}).sigmoid();
-  const at::Tensor mask = at::ones({T, T}).tril().to(at::kBool);
-  const at::Tensor expected = LeapAttentionNaive(q, k, v, p_q, p_k, mask);
-  const at::Tensor fq = q.relu(), fk = k.relu();
-  const auto features = [d = d](const at::Tensor& x, const at::Tensor& p, int t) {
-    const float angle = static_cast<float>(M_PI / 2) * p.data_ptr<float>()[t];
-    return LeapFeatures{x.data_ptr<float>() + t * d, std::sin(angle), std::cos(angle)};
-  };
-  std::vector<float> state(LeapStateFloats(d), 0.0f), appended(LeapStateFloats(d), 0.0f);
-  std::vector<float> out(d), other(d);
-  // Sums of up to T * d rounded terms in another order; weights are normalised by at least 0.1.
-  const double tolerance =
-      16.0 * T * std::numeric_limits<float>::epsilon() * d * v.abs().max().item<double>();
-  for (int t = 0; t < T; ++t) {
-    LeapStep step;
-    step.query = features(fq, p_q, t);
-    step.own_key = features(fk, p_k, t);
-    step.own_value = v.data_ptr<float>() + t * d;
-    if (t > 0) {
-      step.past_key = features(fk, p_k, t - 1);
-      step.past_value = v.data_ptr<float>() + (t - 1) * d;
-    }
-    LeapAttend(state.data(), d, step, out.data());
-    step.past_value = nullptr;  // Again: the past is in the sums already.
-    LeapAttend(state.data(), d, step, other.data());
-    ASSERT_EQ(0, std::memcmp(out.data(), other.data(), d * sizeof(float))) << "t " << t;
-    LeapAppend(appended.data(), d, step.own_key, step.own_value);
-    LeapStep cross;
-    cross.query = step.query;
-    LeapAttend(appended.data(), d, cross, other.data());
-    for (int j = 0; j < d; ++j) {
-      const float want = expected.data_ptr<float>()[t * d + j];
-      ASSERT_NEAR(out[j], want, tolerance) << "t " << t << " j " << j;
-      ASSERT_NEAR(other[j], want, tolerance) << "t " << t << " j " << j;
+TEST_P(SimdTest, LinearAttentionAndWeightedSumsEqualThePlainLoops) {
+  const SimdKernels& simd = *GetParam();
+  std::mt19937 random(3);
+  for (const int64_t F : {1, 3, 63, 128}) {
+    for (const int64_t V : {1, 5, 16, 65}) {
+      at::Tensor state = Uniform(random, {F * V + F});
+      const at::Tensor before = state.clone();
+      const at::Tensor q = Uniform(random, {F}), k = Uniform(random, {F}), v = Uniform(random, {V});
+      const at::Tensor kv = before.slice(0, 0, F * V).view({F, V}) + at::outer(k, v);
+      const at::Tensor sums = before.slice(0, F * V) + k;
+      at::Tensor out = Uniform(random, {V});
+      const at::Tensor want = out + at::matmul(q, kv);
+      LinearStep step;
+      step.query = q.data_ptr<float>();
+      step.past_key = k.data_ptr<float>();
+      step.past_value = v.data_ptr<float>();
+      const float denominator =
+          simd.linear_attend(state.data_ptr<float>(), F, V, step, out.data_ptr<float>());
+      // F terms of magnitude up to about 10.
+      const double tolerance = 10.0 * F * std::numeric_limits<float>::epsilon() * 10;
+      EXPECT_LE((out - want).abs().max().item<double>(), tolerance) << simd.name;
+      EXPECT_NEAR(denominator, at::dot(q, sums).item<float>(), tolerance) << simd.name;
+      at::Tensor appended = before.clone();
+      simd.linear_append(appended.data_ptr<float>(), F, V, step.past_key, step.past_value);
+      EXPECT_TRUE(at::equal(appended, state)) << simd.name << ": folding is appending";
+
+      const at::Tensor weights = Uniform(random, {F}), values = Uniform(random, {F, V});
+      out = at::zeros({V});
+      simd.add_weighted(weights.data_ptr<float>(), values.data_ptr<float>(), F, V,
+                        out.data_ptr<float>());
+      EXPECT_LE((out - at::matmul(weights, values)).abs().max().item<double>(), tolerance);
     }
   }
 }
-INSTANTIATE_TEST_SUITE_P(Sizes, LeapKernelTest,
-                         ::testing::Values(std::pair(1, 1), std::pair(1, 8), std::pair(63, 16),
-                                           std::pair(63, 5), std::pair(257, 64)));
+
+TEST_P(SimdTest, ProductsAreTheSameForAnyNumberOfRows) {
+  const SimdKernels& simd = *GetParam();
+  std::mt19937 random(5);
+  const int64_t in = 65, out = 33;
+  const at::Tensor panels = Uniform(random, {(out + kPanel - 1) / kPanel, in, kPanel});
+  const at::Tensor bias = at::zeros({48}), x = Uniform(random, {9, in});
+  std::vector<float> alone(9 * out), batch(9 * out);
+  for (int r = 0; r < 9; ++r) {
+    simd.multiply(x.data_ptr<float>() + r * in, 1, in, panels.data_ptr<float>(),
+                  bias.data_ptr<float>(), out, alone.data() + r * out);
+  }
+  simd.multiply(x.data_ptr<float>(), 9, in, panels.data_ptr<float>(), bias.data_ptr<float>(), out,
+                batch.data());
+  EXPECT_EQ(0, std::memcmp(alone.data(), batch.data(), batch.size() * sizeof(float))) << simd.name;
+}
+INSTANTIATE_TEST_SUITE_P(Processors, SimdTest, ::testing::ValuesIn(SupportedSimdKernels()),
+                         [](const auto& info) { return std::string(info.param->name); });
 
 }  // namespace
 }  // namespace leapstream

@@ -1,0 +1,88 @@
+#include "model/fairseq/inspect.h"
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "model/api/safetensors.h"
+#include "model/fairseq/checkpoint.h"
+#include "model/fairseq/parameter_names.h"
+#include "model/fairseq/read_config.h"
+
+namespace leapstream {
+namespace {
+
+std::string KnownOr(absl::string_view text, absl::string_view otherwise) {
+  return std::string(text.empty() ? otherwise : text);
+}
+
+std::string SideText(const SideConfig& side) {
+  constexpr const char* kPositions[] = {"no", "sinusoidal", "learned"};  // As PositionKind.
+  std::string text = absl::StrCat(
+      side.layers, " layers, width ", side.embed_dim, ", feed-forward ", side.ffn_embed_dim, ", ",
+      side.attention_heads, " heads, ", side.normalize_before ? "pre-norm" : "post-norm",
+      side.final_norm ? " with final norm" : "", ", ", kPositions[static_cast<int>(side.positions)],
+      " positions, ", side.vocabulary_size, " symbols");
+  if (side.layernorm_embedding) absl::StrAppend(&text, ", norm after the embedding");
+  if (side.input_dim != side.embed_dim) absl::StrAppend(&text, ", input width ", side.input_dim);
+  if (side.output_dim != side.embed_dim) absl::StrAppend(&text, ", output width ", side.output_dim);
+  if (!side.shared_layers.empty()) {
+    absl::StrAppend(&text, ", layers ", absl::StrJoin(side.shared_layers, ", "),
+                    " are one and the same");
+  }
+  return text;
+}
+
+std::string PolicyText(const ModelConfig& config) {
+  if (config.simul_type == "none") return "none (trained offline)";
+  std::string text = absl::CHexEscape(config.simul_type.substr(0, 100));
+  if (config.waitk_lagging > 0) absl::StrAppend(&text, ", trained with k ", config.waitk_lagging);
+  if (config.energy_bias) absl::StrAppend(&text, ", energy bias");
+  if (!config.mass_preservation) absl::StrAppend(&text, ", no mass preservation");
+  return text;
+}
+
+}  // namespace
+
+absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
+                              FairseqCheckpoint::Parse(file->bytes(), path));
+  const ConfigReading reading = ReadConfig(checkpoint);
+  const ModelConfig& config = reading.config;
+  absl::Status served = reading.status;
+  if (served.ok()) served = MapParameters(checkpoint, config).status();
+
+  std::string text = absl::StrCat(
+      "checkpoint: ", path, "\narchitecture: ",
+      KnownOr(absl::CHexEscape(checkpoint.architecture().substr(0, 100)), "not recorded"),
+      "\ncan be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\n");
+  if (reading.known_architecture) {
+    absl::StrAppend(&text, "simul type: ", PolicyText(config),
+                    "\nencoder: ", config.causal_encoder ? "causal" : "bidirectional", ", ",
+                    SideText(config.encoder), "\ndecoder: ", SideText(config.decoder),
+                    "\nattention: encoder ", config.encoder.self_attention, ", decoder ",
+                    config.decoder.self_attention, ", cross ", config.decoder.cross_attention,
+                    "\nactivation: ", absl::CHexEscape(config.activation_fn.substr(0, 100)),
+                    "\nembeddings: ",
+                    config.share_all_embeddings               ? "all shared"
+                    : config.share_decoder_input_output_embed ? "decoder's shared with its output"
+                                                              : "separate",
+                    config.scale_embedding ? ", scaled" : ", not scaled", "\n");
+  }
+  absl::StrAppend(&text, "parameters:\n");
+  for (const auto& [name, tensor] : checkpoint.parameters()) {
+    const std::string why = reading.known_architecture ? WhyIgnored(config, name) : "";
+    absl::StrAppend(&text, "  ", absl::CHexEscape(name), " [", absl::StrJoin(tensor.shape, ", "),
+                    "] ", ToString(tensor.storage.type),
+                    why.empty() ? "" : absl::StrCat("  (ignored: ", why, ")"), "\n");
+  }
+  absl::StrAppend(&text, "options:\n");
+  for (const auto& [name, value] : checkpoint.options()) {
+    absl::StrAppend(&text, "  ", absl::CHexEscape(name), ": ", absl::Utf8SafeCHexEscape(value),
+                    "\n");
+  }
+  return text;
+}
+
+}  // namespace leapstream

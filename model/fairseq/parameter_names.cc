@@ -1,0 +1,267 @@
+#include "model/fairseq/parameter_names.h"
+
+#include <optional>
+#include <set>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "base/status.h"
+
+namespace leapstream {
+namespace {
+
+constexpr size_t kMaxNamesInError = 10;
+
+// The names that versions of LeaPformer gave the proportion nets.
+constexpr const char* kLeapNames[] = {"LeaP", "denom", "numer"};
+
+// What fairseq or LeaPformer called a parameter before; fairseq still upgrades these itself.
+struct OlderName {
+  const char* side;  // Where the parameter's name starts with this.
+  const char* now;
+  const char* before;
+  int third = -1;  // Which third of the rows of `before` it is; -1: all of it.
+};
+constexpr OlderName kOlderNames[] = {
+    {"", "_LeaP.", "_denom."},
+    {"", "_LeaP.", "_numer."},
+    {"decoder.", "decoder.output_projection.weight", "decoder.embed_out"},
+    {"encoder.", ".self_attn_layer_norm.", ".layer_norms.0."},
+    {"encoder.", ".final_layer_norm.", ".layer_norms.1."},
+    {"decoder.", ".self_attn_layer_norm.", ".layer_norms.0."},
+    {"decoder.", ".encoder_attn_layer_norm.", ".layer_norms.1."},
+    {"decoder.", ".final_layer_norm.", ".layer_norms.2."},
+    {"", ".q_proj.weight", ".in_proj_weight", 0},
+    {"", ".k_proj.weight", ".in_proj_weight", 1},
+    {"", ".v_proj.weight", ".in_proj_weight", 2},
+    {"", ".q_proj.bias", ".in_proj_bias", 0},
+    {"", ".k_proj.bias", ".in_proj_bias", 1},
+    {"", ".v_proj.bias", ".in_proj_bias", 2}};
+
+// StrReplaceAll() takes the longest of the keys that match at the earliest place.
+std::string FairseqName(absl::string_view name) {
+  return absl::StrReplaceAll(name, {{"coder.embedding", "coder.embed_tokens.weight"},
+                                    {"coder.positions", "coder.embed_positions.weight"},
+                                    {"coder.embedding_norm", "coder.layernorm_embedding"},
+                                    {"coder.norm", "coder.layer_norm"},
+                                    {"coder.output", "coder.output_projection.weight"},
+                                    {"coder.project_in", "coder.project_in_dim.weight"},
+                                    {"coder.project_out", "coder.project_out_dim.weight"},
+                                    {"self_attention", "self_attn"},
+                                    {"self_attention_norm", "self_attn_layer_norm"},
+                                    {"cross_attention", "encoder_attn"},
+                                    {"cross_attention_norm", "encoder_attn_layer_norm"},
+                                    {"query.", "q_proj."},
+                                    {"key.", "k_proj."},
+                                    {"value.", "v_proj."},
+                                    {"output.", "out_proj."},
+                                    {"query_soft.", "q_proj_soft."},
+                                    {"key_soft.", "k_proj_soft."},
+                                    {"query_proportion.hidden", "q_LeaP.0"},
+                                    {"query_proportion.out", "q_LeaP.2"},
+                                    {"key_proportion.hidden", "k_LeaP.0"},
+                                    {"key_proportion.out", "k_LeaP.2"},
+                                    {"ffn.hidden", "fc1"},
+                                    {"ffn.out", "fc2"},
+                                    {"ffn_norm", "final_layer_norm"}});
+}
+
+std::string ShapeText(const std::vector<int64_t>& shape) {
+  return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
+}
+
+std::string Printable(absl::string_view name) { return absl::CHexEscape(name.substr(0, 200)); }
+
+std::string NameList(const std::vector<std::string>& names) {
+  std::string result;
+  for (size_t i = 0; i < names.size() && i < kMaxNamesInError; ++i) {
+    absl::StrAppend(&result, i == 0 ? "" : ", ", Printable(names[i]));
+  }
+  if (names.size() > kMaxNamesInError) {
+    absl::StrAppend(&result, " and ", names.size() - kMaxNamesInError, " more");
+  }
+  return result;
+}
+
+absl::Status Error(const FairseqCheckpoint& checkpoint, absl::string_view what) {
+  return absl::InvalidArgumentError(absl::StrCat(checkpoint.name(), ": ", what));
+}
+
+// Checks that the parameter, which is there, has this shape.
+absl::Status CheckShape(const FairseqCheckpoint& checkpoint, const std::string& parameter,
+                        const std::vector<int64_t>& shape) {
+  const std::vector<int64_t>& found = checkpoint.parameters().at(parameter).shape;
+  if (found == shape) return absl::OkStatus();
+  return Error(checkpoint,
+               absl::StrCat("parameter ", Printable(parameter), " has the shape ", ShapeText(found),
+                            ", the options ask for ", ShapeText(shape)));
+}
+
+// Where the tensor lies; nothing if it is missing.
+absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint& checkpoint,
+                                                        const TensorSpec& spec) {
+  const std::string now = FairseqName(spec.name);
+  std::vector<std::pair<std::string, int>> candidates = {{now, -1}};
+  for (const OlderName& older : kOlderNames) {
+    if (!absl::StartsWith(now, older.side) || !absl::StrContains(now, older.now)) continue;
+    candidates.emplace_back(absl::StrReplaceAll(now, {{older.now, older.before}}), older.third);
+  }
+  for (const auto& [name, third] : candidates) {
+    if (checkpoint.parameters().count(name) == 0) continue;
+    std::vector<int64_t> shape = spec.shape;
+    if (third >= 0) shape[0] *= 3;
+    LEAPSTREAM_RETURN_IF_ERROR(CheckShape(checkpoint, name, shape));
+    const int64_t rows = spec.shape[0];
+    return ParameterRows{name, third >= 0 ? third * rows : 0, rows};
+  }
+  return std::nullopt;
+}
+
+// The parameter that this one is, under another name; empty if it is none but itself. fairseq
+// writes a shared one under each of its names.
+std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
+  const bool is_output = parameter == "decoder.output_projection.weight";
+  if (config.share_all_embeddings && (is_output || parameter == "decoder.embed_tokens.weight")) {
+    return "encoder.embed_tokens.weight";
+  }
+  if (config.share_decoder_input_output_embed && is_output) return "decoder.embed_tokens.weight";
+  for (const auto& [side, name] :
+       {std::pair(&config.encoder, "encoder.layers."), {&config.decoder, "decoder.layers."}}) {
+    absl::string_view rest = parameter;
+    if (!absl::ConsumePrefix(&rest, name)) continue;
+    const size_t dot = rest.find('.');
+    int layer = 0;
+    if (dot == rest.npos || !absl::SimpleAtoi(rest.substr(0, dot), &layer)) continue;
+    if (layer >= side->layers || side->LayerOf(layer) == layer) continue;
+    return absl::StrCat(name, side->LayerOf(layer), rest.substr(dot));
+  }
+  return "";
+}
+
+absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& parameter,
+                        const std::string& twin) {
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckShape(checkpoint, parameter, checkpoint.parameters().at(twin).shape));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values, checkpoint.ReadFloats(parameter));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> twin_values, checkpoint.ReadFloats(twin));
+  if (values == twin_values) return absl::OkStatus();
+  return Error(checkpoint,
+               absl::StrCat("parameter ", Printable(parameter), " differs from ", Printable(twin),
+                            ", though the options say that they are shared"));
+}
+
+}  // namespace
+
+std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
+  const bool waitk = config.simul_type == "waitk";
+  const bool unused_norm = config.simul_type != "none" && config.encoder.layernorm_embedding;
+  const std::pair<bool, const char*> reasons[] = {
+      {parameter == "encoder.version" || parameter == "decoder.version", "a format version"},
+      {absl::EndsWith(parameter, ".embed_positions._float_tensor"), "no weight"},
+      {absl::EndsWith(parameter, ".embed_positions.weights"), "computed"},
+      {waitk && absl::StrContains(parameter, "_proj_soft."), "wait-k does not use it"},
+      {waitk && absl::EndsWith(parameter, ".energy_bias"), "wait-k does not use it"},
+      {unused_norm && absl::StartsWith(parameter, "decoder.layernorm_embedding."),
+       "a simultaneous decoder does not use it"}};
+  for (const auto& [applies, why] : reasons) {
+    if (applies) return why;
+  }
+  const std::string twin = TwinOf(config, parameter);
+  return twin.empty() ? "" : absl::StrCat("the same as ", twin);
+}
+
+absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
+                                           const ModelConfig& config) {
+  ParameterMap result;
+  std::vector<std::string> missing;
+  std::set<std::string> used;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<ParameterRows> source,
+                                FindSource(checkpoint, spec));
+    if (!source.has_value()) {
+      missing.push_back(absl::StrCat(FairseqName(spec.name), " ", ShapeText(spec.shape)));
+      continue;
+    }
+    used.insert(source->parameter);
+    result.sources[spec.name] = *source;
+  }
+  if (!missing.empty()) {
+    return Error(checkpoint,
+                 absl::StrCat(missing.size(), " parameters are missing: ", NameList(missing)));
+  }
+
+  std::vector<std::string> left_over;
+  for (const auto& entry : checkpoint.parameters()) {
+    const std::string& name = entry.first;
+    if (used.count(name) > 0) continue;
+    const std::string why = WhyIgnored(config, name);
+    const std::string twin = TwinOf(config, name);
+    if (why.empty() || (!twin.empty() && checkpoint.parameters().count(twin) == 0)) {
+      left_over.push_back(name);
+      continue;
+    }
+    if (!twin.empty()) LEAPSTREAM_RETURN_IF_ERROR(CheckEqual(checkpoint, name, twin));
+    result.ignored[name] = why;
+  }
+  if (!left_over.empty()) {
+    return Error(checkpoint, absl::StrCat(left_over.size(),
+                                          " parameters have no place in a model with these "
+                                          "options: ",
+                                          NameList(left_over)));
+  }
+  return result;
+}
+
+absl::StatusOr<std::vector<float>> ReadMean(absl::Span<const FairseqCheckpoint> checkpoints,
+                                            const ParameterRows& rows) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<float> result, checkpoints[0].ReadRows(rows));
+  for (const FairseqCheckpoint& checkpoint : checkpoints.subspan(1)) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values, checkpoint.ReadRows(rows));
+    for (size_t i = 0; i < result.size(); ++i) result[i] += values[i];
+  }
+  if (checkpoints.size() > 1) {
+    for (float& value : result) value /= static_cast<float>(checkpoints.size());
+  }
+  return result;
+}
+
+absl::Status CheckSameParameters(const FairseqCheckpoint& first, const FairseqCheckpoint& other) {
+  for (const auto& [here, there] : {std::pair(&first, &other), std::pair(&other, &first)}) {
+    for (const auto& entry : here->parameters()) {
+      if (there->parameters().count(entry.first) > 0) continue;
+      return Error(*there, absl::StrCat("has no parameter ", Printable(entry.first), ", which ",
+                                        here->name(), " has; these cannot be averaged"));
+    }
+  }
+  for (const auto& [name, tensor] : first.parameters()) {
+    const std::vector<int64_t>& shape = other.parameters().at(name).shape;
+    if (shape == tensor.shape) continue;
+    return Error(other, absl::StrCat("parameter ", Printable(name), " has the shape ",
+                                     ShapeText(shape), ", in ", first.name(), " it has ",
+                                     ShapeText(tensor.shape), "; these cannot be averaged"));
+  }
+  return absl::OkStatus();
+}
+
+bool HasLayer(const FairseqCheckpoint& checkpoint, absl::string_view side, int layer) {
+  return checkpoint.parameters().count(absl::StrCat(side, ".layers.", layer, ".fc1.weight")) > 0;
+}
+
+bool HasProportionNets(const FairseqCheckpoint& checkpoint, absl::string_view side,
+                       absl::string_view attention, int layer) {
+  for (const char* name : kLeapNames) {
+    if (checkpoint.parameters().count(
+            absl::StrCat(side, ".layers.", layer, ".", attention, ".q_", name, ".0.weight")) > 0) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace leapstream

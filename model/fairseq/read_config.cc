@@ -1,0 +1,376 @@
+#include "model/fairseq/read_config.h"
+
+#include <string>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
+#include "model/fairseq/parameter_names.h"
+
+namespace leapstream {
+namespace {
+
+struct Family {
+  const char* architecture;
+  bool with_suffix;  // Also ARCHITECTURE_*.
+  bool causal_encoder;
+  bool simultaneous;  // Its decoder has a simul_type.
+};
+constexpr Family kFamilies[] = {{"transformer_monotonic", true, true, true},
+                                {"transformer_unidirectional", true, true, false},
+                                {"transformer", false, false, false},
+                                {"transformer_tiny", false, false, false},
+                                {"transformer_iwslt_de_en", false, false, false},
+                                {"transformer_wmt_en_de", false, false, false},
+                                {"transformer_vaswani_wmt_en_de_big", false, false, false},
+                                {"transformer_vaswani_wmt_en_fr_big", false, false, false},
+                                {"transformer_wmt_en_de_big", false, false, false},
+                                {"transformer_wmt_en_de_big_t2t", false, false, false}};
+// What names of architectures, tasks and policies for speech have in them.
+constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
+                                         "s2s",    "wav2vec", "hubert",          "pre_decision"};
+
+// Options that take one of few values.
+constexpr absl::string_view kTasks[] = {"translation", "simul_text_to_text"};
+constexpr absl::string_view kSimulTypes[] = {"waitk", "hard_aligned", "infinite_lookback",
+                                             "chunkwise"};
+constexpr absl::string_view kPolicyCriteria[] = {"any"};
+constexpr absl::string_view kActivations[] = {"relu", "gelu",  "gelu_fast", "gelu_accurate",
+                                              "tanh", "swish", "linear"};
+
+// Options that change the network in ways that are not served, if they are set at all. From
+// simple_attention on: the attentions of LeaPformer's predecessors.
+constexpr const char* kRefusedOptions[] = {"adaptive_input",
+                                           "adaptive_softmax_cutoff",
+                                           "tie_adaptive_weights",
+                                           "tie_adaptive_proj",
+                                           "cross_self_attention",
+                                           "no_cross_attention",
+                                           "char_inputs",
+                                           "base_layers",
+                                           "encoder_layers_to_keep",
+                                           "decoder_layers_to_keep",
+                                           "merge_src_tgt_embed",
+                                           "quant_noise_pq",
+                                           "quant_noise_scalar",
+                                           "scale_attn",
+                                           "scale_heads",
+                                           "scale_fc",
+                                           "scale_resids",
+                                           "encoder_xformers_att_config",
+                                           "decoder_xformers_att_config",
+                                           "simple_attention",
+                                           "simple_cross_attn",
+                                           "linear_pos_enable",
+                                           "cosformer_attn_enable",
+                                           "cosformer_expt_attn_enable",
+                                           "combin_attn_enable",
+                                           "combin_expt_attn_enable",
+                                           "mid_sin_attn_enable"};
+
+// The attention blocks, and the spellings of the options that switch LeaP on in them.
+struct Block {
+  const char* side;
+  const char* attention;
+  const char* options[2];
+  SideConfig ModelConfig::*config;
+  std::string SideConfig::*kind;
+};
+constexpr Block kBlocks[] = {{"encoder",
+                              "self_attn",
+                              {"enc_leapformer_enable", "encoder_leapformer_enable"},
+                              &ModelConfig::encoder,
+                              &SideConfig::self_attention},
+                             {"decoder",
+                              "self_attn",
+                              {"dec_sa_leapformer_enable", "decoder_sa_leapformer_enable"},
+                              &ModelConfig::decoder,
+                              &SideConfig::self_attention},
+                             {"decoder",
+                              "encoder_attn",
+                              {"dec_ca_leapformer_enable", "decoder_ca_leapformer_enable"},
+                              &ModelConfig::decoder,
+                              &SideConfig::cross_attention}};
+
+constexpr int kDefaultPositions = 1024;  // fairseq's DEFAULT_MAX_{SOURCE,TARGET}_POSITIONS.
+constexpr int kDefaultLeapFactor = 4;    // The fork's, which it does not always record.
+constexpr int kMaxTableSize = 1 << 24;
+
+std::string Quoted(absl::string_view text) {
+  return absl::StrCat("`", absl::CHexEscape(text.substr(0, 100)), "`");
+}
+
+bool IsSpeech(absl::string_view name) {
+  return absl::c_any_of(kSpeech,
+                        [&](absl::string_view part) { return absl::StrContains(name, part); });
+}
+
+// Options that name files, machines and people of the training; whoever gets the model has no use
+// for them. By name where a value need not look like a path.
+bool IsOfTheTrainingMachine(absl::string_view option, absl::string_view value) {
+  constexpr absl::string_view kNames[] = {"data",         "restore_file", "wandb_project",
+                                          "wandb_entity", "aim_repo",     "aim_run_hash",
+                                          "user_dir"};
+  constexpr absl::string_view kEndings[] = {"_dir", "_path", "_file", "_logdir"};
+  return absl::StrContains(value, '/') || absl::StrContains(value, '\\') ||
+         absl::c_linear_search(kNames, option) ||
+         absl::c_any_of(kEndings, [&](absl::string_view e) { return absl::EndsWith(option, e); });
+}
+
+class ConfigReader {
+ public:
+  explicit ConfigReader(const FairseqCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
+
+  ConfigReading Run() {
+    ModelConfig& config = reading_.config;
+    config.source_language = Text("source_lang", "");
+    config.target_language = Text("target_lang", "");
+    config.architecture = checkpoint_.architecture();
+    config.waitk_lagging = 0;
+    ReadFamily();
+    for (const char* option : kRefusedOptions) {
+      if (IsTrue(option)) RefuseOption(option, "");
+    }
+    config.activation_fn = OneOf("activation_fn", "relu", kActivations);
+    config.scale_embedding = !IsTrue("no_scale_embedding");
+    config.share_all_embeddings = IsTrue("share_all_embeddings");
+    config.share_decoder_input_output_embed =
+        config.share_all_embeddings || IsTrue("share_decoder_input_output_embed");
+    config.max_source_positions =
+        Int("max_source_positions", Int("max_positions", kDefaultPositions));
+    config.max_target_positions =
+        Int("max_target_positions", Int("max_positions", kDefaultPositions));
+    ReadSide("encoder", &config.encoder);
+    ReadSide("decoder", &config.decoder);
+    ReadFinalNorms();
+    ReadAttention();
+    for (const auto& [option, value] : checkpoint_.options()) {
+      if (!IsOfTheTrainingMachine(option, value)) config.fairseq_options[option] = value;
+    }
+    reading_.status = Status();
+    return std::move(reading_);
+  }
+
+ private:
+  void Refuse(std::string reason) { refusals_.push_back(std::move(reason)); }
+  void RefuseOption(absl::string_view option, absl::string_view why) {
+    Refuse(absl::StrCat("option ", option, " is ", Quoted(Text(option, "")), why));
+  }
+  void Fail(std::string error) { errors_.push_back(std::move(error)); }
+
+  absl::Status Status() const {
+    if (!refusals_.empty()) {
+      return absl::UnimplementedError(absl::StrCat(
+          checkpoint_.name(), ": this model is not served: ", absl::StrJoin(refusals_, "; ")));
+    }
+    std::vector<std::string> errors = errors_;
+    if (errors.empty()) {
+      // The caller's to fill, so not this function's to complain of.
+      ModelConfig named = reading_.config;
+      named.name = named.source_language = named.target_language = "unnamed";
+      const absl::Status valid = ValidateModelConfig(named);
+      if (valid.ok()) return valid;
+      errors.emplace_back(valid.message());
+    }
+    return absl::InvalidArgumentError(
+        absl::StrCat(checkpoint_.name(), ": ", absl::StrJoin(errors, "; ")));
+  }
+
+  bool Has(absl::string_view option) const {
+    return checkpoint_.options().count(std::string(option)) > 0;
+  }
+  std::string Text(absl::string_view option, absl::string_view fallback) const {
+    const auto found = checkpoint_.options().find(std::string(option));
+    return std::string(found == checkpoint_.options().end() ? fallback : found->second);
+  }
+  bool IsTrue(absl::string_view option) const {
+    const std::string text = Text(option, "");
+    double number = 1;
+    return !text.empty() && text != "False" && text != "[]" &&
+           !(absl::SimpleAtod(text, &number) && number == 0);
+  }
+  // An option that every such model has.
+  int Int(absl::string_view option) {
+    if (!Has(option)) Fail(absl::StrCat("option ", option, " is missing"));
+    return Int(option, 0);
+  }
+  int Int(absl::string_view option, int fallback) {
+    const std::string text = Text(option, absl::StrCat(fallback));
+    int value = fallback;
+    if (!absl::SimpleAtoi(text, &value)) {
+      Fail(absl::StrCat("option ", option, " needs an integer, got ", Quoted(text)));
+    }
+    return value;
+  }
+  template <typename Names>
+  std::string OneOf(absl::string_view option, absl::string_view fallback, const Names& names) {
+    const std::string text = Text(option, fallback);
+    if (!absl::c_linear_search(names, text)) {
+      RefuseOption(option, absl::StrCat(IsSpeech(text) ? " (speech is not served)" : "",
+                                        "; served: ", absl::StrJoin(names, ", ")));
+    }
+    return text;
+  }
+
+  void ReadFamily() {
+    ModelConfig& config = reading_.config;
+    const std::string& name = config.architecture;
+    for (const Family& family : kFamilies) {
+      if (name != family.architecture &&
+          !(family.with_suffix && absl::StartsWith(name, absl::StrCat(family.architecture, "_")))) {
+        continue;
+      }
+      reading_.known_architecture = true;
+      config.causal_encoder = family.causal_encoder;
+      if (family.simultaneous) ReadPolicy();
+    }
+    if (!reading_.known_architecture) {
+      Refuse(absl::StrCat("architecture ", Quoted(name),
+                          IsSpeech(name) ? " (speech is not served)" : "",
+                          "; served: transformer_monotonic*, transformer_unidirectional* and the "
+                          "translation models of transformer"));
+    }
+    OneOf("task", "translation", kTasks);
+  }
+
+  void ReadPolicy() {
+    ModelConfig& config = reading_.config;
+    config.simul_type = OneOf("simul_type", "", kSimulTypes);
+    OneOf("policy_criterion", "any", kPolicyCriteria);
+    config.mass_preservation = !Has("mass_preservation") || IsTrue("mass_preservation");
+    // Wait-k may have an energy bias too, and never uses it.
+    config.energy_bias = config.LearnedPolicy() && IsTrue("energy_bias");
+    if (config.simul_type != "waitk") return;
+    config.waitk_lagging = Int("waitk_lagging");
+    if (Has("waitk_lagging") && config.waitk_lagging < 1) {
+      Fail(absl::StrCat("option waitk_lagging needs to be at least 1, got ", config.waitk_lagging));
+    }
+  }
+
+  // The shape of a table of embeddings.
+  std::pair<int, int> TableShape(const std::string& parameter) {
+    const auto found = checkpoint_.parameters().find(parameter);
+    if (found == checkpoint_.parameters().end()) {
+      Fail(absl::StrCat("parameter ", parameter, " is missing"));
+      return {0, 0};
+    }
+    const std::vector<int64_t>& shape = found->second.shape;
+    if (shape.size() != 2 || shape[0] > kMaxTableSize || shape[1] > kMaxTableSize) {
+      Fail(absl::StrCat("parameter ", parameter, " has the shape [", absl::StrJoin(shape, ", "),
+                        "], no table of embeddings"));
+      return {0, 0};
+    }
+    return {static_cast<int>(shape[0]), static_cast<int>(shape[1])};
+  }
+
+  void ReadSide(const std::string& name, SideConfig* side) {
+    const bool is_decoder = name == "decoder";
+    side->embed_dim = Int(name + "_embed_dim");
+    side->ffn_embed_dim = Int(name + "_ffn_embed_dim");
+    side->layers = Int(name + "_layers");
+    side->attention_heads = Int(name + "_attention_heads");
+    side->normalize_before = IsTrue(name + "_normalize_before");
+    // The decoder of a simul_type has this norm and never applies it (reference quirk 19).
+    side->layernorm_embedding =
+        IsTrue("layernorm_embedding") && !(is_decoder && reading_.config.simul_type != "none");
+    std::tie(side->vocabulary_size, side->input_dim) = TableShape(name + ".embed_tokens.weight");
+    side->output_dim = is_decoder ? Int("decoder_output_dim", side->embed_dim) : side->embed_dim;
+    if (IsTrue("no_token_positional_embeddings")) {
+      side->positions = PositionKind::kNone;
+    } else if (IsTrue(name + "_learned_pos")) {
+      side->positions = PositionKind::kLearned;
+      // Positions start at padding_idx + 1.
+      side->max_positions = TableShape(name + ".embed_positions.weight").first - 2;
+    }
+    // The fork's causal encoder makes all its layers anew and so ignores the option.
+    if (is_decoder || !reading_.config.causal_encoder) {
+      ReadSharedLayers(absl::StrCat("share_", name, "_ffn_attn_layer"), side);
+    }
+  }
+
+  void ReadSharedLayers(const std::string& option, SideConfig* side) {
+    for (absl::string_view part :
+         absl::StrSplit(Text(option, ""), absl::ByAnyChar("[](), "), absl::SkipEmpty())) {
+      int layer = 0;
+      if (!absl::SimpleAtoi(part, &layer)) {
+        Fail(absl::StrCat("option ", option, " needs numbers of layers, got ",
+                          Quoted(Text(option, ""))));
+        return;
+      }
+      // fairseq asks of each of its layers whether it is listed, so other numbers do nothing.
+      if (layer >= 1 && layer <= side->layers) side->shared_layers.push_back(layer);
+    }
+  }
+
+  // Checkpoints of early versions were trained without these norms.
+  void ReadFinalNorms() {
+    SideConfig& encoder = reading_.config.encoder;
+    SideConfig& decoder = reading_.config.decoder;
+    encoder.final_norm = encoder.normalize_before && Version("encoder") >= 2;
+    decoder.final_norm =
+        decoder.normalize_before && !IsTrue("no_decoder_final_norm") && Version("decoder") > 2;
+  }
+  float Version(absl::string_view side) {
+    const std::string parameter = absl::StrCat(side, ".version");
+    if (checkpoint_.parameters().count(parameter) == 0) return 1;
+    const auto values = checkpoint_.ReadFloats(parameter);
+    if (values.ok() && !values->empty()) return values->front();
+    Fail(absl::StrCat("parameter ", parameter, " needs one number"));
+    return 1;
+  }
+
+  void ReadAttention() {
+    ModelConfig& config = reading_.config;
+    config.leap_factor = Int("leap_factor", kDefaultLeapFactor);
+    for (const Block& block : kBlocks) {
+      SideConfig& side = config.*block.config;
+      const bool leap = HasProportionNets(checkpoint_, block.side, block.attention, 0);
+      side.*block.kind = leap ? "leap" : "softmax";
+      for (int i = 1; i < side.layers && HasLayer(checkpoint_, block.side, i); ++i) {
+        if (HasProportionNets(checkpoint_, block.side, block.attention, i) == leap) continue;
+        Fail(absl::StrCat(block.side, " layers 0 and ", i, " differ in ", block.attention,
+                          ": only one of them has LeaP's proportion nets"));
+        break;
+      }
+      CheckLeapOptions(block, leap);
+      const int head_dim = side.attention_heads > 0 ? side.embed_dim / side.attention_heads : 0;
+      if (leap && (config.leap_factor < 1 || head_dim % config.leap_factor != 0)) {
+        Refuse(absl::StrCat("option leap_factor is `", config.leap_factor, "`, no divisor of the ",
+                            block.side, "'s head size ", head_dim));
+      }
+    }
+  }
+  void CheckLeapOptions(const Block& block, bool leap) {
+    std::vector<std::string> recorded;
+    bool enabled = false;
+    for (const char* option : block.options) {
+      if (!Has(option)) continue;
+      enabled = enabled || IsTrue(option);
+      recorded.push_back(absl::StrCat("option ", option, " is ", Quoted(Text(option, ""))));
+    }
+    if (recorded.empty() || enabled == leap) return;
+    Fail(absl::StrCat(absl::StrJoin(recorded, ", "), ", but ", block.side, ".layers.*.",
+                      block.attention, leap ? " has" : " has no", " proportion nets"));
+  }
+
+  const FairseqCheckpoint& checkpoint_;
+  ConfigReading reading_;
+  std::vector<std::string> refusals_;
+  std::vector<std::string> errors_;
+};
+
+}  // namespace
+
+ConfigReading ReadConfig(const FairseqCheckpoint& checkpoint) {
+  return ConfigReader(checkpoint).Run();
+}
+
+}  // namespace leapstream

@@ -1,0 +1,25 @@
+#ifndef LEAPSTREAM_MODEL_FAIRSEQ_READ_CONFIG_H_
+#define LEAPSTREAM_MODEL_FAIRSEQ_READ_CONFIG_H_
+
+#include "absl/status/status.h"
+#include "model/api/model_directory.h"
+#include "model/fairseq/checkpoint.h"
+
+namespace leapstream {
+
+// What a checkpoint's options and parameters say of its model.
+struct ConfigReading {
+  // As far as it could be read, also where `status` is an error. name and cross_normaliser are the
+  // caller's to fill.
+  ModelConfig config;
+  bool known_architecture = false;  // Or causal_encoder and simul_type mean nothing.
+  // UNIMPLEMENTED: a model that is not served; INVALID_ARGUMENT: options or parameters that are
+  // missing or wrong. With all reasons: each option by its name and value.
+  absl::Status status;
+};
+
+ConfigReading ReadConfig(const FairseqCheckpoint& checkpoint);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_FAIRSEQ_READ_CONFIG_H_

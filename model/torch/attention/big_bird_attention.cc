@@ -1,0 +1,85 @@
+#include "model/torch/attention/big_bird_attention.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <set>
+
+#include <c10/util/Exception.h>
+#include "model/torch/attention/key_value_cache.h"
+
+namespace leapstream {
+
+std::unique_ptr<AttentionState> BigBirdAttention::NewState() const {
+  TORCH_CHECK(block_ > 0 && block_ % KeyValueCache::kBlock == 0, "want blocks of a multiple of ",
+              KeyValueCache::kBlock, " positions, got ", block_);
+  return std::make_unique<KeyValueCache>(heads_, d_, d_);
+}
+
+void BigBirdAttention::Append(const float* keys, const float* values,
+                              absl::Span<const AttentionRow> rows) const {
+  for (size_t r = 0; r < rows.size(); ++r) {
+    static_cast<KeyValueCache&>(*rows[r].state)
+        .Append(keys + r * heads_ * d_, values + r * heads_ * d_);
+  }
+}
+
+std::vector<int64_t> BigBirdAttention::BlocksSeen(int64_t query, int64_t blocks) const {
+  std::set<int64_t> seen = {0, blocks - 1};
+  for (int64_t b = std::max<int64_t>(query - 1, 0); b <= std::min(query + 1, blocks - 1); ++b) {
+    seen.insert(b);
+  }
+  const auto goal = std::min<size_t>(seen.size() + random_blocks_, blocks);
+  const bool global = query == 0 || query == blocks - 1;
+  std::minstd_rand random(static_cast<uint32_t>(query + 1));
+  for (int64_t b = 0; global && b < blocks; ++b) seen.insert(b);
+  while (seen.size() < goal) seen.insert(static_cast<int64_t>(random() % blocks));
+  return std::vector<int64_t>(seen.begin(), seen.end());
+}
+
+void BigBirdAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows,
+                              float* out) const {
+  const float scale = 1.0f / std::sqrt(static_cast<float>(d_));
+  std::vector<float> query(d_);
+  std::vector<float> weights;
+  int64_t last_query = -1;
+  int64_t last_blocks = -1;
+  std::vector<int64_t> seen;
+  for (size_t r = 0; r < rows.size(); ++r) {
+    const auto& cache = static_cast<const KeyValueCache&>(*rows[r].state);
+    const int64_t length = cache.length();
+    const int64_t blocks = (length + block_ - 1) / block_;
+    const int64_t query_block = rows[r].position / block_;
+    if (query_block != last_query || blocks != last_blocks) seen = BlocksSeen(query_block, blocks);
+    last_query = query_block;
+    last_blocks = blocks;
+    for (int64_t h = 0; h < heads_; ++h) {
+      const int64_t i = static_cast<int64_t>(r) * heads_ + h;
+      for (int64_t j = 0; j < d_; ++j) query[j] = scale * queries[i * d_ + j];
+      // Of the blocks seen, one after the other; only the last block may be cut short.
+      weights.assign(seen.size() * block_, 0.0f);
+      int64_t count = 0;
+      for (const int64_t b : seen) {
+        const int64_t size = std::min(block_, length - b * block_);
+        cache.Energies(h, query.data(), b * block_, size, weights.data() + count);
+        count += size;
+      }
+      SoftmaxInPlace(weights.data(), count);
+      float* head_out = out + i * d_;
+      std::fill_n(head_out, d_, 0.0f);
+      count = 0;
+      for (const int64_t b : seen) {
+        const int64_t size = std::min(block_, length - b * block_);
+        cache.AddValues(h, weights.data() + count, b * block_, size, head_out);
+        count += size;
+      }
+    }
+  }
+}
+
+void BigBirdAttention::Step(const float*, const float*, const float*,
+                            absl::Span<const AttentionRow>, Past, float*) const {
+  TORCH_CHECK(false, "BigBird attention is not causal: it serves bidirectional encoders only");
+}
+
+}  // namespace leapstream

@@ -1,0 +1,48 @@
+#ifndef LEAPSTREAM_MODEL_TORCH_ATTENTION_FEATURE_MAP_H_
+#define LEAPSTREAM_MODEL_TORCH_ATTENTION_FEATURE_MAP_H_
+
+#include <cmath>
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/torch/attention/attention.h"
+
+namespace leapstream {
+
+// Turns projected queries and keys into vectors whose inner product is the attention energy. Const
+// and thread-safe. Each row by itself; of a row only its position matters.
+class FeatureMap {
+ public:
+  virtual ~FeatureMap() = default;
+  virtual int64_t width() const = 0;  // Of the features of one head.
+  // x: [R, H, d] as projected. Returns [R, H, width()].
+  virtual std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const = 0;
+  virtual std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const = 0;
+};
+
+// The plain inner product, q . k / sqrt(d): what soft-max attention has.
+class ScaledFeatures : public FeatureMap {
+ public:
+  ScaledFeatures(int64_t heads, int64_t d)
+      : heads_(heads), d_(d), scale_(1.0f / std::sqrt(static_cast<float>(d))) {}
+
+  int64_t width() const override { return d_; }
+  std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const override {
+    std::vector<float> features = Keys(x, rows);
+    for (float& feature : features) feature *= scale_;
+    return features;
+  }
+  std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const override {
+    return std::vector<float>(x, x + static_cast<int64_t>(rows.size()) * heads_ * d_);
+  }
+
+ private:
+  const int64_t heads_;
+  const int64_t d_;
+  const float scale_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_TORCH_ATTENTION_FEATURE_MAP_H_

@@ -1,0 +1,61 @@
+#ifndef LEAPSTREAM_MODEL_TORCH_ATTENTION_LEAP_FEATURES_H_
+#define LEAPSTREAM_MODEL_TORCH_ATTENTION_LEAP_FEATURES_H_
+
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include "model/torch/attention/feature_map.h"
+#include "model/torch/kernels/packed_linear.h"
+
+namespace leapstream {
+
+// On the denominator only, as in fairseq-leapformer's leapformer_attention.py.
+inline constexpr float kLeapNormaliserFloor = 0.1f;
+
+// The net that gives each head and position its proportion p in (0, 1):
+// sigmoid(W2 relu(W1 x + b1) + b2), shared by the heads of a block.
+struct ProportionNet {
+  // features: [count, d] after relu; returns p [count].
+  std::vector<float> operator()(const float* features, int64_t count) const;
+
+  PackedLinear hidden;
+  PackedLinear out;
+};
+
+// LeaP (Agostinelli et al. 2024): relu(q) . relu(k) cos(pi/2 (p_q - p_k)), which is the inner
+// product of [f sin(pi/2 p), f cos(pi/2 p)] with f = relu(.); queries are scaled by 1 / sqrt(d)
+// before the relu, as fairseq-leapformer does.
+class LeapFeatures : public FeatureMap {
+ public:
+  LeapFeatures(ProportionNet query_proportion, ProportionNet key_proportion, int64_t heads,
+               int64_t d)
+      : heads_(heads),
+        d_(d),
+        query_proportion_(std::move(query_proportion)),
+        key_proportion_(std::move(key_proportion)) {}
+
+  int64_t width() const override { return 2 * d_; }
+  std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const override;
+  std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const override;
+
+ private:
+  std::vector<float> Map(const float* x, int64_t count, float scale,
+                         const ProportionNet& net) const;
+
+  const int64_t heads_;
+  const int64_t d_;
+  const ProportionNet query_proportion_;
+  const ProportionNet key_proportion_;
+};
+
+// The quadratic form in LibTorch operations, the slow twin. q, k: [H, T, d], [H, S, d] before the
+// feature map (q already scaled); p_q, p_k: [H, T], [H, S]; v: [H, S, d]; mask: [T, S] bool, what
+// each row may see. Returns [H, T, d].
+at::Tensor LeapAttentionNaive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                              const at::Tensor& p_q, const at::Tensor& p_k, const at::Tensor& mask);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_TORCH_ATTENTION_LEAP_FEATURES_H_

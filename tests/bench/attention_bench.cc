@@ -1,0 +1,126 @@
+// Attention kinds side by side: what one position of one block costs between the projections, which
+// all kinds have alike, and what a segment's state weighs. One row per kind and length:
+//   stream us  one more position at that length, keys and values of the past kept (BigBird is
+//              bidirectional: every prefix anew, so there the cost of the whole is meant);
+//   whole ms   all positions of a segment at once, each seeing all;
+//   state KB   what is kept of the segment.
+// Then the ratios of soft-max, BigBird and cosFormer to LeaP. Usage: attention_bench [MAX_LENGTH].
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <ATen/Parallel.h>
+#include "absl/time/clock.h"
+#include "model/torch/kernels/simd.h"
+#include "tests/model/torch/attention_kinds.h"
+
+namespace leapstream {
+namespace {
+
+constexpr int64_t kHeads = 4;
+constexpr int64_t kHeadDim = 64;
+constexpr int64_t kMeasured = 32;  // Positions of which the median is taken.
+
+struct Figures {
+  double stream_us = 0;
+  double whole_ms = 0;
+  double state_kb = 0;
+};
+
+double Median(std::vector<double> times) {
+  std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+  return times[times.size() / 2];
+}
+
+std::vector<AttentionRow> Rows(AttentionState* state, int64_t begin, int64_t end) {
+  std::vector<AttentionRow> rows;
+  for (int64_t t = begin; t < end; ++t) rows.push_back({state, static_cast<int>(t)});
+  return rows;
+}
+
+Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) {
+  const at::Tensor q = NormalTensor(random, {T, kHeads, kHeadDim});
+  const at::Tensor k = NormalTensor(random, {T, kHeads, kHeadDim});
+  const at::Tensor v = NormalTensor(random, {T, kHeads, kHeadDim});
+  const auto row = [](const at::Tensor& x, int64_t t) {
+    return x.data_ptr<float>() + t * kHeads * kHeadDim;
+  };
+  at::Tensor out = at::zeros_like(q);
+  Figures figures;
+  const auto state = kind.kind->NewState();
+  const std::vector<AttentionRow> all = Rows(state.get(), 0, T);
+  std::vector<double> times;
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    state->Reset();
+    const absl::Time start = absl::Now();
+    kind.kind->Append(row(k, 0), row(v, 0), all);
+    kind.kind->Attend(row(q, 0), all, row(out, 0));
+    times.push_back(absl::ToDoubleMilliseconds(absl::Now() - start));
+    if (times.back() > 2000) break;  // Long enough to be measured once.
+  }
+  figures.whole_ms = Median(times);
+  figures.state_kb = state->bytes() / 1e3;
+  if (!kind.causal) {
+    figures.stream_us = figures.whole_ms * 1e3;
+    return figures;
+  }
+  // The past is appended at once, the last positions are stepped.
+  state->Reset();
+  const int64_t first = T - std::min(T, kMeasured);
+  if (first > 0) kind.kind->Append(row(k, 0), row(v, 0), Rows(state.get(), 0, first));
+  times.clear();
+  for (int64_t t = first; t < T; ++t) {
+    const std::vector<AttentionRow> one = Rows(state.get(), t, t + 1);
+    const absl::Time start = absl::Now();
+    kind.kind->Step(row(q, t), row(k, t), row(v, t), one, Past::kSettled, row(out, t));
+    times.push_back(absl::ToDoubleMicroseconds(absl::Now() - start));
+  }
+  figures.stream_us = Median(times);
+  return figures;
+}
+
+}  // namespace
+}  // namespace leapstream
+
+int main(int argc, char** argv) {
+  using namespace leapstream;
+  at::set_num_threads(1);
+  const int64_t max_length = argc > 1 ? std::atoll(argv[1]) : 8192;
+  std::ifstream cpuinfo("/proc/cpuinfo");
+  std::string cpu;
+  while (std::getline(cpuinfo, cpu) && cpu.rfind("model name", 0) != 0) {
+  }
+  std::printf("one block, %d heads of %d, float32, batch 1, 1 thread, kernels %s, %s\n",
+              static_cast<int>(kHeads), static_cast<int>(kHeadDim), Simd().name, cpu.c_str());
+  std::printf("BigBird: blocks of %d, window 3, 2 global, %d random; cosFormer: M %d\n",
+              static_cast<int>(kBigBirdBlock), static_cast<int>(kBigBirdRandomBlocks),
+              static_cast<int>(kCosformerMaxLength));
+  std::mt19937 random(1);
+  const std::vector<AttentionKindCase> kinds = AttentionKinds(random, kHeads, kHeadDim);
+  std::map<std::pair<std::string, int64_t>, Figures> figures;
+  std::printf("%-14s %7s %12s %12s %12s\n", "kind", "length", "stream us", "whole ms", "state KB");
+  for (const AttentionKindCase& kind : kinds) {
+    for (int64_t T = 64; T <= max_length; T *= 2) {
+      const Figures& f = figures[{kind.name, T}] = Measure(kind, T, random);
+      std::printf("%-14s %7d %12.1f %12.2f %12.1f\n", kind.name.c_str(), static_cast<int>(T),
+                  f.stream_us, f.whole_ms, f.state_kb);
+      std::fflush(stdout);
+    }
+  }
+  std::printf("\nratio to leap; above 1: leap is that much faster or smaller\n");
+  std::printf("%-14s %7s %12s %12s %12s\n", "kind", "length", "stream", "whole", "state");
+  for (const char* name : {"softmax", "big_bird", "cosformer"}) {
+    for (int64_t T = 64; T <= max_length; T *= 2) {
+      const Figures &f = figures[{name, T}], &leap = figures[{"leap", T}];
+      std::printf("%-14s %7d %12.2f %12.2f %12.2f\n", name, static_cast<int>(T),
+                  f.stream_us / leap.stream_us, f.whole_ms / leap.whole_ms,
+                  f.state_kb / leap.state_kb);
+    }
+  }
+  return 0;
+}

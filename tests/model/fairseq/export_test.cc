@@ -1,0 +1,280 @@
+#include "model/fairseq/export.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "model/api/model_directory.h"
+#include "model/fairseq/inspect.h"
+#include "model/fairseq/parameter_names.h"
+#include "tests/model/fairseq/checkpoint_writer.h"
+
+namespace leapstream {
+namespace {
+
+namespace fs = std::filesystem;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
+
+class ExportTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    root_ = fs::path(testing::TempDir()) /
+            testing::UnitTest::GetInstance()->current_test_info()->name();
+    fs::remove_all(root_);
+    fs::create_directories(root_);
+    options_.checkpoints = {GoldenPath("checkpoints/base.pt")};
+    UseJointData();
+    options_.output = (root_ / "model").string();
+  }
+  void TearDown() override { fs::remove_all(root_); }
+  void UseJointData() {
+    options_.source_dictionary = GoldenPath("data/joint/dict.en.txt");
+    options_.target_dictionary = GoldenPath("data/joint/dict.de.txt");
+    options_.source_sentencepiece = options_.target_sentencepiece =
+        GoldenPath("data/joint/spm.model");
+  }
+  int Entries() { return std::distance(fs::directory_iterator(root_), fs::directory_iterator()); }
+
+  fs::path root_;
+  ExportOptions options_;
+};
+
+TEST_F(ExportTest, WritesWhatTheCheckpointHolds) {
+  ASSERT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
+  const auto config = ReadModelDirectory(options_.output);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->name, "en-de");
+  const auto file = MappedFile::Open(options_.output + "/" + kWeightsFile);
+  const auto tensors = ParseSafetensors((*file)->bytes(), kWeightsFile);
+  ASSERT_TRUE(tensors.ok()) << tensors.status();
+  const std::string bytes = ReadAll(options_.checkpoints[0]);
+  const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
+  const auto map = MapParameters(*checkpoint, *config);
+  EXPECT_EQ(tensors->size(), ExpectedTensors(*config).size());
+  for (const TensorSpec& spec : ExpectedTensors(*config)) {
+    const TensorView& tensor = tensors->at(spec.name);
+    EXPECT_EQ(tensor.shape, spec.shape) << spec.name;
+    const auto values = checkpoint->ReadRows(map->sources.at(spec.name));
+    ASSERT_TRUE(values.ok());
+    EXPECT_EQ(std::memcmp(tensor.bytes.data(), values->data(), tensor.bytes.size()), 0)
+        << spec.name;
+  }
+  EXPECT_EQ(Entries(), 1);  // Nothing is left beside it.
+}
+
+TEST_F(ExportTest, WritesHalfPrecisionOverAnOlderModel) {
+  ASSERT_TRUE(ExportModel(options_).ok());
+  const auto size = fs::file_size(root_ / "model" / kWeightsFile);
+  options_.weight_type = TensorType::kFloat16;
+  options_.name = "tiny";
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_LT(fs::file_size(root_ / "model" / kWeightsFile), size * 6 / 10);
+  EXPECT_EQ(ReadModelDirectory(options_.output)->name, "tiny");
+  EXPECT_EQ(Entries(), 1);
+}
+
+TEST_F(ExportTest, OverwritesNothingElse) {
+  fs::create_directories(root_ / "model");
+  WriteAll(options_.output + "/thesis.txt", "precious");
+  EXPECT_TRUE(absl::IsFailedPrecondition(ExportModel(options_)));
+  EXPECT_EQ(ReadAll(options_.output + "/thesis.txt"), "precious");
+  fs::remove(root_ / "model" / "thesis.txt");
+  EXPECT_TRUE(ExportModel(options_).ok());  // Empty by now.
+}
+
+TEST_F(ExportTest, FilesMustBelongTogether) {
+  options_.target_dictionary = GoldenPath("data/sep/dict.de.txt");
+  const absl::Status dictionary = ExportModel(options_);
+  EXPECT_TRUE(absl::IsInvalidArgument(dictionary));
+  EXPECT_THAT(std::string(dictionary.message()),
+              AllOf(HasSubstr("dict.de.txt"), HasSubstr("776"), HasSubstr("656")));
+  options_.target_dictionary = options_.source_dictionary;
+  options_.target_sentencepiece = (root_ / "empty.model").string();
+  EXPECT_TRUE(absl::IsNotFound(ExportModel(options_)));
+  WriteAll(options_.target_sentencepiece, "");
+  EXPECT_TRUE(absl::IsInvalidArgument(ExportModel(options_)));
+  EXPECT_FALSE(fs::exists(options_.output));
+}
+
+TEST_F(ExportTest, ExportsEveryModelOfTheOfficialTrainer) {
+  for (const std::string name :
+       {"base", "asym", "fp16", "learned_gelu_sepdict", "softmax_postnorm", "leap_enc", "leap_sa",
+        "mma_il", "mma_hard", "nomass_nopos", "unidirectional", "offline"}) {
+    options_.checkpoints = {GoldenPath("checkpoints/" + name + ".pt")};
+    if (name == "learned_gelu_sepdict") {
+      options_.source_dictionary = GoldenPath("data/sep/dict.en.txt");
+      options_.target_dictionary = GoldenPath("data/sep/dict.de.txt");
+      options_.source_sentencepiece = GoldenPath("data/sep/spm.en.model");
+      options_.target_sentencepiece = GoldenPath("data/sep/spm.de.model");
+    } else {
+      UseJointData();
+    }
+    const absl::Status status = ExportModel(options_);
+    EXPECT_TRUE(status.ok()) << status;
+    const auto text = InspectCheckpoint(options_.checkpoints[0]);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_THAT(*text, HasSubstr("can be exported: yes"));
+  }
+}
+
+TEST_F(ExportTest, RecordsTheSoftmaxNormaliserWhereItMeansSomething) {
+  options_.cross_normaliser = "softmax";
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(ReadModelDirectory(options_.output)->cross_normaliser, "softmax");
+  for (const char* name : {"leap_enc", "offline", "mma_il"}) {
+    options_.checkpoints = {GoldenPath(absl::StrCat("checkpoints/", name, ".pt"))};
+    const absl::Status status = ExportModel(options_);
+    EXPECT_TRUE(absl::IsInvalidArgument(status)) << status;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("leave it at linear"));
+  }
+}
+
+class AverageTest : public ExportTest {
+ protected:
+  void SetUp() override {
+    ExportTest::SetUp();
+    contents_ = ReadContents(GoldenPath("checkpoints/base.pt"));
+    options_.checkpoints.clear();
+    options_.average = true;
+  }
+  void Add(const CheckpointContents& contents, CheckpointForm form = {}) {
+    options_.checkpoints.push_back(
+        (root_ / absl::StrCat(options_.checkpoints.size(), ".pt")).string());
+    WriteAll(options_.checkpoints.back(), WriteCheckpoint(contents, form));
+  }
+  CheckpointContents Scaled(float factor) const {
+    CheckpointContents result = contents_;
+    for (auto& [name, parameter] : result.parameters) {
+      if (absl::EndsWith(name, "version")) continue;
+      for (float& value : parameter.values) value *= factor;
+    }
+    return result;
+  }
+  std::vector<float> Exported(const std::string& name) {
+    const auto file = MappedFile::Open(options_.output + "/" + kWeightsFile);
+    const auto tensors = ParseSafetensors((*file)->bytes(), kWeightsFile);
+    const absl::string_view bytes = tensors->at(name).bytes;
+    std::vector<float> result(bytes.size() / sizeof(float));
+    std::memcpy(result.data(), bytes.data(), bytes.size());
+    return result;
+  }
+
+  CheckpointContents contents_;
+};
+
+TEST_F(AverageTest, IsTheSumInOrderDivided) {
+  const CheckpointContents others[] = {Scaled(1.5f), Scaled(-0.3f)};
+  Add(contents_);
+  Add(others[0]);
+  Add(others[1]);
+  const absl::Status status = ExportModel(options_);
+  ASSERT_TRUE(status.ok()) << status;
+  const std::string name = "encoder.layers.0.fc1.weight";
+  std::vector<float> expected = contents_.parameters[name].values;
+  for (size_t i = 0; i < expected.size(); ++i) {
+    for (const CheckpointContents& other : others) {
+      expected[i] += other.parameters.at(name).values[i];
+    }
+    expected[i] /= 3;
+  }
+  EXPECT_EQ(Exported("encoder.layers.0.ffn.hidden.weight"), expected);
+}
+
+TEST_F(AverageTest, WidensHalfPrecisionFirst) {
+  CheckpointForm half;
+  half.type = StorageType::kFloat16;
+  for (int i = 0; i < 2; ++i) {  // 1 + 2049 / 2048 is no half.
+    auto& values = contents_.parameters["encoder.layer_norm.bias"].values;
+    values.assign(values.size(), i == 0 ? 1.0f : 1.0f + 1.0f / 1024);
+    Add(contents_, half);
+  }
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(Exported("encoder.norm.bias")[0], 1.0f + 1.0f / 2048);
+}
+
+TEST_F(AverageTest, TheFirstSaysWhatTheModelIs) {
+  Add(contents_);
+  contents_.options["waitk_lagging"] = "9";
+  Add(contents_);
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(ReadModelDirectory(options_.output)->waitk_lagging, 3);
+}
+
+TEST_F(AverageTest, AllNeedTheSameParameters) {
+  Add(contents_);
+  CheckpointContents other = contents_;
+  other.Rename("encoder.layers.1.fc1.weight", "encoder.layers.1.fcX.weight");
+  Add(other);
+  absl::Status status = ExportModel(options_);
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(HasSubstr("1.pt: has no parameter encoder.layers.1.fc1.weight"), HasSubstr("0.pt")));
+  other = contents_;
+  other.parameters["encoder.layers.1.fc1.weight"].shape = {64, 128};
+  WriteAll(options_.checkpoints[1], WriteCheckpoint(other));
+  status = ExportModel(options_);
+  EXPECT_THAT(
+      std::string(status.message()),
+      AllOf(HasSubstr("1.pt: parameter encoder.layers.1.fc1.weight has the shape [64, 128]"),
+            HasSubstr("[128, 64]")));
+  // In each of them the shared tables are one.
+  other = contents_;
+  other.parameters["decoder.output_projection.weight"].values[0] += 1;
+  WriteAll(options_.checkpoints[1], WriteCheckpoint(other));
+  status = ExportModel(options_);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("1.pt: parameter decoder.output_projection"));
+}
+
+TEST_F(AverageTest, SeveralNeedToBeAskedFor) {
+  Add(contents_);
+  Add(contents_);
+  options_.average = false;
+  const absl::Status status = ExportModel(options_);
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("--average"));
+  options_.checkpoints.clear();
+  EXPECT_TRUE(absl::IsInvalidArgument(ExportModel(options_)));
+}
+
+TEST_F(ExportTest, InspectTellsFamiliesApart) {
+  const auto inspect = [](const std::string& name) {
+    return InspectCheckpoint(GoldenPath("checkpoints/" + name + ".pt")).value();
+  };
+  EXPECT_THAT(inspect("leap_sa"),
+              AllOf(HasSubstr("simul type: waitk, trained with k 3"), HasSubstr("encoder: causal"),
+                    HasSubstr("attention: encoder softmax, decoder leap, cross softmax"),
+                    HasSubstr("k_proj_soft.weight [64, 64] float32  (ignored: wait-k")));
+  EXPECT_THAT(inspect("mma_il"), HasSubstr("simul type: infinite_lookback, energy bias\n"));
+  EXPECT_THAT(inspect("offline"), AllOf(HasSubstr("simul type: none"),
+                                        HasSubstr("encoder: bidirectional, 2 layers, width 64")));
+}
+
+TEST_F(ExportTest, InspectShowsWhatIsNotServed) {
+  const std::string path = (root_ / "f.pt").string();
+  CheckpointContents contents = ReadContents(GoldenPath("checkpoints/base.pt"));
+  contents.options["simul_type"] = "waitk_fixed_pre_decision";
+  contents.options["share_decoder_ffn_attn_layer"] = "[1, 2]";
+  WriteAll(path, WriteCheckpoint(contents));
+  auto text = InspectCheckpoint(path);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, AllOf(HasSubstr("can be exported: no"), HasSubstr("waitk_fixed_pre_decision"),
+                           HasSubstr("layers 1, 2 are one and the same"),
+                           HasSubstr("encoder.layers.0.fc1.weight [128, 64]"),
+                           HasSubstr("save_dir: checkpoints/base"), HasSubstr("waitk_lagging: 3")));
+  contents.options["arch"] = "convtransformer_simul_trans";
+  contents.options.erase("encoder_layers");
+  contents.parameters.erase("encoder.embed_tokens.weight");
+  WriteAll(path, WriteCheckpoint(contents));
+  text = InspectCheckpoint(path);
+  ASSERT_TRUE(text.ok()) << text.status();
+  EXPECT_THAT(*text, HasSubstr("speech is not served"));
+}
+
+}  // namespace
+}  // namespace leapstream

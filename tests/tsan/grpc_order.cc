@@ -1,0 +1,86 @@
+// What gRPC promises of the order of events, told to TSan. It cannot see that itself: a
+// distribution's gRPC is not instrumented, and hands work from thread to thread by its own atomics.
+// Without this each reaction would seem to race with the code that asked for it.
+//
+// Stands before libgrpc and libgrpc++ in the order of symbols, of programs built for TSan only.
+#include <dlfcn.h>
+#include <grpc/grpc.h>
+#include <grpcpp/support/client_callback.h>
+#include <grpcpp/support/server_callback.h>
+#include <sanitizer/tsan_interface.h>
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+// The function of this name in libgrpc.
+#define LEAPSTREAM_REAL(name)                                                            \
+  ([] {                                                                                  \
+    static const auto real = reinterpret_cast<decltype(&name)>(dlsym(RTLD_NEXT, #name)); \
+    return real;                                                                         \
+  }())
+
+// What came before an operation comes before its completion. A tag names the two.
+extern "C" {
+
+grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops, size_t nops, void* tag,
+                                      void* reserved) {
+  if (tag != nullptr) __tsan_release(tag);
+  return LEAPSTREAM_REAL(grpc_call_start_batch)(call, ops, nops, tag, reserved);
+}
+
+grpc_call_error grpc_server_request_registered_call(grpc_server* server, void* registered_method,
+                                                    grpc_call** call, gpr_timespec* deadline,
+                                                    grpc_metadata_array* request_metadata,
+                                                    grpc_byte_buffer** optional_payload,
+                                                    grpc_completion_queue* cq_bound_to_call,
+                                                    grpc_completion_queue* cq_for_notification,
+                                                    void* tag) {
+  __tsan_release(tag);
+  return LEAPSTREAM_REAL(grpc_server_request_registered_call)(
+      server, registered_method, call, deadline, request_metadata, optional_payload,
+      cq_bound_to_call, cq_for_notification, tag);
+}
+
+grpc_event grpc_completion_queue_next(grpc_completion_queue* cq, gpr_timespec deadline,
+                                      void* reserved) {
+  const grpc_event event = LEAPSTREAM_REAL(grpc_completion_queue_next)(cq, deadline, reserved);
+  if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
+  return event;
+}
+
+grpc_event grpc_completion_queue_pluck(grpc_completion_queue* cq, void* tag, gpr_timespec deadline,
+                                       void* reserved) {
+  const grpc_event event =
+      LEAPSTREAM_REAL(grpc_completion_queue_pluck)(cq, tag, deadline, reserved);
+  if (event.type == GRPC_OP_COMPLETE) __tsan_acquire(event.tag);
+  return event;
+}
+
+}  // extern "C"
+
+// OnCancel() and OnDone() come after all that their counters waited for, on another thread: here a
+// new one instead of one of gRPC's executor.
+namespace grpc::internal {
+
+void ServerCallbackCall::ScheduleOnDone(bool inline_ondone) {
+  callbacks_outstanding_.load(std::memory_order_acquire);  // Some of its users are in libgrpc++.
+  if (inline_ondone) return CallOnDone();
+  std::thread([this] { CallOnDone(); }).detach();
+}
+
+void ServerCallbackCall::CallOnCancel(ServerReactor* reactor) {
+  on_cancel_conditions_remaining_.load(std::memory_order_acquire);
+  if (reactor->InternalInlineable()) return reactor->OnCancel();
+  Ref();
+  std::thread([this, reactor] {
+    reactor->OnCancel();
+    MaybeDone();
+  }).detach();
+}
+
+void ClientReactor::InternalScheduleOnDone(grpc::Status status) {
+  std::thread([this, status = std::move(status)] { OnDone(status); }).detach();
+}
+
+}  // namespace grpc::internal
