@@ -1,16 +1,13 @@
 #include "model/torch/layers.h"
 
 #include <cmath>
+#include <utility>
 
-#include <ATen/ops/empty.h>
-#include <ATen/ops/layer_norm.h>
 #include "absl/strings/str_cat.h"
 #include "model/api/vocabulary.h"
 
 namespace leapstream {
 namespace {
-
-constexpr double kLayerNormEpsilon = 1e-5;
 
 float Activate(Activation activation, float x) {
   constexpr float kSqrtHalf = 0.70710678118654752f;
@@ -34,16 +31,18 @@ float Activate(Activation activation, float x) {
 
 }  // namespace
 
-at::Tensor Apply(const PackedLinear& linear, const at::Tensor& x) {
-  TORCH_CHECK(x.is_contiguous() && x.size(-1) == linear.in(), "want contiguous rows of width ",
-              linear.in(), ", got ", x.sizes());
-  at::Tensor y = at::empty({x.size(0), linear.out()}, x.options());
-  linear.Apply(x.data_ptr<float>(), x.size(0), y.data_ptr<float>());
-  return y;
+LayerNorm::LayerNorm(const Weights& weights, const std::string& name) {
+  for (const auto& [what, values] : {std::pair(".weight", &weight_), {".bias", &bias_}}) {
+    const at::Tensor tensor = weights.Get(name + what);
+    values->assign(tensor.data_ptr<float>(), tensor.data_ptr<float>() + tensor.numel());
+  }
 }
 
-at::Tensor LayerNorm::operator()(const at::Tensor& x) const {
-  return at::layer_norm(x, weight.sizes(), weight, bias, kLayerNormEpsilon);
+void LayerNorm::Apply(const float* x, int64_t rows, float* y) const {
+  const auto width = static_cast<int64_t>(weight_.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    Simd().layer_norm(x + r * width, width, weight_.data(), bias_.data(), y + r * width);
+  }
 }
 
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn) {
@@ -59,20 +58,24 @@ absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn) {
       activation_fn));
 }
 
-at::Tensor FeedForward::operator()(const at::Tensor& x) const {
-  at::Tensor h = Apply(hidden, x);
-  float* value = h.data_ptr<float>();
-  // Element by element: LibTorch's vector form treats the last few of a tensor differently, so that
-  // a row's result would depend on the batch.
-  for (int64_t i = 0; i < h.numel(); ++i) value[i] = Activate(activation, value[i]);
-  return Apply(out, h);
+void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* h = scratch.Floats(rows * hidden_.out());
+  if (activation_ == Activation::kRelu) {
+    hidden_.Apply(x, rows, h, scratch, Epilogue::kRelu);
+  } else {
+    hidden_.Apply(x, rows, h, scratch);
+    for (int64_t i = 0; i < rows * hidden_.out(); ++i) h[i] = Activate(activation_, h[i]);
+  }
+  out_.Apply(h, rows, y, scratch, Epilogue::kAdd);
 }
 
 Embedding::Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
                      const std::string& prefix, const std::string& tokens)
     : tokens_(weights.Get(tokens)),
       positions_(side.positions),
-      scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f) {
+      scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f),
+      width_(side.embed_dim) {
   if (side.input_dim != side.embed_dim) project_ = weights.Matrix(prefix + ".project_in");
   if (side.layernorm_embedding) norm_ = LayerNorm(weights, prefix + ".embedding_norm");
   if (positions_ == PositionKind::kLearned) learned_ = weights.Get(prefix + ".positions");
@@ -83,20 +86,19 @@ Embedding::Embedding(const Weights& weights, const ModelConfig& config, const Si
   for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));
 }
 
-at::Tensor Embedding::operator()(absl::Span<const TokenId> tokens,
-                                 absl::Span<const int> positions) const {
-  const int64_t width = tokens_.size(1);
-  at::Tensor x = at::empty({static_cast<int64_t>(tokens.size()), width});
-  for (size_t r = 0; r < tokens.size(); ++r) {
-    const float* embedding = tokens_.data_ptr<float>() + tokens[r] * width;
-    float* row = x.data_ptr<float>() + r * width;
-    for (int64_t i = 0; i < width; ++i) row[i] = scale_ * embedding[i];
+void Embedding::Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
+                      Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto rows = static_cast<int64_t>(tokens.size());
+  const int64_t in = tokens_.size(1);
+  float* x = project_.in() > 0 ? scratch.Floats(rows * in) : out;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* embedding = tokens_.data_ptr<float>() + tokens[r] * in;
+    for (int64_t i = 0; i < in; ++i) x[r * in + i] = scale_ * embedding[i];
   }
-  if (project_.in() > 0) x = Apply(project_, x);
-  for (size_t r = 0; r < tokens.size(); ++r) {
-    AddPosition(positions[r], x.data_ptr<float>() + r * x.size(1));
-  }
-  return norm_.defined() ? norm_(x) : x;
+  if (project_.in() > 0) project_.Apply(x, rows, out, scratch);
+  for (int64_t r = 0; r < rows; ++r) AddPosition(positions[r], out + r * width_);
+  if (norm_.defined()) norm_.Apply(out, rows, out);
 }
 
 void Embedding::AddPosition(int position, float* out) const {

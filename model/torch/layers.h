@@ -2,6 +2,7 @@
 #define LEAPSTREAM_MODEL_TORCH_LAYERS_H_
 
 #include <string>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include "absl/status/statusor.h"
@@ -10,39 +11,44 @@
 #include "model/api/model_directory.h"
 #include "model/api/translator.h"
 #include "model/torch/kernels/packed_linear.h"
+#include "model/torch/kernels/workspace.h"
 #include "model/torch/weights.h"
 
 // The layers that have no state. All take and give rows: [R, width] float32, contiguous, one row
-// per token of whatever session. Const and thread-safe. Rows do not see each other.
+// per token of whatever session. Const and thread-safe. Rows do not see each other. Nothing here
+// allocates but the workspace.
 namespace leapstream {
 
-at::Tensor Apply(const PackedLinear& linear, const at::Tensor& x);  // [R, in] -> [R, out]
-
-struct LayerNorm {  // epsilon 1e-5, as fairseq's.
+class LayerNorm {  // epsilon 1e-5, as fairseq's.
+ public:
   LayerNorm() = default;
-  LayerNorm(const Weights& weights, const std::string& name)
-      : weight(weights.Get(name + ".weight")), bias(weights.Get(name + ".bias")) {}
-  at::Tensor operator()(const at::Tensor& x) const;
-  bool defined() const { return weight.defined(); }
+  LayerNorm(const Weights& weights, const std::string& name);
+  // y may be x.
+  void Apply(const float* x, int64_t rows, float* y) const;
+  bool defined() const { return !weight_.empty(); }
 
-  at::Tensor weight;  // [width]
-  at::Tensor bias;    // [width]
+ private:
+  std::vector<float> weight_;  // [width]
+  std::vector<float> bias_;    // [width]
 };
 
 enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
 // fairseq's --activation-fn. UNIMPLEMENTED: another name.
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
-struct FeedForward {
+class FeedForward {
+ public:
   FeedForward(const Weights& weights, const std::string& name, Activation activation)
-      : hidden(weights.Linear({name + ".hidden"})),
-        out(weights.Linear({name + ".out"})),
-        activation(activation) {}
-  at::Tensor operator()(const at::Tensor& x) const;
+      : hidden_(weights.Linear({name + ".hidden"})),
+        out_(weights.Linear({name + ".out"})),
+        activation_(activation) {}
+  // Adds to y.
+  void Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const;
 
-  PackedLinear hidden;
-  PackedLinear out;
-  Activation activation;
+ private:
+  PackedLinear hidden_;
+  PackedLinear out_;
+  Activation activation_;
 };
 
 // What goes into a side's first layer: token embedding, projected to the side's width if its own is
@@ -53,8 +59,9 @@ class Embedding {
   // prefix: "encoder" or "decoder"; `tokens`: the embedding's name, which may be the other side's.
   Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
             const std::string& prefix, const std::string& tokens);
-  // tokens and their positions (from 0), of one length R. Returns [R, E].
-  at::Tensor operator()(absl::Span<const TokenId> tokens, absl::Span<const int> positions) const;
+  // tokens and their positions (from 0), of one length R. out: [R, E].
+  void Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
+             Workspace& scratch) const;
 
  private:
   void AddPosition(int position, float* out) const;
@@ -65,6 +72,7 @@ class Embedding {
   PositionKind positions_;
   std::vector<float> frequencies_;  // Sinusoidal: exp(-i ln 10000 / (width / 2 - 1)).
   float scale_;
+  int64_t width_;
   LayerNorm norm_;
 };
 

@@ -1,47 +1,36 @@
 #include "model/torch/transformer.h"
 
 #include <algorithm>
-#include <string>
+#include <cmath>
 #include <utility>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/atan2.h>
-#include <ATen/ops/empty.h>
 #include <ATen/ops/from_blob.h>
-#include <ATen/ops/log_softmax.h>
 #include "absl/strings/str_cat.h"
 #include "model/api/vocabulary.h"
 #include "model/torch/attention/leap_features.h"
 #include "model/torch/attention/linear_attention.h"
 #include "model/torch/attention/make_attention.h"
+#include "model/torch/kernels/simd.h"
 #include "model/torch/torch_call.h"
 
 namespace leapstream {
 namespace {
 
-// Pre-norm: x + f(norm(x)); post-norm: norm(x + f(x)).
+// Pre-norm: x + f(norm(x)); post-norm: norm(x + f(x)). `add` gets f's input and adds to x.
 template <typename F>
-at::Tensor Residual(const LayerNorm& norm, bool normalize_before, const at::Tensor& x, F&& f) {
-  if (normalize_before) return x + f(norm(x));
-  return norm(x + f(x));
-}
-
-// The two best of one row. Ties go to the lowest index, as argmax in fairseq's agents.
-Decision BestTwo(const float* log_probs, int64_t size) {
-  int64_t best = 0;
-  int64_t second = -1;
-  for (int64_t i = 1; i < size; ++i) {
-    if (log_probs[i] > log_probs[best]) {
-      second = best;
-      best = i;
-    } else if (second < 0 || log_probs[i] > log_probs[second]) {
-      second = i;
-    }
+void Residual(const LayerNorm& norm, bool normalize_before, const Transformer::Rows& x,
+              Workspace& scratch, F&& add) {
+  const Workspace::Scope scope(scratch);
+  float* input = scratch.Floats(x.count * x.width);
+  if (normalize_before) {
+    norm.Apply(x.x, x.count, input);
+  } else {
+    std::copy_n(x.x, x.count * x.width, input);  // It is read while x changes.
   }
-  Decision decision;
-  decision.best = {static_cast<TokenId>(best), log_probs[best]};
-  decision.second = {static_cast<TokenId>(second), log_probs[second]};
-  return decision;
+  add(input);
+  if (!normalize_before) norm.Apply(x.x, x.count, x.x);
 }
 
 const char* OutputName(const ModelConfig& config) {
@@ -67,14 +56,31 @@ std::vector<size_t> MakeLayers(const Weights& weights, const std::string& side_n
   return order;
 }
 
-// The rows of x that `keep` lists, in that order.
-at::Tensor Rows(const at::Tensor& x, const std::vector<size_t>& keep) {
-  at::Tensor kept = at::empty({static_cast<int64_t>(keep.size()), x.size(1)}, x.options());
-  for (size_t r = 0; r < keep.size(); ++r) {
-    std::copy_n(x.data_ptr<float>() + keep[r] * x.size(1), x.size(1),
-                kept.data_ptr<float>() + r * x.size(1));
+// The best and the second, with log-probabilities, of one row's logits.
+Decision Decided(const float* logits, int64_t size) {
+  float most = logits[0];
+  for (int64_t i = 1; i < size; ++i) most = std::max(most, logits[i]);
+  const float log_sum = std::log(Simd().sum_exp(logits, size, most, nullptr));
+  // In the order of roundings of log_softmax, which may make ties of logits that are none.
+  const auto log_prob = [&](int64_t i) { return (logits[i] - most) - log_sum; };
+  // Ties go to the lowest index, as argmax in fairseq's agents.
+  int64_t best = 0;
+  int64_t second = 1;
+  if (log_prob(1) > log_prob(0)) std::swap(best, second);
+  for (int64_t i = 2; i < size; ++i) {
+    const float p = log_prob(i);
+    if (p <= log_prob(second)) continue;
+    if (p > log_prob(best)) {
+      second = best;
+      best = i;
+    } else {
+      second = i;
+    }
   }
-  return kept;
+  Decision decision;
+  decision.best = {static_cast<TokenId>(best), log_prob(best)};
+  decision.second = {static_cast<TokenId>(second), log_prob(second)};
+  return decision;
 }
 
 }  // namespace
@@ -107,6 +113,19 @@ class Transformer::State : public SessionState {
  private:
   friend class Transformer;
 
+  // Forgets a step that was opened and not committed.
+  void OpenStep() {
+    if (!committed_) {
+      for (const auto& self : self_) self->Drop();
+      // The moves of a learned policy's heads stay if they were what asked for more source.
+      for (const auto& cross : cross_) {
+        if (!wanted_source_) cross->Drop();
+      }
+    }
+    committed_ = false;
+    wanted_source_ = false;
+  }
+
   // Of each distinct layer; a bidirectional encoder keeps nothing and has one for all.
   std::vector<std::unique_ptr<AttentionState>> encoder_;
   std::vector<std::unique_ptr<AttentionState>> self_;
@@ -124,6 +143,11 @@ class Transformer::State : public SessionState {
 // Source rows of several sessions. Those of one are in order; of a bidirectional encoder, its whole
 // prefix.
 struct Transformer::SourceBatch {
+  void Clear() {
+    owners.clear();
+    tokens.clear();
+    positions.clear();
+  }
   void Add(State* owner, absl::Span<const TokenId> source, int first) {
     for (size_t i = 0; i < source.size(); ++i) {
       owners.push_back(owner);
@@ -136,6 +160,23 @@ struct Transformer::SourceBatch {
   std::vector<TokenId> tokens;
   std::vector<int> positions;
 };
+
+// What a call needs beside its results, kept by the thread that makes it.
+struct Transformer::Scratch {
+  Workspace floats;
+  SourceBatch source;
+  std::vector<AttentionRow> rows;
+  // Of each target row that is still to be decided: whose it is and its place in the batch.
+  std::vector<State*> owners;
+  std::vector<size_t> places;
+  std::vector<TokenId> tokens;  // Of all target rows.
+  std::vector<int> positions;
+};
+
+Transformer::Scratch& Transformer::OfThread() {
+  thread_local Scratch scratch;
+  return scratch;
+}
 
 Transformer::EncoderLayer::EncoderLayer(const Weights& weights, const std::string& name,
                                         const ModelConfig& config, Activation activation)
@@ -171,6 +212,8 @@ Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activ
       decoder_order_(
           MakeLayers(weights_, "decoder", config, config.decoder, activation, &decoder_layers_)),
       output_(weights_.Matrix(OutputName(config))) {
+  for (int l = 0; l < config.encoder.layers; ++l) encoder_names_.push_back(absl::StrCat("enc.", l));
+  for (int l = 0; l < config.decoder.layers; ++l) decoder_names_.push_back(absl::StrCat("dec.", l));
   if (config.encoder.final_norm) encoder_norm_ = LayerNorm(weights_, "encoder.norm");
   if (config.decoder.final_norm) decoder_norm_ = LayerNorm(weights_, "decoder.norm");
   if (config.decoder.output_dim != config.decoder.embed_dim) {
@@ -200,65 +243,87 @@ int64_t Transformer::StateBytes(const SessionState& state) {
   return bytes;
 }
 
-void Transformer::ObserveLayer(absl::string_view side, size_t layer, absl::string_view what,
-                               const at::Tensor& rows) const {
-  if (observer_) observer_(absl::StrCat(side, ".", layer, ".", what), rows);
+void Transformer::Observe(const std::string& layer, const char* what, const Rows& rows) const {
+  if (observer_) observer_(layer + what, at::from_blob(rows.x, {rows.count, rows.width}).clone());
+}
+
+// Runs `add`, which adds to y; shows what it has added.
+template <typename F>
+void Transformer::ObserveAdded(const std::string& layer, const char* what, const Rows& y,
+                               F&& add) const {
+  if (!observer_) return add();
+  const std::vector<float> before(y.x, y.x + y.count * y.width);
+  add();
+  std::vector<float> added(y.x, y.x + y.count * y.width);
+  for (size_t i = 0; i < added.size(); ++i) added[i] -= before[i];
+  Observe(layer, what, {added.data(), y.count, y.width});
 }
 
 // The proportions that LeaP's features were made with: p = 2 / pi atan2(f sin, f cos), which a
 // feature that is not zero gives back.
-void Transformer::ObserveProportions(size_t layer, const Attention& attention,
-                                     const at::Tensor& rows) const {
+void Transformer::ObserveProportions(const std::string& layer, const Attention& attention,
+                                     const Rows& in) const {
   const auto* linear = dynamic_cast<const LinearAttention*>(&attention.kind());
   if (!observer_ || linear == nullptr) return;
+  Workspace scratch;
   const int64_t heads = config_.encoder.attention_heads;
   const int64_t d = config_.encoder.embed_dim / heads;
-  const std::vector<AttentionRow> each(rows.size(0));
-  const auto observe = [&](const char* name, std::vector<float> features) {
-    const at::Tensor f =
-        at::from_blob(features.data(), {rows.size(0), heads, 2, d}).sum(-1);  // [R, H, 2]
-    ObserveLayer("enc", layer, name,
-                 at::atan2(f.select(-1, 0), f.select(-1, 1)).mul(2 / M_PI).contiguous());
+  const std::vector<AttentionRow> each(in.count);
+  std::vector<float> projected(in.count * heads * d);
+  std::vector<float> features(in.count * heads * 2 * d);
+  const auto observe = [&](const char* what) {
+    const at::Tensor f = at::from_blob(features.data(), {in.count, heads, 2, d}).sum(-1);
+    at::Tensor p = at::atan2(f.select(-1, 0), f.select(-1, 1)).mul(2 / M_PI).contiguous();
+    Observe(layer, what, {p.data_ptr<float>(), in.count, heads});
   };
-  const at::Tensor q = Apply(attention.projections().query, rows);
-  const at::Tensor k = Apply(attention.projections().key, rows);
-  observe("q_LeaP", linear->features().Queries(q.data_ptr<float>(), each));
-  observe("k_LeaP", linear->features().Keys(k.data_ptr<float>(), each));
+  attention.projections().query.Apply(in.x, in.count, projected.data(), scratch);
+  linear->features().Queries(projected.data(), each, features.data(), scratch);
+  observe(".q_LeaP");
+  attention.projections().key.Apply(in.x, in.count, projected.data(), scratch);
+  linear->features().Keys(projected.data(), each, features.data(), scratch);
+  observe(".k_LeaP");
 }
 
-void Transformer::Encode(const SourceBatch& batch) const {
+void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
   if (batch.owners.empty()) return;
-  at::Tensor x = source_embedding_(batch.tokens, batch.positions);
+  Workspace& floats = scratch.floats;
+  const Workspace::Scope scope(floats);
+  const auto count = static_cast<int64_t>(batch.owners.size());
+  const int64_t width = config_.encoder.embed_dim;
+  const Rows x{floats.Floats(count * width), count, width};
+  source_embedding_.Apply(batch.tokens, batch.positions, x.x, floats);
   const bool before = config_.encoder.normalize_before;
-  std::vector<AttentionRow> rows(batch.owners.size());
+  std::vector<AttentionRow>& rows = scratch.rows;
+  rows.resize(count);
   for (size_t l = 0; l < encoder_order_.size(); ++l) {
     const EncoderLayer& layer = encoder_layers_[encoder_order_[l]];
-    for (size_t r = 0; r < rows.size(); ++r) {
+    const std::string& name = encoder_names_[l];
+    for (int64_t r = 0; r < count; ++r) {
       const auto& states = batch.owners[r]->encoder_;
       AttentionState* state = states[config_.causal_encoder ? encoder_order_[l] : 0].get();
       rows[r] = {state, batch.positions[r]};
       if (!config_.causal_encoder && batch.positions[r] == 0) state->Reset();
     }
-    x = Residual(layer.self_attention_norm, before, x, [&](const at::Tensor& h) {
-      ObserveProportions(l, layer.self_attention, h);
-      at::Tensor attended;
-      if (config_.causal_encoder) {
-        attended = layer.self_attention.Step(h, rows, Past::kSettled);
-      } else {
-        layer.self_attention.Append(h, rows);
-        attended = layer.self_attention.Attend(h, rows);
-      }
-      ObserveLayer("enc", l, "self_attn", attended);
-      return attended;
+    Residual(layer.self_attention_norm, before, x, floats, [&](float* in) {
+      ObserveProportions(name, layer.self_attention, {in, count, width});
+      ObserveAdded(name, ".self_attn", x, [&] {
+        if (config_.causal_encoder) {
+          layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
+        } else {
+          layer.self_attention.Append(in, rows, floats);
+          layer.self_attention.Attend(in, rows, x.x, floats);
+        }
+      });
     });
-    x = Residual(layer.ffn_norm, before, x, layer.ffn);
-    ObserveLayer("enc", l, "out", x);
+    Residual(layer.ffn_norm, before, x, floats,
+             [&](const float* in) { layer.ffn.Apply(in, count, x.x, floats); });
+    Observe(name, ".out", x);
   }
-  if (encoder_norm_.defined()) x = encoder_norm_(x);
-  Observe("encoder_out", x);
+  if (encoder_norm_.defined()) encoder_norm_.Apply(x.x, count, x.x);
+  Observe("", "encoder_out", x);
   for (size_t l = 0; l < decoder_layers_.size(); ++l) {
-    for (size_t r = 0; r < rows.size(); ++r) rows[r].state = batch.owners[r]->cross_[l].get();
-    decoder_layers_[l].cross_attention.Append(x, rows);
+    for (int64_t r = 0; r < count; ++r) rows[r].state = batch.owners[r]->cross_[l].get();
+    decoder_layers_[l].cross_attention.Append(x.x, rows, floats);
   }
 }
 
@@ -272,7 +337,9 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
     }
   }
   return TorchCall("reading source tokens", [&] {
-    SourceBatch encoded;
+    Scratch& scratch = OfThread();
+    SourceBatch& encoded = scratch.source;
+    encoded.Clear();
     for (const SourceRows& rows : batch) {
       if (rows.tokens.empty()) continue;
       State* state = static_cast<State*>(rows.state);
@@ -285,14 +352,15 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
       state->source_read_ += static_cast<int>(rows.tokens.size());
       state->source_finished_ = rows.tokens.back() == kEndOfSentence;
     }
-    Encode(encoded);
+    Encode(encoded, scratch);
     return absl::OkStatus();
   });
 }
 
-void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch) const {
+void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch) const {
   if (config_.causal_encoder) return;
-  SourceBatch encoded;
+  SourceBatch& encoded = scratch.source;
+  encoded.Clear();
   for (SessionState* session_state : batch) {
     State* state = static_cast<State*>(session_state);
     if (state->prefix_is_encoded_) continue;
@@ -300,7 +368,7 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch) const {
     encoded.Add(state, state->prefix_, 0);
     state->prefix_is_encoded_ = true;
   }
-  Encode(encoded);
+  Encode(encoded, scratch);
 }
 
 absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
@@ -313,87 +381,96 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
   }
   if (batch.empty()) return absl::OkStatus();
   return TorchCall("deciding target tokens", [&] {
-    EncodePrefixes(batch);
-    std::vector<State*> owners;  // Of each row that is still to be decided,
-    std::vector<size_t> places;  // and its place in the batch.
-    std::vector<TokenId> tokens;
-    std::vector<int> positions;
+    Scratch& scratch = OfThread();
+    EncodePrefixes(batch, scratch);
+    std::vector<State*>& owners = scratch.owners;
+    owners.clear();
+    scratch.places.clear();
+    scratch.tokens.clear();
+    scratch.positions.clear();
     for (size_t b = 0; b < batch.size(); ++b) {
       State* state = static_cast<State*>(batch[b]);
-      if (!state->committed_) {  // The open step is decided again: its position is forgotten,
-        for (const auto& self : state->self_) self->Drop();
-        // and so are the moves of a learned policy's heads, unless they were what asked for more.
-        for (const auto& cross : state->cross_) {
-          if (!state->wanted_source_) cross->Drop();
-        }
-      }
-      state->committed_ = false;
-      state->wanted_source_ = false;
+      state->OpenStep();
       owners.push_back(state);
-      places.push_back(b);
-      tokens.push_back(state->last_);
-      positions.push_back(state->target_written_);
+      scratch.places.push_back(b);
+      scratch.tokens.push_back(state->last_);
+      scratch.positions.push_back(state->target_written_);
     }
-    at::Tensor x = target_embedding_(tokens, positions);
-    const bool before = config_.decoder.normalize_before;
-    std::vector<AttentionRow> rows;
-    for (size_t l = 0; l < decoder_order_.size() && !owners.empty(); ++l) {
-      const DecoderLayer& layer = decoder_layers_[decoder_order_[l]];
-      rows.clear();
-      for (State* state : owners) {
-        rows.push_back({state->self_[decoder_order_[l]].get(), state->target_written_});
-      }
-      x = Residual(layer.self_attention_norm, before, x, [&](const at::Tensor& h) {
-        at::Tensor attended = layer.self_attention.Step(h, rows, Past::kProvisional);
-        ObserveLayer("dec", l, "self_attn", attended);
-        return attended;
-      });
-      for (size_t r = 0; r < owners.size(); ++r) {
-        // In wait-k a prefix of one source position attends to nothing: the reference zeroes the
-        // row when its monotonic step is 0 (FAIRSEQ.md, quirk 4).
-        const bool nothing = config_.simul_type == "waitk" && owners[r]->source_read_ == 1;
-        rows[r].state = nothing ? nullptr : owners[r]->cross_[decoder_order_[l]].get();
-      }
-      x = Residual(layer.cross_attention_norm, before, x, [&](const at::Tensor& h) {
-        at::Tensor attended = layer.cross_attention.Attend(h, rows);
-        ObserveLayer("dec", l, "encoder_attn", attended);
-        return attended;
-      });
-      std::vector<size_t> keep;
-      for (size_t r = 0; r < owners.size(); ++r) {
-        const bool wants = rows[r].state != nullptr && rows[r].state->wants_source();
-        if (wants && !owners[r]->source_finished_) {
-          owners[r]->wanted_source_ = true;
-          result[places[r]] = Decision();
-          result[places[r]].wants_source = true;
-        } else {
-          keep.push_back(r);
-        }
-      }
-      if (keep.size() < owners.size()) {
-        x = Rows(x, keep);
-        for (size_t r = 0; r < keep.size(); ++r) {
-          owners[r] = owners[keep[r]];
-          places[r] = places[keep[r]];
-        }
-        owners.resize(keep.size());
-        places.resize(keep.size());
-      }
-      x = Residual(layer.ffn_norm, before, x, layer.ffn);
-      ObserveLayer("dec", l, "out", x);
+    Workspace& floats = scratch.floats;
+    const Workspace::Scope scope(floats);
+    const int64_t width = config_.decoder.embed_dim;
+    Rows x{floats.Floats(static_cast<int64_t>(owners.size()) * width),
+           static_cast<int64_t>(owners.size()), width};
+    target_embedding_.Apply(scratch.tokens, scratch.positions, x.x, floats);
+    for (size_t l = 0; l < decoder_order_.size() && x.count > 0; ++l) {
+      DecodeLayer(l, scratch, &x, result);
     }
-    if (owners.empty()) return absl::OkStatus();
-    if (decoder_norm_.defined()) x = decoder_norm_(x);
-    if (project_out_.in() > 0) x = Apply(project_out_, x);
-    const at::Tensor logits = Apply(output_, x);
-    Observe("logits", logits);
-    const at::Tensor log_probs = at::log_softmax(logits, -1);  // [R, N]
-    for (size_t r = 0; r < owners.size(); ++r) {
-      result[places[r]] =
-          BestTwo(log_probs.data_ptr<float>() + r * log_probs.size(1), log_probs.size(1));
+    if (x.count == 0) return absl::OkStatus();
+    if (decoder_norm_.defined()) decoder_norm_.Apply(x.x, x.count, x.x);
+    const float* features = x.x;
+    if (project_out_.in() > 0) {
+      float* projected = floats.Floats(x.count * project_out_.out());
+      project_out_.Apply(x.x, x.count, projected, floats);
+      features = projected;
+    }
+    const int64_t vocabulary = output_.out();
+    float* logits = floats.Floats(x.count * vocabulary);
+    output_.Apply(features, x.count, logits, floats);
+    Observe("", "logits", {logits, x.count, vocabulary});
+    for (int64_t r = 0; r < x.count; ++r) {
+      result[scratch.places[r]] = Decided(logits + r * vocabulary, vocabulary);
     }
     return absl::OkStatus();
   });
+}
+
+// The rows that want more source leave: they are decided, and x has one row less for each.
+void Transformer::DecodeLayer(size_t l, Scratch& scratch, Rows* x,
+                              absl::Span<Decision> result) const {
+  const size_t distinct = decoder_order_[l];
+  const DecoderLayer& layer = decoder_layers_[distinct];
+  const std::string& name = decoder_names_[l];
+  const bool before = config_.decoder.normalize_before;
+  Workspace& floats = scratch.floats;
+  std::vector<State*>& owners = scratch.owners;
+  std::vector<AttentionRow>& rows = scratch.rows;
+  rows.clear();
+  for (State* state : owners)
+    rows.push_back({state->self_[distinct].get(), state->target_written_});
+  Residual(layer.self_attention_norm, before, *x, floats, [&](const float* in) {
+    ObserveAdded(name, ".self_attn", *x,
+                 [&] { layer.self_attention.Step(in, rows, Past::kProvisional, x->x, floats); });
+  });
+  for (size_t r = 0; r < owners.size(); ++r) {
+    // In wait-k a prefix of one source position attends to nothing: the reference zeroes the row
+    // when its monotonic step is 0 (FAIRSEQ.md, quirk 4).
+    const bool nothing = config_.simul_type == "waitk" && owners[r]->source_read_ == 1;
+    rows[r].state = nothing ? nullptr : owners[r]->cross_[distinct].get();
+  }
+  Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
+    ObserveAdded(name, ".encoder_attn", *x,
+                 [&] { layer.cross_attention.Attend(in, rows, x->x, floats); });
+  });
+  if (config_.LearnedPolicy()) {
+    size_t kept = 0;
+    for (size_t r = 0; r < owners.size(); ++r) {
+      if (rows[r].state->wants_source() && !owners[r]->source_finished_) {
+        owners[r]->wanted_source_ = true;
+        result[scratch.places[r]] = Decision();
+        result[scratch.places[r]].wants_source = true;
+        continue;
+      }
+      std::copy_n(x->x + r * x->width, x->width, x->x + kept * x->width);
+      owners[kept] = owners[r];
+      scratch.places[kept] = scratch.places[r];
+      ++kept;
+    }
+    owners.resize(kept);
+    x->count = static_cast<int64_t>(kept);
+  }
+  Residual(layer.ffn_norm, before, *x, floats,
+           [&](const float* in) { layer.ffn.Apply(in, x->count, x->x, floats); });
+  Observe(name, ".out", *x);
 }
 
 at::Tensor Transformer::DecoderSelfAttentionSums(const SessionState& state, int layer) const {

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -41,6 +42,12 @@ class Transformer : public Translator {
 
   static int64_t StateBytes(const SessionState& state);
 
+  struct Rows {  // [count, width], contiguous.
+    float* x;
+    int64_t count;
+    int64_t width;
+  };
+
  private:
   struct EncoderLayer {
     EncoderLayer(const Weights& weights, const std::string& name, const ModelConfig& config,
@@ -64,16 +71,19 @@ class Transformer : public Translator {
 
   Transformer(const ModelConfig& config, Weights owned_weights, Activation activation);
   struct SourceBatch;
+  struct Scratch;
+  static Scratch& OfThread();
   // Encodes, and adds to the states of encoder and cross-attention.
-  void Encode(const SourceBatch& batch) const;
+  void Encode(const SourceBatch& batch, Scratch& scratch) const;
   // A bidirectional encoder's part of Decide().
-  void EncodePrefixes(absl::Span<SessionState* const> batch) const;
-  void Observe(absl::string_view name, const at::Tensor& rows) const {
-    if (observer_) observer_(name, rows);
-  }
-  void ObserveLayer(absl::string_view side, size_t layer, absl::string_view what,
-                    const at::Tensor& rows) const;
-  void ObserveProportions(size_t layer, const Attention& attention, const at::Tensor& rows) const;
+  void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch) const;
+  void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+
+  void Observe(const std::string& layer, const char* what, const Rows& rows) const;
+  template <typename F>
+  void ObserveAdded(const std::string& layer, const char* what, const Rows& y, F&& add) const;
+  void ObserveProportions(const std::string& layer, const Attention& attention,
+                          const Rows& in) const;
 
   const ModelConfig config_;
   const Weights weights_;  // Before all that points into its memory map.
@@ -85,6 +95,8 @@ class Transformer : public Translator {
   std::vector<DecoderLayer> decoder_layers_;
   std::vector<size_t> encoder_order_;  // Indices into encoder_layers_, as they are run.
   std::vector<size_t> decoder_order_;
+  std::vector<std::string> encoder_names_;  // As goldens call them.
+  std::vector<std::string> decoder_names_;
   LayerNorm encoder_norm_;
   LayerNorm decoder_norm_;
   PackedLinear project_out_;  // Of no inputs if there is none.

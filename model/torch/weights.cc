@@ -13,8 +13,10 @@
 
 namespace leapstream {
 
-absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig& config) {
+absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig& config,
+                                      ComputeType compute_type) {
   Weights weights;
+  weights.compute_type_ = compute_type;
   LEAPSTREAM_ASSIGN_OR_RETURN(weights.file_, MappedFile::Open(path));
   LEAPSTREAM_ASSIGN_OR_RETURN(weights.views_, ParseSafetensors(weights.file_->bytes(), path));
   std::set<std::string> wanted;
@@ -55,6 +57,14 @@ at::Tensor Weights::Get(const std::string& name) const {
 }
 
 PackedLinear Weights::Linear(const std::vector<std::string>& names) const {
+  return Stack(names, compute_type_);
+}
+
+PackedLinear Weights::ExactLinear(const std::string& name) const {
+  return Stack({name}, ComputeType::kFloat32);
+}
+
+PackedLinear Weights::Stack(const std::vector<std::string>& names, ComputeType type) const {
   std::vector<at::Tensor> weights;
   std::vector<at::Tensor> biases;
   for (const std::string& name : names) {
@@ -65,12 +75,13 @@ PackedLinear Weights::Linear(const std::vector<std::string>& names) const {
   const at::Tensor weight = at::cat(weights);
   const at::Tensor bias = at::cat(biases);
   return PackedLinear(weight.data_ptr<float>(), bias.data_ptr<float>(), weight.size(0),
-                      weight.size(1));
+                      weight.size(1), type);
 }
 
 PackedLinear Weights::Matrix(const std::string& name) const {
   const at::Tensor weight = Get(name);
-  return PackedLinear(weight.data_ptr<float>(), nullptr, weight.size(0), weight.size(1));
+  return PackedLinear(weight.data_ptr<float>(), nullptr, weight.size(0), weight.size(1),
+                      compute_type_);
 }
 
 }  // namespace leapstream

@@ -19,7 +19,9 @@ namespace leapstream {
 class Weights {
  public:
   // INVALID_ARGUMENT: a tensor is missing, of another shape, or not wanted.
-  static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config);
+  // compute_type: of the products that Linear() and Matrix() give.
+  static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config,
+                                      ComputeType compute_type = ComputeType::kFloat32);
 
   bool Has(const std::string& name) const { return views_.count(name) > 0; }
   // float32, contiguous. Throws (c10::Error) if there is none: ask only for what was expected.
@@ -29,8 +31,13 @@ class Weights {
   PackedLinear Linear(const std::vector<std::string>& names) const;
   // A matrix without a bias.
   PackedLinear Matrix(const std::string& name) const;
+  // The same in float32 whatever the compute type: for the small nets that feed sines.
+  PackedLinear ExactLinear(const std::string& name) const;
 
  private:
+  PackedLinear Stack(const std::vector<std::string>& names, ComputeType type) const;
+
+  ComputeType compute_type_ = ComputeType::kFloat32;
   std::unique_ptr<const MappedFile> file_;
   std::map<std::string, TensorView> views_;
 };

@@ -51,6 +51,7 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
     return x.data_ptr<float>() + t * kHeads * kHeadDim;
   };
   at::Tensor out = at::zeros_like(q);
+  Workspace scratch;
   Figures figures;
   const auto state = kind.kind->NewState();
   const std::vector<AttentionRow> all = Rows(state.get(), 0, T);
@@ -58,8 +59,8 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
   for (int repeat = 0; repeat < 3; ++repeat) {
     state->Reset();
     const absl::Time start = absl::Now();
-    kind.kind->Append(row(k, 0), row(v, 0), all);
-    kind.kind->Attend(row(q, 0), all, row(out, 0));
+    kind.kind->Append(row(k, 0), row(v, 0), all, scratch);
+    kind.kind->Attend(row(q, 0), all, row(out, 0), scratch);
     times.push_back(absl::ToDoubleMilliseconds(absl::Now() - start));
     if (times.back() > 2000) break;  // Long enough to be measured once.
   }
@@ -72,12 +73,12 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
   // The past is appended at once, the last positions are stepped.
   state->Reset();
   const int64_t first = T - std::min(T, kMeasured);
-  if (first > 0) kind.kind->Append(row(k, 0), row(v, 0), Rows(state.get(), 0, first));
+  if (first > 0) kind.kind->Append(row(k, 0), row(v, 0), Rows(state.get(), 0, first), scratch);
   times.clear();
   for (int64_t t = first; t < T; ++t) {
     const std::vector<AttentionRow> one = Rows(state.get(), t, t + 1);
     const absl::Time start = absl::Now();
-    kind.kind->Step(row(q, t), row(k, t), row(v, t), one, Past::kSettled, row(out, t));
+    kind.kind->Step({row(q, t), row(k, t), row(v, t)}, one, Past::kSettled, row(out, t), scratch);
     times.push_back(absl::ToDoubleMicroseconds(absl::Now() - start));
   }
   figures.stream_us = Median(times);

@@ -7,6 +7,20 @@
 namespace leapstream::client {
 namespace {
 
+// gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
+// and then frees twice if that happens test after test. A server that stays for all tests keeps
+// them.
+class KeepReactionThreads : public testing::Environment {
+ public:
+  void SetUp() override { service_.emplace(); }
+  void TearDown() override { service_.reset(); }
+
+ private:
+  std::optional<FakeService> service_;
+};
+const auto* const keep_reaction_threads =
+    testing::AddGlobalTestEnvironment(new KeepReactionThreads);
+
 std::unique_ptr<Client> ConnectTo(const std::string& address) {
   auto client = Client::Connect({address, absl::Seconds(10)});
   EXPECT_TRUE(client.ok()) << client.status();

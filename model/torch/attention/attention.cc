@@ -1,32 +1,46 @@
 #include "model/torch/attention/attention.h"
 
-#include <ATen/ops/empty.h>
-#include "model/torch/layers.h"
-
 namespace leapstream {
+namespace {
 
-at::Tensor Attention::Step(const at::Tensor& x, absl::Span<const AttentionRow> rows,
-                           Past past) const {
-  const at::Tensor q = Apply(projections_.query, x);
-  const at::Tensor k = Apply(projections_.key, x);
-  const at::Tensor v = Apply(projections_.value, x);
-  at::Tensor attended = at::empty({x.size(0), projections_.output.in()}, x.options());
-  kind_->Step(q.data_ptr<float>(), k.data_ptr<float>(), v.data_ptr<float>(), rows, past,
-              attended.data_ptr<float>());
-  return Apply(projections_.output, attended);
+float* Project(const PackedLinear& linear, const float* x, int64_t rows, Workspace& scratch) {
+  float* y = scratch.Floats(rows * linear.out());
+  linear.Apply(x, rows, y, scratch);
+  return y;
 }
 
-void Attention::Append(const at::Tensor& x, absl::Span<const AttentionRow> rows) const {
-  const at::Tensor k = Apply(projections_.key, x);
-  const at::Tensor v = Apply(projections_.value, x);
-  kind_->Append(k.data_ptr<float>(), v.data_ptr<float>(), rows);
+}  // namespace
+
+void Attention::Step(const float* x, absl::Span<const AttentionRow> rows, Past past, float* y,
+                     Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto count = static_cast<int64_t>(rows.size());
+  AttentionKind::Projected projected;
+  projected.queries = Project(projections_.query, x, count, scratch);
+  projected.keys = Project(projections_.key, x, count, scratch);
+  projected.values = Project(projections_.value, x, count, scratch);
+  float* attended = scratch.Floats(count * projections_.output.in());
+  kind_->Step(projected, rows, past, attended, scratch);
+  projections_.output.Apply(attended, count, y, scratch, Epilogue::kAdd);
 }
 
-at::Tensor Attention::Attend(const at::Tensor& x, absl::Span<const AttentionRow> rows) const {
-  const at::Tensor q = Apply(projections_.query, x);
-  at::Tensor attended = at::empty({x.size(0), projections_.output.in()}, x.options());
-  kind_->Attend(q.data_ptr<float>(), rows, attended.data_ptr<float>());
-  return Apply(projections_.output, attended);
+void Attention::Append(const float* x, absl::Span<const AttentionRow> rows,
+                       Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto count = static_cast<int64_t>(rows.size());
+  const float* keys = Project(projections_.key, x, count, scratch);
+  const float* values = Project(projections_.value, x, count, scratch);
+  kind_->Append(keys, values, rows, scratch);
+}
+
+void Attention::Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
+                       Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto count = static_cast<int64_t>(rows.size());
+  const float* queries = Project(projections_.query, x, count, scratch);
+  float* attended = scratch.Floats(count * projections_.output.in());
+  kind_->Attend(queries, rows, attended, scratch);
+  projections_.output.Apply(attended, count, y, scratch, Epilogue::kAdd);
 }
 
 }  // namespace leapstream

@@ -3,10 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
-#include <ATen/core/Tensor.h>
 #include "absl/types/span.h"
 #include "model/torch/kernels/packed_linear.h"
+#include "model/torch/kernels/workspace.h"
 
 namespace leapstream {
 
@@ -38,25 +39,30 @@ enum class Past { kSettled, kProvisional };
 // kind itself has. Const and thread-safe. Rows are float32 after projection and bias, queries not
 // yet scaled: [R, H, K], [R, H, V] with K = V = E / H unless a kind says otherwise. Rows of one
 // state are in order; rows of different states do not see each other, so that a row's result is, to
-// the bit, the same in any batch.
+// the bit, the same in any batch. `scratch` is the caller's.
 class AttentionKind {
  public:
   virtual ~AttentionKind() = default;
   virtual std::unique_ptr<AttentionState> NewState() const = 0;
 
   // Adds positions, for good; row r to *rows[r].state.
-  virtual void Append(const float* keys, const float* values,
-                      absl::Span<const AttentionRow> rows) const = 0;
-  // Row r attends to all that its state has. out: [R, H, V].
-  virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows,
-                      float* out) const = 0;
+  virtual void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+                      Workspace& scratch) const = 0;
+  // Row r attends to all that its state has; a row without a state to nothing. out: [R, H, V].
+  virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+                      Workspace& scratch) const = 0;
   // Causal self-attention: each row in turn is added and attends. Not every kind has it.
-  virtual void Step(const float* queries, const float* keys, const float* values,
-                    absl::Span<const AttentionRow> rows, Past past, float* out) const = 0;
+  struct Projected {
+    const float* queries;
+    const float* keys;
+    const float* values;
+  };
+  virtual void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+                    Workspace& scratch) const = 0;
 };
 
-// An attention block: projections around a kind. Takes and gives rows [R, E], contiguous float32.
-// A row whose state is null attends to nothing.
+// An attention block: projections around a kind. Takes rows x [R, E], contiguous float32, and adds
+// its result to y [R, E].
 class Attention {
  public:
   struct Projections {
@@ -70,9 +76,12 @@ class Attention {
 
   std::unique_ptr<AttentionState> NewState() const { return kind_->NewState(); }
 
-  at::Tensor Step(const at::Tensor& x, absl::Span<const AttentionRow> rows, Past past) const;
-  void Append(const at::Tensor& x, absl::Span<const AttentionRow> rows) const;
-  at::Tensor Attend(const at::Tensor& x, absl::Span<const AttentionRow> rows) const;
+  void Step(const float* x, absl::Span<const AttentionRow> rows, Past past, float* y,
+            Workspace& scratch) const;
+  // x: [R, width of the encoder].
+  void Append(const float* x, absl::Span<const AttentionRow> rows, Workspace& scratch) const;
+  void Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
+              Workspace& scratch) const;
 
   const Projections& projections() const { return projections_; }
   const AttentionKind& kind() const { return *kind_; }

@@ -17,7 +17,7 @@ std::unique_ptr<AttentionState> BigBirdAttention::NewState() const {
 }
 
 void BigBirdAttention::Append(const float* keys, const float* values,
-                              absl::Span<const AttentionRow> rows) const {
+                              absl::Span<const AttentionRow> rows, Workspace&) const {
   for (size_t r = 0; r < rows.size(); ++r) {
     static_cast<KeyValueCache&>(*rows[r].state)
         .Append(keys + r * heads_ * d_, values + r * heads_ * d_);
@@ -37,11 +37,11 @@ std::vector<int64_t> BigBirdAttention::BlocksSeen(int64_t query, int64_t blocks)
   return std::vector<int64_t>(seen.begin(), seen.end());
 }
 
-void BigBirdAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows,
-                              float* out) const {
+void BigBirdAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+                              Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
   const float scale = 1.0f / std::sqrt(static_cast<float>(d_));
-  std::vector<float> query(d_);
-  std::vector<float> weights;
+  float* query = scratch.Floats(d_);
   int64_t last_query = -1;
   int64_t last_blocks = -1;
   std::vector<int64_t> seen;
@@ -57,28 +57,29 @@ void BigBirdAttention::Attend(const float* queries, absl::Span<const AttentionRo
       const int64_t i = static_cast<int64_t>(r) * heads_ + h;
       for (int64_t j = 0; j < d_; ++j) query[j] = scale * queries[i * d_ + j];
       // Of the blocks seen, one after the other; only the last block may be cut short.
-      weights.assign(seen.size() * block_, 0.0f);
+      const Workspace::Scope head_scope(scratch);
+      float* weights = scratch.Floats(static_cast<int64_t>(seen.size()) * block_);
       int64_t count = 0;
       for (const int64_t b : seen) {
         const int64_t size = std::min(block_, length - b * block_);
-        cache.Energies(h, query.data(), b * block_, size, weights.data() + count);
+        cache.Energies(h, query, b * block_, size, weights + count);
         count += size;
       }
-      SoftmaxInPlace(weights.data(), count);
+      SoftmaxInPlace(weights, count);
       float* head_out = out + i * d_;
       std::fill_n(head_out, d_, 0.0f);
       count = 0;
       for (const int64_t b : seen) {
         const int64_t size = std::min(block_, length - b * block_);
-        cache.AddValues(h, weights.data() + count, b * block_, size, head_out);
+        cache.AddValues(h, weights + count, b * block_, size, head_out);
         count += size;
       }
     }
   }
 }
 
-void BigBirdAttention::Step(const float*, const float*, const float*,
-                            absl::Span<const AttentionRow>, Past, float*) const {
+void BigBirdAttention::Step(const Projected&, absl::Span<const AttentionRow>, Past, float*,
+                            Workspace&) const {
   TORCH_CHECK(false, "BigBird attention is not causal: it serves bidirectional encoders only");
 }
 

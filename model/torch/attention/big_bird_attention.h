@@ -20,11 +20,12 @@ class BigBirdAttention : public AttentionKind {
       : heads_(heads), d_(d), block_(block), random_blocks_(random_blocks) {}
 
   std::unique_ptr<AttentionState> NewState() const override;
-  void Append(const float* keys, const float* values,
-              absl::Span<const AttentionRow> rows) const override;
-  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out) const override;
-  void Step(const float* queries, const float* keys, const float* values,
-            absl::Span<const AttentionRow> rows, Past past, float* out) const override;
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
 
   // The blocks, in order, that block `query` of `blocks` sees.
   std::vector<int64_t> BlocksSeen(int64_t query, int64_t blocks) const;

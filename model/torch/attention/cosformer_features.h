@@ -4,7 +4,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "model/torch/attention/feature_map.h"
 
@@ -19,12 +18,13 @@ class CosformerFeatures : public FeatureMap {
       : heads_(heads), d_(d), max_length_(max_length) {}
 
   int64_t width() const override { return 2 * d_; }
-  std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const override {
-    return Keys(x, rows);
+  void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
+               Workspace& scratch) const override {
+    Keys(x, rows, features, scratch);
   }
-  std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const override {
+  void Keys(const float* x, absl::Span<const AttentionRow> rows, float* features,
+            Workspace&) const override {
     constexpr float kHalfPi = 1.57079632679489662f;
-    std::vector<float> features(rows.size() * heads_ * 2 * d_);
     for (size_t r = 0; r < rows.size(); ++r) {
       const int64_t position = std::min<int64_t>(rows[r].position, max_length_);
       const float angle = kHalfPi * static_cast<float>(position) / static_cast<float>(max_length_);
@@ -38,7 +38,6 @@ class CosformerFeatures : public FeatureMap {
         }
       }
     }
-    return features;
   }
 
  private:

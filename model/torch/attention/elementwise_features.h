@@ -3,7 +3,6 @@
 
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "model/torch/attention/feature_map.h"
 
@@ -21,13 +20,14 @@ class ElementwiseFeatures : public FeatureMap {
       : heads_(heads), d_(d), feature_(feature) {}
 
   int64_t width() const override { return d_; }
-  std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const override {
-    return Keys(x, rows);
+  void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
+               Workspace& scratch) const override {
+    Keys(x, rows, features, scratch);
   }
-  std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const override {
-    std::vector<float> features(x, x + static_cast<int64_t>(rows.size()) * heads_ * d_);
-    for (float& f : features) f = feature_(f);
-    return features;
+  void Keys(const float* x, absl::Span<const AttentionRow> rows, float* features,
+            Workspace&) const override {
+    const int64_t count = static_cast<int64_t>(rows.size()) * heads_ * d_;
+    for (int64_t i = 0; i < count; ++i) features[i] = feature_(x[i]);
   }
 
  private:

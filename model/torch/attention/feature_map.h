@@ -1,9 +1,9 @@
 #ifndef LEAPSTREAM_MODEL_TORCH_ATTENTION_FEATURE_MAP_H_
 #define LEAPSTREAM_MODEL_TORCH_ATTENTION_FEATURE_MAP_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <vector>
 
 #include "absl/types/span.h"
 #include "model/torch/attention/attention.h"
@@ -16,9 +16,11 @@ class FeatureMap {
  public:
   virtual ~FeatureMap() = default;
   virtual int64_t width() const = 0;  // Of the features of one head.
-  // x: [R, H, d] as projected. Returns [R, H, width()].
-  virtual std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const = 0;
-  virtual std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const = 0;
+  // x: [R, H, d] as projected. features: [R, H, width()].
+  virtual void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
+                       Workspace& scratch) const = 0;
+  virtual void Keys(const float* x, absl::Span<const AttentionRow> rows, float* features,
+                    Workspace& scratch) const = 0;
 };
 
 // The plain inner product, q . k / sqrt(d): what soft-max attention has.
@@ -28,13 +30,14 @@ class ScaledFeatures : public FeatureMap {
       : heads_(heads), d_(d), scale_(1.0f / std::sqrt(static_cast<float>(d))) {}
 
   int64_t width() const override { return d_; }
-  std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const override {
-    std::vector<float> features = Keys(x, rows);
-    for (float& feature : features) feature *= scale_;
-    return features;
+  void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
+               Workspace&) const override {
+    const int64_t count = static_cast<int64_t>(rows.size()) * heads_ * d_;
+    for (int64_t i = 0; i < count; ++i) features[i] = x[i] * scale_;
   }
-  std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const override {
-    return std::vector<float>(x, x + static_cast<int64_t>(rows.size()) * heads_ * d_);
+  void Keys(const float* x, absl::Span<const AttentionRow> rows, float* features,
+            Workspace&) const override {
+    std::copy_n(x, static_cast<int64_t>(rows.size()) * heads_ * d_, features);
   }
 
  private:

@@ -1,7 +1,6 @@
 #include "model/torch/attention/key_value_cache.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstring>
 
 #include "model/torch/kernels/simd.h"
@@ -33,7 +32,15 @@ void KeyValueCache::Energies(int64_t head, const float* query, int64_t first, in
   static constexpr float kNoBias[kBlock] = {};
   for (int64_t begin = 0; begin < count; begin += kBlock) {
     const float* keys = blocks_[(first + begin) / kBlock].get() + head * kBlock * (K_ + V_);
-    Simd().multiply(query, 1, K_, keys, kNoBias, kBlock, energies + begin);
+    Product product;
+    product.x = query;
+    product.rows = 1;
+    product.in = K_;
+    product.panels = keys;
+    product.bias = kNoBias;
+    product.out = kBlock;
+    product.y = energies + begin;
+    Simd().multiply(product);
   }
 }
 
@@ -49,9 +56,7 @@ void KeyValueCache::AddValues(int64_t head, const float* weights, int64_t first,
 void SoftmaxInPlace(float* energies, int64_t count) {
   float most = energies[0];
   for (int64_t p = 1; p < count; ++p) most = std::max(most, energies[p]);
-  float sum = 0;
-  for (int64_t p = 0; p < count; ++p) sum += energies[p] = std::exp(energies[p] - most);
-  const float scale = 1.0f / sum;
+  const float scale = 1.0f / Simd().sum_exp(energies, count, most, energies);
   for (int64_t p = 0; p < count; ++p) energies[p] *= scale;
 }
 

@@ -1,54 +1,49 @@
 #include "model/torch/attention/leap_features.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/cos.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/relu.h>
+#include "model/torch/kernels/simd.h"
 
 namespace leapstream {
 namespace {
 constexpr float kHalfPi = 1.57079632679489662f;
 }  // namespace
 
-std::vector<float> ProportionNet::operator()(const float* features, int64_t count) const {
-  std::vector<float> inner(count * hidden.out());
-  hidden.Apply(features, count, inner.data());
-  for (float& h : inner) h = std::max(h, 0.0f);
-  std::vector<float> p(count);
-  out.Apply(inner.data(), count, p.data());
-  for (float& x : p) x = 1.0f / (1.0f + std::exp(-x));
-  return p;
-}
-
-std::vector<float> LeapFeatures::Map(const float* x, int64_t count, float scale,
-                                     const ProportionNet& net) const {
-  std::vector<float> positive(count * d_);
-  for (int64_t i = 0; i < count * d_; ++i) positive[i] = std::max(scale * x[i], 0.0f);
-  const std::vector<float> p = net(positive.data(), count);
-  std::vector<float> features(count * 2 * d_);
-  for (int64_t i = 0; i < count; ++i) {
-    const float sine = std::sin(kHalfPi * p[i]);
-    const float cosine = std::cos(kHalfPi * p[i]);
-    float* out = features.data() + i * 2 * d_;
-    for (int64_t j = 0; j < d_; ++j) {
-      out[j] = positive[i * d_ + j] * sine;
-      out[d_ + j] = positive[i * d_ + j] * cosine;
-    }
+void LeapFeatures::Map(const Scaled& rows, const ProportionNet& net, float* features,
+                       Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* positive = scratch.Floats(rows.count * d_);
+  for (int64_t i = 0; i < rows.count * d_; ++i) {
+    const float x = rows.scale * rows.x[i];
+    positive[i] = x > 0 ? x : 0;
   }
-  return features;
+  float* hidden = scratch.Floats(rows.count * net.hidden.out());
+  net.hidden.Apply(positive, rows.count, hidden, scratch, Epilogue::kRelu);
+  float* sine = scratch.Floats(rows.count);  // First what the net says, before its sigmoid.
+  float* cosine = scratch.Floats(rows.count);
+  net.out.Apply(hidden, rows.count, sine, scratch);
+  Simd().leap_angles(sine, rows.count, cosine);
+  for (int64_t i = 0; i < rows.count; ++i) {
+    float* out = features + i * 2 * d_;
+    const float* in = positive + i * d_;
+    for (int64_t j = 0; j < d_; ++j) out[j] = in[j] * sine[i];
+    for (int64_t j = 0; j < d_; ++j) out[d_ + j] = in[j] * cosine[i];
+  }
 }
 
-std::vector<float> LeapFeatures::Queries(const float* x,
-                                         absl::Span<const AttentionRow> rows) const {
+void LeapFeatures::Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
+                           Workspace& scratch) const {
   const float scale = 1.0f / std::sqrt(static_cast<float>(d_));
-  return Map(x, static_cast<int64_t>(rows.size()) * heads_, scale, query_proportion_);
+  Map({x, static_cast<int64_t>(rows.size()) * heads_, scale}, query_proportion_, features, scratch);
 }
 
-std::vector<float> LeapFeatures::Keys(const float* x, absl::Span<const AttentionRow> rows) const {
-  return Map(x, static_cast<int64_t>(rows.size()) * heads_, 1.0f, key_proportion_);
+void LeapFeatures::Keys(const float* x, absl::Span<const AttentionRow> rows, float* features,
+                        Workspace& scratch) const {
+  Map({x, static_cast<int64_t>(rows.size()) * heads_, 1.0f}, key_proportion_, features, scratch);
 }
 
 at::Tensor LeapAttentionNaive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

@@ -3,7 +3,6 @@
 
 #include <cstdint>
 #include <utility>
-#include <vector>
 
 #include <ATen/core/Tensor.h>
 #include "model/torch/attention/feature_map.h"
@@ -17,9 +16,6 @@ inline constexpr float kLeapNormaliserFloor = 0.1f;
 // The net that gives each head and position its proportion p in (0, 1):
 // sigmoid(W2 relu(W1 x + b1) + b2), shared by the heads of a block.
 struct ProportionNet {
-  // features: [count, d] after relu; returns p [count].
-  std::vector<float> operator()(const float* features, int64_t count) const;
-
   PackedLinear hidden;
   PackedLinear out;
 };
@@ -37,12 +33,18 @@ class LeapFeatures : public FeatureMap {
         key_proportion_(std::move(key_proportion)) {}
 
   int64_t width() const override { return 2 * d_; }
-  std::vector<float> Queries(const float* x, absl::Span<const AttentionRow> rows) const override;
-  std::vector<float> Keys(const float* x, absl::Span<const AttentionRow> rows) const override;
+  void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
+               Workspace& scratch) const override;
+  void Keys(const float* x, absl::Span<const AttentionRow> rows, float* features,
+            Workspace& scratch) const override;
 
  private:
-  std::vector<float> Map(const float* x, int64_t count, float scale,
-                         const ProportionNet& net) const;
+  struct Scaled {
+    const float* x;  // [count, d]
+    int64_t count;
+    float scale;
+  };
+  void Map(const Scaled& rows, const ProportionNet& net, float* features, Workspace& scratch) const;
 
   const int64_t heads_;
   const int64_t d_;

@@ -1,144 +1,197 @@
 #include "model/torch/attention/linear_attention.h"
 
 #include <algorithm>
+#include <cstring>
+#include <vector>
 
-#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include "model/torch/kernels/simd.h"
 
 namespace leapstream {
 
-// The sums, and beside them the positions that a later Step() will fold in or that Drop() forgets:
-// one, or as many as there are layers that share this state.
+// Per head, at first: rows of features [F] and value [V], one per position. Once folded: the sums
+// in the same memory, and apart from them only the newest positions, which a later Step() adds to
+// the sums in the pass in which it reads them, or Drop() forgets: one, or as many as there are
+// layers that share this state.
 class LinearAttention::State : public AttentionState {
  public:
-  State(int64_t sums, int64_t position_floats)
-      : sums_(sums, 0.0f), position_floats_(position_floats) {
-    held_.reserve(2 * position_floats);  // The newest and the one before, until that is folded in.
-  }
+  State(int64_t heads, int64_t head_floats) : memory_(heads * head_floats) {}
 
   void Reset() override {
-    if (used_) std::fill(sums_.begin(), sums_.end(), 0.0f);
-    used_ = false;
-    held_.clear();
+    folded_ = false;
+    held_ = 0;
     settled_ = 0;
   }
-  void Settle() override { settled_ = held(); }
-  void Drop() override { held_.resize(settled_ * position_floats_); }
+  void Settle() override { settled_ = held_; }
+  void Drop() override { held_ = settled_; }
   int64_t bytes() const override {
-    return static_cast<int64_t>((sums_.capacity() + held_.capacity()) * sizeof(float));
+    return static_cast<int64_t>((memory_.capacity() + newest_.capacity()) * sizeof(float));
   }
 
  private:
   friend class LinearAttention;
-
-  int64_t held() const { return static_cast<int64_t>(held_.size()) / position_floats_; }
-
-  std::vector<float> sums_;  // [H, F V + F]
-  bool used_ = false;        // sums_ are not all zero.
-  std::vector<float> held_;  // Positions: [held(), H F + H V], features then values.
-  int64_t settled_ = 0;      // How many of them are part of the past.
-  const int64_t position_floats_;
+  std::vector<float> memory_;  // [H, max(sums, rows)]
+  std::vector<float> newest_;  // Once folded: positions [.., H, F + V].
+  bool folded_ = false;
+  int64_t held_ = 0;     // Positions that are not in the sums,
+  int64_t settled_ = 0;  // and how many of them are part of the past.
 };
 
+LinearAttention::LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options)
+    : features_(std::move(features)),
+      F_(features_->width()),
+      heads_(options.heads),
+      d_(options.d),
+      floor_(options.floor),
+      rows_(options.rows.value_or(SumFloats() / (F_ + d_))) {}
+
 std::unique_ptr<AttentionState> LinearAttention::NewState() const {
-  return std::make_unique<State>(heads_ * HeadFloats(), heads_ * (features_->width() + d_));
+  auto state = std::make_unique<State>(heads_, std::max(SumFloats(), rows_ * (F_ + d_)));
+  state->newest_.reserve(2 * heads_ * (F_ + d_));
+  return state;
+}
+
+void LinearAttention::FoldAll(State& state, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
+  const int64_t width = F_ + d_;
+  float* rows = scratch.Floats(state.held_ * width);
+  state.newest_.resize((state.held_ - state.settled_) * heads_ * width);
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* memory = state.memory_.data() + h * head_floats;
+    std::copy_n(memory, state.held_ * width, rows);
+    std::fill_n(memory, SumFloats(), 0.0f);
+    Simd().linear_fold(memory, F_, d_, {rows, state.settled_, width});
+    for (int64_t n = state.settled_; n < state.held_; ++n) {  // They may yet be dropped.
+      std::copy_n(rows + n * width, width,
+                  state.newest_.data() + ((n - state.settled_) * heads_ + h) * width);
+    }
+  }
+  state.folded_ = true;
+  state.held_ -= state.settled_;
+  state.settled_ = 0;
+}
+
+void LinearAttention::Add(const Row& row, State& state, Workspace& scratch) const {
+  if (!state.folded_ && state.held_ >= rows_) FoldAll(state, scratch);
+  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
+  const int64_t width = F_ + d_;
+  if (state.folded_) {
+    state.newest_.resize((state.held_ + 1) * heads_ * width);
+  }
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* to = state.folded_ ? state.newest_.data() + (state.held_ * heads_ + h) * width
+                              : state.memory_.data() + h * head_floats + state.held_ * width;
+    std::copy_n(row.features + h * F_, F_, to);
+    std::copy_n(row.values + h * d_, d_, to + F_);
+  }
+  ++state.held_;
+}
+
+void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
+  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
+  const int64_t width = F_ + d_;
+  std::fill_n(out, heads_ * d_, 0.0f);
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* memory = state.memory_.data() + h * head_floats;
+    float* head_out = out + h * d_;
+    const float* query = features + h * F_;
+    float denominator = 0;
+    HeadRows rows{memory, state.held_, width};
+    if (state.folded_) {
+      rows = {state.newest_.data() + h * width, state.held_, heads_ * width};
+      LinearStep step;
+      step.query = query;
+      if (state.settled_ > 0) {  // All but the last of those that are past now, then it as well.
+        for (int64_t n = 0; n + 1 < state.settled_; ++n) {
+          const float* position = rows.rows + n * rows.stride;
+          Simd().linear_append(memory, F_, d_, position, position + F_);
+        }
+        step.past_key = rows.rows + (state.settled_ - 1) * rows.stride;
+        step.past_value = step.past_key + F_;
+      }
+      denominator = Simd().linear_attend(memory, F_, d_, step, head_out);
+      rows.rows += state.settled_ * rows.stride;
+      rows.count -= state.settled_;
+    }
+    denominator += Simd().linear_attend_rows(rows, F_, d_, query, head_out);
+    const float scale = 1.0f / std::max(denominator, floor_);
+    for (int64_t j = 0; j < d_; ++j) head_out[j] *= scale;
+  }
+  if (state.folded_ && state.settled_ > 0) {
+    state.newest_.erase(state.newest_.begin(),
+                        state.newest_.begin() + state.settled_ * heads_ * width);
+    state.held_ -= state.settled_;
+    state.settled_ = 0;
+  }
 }
 
 void LinearAttention::Append(const float* keys, const float* values,
-                             absl::Span<const AttentionRow> rows) const {
-  const std::vector<float> features = features_->Keys(keys, rows);
-  const int64_t F = features_->width();
+                             absl::Span<const AttentionRow> rows, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
+  features_->Keys(keys, rows, features, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
     auto& state = static_cast<State&>(*rows[r].state);
-    state.used_ = true;
+    const Row row{features + r * heads_ * F_, values + r * heads_ * d_};
+    if (!state.folded_) {
+      Add(row, state, scratch);
+      state.Settle();
+      continue;
+    }
+    const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
     for (int64_t h = 0; h < heads_; ++h) {
-      const int64_t i = static_cast<int64_t>(r) * heads_ + h;
-      Simd().linear_append(state.sums_.data() + h * HeadFloats(), F, d_, features.data() + i * F,
-                           values + i * d_);
+      Simd().linear_append(state.memory_.data() + h * head_floats, F_, d_, row.features + h * F_,
+                           row.values + h * d_);
     }
   }
 }
 
-void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows,
-                             float* out) const {
-  const std::vector<float> features = features_->Queries(queries, rows);
-  const int64_t F = features_->width();
+void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+                             Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
+  features_->Queries(queries, rows, features, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
-    for (int64_t h = 0; h < heads_; ++h) {
-      const int64_t i = static_cast<int64_t>(r) * heads_ + h;
-      float* head_out = out + i * d_;
-      std::fill_n(head_out, d_, 0.0f);
-      if (rows[r].state == nullptr) continue;
-      LinearStep step;
-      step.query = features.data() + i * F;
-      float* sums = static_cast<State&>(*rows[r].state).sums_.data() + h * HeadFloats();
-      const float denominator = Simd().linear_attend(sums, F, d_, step, head_out);
-      const float scale = 1.0f / std::max(denominator, floor_);
-      for (int64_t j = 0; j < d_; ++j) head_out[j] *= scale;
+    float* row_out = out + r * heads_ * d_;
+    if (rows[r].state == nullptr) {
+      std::fill_n(row_out, heads_ * d_, 0.0f);
+    } else {
+      AttendRow(features + r * heads_ * F_, static_cast<State&>(*rows[r].state), row_out);
     }
   }
 }
 
-void LinearAttention::Step(const float* queries, const float* keys, const float* values,
-                           absl::Span<const AttentionRow> rows, Past past, float* out) const {
-  const std::vector<float> query = features_->Queries(queries, rows);
-  const std::vector<float> key = features_->Keys(keys, rows);
-  const int64_t F = features_->width();
+void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
+                           float* out, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto count = static_cast<int64_t>(rows.size());
+  float* query = scratch.Floats(count * heads_ * F_);
+  float* key = scratch.Floats(count * heads_ * F_);
+  features_->Queries(x.queries, rows, query, scratch);
+  features_->Keys(x.keys, rows, key, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
     auto& state = static_cast<State&>(*rows[r].state);
-    const int64_t first = static_cast<int64_t>(r) * heads_;  // Of this row's heads.
-    const float* own_key = key.data() + first * F;
-    const float* own_value = values + first * d_;
-    state.held_.insert(state.held_.end(), own_key, own_key + heads_ * F);
-    state.held_.insert(state.held_.end(), own_value, own_value + heads_ * d_);
-    const auto held_key = [&](int64_t n, int64_t h) {
-      return state.held_.data() + n * state.position_floats_ + h * F;
-    };
-    const auto held_value = [&](int64_t n, int64_t h) {
-      return state.held_.data() + n * state.position_floats_ + heads_ * F + h * d_;
-    };
-    for (int64_t h = 0; h < heads_; ++h) {
-      float* sums = state.sums_.data() + h * HeadFloats();
-      float* head_out = out + (first + h) * d_;
-      std::fill_n(head_out, d_, 0.0f);
-      LinearStep step;
-      step.query = query.data() + (first + h) * F;
-      if (state.settled_ > 0) {
-        for (int64_t n = 0; n + 1 < state.settled_; ++n) {
-          Simd().linear_append(sums, F, d_, held_key(n, h), held_value(n, h));
-        }
-        step.past_key = held_key(state.settled_ - 1, h);
-        step.past_value = held_value(state.settled_ - 1, h);
-      }
-      float denominator = Simd().linear_attend(sums, F, d_, step, head_out);
-      for (int64_t n = state.settled_; n < state.held(); ++n) {
-        float weight = 0;
-        for (int64_t i = 0; i < F; ++i) weight += step.query[i] * held_key(n, h)[i];
-        denominator += weight;
-        for (int64_t j = 0; j < d_; ++j) head_out[j] += weight * held_value(n, h)[j];
-      }
-      const float scale = 1.0f / std::max(denominator, floor_);
-      for (int64_t j = 0; j < d_; ++j) head_out[j] *= scale;
-    }
-    state.used_ = state.used_ || state.settled_ > 0;
-    state.held_.erase(state.held_.begin(),
-                      state.held_.begin() + state.settled_ * state.position_floats_);
-    state.settled_ = 0;
+    Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state, scratch);
+    AttendRow(query + r * heads_ * F_, state, out + r * heads_ * d_);
     if (past == Past::kSettled) state.Settle();
   }
 }
 
 at::Tensor LinearAttention::Sums(const AttentionState& state) const {
   const auto& own = static_cast<const State&>(state);
-  const int64_t F = features_->width();
-  at::Tensor sums = at::empty({heads_, HeadFloats()});
-  std::copy(own.sums_.begin(), own.sums_.end(), sums.data_ptr<float>());
-  for (int64_t n = 0; n < own.held(); ++n) {
-    const float* position = own.held_.data() + n * own.position_floats_;
-    for (int64_t h = 0; h < heads_; ++h) {
-      Simd().linear_append(sums.data_ptr<float>() + h * HeadFloats(), F, d_, position + h * F,
-                           position + heads_ * F + h * d_);
+  const int64_t head_floats = static_cast<int64_t>(own.memory_.size()) / heads_;
+  const int64_t width = F_ + d_;
+  at::Tensor sums = at::zeros({heads_, SumFloats()});
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* out = sums.data_ptr<float>() + h * SumFloats();
+    const float* memory = own.memory_.data() + h * head_floats;
+    HeadRows rows{memory, own.held_, width};
+    if (own.folded_) {
+      std::copy_n(memory, SumFloats(), out);
+      rows = {own.newest_.data() + h * width, own.held_, heads_ * width};
     }
+    Simd().linear_fold(out, F_, d_, rows);
   }
   return sums;
 }

@@ -3,7 +3,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
+#include <optional>
+#include <utility>
 
 #include <ATen/core/Tensor.h>
 #include "model/torch/attention/attention.h"
@@ -11,22 +12,35 @@
 
 namespace leapstream {
 
+struct LinearOptions {
+  int64_t heads = 0;
+  int64_t d = 0;
+  // What the denominator is raised to if it is smaller.
+  float floor = 0;
+  // Positions that are kept as rows before they are folded into sums. Unset: as many as lie in the
+  // memory of the sums, about where sums become cheaper to read.
+  std::optional<int64_t> rows;
+};
+
 // Attention as a recurrence (Katharopoulos et al. 2020): with features f,
 //   out_t = f(q_t)^T sum_s f(k_s) v_s^T / max(f(q_t)^T sum_s f(k_s), floor),
 // so that the past is two sums of fixed size and a position costs the same at any length. What the
 // energies are is the feature map's: LeaP, cosFormer, plain linear attention.
+//
+// A short past is not summed yet: its features and values lie as rows, which are fewer floats than
+// the sums and need not be written again. When the rows are full, all are folded into the sums at
+// once, and later positions one by one.
 class LinearAttention : public AttentionKind {
  public:
-  // floor: what the denominator is raised to if it is smaller.
-  LinearAttention(std::unique_ptr<const FeatureMap> features, int64_t heads, int64_t d, float floor)
-      : features_(std::move(features)), heads_(heads), d_(d), floor_(floor) {}
+  LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options);
 
   std::unique_ptr<AttentionState> NewState() const override;
-  void Append(const float* keys, const float* values,
-              absl::Span<const AttentionRow> rows) const override;
-  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out) const override;
-  void Step(const float* queries, const float* keys, const float* values,
-            absl::Span<const AttentionRow> rows, Past past, float* out) const override;
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
 
   const FeatureMap& features() const { return *features_; }
   // All that a state has, provisional positions too: [H, F V + F] with F = features().width(), per
@@ -35,12 +49,23 @@ class LinearAttention : public AttentionKind {
 
  private:
   class State;
-  int64_t HeadFloats() const { return features_->width() * (d_ + 1); }
+  struct Row {  // One position of all heads: features [H, F], values [H, V].
+    const float* features;
+    const float* values;
+  };
+  int64_t SumFloats() const { return F_ * (d_ + 1); }
+  // Makes room for one more row, and adds it.
+  void Add(const Row& row, State& state, Workspace& scratch) const;
+  void FoldAll(State& state, Workspace& scratch) const;
+  // out [H, V]: attends to all that the state has.
+  void AttendRow(const float* features, State& state, float* out) const;
 
   const std::unique_ptr<const FeatureMap> features_;
+  const int64_t F_;
   const int64_t heads_;
   const int64_t d_;
   const float floor_;
+  const int64_t rows_;
 };
 
 }  // namespace leapstream

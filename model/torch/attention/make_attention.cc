@@ -25,8 +25,8 @@ std::unique_ptr<const FeatureMap> Scaled(const Block& block) {
 std::unique_ptr<const FeatureMap> Leap(const Block& block) {
   const auto net = [&](const char* side) {
     const std::string name = block.name + side;
-    return ProportionNet{block.weights.Linear({name + ".hidden"}),
-                         block.weights.Linear({name + ".out"})};
+    return ProportionNet{block.weights.ExactLinear(name + ".hidden"),
+                         block.weights.ExactLinear(name + ".out")};
   };
   return std::make_unique<LeapFeatures>(net(".query_proportion"), net(".key_proportion"),
                                         block.heads, block.d);
@@ -37,8 +37,11 @@ std::unique_ptr<const AttentionKind> Softmax(std::unique_ptr<const FeatureMap> f
 }
 std::unique_ptr<const AttentionKind> ClampedLinear(std::unique_ptr<const FeatureMap> features,
                                                    const Block& block) {
-  return std::make_unique<LinearAttention>(std::move(features), block.heads, block.d,
-                                           kLeapNormaliserFloor);
+  LinearOptions options;
+  options.heads = block.heads;
+  options.d = block.d;
+  options.floor = kLeapNormaliserFloor;
+  return std::make_unique<LinearAttention>(std::move(features), options);
 }
 
 // The kinds that a checkpoint can ask for: what the energies are, how they weigh positions, and how

@@ -42,22 +42,25 @@ std::unique_ptr<AttentionState> MonotonicAttention::NewState() const {
 }
 
 void MonotonicAttention::Append(const float* keys, const float* values,
-                                absl::Span<const AttentionRow> rows) const {
+                                absl::Span<const AttentionRow> rows, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
   const int64_t width = options_.heads * options_.d;
   const int64_t n = projections();
-  // [R, n, H, d] is to the feature map n rows of H heads.
-  std::vector<AttentionRow> each;
-  for (const AttentionRow& row : rows) each.insert(each.end(), n, row);
-  const std::vector<float> features = features_->Keys(keys, each);
-  std::vector<float> value(n * width);
+  // Only the states count here, so [R, n, H, d] is mapped one row at a time as n rows of H heads.
+  const int64_t features_width = n * options_.heads * features_->width();
+  float* features = scratch.Floats(features_width);
+  float* value = scratch.Floats(n * width);
+  std::fill_n(value, n * width, 0.0f);
   for (size_t r = 0; r < rows.size(); ++r) {
-    std::copy_n(values + r * width, width, value.end() - width);
-    static_cast<State&>(*rows[r].state)
-        .cache_.Append(features.data() + r * n * options_.heads * features_->width(), value.data());
+    const AttentionRow each[2] = {rows[r], rows[r]};
+    features_->Keys(keys + r * n * width, absl::MakeConstSpan(each, n), features, scratch);
+    std::copy_n(values + r * width, width, value + (n - 1) * width);
+    static_cast<State&>(*rows[r].state).cache_.Append(features, value);
   }
 }
 
-void MonotonicAttention::MoveHeads(const float* features, State& state) const {
+void MonotonicAttention::MoveHeads(const float* features, State& state, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
   const int64_t length = state.cache_.length();
   const int64_t ceiling = options_.mass_preservation ? length - 1 : length;
   std::vector<int64_t>& step = state.step_;
@@ -65,10 +68,10 @@ void MonotonicAttention::MoveHeads(const float* features, State& state) const {
   if (std::any_of(step.begin(), step.end(), [&](int64_t s) { return s >= ceiling; })) {
     std::fill(step.begin(), step.end(), ceiling);
   }
-  std::vector<float> energies(KeyValueCache::Rounded(length));
+  float* energies = scratch.Floats(KeyValueCache::Rounded(length));
   state.wants_source_ = false;
   for (int64_t h = 0; h < options_.heads; ++h) {
-    state.cache_.Energies(h, features + h * features_->width(), 0, length, energies.data());
+    state.cache_.Energies(h, features + h * features_->width(), 0, length, energies);
     const auto moves_on = [&](int64_t position) {
       const float energy = energies[std::min(position, length - 1)] + options_.energy_bias;
       return 1.0f / (1.0f + std::exp(-energy)) < 0.5f;
@@ -79,18 +82,20 @@ void MonotonicAttention::MoveHeads(const float* features, State& state) const {
 }
 
 void MonotonicAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows,
-                                float* out) const {
+                                float* out, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
   const int64_t n = projections();
-  std::vector<AttentionRow> each;
-  for (const AttentionRow& row : rows) each.insert(each.end(), n, row);
-  const std::vector<float> features = features_->Queries(queries, each);
   const int64_t F = features_->width();
+  float* row_features = scratch.Floats(n * options_.heads * F);
   for (size_t r = 0; r < rows.size(); ++r) {
+    const Workspace::Scope row_scope(scratch);
+    const AttentionRow each[2] = {rows[r], rows[r]};
+    features_->Queries(queries + r * n * options_.heads * options_.d, absl::MakeConstSpan(each, n),
+                       row_features, scratch);
     auto& state = static_cast<State&>(*rows[r].state);
-    const float* row_features = features.data() + r * n * options_.heads * F;
-    MoveHeads(row_features, state);
+    MoveHeads(row_features, state, scratch);
     const int64_t length = state.cache_.length();
-    std::vector<float> weights(KeyValueCache::Rounded(length));
+    float* weights = scratch.Floats(KeyValueCache::Rounded(length));
     for (int64_t h = 0; h < options_.heads; ++h) {
       float* head_out = out + (r * options_.heads + h) * options_.d;
       std::fill_n(head_out, options_.d, 0.0f);
@@ -99,13 +104,13 @@ void MonotonicAttention::Attend(const float* queries, absl::Span<const Attention
       int64_t count = std::min(step, length - 1) + 1;       // Positions that it reads.
       if (options_.lookback == Lookback::kHard) {
         if (step == length) continue;  // Moved past the last position: reads nothing.
-        std::fill(weights.begin(), weights.end(), 0.0f);
+        std::fill_n(weights, length, 0.0f);
         weights[step] = 1;
       } else {
         if (step == 0) continue;  // A head that has not moved reads nothing.
-        state.cache_.Energies(reader, row_features + reader * F, 0, count, weights.data());
+        state.cache_.Energies(reader, row_features + reader * F, 0, count, weights);
         if (options_.lookback == Lookback::kSoftmax) {
-          SoftmaxInPlace(weights.data(), count);
+          SoftmaxInPlace(weights, count);
         } else {
           float sum = 0;
           for (int64_t p = 0; p < count; ++p) sum += weights[p];
@@ -113,13 +118,13 @@ void MonotonicAttention::Attend(const float* queries, absl::Span<const Attention
           for (int64_t p = 0; p < count; ++p) weights[p] *= scale;
         }
       }
-      state.cache_.AddValues(reader, weights.data(), 0, count, head_out);
+      state.cache_.AddValues(reader, weights, 0, count, head_out);
     }
   }
 }
 
-void MonotonicAttention::Step(const float*, const float*, const float*,
-                              absl::Span<const AttentionRow>, Past, float*) const {
+void MonotonicAttention::Step(const Projected&, absl::Span<const AttentionRow>, Past, float*,
+                              Workspace&) const {
   TORCH_CHECK(false, "monotonic attention is cross-attention only");
 }
 

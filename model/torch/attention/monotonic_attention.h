@@ -37,17 +37,18 @@ class MonotonicAttention : public AttentionKind {
       : features_(std::move(features)), options_(options) {}
 
   std::unique_ptr<AttentionState> NewState() const override;
-  void Append(const float* keys, const float* values,
-              absl::Span<const AttentionRow> rows) const override;
-  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out) const override;
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
   // Throws: this is no self-attention.
-  void Step(const float* queries, const float* keys, const float* values,
-            absl::Span<const AttentionRow> rows, Past past, float* out) const override;
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
 
  private:
   class State;
   int64_t projections() const { return options_.lookback == Lookback::kHard ? 1 : 2; }
-  void MoveHeads(const float* features, State& state) const;
+  void MoveHeads(const float* features, State& state, Workspace& scratch) const;
 
   const std::unique_ptr<const FeatureMap> features_;
   const MonotonicOptions options_;

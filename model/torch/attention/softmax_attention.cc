@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <limits>
-#include <vector>
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/matmul.h>
@@ -16,51 +15,61 @@ std::unique_ptr<AttentionState> SoftmaxAttention::NewState() const {
 }
 
 void SoftmaxAttention::Append(const float* keys, const float* values,
-                              absl::Span<const AttentionRow> rows) const {
-  const std::vector<float> features = features_->Keys(keys, rows);
+                              absl::Span<const AttentionRow> rows, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const int64_t width = heads_ * features_->width();
+  float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
+  features_->Keys(keys, rows, features, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
-    cache.Append(features.data() + r * heads_ * features_->width(), values + r * heads_ * d_);
+    cache.Append(features + r * width, values + r * heads_ * d_);
     cache.Settle();
   }
 }
 
-void SoftmaxAttention::AttendRow(const AttentionState& state, const float* features,
-                                 float* out) const {
+void SoftmaxAttention::AttendRow(const AttentionState& state, const float* features, float* out,
+                                 Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
   const auto& cache = static_cast<const KeyValueCache&>(state);
   const int64_t length = cache.length();
   std::fill_n(out, heads_ * d_, 0.0f);
   if (length == 0) return;
-  std::vector<float> weights(KeyValueCache::Rounded(length));
+  float* weights = scratch.Floats(KeyValueCache::Rounded(length));
   for (int64_t h = 0; h < heads_; ++h) {
-    cache.Energies(h, features + h * features_->width(), 0, length, weights.data());
-    SoftmaxInPlace(weights.data(), length);
-    cache.AddValues(h, weights.data(), 0, length, out + h * d_);
+    cache.Energies(h, features + h * features_->width(), 0, length, weights);
+    SoftmaxInPlace(weights, length);
+    cache.AddValues(h, weights, 0, length, out + h * d_);
   }
 }
 
-void SoftmaxAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows,
-                              float* out) const {
-  const std::vector<float> features = features_->Queries(queries, rows);
+void SoftmaxAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+                              Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const int64_t width = heads_ * features_->width();
+  float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
+  features_->Queries(queries, rows, features, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
     float* row_out = out + r * heads_ * d_;
     if (rows[r].state == nullptr) {
       std::fill_n(row_out, heads_ * d_, 0.0f);
     } else {
-      AttendRow(*rows[r].state, features.data() + r * heads_ * features_->width(), row_out);
+      AttendRow(*rows[r].state, features + r * width, row_out, scratch);
     }
   }
 }
 
-void SoftmaxAttention::Step(const float* queries, const float* keys, const float* values,
-                            absl::Span<const AttentionRow> rows, Past past, float* out) const {
-  const std::vector<float> query = features_->Queries(queries, rows);
-  const std::vector<float> key = features_->Keys(keys, rows);
-  const int64_t row_features = heads_ * features_->width();
+void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
+                            float* out, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const int64_t width = heads_ * features_->width();
+  float* query = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
+  float* key = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
+  features_->Queries(x.queries, rows, query, scratch);
+  features_->Keys(x.keys, rows, key, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
-    cache.Append(key.data() + r * row_features, values + r * heads_ * d_);
-    AttendRow(cache, query.data() + r * row_features, out + r * heads_ * d_);
+    cache.Append(key + r * width, x.values + r * heads_ * d_);
+    AttendRow(cache, query + r * width, out + r * heads_ * d_, scratch);
     if (past == Past::kSettled) cache.Settle();
   }
 }

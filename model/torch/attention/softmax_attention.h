@@ -19,14 +19,16 @@ class SoftmaxAttention : public AttentionKind {
       : features_(std::move(features)), heads_(heads), d_(d) {}
 
   std::unique_ptr<AttentionState> NewState() const override;
-  void Append(const float* keys, const float* values,
-              absl::Span<const AttentionRow> rows) const override;
-  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out) const override;
-  void Step(const float* queries, const float* keys, const float* values,
-            absl::Span<const AttentionRow> rows, Past past, float* out) const override;
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
 
  private:
-  void AttendRow(const AttentionState& state, const float* features, float* out) const;
+  void AttendRow(const AttentionState& state, const float* features, float* out,
+                 Workspace& scratch) const;
 
   const std::unique_ptr<const FeatureMap> features_;
   const int64_t heads_;

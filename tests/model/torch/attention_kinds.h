@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -74,11 +75,13 @@ inline at::Tensor NormaliseNaive(const at::Tensor& energy, const at::Tensor& v,
   return seen.matmul(v) / seen.sum(-1, /*keepdim=*/true).clamp_min(floor);
 }
 
-inline std::vector<AttentionKindCase> AttentionKinds(std::mt19937& random, int64_t heads,
-                                                     int64_t d) {
+// rows: see LinearOptions.
+inline std::vector<AttentionKindCase> AttentionKinds(std::mt19937& random, int64_t heads, int64_t d,
+                                                     std::optional<int64_t> rows = std::nullopt) {
   const float scale = 1.0f / std::sqrt(static_cast<float>(d));
   const auto linear = [&](std::unique_ptr<const FeatureMap> features, float floor) {
-    return std::make_unique<LinearAttention>(std::move(features), heads, d, floor);
+    return std::make_unique<LinearAttention>(std::move(features),
+                                             LinearOptions{heads, d, floor, rows});
   };
   std::vector<AttentionKindCase> kinds;
   const auto add = [&kinds](std::string name, std::unique_ptr<const AttentionKind> kind,

@@ -2,6 +2,7 @@
 // what its members give alone, and what is dropped leaves no trace.
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <random>
 #include <string>
 #include <vector>
@@ -16,16 +17,17 @@ namespace {
 
 struct Size {
   int64_t T, H, d;
+  std::optional<int64_t> rows = std::nullopt;  // Of linear kinds, before they are folded.
 };
 
 class AttentionTest : public ::testing::TestWithParam<Size> {
  protected:
   AttentionTest() : random_(static_cast<uint32_t>(GetParam().T * 100 + GetParam().d)) {
-    const auto [T, H, d] = GetParam();
+    const auto [T, H, d, rows] = GetParam();
     q_ = NormalTensor(random_, {T, H, d});
     k_ = NormalTensor(random_, {T, H, d});
     v_ = NormalTensor(random_, {T, H, d});
-    kinds_ = AttentionKinds(random_, H, d);
+    kinds_ = AttentionKinds(random_, H, d, rows);
   }
 
   at::Tensor Naive(const AttentionKindCase& kind, const at::Tensor& mask) const {
@@ -38,7 +40,7 @@ class AttentionTest : public ::testing::TestWithParam<Size> {
   // A sum of T weights, each a sum of d products, in another order: T + d roundings, of numbers no
   // larger than a few times the result's magnitude.
   double Tolerance(const at::Tensor& expected) const {
-    const auto [T, H, d] = GetParam();
+    const auto [T, H, d, rows] = GetParam();
     return 8.0 * std::numeric_limits<float>::epsilon() * static_cast<double>(T + d) *
            std::max(1.0, expected.abs().max().item<double>());
   }
@@ -60,6 +62,7 @@ class AttentionTest : public ::testing::TestWithParam<Size> {
   std::mt19937 random_;
   at::Tensor q_, k_, v_;  // [T, H, d]
   std::vector<AttentionKindCase> kinds_;
+  Workspace scratch_;
 };
 
 TEST_P(AttentionTest, StepEqualsTheNaiveFormInAnyChunks) {
@@ -72,9 +75,9 @@ TEST_P(AttentionTest, StepEqualsTheNaiveFormInAnyChunks) {
       const auto state = kind.kind->NewState();
       at::Tensor out = at::full_like(expected, std::numeric_limits<float>::quiet_NaN());
       for (int64_t t = 0; t < T; t += chunk) {
-        kind.kind->Step(Row(q_, t), Row(k_, t), Row(v_, t),
+        kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)},
                         Rows(state.get(), t, std::min(t + chunk, T)), Past::kSettled,
-                        const_cast<float*>(Row(out, t)));
+                        const_cast<float*>(Row(out, t)), scratch_);
       }
       ExpectClose(expected, out, kind.name);
       if (!first.defined()) first = out;
@@ -92,8 +95,8 @@ TEST_P(AttentionTest, AppendThenAttendEqualsTheNaiveForm) {
       state->Reset();
       const std::vector<AttentionRow> rows = Rows(state.get(), 0, T);
       at::Tensor out = at::full_like(expected, std::numeric_limits<float>::quiet_NaN());
-      kind.kind->Append(Row(k_, 0), Row(v_, 0), rows);
-      kind.kind->Attend(Row(q_, 0), rows, out.data_ptr<float>());
+      kind.kind->Append(Row(k_, 0), Row(v_, 0), rows, scratch_);
+      kind.kind->Attend(Row(q_, 0), rows, out.data_ptr<float>(), scratch_);
       ExpectClose(expected, out, kind.name + (again ? " again" : ""));
     }
   }
@@ -112,15 +115,15 @@ TEST_P(AttentionTest, WhatIsDroppedLeavesNoTrace) {
       for (int64_t t = 0; t < T; ++t) {
         const int64_t wrong = T - 1 - t;
         if (t % together == 0) {
-          kind.kind->Step(Row(q_, wrong), Row(k_, wrong), Row(v_, wrong),
+          kind.kind->Step({Row(q_, wrong), Row(k_, wrong), Row(v_, wrong)},
                           Rows(state.get(), t, t + 1), Past::kProvisional,
-                          const_cast<float*>(Row(out, t)));
+                          const_cast<float*>(Row(out, t)), scratch_);
           state->Drop();
         }
-        kind.kind->Step(Row(q_, t), Row(k_, t), Row(v_, t), Rows(state.get(), t, t + 1),
-                        Past::kProvisional, const_cast<float*>(Row(out, t)));
-        kind.kind->Step(Row(q_, t), Row(k_, t), Row(v_, t), Rows(plain.get(), t, t + 1),
-                        Past::kProvisional, const_cast<float*>(Row(other, t)));
+        kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(state.get(), t, t + 1),
+                        Past::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
+        kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(plain.get(), t, t + 1),
+                        Past::kProvisional, const_cast<float*>(Row(other, t)), scratch_);
         if (t % together == together - 1) {
           state->Settle();
           plain->Settle();
@@ -144,9 +147,10 @@ TEST_P(AttentionTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
     std::vector<AttentionRow> rows = Rows(one.get(), 0, T);
     for (const AttentionRow& row : Rows(two.get(), 0, T)) rows.push_back(row);
     at::Tensor batch = at::empty_like(q), single = at::empty_like(q_);
-    kind.kind->Step(Row(q, 0), Row(k, 0), Row(v, 0), rows, Past::kSettled, batch.data_ptr<float>());
-    kind.kind->Step(Row(q_, 0), Row(k_, 0), Row(v_, 0), Rows(alone.get(), 0, T), Past::kSettled,
-                    single.data_ptr<float>());
+    kind.kind->Step({Row(q, 0), Row(k, 0), Row(v, 0)}, rows, Past::kSettled,
+                    batch.data_ptr<float>(), scratch_);
+    kind.kind->Step({Row(q_, 0), Row(k_, 0), Row(v_, 0)}, Rows(alone.get(), 0, T), Past::kSettled,
+                    single.data_ptr<float>(), scratch_);
     EXPECT_TRUE(at::equal(batch.slice(0, 0, T), single)) << kind.name;
     EXPECT_TRUE(at::equal(batch.slice(0, T), single)) << kind.name;
   }
@@ -160,8 +164,8 @@ TEST_P(AttentionTest, StatesOfLinearKindsDoNotGrowAndOthersGrowByBlocks) {
     const int64_t before = state->bytes();
     at::Tensor out = at::empty_like(q_);
     for (int64_t t = 0; t < T; ++t) {
-      kind.kind->Step(Row(q_, t), Row(k_, t), Row(v_, t), Rows(state.get(), t, t + 1),
-                      Past::kProvisional, const_cast<float*>(Row(out, t)));
+      kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(state.get(), t, t + 1),
+                      Past::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
       state->Settle();
     }
     const bool cache = kind.name == "softmax" || kind.name == "leap_softmax";
@@ -174,7 +178,12 @@ TEST_P(AttentionTest, StatesOfLinearKindsDoNotGrowAndOthersGrowByBlocks) {
 
 INSTANTIATE_TEST_SUITE_P(Sizes, AttentionTest,
                          ::testing::Values(Size{1, 1, 1}, Size{1, 4, 16}, Size{63, 2, 5},
-                                           Size{64, 1, 8}, Size{257, 2, 32}, Size{700, 1, 16}));
+                                           Size{64, 1, 8}, Size{257, 2, 32}, Size{700, 1, 16},
+                                           // Folded at once, at the last positions, and never.
+                                           Size{90, 2, 12, 0}, Size{90, 2, 12, 1},
+                                           Size{90, 2, 12, 63}, Size{90, 2, 12, 88},
+                                           Size{90, 2, 12, 89}, Size{90, 2, 12, 90},
+                                           Size{90, 2, 12, 91}, Size{90, 2, 12, 1000}));
 
 // The path of one head by hand: energies are q . k with q = 1, so that a head moves on where the
 // key is negative.
@@ -185,10 +194,11 @@ TEST(MonotonicAttentionTest, HeadsMoveOnWhileTheEnergyIsNegative) {
   const MonotonicAttention attention(std::make_unique<ScaledFeatures>(1, 1), options);
   const auto state = attention.NewState();
   const std::vector<AttentionRow> row = {{state.get(), 0}};
+  Workspace scratch;
   float query = 1, out = 0;
-  const auto append = [&](float key, float value) { attention.Append(&key, &value, row); };
+  const auto append = [&](float key, float value) { attention.Append(&key, &value, row, scratch); };
   const auto attend = [&] {
-    attention.Attend(&query, row, &out);
+    attention.Attend(&query, row, &out, scratch);
     return out;
   };
   append(-1, 10);
@@ -223,16 +233,17 @@ TEST(MonotonicAttentionTest, OneHeadAtTheCeilingTakesTheOthersThere) {
   const MonotonicAttention attention(std::make_unique<ScaledFeatures>(2, 1), options);
   const auto state = attention.NewState();
   const std::vector<AttentionRow> row = {{state.get(), 0}};
+  Workspace scratch;
   const float query[] = {1, 1};
   float out[2];
   const float keys[][2] = {{-1, 1}, {-1, 1}, {-1, 1}};
   const float values[][2] = {{1, 1}, {2, 2}, {3, 3}};
-  for (int p = 0; p < 3; ++p) attention.Append(keys[p], values[p], row);
-  attention.Attend(query, row, out);
+  for (int p = 0; p < 3; ++p) attention.Append(keys[p], values[p], row, scratch);
+  attention.Attend(query, row, out, scratch);
   EXPECT_EQ(out[0], 3);
   EXPECT_EQ(out[1], 1) << "its own energy keeps it";
   EXPECT_TRUE(state->wants_source());
-  attention.Attend(query, row, out);
+  attention.Attend(query, row, out, scratch);
   EXPECT_EQ(out[1], 3) << "the other stood at the ceiling when the step began";
 }
 
@@ -246,10 +257,11 @@ TEST(MonotonicAttentionTest, WithoutMassPreservationAHeadMayLeaveTheSource) {
   const MonotonicAttention attention(std::make_unique<ScaledFeatures>(1, 1), options);
   const auto state = attention.NewState();
   const std::vector<AttentionRow> row = {{state.get(), 0}};
+  Workspace scratch;
   const float query = 1, key = 1, value = 7;
   float out = 1;
-  attention.Append(&key, &value, row);
-  attention.Attend(&query, row, &out);
+  attention.Append(&key, &value, row, scratch);
+  attention.Attend(&query, row, &out, scratch);
   EXPECT_EQ(out, 0);
   EXPECT_TRUE(state->wants_source());
 }
