@@ -8,8 +8,8 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include "absl/time/clock.h"
 #include "model/torch/load_model.h"
+#include "tests/bench/thread_time.h"
 
 int main(int argc, char** argv) {
   using namespace leapstream;
@@ -24,7 +24,7 @@ int main(int argc, char** argv) {
   std::string cpu;
   while (std::getline(cpuinfo, cpu) && cpu.rfind("model name", 0) != 0) {
   }
-  std::printf("%s, %s, 1 thread, %s\n", directory.c_str(), (*model)->info.compute_type.c_str(),
+  std::printf("%s, %s, 1 thread, its CPU time, %s\n", directory.c_str(), (*model)->info.compute_type.c_str(),
               cpu.c_str());
   std::printf("state: %.0f KB per session\n", (*model)->info.state_bytes_per_session / 1e3);
   std::printf("%9s %9s %14s %14s %12s\n", "sessions", "position", "ms per step", "ms per token",
@@ -45,10 +45,10 @@ int main(int argc, char** argv) {
     for (const int until : {64, 512}) {
       std::vector<double> times;
       for (; position < until; ++position) {
-        const absl::Time start = absl::Now();
+        const double start = ThreadSeconds();
         absl::Status status = translator.Read(rows);
         if (status.ok()) status = translator.Decide(pointers, absl::MakeSpan(decisions));
-        times.push_back(absl::ToDoubleMilliseconds(absl::Now() - start));
+        times.push_back(1e3 * (ThreadSeconds() - start));
         if (!status.ok()) {
           std::fprintf(stderr, "step_bench: %s\n", std::string(status.message()).c_str());
           return 1;
