@@ -22,6 +22,14 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
                    "; export the checkpoint again with its own dictionary"));
 }
 
+absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
+  if (name == "float32") return ComputeType::kFloat32;
+  if (name == "bfloat16") return ComputeType::kBfloat16;
+  if (name == "int8") return ComputeType::kInt8;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "compute_type needs to be float32, bfloat16 or int8, got `", name.substr(0, 100), "`"));
+}
+
 int BidirectionalLimit(const ModelConfig& config) {
   constexpr int kFairseqDefault = 1024;  // Of --max-source-positions.
   const int trained =
@@ -54,10 +62,14 @@ absl::Status MeasureState(const Transformer& transformer, ModelInfo* info) {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory) {
+absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
+                                                       const LoadOptions& options) {
   const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
   ModelConfig config;
   LEAPSTREAM_ASSIGN_OR_RETURN(config, ReadModelDirectory(directory));
+  if (!options.compute_type.empty()) config.compute_type = options.compute_type;
+  ComputeType compute_type = ComputeType::kFloat32;
+  LEAPSTREAM_ASSIGN_OR_RETURN(compute_type, ParseComputeType(config.compute_type));
   auto model = std::make_shared<Model>();
   LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
                               Vocabulary::Load(path(kSourceDictionaryFile)));
@@ -87,7 +99,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
   LEAPSTREAM_RETURN_IF_ERROR(TorchCall(absl::StrCat("loading ", directory), [&]() -> absl::Status {
     Weights weights;
-    LEAPSTREAM_ASSIGN_OR_RETURN(weights, Weights::Load(path(kWeightsFile), config));
+    LEAPSTREAM_ASSIGN_OR_RETURN(weights, Weights::Load(path(kWeightsFile), config, compute_type));
     std::unique_ptr<Transformer> transformer;
     LEAPSTREAM_ASSIGN_OR_RETURN(transformer, Transformer::Create(config, std::move(weights)));
     LEAPSTREAM_RETURN_IF_ERROR(MeasureState(*transformer, &model->info));

@@ -9,10 +9,17 @@
 
 namespace leapstream {
 
+struct LoadOptions {
+  // What the weights of products are computed in: "float32", "bfloat16" or "int8"; empty: what
+  // model.json says. See ComputeType.
+  std::string compute_type;
+};
+
 // Loads a model directory that leapstream-export wrote. Errors: those of ReadModelDirectory(),
 // Vocabulary::Load() and Tokenizer::Load(); INVALID_ARGUMENT for weights that do not fit
-// model.json; UNIMPLEMENTED for an architecture that is not served yet.
-absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory);
+// model.json and for a compute type that there is not.
+absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
+                                                       const LoadOptions& options = {});
 
 }  // namespace leapstream
 

@@ -16,8 +16,8 @@
 
 #include <ATen/Parallel.h>
 #include "model/torch/kernels/simd.h"
-#include "tests/model/torch/attention_kinds.h"
 #include "tests/bench/thread_time.h"
+#include "tests/model/torch/attention_kinds.h"
 
 namespace leapstream {
 namespace {
@@ -96,8 +96,9 @@ int main(int argc, char** argv) {
   std::string cpu;
   while (std::getline(cpuinfo, cpu) && cpu.rfind("model name", 0) != 0) {
   }
-  std::printf("one block, %d heads of %d, float32, batch 1, 1 thread, its CPU time, kernels %s, %s\n",
-              static_cast<int>(kHeads), static_cast<int>(kHeadDim), Simd().name, cpu.c_str());
+  std::printf(
+      "one block, %d heads of %d, float32, batch 1, 1 thread, its CPU time, kernels %s, %s\n",
+      static_cast<int>(kHeads), static_cast<int>(kHeadDim), Simd().name, cpu.c_str());
   std::printf("BigBird: blocks of %d, window 3, 2 global, %d random; cosFormer: M %d\n",
               static_cast<int>(kBigBirdBlock), static_cast<int>(kBigBirdRandomBlocks),
               static_cast<int>(kCosformerMaxLength));

@@ -1,8 +1,8 @@
 // The step of a model of a usual size with random weights: d 512, 6 + 6 layers, 8 heads, FFN 2,048,
 // vocabulary 6,000, LeaP in all blocks. A step is one READ and one WRITE of every session. Per
 // compute type and number of sessions: the time, against what the machine could do (weights read
-// once or multiplied at peak, whichever takes longer, plus states read and written once, at ceilings
-// that the bench measures itself) and against the same step in plain LibTorch operations.
+// once or multiplied at peak, whichever takes longer, plus states read and written once, at
+// ceilings that the bench measures itself) and against the same step in plain LibTorch operations.
 // Usage: engine_bench [LAYERS]. Prints its conditions.
 #include <algorithm>
 #include <cmath>
@@ -118,12 +118,12 @@ Ceilings MeasureCeilings() {
        {ComputeType::kFloat32, ComputeType::kBfloat16, ComputeType::kInt8}) {
     const PackedLinear linear(w.data(), nullptr, outputs, in, type);
     const int times = 500;
-    ceilings.ops[type] = 2.0 * static_cast<double>(outputs * in * rows * times) /
-                         BestSeconds(5, [&] {
-                           for (int i = 0; i < times; ++i) {
-                             linear.Apply(x.data(), rows, y.data(), scratch);
-                           }
-                         });
+    ceilings.ops[type] =
+        2.0 * static_cast<double>(outputs * in * rows * times) / BestSeconds(5, [&] {
+          for (int i = 0; i < times; ++i) {
+            linear.Apply(x.data(), rows, y.data(), scratch);
+          }
+        });
   }
   return ceilings;
 }
@@ -224,15 +224,14 @@ int Run(int layers) {
   const std::string path =
       absl::StrCat(folder != nullptr ? folder : "/tmp", "/leapstream-engine-bench.safetensors");
   if (!WriteSafetensors(path, views).ok()) return 1;
-  std::printf("%.1f M parameters, 1 thread, its CPU time, kernels %s, %s\n", parameters / 1e6, Simd().name,
-              cpu.c_str());
+  std::printf("%.1f M parameters, 1 thread, its CPU time, kernels %s, %s\n", parameters / 1e6,
+              Simd().name, cpu.c_str());
   const Ceilings ceilings = MeasureCeilings();
-  std::printf("ceilings: read %.1f GB/s, update states %.1f GB/s; products %.0f float32, %.0f "
-              "bfloat16, %.0f int8 GOP/s\n",
-              ceilings.read / 1e9, ceilings.update / 1e9,
-              ceilings.ops.at(ComputeType::kFloat32) / 1e9,
-              ceilings.ops.at(ComputeType::kBfloat16) / 1e9,
-              ceilings.ops.at(ComputeType::kInt8) / 1e9);
+  std::printf(
+      "ceilings: read %.1f GB/s, update states %.1f GB/s; products %.0f float32, %.0f "
+      "bfloat16, %.0f int8 GOP/s\n",
+      ceilings.read / 1e9, ceilings.update / 1e9, ceilings.ops.at(ComputeType::kFloat32) / 1e9,
+      ceilings.ops.at(ComputeType::kBfloat16) / 1e9, ceilings.ops.at(ComputeType::kInt8) / 1e9);
   std::printf("%-9s %8s %8s %9s %9s %9s %9s %9s\n", "type", "sessions", "position", "ms/step",
               "us/token", "tokens/s", "of floor", "x LibTorch");
   std::map<int, double> plain;
@@ -284,10 +283,9 @@ int Run(int layers) {
         times.erase(times.begin(), times.end() - std::min<size_t>(times.size(), 60));
         const double ms = Median(times);
         const double products = 2.0 * static_cast<double>(multiplied) * sessions;
-        const double floor =
-            std::max(static_cast<double>(multiplied) * bytes / ceilings.read,
-                     products / ceilings.ops.at(type)) +
-            2 * state_bytes * sessions / ceilings.update;
+        const double floor = std::max(static_cast<double>(multiplied) * bytes / ceilings.read,
+                                      products / ceilings.ops.at(type)) +
+                             2 * state_bytes * sessions / ceilings.update;
         std::printf("%-9s %8d %8d %9.2f %9.0f %9.0f %9.2f %9.1f\n", type_name, sessions, until, ms,
                     ms * 1e3 / sessions, sessions * 1e3 / ms, floor * 1e3 / ms,
                     plain[sessions] / ms);
@@ -302,6 +300,4 @@ int Run(int layers) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) {
-  return leapstream::Run(argc > 1 ? std::atoi(argv[1]) : 6);
-}
+int main(int argc, char** argv) { return leapstream::Run(argc > 1 ? std::atoi(argv[1]) : 6); }

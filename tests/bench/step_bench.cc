@@ -24,8 +24,8 @@ int main(int argc, char** argv) {
   std::string cpu;
   while (std::getline(cpuinfo, cpu) && cpu.rfind("model name", 0) != 0) {
   }
-  std::printf("%s, %s, 1 thread, its CPU time, %s\n", directory.c_str(), (*model)->info.compute_type.c_str(),
-              cpu.c_str());
+  std::printf("%s, %s, 1 thread, its CPU time, %s\n", directory.c_str(),
+              (*model)->info.compute_type.c_str(), cpu.c_str());
   std::printf("state: %.0f KB per session\n", (*model)->info.state_bytes_per_session / 1e3);
   std::printf("%9s %9s %14s %14s %12s\n", "sessions", "position", "ms per step", "ms per token",
               "tokens/s");

@@ -14,8 +14,17 @@
 namespace leapstream {
 namespace {
 
-TEST(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
-  auto model = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"));
+struct TypeAndLeast {
+  const char* compute_type;
+  int same;  // Sentences of 100 that must come out as the reference's, token for token.
+};
+
+class EmbeddedModelTest : public ::testing::TestWithParam<TypeAndLeast> {};
+
+TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
+  LoadOptions load;
+  load.compute_type = GetParam().compute_type;
+  auto model = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
   ASSERT_TRUE(model.ok()) << model.status();
   std::ifstream in(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k3.stop.jsonl"));
   std::vector<nlohmann::json> traces;
@@ -44,10 +53,23 @@ TEST(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
       EXPECT_EQ(traces[i]["prediction"].get<std::string>(), sinks[i]->segments[0].text);
     }
   }
-  std::printf("%d of %zu sentences are the reference's, token for token\n", same, traces.size());
-  // Weights rounded to float16 may turn a few near ties; a wrong formula turns nearly all
-  // sentences.
-  EXPECT_GE(same, 95);
+  std::printf("%s: %d of %zu sentences are the reference's, token for token\n",
+              GetParam().compute_type, same, traces.size());
+  EXPECT_GE(same, GetParam().same);
+}
+// Weights rounded to float16 may turn a few near ties, coarser types more; a wrong formula turns
+// nearly all sentences.
+INSTANTIATE_TEST_SUITE_P(ComputeTypes, EmbeddedModelTest,
+                         ::testing::Values(TypeAndLeast{"float32", 95},
+                                           TypeAndLeast{"bfloat16", 75}, TypeAndLeast{"int8", 50}),
+                         [](const auto& info) { return std::string(info.param.compute_type); });
+
+TEST(LoadModelTest, RefusesAnUnknownComputeType) {
+  LoadOptions load;
+  load.compute_type = "float8";
+  const auto model =
+      LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
+  EXPECT_EQ(absl::StatusCode::kInvalidArgument, model.status().code());
 }
 
 }  // namespace
