@@ -319,7 +319,8 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
                 {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish"}));
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("cross_normaliser", config.cross_normaliser, {"linear", "softmax"}));
-  LEAPSTREAM_RETURN_IF_ERROR(CheckName("compute_type", config.compute_type, {"float32"}));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckName("compute_type", config.compute_type, {"float32", "bfloat16", "int8"}));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange("waitk_lagging", config.waitk_lagging, 0, 1'000'000));
   for (const int positions : {config.max_source_positions, config.max_target_positions}) {
     LEAPSTREAM_RETURN_IF_ERROR(CheckRange("max positions", positions, 0, 1 << 24));
