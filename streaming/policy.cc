@@ -65,8 +65,7 @@ Policy DefaultPolicy(const ModelInfo& model) {
 }
 
 std::string ToString(const Policy& policy) {
-  if (const auto* wait_k = std::get_if<WaitK>(&policy)) return absl::StrCat("k=", wait_k->k);
-  return std::holds_alternative<Offline>(policy) ? "offline" : "learned";
+  return std::visit([](const auto& own) { return own.Name(); }, policy);
 }
 
 }  // namespace leapstream

@@ -8,8 +8,9 @@
 #include "model/api/model.h"
 
 // When to READ and when to WRITE. A policy is one pure value: the same progress gives the same
-// action. Never kRead once the source is finished. A new one is a struct with these two functions,
-// and a line in Policy.
+// action. Never kRead once the source is finished. A new one is a struct with these three functions
+// and a line in Policy; the compiler then asks for its place on the wire
+// (server/effective_config.cc).
 namespace leapstream {
 
 enum class Action { kRead, kWrite };
@@ -35,12 +36,14 @@ struct WaitK {
   Action Decide(const Progress& progress) const;
   // INVALID_ARGUMENT: k is out of the model's range, or it decides itself.
   absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const { return "k=" + std::to_string(k); }
 };
 
 // Reads the whole segment before it writes.
 struct Offline {
   Action Decide(const Progress& progress) const;
   absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const { return "offline"; }
 };
 
 // The model decides (Decision::wants_source): a WRITE is tried as soon as it can be.
@@ -48,6 +51,7 @@ struct Learned {
   Action Decide(const Progress& progress) const;
   // INVALID_ARGUMENT: the model has no policy of its own.
   absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const { return "learned"; }
 };
 
 using Policy = std::variant<WaitK, Offline, Learned>;

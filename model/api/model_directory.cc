@@ -145,6 +145,26 @@ Json ToJson(const SideConfig& side) {
           {"shared_layers", side.shared_layers}};
 }
 
+// What the network is, and what it was trained to do: all but names and files.
+Json NetworkToJson(const ModelConfig& config) {
+  return {{"architecture", config.architecture},
+          {"causal_encoder", config.causal_encoder},
+          {"simul_type", config.simul_type},
+          {"encoder", ToJson(config.encoder)},
+          {"decoder", ToJson(config.decoder)},
+          {"activation_fn", config.activation_fn},
+          {"scale_embedding", config.scale_embedding},
+          {"leap_factor", config.leap_factor},
+          {"cross_normaliser", config.cross_normaliser},
+          {"mass_preservation", config.mass_preservation},
+          {"energy_bias", config.energy_bias},
+          {"share_all_embeddings", config.share_all_embeddings},
+          {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
+          {"waitk_lagging", config.waitk_lagging},
+          {"max_source_positions", config.max_source_positions},
+          {"max_target_positions", config.max_target_positions}};
+}
+
 absl::Status CheckRange(absl::string_view what, int64_t value, int64_t low, int64_t high) {
   if (value >= low && value <= high) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -157,6 +177,24 @@ absl::Status CheckName(absl::string_view what, absl::string_view value,
   return absl::InvalidArgumentError(absl::StrCat(what, " needs to be one of ",
                                                  absl::StrJoin(names, ", "), ", got `",
                                                  absl::CHexEscape(value.substr(0, 100)), "`"));
+}
+
+// The attention kinds that a model can ask for; model/torch/attention/make_attention.cc makes them.
+struct AttentionKindSpec {
+  const char* name;
+  bool proportion_nets;  // It has tensors {query,key}_proportion.
+};
+constexpr AttentionKindSpec kKinds[] = {{"softmax", false}, {"leap", true}};
+
+const AttentionKindSpec* FindKind(absl::string_view name) {
+  for (const AttentionKindSpec& spec : kKinds) {
+    if (name == spec.name) return &spec;
+  }
+  return nullptr;
+}
+bool HasProportionNets(absl::string_view kind) {
+  const AttentionKindSpec* spec = FindKind(kind);
+  return spec != nullptr && spec->proportion_nets;
 }
 
 // The bounds are far above any model of this kind, and keep every product within int64_t.
@@ -174,7 +212,7 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int le
   }
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange("leap_factor", leap_factor, 1, 1 << 15));
   const int head_dim = side.embed_dim / side.attention_heads;
-  if ((side.self_attention == "leap" || side.cross_attention == "leap") &&
+  if ((HasProportionNets(side.self_attention) || HasProportionNets(side.cross_attention)) &&
       head_dim % leap_factor != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
         "leap_factor ", leap_factor, " does not divide the ", name, "'s head size ", head_dim));
@@ -183,13 +221,20 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int le
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("output_dim"), side.output_dim, 1, 1 << 15));
   for (const auto& [field, kind] : {std::pair("self_attention", side.self_attention),
                                     {"cross_attention", side.cross_attention}}) {
-    LEAPSTREAM_RETURN_IF_ERROR(CheckName(what(field), kind, {"softmax", "leap"}));
+    if (FindKind(kind) == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          what(field), " needs to be one of ",
+          absl::StrJoin(kKinds, ", ",
+                        [](std::string* out, const AttentionKindSpec& spec) { *out += spec.name; }),
+          ", got `", absl::CHexEscape(kind.substr(0, 100)), "`"));
+    }
   }
   for (const int layer : side.shared_layers) {
     LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("shared_layers"), layer, 1, side.layers));
   }
   const bool learned = side.positions == PositionKind::kLearned;
-  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("max_positions"), side.max_positions, learned ? 1 : 0,
+  // Two: a token and </s>.
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("max_positions"), side.max_positions, learned ? 2 : 0,
                                         learned ? 1 << 24 : 0));
   if (side.positions == PositionKind::kSinusoidal && side.embed_dim < 4) {
     return absl::InvalidArgumentError(
@@ -219,7 +264,7 @@ class SpecList {
     AddLinear(name + ".key", E, key_width);
     AddLinear(name + ".value", E, key_width);
     AddLinear(name + ".output", E, E);
-    if (kind != "leap") return;
+    if (!HasProportionNets(kind)) return;
     for (const char* net : {".query_proportion", ".key_proportion"}) {
       AddLinear(absl::StrCat(name, net, ".hidden"), K / config.leap_factor, K);
       AddLinear(absl::StrCat(name, net, ".out"), 1, K / config.leap_factor);
@@ -334,6 +379,16 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other) {
+  const Json difference = Json::diff(NetworkToJson(first), NetworkToJson(other));
+  if (difference.empty()) return absl::OkStatus();
+  const std::string field = difference[0]["path"].get<std::string>();
+  const Json::json_pointer at(field);
+  return absl::InvalidArgumentError(
+      absl::StrCat("field ", field.substr(1), " is ", NetworkToJson(other)[at].dump(),
+                   ", in the first it is ", NetworkToJson(first)[at].dump()));
+}
+
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
   const std::string path = absl::StrCat(directory, "/", kModelJson);
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
@@ -413,29 +468,14 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
     if (!hash.ok()) return hash.status();
     config.sha256[name] = *std::move(hash);
   }
-  const Json json = {{"format_version", kModelFormatVersion},
-                     {"name", config.name},
-                     {"source_language", config.source_language},
-                     {"target_language", config.target_language},
-                     {"architecture", config.architecture},
-                     {"causal_encoder", config.causal_encoder},
-                     {"simul_type", config.simul_type},
-                     {"encoder", ToJson(config.encoder)},
-                     {"decoder", ToJson(config.decoder)},
-                     {"activation_fn", config.activation_fn},
-                     {"scale_embedding", config.scale_embedding},
-                     {"leap_factor", config.leap_factor},
-                     {"cross_normaliser", config.cross_normaliser},
-                     {"mass_preservation", config.mass_preservation},
-                     {"energy_bias", config.energy_bias},
-                     {"share_all_embeddings", config.share_all_embeddings},
-                     {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
-                     {"waitk_lagging", config.waitk_lagging},
-                     {"max_source_positions", config.max_source_positions},
-                     {"max_target_positions", config.max_target_positions},
-                     {"compute_type", config.compute_type},
-                     {"fairseq_options", config.fairseq_options},
-                     {"sha256", config.sha256}};
+  Json json = NetworkToJson(config);
+  json.update({{"format_version", kModelFormatVersion},
+               {"name", config.name},
+               {"source_language", config.source_language},
+               {"target_language", config.target_language},
+               {"compute_type", config.compute_type},
+               {"fairseq_options", config.fairseq_options},
+               {"sha256", config.sha256}});
   const std::string path = absl::StrCat(directory, "/", kModelJson);
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << json.dump(2, ' ', false, Json::error_handler_t::replace) << '\n';

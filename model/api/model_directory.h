@@ -105,6 +105,9 @@ std::vector<TensorSpec> ExpectedTensors(const ModelConfig& config);
 // width, unknown names).
 absl::Status ValidateModelConfig(const ModelConfig& config);
 
+// INVALID_ARGUMENT, naming the first field: the two are not the same network, trained for the same.
+absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other);
+
 // Reads DIR/model.json. NOT_FOUND: no such file; INVALID_ARGUMENT: not JSON, another format
 // version, a missing or wrong field; FAILED_PRECONDITION: a file's sha256 is not the one recorded.
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory);

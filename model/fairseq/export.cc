@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "model/api/model_directory.h"
+#include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/half.h"
@@ -59,6 +60,7 @@ absl::Status CheckReplaceable(const fs::path& output) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(output, error);
   if (status.type() == fs::file_type::not_found) return absl::OkStatus();
+  if (status.type() == fs::file_type::none) return FileError(output, error);
   const auto refuse = [&](absl::string_view what) {
     return absl::FailedPreconditionError(
         absl::StrCat(output.string(), ": ", what, "; choose another output or remove it"));
@@ -104,13 +106,6 @@ absl::Status CheckDictionary(const std::string& path, absl::string_view side, in
   return absl::InvalidArgumentError(absl::StrCat(
       path, ": ", vocabulary.size(), " symbols with the 4 special ones, the checkpoint's ", side,
       " embedding has ", rows, " rows; use the dictionary that the model was trained with"));
-}
-
-// Only that it can be one: what reads it is model/api's tokenizer, when the model is loaded.
-absl::Status CheckSentencePiece(const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  if (!file->bytes().empty()) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(path, ": empty, not a SentencePiece model"));
 }
 
 // The files of one model or of several to be averaged.
@@ -193,10 +188,26 @@ absl::Status ExportModel(const ExportOptions& options) {
   ConfigReading reading = ReadConfig(checkpoints.parsed.front());
   LEAPSTREAM_RETURN_IF_ERROR(reading.status);
   ModelConfig config = std::move(reading.config);
+  for (const FairseqCheckpoint& other : checkpoints.parsed) {
+    const ConfigReading also = ReadConfig(other);
+    LEAPSTREAM_RETURN_IF_ERROR(also.status);
+    if (absl::Status same = CheckSameNetwork(config, also.config); !same.ok()) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          other.name(), ": ", same.message(), "; only checkpoints of one training are averaged"));
+    }
+  }
   LEAPSTREAM_RETURN_IF_ERROR(CheckNormaliser(options.cross_normaliser, config));
   config.cross_normaliser = options.cross_normaliser;
   if (!options.source_language.empty()) config.source_language = options.source_language;
   if (!options.target_language.empty()) config.target_language = options.target_language;
+  for (const auto& [side, language] :
+       {std::pair("source", config.source_language), {"target", config.target_language}}) {
+    if (language.empty()) {
+      return absl::InvalidArgumentError(absl::StrCat(checkpoints.parsed.front().name(),
+                                                     ": records no ", side, " language; give --",
+                                                     side, "-lang"));
+    }
+  }
   config.name = options.name.empty()
                     ? absl::StrCat(config.source_language, "-", config.target_language)
                     : options.name;
@@ -205,11 +216,12 @@ absl::Status ExportModel(const ExportOptions& options) {
       CheckDictionary(options.source_dictionary, "encoder", config.encoder.vocabulary_size));
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
-  LEAPSTREAM_RETURN_IF_ERROR(CheckSentencePiece(options.source_sentencepiece));
-  LEAPSTREAM_RETURN_IF_ERROR(CheckSentencePiece(options.target_sentencepiece));
+  LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.source_sentencepiece).status());
+  LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.target_sentencepiece).status());
 
   std::error_code error;
   if (output.has_parent_path()) fs::create_directories(output.parent_path(), error);
+  if (error) return FileError(output.parent_path(), error);
   LEAPSTREAM_ASSIGN_OR_RETURN(std::string staged, StagingDirectory::Make(output));
   const StagingDirectory staging(std::move(staged));
   LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoints, config, options.weight_type,

@@ -51,24 +51,36 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
   const ConfigReading reading = ReadConfig(checkpoint);
   const ModelConfig& config = reading.config;
   absl::Status served = reading.status;
-  if (served.ok()) served = MapParameters(checkpoint, config).status();
+  if (served.ok()) {
+    const absl::StatusOr<ParameterMap> map = MapParameters(checkpoint, config);
+    served = map.status();
+    if (map.ok()) {
+      for (const auto& source : map->sources) {
+        if (served.ok()) served = checkpoint.ReadRows(source.second).status();
+      }
+    }
+  }
 
   std::string text = absl::StrCat(
       "checkpoint: ", path, "\narchitecture: ",
       KnownOr(absl::CHexEscape(checkpoint.architecture().substr(0, 100)), "not recorded"),
       "\ncan be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\n");
   if (reading.known_architecture) {
-    absl::StrAppend(&text, "simul type: ", PolicyText(config),
-                    "\nencoder: ", config.causal_encoder ? "causal" : "bidirectional", ", ",
-                    SideText(config.encoder), "\ndecoder: ", SideText(config.decoder),
-                    "\nattention: encoder ", config.encoder.self_attention, ", decoder ",
-                    config.decoder.self_attention, ", cross ", config.decoder.cross_attention,
-                    "\nactivation: ", absl::CHexEscape(config.activation_fn.substr(0, 100)),
-                    "\nembeddings: ",
-                    config.share_all_embeddings               ? "all shared"
-                    : config.share_decoder_input_output_embed ? "decoder's shared with its output"
-                                                              : "separate",
-                    config.scale_embedding ? ", scaled" : ", not scaled", "\n");
+    absl::StrAppend(
+        &text, "simul type: ", PolicyText(config),
+        "\nencoder: ", config.causal_encoder ? "causal" : "bidirectional", ", ",
+        SideText(config.encoder), "\ndecoder: ", SideText(config.decoder), "\nattention: encoder ",
+        config.encoder.self_attention, ", decoder ", config.decoder.self_attention, ", cross ",
+        config.decoder.cross_attention,
+        config.encoder.self_attention == "leap" || config.decoder.self_attention == "leap" ||
+                config.decoder.cross_attention == "leap"
+            ? absl::StrCat("\nleap factor: ", config.leap_factor)
+            : "",
+        "\nactivation: ", absl::CHexEscape(config.activation_fn.substr(0, 100)), "\nembeddings: ",
+        config.share_all_embeddings               ? "all shared"
+        : config.share_decoder_input_output_embed ? "decoder's shared with its output"
+                                                  : "separate",
+        config.scale_embedding ? ", scaled" : ", not scaled", "\n");
   }
   absl::StrAppend(&text, "parameters:\n");
   for (const auto& [name, tensor] : checkpoint.parameters()) {

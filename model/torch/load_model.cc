@@ -91,6 +91,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   info.compute_type = config.compute_type;
   info.learned_policy = config.LearnedPolicy();
   info.default_k = config.waitk_lagging;
+  info.max_k = std::max(info.max_k, config.waitk_lagging);
   // A bidirectional encoder's cost grows with the square of the length, so it keeps to the length
   // that it was trained for.
   info.max_source_tokens =

@@ -56,6 +56,10 @@ std::vector<size_t> MakeLayers(const Weights& weights, const std::string& side_n
   return order;
 }
 
+// Rows of prefixes after which a batch is encoded, so that many sessions with bidirectional
+// encoders need no more scratch memory than a few.
+constexpr size_t kPrefixRows = 1024;
+
 // The best and the second, with log-probabilities, of one row's logits.
 Decision Decided(const float* logits, int64_t size) {
   float most = logits[0];
@@ -367,6 +371,10 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
     for (const auto& cross : state->cross_) cross->Reset();
     encoded.Add(state, state->prefix_, 0);
     state->prefix_is_encoded_ = true;
+    if (encoded.owners.size() >= kPrefixRows) {
+      Encode(encoded, scratch);
+      encoded.Clear();
+    }
   }
   Encode(encoded, scratch);
 }
@@ -418,7 +426,11 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
     output_.Apply(features, x.count, logits, floats);
     Observe("", "logits", {logits, x.count, vocabulary});
     for (int64_t r = 0; r < x.count; ++r) {
-      result[scratch.places[r]] = Decided(logits + r * vocabulary, vocabulary);
+      Decision& decision = result[scratch.places[r]];
+      decision = Decided(logits + r * vocabulary, vocabulary);
+      if (!std::isfinite(decision.best.log_prob)) {
+        return absl::InternalError("the model's activations are not finite; check its weights");
+      }
     }
     return absl::OkStatus();
   });

@@ -80,25 +80,32 @@ double BestSeconds(int repeats, F&& f) {
 }
 
 struct Ceilings {
-  double read = 0;                    // Bytes per second from memory.
-  double update = 0;                  // Bytes per second read and written, of states.
-  std::map<ComputeType, double> ops;  // Multiplications and additions per second.
+  std::map<ComputeType, double> read;  // Bytes per second, of as many as the weights are.
+  double update = 0;                   // Bytes per second read and written, of states.
+  std::map<ComputeType, double> ops;   // Multiplications and additions per second.
 };
 
-Ceilings MeasureCeilings() {
+double BytesPerWeight(ComputeType type) {
+  return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
+}
+
+Ceilings MeasureCeilings(int64_t weights) {
   Ceilings ceilings;
   std::vector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
   std::vector<float> ones(4096, 1.0f), out(4096, 0.0f);
   volatile float sink = 0;
-  const double bytes = static_cast<double>(memory.size() * sizeof(float));
-  ceilings.read = bytes / BestSeconds(5, [&] {
-                    float total = 0;
-                    for (size_t i = 0; i < memory.size(); i += 4096) {
-                      const HeadRows rows{memory.data() + i, 1, 4096};
-                      total += Simd().linear_attend_rows(rows, 4096, 0, ones.data(), out.data());
-                    }
-                    sink = total;
-                  });
+  constexpr ComputeType kTypes[] = {ComputeType::kFloat32, ComputeType::kBfloat16,
+                                    ComputeType::kInt8};
+  for (const ComputeType type : kTypes) {
+    const size_t floats = static_cast<size_t>(weights * BytesPerWeight(type) / sizeof(float));
+    ceilings.read[type] = 4.0 * static_cast<double>(floats) / BestSeconds(9, [&] {
+                            float sums[64] = {};  // Enough chains to wait for memory only.
+                            for (size_t i = 0; i + 64 <= floats; i += 64) {
+                              for (int k = 0; k < 64; ++k) sums[k] += memory[i + k];
+                            }
+                            for (const float sum : sums) sink = sink + sum;
+                          });
+  }
   LinearStep step;
   step.query = ones.data();
   step.past_key = ones.data();
@@ -110,20 +117,20 @@ Ceilings MeasureCeilings() {
                         Simd().linear_attend(memory.data() + s * state, 128, 64, step, out.data());
                       }
                     });
-  // Weights that stay in the first cache.
+  // Weights that stay in the caches.
   Workspace scratch;
-  const int64_t in = 512, outputs = 32, rows = 64;
-  std::vector<float> w(outputs * in, 0.5f), x(rows * in, 0.25f), y(rows * outputs);
-  for (const ComputeType type :
-       {ComputeType::kFloat32, ComputeType::kBfloat16, ComputeType::kInt8}) {
-    const PackedLinear linear(w.data(), nullptr, outputs, in, type);
-    const int times = 500;
-    ceilings.ops[type] =
-        2.0 * static_cast<double>(outputs * in * rows * times) / BestSeconds(5, [&] {
-          for (int i = 0; i < times; ++i) {
-            linear.Apply(x.data(), rows, y.data(), scratch);
-          }
-        });
+  for (const ComputeType type : kTypes) {
+    for (const int64_t outputs : {32, 128, 512}) {
+      const int64_t in = 512, rows = 64;
+      std::vector<float> w(outputs * in, 0.5f), x(rows * in, 0.25f), y(rows * outputs);
+      const PackedLinear linear(w.data(), nullptr, outputs, in, type);
+      const int64_t times = 16384 / outputs;
+      const double ops =
+          2.0 * static_cast<double>(outputs * in * rows * times) / BestSeconds(5, [&] {
+            for (int64_t i = 0; i < times; ++i) linear.Apply(x.data(), rows, y.data(), scratch);
+          });
+      ceilings.ops[type] = std::max(ceilings.ops[type], ops);
+    }
   }
   return ceilings;
 }
@@ -226,12 +233,8 @@ int Run(int layers) {
   if (!WriteSafetensors(path, views).ok()) return 1;
   std::printf("%.1f M parameters, 1 thread, its CPU time, kernels %s, %s\n", parameters / 1e6,
               Simd().name, cpu.c_str());
-  const Ceilings ceilings = MeasureCeilings();
-  std::printf(
-      "ceilings: read %.1f GB/s, update states %.1f GB/s; products %.0f float32, %.0f "
-      "bfloat16, %.0f int8 GOP/s\n",
-      ceilings.read / 1e9, ceilings.update / 1e9, ceilings.ops.at(ComputeType::kFloat32) / 1e9,
-      ceilings.ops.at(ComputeType::kBfloat16) / 1e9, ceilings.ops.at(ComputeType::kInt8) / 1e9);
+  const Ceilings ceilings = MeasureCeilings(multiplied);
+  std::printf("ceilings: update states %.1f GB/s\n", ceilings.update / 1e9);
   std::printf("%-9s %8s %8s %9s %9s %9s %9s %9s\n", "type", "sessions", "position", "ms/step",
               "us/token", "tokens/s", "of floor", "x LibTorch");
   std::map<int, double> plain;
@@ -255,7 +258,9 @@ int Run(int layers) {
     if (!loaded.ok()) return 1;
     auto transformer = Transformer::Create(config, *std::move(loaded));
     if (!transformer.ok()) return 1;
-    const double bytes = type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
+    const double bytes = BytesPerWeight(type);
+    std::printf("ceilings of %s: read weights %.1f GB/s, products %.0f GOP/s\n", type_name,
+                ceilings.read.at(type) / 1e9, ceilings.ops.at(type) / 1e9);
     for (const int sessions : {1, 8, 32}) {
       std::vector<std::unique_ptr<SessionState>> states;
       std::vector<SessionState*> pointers;
@@ -283,9 +288,10 @@ int Run(int layers) {
         times.erase(times.begin(), times.end() - std::min<size_t>(times.size(), 60));
         const double ms = Median(times);
         const double products = 2.0 * static_cast<double>(multiplied) * sessions;
-        const double floor = std::max(static_cast<double>(multiplied) * bytes / ceilings.read,
-                                      products / ceilings.ops.at(type)) +
-                             2 * state_bytes * sessions / ceilings.update;
+        const double floor =
+            std::max(static_cast<double>(multiplied) * bytes / ceilings.read.at(type),
+                     products / ceilings.ops.at(type)) +
+            2 * state_bytes * sessions / ceilings.update;
         std::printf("%-9s %8d %8d %9.2f %9.0f %9.0f %9.2f %9.1f\n", type_name, sessions, until, ms,
                     ms * 1e3 / sessions, sessions * 1e3 / ms, floor * 1e3 / ms,
                     plain[sessions] / ms);

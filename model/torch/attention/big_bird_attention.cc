@@ -19,8 +19,9 @@ std::unique_ptr<AttentionState> BigBirdAttention::NewState() const {
 void BigBirdAttention::Append(const float* keys, const float* values,
                               absl::Span<const AttentionRow> rows, Workspace&) const {
   for (size_t r = 0; r < rows.size(); ++r) {
-    static_cast<KeyValueCache&>(*rows[r].state)
-        .Append(keys + r * heads_ * d_, values + r * heads_ * d_);
+    auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
+    cache.Append(keys + r * heads_ * d_, values + r * heads_ * d_);
+    cache.Settle();
   }
 }
 

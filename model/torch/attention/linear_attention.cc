@@ -47,7 +47,7 @@ LinearAttention::LinearAttention(std::unique_ptr<const FeatureMap> features, Lin
 
 std::unique_ptr<AttentionState> LinearAttention::NewState() const {
   auto state = std::make_unique<State>(heads_, std::max(SumFloats(), rows_ * (F_ + d_)));
-  state->newest_.reserve(2 * heads_ * (F_ + d_));
+  state->newest_.reserve(kNewest * heads_ * (F_ + d_));
   return state;
 }
 
@@ -72,8 +72,25 @@ void LinearAttention::FoldAll(State& state, Workspace& scratch) const {
   state.settled_ = 0;
 }
 
+void LinearAttention::FoldNewest(State& state, int64_t count) const {
+  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
+  const int64_t width = F_ + d_;
+  for (int64_t h = 0; h < heads_; ++h) {
+    Simd().linear_fold(state.memory_.data() + h * head_floats, F_, d_,
+                       {state.newest_.data() + h * width, count, heads_ * width});
+  }
+  DropNewest(state, count);
+}
+
+void LinearAttention::DropNewest(State& state, int64_t count) const {
+  state.newest_.erase(state.newest_.begin(), state.newest_.begin() + count * heads_ * (F_ + d_));
+  state.held_ -= count;
+  state.settled_ -= count;
+}
+
 void LinearAttention::Add(const Row& row, State& state, Workspace& scratch) const {
   if (!state.folded_ && state.held_ >= rows_) FoldAll(state, scratch);
+  if (state.folded_ && state.held_ >= kNewest) FoldNewest(state, state.settled_);
   const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
   const int64_t width = F_ + d_;
   if (state.folded_) {
@@ -91,6 +108,8 @@ void LinearAttention::Add(const Row& row, State& state, Workspace& scratch) cons
 void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
   const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
   const int64_t width = F_ + d_;
+  // The last one that is past is folded in the pass that reads the sums.
+  if (state.folded_ && state.settled_ > 1) FoldNewest(state, state.settled_ - 1);
   std::fill_n(out, heads_ * d_, 0.0f);
   for (int64_t h = 0; h < heads_; ++h) {
     float* memory = state.memory_.data() + h * head_floats;
@@ -102,12 +121,8 @@ void LinearAttention::AttendRow(const float* features, State& state, float* out)
       rows = {state.newest_.data() + h * width, state.held_, heads_ * width};
       LinearStep step;
       step.query = query;
-      if (state.settled_ > 0) {  // All but the last of those that are past now, then it as well.
-        for (int64_t n = 0; n + 1 < state.settled_; ++n) {
-          const float* position = rows.rows + n * rows.stride;
-          Simd().linear_append(memory, F_, d_, position, position + F_);
-        }
-        step.past_key = rows.rows + (state.settled_ - 1) * rows.stride;
+      if (state.settled_ > 0) {
+        step.past_key = rows.rows;
         step.past_value = step.past_key + F_;
       }
       denominator = Simd().linear_attend(memory, F_, d_, step, head_out);
@@ -118,12 +133,7 @@ void LinearAttention::AttendRow(const float* features, State& state, float* out)
     const float scale = 1.0f / std::max(denominator, floor_);
     for (int64_t j = 0; j < d_; ++j) head_out[j] *= scale;
   }
-  if (state.folded_ && state.settled_ > 0) {
-    state.newest_.erase(state.newest_.begin(),
-                        state.newest_.begin() + state.settled_ * heads_ * width);
-    state.held_ -= state.settled_;
-    state.settled_ = 0;
-  }
+  if (state.folded_) DropNewest(state, state.settled_);
 }
 
 void LinearAttention::Append(const float* keys, const float* values,
@@ -133,17 +143,8 @@ void LinearAttention::Append(const float* keys, const float* values,
   features_->Keys(keys, rows, features, scratch);
   for (size_t r = 0; r < rows.size(); ++r) {
     auto& state = static_cast<State&>(*rows[r].state);
-    const Row row{features + r * heads_ * F_, values + r * heads_ * d_};
-    if (!state.folded_) {
-      Add(row, state, scratch);
-      state.Settle();
-      continue;
-    }
-    const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
-    for (int64_t h = 0; h < heads_; ++h) {
-      Simd().linear_append(state.memory_.data() + h * head_floats, F_, d_, row.features + h * F_,
-                           row.values + h * d_);
-    }
+    Add({features + r * heads_ * F_, values + r * heads_ * d_}, state, scratch);
+    state.Settle();
   }
 }
 

@@ -48,6 +48,8 @@ class LinearAttention : public AttentionKind {
   at::Tensor Sums(const AttentionState& state) const;
 
  private:
+  static constexpr int64_t kNewest = 3;  // Positions apart from the sums before they are folded.
+
   class State;
   struct Row {  // One position of all heads: features [H, F], values [H, V].
     const float* features;
@@ -57,6 +59,9 @@ class LinearAttention : public AttentionKind {
   // Makes room for one more row, and adds it.
   void Add(const Row& row, State& state, Workspace& scratch) const;
   void FoldAll(State& state, Workspace& scratch) const;
+  // Of a state that is folded: the first `count` of its newest positions, which are past.
+  void FoldNewest(State& state, int64_t count) const;
+  void DropNewest(State& state, int64_t count) const;
   // out [H, V]: attends to all that the state has.
   void AttendRow(const float* features, State& state, float* out) const;
 

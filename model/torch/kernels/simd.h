@@ -59,9 +59,7 @@ struct SimdKernels {
   void (*layer_norm)(const float* x, int64_t width, const float* weight, const float* bias,
                      float* y);
   // Linear attention's state of one head, F V + F floats: sums over positions of f v^T [F, V], then
-  // of f [F], f being a key's features. Adds a position. key: [F], value: [V].
-  void (*linear_append)(float* state, int64_t F, int64_t V, const float* key, const float* value);
-  // Adds all of the rows.
+  // of f [F], f being a key's features. Adds the rows, one after the other.
   void (*linear_fold)(float* state, int64_t F, int64_t V, const HeadRows& rows);
   // out [V] += query^T sum f v^T; returns query^T sum f. First adds the step's past position to the
   // state, in the same pass.

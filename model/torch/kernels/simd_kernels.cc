@@ -340,16 +340,6 @@ void LeapAngles(float* x, int64_t count, float* cosine) {
 
 // --- Attention ---
 
-void LinearAppend(float* state, int64_t F, int64_t V, const float* key,
-                  const float* __restrict value) {
-  float* sums = state + F * V;
-  for (int64_t i = 0; i < F; ++i) {
-    float* __restrict row = state + i * V;
-    for (int64_t j = 0; j < V; ++j) row[j] += key[i] * value[j];
-    sums[i] += key[i];
-  }
-}
-
 // A struct's type, because a template argument would lose the attributes of its own.
 struct Wide {
   typedef Vector T;
@@ -481,8 +471,7 @@ void AddWeighted(const float* weights, const float* values, int64_t count, int64
 }  // namespace
 
 const SimdKernels LEAPSTREAM_SIMD_KERNELS = {
-    LEAPSTREAM_SIMD_NAME, &Multiply,     &MultiplyBfloat16, &MultiplyInt8, &Quantise,
-    &LayerNorm,           &LinearAppend, &LinearFold,       &LinearAttend, &LinearAttendRows,
-    &AddWeighted,         &SumExp,       &LeapAngles};
+    LEAPSTREAM_SIMD_NAME, &Multiply,     &MultiplyBfloat16, &MultiplyInt8, &Quantise, &LayerNorm,
+    &LinearFold,          &LinearAttend, &LinearAttendRows, &AddWeighted,  &SumExp,   &LeapAngles};
 
 }  // namespace leapstream

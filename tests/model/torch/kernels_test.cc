@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/cat.h>
 #include <ATen/ops/dot.h>
 #include <ATen/ops/equal.h>
 #include <ATen/ops/full_like.h>
@@ -58,7 +59,8 @@ TEST_P(SimdTest, LinearAttentionAndWeightedSumsEqualThePlainLoops) {
       EXPECT_LE((out - want).abs().max().item<double>(), tolerance) << simd.name;
       EXPECT_NEAR(denominator, at::dot(q, sums).item<float>(), tolerance) << simd.name;
       at::Tensor appended = before.clone();
-      simd.linear_append(appended.data_ptr<float>(), F, V, step.past_key, step.past_value);
+      const at::Tensor position = at::cat({k, v});
+      simd.linear_fold(appended.data_ptr<float>(), F, V, {position.data_ptr<float>(), 1, F + V});
       EXPECT_TRUE(at::equal(appended, state)) << simd.name << ": folding is appending";
 
       const at::Tensor weights = Uniform(random, {F}), values = Uniform(random, {F, V});
@@ -201,10 +203,16 @@ TEST_P(SimdTest, RowsAndSumsOfLinearAttentionAgree) {
       at::Tensor folded = at::zeros({F * V + F}), appended = folded.clone();
       simd.linear_fold(folded.data_ptr<float>(), F, V, head);
       for (int64_t n = 0; n < count; ++n) {
-        const float* row = rows.data_ptr<float>() + n * stride;
-        simd.linear_append(appended.data_ptr<float>(), F, V, row, row + F);
+        simd.linear_fold(appended.data_ptr<float>(), F, V,
+                         {rows.data_ptr<float>() + n * stride, 1, stride});
       }
-      EXPECT_LE((folded - appended).abs().max().item<double>(), 1e-5) << simd.name;
+      EXPECT_TRUE(at::equal(folded, appended)) << simd.name << ": together or one by one";
+      const at::Tensor f = rows.slice(1, 0, F), v = rows.slice(1, F, F + V);
+      EXPECT_LE((folded.slice(0, 0, F * V).view({F, V}) - at::matmul(f.t(), v))
+                    .abs()
+                    .max()
+                    .item<double>(),
+                1e-5 * count);
       at::Tensor from_rows = at::zeros({V}), from_sums = at::zeros({V});
       LinearStep step;
       step.query = q.data_ptr<float>();
