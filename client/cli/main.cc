@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/translate.h"
 #include "client/client.h"
@@ -186,12 +187,16 @@ int main(int argc, char** argv) {
       ->check(kDuration)
       ->capture_default_str();
 
+  leapstream::client::EvaluationCommands evaluation;
+  evaluation.AddTo(app, kFooter);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
 
+  if (const auto status = evaluation.Run()) return Report(*status);
   if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
   auto client = Client::Connect(connection);
   if (!client.ok()) return Report(client.status());

@@ -1,0 +1,203 @@
+#include "client/cli/evaluate_command.h"
+
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <optional>
+#include <system_error>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "client/cli/local_server.h"
+#include "client/evaluation/evaluate.h"
+#include "client/evaluation/instance.h"
+#include "client/evaluation/piece_counter.h"
+#include "client/evaluation/svg.h"
+#include "metrics/chrf.h"
+
+namespace leapstream::client {
+namespace {
+
+namespace fs = std::filesystem;
+
+absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || fs::is_directory(path)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
+  }
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    size_t valid = 0;
+    if (!IsUtf8(line, &valid)) {
+      return absl::InvalidArgumentError(absl::StrCat("want UTF-8, got none at byte ", valid,
+                                                     " of line ", lines.size() + 1, " of ", path));
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+absl::Status WriteFile(const fs::path& path, const std::string& text) {
+  std::ofstream file(path, std::ios::binary | std::ios::trunc);
+  file << text;
+  file.close();
+  if (!file) return absl::InternalError(absl::StrCat("cannot write ", path.string()));
+  return absl::OkStatus();
+}
+
+absl::Status MakeFolder(const fs::path& path) {
+  std::error_code error;
+  fs::create_directories(path, error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot make the folder ", path.string(), ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+std::string PolicyName(std::optional<int> k) { return k.has_value() ? absl::StrCat("k=", *k) : ""; }
+
+// A line on a terminal that is written over; nothing elsewhere.
+class ProgressLine {
+ public:
+  ProgressLine(std::string name, size_t total)
+      : shown_(isatty(STDERR_FILENO) == 1),
+        name_(std::move(name)),
+        total_(static_cast<int>(total)) {}
+  ~ProgressLine() {
+    if (shown_) absl::FPrintF(stderr, "\r\x1B[K");
+  }
+
+  void Show(int done) {
+    const absl::Time now = absl::Now();
+    if (!shown_ || (now - last_ < absl::Milliseconds(100) && done < total_)) return;
+    last_ = now;
+    const double left = absl::ToDoubleSeconds(now - start_) / done * (total_ - done);
+    const int filled = 30 * done / total_;
+    absl::FPrintF(stderr, "\r%s [%s%s] %d/%d sentences, %.0f s left\x1B[K", name_,
+                  std::string(filled, '#'), std::string(30 - filled, '.'), done, total_, left);
+  }
+
+ private:
+  const bool shown_;
+  const std::string name_;
+  const int total_;
+  const absl::Time start_ = absl::Now();
+  absl::Time last_ = absl::InfinitePast();
+};
+
+struct Row {
+  std::optional<int> k;
+  Scores scores;
+  double seconds = 0;
+};
+
+std::string ScoresTsv(const std::vector<Row>& rows, size_t sentences) {
+  std::string tsv =
+      absl::StrCat("k\t", absl::StrJoin(ScoreNames(), "\t"), "\tsentences\tseconds\n");
+  for (const Row& row : rows) {
+    absl::StrAppend(&tsv, row.k.has_value() ? absl::StrCat(*row.k) : "default", "\t",
+                    absl::StrJoin(ScoreValues(row.scores), "\t"), "\t", sentences, "\t",
+                    absl::StrFormat("%.2f", row.seconds), "\n");
+  }
+  return tsv;
+}
+
+std::string QualityLatencyCurve(const std::vector<Row>& rows, const std::string& source_file) {
+  Curve al{"AL", {}}, laal{"LAAL", {}};
+  for (const Row& row : rows) {
+    al.points.push_back({row.scores.words.al, row.scores.bleu.score, PolicyName(row.k)});
+    laal.points.push_back({row.scores.words.laal, row.scores.bleu.score, PolicyName(row.k)});
+  }
+  return ChartSvg(absl::StrCat("Quality over lagging: ", fs::path(source_file).filename().string()),
+                  "lagging (source words)", "BLEU", {al, laal});
+}
+
+absl::Status Run(Client& client, const EvaluateCommandOptions& options,
+                 const std::vector<std::string>& sources,
+                 const std::vector<std::string>& references) {
+  std::vector<std::optional<int>> ks(options.ks.begin(), options.ks.end());
+  if (ks.empty()) ks.emplace_back();
+  PieceCounter pieces(&client, options.stream);
+  std::vector<Row> rows;
+  for (const std::optional<int> k : ks) {
+    EvaluationOptions evaluation;
+    evaluation.stream = options.stream;
+    evaluation.stream.k = k;
+    evaluation.sessions = options.sessions;
+    evaluation.words_per_second = options.words_per_second;
+    evaluation.joined_vocabulary = options.joined_vocabulary;
+    const absl::Time start = absl::Now();
+    std::vector<Instance> instances;
+    {
+      ProgressLine progress(PolicyName(k), sources.size());
+      evaluation.on_progress = [&](int done) { progress.Show(done); };
+      LEAPSTREAM_ASSIGN_OR_RETURN(instances,
+                                  Evaluate(client, pieces, sources, references, evaluation));
+    }
+    rows.push_back({k, Score(instances), absl::ToDoubleSeconds(absl::Now() - start)});
+
+    fs::path folder = options.output_folder;
+    if (ks.size() > 1) folder /= absl::StrCat("k", *k);
+    LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(folder));
+    std::string log;
+    for (const Instance& instance : instances)
+      absl::StrAppend(&log, ToSimulEvalLog(instance), "\n");
+    LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "instances.log", log));
+    // What `simuleval --score-only --output FOLDER` reads first.
+    LEAPSTREAM_RETURN_IF_ERROR(
+        WriteFile(folder / "config.yaml", "source_type: text\ntarget_type: text\n"));
+
+    const Scores& scores = rows.back().scores;
+    if (k.has_value()) absl::PrintF("k = %d\n", *k);
+    absl::PrintF("%s\n%s\n", scores.bleu.ToString(), metrics::ChrfToString(scores.chrf));
+    absl::PrintF("in source words:  LAAL %.3f  AL %.3f  AP %.3f  DAL %.3f  ATD %.3f\n",
+                 scores.words.laal, scores.words.al, scores.words.ap, scores.words.dal,
+                 scores.words.atd);
+    absl::PrintF("in source pieces: LAAL %.3f  AL %.3f  AP %.3f  DAL %.3f  ATD %.3f\n",
+                 scores.pieces.laal, scores.pieces.al, scores.pieces.ap, scores.pieces.dal,
+                 scores.pieces.atd);
+    absl::PrintF("%d sentences in %.1f s\n", sources.size(), rows.back().seconds);
+    std::fflush(stdout);
+  }
+  const fs::path folder = options.output_folder;
+  LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "scores.tsv", ScoresTsv(rows, sources.size())));
+  return WriteFile(folder / "curve.svg", QualityLatencyCurve(rows, options.source_file));
+}
+
+}  // namespace
+
+absl::Status EvaluateCommand(const EvaluateCommandOptions& options) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> sources,
+                              ReadLines(options.source_file));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> references,
+                              ReadLines(options.target_file));
+  if (sources.empty() || sources.size() != references.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "want as many lines in both files, and one at least; got ", sources.size(), " in ",
+        options.source_file, " and ", references.size(), " in ", options.target_file));
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(options.output_folder));
+  ClientOptions connection = options.connection;
+  std::unique_ptr<LocalServer> server;
+  if (!options.model_folder.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(server, LocalServer::Start(options.model_folder));
+    connection.address = server->address();
+  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection));
+  return Run(*client, options, sources, references);
+}
+
+}  // namespace leapstream::client

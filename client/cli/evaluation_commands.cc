@@ -1,0 +1,130 @@
+#include "client/cli/evaluation_commands.h"
+
+#include <cstdio>
+#include <fstream>
+#include <iostream>
+#include <map>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "client/cli/plot.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr int kMaxK = 1 << 20;
+
+absl::Status Plot(const std::string& input, const std::string& output) {
+  absl::StatusOr<std::string> svg;
+  if (input == "-") {
+    svg = PlotEvents(std::cin);
+  } else {
+    std::ifstream file(input);
+    if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read ", input));
+    svg = PlotEvents(file);
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(svg.status());
+  if (output == "-") {
+    std::cout << *svg << std::flush;
+    return std::cout ? absl::OkStatus() : absl::DataLossError("nobody reads the output");
+  }
+  std::ofstream file(output, std::ios::trunc);
+  file << *svg;
+  file.close();
+  return file ? absl::OkStatus()
+              : absl::InvalidArgumentError(absl::StrCat("cannot write ", output));
+}
+
+}  // namespace
+
+void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& connection,
+                                          std::string& model_folder, StreamOptions& stream) {
+  CLI::Option* server =
+      command->add_option("--server", connection.address, "host:port of the server")
+          ->capture_default_str();
+  command
+      ->add_option("--model", model_folder,
+                   "a model directory: a server of its own is started for it, and ended")
+      ->check(CLI::ExistingDirectory)
+      ->excludes(server);
+  command->add_option("--model-name", stream.model, "a name that leapstream models lists");
+  command->add_option("--source-lang", stream.source_language_code, "such as en");
+  command->add_option("--target-lang", stream.target_language_code, "such as de");
+  command->add_flag("--offline", stream.offline, "read each sentence to its end first")
+      ->excludes("--k");
+  command
+      ->add_option("--early-end", early_end_,
+                   "if the model would end before the source does: stop there (as fairseq's text "
+                   "agent), suppress the end, or read on")
+      ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
+}
+
+void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
+  evaluate_ = app.add_subcommand(
+      "evaluate",
+      "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
+      "Writes SimulEval's instances.log, scores.tsv and curve.svg.");
+  evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
+      ->required();
+  evaluate_->add_option("--target", evaluate_options_.target_file, "its reference per line")
+      ->required();
+  evaluate_->add_option("--output", evaluate_options_.output_folder, "the folder to write to")
+      ->required();
+  evaluate_->add_option("--k", evaluate_options_.ks, "of wait-k, in source pieces, such as 1,3,5")
+      ->delimiter(',')
+      ->check(CLI::Range(1, kMaxK));
+  AddStreamOptions(evaluate_, evaluate_options_.connection, evaluate_options_.model_folder,
+                   evaluate_options_.stream);
+  evaluate_->add_option("--sessions", evaluate_options_.sessions, "sentences at once")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  evaluate_
+      ->add_option("--words-per-second", evaluate_options_.words_per_second,
+                   "of the speaker: what a second of computation counts in the _CA scores")
+      ->check(CLI::Range(0.01, 1000.0))
+      ->capture_default_str();
+  evaluate_->add_flag("--joined-vocabulary", evaluate_options_.joined_vocabulary,
+                      "source and target have one tokenizer: measure lagging in pieces against the "
+                      "references' length, not the translations'");
+  evaluate_->footer(footer);
+
+  bridge_ = app.add_subcommand(
+      "simuleval-bridge",
+      "Let SimulEval 1.1 evaluate a server: speaks its remote protocol (simuleval --remote-eval).");
+  bridge_->add_option("--host", bridge_options_.host, "address to listen on")
+      ->capture_default_str();
+  bridge_->add_option("--port", bridge_options_.port, "to listen on; 0: a free one")
+      ->check(CLI::Range(0, 65535))
+      ->capture_default_str();
+  bridge_->add_option("--port-file", bridge_options_.port_file, "file to write the port to");
+  bridge_->add_option("--k", bridge_options_.stream.k, "of wait-k, in source pieces")
+      ->check(CLI::Range(1, kMaxK));
+  AddStreamOptions(bridge_, bridge_options_.connection, bridge_options_.model_folder,
+                   bridge_options_.stream);
+  bridge_->footer(footer);
+
+  plot_ = app.add_subcommand("plot",
+                             "Draw the READ/WRITE staircase of what translate --json recorded.");
+  plot_->add_option("events", plot_input_, "the recorded events, a JSON object per line; -: stdin")
+      ->required();
+  plot_->add_option("--output,-o", plot_output_, "SVG file; -: stdout")->capture_default_str();
+  plot_->footer(footer);
+}
+
+std::optional<absl::Status> EvaluationCommands::Run() {
+  static const std::map<std::string, EarlyEnd> kEarlyEnds = {
+      {"", EarlyEnd::kUnspecified},
+      {"stop", EarlyEnd::kStop},
+      {"suppress", EarlyEnd::kSuppress},
+      {"read-on", EarlyEnd::kReadOn},
+  };
+  evaluate_options_.stream.early_end = kEarlyEnds.at(early_end_);
+  bridge_options_.stream.early_end = kEarlyEnds.at(early_end_);
+  if (evaluate_->parsed()) return EvaluateCommand(evaluate_options_);
+  if (bridge_->parsed()) return SimulEvalBridge(bridge_options_);
+  if (plot_->parsed()) return Plot(plot_input_, plot_output_);
+  return std::nullopt;
+}
+
+}  // namespace leapstream::client

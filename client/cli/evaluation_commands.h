@@ -1,0 +1,38 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_EVALUATION_COMMANDS_H_
+#define LEAPSTREAM_CLIENT_CLI_EVALUATION_COMMANDS_H_
+
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "client/cli/evaluate_command.h"
+#include "client/cli/simuleval_bridge.h"
+
+namespace leapstream::client {
+
+// `leapstream evaluate`, `simuleval-bridge` and `plot`: their flags, and running them.
+class EvaluationCommands {
+ public:
+  // Adds them to `app`, which must not parse once this object is gone. `footer`: of their --help.
+  void AddTo(CLI::App& app, const std::string& footer);
+  // Runs the one that was chosen; nothing: none was.
+  std::optional<absl::Status> Run();
+
+ private:
+  void AddStreamOptions(CLI::App* command, ClientOptions& connection, std::string& model_folder,
+                        StreamOptions& stream);
+
+  CLI::App* evaluate_ = nullptr;
+  CLI::App* bridge_ = nullptr;
+  CLI::App* plot_ = nullptr;
+  EvaluateCommandOptions evaluate_options_;
+  BridgeOptions bridge_options_;
+  std::string early_end_;
+  std::string plot_input_;
+  std::string plot_output_ = "-";
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_EVALUATION_COMMANDS_H_

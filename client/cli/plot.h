@@ -1,0 +1,18 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_PLOT_H_
+#define LEAPSTREAM_CLIENT_CLI_PLOT_H_
+
+#include <istream>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace leapstream::client {
+
+// The READ/WRITE staircases of a recorded run as an SVG document, a segment each. `events`: what
+// `leapstream translate --json` wrote, an event per line; rows are target pieces, columns source
+// pieces. INVALID_ARGUMENT: a line is no such event (with its number), or no target token is there.
+absl::StatusOr<std::string> PlotEvents(std::istream& events);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_PLOT_H_

@@ -1,0 +1,164 @@
+#include "client/cli/simuleval_bridge.h"
+
+#include <httplib.h>
+#include <pthread.h>
+#include <signal.h>
+
+#include <cstdio>
+#include <fstream>
+#include <memory>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/mutex.h"
+#include "base/status.h"
+#include "client/cli/local_server.h"
+#include "client/evaluation/piece_counter.h"
+#include "client/evaluation/simuleval_session.h"
+#include "nlohmann/json.hpp"
+
+namespace leapstream::client {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr size_t kMaxRequestBytes = 16 << 20;
+
+// The agent that the evaluator sees: one sentence at a time. Thread-safe; calls wait for each
+// other.
+class Agent {
+ public:
+  Agent(Client* client, const StreamOptions& options)
+      : client_(client), options_(options), pieces_(client, options) {}
+
+  void Reset() {
+    MutexLock lock(&mutex_);
+    session_.reset();
+  }
+
+  absl::Status Push(const std::string& body) {
+    const Json segment = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+    if (!segment.is_object()) {
+      return absl::InvalidArgumentError("want a segment as a JSON object, such as SimulEval sends");
+    }
+    const auto content = segment.find("content");
+    // An empty segment's content is a list.
+    std::string text;
+    if (content != segment.end() && content->is_string()) text = content->get<std::string>();
+    const auto finished = segment.find("finished");
+    MutexLock lock(&mutex_);
+    return session().Push(
+        text, finished != segment.end() && finished->is_boolean() && finished->get<bool>());
+  }
+
+  // A text segment. It is one even when it holds no word: SimulEval 1.1.0 leaves out empty
+  // segments, and with them that the sentence is finished.
+  absl::StatusOr<std::string> Pop() {
+    MutexLock lock(&mutex_);
+    LEAPSTREAM_ASSIGN_OR_RETURN(const SimulEvalSession::Output output, session().Pop());
+    const Json segment = {{"index", 0},
+                          {"content", output.text},
+                          {"finished", output.finished},
+                          {"is_empty", output.text.empty() && !output.finished},
+                          {"data_type", "text"}};
+    return segment.dump(-1, ' ', false, Json::error_handler_t::replace);
+  }
+
+ private:
+  SimulEvalSession& session() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (session_ == nullptr) {
+      session_ = std::make_unique<SimulEvalSession>(client_, &pieces_, options_);
+    }
+    return *session_;
+  }
+
+  Client* const client_;
+  const StreamOptions options_;
+  PieceCounter pieces_;
+  Mutex mutex_;
+  std::unique_ptr<SimulEvalSession> session_ ABSL_GUARDED_BY(mutex_);
+};
+
+void Answer(const absl::Status& status, httplib::Response& response) {
+  if (status.ok()) return;
+  absl::FPrintF(stderr, "leapstream: %s\n", std::string(status.message()));
+  response.status = absl::IsInvalidArgument(status) ? 400 : 500;
+  response.set_content(absl::StrCat(status.message(), "\n"), "text/plain");
+}
+
+absl::Status WritePort(const std::string& path, int port) {
+  const std::string unfinished = path + ".tmp";  // Nobody reads half of it.
+  std::ofstream file(unfinished);
+  file << port << "\n";
+  file.close();
+  if (!file || std::rename(unfinished.c_str(), path.c_str()) != 0) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot write the port to ", path));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t& signals) {
+  Agent agent(&client, options.stream);
+  httplib::Server server;
+  server.set_payload_max_length(kMaxRequestBytes);
+  // The evaluator opens a connection for each request.
+  server.new_task_queue = [] { return new httplib::ThreadPool(4); };
+  server.set_tcp_nodelay(true);
+  server.Post("/reset", [&](const httplib::Request&, httplib::Response&) { agent.Reset(); });
+  server.Put("/input", [&](const httplib::Request& request, httplib::Response& response) {
+    Answer(agent.Push(request.body), response);
+  });
+  server.Get("/output", [&](const httplib::Request&, httplib::Response& response) {
+    const absl::StatusOr<std::string> segment = agent.Pop();
+    if (segment.ok()) response.set_content(*segment, "application/json");
+    Answer(segment.status(), response);
+  });
+  server.Get("/", [&](const httplib::Request&, httplib::Response& response) {
+    const Json info = {{"info", absl::StrCat("leapstream at ", options.connection.address)}};
+    response.set_content(info.dump(), "application/json");
+  });
+
+  int port = options.port;
+  const bool bound = port == 0 ? (port = server.bind_to_any_port(options.host.c_str())) > 0
+                               : server.bind_to_port(options.host.c_str(), port);
+  if (!bound) {
+    return absl::InvalidArgumentError(absl::StrCat("cannot listen on ", options.host, ":",
+                                                   options.port, "; choose another --port"));
+  }
+  if (!options.port_file.empty()) LEAPSTREAM_RETURN_IF_ERROR(WritePort(options.port_file, port));
+  absl::FPrintF(stderr,
+                "leapstream: listening; run simuleval --remote-eval --remote-address %s "
+                "--remote-port %d …\n",
+                options.host, port);
+  std::thread serving([&] { server.listen_after_bind(); });
+  int signal = 0;
+  sigwait(&signals, &signal);
+  server.stop();
+  serving.join();
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status SimulEvalBridge(const BridgeOptions& given) {
+  // Blocked before any thread is made, which then block them too.
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  BridgeOptions options = given;
+  std::unique_ptr<LocalServer> server;
+  if (!options.model_folder.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(server, LocalServer::Start(options.model_folder));
+    options.connection.address = server->address();
+  }
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
+                              Client::Connect(options.connection));
+  return Serve(*client, options, signals);
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,39 @@
+#ifndef LEAPSTREAM_CLIENT_EVALUATION_EVALUATE_H_
+#define LEAPSTREAM_CLIENT_EVALUATION_EVALUATE_H_
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "client/client.h"
+#include "client/evaluation/instance.h"
+#include "client/evaluation/piece_counter.h"
+
+namespace leapstream::client {
+
+struct EvaluationOptions {
+  StreamOptions stream;
+  int sessions = 64;  // At once.
+  // For computation-aware lagging: a second that passed is worth this many words, and as many
+  // pieces as this many words of the sentence have on average.
+  double words_per_second = 3;
+  // The server's source tokenizer is its target tokenizer too, so that it can count the references'
+  // pieces, which lagging in pieces is then measured against.
+  bool joined_vocabulary = false;
+  std::function<void(int done)> on_progress;  // Called from several threads, not at once.
+};
+
+// Translates each source as a session of its own and says when each target word was complete. All
+// of a source is sent at once: how fast text comes changes neither the translation nor what had
+// been read when it was written. `sources` and `references` are of one length and UTF-8. The first
+// error ends the evaluation and is returned.
+absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pieces,
+                                               absl::Span<const std::string> sources,
+                                               absl::Span<const std::string> references,
+                                               const EvaluationOptions& options);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_EVALUATION_EVALUATE_H_

@@ -1,0 +1,93 @@
+#include "client/evaluation/instance.h"
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "metrics/chrf.h"
+#include "nlohmann/json.hpp"
+
+namespace leapstream::client {
+namespace {
+
+using Named = std::pair<const char*, double>;
+
+std::vector<Named> Columns(const metrics::Lagging& lagging) {
+  return {{"LAAL", lagging.laal},
+          {"AL", lagging.al},
+          {"AP", lagging.ap},
+          {"DAL", lagging.dal},
+          {"ATD", lagging.atd},
+          {"YAAL", lagging.yaal.value_or(std::nan(""))},
+          {"StartOffset", lagging.start_offset},
+          {"EndOffset", lagging.end_offset}};
+}
+
+std::vector<std::pair<std::string, double>> AllColumns(const Scores& scores) {
+  std::vector<std::pair<std::string, double>> all = {{"BLEU", scores.bleu.score},
+                                                     {"chrF", scores.chrf}};
+  const std::pair<const char*, const metrics::Lagging*> groups[] = {
+      {"", &scores.words},
+      {"_CA", &scores.words_aware},
+      {"_pieces", &scores.pieces},
+      {"_pieces_CA", &scores.pieces_aware}};
+  for (const auto& [suffix, lagging] : groups) {
+    for (const auto& [name, value] : Columns(*lagging)) {
+      all.emplace_back(absl::StrCat(name, suffix), value);
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string ToSimulEvalLog(const Instance& instance) {
+  const nlohmann::ordered_json json = {
+      {"index", instance.index},
+      {"prediction", instance.prediction},
+      {"delays", std::vector<int64_t>(instance.words.delays.begin(), instance.words.delays.end())},
+      {"elapsed", instance.words.elapsed},
+      {"prediction_length", instance.words.delays.size()},
+      {"reference", instance.reference},
+      {"source", instance.source},
+      {"source_length", static_cast<int64_t>(instance.words.source_length)}};
+  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+Scores Score(absl::Span<const Instance> instances) {
+  std::vector<std::string> predictions, references;
+  std::vector<metrics::SegmentTiming> words, pieces;
+  for (const Instance& instance : instances) {
+    predictions.push_back(instance.prediction);
+    references.push_back(instance.reference);
+    words.push_back(instance.words);
+    pieces.push_back(instance.pieces);
+  }
+  Scores scores;
+  scores.bleu = metrics::Bleu(predictions, references);
+  scores.chrf = metrics::Chrf(predictions, references);
+  scores.words = metrics::MeanLagging(words, /*computation_aware=*/false);
+  scores.words_aware = metrics::MeanLagging(words, /*computation_aware=*/true);
+  scores.pieces = metrics::MeanLagging(pieces, /*computation_aware=*/false);
+  scores.pieces_aware = metrics::MeanLagging(pieces, /*computation_aware=*/true);
+  return scores;
+}
+
+std::vector<std::string> ScoreNames() {
+  std::vector<std::string> names;
+  for (const auto& column : AllColumns(Scores())) names.push_back(column.first);
+  return names;
+}
+
+std::vector<std::string> ScoreValues(const Scores& scores) {
+  std::vector<std::string> values;
+  for (const auto& column : AllColumns(scores)) {
+    values.push_back(std::isnan(column.second) ? "nan" : absl::StrFormat("%.3f", column.second));
+  }
+  return values;
+}
+
+}  // namespace leapstream::client

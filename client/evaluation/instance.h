@@ -1,0 +1,45 @@
+#ifndef LEAPSTREAM_CLIENT_EVALUATION_INSTANCE_H_
+#define LEAPSTREAM_CLIENT_EVALUATION_INSTANCE_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "metrics/bleu.h"
+#include "metrics/lagging.h"
+
+namespace leapstream::client {
+
+// One sentence of an evaluation, as SimulEval's instances.log has it, and the same in source tokens
+// (pieces, </s> included).
+struct Instance {
+  int index = 0;
+  std::string source;      // Words with one space between them.
+  std::string reference;   // The line as it is.
+  std::string prediction;  // Words with one space between them.
+  metrics::SegmentTiming words;
+  metrics::SegmentTiming pieces;  // Its reference length is 0 unless the server can count it.
+};
+
+// A line of instances.log, without its line feed.
+std::string ToSimulEvalLog(const Instance& instance);
+
+// Of a whole test set.
+struct Scores {
+  metrics::BleuScore bleu;
+  double chrf = 0;
+  // In source words against the reference's length in words, as SimulEval; aware: with elapsed.
+  metrics::Lagging words, words_aware;
+  // In source tokens, against the translation's own length where the reference's is not known.
+  metrics::Lagging pieces, pieces_aware;
+};
+Scores Score(absl::Span<const Instance> instances);
+
+// The columns of scores.tsv: BLEU, chrF, then SimulEval's names, with _CA for computation-aware and
+// _pieces for pieces. Both have the same length.
+std::vector<std::string> ScoreNames();
+std::vector<std::string> ScoreValues(const Scores& scores);  // Three decimals; "nan" for none.
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_EVALUATION_INSTANCE_H_

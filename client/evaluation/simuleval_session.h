@@ -1,0 +1,75 @@
+#ifndef LEAPSTREAM_CLIENT_EVALUATION_SIMULEVAL_SESSION_H_
+#define LEAPSTREAM_CLIENT_EVALUATION_SIMULEVAL_SESSION_H_
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "client/evaluation/piece_counter.h"
+#include "client/evaluation/word_timing.h"
+
+namespace leapstream::client {
+
+// One sentence as SimulEval's evaluator drives it: words go in, and after each, Pop() says what the
+// translation has become. A gRPC session; knows nothing of HTTP. Not thread-safe.
+//
+// The evaluator takes a word's delay to be the number of source words that it has sent when it gets
+// the word, so Pop() must not return before the server has written all that it can with the source
+// that it has. The server does not say that it waits for source. Under wait-k it follows from the
+// last token: the next one needs one more source token at least. Where that does not settle it (a
+// learned policy, an early </s> that made the server read on), and nothing comes for a moment, the
+// source so far is translated once more as a segment that ends there: what it writes before it
+// reads </s> is what the server writes now. So timing never changes a result.
+class SimulEvalSession {
+ public:
+  // Both must outlive it.
+  SimulEvalSession(Client* client, PieceCounter* pieces, const StreamOptions& options);
+
+  // The next words; `finished`: the sentence ends with them. Words after the end are ignored.
+  absl::Status Push(absl::string_view text, bool finished);
+
+  struct Output {
+    std::string text;  // Complete words with one space between them; may be empty.
+    bool finished = false;
+  };
+  // What was written since the last call. Errors are the server's.
+  absl::StatusOr<Output> Pop();
+
+ private:
+  // What has come from the server so far.
+  struct Progress {
+    bool started = false;
+    std::optional<int> k;  // Of wait-k.
+    bool offline = false;
+    int tokens = 0;  // Written.
+    int last_read = 0;
+    bool completed = false;
+  };
+  void Take(const Event& event);
+  bool IsSurelyBlocked() const;
+  // Tokens that can be written before more source comes, and whether the segment can end.
+  absl::StatusOr<Progress> Foresee();
+  // Whether something came within `timeout`.
+  bool WaitForEvent(absl::Duration timeout) const;
+
+  Client* const client_;
+  PieceCounter* const counter_;
+  const StreamOptions options_;
+  std::unique_ptr<Stream> stream_;
+  std::vector<int> counts_;  // Pieces of each source word.
+  std::string source_;       // All words so far, one space after each.
+  bool source_finished_ = false;
+  Progress progress_;
+  TargetWords target_;
+  std::string text_;  // Complete words that Pop() has not returned.
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_EVALUATION_SIMULEVAL_SESSION_H_

@@ -1,0 +1,40 @@
+#ifndef LEAPSTREAM_CLIENT_EVALUATION_SVG_H_
+#define LEAPSTREAM_CLIENT_EVALUATION_SVG_H_
+
+#include <string>
+#include <vector>
+
+namespace leapstream::client {
+
+struct CurvePoint {
+  double x = 0, y = 0;
+  std::string label;
+};
+
+struct Curve {
+  std::string name;
+  std::vector<CurvePoint> points;  // Joined in this order.
+};
+
+// A chart as a whole SVG document: axes with round ticks, a grid, a legend, and the points' labels.
+// Curves are told apart by colour and by marker. Readable on white, at most four curves.
+std::string ChartSvg(const std::string& title, const std::string& x_label,
+                     const std::string& y_label, const std::vector<Curve>& curves);
+
+// A READ/WRITE staircase of one segment as a whole SVG document: a column for each source unit, a
+// row for each target unit, and the line of what had been read when each was written.
+struct Staircase {
+  std::string title;
+  int source_length = 0;            // As many columns at least.
+  std::vector<std::string> target;  // Labels of the rows.
+  std::vector<int> delays;          // Of each target unit, in source units.
+};
+// Several are drawn one below the other.
+std::string StaircaseSvg(const std::vector<Staircase>& staircases);
+
+// `text` with &, <, > and quotes escaped, and without the control characters that XML forbids.
+std::string XmlText(const std::string& text);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_EVALUATION_SVG_H_

@@ -1,0 +1,40 @@
+#ifndef LEAPSTREAM_METRICS_BLEU_H_
+#define LEAPSTREAM_METRICS_BLEU_H_
+
+#include <array>
+#include <cstdint>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace leapstream::metrics {
+
+// sacreBLEU 2's signature of the computation below, and the version that its tests compare with.
+inline constexpr char kBleuSignature[] =
+    "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0";
+
+// Papineni et al. 2002 over a corpus. Orders are n = 1 to 4.
+struct BleuScore {
+  double score = 0;                    // In [0, 100].
+  std::array<double, 4> precisions{};  // In percent, smoothed.
+  double brevity_penalty = 0;
+  int64_t translation_length = 0;  // In tokens.
+  int64_t reference_length = 0;
+
+  // As sacreBLEU prints it: "BLEU|nrefs:1|… = 19.35 51.9/… (BP = … ratio = … hyp_len = … …)".
+  std::string ToString() const;
+};
+
+// BLEU as sacreBLEU computes it by default: one reference, 13a tokens, case matters, smoothing
+// "exp" (the n-th precision without a match counts as half of the one before that had none).
+// `translations` and `references` are of one length, UTF-8, not tokenised.
+BleuScore Bleu(absl::Span<const std::string> translations,
+               absl::Span<const std::string> references);
+
+// The tokens of mteval-v13a as sacreBLEU has it, one space between them.
+std::string Tokenize13a(absl::string_view text);
+
+}  // namespace leapstream::metrics
+
+#endif  // LEAPSTREAM_METRICS_BLEU_H_

@@ -1,0 +1,223 @@
+// Runs `leapstream evaluate` and `leapstream simuleval-bridge` on the embedded model, and compares
+// with what SimulEval recorded when it drove the bridge.
+#include <httplib.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace leapstream {
+namespace {
+
+using Json = nlohmann::json;
+namespace fs = std::filesystem;
+
+constexpr char kGolden[] = LEAPSTREAM_SOURCE_DIR "/tests/golden/simuleval/";
+constexpr char kModel[] = LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de";
+constexpr absl::Duration kPatience = absl::Minutes(2);
+
+std::string ReadFile(const fs::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+std::vector<Json> ReadJsonLines(const fs::path& path) {
+  std::vector<Json> rows;
+  for (const absl::string_view line : absl::StrSplit(ReadFile(path), '\n', absl::SkipEmpty())) {
+    rows.push_back(Json::parse(std::string(line)));
+  }
+  return rows;
+}
+
+class EvaluationProgramTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string folder = testing::TempDir() + "leapstream_evaluation.XXXXXX";
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    folder_ = folder;
+    golden_ = ReadJsonLines(absl::StrCat(kGolden, "remote_eval.k3.stop.jsonl"));
+    ASSERT_EQ(golden_.size(), 20u);
+  }
+  void TearDown() override {
+    if (pid_ > 0) kill(pid_, SIGKILL);
+    fs::remove_all(folder_);
+  }
+
+  // Output and messages go to files of the test's folder.
+  void Start(std::vector<std::string> arguments) {
+    arguments.insert(arguments.begin(), LEAPSTREAM_BINARY_DIR "/bin/leapstream");
+    std::vector<char*> argv;
+    for (std::string& argument : arguments) argv.push_back(argument.data());
+    argv.push_back(nullptr);
+    const std::string out = folder_ / "out", err = folder_ / "err";
+    pid_ = fork();
+    ASSERT_GE(pid_, 0);
+    if (pid_ == 0) {
+      if (freopen(out.c_str(), "w", stdout) == nullptr) _exit(126);
+      if (freopen(err.c_str(), "w", stderr) == nullptr) _exit(126);
+      execv(argv[0], argv.data());
+      _exit(127);
+    }
+  }
+  int Wait() {
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+  int Run(const std::vector<std::string>& arguments) {
+    Start(arguments);
+    return Wait();
+  }
+  std::string Errors() const { return ReadFile(folder_ / "err"); }
+
+  fs::path folder_;
+  std::vector<Json> golden_;
+  pid_t pid_ = 0;
+};
+
+TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
+  const fs::path output = folder_ / "run";
+  ASSERT_EQ(Run({"evaluate", "--model", kModel, "--k", "3,1", "--early-end", "stop", "--source",
+                 absl::StrCat(kGolden, "test20.en"), "--target", absl::StrCat(kGolden, "test20.de"),
+                 "--output", output.string()}),
+            0)
+      << Errors();
+  EXPECT_EQ(Errors(), "");  // No terminal, no progress.
+  EXPECT_THAT(
+      ReadFile(folder_ / "out"),
+      testing::HasSubstr("BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"));
+  const std::vector<Json> rows = ReadJsonLines(output / "k3" / "instances.log");
+  ASSERT_EQ(rows.size(), golden_.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (const auto& [field, value] : golden_[i].items()) EXPECT_EQ(rows[i].at(field), value) << i;
+    EXPECT_EQ(rows[i].at("elapsed").size(), rows[i].at("delays").size());
+  }
+  EXPECT_TRUE(fs::exists(output / "k1" / "config.yaml"));
+  EXPECT_THAT(ReadFile(output / "curve.svg"), testing::HasSubstr("k=1"));
+
+  const std::vector<std::string> lines = absl::StrSplit(ReadFile(output / "scores.tsv"), '\n');
+  ASSERT_EQ(lines.size(), 4u);  // The last one is empty.
+  const std::vector<std::string> names = absl::StrSplit(lines[0], '\t');
+  const std::vector<std::string> values = absl::StrSplit(lines[1], '\t');
+  ASSERT_EQ(names.size(), values.size());
+  std::map<std::string, std::string> scores;
+  for (size_t i = 0; i < names.size(); ++i) scores[names[i]] = values[i];
+  EXPECT_EQ(scores["k"], "3");
+  EXPECT_EQ(scores["BLEU"], "10.248");  // These are SimulEval's, see the golden's README.
+  EXPECT_EQ(scores["LAAL"], "4.204");
+  EXPECT_EQ(scores["AL"], "4.032");
+  EXPECT_EQ(scores["AP"], "0.715");
+  EXPECT_EQ(scores["DAL"], "4.707");
+  EXPECT_EQ(scores["ATD"], "5.093");
+  EXPECT_EQ(scores["sentences"], "20");
+}
+
+TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
+  const auto evaluate = [&](const std::string& source, const std::string& target) {
+    return Run({"evaluate", "--server", "127.0.0.1:1", "--source", source, "--target", target,
+                "--output", (folder_ / "run").string()});
+  };
+  const std::string two = folder_ / "two", one = folder_ / "one", latin = folder_ / "latin";
+  std::ofstream(two) << "a\nb\n";
+  std::ofstream(one) << "a\n";
+  std::ofstream(latin) << "a\n\xFC\n";
+  EXPECT_EQ(evaluate(two, one), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("as many lines"));
+  EXPECT_EQ(evaluate(two, latin), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("line 2 of"));
+  EXPECT_EQ(evaluate(folder_, one), 4);
+  EXPECT_EQ(evaluate(one, "/nowhere"), 4);
+  EXPECT_EQ(evaluate(one, one), 3);  // Nobody serves there.
+  EXPECT_EQ(Run({"evaluate", "--k", "0", "--source", one, "--target", one, "--output", one}), 2);
+  // A folder that holds no model: the server's own words are passed on.
+  EXPECT_EQ(Run({"evaluate", "--model", folder_, "--source", one, "--target", one, "--output",
+                 (folder_ / "run").string()}),
+            4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("its log ends with"));
+}
+
+// As simuleval/evaluator/remote.py does it.
+TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
+  const fs::path port_file = folder_ / "port";
+  Start({"simuleval-bridge", "--model", kModel, "--k", "3", "--early-end", "stop", "--port", "0",
+         "--port-file", port_file.string()});
+  const absl::Time deadline = absl::Now() + kPatience;
+  while (!fs::exists(port_file) && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(20));
+  ASSERT_TRUE(fs::exists(port_file)) << Errors();
+  httplib::Client http("127.0.0.1", std::stoi(ReadFile(port_file)));
+  http.set_read_timeout(60);
+
+  const std::vector<std::string> sources =
+      absl::StrSplit(ReadFile(absl::StrCat(kGolden, "test20.en")), '\n', absl::SkipEmpty());
+  ASSERT_EQ(sources.size(), golden_.size());
+  for (size_t i = 0; i < sources.size(); ++i) {
+    ASSERT_TRUE(http.Post("/reset"));
+    const std::vector<std::string> words = absl::StrSplit(sources[i], ' ', absl::SkipEmpty());
+    std::vector<std::string> prediction;
+    std::vector<int> delays;
+    size_t step = 0;
+    for (bool finished = false; !finished;) {
+      const bool over = step == words.size();
+      Json segment = {{"index", step},    {"content", Json::array()}, {"finished", true},
+                      {"is_empty", over}, {"data_type", nullptr},     {"tgt_lang", nullptr}};
+      if (!over) {
+        segment["content"] = words[step++];
+        segment["finished"] = step == words.size();
+        segment["data_type"] = "text";
+      }
+      const auto put = http.Put("/input", segment.dump(), "text/plain");
+      ASSERT_TRUE(put && put->status == 200);
+      const auto get = http.Get("/output");
+      ASSERT_TRUE(get && get->status == 200);
+      const Json output = Json::parse(get->body);
+      EXPECT_EQ(output.at("data_type"), "text");
+      finished = output.at("finished");
+      const std::string content = output.at("content");
+      for (const absl::string_view word : absl::StrSplit(content, ' ', absl::SkipEmpty())) {
+        prediction.emplace_back(word);
+        delays.push_back(static_cast<int>(step));
+      }
+    }
+    EXPECT_EQ(golden_[i].at("prediction"), absl::StrJoin(prediction, " ")) << i;
+    EXPECT_EQ(golden_[i].at("delays"), Json(delays)) << i;
+  }
+
+  // What is no segment is refused, and the bridge goes on.
+  for (const char* body : {"", "x", "[1]", "\xFF"}) {
+    const auto put = http.Put("/input", body, "text/plain");
+    ASSERT_TRUE(put);
+    EXPECT_EQ(put->status, 400) << body;
+  }
+  ASSERT_TRUE(http.Post("/reset"));
+  ASSERT_TRUE(http.Put("/input", R"({"content": [], "finished": true})", "text/plain"));
+  const auto empty = http.Get("/output");  // A sentence without a word.
+  ASSERT_TRUE(empty);
+  EXPECT_EQ(Json::parse(empty->body).at("finished"), true);
+  EXPECT_EQ(Json::parse(empty->body).at("content"), "");
+  const auto info = http.Get("/");
+  ASSERT_TRUE(info);
+  EXPECT_THAT(info->body, testing::HasSubstr("leapstream at 127.0.0.1:"));
+
+  kill(pid_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
+}
+
+}  // namespace
+}  // namespace leapstream

@@ -1,0 +1,133 @@
+// The parts of an evaluation that need no server.
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "client/cli/plot.h"
+#include "client/evaluation/instance.h"
+#include "client/evaluation/svg.h"
+#include "client/evaluation/word_timing.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "nlohmann/json.hpp"
+
+namespace leapstream::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::string> Texts(const std::vector<TimedWord>& words) {
+  std::vector<std::string> texts;
+  for (const TimedWord& word : words) texts.push_back(word.text);
+  return texts;
+}
+
+TEST(SourceWordEndsTest, ATokenNeedsTheWordsUpToItsOwn) {
+  const SourceWordEnds ends({2, 0, 1, 3});
+  EXPECT_EQ(ends.words(), 4);
+  EXPECT_EQ(ends.tokens(), 6);
+  EXPECT_EQ(ends.WordsRead(0), 0);
+  EXPECT_EQ(ends.WordsRead(1), 1);
+  EXPECT_EQ(ends.WordsRead(2), 1);
+  EXPECT_EQ(ends.WordsRead(3), 3);
+  EXPECT_EQ(ends.WordsRead(6), 4);
+  EXPECT_EQ(ends.WordsRead(7), 4);  // </s>
+  EXPECT_EQ(SourceWordEnds().WordsRead(1), 0);
+}
+
+TEST(TargetWordsTest, AWordIsCompleteWhenSpaceFollows) {
+  TargetWords words;
+  EXPECT_THAT(Texts(words.Append("Geb", 1, 0.1)), ElementsAre());
+  EXPECT_THAT(Texts(words.Append("en", 2, 0.2)), ElementsAre());
+  const std::vector<TimedWord> first = words.Append(" Sie", 3, 0.3);
+  ASSERT_THAT(Texts(first), ElementsAre("Geben"));
+  EXPECT_EQ(first[0].source_words_read, 3);
+  EXPECT_EQ(first[0].elapsed_seconds, 0.3);
+  EXPECT_THAT(Texts(words.Append(" a b ", 4, 0.4)), ElementsAre("Sie", "a", "b"));
+  EXPECT_THAT(Texts(words.Finish(5, 0.5)), ElementsAre());
+  words.Append("x\xC2\xA0y", 6, 0.6);  // U+00A0 is space to Python.
+  EXPECT_THAT(Texts(words.Finish(7, 0.7)), ElementsAre("y"));
+}
+
+TEST(InstanceTest, WritesSimulEvalsLog) {
+  Instance instance;
+  instance.index = 7;
+  instance.source = "a b";
+  instance.reference = "x \"y\" z";
+  instance.prediction = "x \xC3\xBC";
+  instance.words = {{1, 2}, {1.25, 2.5}, 2, 3};
+  const auto json = nlohmann::ordered_json::parse(ToSimulEvalLog(instance));
+  EXPECT_EQ(json, nlohmann::ordered_json::parse(R"({
+      "index": 7, "prediction": "x ü", "delays": [1, 2], "elapsed": [1.25, 2.5],
+      "prediction_length": 2, "reference": "x \"y\" z", "source": "a b", "source_length": 2})"));
+  EXPECT_TRUE(json["delays"][0].is_number_integer());
+}
+
+TEST(InstanceTest, ScoresHaveAColumnEach) {
+  Instance empty;  // Nothing was written: counts for BLEU, not for lagging.
+  empty.reference = "x";
+  Instance instance;
+  instance.reference = instance.prediction = "a b c d";
+  instance.words = {{1, 2, 3, 4}, {1, 2, 3, 4}, 4, 4};
+  const Scores scores = Score({empty, instance});
+  EXPECT_DOUBLE_EQ(scores.words.al, 1);
+  EXPECT_DOUBLE_EQ(*scores.words.yaal, 1);
+  EXPECT_NEAR(scores.bleu.brevity_penalty, 0.7788, 1e-4);  // exp(1 - 5/4)
+  EXPECT_EQ(ScoreNames().size(), ScoreValues(scores).size());
+  EXPECT_EQ(ScoreNames()[0], "BLEU");
+  EXPECT_EQ(ScoreValues(Score({empty}))[7], "nan");  // YAAL
+}
+
+TEST(SvgTest, DrawsEveryPointAndEscapesText) {
+  const std::string svg =
+      ChartSvg("a < b & \"c\"", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}, {"LAAL", {}}});
+  EXPECT_THAT(svg, HasSubstr("a &lt; b &amp; &quot;c&quot;"));
+  EXPECT_THAT(svg, HasSubstr(">k=1</text>"));
+  EXPECT_THAT(svg, HasSubstr(">k=3</text>"));
+  EXPECT_THAT(svg, testing::EndsWith("</svg>\n"));
+  for (const auto& points : std::vector<std::vector<CurvePoint>>{{}, {{2, 2, "one"}}}) {
+    const std::string chart = ChartSvg("t", "x", "y", {{"c", points}});
+    EXPECT_THAT(chart, testing::Not(HasSubstr("nan")));
+    EXPECT_THAT(chart, testing::Not(HasSubstr("inf")));
+  }
+  EXPECT_EQ(XmlText("a\x01\n"), "a  ");
+}
+
+TEST(PlotTest, DrawsAStaircasePerSegment) {
+  std::istringstream events(
+      R"({"event":"started"})"
+      "\n\n"
+      R"({"event":"target","segment":1,"tokens":[{"piece":"▁a<","source_tokens_read":2}]})"
+      "\n"
+      R"({"event":"target","segment":1,"tokens":[{"piece":"b","source_tokens_read":3}]})"
+      "\n"
+      R"({"event":"segment","segment":1,"stats":{"average_lagging":2.5,"source_tokens":4}})"
+      "\n"
+      R"({"event":"segment","segment":2})"
+      "\n");
+  const absl::StatusOr<std::string> svg = PlotEvents(events);
+  ASSERT_TRUE(svg.ok()) << svg.status();
+  EXPECT_THAT(*svg, HasSubstr("Segment 1: average lagging 2.50"));
+  EXPECT_THAT(*svg, HasSubstr("▁a&lt;"));
+  EXPECT_THAT(*svg, testing::Not(HasSubstr("Segment 2")));  // It has no token.
+}
+
+TEST(PlotTest, RefusesWhatIsNoEvent) {
+  for (const std::string line :
+       {"x", "[1]", "{}", R"({"event":1})", R"({"event":"target"})",
+        R"({"event":"target","segment":"1","tokens":[]})", R"({"event":"target","segment":1})",
+        R"({"event":"target","segment":1,"tokens":[{}]})",
+        R"({"event":"target","segment":1,"tokens":[{"piece":"a","source_tokens_read":-1}]})",
+        R"({"event":"target","segment":1,"tokens":[{"piece":"a","source_tokens_read":1e99}]})"}) {
+    std::istringstream events("\n" + line + "\n");
+    const absl::Status status = PlotEvents(events).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << line;
+    EXPECT_THAT(std::string(status.message()), HasSubstr("line 2")) << line;
+  }
+  std::istringstream nothing("");
+  EXPECT_EQ(PlotEvents(nothing).status().code(), absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace leapstream::client
