@@ -1,7 +1,10 @@
 #include "server/effective_config.h"
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "server/resume_token.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -35,9 +38,18 @@ v1::EarlyEnd ToProto(EarlyEnd early_end) {
   return v1::EARLY_END_UNSPECIFIED;
 }
 
+// One per policy.
+void Show(const WaitK& wait_k, v1::DecodingPolicy* policy) {
+  policy->mutable_wait_k()->set_k(wait_k.k);
+  policy->mutable_wait_k()->set_write_stride(wait_k.write_stride);
+}
+void Show(const Offline&, v1::DecodingPolicy* policy) { policy->mutable_offline(); }
+void Show(const Learned&, v1::DecodingPolicy* policy) { policy->mutable_learned(); }
+
 }  // namespace
 
 absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
+                                                const SessionLimits& limits,
                                                 const ModelInfo& model) {
   if (!v1::InputFormat_IsValid(config.input_format())) {
     return InvalidRequest(
@@ -61,7 +73,10 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
     case v1::DecodingPolicy::POLICY_NOT_SET:
       options.policy = DefaultPolicy(model);
   }
-  options.max_target_tokens = policy.max_target_tokens();
+  options.max_source_tokens = limits.max_source_tokens;
+  options.max_target_tokens_cap = limits.max_target_tokens;
+  options.max_queued_bytes = limits.max_queued_bytes;
+  options.max_target_tokens = std::min(policy.max_target_tokens(), limits.max_target_tokens);
   if (policy.max_length_a() != 0 || policy.max_length_b() != 0) {  // fairseq's pair goes together.
     options.max_length_a = policy.max_length_a();
     options.max_length_b = policy.max_length_b();
@@ -77,14 +92,7 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   config.set_source_language_code(model.source_language);
   config.set_target_language_code(model.target_language);
   v1::DecodingPolicy& policy = *config.mutable_policy();
-  if (const auto* wait_k = std::get_if<WaitK>(&options.policy)) {
-    policy.mutable_wait_k()->set_k(wait_k->k);
-    policy.mutable_wait_k()->set_write_stride(wait_k->write_stride);
-  } else if (std::holds_alternative<Learned>(options.policy)) {
-    policy.mutable_learned();
-  } else {
-    policy.mutable_offline();
-  }
+  std::visit([&policy](const auto& own) { Show(own, &policy); }, options.policy);
   policy.set_max_target_tokens(options.max_target_tokens);
   policy.set_max_length_a(options.max_length_a);
   policy.set_max_length_b(options.max_length_b);
@@ -94,6 +102,21 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
                               : requested.input_format());
   *config.mutable_output() = requested.output();
   return config;
+}
+
+std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOptions& options) {
+  v1::SessionConfig config = effective;
+  config.clear_output();
+  config.clear_idle_timeout();
+  return Sha256(absl::StrCat(config.SerializeAsString(), "/", options.max_source_tokens, "/",
+                             options.max_target_tokens_cap));
+}
+
+absl::Duration IdleTimeout(const v1::SessionConfig& config, const SessionLimits& limits) {
+  const absl::Duration asked = absl::Seconds(config.idle_timeout().seconds()) +
+                               absl::Nanoseconds(config.idle_timeout().nanos());
+  if (asked <= absl::ZeroDuration()) return limits.idle_timeout;
+  return limits.idle_timeout > absl::ZeroDuration() ? std::min(asked, limits.idle_timeout) : asked;
 }
 
 google::protobuf::Duration ToProto(absl::Duration duration) {

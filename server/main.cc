@@ -4,12 +4,14 @@
 #include <signal.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -24,7 +26,7 @@
 namespace leapstream {
 namespace {
 
-constexpr absl::Duration kShutdownTime = absl::Seconds(10);
+constexpr int kDrained = SIGUSR1;  // What Shutdown() is over says to the waiting main thread.
 
 // Serves until one of `signals` comes.
 absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
@@ -37,6 +39,8 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                               Server::Start(config.server, std::move(models)));
+  spdlog::info("{} sessions at once{}", server->max_sessions(),
+               config.server.max_sessions > 0 ? "" : ", sized from half of the free memory");
   const std::string host = config.server.listen.substr(0, config.server.listen.rfind(':'));
   std::printf("leapstream-server listens on %s:%d\n", host.c_str(), server->port());
   std::fflush(stdout);
@@ -51,10 +55,22 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     }
   }
   int signal = 0;
-  sigwait(&signals, &signal);
-  spdlog::info("{}: shutting down, open sessions have {} s", strsignal(signal),
-               absl::ToInt64Seconds(kShutdownTime));
-  server->Shutdown(absl::Now() + kShutdownTime);
+  do {
+    sigwait(&signals, &signal);
+  } while (signal == kDrained);
+  spdlog::info("{}: draining, open segments have {}; a second signal ends them", strsignal(signal),
+               absl::FormatDuration(config.drain_timeout));
+  std::thread drain([&] {
+    server->Shutdown(absl::Now() + config.drain_timeout);
+    kill(getpid(), kDrained);
+  });
+  while (true) {
+    sigwait(&signals, &signal);
+    if (signal == kDrained) break;
+    spdlog::warn("{}: ending what is open", strsignal(signal));
+    server->Force();
+  }
+  drain.join();
   return absl::OkStatus();
 }
 
@@ -64,6 +80,7 @@ int Main(int argc, char** argv) {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, kDrained);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // It would write a line for every message that is not UTF-8; the client is told instead.
   google::protobuf::SetLogHandler(nullptr);

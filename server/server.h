@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_SERVER_H_
 #define LEAPSTREAM_SERVER_SERVER_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,22 +12,49 @@
 
 namespace leapstream {
 
+// What one session may take, and how long; 0 turns a time limit off.
+struct SessionLimits {
+  int max_chunk_bytes = 64 << 10;        // Of a message of a stream, too.
+  int max_source_tokens = 10000;         // Per segment, </s> included.
+  int max_target_tokens = 20000;         // Per segment.
+  int64_t max_queued_bytes = 256 << 10;  // Source that waits to be translated; then reading stops.
+  int64_t max_unread_bytes =
+      64 << 10;  // Output that the client leaves unread; then decoding stops.
+  absl::Duration config_timeout = absl::Seconds(10);  // For the first message.
+  absl::Duration idle_timeout = absl::Minutes(5);     // Without a message from the client.
+  absl::Duration max_session_duration = absl::Hours(12);
+  absl::Duration stuck_reader_timeout = absl::Seconds(30);  // For one message to be taken.
+  absl::Duration heartbeat_interval = absl::Seconds(15);    // After a silence of the server.
+};
+
 struct ServerOptions {
   std::string listen = "0.0.0.0:50051";  // Port 0: any free one.
   bool log_text = false;                 // Translations and error messages are logged.
+  int max_sessions = 0;                  // 0: as many as fit into half of the memory.
+  SessionLimits limits;
+  int max_message_bytes = 1 << 20;                    // Of any request; what gRPC itself refuses.
+  absl::Duration keepalive_time = absl::Seconds(20);  // Then a silent peer is pinged…
+  absl::Duration keepalive_timeout = absl::Seconds(10);  // …and taken for dead.
+  std::string resume_key_file;  // Shared by all replicas; empty: a random key of this process.
+  absl::Duration resume_lifetime = absl::Hours(1);  // Of a resume token.
 };
 
 // A listening gRPC server with one scheduler per model, health and reflection. Thread-safe.
 class Server {
  public:
-  // INVALID_ARGUMENT: no model, or two of one name; UNAVAILABLE: the address cannot be listened on.
+  // INVALID_ARGUMENT: no model, two of one name, or a bad resume key; NOT_FOUND: no such key file;
+  // UNAVAILABLE: the address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options, std::vector<std::shared_ptr<const Model>> models);
   virtual ~Server() = default;  // Shuts down at once if that was not done.
 
   virtual int port() const = 0;
-  // Refuses new calls, waits for the open ones until `deadline`, then cancels them. Blocks.
+  virtual int max_sessions() const = 0;
+  // Drains: health says NOT_SERVING, new calls are refused, open streams are told and end with
+  // their open segments. What is left at the deadline, or when Force() is called, is ended with
+  // UNAVAILABLE. Blocks; the second call and later ones do nothing.
   virtual void Shutdown(absl::Time deadline) = 0;
+  virtual void Force() = 0;
 };
 
 }  // namespace leapstream

@@ -4,6 +4,8 @@
 #include <string>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 
@@ -12,6 +14,7 @@ namespace {
 
 constexpr char kDomain[] = "leapstream";
 constexpr char kReasonPayload[] = "leapstream/reason";
+constexpr char kRetryPayload[] = "leapstream/retry_ms";
 
 }  // namespace
 
@@ -26,6 +29,11 @@ absl::Status InvalidRequest(absl::string_view reason, absl::string_view message)
   return WithReason(absl::InvalidArgumentError(message), reason);
 }
 
+absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
+  status.SetPayload(kRetryPayload, absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(delay))));
+  return status;
+}
+
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::ErrorInfo error_info;
@@ -37,6 +45,14 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   details.set_code(static_cast<int>(status.code()));
   details.set_message(std::string(status.message()));
   details.add_details()->PackFrom(error_info);
+  int64_t retry_ms = 0;
+  if (const auto retry = status.GetPayload(kRetryPayload);
+      retry.has_value() && absl::SimpleAtoi(std::string(*retry), &retry_ms)) {
+    google::rpc::RetryInfo retry_info;
+    retry_info.mutable_retry_delay()->set_seconds(retry_ms / 1000);
+    retry_info.mutable_retry_delay()->set_nanos(static_cast<int>(retry_ms % 1000 * 1000000));
+    details.add_details()->PackFrom(retry_info);
+  }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
                       details.SerializeAsString());
 }

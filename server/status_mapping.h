@@ -5,6 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 
 namespace leapstream {
 
@@ -14,6 +15,9 @@ absl::Status WithReason(absl::Status status, absl::string_view reason);
 
 // INVALID_ARGUMENT with a reason.
 absl::Status InvalidRequest(absl::string_view reason, absl::string_view message);
+
+// `status` with a google.rpc.RetryInfo, after the ErrorInfo.
+absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
 
 // What the client gets: the same code and message, and one ErrorInfo (domain "leapstream") in
 // grpc-status-details-bin. Without a reason, that is the name of the code.

@@ -1,6 +1,7 @@
 #include "server/translate_reactor.h"
 
 #include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/server_context.h>
 #include <spdlog/spdlog.h>
 #include <sys/random.h>
 
@@ -18,7 +19,33 @@
 namespace leapstream {
 namespace {
 
-constexpr size_t kMaxOutbox = 256;  // Messages the client has left unread when reading stops.
+constexpr size_t kMaxOutbox = 1024;     // Messages the client may leave unread, however small.
+constexpr int kMessageOverhead = 1024;  // What a message may have besides its content.
+constexpr absl::Duration kMaxNotice = absl::Seconds(30);  // Of the end of a session's time.
+
+// The first message may be larger, when it resumes a session.
+bool TooLarge(size_t bytes, bool first, const ServerOptions& options) {
+  return !first && bytes > static_cast<size_t>(options.limits.max_chunk_bytes) + kMessageOverhead;
+}
+
+// Ends a call that is not admitted: without initial metadata, so that the answer is trailers only
+// and proxies and clients know that nothing was done.
+class RefusingReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
+ public:
+  explicit RefusingReactor(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
+  void OnDone() override { delete this; }
+};
+
+absl::Status DepartureStatus(v1::GoingAwayReason reason) {
+  if (reason == v1::GOING_AWAY_REASON_DRAINING) return Draining();
+  return WithReason(absl::UnavailableError("the session has lasted as long as one may; resume it"),
+                    "MAX_DURATION");
+}
+
+// What a time limit of 0 means.
+absl::Time After(absl::Time time, absl::Duration limit) {
+  return limit > absl::ZeroDuration() ? time + limit : absl::InfiniteFuture();
+}
 
 v1::InputFormat FormatOf(const v1::SourceChunk& chunk) {
   switch (chunk.content_case()) {
@@ -48,56 +75,97 @@ std::string NewSessionId() {
   return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
 }
 
-TranslateReactor* TranslateReactor::Start(ServedModels* models, bool log_text) {
-  std::shared_ptr<TranslateReactor> reactor(new TranslateReactor(models, log_text));
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TranslateReactor::Start(
+    Serving* serving, grpc::CallbackServerContext* context) {
+  std::shared_ptr<TranslateReactor> reactor(new TranslateReactor(serving, context));
+  const absl::Status admitted = serving->admission.Admit(reactor);
+  if (!admitted.ok()) return new RefusingReactor(admitted);
   TranslateReactor* const raw = reactor.get();
+  {
+    MutexLock lock(&raw->mutex_);
+    raw->WakeAt(After(raw->started_, serving->options.limits.config_timeout));
+  }
   raw->grpc_reference_ = std::move(reactor);
   raw->StartRead(&raw->read_buffer_);
   return raw;
 }
 
-TranslateReactor::TranslateReactor(ServedModels* models, bool log_text)
-    : models_(models), log_text_(log_text), id_(NewSessionId()), started_(absl::Now()) {
-  models_->CallStarted();
+TranslateReactor::TranslateReactor(Serving* serving, grpc::CallbackServerContext* context)
+    : serving_(serving),
+      started_(absl::Now()),
+      id_(NewSessionId()),
+      idle_timeout_(serving->options.limits.idle_timeout),
+      last_received_(started_),
+      last_sent_(started_),
+      write_started_(started_),
+      context_(context) {
+  serving_->models->CallStarted();
 }
 
-TranslateReactor::~TranslateReactor() { models_->CallEnded(); }
+TranslateReactor::~TranslateReactor() {
+  serving_->admission.Remove(this);
+  serving_->models->CallEnded();  // Last: the server may go then.
+}
 
 void TranslateReactor::OnDone() {
+  {
+    MutexLock lock(&context_mutex_);
+    context_ = nullptr;
+  }
   const auto last = std::move(grpc_reference_);  // May free this when it goes.
 }
 
 void TranslateReactor::OnReadDone(bool ok) {
+  std::shared_ptr<Session> session;
+  {
+    MutexLock lock(&mutex_);
+    session = session_;
+    last_received_ = absl::Now();
+    if (!ok) half_closed_ = true;
+  }
   if (!ok) {  // Half-close, or the stream is gone; then OnCancel() comes as well.
-    std::shared_ptr<Session> session;
-    {
-      MutexLock lock(&mutex_);
-      session = session_;
-    }
     if (session != nullptr) return session->EndSource();
     return Fail(InvalidRequest("CONFIG_MISSING",
                                "the first message must be config, got the end of the stream"));
   }
+  const ServerOptions& options = serving_->options;
   v1::StreamTranslateRequest request;
-  const grpc::Status parsed =
-      grpc::SerializationTraits<v1::StreamTranslateRequest>::Deserialize(&read_buffer_, &request);
-  absl::Status status = parsed.ok()
-                            ? Receive(request)
-                            : InvalidRequest("MALFORMED_MESSAGE",
-                                             "the message is not a StreamTranslateRequest; is all "
-                                             "its text UTF-8, each chunk cut between characters?");
+  absl::Status status;
+  if (TooLarge(read_buffer_.Length(), session == nullptr, options)) {
+    status = InvalidRequest(
+        "CHUNK_TOO_LARGE",
+        absl::StrCat("a source chunk may have ", options.limits.max_chunk_bytes,
+                     " bytes, got a message of ", read_buffer_.Length(), "; send it in several"));
+  } else if (!grpc::SerializationTraits<v1::StreamTranslateRequest>::Deserialize(&read_buffer_,
+                                                                                 &request)
+                  .ok()) {
+    status = InvalidRequest("MALFORMED_MESSAGE",
+                            "the message is not a StreamTranslateRequest; is all its text UTF-8, "
+                            "each chunk cut between characters?");
+  } else {
+    status = Receive(request);
+  }
   if (!status.ok()) return Fail(std::move(status));
   ReadOn();
 }
 
 void TranslateReactor::ReadOn() {
+  std::shared_ptr<Session> session;
   {
     MutexLock lock(&mutex_);
     if (ended_ || final_status_.has_value() || broken_) return;
-    if (outbox_.size() >= kMaxOutbox) {
-      read_paused_ = true;
-      return;
-    }
+    session = session_;
+    waits_for_room_ = true;
+  }
+  if (session == nullptr || session->HasRoom()) OnRoom();
+}
+
+void TranslateReactor::OnRoom() {
+  {
+    MutexLock lock(&mutex_);
+    waits_for_room_ = false;
+    last_received_ = absl::Now();
+    if (ended_ || final_status_.has_value() || broken_) return;
   }
   StartRead(&read_buffer_);
 }
@@ -107,6 +175,7 @@ absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request
   {
     MutexLock lock(&mutex_);
     session = session_;
+    if (request.has_end_segment()) boundaries_.push_back(last_sequence_);
   }
   if (session == nullptr) {
     if (request.has_config()) return Open(request.config());
@@ -131,38 +200,99 @@ absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request
                         "that this server knows");
 }
 
-absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
-  if (config.has_resume()) {
-    return WithReason(absl::UnimplementedError("resume is not supported yet; start a new session"),
-                      "RESUME_UNSUPPORTED");
+absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest& request,
+                                                         const Model& model) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ResumeToken token,
+                              serving_->signer.Verify(request.resume_token(), absl::Now()));
+  if (token.session_id != request.session_id()) {
+    return InvalidRequest("RESUME_TOKEN_INVALID",
+                          "the resume token is another session's; send that of session_id");
   }
+  if (token.model_checksum != model.info.checksum) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "the session used the model with checksum ", token.model_checksum, ", but ",
+            model.info.name, " has ", model.info.checksum, "; start a new session")),
+        "RESUME_MODEL_MISMATCH");
+  }
+  if (token.config_digest != config_digest_) {
+    return WithReason(absl::FailedPreconditionError(
+                          "policy, input format and limits must be those that the session began "
+                          "with; send the same config, or start a new session"),
+                      "RESUME_CONFIG_MISMATCH");
+  }
+  if (request.next_source_sequence() < 1) {
+    return InvalidRequest("SEQUENCE_MISMATCH",
+                          absl::StrCat("next_source_sequence must be the number of the open "
+                                       "segment's first chunk, got ",
+                                       request.next_source_sequence()));
+  }
+  ResumeFrom from;
+  from.segment = token.segment;
+  from.before = token.before;
+  from.committed.assign(request.committed_target().ids().begin(),
+                        request.committed_target().ids().end());
+  for (const TokenId id : from.committed) {
+    if (id >= 0 && id < model.target_vocabulary.size() && id != kEndOfSentence) continue;
+    return InvalidRequest("RESUME_TARGET_INVALID",
+                          absl::StrCat("committed_target has ", id,
+                                       ", which is no target token; send the ids as received"));
+  }
+  id_ = token.session_id;
+  return from;
+}
+
+absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   LEAPSTREAM_ASSIGN_OR_RETURN(Scheduler * scheduler,
-                              models_->Find({config.model(), config.source_language_code(),
-                                             config.target_language_code()}));
+                              serving_->models->Find({config.model(), config.source_language_code(),
+                                                      config.target_language_code()}));
   const ModelInfo& model = scheduler->model()->info;
-  LEAPSTREAM_ASSIGN_OR_RETURN(const SessionOptions options, ToSessionOptions(config, model));
+  const SessionLimits& limits = serving_->options.limits;
+  LEAPSTREAM_ASSIGN_OR_RETURN(const SessionOptions options,
+                              ToSessionOptions(config, limits, model));
   v1::StreamTranslateResponse response;
   v1::SessionStarted& started = *response.mutable_started();
   *started.mutable_effective_config() = EffectiveConfig(config, options, model);
+  config_digest_ = ConfigDigest(started.effective_config(), options);
+  ResumeFrom from;
+  if (config.has_resume()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(from, CheckResume(config.resume(), *scheduler->model()));
+  }
+  const SessionSummary before = from.before;
+  const int64_t segment = from.segment;
+  const absl::Duration idle_timeout = IdleTimeout(config, limits);
+  *started.mutable_effective_config()->mutable_idle_timeout() = ToProto(idle_timeout);
   started.set_session_id(id_);
   started.set_model(model.name);
   started.set_model_checksum(model.checksum);
-  started.mutable_limits()->set_max_chunk_bytes(kMaxChunkBytes);
-  started.mutable_limits()->set_max_source_tokens_per_segment(
+  started.set_resumed(config.has_resume());
+  v1::SessionLimits& told = *started.mutable_limits();
+  told.set_max_chunk_bytes(limits.max_chunk_bytes);
+  told.set_max_source_tokens_per_segment(
       model.max_source_tokens > 0 ? std::min(model.max_source_tokens, options.max_source_tokens)
                                   : options.max_source_tokens);
+  told.set_max_target_tokens_per_segment(
+      model.max_target_tokens > 0 ? std::min(model.max_target_tokens, options.max_target_tokens_cap)
+                                  : options.max_target_tokens_cap);
+  *told.mutable_idle_timeout() = ToProto(idle_timeout);
+  *told.mutable_max_session_duration() = ToProto(limits.max_session_duration);
   input_format_ = started.effective_config().input_format();
 
   {
     MutexLock lock(&mutex_);
     if (failed_.has_value()) return *failed_;  // Cancelled meanwhile.
     opening_ = true;                           // From here on Fail() leaves the end to this thread.
+    idle_timeout_ = idle_timeout;
+    first_boundary_ = segment;
+    last_sequence_ = config.has_resume() ? config.resume().next_source_sequence() - 1 : 0;
   }
   output_ = config.output();
   model_name_ = model.name;
+  model_checksum_ = model.checksum;
   policy_ = ToString(options.policy);
   sink_reference_ = shared_from_this();
-  absl::StatusOr<std::shared_ptr<Session>> session = scheduler->Open(options, this);
+  absl::StatusOr<std::shared_ptr<Session>> session =
+      scheduler->Open(options, this, std::move(from));
   if (!session.ok()) sink_reference_.reset();
   std::optional<absl::Status> failed;
   {
@@ -181,22 +311,43 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     (*session)->Cancel(*std::move(failed));
     return absl::OkStatus();  // OnFinished() will come with it.
   }
+  if (const std::shared_ptr<LiveCall> other = serving_->admission.Claim(id_, shared_from_this())) {
+    other->End(
+        WithReason(absl::AbortedError("the session was resumed by another stream"), "SUPERSEDED"));
+  }
   Send(std::move(response));
+  SendResumePoint(segment, before,
+                  config.has_resume() ? config.resume().next_source_sequence() - 1 : 0);
+  bool departs = false;
+  {
+    MutexLock lock(&mutex_);
+    announced_ = true;
+    departs = departure_.has_value();
+    const absl::Time end = After(started_, limits.max_session_duration);
+    WakeAt(std::min({After(last_received_, idle_timeout_),
+                     end - std::min(kMaxNotice, (end - started_) / 4),
+                     After(last_sent_, limits.heartbeat_interval)}));
+  }
+  if (departs) Depart();
   return absl::OkStatus();
 }
 
 absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
-  const int64_t expected = last_sequence_ + 1;
-  if (chunk.sequence() != 0 && chunk.sequence() != expected) {
-    return InvalidRequest(
-        "SEQUENCE_MISMATCH",
-        absl::StrCat("expected source chunk ", expected, ", got ", chunk.sequence(),
-                     "; number chunks 1, 2, 3, ... or not at all"));
+  {
+    MutexLock lock(&mutex_);
+    const int64_t expected = last_sequence_ + 1;
+    if (chunk.sequence() != 0 && chunk.sequence() != expected) {
+      return InvalidRequest(
+          "SEQUENCE_MISMATCH",
+          absl::StrCat("expected source chunk ", expected, ", got ", chunk.sequence(),
+                       "; number chunks 1, 2, 3, ... or not at all"));
+    }
+    last_sequence_ = expected;
   }
-  last_sequence_ = expected;
-  if (chunk.ByteSizeLong() > kMaxChunkBytes) {
+  const int max_chunk_bytes = serving_->options.limits.max_chunk_bytes;
+  if (chunk.ByteSizeLong() > static_cast<size_t>(max_chunk_bytes)) {
     return InvalidRequest("CHUNK_TOO_LARGE",
-                          absl::StrCat("a source chunk may have ", kMaxChunkBytes, " bytes, got ",
+                          absl::StrCat("a source chunk may have ", max_chunk_bytes, " bytes, got ",
                                        chunk.ByteSizeLong(), "; send it in several"));
   }
   const v1::InputFormat format = FormatOf(chunk);
@@ -255,8 +406,23 @@ void TranslateReactor::OnEvent(SessionEvent event) {
       rest.mutable_target()->set_source_tokens_read(completed->stats.source_tokens);
       Send(std::move(rest));
     }
-    if (log_text_)
+    if (serving_->options.log_text)
       spdlog::info("session {} segment {}: {}", id_, completed->segment, completed->text);
+    int64_t consumed = 0;
+    {
+      MutexLock lock(&mutex_);
+      // A segment may be complete before its source is: then all chunks so far are its own.
+      consumed = last_sequence_;
+      while (!boundaries_.empty() && first_boundary_ <= completed->segment) {
+        consumed = boundaries_.front();
+        const bool own = first_boundary_ == completed->segment;
+        if (own) break;
+        boundaries_.pop_front();
+        ++first_boundary_;
+      }
+    }
+    // Before the event itself: whoever has this one can resume after it.
+    SendResumePoint(completed->segment + 1, completed->so_far, consumed);
     v1::SegmentCompleted& proto = *response.mutable_segment_completed();
     proto.set_segment(completed->segment);
     proto.set_text(std::move(completed->text));
@@ -299,20 +465,62 @@ void TranslateReactor::SendDelta(TargetDelta delta) {
       v1::TargetDelta& last = *outbox_.back().mutable_target();
       last.mutable_text()->append(proto.text());
       last.mutable_tokens()->MergeFrom(proto.tokens());
+      outbox_bytes_ += static_cast<int64_t>(proto.ByteSizeLong());
       --deltas_;
+      HoldIfFull();
       return;
     }
   }
   Send(std::move(response));
 }
 
+void TranslateReactor::SendResumePoint(int64_t segment, const SessionSummary& before,
+                                       int64_t consumed) {
+  ResumeToken token;
+  token.session_id = id_;
+  token.model_checksum = model_checksum_;
+  token.config_digest = config_digest_;
+  token.segment = segment;
+  token.before = before;
+  token.expires = absl::Now() + serving_->options.resume_lifetime;
+  v1::StreamTranslateResponse response;
+  v1::ResumePoint& point = *response.mutable_resume_point();
+  point.set_resume_token(serving_->signer.Sign(token));
+  point.set_consumed_source_sequence(consumed);
+  point.set_segment(segment);
+  {
+    MutexLock lock(&mutex_);
+    if (segment < resume_point_.segment()) return;  // A refresh that came too late.
+    resume_point_ = point;
+    resume_before_ = before;
+    resume_expires_ = token.expires;
+    WakeAt(token.expires - serving_->options.resume_lifetime / 2);
+    Enqueue(std::move(response));
+  }
+  Pump();
+}
+
 void TranslateReactor::Send(v1::StreamTranslateResponse response) {
   {
     MutexLock lock(&mutex_);
-    if (broken_ || ended_) return;
-    outbox_.push_back(std::move(response));
+    Enqueue(std::move(response));
   }
   Pump();
+}
+
+void TranslateReactor::Enqueue(v1::StreamTranslateResponse response) {
+  if (broken_ || ended_) return;
+  outbox_bytes_ += static_cast<int64_t>(response.ByteSizeLong());
+  outbox_.push_back(std::move(response));
+  HoldIfFull();
+}
+
+void TranslateReactor::HoldIfFull() {
+  const bool full =
+      outbox_bytes_ > serving_->options.limits.max_unread_bytes || outbox_.size() > kMaxOutbox;
+  if (!full || held_ || session_ == nullptr) return;
+  held_ = true;
+  session_->Hold();  // Under the lock, so that Release() comes after it.
 }
 
 void TranslateReactor::OnFinished(absl::Status status) {
@@ -323,31 +531,34 @@ void TranslateReactor::OnFinished(absl::Status status) {
         absl::InternalError(absl::StrCat("internal error, see the server's log; session ", id_)),
         "INTERNAL");
   } else if (status.code() == absl::StatusCode::kInvalidArgument) {
-    status = WithReason(std::move(status), "INVALID_SOURCE");
+    status = WithReason(std::move(status), status.message().find("committed") != std::string::npos
+                                               ? "RESUME_TARGET_INVALID"
+                                               : "INVALID_SOURCE");
   }
+  std::shared_ptr<Session> session;  // Its state is freed as soon as it is of no use.
   {
     MutexLock lock(&mutex_);
     final_status_ = std::move(status);
+    session = session_;
   }
+  serving_->admission.Release(this);
   Pump();
 }
 
 void TranslateReactor::OnWriteDone(bool ok) {
   std::shared_ptr<Session> session;
-  bool read_on = false;
   {
     MutexLock lock(&mutex_);
     write_in_flight_ = false;
+    last_sent_ = absl::Now();
     if (!ok) {
       broken_ = true;
       outbox_.clear();
+      outbox_bytes_ = 0;
       session = session_;
     }
-    read_on = read_paused_ && outbox_.size() < kMaxOutbox / 2;
-    if (read_on) read_paused_ = false;
   }
   if (!ok && session != nullptr) session->Cancel(absl::CancelledError("the stream is gone"));
-  if (read_on) ReadOn();
   Pump();
 }
 
@@ -360,12 +571,21 @@ void TranslateReactor::Pump() {
     if (!outbox_.empty()) {
       bool own = false;
       write_buffer_.Clear();
+      outbox_bytes_ -= static_cast<int64_t>(outbox_.front().ByteSizeLong());
       const grpc::Status serialized =
           grpc::SerializationTraits<v1::StreamTranslateResponse>::Serialize(outbox_.front(),
                                                                             &write_buffer_, &own);
       outbox_.pop_front();
+      if (outbox_.empty()) outbox_bytes_ = 0;  // Joined messages count a little too much.
       if (!serialized.ok()) spdlog::error("session {}: {}", id_, serialized.error_message());
       write_in_flight_ = write = true;
+      write_started_ = absl::Now();
+      WakeAt(After(write_started_, serving_->options.limits.stuck_reader_timeout));
+      if (held_ && outbox_bytes_ <= serving_->options.limits.max_unread_bytes / 2 &&
+          outbox_.size() <= kMaxOutbox / 2) {
+        held_ = false;
+        session_->Release();
+      }
     } else if (final_status_.has_value()) {
       ended_ = true;
       status = *final_status_;
@@ -374,8 +594,133 @@ void TranslateReactor::Pump() {
     }
   }
   if (write) return StartWrite(&write_buffer_);
+  serving_->admission.Release(this);
   LogEnd(status);
   Finish(ToGrpcStatus(status));
+}
+
+void TranslateReactor::Drain(absl::Time deadline) {
+  GoAway({v1::GOING_AWAY_REASON_DRAINING, deadline});
+}
+
+void TranslateReactor::GoAway(Departure departure) {
+  bool unknown = false, announced = false;
+  {
+    MutexLock lock(&mutex_);
+    if (ended_ || final_status_.has_value() || departure_.has_value()) return;
+    unknown = session_ == nullptr && !opening_;
+    announced = announced_;
+    departure_ = departure;  // Open() will see it.
+  }
+  if (unknown) return Fail(DepartureStatus(departure.reason));
+  if (announced) Depart();
+}
+
+void TranslateReactor::Depart() {
+  v1::StreamTranslateResponse response;
+  std::shared_ptr<Session> session;
+  absl::Status status;
+  {
+    MutexLock lock(&mutex_);
+    session = session_;
+    v1::GoingAway& going_away = *response.mutable_going_away();
+    going_away.set_reason(departure_->reason);
+    *going_away.mutable_remaining_duration() =
+        ToProto(std::max(departure_->deadline - absl::Now(), absl::ZeroDuration()));
+    status = DepartureStatus(departure_->reason);
+    WakeAt(departure_->deadline);
+  }
+  Send(std::move(response));
+  session->EndAfterSegment(std::move(status));
+}
+
+void TranslateReactor::WakeAt(absl::Time time) {
+  if (time >= wakes_at_) return;
+  wakes_at_ = time;
+  serving_->timers.At(time, [weak = weak_from_this(), time] {
+    if (const auto self = weak.lock()) self->OnTime(time);
+  });
+}
+
+void TranslateReactor::OnTime(absl::Time planned) {
+  const SessionLimits& limits = serving_->options.limits;
+  const absl::Time now = absl::Now();
+  std::optional<absl::Status> end;
+  std::optional<Departure> departure;
+  std::optional<ResumeFrom> refresh;
+  int64_t consumed = 0;
+  bool heartbeat = false, give_up = false;
+  {
+    MutexLock lock(&mutex_);
+    if (planned != wakes_at_ || ended_) return;  // Another one was planned since.
+    wakes_at_ = absl::InfiniteFuture();
+    absl::Time next = absl::InfiniteFuture();
+    // Whether `time` has come; else it is a time to look again.
+    const auto due = [&](absl::Time time) {
+      if (time > now) next = std::min(next, time);
+      return time <= now;
+    };
+    if (write_in_flight_ && limits.stuck_reader_timeout > absl::ZeroDuration()) {
+      if (!stuck_ && due(write_started_ + limits.stuck_reader_timeout)) {
+        stuck_ = broken_ = true;
+        const bool cut = !outbox_.empty();
+        outbox_.clear();
+        outbox_bytes_ = 0;
+        end = WithReason(
+            absl::AbortedError(absl::StrCat("the client took no message for ",
+                                            absl::FormatDuration(limits.stuck_reader_timeout),
+                                            "; read faster, or start a new session")),
+            "READER_STUCK");
+        if (cut && final_status_.has_value()) final_status_ = end;  // It was over, but not told.
+      }
+      // The status waits behind the message that is not taken; in the end only a reset is left.
+      if (stuck_) give_up = due(write_started_ + 2 * limits.stuck_reader_timeout);
+    }
+    if (session_ == nullptr && !opening_ && due(After(started_, limits.config_timeout))) {
+      end = WithReason(absl::AbortedError(absl::StrCat(
+                           "no config came within ", absl::FormatDuration(limits.config_timeout))),
+                       "CONFIG_TIMEOUT");
+    }
+    if (announced_ && !final_status_.has_value()) {
+      if (waits_for_room_) {
+        due(After(now, idle_timeout_));
+      } else if (!half_closed_ && due(After(last_received_, idle_timeout_))) {
+        end = WithReason(absl::AbortedError(absl::StrCat(
+                             "nothing came for ", absl::FormatDuration(idle_timeout_),
+                             "; send keep_alive, or resume the session when there is more")),
+                         "IDLE_TIMEOUT");
+      }
+      const absl::Time last = After(started_, limits.max_session_duration);
+      const absl::Duration notice = std::min(kMaxNotice, limits.max_session_duration / 4);
+      if (!departure_.has_value() && due(last - notice)) {
+        departure = Departure{v1::GOING_AWAY_REASON_MAX_DURATION, last};
+      }
+      if (departure_.has_value() && !departure_over_ && due(departure_->deadline)) {
+        departure_over_ = true;
+        end = DepartureStatus(departure_->reason);
+      }
+      const absl::Time silent_until = After(last_sent_, limits.heartbeat_interval);
+      heartbeat = !write_in_flight_ && outbox_.empty() && due(silent_until);
+      if (heartbeat || write_in_flight_) due(After(now, limits.heartbeat_interval));
+      if (due(resume_expires_ - serving_->options.resume_lifetime / 2)) {
+        refresh = ResumeFrom{resume_point_.segment(), {}, resume_before_};
+        consumed = resume_point_.consumed_source_sequence();
+      }
+    }
+    WakeAt(next);
+  }
+  if (end.has_value()) Fail(*std::move(end));
+  if (departure.has_value()) GoAway(*departure);
+  if (refresh.has_value()) SendResumePoint(refresh->segment, refresh->before, consumed);
+  if (heartbeat) {
+    v1::StreamTranslateResponse response;
+    response.mutable_heartbeat();
+    Send(std::move(response));
+  }
+  if (give_up) {
+    MutexLock lock(&context_mutex_);
+    if (context_ != nullptr) context_->TryCancel();
+  }
 }
 
 void TranslateReactor::LogEnd(const absl::Status& status) const {
@@ -386,7 +731,8 @@ void TranslateReactor::LogEnd(const absl::Status& status) const {
       summary_.segments, summary_.source_tokens, summary_.target_tokens,
       absl::ToDoubleSeconds(absl::Now() - started_), absl::StatusCodeToString(status.code()),
       // Messages may quote what the client sent.
-      log_text_ && !status.ok() ? ": " : "", log_text_ ? std::string(status.message()) : "");
+      serving_->options.log_text && !status.ok() ? ": " : "",
+      serving_->options.log_text ? std::string(status.message()) : "");
 }
 
 }  // namespace leapstream

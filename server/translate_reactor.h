@@ -14,24 +14,30 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
-#include "server/served_models.h"
+#include "server/serving.h"
 #include "streaming/session.h"
 
 namespace leapstream {
 
-// One StreamTranslate call. Moves messages between gRPC and a Session and decides nothing. Takes
-// raw messages: gRPC itself would take one that cannot be parsed for the end of the stream. No
-// reaction blocks or throws.
+// One StreamTranslate call. Moves messages between gRPC and a Session; of its own it knows only
+// how long things may take. Takes raw messages: gRPC itself would take one that cannot be parsed
+// for the end of the stream. No reaction blocks or throws.
 //
-// Two sides use it, and either may be the last: gRPC until OnDone(), the step thread until
-// OnFinished() has returned. Each holds a reference. Finish() is called once, when the session (if
-// one was opened) is over and all that it said is written.
+// Input is bounded: it reads on only while the session has room. Output is bounded: the session is
+// held while the client leaves too much unread.
+//
+// Three sides use it, and each may be the last: gRPC until OnDone(), the step thread until
+// OnFinished() has returned, and a timer. Each holds a reference. Finish() is called once, when the
+// session (if one was opened) is over and all that it said is written.
 class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                                public SessionSink,
+                               public LiveCall,
                                public std::enable_shared_from_this<TranslateReactor> {
  public:
-  // The reactor, owned by itself until the call is done. `models` must outlive it.
-  static TranslateReactor* Start(ServedModels* models, bool log_text);
+  // The reactor, owned by itself until the call is done; one that refuses the call if there is no
+  // permit for it. `serving` and `context` must outlive the call.
+  static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
+      Serving* serving, grpc::CallbackServerContext* context);
   ~TranslateReactor() override;
 
   // gRPC's side.
@@ -42,41 +48,65 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   // The session's side.
   void OnEvent(SessionEvent event) override;
+  void OnRoom() override;
   void OnFinished(absl::Status status) override;
 
+  // The server's side.
+  void Drain(absl::Time deadline) override;
+  void End(absl::Status why) override { Fail(std::move(why)); }
+
  private:
-  TranslateReactor(ServedModels* models, bool log_text);
+  struct Departure {  // Announced by GoingAway.
+    v1::GoingAwayReason reason;
+    absl::Time deadline;
+  };
+
+  TranslateReactor(Serving* serving, grpc::CallbackServerContext* context);
 
   absl::Status Receive(const v1::StreamTranslateRequest& request);
   absl::Status Open(const v1::SessionConfig& config);
+  // Checks a resume against `model` and what its session will do.
+  absl::StatusOr<ResumeFrom> CheckResume(const v1::ResumeRequest& request, const Model& model);
   absl::Status ReceiveSource(const v1::SourceChunk& chunk);
   // Ends the call with `status`: through the session if there is one, else at once.
   void Fail(absl::Status status);
 
   void SendDelta(TargetDelta delta);
+  void SendResumePoint(int64_t segment, const SessionSummary& before, int64_t consumed);
   void Send(v1::StreamTranslateResponse response);
+  void Enqueue(v1::StreamTranslateResponse response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void HoldIfFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Starts what is due: the next write, or the end of the call. `this` may be gone after it if the
   // caller holds no reference.
   void Pump();
-  // Reads on unless the client leaves too much unread; then gRPC slows it down.
+  // Reads on, or lets OnRoom() do so.
   void ReadOn();
   void LogEnd(const absl::Status& status) const;
 
-  ServedModels* const models_;
-  const bool log_text_;
-  const std::string id_;
+  void GoAway(Departure departure);
+  // Tells client and session of departure_.
+  void Depart();
+
+  // Calls OnTime() then, if it is not called before.
+  void WakeAt(absl::Time time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Does what is due, and wakes again when something may be.
+  void OnTime(absl::Time planned);
+
+  Serving* const serving_;
   const absl::Time started_;
   std::shared_ptr<TranslateReactor> grpc_reference_;
   std::shared_ptr<TranslateReactor> sink_reference_;
 
   // Of the reading reactions, which do not overlap.
   grpc::ByteBuffer read_buffer_;
-  int64_t last_sequence_ = 0;
   v1::InputFormat input_format_ = v1::INPUT_FORMAT_TEXT;
 
   // Set before the session can say anything, then constant.
+  std::string id_;
   v1::OutputOptions output_;
   std::string model_name_;
+  std::string model_checksum_;
+  std::string config_digest_;
   std::string policy_;
   // Of the step thread.
   int64_t deltas_ = 0;
@@ -87,13 +117,39 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
+  bool announced_ ABSL_GUARDED_BY(mutex_) = false;              // `started` was sent.
   std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);  // Before or while it was opened.
   std::deque<v1::StreamTranslateResponse> outbox_ ABSL_GUARDED_BY(mutex_);
+  int64_t outbox_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;  // The session is.
   bool write_in_flight_ ABSL_GUARDED_BY(mutex_) = false;
-  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // A write failed: nothing can be sent.
-  bool read_paused_ ABSL_GUARDED_BY(mutex_) = false;
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;  // Finish() was or is about to be called.
+  bool broken_ ABSL_GUARDED_BY(mutex_) = false;  // Nothing more can, or is to be, sent.
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;   // Finish() was or is about to be called.
   std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mutex_);
+
+  // Sequence numbers of source chunks: the last one, and for each segment that has ended since
+  // `first_boundary_`, the last one of it.
+  int64_t last_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
+  int64_t first_boundary_ ABSL_GUARDED_BY(mutex_) = 1;
+  std::deque<int64_t> boundaries_ ABSL_GUARDED_BY(mutex_);
+
+  // Time.
+  absl::Duration idle_timeout_ ABSL_GUARDED_BY(mutex_);
+  absl::Time last_received_ ABSL_GUARDED_BY(mutex_);
+  absl::Time last_sent_ ABSL_GUARDED_BY(mutex_);
+  absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
+  bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool stuck_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<Departure> departure_ ABSL_GUARDED_BY(mutex_);
+  bool departure_over_ ABSL_GUARDED_BY(mutex_) = false;  // Its deadline has passed.
+  v1::ResumePoint resume_point_ ABSL_GUARDED_BY(mutex_);
+  SessionSummary resume_before_ ABSL_GUARDED_BY(mutex_);
+  absl::Time resume_expires_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  absl::Time wakes_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+
+  Mutex context_mutex_;                                                   // Taken last.
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.
 };
 
 // 128 random bits in hex.

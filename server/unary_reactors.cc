@@ -42,28 +42,35 @@ absl::Status Serialize(const Message& message, grpc::ByteBuffer* bytes) {
 // Used by gRPC until OnDone() and by the step thread until OnFinished(); see TranslateReactor.
 class TranslateCall final : public grpc::ServerUnaryReactor,
                             public SessionSink,
+                            public LiveCall,
                             public std::enable_shared_from_this<TranslateCall> {
  public:
-  TranslateCall(ServedModels* models, grpc::ByteBuffer* response)
-      : models_(models), response_(response) {
-    models_->CallStarted();
+  TranslateCall(Serving* serving, grpc::ByteBuffer* response)
+      : serving_(serving), response_(response) {
+    serving_->models->CallStarted();
   }
-  ~TranslateCall() override { models_->CallEnded(); }
+  ~TranslateCall() override {
+    serving_->admission.Remove(this);
+    serving_->models->CallEnded();  // Last: the server may go then.
+  }
 
   void Start(const grpc::ByteBuffer& request) {
     grpc_reference_ = shared_from_this();
-    absl::Status status = Open(request);
+    absl::Status status = serving_->admission.Admit(shared_from_this());
+    if (status.ok()) status = Open(request);
     if (!status.ok()) Finish(ToGrpcStatus(status));
   }
 
-  void OnCancel() override {
+  void OnCancel() override { End(absl::CancelledError("cancelled by the client")); }
+  void Drain(absl::Time /*deadline*/) override {}  // It ends by itself.
+  void End(absl::Status why) override {
     std::shared_ptr<Session> session;
     {
       MutexLock lock(&mutex_);
-      cancelled_ = true;
+      if (!ended_.has_value()) ended_ = why;
       session = session_;
     }
-    if (session != nullptr) session->Cancel(absl::CancelledError("cancelled by the client"));
+    if (session != nullptr) session->Cancel(std::move(why));
   }
   void OnDone() override { const auto last = std::move(grpc_reference_); }
 
@@ -82,6 +89,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
       status = absl::InternalError("internal error, see the server's log");
     }
     if (status.ok()) status = Serialize(translation_, response_);
+    serving_->admission.Release(this);
     Finish(ToGrpcStatus(status));
   }
 
@@ -89,24 +97,28 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
   absl::Status Open(const grpc::ByteBuffer& bytes) {
     v1::TranslateRequest request;
     LEAPSTREAM_RETURN_IF_ERROR(Parse(bytes, &request));
-    LEAPSTREAM_ASSIGN_OR_RETURN(Scheduler * scheduler,
-                                models_->Find({request.model(), request.source_language_code(),
-                                               request.target_language_code()}));
-    SessionOptions options;
-    options.policy = Offline();
+    LEAPSTREAM_ASSIGN_OR_RETURN(
+        Scheduler * scheduler,
+        serving_->models->Find(
+            {request.model(), request.source_language_code(), request.target_language_code()}));
+    v1::SessionConfig config;
+    config.mutable_policy()->mutable_offline();
+    LEAPSTREAM_ASSIGN_OR_RETURN(
+        const SessionOptions options,
+        ToSessionOptions(config, serving_->options.limits, scheduler->model()->info));
     sink_reference_ = shared_from_this();
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler->Open(options, this);
     if (!session.ok()) {
       sink_reference_.reset();
       return session.status();
     }
-    bool cancelled = false;
+    std::optional<absl::Status> ended;
     {
       MutexLock lock(&mutex_);
       session_ = *session;
-      cancelled = cancelled_;
+      ended = ended_;
     }
-    if (cancelled) (*session)->Cancel(absl::CancelledError("cancelled by the client"));
+    if (ended.has_value()) (*session)->Cancel(*std::move(ended));
     for (absl::string_view line : absl::StrSplit(request.text(), '\n')) {
       if (!line.empty()) (*session)->Push(std::string(line));
       (*session)->EndSegment();
@@ -115,7 +127,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     return absl::OkStatus();
   }
 
-  ServedModels* const models_;
+  Serving* const serving_;
   grpc::ByteBuffer* const response_;
   v1::TranslateResponse translation_;  // Of the step thread.
   std::shared_ptr<TranslateCall> grpc_reference_;
@@ -123,7 +135,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
 
   Mutex mutex_;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
-  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // Before the session was there, too.
 };
 
 absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
@@ -162,10 +174,10 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartTranslate(ServedModels* models, const grpc::ByteBuffer* request,
+grpc::ServerUnaryReactor* StartTranslate(Serving* serving, const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response) {
   // OnDone() cannot come before the caller has bound the reactor, so the pointer stays good.
-  auto call = std::make_shared<TranslateCall>(models, response);
+  auto call = std::make_shared<TranslateCall>(serving, response);
   call->Start(*request);
   return call.get();
 }

@@ -4,13 +4,13 @@
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
 
-#include "server/served_models.h"
+#include "server/serving.h"
 
 namespace leapstream {
 
 // Translate: the lines of the text as segments of one offline session. Owns itself until the call
-// is done; `models` must outlive that. `request` and `response` are the call's.
-grpc::ServerUnaryReactor* StartTranslate(ServedModels* models, const grpc::ByteBuffer* request,
+// is done; `serving` must outlive that. `request` and `response` are the call's.
+grpc::ServerUnaryReactor* StartTranslate(Serving* serving, const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response);
 
 // ListModels: by name; a page token is the name after which the page starts.

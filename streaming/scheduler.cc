@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/mutex.h"
+#include "base/status.h"
 #include "streaming/lagging.h"
 #include "streaming/text_sink.h"
 #include "streaming/text_source.h"
@@ -20,13 +21,32 @@
 namespace leapstream {
 namespace {
 
-constexpr int kMaxRowsPerSession = 64;  // Source tokens that one session reads in one turn.
+constexpr int kMaxRowsPerTurn = 64;  // Source tokens; beyond it, each session still reads one.
 constexpr size_t kMaxSessionsPerTurn = 256;
-constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
+constexpr int64_t kInputBytes = 64;         // What an input counts besides its content.
+constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
 
 struct SegmentEnd {};
 struct SourceEnd {};
 using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
+
+// What an input counts while it is queued.
+int64_t QueuedBytes(const Input& input) {
+  int64_t bytes = kInputBytes;
+  const auto* source = std::get_if<SourceInput>(&input);
+  if (source == nullptr) return bytes;
+  if (const auto* text = std::get_if<std::string>(source)) {
+    bytes += static_cast<int64_t>(text->size());
+  } else if (const auto* pieces = std::get_if<std::vector<std::string>>(source)) {
+    for (const std::string& piece : *pieces) {
+      bytes += static_cast<int64_t>(sizeof(piece) + piece.size());
+    }
+  } else {
+    bytes += static_cast<int64_t>(std::get<std::vector<TokenId>>(*source).size() * sizeof(TokenId));
+  }
+  return bytes;
+}
 
 absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& model) {
   if (absl::Status policy = CheckFor(options.policy, model); !policy.ok()) return policy;
@@ -37,10 +57,25 @@ absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& mod
         options.max_target_tokens, ", max_length_a ", options.max_length_a, ", max_length_b ",
         options.max_length_b, "; leave them unset for the defaults"));
   }
+  if (options.max_target_tokens_cap < 0 || options.max_queued_bytes < 1) {
+    return absl::InvalidArgumentError("a session needs a target limit and room for its source");
+  }
   if (options.max_source_tokens < 2) {
     return absl::InvalidArgumentError(
         absl::StrCat("max_source_tokens must be at least 2 (a token and </s>), got ",
                      options.max_source_tokens));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ValidateResume(const ResumeFrom& from, const Model& model) {
+  if (from.segment < 1) return absl::InvalidArgumentError("segments are numbered from 1");
+  for (const TokenId id : from.committed) {
+    if (id < 0 || id >= model.target_vocabulary.size() || id == kEndOfSentence) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "a committed target token must be in [0, ", model.target_vocabulary.size(), ") and not ",
+          kEndOfSentence, " (</s>), got ", id, "; send the tokens as they were received"));
+    }
   }
   return absl::OkStatus();
 }
@@ -57,7 +92,8 @@ class Scheduler::Loop {
       : model_(std::move(model)), thread_([this] { Run(); }) {}
   ~Loop();
 
-  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink);
+  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
+                                                ResumeFrom from);
   // Puts a session in line for the next turn. Called with the session's lock held.
   void Enqueue(std::shared_ptr<LiveSession> session);
 
@@ -84,14 +120,18 @@ class Scheduler::Loop {
 class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
  public:
   LiveSession(const SessionOptions& options, const Model& model, SessionSink* sink,
-              Scheduler::Loop* loop)
+              Scheduler::Loop* loop, ResumeFrom from)
       : options_(options),
         model_(model),
         sink_(sink),
         loop_(loop),
         opened_(absl::Now()),
         state_(model.translator->NewState()),
-        text_sink_(model.target_tokenizer.get()) {}
+        text_sink_(model.target_tokenizer.get()),
+        committed_(std::move(from.committed)),
+        summary_(std::move(from.before)) {
+    segment_.number = from.segment - 1;  // The last one that was completed.
+  }
 
   void Push(SourceInput source) override { Add(std::move(source)); }
   void EndSegment() override { Add(SegmentEnd{}); }
@@ -102,13 +142,35 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     if (!cancelled_.has_value()) cancelled_ = std::move(why);
     Schedule();
   }
+  void EndAfterSegment(absl::Status why) override {
+    MutexLock lock(&mutex_);
+    if (finished_) return;
+    if (!ending_.has_value()) ending_ = std::move(why);
+    Schedule();
+  }
+  bool HasRoom() override {
+    MutexLock lock(&mutex_);
+    if (finished_ || queued_bytes_ < options_.max_queued_bytes) return true;
+    room_wanted_ = true;
+    return false;
+  }
+  void Hold() override {
+    MutexLock lock(&mutex_);
+    held_ = true;
+  }
+  void Release() override {
+    MutexLock lock(&mutex_);
+    if (!held_ || finished_) return;
+    held_ = false;
+    Schedule();
+  }
   const SessionOptions& options() const override { return options_; }
 
   // --- Step thread ---
 
-  // Does all that needs no model and finds what is due: due_reads() and write_due(). False: nothing
-  // is, and the session is out of line until something arrives.
-  bool Plan();
+  // Does all that needs no model and finds what is due: due_reads(), `max_rows` at most, and
+  // write_due(). False: nothing is, and the session is out of line until something arrives.
+  bool Plan(int max_rows);
   const std::vector<TokenId>& due_reads() const { return due_reads_; }
   bool write_due() const { return write_due_; }
   SessionState* state() { return state_.get(); }
@@ -142,18 +204,26 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void Add(Input input) {
     MutexLock lock(&mutex_);
     if (finished_) return;
+    queued_bytes_ += QueuedBytes(input);
     inbox_.push_back(std::move(input));
     Schedule();
   }
   void Schedule() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    changed_ = true;
     if (scheduled_) return;
     scheduled_ = true;
     scheduled_at_ = absl::Now();
     loop_->Enqueue(shared_from_this());
   }
 
-  // Takes inputs until the open segment's source is complete. False: the session has ended.
-  bool TakeInputs();
+  enum class Taken { kInput, kNothing, kEnded };
+  // Takes the next input, if there is one and the open segment's source is not complete. kEnded:
+  // the session is over.
+  Taken TakeInput();
+  bool held() const {
+    MutexLock lock(&mutex_);
+    return held_;
+  }
   absl::Status Take(SourceInput source);
   void OpenSegment();
   void CompleteSegment(FinishReason reason);
@@ -173,7 +243,12 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   mutable Mutex mutex_;
   std::deque<Input> inbox_ ABSL_GUARDED_BY(mutex_);
+  int64_t queued_bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of inbox_.
+  bool room_wanted_ ABSL_GUARDED_BY(mutex_) = false;  // OnRoom() is to be called.
   std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
+  std::optional<absl::Status> ending_ ABSL_GUARDED_BY(mutex_);  // After the open segment.
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;
+  bool changed_ ABSL_GUARDED_BY(mutex_) = false;  // Since Plan() last looked.
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time scheduled_at_ ABSL_GUARDED_BY(mutex_);
@@ -186,7 +261,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   Segment segment_;
   std::vector<TokenId> due_reads_;
   bool write_due_ = false;
-  SessionSummary summary_;
+  std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
+  size_t replayed_ = 0;             // How many of them were.
+  SessionSummary summary_;          // Lagging figures: sums.
 };
 
 void LiveSession::OpenSegment() {
@@ -200,48 +277,56 @@ void LiveSession::OpenSegment() {
   text_sink_.Reset();
 }
 
-bool LiveSession::TakeInputs() {
-  while (!open_ || !segment_.source_closed) {
-    Input input;
-    {
-      MutexLock lock(&mutex_);
-      if (inbox_.empty()) return true;
-      input = std::move(inbox_.front());
-      inbox_.pop_front();
-    }
-    if (std::holds_alternative<SourceEnd>(input)) {
-      if (!open_) {
-        summary_.totals.source_tokens = static_cast<int>(summary_.source_tokens);
-        summary_.totals.target_tokens = static_cast<int>(summary_.target_tokens);
-        if (summary_.segments > 0) {
-          summary_.totals.average_lagging /= summary_.segments;
-          summary_.totals.length_adaptive_average_lagging /= summary_.segments;
-        }
-        sink_->OnEvent(summary_);
-        Finish(absl::OkStatus());
-        return false;
+LiveSession::Taken LiveSession::TakeInput() {
+  Input input = SegmentEnd{};
+  bool room = false;
+  std::optional<absl::Status> ending;
+  {
+    MutexLock lock(&mutex_);
+    const bool at_end = !inbox_.empty() && std::holds_alternative<SourceEnd>(inbox_.front());
+    if (inbox_.empty() || (!open_ && !at_end)) ending = ending_;
+    if (open_ && !segment_.completed) ending.reset();
+    if (!ending.has_value()) {
+      if (inbox_.empty()) return Taken::kNothing;
+      if (!at_end || !open_) {  // Else the source's end ends the segment first, and comes up again.
+        input = std::move(inbox_.front());
+        inbox_.pop_front();
+        queued_bytes_ -= QueuedBytes(input);
       }
-      {
-        // Ends the segment first; comes up again when that is complete.
-        MutexLock lock(&mutex_);
-        inbox_.push_front(SourceEnd{});
-      }
-      input = SegmentEnd{};
+      room = room_wanted_ && queued_bytes_ <= options_.max_queued_bytes / 2;
+      if (room) room_wanted_ = false;
     }
-    if (!open_) OpenSegment();
-    if (std::holds_alternative<SegmentEnd>(input)) {
-      segment_.source_closed = true;
-      text_source_.Finish();
-    } else if (!segment_.completed && !segment_.source_cut) {
-      absl::Status status = Take(std::move(std::get<SourceInput>(input)));
-      if (!status.ok()) {
-        Finish(std::move(status));
-        return false;
-      }
-    }
-    if (segment_.completed && segment_.source_closed) open_ = false;
   }
-  return true;
+  if (ending.has_value()) {
+    Finish(*std::move(ending));
+    return Taken::kEnded;
+  }
+  if (room) sink_->OnRoom();
+  if (std::holds_alternative<SourceEnd>(input)) {
+    SessionSummary summary = summary_;
+    summary.totals.source_tokens = static_cast<int>(summary.source_tokens);
+    summary.totals.target_tokens = static_cast<int>(summary.target_tokens);
+    if (summary.segments > 0) {
+      summary.totals.average_lagging /= summary.segments;
+      summary.totals.length_adaptive_average_lagging /= summary.segments;
+    }
+    sink_->OnEvent(summary);
+    Finish(absl::OkStatus());
+    return Taken::kEnded;
+  }
+  if (!open_) OpenSegment();
+  if (std::holds_alternative<SegmentEnd>(input)) {
+    segment_.source_closed = true;
+    text_source_.Finish();
+  } else if (!segment_.completed && !segment_.source_cut) {
+    absl::Status status = Take(std::move(std::get<SourceInput>(input)));
+    if (!status.ok()) {
+      Finish(std::move(status));
+      return Taken::kEnded;
+    }
+  }
+  if (segment_.completed && segment_.source_closed) open_ = false;
+  return Taken::kInput;
 }
 
 absl::Status LiveSession::Take(SourceInput source) {
@@ -283,17 +368,27 @@ int LiveSession::TargetLimit() const {
   if (model_.info.max_target_tokens > 0) {
     limit = std::min<double>(limit, model_.info.max_target_tokens);
   }
+  if (options_.max_target_tokens_cap > 0) {
+    limit = std::min<double>(limit, options_.max_target_tokens_cap);
+  }
   return static_cast<int>(limit);
 }
 
 absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   if (segment_.source_finished) return std::nullopt;
-  while (segment_.tokens.empty()) {
+  while (segment_.tokens.empty() && !segment_.source_cut) {
     absl::StatusOr<std::string> word = text_source_.NextWord();
     if (!word.ok()) return word.status();
-    if (word->empty()) break;
-    for (const std::string& piece : model_.source_tokenizer->Encode(*word)) {
-      segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+    const bool complete = !word->empty();
+    if ((complete ? word->size() : text_source_.held_bytes()) > kMaxWordBytes) {
+      segment_.source_cut = true;
+      text_source_.Reset();
+    } else if (complete) {
+      for (const std::string& piece : model_.source_tokenizer->Encode(*word)) {
+        segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+      }
+    } else if (segment_.source_closed || TakeInput() != Taken::kInput) {
+      break;
     }
   }
   // </s> needs a position of its own, so the last one is kept for it.
@@ -313,7 +408,7 @@ absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   return std::optional<TokenId>(token);
 }
 
-bool LiveSession::Plan() {
+bool LiveSession::Plan(int max_rows) {
   due_reads_.clear();
   write_due_ = false;
   absl::Time scheduled_at;
@@ -321,6 +416,7 @@ bool LiveSession::Plan() {
   {
     MutexLock lock(&mutex_);
     if (finished_) return false;
+    changed_ = false;
     scheduled_at = scheduled_at_;
     cancelled = cancelled_;
   }
@@ -328,26 +424,29 @@ bool LiveSession::Plan() {
     Finish(*std::move(cancelled));
     return false;
   }
-  while (true) {
-    if (!TakeInputs()) return false;
-    if (!open_ || segment_.completed) break;
+  while (!held()) {
+    if (!open_ || segment_.completed) {
+      const Taken taken = TakeInput();
+      if (taken == Taken::kEnded) return false;
+      if (taken == Taken::kNothing) break;
+      continue;
+    }
     const Policy& policy = options_.policy;
     Progress progress{state_->source_read(), state_->target_written(), segment_.source_finished,
                       segment_.lag, segment_.wanted};
-    while (static_cast<int>(due_reads_.size()) < kMaxRowsPerSession &&
+    while (static_cast<int>(due_reads_.size()) < max_rows &&
            Decide(policy, progress) == Action::kRead) {
       absl::StatusOr<std::optional<TokenId>> token = NextSourceToken();
-      if (!token.ok()) {
-        Finish(token.status());
-        return false;
-      }
+      if (!token.ok()) Finish(token.status());
+      if (finished()) return false;
       if (!token->has_value()) break;
       due_reads_.push_back(**token);
       ++progress.source_read;
       progress.source_finished = segment_.source_finished;
     }
-    if (progress.source_read == 0 && segment_.source_closed) {
-      CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
+    if (progress.source_read == 0 && (segment_.source_closed || segment_.source_cut)) {
+      CompleteSegment(NormalReason());  // Nothing to translate.
+      if (finished()) return false;
       continue;
     }
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
@@ -356,8 +455,7 @@ bool LiveSession::Plan() {
   const bool works = !due_reads_.empty() || write_due_;
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
   MutexLock lock(&mutex_);
-  // What arrived since TakeInputs() looked is for the next turn.
-  if (!works && inbox_.empty() && !cancelled_.has_value()) {
+  if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.
     scheduled_ = false;
     return false;
   }
@@ -378,6 +476,10 @@ void LiveSession::Apply(const Decision& decision) {
     }
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
   }
+  // What was put out before is kept, even where another machine's arithmetic would decide
+  // otherwise.
+  const bool replays = replayed_ < committed_.size();
+  if (replays) token.id = committed_[replayed_];
   segment_.delays.push_back(state_->source_read());
   if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
   if (state_->target_written() >= TargetLimit()) return CompleteSegment(FinishReason::kMaxLength);
@@ -394,10 +496,21 @@ void LiveSession::Apply(const Decision& decision) {
   delta.text = text_sink_.Append(delta.token.piece);
   segment_.text += delta.text;
   if (state_->target_written() == 1) segment_.stats.first_token = now - segment_.opened;
+  if (replays) {
+    ++replayed_;
+    return;
+  }
   sink_->OnEvent(std::move(delta));
 }
 
 void LiveSession::CompleteSegment(FinishReason reason) {
+  if (replayed_ < committed_.size()) {
+    return Finish(absl::InvalidArgumentError(
+        absl::StrCat("the open segment has ", state_->target_written(), " target tokens, but ",
+                     committed_.size(), " are said to be committed; is its source complete?")));
+  }
+  committed_.clear();
+  replayed_ = 0;
   SegmentStats& stats = segment_.stats;
   stats.source_tokens = state_->source_read();
   stats.target_tokens = state_->target_written();
@@ -421,6 +534,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.text = segment_.text + completed.unsent;
   completed.reason = reason;
   completed.stats = stats;
+  completed.so_far = summary_;
   segment_.completed = true;
   segment_.tokens.clear();
   text_source_.Reset();  // What is left of the source is dropped.
@@ -434,6 +548,7 @@ void LiveSession::Finish(absl::Status status) {
     if (finished_) return;
     finished_ = true;
     inbox_.clear();
+    queued_bytes_ = 0;
   }
   sink_->OnFinished(std::move(status));
 }
@@ -457,10 +572,10 @@ Scheduler::Loop::~Loop() {
 }
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOptions& options,
-                                                               SessionSink* sink) {
-  absl::Status status = ValidateOptions(options, model_->info);
-  if (!status.ok()) return status;
-  auto session = std::make_shared<LiveSession>(options, *model_, sink, this);
+                                                               SessionSink* sink, ResumeFrom from) {
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateOptions(options, model_->info));
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateResume(from, *model_));
+  auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from));
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
   open_.insert(session);
@@ -500,8 +615,10 @@ void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sess
   std::vector<LiveSession*> acting;
   std::vector<LiveSession*> writing;
   std::vector<SourceRows> rows;
+  int rows_left = kMaxRowsPerTurn;
   for (const auto& session : sessions) {
-    if (session->Plan()) {
+    if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
+      rows_left -= static_cast<int>(session->due_reads().size());
       acting.push_back(session.get());
       if (!session->due_reads().empty()) rows.push_back({session->state(), session->due_reads()});
       if (session->write_due()) writing.push_back(session.get());
@@ -534,8 +651,8 @@ Scheduler::Scheduler(std::shared_ptr<const Model> model)
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,
-                                                         SessionSink* sink) {
-  return loop_->Open(options, sink);
+                                                         SessionSink* sink, ResumeFrom from) {
+  return loop_->Open(options, sink, std::move(from));
 }
 const std::shared_ptr<const Model>& Scheduler::model() const { return loop_->model(); }
 int Scheduler::open_sessions() const { return loop_->open_sessions(); }

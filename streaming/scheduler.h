@@ -14,6 +14,9 @@ class LiveSession;
 // The step loop of one model: each turn it takes every session that can act, reads the source
 // tokens that are due as rows of one batch, and decides the next target token of all that may write
 // as rows of another. One thread; starts a turn whenever there is work. Thread-safe.
+//
+// Fair: sessions stand in line by the time at which they became able to act, and a turn is bounded:
+// a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued.
 class Scheduler {
  public:
   // Starts the step thread.
@@ -24,11 +27,15 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of
-  // range (k outside the model's, a negative length, ...); then the sink is never called.
-  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink);
+  // range (k outside the model's, a negative length, ...), or committed target tokens that the
+  // model does not have; then the sink is never called.
+  absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
+                                                ResumeFrom from = {});
 
   const std::shared_ptr<const Model>& model() const;
   int open_sessions() const;
+
+  static constexpr int kMaxRowsPerSession = 16;
 
  private:
   friend class LiveSession;

@@ -27,6 +27,8 @@ struct SessionOptions {
   double max_length_a = 2;    // S: source tokens read so far, </s> included.
   int max_length_b = 100;
   int max_source_tokens = 10000;  // Per segment, </s> included; the model's own limit also holds.
+  int max_target_tokens_cap = 0;  // Per segment; holds over all of the above; 0: none.
+  int64_t max_queued_bytes = 256 << 10;  // See Session::HasRoom().
 };
 
 struct TargetToken {
@@ -56,19 +58,28 @@ struct SegmentStats {
   absl::Duration queue;        // Able to act but waiting for the step loop.
 };
 
+struct SessionSummary {
+  int64_t segments = 0;
+  int64_t source_tokens = 0;
+  int64_t target_tokens = 0;
+  SegmentStats totals;  // Lagging figures: means over segments.
+};
+
 struct SegmentCompleted {
   int64_t segment = 0;
   std::string text;    // Equals the concatenated deltas.
   std::string unsent;  // What the end of the segment made complete; append it. Part of `text`.
   FinishReason reason = FinishReason::kEndOfSentence;
   SegmentStats stats;
+  SessionSummary so_far;  // With this segment; its lagging figures are sums, not means yet.
 };
 
-struct SessionSummary {
-  int64_t segments = 0;
-  int64_t source_tokens = 0;
-  int64_t target_tokens = 0;
-  SegmentStats totals;  // Lagging figures: means over segments.
+// Where a session goes on that another stream, maybe of another server, began. Its policy and model
+// must be those of the first one; the source of the open segment is pushed again from its start.
+struct ResumeFrom {
+  int64_t segment = 1;             // The number of the open segment.
+  std::vector<TokenId> committed;  // Its target so far: decided again, as it is, and not put out.
+  SessionSummary before;           // SegmentCompleted::so_far of the last one that was completed.
 };
 
 using SessionEvent = std::variant<TargetDelta, SegmentCompleted, SessionSummary>;
@@ -80,6 +91,7 @@ class SessionSink {
  public:
   virtual ~SessionSink() = default;
   virtual void OnEvent(SessionEvent event) = 0;
+  virtual void OnRoom() {}  // Once after each HasRoom() that was false, unless the session ends.
   virtual void OnFinished(absl::Status status) = 0;
 };
 
@@ -96,6 +108,16 @@ class Session {
   virtual void EndSegment() = 0;  // Completes the open segment; an empty one if none is open.
   virtual void EndSource() = 0;  // Half-close: completes the open segment, if any, and the session.
   virtual void Cancel(absl::Status why) = 0;  // Ends within one step; OnFinished(why).
+  // Ends with `why` when the open segment is complete, at once if none is open. A session whose
+  // source ends with that segment completes as if nothing had been said.
+  virtual void EndAfterSegment(absl::Status why) = 0;
+
+  // Whether more may be pushed: less than max_queued_bytes wait to be translated. If not, OnRoom()
+  // tells when half of it is gone.
+  virtual bool HasRoom() = 0;
+  // No further step is made, and so little put out, until Release(): for a sink that is full.
+  virtual void Hold() = 0;
+  virtual void Release() = 0;
   virtual const SessionOptions& options() const = 0;
 };
 

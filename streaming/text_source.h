@@ -23,6 +23,9 @@ class TextSource {
   absl::StatusOr<std::string> NextWord();
   void Reset();
 
+  // How long the unfinished word is, after NextWord() has returned none.
+  size_t held_bytes() const { return text_.size() - begin_; }
+
  private:
   void Compact();
 

@@ -8,6 +8,8 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <fstream>
+#include <functional>
 #include <map>
 #include <random>
 #include <set>
@@ -60,12 +62,24 @@ Request KeepAlive() {
 std::string Reason(const grpc::Status& status) {
   google::rpc::Status details;
   google::rpc::ErrorInfo info;
-  if (!details.ParseFromString(status.error_details()) || details.details_size() != 1 ||
+  if (!details.ParseFromString(status.error_details()) || details.details_size() < 1 ||
       !details.details(0).UnpackTo(&info) || info.domain() != "leapstream" ||
       details.code() != status.error_code() || details.message() != status.error_message()) {
     return "no details";
   }
   return info.reason();
+}
+
+// Of the RetryInfo; 0: none.
+absl::Duration RetryDelay(const grpc::Status& status) {
+  google::rpc::Status details;
+  google::rpc::RetryInfo info;
+  if (!details.ParseFromString(status.error_details()) || details.details_size() != 2 ||
+      !details.details(1).UnpackTo(&info)) {
+    return absl::ZeroDuration();
+  }
+  return absl::Seconds(info.retry_delay().seconds()) +
+         absl::Nanoseconds(info.retry_delay().nanos());
 }
 
 grpc::ByteBuffer Bytes(const std::string& bytes) {
@@ -98,10 +112,9 @@ class ServerTest : public testing::Test {
  protected:
   void SetUp() override { Start({FakeModel()}); }
 
-  void Start(std::vector<std::shared_ptr<const Model>> models) {
+  void Start(std::vector<std::shared_ptr<const Model>> models, ServerOptions options = {}) {
     spdlog::set_level(spdlog::level::off);
     server_.reset();
-    ServerOptions options;
     options.listen = "127.0.0.1:0";
     auto server = Server::Start(options, std::move(models));
     ASSERT_TRUE(server.ok()) << server.status();
@@ -279,7 +292,9 @@ TEST_F(ServerTest, EveryError) {
               "expected source chunk 1, got 2");
   ExpectError({Config(), Text("a", 1), Text("b", 1)}, kInvalid, "SEQUENCE_MISMATCH");
   ExpectError({Config(), Text("a", -1)}, kInvalid, "SEQUENCE_MISMATCH");
-  ExpectError({Config(), Text(std::string((1 << 20) + 1, 'a'))}, kInvalid, "CHUNK_TOO_LARGE");
+  for (const int more : {1, 2000}) {
+    ExpectError({Config(), Text(std::string((64 << 10) + more, 'a'))}, kInvalid, "CHUNK_TOO_LARGE");
+  }
   Request source;
   source.mutable_source();
   ExpectError({Config(), source}, kInvalid, "CONTENT_MISSING");
@@ -298,7 +313,7 @@ TEST_F(ServerTest, EveryError) {
   ExpectError({config}, kInvalid, "UNKNOWN_ENUM_VALUE");
   config = Config();
   config.mutable_config()->mutable_resume();
-  ExpectError({config}, grpc::StatusCode::UNIMPLEMENTED, "RESUME_UNSUPPORTED");
+  ExpectError({config}, kInvalid, "RESUME_TOKEN_INVALID");
   config = Config();
   config.mutable_config()->set_model("nope");
   ExpectError({config}, grpc::StatusCode::NOT_FOUND, "MODEL_NOT_FOUND", "fake-en-de");
@@ -476,9 +491,407 @@ TEST_F(ServerTest, ShutdownEndsOpenSessions) {
   server_->Shutdown(start + absl::Milliseconds(200));
   server_.reset();
   EXPECT_LT(absl::Now() - start, absl::Seconds(10));
-  EXPECT_FALSE(stream->Read(&response));
-  EXPECT_THAT(stream->Finish().error_code(),
-              AnyOf(Eq(grpc::StatusCode::CANCELLED), Eq(grpc::StatusCode::UNAVAILABLE)));
+  while (stream->Read(&response)) {
+  }
+  EXPECT_TRUE(response.has_going_away());
+  const grpc::Status status = stream->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Reason(status), "DRAINING");
+}
+
+// One stream that a test holds in its hands.
+class OpenStream {
+ public:
+  OpenStream(v1::SimultaneousTranslationService::Stub& stub, const std::vector<Request>& requests) {
+    SetDeadline(&context);
+    stream = stub.StreamTranslate(&context);
+    for (const Request& request : requests) stream->Write(request);
+  }
+  // Up to the first response that `wanted` likes; false: the stream is over.
+  bool ReadUntil(const std::function<bool(const Response&)>& wanted) {
+    while (stream->Read(&last)) {
+      if (last.has_target()) {
+        text += last.target().text();
+        for (const auto& token : last.target().tokens()) ids.push_back(token.id());
+        ++deltas;
+      }
+      if (last.has_resume_point()) point = last.resume_point();
+      if (last.has_started()) started = last.started();
+      if (last.has_segment_completed()) completed.push_back(last.segment_completed().text());
+      if (wanted(last)) return true;
+    }
+    return false;
+  }
+  grpc::Status Finish() {
+    ReadUntil([](const Response&) { return false; });
+    return stream->Finish();
+  }
+
+  grpc::ClientContext context;
+  std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream;
+  Response last;
+  std::string text;
+  std::vector<int> ids;
+  int deltas = 0;
+  std::vector<std::string> completed;
+  v1::ResumePoint point;
+  v1::SessionStarted started;
+};
+
+bool IsStarted(const Response& response) { return response.has_started(); }
+bool IsTarget(const Response& response) { return response.has_target(); }
+
+TEST_F(ServerTest, AFullServerRefusesAtOnceAndServesOn) {
+  ServerOptions options;
+  options.max_sessions = 3;
+  Start({FakeModel()}, options);
+  EXPECT_EQ(server_->max_sessions(), 3);
+  std::vector<std::unique_ptr<OpenStream>> open;
+  for (int i = 0; i < 3; ++i) {
+    open.push_back(std::make_unique<OpenStream>(*stub_, std::vector<Request>{Config()}));
+    ASSERT_TRUE(open.back()->ReadUntil(IsStarted));
+  }
+  for (int i = 0; i < 20; ++i) {
+    const absl::Time start = absl::Now();
+    OpenStream refused(*stub_, {});
+    const grpc::Status status = refused.Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(Reason(status), "SERVER_FULL");
+    EXPECT_EQ(RetryDelay(status), absl::Seconds(1));
+    EXPECT_LT(absl::Now() - start, absl::Milliseconds(500));
+  }
+  v1::TranslateRequest request;
+  v1::TranslateResponse response;
+  grpc::ClientContext context;
+  EXPECT_EQ(Reason(stub_->Translate(&context, request, &response)), "SERVER_FULL");
+  std::string health;
+  ASSERT_TRUE(CallRaw("/grpc.health.v1.Health/Check", "", &health).ok());
+  EXPECT_EQ(health, "\x08\x01") << "full is not unready";
+  // A session that is cancelled gives its place back.
+  open.back()->context.TryCancel();
+  EXPECT_EQ(open.back()->Finish().error_code(), grpc::StatusCode::CANCELLED);
+  const absl::Time deadline = absl::Now() + absl::Seconds(10);
+  bool served = false;
+  while (!served && absl::Now() < deadline) served = Run({Config(), Text(kText)}).status.ok();
+  EXPECT_TRUE(served);
+  for (auto& stream : open) stream->stream->WritesDone();
+  EXPECT_TRUE(open[0]->Finish().ok());
+}
+
+TEST_F(ServerTest, TimeLimits) {
+  ServerOptions options;
+  options.limits.config_timeout = absl::Milliseconds(100);
+  options.limits.idle_timeout = absl::Milliseconds(600);
+  options.limits.heartbeat_interval = absl::Milliseconds(50);
+  Start({FakeModel()}, options);
+  OpenStream silent(*stub_, {});
+  grpc::Status status = silent.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(Reason(status), "CONFIG_TIMEOUT");
+
+  OpenStream idle(*stub_, {Config()});
+  ASSERT_TRUE(idle.ReadUntil(IsStarted));
+  EXPECT_EQ(idle.started.limits().idle_timeout().nanos(), 600000000);
+  EXPECT_EQ(idle.started.effective_config().idle_timeout().nanos(), 600000000);
+  EXPECT_TRUE(idle.ReadUntil([](const Response& response) { return response.has_heartbeat(); }));
+  status = idle.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(Reason(status), "IDLE_TIMEOUT");
+
+  Request config = Config();
+  config.mutable_config()->mutable_idle_timeout()->set_seconds(3600);
+  OpenStream clamped(*stub_, {config});
+  ASSERT_TRUE(clamped.ReadUntil(IsStarted));
+  EXPECT_EQ(clamped.started.limits().idle_timeout().nanos(), 600000000);
+  config.mutable_config()->mutable_idle_timeout()->set_seconds(0);
+  config.mutable_config()->mutable_idle_timeout()->set_nanos(50000000);
+  OpenStream shorter(*stub_, {config});
+  const absl::Time start = absl::Now();
+  EXPECT_EQ(Reason(shorter.Finish()), "IDLE_TIMEOUT");
+  EXPECT_LT(absl::Now() - start, absl::Milliseconds(550));
+
+  // keep_alive is activity: heartbeats say when to send the next one.
+  OpenStream kept(*stub_, {Config()});
+  const absl::Time begin = absl::Now();
+  while (absl::Now() - begin < absl::Milliseconds(1500)) {
+    ASSERT_TRUE(kept.ReadUntil([](const Response& response) { return response.has_heartbeat(); }));
+    kept.stream->Write(KeepAlive());
+  }
+  kept.stream->WritesDone();
+  EXPECT_TRUE(kept.Finish().ok());
+}
+
+TEST_F(ServerTest, MaximumDurationIsAnnouncedAndTheSegmentEnds) {
+  ServerOptions options;
+  options.limits.max_session_duration = absl::Milliseconds(800);
+  Start({FakeModel()}, options);
+  const auto going_away = [](const Response& response) { return response.has_going_away(); };
+  OpenStream closing(*stub_, {Config(), Text(kText)}), staying(*stub_, {Config(), Text(kText)});
+  ASSERT_TRUE(closing.ReadUntil(going_away));
+  EXPECT_EQ(closing.last.going_away().reason(), v1::GOING_AWAY_REASON_MAX_DURATION);
+  EXPECT_GT(closing.last.going_away().remaining_duration().nanos(), 0);
+  closing.stream->Write(EndSegment());
+  const grpc::Status status = closing.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Reason(status), "MAX_DURATION");
+  EXPECT_EQ(closing.completed, Run({Config(), Text(kText)}).segments);
+  EXPECT_EQ(closing.started.limits().max_session_duration().nanos(), 800000000);
+  EXPECT_EQ(Reason(staying.Finish()), "MAX_DURATION");
+  EXPECT_TRUE(staying.completed.empty());
+}
+
+TEST_F(ServerTest, LengthLimitsCloseTheSegmentAndTheStreamGoesOn) {
+  ServerOptions options;
+  options.limits.max_source_tokens = 5;
+  options.limits.max_target_tokens = 4;
+  Start({FakeModel()}, options);
+  Request config = Config(1);
+  config.mutable_config()->mutable_policy()->set_early_end(v1::EARLY_END_SUPPRESS);
+  OpenStream stream(*stub_, {config, Text(kText), EndSegment(), Text("a"), EndSegment()});
+  std::vector<v1::FinishReason> reasons;
+  const auto collect = [&](const Response& response) {
+    if (response.has_segment_completed()) {
+      reasons.push_back(response.segment_completed().finish_reason());
+    }
+    return reasons.size() == 2;
+  };
+  ASSERT_TRUE(stream.ReadUntil(collect));
+  EXPECT_THAT(reasons[0],
+              AnyOf(Eq(v1::FINISH_REASON_MAX_LENGTH), Eq(v1::FINISH_REASON_SOURCE_LIMIT)));
+  EXPECT_EQ(stream.started.limits().max_source_tokens_per_segment(), 5);
+  EXPECT_EQ(stream.started.limits().max_target_tokens_per_segment(), 4);
+  stream.stream->WritesDone();
+  EXPECT_TRUE(stream.Finish().ok());
+}
+
+// A reader that takes nothing is ended, and nothing is translated for it meanwhile.
+TEST_F(ServerTest, AStuckReaderIsEnded) {
+  ServerOptions options;
+  options.max_sessions = 1;
+  options.limits.stuck_reader_timeout = absl::Milliseconds(300);
+  Start({FakeModel()}, options);
+  Request config = Config(1);
+  config.mutable_config()->mutable_output()->set_token_details(true);
+  OpenStream stuck(*stub_, {config});
+  ASSERT_TRUE(stuck.ReadUntil(IsStarted));
+  std::thread writer([&] {
+    while (stuck.stream->Write(Text("some words and more words ")) &&
+           stuck.stream->Write(EndSegment())) {
+    }
+  });
+  // Its place is free at once, long before it reads on.
+  const absl::Time start = absl::Now();
+  bool served = false;
+  while (!served && absl::Now() - start < absl::Seconds(20)) {
+    served = Run({Config(), Text(kText)}).status.ok();
+  }
+  EXPECT_TRUE(served);
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(250));
+  const grpc::Status status = stuck.Finish();
+  writer.join();
+  EXPECT_THAT(status.error_code(),
+              AnyOf(Eq(grpc::StatusCode::ABORTED), Eq(grpc::StatusCode::CANCELLED)));
+  if (status.error_code() == grpc::StatusCode::ABORTED) {
+    EXPECT_EQ(Reason(status), "READER_STUCK");
+  }
+}
+
+// Whatever a client leaves unread for a while, it gets in the end.
+TEST_F(ServerTest, ASlowReaderLosesNothing) {
+  Request config = Config(1);
+  config.mutable_config()->mutable_output()->set_token_details(true);
+  OpenStream stream(*stub_, {config});
+  ASSERT_TRUE(stream.ReadUntil(IsStarted));
+  constexpr int kSegments = 400;
+  std::thread writer([&] {
+    for (int i = 0; i < kSegments; ++i) {
+      stream.stream->Write(Text(kText));
+      stream.stream->Write(EndSegment());
+    }
+    stream.stream->WritesDone();
+  });
+  absl::SleepFor(absl::Milliseconds(300));
+  EXPECT_TRUE(stream.Finish().ok());
+  writer.join();
+  ASSERT_EQ(stream.completed.size(), static_cast<size_t>(kSegments));
+  const std::string alone = Run({Config(1), Text(kText)}).segments[0];
+  for (const std::string& text : stream.completed) ASSERT_EQ(text, alone);
+}
+
+TEST_F(ServerTest, DrainLetsOpenSegmentsEnd) {
+  OpenStream open(*stub_, {Config(1), Text("one two three four ")});
+  ASSERT_TRUE(open.ReadUntil(IsTarget));
+  OpenStream idle(*stub_, {Config()});
+  ASSERT_TRUE(idle.ReadUntil(IsStarted));
+  std::thread shutdown([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  ASSERT_TRUE(open.ReadUntil([](const Response& response) { return response.has_going_away(); }));
+  EXPECT_EQ(open.last.going_away().reason(), v1::GOING_AWAY_REASON_DRAINING);
+  EXPECT_EQ(Reason(idle.Finish()), "DRAINING");
+  std::string health;
+  ASSERT_TRUE(CallRaw("/grpc.health.v1.Health/Check", "", &health).ok());
+  EXPECT_EQ(health, "\x08\x02");  // NOT_SERVING
+  OpenStream late(*stub_, {});
+  const grpc::Status refused = late.Finish();
+  EXPECT_EQ(Reason(refused), "DRAINING");
+  EXPECT_GT(RetryDelay(refused), absl::ZeroDuration());
+  open.stream->Write(Text("five six seven"));
+  open.stream->Write(EndSegment());
+  const grpc::Status status = open.Finish();
+  shutdown.join();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_EQ(Reason(status), "DRAINING");
+  EXPECT_EQ(open.completed.size(), 1u);
+  EXPECT_EQ(open.completed[0], open.text);
+}
+
+TEST_F(ServerTest, ForceEndsADrain) {
+  OpenStream open(*stub_, {Config(1), Text("one two three four ")});
+  ASSERT_TRUE(open.ReadUntil(IsTarget));
+  const absl::Time start = absl::Now();
+  std::thread shutdown([&] { server_->Shutdown(start + absl::Minutes(2)); });
+  ASSERT_TRUE(open.ReadUntil([](const Response& response) { return response.has_going_away(); }));
+  server_->Force();
+  EXPECT_EQ(Reason(open.Finish()), "DRAINING");
+  shutdown.join();
+  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
+}
+
+// On any token of any segment a session can be cut, and goes on with not a character lost, doubled
+// or changed, on another server with the same key.
+TEST_F(ServerTest, ResumesAtAnyToken) {
+  const std::string key = testing::TempDir() + "/resume_key";
+  std::ofstream(key) << "0123456789abcdef0123456789abcdef\n";
+  ServerOptions options;
+  options.resume_key_file = key;
+  Start({FakeModel()}, options);
+  options.listen = "127.0.0.1:0";
+  auto second = Server::Start(options, {FakeModel()});
+  ASSERT_TRUE(second.ok()) << second.status();
+  auto stub = v1::SimultaneousTranslationService::NewStub(grpc::CreateChannel(
+      absl::StrCat("127.0.0.1:", (*second)->port()), grpc::InsecureChannelCredentials()));
+  Request config = Config(2);
+  config.mutable_config()->mutable_output()->set_token_details(true);
+  const std::vector<std::string> segments = {"it was a dark night", kText};
+  OpenStream whole(*stub_, {config, Text(segments[0], 1), EndSegment(), Text(segments[1], 2)});
+  whole.stream->WritesDone();
+  ASSERT_TRUE(whole.Finish().ok());
+  ASSERT_EQ(whole.completed.size(), 2u);
+  int64_t cuts = 0;
+  const int64_t tokens = whole.last.summary().target_tokens();
+  for (int64_t cut = 1; cut <= tokens; ++cut) {
+    OpenStream first(*stub_, {config, Text(segments[0], 1), EndSegment(), Text(segments[1], 2)});
+    first.stream->WritesDone();
+    std::vector<std::string> shown(3);
+    std::vector<int> ids;
+    v1::ResumePoint point;
+    int64_t read = 0;
+    int64_t segment = 1;
+    ASSERT_TRUE(first.ReadUntil([&](const Response& response) {
+      if (response.has_resume_point()) point = response.resume_point();
+      if (!response.has_target()) return false;
+      if (response.target().segment() != segment) ids.clear();
+      segment = response.target().segment();
+      if (response.target().tokens_size() > 0) shown[segment] += response.target().text();
+      for (const auto& token : response.target().tokens()) ids.push_back(token.id());
+      read += response.target().tokens_size();
+      return read >= cut;
+    }));
+    first.context.TryCancel();
+    if (point.segment() != segment) continue;  // Cut at a segment's end.
+    ++cuts;
+    Request resume = config;
+    v1::ResumeRequest& request = *resume.mutable_config()->mutable_resume();
+    request.set_session_id(first.started.session_id());
+    request.set_resume_token(point.resume_token());
+    request.set_next_source_sequence(point.consumed_source_sequence() + 1);
+    for (const int id : ids) request.mutable_committed_target()->add_ids(id);
+    EXPECT_EQ(point.consumed_source_sequence(), segment - 1);
+    std::vector<Request> requests = {resume};
+    for (int64_t i = segment; i <= 2; ++i) {
+      requests.push_back(Text(segments[i - 1], i));
+      requests.push_back(EndSegment());
+    }
+    OpenStream rest(*stub, requests);
+    rest.stream->WritesDone();
+    std::vector<std::string> completed;
+    while (rest.ReadUntil([](const Response&) { return true; })) {
+      if (rest.last.has_target()) shown[rest.last.target().segment()] += rest.last.target().text();
+      if (rest.last.has_segment_completed()) {
+        EXPECT_EQ(rest.last.segment_completed().text(),
+                  whole.completed[rest.last.segment_completed().segment() - 1]);
+      }
+    }
+    const grpc::Status status = rest.stream->Finish();
+    ASSERT_TRUE(status.ok()) << status.error_message();
+    EXPECT_TRUE(rest.started.resumed());
+    EXPECT_EQ(rest.started.session_id(), first.started.session_id());
+    EXPECT_EQ(rest.last.summary().segments(), 2);
+    for (int64_t i = segment; i <= 2; ++i) EXPECT_EQ(shown[i], whole.completed[i - 1]) << cut;
+  }
+  EXPECT_GT(cuts, 5);
+}
+
+TEST_F(ServerTest, ForgedStaleAndForeignResumesAreRefused) {
+  ServerOptions options;
+  options.resume_lifetime = absl::Seconds(1);
+  FakeModelOptions other;
+  other.name = "other";
+  other.target_language = "fr";
+  other.checksum = "0ther";
+  Start({FakeModel(), FakeModel(other)}, options);
+  Request config = Config(2);
+  config.mutable_config()->set_model("fake-en-de");
+  OpenStream first(*stub_, {config, Text("one two", 1), EndSegment()});
+  ASSERT_TRUE(
+      first.ReadUntil([](const Response& response) { return response.has_segment_completed(); }));
+  v1::ResumeRequest& resume = *config.mutable_config()->mutable_resume();
+  resume.set_session_id(first.started.session_id());
+  resume.set_resume_token(first.point.resume_token());
+  resume.set_next_source_sequence(2);
+  const Request good = config;
+  const auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
+  const auto kFailed = grpc::StatusCode::FAILED_PRECONDITION;
+  for (size_t i = 0; i < resume.resume_token().size(); i += 7) {
+    Request forged = good;
+    (*forged.mutable_config()->mutable_resume()->mutable_resume_token())[i] ^= 1;
+    ExpectError({forged}, kInvalid, "RESUME_TOKEN_INVALID");
+  }
+  resume.set_session_id(std::string(32, '0'));
+  ExpectError({config}, kInvalid, "RESUME_TOKEN_INVALID");
+  config = good;
+  config.mutable_config()->set_model("other");
+  ExpectError({config}, kFailed, "RESUME_MODEL_MISMATCH");
+  config = good;
+  config.mutable_config()->mutable_policy()->mutable_wait_k()->set_k(5);
+  ExpectError({config}, kFailed, "RESUME_CONFIG_MISMATCH");
+  config = good;
+  config.mutable_config()->mutable_resume()->set_next_source_sequence(0);
+  ExpectError({config}, kInvalid, "SEQUENCE_MISMATCH");
+  config = good;
+  config.mutable_config()->mutable_resume()->mutable_committed_target()->add_ids(1 << 30);
+  ExpectError({config}, kInvalid, "RESUME_TARGET_INVALID");
+  config.mutable_config()->mutable_resume()->mutable_committed_target()->set_ids(0, 5);
+  ExpectError({config, Text(" ", 2)}, kInvalid, "RESUME_TARGET_INVALID");
+
+  // A second stream takes the session over.
+  OpenStream second(*stub_, {good, Text("three four", 2), EndSegment()});
+  grpc::Status status = first.Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+  EXPECT_EQ(Reason(status), "SUPERSEDED");
+  ASSERT_TRUE(
+      second.ReadUntil([](const Response& response) { return response.has_segment_completed(); }));
+  EXPECT_EQ(second.last.segment_completed().segment(), 2);
+  // The point is sent again before it is stale.
+  const std::string token = second.point.resume_token();
+  ASSERT_TRUE(
+      second.ReadUntil([](const Response& response) { return response.has_resume_point(); }));
+  EXPECT_NE(second.point.resume_token(), token);
+  EXPECT_EQ(second.point.segment(), 3);
+  absl::SleepFor(absl::Milliseconds(700));
+  ExpectError({good}, kFailed, "RESUME_TOKEN_EXPIRED");
+  second.context.TryCancel();
+  second.Finish();
+  ExpectError({Config()}, kInvalid, "MODEL_AMBIGUOUS");
 }
 
 TEST(ServerStartTest, RefusesWhatCannotBe) {

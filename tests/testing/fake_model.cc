@@ -215,7 +215,7 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.name = options.name;
   model->info.source_language = options.source_language;
   model->info.target_language = options.target_language;
-  model->info.checksum = "fa4e";
+  model->info.checksum = options.checksum;
   model->info.compute_type = "fake";
   model->info.default_k = options.learned_policy ? 0 : options.default_k;
   model->info.learned_policy = options.learned_policy;

@@ -13,6 +13,7 @@ struct FakeModelOptions {
   std::string name = "fake-en-de";
   std::string source_language = "en";
   std::string target_language = "de";
+  std::string checksum = "fa4e";
   int default_k = 3;
   int max_k = 100;
   bool learned_policy = false;  // Wants more source for about a third of its decisions.

@@ -1,0 +1,148 @@
+#include "server/admission.h"
+
+#include <algorithm>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+namespace {
+
+constexpr absl::Duration kRetryDelay = absl::Seconds(1);
+constexpr int64_t kTypicalSegmentTokens = 500;
+constexpr int64_t kQueueBytes = 64 << 10;  // gRPC's buffers and ours, of one stream.
+constexpr int kMinSessions = 4;
+constexpr int kMaxSessions = 20000;
+
+// The number in the first line of a file; 0: none.
+int64_t ReadNumber(const char* path) {
+  std::ifstream file(path);
+  std::string word;
+  int64_t number = 0;
+  return file >> word && absl::SimpleAtoi(word, &number) ? number : 0;
+}
+
+}  // namespace
+
+absl::Status Draining() {
+  return WithRetryDelay(
+      WithReason(absl::UnavailableError("the server is shutting down; go on elsewhere"),
+                 "DRAINING"),
+      kRetryDelay);
+}
+
+absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call) {
+  MutexLock lock(&mutex_);
+  if (draining_) return Draining();
+  if (permits_taken_ >= max_sessions_) {
+    return WithRetryDelay(
+        WithReason(absl::UnavailableError(absl::StrCat("all ", max_sessions_,
+                                                       " sessions of this server are taken; retry "
+                                                       "elsewhere, or later")),
+                   "SERVER_FULL"),
+        kRetryDelay);
+  }
+  ++permits_taken_;
+  calls_[call.get()].call = call;
+  return absl::OkStatus();
+}
+
+void Admission::Release(const LiveCall* call) {
+  MutexLock lock(&mutex_);
+  const auto found = calls_.find(call);
+  if (found == calls_.end() || !found->second.permit) return;
+  found->second.permit = false;
+  --permits_taken_;
+}
+
+void Admission::Remove(const LiveCall* call) {
+  MutexLock lock(&mutex_);
+  const auto found = calls_.find(call);
+  if (found == calls_.end()) return;
+  if (found->second.permit) --permits_taken_;
+  const auto session = by_session_.find(found->second.session_id);
+  if (session != by_session_.end() && session->second == call) by_session_.erase(session);
+  calls_.erase(found);
+  if (calls_.empty()) changed_.NotifyAll();
+}
+
+std::shared_ptr<LiveCall> Admission::Claim(const std::string& session_id,
+                                           const std::shared_ptr<LiveCall>& call) {
+  MutexLock lock(&mutex_);
+  const auto found = calls_.find(call.get());
+  if (found == calls_.end()) return nullptr;
+  found->second.session_id = session_id;
+  const LiveCall*& holder = by_session_[session_id];
+  const LiveCall* const before = std::exchange(holder, call.get());
+  const auto previous = calls_.find(before);
+  return previous == calls_.end() ? nullptr : previous->second.call.lock();
+}
+
+std::vector<std::shared_ptr<LiveCall>> Admission::All() const {
+  std::vector<std::shared_ptr<LiveCall>> all;
+  MutexLock lock(&mutex_);
+  for (const auto& entry : calls_) {
+    if (auto call = entry.second.call.lock()) all.push_back(std::move(call));
+  }
+  return all;
+}
+
+void Admission::StartDrain(absl::Time deadline) {
+  {
+    MutexLock lock(&mutex_);
+    if (draining_) return;
+    draining_ = true;
+  }
+  for (const auto& call : All()) call->Drain(deadline);
+}
+
+bool Admission::WaitUntilEmpty(absl::Time deadline) {
+  MutexLock lock(&mutex_);
+  while (!calls_.empty() && !forced_) {
+    if (!changed_.WaitUntil(&mutex_, deadline)) break;
+  }
+  return calls_.empty();
+}
+
+void Admission::Force() {
+  MutexLock lock(&mutex_);
+  forced_ = true;
+  changed_.NotifyAll();
+}
+
+void Admission::EndAll(const absl::Status& why) {
+  for (const auto& call : All()) call->End(why);
+}
+
+int64_t AvailableMemory() {
+  int64_t available = 0;
+  std::ifstream meminfo("/proc/meminfo");
+  std::string key, unit;
+  for (int64_t value = 0; meminfo >> key >> value;) {
+    std::getline(meminfo, unit);
+    if (key == "MemAvailable:") available = value << 10;
+  }
+  const int64_t limit = ReadNumber("/sys/fs/cgroup/memory.max");
+  if (limit > 0) {
+    const int64_t left = std::max<int64_t>(limit - ReadNumber("/sys/fs/cgroup/memory.current"), 1);
+    available = available > 0 ? std::min(available, left) : left;
+  }
+  return available;
+}
+
+int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
+                       int64_t available_bytes) {
+  int64_t session_bytes = 1;
+  for (const auto& model : models) {
+    session_bytes =
+        std::max(session_bytes, model->info.state_bytes_per_session +
+                                    kTypicalSegmentTokens * model->info.state_bytes_per_token);
+  }
+  return static_cast<int>(std::clamp<int64_t>(available_bytes / 2 / (session_bytes + kQueueBytes),
+                                              kMinSessions, kMaxSessions));
+}
+
+}  // namespace leapstream

@@ -1,0 +1,125 @@
+#include "server/resume_token.h"
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
+#include <sys/random.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "base/check.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+namespace {
+
+constexpr size_t kMacBytes = 32;
+constexpr size_t kMinKeyBytes = 32;
+constexpr size_t kMaxTokenBytes = 4096;
+constexpr char kVersion[] = "1";  // Of the fields below.
+constexpr size_t kFields = 11;
+
+absl::Status Forged() {
+  return InvalidRequest(
+      "RESUME_TOKEN_INVALID",
+      "the resume token was not signed by this server's key; start a new session");
+}
+
+}  // namespace
+
+ResumeSigner ResumeSigner::WithRandomKey() {
+  std::string key(kMinKeyBytes, '\0');
+  LEAPSTREAM_CHECK(getrandom(key.data(), key.size(), 0) == static_cast<ssize_t>(key.size()));
+  return ResumeSigner(std::move(key));
+}
+
+absl::StatusOr<ResumeSigner> ResumeSigner::WithKeyFrom(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::string key((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  if (!file) return absl::NotFoundError(absl::StrCat("cannot read the resume key ", path));
+  absl::StripTrailingAsciiWhitespace(&key);
+  if (key.size() < kMinKeyBytes) {
+    return absl::InvalidArgumentError(absl::StrCat("the resume key ", path, " must have ",
+                                                   kMinKeyBytes, " bytes at least, has ",
+                                                   key.size(), "; openssl rand -hex 32 makes one"));
+  }
+  return ResumeSigner(std::move(key));
+}
+
+std::string ResumeSigner::Mac(absl::string_view text) const {
+  unsigned char mac[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  LEAPSTREAM_CHECK(HMAC(EVP_sha256(), key_.data(), static_cast<int>(key_.size()),
+                        reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac,
+                        &size) != nullptr &&
+                   size == kMacBytes);
+  return std::string(reinterpret_cast<char*>(mac), size);
+}
+
+std::string ResumeSigner::Sign(const ResumeToken& token) const {
+  // %a loses nothing of a double.
+  std::string text = absl::StrJoin(
+      std::vector<std::string>{
+          kVersion, token.session_id, absl::BytesToHexString(token.model_checksum),
+          token.config_digest, absl::StrCat(token.segment),
+          absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
+          absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
+          absl::StrFormat("%a", token.before.totals.average_lagging),
+          absl::StrFormat("%a", token.before.totals.length_adaptive_average_lagging)},
+      "\n");
+  return absl::StrCat(Mac(text), text);
+}
+
+absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::Time now) const {
+  if (token.size() <= kMacBytes || token.size() > kMaxTokenBytes) return Forged();
+  const absl::string_view text = token.substr(kMacBytes);
+  if (CRYPTO_memcmp(Mac(text).data(), token.data(), kMacBytes) != 0) return Forged();
+  // From here on it is what we, or another version of us, have written.
+  const std::vector<std::string> fields = absl::StrSplit(text, '\n');
+  ResumeToken result;
+  int64_t expires = 0;
+  if (fields.size() != kFields || fields[0] != kVersion ||
+      !absl::SimpleAtoi(fields[4], &result.segment) || !absl::SimpleAtoi(fields[5], &expires) ||
+      !absl::SimpleAtoi(fields[6], &result.before.segments) ||
+      !absl::SimpleAtoi(fields[7], &result.before.source_tokens) ||
+      !absl::SimpleAtoi(fields[8], &result.before.target_tokens)) {
+    return WithReason(
+        absl::FailedPreconditionError(
+            "the resume token is of another version of the server; start a new session"),
+        "RESUME_TOKEN_EXPIRED");
+  }
+  result.session_id = fields[1];
+  result.model_checksum = absl::HexStringToBytes(fields[2]);
+  result.config_digest = fields[3];
+  result.expires = absl::FromUnixMillis(expires);
+  result.before.totals.average_lagging = std::strtod(fields[9].c_str(), nullptr);
+  result.before.totals.length_adaptive_average_lagging = std::strtod(fields[10].c_str(), nullptr);
+  if (now >= result.expires) {
+    return WithReason(
+        absl::FailedPreconditionError(absl::StrCat(
+            "the resume token expired at ", absl::FormatTime(result.expires, absl::UTCTimeZone()),
+            "; start a new session")),
+        "RESUME_TOKEN_EXPIRED");
+  }
+  return result;
+}
+
+std::string Sha256(absl::string_view text) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  LEAPSTREAM_CHECK(EVP_Digest(text.data(), text.size(), digest, &size, EVP_sha256(), nullptr) == 1);
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
+}
+
+}  // namespace leapstream
