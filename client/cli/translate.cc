@@ -242,6 +242,18 @@ class Translation {
     return ShowJson(away);
   }
 
+  absl::Status Show(const Interrupted& interrupted) {
+    Say(absl::StrCat("no server at the moment (", interrupted.why.message(), "); trying again"));
+    return ShowJson(interrupted);
+  }
+
+  absl::Status Show(const Resumed& resumed) {
+    last_sent_ = absl::Now();
+    Say(absl::StrFormat("going on at %s after %.2f s; nothing was lost", resumed.address,
+                        absl::ToDoubleSeconds(resumed.gap)));
+    return ShowJson(resumed);
+  }
+
   absl::Status Show(const Summary& summary) {
     summary_ = summary;
     return ShowJson(summary);
@@ -296,6 +308,12 @@ class Translation {
   void Report(absl::string_view line) {
     EndSourceLine();
     WriteStderr(absl::StrCat("leapstream: ", line, "\n"));
+  }
+
+  // A report that cannot wait until the end: it may come within a line of the target.
+  void Say(absl::string_view line) {
+    if (one_screen_ && std::exchange(screen_target_open_, false)) WriteStderr("\n");
+    Report(line);
   }
 
   static void WriteStderr(absl::string_view text) {
