@@ -117,10 +117,10 @@ struct Interrupted {
   absl::Status why;
 };
 
-// The stream goes on; nothing was lost.
+// The stream goes on at a server, after an interruption or an announced move; nothing was lost.
 struct Resumed {
-  std::string address;  // Of the server.
-  absl::Duration gap;   // Since Interrupted.
+  std::string address;
+  absl::Duration gap;  // Since the last call ended.
 };
 
 using Event =

@@ -39,14 +39,13 @@ absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(absl::string_view addre
     if (address.empty()) continue;
     Server& server = servers->servers_.emplace_back();
     server.address = std::string(address);
-    server.channel = grpc::CreateCustomChannel(server.address, grpc::InsecureChannelCredentials(),
-                                               Arguments());
+    server.channel =
+        grpc::CreateCustomChannel(server.address, grpc::InsecureChannelCredentials(), Arguments());
     server.stub = v1::SimultaneousTranslationService::NewStub(server.channel);
   }
   if (servers->servers_.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("want the address of a server, such as localhost:50051, got \"", addresses,
-                     "\""));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "want the address of a server, such as localhost:50051, got \"", addresses, "\""));
   }
   // So that many clients do not begin with the same one.
   absl::BitGen random;

@@ -15,7 +15,7 @@
 namespace leapstream::client {
 namespace {
 
-constexpr size_t kMaxQueuedEvents = 1024;  // Then the server is slowed down.
+constexpr size_t kMaxQueuedEvents = 1024;                     // Then the server is slowed down.
 constexpr absl::Duration kAnswerTimeout = absl::Seconds(10);  // From a call to its `started`.
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(25);
 constexpr absl::Duration kMaxDelay = absl::Seconds(2);
@@ -24,8 +24,8 @@ constexpr absl::Duration kMaxDelay = absl::Seconds(2);
 constexpr absl::Duration kShortCall = absl::Seconds(10);
 constexpr int kMaxFutileCalls = 5;
 
-// Whether another call may do better. What is not of a leapstream server is of gRPC or a proxy, when
-// a connection breaks.
+// Whether another call may do better. What is not of a leapstream server is of gRPC or a proxy,
+// when a connection breaks.
 bool MayPass(const absl::Status& status) {
   if (IsFromServer(status)) {
     return absl::IsUnavailable(status) || ErrorReason(status) == "RESUME_MODEL_MISMATCH";
@@ -266,12 +266,11 @@ void Stream::Session::TakeStarted(Started started) {
   const absl::Time now = absl::Now();
   if (alarm_ != nullptr) alarm_->Cancel();
   call_started_ = now;
-  if (told_) {
+  const bool first = id_.empty();
+  if (std::exchange(told_, false) || !first) {
     Emit(Resumed{(*servers_)[server_].address, now - lost_});
-    told_ = false;
   }
   lost_ = absl::InfiniteFuture();
-  const bool first = id_.empty();
   id_ = started.session_id;
   if (!first) return;
   started_ = now;
@@ -338,9 +337,9 @@ void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
   next_resume_token_.clear();
   absl::Status status = ToStatus(grpc_status);
   if (unanswered_) {
-    status = absl::UnavailableError(absl::StrCat((*servers_)[server_].address,
-                                                 " did not answer within ",
-                                                 absl::FormatDuration(kAnswerTimeout)));
+    status =
+        absl::UnavailableError(absl::StrCat((*servers_)[server_].address, " did not answer within ",
+                                            absl::FormatDuration(kAnswerTimeout)));
   }
   if (fault_.has_value()) return End(*std::move(fault_));
   if (MayGoOn(status)) return CallAgain(status);
@@ -367,9 +366,11 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   ++record.failures;
   const double jitter = absl::Uniform(random_, 1.0, 2.0);
   absl::Duration delay = std::min(kMaxDelay, kFirstDelay * (1 << std::min(record.failures, 10)));
-  // Who announced that it goes away is not overloaded: what is behind its address is tried at once.
-  if (!going_away_) delay = std::max(delay, RetryDelay(status));
+  delay = std::max(delay, RetryDelay(status));
   record.not_before = now + delay * jitter;
+  // A server that announced its end was not overloaded. Behind the only address there may be
+  // others.
+  if (going_away_ && records_.size() == 1) record.not_before = now;
 
   // The one that may be called first; any of several, since many streams may be looking for one.
   const size_t offset = absl::Uniform<size_t>(random_, 0, records_.size());
@@ -393,8 +394,9 @@ void Stream::Session::CallAgain(const absl::Status& status) {
     });
     return End(std::move(given_up));
   }
-  // A stream that has not begun yet just tries the next server.
-  if (!told_ && (!id_.empty() || next > now)) {
+  // A move that was announced, or trying the next server before anything began, is no interruption.
+  const bool moves_on = (going_away_ || id_.empty()) && futile_calls_ == 0 && next <= now;
+  if (!told_ && !moves_on) {
     told_ = true;
     Emit(Interrupted{status});
   }
@@ -420,9 +422,8 @@ void Stream::Session::OnAlarm(int64_t number) {
     return call_->Cancel();
   }
   if (now >= deadline_) {
-    return End(absl::DeadlineExceededError(
-        absl::StrCat("the deadline passed while no server had the stream: ",
-                     last_error_.message())));
+    return End(absl::DeadlineExceededError(absl::StrCat(
+        "the deadline passed while no server had the stream: ", last_error_.message())));
   }
   StartCall();
 }

@@ -21,8 +21,8 @@
 
 namespace leapstream::client {
 
-// What a Stream is: one session, and one call at a time that carries it. Keeps what a server must be
-// told to go on with it. Owned by the Stream, and by its call while there is one. Thread-safe.
+// What a Stream is: one session, and one call at a time that carries it. Keeps what a server must
+// be told to go on with it. Owned by the Stream, and by its call while there is one. Thread-safe.
 class Stream::Session final : public std::enable_shared_from_this<Session> {
  public:
   Session(std::shared_ptr<Servers> servers, const StreamOptions& options);
@@ -96,8 +96,8 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   int64_t segment_ ABSL_GUARDED_BY(mutex_) = 1;            // The open one…
   std::string text_ ABSL_GUARDED_BY(mutex_);               // …its text so far…
   std::vector<int> committed_ ABSL_GUARDED_BY(mutex_);     // …and the tokens that it came with.
-  // Text without a token is what the end of a segment made complete. It is no part of committed_, so
-  // it would come again after a break: held until the segment is known to be complete.
+  // Text without a token is what the end of a segment made complete. It is no part of committed_,
+  // so it would come again after a break: held until the segment is known to be complete.
   std::optional<Delta> rest_ ABSL_GUARDED_BY(mutex_);
   bool keep_alive_due_ ABSL_GUARDED_BY(mutex_) = false;
   bool source_closed_ ABSL_GUARDED_BY(mutex_) = false;
@@ -110,9 +110,9 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;  // No read is in flight: too many events wait.
   bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time call_started_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // By the server.
-  bool progressed_ ABSL_GUARDED_BY(mutex_) = false;    // It brought something of a segment.
-  bool going_away_ ABSL_GUARDED_BY(mutex_) = false;    // The server said so.
-  bool unanswered_ ABSL_GUARDED_BY(mutex_) = false;    // Cancelled because nothing came back.
+  bool progressed_ ABSL_GUARDED_BY(mutex_) = false;  // It brought something of a segment.
+  bool going_away_ ABSL_GUARDED_BY(mutex_) = false;  // The server said so.
+  bool unanswered_ ABSL_GUARDED_BY(mutex_) = false;  // Cancelled because nothing came back.
   std::optional<absl::Status> fault_ ABSL_GUARDED_BY(mutex_);  // Cancelled because of this.
 
   // Between calls.

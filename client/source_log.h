@@ -40,7 +40,7 @@ class SourceLog {
  private:
   struct Segment {
     std::deque<SourceMessage> chunks;  // Of a complete one: those that are not sent.
-    size_t sent = 0;                // Chunks of the front that this call has sent.
+    size_t sent = 0;                   // Chunks of the front that this call has sent.
     bool ended = false;
     bool end_sent = false;
     bool complete = false;

@@ -145,7 +145,10 @@ int main(int argc, char** argv) {
   ClientOptions connection;
   bool json = false;
   const auto add_server = [&](CLI::App* command) {
-    command->add_option("--server", connection.address, "host:port of the server")
+    command
+        ->add_option("--server", connection.address,
+                     "host:port of the server; of replicas: repeated, or with commas")
+        ->join(',')
         ->capture_default_str();
     command->footer(kFooter);
   };
