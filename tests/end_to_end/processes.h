@@ -7,7 +7,11 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
 #include <fstream>
+#include <random>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -17,6 +21,15 @@
 #include "gtest/gtest.h"
 
 namespace leapstream {
+
+// $LEAPSTREAM_SEED, or another one each time; printed, so that a run can be repeated.
+inline uint64_t RandomSeed() {
+  const char* const given = std::getenv("LEAPSTREAM_SEED");
+  const uint64_t seed =
+      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
+  std::printf("LEAPSTREAM_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  return seed;
+}
 
 inline std::string ReadFile(const std::string& path) {
   std::ifstream file(path);

@@ -1,6 +1,5 @@
 // Sessions survive their servers: real processes are killed and stopped at random moments, and no
 // transcript differs from an uninterrupted one. LEAPSTREAM_SEED repeats a run.
-#include <cstdlib>
 #include <memory>
 #include <random>
 #include <string>
@@ -16,14 +15,6 @@ namespace leapstream {
 namespace {
 
 using client::Client;
-
-uint64_t Seed() {
-  const char* const given = std::getenv("LEAPSTREAM_SEED");
-  const uint64_t seed =
-      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-  std::printf("LEAPSTREAM_SEED=%llu\n", static_cast<unsigned long long>(seed));
-  return seed;
-}
 
 class ResumeTest : public testing::Test {
  protected:
@@ -54,7 +45,7 @@ class ResumeTest : public testing::Test {
 };
 
 TEST_F(ResumeTest, TranscriptsSurviveKillsAndStopsAtRandomMoments) {
-  std::mt19937_64 random(Seed());
+  std::mt19937_64 random(RandomSeed());
   StartServers(3, {"--drain-timeout", "300ms"});
   std::vector<std::unique_ptr<Speaker>> speakers;
   for (int i = 0; i < 12; ++i) {
