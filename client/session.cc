@@ -280,7 +280,7 @@ void Stream::Session::TakeStarted(Started started) {
 
 void Stream::Session::TakeDelta(Delta delta) {
   progressed_ = true;
-  if (delta.tokens.empty() && !resume_token_.empty()) {
+  if (delta.tokens.empty() && !resume_token_.empty() && config_.output().token_details()) {
     rest_ = std::move(delta);
     return;
   }

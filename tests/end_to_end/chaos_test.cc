@@ -25,6 +25,14 @@ using client::Client;
 
 constexpr int kServers = 3;
 
+// HTTP/2's preface, SETTINGS, HEADERS of POST /grpc.health.v1.Health/Check, DATA of an empty
+// request.
+constexpr char kHealthCheck[] =
+    "505249202a20485454502f322e300d0a0d0a534d0d0a0d0a00000004000000000000004c010400000001"
+    "8386041c2f677270632e6865616c74682e76312e4865616c74682f436865636b010a6c65617073747265"
+    "616d0f10106170706c69636174696f6e2f677270630002746508747261696c6572730000050001000000"
+    "010000000000";
+
 int FromEnvironment(const char* name, int otherwise) {
   const char* const given = std::getenv(name);
   return given != nullptr ? std::atoi(given) : otherwise;
@@ -70,7 +78,13 @@ class ChaosTest : public testing::Test {
         "    default_backend leapstream\n"
         "backend leapstream\n"
         "    balance leastconn\n"
-        "    default-server proto h2 check inter 500ms fall 2 rise 1\n";
+        // The bytes of a call of grpc.health.v1.Health/Check, which HAProxy 2.6 cannot make itself:
+        // a server that drains is NOT_SERVING, but takes connections.
+        "    option tcp-check\n"
+        "    tcp-check connect\n"
+        "    tcp-check send-binary HEALTH_CHECK\n"
+        "    tcp-check expect binary 00000000020801\n"
+        "    default-server proto h2 check check-proto none inter 250ms fall 1 rise 1\n";
     for (int i = 0; i < kServers; ++i) {
       absl::StrAppend(&config, "    server s", i, " ", servers_[i]->address(), "\n");
     }
@@ -79,8 +93,8 @@ class ChaosTest : public testing::Test {
     probe.StartAndWait();
     proxy_address_ = probe.address();
     probe.Kill();
-    std::ofstream(folder_ / "haproxy.cfg")
-        << absl::StrReplaceAll(config, {{"ADDRESS", proxy_address_}});
+    std::ofstream(folder_ / "haproxy.cfg") << absl::StrReplaceAll(
+        config, {{"ADDRESS", proxy_address_}, {"HEALTH_CHECK", kHealthCheck}});
     proxy_.Start({"haproxy", "-db", "-f", folder_ / "haproxy.cfg"}, folder_ / "haproxy.log");
     auto client = Client::Connect({proxy_address_, absl::ZeroDuration()});
     ASSERT_TRUE(client.ok()) << client.status();
@@ -149,6 +163,98 @@ TEST_F(ChaosTest, StopBehindHaproxy) {
   ExpectFaultlessTranscripts("SIGTERM");
   EXPECT_GE(moves_, static_cast<int>(speakers_.size() / 6));
   EXPECT_EQ(stopped.Wait(), 0);
+}
+
+TEST_F(ChaosTest, RefusesQuicklyWhenFullAndServesOn) {
+  ServerProcess server(folder_, "full", {"--max-sessions", "10"});
+  server.StartAndWait();
+  client_ = *Client::Connect({server.address(), absl::Seconds(10)});
+  client::StreamOptions options = LikeTheReference();
+  options.resume_timeout = absl::ZeroDuration();
+  std::vector<std::unique_ptr<client::Stream>> served;
+  for (int i = 0; i < 10; ++i) {
+    served.push_back(client_->StartStream(options));
+    ASSERT_TRUE(served.back()->Next().has_value());  // Started.
+  }
+  std::vector<absl::Duration> refusals;
+  for (int i = 0; i < 20; ++i) {
+    const absl::Time start = absl::Now();
+    const absl::Status status = client_->StartStream(options)->Wait();
+    refusals.push_back(absl::Now() - start);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(client::ErrorReason(status), "SERVER_FULL");
+  }
+  absl::PrintF("refused after p50 %s, max %s\n", absl::FormatDuration(Quantile(refusals, 0.5)),
+               absl::FormatDuration(Quantile(refusals, 1)));
+  EXPECT_LT(Quantile(refusals, 0.5), absl::Milliseconds(50));
+  for (const auto& stream : served) {
+    EXPECT_TRUE(stream->PushText("go on").ok());
+    EXPECT_TRUE(stream->CloseSource().ok());
+    EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
+  }
+  EXPECT_TRUE(client_->StartStream(options)->CloseSource().ok());
+}
+
+// Resident memory in KiB, or -1.
+int64_t ResidentMemory(pid_t pid) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmRSS:", 0) == 0) return std::atoll(line.c_str() + 6);
+  }
+  return -1;
+}
+
+int64_t Descriptors(pid_t pid) {
+  const std::filesystem::directory_iterator all(absl::StrCat("/proc/", pid, "/fd"));
+  return std::distance(begin(all), end(all));
+}
+
+// Arrivals and departures of all kinds. LEAPSTREAM_CHAOS_SOAK_SECONDS makes it last.
+TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
+  ServerProcess server(folder_, "soak");
+  server.StartAndWait();
+  const std::vector<Sentence> all = ReadSentences();
+  const auto arrive = [&](uint64_t seed, absl::Time until) {
+    std::mt19937_64 random(seed);
+    while (absl::Now() < until) {
+      auto client = *Client::Connect({server.address(), absl::Seconds(10)});
+      auto stream = client->StartStream(LikeTheReference());
+      const Sentence& sentence = all[random() % all.size()];
+      const auto kind = random() % 4;
+      EXPECT_TRUE(stream->PushText(sentence.source).ok());
+      if (kind == 0) continue;  // Gone in the middle of a word.
+      if (kind == 1) {
+        stream->Next();
+        stream->Cancel();
+        continue;
+      }
+      EXPECT_TRUE(stream->CloseSource().ok());
+      std::string text;
+      while (const auto event = stream->Next()) {
+        if (const auto* delta = std::get_if<client::Delta>(&*event)) text += delta->text;
+      }
+      EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
+      EXPECT_EQ(text, sentence.translation);
+    }
+  };
+  const auto soak = [&](absl::Duration time) {
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 8; ++i) {
+      clients.emplace_back(arrive, random_(), absl::Now() + time);
+    }
+    for (std::thread& client : clients) client.join();
+    absl::SleepFor(absl::Milliseconds(300));  // For the server to see that they left.
+  };
+  const absl::Duration time = absl::Seconds(FromEnvironment("LEAPSTREAM_CHAOS_SOAK_SECONDS", 3));
+  soak(time);
+  const int64_t memory = ResidentMemory(server.pid()), descriptors = Descriptors(server.pid());
+  soak(time);
+  const int64_t memory_after = ResidentMemory(server.pid());
+  absl::PrintF("resident memory %d KiB, then %d KiB; descriptors %d, then %d\n", memory,
+               memory_after, descriptors, Descriptors(server.pid()));
+  ASSERT_GT(memory, 0);
+  EXPECT_LT(memory_after, memory + memory / 10);
+  EXPECT_LE(Descriptors(server.pid()), descriptors + 2);
 }
 
 }  // namespace
