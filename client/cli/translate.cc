@@ -105,17 +105,17 @@ class Translation {
       items_.clear();
       return absl::OkStatus();
     }
-    return QueueItems(words_.Finish());
+    TakeInput("", /*last=*/true);
+    return absl::OkStatus();
   }
 
-  absl::Status QueueItems(absl::StatusOr<std::vector<SourceItem>> items) {
-    if (!items.ok()) {
-      stream_->Cancel();
-      EndTargetLine().IgnoreError();
-      return items.status();
-    }
-    for (SourceItem& item : *items) items_.push_back(std::move(item));
-    return absl::OkStatus();
+  // What is not UTF-8 ends the input; what came before it is translated.
+  void TakeInput(absl::string_view bytes, bool last) {
+    std::vector<SourceItem> items;
+    input_status_ = words_.Append(bytes, items);
+    if (last && input_status_.ok()) input_status_ = words_.Finish(items);
+    if (last || !input_status_.ok()) input_open_ = false;
+    for (SourceItem& item : items) items_.push_back(std::move(item));
   }
 
   // When paced: the next line waits for the translation of the last one.
@@ -185,15 +185,18 @@ class Translation {
   absl::Status ReadInput() {
     char buffer[kReadBytes];
     const ssize_t size = read(STDIN_FILENO, buffer, sizeof(buffer));
-    if (size > 0) return QueueItems(words_.Append({buffer, static_cast<size_t>(size)}));
+    if (size > 0) {
+      TakeInput({buffer, static_cast<size_t>(size)}, /*last=*/false);
+      return absl::OkStatus();
+    }
     if (size < 0) {
       if (errno == EINTR || errno == EAGAIN) return absl::OkStatus();
       if (errno != EBADF) {  // A closed standard input is an empty one.
         return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
       }
     }
-    input_open_ = false;
-    return QueueItems(words_.Finish());
+    TakeInput("", /*last=*/true);
+    return absl::OkStatus();
   }
 
   absl::Status Show(const Started& started) {
@@ -225,7 +228,7 @@ class Translation {
       adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
       first_token_ += completed.stats->first_token;
     }
-    if (reports_ && completed.reason != FinishReason::kEndOfSentence) {
+    if (completed.reason != FinishReason::kEndOfSentence) {
       notes_.push_back(absl::StrCat("segment ", completed.segment,
                                     " was cut short: ", FinishReasonName(completed.reason)));
     }
@@ -268,22 +271,20 @@ class Translation {
   absl::Status Finish() {
     LEAPSTREAM_RETURN_IF_ERROR(EndTargetLine());
     EndSourceLine();
-    if (reports_) {
-      for (const std::string& note : notes_) Report(note);
-      if (summary_.segments > 0) {
-        std::string line =
-            absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
-                            summary_.source_tokens, summary_.target_tokens);
-        if (measured_ > 0) {
-          absl::StrAppendFormat(&line,
-                                "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
-                                lagging_ / measured_, adaptive_lagging_ / measured_,
-                                absl::ToDoubleMilliseconds(first_token_ / measured_));
-        }
-        Report(line);
+    for (const std::string& note : notes_) Report(note);
+    if (reports_ && summary_.segments > 0) {
+      std::string line =
+          absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
+                          summary_.source_tokens, summary_.target_tokens);
+      if (measured_ > 0) {
+        absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
+                              lagging_ / measured_, adaptive_lagging_ / measured_,
+                              absl::ToDoubleMilliseconds(first_token_ / measured_));
       }
+      Report(line);
     }
-    return stream_->Wait();
+    LEAPSTREAM_RETURN_IF_ERROR(stream_->Wait());
+    return input_status_;
   }
 
   // A shell prompt or an error message must not continue a line of ours.
@@ -349,6 +350,7 @@ class Translation {
   const absl::Duration interval_;  // Between paced words.
 
   SourceWords words_;
+  absl::Status input_status_;
   std::deque<SourceItem> items_;  // Read, to be sent.
   bool input_open_ = true;
   bool closed_ = false;
