@@ -68,9 +68,11 @@ void Lanes::Source(absl::string_view word) {
   Place(source_, Now(), absl::StrCat(text, source_.width < Room() ? " " : ""), "");
 }
 
-void Lanes::SourceEnd() {
-  MakeRoom(2);
-  Place(source_, Now(), "| ", Style(kDim));
+void Lanes::SourceEnd() { Mark(source_, "| "); }
+
+// A mark is not worth a row of its own.
+void Lanes::Mark(Row& row, absl::string_view mark) {
+  if (Now() + DisplayWidth(mark) <= Room()) Place(row, Now(), mark, Style(kDim));
 }
 
 void Lanes::Target(absl::string_view text, const std::vector<int>& source_tokens_read) {
@@ -97,8 +99,7 @@ void Lanes::Target(absl::string_view text, const std::vector<int>& source_tokens
 }
 
 void Lanes::TargetEnd(std::optional<double> average_lagging) {
-  MakeRoom(3);
-  Place(target_, Now(), " | ", Style(kDim));
+  Mark(target_, " | ");
   ++segment_;
   read_ = written_ = 0;
   if (!average_lagging.has_value()) return;

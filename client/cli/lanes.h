@@ -44,6 +44,7 @@ class Lanes {
 
   int Room() const;
   void Place(Row& row, int column, absl::string_view text, absl::string_view style);
+  void Mark(Row& row, absl::string_view mark);
   int Now() const;  // The column of what happens next.
   void MakeRoom(int width);
   void NewBlock();

@@ -5,6 +5,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
 #include <string>
 #include <vector>
 
@@ -178,6 +181,70 @@ TEST(CliTest, SaysThatALineWasCutShort) {
   EXPECT_EQ(program.Exit(), 0);
   EXPECT_EQ(program.output, "JA NEIN\n");
   EXPECT_EQ(program.errors, "leapstream: segment 1 was cut short: FINISH_REASON_MAX_LENGTH\n");
+}
+
+TEST(CliTest, CutsRunningTextIntoSentences) {
+  FakeService service;
+  const std::string file = testing::TempDir() + "leapstream_talk.txt";
+  std::ofstream(file) << "It was Mr. Smith.\nHe said\nnothing. Then he\nleft\n\nThe end";
+  Program program(
+      {"translate", "--server", service.address(), "--segment", "sentence", "--from-file", file});
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "IT WAS MR. SMITH.\nHE SAID NOTHING.\nTHEN HE LEFT\nTHE END\n");
+  Program missing({"translate", "--server", service.address(), "--from-file", "/nowhere"});
+  EXPECT_EQ(missing.Exit(), 2);
+}
+
+TEST(CliTest, ReplaysATrace) {
+  FakeService service;
+  const std::string trace = testing::TempDir() + "leapstream_trace.jsonl";
+  Program program({"translate", "--server", service.address(), "--trace", trace});
+  program.Type("gute nacht\nja\n");
+  EXPECT_EQ(program.Exit(), 0);
+  std::ifstream file(trace);
+  std::vector<std::string> events;
+  double before = 0;
+  for (std::string line; std::getline(file, line);) {
+    const auto json = nlohmann::json::parse(line);
+    events.push_back(json["event"]);
+    EXPECT_GE(json["time"], before);
+    before = json["time"];
+  }
+  EXPECT_THAT(events, testing::IsSupersetOf(
+                          {"source", "source_end", "started", "target", "segment", "summary"}));
+  Program replay({"replay", trace, "--speed", "10"});
+  EXPECT_EQ(replay.Exit(), 0);
+  EXPECT_EQ(replay.output, "GUTE NACHT\nJA\n");
+  Program wrong({"replay", "-"});
+  wrong.Type("{\"event\":\"target\"}\n");
+  EXPECT_EQ(wrong.Exit(), 4);
+  EXPECT_THAT(wrong.errors, testing::HasSubstr("line 1: want an event"));
+}
+
+// util-linux's `script` gives a program a terminal.
+std::string OnATerminal(const std::string& environment, const std::string& arguments) {
+  const std::string output = testing::TempDir() + "leapstream_terminal.txt";
+  const std::string command = absl::StrCat("script -qec \"env TERM=xterm ", environment,
+                                           " " LEAPSTREAM_BINARY_DIR "/bin/leapstream ", arguments,
+                                           "\" ", output, " < /dev/null > /dev/null 2>&1");
+  EXPECT_EQ(std::system(command.c_str()), 0);
+  std::ifstream file(output);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
+TEST(CliTest, DrawsLanesOnATerminal) {
+  FakeService service;
+  const std::string file = testing::TempDir() + "leapstream_lanes.txt";
+  std::ofstream(file) << "gute nacht\n";
+  const std::string arguments =
+      absl::StrCat("translate --server ", service.address(), " --from-file ", file);
+  const std::string plain = OnATerminal("NO_COLOR=1", arguments);
+  EXPECT_THAT(plain, testing::HasSubstr("source  gute"));
+  EXPECT_THAT(plain, testing::HasSubstr("target "));
+  EXPECT_THAT(plain, testing::HasSubstr("mean AL 2.50 of 1"));
+  EXPECT_THAT(plain, testing::Not(testing::ContainsRegex("\x1b\\[[0-9]*m")));
+  EXPECT_THAT(OnATerminal("NO_COLOR=", arguments), testing::ContainsRegex("\x1b\\[2m"));
+  EXPECT_THAT(OnATerminal("TERM=dumb", arguments), testing::Not(testing::HasSubstr("\x1b")));
 }
 
 TEST(CliTest, ExitCodes) {
