@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "client/cli/completion.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/terminal.h"
@@ -154,6 +155,8 @@ int main(int argc, char** argv) {
   app.name("leapstream");
   app.require_subcommand(1);
   app.footer(kFooter);
+  app.set_version_flag("--version", "leapstream " LEAPSTREAM_VERSION);
+  app.set_help_all_flag("--help-all", "Print the help of all subcommands and exit");
 
   ClientOptions connection;
   bool json = false;
@@ -197,7 +200,8 @@ int main(int argc, char** argv) {
                    "empty line (explicit)")
       ->check(CLI::IsMember({"line", "sentence", "explicit"}))
       ->capture_default_str();
-  translate->add_option("--trace", options.trace_file, "record everything in this file");
+  translate->add_option("--trace", options.trace_file, "record everything in this file")
+      ->type_name("FILE");
   translate->add_option("--pace", pace, "words to send per second, such as 3/s")->check(kPace);
   translate->add_option("--deadline", deadline, "of the whole run, such as 30s")->check(kDuration);
   translate->add_flag("--json", options.json, "one JSON object per event");
@@ -224,6 +228,14 @@ int main(int argc, char** argv) {
       ->check(kDuration)
       ->capture_default_str();
 
+  CLI::App* completion = app.add_subcommand(
+      "completion", "Print a script that completes this program's arguments in a shell.");
+  std::string shell;
+  completion->add_option("shell", shell, "which")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+  completion->footer(kFooter);
+
   leapstream::client::EvaluationCommands evaluation;
   evaluation.AddTo(app, kFooter);
 
@@ -234,6 +246,10 @@ int main(int argc, char** argv) {
   }
 
   if (const auto status = evaluation.Run()) return Report(*status);
+  if (completion->parsed()) {
+    std::cout << leapstream::client::CompletionScript(app, shell) << std::flush;
+    return std::cout ? 0 : kExitError;
+  }
   if (replay->parsed()) return Report(ReplayFile(trace_file, replay_options));
   if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
   auto client = Client::Connect(connection);

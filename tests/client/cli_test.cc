@@ -247,6 +247,27 @@ TEST(CliTest, DrawsLanesOnATerminal) {
   EXPECT_THAT(OnATerminal("TERM=dumb", arguments), testing::Not(testing::HasSubstr("\x1b")));
 }
 
+TEST(CliTest, CompletesInBash) {
+  Program program({"completion", "bash"});
+  EXPECT_EQ(program.Exit(), 0);
+  const std::string script = testing::TempDir() + "leapstream_completion.bash";
+  std::ofstream(script) << program.output;
+  const auto complete = [&](const std::string& words, int at) {
+    FILE* const bash = popen(absl::StrCat("bash -c '. ", script, " && COMP_WORDS=(leapstream ",
+                                          words, ") COMP_CWORD=", at,
+                                          " && _leapstream && echo ${COMPREPLY[*]}'")
+                                 .c_str(),
+                             "r");
+    char line[1000] = "";
+    EXPECT_NE(fgets(line, sizeof(line), bash), nullptr);
+    EXPECT_EQ(pclose(bash), 0);
+    return std::string(line);
+  };
+  EXPECT_EQ(complete("tr", 1), "translate\n");
+  EXPECT_EQ(complete("translate --se", 2), "--server --segment\n");
+  EXPECT_EQ(complete("translate --segment s", 3), "sentence\n");
+}
+
 TEST(CliTest, ExitCodes) {
   FakeService service;
   const auto run = [&](std::vector<std::string> arguments) { return Program(arguments).Exit(); };

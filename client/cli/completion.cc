@@ -1,0 +1,144 @@
+#include "client/cli/completion.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
+
+namespace leapstream::client {
+namespace {
+
+struct Flag {
+  std::string name;                 // With its dashes.
+  std::string text;                 // What it does.
+  std::vector<std::string> values;  // That it takes; none: any, or none at all.
+  bool takes_value = false;
+  bool takes_path = false;
+};
+
+std::vector<Flag> Flags(const CLI::App& app) {
+  std::vector<Flag> flags;
+  for (const CLI::Option* option : app.get_options()) {
+    Flag flag;
+    flag.text = option->get_description();
+    flag.takes_value = option->get_expected_min() > 0;
+    const std::string type = option->get_type_name();
+    flag.takes_path = absl::StrContains(type, "FILE") || absl::StrContains(type, "DIR") ||
+                      absl::StrContains(option->get_name(), "file");
+    const size_t open = type.find('{'), close = type.find('}');
+    if (open != std::string::npos && close != std::string::npos) {
+      flag.values = absl::StrSplit(type.substr(open + 1, close - open - 1), ',');
+    }
+    for (const std::string& name : option->get_lnames()) {
+      flag.name = absl::StrCat("--", name);
+      flags.push_back(flag);
+    }
+  }
+  return flags;
+}
+
+std::vector<const CLI::App*> Commands(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
+
+std::string Bash(const CLI::App& app) {
+  const std::string name = app.get_name();
+  std::string script = absl::StrCat(
+      "_", name, "() {\n",
+      "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=''\n",
+      "  case ${COMP_WORDS[1]} in\n");
+  std::vector<std::string> names;
+  for (const CLI::App* command : Commands(app)) {
+    names.push_back(command->get_name());
+    std::vector<std::string> flags;
+    absl::StrAppend(&script, "    ", names.back(), ")\n      case $prev in\n");
+    for (const Flag& flag : Flags(*command)) {
+      flags.push_back(flag.name);
+      if (!flag.values.empty()) {
+        absl::StrAppend(&script, "        ", flag.name, ") COMPREPLY=($(compgen -W '",
+                        absl::StrJoin(flag.values, " "), "' -- \"$cur\")); return ;;\n");
+      } else if (flag.takes_value) {
+        absl::StrAppend(&script, "        ", flag.name,
+                        flag.takes_path ? ") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
+                                        : ") COMPREPLY=(); return ;;\n");
+      }
+    }
+    absl::StrAppend(&script, "      esac\n      words='", absl::StrJoin(flags, " "), "' ;;\n");
+  }
+  absl::StrAppend(&script, "  esac\n  [[ $COMP_CWORD -eq 1 ]] && words='",
+                  absl::StrJoin(names, " "), " --help --version'\n",
+                  "  COMPREPLY=($(compgen -W \"$words\" -- \"$cur\"))\n}\n",
+                  "complete -o default -F _", name, " ", name, "\n");
+  return script;
+}
+
+std::string Zsh(const CLI::App& app) {
+  const std::string name = app.get_name();
+  const auto quoted = [](const std::string& text) {
+    return absl::StrReplaceAll(
+        text, {{"'", "'\\''"}, {"[", "\\["}, {"]", "\\]"}, {":", "\\:"}, {"\n", " "}});
+  };
+  std::string script =
+      absl::StrCat("#compdef ", name, "\n_", name,
+                   "() {\n  if (( CURRENT == 2 )); then\n    local -a commands=(\n");
+  for (const CLI::App* command : Commands(app)) {
+    absl::StrAppend(&script, "      '", command->get_name(), ":",
+                    quoted(FirstLine(command->get_description())), "'\n");
+  }
+  absl::StrAppend(&script, "    )\n    _describe command commands\n    return\n  fi\n",
+                  "  shift words\n  (( CURRENT-- ))\n  case $words[1] in\n");
+  for (const CLI::App* command : Commands(app)) {
+    absl::StrAppend(&script, "    ", command->get_name(), ")\n      _arguments");
+    for (const Flag& flag : Flags(*command)) {
+      absl::StrAppend(&script, " \\\n        '", flag.name, "[", quoted(flag.text), "]");
+      if (!flag.values.empty()) {
+        absl::StrAppend(&script, ":value:(", absl::StrJoin(flag.values, " "), ")");
+      } else if (flag.takes_value) {
+        absl::StrAppend(&script, flag.takes_path ? ":file:_files" : ":value:");
+      }
+      script += "'";
+    }
+    script += " \\\n        '*:file:_files' ;;\n";
+  }
+  absl::StrAppend(&script, "  esac\n}\n_", name, " \"$@\"\n");
+  return script;
+}
+
+std::string Fish(const CLI::App& app) {
+  const auto quoted = [](const std::string& text) {
+    return absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}, {"\n", " "}});
+  };
+  std::string script;
+  for (const CLI::App* command : Commands(app)) {
+    const std::string name = command->get_name();
+    absl::StrAppend(&script, "complete -c ", app.get_name(), " -n __fish_use_subcommand -f -a ",
+                    name, " -d '", quoted(FirstLine(command->get_description())), "'\n");
+    for (const Flag& flag : Flags(*command)) {
+      absl::StrAppend(&script, "complete -c ", app.get_name(), " -n '__fish_seen_subcommand_from ",
+                      name, "' -l ", flag.name.substr(2), " -d '", quoted(flag.text), "'");
+      if (!flag.values.empty()) {
+        absl::StrAppend(&script, " -x -a '", absl::StrJoin(flag.values, " "), "'");
+      } else if (flag.takes_value) {
+        script += flag.takes_path ? " -r -F" : " -x";
+      }
+      script += "\n";
+    }
+  }
+  return script;
+}
+
+}  // namespace
+
+std::string CompletionScript(const CLI::App& app, const std::string& shell) {
+  if (shell == "bash") return Bash(app);
+  return shell == "zsh" ? Zsh(app) : Fish(app);
+}
+
+}  // namespace leapstream::client
