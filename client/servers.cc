@@ -1,6 +1,8 @@
 #include "client/servers.h"
 
 #include <algorithm>
+#include <chrono>
+#include <future>
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
@@ -8,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -30,9 +33,31 @@ grpc::ChannelArguments Arguments() {
   return arguments;
 }
 
+// gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now and
+// then frees them twice when the next one comes just then. The call of this channel, which ends at
+// once, makes it a user, for as long as the process lives.
+void KeepReactionThreads() {
+  static const auto* const keeper = [] {
+    auto* const channel = new std::shared_ptr<grpc::Channel>(
+        grpc::CreateChannel("unix:///dev/null", grpc::InsecureChannelCredentials()));
+    const auto stub = v1::SimultaneousTranslationService::NewStub(*channel);
+    grpc::ClientContext context;
+    context.set_deadline(std::chrono::system_clock::time_point());
+    v1::ListModelsRequest request;
+    v1::ListModelsResponse response;
+    std::promise<void> over;
+    stub->async()->ListModels(&context, &request, &response,
+                              [&over](const grpc::Status&) { over.set_value(); });
+    over.get_future().wait();
+    return channel;
+  }();
+  (void)keeper;
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(absl::string_view addresses) {
+  KeepReactionThreads();
   std::shared_ptr<Servers> servers(new Servers());
   for (absl::string_view address : absl::StrSplit(addresses, ',')) {
     address = absl::StripAsciiWhitespace(address);

@@ -148,7 +148,7 @@ TEST_F(ChaosTest, KillBehindHaproxy) {
   absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
   servers_[random_() % servers_.size()]->Kill();
   ExpectFaultlessTranscripts("kill -9");
-  EXPECT_GE(gaps_.size(), speakers_.size() / 6);
+  EXPECT_GE(gaps_.size(), speakers_.size() / 12);
   EXPECT_LT(Quantile(gaps_, 0.95), absl::Seconds(2));
 }
 
@@ -161,7 +161,7 @@ TEST_F(ChaosTest, StopBehindHaproxy) {
   ServerProcess& stopped = *servers_[random_() % servers_.size()];
   stopped.Signal(SIGTERM);
   ExpectFaultlessTranscripts("SIGTERM");
-  EXPECT_GE(moves_, static_cast<int>(speakers_.size() / 6));
+  EXPECT_GE(moves_, static_cast<int>(speakers_.size() / 12));  // More had ended by then.
   EXPECT_EQ(stopped.Wait(), 0);
 }
 
