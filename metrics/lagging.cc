@@ -1,8 +1,8 @@
 #include "metrics/lagging.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
+#include <cstdint>
 
 namespace leapstream::metrics {
 namespace {
