@@ -103,6 +103,14 @@ struct ToJsonVisitor {
             {"remaining_duration", Seconds(e.remaining)},
             {"reason", e.reason}};
   }
+  Json operator()(const Interrupted& e) const {
+    return {{"event", "interrupted"},
+            {"code", absl::StatusCodeToString(e.why.code())},
+            {"message", std::string(e.why.message())}};
+  }
+  Json operator()(const Resumed& e) const {
+    return {{"event", "resumed"}, {"server", e.address}, {"gap", Seconds(e.gap)}};
+  }
   Json operator()(const Summary& e) const {
     return {{"event", "summary"},
             {"segments", e.segments},
