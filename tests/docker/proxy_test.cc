@@ -213,7 +213,8 @@ TEST_P(ProxyTest, StreamsGoToTheServerThatHasASlotAndAFullServiceIsUnavailable) 
     ASSERT_TRUE(first.ok()) << first.status();
     ASSERT_TRUE(second.ok()) << second.status();
     const absl::Time before = absl::Now();
-    EXPECT_TRUE(absl::IsUnavailable(Open().status()));
+    const absl::Status refused = Open().status();
+    EXPECT_TRUE(absl::IsUnavailable(refused)) << refused;
     EXPECT_LT(absl::Now() - before, absl::Seconds(2));
     EXPECT_EQ(Translation(**first), Translation(**second));
   }
