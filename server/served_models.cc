@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/quoted.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -27,7 +28,8 @@ bool Fits(const ModelRequest& request, const ModelInfo& model) {
 }
 
 std::string Pair(absl::string_view source, absl::string_view target) {
-  return absl::StrCat(source.empty() ? "(any)" : source, " to ", target.empty() ? "(any)" : target);
+  return absl::StrCat(source.empty() ? "(any)" : Quoted(source), " to ",
+                      target.empty() ? "(any)" : Quoted(target));
 }
 
 }  // namespace
@@ -76,8 +78,8 @@ absl::StatusOr<Scheduler*> ServedModels::Find(const ModelRequest& request) const
       }
       return scheduler.get();
     }
-    return WithReason(absl::NotFoundError(absl::StrCat("no model is named \"", request.name,
-                                                       "\"; there are: ", Names())),
+    return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(request.name),
+                                                       "; there are: ", Names())),
                       "MODEL_NOT_FOUND");
   }
   std::vector<Scheduler*> fitting;

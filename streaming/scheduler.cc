@@ -13,6 +13,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/mutex.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "streaming/lagging.h"
 #include "streaming/text_sink.h"
@@ -335,18 +336,27 @@ absl::Status LiveSession::Take(SourceInput source) {
         "a segment's source is either text, pieces or token ids; end the segment before changing");
   }
   segment_.form = source.index();
+  // No source has these: the end comes with the segment's, and padding is between sentences.
+  const auto special = [](TokenId id) { return id == kEndOfSentence || id == kPadding; };
   if (auto* text = std::get_if<std::string>(&source)) {
     text_source_.Append(*text);
   } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
     for (const std::string& piece : *pieces) {
-      segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+      const TokenId id = model_.source_vocabulary.Id(piece);
+      if (special(id)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
+                         "; end the segment instead of sending </s>"));
+      }
+      segment_.tokens.push_back(id);
     }
   } else {
     for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
-      if (id < 0 || id >= model_.source_vocabulary.size() || id == kEndOfSentence) {
+      if (id < 0 || id >= model_.source_vocabulary.size() || special(id)) {
         return absl::InvalidArgumentError(absl::StrCat(
             "a source token id must be in [0, ", model_.source_vocabulary.size(), ") and not ",
-            kEndOfSentence, " (</s>), got ", id, "; end the segment instead of sending </s>"));
+            kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ", id,
+            "; end the segment instead of sending </s>"));
       }
       segment_.tokens.push_back(id);
     }
