@@ -16,8 +16,8 @@ inline std::string Quoted(absl::string_view value) {
   if (value.size() <= kMaxBytes) return absl::StrCat("\"", absl::Utf8SafeCHexEscape(value), "\"");
   size_t end = kMaxBytes;  // Not within a character: those bytes are 10xxxxxx.
   while (end > kMaxBytes - 3 && (value[end] & 0xC0) == 0x80) --end;
-  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(value.substr(0, end)), "...\" (",
-                      value.size(), " bytes)");
+  return absl::StrCat("\"", absl::Utf8SafeCHexEscape(value.substr(0, end)), "...\" (", value.size(),
+                      " bytes)");
 }
 
 }  // namespace leapstream
