@@ -21,7 +21,7 @@ class HttplibEndpoint final : public HttpEndpoint {
     if (thread_.joinable()) thread_.join();
   }
 
-  absl::Status Listen(const Address& address, std::vector<HttpPage> pages) {
+  absl::Status Listen(const Address& address, const std::vector<HttpPage>& pages) {
     server_.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
     server_.set_read_timeout(kTimeoutSeconds);
     server_.set_write_timeout(kTimeoutSeconds);
@@ -32,15 +32,14 @@ class HttplibEndpoint final : public HttpEndpoint {
       const int yes = 1;
       setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
     });
-    for (HttpPage& page : pages) {
-      server_.Get(page.path,
-                  [page = std::move(page)](const httplib::Request&, httplib::Response& response) {
-                    const absl::StatusOr<std::string> body = page.body();
-                    if (body.ok()) return response.set_content(*body, page.content_type.c_str());
-                    response.status = 503;
-                    response.set_content(absl::StrCat(std::string(body.status().message()), "\n"),
-                                         "text/plain");
-                  });
+    for (const HttpPage& page : pages) {
+      server_.Get(page.path, [page](const httplib::Request&, httplib::Response& response) {
+        const absl::StatusOr<std::string> body = page.body();
+        if (body.ok()) return response.set_content(*body, page.content_type.c_str());
+        response.status = 503;
+        response.set_content(absl::StrCat(std::string(body.status().message()), "\n"),
+                             "text/plain");
+      });
     }
     port_ = address.port;
     const bool bound = address.port == 0 ? (port_ = server_.bind_to_any_port(address.host)) > 0
@@ -64,10 +63,10 @@ class HttplibEndpoint final : public HttpEndpoint {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(const Address& address,
-                                                                  std::vector<HttpPage> pages) {
+absl::StatusOr<std::unique_ptr<HttpEndpoint>> HttpEndpoint::Start(
+    const Address& address, const std::vector<HttpPage>& pages) {
   auto endpoint = std::make_unique<HttplibEndpoint>();
-  absl::Status status = endpoint->Listen(address, std::move(pages));
+  absl::Status status = endpoint->Listen(address, pages);
   if (!status.ok()) return status;
   return std::unique_ptr<HttpEndpoint>(std::move(endpoint));
 }

@@ -25,7 +25,7 @@ class HttpEndpoint {
  public:
   // UNAVAILABLE: the address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<HttpEndpoint>> Start(const Address& address,
-                                                             std::vector<HttpPage> pages);
+                                                             const std::vector<HttpPage>& pages);
   virtual ~HttpEndpoint() = default;  // Stops it; waits for answers in progress.
   virtual int port() const = 0;
 };
