@@ -29,7 +29,7 @@ struct ClientOptions {
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };
 
-enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
 // Unset fields are left to the server; what it applied is in Started.
 struct StreamOptions {

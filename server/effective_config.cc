@@ -154,8 +154,6 @@ v1::FinishReason ToProto(FinishReason reason) {
       return v1::FINISH_REASON_MAX_LENGTH;
     case FinishReason::kSourceLimit:
       return v1::FINISH_REASON_SOURCE_LIMIT;
-    case FinishReason::kClosed:
-      return v1::FINISH_REASON_CLOSED;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
 }

@@ -6,8 +6,6 @@
 #include <sys/random.h>
 
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -19,6 +17,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/status.h"
+#include "server/small_file.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -45,9 +45,7 @@ ResumeSigner ResumeSigner::WithRandomKey() {
 }
 
 absl::StatusOr<ResumeSigner> ResumeSigner::WithKeyFrom(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string key((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read the resume key ", path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::string key, ReadSmallFile(path));
   absl::StripTrailingAsciiWhitespace(&key);
   if (key.size() < kMinKeyBytes) {
     return absl::InvalidArgumentError(absl::StrCat("the resume key ", path, " must have ",

@@ -47,7 +47,7 @@ struct TargetDelta {
   TargetToken token;
 };
 
-enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit };
 
 struct SegmentStats {
   int source_tokens = 0;  // </s> included.

@@ -130,8 +130,6 @@ const char* FinishReasonName(FinishReason reason) {
       return "FINISH_REASON_MAX_LENGTH";
     case FinishReason::kSourceLimit:
       return "FINISH_REASON_SOURCE_LIMIT";
-    case FinishReason::kClosed:
-      return "FINISH_REASON_CLOSED";
     case FinishReason::kUnspecified:
       break;
   }
