@@ -29,7 +29,7 @@ struct ClientOptions {
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };
 
-enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
 // Unset fields are left to the server; what it applied is in Started.
 struct StreamOptions {
@@ -85,8 +85,15 @@ struct Delta {
 struct SegmentStats {
   int source_tokens = 0;
   int target_tokens = 0;
-  double average_lagging = 0;  // In source tokens.
+  // In tokens; see SegmentStats of the protocol.
+  double average_lagging = 0;
   double length_adaptive_average_lagging = 0;
+  double average_proportion = 0;
+  double differentiable_average_lagging = 0;
+  double average_token_delay = 0;
+  double start_offset = 0;
+  double end_offset = 0;
+  std::optional<double> yet_another_average_lagging;
   absl::Duration first_token;
   absl::Duration compute;
   absl::Duration queue;

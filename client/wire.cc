@@ -45,6 +45,14 @@ SegmentStats FromProto(const pb::SegmentStats& stats) {
   result.target_tokens = stats.target_tokens();
   result.average_lagging = stats.average_lagging();
   result.length_adaptive_average_lagging = stats.length_adaptive_average_lagging();
+  result.average_proportion = stats.average_proportion();
+  result.differentiable_average_lagging = stats.differentiable_average_lagging();
+  result.average_token_delay = stats.average_token_delay();
+  result.start_offset = stats.start_offset();
+  result.end_offset = stats.end_offset();
+  if (stats.has_yet_another_average_lagging()) {
+    result.yet_another_average_lagging = stats.yet_another_average_lagging();
+  }
   result.first_token = FromProto(stats.first_token_duration());
   result.compute = FromProto(stats.compute_duration());
   result.queue = FromProto(stats.queue_duration());
