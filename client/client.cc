@@ -68,7 +68,7 @@ Client::Client(std::shared_ptr<Servers> servers) : servers_(std::move(servers)) 
 Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<Servers> servers, Servers::Create(options.address));
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<Servers> servers, Servers::Create(options));
   if (options.connect_timeout > absl::ZeroDuration()) {
     LEAPSTREAM_RETURN_IF_ERROR(servers->WaitUntilConnected(options.connect_timeout));
   }
@@ -88,6 +88,7 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
   pb::ListModelsRequest request;
   do {
     grpc::ClientContext context;
+    servers_->Authorize(context);
     context.set_deadline(deadline);
     pb::ListModelsResponse response;
     const grpc::Status status = server.stub->ListModels(&context, request, &response);
@@ -124,6 +125,7 @@ absl::Status Client::Probe(absl::Duration timeout) {
     grpc::ClientContext context;
     const absl::Time turn =
         servers_->size() == 1 ? deadline : std::min(deadline, absl::Now() + kProbeTurn);
+    servers_->Authorize(context);
     context.set_deadline(absl::ToChronoTime(turn));
     context.set_wait_for_ready(true);
     Empty request, response;

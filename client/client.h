@@ -25,6 +25,14 @@ struct ClientOptions {
   // replicas: streams take turns at them, and go on at another when one is lost.
   std::string address = "localhost:50051";
   absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
+
+  // Files are in PEM; each of them turns `tls` on.
+  bool tls = false;              // Else what is said can be read on the way.
+  std::string tls_ca_file = "";  // Whom to trust; "": whom the system trusts.
+  std::string tls_certificate_file =
+      "";  // Of the client, for a server that wants one; with its key.
+  std::string tls_key_file = "";
+  std::string token_file = "";  // Holds the bearer token for a server that wants one; "": none.
 };
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };
@@ -198,7 +206,7 @@ struct Model {
 class Client {
  public:
   // UNAVAILABLE: nobody answers at any of the addresses, or not within the timeout.
-  // INVALID_ARGUMENT: there is no address.
+  // INVALID_ARGUMENT: there is no address, or a file cannot be read, or a token is not one word.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   ~Client();
 

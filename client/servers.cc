@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <chrono>
+#include <fstream>
 #include <future>
+#include <sstream>
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
@@ -10,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "base/status.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -33,9 +36,9 @@ grpc::ChannelArguments Arguments() {
   return arguments;
 }
 
-// gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now and
-// then frees them twice when the next one comes just then. The call of this channel, which ends at
-// once, makes it a user, for as long as the process lives.
+// gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
+// and then frees them twice when the next one comes just then. The call of this channel, which ends
+// at once, makes it a user, for as long as the process lives.
 void KeepReactionThreads() {
   static const auto* const keeper = [] {
     auto* const channel = new std::shared_ptr<grpc::Channel>(
@@ -54,23 +57,60 @@ void KeepReactionThreads() {
   (void)keeper;
 }
 
+absl::StatusOr<std::string> ReadFile(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  if (file && !text.str().empty()) return text.str();
+  return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ", or it is empty"));
+}
+
+absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(
+    const ClientOptions& options) {
+  if (!options.tls && options.tls_ca_file.empty() && options.tls_certificate_file.empty()) {
+    return grpc::InsecureChannelCredentials();
+  }
+  if (options.tls_certificate_file.empty() != options.tls_key_file.empty()) {
+    return absl::InvalidArgumentError("a client's certificate and its key go together");
+  }
+  grpc::SslCredentialsOptions files;
+  if (!options.tls_ca_file.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(files.pem_root_certs, ReadFile(options.tls_ca_file));
+  }
+  if (!options.tls_certificate_file.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(files.pem_cert_chain, ReadFile(options.tls_certificate_file));
+    LEAPSTREAM_ASSIGN_OR_RETURN(files.pem_private_key, ReadFile(options.tls_key_file));
+  }
+  return grpc::SslCredentials(files);
+}
+
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(absl::string_view addresses) {
+absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
   KeepReactionThreads();
   std::shared_ptr<Servers> servers(new Servers());
-  for (absl::string_view address : absl::StrSplit(addresses, ',')) {
+  if (!options.token_file.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.token_file));
+    const absl::string_view token = absl::StripAsciiWhitespace(text);
+    if (token.empty() || !std::all_of(token.begin(), token.end(), absl::ascii_isgraph)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options.token_file, " must hold one word, the token"));
+    }
+    servers->authorization_ = absl::StrCat("Bearer ", token);
+  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials,
+                              Credentials(options));
+  for (absl::string_view address : absl::StrSplit(options.address, ',')) {
     address = absl::StripAsciiWhitespace(address);
     if (address.empty()) continue;
     Server& server = servers->servers_.emplace_back();
     server.address = std::string(address);
-    server.channel =
-        grpc::CreateCustomChannel(server.address, grpc::InsecureChannelCredentials(), Arguments());
+    server.channel = grpc::CreateCustomChannel(server.address, credentials, Arguments());
     server.stub = v1::SimultaneousTranslationService::NewStub(server.channel);
   }
   if (servers->servers_.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "want the address of a server, such as localhost:50051, got \"", addresses, "\""));
+        "want the address of a server, such as localhost:50051, got \"", options.address, "\""));
   }
   // So that many clients do not begin with the same one.
   absl::BitGen random;
@@ -82,6 +122,10 @@ std::string Servers::addresses() const {
   return absl::StrJoin(servers_, ", ", [](std::string* out, const Server& server) {
     absl::StrAppend(out, server.address);
   });
+}
+
+void Servers::Authorize(grpc::ClientContext& context) const {
+  if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
 }
 
 size_t Servers::Next() {

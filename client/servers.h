@@ -8,9 +8,10 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/client.h"
 #include "grpcpp/channel.h"
+#include "grpcpp/client_context.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 
 namespace leapstream::client {
@@ -24,12 +25,14 @@ struct Server {
 // The replicas of a service. Thread-safe.
 class Servers {
  public:
-  // See ClientOptions::address.
-  static absl::StatusOr<std::shared_ptr<Servers>> Create(absl::string_view addresses);
+  // Errors as Client::Connect().
+  static absl::StatusOr<std::shared_ptr<Servers>> Create(const ClientOptions& options);
 
   size_t size() const { return servers_.size(); }
   Server& operator[](size_t index) { return servers_[index]; }
   std::string addresses() const;  // For messages.
+
+  void Authorize(grpc::ClientContext& context) const;  // Adds the token, if there is one.
 
   // The server whose turn it is; one that is known to be out of reach is passed over.
   size_t Next();
@@ -40,6 +43,7 @@ class Servers {
   Servers() = default;
 
   std::vector<Server> servers_;
+  std::string authorization_;  // "": none.
   std::atomic<size_t> next_ = 0;
 };
 

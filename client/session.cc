@@ -42,6 +42,7 @@ class Stream::Session::Call final
  public:
   explicit Call(std::shared_ptr<Session> session) : session_(std::move(session)) {}
 
+  grpc::ClientContext& context() { return context_; }
   void Start(pb::SimultaneousTranslationService::Stub& stub, absl::Time deadline,
              std::shared_ptr<Call> self, pb::StreamTranslateRequest first) {
     if (deadline < absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
@@ -197,6 +198,7 @@ void Stream::Session::StartCall() {
     resume.mutable_committed_target()->mutable_ids()->Add(committed_.begin(), committed_.end());
   }
   call_ = std::make_shared<Call>(shared_from_this());
+  servers_->Authorize(call_->context());
   call_->Start(*(*servers_)[server_].stub, deadline_, call_, std::move(request));
   if (options_.resume_timeout > absl::ZeroDuration()) WaitUntil(absl::Now() + kAnswerTimeout);
 }

@@ -66,8 +66,8 @@ absl::Status ToStatus(const grpc::Status& status) {
   absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
   google::rpc::Status details;
   if (details.ParseFromString(status.error_details())) {
-    // HAProxy follows a server's last words with a reset, and gRPC makes CANCELLED of that: what the
-    // server said is in the details.
+    // HAProxy follows a server's last words with a reset, and gRPC makes CANCELLED of that: what
+    // the server said is in the details.
     if (details.code() != 0) {
       result = absl::Status(static_cast<absl::StatusCode>(details.code()), details.message());
     }

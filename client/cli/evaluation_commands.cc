@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/plot.h"
 
 namespace leapstream::client {
@@ -40,10 +41,7 @@ absl::Status Plot(const std::string& input, const std::string& output) {
 
 void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& connection,
                                           std::string& model_folder, StreamOptions& stream) {
-  CLI::Option* server =
-      command->add_option("--server", connection.address, "host:port of the server")
-          ->join(',')
-          ->capture_default_str();
+  CLI::Option* const server = AddConnectionFlags(command, connection);
   command
       ->add_option("--model", model_folder,
                    "a model directory: a server of its own is started for it, and ended")

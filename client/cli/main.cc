@@ -17,6 +17,7 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "client/cli/completion.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/terminal.h"
@@ -161,11 +162,7 @@ int main(int argc, char** argv) {
   ClientOptions connection;
   bool json = false;
   const auto add_server = [&](CLI::App* command) {
-    command
-        ->add_option("--server", connection.address,
-                     "host:port of the server; of replicas: repeated, or with commas")
-        ->join(',')
-        ->capture_default_str();
+    leapstream::client::AddConnectionFlags(command, connection);
     command->footer(kFooter);
   };
 

@@ -1,0 +1,15 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_CONNECTION_FLAGS_H_
+#define LEAPSTREAM_CLIENT_CLI_CONNECTION_FLAGS_H_
+
+#include "CLI/CLI.hpp"
+#include "client/client.h"
+
+namespace leapstream::client {
+
+// The options of `command` that say which server, and how it and the client trust each other. Both
+// arguments must live until the command line is parsed. Returns --server.
+CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_CONNECTION_FLAGS_H_

@@ -1,0 +1,117 @@
+// The client library and the program with servers that want TLS, a client's certificate or a token.
+#include <fstream>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "client/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/end_to_end/processes.h"
+
+namespace leapstream {
+namespace {
+
+using client::Client;
+using client::ClientOptions;
+using testing::HasSubstr;
+
+constexpr char kServer[] = LEAPSTREAM_BINARY_DIR "/bin/leapstream-server";
+constexpr char kClient[] = LEAPSTREAM_BINARY_DIR "/bin/leapstream";
+
+class SecureClientTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    if (Shell("command -v openssl > /dev/null") != 0) GTEST_SKIP() << "there is no openssl";
+    for (const char* name : {"server", "client", "stranger"}) {
+      ASSERT_EQ(
+          Shell(absl::StrCat("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 "
+                             "-nodes -days 2 -subj /CN=",
+                             name, " -addext subjectAltName=IP:127.0.0.1 -keyout ", folder_ / name,
+                             ".key -out ", folder_ / name, ".crt 2> /dev/null")),
+          0);
+    }
+  }
+  static int Shell(const std::string& command) { return std::system(command.c_str()); }
+
+  absl::Status Translate(const ClientOptions& options) {
+    auto client = Client::Connect(options);
+    if (!client.ok()) return client.status();
+    client::StreamOptions impatient;
+    impatient.resume_timeout = absl::ZeroDuration();
+    auto stream = (*client)->StartStream(impatient);
+    EXPECT_TRUE(stream->PushText("a word").ok());
+    EXPECT_TRUE(stream->CloseSource().ok());
+    return stream->Wait();
+  }
+
+  TestFolder folder_;
+};
+
+TEST_F(SecureClientTest, TlsAndTokens) {
+  // It prints the token, then its line.
+  ASSERT_EQ(Shell(absl::StrCat(kServer, " --new-token alice > ", folder_ / "new")), 0);
+  const std::vector<std::string> printed =
+      absl::StrSplit(ReadFile(folder_ / "new"), '\n', absl::SkipEmpty());
+  std::ofstream(folder_ / "accepted") << printed.back() << "\n";
+  const std::vector<std::string> words = absl::StrSplit(printed.front(), ' ');
+  std::ofstream(folder_ / "token") << words.back() << "\n";
+  std::ofstream(folder_ / "wrong_token") << std::string(64, 'a') << "\n";
+  std::ofstream(folder_ / "no_token") << "two words\n";
+  ServerProcess server(folder_, "server",
+                       {"--tls-certificate-file", folder_ / "server.crt", "--tls-key-file",
+                        folder_ / "server.key", "--auth-tokens-file", folder_ / "accepted"});
+  server.StartAndWait();
+
+  ClientOptions options;
+  options.address = server.address();
+  options.tls_ca_file = folder_ / "server.crt";
+  options.token_file = folder_ / "token";
+  EXPECT_TRUE(Translate(options).ok()) << Translate(options);
+  auto client = Client::Connect(options);
+  ASSERT_TRUE(client.ok());
+  EXPECT_TRUE((*client)->ListModels().ok());
+  EXPECT_TRUE((*client)->Probe(absl::Seconds(10)).ok());
+
+  options.token_file = folder_ / "wrong_token";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnauthenticated);
+  options.token_file = "";
+  EXPECT_EQ(client::ErrorReason(Translate(options)), "TOKEN_MISSING");
+  for (const char* bad : {"no_token", "nowhere"}) {
+    options.token_file = folder_ / bad;
+    EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);
+  }
+  options.token_file = folder_ / "token";
+  options.tls_ca_file = folder_ / "stranger.crt";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);
+  options.tls_ca_file = "";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // In plain text.
+
+  const std::string program = absl::StrCat("echo a word | ", kClient, " translate --server ",
+                                           server.address(), " --tls-ca ", folder_ / "server.crt",
+                                           " > ", folder_ / "out", " 2> ", folder_ / "err");
+  EXPECT_EQ(Shell(absl::StrCat(program, " --token-file ", folder_ / "token")), 0);
+  EXPECT_NE(ReadFile(folder_ / "out"), "\n");
+  EXPECT_EQ(Shell(program), 4 << 8);
+  EXPECT_THAT(ReadFile(folder_ / "err"), HasSubstr("TOKEN_MISSING"));
+}
+
+TEST_F(SecureClientTest, ClientCertificates) {
+  ServerProcess server(folder_, "server",
+                       {"--tls-certificate-file", folder_ / "server.crt", "--tls-key-file",
+                        folder_ / "server.key", "--tls-client-ca-file", folder_ / "client.crt"});
+  server.StartAndWait();
+  ClientOptions options;
+  options.address = server.address();
+  options.tls_ca_file = folder_ / "server.crt";
+  options.tls_certificate_file = folder_ / "client.crt";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);  // And its key?
+  options.tls_key_file = folder_ / "client.key";
+  EXPECT_TRUE(Translate(options).ok()) << Translate(options);
+  options.tls_certificate_file = folder_ / "stranger.crt";
+  options.tls_key_file = folder_ / "stranger.key";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);
+}
+
+}  // namespace
+}  // namespace leapstream
