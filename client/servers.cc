@@ -39,7 +39,7 @@ grpc::ChannelArguments Arguments() {
 // gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
 // and then frees them twice when the next one comes just then. The call of this channel, which ends
 // at once, makes it a user, for as long as the process lives.
-void KeepReactionThreads() {
+std::shared_ptr<grpc::Channel> ReactionThreads() {
   static const auto* const keeper = [] {
     auto* const channel = new std::shared_ptr<grpc::Channel>(
         grpc::CreateChannel("unix:///dev/null", grpc::InsecureChannelCredentials()));
@@ -54,7 +54,7 @@ void KeepReactionThreads() {
     over.get_future().wait();
     return channel;
   }();
-  (void)keeper;
+  return *keeper;
 }
 
 absl::StatusOr<std::string> ReadFile(const std::string& path) {
@@ -87,8 +87,8 @@ absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
-  KeepReactionThreads();
   std::shared_ptr<Servers> servers(new Servers());
+  servers->reaction_threads_ = ReactionThreads();
   if (!options.token_file.empty()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.token_file));
     const absl::string_view token = absl::StripAsciiWhitespace(text);

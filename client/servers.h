@@ -42,6 +42,7 @@ class Servers {
  private:
   Servers() = default;
 
+  std::shared_ptr<grpc::Channel> reaction_threads_;  // Which gRPC is to keep; see servers.cc.
   std::vector<Server> servers_;
   std::string authorization_;  // "": none.
   std::atomic<size_t> next_ = 0;
