@@ -1,5 +1,5 @@
 // A service of several servers behind HAProxy, as real processes, with many clients at once.
-// LEAPSTREAM_SEED repeats a run; LEAPSTREAM_CHAOS_SESSIONS and _SENTENCES make it larger.
+// CHAOS_SEED repeats a run; CHAOS_SESSIONS and CHAOS_SENTENCES make it larger.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -51,7 +51,7 @@ class ChaosTest : public testing::Test {
     for (int i = 0; i < kServers; ++i) {
       servers_.push_back(
           std::make_unique<ServerProcess>(folder_, absl::StrCat("server", i), flags));
-      servers_.back()->StartAndWait();
+      ASSERT_NO_FATAL_FAILURE(servers_.back()->StartAndWait());
     }
   }
 
@@ -103,9 +103,9 @@ class ChaosTest : public testing::Test {
   }
 
   void Speak(double words_per_second) {
-    const int sentences = FromEnvironment("LEAPSTREAM_CHAOS_SENTENCES", 2);
+    const int sentences = FromEnvironment("CHAOS_SENTENCES", 2);
     const std::vector<Sentence> all = ReadSentences();
-    for (int i = 0; i < FromEnvironment("LEAPSTREAM_CHAOS_SESSIONS", 60); ++i) {
+    for (int i = 0; i < FromEnvironment("CHAOS_SESSIONS", 60); ++i) {
       std::vector<Sentence> own;
       for (int j = 0; j < sentences; ++j) own.push_back(all[(i * 3 + j) % all.size()]);
       speakers_.push_back(std::make_unique<Speaker>(*client_, own, words_per_second));
@@ -141,8 +141,8 @@ class ChaosTest : public testing::Test {
 };
 
 TEST_F(ChaosTest, KillBehindHaproxy) {
-  StartServers();
-  StartProxy();
+  ASSERT_NO_FATAL_FAILURE(StartServers());
+  ASSERT_NO_FATAL_FAILURE(StartProxy());
   if (IsSkipped()) return;
   Speak(5);
   absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
@@ -153,8 +153,8 @@ TEST_F(ChaosTest, KillBehindHaproxy) {
 }
 
 TEST_F(ChaosTest, StopBehindHaproxy) {
-  StartServers();
-  StartProxy();
+  ASSERT_NO_FATAL_FAILURE(StartServers());
+  ASSERT_NO_FATAL_FAILURE(StartProxy());
   if (IsSkipped()) return;
   Speak(5);
   absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
@@ -209,7 +209,7 @@ int64_t Descriptors(pid_t pid) {
   return std::distance(begin(all), end(all));
 }
 
-// Arrivals and departures of all kinds. LEAPSTREAM_CHAOS_SOAK_SECONDS makes it last.
+// Arrivals and departures of all kinds. CHAOS_SOAK_SECONDS makes it last.
 TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
   ServerProcess server(folder_, "soak");
   server.StartAndWait();
@@ -245,7 +245,7 @@ TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
     for (std::thread& client : clients) client.join();
     absl::SleepFor(absl::Milliseconds(300));  // For the server to see that they left.
   };
-  const absl::Duration time = absl::Seconds(FromEnvironment("LEAPSTREAM_CHAOS_SOAK_SECONDS", 3));
+  const absl::Duration time = absl::Seconds(FromEnvironment("CHAOS_SOAK_SECONDS", 3));
   soak(time);
   const int64_t memory = ResidentMemory(server.pid()), descriptors = Descriptors(server.pid());
   soak(time);

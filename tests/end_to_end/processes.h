@@ -22,12 +22,13 @@
 
 namespace leapstream {
 
-// $LEAPSTREAM_SEED, or another one each time; printed, so that a run can be repeated.
+// $CHAOS_SEED (a server takes what begins with LEAPSTREAM_ for its own), or another one each time;
+// printed, so that a run can be repeated.
 inline uint64_t RandomSeed() {
-  const char* const given = std::getenv("LEAPSTREAM_SEED");
+  const char* const given = std::getenv("CHAOS_SEED");
   const uint64_t seed =
       given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device()();
-  std::printf("LEAPSTREAM_SEED=%llu\n", static_cast<unsigned long long>(seed));
+  std::printf("CHAOS_SEED=%llu\n", static_cast<unsigned long long>(seed));
   return seed;
 }
 

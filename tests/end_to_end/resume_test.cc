@@ -1,5 +1,5 @@
 // Sessions survive their servers: real processes are killed and stopped at random moments, and no
-// transcript differs from an uninterrupted one. LEAPSTREAM_SEED repeats a run.
+// transcript differs from an uninterrupted one. CHAOS_SEED repeats a run.
 #include <memory>
 #include <random>
 #include <string>
@@ -24,7 +24,7 @@ class ResumeTest : public testing::Test {
     for (int i = 0; i < count; ++i) {
       servers_.push_back(
           std::make_unique<ServerProcess>(folder_, absl::StrCat("server", i), flags));
-      servers_.back()->StartAndWait();
+      ASSERT_NO_FATAL_FAILURE(servers_.back()->StartAndWait());
       addresses_ += (i > 0 ? "," : "") + servers_.back()->address();
     }
     auto client = Client::Connect({addresses_, absl::Seconds(10)});
@@ -46,7 +46,7 @@ class ResumeTest : public testing::Test {
 
 TEST_F(ResumeTest, TranscriptsSurviveKillsAndStopsAtRandomMoments) {
   std::mt19937_64 random(RandomSeed());
-  StartServers(3, {"--drain-timeout", "300ms"});
+  ASSERT_NO_FATAL_FAILURE(StartServers(3, {"--drain-timeout", "300ms"}));
   std::vector<std::unique_ptr<Speaker>> speakers;
   for (int i = 0; i < 12; ++i) {
     speakers.push_back(std::make_unique<Speaker>(*client_, Sentences(i, 5), 15));
@@ -70,7 +70,7 @@ TEST_F(ResumeTest, TranscriptsSurviveKillsAndStopsAtRandomMoments) {
 
 // A server that goes away is left at the end of the open segment, and nobody is interrupted.
 TEST_F(ResumeTest, AnAnnouncedEndInterruptsNobody) {
-  StartServers(2);
+  ASSERT_NO_FATAL_FAILURE(StartServers(2));
   std::vector<std::unique_ptr<Speaker>> speakers;
   for (int i = 0; i < 6; ++i) {
     speakers.push_back(std::make_unique<Speaker>(*client_, Sentences(i, 3), 30));
@@ -89,7 +89,7 @@ TEST_F(ResumeTest, AnAnnouncedEndInterruptsNobody) {
 }
 
 TEST_F(ResumeTest, AFullServerSendsStreamsToTheOther) {
-  StartServers(2, {"--max-sessions", "2"});
+  ASSERT_NO_FATAL_FAILURE(StartServers(2, {"--max-sessions", "2"}));
   std::vector<std::unique_ptr<Speaker>> speakers;
   for (int i = 0; i < 4; ++i) {
     speakers.push_back(std::make_unique<Speaker>(*client_, Sentences(i, 2), 30));
@@ -108,7 +108,7 @@ TEST_F(ResumeTest, AFullServerSendsStreamsToTheOther) {
 }
 
 TEST_F(ResumeTest, GivesUpWhenNoServerIsLeft) {
-  StartServers(1);
+  ASSERT_NO_FATAL_FAILURE(StartServers(1));
   client::StreamOptions options = LikeTheReference();
   options.resume_timeout = absl::Seconds(1);
   auto stream = client_->StartStream(options);
@@ -133,7 +133,7 @@ TEST_F(ResumeTest, GivesUpWhenNoServerIsLeft) {
 
 // Another key: the server that died was the only one that could have gone on.
 TEST_F(ResumeTest, SaysWhyAServerDoesNotGoOn) {
-  StartServers(1);
+  ASSERT_NO_FATAL_FAILURE(StartServers(1));
   std::ofstream(folder_ / "other_key") << "another key, of thirty-two bytes at least\n";
   ServerProcess other(folder_, "other", {"--resume-key-file", folder_ / "other_key"});
   other.StartAndWait();
@@ -157,7 +157,7 @@ TEST_F(ResumeTest, SaysWhyAServerDoesNotGoOn) {
 
 // The program says what happened on standard error, and its output is that of an undisturbed run.
 TEST_F(ResumeTest, TheProgramGoesOnByItself) {
-  StartServers(2);
+  ASSERT_NO_FATAL_FAILURE(StartServers(2));
   const std::vector<Sentence> sentences = Sentences(0, 3);
   std::string expected;
   std::ofstream input(folder_ / "input");
