@@ -17,6 +17,7 @@
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/translate.h"
+#include "client/cli/web_command.h"
 #include "client/client.h"
 
 namespace {
@@ -189,6 +190,8 @@ int main(int argc, char** argv) {
 
   leapstream::client::EvaluationCommands evaluation;
   evaluation.AddTo(app, kFooter);
+  leapstream::client::WebCommand web;
+  web.AddTo(app, kFooter);
 
   try {
     app.parse(argc, argv);
@@ -197,6 +200,7 @@ int main(int argc, char** argv) {
   }
 
   if (const auto status = evaluation.Run()) return Report(*status);
+  if (const auto status = web.Run()) return Report(*status);
   if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
   auto client = Client::Connect(connection);
   if (!client.ok()) return Report(client.status());
