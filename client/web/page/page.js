@@ -171,12 +171,12 @@ function draw(open) {
   byId('read').textContent = read;
   byId('written').textContent = steps.length;
   byId('behind').textContent = `${Math.max(0, read - steps.length)} tokens`;
-  const width = 800, height = 256, left = 30, top = 16;
+  const svg = byId('staircase');
+  const width = Math.max(200, svg.clientWidth), height = Math.max(100, svg.clientHeight), left = 30, top = 16;
   const columns = Math.max(12, read + 1), rows = Math.max(8, steps.length + 1);
   const x = (n) => left + n * (width - left - 8) / columns;
   const y = (n) => top + n * (height - top - 8) / rows;
   let line = `M ${x(0)} ${y(0)}`;
-  const svg = byId('staircase');
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
   svg.replaceChildren(element('line', {
     class: 'diagonal', x1: x(0), y1: y(0), x2: x(Math.min(columns, rows)), y2: y(Math.min(columns, rows)),
