@@ -38,7 +38,8 @@ void WebCommand::AddTo(CLI::App& app, const std::string& footer) {
       "web",
       "Serve a page that translates what is typed into it, and shows it to others by a link.\n"
       "It has no passwords: whoever reaches --listen can use the server through it.");
-  command_->add_option("--server", connection_.address, "host:port of the server")
+  command_
+      ->add_option("--server", connection_.address, "host:port of the server; several: with commas")
       ->capture_default_str();
   command_->add_option("--listen", listen_, "HOST:PORT of the page; port 0: a free one")
       ->capture_default_str();
