@@ -139,8 +139,8 @@ void ModelMetrics::OnFirstToken(absl::Duration since_source) {
 
 void LaggingMetrics::Observe(const SegmentStats& stats) const {
   if (average_lagging == nullptr || stats.target_tokens == 0) return;
-  average_lagging->Observe(stats.average_lagging);
-  length_adaptive->Observe(stats.length_adaptive_average_lagging);
+  average_lagging->Observe(stats.lagging.al);
+  length_adaptive->Observe(stats.lagging.laal);
 }
 
 Metrics::Metrics() : families_(std::make_unique<Families>(&registry_)) {
