@@ -11,6 +11,7 @@ set(MAY_USE_server base model_api streaming proto)
 set(MAY_USE_client base proto)
 set(MAY_USE_client_evaluation base client metrics)
 set(MAY_USE_client_cli base client client_evaluation metrics)
+set(MAY_USE_client_web base client client_cli)
 
 # leapstream_library(NAME [HEADER_ONLY] SOURCES ... PUBLIC folders PRIVATE folders
 #                    EXTERNAL libraries that its users see too, HIDDEN libraries that they do not)

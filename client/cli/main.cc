@@ -23,6 +23,7 @@
 #include "client/cli/terminal.h"
 #include "client/cli/trace.h"
 #include "client/cli/translate.h"
+#include "client/cli/web_command.h"
 #include "client/client.h"
 
 namespace {
@@ -235,6 +236,8 @@ int main(int argc, char** argv) {
 
   leapstream::client::EvaluationCommands evaluation;
   evaluation.AddTo(app, kFooter);
+  leapstream::client::WebCommand web;
+  web.AddTo(app, kFooter);
 
   try {
     app.parse(argc, argv);
@@ -247,6 +250,7 @@ int main(int argc, char** argv) {
     std::cout << leapstream::client::CompletionScript(app, shell) << std::flush;
     return std::cout ? 0 : kExitError;
   }
+  if (const auto status = web.Run()) return Report(*status);
   if (replay->parsed()) return Report(ReplayFile(trace_file, replay_options));
   if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
   auto client = Client::Connect(connection);

@@ -5,7 +5,6 @@
 #include <signal.h>
 
 #include <cstdio>
-#include <fstream>
 #include <memory>
 #include <thread>
 #include <utility>
@@ -16,6 +15,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/cli/local_server.h"
+#include "client/cli/port_file.h"
 #include "client/evaluation/piece_counter.h"
 #include "client/evaluation/simuleval_session.h"
 #include "nlohmann/json.hpp"
@@ -89,17 +89,6 @@ void Answer(const absl::Status& status, httplib::Response& response) {
   response.set_content(absl::StrCat(status.message(), "\n"), "text/plain");
 }
 
-absl::Status WritePort(const std::string& path, int port) {
-  const std::string unfinished = path + ".tmp";  // Nobody reads half of it.
-  std::ofstream file(unfinished);
-  file << port << "\n";
-  file.close();
-  if (!file || std::rename(unfinished.c_str(), path.c_str()) != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("cannot write the port to ", path));
-  }
-  return absl::OkStatus();
-}
-
 absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t& signals) {
   Agent agent(&client, options.stream);
   httplib::Server server;
@@ -128,7 +117,8 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t&
     return absl::InvalidArgumentError(absl::StrCat("cannot listen on ", options.host, ":",
                                                    options.port, "; choose another --port"));
   }
-  if (!options.port_file.empty()) LEAPSTREAM_RETURN_IF_ERROR(WritePort(options.port_file, port));
+  if (!options.port_file.empty())
+    LEAPSTREAM_RETURN_IF_ERROR(WritePortFile(options.port_file, port));
   absl::FPrintF(stderr,
                 "leapstream: listening; run simuleval --remote-eval --remote-address %s "
                 "--remote-port %d …\n",

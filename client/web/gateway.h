@@ -1,0 +1,48 @@
+#ifndef LEAPSTREAM_CLIENT_WEB_GATEWAY_H_
+#define LEAPSTREAM_CLIENT_WEB_GATEWAY_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+
+namespace leapstream::client {
+
+struct GatewayOptions {
+  std::string host = "127.0.0.1";
+  int port = 8080;  // 0: a free one.
+  // Names that browsers may call it by, besides localhost and addresses: a page of another site
+  // could give itself our address, but not one of these names.
+  std::vector<std::string> host_names;
+  int max_sessions = 32;  // At once.
+  int max_viewers = 64;   // At once, of all sessions: each takes a thread.
+  absl::Duration idle_timeout =
+      absl::Minutes(10);                          // A session that got no source for so long ends.
+  absl::Duration keep_ended = absl::Minutes(10);  // Its record can be read for so long.
+};
+
+// Serves the page of client/web/page, and what it asks for:
+//   GET  /api/models                 as `leapstream models --json`
+//   POST /api/sessions               {"model": …, "k": …} gives {"id": …, "key": …}
+//   GET  /api/sessions/ID/events     server-sent events, from the first one on or after
+//                                    Last-Event-ID; see web_session.h
+//   POST /api/sessions/ID/source     {"text": …, "ends_segment": …}
+//   POST /api/sessions/ID/close      no more source
+// Who has the id may watch; who has the key, sent as X-Leapstream-Key, may write. A POST must be
+// JSON and from a page of the same host, so no other site can make a browser send it.
+// Errors are {"error": …} with status 400, 403, 404, 409, 413, 429 or 503. Thread-safe.
+class Gateway {
+ public:
+  // `client` must outlive it. INVALID_ARGUMENT: the address cannot be listened on.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Client* client,
+                                                        const GatewayOptions& options);
+  virtual ~Gateway() = default;  // Ends all sessions and viewers.
+  virtual int port() const = 0;
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_WEB_GATEWAY_H_

@@ -1,0 +1,226 @@
+'use strict';
+
+// One session at a time. It begins with the first word that is sent; who opens the page with #watch=ID only watches.
+
+const byId = (id) => document.getElementById(id);
+const input = byId('input');
+const SEND_BYTES = 8000;  // Of one request, well below what the gateway takes.
+
+let session = null;        // {id, key} once it is asked for.
+let sending = Promise.resolve();  // Requests go one after the other.
+let player = 0;            // The timer of the sample talk.
+let segments = new Map();  // Number: {paragraph, steps, done}.
+let sourceParagraph = null;
+
+function say(text, isError = false) {
+  byId('status').textContent = text;
+  byId('status').classList.toggle('error', isError);
+}
+
+async function post(path, body) {
+  const headers = {'Content-Type': 'application/json'};
+  if (session && session.key) headers['X-Leapstream-Key'] = session.key;
+  const response = await fetch(path, {method: 'POST', headers, body: JSON.stringify(body)});
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error || response.statusText);
+  return answer;
+}
+
+async function begin() {
+  const wanted = {};
+  if (byId('model').value) wanted.model = byId('model').value;
+  if (byId('k').value) wanted.k = Number(byId('k').value);
+  session = await post('/api/sessions', wanted);
+  byId('finish').disabled = false;
+  byId('model').disabled = byId('k').disabled = true;
+  const link = byId('link');
+  link.href = link.textContent = `${location.origin}/#watch=${session.id}`;
+  byId('share').hidden = false;
+  watch(session.id);
+}
+
+function send(text, endsSegment) {
+  sending = sending.then(async () => {
+    if (!session) await begin();
+    await post(`/api/sessions/${session.id}/source`, {text, ends_segment: endsSegment});
+  }).catch((error) => {
+    stopTalk();
+    say(`Not sent: ${error.message}`, true);
+    if (!session) byId('again').hidden = false;
+  });
+}
+
+function sendLong(text, endsSegment) {
+  const parts = text.match(new RegExp(`[^]{1,${SEND_BYTES / 4}}`, 'gu')) || [''];
+  parts.forEach((part, i) => send(part, endsSegment && i === parts.length - 1));
+}
+
+// Sends the complete words and lines of the input, and leaves the rest there.
+function takeInput() {
+  const lines = input.value.split('\n');
+  const rest = lines.pop();
+  for (const line of lines) if (line.trim()) sendLong(line, true); else if (session) send('', true);
+  const words = /^[^]*\s/u.exec(rest);
+  if (words && words[0].trim()) sendLong(words[0], false);
+  input.value = words ? rest.slice(words[0].length) : rest;
+}
+
+function finish() {
+  stopTalk();
+  input.value += '\n';
+  takeInput();
+  sending = sending.then(() => session && post(`/api/sessions/${session.id}/close`, {}))
+    .catch((error) => say(error.message, true));
+  byId('finish').disabled = true;
+}
+
+function stopTalk() {
+  clearTimeout(player);
+  player = 0;
+  byId('talk').textContent = 'Play a sample talk';
+}
+
+async function playTalk() {
+  if (player) return stopTalk();
+  const lines = (await (await fetch('/talk.txt')).text()).trim().split('\n').map((line) => line.trim().split(/\s+/));
+  byId('talk').textContent = 'Stop the talk';
+  let line = 0, word = 0;
+  const next = () => {
+    const last = word + 1 === lines[line].length;
+    send(lines[line][word] + (last ? '' : ' '), last);
+    word = last ? 0 : word + 1;
+    if (last) ++line;
+    if (line === lines.length) return stopTalk();
+    const pace = Math.min(20, Math.max(0.5, Number(byId('pace').value) || 3));
+    player = setTimeout(next, 1000 / pace);
+  };
+  player = setTimeout(next, 0);
+}
+
+function watch(id) {
+  const events = new EventSource(`/api/sessions/${id}/events`);
+  events.onmessage = (message) => {
+    const event = JSON.parse(message.data);
+    if (event.event === 'ended') events.close();
+    show(event);
+  };
+  events.onerror = () => {
+    if (events.readyState === EventSource.CLOSED) say('This session is not there any more.', true);
+  };
+}
+
+function append(lane, paragraph, text) {
+  const atEnd = lane.scrollHeight - lane.scrollTop - lane.clientHeight < 40;
+  paragraph.append(text);
+  if (atEnd) lane.scrollTop = lane.scrollHeight;
+}
+
+function newParagraph(lane) {
+  return lane.appendChild(document.createElement('p'));
+}
+
+function segment(number) {
+  if (!segments.has(number)) segments.set(number, {paragraph: newParagraph(byId('target')), steps: []});
+  return segments.get(number);
+}
+
+function show(event) {
+  if (event.event === 'started') {
+    const policy = event.effective_config.policy.wait_k;
+    say(`Translating with ${event.model}${policy ? `, wait-${policy.k}` : ''}.`);
+    byId('source').lang = event.effective_config.source_language_code;
+    byId('target').lang = event.effective_config.target_language_code;
+  } else if (event.event === 'source') {
+    sourceParagraph = sourceParagraph || newParagraph(byId('source'));
+    append(byId('source'), sourceParagraph, event.text);
+    if (event.ends_segment) sourceParagraph = null;
+  } else if (event.event === 'target') {
+    const open = segment(event.segment);
+    append(byId('target'), open.paragraph, event.text);
+    for (const token of event.tokens) open.steps.push({read: token.source_tokens_read, piece: token.piece});
+    draw(open);
+  } else if (event.event === 'segment') {
+    if (event.stats) {
+      byId('al').textContent = `${event.stats.average_lagging.toFixed(1)} tokens`;
+      byId('first').textContent = `${Math.round(1000 * parseFloat(event.stats.first_token_duration))} ms`;
+      byId('read').textContent = event.stats.source_tokens;
+      byId('behind').textContent = '0 tokens';
+    }
+  } else if (event.event === 'going_away') {
+    say('The server is going away; the open sentence will still end.');
+  } else if (event.event === 'ended') {
+    stopTalk();
+    if (event.code === 'OK') say('Finished.'); else say(`Ended: ${event.message} (${event.code})`, true);
+    byId('finish').disabled = true;
+    byId('again').hidden = false;
+  }
+}
+
+function element(name, attributes, text) {
+  const made = document.createElementNS('http://www.w3.org/2000/svg', name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  if (text !== undefined) made.textContent = text;
+  return made;
+}
+
+// The staircase of a segment: where the line is low on the left, little had been read when much was written.
+function draw(open) {
+  const steps = open.steps;
+  if (steps.length === 0) return;
+  const read = steps[steps.length - 1].read;
+  byId('read').textContent = read;
+  byId('written').textContent = steps.length;
+  byId('behind').textContent = `${Math.max(0, read - steps.length)} tokens`;
+  const svg = byId('staircase');
+  const width = Math.max(200, svg.clientWidth), height = Math.max(100, svg.clientHeight), left = 30, top = 16;
+  const columns = Math.max(12, read + 1), rows = Math.max(8, steps.length + 1);
+  const x = (n) => left + n * (width - left - 8) / columns;
+  const y = (n) => top + n * (height - top - 8) / rows;
+  let line = `M ${x(0)} ${y(0)}`;
+  svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
+  svg.replaceChildren(element('line', {
+    class: 'diagonal', x1: x(0), y1: y(0), x2: x(Math.min(columns, rows)), y2: y(Math.min(columns, rows)),
+  }));
+  steps.forEach((step, i) => {
+    line += ` H ${x(step.read)} V ${y(i + 1)}`;
+    svg.append(element('circle', {class: 'written', cx: x(step.read), cy: y(i + 0.5), r: 3}));
+  });
+  svg.append(element('path', {class: 'read', d: line}));
+  svg.append(element('text', {x: x(read), y: 12, 'text-anchor': 'middle'}, read));
+  svg.append(element('text', {x: 4, y: y(steps.length)}, steps.length));
+  svg.setAttribute('aria-label', `${steps.length} target tokens written, ${read} source tokens read.`);
+}
+
+function startAgain() {
+  location.hash = '';
+  location.reload();
+}
+
+async function listModels() {
+  const response = await fetch('/api/models');
+  const answer = await response.json();
+  if (!response.ok) throw new Error(answer.error);
+  const models = answer.models || answer;
+  for (const model of models) {
+    const option = document.createElement('option');
+    option.value = option.textContent = model.name;
+    byId('model').append(option);
+  }
+  if (models.length > 0 && models[0].default_k > 0) byId('k').value = models[0].default_k;
+}
+
+const watched = /^#watch=([0-9a-f]{32})$/.exec(location.hash);
+if (watched) {
+  document.body.classList.add('watching');
+  say('Watching.');
+  watch(watched[1]);
+} else {
+  input.addEventListener('input', takeInput);
+  byId('write').addEventListener('submit', (event) => event.preventDefault());
+  byId('talk').addEventListener('click', playTalk);
+  byId('finish').addEventListener('click', finish);
+  byId('again').addEventListener('click', startAgain);
+  byId('copy').addEventListener('click', () => navigator.clipboard.writeText(byId('link').href)
+    .then(() => say('The link is copied.'), () => say('The link could not be copied.', true)));
+  listModels().catch((error) => say(`No server: ${error.message}`, true));
+}

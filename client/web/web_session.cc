@@ -1,0 +1,114 @@
+#include "client/web/web_session.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "client/cli/events_json.h"
+#include "nlohmann/json.hpp"
+
+namespace leapstream::client {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr int64_t kMaxUnsentBytes = 256 << 10;
+constexpr size_t kMaxRecordBytes = 16 << 20;  // About a day of speech.
+
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+WebSession::WebSession(std::unique_ptr<Stream> stream)
+    : stream_(std::move(stream)), last_push_(absl::Now()) {
+  thread_ = std::thread([this] { Pump(); });
+}
+
+WebSession::~WebSession() {
+  stream_->Cancel();
+  thread_.join();
+}
+
+absl::Status WebSession::Push(absl::string_view text, bool ends_segment) {
+  size_t valid = 0;
+  if (!IsUtf8(text, &valid)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected UTF-8, got something else after byte ", valid));
+  }
+  MutexLock order(&push_mutex_);
+  if (stream_->unsent_bytes() > kMaxUnsentBytes) {
+    return absl::ResourceExhaustedError(
+        "the server has not taken yet what was sent before; send more later");
+  }
+  {
+    MutexLock lock(&mutex_);
+    if (ended_at_ != absl::InfiniteFuture()) {
+      return absl::FailedPreconditionError("the session has ended; start another one");
+    }
+    if (bytes_ > kMaxRecordBytes) {
+      return absl::ResourceExhaustedError(
+          "the session is as long as one may be; start another one");
+    }
+    last_push_ = absl::Now();
+    Record(Dump({{"event", "source"}, {"text", text}, {"ends_segment", ends_segment}}));
+  }
+  if (!text.empty()) LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(text));
+  return ends_segment ? stream_->EndSegment() : absl::OkStatus();
+}
+
+absl::Status WebSession::Close() {
+  MutexLock order(&push_mutex_);
+  return stream_->CloseSource();
+}
+
+void WebSession::Cancel() { stream_->Cancel(); }
+
+std::vector<std::string> WebSession::EventsFrom(size_t first, absl::Time deadline) {
+  MutexLock lock(&mutex_);
+  while (events_.size() <= first && ended_at_ == absl::InfiniteFuture()) {
+    if (!changed_.WaitUntil(&mutex_, deadline)) break;
+  }
+  first = std::min(first, events_.size());
+  return {events_.begin() + static_cast<std::ptrdiff_t>(first), events_.end()};
+}
+
+bool WebSession::over(size_t seen) const {
+  MutexLock lock(&mutex_);
+  return ended_at_ != absl::InfiniteFuture() && seen >= events_.size();
+}
+
+absl::Time WebSession::ended_at() const {
+  MutexLock lock(&mutex_);
+  return ended_at_;
+}
+
+absl::Time WebSession::last_push() const {
+  MutexLock lock(&mutex_);
+  return last_push_;
+}
+
+void WebSession::Pump() {
+  while (const std::optional<Event> event = stream_->Next()) {
+    MutexLock lock(&mutex_);
+    Record(ToJson(*event));
+  }
+  const absl::Status status = stream_->Wait();
+  MutexLock lock(&mutex_);
+  ended_at_ = absl::Now();
+  Record(Dump({{"event", "ended"},
+               {"code", absl::StatusCodeToString(status.code())},
+               {"message", status.message()}}));
+}
+
+void WebSession::Record(std::string event) {
+  bytes_ += event.size();
+  events_.push_back(std::move(event));
+  changed_.NotifyAll();
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,61 @@
+#ifndef LEAPSTREAM_CLIENT_WEB_WEB_SESSION_H_
+#define LEAPSTREAM_CLIENT_WEB_WEB_SESSION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "client/client.h"
+
+namespace leapstream::client {
+
+// A translation that a browser made: one stream, and a record of all that was said in it, which any
+// number of viewers read from its start. Thread-safe.
+class WebSession {
+ public:
+  // Events are JSON objects, as events_json.h has them, and two more kinds:
+  //   {"event": "source", "text": …, "ends_segment": …}  what was sent
+  //   {"event": "ended", "code": …, "message": …}        the last one; code "OK" after a summary
+  explicit WebSession(std::unique_ptr<Stream> stream);
+  ~WebSession();  // Cancels the stream.
+  WebSession(const WebSession&) = delete;
+  WebSession& operator=(const WebSession&) = delete;
+
+  // Sends text, which may be empty, and then possibly the end of its segment. INVALID_ARGUMENT: not
+  // UTF-8; RESOURCE_EXHAUSTED: the server has not taken what was sent before, or the record is
+  // full; FAILED_PRECONDITION: the source was closed.
+  absl::Status Push(absl::string_view text, bool ends_segment);
+  absl::Status Close();  // The source is complete.
+  void Cancel();         // Ends it, with the event "ended".
+
+  // The events from number `first` (from 0) on. Waits until `deadline` for one; empty if none came.
+  std::vector<std::string> EventsFrom(size_t first, absl::Time deadline);
+  bool over(size_t seen) const;  // It has ended, and there are no more than `seen` events.
+  absl::Time ended_at() const;   // InfiniteFuture: not yet.
+  absl::Time last_push() const;
+
+ private:
+  void Pump();  // Of thread_: takes the stream's events.
+  void Record(std::string event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::unique_ptr<Stream> stream_;
+  mutable Mutex mutex_;
+  CondVar changed_;
+  std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
+  size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of events_.
+  absl::Time ended_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  absl::Time last_push_ ABSL_GUARDED_BY(mutex_);
+  Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
+  std::thread thread_;
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_WEB_WEB_SESSION_H_

@@ -1,0 +1,163 @@
+// The gateway of `leapstream web` in front of a fake server, asked as a browser would and as one
+// must not.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <httplib.h>
+
+#include <memory>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+#include "client/web/gateway.h"
+#include "nlohmann/json.hpp"
+#include "tests/client/fake_service.h"
+
+namespace leapstream {
+namespace {
+
+using client::Client;
+using client::Gateway;
+using Json = nlohmann::json;
+using testing::HasSubstr;
+
+class WebTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    client::ClientOptions connection;
+    connection.address = service_.address();
+    auto client = Client::Connect(connection);
+    ASSERT_TRUE(client.ok()) << client.status();
+    client_ = *std::move(client);
+    client::GatewayOptions options;
+    options.port = 0;
+    options.max_sessions = 2;
+    options.max_viewers = 3;
+    auto gateway = Gateway::Start(client_.get(), options);
+    ASSERT_TRUE(gateway.ok()) << gateway.status();
+    gateway_ = *std::move(gateway);
+  }
+
+  httplib::Result Post(const std::string& path, const std::string& body,
+                       httplib::Headers headers = {},
+                       const std::string& type = "application/json") {
+    httplib::Client http("127.0.0.1", gateway_->port());
+    return http.Post(path, headers, body, type);
+  }
+  httplib::Result Get(const std::string& path, const httplib::Headers& headers = {}) {
+    httplib::Client http("127.0.0.1", gateway_->port());
+    return http.Get(path, headers);
+  }
+  int PostStatus(const std::string& path, const std::string& body, httplib::Headers headers = {},
+                 const std::string& type = "application/json") {
+    const auto result = Post(path, body, std::move(headers), type);
+    return result ? result->status : 0;
+  }
+  Json Start(const std::string& body = "{}") {
+    const auto result = Post("/api/sessions", body);
+    EXPECT_TRUE(result && result->status == 200);
+    return result ? Json::parse(result->body) : Json();
+  }
+  static std::string Path(const Json& session, const std::string& what) {
+    return absl::StrCat("/api/sessions/", session.at("id").get<std::string>(), "/", what);
+  }
+  static httplib::Headers Key(const Json& session) {
+    return {{"X-Leapstream-Key", session.at("key").get<std::string>()}};
+  }
+
+  FakeService service_;
+  std::unique_ptr<Client> client_;
+  std::unique_ptr<Gateway> gateway_;
+};
+
+TEST_F(WebTest, ThePageAsksNobodyElse) {
+  for (const char* path : {"/", "/style.css", "/page.js", "/talk.txt"}) {
+    const auto result = Get(path);
+    ASSERT_TRUE(result) << path;
+    EXPECT_EQ(result->status, 200) << path;
+    EXPECT_FALSE(result->body.empty()) << path;
+    EXPECT_THAT(result->get_header_value("Content-Security-Policy"),
+                HasSubstr("default-src 'none'"));
+    if (std::string(path) != "/page.js") {  // It names the namespace of SVG.
+      EXPECT_THAT(result->body, testing::Not(HasSubstr("://"))) << path;
+    }
+  }
+  EXPECT_EQ(Get("/nothing")->status, 404);
+}
+
+TEST_F(WebTest, AllViewersSeeTheSame) {
+  const Json session = Start();
+  std::string seen[3];
+  std::vector<std::thread> viewers;
+  for (std::string& events : seen) {
+    viewers.emplace_back([&] { events = Get(Path(session, "events"))->body; });
+  }
+  EXPECT_EQ(PostStatus(Path(session, "source"), R"({"text": "guten ", "ends_segment": false})",
+                       Key(session)),
+            200);
+  EXPECT_EQ(
+      PostStatus(Path(session, "source"), R"({"text": "tag", "ends_segment": true})", Key(session)),
+      200);
+  EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
+  for (std::thread& viewer : viewers) viewer.join();
+  EXPECT_THAT(seen[0], HasSubstr("guten "));
+  EXPECT_THAT(seen[0], HasSubstr("TAG"));
+  EXPECT_THAT(seen[0], HasSubstr(R"("event":"ended","code":"OK")"));
+  EXPECT_EQ(seen[1], seen[0]);
+  EXPECT_EQ(seen[2], seen[0]);
+  // Who comes later sees it from the start, or goes on where it was.
+  EXPECT_EQ(Get(Path(session, "events"))->body, seen[0]);
+  EXPECT_THAT(Get(Path(session, "events"), {{"Last-Event-ID", "0"}})->body,
+              testing::StartsWith("id: 1\n"));
+  EXPECT_EQ(Get(Path(session, "events"), {{"Last-Event-ID", "1000"}})->status, 204);
+  EXPECT_EQ(PostStatus(Path(session, "source"), R"({"text": "more"})", Key(session)), 409);
+}
+
+TEST_F(WebTest, AnErrorOfTheServerIsShown) {
+  const Json session = Start(R"({"model": "missing"})");
+  EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr(R"("code":"NOT_FOUND")"));
+}
+
+TEST_F(WebTest, OtherSitesMayNotWrite) {
+  const std::string host = absl::StrCat("127.0.0.1:", gateway_->port());
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "http://" + host}}), 200);
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "http://evil.example"}}), 403);
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "null"}}), 403);
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Sec-Fetch-Site", "cross-site"}}), 403);
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {}, "text/plain"), 400);
+  // A name that somebody else's DNS gives to this address.
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Host", "evil.example"}}), 403);
+  EXPECT_EQ(Get("/", {{"Host", "evil.example"}})->status, 403);
+  EXPECT_EQ(Get("/", {{"Host", "localhost:8080"}})->status, 200);
+}
+
+TEST_F(WebTest, OnlyTheKeyWrites) {
+  const Json session = Start();
+  EXPECT_EQ(PostStatus(Path(session, "source"), R"({"text": "a"})"), 403);
+  EXPECT_EQ(PostStatus(Path(session, "close"), "{}", {{"X-Leapstream-Key", "guess"}}), 403);
+  EXPECT_EQ(PostStatus("/api/sessions/0123456789abcdef0123456789abcdef/source", "{}"), 404);
+}
+
+TEST_F(WebTest, BadInputIsRefused) {
+  const Json session = Start();
+  for (const char* body : {"", "x", "[]", R"({"text": 1})", R"({"ends_segment": "x"})"}) {
+    EXPECT_EQ(PostStatus(Path(session, "source"), body, Key(session)), 400) << body;
+  }
+  EXPECT_EQ(PostStatus(Path(session, "source"), std::string(100 << 10, ' '), Key(session)), 413);
+  for (const char* body : {R"({"k": 0})", R"({"k": "3"})", R"({"k": 1e9})", R"({"model": []})"}) {
+    EXPECT_EQ(PostStatus("/api/sessions", body), 400) << body;
+  }
+}
+
+TEST_F(WebTest, SessionsAreBounded) {
+  const Json first = Start(), second = Start();
+  EXPECT_EQ(PostStatus("/api/sessions", "{}"), 503);
+  EXPECT_EQ(PostStatus(Path(first, "close"), "{}", Key(first)), 200);
+  EXPECT_THAT(Get(Path(first, "events"))->body, HasSubstr("ended"));
+  EXPECT_EQ(PostStatus("/api/sessions", "{}"), 200);
+}
+
+}  // namespace
+}  // namespace leapstream
