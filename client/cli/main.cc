@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "client/cli/admin_command.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/translate.h"
@@ -187,6 +188,8 @@ int main(int argc, char** argv) {
       ->check(kDuration)
       ->capture_default_str();
 
+  leapstream::client::AdminCommand admin;
+  admin.AddTo(app, kFooter);
   leapstream::client::EvaluationCommands evaluation;
   evaluation.AddTo(app, kFooter);
 
@@ -196,6 +199,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
 
+  if (const auto status = admin.Run()) return Report(*status);
   if (const auto status = evaluation.Run()) return Report(*status);
   if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
   auto client = Client::Connect(connection);
