@@ -218,9 +218,11 @@ TEST_F(OperationsTest, MetricsCountWhatHappened) {
   EXPECT_TRUE(Eventually([&] { return Metric("leapstream_slots_used") == 0; }));
   EXPECT_TRUE(
       Eventually([&] { return Metric("leapstream_sessions_active{model=\"fake-en-de\"}") == 0; }));
-  EXPECT_EQ(Metric("leapstream_sessions_finished_total{model=\"fake-en-de\",outcome=\"Cancelled\","
-                   "reason=\"CANCELLED\"}"),
-            1);
+  EXPECT_TRUE(Eventually([&] {
+    return Metric(
+               "leapstream_sessions_finished_total{model=\"fake-en-de\",outcome=\"Cancelled\","
+               "reason=\"CANCELLED\"}") == 1;
+  }));
   EXPECT_THAT(Get("/metrics"), Not(HasSubstr("session=")));
 }
 
