@@ -16,7 +16,6 @@
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
-#include "streaming/lagging.h"
 #include "streaming/text_sink.h"
 #include "streaming/text_source.h"
 
@@ -221,7 +220,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int source_given = 0;          // Source tokens handed out, </s> included.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
     std::string text;
-    std::vector<int> delays;
+    metrics::SegmentTiming timing;
     absl::Time opened;
     SegmentStats stats;
   };
@@ -334,8 +333,8 @@ LiveSession::Taken LiveSession::TakeInput() {
     summary.totals.source_tokens = static_cast<int>(summary.source_tokens);
     summary.totals.target_tokens = static_cast<int>(summary.target_tokens);
     if (summary.segments > 0) {
-      summary.totals.average_lagging /= summary.segments;
-      summary.totals.length_adaptive_average_lagging /= summary.segments;
+      summary.totals.lagging.al /= summary.segments;
+      summary.totals.lagging.laal /= summary.segments;
     }
     sink_->OnEvent(summary);
     Finish(absl::OkStatus());
@@ -517,7 +516,7 @@ void LiveSession::Apply(const Decision& decision) {
   // otherwise.
   const bool replays = replayed_ < committed_.size();
   if (replays) token.id = committed_[replayed_];
-  segment_.delays.push_back(state_->source_read());
+  segment_.timing.delays.push_back(state_->source_read());
   if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
   if (state_->target_written() >= TargetLimit()) return CompleteSegment(FinishReason::kMaxLength);
   state_->Commit(token.id);
@@ -556,16 +555,14 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   SegmentStats& stats = segment_.stats;
   stats.source_tokens = state_->source_read();
   stats.target_tokens = state_->target_written();
-  const int length = static_cast<int>(segment_.delays.size());
-  stats.average_lagging = AverageLagging(segment_.delays, stats.source_tokens, length);
-  stats.length_adaptive_average_lagging =
-      LengthAdaptiveAverageLagging(segment_.delays, stats.source_tokens, length);
+  segment_.timing.source_length = stats.source_tokens;
+  stats.lagging = metrics::MeasureLagging(segment_.timing);
   ++summary_.segments;
   summary_.source_tokens += stats.source_tokens;
   summary_.target_tokens += stats.target_tokens;
   SegmentStats& totals = summary_.totals;
-  totals.average_lagging += stats.average_lagging;
-  totals.length_adaptive_average_lagging += stats.length_adaptive_average_lagging;
+  totals.lagging.al += stats.lagging.al;
+  totals.lagging.laal += stats.lagging.laal;
   totals.compute += stats.compute;
   totals.queue += stats.queue;
   if (summary_.segments == 1) totals.first_token = stats.first_token;

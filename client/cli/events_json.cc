@@ -34,13 +34,22 @@ const char* EarlyEndName(EarlyEnd early_end) {
 }
 
 Json Stats(const SegmentStats& stats) {
-  return {{"source_tokens", stats.source_tokens},
-          {"target_tokens", stats.target_tokens},
-          {"average_lagging", stats.average_lagging},
-          {"length_adaptive_average_lagging", stats.length_adaptive_average_lagging},
-          {"first_token_duration", Seconds(stats.first_token)},
-          {"compute_duration", Seconds(stats.compute)},
-          {"queue_duration", Seconds(stats.queue)}};
+  Json json = {{"source_tokens", stats.source_tokens},
+               {"target_tokens", stats.target_tokens},
+               {"average_lagging", stats.average_lagging},
+               {"length_adaptive_average_lagging", stats.length_adaptive_average_lagging},
+               {"first_token_duration", Seconds(stats.first_token)},
+               {"compute_duration", Seconds(stats.compute)},
+               {"average_proportion", stats.average_proportion},
+               {"differentiable_average_lagging", stats.differentiable_average_lagging},
+               {"average_token_delay", stats.average_token_delay},
+               {"start_offset", stats.start_offset},
+               {"end_offset", stats.end_offset},
+               {"queue_duration", Seconds(stats.queue)}};
+  if (stats.yet_another_average_lagging.has_value()) {
+    json["yet_another_average_lagging"] = *stats.yet_another_average_lagging;
+  }
+  return json;
 }
 
 struct ToJsonVisitor {
@@ -93,6 +102,14 @@ struct ToJsonVisitor {
     return {{"event", "going_away"},
             {"remaining_duration", Seconds(e.remaining)},
             {"reason", e.reason}};
+  }
+  Json operator()(const Interrupted& e) const {
+    return {{"event", "interrupted"},
+            {"code", absl::StatusCodeToString(e.why.code())},
+            {"message", std::string(e.why.message())}};
+  }
+  Json operator()(const Resumed& e) const {
+    return {{"event", "resumed"}, {"server", e.address}, {"gap", Seconds(e.gap)}};
   }
   Json operator()(const Summary& e) const {
     return {{"event", "summary"},
