@@ -17,6 +17,7 @@
 #include <fstream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <regex>
 #include <sstream>
 #include <thread>
 
@@ -185,12 +186,12 @@ TEST_F(OperationsTest, MetricsCountWhatHappened) {
   EXPECT_GT(target, 2);
   EXPECT_EQ(Metric("leapstream_token_latency_seconds_count{model=\"fake-en-de\"}"), target);
   EXPECT_EQ(Metric("leapstream_time_to_first_token_seconds_count{model=\"fake-en-de\"}"), 1);
-  EXPECT_EQ(Metric("leapstream_average_lagging_tokens_count{k=\"2\",model=\"fake-en-de\"}"), 1);
-  EXPECT_EQ(Metric("leapstream_length_adaptive_average_lagging_tokens_count{k=\"2\","
+  EXPECT_EQ(Metric("leapstream_average_lagging_count{k=\"2\",model=\"fake-en-de\"}"), 1);
+  EXPECT_EQ(Metric("leapstream_laal_count{k=\"2\","
                    "model=\"fake-en-de\"}"),
             1);
   EXPECT_EQ(Metric("leapstream_step_batch_size_sum{kind=\"read\",model=\"fake-en-de\"}"), source);
-  EXPECT_GT(Metric("leapstream_step_duration_seconds_count{model=\"fake-en-de\"}"), 0);
+  EXPECT_GT(Metric("leapstream_step_seconds_count{model=\"fake-en-de\"}"), 0);
   const std::string method =
       "grpc_method=\"StreamTranslate\",grpc_service=\"leapstream.v1.SimultaneousTranslationService"
       "\",grpc_type=\"bidi_stream\"}";
@@ -238,10 +239,35 @@ TEST_F(OperationsTest, NoClientMakesSeriesWithoutEnd) {
   int series = 0;
   const std::string page = Get("/metrics");
   for (absl::string_view line : absl::StrSplit(page, '\n')) {
-    if (absl::StartsWith(line, "leapstream_average_lagging_tokens_count")) ++series;
+    if (absl::StartsWith(line, "leapstream_average_lagging_count")) ++series;
     EXPECT_FALSE(absl::StrContains(line, "model-1")) << line;
   }
   EXPECT_LE(series, 18);
+}
+
+TEST_F(OperationsTest, DashboardAndAlertsNameMetricsThatThereAre) {
+  Start();
+  ASSERT_TRUE(Translate().ok());
+  const std::string page = Get("/metrics");
+  const std::regex metric("(leapstream|process|grpc_server)_[a-z_]+");
+  int found = 0;
+  for (const char* path :
+       {"/docker/grafana/dashboards/leapstream.json", "/docker/prometheus/alerts.yaml"}) {
+    std::ifstream file(std::string(LEAPSTREAM_SOURCE_DIR) + path);
+    ASSERT_TRUE(file) << path;
+    for (std::string line; std::getline(file, line);) {
+      if (!absl::StrContains(line, "expr")) continue;
+      for (std::sregex_iterator match(line.begin(), line.end(), metric), end; match != end;
+           ++match) {
+        const std::string name = match->str();
+        EXPECT_TRUE(absl::StrContains(page, "\n" + name + "{") ||
+                    absl::StrContains(page, "\n" + name + " "))
+            << path << ": " << name;
+        ++found;
+      }
+    }
+  }
+  EXPECT_GT(found, 20);
 }
 
 TEST_F(OperationsTest, ProbesTellDrainingFromDead) {
