@@ -68,7 +68,7 @@ Client::Client(std::shared_ptr<Servers> servers) : servers_(std::move(servers)) 
 Client::~Client() = default;
 
 absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& options) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<Servers> servers, Servers::Create(options.address));
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<Servers> servers, Servers::Create(options));
   if (options.connect_timeout > absl::ZeroDuration()) {
     LEAPSTREAM_RETURN_IF_ERROR(servers->WaitUntilConnected(options.connect_timeout));
   }

@@ -8,8 +8,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
+#include "base/status.h"
+#include "client/channel.h"
 #include "grpcpp/support/channel_arguments.h"
 
 namespace leapstream::client {
@@ -32,20 +32,20 @@ grpc::ChannelArguments Arguments() {
 
 }  // namespace
 
-absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(absl::string_view addresses) {
+absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ChannelMaker maker, ChannelMaker::Create(options.security));
   std::shared_ptr<Servers> servers(new Servers());
-  for (absl::string_view address : absl::StrSplit(addresses, ',')) {
+  for (absl::string_view address : absl::StrSplit(options.address, ',')) {
     address = absl::StripAsciiWhitespace(address);
     if (address.empty()) continue;
     Server& server = servers->servers_.emplace_back();
     server.address = std::string(address);
-    server.channel =
-        grpc::CreateCustomChannel(server.address, grpc::InsecureChannelCredentials(), Arguments());
+    LEAPSTREAM_ASSIGN_OR_RETURN(server.channel, maker.Make(server.address, Arguments()));
     server.stub = v1::SimultaneousTranslationService::NewStub(server.channel);
   }
   if (servers->servers_.empty()) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "want the address of a server, such as localhost:50051, got \"", addresses, "\""));
+        "want the address of a server, such as localhost:50051, got \"", options.address, "\""));
   }
   // So that many clients do not begin with the same one.
   absl::BitGen random;

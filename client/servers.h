@@ -8,8 +8,8 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/client.h"
 #include "grpcpp/channel.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 
@@ -24,8 +24,8 @@ struct Server {
 // The replicas of a service. Thread-safe.
 class Servers {
  public:
-  // See ClientOptions::address.
-  static absl::StatusOr<std::shared_ptr<Servers>> Create(absl::string_view addresses);
+  // INVALID_ARGUMENT: no address; others are ChannelMaker's.
+  static absl::StatusOr<std::shared_ptr<Servers>> Create(const ClientOptions& options);
 
   size_t size() const { return servers_.size(); }
   Server& operator[](size_t index) { return servers_[index]; }

@@ -164,6 +164,12 @@ int main(int argc, char** argv) {
                      "host:port of the server; of replicas: repeated, or with commas")
         ->join(',')
         ->capture_default_str();
+    leapstream::client::Security& security = connection.security;
+    command->add_flag("--tls", security.tls, "speak TLS");
+    command->add_option("--tls-ca", security.ca_file, "PEM file of whom to trust; the system's");
+    command->add_option("--tls-certificate", security.certificate_file, "PEM file, the client's");
+    command->add_option("--tls-key", security.key_file, "PEM file, the key of that");
+    command->add_option("--token-file", security.token_file, "file with a token to send");
     command->footer(kFooter);
   };
 
