@@ -34,7 +34,7 @@ struct ClientOptions {
   // replicas: streams take turns at them, and go on at another when one is lost.
   std::string address = "localhost:50051";
   absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
-  Security security;
+  Security security = {};
 };
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };

@@ -29,6 +29,7 @@
 #include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/quoted.h"
+#include "client/client.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
 #include "grpc/health/v1/health.pb.h"
@@ -583,6 +584,43 @@ TEST_F(TlsTest, TokensWorkOverIt) {
   Connect(Trusting(ca_.get()));
   EXPECT_TRUE(Translate(Of("alice")).ok());
   EXPECT_EQ(Reason(Translate()), "TOKEN_MISSING");
+}
+
+TEST_F(TlsTest, TheClientLibrarySpeaksTlsAndSendsItsToken) {
+  options_.auth_tokens_file = path_;
+  Start(options_);
+  const std::string folder = testing::TempDir();
+  WriteFile(folder + "/operations_test_ca.crt", Pem(ca_.get()));
+  WriteFile(folder + "/operations_test_token", tokens_["alice"] + "\n");
+  client::ClientOptions options;
+  options.address = absl::StrCat("localhost:", server_->port());
+  options.security.tls = true;
+  options.security.ca_file = folder + "/operations_test_ca.crt";
+  options.security.token_file = folder + "/operations_test_token";
+  auto good = client::Client::Connect(options);
+  ASSERT_TRUE(good.ok()) << good.status();
+  EXPECT_TRUE((*good)->ListModels().ok());
+  EXPECT_TRUE((*good)->Probe(absl::Seconds(5)).ok());
+  auto stream = (*good)->StartStream({});
+  EXPECT_TRUE(stream->PushText(kText).ok());
+  EXPECT_TRUE(stream->CloseSource().ok());
+  while (stream->Next().has_value()) continue;
+  EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
+
+  options.security.token_file.clear();
+  auto nobody = client::Client::Connect(options);
+  ASSERT_TRUE(nobody.ok()) << nobody.status();
+  const absl::Status refused = (*nobody)->ListModels().status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kUnauthenticated);
+  EXPECT_EQ(client::ErrorReason(refused), "TOKEN_MISSING");
+
+  options.security = {};
+  options.security.token_file = folder + "/operations_test_token";
+  options.address = "example.org:50051";
+  EXPECT_EQ(client::Client::Connect(options).status().code(), absl::StatusCode::kInvalidArgument)
+      << "no token leaves this machine without TLS";
+  options.security.token_file = folder;
+  EXPECT_EQ(client::Client::Connect(options).status().code(), absl::StatusCode::kNotFound);
 }
 
 TEST_F(TlsTest, BadFilesAreErrorsAtStart) {
