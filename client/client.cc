@@ -88,7 +88,6 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
   pb::ListModelsRequest request;
   do {
     grpc::ClientContext context;
-    servers_->Authorize(context);
     context.set_deadline(deadline);
     pb::ListModelsResponse response;
     const grpc::Status status = server.stub->ListModels(&context, request, &response);
@@ -125,7 +124,6 @@ absl::Status Client::Probe(absl::Duration timeout) {
     grpc::ClientContext context;
     const absl::Time turn =
         servers_->size() == 1 ? deadline : std::min(deadline, absl::Now() + kProbeTurn);
-    servers_->Authorize(context);
     context.set_deadline(absl::ToChronoTime(turn));
     context.set_wait_for_ready(true);
     Empty request, response;

@@ -20,19 +20,21 @@ namespace leapstream::client {
 
 class Servers;
 
+// Files are read once, when the client is made.
+struct Security {
+  bool tls = false;
+  std::string ca_file;  // PEM, of those who sign servers' certificates; empty: the system's.
+  std::string certificate_file;  // The client's own, in PEM, and its key; empty: it has none.
+  std::string key_file;
+  std::string token_file;  // Sent with each call; without TLS only to this machine. Empty: none.
+};
+
 struct ClientOptions {
   // host:port, or any other name that gRPC resolves. Several, with commas between them, are
   // replicas: streams take turns at them, and go on at another when one is lost.
   std::string address = "localhost:50051";
   absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
-
-  // Files are in PEM; each of them turns `tls` on.
-  bool tls = false;              // Else what is said can be read on the way.
-  std::string tls_ca_file = "";  // Whom to trust; "": whom the system trusts.
-  std::string tls_certificate_file =
-      "";  // Of the client, for a server that wants one; with its key.
-  std::string tls_key_file = "";
-  std::string token_file = "";  // Holds the bearer token for a server that wants one; "": none.
+  Security security = {};
 };
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };

@@ -2,9 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <fstream>
 #include <future>
-#include <sstream>
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
@@ -13,9 +11,9 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/channel.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
-#include "grpcpp/security/credentials.h"
 #include "grpcpp/support/channel_arguments.h"
 
 namespace leapstream::client {
@@ -57,55 +55,18 @@ std::shared_ptr<grpc::Channel> ReactionThreads() {
   return *keeper;
 }
 
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  if (file && !text.str().empty()) return text.str();
-  return absl::InvalidArgumentError(absl::StrCat("cannot read ", path, ", or it is empty"));
-}
-
-absl::StatusOr<std::shared_ptr<grpc::ChannelCredentials>> Credentials(
-    const ClientOptions& options) {
-  if (!options.tls && options.tls_ca_file.empty() && options.tls_certificate_file.empty()) {
-    return grpc::InsecureChannelCredentials();
-  }
-  if (options.tls_certificate_file.empty() != options.tls_key_file.empty()) {
-    return absl::InvalidArgumentError("a client's certificate and its key go together");
-  }
-  grpc::SslCredentialsOptions files;
-  if (!options.tls_ca_file.empty()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(files.pem_root_certs, ReadFile(options.tls_ca_file));
-  }
-  if (!options.tls_certificate_file.empty()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(files.pem_cert_chain, ReadFile(options.tls_certificate_file));
-    LEAPSTREAM_ASSIGN_OR_RETURN(files.pem_private_key, ReadFile(options.tls_key_file));
-  }
-  return grpc::SslCredentials(files);
-}
-
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ChannelMaker maker, ChannelMaker::Create(options.security));
   std::shared_ptr<Servers> servers(new Servers());
   servers->reaction_threads_ = ReactionThreads();
-  if (!options.token_file.empty()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(const std::string text, ReadFile(options.token_file));
-    const absl::string_view token = absl::StripAsciiWhitespace(text);
-    if (token.empty() || !std::all_of(token.begin(), token.end(), absl::ascii_isgraph)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(options.token_file, " must hold one word, the token"));
-    }
-    servers->authorization_ = absl::StrCat("Bearer ", token);
-  }
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::shared_ptr<grpc::ChannelCredentials> credentials,
-                              Credentials(options));
   for (absl::string_view address : absl::StrSplit(options.address, ',')) {
     address = absl::StripAsciiWhitespace(address);
     if (address.empty()) continue;
     Server& server = servers->servers_.emplace_back();
     server.address = std::string(address);
-    server.channel = grpc::CreateCustomChannel(server.address, credentials, Arguments());
+    LEAPSTREAM_ASSIGN_OR_RETURN(server.channel, maker.Make(server.address, Arguments()));
     server.stub = v1::SimultaneousTranslationService::NewStub(server.channel);
   }
   if (servers->servers_.empty()) {
@@ -122,10 +83,6 @@ std::string Servers::addresses() const {
   return absl::StrJoin(servers_, ", ", [](std::string* out, const Server& server) {
     absl::StrAppend(out, server.address);
   });
-}
-
-void Servers::Authorize(grpc::ClientContext& context) const {
-  if (!authorization_.empty()) context.AddMetadata("authorization", authorization_);
 }
 
 size_t Servers::Next() {

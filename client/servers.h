@@ -25,14 +25,12 @@ struct Server {
 // The replicas of a service. Thread-safe.
 class Servers {
  public:
-  // Errors as Client::Connect().
+  // INVALID_ARGUMENT: no address; others are ChannelMaker's.
   static absl::StatusOr<std::shared_ptr<Servers>> Create(const ClientOptions& options);
 
   size_t size() const { return servers_.size(); }
   Server& operator[](size_t index) { return servers_[index]; }
   std::string addresses() const;  // For messages.
-
-  void Authorize(grpc::ClientContext& context) const;  // Adds the token, if there is one.
 
   // The server whose turn it is; one that is known to be out of reach is passed over.
   size_t Next();
@@ -44,7 +42,6 @@ class Servers {
 
   std::shared_ptr<grpc::Channel> reaction_threads_;  // Which gRPC is to keep; see servers.cc.
   std::vector<Server> servers_;
-  std::string authorization_;  // "": none.
   std::atomic<size_t> next_ = 0;
 };
 

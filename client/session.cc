@@ -198,7 +198,6 @@ void Stream::Session::StartCall() {
     resume.mutable_committed_target()->mutable_ids()->Add(committed_.begin(), committed_.end());
   }
   call_ = std::make_shared<Call>(shared_from_this());
-  servers_->Authorize(call_->context());
   call_->Start(*(*servers_)[server_].stub, deadline_, call_, std::move(request));
   if (options_.resume_timeout > absl::ZeroDuration()) WaitUntil(absl::Now() + kAnswerTimeout);
 }

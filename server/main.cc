@@ -1,6 +1,7 @@
 // leapstream-server: the program that sees every layer and puts them together.
 
 #include <google/protobuf/stubs/logging.h>
+#include <grpc/support/log.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
@@ -138,6 +139,12 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   return absl::OkStatus();
 }
 
+// gRPC's own lines, such as failed handshakes, in our log and its format.
+void LogGrpc(gpr_log_func_args* line) {
+  spdlog::log(line->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug,
+              "grpc: {}", line->message);
+}
+
 int Main(int argc, char** argv) {
   // Blocked before any thread starts, so that all inherit it and only sigwait() gets them.
   sigset_t signals;
@@ -160,6 +167,7 @@ int Main(int argc, char** argv) {
     return std::fflush(stdout) == 0 ? 0 : 1;
   }
   SetUpLogging(config->log_level, config->log_format);
+  gpr_set_log_function(&LogGrpc);
   const absl::Status status = Serve(*config, signals);
   if (status.ok()) return 0;
   std::fprintf(stderr, "leapstream-server: %s\n", std::string(status.message()).c_str());

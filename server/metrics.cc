@@ -76,16 +76,15 @@ struct Metrics::Families {
   Family<Histogram>& token_latency =
       AddHistogram("leapstream_token_latency_seconds",
                    "From when a session could write a token to when it was put out.");
-  Family<Histogram>& step_duration = AddHistogram("leapstream_step_duration_seconds",
-                                                  "Of one turn of the step loop in the model.");
+  Family<Histogram>& step_duration =
+      AddHistogram("leapstream_step_seconds", "Of one turn of the step loop in the model.");
   Family<Histogram>& step_batch = AddHistogram(
       "leapstream_step_batch_size", "Rows of one turn: source tokens read, sessions that decide.");
   Family<Histogram>& average_lagging =
-      AddHistogram("leapstream_average_lagging_tokens",
+      AddHistogram("leapstream_average_lagging",
                    "Average lagging of a segment (Ma et al. 2019), in source tokens.");
   Family<Histogram>& length_adaptive =
-      AddHistogram("leapstream_length_adaptive_average_lagging_tokens",
-                   "LAAL of a segment (Papi et al. 2022), in source tokens.");
+      AddHistogram("leapstream_laal", "LAAL of a segment (Papi et al. 2022), in source tokens.");
   Family<Counter>& backpressure = AddCounter(
       "leapstream_backpressure_seconds_total",
       "Time in which a client was not read from (input) or a session not decoded for (output).");

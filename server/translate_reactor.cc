@@ -774,12 +774,20 @@ CallDescription TranslateReactor::Describe() const {
   return call;
 }
 
-void TranslateReactor::ReportEnd(const absl::Status& status) {
+void TranslateReactor::ReportEnd(absl::Status status) {
   SessionSummary summary;
+  bool gone = false;
   {
     MutexLock lock(&mutex_);
     summary = summary_;
+    gone = broken_;
   }
+  if (!gone) {
+    MutexLock lock(&context_mutex_);
+    gone = context_ == nullptr || context_->IsCancelled();
+  }
+  // A client that goes away ends its source, too, and that may come first.
+  if (gone && status.ok()) status = absl::CancelledError("cancelled by the client");
   call_metrics_.Handled(status.code());
   serving_->metrics->SessionFinished(model_name_, status);
   LogEvent("session", {{"session", id_},

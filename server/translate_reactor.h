@@ -86,7 +86,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // Reads on, or lets OnRoom() do so.
   void ReadOn();
   // What is said of it once it is over: to the log and in the metrics.
-  void ReportEnd(const absl::Status& status);
+  void ReportEnd(absl::Status status);
 
   void GoAway(Departure departure);
   // Tells client and session of departure_.

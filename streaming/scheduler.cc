@@ -678,6 +678,9 @@ void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sess
     status = model_->translator->Decide(states, absl::MakeSpan(decisions));
   }
   const absl::Duration compute = absl::Now() - start;
+  if (observer_ != nullptr && (!rows.empty() || !writing.empty())) {
+    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left, static_cast<int>(writing.size())});
+  }
   if (!status.ok()) {
     // Inputs were checked, so it is not one session's fault; their states are no longer good.
     for (LiveSession* session : acting) session->Finish(absl::InternalError(status.message()));
@@ -687,9 +690,6 @@ void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sess
       state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
     }
     for (size_t i = 0; i < writing.size(); ++i) writing[i]->Apply(decisions[i]);
-  }
-  if (observer_ != nullptr && (!rows.empty() || !writing.empty())) {
-    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left, static_cast<int>(writing.size())});
   }
   for (LiveSession* session : acting) Enqueue(session->shared_from_this());
 }

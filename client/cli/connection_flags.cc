@@ -9,23 +9,26 @@ CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
                        "host:port of the server; of replicas: repeated, or with commas")
           ->join(',')
           ->capture_default_str();
-  command->add_flag("--tls", connection.tls, "encrypt, and trust the system's certificates");
+  Security& security = connection.security;
+  CLI::Option* const tls =
+      command->add_flag("--tls", security.tls, "encrypt, and trust the system's certificates");
   command
-      ->add_option("--tls-ca", connection.tls_ca_file,
-                   "PEM certificates to trust, not the system's; turns --tls on")
-      ->check(CLI::ExistingFile);
+      ->add_option("--tls-ca", security.ca_file, "PEM certificates to trust, not the system's")
+      ->check(CLI::ExistingFile)
+      ->needs(tls);
   CLI::Option* const certificate =
       command
-          ->add_option("--tls-certificate", connection.tls_certificate_file,
-                       "PEM certificate of this client, for servers that want one; turns --tls on")
-          ->check(CLI::ExistingFile);
+          ->add_option("--tls-certificate", security.certificate_file,
+                       "PEM certificate of this client, for servers that want one")
+          ->check(CLI::ExistingFile)
+          ->needs(tls);
   CLI::Option* const key =
-      command->add_option("--tls-key", connection.tls_key_file, "PEM key of that certificate")
+      command->add_option("--tls-key", security.key_file, "PEM key of that certificate")
           ->check(CLI::ExistingFile)
           ->needs(certificate);
   certificate->needs(key);
   command
-      ->add_option("--token-file", connection.token_file,
+      ->add_option("--token-file", security.token_file,
                    "file of the bearer token, for servers that want one")
       ->check(CLI::ExistingFile);
   return server;

@@ -16,6 +16,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "client/cli/admin_command.h"
 #include "client/cli/completion.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/evaluation_commands.h"
@@ -234,6 +235,8 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"bash", "zsh", "fish"}));
   completion->footer(kFooter);
 
+  leapstream::client::AdminCommand admin;
+  admin.AddTo(app, kFooter);
   leapstream::client::EvaluationCommands evaluation;
   evaluation.AddTo(app, kFooter);
   leapstream::client::WebCommand web;
@@ -245,6 +248,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
   }
 
+  if (const auto status = admin.Run()) return Report(*status);
   if (const auto status = evaluation.Run()) return Report(*status);
   if (completion->parsed()) {
     std::cout << leapstream::client::CompletionScript(app, shell) << std::flush;

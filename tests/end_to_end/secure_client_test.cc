@@ -65,30 +65,32 @@ TEST_F(SecureClientTest, TlsAndTokens) {
 
   ClientOptions options;
   options.address = server.address();
-  options.tls_ca_file = folder_ / "server.crt";
-  options.token_file = folder_ / "token";
+  options.security.tls = true;
+  options.security.ca_file = folder_ / "server.crt";
+  options.security.token_file = folder_ / "token";
   EXPECT_TRUE(Translate(options).ok()) << Translate(options);
   auto client = Client::Connect(options);
   ASSERT_TRUE(client.ok());
   EXPECT_TRUE((*client)->ListModels().ok());
   EXPECT_TRUE((*client)->Probe(absl::Seconds(10)).ok());
 
-  options.token_file = folder_ / "wrong_token";
+  options.security.token_file = folder_ / "wrong_token";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnauthenticated);
-  options.token_file = "";
+  options.security.token_file = "";
   EXPECT_EQ(client::ErrorReason(Translate(options)), "TOKEN_MISSING");
-  for (const char* bad : {"no_token", "nowhere"}) {
-    options.token_file = folder_ / bad;
-    EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);
-  }
-  options.token_file = folder_ / "token";
-  options.tls_ca_file = folder_ / "stranger.crt";
+  options.security.token_file = folder_ / "no_token";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);
+  options.security.token_file = folder_ / "nowhere";
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kNotFound);
+  options.security.token_file = folder_ / "token";
+  options.security.ca_file = folder_ / "stranger.crt";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);
-  options.tls_ca_file = "";
+  options.security.tls = false;
+  options.security.ca_file = "";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // In plain text.
 
   const std::string program = absl::StrCat("echo a word | ", kClient, " translate --server ",
-                                           server.address(), " --tls-ca ", folder_ / "server.crt",
+                                           server.address(), " --tls --tls-ca ", folder_ / "server.crt",
                                            " > ", folder_ / "out", " 2> ", folder_ / "err");
   EXPECT_EQ(Shell(absl::StrCat(program, " --token-file ", folder_ / "token")), 0);
   EXPECT_NE(ReadFile(folder_ / "out"), "\n");
@@ -103,13 +105,14 @@ TEST_F(SecureClientTest, ClientCertificates) {
   server.StartAndWait();
   ClientOptions options;
   options.address = server.address();
-  options.tls_ca_file = folder_ / "server.crt";
-  options.tls_certificate_file = folder_ / "client.crt";
+  options.security.tls = true;
+  options.security.ca_file = folder_ / "server.crt";
+  options.security.certificate_file = folder_ / "client.crt";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);  // And its key?
-  options.tls_key_file = folder_ / "client.key";
+  options.security.key_file = folder_ / "client.key";
   EXPECT_TRUE(Translate(options).ok()) << Translate(options);
-  options.tls_certificate_file = folder_ / "stranger.crt";
-  options.tls_key_file = folder_ / "stranger.key";
+  options.security.certificate_file = folder_ / "stranger.crt";
+  options.security.key_file = folder_ / "stranger.key";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);
 }
 

@@ -1,0 +1,214 @@
+// leapstream-server and leapstream as an operator runs them: real processes, signals, files.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "absl/time/time.h"
+
+namespace leapstream {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kServer[] = LEAPSTREAM_BINARY_DIR "/bin/leapstream-server";
+constexpr char kClient[] = LEAPSTREAM_BINARY_DIR "/bin/leapstream";
+constexpr char kModel[] = LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de";
+
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path);
+  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+}
+
+struct Outcome {
+  int status = -1;
+  std::string output;  // Both of them.
+};
+
+Outcome Shell(const std::string& command) {
+  Outcome outcome;
+  std::FILE* const pipe = popen(absl::StrCat("timeout 60 ", command, " 2>&1").c_str(), "r");
+  char buffer[4096];
+  for (size_t size = 0; (size = std::fread(buffer, 1, sizeof(buffer), pipe)) > 0;) {
+    outcome.output.append(buffer, size);
+  }
+  const int status = pclose(pipe);
+  outcome.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return outcome;
+}
+
+class ServerProgramTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    folder_ = testing::TempDir() + "/server_program_XXXXXX";
+    ASSERT_NE(mkdtemp(folder_.data()), nullptr);
+  }
+  void TearDown() override {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    Shell("rm -rf " + folder_);
+  }
+
+  void Start(std::vector<std::string> flags) {
+    std::remove((folder_ + "/port").c_str());
+    for (const char* flag : {"--listen=127.0.0.1:0", "--metrics-listen=127.0.0.1:0",
+                             "--admin-listen=127.0.0.1:0", "--log-format=json"}) {
+      flags.emplace_back(flag);
+    }
+    flags.push_back("--port-file=" + folder_ + "/port");
+    pid_ = fork();
+    if (pid_ == 0) {
+      std::vector<char*> argv = {const_cast<char*>(kServer)};
+      for (std::string& flag : flags) argv.push_back(flag.data());
+      argv.push_back(nullptr);
+      if (std::freopen((folder_ + "/out").c_str(), "w", stdout) == nullptr ||
+          std::freopen((folder_ + "/log").c_str(), "w", stderr) == nullptr) {
+        _exit(99);
+      }
+      execv(kServer, argv.data());
+      _exit(99);
+    }
+    ASSERT_TRUE(WaitFor([&] { return !ReadAll(folder_ + "/port").empty(); })) << Log();
+    ASSERT_TRUE(absl::SimpleAtoi(ReadAll(folder_ + "/port"), &port_));
+    for (absl::string_view line : absl::StrSplit(ReadAll(folder_ + "/out"), '\n')) {
+      if (absl::ConsumePrefix(&line, "admin on port ")) {
+        admin_ = absl::StrCat(" --server 127.0.0.1:", line);
+      }
+    }
+    ASSERT_FALSE(admin_.empty());
+  }
+  template <typename Condition>
+  bool WaitFor(Condition condition) {
+    for (const absl::Time end = absl::Now() + absl::Seconds(40); absl::Now() < end;) {
+      if (condition()) return true;
+      absl::SleepFor(absl::Milliseconds(20));
+    }
+    return false;
+  }
+  std::string Log() { return ReadAll(folder_ + "/log"); }
+  Outcome Translate(const std::string& text) {
+    return Shell(absl::StrCat("sh -c \"echo '", text, "' | ", kClient,
+                              " translate --server 127.0.0.1:", port_, "\""));
+  }
+  // Of the ended server.
+  int Wait() {
+    int status = 0;
+    EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  }
+
+  std::string folder_;
+  pid_t pid_ = 0;
+  int port_ = 0;
+  std::string admin_;
+};
+
+TEST_F(ServerProgramTest, WrongUsageIsToldAndNothingAborts) {
+  const struct {
+    std::string flags;
+    const char* message;
+  } kCases[] = {
+      {"--config " + folder_, "Is a directory"},
+      {"--config /nowhere", "cannot read /nowhere"},
+      {absl::StrCat("--model ", kModel, " --listen localhost"), "must be HOST:PORT"},
+      {absl::StrCat("--model ", kModel, " --listen localhost:99999"), "must be HOST:PORT"},
+      {absl::StrCat("--model ", kModel, " --listen ''"), "must be HOST:PORT"},
+      {absl::StrCat("--model ", kModel, " --idle-timout 3s"), "is --idle-timeout meant?"},
+      {absl::StrCat("--model ", kModel, " --auth-tokens-file t"), "needs tls_certificate_file"},
+  };
+  for (const auto& test : kCases) {
+    const Outcome outcome = Shell(absl::StrCat(kServer, " ", test.flags));
+    EXPECT_EQ(outcome.status, 2) << test.flags;
+    EXPECT_THAT(outcome.output, HasSubstr(test.message)) << test.flags;
+  }
+  for (const std::string& file : {folder_, std::string("/nowhere")}) {
+    const Outcome outcome =
+        Shell(absl::StrCat(kServer, " --model ", kModel, " --resume-key-file ", file));
+    EXPECT_EQ(outcome.status, 1) << outcome.output;
+    EXPECT_THAT(outcome.output, HasSubstr("cannot read " + file));
+  }
+}
+
+TEST_F(ServerProgramTest, TokensAreMadeForTheFile) {
+  const Outcome made = Shell(absl::StrCat(kServer, " --new-token alice"));
+  EXPECT_EQ(made.status, 0);
+  const std::vector<std::string> lines = absl::StrSplit(made.output, '\n', absl::SkipEmpty());
+  ASSERT_EQ(lines.size(), 2u) << made.output;
+  EXPECT_EQ(lines[0].size(), 64u);
+  EXPECT_THAT(lines[1], testing::StartsWith("alice "));
+  const Outcome hashed =
+      Shell(absl::StrCat("sh -c \"echo ", lines[0], " | ", kServer, " --hash-token bob\""));
+  EXPECT_EQ(hashed.status, 0);
+  EXPECT_THAT(hashed.output, testing::StartsWith("bob "));
+  EXPECT_EQ(Shell(absl::StrCat("sh -c \"echo short | ", kServer, " --hash-token bob\"")).status, 2);
+}
+
+TEST_F(ServerProgramTest, AnOperatorsDay) {
+  Shell(absl::StrCat("cp -r ", kModel, " ", folder_, "/one"));
+  Shell(absl::StrCat("cp -r ", kModel, " ", folder_, "/two"));
+  Shell(absl::StrCat("ln -s one ", folder_, "/model"));
+  Start({"--model=" + folder_ + "/model"});
+  const Outcome first = Translate("Hello world");
+  ASSERT_EQ(first.status, 0) << first.output;
+
+  Outcome stats = Shell(absl::StrCat(kClient, " admin stats --json", admin_));
+  ASSERT_EQ(stats.status, 0) << stats.output;
+  const auto json = nlohmann::json::parse(stats.output);
+  EXPECT_EQ(json["slots_used"], 0);
+  EXPECT_EQ(json["models"][0]["name"], "en-de");
+  EXPECT_EQ(Shell(absl::StrCat(kClient, " admin sessions", admin_)).status, 0);
+
+  // A broken model is not taken; the server serves on. Then a good one is.
+  Shell(absl::StrCat("sh -c \"head -c 1000 ", folder_, "/one/weights.safetensors > ", folder_,
+                     "/two/w && mv ", folder_, "/two/w ", folder_,
+                     "/two/weights.safetensors && "
+                     "ln -sfn two ",
+                     folder_, "/model\""));
+  const Outcome broken = Shell(absl::StrCat(kClient, " admin reload", admin_));
+  EXPECT_EQ(broken.status, 4) << broken.output;
+  EXPECT_THAT(broken.output, HasSubstr("serves on as it was"));
+  EXPECT_THAT(broken.output, HasSubstr("weights.safetensors"));
+  EXPECT_EQ(Translate("Hello world").output, first.output);
+  Shell(absl::StrCat("ln -sfn one ", folder_, "/model"));
+  const Outcome reloaded = Shell(absl::StrCat(kClient, " admin reload en-de", admin_));
+  EXPECT_EQ(reloaded.status, 0) << reloaded.output;
+  EXPECT_THAT(reloaded.output, testing::StartsWith("en-de: "));
+  EXPECT_EQ(Shell(absl::StrCat(kClient, " admin reload other", admin_)).status, 4);
+  kill(pid_, SIGHUP);
+  EXPECT_TRUE(WaitFor([&] {
+    const std::string log = Log();
+    return absl::StrContains(log.substr(log.find("SIGHUP") + 1), "was reloaded");
+  })) << Log();
+  EXPECT_EQ(Translate("Hello world").output, first.output);
+
+  EXPECT_EQ(Shell(absl::StrCat(kClient, " admin drain", admin_)).status, 0);
+  EXPECT_EQ(Wait(), 0);
+  int summaries = 0;
+  for (const absl::string_view line : absl::StrSplit(Log(), '\n', absl::SkipEmpty())) {
+    const auto entry = nlohmann::json::parse(line.begin(), line.end(), nullptr, false);
+    EXPECT_FALSE(entry.is_discarded()) << line;
+    if (entry["message"] == "session") ++summaries;
+  }
+  EXPECT_EQ(summaries, 3) << Log();
+  EXPECT_FALSE(absl::StrContains(Log(), "Hello")) << "no text in the log";
+}
+
+}  // namespace
+}  // namespace leapstream
