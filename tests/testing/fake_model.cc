@@ -134,6 +134,7 @@ struct FakeState final : SessionState {
     target_hash = Mix(target_hash, token);
     ++written;
   }
+  void Repeat() override {}
   int source_read() const override { return read; }
   int target_written() const override { return written; }
 
