@@ -62,6 +62,11 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   if (options.offline) policy->mutable_offline();
   policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
   policy->set_max_target_tokens(options.max_target_tokens);
+  if (options.audio != AudioFormat::kNone) {
+    config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
+                                                                    : pb::INPUT_FORMAT_PCM_F32LE);
+    config.set_sample_rate_hertz(options.sample_rate);
+  }
   auto* output = config.mutable_output();
   output->set_token_details(options.token_details);
   output->set_log_probs(options.log_probs);
@@ -81,6 +86,9 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.offline = config.policy().has_offline();
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.max_target_tokens = config.policy().max_target_tokens();
+  if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
+  if (config.input_format() == pb::INPUT_FORMAT_PCM_F32LE) options.audio = AudioFormat::kPcmF32Le;
+  options.sample_rate = config.sample_rate_hertz();
   options.token_details = config.output().token_details();
   options.log_probs = config.output().log_probs();
   options.segment_stats = config.output().segment_stats();
@@ -97,6 +105,7 @@ SegmentStats FromProto(const pb::SegmentStats& stats) {
   result.first_token = FromProto(stats.first_token_duration());
   result.compute = FromProto(stats.compute_duration());
   result.queue = FromProto(stats.queue_duration());
+  result.source_audio_ms = stats.source_audio_ms();
   return result;
 }
 
@@ -123,9 +132,11 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
       event.segment = target.segment();
       event.text = target.text();
       event.source_tokens_read = target.source_tokens_read();
+      event.source_audio_ms = target.source_audio_ms();
       for (const auto& token : target.tokens()) {
         event.tokens.push_back({token.id(), token.piece(), token.source_tokens_read(),
-                                token.log_prob(), FromProto(token.emit_offset())});
+                                token.log_prob(), FromProto(token.emit_offset()),
+                                token.source_audio_ms()});
       }
       return event;
     }
@@ -174,7 +185,12 @@ class Stream::Call final
     if (ready_fd_ >= 0) close(ready_fd_);
   }
 
+  size_t sample_bytes() const { return sample_bytes_; }  // 0: the stream is of text.
+
   void Start(pb::SimultaneousTranslationService::Stub& stub, const StreamOptions& options) {
+    if (options.audio != AudioFormat::kNone) {
+      sample_bytes_ = options.audio == AudioFormat::kPcmS16Le ? 2 : 4;
+    }
     if (options.deadline < absl::InfiniteDuration()) {
       context_.set_deadline(absl::ToChronoTime(absl::Now() + options.deadline));
     }
@@ -285,6 +301,7 @@ class Stream::Call final
   }
 
  private:
+  size_t sample_bytes_ = 0;  // Before the stream is shared.
   void Enqueue(pb::StreamTranslateRequest request) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (read_over_) return;
     unsent_bytes_ += static_cast<int64_t>(request.ByteSizeLong());
@@ -379,6 +396,25 @@ absl::Status Stream::PushText(absl::string_view text) {
   return absl::OkStatus();
 }
 
+absl::Status Stream::PushAudio(absl::string_view samples) {
+  const size_t width = call_->sample_bytes();
+  if (width == 0) {
+    return absl::InvalidArgumentError("the stream is of text; set StreamOptions::audio");
+  }
+  if (samples.size() % width != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("audio must be whole samples of ", width, " bytes, got ", samples.size()));
+  }
+  while (!samples.empty()) {
+    const absl::string_view chunk = samples.substr(0, kMaxChunkBytes);  // A multiple of any width.
+    pb::StreamTranslateRequest request;
+    request.mutable_source()->set_audio(chunk.data(), chunk.size());
+    if (absl::Status status = call_->Send(std::move(request)); !status.ok()) return status;
+    samples.remove_prefix(chunk.size());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Stream::EndSegment() {
   pb::StreamTranslateRequest request;
   request.mutable_end_segment();
@@ -463,6 +499,8 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
       added.target_language_codes = {model.target_language_codes().begin(),
                                      model.target_language_codes().end()};
       added.checksum = model.checksum();
+      added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
+      added.read_duration = FromProto(model.read_duration());
       added.learned_policy = model.learned_policy();
       added.default_k = model.default_k();
       added.min_k = model.min_k();

@@ -17,6 +17,7 @@
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/translate.h"
+#include "client/cli/translate_audio.h"
 #include "client/client.h"
 
 namespace {
@@ -45,6 +46,8 @@ Exit status:
 Examples:
   leapstream translate --k 3 < de.txt > en.txt
   leapstream translate --pace 3/s < de.txt      # watch it, as if it were spoken
+  leapstream translate --audio talk.wav         # in real time; --pace max: as fast as it goes
+  arecord -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
   leapstream probe --timeout 30s && leapstream models)";
 
 int ExitCode(const absl::Status& status) {
@@ -168,10 +171,20 @@ int main(int argc, char** argv) {
       ->add_option("--early-end", early_end,
                    "if the model would end before the source does: stop there, suppress the end, "
                    "or read on")
-      ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
+      ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
   translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
-  translate->add_option("--pace", pace, "words to send per second, such as 3/s")->check(kPace);
+  translate
+      ->add_option("--pace", pace,
+                   "words to send per second, such as 3/s; audio: max, instead of real time")
+      ->check(kPace | CLI::IsMember({"max"}));
+  leapstream::client::AudioInputOptions audio;
+  translate->add_option("--audio", audio.path,
+                        "translate a recording (wav, flac, ...), or - for mono 16-bit "
+                        "little-endian samples on standard input");
+  translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
+      ->check(CLI::Range(8000, 192000))
+      ->capture_default_str();
   translate->add_option("--deadline", deadline, "of the whole run, such as 30s")->check(kDuration);
   translate->add_flag("--json", options.json, "one JSON object per event");
   translate->add_flag("--verbose", options.verbose, "session and lagging on standard error");
@@ -208,11 +221,16 @@ int main(int argc, char** argv) {
       {"stop", EarlyEnd::kStop},
       {"suppress", EarlyEnd::kSuppress},
       {"read-on", EarlyEnd::kReadOn},
+      {"force-finish", EarlyEnd::kForceFinish},
   };
   options.stream.early_end = kEarlyEnds.at(early_end);
   options.stream.deadline = ParseDuration(deadline);
   options.stream.token_details = options.json;
   options.stream.log_probs = options.json;
-  if (!pace.empty()) options.words_per_second = WordsPerSecond(pace);
+  if (!audio.path.empty()) {
+    audio.real_time = pace != "max" && audio.path != "-";
+    return Report(leapstream::client::TranslateAudio(**client, options, audio));
+  }
+  if (!pace.empty() && pace != "max") options.words_per_second = WordsPerSecond(pace);
   return Report(leapstream::client::Translate(**client, options));
 }
