@@ -182,6 +182,12 @@ int main(int argc, char** argv) {
   translate->add_option("--audio", audio.path,
                         "translate a recording (wav, flac, ...), or - for mono 16-bit "
                         "little-endian samples on standard input");
+  std::string pause;
+  translate
+      ->add_option("--pause", pause,
+                   "a pause this long in the audio, such as 600ms, ends a segment and a line")
+      ->check(kDuration)
+      ->needs("--audio");
   translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str();
@@ -228,6 +234,7 @@ int main(int argc, char** argv) {
   options.stream.token_details = options.json;
   options.stream.log_probs = options.json;
   if (!audio.path.empty()) {
+    if (!pause.empty()) audio.pause = ParseDuration(pause);
     audio.real_time = pace != "max" && audio.path != "-";
     return Report(leapstream::client::TranslateAudio(**client, options, audio));
   }

@@ -23,6 +23,8 @@
 #include "model/torch/speech/filter_bank.h"
 #include "model/torch/transformer.h"
 #include "streaming/policy.h"
+#include "streaming/scheduler.h"
+#include "tests/testing/collecting_sink.h"
 #include "tests/testing/wav_file.h"
 
 namespace leapstream {
@@ -432,6 +434,165 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
 }
 INSTANTIATE_TEST_SUITE_P(All, SpeechTensorsTest,
                          ::testing::Values("speech_leap", "speech_softmax", "speech_leapenc"));
+
+// The same through a session, in chunks of any size: what a client gets.
+struct SessionRun {
+  std::vector<int> ids;
+  std::vector<double> delays_ms;
+  std::string text;
+  SegmentCompleted completed;
+};
+struct Cut {
+  int largest_chunk = 8000;
+  int sample_rate = kSpeechSampleRate;
+  int max_source_tokens = 10000;
+};
+SessionRun RunSession(Scheduler& scheduler, const json& row, const std::vector<float>& samples,
+                      const Cut& cut, ResumeFrom from = {}) {
+  SessionOptions options;
+  options.policy = WaitK{row["k"].get<int>()};
+  options.early_end = row["force_finish"].get<bool>() ? EarlyEnd::kForceFinish : EarlyEnd::kStop;
+  options.max_target_tokens = row["max_len"].get<int>() + 1;
+  options.max_target_tokens_after_source = row["max_len_after_finish_read"].get<int>() + 1;
+  options.sample_rate = cut.sample_rate;
+  options.max_source_tokens = cut.max_source_tokens;
+  CollectingSink sink;
+  auto session = scheduler.Open(options, &sink, std::move(from));
+  EXPECT_TRUE(session.ok()) << session.status();
+  if (!session.ok()) return {};
+  std::mt19937 random(static_cast<unsigned>(samples.size() + cut.largest_chunk));
+  for (size_t begin = 0; begin < samples.size();) {
+    const size_t count = std::min<size_t>(1 + random() % cut.largest_chunk, samples.size() - begin);
+    (*session)->Push(AudioSamples(samples.begin() + begin, samples.begin() + begin + count));
+    begin += count;
+  }
+  (*session)->EndSegment();
+  (*session)->EndSource();
+  sink.Wait();
+  EXPECT_TRUE(sink.status.ok()) << sink.status;
+  EXPECT_EQ(sink.segments.size(), 1u);
+  SessionRun run;
+  for (const TargetToken& token : sink.tokens) {
+    run.ids.push_back(token.id);
+    run.delays_ms.push_back(absl::ToDoubleMilliseconds(token.source_audio));
+  }
+  if (!sink.segments.empty()) {
+    run.completed = sink.segments[0];
+    run.text = run.completed.text;
+    if (run.completed.segment == 1) {
+      EXPECT_EQ(sink.appended[0], run.text);
+    }
+  }
+  return run;
+}
+
+// Without spaces: the reference's words lose the one before the last word of a forced end.
+std::string Squeezed(std::string text) {
+  text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+  return text;
+}
+
+TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
+  const std::string trace = GetParam();
+  const auto model = LoadModel(ExportedModel(trace.substr(0, trace.find('.'))));
+  ASSERT_TRUE(model.ok()) << model.status();
+  Scheduler scheduler(*model);
+  for (const json& row : Rows(Golden(absl::StrCat("traces/", trace, ".jsonl")))) {
+    const auto id = row["id"].get<std::string>();
+    if (id == "e-22k") continue;  // See above.
+    SCOPED_TRACE(absl::StrCat(trace, " ", id));
+    std::vector<int> ids;
+    std::vector<double> delays;
+    for (size_t i = 0; i < row["target_ids"].size(); ++i) {
+      if (row["argmax_ids"][i].is_null() || row["argmax_ids"][i] == kEndOfSentence) continue;
+      ids.push_back(row["argmax_ids"][i].get<int>());
+      delays.push_back(row["delays_ms"][i].get<double>());
+    }
+    const std::vector<float> samples = ReadSamples(Golden(absl::StrCat("wav/", id, ".wav")));
+    const SessionRun run = RunSession(scheduler, row, samples, {});
+    EXPECT_EQ(run.ids, ids);
+    EXPECT_EQ(run.delays_ms, delays);
+    EXPECT_EQ(Squeezed(run.text), Squeezed(row["text_out"].get<std::string>()));
+    const auto end = row["end"].get<std::string>();
+    EXPECT_EQ(run.completed.reason == FinishReason::kMaxLength, absl::StartsWith(end, "max_len"));
+    // Empty segments have no audio to speak of.
+    if (run.completed.stats.source_tokens > 0 && end != "eos") {
+      EXPECT_NEAR(absl::ToDoubleMilliseconds(run.completed.stats.source_audio),
+                  row["read_ms"].back().get<double>(), 1e-6);
+    }
+    const SessionRun small = RunSession(scheduler, row, samples, {333});
+    EXPECT_EQ(small.ids, run.ids);
+    EXPECT_EQ(small.delays_ms, run.delays_ms);
+    EXPECT_EQ(small.text, run.text);
+  }
+}
+
+TEST(SpeechSessionTest, ResumesInTheMiddleOfARecording) {
+  const auto model = LoadModel(ExportedModel("speech_leap"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  Scheduler scheduler(*model);
+  for (const json& row : Rows(Golden("traces/speech_leap.k2.ff.jsonl"))) {
+    if (row["id"] != "train-1" && row["id"] != "e-long") continue;
+    const std::vector<float> samples =
+        ReadSamples(Golden(absl::StrCat("wav/", row["id"].get<std::string>(), ".wav")));
+    const SessionRun whole = RunSession(scheduler, row, samples, {});
+    ASSERT_GT(whole.ids.size(), 4u);
+    for (size_t received = 0; received < whole.ids.size(); received += 3) {
+      ResumeFrom from;
+      from.segment = 2;
+      from.committed.assign(whole.ids.begin(), whole.ids.begin() + received);
+      const SessionRun rest = RunSession(scheduler, row, samples, {}, from);
+      std::vector<int> ids(whole.ids.begin(), whole.ids.begin() + received);
+      ids.insert(ids.end(), rest.ids.begin(), rest.ids.end());
+      EXPECT_EQ(ids, whole.ids) << received;
+      EXPECT_EQ(rest.text, whole.text) << received;
+    }
+  }
+}
+
+TEST(SpeechSessionTest, ResamplesHoweverItIsCut) {
+  const auto model = LoadModel(ExportedModel("speech_leap"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  Scheduler scheduler(*model);
+  json at_16k, at_22k;
+  for (const json& row : Rows(Golden("traces/speech_leap.k2.ff.jsonl"))) {
+    if (row["id"] == "train-1") at_16k = row;
+    if (row["id"] == "e-22k") at_22k = row;
+  }
+  // The same recording at another rate, as the synthesiser made it.
+  const std::vector<float> samples = ReadSamples(Golden("wav/e-22k.wav"));
+  const SessionRun run = RunSession(scheduler, at_22k, samples, {8000, 22050});
+  const SessionRun cut = RunSession(scheduler, at_22k, samples, {97, 22050});
+  EXPECT_EQ(run.ids, cut.ids);
+  EXPECT_EQ(run.delays_ms, cut.delays_ms);
+  const SessionRun original =
+      RunSession(scheduler, at_16k, ReadSamples(Golden("wav/train-1.wav")), {});
+  EXPECT_EQ(run.text, original.text);
+  EXPECT_NEAR(absl::ToDoubleMilliseconds(run.completed.stats.source_audio), samples.size() / 22.05,
+              1);
+}
+
+TEST(SpeechSessionTest, EndsTheSourceAtTheLimitAndTellsTextFromAudio) {
+  const auto model = LoadModel(ExportedModel("speech_leap"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_EQ((*model)->info.max_source_tokens, 1500);  // 6000 frames: a minute.
+  Scheduler scheduler(*model);
+  json row = Rows(Golden("traces/speech_leap.k2.ff.jsonl")).front();
+  const std::vector<float> samples = ReadSamples(Golden("wav/e-long.wav"));
+  const SessionRun run = RunSession(scheduler, row, samples, {8000, kSpeechSampleRate, 50});
+  EXPECT_EQ(run.completed.stats.source_audio, absl::Seconds(2));
+  EXPECT_NE(run.completed.reason, FinishReason::kEndOfSentence);  // Cut short, or too long for it.
+  SessionOptions options;
+  options.sample_rate = 7999;
+  CollectingSink sink;
+  EXPECT_TRUE(absl::IsInvalidArgument(scheduler.Open(options, &sink).status()));
+  options.sample_rate = kSpeechSampleRate;
+  auto session = scheduler.Open(options, &sink);
+  ASSERT_TRUE(session.ok());
+  (*session)->Push("Hallo");
+  sink.Wait();
+  EXPECT_TRUE(absl::IsInvalidArgument(sink.status)) << sink.status;
+}
 
 // Any cut of the audio and any company in a batch gives the same to the bit.
 TEST(SpeechInvariantsTest, ChunksAndBatchesDoNotShow) {
