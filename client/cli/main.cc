@@ -128,7 +128,8 @@ absl::Status PrintModels(Client& client, bool json) {
               : absl::StrCat(model.default_k > 0 ? absl::StrCat(model.default_k) : "offline", " (",
                              model.min_k, "-", model.max_k, ")");
       absl::PrintF("%-24s %-12s %-12s %-17s %-10s %d+%d\n", model.name,
-                   absl::StrJoin(model.source_language_codes, ","),
+                   absl::StrCat(absl::StrJoin(model.source_language_codes, ","),
+                                model.speech ? " (speech)" : ""),
                    absl::StrJoin(model.target_language_codes, ","), k, model.compute_type,
                    model.state_bytes_per_session, model.state_bytes_per_token);
     }
