@@ -18,8 +18,12 @@
 // A namespace of its own, since the streaming layer has types of the same names.
 namespace leapstream::client {
 
+class Servers;
+
 struct ClientOptions {
-  std::string address = "localhost:50051";  // host:port, or any other name that gRPC resolves.
+  // host:port, or any other name that gRPC resolves. Several, with commas between them, are
+  // replicas: streams take turns at them, and go on at another when one is lost.
+  std::string address = "localhost:50051";
   absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
 };
 
@@ -28,7 +32,7 @@ enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn, kForceFinish };
 // What Stream::PushAudio() gets: mono little-endian samples, floats in [-1, 1].
 enum class AudioFormat { kNone, kPcmS16Le, kPcmF32Le };
 
-enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
 // Unset fields are left to the server; what it applied is in Started.
 struct StreamOptions {
@@ -46,6 +50,9 @@ struct StreamOptions {
   bool segment_stats = true;                           // Fills SegmentCompleted::stats.
   absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's.
   absl::Duration deadline = absl::InfiniteDuration();  // Of the whole stream.
+  // How long a server is looked for when none takes the stream, or the one that had it is lost. The
+  // stream then goes on where it was. 0: it ends with the first error.
+  absl::Duration resume_timeout = absl::Seconds(60);
 };
 
 struct Limits {
@@ -86,8 +93,15 @@ struct Delta {
 struct SegmentStats {
   int source_tokens = 0;
   int target_tokens = 0;
-  double average_lagging = 0;  // In source tokens; of speech in ms.
+  // In tokens, of speech in ms; see SegmentStats of the protocol.
+  double average_lagging = 0;
   double length_adaptive_average_lagging = 0;
+  double average_proportion = 0;
+  double differentiable_average_lagging = 0;
+  double average_token_delay = 0;
+  double start_offset = 0;
+  double end_offset = 0;
+  std::optional<double> yet_another_average_lagging;
   absl::Duration first_token;
   absl::Duration compute;
   absl::Duration queue;
@@ -101,7 +115,7 @@ struct SegmentCompleted {
   std::optional<SegmentStats> stats;
 };
 
-// The server closes the stream after `remaining`.
+// The server gives the stream up after `remaining`, or when the open segment is complete.
 struct GoingAway {
   absl::Duration remaining;
   std::string reason;  // As in the proto: "GOING_AWAY_REASON_DRAINING", ….
@@ -114,9 +128,23 @@ struct Summary {
   SegmentStats totals;
 };
 
-using Event = std::variant<Started, Delta, SegmentCompleted, GoingAway, Summary>;
+// The server is lost, or will not take the stream now; another call is made for it.
+struct Interrupted {
+  absl::Status why;
+};
 
-// One session. Thread-safe. Made by Client::StartStream().
+// The stream goes on at a server, after an interruption or an announced move; nothing was lost.
+struct Resumed {
+  std::string address;
+  absl::Duration gap;  // Since the last call ended.
+};
+
+using Event =
+    std::variant<Started, Delta, SegmentCompleted, GoingAway, Interrupted, Resumed, Summary>;
+
+// One session, through as many calls as it takes: what is known of the open segment is kept, and
+// given to the next server when one is lost. The events are those of a stream that was never
+// interrupted, but for Interrupted and Resumed. Thread-safe. Made by Client::StartStream().
 class Stream {
  public:
   ~Stream();  // Cancels a stream that is not over, and waits until it is.
@@ -146,7 +174,8 @@ class Stream {
   bool finished() const;           // The stream is over, and every event has been taken.
 
   // Blocks until the stream is over, throwing away the events that nobody took, and says how it
-  // ended: OK after a Summary. A server's ErrorInfo is kept, see ErrorReason().
+  // ended: OK after a Summary. A server's ErrorInfo is kept, see ErrorReason(). INTERNAL: also if a
+  // server does not continue a segment's text as it was.
   absl::Status Wait();
 
   int64_t unsent_bytes() const;  // Of text and control messages that wait to be sent.
@@ -157,9 +186,9 @@ class Stream {
 
  private:
   friend class Client;
-  class Call;
-  explicit Stream(std::shared_ptr<Call> call);
-  std::shared_ptr<Call> call_;
+  class Session;
+  explicit Stream(std::shared_ptr<Session> session);
+  std::shared_ptr<Session> session_;
 };
 
 struct Model {
@@ -178,10 +207,12 @@ struct Model {
   std::string compute_type;
 };
 
-// A connection to one server, shared by any number of streams. Thread-safe. Streams may outlive it.
+// Connections to the replicas of a service, shared by any number of streams. Thread-safe. Streams
+// may outlive it.
 class Client {
  public:
-  // UNAVAILABLE: nobody answers at the address, or not within the timeout.
+  // UNAVAILABLE: nobody answers at any of the addresses, or not within the timeout.
+  // INVALID_ARGUMENT: there is no address.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   ~Client();
 
@@ -190,14 +221,13 @@ class Client {
 
   absl::StatusOr<std::vector<Model>> ListModels(absl::Duration timeout = absl::Seconds(10));
 
-  // Waits until the server says that it is serving: by grpc.health.v1, or, on a server without it,
+  // Waits until one server says that it is serving: by grpc.health.v1, or, on a server without it,
   // by answering ListModels. UNAVAILABLE: not within the timeout.
   absl::Status Probe(absl::Duration timeout);
 
  private:
-  struct Connection;
-  explicit Client(std::unique_ptr<Connection> connection);
-  std::unique_ptr<Connection> connection_;
+  explicit Client(std::shared_ptr<Servers> servers);
+  std::shared_ptr<Servers> servers_;
 };
 
 // The reason of the google.rpc.ErrorInfo that came with `status`, such as "MODEL_NOT_FOUND", or "".

@@ -1,8 +1,8 @@
 #include "metrics/lagging.h"
 
 #include <algorithm>
-#include <cmath>
 #include <cstddef>
+#include <cstdint>
 
 namespace leapstream::metrics {
 namespace {
@@ -22,9 +22,9 @@ struct SourceUnits {
   std::vector<size_t> through = {0};  // through[c]: units in the chunks up to c, from 1.
 
   void AddChunk(double size, double duration) {
-    const double whole = std::floor(size / duration);
-    for (double i = 0; i < whole; ++i) ends.push_back(ends.back() + duration);
-    const double rest = size - whole * duration;
+    const auto whole = static_cast<int64_t>(size / duration);
+    for (int64_t i = 0; i < whole; ++i) ends.push_back(ends.back() + duration);
+    const double rest = size - static_cast<double>(whole) * duration;
     if (rest > 0) ends.push_back(ends.back() + rest);
     through.push_back(ends.size() - 1);
   }

@@ -34,7 +34,17 @@ absl::Status Draining() {
       kRetryDelay);
 }
 
-absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call) {
+int Admission::taken() const {
+  MutexLock lock(&mutex_);
+  return permits_taken_;
+}
+
+bool Admission::draining() const {
+  MutexLock lock(&mutex_);
+  return draining_;
+}
+
+absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal) {
   MutexLock lock(&mutex_);
   if (draining_) return Draining();
   if (permits_taken_ >= max_sessions_) {
@@ -45,24 +55,44 @@ absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call) {
                    "SERVER_FULL"),
         kRetryDelay);
   }
+  if (!principal.empty()) {
+    int& taken = by_principal_[principal];
+    if (max_per_principal_ > 0 && taken >= max_per_principal_) {
+      return WithQuotaViolation(
+          WithReason(absl::ResourceExhaustedError(
+                         absl::StrCat("you have ", taken, " sessions on this server and may have ",
+                                      max_per_principal_, "; end one first")),
+                     "QUOTA_EXCEEDED"),
+          principal, "sessions at once");
+    }
+    ++taken;
+  }
   ++permits_taken_;
-  calls_[call.get()].call = call;
+  Call& admitted = calls_[call.get()];
+  admitted.call = call;
+  admitted.principal = principal;
   return absl::OkStatus();
 }
 
 void Admission::Release(const LiveCall* call) {
   MutexLock lock(&mutex_);
   const auto found = calls_.find(call);
-  if (found == calls_.end() || !found->second.permit) return;
-  found->second.permit = false;
+  if (found != calls_.end()) ReleasePermit(&found->second);
+}
+
+void Admission::ReleasePermit(Call* call) {
+  if (!call->permit) return;
+  call->permit = false;
   --permits_taken_;
+  const auto principal = by_principal_.find(call->principal);
+  if (principal != by_principal_.end() && --principal->second == 0) by_principal_.erase(principal);
 }
 
 void Admission::Remove(const LiveCall* call) {
   MutexLock lock(&mutex_);
   const auto found = calls_.find(call);
   if (found == calls_.end()) return;
-  if (found->second.permit) --permits_taken_;
+  ReleasePermit(&found->second);
   const auto session = by_session_.find(found->second.session_id);
   if (session != by_session_.end() && session->second == call) by_session_.erase(session);
   calls_.erase(found);

@@ -16,10 +16,28 @@
 
 namespace leapstream {
 
+// What an operator may know of a call. No text.
+struct CallDescription {
+  std::string method;
+  std::string session_id;  // These three are empty until the call has a session.
+  std::string model;
+  std::string policy;
+  std::string principal;
+  std::string peer;
+  std::string trace_id;
+  absl::Time started;
+  int64_t segments = 0;  // Complete ones, and the tokens of these.
+  int64_t source_tokens = 0;
+  int64_t target_tokens = 0;
+  bool input_held = false;   // Its client is not read from: too much waits to be translated.
+  bool output_held = false;  // It is not translated for: its client leaves too much unread.
+};
+
 // A call that holds a permit, as Admission sees it. Thread-safe.
 class LiveCall {
  public:
   virtual ~LiveCall() = default;
+  virtual CallDescription Describe() const = 0;
   virtual void Drain(absl::Time deadline) = 0;  // Say so; end when the open segment has, or then.
   virtual void End(absl::Status why) = 0;       // Within one step.
 };
@@ -28,13 +46,18 @@ class LiveCall {
 // only outside its lock. Thread-safe.
 class Admission {
  public:
-  explicit Admission(int max_sessions) : max_sessions_(max_sessions) {}
+  // `max_per_principal`: 0 for no such limit.
+  Admission(int max_sessions, int max_per_principal)
+      : max_sessions_(max_sessions), max_per_principal_(max_per_principal) {}
 
   int max_sessions() const { return max_sessions_; }
+  int taken() const;  // Permits.
+  bool draining() const;
 
-  // Gives `call` a permit until Release(). UNAVAILABLE with a delay after which to retry:
-  // SERVER_FULL or DRAINING.
-  absl::Status Admit(const std::shared_ptr<LiveCall>& call);
+  // Gives `call` of `principal` (empty: anybody, for whom there is no quota) a permit until
+  // Release(). UNAVAILABLE with a delay after which to retry: SERVER_FULL or DRAINING.
+  // RESOURCE_EXHAUSTED: QUOTA_EXCEEDED.
+  absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal);
   void Release(const LiveCall* call);  // The permit; nothing if it was released.
   void Remove(const LiveCall* call);   // From the destructor: releases and forgets it.
 
@@ -48,21 +71,25 @@ class Admission {
   bool WaitUntilEmpty(absl::Time deadline);
   void Force();  // Ends WaitUntilEmpty() now and at any later time.
   void EndAll(const absl::Status& why);
+  std::vector<std::shared_ptr<LiveCall>> All() const;
 
  private:
   struct Call {
     std::weak_ptr<LiveCall> call;
+    std::string principal;
     std::string session_id;
     bool permit = true;
   };
-  std::vector<std::shared_ptr<LiveCall>> All() const;
+  void ReleasePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int max_sessions_;
+  const int max_per_principal_;
   mutable Mutex mutex_;
   CondVar changed_;  // calls_ became empty, or forced_ was set.
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool forced_ ABSL_GUARDED_BY(mutex_) = false;
   int permits_taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::map<std::string, int> by_principal_ ABSL_GUARDED_BY(mutex_);  // Permits; none is 0.
   std::map<const LiveCall*, Call> calls_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, const LiveCall*> by_session_ ABSL_GUARDED_BY(mutex_);
 };

@@ -184,8 +184,15 @@ v1::SegmentStats ToProto(const SegmentStats& stats) {
   v1::SegmentStats proto;
   proto.set_source_tokens(stats.source_tokens);
   proto.set_target_tokens(stats.target_tokens);
-  proto.set_average_lagging(stats.average_lagging);
-  proto.set_length_adaptive_average_lagging(stats.length_adaptive_average_lagging);
+  const metrics::Lagging& lagging = stats.lagging;
+  proto.set_average_lagging(lagging.al);
+  proto.set_length_adaptive_average_lagging(lagging.laal);
+  proto.set_average_proportion(lagging.ap);
+  proto.set_differentiable_average_lagging(lagging.dal);
+  proto.set_average_token_delay(lagging.atd);
+  proto.set_start_offset(lagging.start_offset);
+  proto.set_end_offset(lagging.end_offset);
+  if (lagging.yaal.has_value()) proto.set_yet_another_average_lagging(*lagging.yaal);
   *proto.mutable_first_token_duration() = ToProto(stats.first_token);
   *proto.mutable_compute_duration() = ToProto(stats.compute);
   *proto.mutable_queue_duration() = ToProto(stats.queue);
@@ -201,8 +208,6 @@ v1::FinishReason ToProto(FinishReason reason) {
       return v1::FINISH_REASON_MAX_LENGTH;
     case FinishReason::kSourceLimit:
       return v1::FINISH_REASON_SOURCE_LIMIT;
-    case FinishReason::kClosed:
-      return v1::FINISH_REASON_CLOSED;
   }
   return v1::FINISH_REASON_UNSPECIFIED;
 }

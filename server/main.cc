@@ -2,13 +2,13 @@
 
 #include <google/protobuf/stubs/logging.h>
 #include <signal.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <map>
 #include <memory>
 #include <string>
 #include <thread>
@@ -18,9 +18,11 @@
 #include "absl/status/status.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "model/torch/load_model.h"
 #include "server/config.h"
+#include "server/logging.h"
 #include "server/server.h"
 
 namespace leapstream {
@@ -28,21 +30,78 @@ namespace {
 
 constexpr int kDrained = SIGUSR1;  // What Shutdown() is over says to the waiting main thread.
 
-// Serves until one of `signals` comes.
+// Reloads all models when asked to; several questions during one reload make one more.
+class Reloads {
+ public:
+  explicit Reloads(Server* server) : server_(server), thread_([this] { Run(); }) {}
+  ~Reloads() {
+    {
+      MutexLock lock(&mutex_);
+      stop_ = true;
+      changed_.NotifyOne();
+    }
+    thread_.join();
+  }
+  void Ask() {
+    MutexLock lock(&mutex_);
+    asked_ = true;
+    changed_.NotifyOne();
+  }
+
+ private:
+  void Run() {
+    while (true) {
+      {
+        MutexLock lock(&mutex_);
+        while (!stop_ && !asked_) changed_.Wait(&mutex_);
+        if (stop_) return;
+        asked_ = false;
+      }
+      spdlog::info("SIGHUP: loading the models anew");
+      (void)server_->ReloadModels();  // It is logged there.
+    }
+  }
+
+  Server* const server_;
+  Mutex mutex_;
+  CondVar changed_;
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  bool asked_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;  // Last: it uses the above.
+};
+
+absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
+                                                  const ServerConfig& config) {
+  LoadOptions options;
+  options.name = source.name;
+  options.compute_type = source.compute_type.empty() ? config.compute_type : source.compute_type;
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
+                              LoadModel(source.directory, options));
+  spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,
+               model->info.target_language, model->info.compute_type, source.directory);
+  return model;
+}
+
+// Serves until one of `signals` ends it.
 absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   std::vector<std::shared_ptr<const Model>> models;
-  for (const std::string& directory : config.model_directories) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, LoadModel(directory));
-    spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,
-                 model->info.target_language, model->info.compute_type, directory);
+  std::map<std::string, ModelSource> sources;  // By the model's name.
+  for (const ModelSource& source : config.models) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Load(source, config));
+    sources[model->info.name] = source;
     models.push_back(std::move(model));
   }
+  ServerHooks hooks;
+  hooks.load = [&](const std::string& name) { return Load(sources.at(name), config); };
+  hooks.drain = [] { kill(getpid(), SIGTERM); };
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
-                              Server::Start(config.server, std::move(models)));
+                              Server::Start(config.server, std::move(models), std::move(hooks)));
   spdlog::info("{} sessions at once{}", server->max_sessions(),
                config.server.max_sessions > 0 ? "" : ", sized from half of the free memory");
   const std::string host = config.server.listen.substr(0, config.server.listen.rfind(':'));
   std::printf("leapstream-server listens on %s:%d\n", host.c_str(), server->port());
+  if (server->metrics_port() != 0) std::printf("metrics on port %d\n", server->metrics_port());
+  if (server->admin_port() != 0) std::printf("admin on port %d\n", server->admin_port());
   std::fflush(stdout);
   if (!config.port_file.empty()) {
     // Renamed when complete, so that a script that waits for the file never reads half of it.
@@ -54,10 +113,14 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
       return absl::InvalidArgumentError("cannot write the port to " + config.port_file);
     }
   }
+  // Reloads one after the other, beside this thread, which has to hear SIGTERM meanwhile.
+  Reloads reloads(server.get());
   int signal = 0;
-  do {
+  while (true) {
     sigwait(&signals, &signal);
-  } while (signal == kDrained);
+    if (signal == SIGTERM || signal == SIGINT) break;
+    if (signal == SIGHUP) reloads.Ask();
+  }
   spdlog::info("{}: draining, open segments have {}; a second signal ends them", strsignal(signal),
                absl::FormatDuration(config.drain_timeout));
   std::thread drain([&] {
@@ -67,6 +130,7 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   while (true) {
     sigwait(&signals, &signal);
     if (signal == kDrained) break;
+    if (signal == SIGHUP) continue;
     spdlog::warn("{}: ending what is open", strsignal(signal));
     server->Force();
   }
@@ -80,6 +144,7 @@ int Main(int argc, char** argv) {
   sigemptyset(&signals);
   sigaddset(&signals, SIGTERM);
   sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGHUP);
   sigaddset(&signals, kDrained);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // It would write a line for every message that is not UTF-8; the client is told instead.
@@ -90,12 +155,11 @@ int Main(int argc, char** argv) {
     std::fprintf(stderr, "leapstream-server: %s\n", std::string(config.status().message()).c_str());
     return 2;
   }
-  if (!config->help.empty()) {
-    std::fputs(config->help.c_str(), stdout);
-    return 0;
+  if (!config->output.empty()) {
+    std::fputs(config->output.c_str(), stdout);
+    return std::fflush(stdout) == 0 ? 0 : 1;
   }
-  spdlog::set_default_logger(spdlog::stderr_color_mt("leapstream"));
-  spdlog::set_level(spdlog::level::from_str(config->log_level));
+  SetUpLogging(config->log_level, config->log_format);
   const absl::Status status = Serve(*config, signals);
   if (status.ok()) return 0;
   std::fprintf(stderr, "leapstream-server: %s\n", std::string(status.message()).c_str());

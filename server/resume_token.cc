@@ -6,8 +6,6 @@
 #include <sys/random.h>
 
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -19,6 +17,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/status.h"
+#include "server/small_file.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -45,9 +45,7 @@ ResumeSigner ResumeSigner::WithRandomKey() {
 }
 
 absl::StatusOr<ResumeSigner> ResumeSigner::WithKeyFrom(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::string key((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  if (!file) return absl::NotFoundError(absl::StrCat("cannot read the resume key ", path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::string key, ReadSmallFile(path));
   absl::StripTrailingAsciiWhitespace(&key);
   if (key.size() < kMinKeyBytes) {
     return absl::InvalidArgumentError(absl::StrCat("the resume key ", path, " must have ",
@@ -75,8 +73,8 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
           token.config_digest, absl::StrCat(token.segment),
           absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
           absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
-          absl::StrFormat("%a", token.before.totals.average_lagging),
-          absl::StrFormat("%a", token.before.totals.length_adaptive_average_lagging)},
+          absl::StrFormat("%a", token.before.totals.lagging.al),
+          absl::StrFormat("%a", token.before.totals.lagging.laal)},
       "\n");
   return absl::StrCat(Mac(text), text);
 }
@@ -103,8 +101,8 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   result.model_checksum = absl::HexStringToBytes(fields[2]);
   result.config_digest = fields[3];
   result.expires = absl::FromUnixMillis(expires);
-  result.before.totals.average_lagging = std::strtod(fields[9].c_str(), nullptr);
-  result.before.totals.length_adaptive_average_lagging = std::strtod(fields[10].c_str(), nullptr);
+  result.before.totals.lagging.al = std::strtod(fields[9].c_str(), nullptr);
+  result.before.totals.lagging.laal = std::strtod(fields[10].c_str(), nullptr);
   if (now >= result.expires) {
     return WithReason(
         absl::FailedPreconditionError(absl::StrCat(

@@ -1,12 +1,16 @@
 #include "server/served_models.h"
 
 #include <algorithm>
+#include <thread>
 #include <utility>
 
 #include "absl/memory/memory.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/time/clock.h"
+#include "base/quoted.h"
+#include "base/status.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -27,13 +31,85 @@ bool Fits(const ModelRequest& request, const ModelInfo& model) {
 }
 
 std::string Pair(absl::string_view source, absl::string_view target) {
-  return absl::StrCat(source.empty() ? "(any)" : source, " to ", target.empty() ? "(any)" : target);
+  return absl::StrCat(source.empty() ? "(any)" : Quoted(source), " to ",
+                      target.empty() ? "(any)" : Quoted(target));
+}
+
+std::string Names(const std::vector<std::shared_ptr<Scheduler>>& schedulers) {
+  return absl::StrJoin(schedulers, ", ", [](std::string* out, const auto& scheduler) {
+    out->append(scheduler->model()->info.name);
+  });
+}
+
+// A few steps, so that a model that cannot make one never replaces one that can, and the first
+// session finds its weights in memory.
+absl::Status WarmUp(const Model& model) {
+  const std::unique_ptr<SessionState> state = model.translator->NewState();
+  const TokenId unknown = kUnknown;
+  SessionState* states[] = {state.get()};
+  Decision decision;
+  for (int step = 0; step < 3; ++step) {
+    const SourceRows rows[] = {{state.get(), absl::MakeConstSpan(&unknown, 1)}};
+    LEAPSTREAM_RETURN_IF_ERROR(model.translator->Read(rows));
+    LEAPSTREAM_RETURN_IF_ERROR(model.translator->Decide(states, absl::MakeSpan(&decision, 1)));
+    if (!decision.wants_source && decision.best.id != kEndOfSentence) {
+      state->Commit(decision.best.id);
+    }
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace
 
+// The last one to drop a scheduler may be its own step thread, which cannot join itself.
+class ServedModels::Reaper {
+ public:
+  Reaper() : thread_([this] { Run(); }) {}
+  ~Reaper() {
+    {
+      MutexLock lock(&mutex_);
+      stop_ = true;
+      changed_.NotifyOne();
+    }
+    thread_.join();
+  }
+  void Take(Scheduler* scheduler) {
+    MutexLock lock(&mutex_);
+    dropped_.emplace_back(scheduler);
+    changed_.NotifyOne();
+  }
+
+ private:
+  void Run() {
+    bool stop = false;
+    while (!stop) {
+      std::vector<std::unique_ptr<Scheduler>> dropped;  // Freed without the lock.
+      MutexLock lock(&mutex_);
+      while (!stop_ && dropped_.empty()) changed_.Wait(&mutex_);
+      dropped.swap(dropped_);
+      stop = stop_;
+    }
+  }
+
+  Mutex mutex_;
+  CondVar changed_;  // stop_ was set, or dropped_ got something.
+  bool stop_ ABSL_GUARDED_BY(mutex_) = false;
+  std::vector<std::unique_ptr<Scheduler>> dropped_ ABSL_GUARDED_BY(mutex_);
+  std::thread thread_;  // Last: it uses the above.
+};
+
+ServedModels::ServedModels(Metrics* metrics)
+    : metrics_(metrics), reaper_(std::make_unique<Reaper>()) {}
+
+std::shared_ptr<Scheduler> ServedModels::MakeScheduler(std::shared_ptr<const Model> model) {
+  ModelMetrics* const metrics = metrics_->ForModel(model->info.name);
+  return std::shared_ptr<Scheduler>(
+      new Scheduler(std::move(model), metrics),
+      [reaper = reaper_.get()](Scheduler* scheduler) { reaper->Take(scheduler); });
+}
+
 absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
-    std::vector<std::shared_ptr<const Model>> models) {
+    std::vector<std::shared_ptr<const Model>> models, Metrics* metrics) {
   if (models.empty()) return absl::InvalidArgumentError("no model to serve; name one at least");
   std::sort(models.begin(), models.end(),
             [](const auto& a, const auto& b) { return a->info.name < b->info.name; });
@@ -44,27 +120,74 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
                        "; rename one in its model.json, names are what clients ask for"));
     }
   }
-  auto served = absl::WrapUnique(new ServedModels);
+  auto served = absl::WrapUnique(new ServedModels(metrics));
+  MutexLock lock(&served->mutex_);
   for (auto& model : models) {
-    served->schedulers_.push_back(std::make_unique<Scheduler>(std::move(model)));
+    served->served_.push_back({served->MakeScheduler(std::move(model)), absl::Now()});
   }
   return served;
 }
 
 ServedModels::~ServedModels() {
+  std::vector<Served> served;  // Dropped before the reaper goes.
   MutexLock lock(&mutex_);
   while (calls_ > 0) call_ended_.Wait(&mutex_);
+  served.swap(served_);
 }
 
-std::string ServedModels::Names() const {
-  return absl::StrJoin(schedulers_, ", ", [](std::string* out, const auto& scheduler) {
-    out->append(scheduler->model()->info.name);
-  });
+std::vector<std::shared_ptr<Scheduler>> ServedModels::All() const {
+  std::vector<std::shared_ptr<Scheduler>> all;
+  MutexLock lock(&mutex_);
+  for (const Served& served : served_) all.push_back(served.scheduler);
+  return all;
 }
 
-absl::StatusOr<Scheduler*> ServedModels::Find(const ModelRequest& request) const {
+absl::Status ServedModels::Replace(std::shared_ptr<const Model> model) {
+  LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
+  std::shared_ptr<Scheduler> scheduler = MakeScheduler(model);
+  MutexLock lock(&mutex_);
+  for (Served& served : served_) {
+    if (served.scheduler->model()->info.name != model->info.name) continue;
+    replaced_.erase(std::remove_if(replaced_.begin(), replaced_.end(),
+                                   [](const auto& replaced) { return replaced.expired(); }),
+                    replaced_.end());
+    replaced_.push_back(served.scheduler);
+    served.scheduler.swap(scheduler);  // The old one goes after the lock, or with its last call.
+    served.since = absl::Now();
+    return absl::OkStatus();
+  }
+  return absl::NotFoundError(absl::StrCat("no model named ", Quoted(model->info.name),
+                                          " is served, so there is none to replace"));
+}
+
+std::vector<ServedModels::State> ServedModels::States() const {
+  std::vector<State> states;
+  std::vector<std::shared_ptr<Scheduler>> schedulers;
+  {
+    MutexLock lock(&mutex_);
+    for (const Served& served : served_) {
+      states.push_back({served.scheduler->model()->info, 0, 0, absl::ZeroDuration(), served.since});
+      schedulers.push_back(served.scheduler);
+    }
+    for (const auto& replaced : replaced_) {
+      if (auto scheduler = replaced.lock()) schedulers.push_back(std::move(scheduler));
+    }
+  }
+  for (const auto& scheduler : schedulers) {
+    for (State& state : states) {
+      if (state.info.name != scheduler->model()->info.name) continue;
+      state.sessions += scheduler->open_sessions();
+      state.state_bytes += scheduler->state_bytes();
+      state.turn_age = std::max(state.turn_age, scheduler->turn_age());
+    }
+  }
+  return states;
+}
+
+absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest& request) const {
+  const std::vector<std::shared_ptr<Scheduler>> schedulers = All();
   if (!request.name.empty()) {
-    for (const auto& scheduler : schedulers_) {
+    for (const auto& scheduler : schedulers) {
       const ModelInfo& info = scheduler->model()->info;
       if (info.name != request.name) continue;
       if (!Fits(request, info)) {
@@ -74,31 +197,28 @@ absl::StatusOr<Scheduler*> ServedModels::Find(const ModelRequest& request) const
                          Pair(info.source_language, info.target_language), ", not ",
                          Pair(request.source_language, request.target_language)));
       }
-      return scheduler.get();
+      return scheduler;
     }
-    return WithReason(absl::NotFoundError(absl::StrCat("no model is named \"", request.name,
-                                                       "\"; there are: ", Names())),
+    return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(request.name),
+                                                       "; there are: ", Names(schedulers))),
                       "MODEL_NOT_FOUND");
   }
-  std::vector<Scheduler*> fitting;
-  for (const auto& scheduler : schedulers_) {
-    if (Fits(request, scheduler->model()->info)) fitting.push_back(scheduler.get());
+  std::vector<std::shared_ptr<Scheduler>> fitting;
+  for (const auto& scheduler : schedulers) {
+    if (Fits(request, scheduler->model()->info)) fitting.push_back(scheduler);
   }
   if (fitting.empty()) {
     return WithReason(
         absl::NotFoundError(absl::StrCat("no model translates ",
                                          Pair(request.source_language, request.target_language),
-                                         "; there are: ", Names())),
+                                         "; there are: ", Names(schedulers))),
         "MODEL_NOT_FOUND");
   }
   if (fitting.size() > 1) {
-    return InvalidRequest(
-        "MODEL_AMBIGUOUS",
-        absl::StrCat(
-            "several models translate ", Pair(request.source_language, request.target_language),
-            "; name one of: ", absl::StrJoin(fitting, ", ", [](std::string* out, Scheduler* s) {
-              out->append(s->model()->info.name);
-            })));
+    return InvalidRequest("MODEL_AMBIGUOUS",
+                          absl::StrCat("several models translate ",
+                                       Pair(request.source_language, request.target_language),
+                                       "; name one of: ", Names(fitting)));
   }
   return fitting.front();
 }

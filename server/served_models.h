@@ -8,7 +8,9 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/mutex.h"
+#include "server/metrics.h"
 #include "streaming/scheduler.h"
 
 namespace leapstream {
@@ -23,30 +25,53 @@ struct ModelRequest {
 // themselves, so that it does not go before they do.
 class ServedModels {
  public:
-  // INVALID_ARGUMENT: none, or two of one name.
+  // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
-      std::vector<std::shared_ptr<const Model>> models);
+      std::vector<std::shared_ptr<const Model>> models, Metrics* metrics);
   ~ServedModels();  // Waits for CallEnded() of all calls: the gRPC server must be shut down
                     // already.
 
   // The model asked for: by name, else by languages (a missing one fits all; "de" fits "de-AT"),
   // else the only one. NOT_FOUND: no such model, names those there are. INVALID_ARGUMENT: several
-  // fit, or the languages are not the named model's. The scheduler is owned by this.
-  absl::StatusOr<Scheduler*> Find(const ModelRequest& request) const;
-  const std::vector<std::unique_ptr<Scheduler>>& schedulers() const { return schedulers_; }
+  // fit, or the languages are not the named model's. A call keeps the scheduler until it ends, and
+  // so the weights that it began with; it may drop it on any thread.
+  absl::StatusOr<std::shared_ptr<Scheduler>> Find(const ModelRequest& request) const;
+  // Those that new sessions get, by name.
+  std::vector<std::shared_ptr<Scheduler>> All() const;
+
+  // New sessions get `model` in place of that of the same name, once it has translated something.
+  // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
+  absl::Status Replace(std::shared_ptr<const Model> model);
+
+  struct State {
+    ModelInfo info;
+    int sessions = 0;  // With those that are still on earlier weights.
+    int64_t state_bytes = 0;
+    absl::Duration turn_age;  // The largest of its step loops; see Scheduler::turn_age().
+    absl::Time since;         // When it was loaded.
+  };
+  std::vector<State> States() const;
 
   void CallStarted();
   void CallEnded();
 
  private:
-  ServedModels() = default;
-  std::string Names() const;
+  class Reaper;  // Ends schedulers that nobody has any more.
+  struct Served {
+    std::shared_ptr<Scheduler> scheduler;
+    absl::Time since;
+  };
 
-  Mutex mutex_;
+  explicit ServedModels(Metrics* metrics);
+  std::shared_ptr<Scheduler> MakeScheduler(std::shared_ptr<const Model> model);
+
+  Metrics* const metrics_;
+  const std::unique_ptr<Reaper> reaper_;
+  mutable Mutex mutex_;
   CondVar call_ended_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<std::unique_ptr<Scheduler>>
-      schedulers_;  // By name. Last: their threads use the above.
+  std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);  // By name.
+  std::vector<std::weak_ptr<Scheduler>> replaced_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace leapstream

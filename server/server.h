@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_SERVER_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "model/api/model.h"
+#include "server/tls_files.h"
 
 namespace leapstream {
 
@@ -37,24 +39,56 @@ struct ServerOptions {
   absl::Duration keepalive_timeout = absl::Seconds(10);  // …and taken for dead.
   std::string resume_key_file;  // Shared by all replicas; empty: a random key of this process.
   absl::Duration resume_lifetime = absl::Hours(1);  // Of a resume token.
+
+  TlsFiles tls;
+  std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
+  int max_sessions_per_principal = 0;  // 0: no limit.
+
+  std::string metrics_listen;  // HTTP, for scrapers and probes; empty: none.
+  std::string admin_listen;    // leapstream.admin.v1; empty: none.
+  // How long a turn of a step loop may take before the server calls itself dead.
+  absl::Duration liveness_timeout = absl::Seconds(60);
 };
 
-// A listening gRPC server with one scheduler per model, health and reflection. Thread-safe.
+// What the owner of a server does for it. Called from several threads at once.
+struct ServerHooks {
+  // Loads the model of this name anew from where it came from. Null: models are not reloaded.
+  std::function<absl::StatusOr<std::shared_ptr<const Model>>(const std::string& name)> load;
+  // Begins what SIGTERM begins. Null: the admin service cannot drain.
+  std::function<void()> drain;
+};
+
+struct ReloadedModel {
+  std::string name;
+  std::string old_checksum;
+  std::string new_checksum;
+};
+
+// A listening gRPC server with one scheduler per model, health and reflection; with metrics over
+// HTTP and the admin service, if addresses for them are given. Thread-safe.
+//
+// Health (grpc.health.v1) knows "" and the service's name: SERVING unless it drains; and
+// "liveness": SERVING, drain or not, unless a step loop hangs.
 class Server {
  public:
-  // INVALID_ARGUMENT: no model, two of one name, or a bad resume key; NOT_FOUND: no such key file;
-  // UNAVAILABLE: the address cannot be listened on.
+  // INVALID_ARGUMENT: no model, two of one name, a bad address, or a bad key, certificate or token
+  // file; NOT_FOUND: no such file; UNAVAILABLE: an address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
-      const ServerOptions& options, std::vector<std::shared_ptr<const Model>> models);
+      const ServerOptions& options, std::vector<std::shared_ptr<const Model>> models,
+      ServerHooks hooks = {});
   virtual ~Server() = default;  // Shuts down at once if that was not done.
 
   virtual int port() const = 0;
+  virtual int metrics_port() const = 0;  // 0: there is none.
+  virtual int admin_port() const = 0;    // The same.
   virtual int max_sessions() const = 0;
   // Drains: health says NOT_SERVING, new calls are refused, open streams are told and end with
   // their open segments. What is left at the deadline, or when Force() is called, is ended with
   // UNAVAILABLE. Blocks; the second call and later ones do nothing.
   virtual void Shutdown(absl::Time deadline) = 0;
   virtual void Force() = 0;
+  // Loads all models anew; see ModelReloader.
+  virtual absl::StatusOr<std::vector<ReloadedModel>> ReloadModels() = 0;
 };
 
 }  // namespace leapstream

@@ -5,24 +5,31 @@
 #include <utility>
 
 #include "server/admission.h"
+#include "server/metrics.h"
 #include "server/resume_token.h"
 #include "server/served_models.h"
 #include "server/server.h"
 #include "server/timers.h"
+#include "server/token_file.h"
 
 namespace leapstream {
 
 // What the calls of one server share. Outlives them: the models wait for the last one.
 struct Serving {
   Serving(const ServerOptions& options, int max_sessions, ResumeSigner signer,
+          std::unique_ptr<TokenFile> tokens, std::unique_ptr<Metrics> metrics,
           std::unique_ptr<ServedModels> models)
       : options(options),
         signer(std::move(signer)),
-        admission(max_sessions),
+        tokens(std::move(tokens)),
+        metrics(std::move(metrics)),
+        admission(max_sessions, options.max_sessions_per_principal),
         models(std::move(models)) {}
 
   const ServerOptions options;
   const ResumeSigner signer;
+  const std::unique_ptr<TokenFile> tokens;  // Null: nobody needs a token.
+  const std::unique_ptr<Metrics> metrics;
   Admission admission;
   Timers timers;
   const std::unique_ptr<ServedModels> models;  // Last: destroyed first.

@@ -15,6 +15,7 @@ namespace {
 constexpr char kDomain[] = "leapstream";
 constexpr char kReasonPayload[] = "leapstream/reason";
 constexpr char kRetryPayload[] = "leapstream/retry_ms";
+constexpr char kQuotaPayload[] = "leapstream/quota";  // A serialized QuotaFailure.
 
 }  // namespace
 
@@ -23,6 +24,12 @@ absl::Status WithReason(absl::Status status, absl::string_view reason) {
     status.SetPayload(kReasonPayload, absl::Cord(reason));
   }
   return status;
+}
+
+std::string ReasonOf(const absl::Status& status) {
+  if (status.ok()) return "";
+  const absl::optional<absl::Cord> reason = status.GetPayload(kReasonPayload);
+  return reason.has_value() ? std::string(*reason) : absl::StatusCodeToString(status.code());
 }
 
 absl::Status InvalidRequest(absl::string_view reason, absl::string_view message) {
@@ -34,13 +41,21 @@ absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
   return status;
 }
 
+absl::Status WithQuotaViolation(absl::Status status, absl::string_view subject,
+                                absl::string_view description) {
+  google::rpc::QuotaFailure failure;
+  google::rpc::QuotaFailure::Violation& violation = *failure.add_violations();
+  violation.set_subject(std::string(subject));
+  violation.set_description(std::string(description));
+  status.SetPayload(kQuotaPayload, absl::Cord(failure.SerializeAsString()));
+  return status;
+}
+
 grpc::Status ToGrpcStatus(const absl::Status& status) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::ErrorInfo error_info;
   error_info.set_domain(kDomain);
-  const absl::optional<absl::Cord> reason = status.GetPayload(kReasonPayload);
-  error_info.set_reason(reason.has_value() ? std::string(*reason)
-                                           : absl::StatusCodeToString(status.code()));
+  error_info.set_reason(ReasonOf(status));
   google::rpc::Status details;
   details.set_code(static_cast<int>(status.code()));
   details.set_message(std::string(status.message()));
@@ -52,6 +67,11 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
     retry_info.mutable_retry_delay()->set_seconds(retry_ms / 1000);
     retry_info.mutable_retry_delay()->set_nanos(static_cast<int>(retry_ms % 1000 * 1000000));
     details.add_details()->PackFrom(retry_info);
+  }
+  google::rpc::QuotaFailure quota_failure;
+  if (const auto quota = status.GetPayload(kQuotaPayload);
+      quota.has_value() && quota_failure.ParseFromString(std::string(*quota))) {
+    details.add_details()->PackFrom(quota_failure);
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
                       details.SerializeAsString());

@@ -3,6 +3,8 @@
 
 #include <grpcpp/support/status.h>
 
+#include <string>
+
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -13,11 +15,18 @@ namespace leapstream {
 // that has one keeps it; OK stays OK.
 absl::Status WithReason(absl::Status status, absl::string_view reason);
 
+// That reason, or the name of the code; of OK, nothing.
+std::string ReasonOf(const absl::Status& status);
+
 // INVALID_ARGUMENT with a reason.
 absl::Status InvalidRequest(absl::string_view reason, absl::string_view message);
 
 // `status` with a google.rpc.RetryInfo, after the ErrorInfo.
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
+
+// `status` with a google.rpc.QuotaFailure of one violation, after the ErrorInfo.
+absl::Status WithQuotaViolation(absl::Status status, absl::string_view subject,
+                                absl::string_view description);
 
 // What the client gets: the same code and message, and one ErrorInfo (domain "leapstream") in
 // grpc-status-details-bin. Without a reason, that is the name of the code.

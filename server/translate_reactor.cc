@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "server/effective_config.h"
+#include "server/logging.h"
 #include "server/pcm.h"
 #include "server/status_mapping.h"
 
@@ -85,9 +86,18 @@ std::string NewSessionId() {
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TranslateReactor::Start(
     Serving* serving, grpc::CallbackServerContext* context) {
-  std::shared_ptr<TranslateReactor> reactor(new TranslateReactor(serving, context));
-  const absl::Status admitted = serving->admission.Admit(reactor);
-  if (!admitted.ok()) return new RefusingReactor(admitted);
+  CallMetrics metrics(serving->metrics.get(), Method::kStreamTranslate);
+  const auto refuse = [&](const absl::Status& why) {
+    metrics.Handled(why.code());
+    serving->metrics->SessionRejected(ReasonOf(why));
+    return new RefusingReactor(why);
+  };
+  absl::StatusOr<Caller> caller = IdentifyCaller(*context, serving->tokens.get());
+  if (!caller.ok()) return refuse(caller.status());
+  std::shared_ptr<TranslateReactor> reactor(
+      new TranslateReactor(serving, context, *std::move(caller), metrics));
+  const absl::Status admitted = serving->admission.Admit(reactor, reactor->caller_.principal);
+  if (!admitted.ok()) return refuse(admitted);
   TranslateReactor* const raw = reactor.get();
   {
     MutexLock lock(&raw->mutex_);
@@ -98,9 +108,12 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TranslateReactor::S
   return raw;
 }
 
-TranslateReactor::TranslateReactor(Serving* serving, grpc::CallbackServerContext* context)
+TranslateReactor::TranslateReactor(Serving* serving, grpc::CallbackServerContext* context,
+                                   Caller caller, CallMetrics metrics)
     : serving_(serving),
       started_(absl::Now()),
+      caller_(std::move(caller)),
+      call_metrics_(metrics),
       id_(NewSessionId()),
       idle_timeout_(serving->options.limits.idle_timeout),
       last_received_(started_),
@@ -112,6 +125,8 @@ TranslateReactor::TranslateReactor(Serving* serving, grpc::CallbackServerContext
 
 TranslateReactor::~TranslateReactor() {
   serving_->admission.Remove(this);
+  session_.reset();
+  scheduler_.reset();
   serving_->models->CallEnded();  // Last: the server may go then.
 }
 
@@ -136,6 +151,7 @@ void TranslateReactor::OnReadDone(bool ok) {
     return Fail(InvalidRequest("CONFIG_MISSING",
                                "the first message must be config, got the end of the stream"));
   }
+  call_metrics_.Received();
   const ServerOptions& options = serving_->options;
   v1::StreamTranslateRequest request;
   absl::Status status;
@@ -164,6 +180,7 @@ void TranslateReactor::ReadOn() {
     if (ended_ || final_status_.has_value() || broken_) return;
     session = session_;
     waits_for_room_ = true;
+    waits_since_ = absl::Now();
   }
   if (session == nullptr || session->HasRoom()) OnRoom();
 }
@@ -173,6 +190,7 @@ void TranslateReactor::OnRoom() {
     MutexLock lock(&mutex_);
     waits_for_room_ = false;
     last_received_ = absl::Now();
+    serving_->metrics->InputHeld(last_received_ - waits_since_);
     if (ended_ || final_status_.has_value() || broken_) return;
   }
   StartRead(&read_buffer_);
@@ -251,7 +269,7 @@ absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest
 }
 
 absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(Scheduler * scheduler,
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::shared_ptr<Scheduler> scheduler,
                               serving_->models->Find({config.model(), config.source_language_code(),
                                                       config.target_language_code()}));
   const ModelInfo& model = scheduler->model()->info;
@@ -302,6 +320,8 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   model_name_ = model.name;
   model_checksum_ = model.checksum;
   policy_ = ToString(options.policy);
+  lagging_metrics_ = serving_->metrics->ForLagging(model_name_, options.policy);
+  scheduler_ = scheduler;
   sink_reference_ = shared_from_this();
   absl::StatusOr<std::shared_ptr<Session>> session =
       scheduler->Open(options, this, std::move(from));
@@ -319,6 +339,7 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
                           ? "INVALID_POLICY"
                           : "SESSION_REFUSED");
   }
+  serving_->metrics->SessionStarted(model_name_, config.has_resume());
   if (failed.has_value()) {
     (*session)->Cancel(*std::move(failed));
     return absl::OkStatus();  // OnFinished() will come with it.
@@ -449,17 +470,21 @@ void TranslateReactor::OnEvent(SessionEvent event) {
     proto.set_text(std::move(completed->text));
     proto.set_finish_reason(ToProto(completed->reason));
     if (output_.segment_stats()) *proto.mutable_stats() = ToProto(completed->stats);
-    // What the log says of a session that does not come to its summary.
+    lagging_metrics_.Observe(completed->stats);
+    // What is reported of a session that does not come to its summary.
+    MutexLock lock(&mutex_);
     ++summary_.segments;
     summary_.source_tokens += completed->stats.source_tokens;
     summary_.target_tokens += completed->stats.target_tokens;
   } else {
-    summary_ = std::get<SessionSummary>(std::move(event));
+    const auto& summary = std::get<SessionSummary>(event);
     v1::SessionSummary& proto = *response.mutable_summary();
-    proto.set_segments(summary_.segments);
-    proto.set_source_tokens(summary_.source_tokens);
-    proto.set_target_tokens(summary_.target_tokens);
-    if (output_.segment_stats()) *proto.mutable_totals() = ToProto(summary_.totals);
+    proto.set_segments(summary.segments);
+    proto.set_source_tokens(summary.source_tokens);
+    proto.set_target_tokens(summary.target_tokens);
+    if (output_.segment_stats()) *proto.mutable_totals() = ToProto(summary.totals);
+    MutexLock lock(&mutex_);
+    summary_ = summary;
   }
   Send(std::move(response));
 }
@@ -544,6 +569,7 @@ void TranslateReactor::HoldIfFull() {
       outbox_bytes_ > serving_->options.limits.max_unread_bytes || outbox_.size() > kMaxOutbox;
   if (!full || held_ || session_ == nullptr) return;
   held_ = true;
+  held_since_ = absl::Now();
   session_->Hold();  // Under the lock, so that Release() comes after it.
 }
 
@@ -608,6 +634,7 @@ void TranslateReactor::Pump() {
       if (held_ && outbox_bytes_ <= serving_->options.limits.max_unread_bytes / 2 &&
           outbox_.size() <= kMaxOutbox / 2) {
         held_ = false;
+        serving_->metrics->OutputHeld(absl::Now() - held_since_);
         session_->Release();
       }
     } else if (final_status_.has_value()) {
@@ -617,9 +644,12 @@ void TranslateReactor::Pump() {
       return;
     }
   }
-  if (write) return StartWrite(&write_buffer_);
+  if (write) {
+    call_metrics_.Sent();
+    return StartWrite(&write_buffer_);
+  }
   serving_->admission.Release(this);
-  LogEnd(status);
+  ReportEnd(status);
   Finish(ToGrpcStatus(status));
 }
 
@@ -747,16 +777,49 @@ void TranslateReactor::OnTime(absl::Time planned) {
   }
 }
 
-void TranslateReactor::LogEnd(const absl::Status& status) const {
-  spdlog::info(
-      "session {} model={} {} segments={} source_tokens={} target_tokens={} seconds={:.3f} "
-      "status={}{}{}",
-      id_, model_name_.empty() ? "-" : model_name_, policy_.empty() ? "-" : policy_,
-      summary_.segments, summary_.source_tokens, summary_.target_tokens,
-      absl::ToDoubleSeconds(absl::Now() - started_), absl::StatusCodeToString(status.code()),
-      // Messages may quote what the client sent.
-      serving_->options.log_text && !status.ok() ? ": " : "",
-      serving_->options.log_text ? std::string(status.message()) : "");
+CallDescription TranslateReactor::Describe() const {
+  CallDescription call;
+  call.method = "StreamTranslate";
+  call.principal = caller_.principal;
+  call.peer = caller_.peer;
+  call.trace_id = caller_.trace_id;
+  call.started = started_;
+  MutexLock lock(&mutex_);
+  if (announced_) {
+    call.session_id = id_;
+    call.model = model_name_;
+    call.policy = policy_;
+  }
+  call.segments = summary_.segments;
+  call.source_tokens = summary_.source_tokens;
+  call.target_tokens = summary_.target_tokens;
+  call.input_held = waits_for_room_;
+  call.output_held = held_;
+  return call;
+}
+
+void TranslateReactor::ReportEnd(const absl::Status& status) {
+  SessionSummary summary;
+  {
+    MutexLock lock(&mutex_);
+    summary = summary_;
+  }
+  call_metrics_.Handled(status.code());
+  serving_->metrics->SessionFinished(model_name_, status);
+  LogEvent("session", {{"session", id_},
+                       {"trace_id", caller_.trace_id},
+                       {"principal", caller_.principal},
+                       {"peer", caller_.peer},
+                       {"model", model_name_},
+                       {"policy", policy_},
+                       {"segments", summary.segments},
+                       {"source_tokens", summary.source_tokens},
+                       {"target_tokens", summary.target_tokens},
+                       {"seconds", absl::ToDoubleSeconds(absl::Now() - started_)},
+                       {"status", absl::StatusCodeToString(status.code())},
+                       {"reason", ReasonOf(status)},
+                       // Messages may quote what the client sent.
+                       {"error", serving_->options.log_text ? std::string(status.message()) : ""}});
 }
 
 }  // namespace leapstream

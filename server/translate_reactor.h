@@ -14,6 +14,8 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/caller.h"
+#include "server/metrics.h"
 #include "server/serving.h"
 #include "streaming/session.h"
 
@@ -34,8 +36,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
                                public LiveCall,
                                public std::enable_shared_from_this<TranslateReactor> {
  public:
-  // The reactor, owned by itself until the call is done; one that refuses the call if there is no
-  // permit for it. `serving` and `context` must outlive the call.
+  // The reactor, owned by itself until the call is done; one that refuses the call if it may not
+  // come in or there is no permit for it. `serving` and `context` must outlive the call.
   static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
       Serving* serving, grpc::CallbackServerContext* context);
   ~TranslateReactor() override;
@@ -52,6 +54,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void OnFinished(absl::Status status) override;
 
   // The server's side.
+  CallDescription Describe() const override;
   void Drain(absl::Time deadline) override;
   void End(absl::Status why) override { Fail(std::move(why)); }
 
@@ -61,7 +64,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
     absl::Time deadline;
   };
 
-  TranslateReactor(Serving* serving, grpc::CallbackServerContext* context);
+  TranslateReactor(Serving* serving, grpc::CallbackServerContext* context, Caller caller,
+                   CallMetrics metrics);
 
   absl::Status Receive(const v1::StreamTranslateRequest& request);
   absl::Status Open(const v1::SessionConfig& config);
@@ -81,7 +85,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void Pump();
   // Reads on, or lets OnRoom() do so.
   void ReadOn();
-  void LogEnd(const absl::Status& status) const;
+  // What is said of it once it is over: to the log and in the metrics.
+  void ReportEnd(const absl::Status& status);
 
   void GoAway(Departure departure);
   // Tells client and session of departure_.
@@ -94,6 +99,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   Serving* const serving_;
   const absl::Time started_;
+  const Caller caller_;
+  CallMetrics call_metrics_;
   std::shared_ptr<TranslateReactor> grpc_reference_;
   std::shared_ptr<TranslateReactor> sink_reference_;
 
@@ -108,13 +115,15 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::string model_checksum_;
   std::string config_digest_;
   std::string policy_;
+  LaggingMetrics lagging_metrics_;
+  std::shared_ptr<Scheduler> scheduler_;  // Keeps the weights that the session began with.
   // Of the step thread.
   int64_t deltas_ = 0;
-  SessionSummary summary_;
 
   grpc::ByteBuffer write_buffer_;  // Of the write in flight.
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
+  SessionSummary summary_ ABSL_GUARDED_BY(mutex_);  // So far, and in the end the session's own.
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
   bool announced_ ABSL_GUARDED_BY(mutex_) = false;              // `started` was sent.
@@ -138,7 +147,9 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   absl::Time last_received_ ABSL_GUARDED_BY(mutex_);
   absl::Time last_sent_ ABSL_GUARDED_BY(mutex_);
   absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
+  absl::Time held_since_ ABSL_GUARDED_BY(mutex_);
   bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time waits_since_ ABSL_GUARDED_BY(mutex_);
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool stuck_ ABSL_GUARDED_BY(mutex_) = false;
   std::optional<Departure> departure_ ABSL_GUARDED_BY(mutex_);

@@ -13,10 +13,14 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/caller.h"
 #include "server/effective_config.h"
+#include "server/logging.h"
+#include "server/metrics.h"
 #include "server/status_mapping.h"
 #include "streaming/session.h"
 
@@ -45,23 +49,45 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
                             public LiveCall,
                             public std::enable_shared_from_this<TranslateCall> {
  public:
-  TranslateCall(Serving* serving, grpc::ByteBuffer* response)
-      : serving_(serving), response_(response) {
+  TranslateCall(Serving* serving, absl::StatusOr<Caller> caller, grpc::ByteBuffer* response)
+      : serving_(serving),
+        response_(response),
+        caller_(std::move(caller)),
+        started_(absl::Now()),
+        call_metrics_(serving->metrics.get(), Method::kTranslate) {
     serving_->models->CallStarted();
   }
   ~TranslateCall() override {
     serving_->admission.Remove(this);
+    session_.reset();
+    scheduler_.reset();
     serving_->models->CallEnded();  // Last: the server may go then.
   }
 
   void Start(const grpc::ByteBuffer& request) {
     grpc_reference_ = shared_from_this();
-    absl::Status status = serving_->admission.Admit(shared_from_this());
-    if (status.ok()) status = Open(request);
-    if (!status.ok()) Finish(ToGrpcStatus(status));
+    call_metrics_.Received();
+    absl::Status status = caller_.status();
+    if (status.ok()) status = serving_->admission.Admit(shared_from_this(), caller_->principal);
+    if (!status.ok()) {
+      serving_->metrics->SessionRejected(ReasonOf(status));
+      call_metrics_.Handled(status.code());
+      return Finish(ToGrpcStatus(status));
+    }
+    status = Open(request);
+    if (!status.ok()) ReportAndFinish(status, {});
   }
 
   void OnCancel() override { End(absl::CancelledError("cancelled by the client")); }
+  CallDescription Describe() const override {
+    CallDescription call;
+    call.method = "Translate";
+    call.principal = caller_->principal;
+    call.peer = caller_->peer;
+    call.trace_id = caller_->trace_id;
+    call.started = started_;
+    return call;
+  }
   void Drain(absl::Time /*deadline*/) override {}  // It ends by itself.
   void End(absl::Status why) override {
     std::shared_ptr<Session> session;
@@ -80,6 +106,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
       translation_.mutable_text()->append(completed->text);
     } else if (auto* summary = std::get_if<SessionSummary>(&event)) {
       *translation_.mutable_stats() = ToProto(summary->totals);
+      summary_ = *summary;
     }
   }
   void OnFinished(absl::Status status) override {
@@ -89,8 +116,8 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
       status = absl::InternalError("internal error, see the server's log");
     }
     if (status.ok()) status = Serialize(translation_, response_);
-    serving_->admission.Release(this);
-    Finish(ToGrpcStatus(status));
+    if (status.ok()) call_metrics_.Sent();
+    ReportAndFinish(status, summary_);
   }
 
  private:
@@ -98,21 +125,20 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     v1::TranslateRequest request;
     LEAPSTREAM_RETURN_IF_ERROR(Parse(bytes, &request));
     LEAPSTREAM_ASSIGN_OR_RETURN(
-        Scheduler * scheduler,
-        serving_->models->Find(
-            {request.model(), request.source_language_code(), request.target_language_code()}));
-    if (scheduler->model()->info.speech.has_value()) {
+        scheduler_, serving_->models->Find({request.model(), request.source_language_code(),
+                                            request.target_language_code()}));
+    if (scheduler_->model()->info.speech.has_value()) {
       return InvalidRequest("SOURCE_KIND_MISMATCH",
-                            absl::StrCat("model ", scheduler->model()->info.name,
+                            absl::StrCat("model ", scheduler_->model()->info.name,
                                          " takes audio, got text; stream it to StreamTranslate"));
     }
     v1::SessionConfig config;
     config.mutable_policy()->mutable_offline();
     LEAPSTREAM_ASSIGN_OR_RETURN(
         const SessionOptions options,
-        ToSessionOptions(config, serving_->options.limits, scheduler->model()->info));
+        ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
     sink_reference_ = shared_from_this();
-    absl::StatusOr<std::shared_ptr<Session>> session = scheduler->Open(options, this);
+    absl::StatusOr<std::shared_ptr<Session>> session = scheduler_->Open(options, this);
     if (!session.ok()) {
       sink_reference_.reset();
       return session.status();
@@ -132,9 +158,32 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     return absl::OkStatus();
   }
 
+  // The end of an admitted call.
+  void ReportAndFinish(const absl::Status& status, const SessionSummary& summary) {
+    serving_->admission.Release(this);
+    call_metrics_.Handled(status.code());
+    const std::string model = scheduler_ == nullptr ? "" : scheduler_->model()->info.name;
+    LogEvent("translate", {{"trace_id", caller_->trace_id},
+                           {"principal", caller_->principal},
+                           {"peer", caller_->peer},
+                           {"model", model},
+                           {"segments", summary.segments},
+                           {"source_tokens", summary.source_tokens},
+                           {"target_tokens", summary.target_tokens},
+                           {"seconds", absl::ToDoubleSeconds(absl::Now() - started_)},
+                           {"status", absl::StatusCodeToString(status.code())},
+                           {"reason", ReasonOf(status)}});
+    Finish(ToGrpcStatus(status));
+  }
+
   Serving* const serving_;
   grpc::ByteBuffer* const response_;
-  v1::TranslateResponse translation_;  // Of the step thread.
+  const absl::StatusOr<Caller> caller_;
+  const absl::Time started_;
+  CallMetrics call_metrics_;
+  std::shared_ptr<Scheduler> scheduler_;  // Set before the session can say anything.
+  SessionSummary summary_;                // Of the step thread.
+  v1::TranslateResponse translation_;     // Of the step thread.
   std::shared_ptr<TranslateCall> grpc_reference_;
   std::shared_ptr<TranslateCall> sink_reference_;
 
@@ -154,7 +203,7 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
   const int page_size =
       request.page_size() == 0 ? kMaxPage : std::min(request.page_size(), kMaxPage);
   v1::ListModelsResponse response;
-  for (const auto& scheduler : models.schedulers()) {
+  for (const auto& scheduler : models.All()) {
     const ModelInfo& info = scheduler->model()->info;
     if (!request.page_token().empty() && info.name <= request.page_token()) continue;
     if (response.models_size() == page_size) {
@@ -184,22 +233,30 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
 
 }  // namespace
 
-grpc::ServerUnaryReactor* StartTranslate(Serving* serving, const grpc::ByteBuffer* request,
+grpc::ServerUnaryReactor* StartTranslate(Serving* serving, grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response) {
   // OnDone() cannot come before the caller has bound the reactor, so the pointer stays good.
-  auto call = std::make_shared<TranslateCall>(serving, response);
+  auto call = std::make_shared<TranslateCall>(
+      serving, IdentifyCaller(*context, serving->tokens.get()), response);
   call->Start(*request);
   return call.get();
 }
 
-grpc::Status ListModels(const ServedModels& models, const grpc::ByteBuffer* request,
-                        grpc::ByteBuffer* response) {
+grpc::Status ListModels(const Serving& serving, const grpc::CallbackServerContext& context,
+                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
+  CallMetrics metrics(serving.metrics.get(), Method::kListModels);
+  metrics.Received();
   v1::ListModelsRequest parsed;
-  absl::Status status = Parse(*request, &parsed);
+  absl::Status status = IdentifyCaller(context, serving.tokens.get()).status();
+  if (!status.ok()) serving.metrics->SessionRejected(ReasonOf(status));
+  if (status.ok()) status = Parse(*request, &parsed);
   if (status.ok()) {
-    absl::StatusOr<v1::ListModelsResponse> page = Page(models, parsed);
+    absl::StatusOr<v1::ListModelsResponse> page = Page(*serving.models, parsed);
     status = page.ok() ? Serialize(*page, response) : page.status();
   }
+  if (status.ok()) metrics.Sent();
+  metrics.Handled(status.code());
   return ToGrpcStatus(status);
 }
 

@@ -10,12 +10,13 @@ namespace leapstream {
 
 // Translate: the lines of the text as segments of one offline session. Owns itself until the call
 // is done; `serving` must outlive that. `request` and `response` are the call's.
-grpc::ServerUnaryReactor* StartTranslate(Serving* serving, const grpc::ByteBuffer* request,
+grpc::ServerUnaryReactor* StartTranslate(Serving* serving, grpc::CallbackServerContext* context,
+                                         const grpc::ByteBuffer* request,
                                          grpc::ByteBuffer* response);
 
 // ListModels: by name; a page token is the name after which the page starts.
-grpc::Status ListModels(const ServedModels& models, const grpc::ByteBuffer* request,
-                        grpc::ByteBuffer* response);
+grpc::Status ListModels(const Serving& serving, const grpc::CallbackServerContext& context,
+                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
 
 }  // namespace leapstream
 

@@ -1,6 +1,7 @@
 #include "streaming/scheduler.h"
 
 #include <algorithm>
+#include <atomic>
 #include <deque>
 #include <optional>
 #include <set>
@@ -13,9 +14,9 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/mutex.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "streaming/audio_source.h"
-#include "streaming/lagging.h"
 #include "streaming/text_sink.h"
 #include "streaming/text_source.h"
 
@@ -96,8 +97,8 @@ class LiveSession;
 
 class Scheduler::Loop {
  public:
-  explicit Loop(std::shared_ptr<const Model> model)
-      : model_(std::move(model)), thread_([this] { Run(); }) {}
+  Loop(std::shared_ptr<const Model> model, StepObserver* observer)
+      : model_(std::move(model)), observer_(observer), thread_([this] { Run(); }) {}
   ~Loop();
 
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
@@ -110,6 +111,17 @@ class Scheduler::Loop {
     MutexLock lock(&mutex_);
     return static_cast<int>(open_.size());
   }
+  int64_t state_bytes() const {
+    // A pair of a source and a target token adds state_bytes_per_token.
+    return open_sessions() * model_->info.state_bytes_per_session +
+           state_tokens_.load(std::memory_order_relaxed) * model_->info.state_bytes_per_token / 2;
+  }
+  absl::Duration turn_age() const {
+    const int64_t started = turn_started_.load(std::memory_order_relaxed);
+    return started == 0 ? absl::ZeroDuration()
+                        : absl::Nanoseconds(absl::GetCurrentTimeNanos() - started);
+  }
+  StepObserver* observer() const { return observer_; }
 
  private:
   void Run();
@@ -117,6 +129,9 @@ class Scheduler::Loop {
   void Close(const std::shared_ptr<LiveSession>& session);
 
   const std::shared_ptr<const Model> model_;
+  StepObserver* const observer_;
+  std::atomic<int64_t> turn_started_{0};  // Unix time in ns; 0: none is going on.
+  std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
   mutable Mutex mutex_;
   CondVar work_;  // stop_ is set, or ready_ is not empty.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
@@ -188,6 +203,15 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   SessionState* state() { return state_.get(); }
   void Apply(const Decision& decision);
   void AddCompute(absl::Duration time) { segment_.stats.compute += time; }
+  // Tokens that its state has made room for, which stays when a segment ends.
+  int64_t state_tokens() const { return state_tokens_; }
+  // By how many that has grown.
+  int64_t GrowState() {
+    const int64_t before = state_tokens_;
+    state_tokens_ =
+        std::max<int64_t>(before, state_->source_read() + int64_t{state_->target_written()});
+    return state_tokens_ - before;
+  }
   // Ends the session; later calls do nothing.
   void Finish(absl::Status status);
   bool finished() const {
@@ -211,7 +235,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int after_source = 0;          // Target tokens written once the source was finished.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
     std::string text;
-    std::vector<int> delays;
+    metrics::SegmentTiming timing;
     absl::Time opened;
     SegmentStats stats;
   };
@@ -294,6 +318,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   std::vector<TokenId> due_reads_;
   std::vector<float> due_samples_;
   bool write_due_ = false;
+  absl::Time able_since_;  // When what is due became possible.
+  int64_t state_tokens_ = 0;
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   size_t replayed_ = 0;             // How many of them were.
   SessionSummary summary_;          // Lagging figures: sums.
@@ -341,8 +367,8 @@ LiveSession::Taken LiveSession::TakeInput() {
     summary.totals.source_tokens = static_cast<int>(summary.source_tokens);
     summary.totals.target_tokens = static_cast<int>(summary.target_tokens);
     if (summary.segments > 0) {
-      summary.totals.average_lagging /= summary.segments;
-      summary.totals.length_adaptive_average_lagging /= summary.segments;
+      summary.totals.lagging.al /= summary.segments;
+      summary.totals.lagging.laal /= summary.segments;
     }
     sink_->OnEvent(summary);
     Finish(absl::OkStatus());
@@ -379,18 +405,27 @@ absl::Status LiveSession::Take(SourceInput source) {
         "a segment's source is either text, pieces or token ids; end the segment before changing");
   }
   segment_.form = source.index();
+  // No source has these: the end comes with the segment's, and padding is between sentences.
+  const auto special = [](TokenId id) { return id == kEndOfSentence || id == kPadding; };
   if (auto* text = std::get_if<std::string>(&source)) {
     text_source_.Append(*text);
   } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
     for (const std::string& piece : *pieces) {
-      segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+      const TokenId id = model_.source_vocabulary.Id(piece);
+      if (special(id)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
+                         "; end the segment instead of sending </s>"));
+      }
+      segment_.tokens.push_back(id);
     }
   } else {
     for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
-      if (id < 0 || id >= model_.source_vocabulary.size() || id == kEndOfSentence) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "a source token id must be in [0, ", model_.source_vocabulary.size(), ") and not ",
-            kEndOfSentence, " (</s>), got ", id, "; end the segment instead of sending </s>"));
+      if (id < 0 || id >= model_.source_vocabulary.size() || special(id)) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
+                         ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ",
+                         id, "; end the segment instead of sending </s>"));
       }
       segment_.tokens.push_back(id);
     }
@@ -538,6 +573,7 @@ bool LiveSession::Plan(int max_rows) {
   }
   const bool works = read_count_ > 0 || write_due_;
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
+  able_since_ = scheduled_at;
   MutexLock lock(&mutex_);
   if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.
     scheduled_ = false;
@@ -570,8 +606,8 @@ void LiveSession::Apply(const Decision& decision) {
   // otherwise.
   const bool replays = replayed_ < committed_.size();
   if (replays) token.id = committed_[replayed_];
-  segment_.delays.push_back(speech() ? static_cast<int>(segment_.samples_given)
-                                     : state_->source_read());
+  segment_.timing.delays.push_back(speech() ? absl::ToDoubleMilliseconds(AudioGiven())
+                                            : state_->source_read());
   if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
   if (!speech() && state_->target_written() >= TargetLimit()) {
     return CompleteSegment(FinishReason::kMaxLength);
@@ -590,10 +626,15 @@ void LiveSession::Apply(const Decision& decision) {
   delta.token.emit_offset = now - opened_;
   delta.text = text_sink_.Append(delta.token.piece);
   segment_.text += delta.text;
-  if (state_->target_written() == 1) segment_.stats.first_token = now - segment_.opened;
+  const bool first = state_->target_written() == 1;
+  if (first) segment_.stats.first_token = now - segment_.opened;
   if (replays) {
     ++replayed_;
   } else {
+    if (StepObserver* const observer = loop_->observer(); observer != nullptr) {
+      observer->OnToken(now - able_since_);
+      if (first) observer->OnFirstToken(segment_.stats.first_token);
+    }
     sink_->OnEvent(std::move(delta));
   }
   // The text agents decide one more step and drop it; the speech agent does not.
@@ -611,22 +652,18 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   SegmentStats& stats = segment_.stats;
   stats.source_tokens = state_->source_read();
   stats.target_tokens = state_->target_written();
-  const int length = static_cast<int>(segment_.delays.size());
-  const int source_length =
-      speech() ? static_cast<int>(segment_.samples_given) : stats.source_tokens;
-  // Of speech in samples, said in ms.
-  const double unit = speech() ? 1000.0 / kSpeechSampleRate : 1;
+  // Of speech in ms.
   if (speech()) stats.source_audio = AudioGiven();
-  stats.average_lagging = unit * AverageLagging(segment_.delays, source_length, length);
-  stats.length_adaptive_average_lagging =
-      unit * LengthAdaptiveAverageLagging(segment_.delays, source_length, length);
+  segment_.timing.source_length =
+      speech() ? absl::ToDoubleMilliseconds(stats.source_audio) : stats.source_tokens;
+  stats.lagging = metrics::MeasureLagging(segment_.timing);
   ++summary_.segments;
   summary_.source_tokens += stats.source_tokens;
   summary_.target_tokens += stats.target_tokens;
   SegmentStats& totals = summary_.totals;
-  totals.average_lagging += stats.average_lagging;
-  totals.length_adaptive_average_lagging += stats.length_adaptive_average_lagging;
   totals.source_audio += stats.source_audio;
+  totals.lagging.al += stats.lagging.al;
+  totals.lagging.laal += stats.lagging.laal;
   totals.compute += stats.compute;
   totals.queue += stats.queue;
   if (summary_.segments == 1) totals.first_token = stats.first_token;
@@ -700,6 +737,7 @@ void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session) {
 }
 
 void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
+  state_tokens_.fetch_sub(session->state_tokens(), std::memory_order_relaxed);
   MutexLock lock(&mutex_);
   open_.erase(session);
 }
@@ -716,7 +754,9 @@ void Scheduler::Loop::Run() {
         ready_.pop_front();
       }
     }
+    turn_started_.store(absl::GetCurrentTimeNanos(), std::memory_order_relaxed);
     Turn(turn);
+    turn_started_.store(0, std::memory_order_relaxed);
   }
 }
 
@@ -749,14 +789,20 @@ void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sess
     // Inputs were checked, so it is not one session's fault; their states are no longer good.
     for (LiveSession* session : acting) session->Finish(absl::InternalError(status.message()));
   } else {
-    for (LiveSession* session : acting) session->AddCompute(compute);
+    for (LiveSession* session : acting) {
+      session->AddCompute(compute);
+      state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
+    }
     for (size_t i = 0; i < writing.size(); ++i) writing[i]->Apply(decisions[i]);
+  }
+  if (observer_ != nullptr && (!rows.empty() || !writing.empty())) {
+    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left, static_cast<int>(writing.size())});
   }
   for (LiveSession* session : acting) Enqueue(session->shared_from_this());
 }
 
-Scheduler::Scheduler(std::shared_ptr<const Model> model)
-    : loop_(std::make_unique<Loop>(std::move(model))) {}
+Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer)
+    : loop_(std::make_unique<Loop>(std::move(model), observer)) {}
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,
@@ -765,5 +811,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& o
 }
 const std::shared_ptr<const Model>& Scheduler::model() const { return loop_->model(); }
 int Scheduler::open_sessions() const { return loop_->open_sessions(); }
+int64_t Scheduler::state_bytes() const { return loop_->state_bytes(); }
+absl::Duration Scheduler::turn_age() const { return loop_->turn_age(); }
 
 }  // namespace leapstream

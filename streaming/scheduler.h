@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "model/api/model.h"
 #include "streaming/session.h"
+#include "streaming/step_observer.h"
 
 namespace leapstream {
 
@@ -19,8 +20,8 @@ class LiveSession;
 // a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued.
 class Scheduler {
  public:
-  // Starts the step thread.
-  explicit Scheduler(std::shared_ptr<const Model> model);
+  // Starts the step thread. `observer`, if there is one, must outlive this.
+  explicit Scheduler(std::shared_ptr<const Model> model, StepObserver* observer = nullptr);
   // Ends all open sessions with UNAVAILABLE and joins the step thread.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
@@ -34,6 +35,11 @@ class Scheduler {
 
   const std::shared_ptr<const Model>& model() const;
   int open_sessions() const;
+  // About how much memory the states of the open sessions have.
+  int64_t state_bytes() const;
+  // The heartbeat: how long the present turn has taken so far; zero while there is none. A turn
+  // takes milliseconds, so minutes mean that the loop hangs.
+  absl::Duration turn_age() const;
 
   static constexpr int kMaxRowsPerSession = 16;
 

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "metrics/lagging.h"
 #include "model/api/speech.h"
 #include "model/api/translator.h"
 #include "streaming/policy.h"
@@ -57,14 +58,15 @@ struct TargetDelta {
   TargetToken token;
 };
 
-enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit, kClosed };
+enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit };
 
 struct SegmentStats {
   int source_tokens = 0;        // </s> included.
-  absl::Duration source_audio;  // Speech: all of it.
   int target_tokens = 0;        // </s> not included.
-  double average_lagging = 0;   // See streaming/lagging.h; in source tokens, of speech in ms.
-  double length_adaptive_average_lagging = 0;
+  absl::Duration source_audio;  // Speech: all of it.
+  // In tokens, </s> included on both sides, as the official agent's evaluation; of speech in ms.
+  // |Y| is |D|.
+  metrics::Lagging lagging;
   absl::Duration first_token;  // From the segment's first source to its first target token.
   absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
   absl::Duration queue;        // Able to act but waiting for the step loop.
@@ -74,7 +76,7 @@ struct SessionSummary {
   int64_t segments = 0;
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
-  SegmentStats totals;  // Lagging figures: means over segments.
+  SegmentStats totals;  // Of the lagging figures only AL and LAAL: means over segments.
 };
 
 struct SegmentCompleted {

@@ -42,6 +42,7 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
                                           std::string& model_folder, StreamOptions& stream) {
   CLI::Option* server =
       command->add_option("--server", connection.address, "host:port of the server")
+          ->join(',')
           ->capture_default_str();
   command
       ->add_option("--model", model_folder,

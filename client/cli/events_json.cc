@@ -42,7 +42,15 @@ Json Stats(const SegmentStats& stats) {
                {"length_adaptive_average_lagging", stats.length_adaptive_average_lagging},
                {"first_token_duration", Seconds(stats.first_token)},
                {"compute_duration", Seconds(stats.compute)},
+               {"average_proportion", stats.average_proportion},
+               {"differentiable_average_lagging", stats.differentiable_average_lagging},
+               {"average_token_delay", stats.average_token_delay},
+               {"start_offset", stats.start_offset},
+               {"end_offset", stats.end_offset},
                {"queue_duration", Seconds(stats.queue)}};
+  if (stats.yet_another_average_lagging.has_value()) {
+    json["yet_another_average_lagging"] = *stats.yet_another_average_lagging;
+  }
   if (stats.source_audio_ms > 0) json["source_audio_ms"] = stats.source_audio_ms;
   return json;
 }
@@ -99,6 +107,14 @@ struct ToJsonVisitor {
             {"remaining_duration", Seconds(e.remaining)},
             {"reason", e.reason}};
   }
+  Json operator()(const Interrupted& e) const {
+    return {{"event", "interrupted"},
+            {"code", absl::StatusCodeToString(e.why.code())},
+            {"message", std::string(e.why.message())}};
+  }
+  Json operator()(const Resumed& e) const {
+    return {{"event", "resumed"}, {"server", e.address}, {"gap", Seconds(e.gap)}};
+  }
   Json operator()(const Summary& e) const {
     return {{"event", "summary"},
             {"segments", e.segments},
@@ -118,8 +134,6 @@ const char* FinishReasonName(FinishReason reason) {
       return "FINISH_REASON_MAX_LENGTH";
     case FinishReason::kSourceLimit:
       return "FINISH_REASON_SOURCE_LIMIT";
-    case FinishReason::kClosed:
-      return "FINISH_REASON_CLOSED";
     case FinishReason::kUnspecified:
       break;
   }

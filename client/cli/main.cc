@@ -1,6 +1,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <fstream>
+#include <iostream>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +18,8 @@
 #include "absl/time/time.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
+#include "client/cli/terminal.h"
+#include "client/cli/trace.h"
 #include "client/cli/translate.h"
 #include "client/cli/translate_audio.h"
 #include "client/client.h"
@@ -25,6 +29,7 @@ namespace {
 using leapstream::client::Client;
 using leapstream::client::ClientOptions;
 using leapstream::client::EarlyEnd;
+using leapstream::client::Segmentation;
 
 constexpr int kExitError = 1;
 constexpr int kExitUsage = 2;
@@ -44,8 +49,9 @@ Exit status:
   6  the deadline passed
 
 Examples:
-  leapstream translate --k 3 < de.txt > en.txt
-  leapstream translate --pace 3/s < de.txt      # watch it, as if it were spoken
+  leapstream translate --k 3 < en.txt > de.txt
+  leapstream translate --from-file talk.txt --segment sentence --pace 3/s   # watch it, as if spoken
+  leapstream translate --server a:50051,b:50051 < en.txt   # goes on at b when a is lost
   leapstream translate --audio talk.wav         # in real time; --pace max: as fast as it goes
   arecord -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
   leapstream probe --timeout 30s && leapstream models)";
@@ -138,6 +144,13 @@ absl::Status PrintModels(Client& client, bool json) {
   return absl::OkStatus();
 }
 
+absl::Status ReplayFile(const std::string& path, const leapstream::client::ReplayOptions& options) {
+  if (path == "-") return leapstream::client::Replay(std::cin, options);
+  std::ifstream file(path);
+  if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
+  return leapstream::client::Replay(file, options);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -149,15 +162,19 @@ int main(int argc, char** argv) {
   ClientOptions connection;
   bool json = false;
   const auto add_server = [&](CLI::App* command) {
-    command->add_option("--server", connection.address, "host:port of the server")
+    command
+        ->add_option("--server", connection.address,
+                     "host:port of the server; of replicas: repeated, or with commas")
+        ->join(',')
         ->capture_default_str();
     command->footer(kFooter);
   };
 
-  CLI::App* translate =
-      app.add_subcommand("translate",
-                         "Translate standard input, a line at a time, onto standard output.\n"
-                         "Ctrl-C ends the input; again, the run.");
+  CLI::App* translate = app.add_subcommand(
+      "translate",
+      "Translate standard input onto standard output while it arrives.\n"
+      "To a terminal it draws source, READs and WRITEs, and target side by side.\n"
+      "Ctrl-C ends the input; again, the run.");
   leapstream::client::TranslateOptions options;
   std::string early_end, pace, deadline;
   add_server(translate);
@@ -175,6 +192,16 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
   translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
+  translate->add_option("--from-file", options.input_file, "read this file, not standard input")
+      ->check(CLI::ExistingFile);
+  std::string segmentation = "line";
+  translate
+      ->add_option("--segment", segmentation,
+                   "what is translated as one: a line, a sentence of running text, or all up to an "
+                   "empty line (explicit)")
+      ->check(CLI::IsMember({"line", "sentence", "explicit"}))
+      ->capture_default_str();
+  translate->add_option("--trace", options.trace_file, "record everything in this file");
   translate
       ->add_option("--pace", pace,
                    "words to send per second, such as 3/s; audio: max, instead of real time")
@@ -195,6 +222,16 @@ int main(int argc, char** argv) {
   translate->add_option("--deadline", deadline, "of the whole run, such as 30s")->check(kDuration);
   translate->add_flag("--json", options.json, "one JSON object per event");
   translate->add_flag("--verbose", options.verbose, "session and lagging on standard error");
+
+  CLI::App* replay =
+      app.add_subcommand("replay", "Show again what translate --trace recorded, as it came.");
+  std::string trace_file;
+  leapstream::client::ReplayOptions replay_options;
+  replay->add_option("trace", trace_file, "the recorded file; -: standard input")->required();
+  replay->add_option("--speed", replay_options.speed, "times as fast as it was")
+      ->check(CLI::Range(0.01, 10000.0))
+      ->capture_default_str();
+  replay->footer(kFooter);
 
   CLI::App* models = app.add_subcommand("models", "List the models of the server.");
   add_server(models);
@@ -217,6 +254,7 @@ int main(int argc, char** argv) {
   }
 
   if (const auto status = evaluation.Run()) return Report(*status);
+  if (replay->parsed()) return Report(ReplayFile(trace_file, replay_options));
   if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
   auto client = Client::Connect(connection);
   if (!client.ok()) return Report(client.status());
@@ -230,9 +268,16 @@ int main(int argc, char** argv) {
       {"read-on", EarlyEnd::kReadOn},
       {"force-finish", EarlyEnd::kForceFinish},
   };
+  static const std::map<std::string, Segmentation> kSegmentations = {
+      {"line", Segmentation::kLine},
+      {"sentence", Segmentation::kSentence},
+      {"explicit", Segmentation::kExplicit},
+  };
+  options.segmentation = kSegmentations.at(segmentation);
   options.stream.early_end = kEarlyEnds.at(early_end);
   options.stream.deadline = ParseDuration(deadline);
-  options.stream.token_details = options.json;
+  options.stream.token_details =
+      options.json || !options.trace_file.empty() || leapstream::client::CanDrawLanes();
   options.stream.log_probs = options.json;
   if (!audio.path.empty()) {
     if (!pause.empty()) audio.pause = ParseDuration(pause);

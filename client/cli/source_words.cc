@@ -50,8 +50,7 @@ absl::Status SourceWords::TakeWord(size_t size, absl::string_view after,
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<SourceItem>> SourceWords::Append(absl::string_view bytes) {
-  std::vector<SourceItem> items;
+absl::Status SourceWords::Append(absl::string_view bytes, std::vector<SourceItem>& items) {
   // A white space character may have begun in the last call; its first bytes cannot be one alone.
   size_t at = pending_.size() < 2 ? 0 : pending_.size() - 2;
   absl::StrAppend(&pending_, bytes);
@@ -82,19 +81,19 @@ absl::StatusOr<std::vector<SourceItem>> SourceWords::Append(absl::string_view by
     while (cut > 0 && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80) --cut;
     LEAPSTREAM_RETURN_IF_ERROR(TakeWord(cut, "", items));
   }
-  return items;
+  return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<SourceItem>> SourceWords::Finish() {
-  std::vector<SourceItem> items;
+absl::Status SourceWords::Finish(std::vector<SourceItem>& items) {
+  const size_t words_before = items.size();
   LEAPSTREAM_RETURN_IF_ERROR(TakeWord(pending_.size(), "", items));
-  if (!items.empty()) {
+  if (items.size() > words_before) {
     items.back().ends_line = true;
   } else if (line_has_words_) {
     items.push_back({"", true});
   }
   line_has_words_ = false;
-  return items;
+  return absl::OkStatus();
 }
 
 }  // namespace leapstream::client

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 
 namespace leapstream::client {
@@ -21,11 +21,11 @@ struct SourceItem {
 // start of a word of more than 64 KiB. Not thread-safe.
 class SourceWords {
  public:
-  // The items that `bytes` completed. INVALID_ARGUMENT: not UTF-8; the message has line and byte.
-  // Items before the bad word are lost, and nothing more may be appended.
-  absl::StatusOr<std::vector<SourceItem>> Append(absl::string_view bytes);
+  // Adds the items that `bytes` completed to `items`. INVALID_ARGUMENT: not UTF-8; the message has
+  // line and byte. Then the items before the bad word were added, and nothing more may be appended.
+  absl::Status Append(absl::string_view bytes, std::vector<SourceItem>& items);
   // The end of the input: a last line without a line feed is complete. Same errors.
-  absl::StatusOr<std::vector<SourceItem>> Finish();
+  absl::Status Finish(std::vector<SourceItem>& items);
 
  private:
   absl::Status TakeWord(size_t size, absl::string_view after, std::vector<SourceItem>& items);

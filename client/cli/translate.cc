@@ -14,6 +14,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -25,7 +26,11 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "client/cli/events_json.h"
+#include "client/cli/lanes.h"
+#include "client/cli/segmentation.h"
 #include "client/cli/source_words.h"
+#include "client/cli/terminal.h"
+#include "client/cli/trace.h"
 
 namespace leapstream::client {
 namespace {
@@ -37,12 +42,17 @@ constexpr int64_t kMaxUnsentBytes = 256 << 10;  // …and also when the server i
 // What a signal handler may touch.
 std::atomic<int> interrupts{0};
 std::atomic<bool> terminated{false};
+std::atomic<bool> resized{false};
 int signal_fd = -1;
 
 void OnSignal(int signal) {
   const int saved_errno = errno;
   if (signal == SIGTERM) terminated = true;
-  ++interrupts;
+  if (signal == SIGWINCH) {
+    resized = true;
+  } else {
+    ++interrupts;
+  }
   const uint64_t one = 1;
   if (write(signal_fd, &one, sizeof(one)) < 0) errno = saved_errno;
   errno = saved_errno;
@@ -55,6 +65,7 @@ absl::Status TakeOverSignals() {
   action.sa_handler = OnSignal;  // Without SA_RESTART, so that a write to a full pipe ends.
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGWINCH, &action, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return absl::OkStatus();
 }
@@ -71,19 +82,27 @@ bool SameFile(int a, int b) {
 // One run: a single thread that waits for input, events, signals and the pace in one poll().
 class Translation {
  public:
-  Translation(Client& client, const TranslateOptions& options)
+  // `input`: a file descriptor to read from, not owned.
+  Translation(Client& client, const TranslateOptions& options, int input, TraceWriter& trace)
       : options_(options),
+        input_(input),
         paced_(options.words_per_second > 0),
         reports_(paced_ || options.verbose || isatty(STDERR_FILENO)),
+        lanes_(!options.json && CanDrawLanes() && !isatty(input)
+                   ? std::make_unique<Lanes>(TerminalOptions())
+                   : nullptr),
         // A terminal shows what is typed into it by itself.
-        shows_source_(paced_ || (isatty(STDERR_FILENO) && !isatty(STDIN_FILENO))),
+        shows_source_(lanes_ == nullptr && (paced_ || (isatty(STDERR_FILENO) && !isatty(input)))),
         one_screen_(SameFile(STDOUT_FILENO, STDERR_FILENO)),
         interval_(paced_ ? absl::Seconds(1) / options.words_per_second : absl::ZeroDuration()),
+        segmenter_(options.segmentation),
+        trace_(trace),
         stream_(client.StartStream(options.stream)) {}
 
   absl::Status Run() {
     while (true) {
       while (auto event = stream_->TryNext()) {
+        trace_.Add(*event);
         LEAPSTREAM_RETURN_IF_ERROR(std::visit([&](auto& e) { return Show(e); }, *event));
       }
       if (stream_->finished()) return Finish();
@@ -94,6 +113,7 @@ class Translation {
       }
       if (interrupts > 0 && input_open_) LEAPSTREAM_RETURN_IF_ERROR(OnInterrupt());
       LEAPSTREAM_RETURN_IF_ERROR(SendDueItems());
+      LEAPSTREAM_RETURN_IF_ERROR(Draw());
       LEAPSTREAM_RETURN_IF_ERROR(WaitForSomething());
     }
   }
@@ -105,17 +125,24 @@ class Translation {
       items_.clear();
       return absl::OkStatus();
     }
-    return QueueItems(words_.Finish());
+    TakeInput("", /*last=*/true);
+    return absl::OkStatus();
   }
 
-  absl::Status QueueItems(absl::StatusOr<std::vector<SourceItem>> items) {
-    if (!items.ok()) {
-      stream_->Cancel();
-      EndTargetLine().IgnoreError();
-      return items.status();
-    }
-    for (SourceItem& item : *items) items_.push_back(std::move(item));
-    return absl::OkStatus();
+  // What is not UTF-8 ends the input; what came before it is translated.
+  void TakeInput(absl::string_view bytes, bool last) {
+    std::vector<SourceItem> items;
+    input_status_ = words_.Append(bytes, items);
+    if (last && input_status_.ok()) input_status_ = words_.Finish(items);
+    if (last || !input_status_.ok()) input_open_ = false;
+    for (SourceItem& item : items) segmenter_.Add(std::move(item), items_);
+    if (!input_open_) segmenter_.Finish(items_);
+  }
+
+  absl::Status Draw() {
+    if (lanes_ == nullptr) return absl::OkStatus();
+    if (resized.exchange(false)) lanes_->Resize(TerminalOptions().columns);
+    return WriteTarget(lanes_->TakeOutput());
   }
 
   // When paced: the next line waits for the translation of the last one.
@@ -130,6 +157,7 @@ class Translation {
       items_.pop_front();
       if (!item.text.empty()) {
         LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(item.text));
+        trace_.Source(item.text);
         ShowSource(item.text);
         // Deadlines follow one another, so that the pace does not drift; after a pause they do not
         // catch up.
@@ -139,6 +167,8 @@ class Translation {
       if (item.ends_line) {
         LEAPSTREAM_RETURN_IF_ERROR(stream_->EndSegment());
         ++segments_ended_;
+        trace_.SourceEnd();
+        if (lanes_ != nullptr) lanes_->SourceEnd();
         EndSourceLine();
       }
       last_sent_ = absl::Now();
@@ -162,9 +192,8 @@ class Translation {
       }
       wake = std::min(wake, last_sent_ + keep_alive_);
     }
-    pollfd fds[] = {{signal_fd, POLLIN, 0},
-                    {stream_->ready_fd(), POLLIN, 0},
-                    {reads ? STDIN_FILENO : -1, POLLIN, 0}};
+    pollfd fds[] = {
+        {signal_fd, POLLIN, 0}, {stream_->ready_fd(), POLLIN, 0}, {reads ? input_ : -1, POLLIN, 0}};
     timespec timeout;
     const bool waits_forever = wake == absl::InfiniteFuture();
     if (!waits_forever) {
@@ -184,16 +213,19 @@ class Translation {
 
   absl::Status ReadInput() {
     char buffer[kReadBytes];
-    const ssize_t size = read(STDIN_FILENO, buffer, sizeof(buffer));
-    if (size > 0) return QueueItems(words_.Append({buffer, static_cast<size_t>(size)}));
+    const ssize_t size = read(input_, buffer, sizeof(buffer));
+    if (size > 0) {
+      TakeInput({buffer, static_cast<size_t>(size)}, /*last=*/false);
+      return absl::OkStatus();
+    }
     if (size < 0) {
       if (errno == EINTR || errno == EAGAIN) return absl::OkStatus();
       if (errno != EBADF) {  // A closed standard input is an empty one.
         return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
       }
     }
-    input_open_ = false;
-    return QueueItems(words_.Finish());
+    TakeInput("", /*last=*/true);
+    return absl::OkStatus();
   }
 
   absl::Status Show(const Started& started) {
@@ -204,14 +236,19 @@ class Translation {
       const std::string policy = applied.k.has_value() ? absl::StrCat("k ", *applied.k)
                                  : applied.offline     ? "offline"
                                                        : "learned policy";
-      Report(
-          absl::StrFormat("session %s, model %s, %s", started.session_id, started.model, policy));
+      Say(absl::StrFormat("session %s, model %s, %s", started.session_id, started.model, policy));
     }
     return ShowJson(started);
   }
 
   absl::Status Show(const Delta& delta) {
     if (options_.json) return ShowJson(delta);
+    if (lanes_ != nullptr) {
+      std::vector<int> reads;
+      for (const Token& token : delta.tokens) reads.push_back(token.source_tokens_read);
+      lanes_->Target(delta.text, reads);
+      return absl::OkStatus();
+    }
     if (delta.text.empty()) return absl::OkStatus();
     target_line_open_ = screen_target_open_ = true;
     return WriteTarget(delta.text);
@@ -225,11 +262,17 @@ class Translation {
       adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
       first_token_ += completed.stats->first_token;
     }
-    if (reports_ && completed.reason != FinishReason::kEndOfSentence) {
+    if (completed.reason != FinishReason::kEndOfSentence) {
       notes_.push_back(absl::StrCat("segment ", completed.segment,
                                     " was cut short: ", FinishReasonName(completed.reason)));
     }
     if (options_.json) return ShowJson(completed);
+    if (lanes_ != nullptr) {
+      lanes_->TargetEnd(completed.stats.has_value()
+                            ? std::optional<double>(completed.stats->average_lagging)
+                            : std::nullopt);
+      return absl::OkStatus();
+    }
     target_line_open_ = screen_target_open_ = false;
     return WriteTarget("\n");
   }
@@ -240,6 +283,18 @@ class Translation {
                                     absl::FormatDuration(away.remaining), ": ", away.reason));
     }
     return ShowJson(away);
+  }
+
+  absl::Status Show(const Interrupted& interrupted) {
+    Say(absl::StrCat("no server at the moment (", interrupted.why.message(), "); trying again"));
+    return ShowJson(interrupted);
+  }
+
+  absl::Status Show(const Resumed& resumed) {
+    last_sent_ = absl::Now();
+    Say(absl::StrFormat("going on at %s after %.2f s; nothing was lost", resumed.address,
+                        absl::ToDoubleSeconds(resumed.gap)));
+    return ShowJson(resumed);
   }
 
   absl::Status Show(const Summary& summary) {
@@ -256,32 +311,35 @@ class Translation {
   absl::Status Finish() {
     LEAPSTREAM_RETURN_IF_ERROR(EndTargetLine());
     EndSourceLine();
-    if (reports_) {
-      for (const std::string& note : notes_) Report(note);
-      if (summary_.segments > 0) {
-        std::string line =
-            absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
-                            summary_.source_tokens, summary_.target_tokens);
-        if (measured_ > 0) {
-          absl::StrAppendFormat(&line,
-                                "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
-                                lagging_ / measured_, adaptive_lagging_ / measured_,
-                                absl::ToDoubleMilliseconds(first_token_ / measured_));
-        }
-        Report(line);
+    for (const std::string& note : notes_) Report(note);
+    if (reports_ && summary_.segments > 0) {
+      std::string line =
+          absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
+                          summary_.source_tokens, summary_.target_tokens);
+      if (measured_ > 0) {
+        absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
+                              lagging_ / measured_, adaptive_lagging_ / measured_,
+                              absl::ToDoubleMilliseconds(first_token_ / measured_));
       }
+      Report(line);
     }
-    return stream_->Wait();
+    LEAPSTREAM_RETURN_IF_ERROR(stream_->Wait());
+    return input_status_;
   }
 
   // A shell prompt or an error message must not continue a line of ours.
   absl::Status EndTargetLine() {
+    if (lanes_ != nullptr) {
+      lanes_->Finish();
+      return Draw();
+    }
     if (!std::exchange(target_line_open_, false)) return absl::OkStatus();
     screen_target_open_ = false;
     return WriteTarget("\n");
   }
 
   void ShowSource(absl::string_view text) {
+    if (lanes_ != nullptr) lanes_->Source(text);
     if (!shows_source_) return;
     if (!text.empty() && text.back() == ' ') text.remove_suffix(1);
     if (one_screen_ && std::exchange(screen_target_open_, false)) WriteStderr("\n");
@@ -296,6 +354,13 @@ class Translation {
   void Report(absl::string_view line) {
     EndSourceLine();
     WriteStderr(absl::StrCat("leapstream: ", line, "\n"));
+  }
+
+  // A report that cannot wait until the end: it may come within a line of the target.
+  void Say(absl::string_view line) {
+    if (lanes_ != nullptr && one_screen_) return lanes_->Note(absl::StrCat("leapstream: ", line));
+    if (one_screen_ && std::exchange(screen_target_open_, false)) WriteStderr("\n");
+    Report(line);
   }
 
   static void WriteStderr(absl::string_view text) {
@@ -324,13 +389,18 @@ class Translation {
   }
 
   const TranslateOptions& options_;
+  const int input_;
   const bool paced_;
-  const bool reports_;       // Figures and notes go to stderr.
-  const bool shows_source_;  // Source words go to stderr as they are sent.
+  const bool reports_;                  // Figures and notes go to stderr.
+  const std::unique_ptr<Lanes> lanes_;  // Null: plain text.
+  const bool shows_source_;             // Source words go to stderr as they are sent.
   const bool one_screen_;
   const absl::Duration interval_;  // Between paced words.
 
   SourceWords words_;
+  Segmenter segmenter_;
+  TraceWriter& trace_;
+  absl::Status input_status_;
   std::deque<SourceItem> items_;  // Read, to be sent.
   bool input_open_ = true;
   bool closed_ = false;
@@ -358,7 +428,20 @@ class Translation {
 
 absl::Status Translate(Client& client, const TranslateOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(TakeOverSignals());
-  return Translation(client, options).Run();
+  TraceWriter trace;
+  if (!options.trace_file.empty()) LEAPSTREAM_RETURN_IF_ERROR(trace.Open(options.trace_file));
+  int input = STDIN_FILENO;
+  if (!options.input_file.empty()) {
+    input = open(options.input_file.c_str(), O_RDONLY | O_CLOEXEC);
+    if (input < 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("cannot read ", options.input_file, ": ", std::strerror(errno)));
+    }
+  }
+  const absl::Status status = Translation(client, options, input, trace).Run();
+  if (input != STDIN_FILENO) close(input);
+  if (!status.ok()) return status;
+  return trace.Close();
 }
 
 }  // namespace leapstream::client

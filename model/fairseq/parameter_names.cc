@@ -26,7 +26,8 @@ struct OlderName {
   const char* side;  // Where the parameter's name starts with this.
   const char* now;
   const char* before;
-  int third = -1;  // Which third of the rows of `before` it is; -1: all of it.
+  int part = 0;  // Which of the `parts` of the rows of `before` it is.
+  int parts = 1;
 };
 constexpr OlderName kOlderNames[] = {
     {"", "_LeaP.", "_denom."},
@@ -37,12 +38,15 @@ constexpr OlderName kOlderNames[] = {
     {"decoder.", ".self_attn_layer_norm.", ".layer_norms.0."},
     {"decoder.", ".encoder_attn_layer_norm.", ".layer_norms.1."},
     {"decoder.", ".final_layer_norm.", ".layer_norms.2."},
-    {"", ".q_proj.weight", ".in_proj_weight", 0},
-    {"", ".k_proj.weight", ".in_proj_weight", 1},
-    {"", ".v_proj.weight", ".in_proj_weight", 2},
-    {"", ".q_proj.bias", ".in_proj_bias", 0},
-    {"", ".k_proj.bias", ".in_proj_bias", 1},
-    {"", ".v_proj.bias", ".in_proj_bias", 2}};
+    {"", ".q_proj.weight", ".in_proj_weight", 0, 3},
+    {"", ".k_proj.weight", ".in_proj_weight", 1, 3},
+    {"", ".v_proj.weight", ".in_proj_weight", 2, 3},
+    {"", ".q_proj.bias", ".in_proj_bias", 0, 3},
+    {"", ".k_proj.bias", ".in_proj_bias", 1, 3},
+    {"", ".v_proj.bias", ".in_proj_bias", 2, 3},
+    {"decoder.", ".q_proj.weight", ".q_proj_weight"},  // attn2d's, where the widths differ.
+    {"decoder.", ".k_proj.weight", ".kv_proj_weight", 0, 2},
+    {"decoder.", ".v_proj.weight", ".kv_proj_weight", 1, 2}};
 
 // StrReplaceAll() takes the longest of the keys that match at the earliest place.
 std::string FairseqName(const ModelConfig& config, absl::string_view name) {
@@ -115,18 +119,19 @@ absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint&
                                                         const ModelConfig& config,
                                                         const TensorSpec& spec) {
   const std::string now = FairseqName(config, spec.name);
-  std::vector<std::pair<std::string, int>> candidates = {{now, -1}};
+  static constexpr OlderName kItself = {"", "", ""};
+  std::vector<std::pair<std::string, const OlderName*>> candidates = {{now, &kItself}};
   for (const OlderName& older : kOlderNames) {
     if (!absl::StartsWith(now, older.side) || !absl::StrContains(now, older.now)) continue;
-    candidates.emplace_back(absl::StrReplaceAll(now, {{older.now, older.before}}), older.third);
+    candidates.emplace_back(absl::StrReplaceAll(now, {{older.now, older.before}}), &older);
   }
-  for (const auto& [name, third] : candidates) {
+  for (const auto& [name, place] : candidates) {
     if (checkpoint.parameters().count(name) == 0) continue;
     std::vector<int64_t> shape = spec.shape;
-    if (third >= 0) shape[0] *= 3;
+    shape[0] *= place->parts;
     LEAPSTREAM_RETURN_IF_ERROR(CheckShape(checkpoint, name, shape));
     const int64_t rows = spec.shape[0];
-    return ParameterRows{name, third >= 0 ? third * rows : 0, rows};
+    return ParameterRows{name, place->part * rows, rows};
   }
   return std::nullopt;
 }

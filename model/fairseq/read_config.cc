@@ -1,5 +1,6 @@
 #include "model/fairseq/read_config.h"
 
+#include <algorithm>
 #include <string>
 #include <tuple>
 #include <utility>
@@ -18,31 +19,40 @@
 namespace leapstream {
 namespace {
 
+// How a decoder was trained for a source that is still arriving.
+enum class Simultaneity {
+  kNone,
+  kMonotonic,  // fairseq's simultaneous_translation: it has a simul_type.
+  kMasked,     // attn2d's examples/waitk (Elbayad et al. 2020): a mask, of one k or of many.
+};
+
 struct Family {
   const char* architecture;
   bool with_suffix;  // Also ARCHITECTURE_*.
   bool causal_encoder;
-  bool simultaneous;  // Its decoder has a simul_type.
+  Simultaneity simultaneity = Simultaneity::kNone;
   bool speech = false;
 };
-constexpr Family kFamilies[] = {{"transformer_monotonic", true, true, true},
-                                {"transformer_unidirectional", true, true, false},
-                                {"convtransformer_simul_trans", false, false, true, true},
-                                {"convtransformer_simul_trans_espnet", false, false, true, true},
-                                {"transformer", false, false, false},
-                                {"transformer_tiny", false, false, false},
-                                {"transformer_iwslt_de_en", false, false, false},
-                                {"transformer_wmt_en_de", false, false, false},
-                                {"transformer_vaswani_wmt_en_de_big", false, false, false},
-                                {"transformer_vaswani_wmt_en_fr_big", false, false, false},
-                                {"transformer_wmt_en_de_big", false, false, false},
-                                {"transformer_wmt_en_de_big_t2t", false, false, false}};
+constexpr Family kFamilies[] = {
+    {"transformer_monotonic", true, true, Simultaneity::kMonotonic},
+    {"waitk_transformer", true, true, Simultaneity::kMasked},
+    {"transformer_unidirectional", true, true},
+    {"convtransformer_simul_trans", false, false, Simultaneity::kMonotonic, true},
+    {"convtransformer_simul_trans_espnet", false, false, Simultaneity::kMonotonic, true},
+    {"transformer", false, false},
+    {"transformer_tiny", false, false},
+    {"transformer_iwslt_de_en", false, false},
+    {"transformer_wmt_en_de", false, false},
+    {"transformer_vaswani_wmt_en_de_big", false, false},
+    {"transformer_vaswani_wmt_en_fr_big", false, false},
+    {"transformer_wmt_en_de_big", false, false},
+    {"transformer_wmt_en_de_big_t2t", false, false}};
 // What names of architectures, tasks and policies for speech have in them.
 constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
                                          "s2s",    "wav2vec", "hubert",          "pre_decision"};
 
 // Options that take one of few values.
-constexpr absl::string_view kTasks[] = {"translation", "simul_text_to_text"};
+constexpr absl::string_view kTasks[] = {"translation", "simul_text_to_text", "waitk_translation"};
 constexpr absl::string_view kSpeechTasks[] = {"speech_to_text", "simul_speech_to_text"};
 constexpr absl::string_view kSimulTypes[] = {"waitk", "hard_aligned", "infinite_lookback",
                                              "chunkwise"};
@@ -113,6 +123,9 @@ constexpr Block kBlocks[] = {{"encoder",
 
 constexpr int kDefaultPositions = 1024;  // fairseq's DEFAULT_MAX_{SOURCE,TARGET}_POSITIONS.
 constexpr int kDefaultLeapFactor = 4;    // The fork's, which it does not always record.
+constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_waitk: no limit.
+// Trained for every k, a model has none of its own; attn2d's page evaluates with this one.
+constexpr int kMultiPathWaitk = 5;
 constexpr int kMaxTableSize = 1 << 24;
 
 std::string Quoted(absl::string_view text) {
@@ -150,7 +163,8 @@ class ConfigReader {
     for (const char* option : kRefusedOptions) {
       if (IsTrue(option)) RefuseOption(option, "");
     }
-    config.activation_fn = OneOf("activation_fn", "relu", kActivations);
+    const bool gelu = simultaneity_ == Simultaneity::kMasked && IsTrue("gelu");
+    config.activation_fn = OneOf("activation_fn", gelu ? "gelu" : "relu", kActivations);
     config.scale_embedding = !IsTrue("no_scale_embedding");
     config.share_all_embeddings = IsTrue("share_all_embeddings");
     config.share_decoder_input_output_embed =
@@ -247,14 +261,17 @@ class ConfigReader {
       reading_.known_architecture = true;
       config.causal_encoder = family.causal_encoder;
       if (family.speech) config.speech.emplace();
-      if (family.simultaneous) ReadPolicy();
+      simultaneity_ = family.simultaneity;
+      if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
+      if (simultaneity_ == Simultaneity::kMasked) ReadMask();
     }
     if (!reading_.known_architecture) {
       Refuse(absl::StrCat("architecture ", Quoted(name),
                           IsSpeech(name)
                               ? "; served of speech: convtransformer_simul_trans and its _espnet"
-                              : "; served: transformer_monotonic*, transformer_unidirectional* and "
-                                "the translation models of transformer"));
+                              : "; served: transformer_monotonic*, waitk_transformer*, "
+                                "transformer_unidirectional* and the translation models of "
+                                "transformer"));
     }
     if (config.speech.has_value()) {
       OneOf("task", "speech_to_text", kSpeechTasks);
@@ -277,9 +294,30 @@ class ConfigReader {
     config.energy_bias = config.LearnedPolicy() && IsTrue("energy_bias");
     if (config.simul_type != "waitk") return;
     config.waitk_lagging = Int("waitk_lagging");
-    if (Has("waitk_lagging") && config.waitk_lagging < 1) {
-      Fail(absl::StrCat("option waitk_lagging needs to be at least 1, got ", config.waitk_lagging));
+    if (Has("waitk_lagging")) CheckPositive("waitk_lagging", config.waitk_lagging);
+  }
+
+  void ReadMask() {
+    ModelConfig& config = reading_.config;
+    const int heads = Int("decoder_attention_heads", 0);
+    if (Int("encoder_decoder_attention_heads", heads) != heads) {
+      RefuseOption("encoder_decoder_attention_heads",
+                   absl::StrCat("; served: the decoder_attention_heads, ", heads));
     }
+    if (IsTrue("multi_waitk")) {
+      const int low = Int("min_waitk", 1), high = Int("max_waitk", kWholeSource);
+      CheckPositive("min_waitk", low);
+      CheckPositive("max_waitk", high);
+      config.waitk_lagging = std::max(low, std::min(kMultiPathWaitk, high));
+      return;
+    }
+    const int waitk = Int("waitk", kWholeSource);
+    CheckPositive("waitk", waitk);
+    config.waitk_lagging = waitk < kWholeSource ? waitk : 0;
+  }
+
+  void CheckPositive(const char* option, int value) {
+    if (value < 1) Fail(absl::StrCat("option ", option, " needs to be at least 1, got ", value));
   }
 
   void ReadSpeech() {
@@ -369,6 +407,11 @@ class ConfigReader {
   void ReadFinalNorms() {
     SideConfig& encoder = reading_.config.encoder;
     SideConfig& decoder = reading_.config.decoder;
+    if (simultaneity_ == Simultaneity::kMasked) {  // Younger than those.
+      encoder.final_norm = encoder.normalize_before;
+      decoder.final_norm = decoder.normalize_before && !IsTrue("no_decoder_final_norm");
+      return;
+    }
     encoder.final_norm =
         encoder.normalize_before && Version("encoder") >= 2 && !reading_.config.speech.has_value();
     decoder.final_norm =
@@ -419,6 +462,7 @@ class ConfigReader {
 
   const FairseqCheckpoint& checkpoint_;
   ConfigReading reading_;
+  Simultaneity simultaneity_ = Simultaneity::kNone;
   std::vector<std::string> refusals_;
   std::vector<std::string> errors_;
 };

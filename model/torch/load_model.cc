@@ -95,7 +95,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
                               Tokenizer::Load(path(kTargetSentencePieceFile)));
   ModelInfo& info = model->info;
-  info.name = config.name;
+  info.name = options.name.empty() ? config.name : options.name;
   info.source_language = config.source_language;
   info.target_language = config.target_language;
   info.checksum = config.sha256[kWeightsFile];

@@ -167,7 +167,17 @@ TEST(CliTest, RefusesInputThatIsNotUtf8) {
   Program program({"translate", "--server", service.address()});
   program.Type("ja\n gr\xFC\xDF dich\n");
   EXPECT_EQ(program.Exit(), 4);
+  EXPECT_EQ(program.output, "JA\n");  // What came before is not lost.
   EXPECT_THAT(program.errors, testing::HasSubstr("not at byte 6, line 2"));
+}
+
+TEST(CliTest, SaysThatALineWasCutShort) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--model", "short"});
+  program.Type("ja nein\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "JA NEIN\n");
+  EXPECT_EQ(program.errors, "leapstream: segment 1 was cut short: FINISH_REASON_MAX_LENGTH\n");
 }
 
 TEST(CliTest, ExitCodes) {
@@ -237,14 +247,14 @@ TEST(SourceWordsTest, AnyChunkingGivesTheSameItems) {
   const auto items_of = [&](size_t step) {
     client::SourceWords words;
     std::string got;
-    const auto add = [&](const auto& items) {
-      ASSERT_TRUE(items.ok()) << items.status();
-      for (const auto& item : *items) {
-        absl::StrAppend(&got, "[", item.text, item.ends_line ? "]\n" : "]");
-      }
-    };
-    for (size_t i = 0; i < text.size(); i += step) add(words.Append(text.substr(i, step)));
-    add(words.Finish());
+    std::vector<client::SourceItem> items;
+    for (size_t i = 0; i < text.size(); i += step) {
+      EXPECT_TRUE(words.Append(text.substr(i, step), items).ok());
+    }
+    EXPECT_TRUE(words.Finish(items).ok());
+    for (const auto& item : items) {
+      absl::StrAppend(&got, "[", item.text, item.ends_line ? "]\n" : "]");
+    }
     return got;
   };
   for (size_t step = 1; step <= text.size(); ++step) {

@@ -17,7 +17,7 @@
 namespace leapstream {
 
 // A server whose "translation" of a word is the word in upper case. Model "missing" is refused,
-// "silent" never answers, "broken" fails after its first word.
+// "silent" never answers, "broken" fails after its first word, "short" says that it cuts segments.
 class FakeService final : public v1::SimultaneousTranslationService::Service {
  public:
   using ServerStream =
@@ -75,6 +75,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
       return grpc::Status::OK;
     }
     Session session;
+    session.cuts = config.model() == "short";
     while (stream->Read(&request)) {
       MutexLock lock(&mutex_);
       if (request.has_source()) {
@@ -124,6 +125,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     int64_t sequence = 0;
     std::string word, text;
     bool open = false;
+    bool cuts = false;
   };
 
   static void WriteWord(Session& session, ServerStream* stream) {
@@ -147,7 +149,8 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     auto* completed = response.mutable_segment_completed();
     completed->set_segment(session.segment++);
     completed->set_text(session.text);
-    completed->set_finish_reason(v1::FINISH_REASON_END_OF_SENTENCE);
+    completed->set_finish_reason(session.cuts ? v1::FINISH_REASON_MAX_LENGTH
+                                              : v1::FINISH_REASON_END_OF_SENTENCE);
     completed->mutable_stats()->set_target_tokens(1);
     completed->mutable_stats()->set_average_lagging(2.5);
     completed->mutable_stats()->mutable_first_token_duration()->set_nanos(5000000);

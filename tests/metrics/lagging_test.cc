@@ -100,5 +100,22 @@ TEST(MetricsLaggingTest, NothingToMeasure) {
   EXPECT_DOUBLE_EQ(AverageLagging(std::vector<double>{1, 2, 3}, 3, 0), 1);
 }
 
+// Rows of the official agent's own evaluation: all lengths in pieces, </s> included.
+TEST(MetricsLaggingTest, EqualsTheOfficialAgentsEvaluation) {
+  std::ifstream file(LEAPSTREAM_SOURCE_DIR "/tests/metrics/lagging_rows.jsonl");
+  int rows = 0;
+  for (std::string line; std::getline(file, line); ++rows) {
+    const Json row = Json::parse(line);
+    const auto delays = row.at("delays").get<std::vector<double>>();
+    const double source = row.at("source_length");
+    const int reference = row.at("reference_length");
+    constexpr double kRounded = 5.1e-5;  // Four decimals.
+    EXPECT_NEAR(AverageLagging(delays, source, reference), row.at("al"), kRounded) << line;
+    EXPECT_NEAR(LengthAdaptiveAverageLagging(delays, source, reference), row.at("laal"), kRounded)
+        << line;
+  }
+  EXPECT_EQ(rows, 12);
+}
+
 }  // namespace
 }  // namespace leapstream::metrics

@@ -4,12 +4,23 @@
 #include <gtest/gtest.h>
 
 #include <fstream>
+#include <iterator>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 
 namespace leapstream {
 namespace {
 
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+
+std::vector<std::string> Directories(const ServerConfig& config) {
+  std::vector<std::string> directories;
+  for (const ModelSource& model : config.models) directories.push_back(model.directory);
+  return directories;
+}
 
 TEST(ConfigTest, ReadsEverySetting) {
   ServerConfig config;
@@ -18,7 +29,7 @@ TEST(ConfigTest, ReadsEverySetting) {
                         "x.yaml", &config)
                   .ok());
   EXPECT_EQ(config.server.listen, "localhost:1");
-  EXPECT_THAT(config.model_directories, ElementsAre("a", "b"));
+  EXPECT_THAT(Directories(config), ElementsAre("a", "b"));
   EXPECT_EQ(config.port_file, "p");
   EXPECT_EQ(config.log_level, "warn");
   EXPECT_TRUE(config.server.log_text);
@@ -36,13 +47,24 @@ TEST(ConfigTest, ErrorsNameFileAndLine) {
     const char* yaml;
     const char* message;
   } kCases[] = {
-      {"listen: a:1\nlisen: b:1\n", "x.yaml:2: unknown setting lisen"},
+      {"listen: a:1\nlisen: b:1\n", "x.yaml:2: unknown setting \"lisen\"; is listen meant?"},
       {"listen: a:1\nlisten: b:1\n", "x.yaml:2: listen was set"},
       {"\nlog_text: maybe\n", "x.yaml:2: log_text must be"},
       {"listen: [a]\n", "x.yaml:1: listen must be a text"},
       {"listen:\n", "listen must be a text"},
       {"models: a\n", "x.yaml:1: models must be a list"},
-      {"models:\n  - a\n  - {b: c}\n", "x.yaml:3: a model must be"},
+      {"models:\n  - a\n  - {b: c}\n", "x.yaml:3: unknown setting \"b\" of a model"},
+      {"models:\n  - a\n  - [b]\n", "x.yaml:3: a model must be"},
+      {"models:\n  - name: a\n", "x.yaml:2: a model must be"},
+      {"models:\n  - {path: a, compute_type: int9}\n", "x.yaml:2: compute_type must be float32"},
+      {"listen: localhost\n", "x.yaml:1: listen must be HOST:PORT"},
+      {"max_sessions: many\n", "x.yaml:1: max_sessions must be a number from 0 to 1000000"},
+      {"max_sessions: 1.5\n", "x.yaml:1: max_sessions must be a number"},
+      {"max_sessions: -1\n", "x.yaml:1: max_sessions must be a number"},
+      {"idle_timeout: 5\n", "x.yaml:1: idle_timeout must be a duration"},
+      {"log_text: [true]\n", "x.yaml:1: log_text must be a true or false"},
+      {"log_format: xml\n", "x.yaml:1: log_format must be text or json"},
+      {"idle_timout: 5s\n", "is idle_timeout meant?"},
       {"log_level: loud\n", "x.yaml:1: log_level must be"},
       {"- a\n", "x.yaml:1: expected a map"},
       {"[a]: b\n", "x.yaml:1: expected the name"},
@@ -66,7 +88,7 @@ TEST(ConfigTest, FlagsWinOverTheFile) {
                         "--model",           "n",        "--listen",   "b:2"};
   const auto config = ParseCommandLine(9, argv);
   ASSERT_TRUE(config.ok()) << config.status();
-  EXPECT_THAT(config->model_directories, ElementsAre("m", "n"));
+  EXPECT_THAT(Directories(*config), ElementsAre("m", "n"));
   EXPECT_EQ(config->server.listen, "b:2");
   EXPECT_EQ(config->log_level, "warn");
 }
@@ -82,7 +104,144 @@ TEST(ConfigTest, BadCommandLines) {
   EXPECT_EQ(ParseCommandLine(3, missing).status().code(), absl::StatusCode::kNotFound);
   const char* help[] = {"leapstream-server", "--help"};
   ASSERT_TRUE(ParseCommandLine(2, help).ok());
-  EXPECT_THAT(ParseCommandLine(2, help)->help, HasSubstr("--port-file"));
+  EXPECT_THAT(ParseCommandLine(2, help)->output, HasSubstr("--port-file"));
+}
+
+absl::StatusOr<ServerConfig> Parse(std::vector<const char*> flags,
+                                   std::vector<const char*> environment = {}) {
+  flags.insert(flags.begin(), "leapstream-server");
+  environment.push_back(nullptr);
+  return ParseCommandLine(static_cast<int>(flags.size()), flags.data(), environment.data());
+}
+
+void ExpectWrong(const absl::StatusOr<ServerConfig>& config, const std::string& message) {
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kInvalidArgument) << message;
+  EXPECT_THAT(std::string(config.status().message()), HasSubstr(message));
+}
+
+TEST(ConfigTest, TheEnvironmentWinsOverTheFileAndFlagsOverIt) {
+  const std::string path = testing::TempDir() + "/config_test_env.yaml";
+  std::ofstream(path) << "models: [x]\nlog_level: warn\nidle_timeout: 1s\nmax_sessions: 1\n";
+  const std::string config_path = "LEAPSTREAM_CONFIG=" + path;
+  const auto config =
+      Parse({"--max-sessions", "3"},
+            {config_path.c_str(), "LEAPSTREAM_MAX_SESSIONS=2", "LEAPSTREAM_IDLE_TIMEOUT=2s",
+             "LEAPSTREAM_LOG_TEXT=true", "LEAPSTREAM_MODELS=a,b", "HOME=/"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(Directories(*config), ElementsAre("a", "b"));
+  EXPECT_EQ(config->server.max_sessions, 3);
+  EXPECT_EQ(config->server.limits.idle_timeout, absl::Seconds(2));
+  EXPECT_EQ(config->log_level, "warn");
+  EXPECT_TRUE(config->server.log_text);
+  EXPECT_EQ(config->origins.at("max_sessions"), "--max-sessions");
+  EXPECT_EQ(config->origins.at("idle_timeout"), "LEAPSTREAM_IDLE_TIMEOUT");
+  EXPECT_EQ(config->origins.at("log_level"), path + ":2");
+}
+
+TEST(ConfigTest, UnknownVariablesAreErrorsButForThoseOfKubernetes) {
+  ExpectWrong(Parse({"--model", "m"}, {"LEAPSTREAM_LISEN=a:1"}), "is LEAPSTREAM_LISTEN meant?");
+  ExpectWrong(Parse({"--model", "m"}, {"LEAPSTREAM_LISTEN=a"}), "LEAPSTREAM_LISTEN must be HOST");
+  const auto config = Parse(
+      {"--model", "m"}, {"LEAPSTREAM_SERVICE_HOST=10.0.0.1", "LEAPSTREAM_SERVICE_PORT_GRPC=50051",
+                         "LEAPSTREAM_PORT=tcp://10.0.0.1:50051",
+                         "LEAPSTREAM_PORT_50051_TCP_ADDR=10.0.0.1", "LEAPSTREAM_PORT_FILE=f"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->port_file, "f");
+}
+
+TEST(ConfigTest, UnknownFlagsNameTheNearest) {
+  ExpectWrong(Parse({"--modle", "m"}), "unknown flag \"--modle\"; is --model meant?");
+  ExpectWrong(Parse({"--model", "m", "--idle-timout=3s"}), "is --idle-timeout meant?");
+  ExpectWrong(Parse({"m"}), "every argument must belong to a flag");
+}
+
+TEST(ConfigTest, AddressesAreCheckedAtStart) {
+  for (const char* address :
+       {"", "localhost", "localhost:", "localhost:99999", "localhost:-1", "localhost:+5", ":1",
+        "::1:50051", "[::1]", "host name:1", "localhost:1x", "localhost: 1", "[::1:5"}) {
+    const auto config = Parse({"--model", "m", "--listen", address});
+    ExpectWrong(config, "--listen must be HOST:PORT with a port from 0 to 65535");
+  }
+  for (const char* address : {"localhost:0", "0.0.0.0:65535", "[::]:50051", "[::1]:1"}) {
+    EXPECT_TRUE(Parse({"--model", "m", "--listen", address}).ok()) << address;
+  }
+}
+
+TEST(ConfigTest, AFolderIsNoConfiguration) {
+  const std::string folder = testing::TempDir();
+  const auto config = Parse({"--config", folder.c_str()});
+  EXPECT_EQ(config.status().code(), absl::StatusCode::kNotFound);
+  EXPECT_THAT(std::string(config.status().message()), HasSubstr("Is a directory"));
+}
+
+TEST(ConfigTest, ContradictionsAreErrorsWithTheirPlace) {
+  const struct {
+    const char* yaml;
+    const char* message;
+  } kCases[] = {
+      {"models: [m]\ntls_key_file: k\n", ":2: tls_key_file needs tls_certificate_file"},
+      {"models: [m]\ntls_certificate_file: c\n", ":2: tls_certificate_file needs tls_key_file"},
+      {"models: [m]\ntls_client_ca_file: c\n", ":2: tls_client_ca_file needs"},
+      {"models: [m]\nauth_tokens_file: t\n", ":2: auth_tokens_file needs tls_certificate_file"},
+      {"models: [m]\nmax_sessions_per_principal: 3\n", ":2: max_sessions_per_principal needs"},
+      {"models: [m]\nauth_tokens_file: t\nauth_without_tls: true\nmax_sessions: 2\n"
+       "max_sessions_per_principal: 3\n",
+       ":5: max_sessions_per_principal must not be more than max_sessions"},
+      {"models: [m]\nadmin_listen: 0.0.0.0:1\n", ":2: admin_listen must be an address of this"},
+      {"models: [m]\nlisten: a:7\nmetrics_listen: b:7\n", ":3: metrics_listen must have another"},
+      {"models: [m]\nkeepalive_timeout: 1ms\n", ":2: keepalive_timeout must be 1s"},
+      {"models: [m]\nmax_chunk_bytes: 1048576\n", ":2: max_chunk_bytes must leave room"},
+      {"listen: a:1\n", "no model to serve"},
+  };
+  for (const auto& test : kCases) {
+    const std::string path = testing::TempDir() + "/config_test_bad.yaml";
+    std::ofstream(path) << test.yaml;
+    ExpectWrong(Parse({"--config", path.c_str()}), test.message);
+  }
+}
+
+TEST(ConfigTest, WhatIsPrintedReadsTheSame) {
+  const std::string path = testing::TempDir() + "/config_test_print.yaml";
+  std::ofstream(path) << "models:\n  - {path: a, name: 'x: #\"y', compute_type: int8}\n  - b\n"
+                         "listen: '[::1]:5'\nidle_timeout: 90s\nlog_text: true\n"
+                         "port_file: 'a \"b\" # c'\n";
+  const auto config = Parse({"--config", path.c_str(), "--max-sessions", "7", "--print-config"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_THAT(config->output, HasSubstr("max_sessions: 7  # --max-sessions\n"));
+  EXPECT_THAT(config->output, HasSubstr("idle_timeout: 1m30s  # " + path + ":5\n"));
+  EXPECT_THAT(config->output, HasSubstr("drain_timeout: 30s  # default\n"));
+  ServerConfig again;
+  const absl::Status status = ApplyYaml(config->output, "again", &again);
+  ASSERT_TRUE(status.ok()) << status << "\n" << config->output;
+  ServerConfig same = *config;
+  same.origins.clear();
+  again.origins.clear();
+  EXPECT_EQ(PrintConfig(again), PrintConfig(same));
+  EXPECT_EQ(again.models[0].name, "x: #\"y");
+  EXPECT_EQ(again.models[0].compute_type, "int8");
+}
+
+TEST(ConfigTest, TheShippedFileNamesEverySettingWithItsDefault) {
+  std::ifstream file(LEAPSTREAM_SOURCE_DIR "/configs/server.yaml");
+  const std::string text((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
+  ServerConfig config;
+  ASSERT_TRUE(ApplyYaml(text, "configs/server.yaml", &config).ok());
+  EXPECT_TRUE(CheckConfig(config).ok());
+  for (absl::string_view line : absl::StrSplit(PrintConfig(config), '\n')) {
+    const absl::string_view key = line.substr(0, line.find(':'));
+    if (key.empty() || key[0] == ' ') continue;
+    EXPECT_THAT(text, HasSubstr(absl::StrCat(
+                          "\n", config.origins.count(std::string(key)) > 0 ? "" : "# ", key, ":")))
+        << key;
+  }
+}
+
+TEST(ConfigTest, CheckConfigReadsTheFiles) {
+  EXPECT_FALSE(Parse({"--model", "/nowhere", "--check-config"}).ok());
+  const auto config =
+      Parse({"--model", LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de", "--check-config"});
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->output, "the configuration is good\n");
 }
 
 }  // namespace

@@ -300,11 +300,10 @@ TEST(SchedulerTest, AResumedSessionGoesOnToTheBit) {
           EXPECT_EQ(2, rest.segments[0].segment);
           EXPECT_EQ(whole.segments[1].text, rest.segments[0].text);
           EXPECT_EQ(whole.segments[1].reason, rest.segments[0].reason);
-          EXPECT_EQ(whole.segments[1].stats.average_lagging,
-                    rest.segments[0].stats.average_lagging);
+          EXPECT_EQ(whole.segments[1].stats.lagging.al, rest.segments[0].stats.lagging.al);
           EXPECT_EQ(2, rest.summary.segments);
           EXPECT_EQ(whole.summary.target_tokens, rest.summary.target_tokens);
-          EXPECT_EQ(whole.summary.totals.average_lagging, rest.summary.totals.average_lagging);
+          EXPECT_EQ(whole.summary.totals.lagging.al, rest.summary.totals.lagging.al);
           const std::string& text_whole = whole.segments[1].text;
           ASSERT_GE(text_whole.size(), rest.appended[0].size());
           EXPECT_EQ(text_whole.substr(text_whole.size() - rest.appended[0].size()),

@@ -20,6 +20,8 @@
     return real;                                                                         \
   }())
 
+static char started_servers;  // Stands for the order of all their starts.
+
 // What came before an operation comes before its completion. A tag names the two.
 extern "C" {
 
@@ -40,6 +42,18 @@ grpc_call_error grpc_server_request_registered_call(grpc_server* server, void* r
   return LEAPSTREAM_REAL(grpc_server_request_registered_call)(
       server, registered_method, call, deadline, request_metadata, optional_payload,
       cq_bound_to_call, cq_for_notification, tag);
+}
+
+// What a program did before it started a server comes before every call that it serves: handlers
+// take a reference to their call first of all.
+void grpc_server_start(grpc_server* server) {
+  __tsan_release(&started_servers);
+  LEAPSTREAM_REAL(grpc_server_start)(server);
+}
+
+void grpc_call_ref(grpc_call* call) {
+  __tsan_acquire(&started_servers);
+  LEAPSTREAM_REAL(grpc_call_ref)(call);
 }
 
 grpc_event grpc_completion_queue_next(grpc_completion_queue* cq, gpr_timespec deadline,

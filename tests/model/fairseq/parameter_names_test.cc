@@ -156,6 +156,26 @@ TEST(MapParametersTest, TakesOlderNames) {
   }
 }
 
+// attn2d stacks keys and values where the encoder is of another width than the decoder.
+TEST(MapParametersTest, TakesStackedKeysAndValues) {
+  CheckpointContents contents = Golden("asym");
+  const Model now = Read(contents);
+  ASSERT_TRUE(now.status.ok()) << now.status;
+  const std::string block = "decoder.layers.0.encoder_attn.";
+  auto& stacked = contents.parameters[block + "kv_proj_weight"];
+  for (const char* projection : {"k_proj.weight", "v_proj.weight"}) {
+    const auto node = contents.parameters.extract(block + projection);
+    stacked.shape = node.mapped().shape;
+    stacked.values.insert(stacked.values.end(), node.mapped().values.begin(),
+                          node.mapped().values.end());
+  }
+  stacked.shape[0] *= 2;
+  contents.Rename(block + "q_proj.weight", block + "q_proj_weight");
+  const Model then = Read(contents);
+  ASSERT_TRUE(then.status.ok()) << then.status;
+  EXPECT_EQ(then.values, now.values);
+}
+
 TEST(MapParametersTest, MapsProjectionsOfOtherWidths) {
   CheckpointContents contents = Golden("learned_gelu_sepdict");
   contents.options["decoder_output_dim"] = "48";

@@ -121,7 +121,7 @@ TEST(ReadConfigTest, KnowsFamiliesByArchitecture) {
   }
   for (const char* arch :
        {"transformer_lm", "transformer_align", "transformer_monotonicity", "lstm", "bart_large",
-        "transformer_from_pretrained_xlm", "waitk_transformer"}) {
+        "transformer_from_pretrained_xlm", "legacy_waitk_transformer"}) {
     contents.options["arch"] = arch;
     const ConfigReading reading = Read(contents);
     EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
@@ -293,6 +293,46 @@ TEST(ReadConfigTest, EarlyVersionsHaveNoFinalNorm) {
   contents.parameters.erase("encoder.version");
   contents.parameters["decoder.version"].values = {3};
   EXPECT_EQ(norms(contents), std::pair(false, true));
+}
+
+// attn2d's examples/waitk: a soft-max model with a causal encoder and a mask in place of a
+// simul_type.
+TEST(ReadConfigTest, MaskedWaitKOfOnePathOrMany) {
+  CheckpointContents contents = Golden("softmax_postnorm");
+  for (const char* option : {"simul_type", "waitk_lagging", "activation_fn"}) {
+    contents.options.erase(option);
+  }
+  contents.parameters.erase("encoder.version");
+  contents.parameters.erase("decoder.version");
+  contents.options["arch"] = "waitk_transformer_small";
+  contents.options["task"] = "waitk_translation";
+  contents.options["gelu"] = "True";
+  contents.options["encoder_normalize_before"] = "True";
+  contents.options["decoder_normalize_before"] = "True";
+  contents.options["waitk"] = "7";
+  ConfigReading reading = Read(contents);
+  ASSERT_TRUE(reading.status.ok()) << reading.status;
+  EXPECT_TRUE(reading.config.causal_encoder);
+  EXPECT_EQ(reading.config.simul_type, "none");
+  EXPECT_EQ(reading.config.waitk_lagging, 7);
+  EXPECT_EQ(reading.config.activation_fn, "gelu");
+  EXPECT_TRUE(reading.config.encoder.final_norm);
+  EXPECT_TRUE(reading.config.decoder.final_norm);
+
+  contents.options["waitk"] = "1024";  // The default: the whole source first.
+  EXPECT_EQ(Read(contents).config.waitk_lagging, 0);
+  contents.options["multi_waitk"] = "True";
+  EXPECT_EQ(Read(contents).config.waitk_lagging, 5);
+  contents.options["max_waitk"] = "3";
+  EXPECT_EQ(Read(contents).config.waitk_lagging, 3);
+  contents.options["min_waitk"] = "0";
+  EXPECT_THAT(Message(Read(contents)), HasSubstr("min_waitk needs to be at least 1, got 0"));
+  contents.options["min_waitk"] = "1";
+  contents.options["encoder_decoder_attention_heads"] = "2";
+  reading = Read(contents);
+  EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
+  EXPECT_THAT(Message(reading), HasSubstr("encoder_decoder_attention_heads is `2`; served: the "
+                                          "decoder_attention_heads, 4"));
 }
 
 TEST(ReadConfigTest, SharedLayersWhereTheForkSharesThem) {

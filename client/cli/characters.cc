@@ -1,0 +1,68 @@
+#include "client/cli/characters.h"
+
+#include <locale.h>
+#include <wchar.h>
+#include <wctype.h>
+
+#include <algorithm>
+
+namespace leapstream::client {
+namespace {
+
+// Part of the C library, so it is always there. Of this thread, while the object lives.
+class Utf8Locale {
+ public:
+  Utf8Locale() {
+    static const locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", nullptr);
+    if (utf8 != nullptr) previous_ = uselocale(utf8);
+  }
+  ~Utf8Locale() {
+    if (previous_ != nullptr) uselocale(previous_);
+  }
+  Utf8Locale(const Utf8Locale&) = delete;
+  Utf8Locale& operator=(const Utf8Locale&) = delete;
+
+ private:
+  locale_t previous_ = nullptr;
+};
+
+// Takes the first character off. Under a Utf8Locale.
+wchar_t Next(absl::string_view& text) {
+  wchar_t character = 0;
+  mbstate_t state = {};
+  const size_t size = mbrtowc(&character, text.data(), text.size(), &state);
+  const bool valid = size > 0 && size <= text.size();
+  if (!valid) character = static_cast<unsigned char>(text.front());
+  text.remove_prefix(valid ? size : 1);
+  return character;
+}
+
+}  // namespace
+
+size_t CharacterBytes(absl::string_view text) {
+  const Utf8Locale locale;
+  const size_t size = text.size();
+  Next(text);
+  return size - text.size();
+}
+
+size_t CountCharacters(absl::string_view text) {
+  const Utf8Locale locale;
+  size_t count = 0;
+  for (; !text.empty(); ++count) Next(text);
+  return count;
+}
+
+bool IsLower(absl::string_view text) {
+  const Utf8Locale locale;
+  return !text.empty() && iswlower(static_cast<wint_t>(Next(text))) != 0;
+}
+
+int DisplayWidth(absl::string_view text) {
+  const Utf8Locale locale;
+  int width = 0;
+  while (!text.empty()) width += std::max(wcwidth(Next(text)), 0);
+  return width;
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,21 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_CHARACTERS_H_
+#define LEAPSTREAM_CLIENT_CLI_CHARACTERS_H_
+
+#include <cstddef>
+
+#include "absl/strings/string_view.h"
+
+// What the C library knows of UTF-8 text, whatever the program's locale is. Text that is not UTF-8
+// counts as a character per byte. Thread-safe.
+namespace leapstream::client {
+
+// Bytes of the first character. `text` is not empty.
+size_t CharacterBytes(absl::string_view text);
+size_t CountCharacters(absl::string_view text);
+bool IsLower(absl::string_view text);  // Its first character; false if there is none.
+// Columns that a terminal needs for it; control characters need none.
+int DisplayWidth(absl::string_view text);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_CHARACTERS_H_

@@ -1,0 +1,169 @@
+#include "client/cli/lanes.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "client/cli/characters.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr const char* kLabels[] = {"source  ", "policy  ", "target  "};
+constexpr int kLabelWidth = 8;
+constexpr int kMinRoom = 8;
+constexpr absl::string_view kPlain = "\x1b[0m", kDim = "\x1b[2m", kRead = "\x1b[36m",
+                            kWrite = "\x1b[32m", kTarget = "\x1b[1m";
+
+// What a terminal takes for a command would break the picture.
+std::string Printable(absl::string_view text) {
+  std::string result(text);
+  for (char& c : result) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) c = ' ';
+  }
+  return result;
+}
+
+// The longest start of `text` of at most `width` columns.
+absl::string_view Fitting(absl::string_view text, int width) {
+  size_t size = 0;
+  while (size < text.size()) {
+    const size_t next = size + CharacterBytes(text.substr(size));
+    if (DisplayWidth(text.substr(0, next)) > width) break;
+    size = next;
+  }
+  return text.substr(0, size);
+}
+
+}  // namespace
+
+// The last column stays free: writing into it makes some terminals start a line.
+int Lanes::Room() const { return std::max(options_.columns - kLabelWidth - 1, kMinRoom); }
+
+int Lanes::Now() const { return std::max({source_.width, actions_.width, target_.width}); }
+
+void Lanes::MakeRoom(int width) {
+  if (Now() > 0 && Now() + width > Room()) NewBlock();
+}
+
+void Lanes::Place(Row& row, int column, absl::string_view text, absl::string_view style) {
+  if (column > row.width) {
+    row.text.append(static_cast<size_t>(column - row.width), ' ');
+    row.width = column;
+  }
+  const absl::string_view fitting = Fitting(text, Room() - row.width);
+  absl::StrAppend(&row.text, style, fitting, style.empty() ? "" : kPlain);
+  row.width += DisplayWidth(fitting);
+  if (fitting.size() == text.size()) return;
+  if (fitting.empty() && row.width == 0) return;  // No terminal is so narrow.
+  NewBlock();
+  Place(row, 0, text.substr(fitting.size()), style);
+}
+
+void Lanes::Source(absl::string_view word) {
+  const std::string text = Printable(absl::StripAsciiWhitespace(word));
+  MakeRoom(DisplayWidth(text) + 1);
+  Place(source_, Now(), absl::StrCat(text, source_.width < Room() ? " " : ""), "");
+}
+
+void Lanes::SourceEnd() {
+  MakeRoom(2);
+  Place(source_, Now(), "| ", Style(kDim));
+}
+
+void Lanes::Target(absl::string_view text, const std::vector<int>& source_tokens_read) {
+  std::vector<std::pair<char, int>> actions;
+  int columns = 0;
+  for (const int read : source_tokens_read) {
+    if (read > read_) actions.emplace_back('R', read - read_);
+    actions.emplace_back('W', 1);
+    columns += std::max(read - read_, 0) + 1;
+    read_ = std::max(read_, read);
+    ++written_;
+  }
+  std::string shown = Printable(text);
+  // A piece that goes on with a word stands beside it, whatever was said in between.
+  const bool goes_on = !shown.empty() && shown.front() != ' ' && target_.width > 0;
+  if (!goes_on) MakeRoom(std::max(DisplayWidth(shown), columns));
+  const int column = goes_on ? target_.width : Now();
+  for (const auto& [action, count] : actions) {
+    Place(actions_, std::max(column, actions_.width),
+          std::string(static_cast<size_t>(count), action), Style(action == 'R' ? kRead : kWrite));
+  }
+  if (target_.width == 0 && !shown.empty() && shown.front() == ' ') shown.erase(0, 1);
+  if (!shown.empty()) Place(target_, goes_on ? target_.width : column, shown, Style(kTarget));
+}
+
+void Lanes::TargetEnd(std::optional<double> average_lagging) {
+  MakeRoom(3);
+  Place(target_, Now(), " | ", Style(kDim));
+  ++segment_;
+  read_ = written_ = 0;
+  if (!average_lagging.has_value()) return;
+  lagging_ += *average_lagging;
+  ++measured_;
+}
+
+void Lanes::Note(absl::string_view line) {
+  NewBlock();
+  absl::StrAppend(&output_, "\r", Style(kDim), Printable(line), Style(kPlain), "\x1b[K\n");
+}
+
+void Lanes::Resize(int columns) {
+  if (columns == options_.columns) return;
+  if (!drawn_.empty()) output_ += "\r\n";
+  drawn_.clear();
+  options_.columns = columns;
+  source_ = actions_ = target_ = Row();
+}
+
+// The rows so far are left; what is next is drawn from the line of figures on.
+void Lanes::NewBlock() {
+  if (Now() == 0) return;
+  output_ += TakeOutput();
+  source_ = actions_ = target_ = Row();
+  drawn_.clear();
+  absl::StrAppend(&output_, "\r\x1b[K\n");
+}
+
+std::string Lanes::Figures() const {
+  std::string line = absl::StrFormat("segment %d: READ %d, WRITE %d, lagging %d tokens", segment_,
+                                     read_, written_, std::max(read_ - written_, 0));
+  if (measured_ > 0) {
+    absl::StrAppendFormat(&line, "; mean AL %.2f of %d", lagging_ / static_cast<double>(measured_),
+                          measured_);
+  }
+  return std::string(Fitting(line, std::max(options_.columns - 1, kMinRoom)));
+}
+
+std::string Lanes::Drawn(int row) const {
+  if (row == 3) return absl::StrCat(Style(kDim), Figures(), Style(kPlain));
+  const Row& own = row == 0 ? source_ : row == 1 ? actions_ : target_;
+  return absl::StrCat(Style(kDim), kLabels[row], Style(kPlain), own.text);
+}
+
+std::string Lanes::TakeOutput() {
+  if (Now() > 0 || !drawn_.empty()) {
+    const bool first = drawn_.empty();
+    drawn_.resize(4);
+    if (!first) output_ += "\r\x1b[3A";
+    for (int i = 0; i < 4; ++i) {
+      std::string row = Drawn(i);
+      if (first || row != drawn_[i]) absl::StrAppend(&output_, "\r", row, "\x1b[K");
+      drawn_[i] = std::move(row);
+      if (i < 3) output_ += "\n";
+    }
+  }
+  return std::exchange(output_, "");
+}
+
+void Lanes::Finish() {
+  output_ += TakeOutput();
+  if (!drawn_.empty()) output_ += "\r\n";
+  drawn_.clear();
+  source_ = actions_ = target_ = Row();
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,43 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_SEGMENTATION_H_
+#define LEAPSTREAM_CLIENT_CLI_SEGMENTATION_H_
+
+#include <deque>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "client/cli/source_words.h"
+
+namespace leapstream::client {
+
+enum class Segmentation {
+  kLine,      // A line is a segment.
+  kSentence,  // Lines are running text: a segment ends with a sentence, or at an empty line.
+  kExplicit,  // An empty line ends a segment, nothing else.
+};
+
+// Whether a sentence ends between two words of running text. Made to be safe for abbreviations,
+// initials and ordinal numbers of English and German: rather two sentences in one segment than one
+// in two.
+bool SentenceEndsBetween(absl::string_view word, absl::string_view next);
+
+// Says where the lines of SourceWords end segments. A word is given out at once; whether its
+// sentence ended is known when the next one comes. Not thread-safe.
+class Segmenter {
+ public:
+  explicit Segmenter(Segmentation segmentation) : segmentation_(segmentation) {}
+
+  // `ends_line` of what is added to `out` means the end of a segment.
+  void Add(SourceItem item, std::deque<SourceItem>& out);
+  void Finish(std::deque<SourceItem>& out);  // The input is over.
+
+ private:
+  void EndSegment(std::deque<SourceItem>& out);
+
+  const Segmentation segmentation_;
+  std::string last_word_;  // Of the open segment; "": none is open.
+  bool line_is_empty_ = true;
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_SEGMENTATION_H_

@@ -1,0 +1,27 @@
+#include "client/cli/terminal.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <cstdlib>
+
+#include "absl/strings/string_view.h"
+
+namespace leapstream::client {
+
+bool CanDrawLanes() {
+  const char* const terminal = std::getenv("TERM");
+  return isatty(STDOUT_FILENO) && terminal != nullptr && absl::string_view(terminal) != "dumb";
+}
+
+LanesOptions TerminalOptions() {
+  LanesOptions options;
+  winsize size = {};
+  if (ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0)
+    options.columns = size.ws_col;
+  const char* const no_color = std::getenv("NO_COLOR");
+  options.colour = no_color == nullptr || *no_color == '\0';
+  return options;
+}
+
+}  // namespace leapstream::client

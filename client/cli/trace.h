@@ -1,0 +1,48 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_TRACE_H_
+#define LEAPSTREAM_CLIENT_CLI_TRACE_H_
+
+#include <fstream>
+#include <istream>
+#include <string>
+
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+
+namespace leapstream::client {
+
+// Records a session: the lines of `translate --json` with a `time`, in seconds since the start, and
+// among them {"event": "source", "text": …} and {"event": "source_end"}. Not thread-safe.
+class TraceWriter {
+ public:
+  // INVALID_ARGUMENT: the file cannot be written.
+  absl::Status Open(const std::string& path);
+  bool is_open() const { return file_.is_open(); }
+
+  // Nothing if it is not open.
+  void Source(absl::string_view text);
+  void SourceEnd();
+  void Add(const Event& event);
+  // INTERNAL: not all of it could be written.
+  absl::Status Close();
+
+ private:
+  void Write(absl::string_view json);
+
+  std::string path_;
+  std::ofstream file_;
+  absl::Time start_;
+};
+
+struct ReplayOptions {
+  double speed = 1;  // Times as fast as it was.
+};
+
+// Shows a trace on standard output as `leapstream translate` did: on a terminal with its lanes,
+// else the translation alone. INVALID_ARGUMENT: a line that is no event of a trace.
+absl::Status Replay(std::istream& trace, const ReplayOptions& options);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_TRACE_H_

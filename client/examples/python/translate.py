@@ -1,0 +1,92 @@
+#!/usr/bin/env python3
+"""Translates standard input, a segment per line, and goes on at the next server when one is lost.
+
+usage: translate.py HOST:PORT[,HOST:PORT...] < talk.txt
+Needs grpcio and the generated modules; docs/protocol.md says how to make them, and explains each step.
+"""
+import random, sys, threading, time
+import grpc
+from google.rpc import error_details_pb2, status_pb2
+from leapstream.v1 import simultaneous_translation_pb2 as pb, simultaneous_translation_pb2_grpc as rpc
+
+GIVE_UP_AFTER = 60  # Seconds without a server.
+PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+
+class Session:
+    def __init__(self, addresses):
+        self.stubs = [rpc.SimultaneousTranslationServiceStub(grpc.insecure_channel(a)) for a in addresses]
+        self.changed, self.call_number = threading.Condition(), 0
+        self.lines, self.closed = [], False             # The source; line i is chunk and segment i + 1.
+        self.id, self.completed, self.ids = "", 0, []   # Of the open segment: the target tokens that came.
+        self.token, self.next_token = b"", b""          # To resume at the open segment, at the one after it.
+
+    def read_source(self):
+        for line in sys.stdin:
+            with self.changed:
+                self.lines.append(line.strip())
+                self.changed.notify_all()
+        with self.changed:
+            self.closed = True
+            self.changed.notify_all()
+
+    def requests(self, number):  # Of one call: all source from the open segment on. Its end is the half-close.
+        config = pb.SessionConfig(output=pb.OutputOptions(token_details=True))
+        sent = self.completed
+        if self.token:
+            config.resume.CopyFrom(pb.ResumeRequest(
+                session_id=self.id, resume_token=self.token, next_source_sequence=sent + 1,
+                committed_target=pb.TokenIdList(ids=self.ids)))
+        yield pb.StreamTranslateRequest(config=config)
+        while True:
+            with self.changed:
+                self.changed.wait_for(lambda: sent < len(self.lines) or self.closed or number != self.call_number)
+                if number != self.call_number or sent == len(self.lines):
+                    return
+            sent += 1
+            yield pb.StreamTranslateRequest(source=pb.SourceChunk(sequence=sent, text=self.lines[sent - 1]))
+            yield pb.StreamTranslateRequest(end_segment=pb.EndSegment())
+
+    def receive(self, response):
+        event = response.WhichOneof("event")
+        if event == "started":
+            self.id = response.started.session_id
+        elif event == "resume_point":
+            if response.resume_point.segment == self.completed + 1:
+                self.token = response.resume_point.resume_token
+            else:  # Of the next segment: of use once the end of the open one has come.
+                self.next_token = response.resume_point.resume_token
+        elif event == "target":
+            if response.target.tokens:  # Else the rest of the segment, which segment_completed has, too.
+                self.ids += [token.id for token in response.target.tokens]
+                print(response.target.text, end="", file=sys.stderr, flush=True)  # Live.
+        elif event == "segment_completed":
+            print(response.segment_completed.text, flush=True)
+            self.completed, self.ids, self.token = self.completed + 1, [], self.next_token
+        return event == "summary"
+
+    def run(self):
+        threading.Thread(target=self.read_source, daemon=True).start()
+        turn, failures, lost_at = random.randrange(len(self.stubs)), 0, time.monotonic()
+        while True:
+            try:
+                for response in self.stubs[turn % len(self.stubs)].StreamTranslate(self.requests(self.call_number)):
+                    failures, lost_at = 0, time.monotonic()
+                    if self.receive(response):
+                        return
+            except grpc.RpcError as error:
+                details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
+                status, retry = status_pb2.Status.FromString(details), error_details_pb2.RetryInfo()
+                [detail.Unpack(retry) for detail in status.details]
+                passing = status.code == grpc.StatusCode.UNAVAILABLE.value[0] if status.code else error.code() in PASSING
+                if not passing or time.monotonic() - lost_at > GIVE_UP_AFTER or (self.ids and not self.token):
+                    raise
+                print(f"\nlost the server: {status.message or error.details()}; going on elsewhere", file=sys.stderr)
+                turn, failures = turn + 1, failures + 1
+                if failures >= len(self.stubs):  # All were asked.
+                    time.sleep(max(retry.retry_delay.seconds, min(2, 0.1 * 2 ** failures)) * random.uniform(1, 1.5))
+            finally:
+                with self.changed:
+                    self.call_number += 1  # Ends the requests of this call.
+                    self.changed.notify_all()
+
+Session(sys.argv[1].split(",")).run()

@@ -1,0 +1,474 @@
+#include "client/session.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "grpcpp/client_context.h"
+#include "grpcpp/support/client_callback.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr size_t kMaxQueuedEvents = 1024;                     // Then the server is slowed down.
+constexpr absl::Duration kAnswerTimeout = absl::Seconds(10);  // From a call to its `started`.
+constexpr absl::Duration kFirstDelay = absl::Milliseconds(25);
+constexpr absl::Duration kMaxDelay = absl::Seconds(2);
+// A call that breaks sooner than this, and brought nothing, was of no use. After some of them the
+// session itself is taken for the cause: it must not bring down one server after another.
+constexpr absl::Duration kShortCall = absl::Seconds(10);
+constexpr int kMaxFutileCalls = 5;
+
+// Whether another call may do better. What is not of a leapstream server is of gRPC or a proxy,
+// when a connection breaks.
+bool MayPass(const absl::Status& status) {
+  if (IsFromServer(status)) {
+    return absl::IsUnavailable(status) || ErrorReason(status) == "RESUME_MODEL_MISMATCH";
+  }
+  return absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsInternal(status) ||
+         absl::IsUnknown(status);
+}
+
+}  // namespace
+
+// Reactions move messages only. Keeps itself and the session alive until OnDone().
+class Stream::Session::Call final
+    : public grpc::ClientBidiReactor<pb::StreamTranslateRequest, pb::StreamTranslateResponse> {
+ public:
+  explicit Call(std::shared_ptr<Session> session) : session_(std::move(session)) {}
+
+  void Start(pb::SimultaneousTranslationService::Stub& stub, absl::Time deadline,
+             std::shared_ptr<Call> self, pb::StreamTranslateRequest first) {
+    if (deadline < absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    self_ = std::move(self);
+    stub.async()->StreamTranslate(&context_, this);
+    AddHold();  // Until reading is over: calls from outside start reads and writes.
+    Write(std::move(first));
+    Read();
+    StartCall();
+  }
+  void Write(pb::StreamTranslateRequest request) {
+    request_ = std::move(request);
+    StartWrite(&request_);
+  }
+  void Read() { StartRead(&response_); }
+  void HalfClose() { StartWritesDone(); }
+  void Cancel() { context_.TryCancel(); }
+
+  void OnWriteDone(bool ok) override { session_->OnWriteDone(ok); }
+  void OnReadDone(bool ok) override {
+    if (!ok) {
+      session_->OnReadOver();
+      RemoveHold();
+    } else if (session_->OnResponse(response_)) {
+      Read();
+    }
+  }
+  void OnDone(const grpc::Status& status) override {
+    const std::shared_ptr<Call> self = std::move(self_);  // Freed last.
+    session_->OnCallDone(status);
+  }
+
+ private:
+  const std::shared_ptr<Session> session_;
+  std::shared_ptr<Call> self_;
+  grpc::ClientContext context_;
+  pb::StreamTranslateRequest request_;  // The one being written.
+  pb::StreamTranslateResponse response_;
+};
+
+Stream::Session::Session(std::shared_ptr<Servers> servers, const StreamOptions& options)
+    : servers_(std::move(servers)),
+      options_(options),
+      deadline_(absl::Now() + options.deadline),
+      ready_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
+      config_(ToProto(options)),
+      records_(servers_->size()) {
+  // The tokens are what a resume begins with.
+  if (options.resume_timeout > absl::ZeroDuration()) {
+    config_.mutable_output()->set_token_details(true);
+  }
+}
+
+Stream::Session::~Session() {
+  if (ready_fd_ >= 0) close(ready_fd_);
+}
+
+void Stream::Session::Start() {
+  MutexLock lock(&mutex_);
+  server_ = servers_->Next();
+  StartCall();
+}
+
+absl::Status Stream::Session::Sendable() const {
+  if (!source_closed_) return absl::OkStatus();
+  return absl::FailedPreconditionError("the source was closed; open a new stream");
+}
+
+absl::Status Stream::Session::Append(std::string text) {
+  MutexLock lock(&mutex_);
+  if (absl::Status status = Sendable(); !status.ok()) return status;
+  if (done_) return absl::OkStatus();
+  source_.Append(std::move(text));
+  WriteNext();
+  return absl::OkStatus();
+}
+
+absl::Status Stream::Session::EndSegment() {
+  MutexLock lock(&mutex_);
+  if (absl::Status status = Sendable(); !status.ok()) return status;
+  if (done_) return absl::OkStatus();
+  source_.EndSegment();
+  WriteNext();
+  return absl::OkStatus();
+}
+
+absl::Status Stream::Session::KeepAlive() {
+  MutexLock lock(&mutex_);
+  if (absl::Status status = Sendable(); !status.ok()) return status;
+  keep_alive_due_ = true;
+  WriteNext();
+  return absl::OkStatus();
+}
+
+absl::Status Stream::Session::CloseSource() {
+  MutexLock lock(&mutex_);
+  if (absl::Status status = Sendable(); !status.ok()) return status;
+  source_closed_ = true;
+  source_.Close();
+  WriteNext();
+  return absl::OkStatus();
+}
+
+void Stream::Session::Cancel() {
+  MutexLock lock(&mutex_);
+  if (done_) return;
+  cancelled_ = true;
+  Discard();
+  if (call_ != nullptr) return call_->Cancel();
+  End(absl::CancelledError("cancelled"));
+}
+
+std::optional<Event> Stream::Session::Next() {
+  MutexLock lock(&mutex_);
+  while (events_.empty() && !done_) changed_.Wait(&mutex_);
+  return Pop();
+}
+
+std::optional<Event> Stream::Session::TryNext() {
+  MutexLock lock(&mutex_);
+  return Pop();
+}
+
+bool Stream::Session::finished() const {
+  MutexLock lock(&mutex_);
+  return done_ && events_.empty();
+}
+
+absl::Status Stream::Session::Wait() {
+  MutexLock lock(&mutex_);
+  Discard();
+  while (!done_) changed_.Wait(&mutex_);
+  return status_;
+}
+
+int64_t Stream::Session::unsent_bytes() const {
+  MutexLock lock(&mutex_);
+  return done_ ? 0 : source_.unsent_bytes();
+}
+
+void Stream::Session::StartCall() {
+  writing_ = true;
+  half_closed_ = paused_ = read_over_ = progressed_ = going_away_ = unanswered_ = false;
+  call_started_ = absl::InfiniteFuture();
+  pb::StreamTranslateRequest request;
+  *request.mutable_config() = config_;
+  const int64_t first = source_.Rewind();
+  if (!resume_token_.empty()) {
+    pb::ResumeRequest& resume = *request.mutable_config()->mutable_resume();
+    resume.set_session_id(id_);
+    resume.set_resume_token(resume_token_);
+    resume.set_next_source_sequence(first);
+    resume.mutable_committed_target()->mutable_ids()->Add(committed_.begin(), committed_.end());
+  }
+  call_ = std::make_shared<Call>(shared_from_this());
+  call_->Start(*(*servers_)[server_].stub, deadline_, call_, std::move(request));
+  if (options_.resume_timeout > absl::ZeroDuration()) WaitUntil(absl::Now() + kAnswerTimeout);
+}
+
+void Stream::Session::OnWriteDone(bool ok) {
+  MutexLock lock(&mutex_);
+  writing_ = false;
+  if (ok) WriteNext();  // Else the call is over; its status tells why.
+  Signal();
+}
+
+// gRPC allows one write in flight.
+void Stream::Session::WriteNext() {
+  if (call_ == nullptr || writing_ || read_over_) return;
+  pb::StreamTranslateRequest request;
+  if (std::exchange(keep_alive_due_, false)) {
+    request.mutable_keep_alive();
+  } else if (std::optional<SourceMessage> message = source_.Next()) {
+    if (message->sequence == 0) {
+      request.mutable_end_segment();
+    } else {
+      request.mutable_source()->set_sequence(message->sequence);
+      if (sample_bytes() > 0) {
+        request.mutable_source()->set_audio(std::move(message->text));
+      } else {
+        request.mutable_source()->set_text(std::move(message->text));
+      }
+    }
+  } else {
+    if (source_.all_sent() && !std::exchange(half_closed_, true)) call_->HalfClose();
+    return;
+  }
+  writing_ = true;
+  call_->Write(std::move(request));
+}
+
+bool Stream::Session::OnResponse(const pb::StreamTranslateResponse& response) {
+  MutexLock lock(&mutex_);
+  if (response.has_started() && id_.empty()) {
+    // Another server's defaults may differ.
+    pb::SessionConfig applied = response.started().effective_config();
+    *applied.mutable_output() = config_.output();
+    config_ = std::move(applied);
+  }
+  if (response.has_resume_point()) {
+    TakeResumePoint(response.resume_point());
+  } else if (std::optional<Event> event = FromProto(response)) {
+    Take(*std::move(event));
+  }
+  paused_ = events_.size() >= kMaxQueuedEvents;
+  return !paused_;
+}
+
+void Stream::Session::OnReadOver() {
+  MutexLock lock(&mutex_);
+  read_over_ = true;
+}
+
+void Stream::Session::Take(Event event) {
+  if (fault_.has_value()) return;
+  if (auto* started = std::get_if<Started>(&event)) return TakeStarted(std::move(*started));
+  if (auto* delta = std::get_if<Delta>(&event)) return TakeDelta(std::move(*delta));
+  if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
+    return TakeCompleted(std::move(*completed));
+  }
+  if (std::holds_alternative<GoingAway>(event)) going_away_ = true;
+  Emit(std::move(event));
+}
+
+void Stream::Session::TakeStarted(Started started) {
+  const absl::Time now = absl::Now();
+  if (alarm_ != nullptr) alarm_->Cancel();
+  call_started_ = now;
+  const bool first = id_.empty();
+  if (std::exchange(told_, false) || !first) {
+    Emit(Resumed{(*servers_)[server_].address, now - lost_});
+  }
+  lost_ = absl::InfiniteFuture();
+  id_ = started.session_id;
+  if (!first) return;
+  started_ = now;
+  started.applied.token_details = options_.token_details;
+  Emit(std::move(started));
+}
+
+void Stream::Session::TakeDelta(Delta delta) {
+  progressed_ = true;
+  if (delta.tokens.empty() && !resume_token_.empty() && config_.output().token_details()) {
+    rest_ = std::move(delta);
+    return;
+  }
+  text_ += delta.text;
+  for (Token& token : delta.tokens) {
+    committed_.push_back(token.id);
+    token.emit_offset += call_started_ - started_;
+  }
+  if (!options_.token_details) delta.tokens.clear();
+  if (delta.text.empty() && delta.tokens.empty()) return;
+  delta.sequence = ++deltas_;
+  Emit(std::move(delta));
+}
+
+void Stream::Session::TakeCompleted(SegmentCompleted completed) {
+  progressed_ = true;
+  if (rest_.has_value()) {
+    text_ += rest_->text;
+    rest_->sequence = ++deltas_;
+    Emit(*std::exchange(rest_, std::nullopt));
+  }
+  if (completed.segment != segment_ || completed.text != text_) {
+    fault_ = absl::InternalError(
+        absl::StrCat((*servers_)[server_].address, " ended segment ", completed.segment,
+                     " with another text than that of its deltas; segment ", segment_,
+                     " was open; report this to who runs the server"));
+    return call_->Cancel();
+  }
+  source_.Complete();
+  ++segment_;
+  resume_token_ = std::exchange(next_resume_token_, "");
+  text_.clear();
+  committed_.clear();
+  Emit(std::move(completed));
+}
+
+void Stream::Session::TakeResumePoint(const pb::ResumePoint& point) {
+  // That of the next segment comes before the end of the open one is known, which must not be lost.
+  if (point.segment() == segment_) resume_token_ = point.resume_token();
+  if (point.segment() == segment_ + 1) next_resume_token_ = point.resume_token();
+}
+
+void Stream::Session::Emit(Event event) {
+  if (discard_) return;
+  events_.push_back(std::move(event));
+  Signal();
+}
+
+void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
+  MutexLock lock(&mutex_);
+  call_.reset();
+  if (alarm_ != nullptr) alarm_->Cancel();
+  rest_.reset();
+  next_resume_token_.clear();
+  absl::Status status = ToStatus(grpc_status);
+  if (unanswered_) {
+    status =
+        absl::UnavailableError(absl::StrCat((*servers_)[server_].address, " did not answer within ",
+                                            absl::FormatDuration(kAnswerTimeout)));
+  }
+  if (fault_.has_value()) return End(*std::move(fault_));
+  if (MayGoOn(status)) return CallAgain(status);
+  End(std::move(status));
+}
+
+bool Stream::Session::MayGoOn(const absl::Status& status) const {
+  if (status.ok() || cancelled_ || options_.resume_timeout <= absl::ZeroDuration()) return false;
+  const bool nothing_shown = segment_ == 1 && committed_.empty() && text_.empty();
+  return (nothing_shown || !resume_token_.empty()) && MayPass(status);
+}
+
+void Stream::Session::CallAgain(const absl::Status& status) {
+  const absl::Time now = absl::Now();
+  const bool was_live = call_started_ < absl::InfiniteFuture();
+  const bool was_of_use = progressed_ || (was_live && now - call_started_ >= kShortCall);
+  if (was_of_use) futile_calls_ = 0;
+  if (was_live && !was_of_use && !going_away_) ++futile_calls_;
+  lost_ = std::min(lost_, now);
+  last_error_ = status;
+
+  Record& record = records_[server_];
+  if (was_of_use) record.failures = 0;
+  ++record.failures;
+  const double jitter = absl::Uniform(random_, 1.0, 2.0);
+  absl::Duration delay = std::min(kMaxDelay, kFirstDelay * (1 << std::min(record.failures, 10)));
+  delay = std::max(delay, RetryDelay(status));
+  record.not_before = now + delay * jitter;
+  // A server that announced its end was not overloaded. Behind the only address there may be
+  // others.
+  if (going_away_ && records_.size() == 1) record.not_before = now;
+
+  // The one that may be called first; any of several, since many streams may be looking for one.
+  const size_t offset = absl::Uniform<size_t>(random_, 0, records_.size());
+  size_t best = server_;
+  for (size_t i = 0; i < records_.size(); ++i) {
+    const size_t index = (offset + i) % records_.size();
+    if (std::max(records_[index].not_before, now) < std::max(records_[best].not_before, now)) {
+      best = index;
+    }
+  }
+  server_ = best;
+  const absl::Time next = std::max(records_[best].not_before, now);
+  if (futile_calls_ >= kMaxFutileCalls || next >= lost_ + options_.resume_timeout) {
+    const std::string why = futile_calls_ >= kMaxFutileCalls
+                                ? absl::StrCat(futile_calls_, " calls in a row broke at once")
+                                : absl::StrCat("no server took the stream within ",
+                                               absl::FormatDuration(options_.resume_timeout));
+    absl::Status given_up(status.code(), absl::StrCat(why, ": ", status.message()));
+    status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
+      given_up.SetPayload(url, payload);
+    });
+    return End(std::move(given_up));
+  }
+  // A move that was announced, or trying the next server before anything began, is no interruption.
+  const bool moves_on = (going_away_ || id_.empty()) && futile_calls_ == 0 && next <= now;
+  if (!told_ && !moves_on) {
+    told_ = true;
+    Emit(Interrupted{status});
+  }
+  WaitUntil(next);
+}
+
+void Stream::Session::WaitUntil(absl::Time time) {
+  alarm_ = std::make_unique<grpc::Alarm>();
+  alarm_->Set(absl::ToChronoTime(std::min(time, deadline_)),
+              [weak = weak_from_this(), number = ++alarms_](bool ok) {
+                const std::shared_ptr<Session> self = ok ? weak.lock() : nullptr;
+                if (self != nullptr) self->OnAlarm(number);
+              });
+}
+
+void Stream::Session::OnAlarm(int64_t number) {
+  MutexLock lock(&mutex_);
+  if (done_ || number != alarms_) return;  // It had fired when it was replaced.
+  const absl::Time now = absl::Now();
+  if (call_ != nullptr) {
+    if (call_started_ < absl::InfiniteFuture()) return;
+    unanswered_ = true;
+    return call_->Cancel();
+  }
+  if (now >= deadline_) {
+    return End(absl::DeadlineExceededError(absl::StrCat(
+        "the deadline passed while no server had the stream: ", last_error_.message())));
+  }
+  StartCall();
+}
+
+void Stream::Session::End(absl::Status status) {
+  status_ = std::move(status);
+  done_ = true;
+  if (alarm_ != nullptr) alarm_->Cancel();
+  Signal();
+}
+
+std::optional<Event> Stream::Session::Pop() {
+  if (events_.empty()) {
+    uint64_t count;
+    if (ready_fd_ >= 0 && read(ready_fd_, &count, sizeof(count)) < 0) return std::nullopt;
+    return std::nullopt;
+  }
+  std::optional<Event> event = std::move(events_.front());
+  events_.pop_front();
+  if (events_.size() < kMaxQueuedEvents / 2) ReadOn();
+  return event;
+}
+
+void Stream::Session::Discard() {
+  discard_ = true;
+  events_.clear();
+  ReadOn();
+  Signal();
+}
+
+void Stream::Session::ReadOn() {
+  if (!paused_) return;
+  paused_ = false;
+  call_->Read();
+}
+
+void Stream::Session::Signal() {
+  changed_.NotifyAll();
+  const uint64_t one = 1;
+  // Fails only if the counter is full, and then it is readable already.
+  if (ready_fd_ >= 0 && write(ready_fd_, &one, sizeof(one)) < 0) return;
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,143 @@
+#ifndef LEAPSTREAM_CLIENT_SESSION_H_
+#define LEAPSTREAM_CLIENT_SESSION_H_
+
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/random/random.h"
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "client/client.h"
+#include "client/servers.h"
+#include "client/source_log.h"
+#include "client/wire.h"
+#include "grpcpp/alarm.h"
+
+namespace leapstream::client {
+
+// What a Stream is: one session, and one call at a time that carries it. Keeps what a server must
+// be told to go on with it. Owned by the Stream, and by its call while there is one. Thread-safe.
+class Stream::Session final : public std::enable_shared_from_this<Session> {
+ public:
+  Session(std::shared_ptr<Servers> servers, const StreamOptions& options);
+  ~Session();
+
+  void Start();  // Once, first.
+
+  // See Stream.
+  absl::Status Append(std::string text);  // UTF-8, no longer than a chunk.
+  absl::Status EndSegment();
+  absl::Status KeepAlive();
+  absl::Status CloseSource();
+  void Cancel();
+  std::optional<Event> Next();
+  std::optional<Event> TryNext();
+  bool finished() const;
+  absl::Status Wait();
+  int64_t unsent_bytes() const;
+  int ready_fd() const { return ready_fd_; }
+
+  size_t sample_bytes() const {  // 0: the session is of text.
+    if (options_.audio == AudioFormat::kNone) return 0;
+    return options_.audio == AudioFormat::kPcmS16Le ? 2 : 4;
+  }
+
+ private:
+  class Call;  // One gRPC call.
+
+  // Of a server, as far as this session knows.
+  struct Record {
+    int failures = 0;  // In a row.
+    absl::Time not_before = absl::InfinitePast();
+  };
+
+  // From the call.
+  void OnWriteDone(bool ok);
+  bool OnResponse(const pb::StreamTranslateResponse& response);  // Whether to read on.
+  void OnReadOver();
+  void OnCallDone(const grpc::Status& status);
+
+  void OnAlarm(int64_t number);
+  absl::Status Sendable() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void StartCall() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Take(Event event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeStarted(Started started) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeDelta(Delta delta) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeCompleted(SegmentCompleted completed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void TakeResumePoint(const pb::ResumePoint& point) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Emit(Event event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::optional<Event> Pop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool MayGoOn(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void CallAgain(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WaitUntil(absl::Time time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void End(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Discard() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void ReadOn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void Signal() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::shared_ptr<Servers> servers_;
+  const StreamOptions options_;
+  const absl::Time deadline_;
+  const int ready_fd_;
+
+  mutable Mutex mutex_;
+  CondVar changed_;  // An event was added, or done_ was set.
+
+  // The session.
+  pb::SessionConfig config_ ABSL_GUARDED_BY(mutex_);  // Once started: as the server applied it.
+  SourceLog source_ ABSL_GUARDED_BY(mutex_);
+  std::string id_ ABSL_GUARDED_BY(mutex_);  // "": not started yet.
+  absl::Time started_ ABSL_GUARDED_BY(mutex_);
+  int64_t deltas_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::string resume_token_ ABSL_GUARDED_BY(mutex_);       // Of the open segment; "": none yet.
+  std::string next_resume_token_ ABSL_GUARDED_BY(mutex_);  // Of the segment after it.
+  int64_t segment_ ABSL_GUARDED_BY(mutex_) = 1;            // The open one…
+  std::string text_ ABSL_GUARDED_BY(mutex_);               // …its text so far…
+  std::vector<int> committed_ ABSL_GUARDED_BY(mutex_);     // …and the tokens that it came with.
+  // Text without a token is what the end of a segment made complete. It is no part of committed_,
+  // so it would come again after a break: held until the segment is known to be complete.
+  std::optional<Delta> rest_ ABSL_GUARDED_BY(mutex_);
+  bool keep_alive_due_ ABSL_GUARDED_BY(mutex_) = false;
+  bool source_closed_ ABSL_GUARDED_BY(mutex_) = false;
+
+  // The call.
+  std::shared_ptr<Call> call_ ABSL_GUARDED_BY(mutex_);  // Null: waiting for the alarm, or done.
+  size_t server_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
+  bool paused_ ABSL_GUARDED_BY(mutex_) = false;  // No read is in flight: too many events wait.
+  bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Time call_started_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // By the server.
+  bool progressed_ ABSL_GUARDED_BY(mutex_) = false;  // It brought something of a segment.
+  bool going_away_ ABSL_GUARDED_BY(mutex_) = false;  // The server said so.
+  bool unanswered_ ABSL_GUARDED_BY(mutex_) = false;  // Cancelled because nothing came back.
+  std::optional<absl::Status> fault_ ABSL_GUARDED_BY(mutex_);  // Cancelled because of this.
+
+  // Between calls.
+  std::vector<Record> records_ ABSL_GUARDED_BY(mutex_);
+  absl::Time lost_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // Since then no call is live.
+  bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for it.
+  int futile_calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
+  int64_t alarms_ ABSL_GUARDED_BY(mutex_) = 0;  // The number of the last one.
+  absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
+
+  // What the user gets.
+  std::deque<Event> events_ ABSL_GUARDED_BY(mutex_);
+  bool discard_ ABSL_GUARDED_BY(mutex_) = false;  // Nobody will take events any more.
+  bool cancelled_ ABSL_GUARDED_BY(mutex_) = false;
+  bool done_ ABSL_GUARDED_BY(mutex_) = false;
+  absl::Status status_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_SESSION_H_

@@ -1,0 +1,185 @@
+#include "client/wire.h"
+
+#include <string>
+
+#include "absl/strings/cord.h"
+#include "google/protobuf/duration.pb.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
+constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
+
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
+void ToProto(absl::Duration duration, google::protobuf::Duration* out) {
+  absl::Duration rest;
+  out->set_seconds(absl::IDivDuration(duration, absl::Seconds(1), &rest));
+  out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
+}
+
+StreamOptions FromProto(const pb::SessionConfig& config) {
+  StreamOptions options;
+  options.model = config.model();
+  options.source_language_code = config.source_language_code();
+  options.target_language_code = config.target_language_code();
+  if (config.policy().has_wait_k()) options.k = config.policy().wait_k().k();
+  options.offline = config.policy().has_offline();
+  options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
+  options.max_target_tokens = config.policy().max_target_tokens();
+  if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
+  if (config.input_format() == pb::INPUT_FORMAT_PCM_F32LE) options.audio = AudioFormat::kPcmF32Le;
+  options.sample_rate = config.sample_rate_hertz();
+  options.token_details = config.output().token_details();
+  options.log_probs = config.output().log_probs();
+  options.segment_stats = config.output().segment_stats();
+  options.idle_timeout = FromProto(config.idle_timeout());
+  return options;
+}
+
+SegmentStats FromProto(const pb::SegmentStats& stats) {
+  SegmentStats result;
+  result.source_tokens = stats.source_tokens();
+  result.target_tokens = stats.target_tokens();
+  result.average_lagging = stats.average_lagging();
+  result.length_adaptive_average_lagging = stats.length_adaptive_average_lagging();
+  result.average_proportion = stats.average_proportion();
+  result.differentiable_average_lagging = stats.differentiable_average_lagging();
+  result.average_token_delay = stats.average_token_delay();
+  result.start_offset = stats.start_offset();
+  result.end_offset = stats.end_offset();
+  if (stats.has_yet_another_average_lagging()) {
+    result.yet_another_average_lagging = stats.yet_another_average_lagging();
+  }
+  result.first_token = FromProto(stats.first_token_duration());
+  result.compute = FromProto(stats.compute_duration());
+  result.queue = FromProto(stats.queue_duration());
+  result.source_audio_ms = stats.source_audio_ms();
+  return result;
+}
+
+}  // namespace
+
+absl::Status ToStatus(const grpc::Status& status) {
+  if (status.ok()) return absl::OkStatus();
+  absl::Status result(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  google::rpc::Status details;
+  if (details.ParseFromString(status.error_details())) {
+    // HAProxy follows a server's last words with a reset, and gRPC makes CANCELLED of that: what
+    // the server said is in the details.
+    if (details.code() != 0) {
+      result = absl::Status(static_cast<absl::StatusCode>(details.code()), details.message());
+    }
+    for (const auto& detail : details.details()) {
+      result.SetPayload(detail.type_url(), absl::Cord(detail.value()));
+    }
+  }
+  return result;
+}
+
+bool IsFromServer(const absl::Status& status) {
+  return status.GetPayload(kErrorInfoUrl).has_value();
+}
+
+absl::Duration RetryDelay(const absl::Status& status) {
+  const auto payload = status.GetPayload(kRetryInfoUrl);
+  google::rpc::RetryInfo info;
+  if (!payload.has_value() || !info.ParseFromString(std::string(*payload))) {
+    return absl::ZeroDuration();
+  }
+  return FromProto(info.retry_delay());
+}
+
+std::string ErrorReason(const absl::Status& status) {
+  const auto payload = status.GetPayload(kErrorInfoUrl);
+  google::rpc::ErrorInfo info;
+  if (!payload.has_value() || !info.ParseFromString(std::string(*payload))) return "";
+  return info.reason();
+}
+
+pb::SessionConfig ToProto(const StreamOptions& options) {
+  pb::SessionConfig config;
+  config.set_model(options.model);
+  config.set_source_language_code(options.source_language_code);
+  config.set_target_language_code(options.target_language_code);
+  auto* policy = config.mutable_policy();
+  if (options.k.has_value()) policy->mutable_wait_k()->set_k(*options.k);
+  if (options.offline) policy->mutable_offline();
+  policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
+  policy->set_max_target_tokens(options.max_target_tokens);
+  if (options.audio != AudioFormat::kNone) {
+    config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
+                                                                    : pb::INPUT_FORMAT_PCM_F32LE);
+    config.set_sample_rate_hertz(options.sample_rate);
+  }
+  auto* output = config.mutable_output();
+  output->set_token_details(options.token_details);
+  output->set_log_probs(options.log_probs);
+  output->set_segment_stats(options.segment_stats);
+  if (options.idle_timeout > absl::ZeroDuration()) {
+    ToProto(options.idle_timeout, config.mutable_idle_timeout());
+  }
+  return config;
+}
+
+std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
+  switch (response.event_case()) {
+    case pb::StreamTranslateResponse::kStarted: {
+      const auto& started = response.started();
+      Started event;
+      event.session_id = started.session_id();
+      event.model = started.model();
+      event.model_checksum = started.model_checksum();
+      event.applied = FromProto(started.effective_config());
+      event.limits.max_chunk_bytes = started.limits().max_chunk_bytes();
+      event.limits.max_source_tokens_per_segment = started.limits().max_source_tokens_per_segment();
+      event.limits.max_session_duration = FromProto(started.limits().max_session_duration());
+      event.limits.idle_timeout = FromProto(started.limits().idle_timeout());
+      return event;
+    }
+    case pb::StreamTranslateResponse::kTarget: {
+      const auto& target = response.target();
+      Delta event;
+      event.sequence = target.sequence();
+      event.segment = target.segment();
+      event.text = target.text();
+      event.source_tokens_read = target.source_tokens_read();
+      event.source_audio_ms = target.source_audio_ms();
+      for (const auto& token : target.tokens()) {
+        event.tokens.push_back({token.id(), token.piece(), token.source_tokens_read(),
+                                token.log_prob(), FromProto(token.emit_offset()),
+                                token.source_audio_ms()});
+      }
+      return event;
+    }
+    case pb::StreamTranslateResponse::kSegmentCompleted: {
+      const auto& completed = response.segment_completed();
+      SegmentCompleted event;
+      event.segment = completed.segment();
+      event.text = completed.text();
+      event.reason = static_cast<FinishReason>(completed.finish_reason());  // Same numbers.
+      if (completed.has_stats()) event.stats = FromProto(completed.stats());
+      return event;
+    }
+    case pb::StreamTranslateResponse::kGoingAway:
+      return GoingAway{FromProto(response.going_away().remaining_duration()),
+                       pb::GoingAwayReason_Name(response.going_away().reason())};
+    case pb::StreamTranslateResponse::kSummary: {
+      const auto& summary = response.summary();
+      return Summary{summary.segments(), summary.source_tokens(), summary.target_tokens(),
+                     FromProto(summary.totals())};
+    }
+    case pb::StreamTranslateResponse::kResumePoint:
+    case pb::StreamTranslateResponse::kHeartbeat:
+    case pb::StreamTranslateResponse::EVENT_NOT_SET:  // Or of a newer server.
+      break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,29 @@
+#ifndef LEAPSTREAM_CLIENT_WIRE_H_
+#define LEAPSTREAM_CLIENT_WIRE_H_
+
+#include <optional>
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "client/client.h"
+#include "grpcpp/support/status.h"
+#include "leapstream/v1/simultaneous_translation.pb.h"
+
+// Between the wire's messages and the library's types. Private to the library.
+namespace leapstream::client {
+
+namespace pb = ::leapstream::v1;
+
+// With the details as payloads.
+absl::Status ToStatus(const grpc::Status& status);
+// Whether a leapstream server said so, and not gRPC or a proxy: it has an ErrorInfo.
+bool IsFromServer(const absl::Status& status);
+absl::Duration RetryDelay(const absl::Status& status);  // Of its RetryInfo; 0: none.
+
+pb::SessionConfig ToProto(const StreamOptions& options);
+// Nothing: an event that the user of this library need not see.
+std::optional<Event> FromProto(const pb::StreamTranslateResponse& response);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_WIRE_H_

@@ -1,0 +1,82 @@
+#include "server/caller.h"
+
+#include <grpcpp/security/auth_context.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+namespace {
+
+// The value of a header that comes once; empty: it does not.
+absl::string_view Header(const grpc::ServerContextBase& context, const char* name) {
+  const auto& metadata = context.client_metadata();
+  if (metadata.count(name) != 1) return {};
+  const grpc::string_ref value = metadata.find(name)->second;
+  return absl::string_view(value.data(), value.size());
+}
+
+bool IsLowerHex(absl::string_view text) {
+  return text.find_first_not_of("0123456789abcdef") == absl::string_view::npos;
+}
+
+}  // namespace
+
+std::string TraceIdOf(absl::string_view traceparent) {
+  // version "-" trace-id "-" parent-id "-" flags; later versions may go on after that.
+  if (traceparent.size() < 55 || traceparent[2] != '-' || traceparent[35] != '-' ||
+      traceparent[52] != '-') {
+    return "";
+  }
+  const absl::string_view version = traceparent.substr(0, 2);
+  const absl::string_view trace_id = traceparent.substr(3, 32);
+  const absl::string_view parent_id = traceparent.substr(36, 16);
+  const absl::string_view flags = traceparent.substr(53, 2);
+  const auto zero = [](absl::string_view id) {
+    return id.find_first_not_of('0') == absl::string_view::npos;
+  };
+  if (!IsLowerHex(version) || version == "ff" || !IsLowerHex(trace_id) || zero(trace_id) ||
+      !IsLowerHex(parent_id) || zero(parent_id) || !IsLowerHex(flags) ||
+      (version == "00" && traceparent.size() != 55)) {
+    return "";
+  }
+  return std::string(trace_id);
+}
+
+absl::StatusOr<Caller> IdentifyCaller(const grpc::ServerContextBase& context, TokenFile* tokens) {
+  Caller caller;
+  caller.peer = context.peer();
+  caller.trace_id = TraceIdOf(Header(context, "traceparent"));
+  if (tokens == nullptr) {
+    const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
+    if (auth != nullptr && auth->IsPeerAuthenticated()) {
+      const std::vector<grpc::string_ref> names = auth->GetPeerIdentity();
+      if (!names.empty()) caller.principal.assign(names[0].data(), names[0].size());
+    }
+    return caller;
+  }
+  constexpr absl::string_view kBearer = "Bearer ";
+  const absl::string_view authorization = Header(context, "authorization");
+  absl::StatusOr<std::string> principal = WithReason(
+      absl::UnauthenticatedError(
+          "this server wants a token: send the metadata \"authorization: Bearer TOKEN\""),
+      "TOKEN_MISSING");
+  if (absl::StartsWithIgnoreCase(authorization, kBearer)) {
+    principal = tokens->PrincipalOf(authorization.substr(kBearer.size()), absl::Now());
+  }
+  if (!principal.ok()) {
+    spdlog::warn("refused {}: {}", caller.peer, std::string(ReasonOf(principal.status())));
+    return principal.status();
+  }
+  caller.principal = *std::move(principal);
+  return caller;
+}
+
+}  // namespace leapstream

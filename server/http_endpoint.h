@@ -1,0 +1,35 @@
+#ifndef LEAPSTREAM_SERVER_HTTP_ENDPOINT_H_
+#define LEAPSTREAM_SERVER_HTTP_ENDPOINT_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "server/address.h"
+
+namespace leapstream {
+
+// What GET of a path answers: 200 with the body, or 503 with why not. Called from several threads
+// at once.
+struct HttpPage {
+  std::string path;
+  std::string content_type;
+  std::function<absl::StatusOr<std::string>()> body;
+};
+
+// A small HTTP server for scrapers and probes, with threads of its own. Thread-safe.
+class HttpEndpoint {
+ public:
+  // UNAVAILABLE: the address cannot be listened on.
+  static absl::StatusOr<std::unique_ptr<HttpEndpoint>> Start(const Address& address,
+                                                             const std::vector<HttpPage>& pages);
+  virtual ~HttpEndpoint() = default;  // Stops it; waits for answers in progress.
+  virtual int port() const = 0;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_HTTP_ENDPOINT_H_

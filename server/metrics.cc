@@ -1,0 +1,235 @@
+#include "server/metrics.h"
+
+#include <prometheus/counter.h>
+#include <prometheus/histogram.h>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+namespace {
+
+using prometheus::Counter;
+using prometheus::Family;
+using prometheus::Histogram;
+using Buckets = Histogram::BucketBoundaries;
+
+const Buckets kCallSeconds = {0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5,  1,    2.5,
+                              5,     10,   30,    60,   300, 900,  3600, 14400};
+const Buckets kTokenSeconds = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
+                               0.1,    0.2,   0.5,   1,     2,    5,    10};
+const Buckets kStepSeconds = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2};
+const Buckets kBatch = {1, 2, 4, 8, 16, 32, 64, 128, 256};
+const Buckets kTokens = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64};
+
+constexpr char kService[] = "leapstream.v1.SimultaneousTranslationService";
+
+// k is the client's to choose, and each value is a series of its own.
+std::string PolicyLabel(const Policy& policy) {
+  const auto* wait_k = std::get_if<WaitK>(&policy);
+  if (wait_k == nullptr) return ToString(policy);
+  if (wait_k->k <= 16) return absl::StrCat(wait_k->k);
+  return wait_k->k <= 32 ? "17-32" : "33+";
+}
+
+// As in the specification of gRPC: "InvalidArgument".
+std::string CodeLabel(absl::StatusCode code) {
+  if (code == absl::StatusCode::kOk) return "OK";
+  const std::string name = absl::StatusCodeToString(code);  // "INVALID_ARGUMENT".
+  std::string label;
+  bool upper = true;
+  for (const char c : name) {
+    if (c != '_') label.push_back(upper ? c : absl::ascii_tolower(static_cast<unsigned char>(c)));
+    upper = c == '_';
+  }
+  return label;
+}
+
+}  // namespace
+
+struct Metrics::Families {
+  explicit Families(prometheus::Registry* registry) : registry(registry) {}
+  Family<Counter>& AddCounter(const char* name, const char* help) {
+    return prometheus::BuildCounter().Name(name).Help(help).Register(*registry);
+  }
+  Family<Histogram>& AddHistogram(const char* name, const char* help) {
+    return prometheus::BuildHistogram().Name(name).Help(help).Register(*registry);
+  }
+
+  prometheus::Registry* const registry;
+  Family<Counter>& started =
+      AddCounter("leapstream_sessions_started_total", "Sessions that began on this server.");
+  Family<Counter>& finished = AddCounter("leapstream_sessions_finished_total",
+                                         "Admitted streams that ended, by the code of their status "
+                                         "and its reason.");
+  Family<Counter>& rejected = AddCounter("leapstream_sessions_rejected_total",
+                                         "Calls that were refused before they began, by reason.");
+  Family<Counter>& source_tokens =
+      AddCounter("leapstream_source_tokens_total", "Source tokens that were read, </s> included.");
+  Family<Counter>& target_tokens =
+      AddCounter("leapstream_target_tokens_total", "Target tokens that were put out.");
+  Family<Histogram>& first_token =
+      AddHistogram("leapstream_time_to_first_token_seconds",
+                   "From a segment's first source to its first target token.");
+  Family<Histogram>& token_latency =
+      AddHistogram("leapstream_token_latency_seconds",
+                   "From when a session could write a token to when it was put out.");
+  Family<Histogram>& step_duration = AddHistogram("leapstream_step_duration_seconds",
+                                                  "Of one turn of the step loop in the model.");
+  Family<Histogram>& step_batch = AddHistogram(
+      "leapstream_step_batch_size", "Rows of one turn: source tokens read, sessions that decide.");
+  Family<Histogram>& average_lagging =
+      AddHistogram("leapstream_average_lagging_tokens",
+                   "Average lagging of a segment (Ma et al. 2019), in source tokens.");
+  Family<Histogram>& length_adaptive =
+      AddHistogram("leapstream_length_adaptive_average_lagging_tokens",
+                   "LAAL of a segment (Papi et al. 2022), in source tokens.");
+  Family<Counter>& backpressure = AddCounter(
+      "leapstream_backpressure_seconds_total",
+      "Time in which a client was not read from (input) or a session not decoded for (output).");
+  Family<Counter>& reloads =
+      AddCounter("leapstream_model_reloads_total", "Reloads of a model, by result.");
+  Family<Counter>& rpc_started = AddCounter("grpc_server_started_total", "RPCs that started.");
+  Family<Counter>& rpc_handled =
+      AddCounter("grpc_server_handled_total", "RPCs that completed, by code.");
+  Family<Counter>& rpc_received =
+      AddCounter("grpc_server_msg_received_total", "Messages that were received.");
+  Family<Counter>& rpc_sent = AddCounter("grpc_server_msg_sent_total", "Messages that were sent.");
+  Family<Histogram>& rpc_seconds =
+      AddHistogram("grpc_server_handling_seconds", "From the start of an RPC to its end.");
+};
+
+namespace {
+
+prometheus::Labels MethodLabels(Method method) {
+  switch (method) {
+    case Method::kStreamTranslate:
+      return {{"grpc_type", "bidi_stream"},
+              {"grpc_service", kService},
+              {"grpc_method", "StreamTranslate"}};
+    case Method::kTranslate:
+      return {{"grpc_type", "unary"}, {"grpc_service", kService}, {"grpc_method", "Translate"}};
+    case Method::kListModels:
+      return {{"grpc_type", "unary"}, {"grpc_service", kService}, {"grpc_method", "ListModels"}};
+  }
+  return {};
+}
+
+}  // namespace
+
+void ModelMetrics::OnStep(const StepFigures& step) {
+  step_duration_->Observe(absl::ToDoubleSeconds(step.compute));
+  if (step.source_tokens > 0) {
+    source_tokens_->Increment(step.source_tokens);
+    read_batch_->Observe(step.source_tokens);
+  }
+  if (step.sessions_deciding > 0) write_batch_->Observe(step.sessions_deciding);
+}
+
+void ModelMetrics::OnToken(absl::Duration latency) {
+  target_tokens_->Increment();
+  token_latency_->Observe(absl::ToDoubleSeconds(latency));
+}
+
+void ModelMetrics::OnFirstToken(absl::Duration since_source) {
+  first_token_->Observe(absl::ToDoubleSeconds(since_source));
+}
+
+void LaggingMetrics::Observe(const SegmentStats& stats) const {
+  if (average_lagging == nullptr || stats.target_tokens == 0) return;
+  average_lagging->Observe(stats.lagging.al);
+  length_adaptive->Observe(stats.lagging.laal);
+}
+
+Metrics::Metrics() : families_(std::make_unique<Families>(&registry_)) {
+  Families& f = *families_;
+  for (const Method method : {Method::kStreamTranslate, Method::kTranslate, Method::kListModels}) {
+    const prometheus::Labels labels = MethodLabels(method);
+    methods_[method] = {&f.rpc_started.Add(labels), &f.rpc_received.Add(labels),
+                        &f.rpc_sent.Add(labels), &f.rpc_seconds.Add(labels, kCallSeconds)};
+    prometheus::Labels ok = labels;
+    ok["grpc_code"] = "OK";
+    f.rpc_handled.Add(ok);
+  }
+  // There from the start, so that a rate over them is one.
+  for (const char* reason : {"SERVER_FULL", "DRAINING"}) f.rejected.Add({{"reason", reason}});
+  input_held_ = &f.backpressure.Add({{"direction", "input"}});
+  output_held_ = &f.backpressure.Add({{"direction", "output"}});
+}
+Metrics::~Metrics() = default;
+
+ModelMetrics* Metrics::ForModel(const std::string& model) {
+  MutexLock lock(&mutex_);
+  std::unique_ptr<ModelMetrics>& metrics = models_[model];
+  if (metrics == nullptr) {
+    const prometheus::Labels labels = {{"model", model}};
+    metrics = std::make_unique<ModelMetrics>();
+    Families& f = *families_;
+    metrics->source_tokens_ = &f.source_tokens.Add(labels);
+    metrics->target_tokens_ = &f.target_tokens.Add(labels);
+    metrics->first_token_ = &f.first_token.Add(labels, kTokenSeconds);
+    metrics->token_latency_ = &f.token_latency.Add(labels, kTokenSeconds);
+    metrics->step_duration_ = &f.step_duration.Add(labels, kStepSeconds);
+    metrics->read_batch_ = &f.step_batch.Add({{"model", model}, {"kind", "read"}}, kBatch);
+    metrics->write_batch_ = &f.step_batch.Add({{"model", model}, {"kind", "write"}}, kBatch);
+    f.started.Add({{"model", model}, {"resumed", "false"}});
+    f.finished.Add({{"model", model}, {"outcome", "OK"}, {"reason", ""}});
+  }
+  return metrics.get();
+}
+
+LaggingMetrics Metrics::ForLagging(const std::string& model, const Policy& policy) {
+  const prometheus::Labels labels = {{"model", model}, {"k", PolicyLabel(policy)}};
+  return {&families_->average_lagging.Add(labels, kTokens),
+          &families_->length_adaptive.Add(labels, kTokens)};
+}
+
+void Metrics::SessionStarted(const std::string& model, bool resumed) {
+  families_->started.Add({{"model", model}, {"resumed", resumed ? "true" : "false"}}).Increment();
+}
+
+void Metrics::SessionFinished(const std::string& model, const absl::Status& status) {
+  families_->finished
+      .Add({{"model", model},
+            {"outcome", CodeLabel(status.code())},
+            {"reason", std::string(ReasonOf(status))}})
+      .Increment();
+}
+
+void Metrics::SessionRejected(absl::string_view reason) {
+  families_->rejected.Add({{"reason", std::string(reason)}}).Increment();
+}
+
+void Metrics::InputHeld(absl::Duration time) {
+  input_held_->Increment(absl::ToDoubleSeconds(time));
+}
+
+void Metrics::OutputHeld(absl::Duration time) {
+  output_held_->Increment(absl::ToDoubleSeconds(time));
+}
+
+void Metrics::ModelReloaded(const std::string& model, bool ok) {
+  families_->reloads.Add({{"model", model}, {"result", ok ? "ok" : "failed"}}).Increment();
+}
+
+CallMetrics::CallMetrics(Metrics* metrics, Method method)
+    : metrics_(metrics),
+      method_(method),
+      counters_(metrics->methods_.at(method)),
+      started_(absl::Now()) {
+  counters_.started->Increment();
+}
+
+void CallMetrics::Received() { counters_.received->Increment(); }
+void CallMetrics::Sent() { counters_.sent->Increment(); }
+
+void CallMetrics::Handled(absl::StatusCode code) {
+  prometheus::Labels labels = MethodLabels(method_);
+  labels["grpc_code"] = CodeLabel(code);
+  metrics_->families_->rpc_handled.Add(labels).Increment();
+  counters_.seconds->Observe(absl::ToDoubleSeconds(absl::Now() - started_));
+}
+
+}  // namespace leapstream

@@ -1,0 +1,119 @@
+#ifndef LEAPSTREAM_SERVER_METRICS_H_
+#define LEAPSTREAM_SERVER_METRICS_H_
+
+#include <prometheus/registry.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/mutex.h"
+#include "model/api/model.h"
+#include "streaming/policy.h"
+#include "streaming/session.h"
+#include "streaming/step_observer.h"
+
+namespace prometheus {
+class Counter;
+class Histogram;
+template <typename T>
+class Family;
+}  // namespace prometheus
+
+namespace leapstream {
+
+// What the sessions and steps of one model are counted in. Thread-safe.
+class ModelMetrics final : public StepObserver {
+ public:
+  void OnStep(const StepFigures& step) override;
+  void OnToken(absl::Duration latency) override;
+  void OnFirstToken(absl::Duration since_source) override;
+
+ private:
+  friend class Metrics;
+  prometheus::Counter* source_tokens_ = nullptr;
+  prometheus::Counter* target_tokens_ = nullptr;
+  prometheus::Histogram* first_token_ = nullptr;
+  prometheus::Histogram* token_latency_ = nullptr;
+  prometheus::Histogram* step_duration_ = nullptr;
+  prometheus::Histogram* read_batch_ = nullptr;
+  prometheus::Histogram* write_batch_ = nullptr;
+};
+
+// What the sessions of one model and policy are counted in; null pointers count nothing.
+struct LaggingMetrics {
+  prometheus::Histogram* average_lagging = nullptr;
+  prometheus::Histogram* length_adaptive = nullptr;
+  void Observe(const SegmentStats& stats) const;
+};
+
+// The methods of the services, for the standard grpc_server_* metrics.
+enum class Method { kStreamTranslate, kTranslate, kListModels };
+
+class CallMetrics;
+
+// All that a server counts; what is a state, and not an event, is asked for when it is scraped.
+// Never labelled by session, and no label has more values than a configuration and a few policies
+// give it. Thread-safe.
+class Metrics {
+ public:
+  Metrics();
+  Metrics(const Metrics&) = delete;
+  Metrics& operator=(const Metrics&) = delete;
+  ~Metrics();
+
+  // Those of the model of this name, made when first asked for; good as long as this.
+  ModelMetrics* ForModel(const std::string& model);
+  LaggingMetrics ForLagging(const std::string& model, const Policy& policy);
+
+  void SessionStarted(const std::string& model, bool resumed);
+  // `reason` is that of the status, or empty.
+  void SessionFinished(const std::string& model, const absl::Status& status);
+  void SessionRejected(absl::string_view reason);
+  void InputHeld(absl::Duration time);   // A client was not read from.
+  void OutputHeld(absl::Duration time);  // A session was not decoded for.
+  void ModelReloaded(const std::string& model, bool ok);
+
+  const prometheus::Registry& registry() const { return registry_; }
+
+ private:
+  friend class CallMetrics;
+  struct Families;
+  struct MethodMetrics {
+    prometheus::Counter* started;
+    prometheus::Counter* received;
+    prometheus::Counter* sent;
+    prometheus::Histogram* seconds;
+  };
+
+  prometheus::Registry registry_;
+  const std::unique_ptr<Families> families_;
+  std::map<Method, MethodMetrics> methods_;  // Constant.
+  prometheus::Counter* input_held_;          // Of `families_`.
+  prometheus::Counter* output_held_;
+  Mutex mutex_;
+  std::map<std::string, std::unique_ptr<ModelMetrics>> models_ ABSL_GUARDED_BY(mutex_);
+};
+
+// One call in the grpc_server_* metrics. Not thread-safe, but for Received() and Sent().
+class CallMetrics {
+ public:
+  CallMetrics(Metrics* metrics, Method method);
+  void Received();
+  void Sent();
+  void Handled(absl::StatusCode code);  // Once.
+
+ private:
+  Metrics* const metrics_;
+  const Method method_;
+  const Metrics::MethodMetrics& counters_;
+  const absl::Time started_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_METRICS_H_

@@ -1,0 +1,62 @@
+#include "server/model_reloader.h"
+
+#include <spdlog/spdlog.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/quoted.h"
+#include "base/status.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+
+absl::StatusOr<std::vector<ReloadedModel>> ModelReloader::Reload(const std::string& name) {
+  if (hooks_.load == nullptr) {
+    return absl::UnimplementedError("this server's models come from nowhere, so they stay");
+  }
+  MutexLock lock(&mutex_);
+  std::vector<ReloadedModel> reloaded;
+  bool found = false;
+  for (const auto& scheduler : serving_->models->All()) {
+    const ModelInfo old = scheduler->model()->info;
+    if (!name.empty() && old.name != name) continue;
+    found = true;
+    LEAPSTREAM_ASSIGN_OR_RETURN(ReloadedModel model, ReloadOne(old));
+    reloaded.push_back(std::move(model));
+  }
+  if (!found) {
+    return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(name))),
+                      "MODEL_NOT_FOUND");
+  }
+  return reloaded;
+}
+
+absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
+  absl::StatusOr<std::shared_ptr<const Model>> model = hooks_.load(old.name);
+  absl::Status status = model.status();
+  if (status.ok() && (*model)->info.name != old.name) {
+    status = absl::FailedPreconditionError(absl::StrCat(
+        "its name is now ", Quoted((*model)->info.name), "; a reload must keep the name"));
+  }
+  ReloadedModel reloaded;
+  if (status.ok()) {
+    reloaded = {old.name, old.checksum, (*model)->info.checksum};
+    status = serving_->models->Replace(*std::move(model));
+  }
+  serving_->metrics->ModelReloaded(old.name, status.ok());
+  if (!status.ok()) {
+    spdlog::error("model {} was not reloaded and serves on as it was: {}", old.name,
+                  std::string(status.message()));
+    return WithReason(absl::FailedPreconditionError(absl::StrCat("model ", old.name,
+                                                                 " was not reloaded and "
+                                                                 "serves on as it was: ",
+                                                                 status.message())),
+                      "RELOAD_FAILED");
+  }
+  spdlog::info("model {} was reloaded: {} is now {}", old.name, old.checksum,
+               reloaded.new_checksum);
+  return reloaded;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,36 @@
+#ifndef LEAPSTREAM_SERVER_MODEL_RELOADER_H_
+#define LEAPSTREAM_SERVER_MODEL_RELOADER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "base/mutex.h"
+#include "server/server.h"
+#include "server/serving.h"
+
+namespace leapstream {
+
+// Loads models anew, one reload at a time. Thread-safe; blocks for as long as loading takes.
+class ModelReloader {
+ public:
+  // `serving` must outlive this.
+  ModelReloader(Serving* serving, ServerHooks hooks)
+      : serving_(serving), hooks_(std::move(hooks)) {}
+
+  // Reloads the model of this name; all, if it is empty. NOT_FOUND: there is no such model.
+  // FAILED_PRECONDITION: one could not be loaded or does not translate; it serves on as it was, and
+  // those after it were not tried. UNIMPLEMENTED: there is nothing to load from.
+  absl::StatusOr<std::vector<ReloadedModel>> Reload(const std::string& name);
+
+ private:
+  absl::StatusOr<ReloadedModel> ReloadOne(const ModelInfo& old);
+
+  Serving* const serving_;
+  const ServerHooks hooks_;
+  Mutex mutex_;  // Two loads at once might not fit into memory.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_MODEL_RELOADER_H_

@@ -1,0 +1,219 @@
+// What is drawn on a terminal, and how running text is cut; without a terminal and a server.
+#include <algorithm>
+#include <deque>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "client/cli/characters.h"
+#include "client/cli/lanes.h"
+#include "client/cli/segmentation.h"
+#include "client/cli/source_words.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+
+namespace leapstream::client {
+namespace {
+
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+std::vector<std::string> Segments(Segmentation segmentation, const std::string& text) {
+  SourceWords words;
+  Segmenter segmenter(segmentation);
+  std::vector<SourceItem> items;
+  EXPECT_TRUE(words.Append(text, items).ok());
+  EXPECT_TRUE(words.Finish(items).ok());
+  std::deque<SourceItem> out;
+  for (SourceItem& item : items) segmenter.Add(std::move(item), out);
+  segmenter.Finish(out);
+  std::vector<std::string> segments = {""};
+  for (const SourceItem& item : out) {
+    segments.back() += item.text;
+    if (item.ends_line) segments.emplace_back();
+  }
+  EXPECT_EQ(segments.back(), "") << "the last segment is not ended";
+  segments.pop_back();
+  for (std::string& segment : segments) segment = std::string(absl::StripSuffix(segment, " "));
+  return segments;
+}
+
+TEST(SegmentationTest, SentencesOfRunningText) {
+  EXPECT_THAT(
+      Segments(
+          Segmentation::kSentence,
+          "Mr. Smith met Dr. Jones at\n5 p.m. on Jan. 3rd. \"Really?\" she asked. He left, e.g. "
+          "with Prof. J. R.\nHill. It cost 3.5 dollars (approx. 4 Euro). See No. 5 and Fig. 3 "
+          "there."
+          "\nIn 2010. The U.S. Army said no. \"Go!\" It did... Then it ended"),
+      ElementsAre("Mr. Smith met Dr. Jones at 5 p.m. on Jan. 3rd.", "\"Really?\" she asked.",
+                  "He left, e.g. with Prof. J. R. Hill.", "It cost 3.5 dollars (approx. 4 Euro).",
+                  "See No. 5 and Fig. 3 there.", "In 2010.", "The U.S. Army said no.", "\"Go!\"",
+                  "It did...", "Then it ended"));
+  EXPECT_THAT(Segments(Segmentation::kSentence,
+                       "Am 3. Mai kam Dr. Maier, z. B. mit Hrn. Müller. Das kostet ca. 5 Euro, d. "
+                       "h. wenig. Ärger? Öfter! Über Nr. 5 sagte er: „Nein.“ Gut."),
+              ElementsAre("Am 3. Mai kam Dr. Maier, z. B. mit Hrn. Müller.",
+                          "Das kostet ca. 5 Euro, d. h. wenig.", "Ärger?", "Öfter!",
+                          "Über Nr. 5 sagte er: „Nein.“", "Gut."));
+}
+
+TEST(SegmentationTest, EmptyLinesEndSegments) {
+  const std::string text = "A title\n\n \nOne. Two\nlines.\n\nlast";
+  EXPECT_THAT(Segments(Segmentation::kSentence, text),
+              ElementsAre("A title", "One.", "Two lines.", "last"));
+  EXPECT_THAT(Segments(Segmentation::kExplicit, text),
+              ElementsAre("A title", "One. Two lines.", "last"));
+  EXPECT_THAT(Segments(Segmentation::kLine, text),
+              ElementsAre("A title", "", "", "One. Two", "lines.", "", "last"));
+  for (const auto segmentation : {Segmentation::kSentence, Segmentation::kExplicit}) {
+    EXPECT_THAT(Segments(segmentation, "\n\n"), ElementsAre());
+  }
+}
+
+TEST(CharactersTest, KnowsWidthsWhateverTheLocale) {
+  EXPECT_EQ(DisplayWidth("für"), 3);
+  EXPECT_EQ(DisplayWidth("日本"), 4);
+  EXPECT_EQ(DisplayWidth("e\xCC\x81"), 1);  // A combining accent.
+  EXPECT_EQ(CharacterBytes("€x"), 3u);
+  EXPECT_TRUE(IsLower("über"));
+  EXPECT_FALSE(IsLower("Über"));
+  EXPECT_FALSE(IsLower(""));
+  EXPECT_EQ(CountCharacters("\xFFx"), 2u);
+}
+
+// As much of a terminal as the lanes use. No column limit: lines that are too long are seen so.
+class Screen {
+ public:
+  void Write(const std::string& bytes) {
+    for (size_t i = 0; i < bytes.size();) {
+      if (bytes[i] == '\x1b') {
+        const size_t end = bytes.find_first_of("mAK", i);
+        ASSERT_NE(end, std::string::npos);
+        if (bytes[end] == 'A') row_ -= std::stoul(bytes.substr(i + 2, end - i - 2));
+        if (bytes[end] == 'K') Line().resize(std::min(Line().size(), column_));
+        i = end + 1;
+      } else if (bytes[i] == '\r') {
+        column_ = 0;
+        ++i;
+      } else if (bytes[i] == '\n') {
+        ++row_;
+        column_ = 0;  // As terminals do for programs' line feeds.
+        Line();
+        ++i;
+      } else {
+        const size_t size = CharacterBytes(bytes.substr(i));
+        auto& line = Line();
+        if (line.size() <= column_) line.resize(column_ + 1, " ");
+        line[column_++] = bytes.substr(i, size);
+        i += size;
+      }
+    }
+  }
+  std::vector<std::string> lines() const {
+    std::vector<std::string> lines;
+    for (const auto& line : lines_) {
+      lines.emplace_back(absl::StrJoin(line, ""));
+      lines.back().erase(lines.back().find_last_not_of(' ') + 1);
+    }
+    return lines;
+  }
+  size_t widest() const {
+    size_t widest = 0;
+    for (const auto& line : lines_) widest = std::max(widest, line.size());
+    return widest;
+  }
+
+ private:
+  std::vector<std::string>& Line() {
+    if (lines_.size() <= row_) lines_.resize(row_ + 1);
+    return lines_[row_];
+  }
+  std::vector<std::vector<std::string>> lines_;
+  size_t row_ = 0, column_ = 0;
+};
+
+TEST(LanesTest, EachThingStandsInTheColumnOfItsMoment) {
+  for (const bool colour : {false, true}) {
+    Lanes lanes({70, colour});
+    Screen screen;
+    std::string all;
+    const auto draw = [&] {
+      const std::string output = lanes.TakeOutput();
+      all += output;
+      screen.Write(output);
+    };
+    for (const char* word : {"Sound ", "can ", "be "}) {
+      lanes.Source(word);
+      draw();
+    }
+    lanes.Target("Töne", {3});
+    draw();
+    lanes.Source("included");
+    lanes.SourceEnd();
+    draw();
+    lanes.Target(" kön", {4});
+    lanes.Target("nen", {5});
+    draw();
+    EXPECT_THAT(screen.lines(), ElementsAre("source  Sound can be     included |",
+                                            "policy               RRRW           RW  RW",
+                                            "target               Töne            können",
+                                            "segment 1: READ 5, WRITE 3, lagging 2 tokens"));
+    lanes.TargetEnd(2.5);
+    lanes.Finish();
+    draw();
+    EXPECT_THAT(screen.lines().back(), "");
+    EXPECT_THAT(screen.lines(), testing::Contains("segment 2: READ 0, WRITE 0, lagging 0 tokens; "
+                                                  "mean AL 2.50 of 1"));
+    EXPECT_EQ(all.find("\x1b[2J"), std::string::npos);  // Nothing is cleared and drawn again.
+    EXPECT_EQ(all.find("\x1b[1m") != std::string::npos, colour);
+  }
+}
+
+TEST(LanesTest, NothingIsLostOrTooWideAtAnyWidth) {
+  for (int columns = 1; columns < 120; ++columns) {
+    Lanes lanes({columns, true});
+    Screen screen;
+    std::string expected;
+    for (int i = 0; i < 40; ++i) {
+      lanes.Source(absl::StrCat("s", i, "ource "));
+      if (i == 20) lanes.Note("a note");
+      const std::string text = absl::StrCat(i % 3 == 2 ? "" : " ", "t", i, "ext");
+      lanes.Target(text, {i + 1});
+      expected += text;
+      screen.Write(lanes.TakeOutput());
+    }
+    lanes.Finish();
+    screen.Write(lanes.TakeOutput());
+    EXPECT_LE(screen.widest(), static_cast<size_t>(std::max(columns, 17)));
+    std::string target;
+    for (const std::string& line : screen.lines()) {
+      absl::string_view row = line;
+      if (absl::ConsumePrefix(&row, "target")) absl::StrAppend(&target, row);
+    }
+    const auto letters = [](std::string text) {
+      text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
+      return text;
+    };
+    EXPECT_EQ(letters(target), letters(expected)) << columns;
+  }
+}
+
+TEST(LanesTest, TextCannotCommandTheTerminal) {
+  Lanes lanes({80, false});
+  lanes.Source("a\x1b[2Jb");
+  lanes.Target(" c\x1b]0;title\x07", {1});
+  lanes.Note("d\x1b[31m");
+  const std::string output = lanes.TakeOutput();
+  EXPECT_EQ(output.find("\x1b[2J"), std::string::npos);
+  EXPECT_EQ(output.find("\x1b]"), std::string::npos);
+  EXPECT_EQ(output.find("\x1b[31m"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace leapstream::client

@@ -1,0 +1,170 @@
+// The files of docker/: they parse, and their numbers fit together and to the server's.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <yaml-cpp/yaml.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/time.h"
+#include "nlohmann/json.hpp"
+#include "server/config.h"
+
+namespace leapstream {
+namespace {
+
+namespace fs = std::filesystem;
+constexpr char kDocker[] = LEAPSTREAM_SOURCE_DIR "/docker/";
+
+std::string ReadFile(const fs::path& path) {
+  std::ifstream file(path);
+  EXPECT_TRUE(file) << path;
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+absl::Duration Duration(const std::string& text) {
+  absl::Duration duration;
+  EXPECT_TRUE(absl::ParseDuration(text, &duration)) << text;
+  return duration;
+}
+
+// The durations that `pattern` captures; fails if there is none.
+std::vector<absl::Duration> Durations(const std::string& text, const std::string& pattern) {
+  const std::regex regex(pattern);
+  std::vector<absl::Duration> found;
+  for (std::sregex_iterator it(text.begin(), text.end(), regex), end; it != end; ++it) {
+    found.push_back(Duration((*it)[1]));
+  }
+  EXPECT_FALSE(found.empty()) << pattern;
+  return found;
+}
+
+YAML::Node KubernetesObject(const std::string& kind) {
+  for (const YAML::Node& object :
+       YAML::LoadAll(ReadFile(absl::StrCat(kDocker, "kubernetes/leapstream.yaml")))) {
+    if (object["kind"].as<std::string>() == kind) return object;
+  }
+  ADD_FAILURE() << "no " << kind;
+  return {};
+}
+
+TEST(DeploymentTest, AllYamlAndJsonParses) {
+  int files = 0;
+  for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kDocker)) {
+    if (entry.path().extension() == ".yaml") {
+      EXPECT_NO_THROW(EXPECT_FALSE(YAML::LoadAll(ReadFile(entry.path())).empty())) << entry;
+      ++files;
+    } else if (entry.path().extension() == ".json") {
+      EXPECT_TRUE(nlohmann::json::accept(ReadFile(entry.path()))) << entry;
+      ++files;
+    }
+  }
+  EXPECT_GE(files, 9);
+}
+
+// A proxy that waits for less than some heartbeats cuts streams whose speaker pauses.
+TEST(DeploymentTest, ProxiesWaitForSeveralHeartbeats) {
+  const absl::Duration least = 3 * SessionLimits().heartbeat_interval;
+  const std::string haproxy = ReadFile(absl::StrCat(kDocker, "haproxy/haproxy.cfg"));
+  for (const char* side : {"client", "server"}) {
+    for (const absl::Duration timeout :
+         Durations(haproxy, absl::StrCat("\n *timeout ", side, " (\\S+)"))) {
+      EXPECT_GE(timeout, least) << side;
+    }
+  }
+  const std::string envoy = ReadFile(absl::StrCat(kDocker, "envoy/envoy.yaml"));
+  for (const absl::Duration timeout : Durations(envoy, "stream_idle_timeout: (\\S+)")) {
+    EXPECT_GE(timeout, least);
+  }
+  // Of the whole stream there is none.
+  for (const absl::Duration timeout : Durations(envoy, "\n *timeout: (0s)\n")) {
+    EXPECT_EQ(timeout, absl::ZeroDuration());
+  }
+}
+
+TEST(DeploymentTest, GracePeriodsAddUp) {
+  ServerConfig config;
+  const absl::Status read = ApplyYaml(KubernetesObject("ConfigMap")["data"]["server.yaml"].Scalar(),
+                                      "server.yaml", &config);
+  ASSERT_TRUE(read.ok()) << read;
+  const YAML::Node pod = KubernetesObject("Deployment")["spec"]["template"]["spec"];
+  const YAML::Node sleep = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"];
+  ASSERT_EQ(sleep[0].as<std::string>(), "sleep");
+  const absl::Duration before = absl::Seconds(sleep[1].as<int>());
+  EXPECT_GT(absl::Seconds(pod["terminationGracePeriodSeconds"].as<int>()),
+            before + config.drain_timeout + absl::Seconds(5));
+
+  const YAML::Node service =
+      YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"))["services"]["leapstream"];
+  EXPECT_GT(Duration(service["stop_grace_period"].as<std::string>()),
+            ServerConfig().drain_timeout + absl::Seconds(5));
+}
+
+TEST(DeploymentTest, ContainersHaveNoPrivileges) {
+  const YAML::Node pod = KubernetesObject("Deployment")["spec"]["template"]["spec"];
+  EXPECT_TRUE(pod["securityContext"]["runAsNonRoot"].as<bool>());
+  const YAML::Node container = pod["containers"][0]["securityContext"];
+  EXPECT_TRUE(container["readOnlyRootFilesystem"].as<bool>());
+  EXPECT_FALSE(container["allowPrivilegeEscalation"].as<bool>());
+  EXPECT_EQ(container["capabilities"]["drop"][0].as<std::string>(), "ALL");
+  const YAML::Node service =
+      YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"))["services"]["leapstream"];
+  EXPECT_TRUE(service["read_only"].as<bool>());
+  EXPECT_EQ(service["cap_drop"][0].as<std::string>(), "ALL");
+  const std::string dockerfile = ReadFile(absl::StrCat(kDocker, "Dockerfile"));
+  EXPECT_THAT(dockerfile, testing::HasSubstr("\nUSER 10001:10001\n"));
+  EXPECT_EQ(pod["securityContext"]["runAsUser"].as<int>(), 10001);
+}
+
+// Every name in a query of the dashboard, the alerts and the adapter.
+std::set<std::string> MetricsAskedFor() {
+  std::set<std::string> names;
+  for (const char* file : {"grafana/dashboards/leapstream.json", "prometheus/alerts.yaml",
+                           "kubernetes/prometheus-adapter.yaml"}) {
+    const std::string text = ReadFile(absl::StrCat(kDocker, file));
+    const std::regex name("\\bleapstream_[a-z_]+[a-z]\\b");
+    for (std::sregex_iterator it(text.begin(), text.end(), name), end; it != end; ++it) {
+      names.insert(it->str());
+    }
+  }
+  names.erase("leapstream_slot_use");  // What the adapter makes.
+  return names;
+}
+
+TEST(DeploymentTest, DashboardAndAlertsKnowTheServersMetrics) {
+  const std::set<std::string> histograms = {"leapstream_time_to_first_token_seconds",
+                                            "leapstream_token_latency_seconds",
+                                            "leapstream_step_seconds",
+                                            "leapstream_step_batch_size",
+                                            "leapstream_average_lagging",
+                                            "leapstream_laal"};
+  std::set<std::string> known = {"leapstream_sessions_active",
+                                 "leapstream_sessions_started_total",
+                                 "leapstream_sessions_finished_total",
+                                 "leapstream_sessions_rejected_total",
+                                 "leapstream_slots",
+                                 "leapstream_source_tokens_total",
+                                 "leapstream_target_tokens_total",
+                                 "leapstream_backpressure_seconds_total",
+                                 "leapstream_state_bytes",
+                                 "leapstream_model_info",
+                                 "leapstream_draining"};
+  for (const std::string& histogram : histograms) {
+    for (const char* part : {"_bucket", "_sum", "_count"}) known.insert(histogram + part);
+  }
+  const std::set<std::string> asked = MetricsAskedFor();
+  EXPECT_GE(asked.size(), 15u);
+  for (const std::string& name : asked) EXPECT_TRUE(known.count(name) > 0) << name;
+}
+
+}  // namespace
+}  // namespace leapstream

@@ -1,0 +1,261 @@
+// A service of several servers behind HAProxy, as real processes, with many clients at once.
+// LEAPSTREAM_SEED repeats a run; LEAPSTREAM_CHAOS_SESSIONS and _SENTENCES make it larger.
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <memory>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
+#include "client/client.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/end_to_end/processes.h"
+#include "tests/end_to_end/speaker.h"
+
+namespace leapstream {
+namespace {
+
+using client::Client;
+
+constexpr int kServers = 3;
+
+// HTTP/2's preface, SETTINGS, HEADERS of POST /grpc.health.v1.Health/Check, DATA of an empty
+// request.
+constexpr char kHealthCheck[] =
+    "505249202a20485454502f322e300d0a0d0a534d0d0a0d0a00000004000000000000004c010400000001"
+    "8386041c2f677270632e6865616c74682e76312e4865616c74682f436865636b010a6c65617073747265"
+    "616d0f10106170706c69636174696f6e2f677270630002746508747261696c6572730000050001000000"
+    "010000000000";
+
+int FromEnvironment(const char* name, int otherwise) {
+  const char* const given = std::getenv(name);
+  return given != nullptr ? std::atoi(given) : otherwise;
+}
+
+absl::Duration Quantile(std::vector<absl::Duration> values, double q) {
+  if (values.empty()) return absl::ZeroDuration();
+  std::sort(values.begin(), values.end());
+  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1))];
+}
+
+class ChaosTest : public testing::Test {
+ protected:
+  void StartServers(std::vector<std::string> flags = {}) {
+    flags.insert(flags.end(), {"--resume-key-file", WriteResumeKey(folder_)});
+    for (int i = 0; i < kServers; ++i) {
+      servers_.push_back(
+          std::make_unique<ServerProcess>(folder_, absl::StrCat("server", i), flags));
+      servers_.back()->StartAndWait();
+    }
+  }
+
+  // HAProxy on a free port in front of the servers, with the rules of docker/haproxy/haproxy.cfg.
+  void StartProxy() {
+    if (std::system("command -v haproxy > /dev/null") != 0) {
+      GTEST_SKIP() << "haproxy is not installed; ./dev setup does it";
+    }
+    std::string config =
+        "global\n"
+        "    log stdout format raw local0\n"
+        "defaults\n"
+        "    mode http\n"
+        "    log global\n"
+        "    option httplog\n"
+        "    timeout connect 2s\n"
+        "    timeout client 60s\n"
+        "    timeout server 60s\n"
+        "    retries 3\n"
+        "    retry-on conn-failure empty-response response-timeout\n"
+        "    option redispatch 1\n"
+        "frontend grpc\n"
+        "    bind ADDRESS proto h2\n"
+        "    default_backend leapstream\n"
+        "backend leapstream\n"
+        "    balance leastconn\n"
+        // The bytes of a call of grpc.health.v1.Health/Check, which HAProxy 2.6 cannot make itself:
+        // a server that drains is NOT_SERVING, but takes connections.
+        "    option tcp-check\n"
+        "    tcp-check connect\n"
+        "    tcp-check send-binary HEALTH_CHECK\n"
+        "    tcp-check expect binary 00000000020801\n"
+        "    default-server proto h2 check check-proto none inter 250ms fall 1 rise 1\n";
+    for (int i = 0; i < kServers; ++i) {
+      absl::StrAppend(&config, "    server s", i, " ", servers_[i]->address(), "\n");
+    }
+    // A port that is free now: a server started on port 0 and ended.
+    ServerProcess probe(folder_, "probe");
+    probe.StartAndWait();
+    proxy_address_ = probe.address();
+    probe.Kill();
+    std::ofstream(folder_ / "haproxy.cfg") << absl::StrReplaceAll(
+        config, {{"ADDRESS", proxy_address_}, {"HEALTH_CHECK", kHealthCheck}});
+    proxy_.Start({"haproxy", "-db", "-f", folder_ / "haproxy.cfg"}, folder_ / "haproxy.log");
+    auto client = Client::Connect({proxy_address_, absl::ZeroDuration()});
+    ASSERT_TRUE(client.ok()) << client.status();
+    client_ = *std::move(client);
+    ASSERT_TRUE(client_->Probe(absl::Seconds(10)).ok()) << ReadFile(folder_ / "haproxy.log");
+  }
+
+  void Speak(double words_per_second) {
+    const int sentences = FromEnvironment("LEAPSTREAM_CHAOS_SENTENCES", 2);
+    const std::vector<Sentence> all = ReadSentences();
+    for (int i = 0; i < FromEnvironment("LEAPSTREAM_CHAOS_SESSIONS", 60); ++i) {
+      std::vector<Sentence> own;
+      for (int j = 0; j < sentences; ++j) own.push_back(all[(i * 3 + j) % all.size()]);
+      speakers_.push_back(std::make_unique<Speaker>(*client_, own, words_per_second));
+    }
+  }
+  // Prints what happened.
+  void ExpectFaultlessTranscripts(absl::string_view what) {
+    int moves = 0;
+    for (const auto& speaker : speakers_) {
+      speaker->Join();
+      speaker->ExpectFaultlessTranscript();
+      moves += speaker->moves();
+      for (const auto& interruption : speaker->interruptions()) {
+        gaps_.push_back(interruption.until_text);
+      }
+    }
+    absl::PrintF("%s: %d sessions, %d moves, %d interruptions; gap p50 %s, p95 %s, max %s\n", what,
+                 speakers_.size(), moves, gaps_.size(), absl::FormatDuration(Quantile(gaps_, 0.5)),
+                 absl::FormatDuration(Quantile(gaps_, 0.95)),
+                 absl::FormatDuration(Quantile(gaps_, 1)));
+    moves_ = moves;
+  }
+
+  std::mt19937_64 random_{RandomSeed()};
+  TestFolder folder_;
+  std::vector<std::unique_ptr<ServerProcess>> servers_;
+  Process proxy_;
+  std::string proxy_address_;
+  std::unique_ptr<Client> client_;
+  std::vector<std::unique_ptr<Speaker>> speakers_;
+  std::vector<absl::Duration> gaps_;  // From an interruption to the next text.
+  int moves_ = 0;
+};
+
+TEST_F(ChaosTest, KillBehindHaproxy) {
+  StartServers();
+  StartProxy();
+  if (IsSkipped()) return;
+  Speak(5);
+  absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
+  servers_[random_() % servers_.size()]->Kill();
+  ExpectFaultlessTranscripts("kill -9");
+  EXPECT_GE(gaps_.size(), speakers_.size() / 6);
+  EXPECT_LT(Quantile(gaps_, 0.95), absl::Seconds(2));
+}
+
+TEST_F(ChaosTest, StopBehindHaproxy) {
+  StartServers();
+  StartProxy();
+  if (IsSkipped()) return;
+  Speak(5);
+  absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
+  ServerProcess& stopped = *servers_[random_() % servers_.size()];
+  stopped.Signal(SIGTERM);
+  ExpectFaultlessTranscripts("SIGTERM");
+  EXPECT_GE(moves_, static_cast<int>(speakers_.size() / 6));
+  EXPECT_EQ(stopped.Wait(), 0);
+}
+
+TEST_F(ChaosTest, RefusesQuicklyWhenFullAndServesOn) {
+  ServerProcess server(folder_, "full", {"--max-sessions", "10"});
+  server.StartAndWait();
+  client_ = *Client::Connect({server.address(), absl::Seconds(10)});
+  client::StreamOptions options = LikeTheReference();
+  options.resume_timeout = absl::ZeroDuration();
+  std::vector<std::unique_ptr<client::Stream>> served;
+  for (int i = 0; i < 10; ++i) {
+    served.push_back(client_->StartStream(options));
+    ASSERT_TRUE(served.back()->Next().has_value());  // Started.
+  }
+  std::vector<absl::Duration> refusals;
+  for (int i = 0; i < 20; ++i) {
+    const absl::Time start = absl::Now();
+    const absl::Status status = client_->StartStream(options)->Wait();
+    refusals.push_back(absl::Now() - start);
+    EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+    EXPECT_EQ(client::ErrorReason(status), "SERVER_FULL");
+  }
+  absl::PrintF("refused after p50 %s, max %s\n", absl::FormatDuration(Quantile(refusals, 0.5)),
+               absl::FormatDuration(Quantile(refusals, 1)));
+  EXPECT_LT(Quantile(refusals, 0.5), absl::Milliseconds(50));
+  for (const auto& stream : served) {
+    EXPECT_TRUE(stream->PushText("go on").ok());
+    EXPECT_TRUE(stream->CloseSource().ok());
+    EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
+  }
+  EXPECT_TRUE(client_->StartStream(options)->CloseSource().ok());
+}
+
+// Resident memory in KiB, or -1.
+int64_t ResidentMemory(pid_t pid) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
+  for (std::string line; std::getline(status, line);) {
+    if (line.rfind("VmRSS:", 0) == 0) return std::atoll(line.c_str() + 6);
+  }
+  return -1;
+}
+
+int64_t Descriptors(pid_t pid) {
+  const std::filesystem::directory_iterator all(absl::StrCat("/proc/", pid, "/fd"));
+  return std::distance(begin(all), end(all));
+}
+
+// Arrivals and departures of all kinds. LEAPSTREAM_CHAOS_SOAK_SECONDS makes it last.
+TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
+  ServerProcess server(folder_, "soak");
+  server.StartAndWait();
+  const std::vector<Sentence> all = ReadSentences();
+  const auto arrive = [&](uint64_t seed, absl::Time until) {
+    std::mt19937_64 random(seed);
+    while (absl::Now() < until) {
+      auto client = *Client::Connect({server.address(), absl::Seconds(10)});
+      auto stream = client->StartStream(LikeTheReference());
+      const Sentence& sentence = all[random() % all.size()];
+      const auto kind = random() % 4;
+      EXPECT_TRUE(stream->PushText(sentence.source).ok());
+      if (kind == 0) continue;  // Gone in the middle of a word.
+      if (kind == 1) {
+        stream->Next();
+        stream->Cancel();
+        continue;
+      }
+      EXPECT_TRUE(stream->CloseSource().ok());
+      std::string text;
+      while (const auto event = stream->Next()) {
+        if (const auto* delta = std::get_if<client::Delta>(&*event)) text += delta->text;
+      }
+      EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
+      EXPECT_EQ(text, sentence.translation);
+    }
+  };
+  const auto soak = [&](absl::Duration time) {
+    std::vector<std::thread> clients;
+    for (int i = 0; i < 8; ++i) {
+      clients.emplace_back(arrive, random_(), absl::Now() + time);
+    }
+    for (std::thread& client : clients) client.join();
+    absl::SleepFor(absl::Milliseconds(300));  // For the server to see that they left.
+  };
+  const absl::Duration time = absl::Seconds(FromEnvironment("LEAPSTREAM_CHAOS_SOAK_SECONDS", 3));
+  soak(time);
+  const int64_t memory = ResidentMemory(server.pid()), descriptors = Descriptors(server.pid());
+  soak(time);
+  const int64_t memory_after = ResidentMemory(server.pid());
+  absl::PrintF("resident memory %d KiB, then %d KiB; descriptors %d, then %d\n", memory,
+               memory_after, descriptors, Descriptors(server.pid()));
+  ASSERT_GT(memory, 0);
+  EXPECT_LT(memory_after, memory + memory / 10);
+  EXPECT_LE(Descriptors(server.pid()), descriptors + 2);
+}
+
+}  // namespace
+}  // namespace leapstream

@@ -1,0 +1,53 @@
+// Every part is UTF-8, and together they are what SentencePiece makes of the pieces.
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "model/api/tokenizer.h"
+#include "streaming/text_sink.h"
+#include "streaming/utf8.h"
+#include "tests/fuzz/fuzz_input.h"
+
+using namespace leapstream;
+
+namespace {
+
+bool IsUtf8(absl::string_view text) {
+  while (!text.empty()) {
+    size_t length = 0;
+    char32_t code_point = 0;
+    if (ReadUtf8(text, &length, &code_point) != Utf8::kCharacter) return false;
+    text.remove_prefix(length);
+  }
+  return true;
+}
+
+const Tokenizer& EmbeddedTokenizer() {
+  static const auto* const tokenizer = [] {
+    auto loaded = Tokenizer::Load(LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de/target.spm.model");
+    if (!loaded.ok()) std::abort();
+    return loaded->release();
+  }();
+  return *tokenizer;
+}
+
+}  // namespace
+
+int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const Tokenizer& tokenizer = EmbeddedTokenizer();
+  std::vector<std::string> pieces;
+  for (std::string& piece : FuzzParts(FuzzBytes(data, size))) {
+    if (!IsUtf8(piece) || piece.empty()) continue;  // Dictionaries hold UTF-8 only.
+    pieces.push_back(std::move(piece));
+  }
+  TextSink sink(&tokenizer);
+  std::string text;
+  for (const std::string& piece : pieces) {
+    const std::string part = sink.Append(piece);
+    if (!IsUtf8(part)) std::abort();
+    text += part;
+  }
+  const std::string rest = sink.Finish();
+  if (!IsUtf8(rest) || text + rest != tokenizer.Decode(pieces)) std::abort();
+  return 0;
+}
