@@ -53,6 +53,23 @@ absl::Status Stream::PushText(absl::string_view text) {
   return absl::OkStatus();
 }
 
+absl::Status Stream::PushAudio(absl::string_view samples) {
+  const size_t width = session_->sample_bytes();
+  if (width == 0) {
+    return absl::InvalidArgumentError("the stream is of text; set StreamOptions::audio");
+  }
+  if (samples.size() % width != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("audio must be whole samples of ", width, " bytes, got ", samples.size()));
+  }
+  while (!samples.empty()) {
+    const absl::string_view chunk = samples.substr(0, kMaxChunkBytes);  // A multiple of any width.
+    if (absl::Status status = session_->Append(std::string(chunk)); !status.ok()) return status;
+    samples.remove_prefix(chunk.size());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status Stream::EndSegment() { return session_->EndSegment(); }
 absl::Status Stream::KeepAlive() { return session_->KeepAlive(); }
 absl::Status Stream::CloseSource() { return session_->CloseSource(); }
@@ -100,6 +117,9 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
       added.target_language_codes = {model.target_language_codes().begin(),
                                      model.target_language_codes().end()};
       added.checksum = model.checksum();
+      added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
+      added.read_duration = absl::Seconds(model.read_duration().seconds()) +
+                            absl::Nanoseconds(model.read_duration().nanos());
       added.learned_policy = model.learned_policy();
       added.default_k = model.default_k();
       added.min_k = model.min_k();

@@ -37,7 +37,10 @@ struct ClientOptions {
   Security security = {};
 };
 
-enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn };
+enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn, kForceFinish };
+
+// What Stream::PushAudio() gets: mono little-endian samples, floats in [-1, 1].
+enum class AudioFormat { kNone, kPcmS16Le, kPcmF32Le };
 
 enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
@@ -49,8 +52,10 @@ struct StreamOptions {
   std::optional<int> k;  // Of wait-k, in source tokens.
   bool offline = false;  // Instead of wait-k: a segment is read to its end before the first word.
   EarlyEnd early_end = EarlyEnd::kUnspecified;
-  int max_target_tokens = 0;   // Per segment; 0: the server's.
-  bool token_details = false;  // Fills Delta::tokens.
+  int max_target_tokens = 0;               // Per segment; 0: the server's.
+  AudioFormat audio = AudioFormat::kNone;  // kNone: the source is text.
+  int sample_rate = 0;                     // Of audio, in Hz; 0: 16000.
+  bool token_details = false;              // Fills Delta::tokens.
   bool log_probs = false;
   bool segment_stats = true;                           // Fills SegmentCompleted::stats.
   absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's.
@@ -81,6 +86,7 @@ struct Token {
   int source_tokens_read = 0;
   float log_prob = 0;
   absl::Duration emit_offset;  // Since the session started.
+  double source_audio_ms = 0;  // Speech: audio of the segment that had been read.
 };
 
 // Text to append to the segment's; never taken back.
@@ -89,13 +95,15 @@ struct Delta {
   int64_t segment = 0;
   std::string text;
   std::vector<Token> tokens;
-  int source_tokens_read = 0;  // Of this segment, when the text was written.
+  int source_tokens_read =
+      0;  // Of this segment, when the text was written; encoder states of speech.
+  double source_audio_ms = 0;  // Speech: audio of the segment that had been read.
 };
 
 struct SegmentStats {
   int source_tokens = 0;
   int target_tokens = 0;
-  // In tokens; see SegmentStats of the protocol.
+  // In tokens, of speech in ms; see SegmentStats of the protocol.
   double average_lagging = 0;
   double length_adaptive_average_lagging = 0;
   double average_proportion = 0;
@@ -107,6 +115,7 @@ struct SegmentStats {
   absl::Duration first_token;
   absl::Duration compute;
   absl::Duration queue;
+  double source_audio_ms = 0;
 };
 
 struct SegmentCompleted {
@@ -152,12 +161,15 @@ class Stream {
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // The four below never block: what the server does not take yet is queued, see unsent_bytes().
+  // The five below never block: what the server does not take yet is queued, see unsent_bytes().
   // On a stream that is over they do nothing and return OK; Wait() has the reason.
   // FAILED_PRECONDITION: after CloseSource().
 
   // Appended to the open segment. INVALID_ARGUMENT: not UTF-8; nothing of it was sent.
   absl::Status PushText(absl::string_view text);
+  // Samples in StreamOptions::audio's format. INVALID_ARGUMENT: not whole samples, or the stream is
+  // not of audio; nothing of it was sent.
+  absl::Status PushAudio(absl::string_view samples);
   absl::Status EndSegment();   // The next text opens a new segment.
   absl::Status KeepAlive();    // Counts as activity, nothing else.
   absl::Status CloseSource();  // Half-close: ends the open segment, if any, and the session.
@@ -194,8 +206,10 @@ struct Model {
   std::vector<std::string> source_language_codes;
   std::vector<std::string> target_language_codes;
   std::string checksum;
-  bool learned_policy = false;  // It decides itself when to read, and takes no k.
-  int default_k = 0;            // 0: none; segments are read to their ends if no k is asked for.
+  bool speech = false;           // It takes audio, not text.
+  absl::Duration read_duration;  // Speech: of one READ, the unit of k.
+  bool learned_policy = false;   // It decides itself when to read, and takes no k.
+  int default_k = 0;             // 0: none; segments are read to their ends if no k is asked for.
   int min_k = 0;
   int max_k = 0;
   int64_t state_bytes_per_session = 0;

@@ -220,7 +220,11 @@ void Stream::Session::WriteNext() {
       request.mutable_end_segment();
     } else {
       request.mutable_source()->set_sequence(message->sequence);
-      request.mutable_source()->set_text(std::move(message->text));
+      if (sample_bytes() > 0) {
+        request.mutable_source()->set_audio(std::move(message->text));
+      } else {
+        request.mutable_source()->set_text(std::move(message->text));
+      }
     }
   } else {
     if (source_.all_sent() && !std::exchange(half_closed_, true)) call_->HalfClose();

@@ -43,6 +43,11 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   int64_t unsent_bytes() const;
   int ready_fd() const { return ready_fd_; }
 
+  size_t sample_bytes() const {  // 0: the session is of text.
+    if (options_.audio == AudioFormat::kNone) return 0;
+    return options_.audio == AudioFormat::kPcmS16Le ? 2 : 4;
+  }
+
  private:
   class Call;  // One gRPC call.
 

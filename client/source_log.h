@@ -11,7 +11,7 @@ namespace leapstream::client {
 // What is to be sent next: a chunk of source, or, without text, the end of its segment.
 struct SourceMessage {
   int64_t sequence = 0;  // Of the chunk; 0: the end of a segment.
-  std::string text;
+  std::string text;      // Or samples, if the session is of audio.
 };
 
 // The source of a session from the first segment that is not complete on: what has to be sent again

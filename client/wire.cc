@@ -32,6 +32,9 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.offline = config.policy().has_offline();
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.max_target_tokens = config.policy().max_target_tokens();
+  if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
+  if (config.input_format() == pb::INPUT_FORMAT_PCM_F32LE) options.audio = AudioFormat::kPcmF32Le;
+  options.sample_rate = config.sample_rate_hertz();
   options.token_details = config.output().token_details();
   options.log_probs = config.output().log_probs();
   options.segment_stats = config.output().segment_stats();
@@ -56,6 +59,7 @@ SegmentStats FromProto(const pb::SegmentStats& stats) {
   result.first_token = FromProto(stats.first_token_duration());
   result.compute = FromProto(stats.compute_duration());
   result.queue = FromProto(stats.queue_duration());
+  result.source_audio_ms = stats.source_audio_ms();
   return result;
 }
 
@@ -108,6 +112,11 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   if (options.offline) policy->mutable_offline();
   policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
   policy->set_max_target_tokens(options.max_target_tokens);
+  if (options.audio != AudioFormat::kNone) {
+    config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
+                                                                    : pb::INPUT_FORMAT_PCM_F32LE);
+    config.set_sample_rate_hertz(options.sample_rate);
+  }
   auto* output = config.mutable_output();
   output->set_token_details(options.token_details);
   output->set_log_probs(options.log_probs);
@@ -140,9 +149,11 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
       event.segment = target.segment();
       event.text = target.text();
       event.source_tokens_read = target.source_tokens_read();
+      event.source_audio_ms = target.source_audio_ms();
       for (const auto& token : target.tokens()) {
         event.tokens.push_back({token.id(), token.piece(), token.source_tokens_read(),
-                                token.log_prob(), FromProto(token.emit_offset())});
+                                token.log_prob(), FromProto(token.emit_offset()),
+                                token.source_audio_ms()});
       }
       return event;
     }

@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
+#include "streaming/audio_source.h"
 
 namespace leapstream {
 namespace {
@@ -20,6 +21,8 @@ absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
       return EarlyEnd::kSuppress;
     case v1::EARLY_END_READ_ON:
       return EarlyEnd::kReadOn;
+    case v1::EARLY_END_FORCE_FINISH:
+      return EarlyEnd::kForceFinish;
     default:
       return InvalidRequest("UNKNOWN_ENUM_VALUE", absl::StrCat("no early_end has the number ",
                                                                static_cast<int>(early_end)));
@@ -34,6 +37,8 @@ v1::EarlyEnd ToProto(EarlyEnd early_end) {
       return v1::EARLY_END_SUPPRESS;
     case EarlyEnd::kReadOn:
       return v1::EARLY_END_READ_ON;
+    case EarlyEnd::kForceFinish:
+      return v1::EARLY_END_FORCE_FINISH;
   }
   return v1::EARLY_END_UNSPECIFIED;
 }
@@ -46,6 +51,41 @@ void Show(const WaitK& wait_k, v1::DecodingPolicy* policy) {
 void Show(const Offline&, v1::DecodingPolicy* policy) { policy->mutable_offline(); }
 void Show(const Learned&, v1::DecodingPolicy* policy) { policy->mutable_learned(); }
 
+// The defaults of fairseq's speech agent, --max-len 200 and --max-len-after-finish-read 25: it
+// writes one more.
+constexpr int kSpeechTargetTokens = 201;
+constexpr int kSpeechTargetTokensAfterSource = 26;
+
+v1::InputFormat InputFormat(const v1::SessionConfig& config, const ModelInfo& model) {
+  if (config.input_format() != v1::INPUT_FORMAT_UNSPECIFIED) return config.input_format();
+  return model.speech.has_value() ? v1::INPUT_FORMAT_PCM_S16LE : v1::INPUT_FORMAT_TEXT;
+}
+
+absl::Status CheckInputFormat(const v1::SessionConfig& config, const ModelInfo& model) {
+  const v1::InputFormat format = InputFormat(config, model);
+  const bool audio = format == v1::INPUT_FORMAT_PCM_S16LE || format == v1::INPUT_FORMAT_PCM_F32LE;
+  if (audio != model.speech.has_value()) {
+    return InvalidRequest(
+        "SOURCE_KIND_MISMATCH",
+        absl::StrCat("model ", model.name, " takes ", model.speech.has_value() ? "audio" : "text",
+                     ", got input_format ", v1::InputFormat_Name(format),
+                     "; leave it unset for the model's own, or ask for another model"));
+  }
+  const int rate = config.sample_rate_hertz();
+  if (rate == 0) return absl::OkStatus();
+  if (!audio) {
+    return InvalidRequest("SAMPLE_RATE_INVALID",
+                          absl::StrCat("a session of text has no sample_rate_hertz, got ", rate));
+  }
+  if (rate < kMinSampleRate || rate > kMaxSampleRate) {
+    return InvalidRequest(
+        "SAMPLE_RATE_INVALID",
+        absl::StrCat("sample_rate_hertz needs to be in [", kMinSampleRate, ", ", kMaxSampleRate,
+                     "], got ", rate, "; leave it unset for ", kSpeechSampleRate));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
@@ -56,6 +96,7 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
         "UNKNOWN_ENUM_VALUE",
         absl::StrCat("no input_format has the number ", static_cast<int>(config.input_format())));
   }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckInputFormat(config, model));
   const v1::DecodingPolicy& policy = config.policy();
   SessionOptions options;
   switch (policy.policy_case()) {
@@ -81,6 +122,16 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
     options.max_length_a = policy.max_length_a();
     options.max_length_b = policy.max_length_b();
   }
+  if (model.speech.has_value()) {
+    if (config.sample_rate_hertz() != 0) options.sample_rate = config.sample_rate_hertz();
+    options.max_target_tokens_after_source = policy.max_target_tokens_after_source() == 0
+                                                 ? kSpeechTargetTokensAfterSource
+                                                 : policy.max_target_tokens_after_source();
+    if (options.max_target_tokens == 0 && policy.max_length_a() == 0 &&
+        policy.max_length_b() == 0) {
+      options.max_target_tokens = std::min(kSpeechTargetTokens, limits.max_target_tokens);
+    }
+  }
   LEAPSTREAM_ASSIGN_OR_RETURN(options.early_end, ToEarlyEnd(policy.early_end()));
   return options;
 }
@@ -97,9 +148,11 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   policy.set_max_length_a(options.max_length_a);
   policy.set_max_length_b(options.max_length_b);
   policy.set_early_end(ToProto(options.early_end));
-  config.set_input_format(requested.input_format() == v1::INPUT_FORMAT_UNSPECIFIED
-                              ? v1::INPUT_FORMAT_TEXT
-                              : requested.input_format());
+  config.set_input_format(InputFormat(requested, model));
+  if (model.speech.has_value()) {
+    config.set_sample_rate_hertz(options.sample_rate);
+    policy.set_max_target_tokens_after_source(options.max_target_tokens_after_source);
+  }
   *config.mutable_output() = requested.output();
   return config;
 }
@@ -143,6 +196,7 @@ v1::SegmentStats ToProto(const SegmentStats& stats) {
   *proto.mutable_first_token_duration() = ToProto(stats.first_token);
   *proto.mutable_compute_duration() = ToProto(stats.compute);
   *proto.mutable_queue_duration() = ToProto(stats.queue);
+  proto.set_source_audio_ms(absl::ToDoubleMilliseconds(stats.source_audio));
   return proto;
 }
 

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "server/effective_config.h"
 #include "server/logging.h"
+#include "server/pcm.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -56,15 +57,22 @@ v1::InputFormat FormatOf(const v1::SourceChunk& chunk) {
       return v1::INPUT_FORMAT_PIECES;
     case v1::SourceChunk::kTokenIds:
       return v1::INPUT_FORMAT_TOKEN_IDS;
+    case v1::SourceChunk::kAudio:
+      return v1::INPUT_FORMAT_PCM_S16LE;  // Or _F32LE: the bytes do not say.
     case v1::SourceChunk::CONTENT_NOT_SET:
       break;
   }
   return v1::INPUT_FORMAT_UNSPECIFIED;
 }
 
+bool IsAudio(v1::InputFormat format) {
+  return format == v1::INPUT_FORMAT_PCM_S16LE || format == v1::INPUT_FORMAT_PCM_F32LE;
+}
+
 // Two deltas of one step read as one.
 bool Joins(const v1::TargetDelta& a, const v1::TargetDelta& b) {
-  return a.segment() == b.segment() && a.source_tokens_read() == b.source_tokens_read();
+  return a.segment() == b.segment() && a.source_tokens_read() == b.source_tokens_read() &&
+         a.source_audio_ms() == b.source_audio_ms();
 }
 
 }  // namespace
@@ -292,6 +300,10 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   told.set_max_target_tokens_per_segment(
       model.max_target_tokens > 0 ? std::min(model.max_target_tokens, options.max_target_tokens_cap)
                                   : options.max_target_tokens_cap);
+  if (model.speech.has_value()) {
+    *told.mutable_max_audio_per_segment() =
+        ToProto(absl::Milliseconds(kStateMilliseconds) * told.max_source_tokens_per_segment());
+  }
   *told.mutable_idle_timeout() = ToProto(idle_timeout);
   *told.mutable_max_session_duration() = ToProto(limits.max_session_duration);
   input_format_ = started.effective_config().input_format();
@@ -373,9 +385,10 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
   }
   const v1::InputFormat format = FormatOf(chunk);
   if (format == v1::INPUT_FORMAT_UNSPECIFIED) {
-    return InvalidRequest("CONTENT_MISSING", "a source chunk must have text, pieces or token_ids");
+    return InvalidRequest("CONTENT_MISSING",
+                          "a source chunk must have text, pieces, token_ids or audio");
   }
-  if (format != input_format_) {
+  if (format != input_format_ && !(IsAudio(format) && IsAudio(input_format_))) {
     return InvalidRequest(
         "INPUT_FORMAT_MISMATCH",
         absl::StrCat("the session's input_format is ", v1::InputFormat_Name(input_format_),
@@ -386,7 +399,13 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
     MutexLock lock(&mutex_);
     session = session_;
   }
-  if (format == v1::INPUT_FORMAT_TEXT) {
+  if (IsAudio(format)) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(AudioSamples samples,
+                                DecodePcm(chunk.audio(), input_format_ == v1::INPUT_FORMAT_PCM_F32LE
+                                                             ? PcmEncoding::kF32Le
+                                                             : PcmEncoding::kS16Le));
+    session->Push(std::move(samples));
+  } else if (format == v1::INPUT_FORMAT_TEXT) {
     session->Push(chunk.text());
   } else if (format == v1::INPUT_FORMAT_PIECES) {
     session->Push(
@@ -425,6 +444,8 @@ void TranslateReactor::OnEvent(SessionEvent event) {
       rest.mutable_target()->set_segment(completed->segment);
       rest.mutable_target()->set_text(std::move(completed->unsent));
       rest.mutable_target()->set_source_tokens_read(completed->stats.source_tokens);
+      rest.mutable_target()->set_source_audio_ms(
+          absl::ToDoubleMilliseconds(completed->stats.source_audio));
       Send(std::move(rest));
     }
     if (serving_->options.log_text)
@@ -476,11 +497,14 @@ void TranslateReactor::SendDelta(TargetDelta delta) {
   proto.set_segment(delta.segment);
   proto.set_text(std::move(delta.text));
   proto.set_source_tokens_read(delta.token.source_tokens_read);
+  const double audio_ms = absl::ToDoubleMilliseconds(delta.token.source_audio);
+  proto.set_source_audio_ms(audio_ms);
   if (output_.token_details()) {
     v1::TargetToken& token = *proto.add_tokens();
     token.set_id(delta.token.id);
     token.set_piece(std::move(delta.token.piece));
     token.set_source_tokens_read(delta.token.source_tokens_read);
+    token.set_source_audio_ms(audio_ms);
     if (output_.log_probs()) token.set_log_prob(delta.token.log_prob);
     *token.mutable_emit_offset() = ToProto(delta.token.emit_offset);
   }

@@ -127,6 +127,11 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     LEAPSTREAM_ASSIGN_OR_RETURN(
         scheduler_, serving_->models->Find({request.model(), request.source_language_code(),
                                             request.target_language_code()}));
+    if (scheduler_->model()->info.speech.has_value()) {
+      return InvalidRequest("SOURCE_KIND_MISMATCH",
+                            absl::StrCat("model ", scheduler_->model()->info.name,
+                                         " takes audio, got text; stream it to StreamTranslate"));
+    }
     v1::SessionConfig config;
     config.mutable_policy()->mutable_offline();
     LEAPSTREAM_ASSIGN_OR_RETURN(
@@ -217,6 +222,11 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     model.set_state_bytes_per_session(info.state_bytes_per_session);
     model.set_state_bytes_per_token(info.state_bytes_per_token);
     model.set_compute_type(info.compute_type);
+    model.set_source_kind(info.speech.has_value() ? v1::SOURCE_KIND_SPEECH : v1::SOURCE_KIND_TEXT);
+    if (info.speech.has_value()) {
+      *model.mutable_read_duration() =
+          ToProto(absl::Seconds(info.speech->SamplesPerRead()) / kSpeechSampleRate);
+    }
   }
   return response;
 }

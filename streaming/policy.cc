@@ -11,6 +11,9 @@ Action WaitK::Decide(const Progress& progress) const {
   // In 64 bits: each of them may be as large as an int.
   const long long due =
       static_cast<long long>(k) + progress.lag + progress.target_written / write_stride;
+  if (progress.source_is_short) {
+    return progress.source_read == due ? Action::kWrite : Action::kRead;
+  }
   return progress.source_read < due ? Action::kRead : Action::kWrite;
 }
 

@@ -17,12 +17,15 @@ enum class Action { kRead, kWrite };
 
 // How far a segment is, in tokens.
 struct Progress {
-  int source_read = 0;  // </s> counts.
+  int source_read = 0;  // </s> counts. Of speech, pre-decision steps (SpeechInput::Steps()).
   int target_written = 0;
   bool source_finished = false;  // The source's </s> has been read.
   // What deciding the open step has asked for so far:
   int lag = 0;     // READs in this segment that were for an early </s>: EarlyEnd::kReadOn.
   int wanted = 0;  // The open step is decided again when so many source tokens have been read.
+  // Speech: less has been read than one whole step. The reference then writes only when exactly as
+  // much as is due has been read.
+  bool source_is_short = false;
 };
 
 // Wait-k (Ma et al. 2019): reads k source tokens, then writes and reads by turns. With a model that

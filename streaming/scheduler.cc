@@ -16,6 +16,7 @@
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "streaming/audio_source.h"
 #include "streaming/text_sink.h"
 #include "streaming/text_source.h"
 
@@ -43,6 +44,8 @@ int64_t QueuedBytes(const Input& input) {
     for (const std::string& piece : *pieces) {
       bytes += static_cast<int64_t>(sizeof(piece) + piece.size());
     }
+  } else if (const auto* audio = std::get_if<AudioSamples>(source)) {
+    bytes += static_cast<int64_t>(audio->size() * sizeof(float));
   } else {
     bytes += static_cast<int64_t>(std::get<std::vector<TokenId>>(*source).size() * sizeof(TokenId));
   }
@@ -57,6 +60,11 @@ absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& mod
         "length limits must not be negative or absurd, got max_target_tokens ",
         options.max_target_tokens, ", max_length_a ", options.max_length_a, ", max_length_b ",
         options.max_length_b, "; leave them unset for the defaults"));
+  }
+  if (options.max_target_tokens_after_source < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_target_tokens_after_source must not be negative, got ",
+                     options.max_target_tokens_after_source, "; leave it unset for the default"));
   }
   if (options.max_target_tokens_cap < 0 || options.max_queued_bytes < 1) {
     return absl::InvalidArgumentError("a session needs a target limit and room for its source");
@@ -135,13 +143,14 @@ class Scheduler::Loop {
 class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
  public:
   LiveSession(const SessionOptions& options, const Model& model, SessionSink* sink,
-              Scheduler::Loop* loop, ResumeFrom from)
+              Scheduler::Loop* loop, ResumeFrom from, std::unique_ptr<AudioSource> audio)
       : options_(options),
         model_(model),
         sink_(sink),
         loop_(loop),
         opened_(absl::Now()),
         state_(model.translator->NewState()),
+        audio_(std::move(audio)),
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
         summary_(std::move(from.before)) {
@@ -183,10 +192,13 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   // --- Step thread ---
 
-  // Does all that needs no model and finds what is due: due_reads(), `max_rows` at most, and
-  // write_due(). False: nothing is, and the session is out of line until something arrives.
+  // Does all that needs no model and finds what is due: reads, `max_rows` at most, and write_due().
+  // False: nothing is, and the session is out of line until something arrives.
   bool Plan(int max_rows);
-  const std::vector<TokenId>& due_reads() const { return due_reads_; }
+  int read_count() const { return read_count_; }  // READs that are due,
+  SourceRows due_reads() {                        // and what they read.
+    return {state_.get(), due_reads_, due_samples_};
+  }
   bool write_due() const { return write_due_; }
   SessionState* state() { return state_.get(); }
   void Apply(const Decision& decision);
@@ -218,6 +230,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int wanted = 0;                // See Progress.
     std::optional<size_t> form;    // Which SourceInput its source is.
     int source_given = 0;          // Source tokens handed out, </s> included.
+    int64_t samples_given = 0;     // Of speech, instead.
+    int skipped = 0;               // Steps that count and wrote nothing: EarlyEnd::kForceFinish.
+    int after_source = 0;          // Target tokens written once the source was finished.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
     std::string text;
     metrics::SegmentTiming timing;
@@ -253,8 +268,23 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void CompleteSegment(FinishReason reason);
   // The next source token, if there is one yet.
   absl::StatusOr<std::optional<TokenId>> NextSourceToken();
+  // Speech: takes what one READ asks for into due_samples_; at the source's end nothing, as a READ
+  // of its own. False: it is not there yet.
+  bool TakeAudio();
+  bool speech() const { return audio_ != nullptr; }
+  // As it is when all READs that are due have been made.
+  Progress CurrentProgress() const;
+  absl::Duration AudioGiven() const {
+    return absl::Seconds(segment_.samples_given) / kSpeechSampleRate;
+  }
   int SourceLimit() const;
   int TargetLimit() const;
+  // Speech: no more may be written. Steps that wrote nothing count, as in the reference.
+  bool Full() const {
+    const int after = options_.max_target_tokens_after_source;
+    return state_->target_written() + segment_.skipped >= TargetLimit() ||
+           (after > 0 && segment_.after_source >= after);
+  }
   FinishReason NormalReason() const {
     return segment_.source_cut ? FinishReason::kSourceLimit : FinishReason::kEndOfSentence;
   }
@@ -280,10 +310,13 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Of the step thread.
   std::unique_ptr<SessionState> state_;
   TextSource text_source_;
+  const std::unique_ptr<AudioSource> audio_;  // Null for text.
   TextSink text_sink_;
   bool open_ = false;
   Segment segment_;
+  int read_count_ = 0;
   std::vector<TokenId> due_reads_;
+  std::vector<float> due_samples_;
   bool write_due_ = false;
   absl::Time able_since_;  // When what is due became possible.
   int64_t state_tokens_ = 0;
@@ -300,6 +333,7 @@ void LiveSession::OpenSegment() {
   segment_.opened = absl::Now();
   state_->Reset();
   text_source_.Reset();
+  if (speech()) audio_->Reset();
   text_sink_.Reset();
 }
 
@@ -344,6 +378,7 @@ LiveSession::Taken LiveSession::TakeInput() {
   if (std::holds_alternative<SegmentEnd>(input)) {
     segment_.source_closed = true;
     text_source_.Finish();
+    if (speech()) audio_->Finish();
   } else if (!segment_.completed && !segment_.source_cut) {
     absl::Status status = Take(std::move(std::get<SourceInput>(input)));
     if (!status.ok()) {
@@ -356,6 +391,15 @@ LiveSession::Taken LiveSession::TakeInput() {
 }
 
 absl::Status LiveSession::Take(SourceInput source) {
+  if (std::holds_alternative<AudioSamples>(source) != speech()) {
+    return absl::InvalidArgumentError(absl::StrCat("model ", model_.info.name, " takes ",
+                                                   speech() ? "audio" : "text",
+                                                   ", got the other kind of source"));
+  }
+  if (auto* samples = std::get_if<AudioSamples>(&source)) {
+    audio_->Append(*samples);
+    return absl::OkStatus();
+  }
   if (segment_.form.has_value() && *segment_.form != source.index()) {
     return absl::InvalidArgumentError(
         "a segment's source is either text, pieces or token ids; end the segment before changing");
@@ -443,7 +487,41 @@ absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   return std::optional<TokenId>(token);
 }
 
+bool LiveSession::TakeAudio() {
+  if (segment_.source_finished) return false;
+  const int64_t wanted = model_.info.speech->SamplesPerRead();
+  const int64_t limit = int64_t{SourceLimit()} * (kStateMilliseconds * (kSpeechSampleRate / 1000));
+  while (audio_->available() < wanted && !segment_.source_closed && !segment_.source_cut) {
+    if (TakeInput() != Taken::kInput) break;
+  }
+  if (segment_.samples_given + audio_->available() > limit) segment_.source_cut = true;
+  const bool complete = segment_.source_closed || segment_.source_cut;
+  if (audio_->available() < wanted && !complete) return false;
+  const int64_t count = std::min({wanted, audio_->available(), limit - segment_.samples_given});
+  audio_->Take(count, &due_samples_);
+  segment_.samples_given += count;
+  segment_.source_finished = count == 0;
+  return true;
+}
+
+Progress LiveSession::CurrentProgress() const {
+  Progress progress;
+  progress.source_read = segment_.source_given;
+  progress.target_written = state_->target_written() + segment_.skipped;
+  progress.source_finished = segment_.source_finished;
+  progress.lag = segment_.lag;
+  progress.wanted = segment_.wanted;
+  if (!speech()) return progress;
+  const auto states =
+      static_cast<int>(SpeechInput::States(SpeechInput::Frames(segment_.samples_given)));
+  progress.source_read = states == 0 ? 0 : model_.info.speech->Steps(states);
+  progress.source_is_short = states < model_.info.speech->pre_decision_ratio;
+  return progress;
+}
+
 bool LiveSession::Plan(int max_rows) {
+  read_count_ = 0;
+  due_samples_.clear();
   due_reads_.clear();
   write_due_ = false;
   absl::Time scheduled_at;
@@ -467,19 +545,25 @@ bool LiveSession::Plan(int max_rows) {
       continue;
     }
     const Policy& policy = options_.policy;
-    Progress progress{state_->source_read(), state_->target_written(), segment_.source_finished,
-                      segment_.lag, segment_.wanted};
-    while (static_cast<int>(due_reads_.size()) < max_rows &&
-           Decide(policy, progress) == Action::kRead) {
-      absl::StatusOr<std::optional<TokenId>> token = NextSourceToken();
-      if (!token.ok()) Finish(token.status());
-      if (finished()) return false;
-      if (!token->has_value()) break;
-      due_reads_.push_back(**token);
-      ++progress.source_read;
-      progress.source_finished = segment_.source_finished;
+    Progress progress = CurrentProgress();
+    while (read_count_ < max_rows && Decide(policy, progress) == Action::kRead) {
+      if (speech()) {
+        const bool taken = TakeAudio();
+        if (finished()) return false;
+        if (!taken) break;
+      } else {
+        absl::StatusOr<std::optional<TokenId>> token = NextSourceToken();
+        if (!token.ok()) Finish(token.status());
+        if (finished()) return false;
+        if (!token->has_value()) break;
+        due_reads_.push_back(**token);
+      }
+      ++read_count_;
+      progress = CurrentProgress();
     }
-    if (progress.source_read == 0 && (segment_.source_closed || segment_.source_cut)) {
+    const bool source_over =
+        speech() ? segment_.source_finished : segment_.source_closed || segment_.source_cut;
+    if (progress.source_read == 0 && source_over) {
       CompleteSegment(NormalReason());  // Nothing to translate.
       if (finished()) return false;
       continue;
@@ -487,7 +571,7 @@ bool LiveSession::Plan(int max_rows) {
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
     break;
   }
-  const bool works = !due_reads_.empty() || write_due_;
+  const bool works = read_count_ > 0 || write_due_;
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
   able_since_ = scheduled_at;
   MutexLock lock(&mutex_);
@@ -510,22 +594,33 @@ void LiveSession::Apply(const Decision& decision) {
       ++segment_.lag;  // Nothing was committed, so the step stays open.
       return;
     }
+    if (options_.early_end == EarlyEnd::kForceFinish) {
+      ++segment_.skipped;
+      state_->Repeat();
+      if (state_->target_written() > 0 && Full()) CompleteSegment(FinishReason::kMaxLength);
+      return;
+    }
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
   }
   // What was put out before is kept, even where another machine's arithmetic would decide
   // otherwise.
   const bool replays = replayed_ < committed_.size();
   if (replays) token.id = committed_[replayed_];
-  segment_.timing.delays.push_back(state_->source_read());
+  segment_.timing.delays.push_back(speech() ? absl::ToDoubleMilliseconds(AudioGiven())
+                                            : state_->source_read());
   if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
-  if (state_->target_written() >= TargetLimit()) return CompleteSegment(FinishReason::kMaxLength);
+  if (!speech() && state_->target_written() >= TargetLimit()) {
+    return CompleteSegment(FinishReason::kMaxLength);
+  }
   state_->Commit(token.id);
+  if (segment_.source_finished) ++segment_.after_source;
   segment_.wanted = 0;
   TargetDelta delta;
   delta.segment = segment_.number;
   delta.token.id = token.id;
   delta.token.piece = model_.target_vocabulary.Symbol(token.id);
   delta.token.source_tokens_read = state_->source_read();
+  if (speech()) delta.token.source_audio = AudioGiven();
   delta.token.log_prob = token.log_prob;
   const absl::Time now = absl::Now();
   delta.token.emit_offset = now - opened_;
@@ -535,13 +630,15 @@ void LiveSession::Apply(const Decision& decision) {
   if (first) segment_.stats.first_token = now - segment_.opened;
   if (replays) {
     ++replayed_;
-    return;
+  } else {
+    if (StepObserver* const observer = loop_->observer(); observer != nullptr) {
+      observer->OnToken(now - able_since_);
+      if (first) observer->OnFirstToken(segment_.stats.first_token);
+    }
+    sink_->OnEvent(std::move(delta));
   }
-  if (StepObserver* const observer = loop_->observer(); observer != nullptr) {
-    observer->OnToken(now - able_since_);
-    if (first) observer->OnFirstToken(segment_.stats.first_token);
-  }
-  sink_->OnEvent(std::move(delta));
+  // The text agents decide one more step and drop it; the speech agent does not.
+  if (speech() && Full()) CompleteSegment(FinishReason::kMaxLength);
 }
 
 void LiveSession::CompleteSegment(FinishReason reason) {
@@ -555,12 +652,16 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   SegmentStats& stats = segment_.stats;
   stats.source_tokens = state_->source_read();
   stats.target_tokens = state_->target_written();
-  segment_.timing.source_length = stats.source_tokens;
+  // Of speech in ms.
+  if (speech()) stats.source_audio = AudioGiven();
+  segment_.timing.source_length =
+      speech() ? absl::ToDoubleMilliseconds(stats.source_audio) : stats.source_tokens;
   stats.lagging = metrics::MeasureLagging(segment_.timing);
   ++summary_.segments;
   summary_.source_tokens += stats.source_tokens;
   summary_.target_tokens += stats.target_tokens;
   SegmentStats& totals = summary_.totals;
+  totals.source_audio += stats.source_audio;
   totals.lagging.al += stats.lagging.al;
   totals.lagging.laal += stats.lagging.laal;
   totals.compute += stats.compute;
@@ -577,6 +678,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   segment_.completed = true;
   segment_.tokens.clear();
   text_source_.Reset();  // What is left of the source is dropped.
+  if (speech()) audio_->Reset();
   if (segment_.source_closed) open_ = false;
   sink_->OnEvent(std::move(completed));
 }
@@ -614,7 +716,12 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
                                                                SessionSink* sink, ResumeFrom from) {
   LEAPSTREAM_RETURN_IF_ERROR(ValidateOptions(options, model_->info));
   LEAPSTREAM_RETURN_IF_ERROR(ValidateResume(from, *model_));
-  auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from));
+  std::unique_ptr<AudioSource> audio;
+  if (model_->info.speech.has_value()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(audio, AudioSource::Create(options.sample_rate));
+  }
+  auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from),
+                                               std::move(audio));
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
   open_.insert(session);
@@ -660,9 +767,9 @@ void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sess
   int rows_left = kMaxRowsPerTurn;
   for (const auto& session : sessions) {
     if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
-      rows_left -= static_cast<int>(session->due_reads().size());
+      rows_left -= session->read_count();
       acting.push_back(session.get());
-      if (!session->due_reads().empty()) rows.push_back({session->state(), session->due_reads()});
+      if (session->read_count() > 0) rows.push_back(session->due_reads());
       if (session->write_due()) writing.push_back(session.get());
     } else if (session->finished()) {
       Close(session);

@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "metrics/lagging.h"
+#include "model/api/speech.h"
 #include "model/api/translator.h"
 #include "streaming/policy.h"
 
@@ -19,6 +20,9 @@ enum class EarlyEnd {
   kStop,      // The segment's translation ends there, as with fairseq's text agent.
   kSuppress,  // The best other token is written (fairseq's --force-finish).
   kReadOn,    // Nothing is written; one more source token is read and the step is decided again.
+  // What fairseq's speech agent makes of it with --force-finish: nothing is written, but the step
+  // counts for the policy, and its token is fed again (SessionState::Repeat()).
+  kForceFinish,
 };
 
 struct SessionOptions {
@@ -27,15 +31,22 @@ struct SessionOptions {
   int max_target_tokens = 0;  // Per segment, </s> not counted; 0: max_length_a * S + max_length_b.
   double max_length_a = 2;    // S: source tokens read so far, </s> included.
   int max_length_b = 100;
-  int max_source_tokens = 10000;  // Per segment, </s> included; the model's own limit also holds.
-  int max_target_tokens_cap = 0;  // Per segment; holds over all of the above; 0: none.
+  // Per segment, </s> included; of speech, encoder states of 40 ms. The model's own limit also
+  // holds.
+  int max_source_tokens = 10000;
+  // Per segment, once the source has been read to its end; 0: none. fairseq's speech agent writes
+  // --max-len-after-finish-read and one more.
+  int max_target_tokens_after_source = 0;
+  int max_target_tokens_cap = 0;         // Per segment; holds over all of the above; 0: none.
   int64_t max_queued_bytes = 256 << 10;  // See Session::HasRoom().
+  int sample_rate = kSpeechSampleRate;   // Of the audio that is pushed; models of speech.
 };
 
 struct TargetToken {
   TokenId id = 0;
   std::string piece;
   int source_tokens_read = 0;
+  absl::Duration source_audio;  // Speech: what was read of it.
   float log_prob = 0;
   absl::Duration emit_offset;  // Since the session opened.
 };
@@ -50,9 +61,11 @@ struct TargetDelta {
 enum class FinishReason { kEndOfSentence, kMaxLength, kSourceLimit };
 
 struct SegmentStats {
-  int source_tokens = 0;  // </s> included.
-  int target_tokens = 0;  // </s> not included.
-  // In tokens, </s> included on both sides, as the official agent's evaluation; |Y| is |D|.
+  int source_tokens = 0;        // </s> included.
+  int target_tokens = 0;        // </s> not included.
+  absl::Duration source_audio;  // Speech: all of it.
+  // In tokens, </s> included on both sides, as the official agent's evaluation; of speech in ms.
+  // |Y| is |D|.
   metrics::Lagging lagging;
   absl::Duration first_token;  // From the segment's first source to its first target token.
   absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
@@ -96,9 +109,12 @@ class SessionSink {
   virtual void OnFinished(absl::Status status) = 0;
 };
 
-// Source in one of the three forms of the wire; a segment has one of them, or its session ends with
-// INVALID_ARGUMENT. Text may be cut anywhere.
-using SourceInput = std::variant<std::string, std::vector<std::string>, std::vector<TokenId>>;
+// Source in one of the forms of the wire, the last for models of speech, the others for all others;
+// a segment has one of them, or its session ends with INVALID_ARGUMENT. Text may be cut anywhere.
+using AudioSamples =
+    std::vector<float>;  // 16-bit integers as numbers, SessionOptions::sample_rate.
+using SourceInput =
+    std::variant<std::string, std::vector<std::string>, std::vector<TokenId>, AudioSamples>;
 
 // One stream of segments, seen from its client's side. Made by Scheduler::Open(). Thread-safe; no
 // call blocks or computes. After OnFinished() every call is ignored.

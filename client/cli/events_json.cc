@@ -27,6 +27,8 @@ const char* EarlyEndName(EarlyEnd early_end) {
       return "EARLY_END_SUPPRESS";
     case EarlyEnd::kReadOn:
       return "EARLY_END_READ_ON";
+    case EarlyEnd::kForceFinish:
+      return "EARLY_END_FORCE_FINISH";
     case EarlyEnd::kUnspecified:
       break;
   }
@@ -49,6 +51,7 @@ Json Stats(const SegmentStats& stats) {
   if (stats.yet_another_average_lagging.has_value()) {
     json["yet_another_average_lagging"] = *stats.yet_another_average_lagging;
   }
+  if (stats.source_audio_ms > 0) json["source_audio_ms"] = stats.source_audio_ms;
   return json;
 }
 
@@ -85,6 +88,7 @@ struct ToJsonVisitor {
                         {"source_tokens_read", token.source_tokens_read},
                         {"log_prob", token.log_prob},
                         {"emit_offset", Seconds(token.emit_offset)}});
+      if (token.source_audio_ms > 0) tokens.back()["source_audio_ms"] = token.source_audio_ms;
     }
     return {{"event", "target"},    {"sequence", e.sequence},
             {"segment", e.segment}, {"text", e.text},
@@ -145,6 +149,7 @@ std::string ToJson(const std::vector<Model>& models) {
                     {"source_language_codes", model.source_language_codes},
                     {"target_language_codes", model.target_language_codes},
                     {"checksum", model.checksum},
+                    {"source", model.speech ? "speech" : "text"},
                     {"learned_policy", model.learned_policy},
                     {"default_k", model.default_k},
                     {"min_k", model.min_k},

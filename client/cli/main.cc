@@ -24,6 +24,7 @@
 #include "client/cli/terminal.h"
 #include "client/cli/trace.h"
 #include "client/cli/translate.h"
+#include "client/cli/translate_audio.h"
 #include "client/cli/web_command.h"
 #include "client/client.h"
 
@@ -55,6 +56,8 @@ Examples:
   leapstream translate --k 3 < en.txt > de.txt
   leapstream translate --from-file talk.txt --segment sentence --pace 3/s   # watch it, as if spoken
   leapstream translate --server a:50051,b:50051 < en.txt   # goes on at b when a is lost
+  leapstream translate --audio talk.wav         # in real time; --pace max: as fast as it goes
+  arecord -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
   leapstream probe --timeout 30s && leapstream models)";
 
 int ExitCode(const absl::Status& status) {
@@ -135,7 +138,8 @@ absl::Status PrintModels(Client& client, bool json) {
               : absl::StrCat(model.default_k > 0 ? absl::StrCat(model.default_k) : "offline", " (",
                              model.min_k, "-", model.max_k, ")");
       absl::PrintF("%-24s %-12s %-12s %-17s %-10s %d+%d\n", model.name,
-                   absl::StrJoin(model.source_language_codes, ","),
+                   absl::StrCat(absl::StrJoin(model.source_language_codes, ","),
+                                model.speech ? " (speech)" : ""),
                    absl::StrJoin(model.target_language_codes, ","), k, model.compute_type,
                    model.state_bytes_per_session, model.state_bytes_per_token);
     }
@@ -187,7 +191,7 @@ int main(int argc, char** argv) {
       ->add_option("--early-end", early_end,
                    "if the model would end before the source does: stop there, suppress the end, "
                    "or read on")
-      ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
+      ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
   translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
   translate->add_option("--from-file", options.input_file, "read this file, not standard input")
@@ -201,7 +205,23 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   translate->add_option("--trace", options.trace_file, "record everything in this file")
       ->type_name("FILE");
-  translate->add_option("--pace", pace, "words to send per second, such as 3/s")->check(kPace);
+  translate
+      ->add_option("--pace", pace,
+                   "words to send per second, such as 3/s; audio: max, instead of real time")
+      ->check(kPace | CLI::IsMember({"max"}));
+  leapstream::client::AudioInputOptions audio;
+  translate->add_option("--audio", audio.path,
+                        "translate a recording (wav, flac, ...), or - for mono 16-bit "
+                        "little-endian samples on standard input");
+  std::string pause;
+  translate
+      ->add_option("--pause", pause,
+                   "a pause this long in the audio, such as 600ms, ends a segment and a line")
+      ->check(kDuration)
+      ->needs("--audio");
+  translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
+      ->check(CLI::Range(8000, 192000))
+      ->capture_default_str();
   translate->add_option("--deadline", deadline, "of the whole run, such as 30s")->check(kDuration);
   translate->add_flag("--json", options.json, "one JSON object per event");
   translate->add_flag("--verbose", options.verbose, "session and lagging on standard error");
@@ -267,6 +287,7 @@ int main(int argc, char** argv) {
       {"stop", EarlyEnd::kStop},
       {"suppress", EarlyEnd::kSuppress},
       {"read-on", EarlyEnd::kReadOn},
+      {"force-finish", EarlyEnd::kForceFinish},
   };
   static const std::map<std::string, Segmentation> kSegmentations = {
       {"line", Segmentation::kLine},
@@ -279,6 +300,11 @@ int main(int argc, char** argv) {
   options.stream.token_details =
       options.json || !options.trace_file.empty() || leapstream::client::CanDrawLanes();
   options.stream.log_probs = options.json;
-  if (!pace.empty()) options.words_per_second = WordsPerSecond(pace);
+  if (!audio.path.empty()) {
+    if (!pause.empty()) audio.pause = ParseDuration(pause);
+    audio.real_time = pace != "max" && audio.path != "-";
+    return Report(leapstream::client::TranslateAudio(**client, options, audio));
+  }
+  if (!pace.empty() && pace != "max") options.words_per_second = WordsPerSecond(pace);
   return Report(leapstream::client::Translate(**client, options));
 }

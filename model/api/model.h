@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 
+#include "model/api/speech.h"
 #include "model/api/tokenizer.h"
 #include "model/api/translator.h"
 #include "model/api/vocabulary.h"
@@ -18,6 +20,8 @@ struct ModelInfo {
   std::string target_language;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
+  // It takes speech: source tokens are encoder states, and there is no source vocabulary.
+  std::optional<SpeechInput> speech;
   // The model decides when to READ; wait-k is not for it.
   bool learned_policy = false;
   int default_k = 3;  // 0: a session that asks for nothing reads the whole segment first.
@@ -34,9 +38,9 @@ struct ModelInfo {
 struct Model {
   ModelInfo info;
   std::unique_ptr<const Translator> translator;
-  Vocabulary source_vocabulary;
+  Vocabulary source_vocabulary;  // Empty for speech.
   Vocabulary target_vocabulary;
-  std::unique_ptr<const Tokenizer> source_tokenizer;
+  std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
 };
 

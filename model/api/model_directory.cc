@@ -3,6 +3,7 @@
 #include <openssl/evp.h>
 
 #include <algorithm>
+#include <cmath>
 #include <fstream>
 #include <memory>
 #include <utility>
@@ -29,6 +30,8 @@ constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDi
                                   kSourceSentencePieceFile, kTargetSentencePieceFile};
 // In the order of PositionKind.
 constexpr const char* kPositionNames[] = {"none", "sinusoidal", "learned"};
+// In the order of PreDecision.
+constexpr const char* kPreDecisionNames[] = {"average", "last"};
 
 // Reads the fields of one JSON object; keeps the first error.
 class FieldReader {
@@ -66,6 +69,24 @@ class FieldReader {
       }
       result->push_back(element.get<int>());
     }
+  }
+  void Read(const char* key, std::vector<float>* result) {
+    const Json* value = Find(key);
+    if (value == nullptr) return;
+    if (!value->is_array()) return Fail(key, "an array of numbers");
+    for (const Json& element : *value) {
+      if (!element.is_number()) return Fail(key, "an array of numbers");
+      result->push_back(element.get<float>());
+    }
+  }
+  void Read(const char* key, PreDecision* result) {
+    std::string name;
+    Read(key, &name);
+    const auto found = std::find(std::begin(kPreDecisionNames), std::end(kPreDecisionNames), name);
+    if (found == std::end(kPreDecisionNames)) {
+      return Fail(key, absl::StrCat("one of ", absl::StrJoin(kPreDecisionNames, ", ")));
+    }
+    *result = static_cast<PreDecision>(found - std::begin(kPreDecisionNames));
   }
   void Read(const char* key, PositionKind* result) {
     std::string name;
@@ -107,6 +128,20 @@ class FieldReader {
     side.Read("shared_layers", &result->shared_layers);
     if (status_.ok()) status_ = side.status_;
   }
+  // Only models of speech have the field.
+  void Read(const char* key, std::optional<SpeechConfig>* result) {
+    if (!object_.contains(key)) return;
+    const Json* value = Find(key);
+    if (!value->is_object()) return Fail(key, "an object");
+    SpeechConfig& speech = result->emplace();
+    FieldReader reader(*value, absl::StrCat(where_, key, "."));
+    reader.Read("pre_decision_ratio", &speech.input.pre_decision_ratio);
+    reader.Read("pre_decision_type", &speech.input.pre_decision_type);
+    reader.Read("conv_channels", &speech.conv_channels);
+    reader.Read("cmvn_mean", &speech.cmvn_mean);
+    reader.Read("cmvn_std", &speech.cmvn_std);
+    if (status_.ok()) status_ = reader.status_;
+  }
 
   const absl::Status& status() const { return status_; }
 
@@ -145,24 +180,35 @@ Json ToJson(const SideConfig& side) {
           {"shared_layers", side.shared_layers}};
 }
 
+Json ToJson(const SpeechConfig& speech) {
+  return {
+      {"pre_decision_ratio", speech.input.pre_decision_ratio},
+      {"pre_decision_type", kPreDecisionNames[static_cast<int>(speech.input.pre_decision_type)]},
+      {"conv_channels", speech.conv_channels},
+      {"cmvn_mean", speech.cmvn_mean},
+      {"cmvn_std", speech.cmvn_std}};
+}
+
 // What the network is, and what it was trained to do: all but names and files.
 Json NetworkToJson(const ModelConfig& config) {
-  return {{"architecture", config.architecture},
-          {"causal_encoder", config.causal_encoder},
-          {"simul_type", config.simul_type},
-          {"encoder", ToJson(config.encoder)},
-          {"decoder", ToJson(config.decoder)},
-          {"activation_fn", config.activation_fn},
-          {"scale_embedding", config.scale_embedding},
-          {"leap_factor", config.leap_factor},
-          {"cross_normaliser", config.cross_normaliser},
-          {"mass_preservation", config.mass_preservation},
-          {"energy_bias", config.energy_bias},
-          {"share_all_embeddings", config.share_all_embeddings},
-          {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
-          {"waitk_lagging", config.waitk_lagging},
-          {"max_source_positions", config.max_source_positions},
-          {"max_target_positions", config.max_target_positions}};
+  Json json = {{"architecture", config.architecture},
+               {"causal_encoder", config.causal_encoder},
+               {"simul_type", config.simul_type},
+               {"encoder", ToJson(config.encoder)},
+               {"decoder", ToJson(config.decoder)},
+               {"activation_fn", config.activation_fn},
+               {"scale_embedding", config.scale_embedding},
+               {"leap_factor", config.leap_factor},
+               {"cross_normaliser", config.cross_normaliser},
+               {"mass_preservation", config.mass_preservation},
+               {"energy_bias", config.energy_bias},
+               {"share_all_embeddings", config.share_all_embeddings},
+               {"share_decoder_input_output_embed", config.share_decoder_input_output_embed},
+               {"waitk_lagging", config.waitk_lagging},
+               {"max_source_positions", config.max_source_positions},
+               {"max_target_positions", config.max_target_positions}};
+  if (config.speech.has_value()) json["speech"] = ToJson(*config.speech);
+  return json;
 }
 
 absl::Status CheckRange(absl::string_view what, int64_t value, int64_t low, int64_t high) {
@@ -198,13 +244,21 @@ bool HasProportionNets(absl::string_view kind) {
 }
 
 // The bounds are far above any model of this kind, and keep every product within int64_t.
-absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int leap_factor) {
+struct SideLimits {
+  int leap_factor;
+  bool embeds_tokens;  // Not an encoder of speech.
+};
+absl::Status ValidateSide(absl::string_view name, const SideConfig& side,
+                          const SideLimits& limits) {
+  const int leap_factor = limits.leap_factor;
   const auto what = [name](absl::string_view field) { return absl::StrCat(name, ".", field); };
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("embed_dim"), side.embed_dim, 1, 1 << 15));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("ffn_embed_dim"), side.ffn_embed_dim, 1, 1 << 18));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("layers"), side.layers, 1, 256));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("attention_heads"), side.attention_heads, 1, 1024));
-  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("vocabulary_size"), side.vocabulary_size, 5, 1 << 24));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("vocabulary_size"), side.vocabulary_size,
+                                        limits.embeds_tokens ? 5 : 0,
+                                        limits.embeds_tokens ? 1 << 24 : 0));
   if (side.embed_dim % side.attention_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(what("embed_dim"), " ", side.embed_dim,
                                                    " is no multiple of attention_heads ",
@@ -243,6 +297,36 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side, int le
   return absl::OkStatus();
 }
 
+absl::Status ValidateSpeech(const ModelConfig& config) {
+  if (!config.speech.has_value()) return absl::OkStatus();
+  const SpeechConfig& speech = *config.speech;
+  // 1000 steps of 40 ms.
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckRange("speech.pre_decision_ratio", speech.input.pre_decision_ratio, 1, 1000));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange("speech.conv_channels", speech.conv_channels, 1, 1 << 13));
+  for (const auto& [name, values] :
+       {std::pair("mean", &speech.cmvn_mean), {"std", &speech.cmvn_std}}) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckRange(absl::StrCat("length of speech.cmvn_", name),
+                                          values->size(), kMelBins, kMelBins));
+    for (const float value : *values) {
+      if (std::isfinite(value) && (value > 0 || values == &speech.cmvn_mean)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "speech.cmvn_", name, " needs finite numbers, a std also positive ones, got ", value));
+    }
+  }
+  if (config.simul_type != "waitk" || config.causal_encoder) {
+    return absl::InvalidArgumentError(
+        "a model of speech needs simul_type waitk and a bidirectional encoder");
+  }
+  if (config.share_all_embeddings || config.encoder.layernorm_embedding ||
+      config.encoder.final_norm || config.encoder.positions == PositionKind::kLearned) {
+    return absl::InvalidArgumentError(
+        "an encoder of speech has no embedding to share or to normalise, no norm after its layers "
+        "and no learned positions");
+  }
+  return absl::OkStatus();
+}
+
 class SpecList {
  public:
   void Add(std::string name, std::vector<int64_t> shape) {
@@ -273,7 +357,14 @@ class SpecList {
   void AddSide(const std::string& name, const ModelConfig& config, const SideConfig& side,
                bool is_decoder) {
     const int64_t E = side.embed_dim;
-    if (!is_decoder || !config.share_all_embeddings) {
+    if (!is_decoder && config.speech.has_value()) {
+      const int64_t C = config.speech->conv_channels;
+      Add(name + ".conv.0.weight", {C, 1, 3, 3});
+      Add(name + ".conv.0.bias", {C});
+      Add(name + ".conv.1.weight", {C, C, 3, 3});
+      Add(name + ".conv.1.bias", {C});
+      AddLinear(name + ".conv.out", E, C * (kMelBins / 4));
+    } else if (!is_decoder || !config.share_all_embeddings) {
       Add(name + ".embedding", {side.vocabulary_size, side.input_dim});
     }
     if (side.input_dim != E) Add(name + ".project_in", {E, side.input_dim});
@@ -336,8 +427,10 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
       CheckRange("length of source_language", config.source_language.size(), 1, 64));
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckRange("length of target_language", config.target_language.size(), 1, 64));
-  LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("encoder", config.encoder, config.leap_factor));
-  LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("decoder", config.decoder, config.leap_factor));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      ValidateSide("encoder", config.encoder, {config.leap_factor, !config.speech.has_value()}));
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateSide("decoder", config.decoder, {config.leap_factor, true}));
+  LEAPSTREAM_RETURN_IF_ERROR(ValidateSpeech(config));
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("simul_type", config.simul_type,
                 {"none", "waitk", "hard_aligned", "infinite_lookback", "chunkwise"}));
@@ -355,7 +448,7 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
   }
-  if (!config.causal_encoder && config.simul_type != "none") {
+  if (!config.causal_encoder && config.simul_type != "none" && !config.speech.has_value()) {
     return absl::InvalidArgumentError(
         absl::StrCat("simul_type ", config.simul_type, " needs a causal encoder"));
   }
@@ -419,6 +512,7 @@ absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
   reader.Read("architecture", &config.architecture);
   reader.Read("causal_encoder", &config.causal_encoder);
   reader.Read("simul_type", &config.simul_type);
+  reader.Read("speech", &config.speech);
   reader.Read("encoder", &config.encoder);
   reader.Read("decoder", &config.decoder);
   reader.Read("activation_fn", &config.activation_fn);

@@ -3,11 +3,13 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/api/speech.h"
 
 namespace leapstream {
 
@@ -35,7 +37,7 @@ struct SideConfig {
   bool layernorm_embedding = false;  // The decoder of a simul_type never applies its own.
   PositionKind positions = PositionKind::kSinusoidal;
   int max_positions = 0;                   // Tokens that a learned table has rows for; 0: no limit.
-  int vocabulary_size = 0;                 // Rows of the embedding.
+  int vocabulary_size = 0;                 // Rows of the embedding; 0 in an encoder of speech.
   std::string self_attention = "softmax";  // An attention kind: "softmax" or "leap".
   std::string cross_attention = "softmax";  // Decoder only.
   // Layers (from 1) that are one and the same: fairseq-leapformer's
@@ -44,6 +46,15 @@ struct SideConfig {
 
   // The layer (from 0) whose parameters and state layer `layer` (from 0) uses.
   int LayerOf(int layer) const;
+};
+
+// What is before the first layer of an encoder of speech: log mel filter banks, global CMVN and two
+// convolutions.
+struct SpeechConfig {
+  SpeechInput input;
+  int conv_channels = 0;
+  std::vector<float> cmvn_mean;  // [kMelBins]
+  std::vector<float> cmvn_std;   // [kMelBins], positive.
 };
 
 struct ModelConfig {
@@ -55,6 +66,7 @@ struct ModelConfig {
   // fairseq's --simul-type: "waitk", "hard_aligned", "infinite_lookback", "chunkwise"; "none": the
   // decoder of a model that was trained offline.
   std::string simul_type = "none";
+  std::optional<SpeechConfig> speech;  // The source is audio: no source embedding and vocabulary.
   SideConfig encoder;
   SideConfig decoder;
   std::string activation_fn = "relu";  // fairseq's name.
@@ -88,8 +100,9 @@ struct TensorSpec {
 };
 
 // Every tensor that a model of this configuration has, and no other. Names:
-//   encoder.embedding [N, input_dim]; encoder.positions [P + 2, E] (learned only);
-//   encoder.embedding_norm.{weight,bias}; encoder.norm.{weight,bias};
+//   encoder.embedding [N, input_dim] (text), encoder.conv.{0,1}.{weight,bias}, [C, 1 and C, 3, 3],
+//   and encoder.conv.out.{weight,bias} [E, 20 C], channel-major (speech); encoder.positions [P + 2,
+//   E] (learned only); encoder.embedding_norm.{weight,bias}; encoder.norm.{weight,bias};
 //   encoder.layers.L.self_attention.{query,key,value,output}.{weight,bias};
 //   encoder.layers.L.self_attention.{query,key}_proportion.{hidden,out}.{weight,bias} (leap only);
 //   encoder.layers.L.{self_attention_norm,ffn_norm}.{weight,bias};

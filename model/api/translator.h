@@ -22,15 +22,22 @@ class SessionState {
   // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds
   // it and decides the one after it. Until then the opened step has left no trace.
   virtual void Commit(TokenId token) = 0;
+  // Makes the opened step part of the past without a token: the next Decide() feeds the same token
+  // at the same position once more, and what the step added to the attention's past stays, so that
+  // it is there twice. What fairseq's speech agent does for an early </s> with --force-finish.
+  virtual void Repeat() = 0;
 
-  virtual int source_read() const = 0;     // Source tokens read, </s> included.
+  // Source tokens read, </s> included; of speech, encoder states.
+  virtual int source_read() const = 0;
   virtual int target_written() const = 0;  // Target tokens committed.
 };
 
-// Source tokens for one state, in order. Neither is owned.
+// Source for one state, in order: tokens, or for a model that takes speech, samples (see
+// model/api/speech.h). None is owned.
 struct SourceRows {
   SessionState* state = nullptr;
   absl::Span<const TokenId> tokens;
+  absl::Span<const float> samples = {};
 };
 
 struct ScoredToken {
@@ -55,8 +62,9 @@ class Translator {
 
   virtual std::unique_ptr<SessionState> NewState() const = 0;
 
-  // Appends each entry's tokens to the source of its state. A state appears once at most.
-  // INVALID_ARGUMENT: a token outside the source vocabulary; then no state has changed.
+  // Appends each entry's tokens or samples to the source of its state. A state appears once at
+  // most. INVALID_ARGUMENT: a token outside the source vocabulary, tokens for a model that takes
+  // speech or samples for one that does not; then no state has changed.
   virtual absl::Status Read(absl::Span<const SourceRows> rows) const = 0;
 
   // Decides the next target token of each state, given what it has read and committed; result[b]

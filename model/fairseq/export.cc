@@ -7,6 +7,7 @@
 #include <memory>
 #include <set>
 #include <system_error>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -16,6 +17,7 @@
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/checkpoint.h"
+#include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/half.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
@@ -143,6 +145,24 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
       config.decoder.cross_attention, " and ", config.simul_type, "; leave it at linear"));
 }
 
+// The files that this kind of model needs are given, and no others.
+absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
+  const bool speech = config.speech.has_value();
+  const std::tuple<const char*, const std::string*, bool> files[] = {
+      {"--config-yaml", &options.config_yaml, speech},
+      {"--source-dict", &options.source_dictionary, !speech},
+      {"--source-spm", &options.source_sentencepiece, !speech},
+      {"--target-dict", &options.target_dictionary, true},
+      {"--target-spm", &options.target_sentencepiece, true}};
+  for (const auto& [flag, path, wanted] : files) {
+    if (path->empty() != wanted) continue;
+    return absl::InvalidArgumentError(absl::StrCat("architecture ", config.architecture,
+                                                   ", a model of ", speech ? "speech" : "text",
+                                                   wanted ? ", needs " : ", takes no ", flag));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& config,
                           TensorType type, const std::string& path) {
   // All have the same parameters, and so the same map; but what is shared is checked in each.
@@ -211,12 +231,20 @@ absl::Status ExportModel(const ExportOptions& options) {
   config.name = options.name.empty()
                     ? absl::StrCat(config.source_language, "-", config.target_language)
                     : options.name;
+  LEAPSTREAM_RETURN_IF_ERROR(CheckFilesGiven(options, config));
+  if (config.speech.has_value()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(GlobalCmvn cmvn, ReadGlobalCmvn(options.config_yaml));
+    config.speech->cmvn_mean = std::move(cmvn.mean);
+    config.speech->cmvn_std = std::move(cmvn.std);
+  }
   LEAPSTREAM_RETURN_IF_ERROR(ValidateModelConfig(config));
-  LEAPSTREAM_RETURN_IF_ERROR(
-      CheckDictionary(options.source_dictionary, "encoder", config.encoder.vocabulary_size));
+  if (!config.speech.has_value()) {
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckDictionary(options.source_dictionary, "encoder", config.encoder.vocabulary_size));
+    LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.source_sentencepiece).status());
+  }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
-  LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.source_sentencepiece).status());
   LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.target_sentencepiece).status());
 
   std::error_code error;
@@ -232,6 +260,7 @@ absl::Status ExportModel(const ExportOptions& options) {
       {options.source_sentencepiece, kSourceSentencePieceFile},
       {options.target_sentencepiece, kTargetSentencePieceFile}};
   for (const auto& [from, to] : copies) {
+    if (from.empty()) continue;
     const fs::path copy = fs::path(staging.path()) / to;
     fs::copy_file(from, copy, error);
     if (error) return FileError(copy, error);

@@ -12,6 +12,7 @@ namespace leapstream {
 struct ExportOptions {
   std::vector<std::string> checkpoints;  // One, or with `average` any number of one model.
   bool average = false;                  // Their mean, with the configuration of the first.
+  std::string config_yaml;  // Of speech, which has no source dictionary and SentencePiece model.
   std::string source_dictionary;
   std::string target_dictionary;
   std::string source_sentencepiece;

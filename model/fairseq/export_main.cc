@@ -35,6 +35,7 @@ int main(int argc, char** argv) {
       {"--target-dict", {&options.target_dictionary, "dict.TGT.txt of the training data"}},
       {"--source-spm", {&options.source_sentencepiece, "SentencePiece model of the source"}},
       {"--target-spm", {&options.target_sentencepiece, "SentencePiece model of the target"}},
+      {"--config-yaml", {&options.config_yaml, "config_st.yaml of the training data, for speech"}},
       {"--output", {&options.output, "Model directory to write"}}};
   for (const auto& [flag, target] : files) app.add_option(flag, *target.first, target.second);
   app.add_option("--source-lang", options.source_language, "Default: the checkpoint's");
@@ -53,7 +54,10 @@ int main(int argc, char** argv) {
       throw CLI::ValidationError("--checkpoint", "several checkpoints need --average");
     }
     for (const auto& [flag, target] : files) {
-      if (!inspect && target.first->empty()) throw CLI::RequiredError(flag);
+      // Which of the others a model needs, its kind decides.
+      if (!inspect && flag == std::string("--output") && target.first->empty()) {
+        throw CLI::RequiredError(flag);
+      }
     }
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kWrongUsage;

@@ -33,6 +33,18 @@ std::string SideText(const SideConfig& side) {
   return text;
 }
 
+std::string EncoderText(const ModelConfig& config) {
+  std::string text = absl::StrCat(config.causal_encoder ? "causal" : "bidirectional", ", ",
+                                  SideText(config.encoder));
+  if (!config.speech.has_value()) return text;
+  const SpeechConfig& speech = *config.speech;
+  return absl::StrCat(text, "\nsource: speech, ", kMelBins, " filter banks, 2 convolutions of ",
+                      speech.conv_channels, " channels\npre-decision: every ",
+                      speech.input.pre_decision_ratio, " states (",
+                      speech.input.pre_decision_ratio * kStateMilliseconds, " ms), ",
+                      speech.input.pre_decision_type == PreDecision::kLast ? "last" : "average");
+}
+
 std::string PolicyText(const ModelConfig& config) {
   if (config.simul_type == "none") return "none (trained offline)";
   std::string text = absl::CHexEscape(config.simul_type.substr(0, 100));
@@ -67,9 +79,8 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
       "\ncan be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\n");
   if (reading.known_architecture) {
     absl::StrAppend(
-        &text, "simul type: ", PolicyText(config),
-        "\nencoder: ", config.causal_encoder ? "causal" : "bidirectional", ", ",
-        SideText(config.encoder), "\ndecoder: ", SideText(config.decoder), "\nattention: encoder ",
+        &text, "simul type: ", PolicyText(config), "\nencoder: ", EncoderText(config),
+        "\ndecoder: ", SideText(config.decoder), "\nattention: encoder ",
         config.encoder.self_attention, ", decoder ", config.decoder.self_attention, ", cross ",
         config.decoder.cross_attention,
         config.encoder.self_attention == "leap" || config.decoder.self_attention == "leap" ||

@@ -49,7 +49,14 @@ constexpr OlderName kOlderNames[] = {
     {"decoder.", ".v_proj.weight", ".kv_proj_weight", 1, 2}};
 
 // StrReplaceAll() takes the longest of the keys that match at the earliest place.
-std::string FairseqName(absl::string_view name) {
+std::string FairseqName(const ModelConfig& config, absl::string_view name) {
+  std::string spoken;
+  if (config.speech.has_value()) {
+    spoken = absl::StrReplaceAll(name, {{"encoder.layers.", "encoder.transformer_layers."},
+                                        {"encoder.conv.1.", "encoder.conv.2."},
+                                        {"encoder.conv.out.", "encoder.out."}});
+    name = spoken;
+  }
   return absl::StrReplaceAll(name, {{"coder.embedding", "coder.embed_tokens.weight"},
                                     {"coder.positions", "coder.embed_positions.weight"},
                                     {"coder.embedding_norm", "coder.layernorm_embedding"},
@@ -109,8 +116,9 @@ absl::Status CheckShape(const FairseqCheckpoint& checkpoint, const std::string& 
 
 // Where the tensor lies; nothing if it is missing.
 absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint& checkpoint,
+                                                        const ModelConfig& config,
                                                         const TensorSpec& spec) {
-  const std::string now = FairseqName(spec.name);
+  const std::string now = FairseqName(config, spec.name);
   static constexpr OlderName kItself = {"", "", ""};
   std::vector<std::pair<std::string, const OlderName*>> candidates = {{now, &kItself}};
   for (const OlderName& older : kOlderNames) {
@@ -172,6 +180,10 @@ std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
       {absl::EndsWith(parameter, ".embed_positions.weights"), "computed"},
       {waitk && absl::StrContains(parameter, "_proj_soft."), "wait-k does not use it"},
       {waitk && absl::EndsWith(parameter, ".energy_bias"), "wait-k does not use it"},
+      {config.speech.has_value() && absl::StartsWith(parameter, "encoder.layer_norm."),
+       "an encoder of speech never applies it"},
+      {config.speech.has_value() && absl::StartsWith(parameter, "encoder.ctc_fc."),
+       "only training uses it"},
       {unused_norm && absl::StartsWith(parameter, "decoder.layernorm_embedding."),
        "a simultaneous decoder does not use it"}};
   for (const auto& [applies, why] : reasons) {
@@ -188,9 +200,9 @@ absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
   std::set<std::string> used;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<ParameterRows> source,
-                                FindSource(checkpoint, spec));
+                                FindSource(checkpoint, config, spec));
     if (!source.has_value()) {
-      missing.push_back(absl::StrCat(FairseqName(spec.name), " ", ShapeText(spec.shape)));
+      missing.push_back(absl::StrCat(FairseqName(config, spec.name), " ", ShapeText(spec.shape)));
       continue;
     }
     used.insert(source->parameter);
@@ -255,15 +267,19 @@ absl::Status CheckSameParameters(const FairseqCheckpoint& first, const FairseqCh
 }
 
 bool HasLayer(const FairseqCheckpoint& checkpoint, absl::string_view side, int layer) {
-  return checkpoint.parameters().count(absl::StrCat(side, ".layers.", layer, ".fc1.weight")) > 0;
+  return checkpoint.parameters().count(absl::StrCat(side, ".layers.", layer, ".fc1.weight")) > 0 ||
+         checkpoint.parameters().count(
+             absl::StrCat(side, ".transformer_layers.", layer, ".fc1.weight")) > 0;
 }
 
 bool HasProportionNets(const FairseqCheckpoint& checkpoint, absl::string_view side,
                        absl::string_view attention, int layer) {
   for (const char* name : kLeapNames) {
-    if (checkpoint.parameters().count(
-            absl::StrCat(side, ".layers.", layer, ".", attention, ".q_", name, ".0.weight")) > 0) {
-      return true;
+    for (const char* layers : {".layers.", ".transformer_layers."}) {  // Of text; of speech.
+      if (checkpoint.parameters().count(
+              absl::StrCat(side, layers, layer, ".", attention, ".q_", name, ".0.weight")) > 0) {
+        return true;
+      }
     }
   }
   return false;

@@ -31,26 +31,34 @@ struct Family {
   bool with_suffix;  // Also ARCHITECTURE_*.
   bool causal_encoder;
   Simultaneity simultaneity = Simultaneity::kNone;
+  bool speech = false;
 };
-constexpr Family kFamilies[] = {{"transformer_monotonic", true, true, Simultaneity::kMonotonic},
-                                {"waitk_transformer", true, true, Simultaneity::kMasked},
-                                {"transformer_unidirectional", true, true},
-                                {"transformer", false, false},
-                                {"transformer_tiny", false, false},
-                                {"transformer_iwslt_de_en", false, false},
-                                {"transformer_wmt_en_de", false, false},
-                                {"transformer_vaswani_wmt_en_de_big", false, false},
-                                {"transformer_vaswani_wmt_en_fr_big", false, false},
-                                {"transformer_wmt_en_de_big", false, false},
-                                {"transformer_wmt_en_de_big_t2t", false, false}};
+constexpr Family kFamilies[] = {
+    {"transformer_monotonic", true, true, Simultaneity::kMonotonic},
+    {"waitk_transformer", true, true, Simultaneity::kMasked},
+    {"transformer_unidirectional", true, true},
+    {"convtransformer_simul_trans", false, false, Simultaneity::kMonotonic, true},
+    {"convtransformer_simul_trans_espnet", false, false, Simultaneity::kMonotonic, true},
+    {"transformer", false, false},
+    {"transformer_tiny", false, false},
+    {"transformer_iwslt_de_en", false, false},
+    {"transformer_wmt_en_de", false, false},
+    {"transformer_vaswani_wmt_en_de_big", false, false},
+    {"transformer_vaswani_wmt_en_fr_big", false, false},
+    {"transformer_wmt_en_de_big", false, false},
+    {"transformer_wmt_en_de_big_t2t", false, false}};
 // What names of architectures, tasks and policies for speech have in them.
 constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
                                          "s2s",    "wav2vec", "hubert",          "pre_decision"};
 
 // Options that take one of few values.
 constexpr absl::string_view kTasks[] = {"translation", "simul_text_to_text", "waitk_translation"};
+constexpr absl::string_view kSpeechTasks[] = {"speech_to_text", "simul_speech_to_text"};
 constexpr absl::string_view kSimulTypes[] = {"waitk", "hard_aligned", "infinite_lookback",
                                              "chunkwise"};
+constexpr absl::string_view kSpeechSimulTypes[] = {"waitk_fixed_pre_decision"};
+// In the order of PreDecision.
+constexpr absl::string_view kPreDecisionTypes[] = {"average", "last"};
 constexpr absl::string_view kPolicyCriteria[] = {"any"};
 constexpr absl::string_view kActivations[] = {"relu", "gelu",  "gelu_fast", "gelu_accurate",
                                               "tanh", "swish", "linear"};
@@ -84,6 +92,10 @@ constexpr const char* kRefusedOptions[] = {"adaptive_input",
                                            "combin_attn_enable",
                                            "combin_expt_attn_enable",
                                            "mid_sin_attn_enable"};
+
+// The same for models of speech only.
+constexpr const char* kRefusedSpeechOptions[] = {"ctc_compress_out", "share_encoder_ffn_attn_layer",
+                                                 "share_decoder_ffn_attn_layer"};
 
 // The attention blocks, and the spellings of the options that switch LeaP on in them.
 struct Block {
@@ -161,6 +173,7 @@ class ConfigReader {
         Int("max_source_positions", Int("max_positions", kDefaultPositions));
     config.max_target_positions =
         Int("max_target_positions", Int("max_positions", kDefaultPositions));
+    if (config.speech.has_value()) ReadSpeech();
     ReadSide("encoder", &config.encoder);
     ReadSide("decoder", &config.decoder);
     ReadFinalNorms();
@@ -188,6 +201,10 @@ class ConfigReader {
     if (errors.empty()) {
       // The caller's to fill, so not this function's to complain of.
       ModelConfig named = reading_.config;
+      if (named.speech.has_value()) {
+        named.speech->cmvn_mean.assign(kMelBins, 0);
+        named.speech->cmvn_std.assign(kMelBins, 1);
+      }
       named.name = named.source_language = named.target_language = "unnamed";
       const absl::Status valid = ValidateModelConfig(named);
       if (valid.ok()) return valid;
@@ -227,7 +244,7 @@ class ConfigReader {
   std::string OneOf(absl::string_view option, absl::string_view fallback, const Names& names) {
     const std::string text = Text(option, fallback);
     if (!absl::c_linear_search(names, text)) {
-      RefuseOption(option, absl::StrCat(IsSpeech(text) ? " (speech is not served)" : "",
+      RefuseOption(option, absl::StrCat(IsSpeech(text) ? " (speech)" : "",
                                         "; served: ", absl::StrJoin(names, ", ")));
     }
     return text;
@@ -243,22 +260,34 @@ class ConfigReader {
       }
       reading_.known_architecture = true;
       config.causal_encoder = family.causal_encoder;
+      if (family.speech) config.speech.emplace();
       simultaneity_ = family.simultaneity;
       if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
       if (simultaneity_ == Simultaneity::kMasked) ReadMask();
     }
     if (!reading_.known_architecture) {
       Refuse(absl::StrCat("architecture ", Quoted(name),
-                          IsSpeech(name) ? " (speech is not served)" : "",
-                          "; served: transformer_monotonic*, waitk_transformer*, "
-                          "transformer_unidirectional* and the translation models of transformer"));
+                          IsSpeech(name)
+                              ? "; served of speech: convtransformer_simul_trans and its _espnet"
+                              : "; served: transformer_monotonic*, waitk_transformer*, "
+                                "transformer_unidirectional* and the translation models of "
+                                "transformer"));
     }
-    OneOf("task", "translation", kTasks);
+    if (config.speech.has_value()) {
+      OneOf("task", "speech_to_text", kSpeechTasks);
+    } else {
+      OneOf("task", "translation", kTasks);
+    }
   }
 
   void ReadPolicy() {
     ModelConfig& config = reading_.config;
-    config.simul_type = OneOf("simul_type", "", kSimulTypes);
+    if (config.speech.has_value()) {
+      OneOf("simul_type", "", kSpeechSimulTypes);
+      config.simul_type = "waitk";  // Fixed pre-decision is in `speech`.
+    } else {
+      config.simul_type = OneOf("simul_type", "", kSimulTypes);
+    }
     OneOf("policy_criterion", "any", kPolicyCriteria);
     config.mass_preservation = !Has("mass_preservation") || IsTrue("mass_preservation");
     // Wait-k may have an energy bias too, and never uses it.
@@ -291,6 +320,28 @@ class ConfigReader {
     if (value < 1) Fail(absl::StrCat("option ", option, " needs to be at least 1, got ", value));
   }
 
+  void ReadSpeech() {
+    SpeechConfig& speech = *reading_.config.speech;
+    for (const char* option : kRefusedSpeechOptions) {
+      if (IsTrue(option)) RefuseOption(option, "");
+    }
+    if (const int bins = Int("input_feat_per_channel", kMelBins); bins != kMelBins) {
+      RefuseOption("input_feat_per_channel", absl::StrCat("; served: ", kMelBins));
+    }
+    speech.input.pre_decision_ratio = Int("fixed_pre_decision_ratio");
+    const std::string type = OneOf("fixed_pre_decision_type", "average", kPreDecisionTypes);
+    speech.input.pre_decision_type =
+        type == kPreDecisionTypes[1] ? PreDecision::kLast : PreDecision::kAverage;
+    const auto found = checkpoint_.parameters().find("encoder.conv.0.weight");
+    if (found == checkpoint_.parameters().end()) {
+      return Fail("parameter encoder.conv.0.weight is missing");
+    }
+    if (found->second.shape.empty() || found->second.shape[0] > kMaxTableSize) {
+      return Fail("parameter encoder.conv.0.weight has no shape of a convolution");
+    }
+    speech.conv_channels = static_cast<int>(found->second.shape[0]);
+  }
+
   // The shape of a table of embeddings.
   std::pair<int, int> TableShape(const std::string& parameter) {
     const auto found = checkpoint_.parameters().find(parameter);
@@ -317,11 +368,17 @@ class ConfigReader {
     // The decoder of a simul_type has this norm and never applies it (reference quirk 19).
     side->layernorm_embedding =
         IsTrue("layernorm_embedding") && !(is_decoder && reading_.config.simul_type != "none");
-    std::tie(side->vocabulary_size, side->input_dim) = TableShape(name + ".embed_tokens.weight");
+    const bool of_speech = !is_decoder && reading_.config.speech.has_value();
+    if (of_speech) {
+      side->input_dim = side->embed_dim;
+      side->layernorm_embedding = false;
+    } else {
+      std::tie(side->vocabulary_size, side->input_dim) = TableShape(name + ".embed_tokens.weight");
+    }
     side->output_dim = is_decoder ? Int("decoder_output_dim", side->embed_dim) : side->embed_dim;
     if (IsTrue("no_token_positional_embeddings")) {
       side->positions = PositionKind::kNone;
-    } else if (IsTrue(name + "_learned_pos")) {
+    } else if (IsTrue(name + "_learned_pos") && !of_speech) {
       side->positions = PositionKind::kLearned;
       // Positions start at padding_idx + 1.
       side->max_positions = TableShape(name + ".embed_positions.weight").first - 2;
@@ -355,7 +412,8 @@ class ConfigReader {
       decoder.final_norm = decoder.normalize_before && !IsTrue("no_decoder_final_norm");
       return;
     }
-    encoder.final_norm = encoder.normalize_before && Version("encoder") >= 2;
+    encoder.final_norm =
+        encoder.normalize_before && Version("encoder") >= 2 && !reading_.config.speech.has_value();
     decoder.final_norm =
         decoder.normalize_before && !IsTrue("no_decoder_final_norm") && Version("decoder") > 2;
   }

@@ -72,7 +72,7 @@ void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scrat
 
 Embedding::Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
                      const std::string& prefix, const std::string& tokens)
-    : tokens_(weights.Get(tokens)),
+    : tokens_(tokens.empty() ? at::Tensor() : weights.Get(tokens)),
       positions_(side.positions),
       scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f),
       width_(side.embed_dim) {
@@ -99,6 +99,14 @@ void Embedding::Apply(absl::Span<const TokenId> tokens, absl::Span<const int> po
   if (project_.in() > 0) project_.Apply(x, rows, out, scratch);
   for (int64_t r = 0; r < rows; ++r) AddPosition(positions[r], out + r * width_);
   if (norm_.defined()) norm_.Apply(out, rows, out);
+}
+
+void Embedding::ApplyToRows(absl::Span<const int> positions, float* x) const {
+  for (size_t r = 0; r < positions.size(); ++r) {
+    float* row = x + static_cast<int64_t>(r) * width_;
+    for (int64_t i = 0; i < width_; ++i) row[i] *= scale_;
+    AddPosition(positions[r], row);
+  }
 }
 
 void Embedding::AddPosition(int position, float* out) const {

@@ -56,17 +56,20 @@ class FeedForward {
 // padding_idx + 1 = 2 of its table.
 class Embedding {
  public:
-  // prefix: "encoder" or "decoder"; `tokens`: the embedding's name, which may be the other side's.
+  // prefix: "encoder" or "decoder"; `tokens`: the embedding's name, which may be the other side's;
+  // empty for an encoder of speech.
   Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
             const std::string& prefix, const std::string& tokens);
   // tokens and their positions (from 0), of one length R. out: [R, E].
   void Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
              Workspace& scratch) const;
+  // The same of rows [R, E] that stand for embeddings, as those of speech do: in place.
+  void ApplyToRows(absl::Span<const int> positions, float* x) const;
 
  private:
   void AddPosition(int position, float* out) const;
 
-  at::Tensor tokens_;     // [N, input_dim]
+  at::Tensor tokens_;     // [N, input_dim]; undefined for speech.
   PackedLinear project_;  // To the width; of no inputs if there is none.
   at::Tensor learned_;    // [P + 2, width], or undefined.
   PositionKind positions_;

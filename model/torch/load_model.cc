@@ -31,6 +31,8 @@ absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
 }
 
 int BidirectionalLimit(const ModelConfig& config) {
+  // Of speech fairseq counts filter bank frames, of which a state has four.
+  if (config.speech.has_value()) return std::max(config.max_source_positions / 4, 2);
   constexpr int kFairseqDefault = 1024;  // Of --max-source-positions.
   const int trained =
       config.max_source_positions > 0 ? config.max_source_positions : kFairseqDefault;
@@ -44,12 +46,19 @@ absl::Status MeasureState(const Transformer& transformer, ModelInfo* info) {
   const std::unique_ptr<SessionState> state = transformer.NewState();
   info->state_bytes_per_session = Transformer::StateBytes(*state);
   const std::vector<TokenId> source(kTokens, kUnknown);
+  const std::vector<float> samples(
+      info->speech.has_value() ? kTokens * kStateMilliseconds * (kSpeechSampleRate / 1000) : 0);
   Decision decision;
   SessionState* const one = state.get();
   const int tokens =
       std::min({kTokens, info->max_source_tokens > 0 ? info->max_source_tokens : kTokens,
                 info->max_target_tokens > 0 ? info->max_target_tokens : kTokens});
-  const SourceRows rows{one, absl::MakeConstSpan(source).subspan(0, tokens)};
+  const auto speech_samples =
+      absl::MakeConstSpan(samples).subspan(0, samples.size() / kTokens * tokens);
+  const SourceRows rows{one,
+                        info->speech.has_value() ? absl::Span<const TokenId>()
+                                                 : absl::MakeConstSpan(source).subspan(0, tokens),
+                        speech_samples};
   LEAPSTREAM_RETURN_IF_ERROR(transformer.Read({rows}));
   for (int t = 0; t < tokens; ++t) {
     LEAPSTREAM_RETURN_IF_ERROR(transformer.Decide({one}, absl::MakeSpan(&decision, 1)));
@@ -71,16 +80,18 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   ComputeType compute_type = ComputeType::kFloat32;
   LEAPSTREAM_ASSIGN_OR_RETURN(compute_type, ParseComputeType(config.compute_type));
   auto model = std::make_shared<Model>();
-  LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
-                              Vocabulary::Load(path(kSourceDictionaryFile)));
+  if (!config.speech.has_value()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
+                                Vocabulary::Load(path(kSourceDictionaryFile)));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(
+        model->source_vocabulary, path(kSourceDictionaryFile), config.encoder.vocabulary_size));
+    LEAPSTREAM_ASSIGN_OR_RETURN(model->source_tokenizer,
+                                Tokenizer::Load(path(kSourceSentencePieceFile)));
+  }
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_vocabulary,
                               Vocabulary::Load(path(kTargetDictionaryFile)));
-  LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(model->source_vocabulary, path(kSourceDictionaryFile),
-                                             config.encoder.vocabulary_size));
   LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(model->target_vocabulary, path(kTargetDictionaryFile),
                                              config.decoder.vocabulary_size));
-  LEAPSTREAM_ASSIGN_OR_RETURN(model->source_tokenizer,
-                              Tokenizer::Load(path(kSourceSentencePieceFile)));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
                               Tokenizer::Load(path(kTargetSentencePieceFile)));
   ModelInfo& info = model->info;
@@ -94,6 +105,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   info.max_k = std::max(info.max_k, config.waitk_lagging);
   // A bidirectional encoder's cost grows with the square of the length, so it keeps to the length
   // that it was trained for.
+  if (config.speech.has_value()) info.speech = config.speech->input;
   info.max_source_tokens =
       config.causal_encoder ? config.encoder.max_positions : BidirectionalLimit(config);
   // The step that decides </s> needs a position too.

@@ -96,6 +96,7 @@ class Transformer::State : public SessionState {
       for (const auto& state : *states) state->Reset();
     }
     prefix_.clear();
+    speech_.Reset();
     prefix_is_encoded_ = true;
     source_read_ = 0;
     target_written_ = 0;
@@ -106,6 +107,9 @@ class Transformer::State : public SessionState {
   void Commit(TokenId token) override {
     last_ = token;
     ++target_written_;
+    Repeat();
+  }
+  void Repeat() override {
     committed_ = true;
     for (const auto* states : {&self_, &cross_}) {
       for (const auto& state : *states) state->Settle();
@@ -134,7 +138,8 @@ class Transformer::State : public SessionState {
   std::vector<std::unique_ptr<AttentionState>> encoder_;
   std::vector<std::unique_ptr<AttentionState>> self_;
   std::vector<std::unique_ptr<AttentionState>> cross_;
-  std::vector<TokenId> prefix_;  // The source, for a bidirectional encoder.
+  std::vector<TokenId> prefix_;   // The source, for a bidirectional encoder of text,
+  SpeechFrontEnd::State speech_;  // and for one of speech.
   bool prefix_is_encoded_ = true;
   int source_read_ = 0;
   int target_written_ = 0;
@@ -153,15 +158,18 @@ struct Transformer::SourceBatch {
     positions.clear();
   }
   void Add(State* owner, absl::Span<const TokenId> source, int first) {
-    for (size_t i = 0; i < source.size(); ++i) {
-      owners.push_back(owner);
-      positions.push_back(first + static_cast<int>(i));
-    }
+    AddRows(owner, static_cast<int>(source.size()), first);
     tokens.insert(tokens.end(), source.begin(), source.end());
   }
+  void AddRows(State* owner, int count, int first) {
+    for (int i = 0; i < count; ++i) {
+      owners.push_back(owner);
+      positions.push_back(first + i);
+    }
+  }
 
-  std::vector<State*> owners;  // Of each row.
-  std::vector<TokenId> tokens;
+  std::vector<State*> owners;   // Of each row.
+  std::vector<TokenId> tokens;  // None for speech.
   std::vector<int> positions;
 };
 
@@ -208,7 +216,11 @@ absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConf
 Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activation activation)
     : config_(config),
       weights_(std::move(owned_weights)),
-      source_embedding_(weights_, config, config.encoder, "encoder", "encoder.embedding"),
+      speech_(config.speech.has_value()
+                  ? std::make_unique<const SpeechFrontEnd>(weights_, *config.speech)
+                  : nullptr),
+      source_embedding_(weights_, config, config.encoder, "encoder",
+                        config.speech.has_value() ? "" : "encoder.embedding"),
       target_embedding_(weights_, config, config.decoder, "decoder",
                         config.share_all_embeddings ? "encoder.embedding" : "decoder.embedding"),
       encoder_order_(
@@ -240,7 +252,8 @@ std::unique_ptr<SessionState> Transformer::NewState() const {
 
 int64_t Transformer::StateBytes(const SessionState& state) {
   const auto& own = static_cast<const State&>(state);
-  int64_t bytes = static_cast<int64_t>(sizeof(State) + own.prefix_.capacity() * sizeof(TokenId));
+  int64_t bytes = static_cast<int64_t>(sizeof(State) + own.prefix_.capacity() * sizeof(TokenId)) +
+                  own.speech_.bytes();
   for (const auto* states : {&own.encoder_, &own.self_, &own.cross_}) {
     for (const auto& one : *states) bytes += one->bytes();
   }
@@ -288,6 +301,20 @@ void Transformer::ObserveProportions(const std::string& layer, const Attention& 
   observe(".k_LeaP");
 }
 
+void Transformer::Embed(const SourceBatch& batch, float* x, Workspace& scratch) const {
+  if (speech_ == nullptr) {
+    return source_embedding_.Apply(batch.tokens, batch.positions, x, scratch);
+  }
+  const int64_t width = config_.encoder.embed_dim;
+  for (size_t r = 0; r < batch.owners.size(); ++r) {
+    std::copy_n(batch.owners[r]->speech_.rows().data() + batch.positions[r] * width, width,
+                x + static_cast<int64_t>(r) * width);
+  }
+  Observe("", "subsampled", {x, static_cast<int64_t>(batch.owners.size()), width});
+  source_embedding_.ApplyToRows(batch.positions, x);
+  Observe("", "encoder_in", {x, static_cast<int64_t>(batch.owners.size()), width});
+}
+
 void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
   if (batch.owners.empty()) return;
   Workspace& floats = scratch.floats;
@@ -295,7 +322,7 @@ void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
   const auto count = static_cast<int64_t>(batch.owners.size());
   const int64_t width = config_.encoder.embed_dim;
   const Rows x{floats.Floats(count * width), count, width};
-  source_embedding_.Apply(batch.tokens, batch.positions, x.x, floats);
+  Embed(batch, x.x, floats);
   const bool before = config_.encoder.normalize_before;
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.resize(count);
@@ -333,6 +360,12 @@ void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
 
 absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
   for (const SourceRows& rows : batch) {
+    const bool wrong = speech_ != nullptr ? !rows.tokens.empty() : !rows.samples.empty();
+    if (wrong) {
+      return absl::InvalidArgumentError(absl::StrCat("the model takes ",
+                                                     speech_ != nullptr ? "samples" : "tokens",
+                                                     ", got the other kind of source"));
+    }
     for (const TokenId token : rows.tokens) {
       if (token < 0 || token >= config_.encoder.vocabulary_size) {
         return absl::InvalidArgumentError(absl::StrCat(
@@ -345,6 +378,10 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
     SourceBatch& encoded = scratch.source;
     encoded.Clear();
     for (const SourceRows& rows : batch) {
+      if (!rows.samples.empty()) {
+        ReadSpeech(rows, scratch.floats);
+        continue;
+      }
       if (rows.tokens.empty()) continue;
       State* state = static_cast<State*>(rows.state);
       if (config_.causal_encoder) {
@@ -361,6 +398,22 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
   });
 }
 
+void Transformer::ReadSpeech(const SourceRows& rows, Workspace& scratch) const {
+  State* state = static_cast<State*>(rows.state);
+  SpeechFrontEnd::Observer observer;
+  if (observer_) {
+    observer = [this](absl::string_view name, int64_t first_row, const at::Tensor& values) {
+      observer_(absl::StrCat(name, "@", first_row), values);
+    };
+  }
+  speech_->Append(rows.samples, state->speech_, scratch, observer);
+  const auto states = static_cast<int>(static_cast<int64_t>(state->speech_.rows().size()) /
+                                       config_.encoder.embed_dim);
+  // The last rows may have changed even if there are no more of them.
+  state->prefix_is_encoded_ = states == 0;
+  state->source_read_ = states;
+}
+
 void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch) const {
   if (config_.causal_encoder) return;
   SourceBatch& encoded = scratch.source;
@@ -369,7 +422,11 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
     State* state = static_cast<State*>(session_state);
     if (state->prefix_is_encoded_) continue;
     for (const auto& cross : state->cross_) cross->Reset();
-    encoded.Add(state, state->prefix_, 0);
+    if (speech_ != nullptr) {
+      encoded.AddRows(state, state->source_read_, 0);
+    } else {
+      encoded.Add(state, state->prefix_, 0);
+    }
     state->prefix_is_encoded_ = true;
     if (encoded.owners.size() >= kPrefixRows) {
       Encode(encoded, scratch);

@@ -13,14 +13,16 @@
 #include "model/api/translator.h"
 #include "model/torch/attention/attention.h"
 #include "model/torch/layers.h"
+#include "model/torch/speech/speech_front_end.h"
 #include "model/torch/weights.h"
 
 namespace leapstream {
 
-// fairseq's encoder-decoder, a token at a time: transformer_monotonic, transformer_unidirectional
-// and transformer. A causal encoder takes each source token once. A bidirectional one encodes the
-// whole prefix again before a target token is decided after a Read(), which so costs as much as all
-// that was read before; the decoder's own past stays as it was.
+// fairseq's encoder-decoder, a token at a time: transformer_monotonic, transformer_unidirectional,
+// transformer, and for speech convtransformer_simul_trans. A causal encoder takes each source token
+// once. A bidirectional one encodes the whole prefix again before a target token is decided after a
+// Read(), which so costs as much as all that was read before; the decoder's own past stays as it
+// was.
 class Transformer : public Translator {
  public:
   // UNIMPLEMENTED: an option that is not supported. Throws c10::Error on broken weights.
@@ -75,6 +77,9 @@ class Transformer : public Translator {
   static Scratch& OfThread();
   // Encodes, and adds to the states of encoder and cross-attention.
   void Encode(const SourceBatch& batch, Scratch& scratch) const;
+  void ReadSpeech(const SourceRows& rows, Workspace& scratch) const;
+  // In front of the first layer: x [R, E].
+  void Embed(const SourceBatch& batch, float* x, Workspace& scratch) const;
   // A bidirectional encoder's part of Decide().
   void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch) const;
   void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
@@ -87,6 +92,7 @@ class Transformer : public Translator {
 
   const ModelConfig config_;
   const Weights weights_;  // Before all that points into its memory map.
+  const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding source_embedding_;
   const Embedding target_embedding_;
   // A layer that is shared is there once, and has one state: fairseq keeps the past of incremental

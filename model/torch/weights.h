@@ -23,6 +23,7 @@ class Weights {
   static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config,
                                       ComputeType compute_type = ComputeType::kFloat32);
 
+  ComputeType compute_type() const { return compute_type_; }
   bool Has(const std::string& name) const { return views_.count(name) > 0; }
   // float32, contiguous. Throws (c10::Error) if there is none: ask only for what was expected.
   at::Tensor Get(const std::string& name) const;

@@ -134,11 +134,13 @@ struct FakeState final : SessionState {
     target_hash = Mix(target_hash, token);
     ++written;
   }
+  void Repeat() override {}
   int source_read() const override { return read; }
   int target_written() const override { return written; }
 
   uint64_t source_hash = 1;
   uint64_t target_hash = 2;
+  int64_t samples = 0;  // Of speech.
   int read = 0;
   int written = 0;
   bool source_finished = false;
@@ -169,6 +171,13 @@ class FakeTranslator final : public Translator {
         state.source_hash = Mix(state.source_hash, token);
         ++state.read;
         state.source_finished = token == kEndOfSentence;
+      }
+      for (const float sample : row.samples) {
+        state.source_hash = Mix(state.source_hash, static_cast<uint64_t>(sample * 65536));
+        ++state.samples;
+      }
+      if (!row.samples.empty()) {
+        state.read = static_cast<int>(SpeechInput::States(SpeechInput::Frames(state.samples)));
       }
     }
     return absl::OkStatus();
@@ -221,6 +230,7 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.learned_policy = options.learned_policy;
   model->info.max_k = options.max_k;
   model->info.state_bytes_per_session = sizeof(FakeState);
+  if (options.speech) model->info.speech = SpeechInput();
   model->source_vocabulary = FakeVocabulary();
   model->target_vocabulary = FakeVocabulary();
   model->translator = std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);

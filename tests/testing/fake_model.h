@@ -16,6 +16,7 @@ struct FakeModelOptions {
   std::string checksum = "fa4e";
   int default_k = 3;
   int max_k = 100;
+  bool speech = false;  // Takes audio, READs of 280 ms. It never learns of the source's end.
   bool learned_policy = false;  // Wants more source for about a third of its decisions.
   absl::Duration
       step_delay;      // What each Decide() takes; lets a test act in the middle of a segment.

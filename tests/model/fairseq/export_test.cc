@@ -3,11 +3,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "model/api/model_directory.h"
+#include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/inspect.h"
 #include "model/fairseq/parameter_names.h"
 #include "tests/model/fairseq/checkpoint_writer.h"
@@ -275,7 +278,125 @@ TEST_F(ExportTest, InspectShowsWhatIsNotServed) {
   WriteAll(path, WriteCheckpoint(contents));
   text = InspectCheckpoint(path);
   ASSERT_TRUE(text.ok()) << text.status();
-  EXPECT_THAT(*text, HasSubstr("speech is not served"));
+  EXPECT_THAT(*text, HasSubstr("served: speech_to_text"));
+}
+
+std::string SpeechPath(const std::string& path) { return GoldenPath("../speech/" + path); }
+
+class SpeechExportTest : public ExportTest {
+ protected:
+  void SetUp() override {
+    ExportTest::SetUp();
+    options_ = ExportOptions();
+    options_.checkpoints = {SpeechPath("checkpoints/speech_leap.pt")};
+    options_.config_yaml = SpeechPath("data/config_st.yaml");
+    options_.target_dictionary = SpeechPath("data/spm_unigram400_st.txt");
+    options_.target_sentencepiece = SpeechPath("data/spm_unigram400_st.model");
+    options_.source_language = "en";
+    options_.target_language = "de";
+    options_.output = (root_ / "model").string();
+  }
+  std::string Failure() {
+    const absl::Status status = ExportModel(options_);
+    EXPECT_FALSE(status.ok());
+    EXPECT_FALSE(fs::exists(options_.output));
+    return std::string(status.message());
+  }
+};
+
+TEST_F(SpeechExportTest, ExportsEveryModelOfTheOfficialTrainer) {
+  for (const auto& [name, ratio, channels, type] :
+       {std::tuple("speech_leap", 7, 32, PreDecision::kAverage),
+        {"speech_softmax", 4, 48, PreDecision::kLast},
+        {"speech_leapenc", 9, 16, PreDecision::kAverage}}) {
+    options_.checkpoints = {SpeechPath(absl::StrCat("checkpoints/", name, ".pt"))};
+    ASSERT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
+    const auto config = ReadModelDirectory(options_.output);
+    ASSERT_TRUE(config.ok()) << config.status();
+    ASSERT_TRUE(config->speech.has_value());
+    EXPECT_EQ(config->speech->input.pre_decision_ratio, ratio);
+    EXPECT_EQ(config->speech->input.pre_decision_type, type);
+    EXPECT_EQ(config->speech->conv_channels, channels);
+    EXPECT_FALSE(config->encoder.final_norm);
+    EXPECT_FLOAT_EQ(config->speech->cmvn_mean.size(), 80);
+    EXPECT_FALSE(fs::exists(root_ / "model" / kSourceDictionaryFile));
+    const auto text = InspectCheckpoint(options_.checkpoints[0]);
+    ASSERT_TRUE(text.ok()) << text.status();
+    EXPECT_THAT(*text, AllOf(HasSubstr("can be exported: yes"), HasSubstr("source: speech"),
+                             HasSubstr(absl::StrCat("every ", ratio, " states")),
+                             HasSubstr("encoder.ctc_fc.weight"), HasSubstr("only training")));
+  }
+  options_.weight_type = TensorType::kFloat16;
+  EXPECT_TRUE(ExportModel(options_).ok());
+}
+
+TEST_F(SpeechExportTest, SaysWhichFilesAreWanted) {
+  options_.config_yaml.clear();
+  EXPECT_THAT(Failure(), HasSubstr("speech, needs --config-yaml"));
+  SetUp();
+  options_.source_dictionary = options_.target_dictionary;
+  EXPECT_THAT(Failure(), HasSubstr("speech, takes no --source-dict"));
+  ExportTest::SetUp();
+  options_.config_yaml = SpeechPath("data/config_st.yaml");
+  EXPECT_THAT(Failure(), HasSubstr("text, takes no --config-yaml"));
+}
+
+TEST_F(SpeechExportTest, RefusesByName) {
+  for (const auto& [option, value] : {std::pair("arch", "convtransformer_augmented_memory"),
+                                      {"arch", "convtransformer_emformer"},
+                                      {"ctc_compress_out", "True"},
+                                      {"simul_type", "hard_aligned_fixed_pre_decision"},
+                                      {"simul_type", "infinite_lookback_fixed_pre_decision"},
+                                      {"fixed_pre_decision_type", "max"},
+                                      {"input_feat_per_channel", "40"},
+                                      {"share_encoder_ffn_attn_layer", "[1, 2]"}}) {
+    CheckpointContents contents = ReadContents(SpeechPath("checkpoints/speech_leap.pt"));
+    contents.options[option] = value;
+    options_.checkpoints = {(root_ / "f.pt").string()};
+    WriteAll(options_.checkpoints[0], WriteCheckpoint(contents));
+    EXPECT_THAT(Failure(), HasSubstr(value)) << option;
+  }
+}
+
+TEST_F(SpeechExportTest, ReadsTheStatisticsThatTheYamlNames) {
+  const std::string yaml = (root_ / "config.yaml").string();
+  options_.config_yaml = yaml;
+  WriteAll(yaml, "global_cmvn:\n  stats_npz_path: " + SpeechPath("data/gcmvn.npz") + "\n");
+  EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);  // As given.
+  fs::remove_all(options_.output);
+  const std::pair<const char*, const char*> cases[] = {
+      {"transforms:\n  '*': [utterance_cmvn]\nglobal_cmvn: {stats_npz_path: x.npz}\n",
+       "utterance_cmvn"},
+      {"vocab_filename: x\n", "stats_npz_path is not set"},
+      {"input_feat_per_channel: 40\n", "input_feat_per_channel is 40"},
+      {"global_cmvn: {stats_npz_path: missing.npz}\n", "missing.npz"},
+      {"[1", "config.yaml"},
+      {"x", "no map"},
+      {"input_feat_per_channel: [1]", "config.yaml"},
+      {"global_cmvn: {stats_npz_path: config.yaml}\n", "config.yaml"}};
+  for (const auto& [text, expected] : cases) {
+    WriteAll(yaml, text);
+    EXPECT_THAT(Failure(), HasSubstr(expected)) << text;
+  }
+}
+
+TEST(GlobalCmvnTest, ReadsWhatNumpyWroteAndNothingElse) {
+  const std::string bytes = ReadAll(SpeechPath("data/gcmvn.npz"));
+  const auto cmvn = ParseCmvnNpz(bytes, "g.npz");
+  ASSERT_TRUE(cmvn.ok()) << cmvn.status();
+  const std::string json = ReadAll(SpeechPath("data/gcmvn.json"));
+  const size_t mean = json.find('[', json.find("mean"));
+  EXPECT_FLOAT_EQ(cmvn->mean[0], std::strtof(json.c_str() + mean + 1, nullptr));
+  // Cut anywhere, or with any byte changed: an error or numbers, never a crash.
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    EXPECT_FALSE(ParseCmvnNpz(bytes.substr(0, i), "g.npz").ok()) << i;
+    std::string changed = bytes;
+    changed[i] = static_cast<char>(changed[i] ^ 0x55);
+    const auto parsed = ParseCmvnNpz(changed, "g.npz");
+    if (parsed.ok()) {
+      EXPECT_EQ(parsed->std.size(), 80) << i;
+    }
+  }
 }
 
 }  // namespace

@@ -140,8 +140,8 @@ TEST(ReadConfigTest, KnowsFamiliesByArchitecture) {
   }
 }
 
-TEST(ReadConfigTest, SaysThatSpeechIsNotServed) {
-  for (const auto& [option, value] : {std::pair("arch", "convtransformer_simul_trans_espnet"),
+TEST(ReadConfigTest, SaysWhichSpeechIsNotServed) {
+  for (const auto& [option, value] : {std::pair("arch", "convtransformer_emformer"),
                                       {"arch", "s2t_transformer_s"},
                                       {"task", "simul_speech_to_text"},
                                       {"task", "speech_to_text"},
@@ -150,7 +150,7 @@ TEST(ReadConfigTest, SaysThatSpeechIsNotServed) {
     contents.options[option] = value;
     const ConfigReading reading = Read(contents);
     EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
-    EXPECT_THAT(Message(reading), AllOf(HasSubstr(value), HasSubstr("speech is not served")));
+    EXPECT_THAT(Message(reading), AllOf(HasSubstr(value), HasSubstr("speech")));
   }
 }
 

@@ -1,0 +1,304 @@
+#include "client/cli/translate_audio.h"
+
+#include <poll.h>
+#include <signal.h>
+#include <sndfile.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/status.h"
+#include "client/cli/events_json.h"
+#include "client/cli/pause_detector.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr absl::Duration kChunk = absl::Milliseconds(100);
+constexpr int64_t kMaxUnsentBytes = 256 << 10;
+
+std::atomic<int> interrupts{0};  // What a signal handler may touch.
+
+void OnSignal(int signal) { interrupts += signal == SIGTERM ? 2 : 1; }
+
+// Blocks the signals but while it waits in ppoll(), so that none is missed.
+sigset_t TakeOverSignals() {
+  struct sigaction action = {};
+  action.sa_handler = OnSignal;
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  signal(SIGPIPE, SIG_IGN);
+  sigset_t blocked, before;
+  sigemptyset(&blocked);
+  sigaddset(&blocked, SIGINT);
+  sigaddset(&blocked, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &blocked, &before);
+  sigdelset(&before, SIGINT);
+  sigdelset(&before, SIGTERM);
+  return before;
+}
+
+// Where samples come from, in the stream's format.
+class AudioInput {
+ public:
+  virtual ~AudioInput() = default;
+  virtual int sample_rate() const = 0;
+  virtual AudioFormat format() const = 0;
+  virtual int fd() const { return -1; }  // To wait for before Read(); -1: it never blocks.
+  // The next samples; nothing: the end.
+  virtual absl::StatusOr<std::optional<std::string>> Read() = 0;
+};
+
+class StandardInput final : public AudioInput {
+ public:
+  explicit StandardInput(int sample_rate) : sample_rate_(sample_rate) {}
+  int sample_rate() const override { return sample_rate_; }
+  AudioFormat format() const override { return AudioFormat::kPcmS16Le; }
+  int fd() const override { return STDIN_FILENO; }
+  absl::StatusOr<std::optional<std::string>> Read() override {
+    char buffer[16 << 10];
+    const ssize_t size = read(STDIN_FILENO, buffer, sizeof(buffer));
+    if (size < 0 && (errno == EINTR || errno == EAGAIN)) return std::string();
+    if (size < 0) {
+      return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
+    }
+    if (size == 0) {
+      if (held_.empty()) return std::nullopt;
+      return absl::InvalidArgumentError(
+          "the input ends within a 16-bit sample; is it raw S16_LE audio?");
+    }
+    std::string bytes = std::exchange(held_, "");
+    bytes.append(buffer, static_cast<size_t>(size));
+    if (bytes.size() % 2 != 0) {
+      held_ = bytes.back();
+      bytes.pop_back();
+    }
+    return bytes;
+  }
+
+ private:
+  const int sample_rate_;
+  std::string held_;  // Half a sample.
+};
+
+class File final : public AudioInput {
+ public:
+  static absl::StatusOr<std::unique_ptr<AudioInput>> Open(const std::string& path) {
+    if (access(path.c_str(), R_OK) != 0) {
+      return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
+    }
+    auto file = std::make_unique<File>();
+    file->file_.reset(sf_open(path.c_str(), SFM_READ, &file->info_));
+    if (file->file_ == nullptr) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": ", sf_strerror(nullptr)));
+    }
+    return std::unique_ptr<AudioInput>(std::move(file));
+  }
+  int sample_rate() const override { return info_.samplerate; }
+  // Every 16-bit sample is exactly a float.
+  AudioFormat format() const override { return AudioFormat::kPcmF32Le; }
+  absl::StatusOr<std::optional<std::string>> Read() override {
+    const auto frames = static_cast<sf_count_t>(absl::ToDoubleSeconds(kChunk) * info_.samplerate);
+    std::vector<float> samples(frames * info_.channels);
+    const sf_count_t count = sf_readf_float(file_.get(), samples.data(), frames);
+    if (count <= 0) return std::nullopt;
+    std::string bytes(count * sizeof(float), '\0');
+    for (sf_count_t f = 0; f < count; ++f) {
+      float sum = 0;
+      for (int c = 0; c < info_.channels; ++c) sum += samples[f * info_.channels + c];
+      const float mean = sum / static_cast<float>(info_.channels);
+      uint32_t bits;
+      std::memcpy(&bits, &mean, sizeof(bits));
+      for (int i = 0; i < 4; ++i) bytes[f * 4 + i] = static_cast<char>(bits >> (8 * i));
+    }
+    return bytes;
+  }
+
+ private:
+  struct Close {
+    void operator()(SNDFILE* file) const { sf_close(file); }
+  };
+  SF_INFO info_ = {};
+  std::unique_ptr<SNDFILE, Close> file_;
+};
+
+std::vector<float> ToFloats(absl::string_view bytes, AudioFormat format) {
+  const size_t width = format == AudioFormat::kPcmS16Le ? 2 : 4;
+  std::vector<float> samples(bytes.size() / width);
+  for (size_t i = 0; i < samples.size(); ++i) {
+    uint32_t bits = 0;
+    for (size_t b = 0; b < width; ++b) {
+      bits |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[i * width + b])) << (8 * b);
+    }
+    if (width == 2) {
+      samples[i] = static_cast<float>(static_cast<int16_t>(bits)) / 32768;
+    } else {
+      std::memcpy(&samples[i], &bits, sizeof(bits));
+    }
+  }
+  return samples;
+}
+
+// Sends audio, and the ends of segments where it pauses.
+class Sender {
+ public:
+  Sender(Stream& stream, const AudioInput& input, absl::Duration pause)
+      : stream_(stream), format_(input.format()) {
+    if (pause > absl::ZeroDuration()) pauses_.emplace(input.sample_rate(), pause);
+  }
+  absl::Status Send(absl::string_view bytes) {
+    if (pauses_.has_value()) {
+      const size_t width = format_ == AudioFormat::kPcmS16Le ? 2 : 4;
+      size_t sent = 0;
+      for (const size_t samples : pauses_->Append(ToFloats(bytes, format_))) {
+        LEAPSTREAM_RETURN_IF_ERROR(stream_.PushAudio(bytes.substr(sent, samples * width - sent)));
+        LEAPSTREAM_RETURN_IF_ERROR(stream_.EndSegment());
+        sent = samples * width;
+      }
+      bytes.remove_prefix(sent);
+    }
+    return stream_.PushAudio(bytes);
+  }
+
+ private:
+  Stream& stream_;
+  const AudioFormat format_;
+  std::optional<PauseDetector> pauses_;
+};
+
+absl::Status Write(absl::string_view text) {
+  while (!text.empty()) {
+    const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
+    if (size >= 0) {
+      text.remove_prefix(static_cast<size_t>(size));
+    } else if (errno == EPIPE) {
+      return absl::DataLossError("nobody reads the output");
+    } else if (errno != EINTR && errno != EAGAIN) {
+      return absl::InternalError(absl::StrCat("cannot write the output: ", std::strerror(errno)));
+    }
+  }
+  return absl::OkStatus();
+}
+
+class Shower {
+ public:
+  explicit Shower(const TranslateOptions& options) : options_(options) {}
+
+  absl::Status Show(const Event& event) {
+    if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
+      if (options_.verbose && completed->stats.has_value()) {
+        absl::FPrintF(stderr,
+                      "leapstream: %.2f s of audio, %d target tokens, AL %.0f ms, LAAL %.0f ms, "
+                      "compute %.0f ms\n",
+                      completed->stats->source_audio_ms / 1000, completed->stats->target_tokens,
+                      completed->stats->average_lagging,
+                      completed->stats->length_adaptive_average_lagging,
+                      absl::ToDoubleMilliseconds(completed->stats->compute));
+      }
+      if (completed->reason == FinishReason::kSourceLimit) {
+        absl::FPrintF(stderr,
+                      "leapstream: segment %d is as long as the server takes; the rest of it "
+                      "was dropped\n",
+                      completed->segment);
+      }
+    }
+    if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"));
+    if (const auto* delta = std::get_if<Delta>(&event)) {
+      line_open_ = line_open_ || !delta->text.empty();
+      return Write(delta->text);
+    }
+    if (!std::holds_alternative<SegmentCompleted>(event)) return absl::OkStatus();
+    line_open_ = false;
+    return Write("\n");
+  }
+  // An error message must not continue a line of ours.
+  absl::Status EndLine() {
+    return std::exchange(line_open_, false) ? Write("\n") : absl::OkStatus();
+  }
+
+ private:
+  const TranslateOptions& options_;
+  bool line_open_ = false;
+};
+
+}  // namespace
+
+absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
+                            const AudioInputOptions& input_options) {
+  std::unique_ptr<AudioInput> input;
+  if (input_options.path == "-") {
+    input = std::make_unique<StandardInput>(input_options.sample_rate);
+  } else {
+    LEAPSTREAM_ASSIGN_OR_RETURN(input, File::Open(input_options.path));
+  }
+  StreamOptions stream_options = options.stream;
+  stream_options.audio = input->format();
+  stream_options.sample_rate = input->sample_rate();
+  const sigset_t wait_mask = TakeOverSignals();
+  Shower shower(options);
+  const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
+  Sender sender(*stream, *input, input_options.pause);
+  bool open = true;
+  absl::Time next = absl::Now();
+  while (true) {
+    while (const auto event = stream->TryNext()) LEAPSTREAM_RETURN_IF_ERROR(shower.Show(*event));
+    if (stream->finished()) {
+      LEAPSTREAM_RETURN_IF_ERROR(shower.EndLine());
+      return stream->Wait();
+    }
+    if (interrupts >= 2) {
+      stream->Cancel();
+      LEAPSTREAM_RETURN_IF_ERROR(shower.EndLine());
+      return absl::CancelledError("cancelled");
+    }
+    if (open && interrupts > 0) {
+      open = false;
+      LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
+    }
+    const bool room = open && stream->unsent_bytes() < kMaxUnsentBytes;
+    const bool waits_for_input = room && input->fd() >= 0;
+    if (room && !waits_for_input && (!input_options.real_time || absl::Now() >= next)) {
+      absl::StatusOr<std::optional<std::string>> bytes = input->Read();
+      if (!bytes.ok()) return bytes.status();
+      if (bytes->has_value()) {
+        LEAPSTREAM_RETURN_IF_ERROR(sender.Send(**bytes));
+      } else {
+        open = false;
+        LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
+      }
+      next += kChunk;
+      continue;
+    }
+    pollfd fds[] = {{stream->ready_fd(), POLLIN, 0},
+                    {waits_for_input ? input->fd() : -1, POLLIN, 0}};
+    const bool paced = room && !waits_for_input;
+    const timespec timeout = absl::ToTimespec(std::max(next - absl::Now(), absl::ZeroDuration()));
+    if (ppoll(fds, 2, paced ? &timeout : nullptr, &wait_mask) < 0) {
+      if (errno == EINTR) continue;
+      return absl::InternalError(absl::StrCat("poll: ", std::strerror(errno)));
+    }
+    if (fds[1].revents == 0) continue;
+    absl::StatusOr<std::optional<std::string>> bytes = input->Read();
+    if (!bytes.ok()) return bytes.status();
+    if (bytes->has_value()) {
+      LEAPSTREAM_RETURN_IF_ERROR(sender.Send(**bytes));
+    } else {
+      open = false;
+      LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
+    }
+  }
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,119 @@
+// The way from a checkpoint to text on the screen: leapstream-export, a server with the real model,
+// and `leapstream translate --audio` as a program of its own.
+#include <array>
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+#include <nlohmann/json.hpp>
+#include "absl/strings/str_cat.h"
+#include "model/torch/load_model.h"
+#include "server/server.h"
+
+namespace leapstream {
+namespace {
+
+using ::testing::HasSubstr;
+
+std::string Golden(const std::string& path) {
+  return absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/speech/", path);
+}
+std::string Program(const std::string& name) {
+  return absl::StrCat(LEAPSTREAM_BINARY_DIR, "/bin/", name);
+}
+
+struct Output {
+  std::string text;  // Standard output and error.
+  int status = 0;
+};
+Output Execute(const std::string& command) {
+  Output output;
+  FILE* pipe = popen(absl::StrCat("{ ", command, "; } 2>&1").c_str(), "r");
+  EXPECT_NE(pipe, nullptr);
+  std::array<char, 4096> buffer;
+  while (const size_t size = fread(buffer.data(), 1, buffer.size(), pipe)) {
+    output.text.append(buffer.data(), size);
+  }
+  output.status = WEXITSTATUS(pclose(pipe));
+  return output;
+}
+
+// A lone U+2581 is a space to SentencePiece and nothing to the reference, which joins words.
+std::string OneSpace(std::string text) {
+  for (size_t at; (at = text.find("  ")) != text.npos;) text.erase(at, 1);
+  return text;
+}
+
+class SpeechProgramTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    spdlog::set_level(spdlog::level::off);
+    const std::string directory = absl::StrCat(::testing::TempDir(), "/leapstream-speech-program");
+    const Output exported = Execute(absl::StrCat(
+        Program("leapstream-export"), " --checkpoint ", Golden("checkpoints/speech_leap.pt"),
+        " --config-yaml ", Golden("data/config_st.yaml"), " --target-dict ",
+        Golden("data/spm_unigram400_st.txt"), " --target-spm ",
+        Golden("data/spm_unigram400_st.model"), " --source-lang en --target-lang de --output ",
+        directory));
+    ASSERT_EQ(exported.status, 0) << exported.text;
+    auto model = LoadModel(directory);
+    ASSERT_TRUE(model.ok()) << model.status();
+    ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    auto server = Server::Start(options, {*model});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    std::ifstream rows(Golden("traces/speech_leap.k2.jsonl"));
+    for (std::string line; std::getline(rows, line);) {
+      const auto row = nlohmann::json::parse(line);
+      if (row["end"] == "eos") texts_[row["id"]] = row["text_out"];
+    }
+    ASSERT_GT(texts_.size(), 3u);
+  }
+  std::string Translate(const std::string& options) const {
+    return absl::StrCat(Program("leapstream"), " translate --server 127.0.0.1:", server_->port(),
+                        " ", options);
+  }
+
+  std::unique_ptr<Server> server_;
+  std::map<std::string, std::string> texts_;  // Of the reference.
+};
+
+TEST_F(SpeechProgramTest, TranslatesFilesAndStandardInputAsTheReference) {
+  for (const auto& [id, text] : texts_) {
+    if (id == "e-22k") continue;  // The reference takes it for 16 kHz.
+    const std::string wav = Golden(absl::StrCat("wav/", id, ".wav"));
+    const std::string stop = "--k 2 --early-end stop --pace max --audio ";
+    const Output file = Execute(Translate(stop + wav));
+    EXPECT_EQ(file.status, 0) << file.text;
+    EXPECT_EQ(OneSpace(file.text), text + "\n") << id;
+    // Pieces of odd sizes: the program keeps half a sample back.
+    const Output raw = Execute(
+        absl::StrCat("tail -c +45 ", wav, " | dd bs=777 status=none | ", Translate(stop + "-")));
+    EXPECT_EQ(OneSpace(raw.text), text + "\n") << id;
+  }
+}
+
+TEST_F(SpeechProgramTest, EndsSegmentsAtPausesAndNamesFaults) {
+  // A sentence and four seconds of nothing: a line, and one of what is left.
+  const Output paused = Execute(
+      Translate("--k 2 --pace max --json --pause 600ms --audio " + Golden("wav/e-pause.wav")));
+  EXPECT_THAT(paused.text, HasSubstr("\"segment\":2"));
+  EXPECT_THAT(paused.text, HasSubstr("\"source_audio_ms\""));
+  EXPECT_THAT(Execute(Translate("--audio " + Golden("README.md"))).text, HasSubstr("README.md"));
+  const Output missing = Execute(Translate("--audio /nowhere.wav"));
+  EXPECT_EQ(missing.status, 4);
+  EXPECT_THAT(missing.text, HasSubstr("/nowhere.wav"));
+  const Output odd = Execute("printf abc | " + Translate("--audio -"));
+  EXPECT_EQ(odd.status, 4);
+  EXPECT_THAT(odd.text, HasSubstr("within a 16-bit sample"));
+}
+
+}  // namespace
+}  // namespace leapstream
