@@ -61,6 +61,9 @@ class Translator {
   virtual ~Translator() = default;
 
   virtual std::unique_ptr<SessionState> NewState() const = 0;
+  // Takes memory for so many states at once, as far as their size is fixed: they will then fault no
+  // page. Without it memory is taken as states are made.
+  virtual void Reserve(int /*states*/) const {}
 
   // Appends each entry's tokens or samples to the source of its state. A state appears once at
   // most. INVALID_ARGUMENT: a token outside the source vocabulary, tokens for a model that takes

@@ -250,6 +250,17 @@ std::unique_ptr<SessionState> Transformer::NewState() const {
   return state;
 }
 
+void Transformer::Reserve(int states) const {
+  const size_t encoder_states = config_.causal_encoder ? encoder_layers_.size() : 1;
+  for (size_t l = 0; l < encoder_states; ++l) {
+    encoder_layers_[l].self_attention.kind().Reserve(states);
+  }
+  for (const DecoderLayer& layer : decoder_layers_) {
+    layer.self_attention.kind().Reserve(states);
+    layer.cross_attention.kind().Reserve(states);
+  }
+}
+
 int64_t Transformer::StateBytes(const SessionState& state) {
   const auto& own = static_cast<const State&>(state);
   int64_t bytes = static_cast<int64_t>(sizeof(State) + own.prefix_.capacity() * sizeof(TokenId)) +

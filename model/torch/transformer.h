@@ -30,6 +30,7 @@ class Transformer : public Translator {
                                                              Weights weights);
 
   std::unique_ptr<SessionState> NewState() const override;
+  void Reserve(int states) const override;
   absl::Status Read(absl::Span<const SourceRows> rows) const override;
   absl::Status Decide(absl::Span<SessionState* const> states,
                       absl::Span<Decision> result) const override;

@@ -91,7 +91,7 @@ double BytesPerWeight(ComputeType type) {
 
 Ceilings MeasureCeilings(int64_t weights) {
   Ceilings ceilings;
-  std::vector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
+  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
   std::vector<float> ones(4096, 1.0f), out(4096, 0.0f);
   volatile float sink = 0;
   constexpr ComputeType kTypes[] = {ComputeType::kFloat32, ComputeType::kBfloat16,

@@ -44,6 +44,8 @@ class AttentionKind {
  public:
   virtual ~AttentionKind() = default;
   virtual std::unique_ptr<AttentionState> NewState() const = 0;
+  // Takes memory for so many states at once, so far as their size is known before.
+  virtual void Reserve(int64_t /*states*/) const {}
 
   // Adds positions, for good; row r to *rows[r].state.
   virtual void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,

@@ -1,10 +1,9 @@
 #include "model/torch/attention/linear_attention.h"
 
 #include <algorithm>
-#include <cstring>
-#include <vector>
 
 #include <ATen/ops/zeros.h>
+#include <c10/util/Exception.h>
 #include "model/torch/kernels/simd.h"
 
 namespace leapstream {
@@ -15,7 +14,8 @@ namespace leapstream {
 // layers that share this state.
 class LinearAttention::State : public AttentionState {
  public:
-  State(int64_t heads, int64_t head_floats) : memory_(heads * head_floats) {}
+  explicit State(const LinearAttention& kind)
+      : slot_(kind.arena_), newest_(slot_.floats() + kind.heads_ * kind.HeadFloats()) {}
 
   void Reset() override {
     folded_ = false;
@@ -25,13 +25,15 @@ class LinearAttention::State : public AttentionState {
   void Settle() override { settled_ = held_; }
   void Drop() override { held_ = settled_; }
   int64_t bytes() const override {
-    return static_cast<int64_t>((memory_.capacity() + newest_.capacity()) * sizeof(float));
+    return static_cast<int64_t>(sizeof(State)) + slot_.size() * static_cast<int64_t>(sizeof(float));
   }
 
  private:
   friend class LinearAttention;
-  std::vector<float> memory_;  // [H, max(sums, rows)]
-  std::vector<float> newest_;  // Once folded: positions [.., H, F + V].
+  float* memory() const { return slot_.floats(); }  // [H, max(sums, rows)]
+
+  const SlotArena::Slot slot_;
+  float* const newest_;  // In the slot, after that. Once folded: positions [newest_, H, F + V].
   bool folded_ = false;
   int64_t held_ = 0;     // Positions that are not in the sums,
   int64_t settled_ = 0;  // and how many of them are part of the past.
@@ -43,28 +45,26 @@ LinearAttention::LinearAttention(std::unique_ptr<const FeatureMap> features, Lin
       heads_(options.heads),
       d_(options.d),
       floor_(options.floor),
-      rows_(options.rows.value_or(SumFloats() / (F_ + d_))) {}
+      rows_(options.rows.value_or(SumFloats() / (F_ + d_))),
+      newest_(options.provisional + 1),
+      arena_(std::make_shared<SlotArena>(heads_ * (HeadFloats() + newest_ * (F_ + d_)))) {}
 
 std::unique_ptr<AttentionState> LinearAttention::NewState() const {
-  auto state = std::make_unique<State>(heads_, std::max(SumFloats(), rows_ * (F_ + d_)));
-  state->newest_.reserve(kNewest * heads_ * (F_ + d_));
-  return state;
+  return std::make_unique<State>(*this);
 }
 
 void LinearAttention::FoldAll(State& state, Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
-  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
   const int64_t width = F_ + d_;
   float* rows = scratch.Floats(state.held_ * width);
-  state.newest_.resize((state.held_ - state.settled_) * heads_ * width);
   for (int64_t h = 0; h < heads_; ++h) {
-    float* memory = state.memory_.data() + h * head_floats;
+    float* memory = state.memory() + h * HeadFloats();
     std::copy_n(memory, state.held_ * width, rows);
     std::fill_n(memory, SumFloats(), 0.0f);
     Simd().linear_fold(memory, F_, d_, {rows, state.settled_, width});
     for (int64_t n = state.settled_; n < state.held_; ++n) {  // They may yet be dropped.
       std::copy_n(rows + n * width, width,
-                  state.newest_.data() + ((n - state.settled_) * heads_ + h) * width);
+                  state.newest_ + ((n - state.settled_) * heads_ + h) * width);
     }
   }
   state.folded_ = true;
@@ -73,32 +73,31 @@ void LinearAttention::FoldAll(State& state, Workspace& scratch) const {
 }
 
 void LinearAttention::FoldNewest(State& state, int64_t count) const {
-  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
   const int64_t width = F_ + d_;
   for (int64_t h = 0; h < heads_; ++h) {
-    Simd().linear_fold(state.memory_.data() + h * head_floats, F_, d_,
-                       {state.newest_.data() + h * width, count, heads_ * width});
+    Simd().linear_fold(state.memory() + h * HeadFloats(), F_, d_,
+                       {state.newest_ + h * width, count, heads_ * width});
   }
   DropNewest(state, count);
 }
 
 void LinearAttention::DropNewest(State& state, int64_t count) const {
-  state.newest_.erase(state.newest_.begin(), state.newest_.begin() + count * heads_ * (F_ + d_));
+  const int64_t position = heads_ * (F_ + d_);
+  std::copy(state.newest_ + count * position, state.newest_ + state.held_ * position,
+            state.newest_);
   state.held_ -= count;
   state.settled_ -= count;
 }
 
 void LinearAttention::Add(const Row& row, State& state, Workspace& scratch) const {
   if (!state.folded_ && state.held_ >= rows_) FoldAll(state, scratch);
-  if (state.folded_ && state.held_ >= kNewest) FoldNewest(state, state.settled_);
-  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
+  if (state.folded_ && state.held_ >= newest_) FoldNewest(state, state.settled_);
   const int64_t width = F_ + d_;
-  if (state.folded_) {
-    state.newest_.resize((state.held_ + 1) * heads_ * width);
-  }
+  TORCH_CHECK(!state.folded_ || state.held_ < newest_, "a state has room for ", newest_ - 1,
+              " positions that are not settled");
   for (int64_t h = 0; h < heads_; ++h) {
-    float* to = state.folded_ ? state.newest_.data() + (state.held_ * heads_ + h) * width
-                              : state.memory_.data() + h * head_floats + state.held_ * width;
+    float* to = state.folded_ ? state.newest_ + (state.held_ * heads_ + h) * width
+                              : state.memory() + h * HeadFloats() + state.held_ * width;
     std::copy_n(row.features + h * F_, F_, to);
     std::copy_n(row.values + h * d_, d_, to + F_);
   }
@@ -106,19 +105,18 @@ void LinearAttention::Add(const Row& row, State& state, Workspace& scratch) cons
 }
 
 void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
-  const int64_t head_floats = static_cast<int64_t>(state.memory_.size()) / heads_;
   const int64_t width = F_ + d_;
   // The last one that is past is folded in the pass that reads the sums.
   if (state.folded_ && state.settled_ > 1) FoldNewest(state, state.settled_ - 1);
   std::fill_n(out, heads_ * d_, 0.0f);
   for (int64_t h = 0; h < heads_; ++h) {
-    float* memory = state.memory_.data() + h * head_floats;
+    float* memory = state.memory() + h * HeadFloats();
     float* head_out = out + h * d_;
     const float* query = features + h * F_;
     float denominator = 0;
     HeadRows rows{memory, state.held_, width};
     if (state.folded_) {
-      rows = {state.newest_.data() + h * width, state.held_, heads_ * width};
+      rows = {state.newest_ + h * width, state.held_, heads_ * width};
       LinearStep step;
       step.query = query;
       if (state.settled_ > 0) {
@@ -181,16 +179,15 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
 
 at::Tensor LinearAttention::Sums(const AttentionState& state) const {
   const auto& own = static_cast<const State&>(state);
-  const int64_t head_floats = static_cast<int64_t>(own.memory_.size()) / heads_;
   const int64_t width = F_ + d_;
   at::Tensor sums = at::zeros({heads_, SumFloats()});
   for (int64_t h = 0; h < heads_; ++h) {
     float* out = sums.data_ptr<float>() + h * SumFloats();
-    const float* memory = own.memory_.data() + h * head_floats;
+    const float* memory = own.memory() + h * HeadFloats();
     HeadRows rows{memory, own.held_, width};
     if (own.folded_) {
       std::copy_n(memory, SumFloats(), out);
-      rows = {own.newest_.data() + h * width, own.held_, heads_ * width};
+      rows = {own.newest_ + h * width, own.held_, heads_ * width};
     }
     Simd().linear_fold(out, F_, d_, rows);
   }

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_TORCH_ATTENTION_LINEAR_ATTENTION_H_
 #define LEAPSTREAM_MODEL_TORCH_ATTENTION_LINEAR_ATTENTION_H_
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 #include "model/torch/attention/attention.h"
 #include "model/torch/attention/feature_map.h"
+#include "model/torch/kernels/slot_arena.h"
 
 namespace leapstream {
 
@@ -20,6 +22,8 @@ struct LinearOptions {
   // Positions that are kept as rows before they are folded into sums. Unset: as many as lie in the
   // memory of the sums, about where sums become cheaper to read.
   std::optional<int64_t> rows;
+  // Positions that a state may have that are not settled: one for each layer that shares it.
+  int64_t provisional = 1;
 };
 
 // Attention as a recurrence (Katharopoulos et al. 2020): with features f,
@@ -35,6 +39,7 @@ class LinearAttention : public AttentionKind {
   LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options);
 
   std::unique_ptr<AttentionState> NewState() const override;
+  void Reserve(int64_t states) const override { arena_->Reserve(states); }
   void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
               Workspace& scratch) const override;
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
@@ -48,14 +53,14 @@ class LinearAttention : public AttentionKind {
   at::Tensor Sums(const AttentionState& state) const;
 
  private:
-  static constexpr int64_t kNewest = 3;  // Positions apart from the sums before they are folded.
-
   class State;
   struct Row {  // One position of all heads: features [H, F], values [H, V].
     const float* features;
     const float* values;
   };
   int64_t SumFloats() const { return F_ * (d_ + 1); }
+  // Of a head, without its newest positions.
+  int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
   // Makes room for one more row, and adds it.
   void Add(const Row& row, State& state, Workspace& scratch) const;
   void FoldAll(State& state, Workspace& scratch) const;
@@ -71,6 +76,8 @@ class LinearAttention : public AttentionKind {
   const int64_t d_;
   const float floor_;
   const int64_t rows_;
+  const int64_t newest_;  // Positions apart from the sums before they are folded.
+  const std::shared_ptr<SlotArena> arena_;
 };
 
 }  // namespace leapstream

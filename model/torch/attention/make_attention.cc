@@ -17,6 +17,7 @@ struct Block {
   const std::string& name;
   int64_t heads;
   int64_t d;
+  int64_t sharing = 1;  // Layers that may add to one state in one step.
 };
 
 std::unique_ptr<const FeatureMap> Scaled(const Block& block) {
@@ -41,6 +42,7 @@ std::unique_ptr<const AttentionKind> ClampedLinear(std::unique_ptr<const Feature
   options.heads = block.heads;
   options.d = block.d;
   options.floor = kLeapNormaliserFloor;
+  options.provisional = block.sharing;
   return std::make_unique<LinearAttention>(std::move(features), options);
 }
 
@@ -77,7 +79,10 @@ Attention::Projections ProjectionsOf(const Weights& weights, const std::string& 
 
 Attention MakeSelfAttention(const Weights& weights, const std::string& name,
                             const SideConfig& side) {
-  const Block block = BlockOf(weights, name, side);
+  Block block = BlockOf(weights, name, side);
+  for (int l = 0; l < side.layers; ++l) {
+    if (side.LayerOf(l) != l) block.sharing = side.layers;
+  }
   const Kind& kind = Find(side.self_attention);
   return Attention(ProjectionsOf(weights, name), kind.weigh(kind.features(block), block));
 }

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "model/torch/kernels/huge_pages.h"
 #include "model/torch/kernels/simd.h"
 #include "model/torch/kernels/workspace.h"
 
@@ -47,9 +48,9 @@ class PackedLinear {
   int64_t in_ = 0;
   int64_t out_ = 0;
   // One of them, see Product::panels; zero beyond `out` and `in`.
-  std::vector<float> floats_;
-  std::vector<uint16_t> halves_;
-  std::vector<int8_t> bytes_;
+  HugePageVector<float> floats_;
+  HugePageVector<uint16_t> halves_;
+  HugePageVector<int8_t> bytes_;
   std::vector<float> bias_;  // [ceil(out / 16) * 16], as are the two below, of int8.
   std::vector<float> scales_;
   std::vector<int32_t> offsets_;

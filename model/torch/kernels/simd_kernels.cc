@@ -7,7 +7,8 @@
 #include <immintrin.h>
 #endif
 
-#define INLINE static inline __attribute__((always_inline))
+#define INLINE_MEMBER inline __attribute__((always_inline))
+#define INLINE static INLINE_MEMBER
 
 namespace leapstream {
 
@@ -44,10 +45,15 @@ INLINE Vector LoadPart(const float* x, int64_t count) {
 INLINE void StorePart(Vector v, int64_t count, float* x) {
   __builtin_memcpy(x, &v, count * sizeof(float));
 }
+// Halves upon halves: no other order has as few steps that wait for each other.
 INLINE float Sum(Vector v) {
-  float sum = 0;
-  for (int i = 0; i < kLanes; ++i) sum += v[i];
-  return sum;
+#pragma GCC unroll 4
+  for (int half = kLanes / 2; half > 0; half /= 2) {
+    Integers from;
+    for (int i = 0; i < kLanes; ++i) from[i] = i + half;  // Taken modulo the number of lanes.
+    v += __builtin_shuffle(v, from);
+  }
+  return v[0];
 }
 INLINE Vector Select(Integers mask, Vector a, Vector b) {
   return reinterpret_cast<Vector>((mask & reinterpret_cast<Integers>(a)) |
@@ -381,56 +387,66 @@ void LinearFold(float* state, int64_t F, int64_t V, const HeadRows& rows) {
   }
 }
 
-// One lane or several of out += sum over rows of query[r] * row[r], each row first increased by
-// past_key[r] * past_value. Explicit vectors: the compiler cannot tell that rows do not overlap.
-template <typename Lanes, int kRows, bool kFold>
-INLINE void AttendLanes(float* rows, int64_t V, const LinearStep& step, int64_t i, int64_t j,
-                        float* out) {
-  typedef typename Lanes::T T;
-  T sum = *reinterpret_cast<const T*>(out + j);
+// The lanes that there are: all, as the compiler then knows, or the last few of a row. What is left
+// of a row is no loop over numbers: in one of those, GCC may or may not fuse a multiplication and
+// an addition, depending on what stands beside it.
+struct AllLanes {
+  INLINE Vector From(const float* x) { return Load(x); }
+  INLINE void To(Vector v, float* x) { Store(v, x); }
+};
+struct FirstLanes {
+  int64_t count;
+  INLINE_MEMBER Vector From(const float* x) const { return LoadPart(x, count); }
+  INLINE_MEMBER void To(Vector v, float* x) const { StorePart(v, count, x); }
+};
+
+// kCount vectors of out += sum over rows of query[i] * row[i], each row first increased by
+// past_key[i] * past_value. The sums stay in registers while the state goes by once.
+template <int kCount, bool kFold, typename Lanes>
+INLINE void AttendLanes(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t j,
+                        float* out, Lanes lanes) {
+  Vector sums[kCount], values[kCount];
 #pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-    T row = *reinterpret_cast<const T*>(rows + r * V + j);
-    if (kFold) {
-      row += *reinterpret_cast<const T*>(step.past_value + j) * step.past_key[i + r];
-      *reinterpret_cast<T*>(rows + r * V + j) = row;
-    }
-    sum += row * step.query[i + r];
+  for (int v = 0; v < kCount; ++v) {
+    sums[v] = lanes.From(out + j + v * kLanes);
+    if (kFold) values[v] = lanes.From(step.past_value + j + v * kLanes);
   }
-  *reinterpret_cast<T*>(out + j) = sum;
+  float* row = state + j;
+  for (int64_t i = 0; i < F; ++i, row += V) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kCount; ++v) {
+      Vector x = lanes.From(row + v * kLanes);
+      if (kFold) lanes.To(x += values[v] * step.past_key[i], row + v * kLanes);
+      sums[v] += x * step.query[i];
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kCount; ++v) lanes.To(sums[v], out + j + v * kLanes);
 }
 
-// Some rows at a time, so that `out` is loaded and stored less often; the order within its sums
-// stays that of the rows.
-template <int kRows, bool kFold>
-INLINE float AttendRows(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t i,
-                        float* out) {
-  float* rows = state + i * V;
-  int64_t j = 0;
-  for (; j + kLanes <= V; j += kLanes) {
-    AttendLanes<Wide, kRows, kFold>(rows, V, step, i, j, out);
-  }
-  for (; j < V; ++j) AttendLanes<Single, kRows, kFold>(rows, V, step, i, j, out);
-  float denominator = 0;
-  float* sums = state + F * V + i;
-#pragma GCC unroll 4
-  for (int r = 0; r < kRows; ++r) {
-    if (kFold) sums[r] += step.past_key[i + r];
-    denominator += step.query[i + r] * sums[r];
-  }
-  return denominator;
+template <bool kFold, typename Lanes>
+INLINE Vector AttendKeys(float* keys, const LinearStep& step, int64_t i, Lanes lanes) {
+  Vector key = lanes.From(keys + i);
+  if (kFold) lanes.To(key += lanes.From(step.past_key + i), keys + i);
+  return key * lanes.From(step.query + i);
 }
 
 template <bool kFold>
 INLINE float AttendAll(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
-  constexpr int kRows = 4;
-  float denominator = 0;
-  int64_t i = 0;
-  for (; i + kRows <= F; i += kRows) {
-    denominator += AttendRows<kRows, kFold>(state, F, V, step, i, out);
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= V; j += 4 * kLanes) {
+    AttendLanes<4, kFold>(state, F, V, step, j, out, AllLanes{});
   }
-  for (; i < F; ++i) denominator += AttendRows<1, kFold>(state, F, V, step, i, out);
-  return denominator;
+  for (; j + kLanes <= V; j += kLanes) {
+    AttendLanes<1, kFold>(state, F, V, step, j, out, AllLanes{});
+  }
+  if (j < V) AttendLanes<1, kFold>(state, F, V, step, j, out, FirstLanes{V - j});
+  float* keys = state + F * V;
+  Vector sums = {};
+  int64_t i = 0;
+  for (; i + kLanes <= F; i += kLanes) sums += AttendKeys<kFold>(keys, step, i, AllLanes{});
+  if (i < F) sums += AttendKeys<kFold>(keys, step, i, FirstLanes{F - i});
+  return Sum(sums);
 }
 
 float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
@@ -438,34 +454,68 @@ float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, f
                                     : AttendAll<false>(state, F, V, step, out);
 }
 
-INLINE float Dot(const float* a, const float* b, int64_t count) {
-  const int64_t whole = count / kLanes * kLanes;
-  Vector sums = {};
-  for (int64_t i = 0; i < whole; i += kLanes) sums += Load(a + i) * Load(b + i);
-  float sum = Sum(sums);
-  for (int64_t i = whole; i < count; ++i) sum += a[i] * b[i];
-  return sum;
+// kRows inner products side by side, each in the order that it has alone.
+template <int kRows, typename Lanes>
+INLINE void AddProducts(const float* x, const float* rows, int64_t stride, Lanes lanes,
+                        Vector* sums) {
+  const Vector one = lanes.From(x);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sums[r] += one * lanes.From(rows + r * stride);
 }
 
-INLINE void AddScaled(float weight, const float* value, int64_t V, float* out) {
+// out += the rows' values by their weights, row after row.
+template <int kRows, typename Lanes>
+INLINE void AddWeightedLanes(const float* weights, const float* values, int64_t stride, float* out,
+                             Lanes lanes) {
+  Vector sum = lanes.From(out);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sum += lanes.From(values + r * stride) * weights[r];
+  lanes.To(sum, out);
+}
+
+template <int kRows>
+INLINE void AddScaled(const float* weights, const float* values, int64_t stride, int64_t V,
+                      float* out) {
   int64_t j = 0;
-  for (; j + kLanes <= V; j += kLanes) Store(Load(out + j) + Load(value + j) * weight, out + j);
-  for (; j < V; ++j) out[j] += weight * value[j];
+  for (; j + kLanes <= V; j += kLanes) {
+    AddWeightedLanes<kRows>(weights, values + j, stride, out + j, AllLanes{});
+  }
+  if (j < V) AddWeightedLanes<kRows>(weights, values + j, stride, out + j, FirstLanes{V - j});
+}
+
+template <int kRows>
+INLINE float AttendSomeRows(const float* rows, int64_t stride, int64_t F, int64_t V,
+                            const float* query, float* out) {
+  Vector sums[kRows] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= F; i += kLanes) {
+    AddProducts<kRows>(query + i, rows + i, stride, AllLanes{}, sums);
+  }
+  if (i < F) AddProducts<kRows>(query + i, rows + i, stride, FirstLanes{F - i}, sums);
+  float weights[kRows];
+  for (int r = 0; r < kRows; ++r) weights[r] = Sum(sums[r]);
+  AddScaled<kRows>(weights, rows + F, stride, V, out);
+  float denominator = 0;
+  for (int r = 0; r < kRows; ++r) denominator += weights[r];
+  return denominator;
 }
 
 float LinearAttendRows(const HeadRows& rows, int64_t F, int64_t V, const float* query, float* out) {
   float denominator = 0;
-  for (int64_t n = 0; n < rows.count; ++n) {
-    const float* row = rows.rows + n * rows.stride;
-    const float weight = Dot(query, row, F);
-    denominator += weight;
-    AddScaled(weight, row + F, V, out);
+  int64_t n = 0;
+  for (; n + 4 <= rows.count; n += 4) {
+    denominator += AttendSomeRows<4>(rows.rows + n * rows.stride, rows.stride, F, V, query, out);
+  }
+  for (; n < rows.count; ++n) {
+    denominator += AttendSomeRows<1>(rows.rows + n * rows.stride, rows.stride, F, V, query, out);
   }
   return denominator;
 }
 
 void AddWeighted(const float* weights, const float* values, int64_t count, int64_t V, float* out) {
-  for (int64_t p = 0; p < count; ++p) AddScaled(weights[p], values + p * V, V, out);
+  int64_t p = 0;
+  for (; p + 4 <= count; p += 4) AddScaled<4>(weights + p, values + p * V, V, V, out);
+  for (; p < count; ++p) AddScaled<1>(weights + p, values + p * V, V, V, out);
 }
 
 }  // namespace

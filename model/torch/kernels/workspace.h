@@ -3,8 +3,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <memory>
 #include <vector>
+
+#include "model/torch/kernels/huge_pages.h"
 
 namespace leapstream {
 
@@ -28,7 +29,7 @@ class Workspace {
       blocks_.emplace_back(std::max(count, last));
       used_ = 0;
     }
-    float* floats = blocks_[block_].floats() + used_;
+    float* floats = blocks_[block_].memory.data() + used_;
     used_ += count;
     return floats;
   }
@@ -55,13 +56,9 @@ class Workspace {
   static constexpr int64_t kFirstBlock = 1 << 16;
 
   struct Block {
-    explicit Block(int64_t floats) : size(floats), memory(new float[floats + kAlign]) {}
-    float* floats() const {
-      const auto address = reinterpret_cast<uintptr_t>(memory.get());
-      return memory.get() + (-address & 63) / sizeof(float);
-    }
+    explicit Block(int64_t floats) : size(floats), memory(floats) {}
     int64_t size;
-    std::unique_ptr<float[]> memory;
+    HugePageVector<float> memory;
   };
 
   std::vector<Block> blocks_;
