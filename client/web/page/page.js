@@ -148,6 +148,10 @@ function show(event) {
     }
   } else if (event.event === 'going_away') {
     say('The server is going away; the open sentence will still end.');
+  } else if (event.event === 'interrupted') {
+    say('The connection to the server is lost; trying to go on.', true);
+  } else if (event.event === 'resumed') {
+    say('Going on; nothing was lost.');
   } else if (event.event === 'ended') {
     stopTalk();
     if (event.code === 'OK') say('Finished.'); else say(`Ended: ${event.message} (${event.code})`, true);
