@@ -30,7 +30,7 @@ grpc::Status AdminService::ListSessions(grpc::ServerContext* /*context*/,
                                         const admin::v1::ListSessionsRequest* /*request*/,
                                         admin::v1::ListSessionsResponse* response) {
   std::vector<CallDescription> calls;
-  for (const auto& call : serving_->admission.All()) calls.push_back(call->Describe());
+  for (const auto& call : serving_->admission.WithPermit()) calls.push_back(call->Describe());
   std::sort(calls.begin(), calls.end(),
             [](const auto& a, const auto& b) { return a.started < b.started; });
   for (const CallDescription& call : calls) {

@@ -120,6 +120,16 @@ std::vector<std::shared_ptr<LiveCall>> Admission::All() const {
   return all;
 }
 
+std::vector<std::shared_ptr<LiveCall>> Admission::WithPermit() const {
+  std::vector<std::shared_ptr<LiveCall>> calls;
+  MutexLock lock(&mutex_);
+  for (const auto& entry : calls_) {
+    if (!entry.second.permit) continue;
+    if (auto call = entry.second.call.lock()) calls.push_back(std::move(call));
+  }
+  return calls;
+}
+
 void Admission::StartDrain(absl::Time deadline) {
   {
     MutexLock lock(&mutex_);

@@ -71,7 +71,7 @@ class Admission {
   bool WaitUntilEmpty(absl::Time deadline);
   void Force();  // Ends WaitUntilEmpty() now and at any later time.
   void EndAll(const absl::Status& why);
-  std::vector<std::shared_ptr<LiveCall>> All() const;
+  std::vector<std::shared_ptr<LiveCall>> WithPermit() const;
 
  private:
   struct Call {
@@ -80,6 +80,7 @@ class Admission {
     std::string session_id;
     bool permit = true;
   };
+  std::vector<std::shared_ptr<LiveCall>> All() const;
   void ReleasePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int max_sessions_;
