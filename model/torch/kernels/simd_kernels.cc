@@ -21,10 +21,12 @@ namespace {
 constexpr int64_t kLanes = 16;
 constexpr int kSums = 16;  // Registers for sums, half of all there are.
 constexpr int kMostRows = 8;
+#define LANE_NUMBERS 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
 #else
 constexpr int64_t kLanes = 8;
 constexpr int kSums = 8;
 constexpr int kMostRows = 4;
+#define LANE_NUMBERS 0, 1, 2, 3, 4, 5, 6, 7
 #endif
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 typedef int32_t Integers
@@ -32,6 +34,7 @@ typedef int32_t Integers
 typedef uint16_t Halves
     __attribute__((vector_size(kLanes * sizeof(uint16_t)), aligned(2), may_alias));
 constexpr int kVectors = kPanel / kLanes;
+constexpr Integers kLaneNumbers = {LANE_NUMBERS};
 
 INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE Vector Load(const float* x) { return *reinterpret_cast<const Vector*>(x); }
@@ -45,13 +48,11 @@ INLINE Vector LoadPart(const float* x, int64_t count) {
 INLINE void StorePart(Vector v, int64_t count, float* x) {
   __builtin_memcpy(x, &v, count * sizeof(float));
 }
-// Halves upon halves: no other order has as few steps that wait for each other.
+// Halves upon halves: no other order has as few additions that wait for each other.
 INLINE float Sum(Vector v) {
 #pragma GCC unroll 4
   for (int half = kLanes / 2; half > 0; half /= 2) {
-    Integers from;
-    for (int i = 0; i < kLanes; ++i) from[i] = i + half;  // Taken modulo the number of lanes.
-    v += __builtin_shuffle(v, from);
+    v += __builtin_shuffle(v, kLaneNumbers + half);  // Taken modulo the number of lanes.
   }
   return v[0];
 }
