@@ -50,7 +50,7 @@ TEST(PythonExampleTest, GoesOnWhenServersAreKilled) {
             0);
   Process program;
   program.Start({"bash", "-c",
-                 absl::StrCat("set -o pipefail; while read -r line; do echo \"$line\"; sleep 0.05; "
+                 absl::StrCat("set -o pipefail; while read -r line; do echo \"$line\"; sleep 0.12; "
                               "done | PYTHONPATH=",
                               folder / "stubs",
                               " /usr/bin/python3 " LEAPSTREAM_SOURCE_DIR
