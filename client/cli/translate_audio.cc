@@ -252,6 +252,12 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
   Sender sender(*stream, *input, input_options.pause);
   bool open = true;
   absl::Time next = absl::Now();
+  const auto send_next = [&]() -> absl::Status {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, input->Read());
+    if (bytes.has_value()) return sender.Send(*bytes);
+    open = false;
+    return stream->CloseSource();
+  };
   while (true) {
     while (const auto event = stream->TryNext()) LEAPSTREAM_RETURN_IF_ERROR(shower.Show(*event));
     if (stream->finished()) {
@@ -270,14 +276,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     const bool room = open && stream->unsent_bytes() < kMaxUnsentBytes;
     const bool waits_for_input = room && input->fd() >= 0;
     if (room && !waits_for_input && (!input_options.real_time || absl::Now() >= next)) {
-      absl::StatusOr<std::optional<std::string>> bytes = input->Read();
-      if (!bytes.ok()) return bytes.status();
-      if (bytes->has_value()) {
-        LEAPSTREAM_RETURN_IF_ERROR(sender.Send(**bytes));
-      } else {
-        open = false;
-        LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
-      }
+      LEAPSTREAM_RETURN_IF_ERROR(send_next());
       next += kChunk;
       continue;
     }
@@ -290,14 +289,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
       return absl::InternalError(absl::StrCat("poll: ", std::strerror(errno)));
     }
     if (fds[1].revents == 0) continue;
-    absl::StatusOr<std::optional<std::string>> bytes = input->Read();
-    if (!bytes.ok()) return bytes.status();
-    if (bytes->has_value()) {
-      LEAPSTREAM_RETURN_IF_ERROR(sender.Send(**bytes));
-    } else {
-      open = false;
-      LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
-    }
+    LEAPSTREAM_RETURN_IF_ERROR(send_next());
   }
 }
 
