@@ -145,10 +145,10 @@ TEST_F(ChaosTest, KillBehindHaproxy) {
   ASSERT_NO_FATAL_FAILURE(StartProxy());
   if (IsSkipped()) return;
   Speak(5);
-  absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
+  absl::SleepFor(absl::Milliseconds(1000 + static_cast<int64_t>(random_() % 1500)));
   servers_[random_() % servers_.size()]->Kill();
   ExpectFaultlessTranscripts("kill -9");
-  EXPECT_GE(gaps_.size(), speakers_.size() / 12);
+  EXPECT_FALSE(gaps_.empty()) << "nobody was there to notice";
   EXPECT_LT(Quantile(gaps_, 0.95), absl::Seconds(2));
 }
 
@@ -157,11 +157,11 @@ TEST_F(ChaosTest, StopBehindHaproxy) {
   ASSERT_NO_FATAL_FAILURE(StartProxy());
   if (IsSkipped()) return;
   Speak(5);
-  absl::SleepFor(absl::Milliseconds(1500 + static_cast<int64_t>(random_() % 2000)));
+  absl::SleepFor(absl::Milliseconds(1000 + static_cast<int64_t>(random_() % 1500)));
   ServerProcess& stopped = *servers_[random_() % servers_.size()];
   stopped.Signal(SIGTERM);
   ExpectFaultlessTranscripts("SIGTERM");
-  EXPECT_GE(moves_, static_cast<int>(speakers_.size() / 12));  // More had ended by then.
+  EXPECT_GT(moves_, 0) << "nobody was there to notice";
   EXPECT_EQ(stopped.Wait(), 0);
 }
 
