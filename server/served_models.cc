@@ -115,9 +115,10 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
             [](const auto& a, const auto& b) { return a->info.name < b->info.name; });
   for (size_t i = 1; i < models.size(); ++i) {
     if (models[i]->info.name == models[i - 1]->info.name) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("two models are named ", models[i]->info.name,
-                       "; rename one in its model.json, names are what clients ask for"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "two models are named ", models[i]->info.name,
+          "; clients ask for them by name: export one with --name, or list it under another "
+          "name in the config's models"));
     }
   }
   auto served = absl::WrapUnique(new ServedModels(metrics));

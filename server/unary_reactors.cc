@@ -216,8 +216,10 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     model.add_target_language_codes(info.target_language);
     model.set_checksum(info.checksum);
     model.set_default_k(info.default_k);
-    model.set_min_k(info.min_k);
-    model.set_max_k(info.max_k);
+    if (!info.learned_policy) {  // It takes no k.
+      model.set_min_k(info.min_k);
+      model.set_max_k(info.max_k);
+    }
     model.set_learned_policy(info.learned_policy);
     model.set_state_bytes_per_session(info.state_bytes_per_session);
     model.set_state_bytes_per_token(info.state_bytes_per_token);

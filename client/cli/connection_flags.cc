@@ -12,8 +12,7 @@ CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
   Security& security = connection.security;
   CLI::Option* const tls =
       command->add_flag("--tls", security.tls, "encrypt, and trust the system's certificates");
-  command
-      ->add_option("--tls-ca", security.ca_file, "PEM certificates to trust, not the system's")
+  command->add_option("--tls-ca", security.ca_file, "PEM certificates to trust, not the system's")
       ->check(CLI::ExistingFile)
       ->needs(tls);
   CLI::Option* const certificate =

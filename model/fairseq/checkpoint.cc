@@ -74,7 +74,10 @@ absl::StatusOr<FairseqCheckpoint> FairseqCheckpoint::Parse(absl::string_view byt
     const PickledValue& key = pickle.at(parameters.items[i]);
     const PickledValue& value = pickle.at(parameters.items[i + 1]);
     if (key.kind != ValueKind::kString || value.kind != ValueKind::kTensor) {
-      return result.Error("`model` has an entry that is no tensor; not a fairseq checkpoint");
+      return result.Error(absl::StrCat(
+          "`model` has an entry that is no tensor under a name: ",
+          key.kind == ValueKind::kString ? absl::CHexEscape(key.text.substr(0, 100)) : "no name",
+          "; not a fairseq checkpoint"));
     }
     result.parameters_[key.text] = pickle.tensor(value);
   }

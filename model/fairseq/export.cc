@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "model/api/model_directory.h"
@@ -108,6 +109,21 @@ absl::Status CheckDictionary(const std::string& path, absl::string_view side, in
   return absl::InvalidArgumentError(absl::StrCat(
       path, ": ", vocabulary.size(), " symbols with the 4 special ones, the checkpoint's ", side,
       " embedding has ", rows, " rows; use the dictionary that the model was trained with"));
+}
+
+// fairseq shares all embeddings only where both sides have one dictionary.
+absl::Status CheckSameSymbols(const std::string& source, const std::string& target) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary sources, Vocabulary::Load(source));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary targets, Vocabulary::Load(target));
+  for (TokenId id = 0; id < std::min(sources.size(), targets.size()); ++id) {
+    if (sources.Symbol(id) == targets.Symbol(id)) continue;
+    return absl::InvalidArgumentError(absl::StrCat(
+        target, ": symbol ", id, " is `", absl::CHexEscape(targets.Symbol(id)), "`, in ", source,
+        " it is `", absl::CHexEscape(sources.Symbol(id)),
+        "`, but the checkpoint's sides share their embeddings (share_all_embeddings); use the one "
+        "joined dictionary for both"));
+  }
+  return absl::OkStatus();
 }
 
 // The files of one model or of several to be averaged.
@@ -246,6 +262,10 @@ absl::Status ExportModel(const ExportOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
   LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.target_sentencepiece).status());
+  if (config.share_all_embeddings) {
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckSameSymbols(options.source_dictionary, options.target_dictionary));
+  }
 
   std::error_code error;
   if (output.has_parent_path()) fs::create_directories(output.parent_path(), error);

@@ -7,6 +7,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "base/status.h"
 
@@ -248,6 +249,14 @@ class Unpickler {
     return absl::OkStatus();
   }
 
+  // For errors: the string that stands before what is being built, in a dict its key.
+  std::string AfterKey() const {
+    if (stack_.empty()) return "";
+    const PickledValue& before = pickle_.values_[stack_.back()];
+    if (before.kind != ValueKind::kString) return "";
+    return absl::StrCat(" after `", absl::CHexEscape(before.text.substr(0, 100)), "`");
+  }
+
   absl::Status ReadSizes(ValueId id, std::vector<int64_t>* result) {
     const PickledValue& sizes = value(id);
     if (sizes.kind != ValueKind::kTuple || sizes.items.size() > kMaxDimensions) {
@@ -266,7 +275,9 @@ class Unpickler {
   absl::Status PushTensor(const std::vector<ValueId>& args) {
     if (args.size() < 4 || value(args[0]).kind != ValueKind::kStorage ||
         value(args[1]).kind != ValueKind::kInt || value(args[1]).integer < 0) {
-      return Error("bad arguments of a tensor");
+      return Error(
+          absl::StrCat("bad arguments of a tensor", AfterKey(),
+                       "; expected a storage, an offset of at least 0, sizes and strides"));
     }
     PickledTensor tensor;
     tensor.storage = pickle_.storages_[value(args[0]).integer];
@@ -286,7 +297,11 @@ class Unpickler {
                  __builtin_add_overflow(end, reach, &end);
     }
     if (overflow || (!empty && end > tensor.storage.elements)) {
-      return Error("a tensor reaches outside its storage");
+      return Error(absl::StrCat("a tensor", AfterKey(), " reaches outside its storage ",
+                                tensor.storage.key, ": offset ", tensor.offset, ", shape [",
+                                absl::StrJoin(tensor.shape, ", "), "], strides [",
+                                absl::StrJoin(tensor.strides, ", "), "], but the storage has ",
+                                tensor.storage.elements, " elements"));
     }
     PushNew(ValueKind::kTensor).integer = pickle_.tensors_.size();
     pickle_.tensors_.push_back(std::move(tensor));

@@ -73,8 +73,6 @@ constexpr const char* kRefusedOptions[] = {"adaptive_input",
                                            "no_cross_attention",
                                            "char_inputs",
                                            "base_layers",
-                                           "encoder_layers_to_keep",
-                                           "decoder_layers_to_keep",
                                            "merge_src_tgt_embed",
                                            "quant_noise_pq",
                                            "quant_noise_scalar",
@@ -96,6 +94,9 @@ constexpr const char* kRefusedOptions[] = {"adaptive_input",
 // The same for models of speech only.
 constexpr const char* kRefusedSpeechOptions[] = {"ctc_compress_out", "share_encoder_ffn_attn_layer",
                                                  "share_decoder_ffn_attn_layer"};
+
+// The same, but text: `0` keeps the first layer alone.
+constexpr const char* kRefusedTexts[] = {"encoder_layers_to_keep", "decoder_layers_to_keep"};
 
 // The attention blocks, and the spellings of the options that switch LeaP on in them.
 struct Block {
@@ -162,6 +163,9 @@ class ConfigReader {
     ReadFamily();
     for (const char* option : kRefusedOptions) {
       if (IsTrue(option)) RefuseOption(option, "");
+    }
+    for (const char* option : kRefusedTexts) {
+      if (Text(option, "") == "0" || IsTrue(option)) RefuseOption(option, "");
     }
     const bool gelu = simultaneity_ == Simultaneity::kMasked && IsTrue("gelu");
     config.activation_fn = OneOf("activation_fn", gelu ? "gelu" : "relu", kActivations);

@@ -253,11 +253,11 @@ TEST(CliTest, CompletesInBash) {
   const std::string script = testing::TempDir() + "leapstream_completion.bash";
   std::ofstream(script) << program.output;
   const auto complete = [&](const std::string& words, int at) {
-    FILE* const bash = popen(absl::StrCat("bash -c '. ", script, " && COMP_WORDS=(leapstream ",
-                                          words, ") COMP_CWORD=", at,
-                                          " && _leapstream && echo ${COMPREPLY[*]}'")
-                                 .c_str(),
-                             "r");
+    FILE* const bash =
+        popen(absl::StrCat("bash -c '. ", script, " && COMP_WORDS=(leapstream ", words,
+                           ") COMP_CWORD=", at, " && _leapstream && echo ${COMPREPLY[*]}'")
+                  .c_str(),
+              "r");
     char line[1000] = "";
     EXPECT_NE(fgets(line, sizeof(line), bash), nullptr);
     EXPECT_EQ(pclose(bash), 0);

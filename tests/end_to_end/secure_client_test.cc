@@ -89,9 +89,9 @@ TEST_F(SecureClientTest, TlsAndTokens) {
   options.security.ca_file = "";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // In plain text.
 
-  const std::string program = absl::StrCat("echo a word | ", kClient, " translate --server ",
-                                           server.address(), " --tls --tls-ca ", folder_ / "server.crt",
-                                           " > ", folder_ / "out", " 2> ", folder_ / "err");
+  const std::string program = absl::StrCat(
+      "echo a word | ", kClient, " translate --server ", server.address(), " --tls --tls-ca ",
+      folder_ / "server.crt", " > ", folder_ / "out", " 2> ", folder_ / "err");
   EXPECT_EQ(Shell(absl::StrCat(program, " --token-file ", folder_ / "token")), 0);
   EXPECT_NE(ReadFile(folder_ / "out"), "\n");
   EXPECT_EQ(Shell(program), 4 << 8);

@@ -95,6 +95,15 @@ TEST_F(ExportTest, FilesMustBelongTogether) {
   EXPECT_TRUE(absl::IsInvalidArgument(dictionary));
   EXPECT_THAT(std::string(dictionary.message()),
               AllOf(HasSubstr("dict.de.txt"), HasSubstr("776"), HasSubstr("656")));
+  // One embedding cannot have two meanings.
+  std::string swapped = ReadAll(options_.source_dictionary);
+  const size_t first = swapped.find('\n') + 1, second = swapped.find('\n', first) + 1;
+  swapped =
+      swapped.substr(first, second - first) + swapped.substr(0, first) + swapped.substr(second);
+  options_.target_dictionary = (root_ / "swapped.txt").string();
+  WriteAll(options_.target_dictionary, swapped);
+  EXPECT_THAT(std::string(ExportModel(options_).message()),
+              AllOf(HasSubstr("swapped.txt: symbol 4 is `"), HasSubstr("share_all_embeddings")));
   options_.target_dictionary = options_.source_dictionary;
   options_.target_sentencepiece = (root_ / "empty.model").string();
   EXPECT_TRUE(absl::IsNotFound(ExportModel(options_)));

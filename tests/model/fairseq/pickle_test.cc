@@ -98,6 +98,11 @@ TEST(PickleTest, RefusesTensorsOutsideTheirStorage) {
     EXPECT_TRUE(absl::IsInvalidArgument(Parse(bad).status()));
   }
   EXPECT_TRUE(Parse(Tensor(0, 9, {0, 3}, {3, 1})).ok());  // No element, so none outside.
+  EXPECT_THAT(
+      std::string(
+          Parse("}(" + Text("encoder.w") + Tensor(5, 0, {2, 3}, {3, 1})).status().message()),
+      HasSubstr("a tensor after `encoder.w` reaches outside its storage 0: offset 0, shape "
+                "[2, 3], strides [3, 1], but the storage has 5 elements"));
 }
 
 TEST(PickleTest, RefusesSizesThatOverflow) {

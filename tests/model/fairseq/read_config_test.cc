@@ -193,6 +193,12 @@ TEST(ReadConfigTest, RefusesOptionsByNameAndValueAllAtOnce) {
   }
 }
 
+TEST(ReadConfigTest, TheFirstLayerAloneIsNoOptionThatIsOff) {
+  CheckpointContents contents = Golden("base");
+  contents.options["encoder_layers_to_keep"] = "0";
+  EXPECT_THAT(Message(Read(contents)), HasSubstr("option encoder_layers_to_keep is `0`"));
+}
+
 TEST(ReadConfigTest, OptionsThatAreOffDoNothing) {
   CheckpointContents contents = Golden("base");
   for (const char* option : {"adaptive_input", "char_inputs", "scale_attn"}) {
