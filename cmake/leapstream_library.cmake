@@ -10,6 +10,7 @@ set(MAY_USE_streaming base model_api metrics)
 set(MAY_USE_server base model_api streaming proto)
 set(MAY_USE_client base proto)
 set(MAY_USE_client_evaluation base client metrics)
+set(MAY_USE_client_load base client client_evaluation metrics)
 set(MAY_USE_client_cli base client client_evaluation metrics)
 set(MAY_USE_client_web base client client_cli)
 

@@ -1,5 +1,7 @@
 #include "server/admission.h"
 
+#include <spdlog/spdlog.h>
+
 #include <algorithm>
 #include <fstream>
 #include <utility>
@@ -14,6 +16,7 @@ namespace {
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 constexpr int64_t kTypicalSegmentTokens = 500;
 constexpr int64_t kQueueBytes = 64 << 10;  // gRPC's buffers and ours, of one stream.
+constexpr int64_t kMaxReservedBytes = 256 << 20;
 constexpr int kMinSessions = 4;
 constexpr int kMaxSessions = 20000;
 
@@ -183,6 +186,16 @@ int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
   }
   return static_cast<int>(std::clamp<int64_t>(available_bytes / 2 / (session_bytes + kQueueBytes),
                                               kMinSessions, kMaxSessions));
+}
+
+int ReserveStates(const Model& model, int max_sessions) {
+  const int64_t state_bytes = std::max<int64_t>(model.info.state_bytes_per_session, 1);
+  const auto sessions =
+      static_cast<int>(std::min<int64_t>(max_sessions, kMaxReservedBytes / state_bytes));
+  model.translator->Reserve(sessions);
+  spdlog::info("model {}: memory for the states of {} sessions is taken, {} KB each",
+               model.info.name, sessions, state_bytes >> 10);
+  return sessions;
 }
 
 }  // namespace leapstream

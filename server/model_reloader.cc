@@ -42,6 +42,7 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   ReloadedModel reloaded;
   if (status.ok()) {
     reloaded = {old.name, old.checksum, (*model)->info.checksum};
+    ReserveStates(**model, serving_->admission.max_sessions());
     status = serving_->models->Replace(*std::move(model));
   }
   serving_->metrics->ModelReloaded(old.name, status.ok());

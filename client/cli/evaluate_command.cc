@@ -2,9 +2,7 @@
 
 #include <unistd.h>
 
-#include <cerrno>
 #include <cstdio>
-#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -19,6 +17,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "client/cli/local_server.h"
+#include "client/cli/read_lines.h"
 #include "client/evaluation/evaluate.h"
 #include "client/evaluation/instance.h"
 #include "client/evaluation/piece_counter.h"
@@ -29,25 +28,6 @@ namespace leapstream::client {
 namespace {
 
 namespace fs = std::filesystem;
-
-absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file || fs::is_directory(path)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
-  }
-  std::vector<std::string> lines;
-  for (std::string line; std::getline(file, line);) {
-    if (!line.empty() && line.back() == '\r') line.pop_back();
-    size_t valid = 0;
-    if (!IsUtf8(line, &valid)) {
-      return absl::InvalidArgumentError(absl::StrCat("want UTF-8, got none at byte ", valid,
-                                                     " of line ", lines.size() + 1, " of ", path));
-    }
-    lines.push_back(std::move(line));
-  }
-  return lines;
-}
 
 absl::Status WriteFile(const fs::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);

@@ -21,6 +21,7 @@
 #include "client/cli/connection_flags.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
+#include "client/cli/load_command.h"
 #include "client/cli/terminal.h"
 #include "client/cli/trace.h"
 #include "client/cli/translate.h"
@@ -259,6 +260,8 @@ int main(int argc, char** argv) {
   admin.AddTo(app, kFooter);
   leapstream::client::EvaluationCommands evaluation;
   evaluation.AddTo(app, kFooter);
+  leapstream::client::LoadCommand load;
+  load.AddTo(app, kFooter);
   leapstream::client::WebCommand web;
   web.AddTo(app, kFooter);
 
@@ -270,6 +273,7 @@ int main(int argc, char** argv) {
 
   if (const auto status = admin.Run()) return Report(*status);
   if (const auto status = evaluation.Run()) return Report(*status);
+  if (const auto status = load.Run()) return Report(*status);
   if (completion->parsed()) {
     std::cout << leapstream::client::CompletionScript(app, shell) << std::flush;
     return std::cout ? 0 : kExitError;

@@ -1,0 +1,88 @@
+#include "client/cli/load_command.h"
+
+#include <cstdio>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "client/cli/connection_flags.h"
+#include "client/cli/read_lines.h"
+
+namespace leapstream::client {
+namespace {
+
+constexpr size_t kShownTexts = 3;
+
+void PrintLatencies(const char* name, const Latencies& latencies) {
+  absl::PrintF("%s  p50 %.1f ms  p95 %.1f ms  p99 %.1f ms\n", name,
+               absl::ToDoubleMilliseconds(latencies.Percentile(50)),
+               absl::ToDoubleMilliseconds(latencies.Percentile(95)),
+               absl::ToDoubleMilliseconds(latencies.Percentile(99)));
+}
+
+void Print(const LoadReport& report, const LoadOptions& options) {
+  absl::PrintF("sessions sustained: %d of %d, at %g words per second each\n",
+               report.sustained_sessions, options.sessions, options.words_per_second);
+  PrintLatencies("first token", report.first_token);
+  PrintLatencies("every token", report.every_token);
+  absl::PrintF("%.1f tokens/s: %d in %.1f s, %d sentences\n",
+               static_cast<double>(report.tokens) / absl::ToDoubleSeconds(report.elapsed),
+               report.tokens, absl::ToDoubleSeconds(report.elapsed), report.sentences);
+  absl::PrintF("average lagging: %.2f source tokens\n", report.average_lagging);
+  for (const auto& failure : report.failures) {
+    absl::PrintF("failed sessions: %d, %s\n", failure.second, failure.first);
+  }
+  absl::PrintF("wrong texts: %d\n", report.wrong_texts.size());
+  for (size_t i = 0; i < report.wrong_texts.size() && i < kShownTexts; ++i) {
+    absl::PrintF("  %s\n", report.wrong_texts[i]);
+  }
+}
+
+}  // namespace
+
+void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
+  command_ = app.add_subcommand(
+      "load",
+      "Measure a server under load: many sessions speak sentences at a steady pace, whatever it\n"
+      "answers. Each translation must be what was streamed, and what the sentence alone gives.");
+  AddConnectionFlags(command_, connection_);
+  command_->add_option("--source", source_file_, "sentences to speak, one a line")
+      ->check(CLI::ExistingFile)
+      ->required();
+  command_->add_option("--sessions", options_.sessions, "at once")
+      ->check(CLI::Range(1, 20000))
+      ->capture_default_str();
+  command_->add_option("--rate", options_.words_per_second, "words per second of each session")
+      ->check(CLI::Range(0.01, 1000.0))
+      ->capture_default_str();
+  command_->add_option("--seconds", seconds_, "how long they speak")
+      ->check(CLI::Range(0.1, 86400.0))
+      ->capture_default_str();
+  command_->add_option("--model", options_.stream.model, "a name that leapstream models lists");
+  command_->add_option("--k", options_.stream.k, "source tokens (pieces of words) read ahead")
+      ->check(CLI::Range(1, 1 << 20));
+  command_->footer(footer);
+}
+
+std::optional<absl::Status> LoadCommand::Run() {
+  if (!command_->parsed()) return std::nullopt;
+  return Measure();
+}
+
+absl::Status LoadCommand::Measure() {
+  options_.duration = absl::Seconds(seconds_);
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> sentences, ReadLines(source_file_));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const LoadReport report, Load(*client, sentences, options_));
+  Print(report, options_);
+  if (std::fflush(stdout) != 0) return absl::DataLossError("nobody reads the output");
+  if (!report.wrong_texts.empty()) {
+    return absl::InternalError(absl::StrCat(report.wrong_texts.size(), " texts are wrong"));
+  }
+  // Sessions that a server refuses are a result, unless there is no other.
+  return report.tokens == 0 ? report.first_failure : absl::OkStatus();
+}
+
+}  // namespace leapstream::client

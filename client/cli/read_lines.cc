@@ -1,0 +1,33 @@
+#include "client/cli/read_lines.h"
+
+#include <cerrno>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "client/client.h"
+
+namespace leapstream::client {
+
+absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  if (!file || std::filesystem::is_directory(path)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
+  }
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) {
+    if (!line.empty() && line.back() == '\r') line.pop_back();
+    size_t valid = 0;
+    if (!IsUtf8(line, &valid)) {
+      return absl::InvalidArgumentError(absl::StrCat("want UTF-8, got none at byte ", valid,
+                                                     " of line ", lines.size() + 1, " of ", path));
+    }
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
+}  // namespace leapstream::client

@@ -1,0 +1,16 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_READ_LINES_H_
+#define LEAPSTREAM_CLIENT_CLI_READ_LINES_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+
+namespace leapstream::client {
+
+// The lines of a file, without their ends. INVALID_ARGUMENT: it cannot be read, or is not UTF-8.
+absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path);
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_READ_LINES_H_
