@@ -11,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "base/status.h"
+#include "client/cli/connection_flags.h"
 #include "client/cli/port_file.h"
 
 namespace leapstream::client {
@@ -38,9 +39,7 @@ void WebCommand::AddTo(CLI::App& app, const std::string& footer) {
       "web",
       "Serve a page that translates what is typed into it, and shows it to others by a link.\n"
       "It has no passwords: whoever reaches --listen can use the server through it.");
-  command_
-      ->add_option("--server", connection_.address, "host:port of the server; several: with commas")
-      ->capture_default_str();
+  AddConnectionFlags(command_, connection_);
   command_->add_option("--listen", listen_, "HOST:PORT of the page; port 0: a free one")
       ->capture_default_str();
   command_

@@ -49,6 +49,7 @@ constexpr struct {
     {"/", "/index.html", "text/html; charset=utf-8"},
     {"/style.css", "/style.css", "text/css; charset=utf-8"},
     {"/page.js", "/page.js", "text/javascript; charset=utf-8"},
+    {"/icon.svg", "/icon.svg", "image/svg+xml"},
     {"/talk.txt", "/talk.txt", "text/plain; charset=utf-8"},
 };
 

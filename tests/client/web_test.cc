@@ -73,14 +73,15 @@ class WebTest : public testing::Test {
 };
 
 TEST_F(WebTest, ThePageAsksNobodyElse) {
-  for (const char* path : {"/", "/style.css", "/page.js", "/talk.txt"}) {
+  for (const char* path : {"/", "/style.css", "/page.js", "/icon.svg", "/talk.txt"}) {
     const auto result = Get(path);
     ASSERT_TRUE(result) << path;
     EXPECT_EQ(result->status, 200) << path;
     EXPECT_FALSE(result->body.empty()) << path;
     EXPECT_THAT(result->get_header_value("Content-Security-Policy"),
                 HasSubstr("default-src 'none'"));
-    if (std::string(path) != "/page.js") {  // It names the namespace of SVG.
+    // These name the namespace of SVG.
+    if (std::string(path) != "/page.js" && std::string(path) != "/icon.svg") {
       EXPECT_THAT(result->body, testing::Not(HasSubstr("://"))) << path;
     }
   }

@@ -9,6 +9,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -107,6 +108,39 @@ TEST(DeploymentTest, GracePeriodsAddUp) {
       YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"))["services"]["leapstream"];
   EXPECT_GT(Duration(service["stop_grace_period"].as<std::string>()),
             ServerConfig().drain_timeout + absl::Seconds(5));
+}
+
+int PortOf(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
+
+// Probes, HAProxy's checks and the scraper all ask where metrics_listen says.
+TEST(DeploymentTest, ServersAreAskedOnTheirMetricsPort) {
+  ServerConfig in_pod, in_image;
+  ASSERT_TRUE(ApplyYaml(KubernetesObject("ConfigMap")["data"]["server.yaml"].Scalar(),
+                        "server.yaml", &in_pod)
+                  .ok());
+  ASSERT_TRUE(
+      ApplyYaml(ReadFile(LEAPSTREAM_SOURCE_DIR "/configs/server.yaml"), "server.yaml", &in_image)
+          .ok());
+  const YAML::Node container =
+      KubernetesObject("Deployment")["spec"]["template"]["spec"]["containers"][0];
+  const std::pair<const char*, const char*> probes[] = {
+      {"startupProbe", "/readyz"}, {"readinessProbe", "/readyz"}, {"livenessProbe", "/healthz"}};
+  for (const auto& [probe, path] : probes) {
+    const YAML::Node get = container[probe]["httpGet"];
+    EXPECT_EQ(get["path"].as<std::string>(), path) << probe;
+    EXPECT_EQ(get["port"].as<std::string>(), "metrics") << probe;
+  }
+  for (const YAML::Node& port : container["ports"]) {
+    const std::string& address = port["name"].as<std::string>() == "metrics"
+                                     ? in_pod.server.metrics_listen
+                                     : in_pod.server.listen;
+    EXPECT_EQ(port["containerPort"].as<int>(), PortOf(address));
+  }
+  const int port = PortOf(in_image.server.metrics_listen);
+  EXPECT_THAT(ReadFile(absl::StrCat(kDocker, "haproxy/haproxy.cfg")),
+              testing::HasSubstr(absl::StrCat(" check port ", port, " ")));
+  EXPECT_THAT(ReadFile(absl::StrCat(kDocker, "prometheus/prometheus.yaml")),
+              testing::HasSubstr(absl::StrCat("port: ", port, ",")));
 }
 
 TEST(DeploymentTest, ContainersHaveNoPrivileges) {

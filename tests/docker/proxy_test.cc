@@ -81,10 +81,14 @@ class ProxyTest : public testing::TestWithParam<std::string> {
   void SetUp() override {
     program_ = FindProgram(GetParam());
     if (program_.empty()) GTEST_SKIP() << "there is no " << GetParam();
+  }
+  // Two servers with as many slots each, the proxy and a client of it.
+  void Start(int slots) {
     spdlog::set_level(spdlog::level::off);
     ServerOptions options;
     options.listen = "127.0.0.1:0";
-    options.max_sessions = 1;
+    options.metrics_listen = "127.0.0.1:0";
+    options.max_sessions = slots;
     options.limits.heartbeat_interval = absl::Seconds(1);
     for (auto& server : servers_) {
       auto started = Server::Start(options, {FakeModel()});
@@ -96,7 +100,7 @@ class ProxyTest : public testing::TestWithParam<std::string> {
     folder_ = folder;
     port_ = FreePort();
     if (GetParam() == "haproxy") {
-      StartHaproxy();
+      StartHaproxy(slots);
     } else {
       StartEnvoy();
     }
@@ -118,16 +122,18 @@ class ProxyTest : public testing::TestWithParam<std::string> {
     if (!folder_.empty()) fs::remove_all(folder_);
   }
 
-  void StartHaproxy() {
+  void StartHaproxy(int slots) {
     std::string config = ReadFile(LEAPSTREAM_SOURCE_DIR "/docker/haproxy/haproxy.cfg");
     Replace("bind :50051", absl::StrCat("bind 127.0.0.1:", port_), &config);
     Replace("timeout (client|server) 60s",
             absl::StrCat("timeout $1 ", absl::ToInt64Seconds(kIdle), "s"), &config);
-    Replace("maxconn 1000", "maxconn 1", &config);
+    Replace("maxconn 1000", absl::StrCat("maxconn ", slots), &config);
+    Replace(" port 9464", "", &config);
     Replace(" resolvers docker init-addr none", "", &config);
     Replace("server-template leapstream 3 leapstream:50051",
-            absl::StrCat("server a 127.0.0.1:", servers_[0]->port(),
-                         "\n    server b 127.0.0.1:", servers_[1]->port()),
+            absl::StrCat("server a 127.0.0.1:", servers_[0]->port(), " port ",
+                         servers_[0]->metrics_port(), "\n    server b 127.0.0.1:",
+                         servers_[1]->port(), " port ", servers_[1]->metrics_port()),
             &config);
     Write("haproxy.cfg", config);
     Run({program_, "-f", (folder_ / "haproxy.cfg").string()});
@@ -204,6 +210,7 @@ class ProxyTest : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ProxyTest, HeartbeatsKeepASilentStreamOpen) {
+  Start(1);
   auto stream = Open();
   ASSERT_TRUE(stream.ok()) << stream.status();
   absl::SleepFor(2 * kIdle + absl::Seconds(1));
@@ -211,6 +218,7 @@ TEST_P(ProxyTest, HeartbeatsKeepASilentStreamOpen) {
 }
 
 TEST_P(ProxyTest, StreamsGoToTheServerThatHasASlotAndAFullServiceIsUnavailable) {
+  Start(1);
   for (int round = 0; round < 5; ++round) {
     auto first = Open(), second = Open();
     ASSERT_TRUE(first.ok()) << first.status();
@@ -224,6 +232,7 @@ TEST_P(ProxyTest, StreamsGoToTheServerThatHasASlotAndAFullServiceIsUnavailable) 
 }
 
 TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
+  Start(1);
   auto first = Open(), second = Open();
   ASSERT_TRUE(first.ok() && second.ok());
   for (Stream* stream : {first->get(), second->get()}) {  // Both have an open segment.
@@ -236,6 +245,27 @@ TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
   auto third = Open();
   ASSERT_TRUE(third.ok()) << third.status();
   EXPECT_NE(Translation(**third), "");
+}
+
+// It has the fewest streams, which is what the proxies look for.
+TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
+  Start(5);
+  auto first = Open(), second = Open();
+  ASSERT_TRUE(first.ok() && second.ok());
+  for (Stream* stream : {first->get(), second->get()}) {  // Both have an open segment.
+    EXPECT_TRUE(stream->PushText(kText).ok());
+    ASSERT_TRUE(std::holds_alternative<client::Delta>(*stream->Next()));
+  }
+  std::thread drain([&] { servers_[0]->Shutdown(absl::Now() + absl::Seconds(20)); });
+  absl::SleepFor(absl::Seconds(5));  // Two checks of the slower one.
+  std::vector<std::unique_ptr<Stream>> others;
+  for (int i = 0; i < 4; ++i) {
+    auto more = Open();
+    EXPECT_TRUE(more.ok()) << more.status();
+    if (more.ok()) others.push_back(*std::move(more));
+  }
+  EXPECT_EQ(Translation(**first), Translation(**second));
+  drain.join();
 }
 
 INSTANTIATE_TEST_SUITE_P(Proxies, ProxyTest, testing::Values("haproxy", "envoy"),

@@ -1,9 +1,14 @@
 // The client library and the program with servers that want TLS, a client's certificate or a token.
+#include <httplib.h>
+#include <unistd.h>
+
+#include <cstdlib>
 #include <fstream>
 #include <string>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 #include "client/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -32,6 +37,18 @@ class SecureClientTest : public testing::Test {
           0);
     }
   }
+  // Writes the token to the file "token"; the file of the tokens that a server accepts.
+  std::string MakeToken() {
+    // It prints the token, then its line.
+    EXPECT_EQ(Shell(absl::StrCat(kServer, " --new-token alice > ", folder_ / "new")), 0);
+    const std::vector<std::string> printed =
+        absl::StrSplit(ReadFile(folder_ / "new"), '\n', absl::SkipEmpty());
+    if (printed.empty()) return "";
+    std::ofstream(folder_ / "accepted") << printed.back() << "\n";
+    const std::vector<std::string> words = absl::StrSplit(printed.front(), ' ');
+    std::ofstream(folder_ / "token") << words.back() << "\n";
+    return folder_ / "accepted";
+  }
   static int Shell(const std::string& command) { return std::system(command.c_str()); }
 
   absl::Status Translate(const ClientOptions& options) {
@@ -49,18 +66,11 @@ class SecureClientTest : public testing::Test {
 };
 
 TEST_F(SecureClientTest, TlsAndTokens) {
-  // It prints the token, then its line.
-  ASSERT_EQ(Shell(absl::StrCat(kServer, " --new-token alice > ", folder_ / "new")), 0);
-  const std::vector<std::string> printed =
-      absl::StrSplit(ReadFile(folder_ / "new"), '\n', absl::SkipEmpty());
-  std::ofstream(folder_ / "accepted") << printed.back() << "\n";
-  const std::vector<std::string> words = absl::StrSplit(printed.front(), ' ');
-  std::ofstream(folder_ / "token") << words.back() << "\n";
   std::ofstream(folder_ / "wrong_token") << std::string(64, 'a') << "\n";
   std::ofstream(folder_ / "no_token") << "two words\n";
   ServerProcess server(folder_, "server",
                        {"--tls-certificate-file", folder_ / "server.crt", "--tls-key-file",
-                        folder_ / "server.key", "--auth-tokens-file", folder_ / "accepted"});
+                        folder_ / "server.key", "--auth-tokens-file", MakeToken()});
   server.StartAndWait();
 
   ClientOptions options;
@@ -96,6 +106,37 @@ TEST_F(SecureClientTest, TlsAndTokens) {
   EXPECT_NE(ReadFile(folder_ / "out"), "\n");
   EXPECT_EQ(Shell(program), 4 << 8);
   EXPECT_THAT(ReadFile(folder_ / "err"), HasSubstr("TOKEN_MISSING"));
+}
+
+TEST_F(SecureClientTest, ThePageTranslatesThroughASecureServer) {
+  ServerProcess server(folder_, "server",
+                       {"--tls-certificate-file", folder_ / "server.crt", "--tls-key-file",
+                        folder_ / "server.key", "--auth-tokens-file", MakeToken()});
+  server.StartAndWait();
+  const std::vector<std::string> program = {
+      kClient, "web", "--server", server.address(), "--listen", "127.0.0.1:0", "--port-file"};
+  const auto models_status = [&](const std::string& name, std::vector<std::string> flags) {
+    const std::string port_file = folder_ / name;
+    std::vector<std::string> arguments = program;
+    arguments.push_back(port_file);
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    Process web;
+    web.Start(arguments, folder_ / "web.log");
+    const absl::Time deadline = absl::Now() + absl::Seconds(30);
+    while (access(port_file.c_str(), F_OK) != 0 && web.running() && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    if (access(port_file.c_str(), F_OK) != 0) return 0;
+    httplib::Client http("127.0.0.1", std::stoi(ReadFile(port_file)));
+    http.set_read_timeout(30);
+    const auto answer = http.Get("/api/models");
+    return answer ? answer->status : 0;
+  };
+  const std::vector<std::string> secure = {"--tls", "--tls-ca", folder_ / "server.crt"};
+  std::vector<std::string> known = secure;
+  known.insert(known.end(), {"--token-file", folder_ / "token"});
+  EXPECT_EQ(models_status("known", known), 200) << ReadFile(folder_ / "web.log");
+  EXPECT_GE(models_status("unknown", secure), 400) << ReadFile(folder_ / "web.log");
 }
 
 TEST_F(SecureClientTest, ClientCertificates) {
