@@ -210,7 +210,7 @@ class ProxyTest : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(ProxyTest, HeartbeatsKeepASilentStreamOpen) {
-  Start(1);
+  ASSERT_NO_FATAL_FAILURE(Start(1));
   auto stream = Open();
   ASSERT_TRUE(stream.ok()) << stream.status();
   absl::SleepFor(2 * kIdle + absl::Seconds(1));
@@ -218,7 +218,7 @@ TEST_P(ProxyTest, HeartbeatsKeepASilentStreamOpen) {
 }
 
 TEST_P(ProxyTest, StreamsGoToTheServerThatHasASlotAndAFullServiceIsUnavailable) {
-  Start(1);
+  ASSERT_NO_FATAL_FAILURE(Start(1));
   for (int round = 0; round < 5; ++round) {
     auto first = Open(), second = Open();
     ASSERT_TRUE(first.ok()) << first.status();
@@ -232,7 +232,7 @@ TEST_P(ProxyTest, StreamsGoToTheServerThatHasASlotAndAFullServiceIsUnavailable) 
 }
 
 TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
-  Start(1);
+  ASSERT_NO_FATAL_FAILURE(Start(1));
   auto first = Open(), second = Open();
   ASSERT_TRUE(first.ok() && second.ok());
   for (Stream* stream : {first->get(), second->get()}) {  // Both have an open segment.
@@ -249,7 +249,7 @@ TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
 
 // It has the fewest streams, which is what the proxies look for.
 TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
-  Start(5);
+  ASSERT_NO_FATAL_FAILURE(Start(5));
   auto first = Open(), second = Open();
   ASSERT_TRUE(first.ok() && second.ok());
   for (Stream* stream : {first->get(), second->get()}) {  // Both have an open segment.
