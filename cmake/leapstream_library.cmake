@@ -44,7 +44,7 @@ endfunction()
 
 # leapstream_test(NAME LABEL unit|golden|end_to_end|fuzz SOURCES ... USES libraries)
 function(leapstream_test name)
-  cmake_parse_arguments(ARG "" "LABEL" "SOURCES;USES" ${ARGN})
+  cmake_parse_arguments(PARSE_ARGV 1 ARG "" "LABEL" "SOURCES;USES")
   add_executable(${name} ${ARG_SOURCES})
   target_include_directories(${name} PRIVATE ${PROJECT_SOURCE_DIR})
   target_compile_definitions(${name} PRIVATE

@@ -16,7 +16,7 @@ namespace {
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
 constexpr int64_t kTypicalSegmentTokens = 500;
 constexpr int64_t kQueueBytes = 64 << 10;  // gRPC's buffers and ours, of one stream.
-constexpr int64_t kMaxReservedBytes = 256 << 20;
+constexpr int64_t kMaxReservedBytes = 64 << 20;
 constexpr int kMinSessions = 4;
 constexpr int kMaxSessions = 20000;
 

@@ -107,7 +107,7 @@ int64_t AvailableMemory();
 int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                        int64_t available_bytes);
 
-// Takes memory for the states of the first sessions of `model`, at most `max_sessions` and 256 MB,
+// Takes memory for the states of the first sessions of `model`, at most `max_sessions` and 64 MB,
 // and logs that: those sessions will fault no page. Returns how many sessions that are. Safe while
 // the model is in use.
 int ReserveStates(const Model& model, int max_sessions);

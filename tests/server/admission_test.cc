@@ -32,9 +32,9 @@ TEST(ReserveStates, TakesMemoryForTheSessionsThatFitIntoItsBound) {
   model.info.state_bytes_per_session = 1 << 20;
   EXPECT_EQ(ReserveStates(model, 7), 7);
   EXPECT_EQ(reserved, 7);
-  EXPECT_EQ(ReserveStates(model, 20000), 256);
-  EXPECT_EQ(reserved, 256);
-  model.info.state_bytes_per_session = (256 << 20) + 1;
+  EXPECT_EQ(ReserveStates(model, 20000), 64);
+  EXPECT_EQ(reserved, 64);
+  model.info.state_bytes_per_session = (64 << 20) + 1;
   EXPECT_EQ(ReserveStates(model, 7), 0);
   EXPECT_EQ(reserved, 0);
   model.info.state_bytes_per_session = 0;
