@@ -52,7 +52,7 @@ struct Setting {
 // A text for which `check` has no complaint.
 template <typename Field>
 Setting Text(const char* key, const char* type, const char* help, Field field,
-             std::function<std::string(const std::string&)> check = nullptr) {
+             const std::function<std::string(const std::string&)>& check = nullptr) {
   return {key, type, help,
           [=](const std::string& value, C* config) {
             std::string wrong = check == nullptr ? "" : check(value);

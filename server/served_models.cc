@@ -143,7 +143,7 @@ std::vector<std::shared_ptr<Scheduler>> ServedModels::All() const {
   return all;
 }
 
-absl::Status ServedModels::Replace(std::shared_ptr<const Model> model) {
+absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
   std::shared_ptr<Scheduler> scheduler = MakeScheduler(model);
   MutexLock lock(&mutex_);

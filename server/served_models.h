@@ -41,7 +41,7 @@ class ServedModels {
 
   // New sessions get `model` in place of that of the same name, once it has translated something.
   // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
-  absl::Status Replace(std::shared_ptr<const Model> model);
+  absl::Status Replace(const std::shared_ptr<const Model>& model);
 
   struct State {
     ModelInfo info;

@@ -64,7 +64,7 @@ class Service final : public RawService {
 
 class GrpcServer final : public Server {
  public:
-  GrpcServer(std::unique_ptr<Serving> serving, ServerHooks hooks)
+  GrpcServer(std::unique_ptr<Serving> serving, const ServerHooks& hooks)
       : serving_(std::move(serving)),
         service_(serving_.get()),
         reloader_(serving_.get(), hooks),
