@@ -46,10 +46,18 @@ std::string Names(const std::vector<std::shared_ptr<Scheduler>>& schedulers) {
 absl::Status WarmUp(const Model& model) {
   const std::unique_ptr<SessionState> state = model.translator->NewState();
   const TokenId unknown = kUnknown;
+  const std::vector<float> silence(
+      model.info.speech.has_value() ? model.info.speech->SamplesPerRead() : 0);
   SessionState* states[] = {state.get()};
   Decision decision;
   for (int step = 0; step < 3; ++step) {
-    const SourceRows rows[] = {{state.get(), absl::MakeConstSpan(&unknown, 1)}};
+    SourceRows row = {state.get()};
+    if (silence.empty()) {
+      row.tokens = absl::MakeConstSpan(&unknown, 1);
+    } else {
+      row.samples = silence;
+    }
+    const SourceRows rows[] = {row};
     LEAPSTREAM_RETURN_IF_ERROR(model.translator->Read(rows));
     LEAPSTREAM_RETURN_IF_ERROR(model.translator->Decide(states, absl::MakeSpan(&decision, 1)));
     if (!decision.wants_source && decision.best.id != kEndOfSentence) {

@@ -765,6 +765,16 @@ TEST_F(ReloadTest, NewSessionsGetTheNewModelAndOldOnesKeepTheirs) {
   EXPECT_EQ(Metric("leapstream_model_reloads_total{model=\"fake-en-de\",result=\"ok\"}"), 1);
 }
 
+TEST_F(ReloadTest, AModelOfSpeechIsTriedWithAudio) {
+  FakeModelOptions next;
+  next.speech = true;
+  next.checksum = "5bee";
+  SetNext(next);
+  const grpc::Status status = Reload();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(Checksum(), "5bee");
+}
+
 TEST_F(ReloadTest, AModelThatCannotBeUsedChangesNothing) {
   fails_ = true;
   grpc::Status status = Reload();

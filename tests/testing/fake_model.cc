@@ -152,12 +152,16 @@ class FakeTranslator final : public Translator {
       : vocabulary_size_(vocabulary_size),
         step_delay_(options.step_delay),
         fails_(options.fails),
-        learned_policy_(options.learned_policy) {}
+        learned_policy_(options.learned_policy),
+        speech_(options.speech) {}
 
   std::unique_ptr<SessionState> NewState() const override { return std::make_unique<FakeState>(); }
 
   absl::Status Read(absl::Span<const SourceRows> rows) const override {
     for (const SourceRows& row : rows) {
+      if (speech_ ? !row.tokens.empty() : !row.samples.empty()) {
+        return absl::InvalidArgumentError("the other kind of source");
+      }
       for (const TokenId token : row.tokens) {
         if (token < 0 || token >= vocabulary_size_) {
           return absl::InvalidArgumentError(absl::StrCat("no such source token: ", token));
@@ -215,6 +219,7 @@ class FakeTranslator final : public Translator {
   const absl::Duration step_delay_;
   const bool fails_;
   const bool learned_policy_;
+  const bool speech_;
 };
 
 }  // namespace
