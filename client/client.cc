@@ -118,8 +118,7 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
                                      model.target_language_codes().end()};
       added.checksum = model.checksum();
       added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
-      added.read_duration = absl::Seconds(model.read_duration().seconds()) +
-                            absl::Nanoseconds(model.read_duration().nanos());
+      added.read_duration = FromProto(model.read_duration());
       added.learned_policy = model.learned_policy();
       added.default_k = model.default_k();
       added.min_k = model.min_k();

@@ -95,8 +95,8 @@ struct Delta {
   int64_t segment = 0;
   std::string text;
   std::vector<Token> tokens;
-  int source_tokens_read =
-      0;  // Of this segment, when the text was written; encoder states of speech.
+  // Of this segment, when the text was written; of speech, encoder states.
+  int source_tokens_read = 0;
   double source_audio_ms = 0;  // Speech: audio of the segment that had been read.
 };
 
@@ -222,7 +222,8 @@ struct Model {
 class Client {
  public:
   // UNAVAILABLE: nobody answers at any of the addresses, or not within the timeout.
-  // INVALID_ARGUMENT: there is no address, or a file cannot be read, or a token is not one word.
+  // INVALID_ARGUMENT: there is no address, or what `security` asks for does not fit together.
+  // NOT_FOUND: one of its files cannot be read.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   ~Client();
 

@@ -10,12 +10,10 @@
 namespace leapstream::client {
 namespace {
 
+using client::FromProto;
+
 constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
 constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 void ToProto(absl::Duration duration, google::protobuf::Duration* out) {
   absl::Duration rest;
@@ -64,6 +62,10 @@ SegmentStats FromProto(const pb::SegmentStats& stats) {
 }
 
 }  // namespace
+
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
 
 absl::Status ToStatus(const grpc::Status& status) {
   if (status.ok()) return absl::OkStatus();

@@ -6,6 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "client/client.h"
+#include "google/protobuf/duration.pb.h"
 #include "grpcpp/support/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 
@@ -20,6 +21,7 @@ absl::Status ToStatus(const grpc::Status& status);
 bool IsFromServer(const absl::Status& status);
 absl::Duration RetryDelay(const absl::Status& status);  // Of its RetryInfo; 0: none.
 
+absl::Duration FromProto(const google::protobuf::Duration& duration);
 pb::SessionConfig ToProto(const StreamOptions& options);
 // Nothing: an event that the user of this library need not see.
 std::optional<Event> FromProto(const pb::StreamTranslateResponse& response);

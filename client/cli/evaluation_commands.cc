@@ -46,7 +46,9 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
       ->add_option("--model", model_folder,
                    "a model directory: a server of its own is started for it, and ended")
       ->check(CLI::ExistingDirectory)
-      ->excludes(server);
+      ->excludes(server)
+      ->excludes(command->get_option("--tls"))
+      ->excludes(command->get_option("--token-file"));
   command->add_option("--model-name", stream.model, "a name that leapstream models lists");
   command->add_option("--source-lang", stream.source_language_code, "such as en");
   command->add_option("--target-lang", stream.target_language_code, "such as de");

@@ -78,9 +78,10 @@ struct ModelConfig {
   bool share_all_embeddings = false;        // Then decoder.embedding is encoder.embedding.
   bool share_decoder_input_output_embed = false;  // Then decoder.output is decoder.embedding.
   int waitk_lagging = 0;                          // The k trained with; 0: none.
-  int max_source_positions =
-      0;  // fairseq's limits, 0 if not found; a bidirectional encoder keeps to
-  int max_target_positions = 0;  // its own, other sides only to learned tables.
+  // fairseq's limits, 0 if not found; a bidirectional encoder keeps to its own, other sides only to
+  // learned tables.
+  int max_source_positions = 0;
+  int max_target_positions = 0;
   std::string compute_type = "float32";
   std::map<std::string, std::string> fairseq_options;  // As found; for people, never read back.
   std::map<std::string, std::string> sha256;           // File name to lower-case hex.

@@ -146,6 +146,10 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
   EXPECT_EQ(evaluate(one, "/nowhere"), 4);
   EXPECT_EQ(evaluate(one, one), 3);  // Nobody serves there.
   EXPECT_EQ(Run({"evaluate", "--k", "0", "--source", one, "--target", one, "--output", one}), 2);
+  // Its own server is on this machine and speaks no TLS.
+  EXPECT_EQ(Run({"evaluate", "--model", folder_, "--tls", "--source", one, "--target", one,
+                 "--output", (folder_ / "run").string()}),
+            2);
   // A folder that holds no model: the server's own words are passed on.
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--source", one, "--target", one, "--output",
                  (folder_ / "run").string()}),
