@@ -581,9 +581,8 @@ void TranslateReactor::OnFinished(absl::Status status) {
         absl::InternalError(absl::StrCat("internal error, see the server's log; session ", id_)),
         "INTERNAL");
   } else if (status.code() == absl::StatusCode::kInvalidArgument) {
-    status = WithReason(std::move(status), status.message().find("committed") != std::string::npos
-                                               ? "RESUME_TARGET_INVALID"
-                                               : "INVALID_SOURCE");
+    const bool committed = status.GetPayload(kCommittedTargetPayload).has_value();
+    status = WithReason(std::move(status), committed ? "RESUME_TARGET_INVALID" : "INVALID_SOURCE");
   }
   std::shared_ptr<Session> session;  // Its state is freed as soon as it is of no use.
   {

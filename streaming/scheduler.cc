@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
@@ -643,9 +644,11 @@ void LiveSession::Apply(const Decision& decision) {
 
 void LiveSession::CompleteSegment(FinishReason reason) {
   if (replayed_ < committed_.size()) {
-    return Finish(absl::InvalidArgumentError(
+    absl::Status status = absl::InvalidArgumentError(
         absl::StrCat("the open segment has ", state_->target_written(), " target tokens, but ",
-                     committed_.size(), " are said to be committed; is its source complete?")));
+                     committed_.size(), " are said to be committed; is its source complete?"));
+    status.SetPayload(kCommittedTargetPayload, absl::Cord());
+    return Finish(std::move(status));
   }
   committed_.clear();
   replayed_ = 0;

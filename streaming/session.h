@@ -88,8 +88,12 @@ struct SegmentCompleted {
   SessionSummary so_far;  // With this segment; its lagging figures are sums, not means yet.
 };
 
+inline constexpr char kCommittedTargetPayload[] = "leapstream/committed_target";
+
 // Where a session goes on that another stream, maybe of another server, began. Its policy and model
-// must be those of the first one; the source of the open segment is pushed again from its start.
+// must be those of the first one; the source of the open segment is pushed again from its start. If
+// that gives less target than was committed, the session ends with INVALID_ARGUMENT and
+// kCommittedTargetPayload.
 struct ResumeFrom {
   int64_t segment = 1;             // The number of the open segment.
   std::vector<TokenId> committed;  // Its target so far: decided again, as it is, and not put out.
