@@ -21,12 +21,17 @@ namespace {
 constexpr int64_t kLanes = 16;
 constexpr int kSums = 16;  // Registers for sums, half of all there are.
 constexpr int kMostRows = 8;
-#define LANE_NUMBERS 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15
+#define LANES_FROM(n)                                                                             \
+  ((n) + 0) % 16, ((n) + 1) % 16, ((n) + 2) % 16, ((n) + 3) % 16, ((n) + 4) % 16, ((n) + 5) % 16, \
+      ((n) + 6) % 16, ((n) + 7) % 16, ((n) + 8) % 16, ((n) + 9) % 16, ((n) + 10) % 16,            \
+      ((n) + 11) % 16, ((n) + 12) % 16, ((n) + 13) % 16, ((n) + 14) % 16, ((n) + 15) % 16
 #else
 constexpr int64_t kLanes = 8;
 constexpr int kSums = 8;
 constexpr int kMostRows = 4;
-#define LANE_NUMBERS 0, 1, 2, 3, 4, 5, 6, 7
+#define LANES_FROM(n)                                                                       \
+  ((n) + 0) % 8, ((n) + 1) % 8, ((n) + 2) % 8, ((n) + 3) % 8, ((n) + 4) % 8, ((n) + 5) % 8, \
+      ((n) + 6) % 8, ((n) + 7) % 8
 #endif
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 typedef int32_t Integers
@@ -34,7 +39,6 @@ typedef int32_t Integers
 typedef uint16_t Halves
     __attribute__((vector_size(kLanes * sizeof(uint16_t)), aligned(2), may_alias));
 constexpr int kVectors = kPanel / kLanes;
-constexpr Integers kLaneNumbers = {LANE_NUMBERS};
 
 INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE Vector Load(const float* x) { return *reinterpret_cast<const Vector*>(x); }
@@ -48,13 +52,14 @@ INLINE Vector LoadPart(const float* x, int64_t count) {
 INLINE void StorePart(Vector v, int64_t count, float* x) {
   __builtin_memcpy(x, &v, count * sizeof(float));
 }
+template <int half>
+INLINE Vector Folded(Vector v) {
+  return v + __builtin_shufflevector(v, v, LANES_FROM(half));
+}
 // Halves upon halves: no other order has as few additions that wait for each other.
 INLINE float Sum(Vector v) {
-#pragma GCC unroll 4
-  for (int half = kLanes / 2; half > 0; half /= 2) {
-    v += __builtin_shuffle(v, kLaneNumbers + half);  // Taken modulo the number of lanes.
-  }
-  return v[0];
+  if constexpr (kLanes > 8) v = Folded<8>(v);
+  return Folded<1>(Folded<2>(Folded<4>(v)))[0];
 }
 INLINE Vector Select(Integers mask, Vector a, Vector b) {
   return reinterpret_cast<Vector>((mask & reinterpret_cast<Integers>(a)) |
