@@ -96,7 +96,7 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   hooks.load = [&](const std::string& name) { return Load(sources.at(name), config); };
   hooks.drain = [] { kill(getpid(), SIGTERM); };
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
-                              Server::Start(config.server, std::move(models), std::move(hooks)));
+                              Server::Start(config.server, std::move(models), hooks));
   spdlog::info("{} sessions at once{}", server->max_sessions(),
                config.server.max_sessions > 0 ? "" : ", sized from half of the free memory");
   const std::string host = config.server.listen.substr(0, config.server.listen.rfind(':'));

@@ -219,7 +219,7 @@ class GrpcServer final : public Server {
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerOptions& options, std::vector<std::shared_ptr<const Model>> models,
-    ServerHooks hooks) {
+    const ServerHooks& hooks) {
   LEAPSTREAM_RETURN_IF_ERROR(ParseAddress(options.listen).status());
   LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(options.tls));
   const int max_sessions = options.max_sessions > 0 ? options.max_sessions
@@ -239,7 +239,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   auto server = std::make_unique<GrpcServer>(
       std::make_unique<Serving>(options, max_sessions, *std::move(signer), std::move(tokens),
                                 std::move(metrics), std::move(served)),
-      std::move(hooks));
+      hooks);
   LEAPSTREAM_RETURN_IF_ERROR(server->Listen());
   return std::unique_ptr<Server>(std::move(server));
 }

@@ -75,7 +75,7 @@ class Server {
   // file; NOT_FOUND: no such file; UNAVAILABLE: an address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<Server>> Start(
       const ServerOptions& options, std::vector<std::shared_ptr<const Model>> models,
-      ServerHooks hooks = {});
+      const ServerHooks& hooks = {});
   virtual ~Server() = default;  // Shuts down at once if that was not done.
 
   virtual int port() const = 0;

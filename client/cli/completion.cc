@@ -49,7 +49,7 @@ std::vector<const CLI::App*> Commands(const CLI::App& app) {
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
 
 std::string Bash(const CLI::App& app) {
-  const std::string name = app.get_name();
+  const std::string& name = app.get_name();
   std::string script = absl::StrCat(
       "_", name, "() {\n",
       "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=''\n",
@@ -80,7 +80,7 @@ std::string Bash(const CLI::App& app) {
 }
 
 std::string Zsh(const CLI::App& app) {
-  const std::string name = app.get_name();
+  const std::string& name = app.get_name();
   const auto quoted = [](const std::string& text) {
     return absl::StrReplaceAll(
         text, {{"'", "'\\''"}, {"[", "\\["}, {"]", "\\]"}, {":", "\\:"}, {"\n", " "}});
