@@ -76,6 +76,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
   LoadOptions options;
   options.name = source.name;
   options.compute_type = source.compute_type.empty() ? config.compute_type : source.compute_type;
+  options.intra_op_threads = config.intra_op_threads;
   LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
                               LoadModel(source.directory, options));
   spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,

@@ -114,7 +114,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
     Weights weights;
     LEAPSTREAM_ASSIGN_OR_RETURN(weights, Weights::Load(path(kWeightsFile), config, compute_type));
     std::unique_ptr<Transformer> transformer;
-    LEAPSTREAM_ASSIGN_OR_RETURN(transformer, Transformer::Create(config, std::move(weights)));
+    LEAPSTREAM_ASSIGN_OR_RETURN(transformer, Transformer::Create(config, std::move(weights), options.intra_op_threads));
     LEAPSTREAM_RETURN_IF_ERROR(MeasureState(*transformer, &model->info));
     model->translator = std::move(transformer);
     return absl::OkStatus();

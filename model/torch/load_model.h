@@ -13,6 +13,7 @@ struct LoadOptions {
   // What the weights of products are computed in: "float32", "bfloat16" or "int8"; empty: what
   // model.json says. See ComputeType.
   std::string compute_type;
+  int intra_op_threads = 1;  // That share the work of a call, the calling one included.
   std::string name;  // What clients call it; empty: what model.json says.
 };
 

@@ -14,14 +14,14 @@
 namespace leapstream {
 
 // Where an exception of LibTorch or of memory becomes a Status. `what` names the call. f() returns
-// an absl::Status.
+// an absl::Status, and at::parallel_for() in it splits its work among so many `threads`, the
+// calling one included.
 template <typename F>
-absl::Status TorchCall(absl::string_view what, F&& f) {
+absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
   c10::InferenceMode guard;
-  // OpenMP's count is per thread. The step thread is the one that computes: helpers that spin
-  // beside it would take cores from other models and from gRPC.
-  static thread_local const bool one_thread = (at::set_num_threads(1), true);
-  static_cast<void>(one_thread);
+  static thread_local int current = 0;  // OpenMP's count is per thread.
+  if (current != threads) at::set_num_threads(threads);
+  current = threads;
   try {
     return std::forward<F>(f)();
   } catch (const std::bad_alloc&) {
@@ -31,6 +31,11 @@ absl::Status TorchCall(absl::string_view what, F&& f) {
   } catch (const std::exception& e) {
     return absl::InternalError(absl::StrCat(what, ": ", e.what()));
   }
+}
+
+template <typename F>
+absl::Status TorchCall(absl::string_view what, F&& f) {
+  return TorchCall(what, 1, std::forward<F>(f));
 }
 
 }  // namespace leapstream

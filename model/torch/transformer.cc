@@ -207,14 +207,16 @@ Transformer::DecoderLayer::DecoderLayer(const Weights& weights, const std::strin
       ffn_norm(weights, name + ".ffn_norm") {}
 
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config,
-                                                                 Weights weights) {
+                                                                 Weights weights, int threads) {
   absl::StatusOr<Activation> activation = ParseActivation(config.activation_fn);
   if (!activation.ok()) return activation.status();
-  return std::unique_ptr<Transformer>(new Transformer(config, std::move(weights), *activation));
+  return std::unique_ptr<Transformer>(new Transformer(config, std::move(weights), *activation, threads));
 }
 
-Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activation activation)
+Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activation activation,
+                         int threads)
     : config_(config),
+      threads_(threads),
       weights_(std::move(owned_weights)),
       speech_(config.speech.has_value()
                   ? std::make_unique<const SpeechFrontEnd>(weights_, *config.speech)
@@ -384,7 +386,7 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
       }
     }
   }
-  return TorchCall("reading source tokens", [&] {
+  return TorchCall("reading source tokens", threads_, [&] {
     Scratch& scratch = OfThread();
     SourceBatch& encoded = scratch.source;
     encoded.Clear();
@@ -456,7 +458,7 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
     }
   }
   if (batch.empty()) return absl::OkStatus();
-  return TorchCall("deciding target tokens", [&] {
+  return TorchCall("deciding target tokens", threads_, [&] {
     Scratch& scratch = OfThread();
     EncodePrefixes(batch, scratch);
     std::vector<State*>& owners = scratch.owners;

@@ -25,9 +25,10 @@ namespace leapstream {
 // was.
 class Transformer : public Translator {
  public:
-  // UNIMPLEMENTED: an option that is not supported. Throws c10::Error on broken weights.
+  // `threads`: that share the work of a Read() or Decide(), the calling one included. Results do not
+  // depend on it. UNIMPLEMENTED: an option that is not supported. Throws c10::Error on broken weights.
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config,
-                                                             Weights weights);
+                                                             Weights weights, int threads = 1);
 
   std::unique_ptr<SessionState> NewState() const override;
   void Reserve(int states) const override;
@@ -72,7 +73,7 @@ class Transformer : public Translator {
   };
   class State;
 
-  Transformer(const ModelConfig& config, Weights owned_weights, Activation activation);
+  Transformer(const ModelConfig& config, Weights owned_weights, Activation activation, int threads);
   struct SourceBatch;
   struct Scratch;
   static Scratch& OfThread();
@@ -92,6 +93,7 @@ class Transformer : public Translator {
                           const Rows& in) const;
 
   const ModelConfig config_;
+  const int threads_;
   const Weights weights_;  // Before all that points into its memory map.
   const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding source_embedding_;

@@ -5,6 +5,7 @@
 #include <memory>
 #include <utility>
 
+#include <ATen/Parallel.h>
 #include "absl/types/span.h"
 #include "model/torch/kernels/packed_linear.h"
 #include "model/torch/kernels/workspace.h"
@@ -31,6 +32,22 @@ struct AttentionRow {
   AttentionState* state = nullptr;
   int position = 0;
 };
+
+// Calls f(r) for each row; those of one state are called on one thread, in order.
+template <typename F>
+void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
+  const auto count = static_cast<int64_t>(rows.size());
+  at::parallel_for(0, count, /*grain_size=*/1, [&](int64_t begin, int64_t end) {
+    // A state's rows belong to the part that has the first of them.
+    const auto goes_on = [&](int64_t r) {
+      return r > 0 && r < count && rows[r].state != nullptr && rows[r].state == rows[r - 1].state;
+    };
+    while (begin < end && goes_on(begin)) ++begin;
+    if (begin == end) return;
+    while (goes_on(end)) ++end;
+    for (int64_t r = begin; r < end; ++r) f(r);
+  });
+}
 
 // Whether Step() settles each position at once (an encoder's) or leaves that to the caller.
 enum class Past { kSettled, kProvisional };

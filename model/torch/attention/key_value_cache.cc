@@ -37,6 +37,7 @@ void KeyValueCache::Energies(int64_t head, const float* query, int64_t first, in
     product.rows = 1;
     product.in = K_;
     product.panels = keys;
+    product.end = 1;
     product.bias = kNoBias;
     product.out = kBlock;
     product.y = energies + begin;

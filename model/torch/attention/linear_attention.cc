@@ -53,10 +53,11 @@ std::unique_ptr<AttentionState> LinearAttention::NewState() const {
   return std::make_unique<State>(*this);
 }
 
-void LinearAttention::FoldAll(State& state, Workspace& scratch) const {
-  const Workspace::Scope scope(scratch);
+void LinearAttention::FoldAll(State& state) const {
+  static thread_local std::vector<float> copies;  // Only ever grows.
   const int64_t width = F_ + d_;
-  float* rows = scratch.Floats(state.held_ * width);
+  if (static_cast<int64_t>(copies.size()) < state.held_ * width) copies.resize(state.held_ * width);
+  float* rows = copies.data();
   for (int64_t h = 0; h < heads_; ++h) {
     float* memory = state.memory() + h * HeadFloats();
     std::copy_n(memory, state.held_ * width, rows);
@@ -89,8 +90,8 @@ void LinearAttention::DropNewest(State& state, int64_t count) const {
   state.settled_ -= count;
 }
 
-void LinearAttention::Add(const Row& row, State& state, Workspace& scratch) const {
-  if (!state.folded_ && state.held_ >= rows_) FoldAll(state, scratch);
+void LinearAttention::Add(const Row& row, State& state) const {
+  if (!state.folded_ && state.held_ >= rows_) FoldAll(state);
   if (state.folded_ && state.held_ >= newest_) FoldNewest(state, state.settled_);
   const int64_t width = F_ + d_;
   TORCH_CHECK(!state.folded_ || state.held_ < newest_, "a state has room for ", newest_ - 1,
@@ -139,11 +140,11 @@ void LinearAttention::Append(const float* keys, const float* values,
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Keys(keys, rows, features, scratch);
-  for (size_t r = 0; r < rows.size(); ++r) {
+  ForEachRow(rows, [&](int64_t r) {
     auto& state = static_cast<State&>(*rows[r].state);
-    Add({features + r * heads_ * F_, values + r * heads_ * d_}, state, scratch);
+    Add({features + r * heads_ * F_, values + r * heads_ * d_}, state);
     state.Settle();
-  }
+  });
 }
 
 void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
@@ -151,14 +152,14 @@ void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Queries(queries, rows, features, scratch);
-  for (size_t r = 0; r < rows.size(); ++r) {
+  ForEachRow(rows, [&](int64_t r) {
     float* row_out = out + r * heads_ * d_;
     if (rows[r].state == nullptr) {
       std::fill_n(row_out, heads_ * d_, 0.0f);
     } else {
       AttendRow(features + r * heads_ * F_, static_cast<State&>(*rows[r].state), row_out);
     }
-  }
+  });
 }
 
 void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
@@ -169,12 +170,12 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
   float* key = scratch.Floats(count * heads_ * F_);
   features_->Queries(x.queries, rows, query, scratch);
   features_->Keys(x.keys, rows, key, scratch);
-  for (size_t r = 0; r < rows.size(); ++r) {
+  ForEachRow(rows, [&](int64_t r) {
     auto& state = static_cast<State&>(*rows[r].state);
-    Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state, scratch);
+    Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);
     AttendRow(query + r * heads_ * F_, state, out + r * heads_ * d_);
     if (past == Past::kSettled) state.Settle();
-  }
+  });
 }
 
 at::Tensor LinearAttention::Sums(const AttentionState& state) const {

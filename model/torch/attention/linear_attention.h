@@ -62,8 +62,8 @@ class LinearAttention : public AttentionKind {
   // Of a head, without its newest positions.
   int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
   // Makes room for one more row, and adds it.
-  void Add(const Row& row, State& state, Workspace& scratch) const;
-  void FoldAll(State& state, Workspace& scratch) const;
+  void Add(const Row& row, State& state) const;
+  void FoldAll(State& state) const;
   // Of a state that is folded: the first `count` of its newest positions, which are past.
   void FoldNewest(State& state, int64_t count) const;
   void DropNewest(State& state, int64_t count) const;

@@ -20,15 +20,15 @@ void SoftmaxAttention::Append(const float* keys, const float* values,
   const int64_t width = heads_ * features_->width();
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
   features_->Keys(keys, rows, features, scratch);
-  for (size_t r = 0; r < rows.size(); ++r) {
+  ForEachRow(rows, [&](int64_t r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(features + r * width, values + r * heads_ * d_);
     cache.Settle();
-  }
+  });
 }
 
-void SoftmaxAttention::AttendRow(const AttentionState& state, const float* features, float* out,
-                                 Workspace& scratch) const {
+void SoftmaxAttention::AttendRow(const AttentionState& state, const float* features, float* out) const {
+  static thread_local Workspace scratch;
   const Workspace::Scope scope(scratch);
   const auto& cache = static_cast<const KeyValueCache&>(state);
   const int64_t length = cache.length();
@@ -48,14 +48,14 @@ void SoftmaxAttention::Attend(const float* queries, absl::Span<const AttentionRo
   const int64_t width = heads_ * features_->width();
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
   features_->Queries(queries, rows, features, scratch);
-  for (size_t r = 0; r < rows.size(); ++r) {
+  ForEachRow(rows, [&](int64_t r) {
     float* row_out = out + r * heads_ * d_;
     if (rows[r].state == nullptr) {
       std::fill_n(row_out, heads_ * d_, 0.0f);
     } else {
-      AttendRow(*rows[r].state, features + r * width, row_out, scratch);
+      AttendRow(*rows[r].state, features + r * width, row_out);
     }
-  }
+  });
 }
 
 void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
@@ -66,12 +66,12 @@ void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> r
   float* key = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
   features_->Queries(x.queries, rows, query, scratch);
   features_->Keys(x.keys, rows, key, scratch);
-  for (size_t r = 0; r < rows.size(); ++r) {
+  ForEachRow(rows, [&](int64_t r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(key + r * width, x.values + r * heads_ * d_);
-    AttendRow(cache, query + r * width, out + r * heads_ * d_, scratch);
+    AttendRow(cache, query + r * width, out + r * heads_ * d_);
     if (past == Past::kSettled) cache.Settle();
-  }
+  });
 }
 
 at::Tensor SoftmaxAttentionNaive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,

@@ -27,8 +27,7 @@ class SoftmaxAttention : public AttentionKind {
             Workspace& scratch) const override;
 
  private:
-  void AttendRow(const AttentionState& state, const float* features, float* out,
-                 Workspace& scratch) const;
+  void AttendRow(const AttentionState& state, const float* features, float* out) const;
 
   const std::unique_ptr<const FeatureMap> features_;
   const int64_t heads_;

@@ -4,8 +4,12 @@
 #include <cmath>
 #include <cstring>
 
+#include <ATen/Parallel.h>
+
 namespace leapstream {
 namespace {
+
+constexpr int64_t kLeastMultiplications = 1 << 17;
 
 int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
@@ -74,29 +78,38 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
   product.out = out_;
   product.y = y;
   product.epilogue = epilogue;
-  switch (type_) {
-    case ComputeType::kFloat32:
-      product.panels = floats_.data();
-      return simd.multiply(product);
-    case ComputeType::kBfloat16:
-      product.panels = halves_.data();
-      return simd.multiply_bfloat16(product);
-    case ComputeType::kInt8: {
-      const Workspace::Scope scope(scratch);
-      const int64_t in = RoundUp(in_, 4);
-      auto* quantised = reinterpret_cast<uint8_t*>(scratch.Floats(rows * in / 4));
-      float* row_scales = scratch.Floats(rows);
-      for (int64_t r = 0; r < rows; ++r) {
-        row_scales[r] = simd.quantise(x + r * in_, in_, quantised + r * in);
-      }
-      product.x_quantised = quantised;
-      product.x_scale = row_scales;
-      product.w_scale = scales_.data();
-      product.w_sum = offsets_.data();
-      product.panels = bytes_.data();
-      return simd.multiply_int8(product);
+  const Workspace::Scope scope(scratch);
+  if (type_ == ComputeType::kInt8) {
+    const int64_t in = RoundUp(in_, 4);
+    auto* quantised = reinterpret_cast<uint8_t*>(scratch.Floats(rows * in / 4));
+    float* row_scales = scratch.Floats(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      row_scales[r] = simd.quantise(x + r * in_, in_, quantised + r * in);
     }
+    product.x_quantised = quantised;
+    product.x_scale = row_scales;
+    product.w_scale = scales_.data();
+    product.w_sum = offsets_.data();
   }
+  // A thread gets what is worth waking it for: some microseconds.
+  const int64_t panel_cost = std::max<int64_t>(rows * in_ * kPanel, 1);
+  const int64_t grain = (kLeastMultiplications + panel_cost - 1) / panel_cost;
+  at::parallel_for(0, RoundUp(out_, kPanel) / kPanel, grain, [&](int64_t begin, int64_t end) {
+    Product part = product;
+    part.begin = begin;
+    part.end = end;
+    switch (type_) {
+      case ComputeType::kFloat32:
+        part.panels = floats_.data();
+        return simd.multiply(part);
+      case ComputeType::kBfloat16:
+        part.panels = halves_.data();
+        return simd.multiply_bfloat16(part);
+      case ComputeType::kInt8:
+        part.panels = bytes_.data();
+        return simd.multiply_int8(part);
+    }
+  });
 }
 
 int64_t PackedLinear::bytes() const {

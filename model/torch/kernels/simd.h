@@ -18,6 +18,7 @@ struct Product {
   int64_t in = 0;
   // float or bfloat16: [ceil(out / 16), in, 16]. int8: [ceil(out / 16), ceil(in / 4), 16, 4].
   const void* panels = nullptr;
+  int64_t begin = 0, end = 0;  // Of the panels, the ones to do.
   const float* bias = nullptr;  // [ceil(out / 16) * 16]
   int64_t out = 0;
   float* y = nullptr;  // [rows, out]

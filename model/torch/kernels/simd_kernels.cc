@@ -221,12 +221,11 @@ INLINE int64_t AllPanels(const Product& p, int64_t row) {
   // More than four are more streams than the processor prefetches.
   constexpr int kPanels = kWanted < 1 ? 1 : kWanted > 4 ? 4 : kWanted;
   const int64_t end = row + (p.rows - row) / kRows * kRows;
-  const int64_t count = (p.out + kPanel - 1) / kPanel;
-  int64_t panel = 0;
-  for (; panel + kPanels <= count; panel += kPanels) {
+  int64_t panel = p.begin;
+  for (; panel + kPanels <= p.end; panel += kPanels) {
     for (int64_t r = row; r < end; r += kRows) Tiler<Weight, kRows, kPanels>::Run(p, r, panel);
   }
-  for (; panel < count; ++panel) {
+  for (; panel < p.end; ++panel) {
     for (int64_t r = row; r < end; r += kRows) Tiler<Weight, kRows, 1>::Run(p, r, panel);
   }
   return end;

@@ -211,13 +211,39 @@ class InvariantTest : public ::testing::TestWithParam<Family> {
                           : DefaultPolicy(model_->info);
     for (const json& trace : Traces("base.k3.jsonl")) texts_.push_back(trace["text"]);
   }
+  // All texts at once, a byte at a time.
+  void ExpectSideBySide(Scheduler& scheduler, const std::vector<Output>& alone) {
+    std::vector<std::unique_ptr<CollectingSink>> sinks;
+    std::vector<std::shared_ptr<Session>> sessions;
+    for (size_t i = 0; i < texts_.size(); ++i) {
+      sinks.push_back(std::make_unique<CollectingSink>());
+      sessions.push_back(*scheduler.Open(options_, sinks.back().get()));
+    }
+    bool more = true;
+    for (size_t byte = 0; more; ++byte) {
+      more = false;
+      for (size_t i = 0; i < texts_.size(); ++i) {
+        if (byte < texts_[i].size()) {
+          sessions[i]->Push(texts_[i].substr(byte, 1));
+          more = true;
+        } else if (byte == texts_[i].size()) {
+          sessions[i]->EndSource();
+        }
+      }
+    }
+    for (size_t i = 0; i < texts_.size(); ++i) {
+      sinks[i]->Wait();
+      EXPECT_TRUE(Collect(*sinks[i]) == alone[i]) << "sentence " << i;
+    }
+  }
+
   std::shared_ptr<const Model> model_;
   SessionOptions options_;
   std::vector<std::string> texts_;
 };
 
-// Both: bytes one at a time give what the whole text gives, and sessions side by side, to the bit
-// of the log-probabilities, what each gives alone.
+// All three: bytes one at a time give what the whole text gives, and sessions side by side, to the
+// bit of the log-probabilities, what each gives alone, on however many threads.
 TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersGiveAlone) {
   Scheduler scheduler(model_);
   std::vector<Output> alone;
@@ -230,28 +256,14 @@ TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersG
     sink.Wait();
     alone.push_back(Collect(sink));
   }
-  std::vector<std::unique_ptr<CollectingSink>> sinks;
-  std::vector<std::shared_ptr<Session>> sessions;
-  for (size_t i = 0; i < texts_.size(); ++i) {
-    sinks.push_back(std::make_unique<CollectingSink>());
-    sessions.push_back(*scheduler.Open(options_, sinks.back().get()));
-  }
-  bool more = true;
-  for (size_t byte = 0; more; ++byte) {
-    more = false;
-    for (size_t i = 0; i < texts_.size(); ++i) {
-      if (byte < texts_[i].size()) {
-        sessions[i]->Push(texts_[i].substr(byte, 1));
-        more = true;
-      } else if (byte == texts_[i].size()) {
-        sessions[i]->EndSource();
-      }
-    }
-  }
-  for (size_t i = 0; i < texts_.size(); ++i) {
-    sinks[i]->Wait();
-    EXPECT_TRUE(Collect(*sinks[i]) == alone[i]) << "sentence " << i;
-  }
+  ExpectSideBySide(scheduler, alone);
+
+  LoadOptions load;
+  load.intra_op_threads = 3;
+  auto loaded = LoadModel(ExportedModel(GetParam().model), load);
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  Scheduler on_threads(*loaded);
+  ExpectSideBySide(on_threads, alone);
 }
 INSTANTIATE_TEST_SUITE_P(
     Families, InvariantTest,

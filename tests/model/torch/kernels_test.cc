@@ -18,6 +18,7 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/outer.h>
 #include <ATen/ops/zeros.h>
+#include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 #include "model/torch/kernels/packed_linear.h"
 #include "model/torch/kernels/simd.h"
@@ -88,6 +89,23 @@ double ErrorPerInput(ComputeType type, int64_t in) {
       return 1.0 / 127;
   }
   return 0;
+}
+
+TEST(PackedLinearTest, SeveralThreadsGiveToTheBitWhatOneGives) {
+  std::mt19937 random(11);
+  Workspace scratch;
+  for (const ComputeType type : kTypes) {
+    const int64_t in = 512, out = 2045, rows = 7;  // Worth several threads.
+    const at::Tensor w = Uniform(random, {out, in}), x = Uniform(random, {rows, in});
+    const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, type);
+    at::Tensor one = at::zeros({rows, out}), three = at::zeros({rows, out});
+    at::set_num_threads(1);
+    linear.Apply(x.data_ptr<float>(), rows, one.data_ptr<float>(), scratch);
+    at::set_num_threads(3);
+    linear.Apply(x.data_ptr<float>(), rows, three.data_ptr<float>(), scratch);
+    at::set_num_threads(1);
+    EXPECT_TRUE(at::equal(one, three)) << "type " << static_cast<int>(type);
+  }
 }
 
 TEST_P(SimdTest, ProductsOfAnyTypeEqualLibTorchs) {
