@@ -155,6 +155,12 @@ const std::vector<Setting>& Settings() {
        Setting::Kind::kModels},
       Text("compute_type", "TYPE", "float32, bfloat16 or int8, for models that name none here",
            LEAPSTREAM_FIELD(compute_type), IsComputeType),
+      Text("device", "DEVICE", "cpu: our own kernels; torch-cpu or cuda:0: LibTorch on that device",
+           LEAPSTREAM_FIELD(device),
+           [](const std::string& value) -> std::string {
+             return value.empty() ? "must be cpu, torch-cpu or a device of LibTorch such as cuda:0"
+                                  : "";
+           }),
       Number("replicas", 1, 1024, "Step threads of each model; its sessions are spread over them",
              LEAPSTREAM_FIELD(server.replicas)),
       Number("intra_op_threads", 1, 1024, "Threads that share the work of each step",
@@ -617,10 +623,12 @@ absl::Status CheckConfig(const ServerConfig& config) {
   }
   const int threads = server.replicas * config.intra_op_threads;
   if (threads > 1 && threads > Cores()) {
-    return Wrong(config, config.intra_op_threads > 1 ? "intra_op_threads" : "replicas",
-                 absl::StrCat("times ", config.intra_op_threads > 1 ? "replicas" : "intra_op_threads",
-                              " must not be more than the cores that this process may use, which "
-                              "are ", Cores(), ", got ", threads));
+    return Wrong(
+        config, config.intra_op_threads > 1 ? "intra_op_threads" : "replicas",
+        absl::StrCat("times ", config.intra_op_threads > 1 ? "replicas" : "intra_op_threads",
+                     " must not be more than the cores that this process may use, which "
+                     "are ",
+                     Cores(), ", got ", threads));
   }
   const TlsFiles& tls = server.tls;
   if (!tls.certificate.empty() && tls.key.empty()) {
