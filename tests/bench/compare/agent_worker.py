@@ -7,7 +7,7 @@ import torch
 
 from compare.agent import Agent
 from compare.agent_model import Network, Shape
-from compare.process import cpu_seconds, loaded_libraries, serve
+from compare.process import cpu_seconds, loaded_blas, serve
 from compare.weights import read_safetensors
 
 TOKEN = 100  # Any but the special ones.
@@ -62,7 +62,7 @@ def main() -> None:
         cases = {length: Case(network, int(length)) for length in sys.argv[2:]}
         for case in cases.values():
             case()
-        serve({"torch": torch.__version__, "blas": loaded_libraries("blas", "mkl")}, cases)
+        serve({"torch": torch.__version__, "blas": loaded_blas()}, cases)
 
 
 if __name__ == "__main__":

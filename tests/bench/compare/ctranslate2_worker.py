@@ -1,8 +1,10 @@
-"""Times one READ and one WRITE of CTranslate2, int8. Arguments: a folder for the model, then SESSIONS:SOURCE_LENGTH.
+"""Times one READ and one WRITE of CTranslate2, int8. Arguments: a folder for the model, then SESSIONS:SOURCE:PREFIX.
 
 CTranslate2 has soft-max attention, a bidirectional encoder and no state between calls. So under wait-k each WRITE is a
-translate_batch() of the source prefix, which encodes it, with the target so far as a prefix, which one pass takes in,
-and one token more. Sessions that are at the same length are one batch, without padding: its best case.
+translate_batch() of the source prefix of SOURCE tokens, which encodes it, with the PREFIX target tokens written so far
+as target_prefix, and one token more. It takes a target prefix in token by token (measured: a prefix of n tokens costs
+what n written tokens cost), hence also cases without one: what would be left if it kept the decoder's state. All
+sessions of a batch have the same length, so nothing is padded: its best case.
 """
 
 import sys
@@ -14,7 +16,7 @@ from ctranslate2.specs import TransformerSpec
 
 from compare.process import cpu_seconds, serve
 
-WIDTH, FFN_WIDTH, HEADS, LAYERS, VOCABULARY, LAG = 512, 2048, 8, 6, 6000, 3
+WIDTH, FFN_WIDTH, HEADS, LAYERS, VOCABULARY = 512, 2048, 8, 6, 6000
 
 
 def vocabulary() -> list[str]:
@@ -71,11 +73,11 @@ def write_model(folder: Path) -> None:
 
 
 class Case:
-    def __init__(self, translator: ctranslate2.Translator, sessions: int, source: int):
+    def __init__(self, translator: ctranslate2.Translator, sessions: int, source: int, prefix: int):
         self._translator = translator
         tokens = vocabulary()
         self._sources = [[tokens[100 + i]] * source for i in range(sessions)]
-        self._written = [[tokens[200 + i]] * (source - LAG) for i in range(sessions)]
+        self._written = [[tokens[200 + i]] * prefix for i in range(sessions)]
 
     def _step(self) -> list[int]:
         """How many tokens each session has after it."""
@@ -99,8 +101,7 @@ def main() -> None:
                                         intra_threads=1)
     cases = {}
     for name in sys.argv[2:]:
-        sessions, source = map(int, name.split(":"))
-        cases[name] = Case(translator, sessions, source)
+        cases[name] = Case(translator, *map(int, name.split(":")))
         cases[name].check()
     serve({"ctranslate2": ctranslate2.__version__, "compute_type": translator.compute_type}, cases)
 

@@ -31,11 +31,16 @@ def cpu_seconds(run: Callable[[], object]) -> float:
     return time.process_time() - start
 
 
-def loaded_libraries(*parts: str) -> list[str]:
-    """Names of the libraries mapped into this process that have one of the parts in their name."""
+def library_name(path: str) -> str:
+    """Of a file that may be one of Debian's alternatives, all called libblas.so.3: with the folder it really is in."""
+    real = Path(path).resolve()
+    return f"{real.parent.name}/{real.name}"
+
+
+def loaded_blas() -> list[str]:
+    """The BLAS libraries mapped into this process."""
     paths = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
-    return sorted({os.path.basename(os.path.realpath(path)) for path in paths
-                   if any(part in os.path.basename(path) for part in parts)})
+    return sorted(library_name(path) for path in paths if "blas" in Path(path).name or "mkl" in Path(path).name)
 
 
 def serve(facts: dict[str, Any], cases: dict[str, Callable[[], float]]) -> None:
@@ -47,12 +52,13 @@ def serve(facts: dict[str, Any], cases: dict[str, Callable[[], float]]) -> None:
 class Worker:
     """The parent's end. Use with `with`."""
 
-    def __init__(self, arguments: list[str], log: Path):
-        self._name = arguments[0]
+    def __init__(self, name: str, arguments: list[str], log: Path):
+        """Runs Python with the arguments, among them a module of this package; its errors go to the log."""
+        self._name = name
         self._log = log
         self._log_file = log.open("w")
         self._process = subprocess.Popen(
-            [sys.executable, *arguments[1:]], env=environment() | {"CT2_VERBOSE": "1"}, text=True,
+            [sys.executable, *arguments], cwd=Path(__file__).parents[1], env=environment() | {"CT2_VERBOSE": "1"}, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file)
         self.facts: dict[str, Any] = self._answer()
 
