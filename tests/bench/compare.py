@@ -37,9 +37,14 @@ import statistics
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
-BENCH = Path(__file__).resolve().parent
-REPOSITORY = BENCH.parents[1]
+from compare import conditions, step_bench
+from compare.process import Worker
+from compare.report import AGENT, CTRANSLATE2, ENCODER_ONLY, Results, report
+from compare.step_bench import Step
+
+REPOSITORY = Path(__file__).resolve().parents[2]
 ENGINES = ("agent", "ctranslate2", "leapstream")
 PACKAGES = {
     "torch": "apt-get install python3-torch libopenblas0-pthread, and run this with /usr/bin/python3 or a venv of it "
@@ -94,14 +99,13 @@ class Comparison:
     """The engines that are measured, and their times so far."""
 
     def __init__(self, options: argparse.Namespace, folder: Path, stack: contextlib.ExitStack):
-        from compare.process import Worker
         self._options = options
         self._folder = folder
         self._weights = folder / "weights.safetensors"
         self.engines = options.only or list(ENGINES)
-        self.results: dict = {}
-        self.facts: dict = {}
-        self._workers = {}
+        self.results: Results = {}
+        self.facts: dict[str, Any] = {}
+        self._workers: dict[str, Worker] = {}
         if "agent" in self.engines or "leapstream" in self.engines:
             write_weights(self._weights)
         if "agent" in self.engines:
@@ -110,16 +114,15 @@ class Comparison:
         if "ctranslate2" in self.engines:
             names = [name for name, _ in self._ctranslate2_cases()]
             command = ["-m", "compare.ctranslate2_worker", str(folder / "ctranslate2"), *names]
-            self._workers["ctranslate2"] = stack.enter_context(Worker("ctranslate2", command, folder / "ctranslate2.log"))
+            worker = Worker("ctranslate2", command, folder / "ctranslate2.log")
+            self._workers["ctranslate2"] = stack.enter_context(worker)
         for worker in self._workers.values():
             self.facts |= worker.facts
         if "ctranslate2" in self.engines:
             self.facts["backend"] = ctranslate2_backend((folder / "ctranslate2.log").read_text())
 
     @staticmethod
-    def _ctranslate2_cases() -> list:
-        from compare.report import CTRANSLATE2, ENCODER_ONLY
-        from compare.step_bench import Step
+    def _ctranslate2_cases() -> list[tuple[str, Step]]:
         cases = []
         for sessions, source in CTRANSLATE2_CASES:
             cases.append((f"{sessions}:{source}:{source - LAG}", Step(sessions, source, CTRANSLATE2)))
@@ -127,10 +130,8 @@ class Comparison:
         return cases
 
     def round(self) -> None:
-        from compare import step_bench
-        from compare.report import AGENT
         for source in AGENT_SOURCES if "agent" in self.engines else ():
-            self._sample("agent", str(source), step_bench.Step(1, source, AGENT))
+            self._sample("agent", str(source), Step(1, source, AGENT))
         for name, step in self._ctranslate2_cases() if "ctranslate2" in self.engines else ():
             self._sample("ctranslate2", name, step)
         if "leapstream" in self.engines:
@@ -138,18 +139,18 @@ class Comparison:
             for step, seconds in steps.items():
                 self._add(step, seconds)
 
-    def _sample(self, engine: str, case: str, step: object) -> None:
+    def _sample(self, engine: str, case: str, step: Step) -> None:
         samples = [self._workers[engine].sample(case) for _ in range(self._options.samples)]
         self._add(step, statistics.median(samples) / step.sessions)
 
-    def _add(self, step: object, seconds: float) -> None:
+    def _add(self, step: Step, seconds: float) -> None:
         self.results.setdefault(step, []).append(seconds)
 
 
 def ctranslate2_backend(log: str) -> str:
-    """The line of its log about the processor's instructions and the library of int8 products."""
+    """What its log says about the processor's instructions and the library of int8 products."""
     parts = [re.search(rf"{name}: ([^\n]*)", log) for name in ("Selected ISA", "GEMM_S8 backend")]
-    return ", ".join(f"{match.group(0)}" for match in parts if match)
+    return ", ".join(match.group(0) for match in parts if match)
 
 
 def progress(message: str) -> None:
@@ -157,30 +158,26 @@ def progress(message: str) -> None:
 
 
 def measure(options: argparse.Namespace) -> str:
-    from compare import conditions, step_bench
-    from compare.report import report
     with tempfile.TemporaryDirectory(prefix="leapstream-compare-") as folder, contextlib.ExitStack() as stack:
         progress("preparing")
         comparison = Comparison(options, Path(folder), stack)
-        load = [conditions.load()]
+        load_before = conditions.load()
         for i in range(options.rounds):
             progress(f"round {i + 1} of {options.rounds}")
             comparison.round()
-        load.append(conditions.load())
-    lines = [conditions.machine(), f"commit {conditions.commit(REPOSITORY)}",
-             *conditions.engine_lines(comparison.facts)]
+    lines = [conditions.machine(), conditions.commit(REPOSITORY), *conditions.engine_lines(comparison.facts)]
     if "leapstream" in comparison.engines:
         blas = ", ".join(step_bench.linked_blas(options.step_bench)) or "none"
         lines.append(f"leapstream: its LibTorch's BLAS is {blas}")
-    lines += [f"one thread each, CPU time, {options.rounds} rounds of {options.samples} samples; load average "
-              f"{load[0]} at the start, {load[1]} at the end",
+    lines += [f"one thread each, CPU time, rounds: {options.rounds}, samples of each: {options.samples}; load average "
+              f"{load_before} at the start, {conditions.load()} at the end",
               "command: " + " ".join(["tests/bench/compare.py", *sys.argv[1:]])]
     if options.json:
         write_json(options.json, comparison.results, lines)
     return report(comparison.results, lines, options.markdown)
 
 
-def write_json(path: Path, results: dict, lines: list[str]) -> None:
+def write_json(path: Path, results: Results, lines: list[str]) -> None:
     rows = [{"engine": step.engine, "sessions": step.sessions, "position": step.position, "seconds": times}
             for step, times in results.items()]
     path.write_text(json.dumps({"conditions": lines, "results": rows}, indent=1) + "\n")
@@ -200,5 +197,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(BENCH))
     sys.exit(main())

@@ -19,7 +19,7 @@ def commit(repository: Path) -> str:
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(repository), *arguments], stdout=subprocess.PIPE, text=True).stdout
     changed = " and uncommitted changes" if git("status", "--porcelain", "--untracked-files=no").strip() else ""
-    return (git("rev-parse", "--short", "HEAD").strip() or "unknown") + changed
+    return f"commit {git('rev-parse', '--short', 'HEAD').strip() or 'unknown'}{changed}"
 
 
 def load() -> str:

@@ -9,6 +9,7 @@ sessions of a batch have the same length, so nothing is padded: its best case.
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import ctranslate2
 import numpy
@@ -37,7 +38,7 @@ class RandomSpec:
             for layer in side.layer:
                 self._layer(layer)
 
-    def _layer(self, layer: object) -> None:
+    def _layer(self, layer: Any) -> None:
         self._attention(layer.self_attention, outputs=(3 * WIDTH, WIDTH))
         if hasattr(layer, "attention"):  # Of the decoder, on the encoder.
             self._attention(layer.attention, outputs=(WIDTH, 2 * WIDTH, WIDTH))
@@ -45,19 +46,19 @@ class RandomSpec:
         self._matrix(layer.ffn.linear_0, FFN_WIDTH, WIDTH)
         self._matrix(layer.ffn.linear_1, WIDTH, FFN_WIDTH)
 
-    def _attention(self, attention: object, outputs: tuple[int, ...]) -> None:
+    def _attention(self, attention: Any, outputs: tuple[int, ...]) -> None:
         self._norm(attention.layer_norm)
         for linear, width in zip(attention.linear, outputs, strict=True):
             self._matrix(linear, width, WIDTH)
 
-    def _matrix(self, linear: object, outputs: int, inputs: int, bias: bool = True) -> None:
+    def _matrix(self, linear: Any, outputs: int, inputs: int, bias: bool = True) -> None:
         scale = (3 / inputs) ** 0.5
         linear.weight = self._random.uniform(-scale, scale, (outputs, inputs)).astype(numpy.float32)
         if bias:
             linear.bias = self._random.uniform(-0.1, 0.1, outputs).astype(numpy.float32)
 
     @staticmethod
-    def _norm(norm: object) -> None:
+    def _norm(norm: Any) -> None:
         norm.gamma = numpy.ones(WIDTH, numpy.float32)
         norm.beta = numpy.zeros(WIDTH, numpy.float32)
 

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ def loaded_blas() -> list[str]:
     return sorted(library_name(path) for path in paths if "blas" in Path(path).name or "mkl" in Path(path).name)
 
 
-def serve(facts: dict[str, Any], cases: dict[str, Callable[[], float]]) -> None:
+def serve(facts: dict[str, Any], cases: Mapping[str, Callable[[], float]]) -> None:
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:
         print(json.dumps(cases[line.strip()]()), flush=True)
@@ -58,8 +58,8 @@ class Worker:
         self._log = log
         self._log_file = log.open("w")
         self._process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=Path(__file__).parents[1], env=environment() | {"CT2_VERBOSE": "1"}, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file)
+            [sys.executable, *arguments], cwd=Path(__file__).parents[1], env=environment() | {"CT2_VERBOSE": "1"},
+            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file)
         self.facts: dict[str, Any] = self._answer()
 
     def __enter__(self) -> "Worker":

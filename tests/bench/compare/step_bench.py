@@ -53,5 +53,6 @@ def parse(text: str) -> dict[Step, float]:
 
 def linked_blas(program: Path) -> list[str]:
     """The BLAS that the program's LibTorch loads, past Debian's alternatives."""
-    lines = subprocess.run(["ldd", str(program)], stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    result = subprocess.run(["ldd", str(program)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    lines = result.stdout.splitlines()
     return sorted(library_name(line.split()[2]) for line in lines if "=>" in line and "blas" in line.split()[0])
