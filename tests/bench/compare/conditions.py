@@ -26,11 +26,17 @@ def load() -> str:
     return f"{os.getloadavg()[0]:.1f}"
 
 
+def blas_line(libraries: list[str]) -> str:
+    """The libraries, as process.library_name() has them, with a warning if they are Debian's reference BLAS."""
+    if any(library.startswith("blas/") for library in libraries):
+        return ", ".join(libraries) + " (WARNING: the slow reference BLAS; install libopenblas0-pthread)"
+    return ", ".join(libraries) or "not a library of its own"
+
+
 def engine_lines(facts: dict[str, Any]) -> list[str]:
     lines = []
     if "torch" in facts:
-        blas = ", ".join(facts["blas"]) or "within torch"
-        lines.append(f"reference agent: torch {facts['torch']}, BLAS {blas}, float32, no autograd")
+        lines.append(f"reference agent: torch {facts['torch']}, float32, no autograd; BLAS: {blas_line(facts['blas'])}")
     if "ctranslate2" in facts:
         lines.append(f"CTranslate2 {facts['ctranslate2']}, {facts['compute_type']}, soft-max Transformer of the same "
                      f"shape with random weights; {facts['backend']}")
