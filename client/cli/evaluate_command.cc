@@ -21,6 +21,7 @@
 #include "client/evaluation/evaluate.h"
 #include "client/evaluation/instance.h"
 #include "client/evaluation/piece_counter.h"
+#include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
 #include "metrics/chrf.h"
 
@@ -154,7 +155,10 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
   }
   const fs::path folder = options.output_folder;
   LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "scores.tsv", ScoresTsv(rows, sources.size())));
-  return WriteFile(folder / "curve.svg", QualityLatencyCurve(rows, options.source_file));
+  const std::string curve = QualityLatencyCurve(rows, options.source_file);
+  LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "curve.svg", curve));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::string png, SvgToPng(curve));
+  return WriteFile(folder / "curve.png", png);
 }
 
 }  // namespace

@@ -25,7 +25,7 @@ struct EvaluateCommandOptions {
 // Translates the test set at each k and writes to the output folder, which it makes:
 //   instances.log, config.yaml  as SimulEval; in a folder k1, k3, … each if there are several k
 //   scores.tsv                  a row for each k
-//   curve.svg                   BLEU over AL and LAAL, a point for each k
+//   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
 // Prints the scores on standard output and, to a terminal, progress on standard error. Files of an
 // earlier run are replaced. INVALID_ARGUMENT: files that do not go together or are not UTF-8.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);

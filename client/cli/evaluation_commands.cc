@@ -6,10 +6,12 @@
 #include <map>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/plot.h"
+#include "client/evaluation/png.h"
 
 namespace leapstream::client {
 namespace {
@@ -30,8 +32,12 @@ absl::Status Plot(const std::string& input, const std::string& output) {
     std::cout << *svg << std::flush;
     return std::cout ? absl::OkStatus() : absl::DataLossError("nobody reads the output");
   }
-  std::ofstream file(output, std::ios::trunc);
-  file << *svg;
+  std::string picture = *std::move(svg);
+  if (absl::EndsWithIgnoreCase(output, ".png")) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(picture, SvgToPng(picture));
+  }
+  std::ofstream file(output, std::ios::binary | std::ios::trunc);
+  file << picture;
   file.close();
   return file ? absl::OkStatus()
               : absl::InvalidArgumentError(absl::StrCat("cannot write ", output));
@@ -65,7 +71,7 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
   evaluate_ = app.add_subcommand(
       "evaluate",
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
-      "Writes SimulEval's instances.log, scores.tsv and curve.svg.");
+      "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png.");
   evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
       ->required();
   evaluate_->add_option("--target", evaluate_options_.target_file, "its reference per line")
@@ -109,7 +115,10 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
                              "Draw the READ/WRITE staircase of what translate --json recorded.");
   plot_->add_option("events", plot_input_, "the recorded events, a JSON object per line; -: stdin")
       ->required();
-  plot_->add_option("--output,-o", plot_output_, "SVG file; -: stdout")->capture_default_str();
+  plot_
+      ->add_option("--output,-o", plot_output_,
+                   "an SVG file, or a PNG one if it ends in .png; -: SVG on stdout")
+      ->capture_default_str();
   plot_->footer(footer);
 }
 

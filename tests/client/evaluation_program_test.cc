@@ -111,6 +111,7 @@ TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
   }
   EXPECT_TRUE(fs::exists(output / "k1" / "config.yaml"));
   EXPECT_THAT(ReadFile(output / "curve.svg"), testing::HasSubstr("k=1"));
+  EXPECT_THAT(ReadFile(output / "curve.png"), testing::StartsWith("\x89PNG"));
 
   const std::vector<std::string> lines = absl::StrSplit(ReadFile(output / "scores.tsv"), '\n');
   ASSERT_EQ(lines.size(), 4u);  // The last one is empty.

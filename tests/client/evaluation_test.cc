@@ -5,6 +5,7 @@
 
 #include "client/cli/plot.h"
 #include "client/evaluation/instance.h"
+#include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
 #include "client/evaluation/word_timing.h"
 #include "gmock/gmock.h"
@@ -92,6 +93,32 @@ TEST(SvgTest, DrawsEveryPointAndEscapesText) {
     EXPECT_THAT(chart, testing::Not(HasSubstr("inf")));
   }
   EXPECT_EQ(XmlText("a\x01\n"), "a  ");
+}
+
+// The size of a PNG, from its first chunk.
+std::pair<int, int> PngSize(const std::string& png) {
+  const auto number = [&](size_t at) {
+    int value = 0;
+    for (size_t i = at; i < at + 4; ++i) value = value * 256 + static_cast<unsigned char>(png[i]);
+    return value;
+  };
+  if (png.size() < 24 || png.compare(0, 8, "\x89PNG\r\n\x1A\n") != 0) return {0, 0};
+  return {number(16), number(20)};
+}
+
+TEST(PngTest, IsThePictureOfTheSvgAtTwiceItsSize) {
+  const auto png = SvgToPng(ChartSvg("ü", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}}));
+  ASSERT_TRUE(png.ok()) << png.status();
+  EXPECT_EQ(PngSize(*png), std::make_pair(1440, 960));
+  EXPECT_NE(*png, *SvgToPng(ChartSvg("ü", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 14, "k=3"}}}})));
+}
+
+TEST(PngTest, RefusesWhatIsNoPicture) {
+  for (const std::string svg :
+       {"", "x", "<svg/>",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"99999\"/>"}) {
+    EXPECT_EQ(SvgToPng(svg).status().code(), absl::StatusCode::kInvalidArgument) << svg;
+  }
 }
 
 TEST(PlotTest, DrawsAStaircasePerSegment) {
