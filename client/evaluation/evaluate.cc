@@ -14,8 +14,8 @@
 #include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
-#include "client/evaluation/word_timing.h"
 #include "metrics/unicode.h"
+#include "metrics/word_timing.h"
 
 namespace leapstream::client {
 namespace {
@@ -36,7 +36,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, PieceCounter& counter,
                                       const EvaluationOptions& options) {
   const std::vector<std::string> words = WordsOf(source);
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> counts, counter.Count(words));
-  const SourceWordEnds ends(counts);
+  const metrics::SourceWordEnds ends(counts);
   const double pieces_per_second =
       words.empty() ? 0 : options.words_per_second * ends.tokens() / ends.words();
 
@@ -49,7 +49,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, PieceCounter& counter,
   if (options.joined_vocabulary) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> reference_counts,
                                 counter.Count(WordsOf(reference)));
-    instance.pieces.reference_length = SourceWordEnds(reference_counts).tokens() + 1;
+    instance.pieces.reference_length = metrics::SourceWordEnds(reference_counts).tokens() + 1;
   }
 
   StreamOptions stream_options = options.stream;
@@ -58,13 +58,12 @@ absl::StatusOr<Instance> TranslateOne(Client& client, PieceCounter& counter,
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
   // The clock starts when the server is ready, so that a connection's set-up is not counted.
   absl::Time start = absl::Now();
-  TargetWords target;
-  const auto add = [&](std::vector<TimedWord> completed) {
-    for (TimedWord& word : completed) {
+  metrics::TargetWords target;
+  const auto add = [&](std::vector<metrics::TimedWord> completed) {
+    for (metrics::TimedWord& word : completed) {
       absl::StrAppend(&instance.prediction, instance.prediction.empty() ? "" : " ", word.text);
-      instance.words.delays.push_back(word.source_words_read);
-      instance.words.elapsed.push_back(word.source_words_read +
-                                       word.elapsed_seconds * options.words_per_second);
+      instance.words.delays.push_back(word.source_read);
+      instance.words.elapsed.push_back(word.source_read + word.elapsed * options.words_per_second);
     }
   };
   const auto add_piece = [&](int source_tokens_read, double seconds) {
