@@ -10,7 +10,8 @@
 namespace leapstream::client {
 
 struct EvaluateCommandOptions {
-  std::string source_file;  // A sentence per line.
+  std::string source_file;  // A sentence per line, or with `speech` the path of a recording.
+  bool speech = false;
   std::string target_file;  // As many lines: the references.
   std::string output_folder;
   std::string model_folder;  // If set, a server of its own is started for it.

@@ -62,9 +62,10 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
       ->excludes("--k");
   command
       ->add_option("--early-end", early_end_,
-                   "if the model would end before the source does: stop there (as fairseq's text "
-                   "agent), suppress the end, or read on")
-      ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
+                   "if the model would end before the source does: stop there (as fairseq's "
+                   "agents), suppress the end, read on, or force-finish (as its speech agent does "
+                   "with that option)")
+      ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
 }
 
 void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
@@ -72,8 +73,12 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
       "evaluate",
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
       "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png.");
-  evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
-      ->required();
+  CLI::Option* const source =
+      evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line");
+  evaluate_
+      ->add_option("--audio", evaluate_options_.source_file,
+                   "instead, of speech: the path of a recording per line, as SimulEval's list")
+      ->excludes(source);
   evaluate_->add_option("--target", evaluate_options_.target_file, "its reference per line")
       ->required();
   evaluate_->add_option("--output", evaluate_options_.output_folder, "the folder to write to")
@@ -90,11 +95,18 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
       ->add_option("--words-per-second", evaluate_options_.words_per_second,
                    "of the speaker: what a second of computation counts in the _CA scores")
       ->check(CLI::Range(0.01, 1000.0))
-      ->capture_default_str();
-  evaluate_->add_flag("--joined-vocabulary", evaluate_options_.joined_vocabulary,
-                      "source and target have one tokenizer: measure lagging in pieces against the "
-                      "references' length, not the translations'");
+      ->capture_default_str()
+      ->excludes("--audio");
+  evaluate_
+      ->add_flag("--joined-vocabulary", evaluate_options_.joined_vocabulary,
+                 "source and target have one tokenizer: measure lagging in pieces against the "
+                 "references' length, not the translations'")
+      ->excludes("--audio");
   evaluate_->footer(footer);
+  evaluate_->final_callback([this] {
+    if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
+    evaluate_options_.speech = evaluate_->count("--audio") > 0;
+  });
 
   bridge_ = app.add_subcommand(
       "simuleval-bridge",
@@ -128,6 +140,7 @@ std::optional<absl::Status> EvaluationCommands::Run() {
       {"stop", EarlyEnd::kStop},
       {"suppress", EarlyEnd::kSuppress},
       {"read-on", EarlyEnd::kReadOn},
+      {"force-finish", EarlyEnd::kForceFinish},
   };
   evaluate_options_.stream.early_end = kEarlyEnds.at(early_end_);
   bridge_options_.stream.early_end = kEarlyEnds.at(early_end_);
