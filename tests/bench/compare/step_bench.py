@@ -8,11 +8,9 @@ from pathlib import Path
 
 from compare.process import environment, library_name
 
-SESSIONS = (1, 32)
-POSITIONS = (32, 100, 512, 5000)
-# As an alternative of the two shapes of names; what the benchmark library may append stays open.
-FILTER = (f"^(step/batch:({'|'.join(map(str, SESSIONS))})/position:({'|'.join(map(str, POSITIONS))})/"
-          "compute:(float32|int8)|libtorch/batch:(1|32)/)")
+# Those that report.goals() names. What the benchmark library may append stays open.
+FILTER = ("^(step/(batch:1/position:(32|100|512)|batch:32/position:(32|100))/compute:(float32|int8)|"
+          "libtorch/batch:(1|32)/position:100/)")
 _NAME = re.compile(r"(step|libtorch)/batch:(\d+)/position:(\d+)(?:/compute:(\w+))?")
 
 
