@@ -139,9 +139,11 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
 
 ServedModels::~ServedModels() {
   std::vector<Served> served;  // Dropped before the reaper goes.
+  std::vector<Replaced> replaced;
   MutexLock lock(&mutex_);
   while (calls_ > 0) call_ended_.Wait(&mutex_);
   served.swap(served_);
+  replaced.swap(replaced_);
 }
 
 std::vector<std::shared_ptr<Scheduler>> ServedModels::All() const {
@@ -154,19 +156,53 @@ std::vector<std::shared_ptr<Scheduler>> ServedModels::All() const {
 absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
   std::shared_ptr<Scheduler> scheduler = MakeScheduler(model);
+  const std::string& name = model->info.name;
+  std::vector<std::shared_ptr<Scheduler>> dropped;  // After the lock.
   MutexLock lock(&mutex_);
   for (Served& served : served_) {
-    if (served.scheduler->model()->info.name != model->info.name) continue;
-    replaced_.erase(std::remove_if(replaced_.begin(), replaced_.end(),
-                                   [](const auto& replaced) { return replaced.expired(); }),
-                    replaced_.end());
-    replaced_.push_back(served.scheduler);
-    served.scheduler.swap(scheduler);  // The old one goes after the lock, or with its last call.
+    if (served.scheduler->model()->info.name != name) continue;
+    // Reloads that follow each other must not fill the memory: one unused version is enough.
+    TakeReplaced(&dropped, [&name](const Replaced& replaced) {
+      return replaced.scheduler->model()->info.name == name &&
+             replaced.scheduler->open_sessions() == 0;
+    });
     served.since = absl::Now();
+    replaced_.push_back({std::exchange(served.scheduler, std::move(scheduler)), served.since});
     return absl::OkStatus();
   }
   return absl::NotFoundError(absl::StrCat("no model named ", Quoted(model->info.name),
                                           " is served, so there is none to replace"));
+}
+
+void ServedModels::TakeReplaced(std::vector<std::shared_ptr<Scheduler>>* taken,
+                                const std::function<bool(const Replaced&)>& which) {
+  for (size_t i = replaced_.size(); i-- > 0;) {
+    if (!which(replaced_[i])) continue;
+    taken->push_back(std::move(replaced_[i].scheduler));
+    replaced_.erase(replaced_.begin() + static_cast<int64_t>(i));
+  }
+}
+
+void ServedModels::DropUnused(absl::Time now) {
+  std::vector<std::shared_ptr<Scheduler>> dropped;  // After the lock.
+  MutexLock lock(&mutex_);
+  for (Replaced& replaced : replaced_) {
+    if (replaced.scheduler->open_sessions() > 0) replaced.used = now;
+  }
+  TakeReplaced(&dropped,
+               [now](const Replaced& replaced) { return now - replaced.used >= kKeepUnused; });
+}
+
+std::shared_ptr<Scheduler> ServedModels::Version(const std::shared_ptr<Scheduler>& current,
+                                                 absl::string_view checksum) const {
+  const ModelInfo& info = current->model()->info;
+  if (info.checksum == checksum) return current;
+  MutexLock lock(&mutex_);
+  for (const Replaced& replaced : replaced_) {
+    const ModelInfo& old = replaced.scheduler->model()->info;
+    if (old.name == info.name && old.checksum == checksum) return replaced.scheduler;
+  }
+  return nullptr;
 }
 
 std::vector<ServedModels::State> ServedModels::States() const {
@@ -178,9 +214,7 @@ std::vector<ServedModels::State> ServedModels::States() const {
       states.push_back({served.scheduler->model()->info, 0, 0, absl::ZeroDuration(), served.since});
       schedulers.push_back(served.scheduler);
     }
-    for (const auto& replaced : replaced_) {
-      if (auto scheduler = replaced.lock()) schedulers.push_back(std::move(scheduler));
-    }
+    for (const Replaced& replaced : replaced_) schedulers.push_back(replaced.scheduler);
   }
   for (const auto& scheduler : schedulers) {
     for (State& state : states) {

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_SERVED_MODELS_H_
 #define LEAPSTREAM_SERVER_SERVED_MODELS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,12 +37,20 @@ class ServedModels {
   // fit, or the languages are not the named model's. A call keeps the scheduler until it ends, and
   // so the weights that it began with; it may drop it on any thread.
   absl::StatusOr<std::shared_ptr<Scheduler>> Find(const ModelRequest& request) const;
+  // The version of `current`'s model that has this checksum: itself, one that it has replaced and
+  // that is still there, or null.
+  std::shared_ptr<Scheduler> Version(const std::shared_ptr<Scheduler>& current,
+                                     absl::string_view checksum) const;
   // Those that new sessions get, by name.
   std::vector<std::shared_ptr<Scheduler>> All() const;
 
   // New sessions get `model` in place of that of the same name, once it has translated something.
   // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
+  // The old one stays for its sessions, and for those that break and are resumed.
   absl::Status Replace(const std::shared_ptr<const Model>& model);
+  // Lets replaced ones go that had no session for kKeepUnused. To be called now and then.
+  void DropUnused(absl::Time now);
+  static constexpr absl::Duration kKeepUnused = absl::Minutes(1);
 
   struct State {
     ModelInfo info;
@@ -71,7 +80,15 @@ class ServedModels {
   CondVar call_ended_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);  // By name.
-  std::vector<std::weak_ptr<Scheduler>> replaced_ ABSL_GUARDED_BY(mutex_);
+  struct Replaced {
+    std::shared_ptr<Scheduler> scheduler;
+    absl::Time used;  // When it was last seen with a session, or else was replaced.
+  };
+  // Moves those to `taken` of which `which` is true.
+  void TakeReplaced(std::vector<std::shared_ptr<Scheduler>>* taken,
+                    const std::function<bool(const Replaced&)>& which)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  std::vector<Replaced> replaced_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace leapstream
