@@ -100,10 +100,7 @@ struct Delta {
   double source_audio_ms = 0;  // Speech: audio of the segment that had been read.
 };
 
-struct SegmentStats {
-  int source_tokens = 0;
-  int target_tokens = 0;
-  // In tokens, of speech in ms; see SegmentStats of the protocol.
+struct Lagging {
   double average_lagging = 0;
   double length_adaptive_average_lagging = 0;
   double average_proportion = 0;
@@ -112,6 +109,15 @@ struct SegmentStats {
   double start_offset = 0;
   double end_offset = 0;
   std::optional<double> yet_another_average_lagging;
+};
+
+// See SegmentStats of the protocol. Its own figures are in tokens, of speech in ms.
+struct SegmentStats : Lagging {
+  int source_tokens = 0;
+  int target_tokens = 0;
+  std::optional<Lagging> words;
+  std::optional<Lagging> computation_aware;  // Of speech; so is the next one.
+  std::optional<Lagging> words_computation_aware;
   absl::Duration first_token;
   absl::Duration compute;
   absl::Duration queue;

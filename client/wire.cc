@@ -40,19 +40,34 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   return options;
 }
 
+// `lagging` is a SegmentStats or a Lagging: the fields have the same names.
+template <typename Proto>
+Lagging LaggingOf(const Proto& lagging) {
+  Lagging result;
+  result.average_lagging = lagging.average_lagging();
+  result.length_adaptive_average_lagging = lagging.length_adaptive_average_lagging();
+  result.average_proportion = lagging.average_proportion();
+  result.differentiable_average_lagging = lagging.differentiable_average_lagging();
+  result.average_token_delay = lagging.average_token_delay();
+  result.start_offset = lagging.start_offset();
+  result.end_offset = lagging.end_offset();
+  if (lagging.has_yet_another_average_lagging()) {
+    result.yet_another_average_lagging = lagging.yet_another_average_lagging();
+  }
+  return result;
+}
+
 SegmentStats FromProto(const pb::SegmentStats& stats) {
   SegmentStats result;
+  static_cast<Lagging&>(result) = LaggingOf(stats);
   result.source_tokens = stats.source_tokens();
   result.target_tokens = stats.target_tokens();
-  result.average_lagging = stats.average_lagging();
-  result.length_adaptive_average_lagging = stats.length_adaptive_average_lagging();
-  result.average_proportion = stats.average_proportion();
-  result.differentiable_average_lagging = stats.differentiable_average_lagging();
-  result.average_token_delay = stats.average_token_delay();
-  result.start_offset = stats.start_offset();
-  result.end_offset = stats.end_offset();
-  if (stats.has_yet_another_average_lagging()) {
-    result.yet_another_average_lagging = stats.yet_another_average_lagging();
+  if (stats.has_words()) result.words = LaggingOf(stats.words());
+  if (stats.has_computation_aware()) {
+    result.computation_aware = LaggingOf(stats.computation_aware());
+  }
+  if (stats.has_words_computation_aware()) {
+    result.words_computation_aware = LaggingOf(stats.words_computation_aware());
   }
   result.first_token = FromProto(stats.first_token_duration());
   result.compute = FromProto(stats.compute_duration());

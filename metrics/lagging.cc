@@ -41,7 +41,8 @@ Lagging Measure(absl::Span<const double> timestamps, const SegmentTiming& segmen
   lagging.dal = DifferentiableAverageLagging(timestamps, source);
   lagging.yaal = YetAnotherAverageLagging(timestamps, source, reference);
   lagging.atd = AverageTokenDelay(
-      segment.delays, aware ? absl::MakeConstSpan(segment.elapsed) : absl::Span<const double>());
+      segment.delays, aware ? absl::MakeConstSpan(segment.elapsed) : absl::Span<const double>(),
+      segment.durations);
   lagging.start_offset = timestamps.front();
   lagging.end_offset = timestamps.back() - source;
   return lagging;

@@ -13,12 +13,22 @@
 // choice (words, pieces, milliseconds) and the same for D and |X|.
 namespace leapstream::metrics {
 
+// What one unit lasts when it is said, in the unit of the delays.
+struct UnitDurations {
+  double source = 1;  // SimulEval's for text: "virtual time 1".
+  double target = 1;
+};
+// SimulEval's for speech to text, in ms. It scores a log (also at the end of every run of 1.1.1 or
+// later, and with --score-only) as if it came from speech, whatever is in it.
+inline constexpr UnitDurations kSpeechDurations = {300, 0};
+
 // One segment.
 struct SegmentTiming {
-  std::vector<double> delays;   // D, ascending.
-  std::vector<double> elapsed;  // D plus the computation until then, in the same unit; or empty.
-  double source_length = 0;     // |X|
-  int reference_length = 0;     // |Y|; 0: there is no reference, |D| is used.
+  std::vector<double> delays;    // D, ascending.
+  std::vector<double> elapsed;   // D plus the computation until then, in the same unit; or empty.
+  double source_length = 0;      // |X|
+  int reference_length = 0;      // |Y|; 0: there is no reference, |D| is used.
+  UnitDurations durations = {};  // For ATD.
 };
 
 // Everything below is 0 for a segment with no target or no source.
@@ -48,15 +58,6 @@ double DifferentiableAverageLagging(absl::Span<const double> delays, double sour
 std::optional<double> YetAnotherAverageLagging(absl::Span<const double> delays,
                                                double source_length, int reference_length);
 
-// What one unit lasts when it is said, in the unit of the delays.
-struct UnitDurations {
-  double source = 1;  // SimulEval's for text: "virtual time 1".
-  double target = 1;
-};
-// SimulEval scores a log (also at the end of every run of 1.1.1 or later, and with --score-only) as
-// if it came from speech, whatever is in it: a source token lasts 300 and a target word nothing.
-inline constexpr UnitDurations kAsSimulEvalScoresLogs = {300, 0};
-
 // Average Token Delay, Kano et al. 2023 (arXiv:2211.13173): the mean over target units of the time
 // between the end of the unit and the end of the source unit that it is matched with. Units written
 // at one delay make a chunk; unit i is matched with source unit
@@ -72,7 +73,7 @@ struct Lagging {
   double laal = 0;
   double ap = 0;
   double dal = 0;
-  double atd = 0;  // With UnitDurations().
+  double atd = 0;
   double start_offset = 0;
   double end_offset = 0;
   std::optional<double> yaal;

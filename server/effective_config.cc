@@ -180,11 +180,11 @@ google::protobuf::Duration ToProto(absl::Duration duration) {
   return proto;
 }
 
-v1::SegmentStats ToProto(const SegmentStats& stats) {
-  v1::SegmentStats proto;
-  proto.set_source_tokens(stats.source_tokens);
-  proto.set_target_tokens(stats.target_tokens);
-  const metrics::Lagging& lagging = stats.lagging;
+namespace {
+
+// `proto` is a SegmentStats or a Lagging: the fields have the same names.
+template <typename Proto>
+void SetLagging(const metrics::Lagging& lagging, Proto& proto) {
   proto.set_average_lagging(lagging.al);
   proto.set_length_adaptive_average_lagging(lagging.laal);
   proto.set_average_proportion(lagging.ap);
@@ -193,6 +193,22 @@ v1::SegmentStats ToProto(const SegmentStats& stats) {
   proto.set_start_offset(lagging.start_offset);
   proto.set_end_offset(lagging.end_offset);
   if (lagging.yaal.has_value()) proto.set_yet_another_average_lagging(*lagging.yaal);
+}
+
+}  // namespace
+
+v1::SegmentStats ToProto(const SegmentStats& stats) {
+  v1::SegmentStats proto;
+  proto.set_source_tokens(stats.source_tokens);
+  proto.set_target_tokens(stats.target_tokens);
+  SetLagging(stats.lagging, proto);
+  if (stats.words.has_value()) SetLagging(*stats.words, *proto.mutable_words());
+  if (stats.computation_aware.has_value()) {
+    SetLagging(*stats.computation_aware, *proto.mutable_computation_aware());
+  }
+  if (stats.words_computation_aware.has_value()) {
+    SetLagging(*stats.words_computation_aware, *proto.mutable_words_computation_aware());
+  }
   *proto.mutable_first_token_duration() = ToProto(stats.first_token);
   *proto.mutable_compute_duration() = ToProto(stats.compute);
   *proto.mutable_queue_duration() = ToProto(stats.queue);

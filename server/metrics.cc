@@ -2,6 +2,7 @@
 
 #include <prometheus/counter.h>
 #include <prometheus/histogram.h>
+#include <prometheus/summary.h>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -85,6 +86,11 @@ struct Metrics::Families {
                    "Average lagging of a segment (Ma et al. 2019), in source tokens.");
   Family<Histogram>& length_adaptive =
       AddHistogram("leapstream_laal", "LAAL of a segment (Papi et al. 2022), in source tokens.");
+  Family<prometheus::Summary>& lagging =
+      prometheus::BuildSummary()
+          .Name("leapstream_lagging")
+          .Help("All lagging figures of segments, in source tokens or words, of speech in ms.")
+          .Register(*registry);
   Family<Counter>& backpressure = AddCounter(
       "leapstream_backpressure_seconds_total",
       "Time in which a client was not read from (input) or a session not decoded for (output).");
@@ -138,8 +144,21 @@ void ModelMetrics::OnFirstToken(absl::Duration since_source) {
 
 void LaggingMetrics::Observe(const SegmentStats& stats) const {
   if (average_lagging == nullptr || stats.target_tokens == 0) return;
-  average_lagging->Observe(stats.lagging.al);
-  length_adaptive->Observe(stats.lagging.laal);
+  const bool speech = stats.computation_aware.has_value();
+  if (!speech) {  // The buckets are in tokens.
+    average_lagging->Observe(stats.lagging.al);
+    length_adaptive->Observe(stats.lagging.laal);
+  }
+  const auto observe = [&](const char* per, const char* aware,
+                           const std::optional<metrics::Lagging>& lagging) {
+    if (!lagging.has_value()) return;
+    all->ObserveLagging({{"model", model}, {"k", k}, {"per", per}, {"computation_aware", aware}},
+                        *lagging);
+  };
+  observe("token", "false", stats.lagging);
+  observe("word", "false", stats.words);
+  observe("token", "true", stats.computation_aware);
+  observe("word", "true", stats.words_computation_aware);
 }
 
 Metrics::Metrics() : families_(std::make_unique<Families>(&registry_)) {
@@ -182,7 +201,24 @@ ModelMetrics* Metrics::ForModel(const std::string& model) {
 LaggingMetrics Metrics::ForLagging(const std::string& model, const Policy& policy) {
   const prometheus::Labels labels = {{"model", model}, {"k", PolicyLabel(policy)}};
   return {&families_->average_lagging.Add(labels, kTokens),
-          &families_->length_adaptive.Add(labels, kTokens)};
+          &families_->length_adaptive.Add(labels, kTokens), this, model, labels.at("k")};
+}
+
+void Metrics::ObserveLagging(const prometheus::Labels& labels, const metrics::Lagging& lagging) {
+  const auto observe = [&](const char* figure, double value) {
+    prometheus::Labels all = labels;
+    all["figure"] = figure;
+    // No quantiles: those of single segments can be had from the histograms.
+    families_->lagging.Add(all, prometheus::Summary::Quantiles()).Observe(value);
+  };
+  observe("AL", lagging.al);
+  observe("LAAL", lagging.laal);
+  observe("AP", lagging.ap);
+  observe("DAL", lagging.dal);
+  observe("ATD", lagging.atd);
+  observe("StartOffset", lagging.start_offset);
+  observe("EndOffset", lagging.end_offset);
+  if (lagging.yaal.has_value()) observe("YAAL", *lagging.yaal);
 }
 
 void Metrics::SessionStarted(const std::string& model, bool resumed) {

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_METRICS_H_
 #define LEAPSTREAM_SERVER_METRICS_H_
 
+#include <prometheus/labels.h>
 #include <prometheus/registry.h>
 
 #include <map>
@@ -44,10 +45,14 @@ class ModelMetrics final : public StepObserver {
   prometheus::Histogram* write_batch_ = nullptr;
 };
 
+class Metrics;
+
 // What the sessions of one model and policy are counted in; null pointers count nothing.
 struct LaggingMetrics {
   prometheus::Histogram* average_lagging = nullptr;
   prometheus::Histogram* length_adaptive = nullptr;
+  Metrics* all = nullptr;  // For the means of all figures…
+  std::string model, k;    // …and their labels.
   void Observe(const SegmentStats& stats) const;
 };
 
@@ -69,6 +74,9 @@ class Metrics {
   // Those of the model of this name, made when first asked for; good as long as this.
   ModelMetrics* ForModel(const std::string& model);
   LaggingMetrics ForLagging(const std::string& model, const Policy& policy);
+
+  // `labels` say what the figures are of.
+  void ObserveLagging(const prometheus::Labels& labels, const metrics::Lagging& lagging);
 
   void SessionStarted(const std::string& model, bool resumed);
   // `reason` is that of the status, or empty.

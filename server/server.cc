@@ -242,7 +242,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   for (const auto& model : models) ReserveStates(*model, max_sessions);
   auto metrics = std::make_unique<Metrics>();
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<ServedModels> served,
-                              ServedModels::Create(std::move(models), metrics.get()));
+                              ServedModels::Create(std::move(models), options.replicas, metrics.get()));
   absl::StatusOr<ResumeSigner> signer = options.resume_key_file.empty()
                                             ? ResumeSigner::WithRandomKey()
                                             : ResumeSigner::WithKeyFrom(options.resume_key_file);

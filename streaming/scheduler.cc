@@ -17,6 +17,7 @@
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "metrics/word_timing.h"
 #include "streaming/audio_source.h"
 #include "streaming/text_sink.h"
 #include "streaming/text_source.h"
@@ -237,6 +238,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     std::deque<TokenId> tokens;    // Encoded, not yet read.
     std::string text;
     metrics::SegmentTiming timing;
+    // The same of target words; delays are in source tokens until the segment is complete.
+    metrics::SegmentTiming word_timing;
+    metrics::TargetWords target_words;
+    metrics::SourceWordEnds source_words;  // Of text.
     absl::Time opened;
     SegmentStats stats;
   };
@@ -266,6 +271,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
   absl::Status Take(SourceInput source);
   void OpenSegment();
+  double Delay() const;     // Of what is written now, in the unit of the lagging figures.
+  double Computed() const;  // In ms: how long the open segment could act but had not yet.
+  void TakeWords(absl::string_view text);
+  void MeasureWords();
   void CompleteSegment(FinishReason reason);
   // The next source token, if there is one yet.
   absl::StatusOr<std::optional<TokenId>> NextSourceToken();
@@ -464,9 +473,11 @@ absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
       segment_.source_cut = true;
       text_source_.Reset();
     } else if (complete) {
-      for (const std::string& piece : model_.source_tokenizer->Encode(*word)) {
+      const std::vector<std::string> pieces = model_.source_tokenizer->Encode(*word);
+      for (const std::string& piece : pieces) {
         segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
       }
+      segment_.source_words.Add(static_cast<int>(pieces.size()));
     } else if (segment_.source_closed || TakeInput() != Taken::kInput) {
       break;
     }
@@ -607,8 +618,8 @@ void LiveSession::Apply(const Decision& decision) {
   // otherwise.
   const bool replays = replayed_ < committed_.size();
   if (replays) token.id = committed_[replayed_];
-  segment_.timing.delays.push_back(speech() ? absl::ToDoubleMilliseconds(AudioGiven())
-                                            : state_->source_read());
+  segment_.timing.delays.push_back(Delay());
+  segment_.timing.elapsed.push_back(Delay() + Computed());
   if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
   if (!speech() && state_->target_written() >= TargetLimit()) {
     return CompleteSegment(FinishReason::kMaxLength);
@@ -627,6 +638,7 @@ void LiveSession::Apply(const Decision& decision) {
   delta.token.emit_offset = now - opened_;
   delta.text = text_sink_.Append(delta.token.piece);
   segment_.text += delta.text;
+  TakeWords(delta.text);
   const bool first = state_->target_written() == 1;
   if (first) segment_.stats.first_token = now - segment_.opened;
   if (replays) {
@@ -640,6 +652,37 @@ void LiveSession::Apply(const Decision& decision) {
   }
   // The text agents decide one more step and drop it; the speech agent does not.
   if (speech() && Full()) CompleteSegment(FinishReason::kMaxLength);
+}
+
+double LiveSession::Delay() const {
+  return speech() ? absl::ToDoubleMilliseconds(AudioGiven()) : state_->source_read();
+}
+
+double LiveSession::Computed() const {
+  return absl::ToDoubleMilliseconds(segment_.stats.compute + segment_.stats.queue);
+}
+
+void LiveSession::TakeWords(absl::string_view text) {
+  for (const metrics::TimedWord& word : segment_.target_words.Append(text, Delay(), Computed())) {
+    segment_.word_timing.delays.push_back(word.source_read);
+    segment_.word_timing.elapsed.push_back(word.source_read + word.elapsed);
+  }
+}
+
+void LiveSession::MeasureWords() {
+  metrics::SegmentTiming& timing = segment_.word_timing;
+  const metrics::SourceWordEnds& source = segment_.source_words;
+  timing.source_length = segment_.timing.source_length;
+  if (!speech()) {
+    if (source.words() == 0) return;
+    // </s> belongs to no word.
+    const int read = state_->source_read() - (segment_.source_finished ? 1 : 0);
+    for (double& delay : timing.delays) {
+      delay = source.WordsRead(std::min(static_cast<int>(delay), read));
+    }
+    timing.source_length = source.WordsRead(read);
+  }
+  segment_.stats.words = metrics::MeasureLagging(timing);
 }
 
 void LiveSession::CompleteSegment(FinishReason reason) {
@@ -656,10 +699,20 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   stats.source_tokens = state_->source_read();
   stats.target_tokens = state_->target_written();
   // Of speech in ms.
-  if (speech()) stats.source_audio = AudioGiven();
+  if (speech()) {
+    stats.source_audio = AudioGiven();
+    segment_.timing.durations = segment_.word_timing.durations = metrics::kSpeechDurations;
+  }
   segment_.timing.source_length =
       speech() ? absl::ToDoubleMilliseconds(stats.source_audio) : stats.source_tokens;
   stats.lagging = metrics::MeasureLagging(segment_.timing);
+  const std::string unsent = text_sink_.Finish();
+  TakeWords(unsent + " ");
+  MeasureWords();
+  if (speech()) {
+    stats.computation_aware = metrics::MeasureComputationAwareLagging(segment_.timing);
+    stats.words_computation_aware = metrics::MeasureComputationAwareLagging(segment_.word_timing);
+  }
   ++summary_.segments;
   summary_.source_tokens += stats.source_tokens;
   summary_.target_tokens += stats.target_tokens;
@@ -673,8 +726,8 @@ void LiveSession::CompleteSegment(FinishReason reason) {
 
   SegmentCompleted completed;
   completed.segment = segment_.number;
-  completed.unsent = text_sink_.Finish();
-  completed.text = segment_.text + completed.unsent;
+  completed.unsent = unsent;
+  completed.text = segment_.text + unsent;
   completed.reason = reason;
   completed.stats = stats;
   completed.so_far = summary_;

@@ -67,6 +67,12 @@ struct SegmentStats {
   // In tokens, </s> included on both sides, as the official agent's evaluation; of speech in ms.
   // |Y| is |D|.
   metrics::Lagging lagging;
+  // The same of whole target words, a word being complete when white space or the end of the
+  // segment follows: in source words, of speech in ms. Nothing if the source came as pieces or ids.
+  std::optional<metrics::Lagging> words;
+  // Of speech: what the delays are when the time is added in which the session could act but had
+  // not yet. Text has no time of its own to add it to.
+  std::optional<metrics::Lagging> computation_aware, words_computation_aware;
   absl::Duration first_token;  // From the segment's first source to its first target token.
   absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
   absl::Duration queue;        // Able to act but waiting for the step loop.

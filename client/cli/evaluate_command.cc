@@ -21,6 +21,7 @@
 #include "client/evaluation/evaluate.h"
 #include "client/evaluation/instance.h"
 #include "client/evaluation/piece_counter.h"
+#include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
 #include "metrics/chrf.h"
 
@@ -95,14 +96,16 @@ std::string ScoresTsv(const std::vector<Row>& rows, size_t sentences) {
   return tsv;
 }
 
-std::string QualityLatencyCurve(const std::vector<Row>& rows, const std::string& source_file) {
+std::string QualityLatencyCurve(const std::vector<Row>& rows,
+                                const EvaluateCommandOptions& options) {
   Curve al{"AL", {}}, laal{"LAAL", {}};
   for (const Row& row : rows) {
     al.points.push_back({row.scores.words.al, row.scores.bleu.score, PolicyName(row.k)});
     laal.points.push_back({row.scores.words.laal, row.scores.bleu.score, PolicyName(row.k)});
   }
-  return ChartSvg(absl::StrCat("Quality over lagging: ", fs::path(source_file).filename().string()),
-                  "lagging (source words)", "BLEU", {al, laal});
+  return ChartSvg(
+      absl::StrCat("Quality over lagging: ", fs::path(options.source_file).filename().string()),
+      options.speech ? "lagging (ms)" : "lagging (source words)", "BLEU", {al, laal});
 }
 
 absl::Status Run(Client& client, const EvaluateCommandOptions& options,
@@ -124,8 +127,9 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
     {
       ProgressLine progress(PolicyName(k), sources.size());
       evaluation.on_progress = [&](int done) { progress.Show(done); };
-      LEAPSTREAM_ASSIGN_OR_RETURN(instances,
-                                  Evaluate(client, pieces, sources, references, evaluation));
+      LEAPSTREAM_ASSIGN_OR_RETURN(
+          instances, options.speech ? EvaluateSpeech(client, sources, references, evaluation)
+                                    : Evaluate(client, pieces, sources, references, evaluation));
     }
     rows.push_back({k, Score(instances), absl::ToDoubleSeconds(absl::Now() - start)});
 
@@ -137,24 +141,28 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
       absl::StrAppend(&log, ToSimulEvalLog(instance), "\n");
     LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "instances.log", log));
     // What `simuleval --score-only --output FOLDER` reads first.
-    LEAPSTREAM_RETURN_IF_ERROR(
-        WriteFile(folder / "config.yaml", "source_type: text\ntarget_type: text\n"));
+    LEAPSTREAM_RETURN_IF_ERROR(WriteFile(
+        folder / "config.yaml", absl::StrCat("source_type: ", options.speech ? "speech" : "text",
+                                             "\ntarget_type: text\n")));
 
     const Scores& scores = rows.back().scores;
     if (k.has_value()) absl::PrintF("k = %d\n", *k);
     absl::PrintF("%s\n%s\n", scores.bleu.ToString(), metrics::ChrfToString(scores.chrf));
-    absl::PrintF("in source words:  LAAL %.3f  AL %.3f  AP %.3f  DAL %.3f  ATD %.3f\n",
-                 scores.words.laal, scores.words.al, scores.words.ap, scores.words.dal,
-                 scores.words.atd);
-    absl::PrintF("in source pieces: LAAL %.3f  AL %.3f  AP %.3f  DAL %.3f  ATD %.3f\n",
-                 scores.pieces.laal, scores.pieces.al, scores.pieces.ap, scores.pieces.dal,
-                 scores.pieces.atd);
+    const auto print = [](const char* unit, const metrics::Lagging& lagging) {
+      absl::PrintF("%s LAAL %.3f  AL %.3f  AP %.3f  DAL %.3f  ATD %.3f\n", unit, lagging.laal,
+                   lagging.al, lagging.ap, lagging.dal, lagging.atd);
+    };
+    print(options.speech ? "in ms, per word: " : "in source words: ", scores.words);
+    print(options.speech ? "in ms, per piece:" : "in source pieces:", scores.pieces);
     absl::PrintF("%d sentences in %.1f s\n", sources.size(), rows.back().seconds);
     std::fflush(stdout);
   }
   const fs::path folder = options.output_folder;
   LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "scores.tsv", ScoresTsv(rows, sources.size())));
-  return WriteFile(folder / "curve.svg", QualityLatencyCurve(rows, options.source_file));
+  const std::string curve = QualityLatencyCurve(rows, options);
+  LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "curve.svg", curve));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::string png, SvgToPng(curve));
+  return WriteFile(folder / "curve.png", png);
 }
 
 }  // namespace

@@ -10,7 +10,8 @@
 namespace leapstream::client {
 
 struct EvaluateCommandOptions {
-  std::string source_file;  // A sentence per line.
+  std::string source_file;  // A sentence per line, or with `speech` the path of a recording.
+  bool speech = false;
   std::string target_file;  // As many lines: the references.
   std::string output_folder;
   std::string model_folder;  // If set, a server of its own is started for it.
@@ -25,7 +26,7 @@ struct EvaluateCommandOptions {
 // Translates the test set at each k and writes to the output folder, which it makes:
 //   instances.log, config.yaml  as SimulEval; in a folder k1, k3, … each if there are several k
 //   scores.tsv                  a row for each k
-//   curve.svg                   BLEU over AL and LAAL, a point for each k
+//   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
 // Prints the scores on standard output and, to a terminal, progress on standard error. Files of an
 // earlier run are replaced. INVALID_ARGUMENT: files that do not go together or are not UTF-8.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);

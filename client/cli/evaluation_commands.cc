@@ -6,10 +6,12 @@
 #include <map>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/plot.h"
+#include "client/evaluation/png.h"
 
 namespace leapstream::client {
 namespace {
@@ -30,8 +32,12 @@ absl::Status Plot(const std::string& input, const std::string& output) {
     std::cout << *svg << std::flush;
     return std::cout ? absl::OkStatus() : absl::DataLossError("nobody reads the output");
   }
-  std::ofstream file(output, std::ios::trunc);
-  file << *svg;
+  std::string picture = *std::move(svg);
+  if (absl::EndsWithIgnoreCase(output, ".png")) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(picture, SvgToPng(picture));
+  }
+  std::ofstream file(output, std::ios::binary | std::ios::trunc);
+  file << picture;
   file.close();
   return file ? absl::OkStatus()
               : absl::InvalidArgumentError(absl::StrCat("cannot write ", output));
@@ -56,18 +62,23 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
       ->excludes("--k");
   command
       ->add_option("--early-end", early_end_,
-                   "if the model would end before the source does: stop there (as fairseq's text "
-                   "agent), suppress the end, or read on")
-      ->check(CLI::IsMember({"stop", "suppress", "read-on"}));
+                   "if the model would end before the source does: stop there (as fairseq's "
+                   "agents), suppress the end, read on, or force-finish (as its speech agent does "
+                   "with that option)")
+      ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
 }
 
 void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
   evaluate_ = app.add_subcommand(
       "evaluate",
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
-      "Writes SimulEval's instances.log, scores.tsv and curve.svg.");
-  evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
-      ->required();
+      "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png.");
+  CLI::Option* const source =
+      evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line");
+  evaluate_
+      ->add_option("--audio", evaluate_options_.source_file,
+                   "instead, of speech: the path of a recording per line, as SimulEval's list")
+      ->excludes(source);
   evaluate_->add_option("--target", evaluate_options_.target_file, "its reference per line")
       ->required();
   evaluate_->add_option("--output", evaluate_options_.output_folder, "the folder to write to")
@@ -84,11 +95,18 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
       ->add_option("--words-per-second", evaluate_options_.words_per_second,
                    "of the speaker: what a second of computation counts in the _CA scores")
       ->check(CLI::Range(0.01, 1000.0))
-      ->capture_default_str();
-  evaluate_->add_flag("--joined-vocabulary", evaluate_options_.joined_vocabulary,
-                      "source and target have one tokenizer: measure lagging in pieces against the "
-                      "references' length, not the translations'");
+      ->capture_default_str()
+      ->excludes("--audio");
+  evaluate_
+      ->add_flag("--joined-vocabulary", evaluate_options_.joined_vocabulary,
+                 "source and target have one tokenizer: measure lagging in pieces against the "
+                 "references' length, not the translations'")
+      ->excludes("--audio");
   evaluate_->footer(footer);
+  evaluate_->final_callback([this] {
+    if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
+    evaluate_options_.speech = evaluate_->count("--audio") > 0;
+  });
 
   bridge_ = app.add_subcommand(
       "simuleval-bridge",
@@ -109,7 +127,10 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
                              "Draw the READ/WRITE staircase of what translate --json recorded.");
   plot_->add_option("events", plot_input_, "the recorded events, a JSON object per line; -: stdin")
       ->required();
-  plot_->add_option("--output,-o", plot_output_, "SVG file; -: stdout")->capture_default_str();
+  plot_
+      ->add_option("--output,-o", plot_output_,
+                   "an SVG file, or a PNG one if it ends in .png; -: SVG on stdout")
+      ->capture_default_str();
   plot_->footer(footer);
 }
 
@@ -119,6 +140,7 @@ std::optional<absl::Status> EvaluationCommands::Run() {
       {"stop", EarlyEnd::kStop},
       {"suppress", EarlyEnd::kSuppress},
       {"read-on", EarlyEnd::kReadOn},
+      {"force-finish", EarlyEnd::kForceFinish},
   };
   evaluate_options_.stream.early_end = kEarlyEnds.at(early_end_);
   bridge_options_.stream.early_end = kEarlyEnds.at(early_end_);

@@ -35,21 +35,32 @@ const char* EarlyEndName(EarlyEnd early_end) {
   return "EARLY_END_UNSPECIFIED";
 }
 
+Json ToJson(const Lagging& lagging) {
+  Json json = {{"average_lagging", lagging.average_lagging},
+               {"length_adaptive_average_lagging", lagging.length_adaptive_average_lagging},
+               {"average_proportion", lagging.average_proportion},
+               {"differentiable_average_lagging", lagging.differentiable_average_lagging},
+               {"average_token_delay", lagging.average_token_delay},
+               {"start_offset", lagging.start_offset},
+               {"end_offset", lagging.end_offset}};
+  if (lagging.yet_another_average_lagging.has_value()) {
+    json["yet_another_average_lagging"] = *lagging.yet_another_average_lagging;
+  }
+  return json;
+}
+
 Json Stats(const SegmentStats& stats) {
-  Json json = {{"source_tokens", stats.source_tokens},
-               {"target_tokens", stats.target_tokens},
-               {"average_lagging", stats.average_lagging},
-               {"length_adaptive_average_lagging", stats.length_adaptive_average_lagging},
-               {"first_token_duration", Seconds(stats.first_token)},
-               {"compute_duration", Seconds(stats.compute)},
-               {"average_proportion", stats.average_proportion},
-               {"differentiable_average_lagging", stats.differentiable_average_lagging},
-               {"average_token_delay", stats.average_token_delay},
-               {"start_offset", stats.start_offset},
-               {"end_offset", stats.end_offset},
-               {"queue_duration", Seconds(stats.queue)}};
-  if (stats.yet_another_average_lagging.has_value()) {
-    json["yet_another_average_lagging"] = *stats.yet_another_average_lagging;
+  Json json = {{"source_tokens", stats.source_tokens}, {"target_tokens", stats.target_tokens}};
+  json.update(ToJson(static_cast<const Lagging&>(stats)));
+  json["first_token_duration"] = Seconds(stats.first_token);
+  json["compute_duration"] = Seconds(stats.compute);
+  json["queue_duration"] = Seconds(stats.queue);
+  if (stats.words.has_value()) json["words"] = ToJson(*stats.words);
+  if (stats.computation_aware.has_value()) {
+    json["computation_aware"] = ToJson(*stats.computation_aware);
+  }
+  if (stats.words_computation_aware.has_value()) {
+    json["words_computation_aware"] = ToJson(*stats.words_computation_aware);
   }
   if (stats.source_audio_ms > 0) json["source_audio_ms"] = stats.source_audio_ms;
   return json;

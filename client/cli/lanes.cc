@@ -12,6 +12,7 @@ namespace leapstream::client {
 namespace {
 
 constexpr const char* kLabels[] = {"source  ", "policy  ", "target  "};
+constexpr char kTypingLabel[] = "typing  ";
 constexpr int kLabelWidth = 8;
 constexpr int kMinRoom = 8;
 constexpr absl::string_view kPlain = "\x1b[0m", kDim = "\x1b[2m", kRead = "\x1b[36m",
@@ -109,15 +110,27 @@ void Lanes::TargetEnd(std::optional<double> average_lagging) {
 
 void Lanes::Note(absl::string_view line) {
   NewBlock();
+  Redraw();
   absl::StrAppend(&output_, "\r", Style(kDim), Printable(line), Style(kPlain), "\x1b[K\n");
+}
+
+void Lanes::Redraw() {
+  if (!drawn_.empty()) output_ += "\r\n";
+  drawn_.clear();
 }
 
 void Lanes::Resize(int columns) {
   if (columns == options_.columns) return;
-  if (!drawn_.empty()) output_ += "\r\n";
-  drawn_.clear();
+  Redraw();
   options_.columns = columns;
   source_ = actions_ = target_ = Row();
+}
+
+void Lanes::Typing(absl::string_view word) { typing_ = Printable(word); }
+
+void Lanes::LeaveFigures() {
+  if (options_.typing) output_ += "\r\x1b[K\x1b[1A";
+  output_ += "\r\x1b[K";
 }
 
 // The rows so far are left; what is next is drawn from the line of figures on.
@@ -126,7 +139,8 @@ void Lanes::NewBlock() {
   output_ += TakeOutput();
   source_ = actions_ = target_ = Row();
   drawn_.clear();
-  absl::StrAppend(&output_, "\r\x1b[K\n");
+  LeaveFigures();
+  output_ += "\n";
 }
 
 std::string Lanes::Figures() const {
@@ -141,28 +155,45 @@ std::string Lanes::Figures() const {
 
 std::string Lanes::Drawn(int row) const {
   if (row == 3) return absl::StrCat(Style(kDim), Figures(), Style(kPlain));
+  if (row == 4) {  // Its end, if it is too long.
+    absl::string_view shown = typing_;
+    while (DisplayWidth(shown) > Room()) shown.remove_prefix(CharacterBytes(shown));
+    return absl::StrCat(Style(kDim), kTypingLabel, Style(kPlain), shown);
+  }
   const Row& own = row == 0 ? source_ : row == 1 ? actions_ : target_;
   return absl::StrCat(Style(kDim), kLabels[row], Style(kPlain), own.text);
 }
 
 std::string Lanes::TakeOutput() {
-  if (Now() > 0 || !drawn_.empty()) {
+  if (Now() > 0 || !drawn_.empty() || options_.typing) {
     const bool first = drawn_.empty();
-    drawn_.resize(4);
-    if (!first) output_ += "\r\x1b[3A";
-    for (int i = 0; i < 4; ++i) {
-      std::string row = Drawn(i);
-      if (first || row != drawn_[i]) absl::StrAppend(&output_, "\r", row, "\x1b[K");
-      drawn_[i] = std::move(row);
-      if (i < 3) output_ += "\n";
+    const int last = options_.typing ? 4 : 3;
+    std::vector<std::string> rows;
+    for (int i = 0; i <= last; ++i) rows.push_back(Drawn(i));
+    if (rows != drawn_) {
+      if (!first) absl::StrAppend(&output_, "\r\x1b[", last, "A");
+      for (int i = 0; i <= last; ++i) {
+        // The last row also for the cursor.
+        if (first || i == last || rows[i] != drawn_[i]) {
+          absl::StrAppend(&output_, "\r", rows[i], "\x1b[K");
+        }
+        if (i < last) output_ += "\n";
+      }
+      drawn_ = std::move(rows);
     }
   }
   return std::exchange(output_, "");
 }
 
 void Lanes::Finish() {
+  options_.typing = options_.typing && !drawn_.empty();
   output_ += TakeOutput();
-  if (!drawn_.empty()) output_ += "\r\n";
+  if (options_.typing) {
+    output_ += "\r\x1b[K";  // Nothing is typed any more.
+  } else if (!drawn_.empty()) {
+    output_ += "\r\n";
+  }
+  options_.typing = false;
   drawn_.clear();
   source_ = actions_ = target_ = Row();
 }

@@ -13,6 +13,7 @@ namespace leapstream::client {
 struct LanesOptions {
   int columns = 80;
   bool colour = true;
+  bool typing = false;  // With a line of what is being typed, the cursor at its end.
 };
 
 // Draws a session for a terminal, time from left to right: what is said, what the policy did (R:
@@ -29,8 +30,10 @@ class Lanes {
   void Target(absl::string_view text, const std::vector<int>& source_tokens_read);
   void TargetEnd(std::optional<double> average_lagging);  // Of a segment; in source tokens.
   void Note(absl::string_view line);                      // A line of its own.
+  void Redraw();                                          // Below what others wrote meanwhile.
   void Resize(int columns);  // What is drawn stays as the terminal left it; new rows begin.
-  void Finish();             // The cursor is left at the start of a line.
+  void Typing(absl::string_view word);  // What stands in that line.
+  void Finish();                        // The cursor is left at the start of a line.
 
   // The bytes that bring a terminal from the last call to now; each changed row is written over in
   // one go, so that nothing flickers.
@@ -48,6 +51,7 @@ class Lanes {
   int Now() const;  // The column of what happens next.
   void MakeRoom(int width);
   void NewBlock();
+  void LeaveFigures();  // They are cleared, and the cursor is where they were.
   std::string Figures() const;
   std::string Drawn(int row) const;
   absl::string_view Style(absl::string_view code) const { return options_.colour ? code : ""; }
@@ -55,6 +59,7 @@ class Lanes {
   LanesOptions options_;
   Row source_, actions_, target_;
   std::vector<std::string> drawn_;  // Rows on the screen, the cursor in the last one.
+  std::string typing_;
   std::string output_;
 
   int64_t segment_ = 1;

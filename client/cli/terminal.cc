@@ -24,4 +24,22 @@ LanesOptions TerminalOptions() {
   return options;
 }
 
+RawInput::RawInput() {
+  changed_ = tcgetattr(STDIN_FILENO, &before_) == 0;
+  Apply();
+}
+
+RawInput::~RawInput() {
+  if (changed_) tcsetattr(STDIN_FILENO, TCSADRAIN, &before_);
+}
+
+void RawInput::Apply() {
+  if (!changed_) return;
+  termios raw = before_;
+  raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
+  raw.c_cc[VMIN] = 1;
+  raw.c_cc[VTIME] = 0;
+  tcsetattr(STDIN_FILENO, TCSADRAIN, &raw);
+}
+
 }  // namespace leapstream::client

@@ -1,6 +1,8 @@
 #ifndef LEAPSTREAM_CLIENT_CLI_TERMINAL_H_
 #define LEAPSTREAM_CLIENT_CLI_TERMINAL_H_
 
+#include <termios.h>
+
 #include "client/cli/lanes.h"
 
 namespace leapstream::client {
@@ -9,6 +11,22 @@ namespace leapstream::client {
 bool CanDrawLanes();
 // Its width, and colours unless $NO_COLOR says otherwise (no-color.org).
 LanesOptions TerminalOptions();
+
+// While it lives, the terminal of standard input hands on each key at once and shows none, so that
+// the program can; signals still come from it (Ctrl-C).
+class RawInput {
+ public:
+  RawInput();
+  ~RawInput();  // As it was before.
+  RawInput(const RawInput&) = delete;
+  RawInput& operator=(const RawInput&) = delete;
+
+  void Apply();  // Again: a shell that had stopped the program has set its own.
+
+ private:
+  termios before_ = {};
+  bool changed_ = false;
+};
 
 }  // namespace leapstream::client
 

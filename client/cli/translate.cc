@@ -31,6 +31,7 @@
 #include "client/cli/source_words.h"
 #include "client/cli/terminal.h"
 #include "client/cli/trace.h"
+#include "client/cli/typed_words.h"
 
 namespace leapstream::client {
 namespace {
@@ -43,6 +44,7 @@ constexpr int64_t kMaxUnsentBytes = 256 << 10;  // …and also when the server i
 std::atomic<int> interrupts{0};
 std::atomic<bool> terminated{false};
 std::atomic<bool> resized{false};
+std::atomic<bool> continued{false};
 int signal_fd = -1;
 
 void OnSignal(int signal) {
@@ -50,6 +52,8 @@ void OnSignal(int signal) {
   if (signal == SIGTERM) terminated = true;
   if (signal == SIGWINCH) {
     resized = true;
+  } else if (signal == SIGCONT) {
+    continued = true;
   } else {
     ++interrupts;
   }
@@ -66,6 +70,7 @@ absl::Status TakeOverSignals() {
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   sigaction(SIGWINCH, &action, nullptr);
+  sigaction(SIGCONT, &action, nullptr);
   signal(SIGPIPE, SIG_IGN);
   return absl::OkStatus();
 }
@@ -88,10 +93,9 @@ class Translation {
         input_(input),
         paced_(options.words_per_second > 0),
         reports_(paced_ || options.verbose || isatty(STDERR_FILENO)),
-        lanes_(!options.json && CanDrawLanes() && !isatty(input)
-                   ? std::make_unique<Lanes>(TerminalOptions())
-                   : nullptr),
-        // A terminal shows what is typed into it by itself.
+        lanes_(!options.json && CanDrawLanes() ? std::make_unique<Lanes>(Options(input)) : nullptr),
+        raw_input_(lanes_ != nullptr && isatty(input) ? std::make_unique<RawInput>() : nullptr),
+        // Without lanes a terminal shows what is typed into it by itself.
         shows_source_(lanes_ == nullptr && (paced_ || (isatty(STDERR_FILENO) && !isatty(input)))),
         one_screen_(SameFile(STDOUT_FILENO, STDERR_FILENO)),
         interval_(paced_ ? absl::Seconds(1) / options.words_per_second : absl::ZeroDuration()),
@@ -119,13 +123,19 @@ class Translation {
   }
 
  private:
+  static LanesOptions Options(int input) {
+    LanesOptions options = TerminalOptions();
+    options.typing = isatty(input) == 1;
+    return options;
+  }
+
   absl::Status OnInterrupt() {
     input_open_ = false;
     if (paced_) {
       items_.clear();
       return absl::OkStatus();
     }
-    TakeInput("", /*last=*/true);
+    TakeInput(typed_.Finish(), /*last=*/true);
     return absl::OkStatus();
   }
 
@@ -142,6 +152,11 @@ class Translation {
   absl::Status Draw() {
     if (lanes_ == nullptr) return absl::OkStatus();
     if (resized.exchange(false)) lanes_->Resize(TerminalOptions().columns);
+    if (continued.exchange(false) && raw_input_ != nullptr) {
+      raw_input_->Apply();
+      lanes_->Redraw();
+    }
+    lanes_->Typing(typed_.open());
     return WriteTarget(lanes_->TakeOutput());
   }
 
@@ -214,6 +229,11 @@ class Translation {
   absl::Status ReadInput() {
     char buffer[kReadBytes];
     const ssize_t size = read(input_, buffer, sizeof(buffer));
+    if (size > 0 && raw_input_ != nullptr) {
+      const std::string words = typed_.Append({buffer, static_cast<size_t>(size)});
+      TakeInput(words, /*last=*/typed_.ended());
+      return absl::OkStatus();
+    }
     if (size > 0) {
       TakeInput({buffer, static_cast<size_t>(size)}, /*last=*/false);
       return absl::OkStatus();
@@ -224,7 +244,7 @@ class Translation {
         return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
       }
     }
-    TakeInput("", /*last=*/true);
+    TakeInput(typed_.Finish(), /*last=*/true);
     return absl::OkStatus();
   }
 
@@ -391,12 +411,14 @@ class Translation {
   const TranslateOptions& options_;
   const int input_;
   const bool paced_;
-  const bool reports_;                  // Figures and notes go to stderr.
-  const std::unique_ptr<Lanes> lanes_;  // Null: plain text.
-  const bool shows_source_;             // Source words go to stderr as they are sent.
+  const bool reports_;                         // Figures and notes go to stderr.
+  const std::unique_ptr<Lanes> lanes_;         // Null: plain text.
+  const std::unique_ptr<RawInput> raw_input_;  // If the input is typed below them.
+  const bool shows_source_;                    // Source words go to stderr as they are sent.
   const bool one_screen_;
   const absl::Duration interval_;  // Between paced words.
 
+  TypedWords typed_;
   SourceWords words_;
   Segmenter segmenter_;
   TraceWriter& trace_;

@@ -20,9 +20,9 @@ struct TranslateOptions {
 };
 
 // Streams the input through one session and writes the translation to standard output as it
-// arrives; to a terminal in Lanes, unless the input is typed into one: that shows itself. Takes
-// over SIGINT (first: half-close, second: cancel), SIGTERM (cancel) and SIGPIPE; call once per
-// process. CANCELLED: by a signal. DATA_LOSS: nobody reads standard output any more.
+// arrives; to a terminal in Lanes, and what is typed into one is then sent word by word. Takes over
+// SIGINT (first: half-close, second: cancel), SIGTERM (cancel), SIGCONT, SIGWINCH and SIGPIPE; call
+// once per process. CANCELLED: by a signal. DATA_LOSS: nobody reads standard output any more.
 // INVALID_ARGUMENT: also if the input is not UTF-8, or a file cannot be opened. Else what the
 // server answered.
 absl::Status Translate(Client& client, const TranslateOptions& options);

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <signal.h>
-#include <sndfile.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +21,7 @@
 #include "base/status.h"
 #include "client/cli/events_json.h"
 #include "client/cli/pause_detector.h"
+#include "client/evaluation/audio_file.h"
 
 namespace leapstream::client {
 namespace {
@@ -96,42 +96,21 @@ class StandardInput final : public AudioInput {
 class File final : public AudioInput {
  public:
   static absl::StatusOr<std::unique_ptr<AudioInput>> Open(const std::string& path) {
-    if (access(path.c_str(), R_OK) != 0) {
-      return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
-    }
-    auto file = std::make_unique<File>();
-    file->file_.reset(sf_open(path.c_str(), SFM_READ, &file->info_));
-    if (file->file_ == nullptr) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": ", sf_strerror(nullptr)));
-    }
-    return std::unique_ptr<AudioInput>(std::move(file));
+    LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<AudioFile> file, AudioFile::Open(path));
+    return std::make_unique<File>(std::move(file));
   }
-  int sample_rate() const override { return info_.samplerate; }
-  // Every 16-bit sample is exactly a float.
+  explicit File(std::unique_ptr<AudioFile> file) : file_(std::move(file)) {}
+  int sample_rate() const override { return file_->sample_rate(); }
   AudioFormat format() const override { return AudioFormat::kPcmF32Le; }
   absl::StatusOr<std::optional<std::string>> Read() override {
-    const auto frames = static_cast<sf_count_t>(absl::ToDoubleSeconds(kChunk) * info_.samplerate);
-    std::vector<float> samples(frames * info_.channels);
-    const sf_count_t count = sf_readf_float(file_.get(), samples.data(), frames);
-    if (count <= 0) return std::nullopt;
-    std::string bytes(count * sizeof(float), '\0');
-    for (sf_count_t f = 0; f < count; ++f) {
-      float sum = 0;
-      for (int c = 0; c < info_.channels; ++c) sum += samples[f * info_.channels + c];
-      const float mean = sum / static_cast<float>(info_.channels);
-      uint32_t bits;
-      std::memcpy(&bits, &mean, sizeof(bits));
-      for (int i = 0; i < 4; ++i) bytes[f * 4 + i] = static_cast<char>(bits >> (8 * i));
-    }
+    std::string bytes =
+        file_->Read(static_cast<int64_t>(absl::ToDoubleSeconds(kChunk) * sample_rate()));
+    if (bytes.empty()) return std::nullopt;
     return bytes;
   }
 
  private:
-  struct Close {
-    void operator()(SNDFILE* file) const { sf_close(file); }
-  };
-  SF_INFO info_ = {};
-  std::unique_ptr<SNDFILE, Close> file_;
+  const std::unique_ptr<AudioFile> file_;
 };
 
 std::vector<float> ToFloats(absl::string_view bytes, AudioFormat format) {

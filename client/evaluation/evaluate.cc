@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <thread>
@@ -14,8 +16,9 @@
 #include "absl/time/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
-#include "client/evaluation/word_timing.h"
+#include "client/evaluation/audio_file.h"
 #include "metrics/unicode.h"
+#include "metrics/word_timing.h"
 
 namespace leapstream::client {
 namespace {
@@ -31,16 +34,71 @@ std::vector<std::string> WordsOf(const std::string& text) {
   return words;
 }
 
-absl::StatusOr<Instance> TranslateOne(Client& client, PieceCounter& counter,
-                                      const std::string& source, const std::string& reference,
-                                      const EvaluationOptions& options) {
-  const std::vector<std::string> words = WordsOf(source);
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> counts, counter.Count(words));
-  const SourceWordEnds ends(counts);
-  const double pieces_per_second =
-      words.empty() ? 0 : options.words_per_second * ends.tokens() / ends.words();
+// One source: how it is sent, and what it counts in the units of the figures.
+struct Source {
+  StreamOptions stream;
+  Instance instance;  // All but the prediction and what was measured.
+  std::function<absl::Status(Stream& stream)> send;
+  // Of what had been read: as source tokens, and of speech as ms of audio.
+  std::function<double(int tokens, double audio_ms)> word_delay, piece_delay;
+  double words_per_second = 0, pieces_per_second = 0;  // What a second of computation counts.
+};
 
-  Instance instance;
+absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
+  Instance instance = std::move(source.instance);
+  source.stream.token_details = true;
+  source.stream.segment_stats = true;
+  const std::unique_ptr<Stream> stream = client.StartStream(source.stream);
+  // The clock starts when the server is ready, so that a connection's set-up is not counted.
+  absl::Time start = absl::Now();
+  metrics::TargetWords target;
+  const auto add = [&](const std::vector<metrics::TimedWord>& completed) {
+    for (const metrics::TimedWord& word : completed) {
+      absl::StrAppend(&instance.prediction, instance.prediction.empty() ? "" : " ", word.text);
+      instance.words.delays.push_back(word.source_read);
+      instance.words.elapsed.push_back(word.source_read + word.elapsed * source.words_per_second);
+    }
+  };
+  const auto add_piece = [&](double delay, double seconds) {
+    instance.pieces.delays.push_back(delay);
+    instance.pieces.elapsed.push_back(delay + seconds * source.pieces_per_second);
+  };
+  while (const std::optional<Event> event = stream->Next()) {
+    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    if (std::holds_alternative<Started>(*event)) {
+      start = absl::Now();
+      LEAPSTREAM_RETURN_IF_ERROR(source.send(*stream));
+      LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
+      LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
+    } else if (const auto* delta = std::get_if<Delta>(&*event)) {
+      for (const Token& token : delta->tokens) {
+        add_piece(source.piece_delay(token.source_tokens_read, token.source_audio_ms), seconds);
+      }
+      add(target.Append(delta->text,
+                        source.word_delay(delta->source_tokens_read, delta->source_audio_ms),
+                        seconds));
+    } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
+      const SegmentStats stats = completed->stats.value_or(SegmentStats());
+      add(target.Finish(source.word_delay(stats.source_tokens, stats.source_audio_ms), seconds));
+      // </s>, or what the length limit stopped.
+      if (stats.source_tokens > 0) {
+        add_piece(source.piece_delay(stats.source_tokens, stats.source_audio_ms), seconds);
+      }
+    }
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(stream->Wait());
+  return instance;
+}
+
+absl::StatusOr<Instance> TranslateText(Client& client, PieceCounter& counter,
+                                       const std::string& text, const std::string& reference,
+                                       const EvaluationOptions& options) {
+  const std::vector<std::string> words = WordsOf(text);
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> counts, counter.Count(words));
+  const metrics::SourceWordEnds ends(counts);
+  Source source;
+  source.stream = options.stream;
+  Instance& instance = source.instance;
   instance.source = absl::StrJoin(words, " ");
   instance.reference = reference;
   instance.words.source_length = ends.words();
@@ -49,76 +107,70 @@ absl::StatusOr<Instance> TranslateOne(Client& client, PieceCounter& counter,
   if (options.joined_vocabulary) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> reference_counts,
                                 counter.Count(WordsOf(reference)));
-    instance.pieces.reference_length = SourceWordEnds(reference_counts).tokens() + 1;
+    instance.pieces.reference_length = metrics::SourceWordEnds(reference_counts).tokens() + 1;
   }
-
-  StreamOptions stream_options = options.stream;
-  stream_options.token_details = true;
-  stream_options.segment_stats = true;
-  const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
-  // The clock starts when the server is ready, so that a connection's set-up is not counted.
-  absl::Time start = absl::Now();
-  TargetWords target;
-  const auto add = [&](std::vector<TimedWord> completed) {
-    for (TimedWord& word : completed) {
-      absl::StrAppend(&instance.prediction, instance.prediction.empty() ? "" : " ", word.text);
-      instance.words.delays.push_back(word.source_words_read);
-      instance.words.elapsed.push_back(word.source_words_read +
-                                       word.elapsed_seconds * options.words_per_second);
-    }
-  };
-  const auto add_piece = [&](int source_tokens_read, double seconds) {
-    instance.pieces.delays.push_back(source_tokens_read);
-    instance.pieces.elapsed.push_back(source_tokens_read + seconds * pieces_per_second);
-  };
-  while (const std::optional<Event> event = stream->Next()) {
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
-    if (std::holds_alternative<Started>(*event)) {
-      start = absl::Now();
-      LEAPSTREAM_RETURN_IF_ERROR(stream->PushText(instance.source));
-      LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
-      LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
-    } else if (const auto* delta = std::get_if<Delta>(&*event)) {
-      for (const Token& token : delta->tokens) add_piece(token.source_tokens_read, seconds);
-      add(target.Append(delta->text, ends.WordsRead(delta->source_tokens_read), seconds));
-    } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
-      const int read = completed->stats.has_value() ? completed->stats->source_tokens : 0;
-      add(target.Finish(ends.WordsRead(read), seconds));
-      if (read > 0) add_piece(read, seconds);  // </s>, or what the length limit stopped.
-    }
+  source.send = [joined = instance.source](Stream& stream) { return stream.PushText(joined); };
+  source.word_delay = [&](int tokens, double) { return ends.WordsRead(tokens); };
+  source.piece_delay = [](int tokens, double) { return tokens; };
+  source.words_per_second = options.words_per_second;
+  if (!words.empty()) {
+    source.pieces_per_second = options.words_per_second * ends.tokens() / ends.words();
   }
-  LEAPSTREAM_RETURN_IF_ERROR(stream->Wait());
-  return instance;
+  return TranslateOne(client, std::move(source));
 }
 
-}  // namespace
+absl::StatusOr<Instance> TranslateRecording(Client& client, const std::string& path,
+                                            const std::string& reference,
+                                            const EvaluationOptions& options) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<AudioFile> file, AudioFile::Open(path));
+  Source source;
+  source.stream = options.stream;
+  source.stream.audio = AudioFormat::kPcmF32Le;
+  source.stream.sample_rate = file->sample_rate();
+  const double length = 1000.0 * static_cast<double>(file->samples()) / file->sample_rate();
+  Instance& instance = source.instance;
+  instance.speech = true;
+  instance.source = path;
+  instance.reference = reference;
+  instance.words.source_length = instance.pieces.source_length = length;
+  instance.words.reference_length = SimulEvalLength(reference);
+  instance.words.durations = instance.pieces.durations = metrics::kSpeechDurations;
+  source.send = [&](Stream& stream) {
+    const int64_t chunk = file->sample_rate() / 10;
+    for (std::string samples; !(samples = file->Read(chunk)).empty();) {
+      LEAPSTREAM_RETURN_IF_ERROR(stream.PushAudio(samples));
+    }
+    return absl::OkStatus();
+  };
+  // Resampling can make the end of other rates than 16 kHz come out a little early.
+  source.word_delay = source.piece_delay = [length](int, double audio_ms) {
+    return length - audio_ms < 1 ? length : audio_ms;
+  };
+  source.words_per_second = source.pieces_per_second = 1000;  // ms
+  return TranslateOne(client, std::move(source));
+}
 
-absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pieces,
-                                               absl::Span<const std::string> sources,
-                                               absl::Span<const std::string> references,
-                                               const EvaluationOptions& options) {
-  if (sources.size() != references.size()) {
-    return absl::InvalidArgumentError(absl::StrCat("want as many references as sources, got ",
-                                                   references.size(), " and ", sources.size()));
-  }
+// Calls `translate` with 0 .. size - 1, many at once.
+absl::StatusOr<std::vector<Instance>> TranslateAll(
+    size_t size, const EvaluationOptions& options,
+    const std::function<absl::StatusOr<Instance>(size_t)>& translate) {
   struct Shared {
     Mutex mutex;
     size_t next ABSL_GUARDED_BY(mutex) = 0;
     int done ABSL_GUARDED_BY(mutex) = 0;
     absl::Status status ABSL_GUARDED_BY(mutex);
   } shared;
-  std::vector<Instance> instances(sources.size());
+  std::vector<Instance> instances(size);
 
   const auto work = [&] {
     while (true) {
       size_t index = 0;
       {
         MutexLock lock(&shared.mutex);
-        if (!shared.status.ok() || shared.next == sources.size()) return;
+        if (!shared.status.ok() || shared.next == size) return;
         index = shared.next++;
       }
-      absl::StatusOr<Instance> instance =
-          TranslateOne(client, pieces, sources[index], references[index], options);
+      absl::StatusOr<Instance> instance = translate(index);
       MutexLock lock(&shared.mutex);
       if (!instance.ok()) {
         shared.status.Update(instance.status());
@@ -131,12 +183,41 @@ absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pie
     }
   };
   std::vector<std::thread> threads;
-  const size_t sessions = std::min<size_t>(std::max(options.sessions, 1), sources.size());
+  const size_t sessions = std::min<size_t>(std::max(options.sessions, 1), size);
   for (size_t i = 0; i < sessions; ++i) threads.emplace_back(work);
   for (std::thread& thread : threads) thread.join();
   MutexLock lock(&shared.mutex);
   if (!shared.status.ok()) return shared.status;
   return instances;
+}
+
+absl::Status SameSize(absl::Span<const std::string> sources,
+                      absl::Span<const std::string> references) {
+  if (sources.size() == references.size()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("want as many references as sources, got ",
+                                                 references.size(), " and ", sources.size()));
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pieces,
+                                               absl::Span<const std::string> sources,
+                                               absl::Span<const std::string> references,
+                                               const EvaluationOptions& options) {
+  LEAPSTREAM_RETURN_IF_ERROR(SameSize(sources, references));
+  return TranslateAll(sources.size(), options, [&](size_t index) {
+    return TranslateText(client, pieces, sources[index], references[index], options);
+  });
+}
+
+absl::StatusOr<std::vector<Instance>> EvaluateSpeech(Client& client,
+                                                     absl::Span<const std::string> recordings,
+                                                     absl::Span<const std::string> references,
+                                                     const EvaluationOptions& options) {
+  LEAPSTREAM_RETURN_IF_ERROR(SameSize(recordings, references));
+  return TranslateAll(recordings.size(), options, [&](size_t index) {
+    return TranslateRecording(client, recordings[index], references[index], options);
+  });
 }
 
 }  // namespace leapstream::client

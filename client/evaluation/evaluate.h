@@ -34,6 +34,13 @@ absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pie
                                                absl::Span<const std::string> references,
                                                const EvaluationOptions& options);
 
+// The same of recordings, by their paths. Delays are ms of audio, and computation counts as it is:
+// words_per_second and joined_vocabulary are not used. Errors also as AudioFile::Open().
+absl::StatusOr<std::vector<Instance>> EvaluateSpeech(Client& client,
+                                                     absl::Span<const std::string> recordings,
+                                                     absl::Span<const std::string> references,
+                                                     const EvaluationOptions& options);
+
 }  // namespace leapstream::client
 
 #endif  // LEAPSTREAM_CLIENT_EVALUATION_EVALUATE_H_

@@ -45,7 +45,7 @@ std::vector<std::pair<std::string, double>> AllColumns(const Scores& scores) {
 }  // namespace
 
 std::string ToSimulEvalLog(const Instance& instance) {
-  const nlohmann::ordered_json json = {
+  nlohmann::ordered_json json = {
       {"index", instance.index},
       {"prediction", instance.prediction},
       {"delays", std::vector<int64_t>(instance.words.delays.begin(), instance.words.delays.end())},
@@ -54,6 +54,11 @@ std::string ToSimulEvalLog(const Instance& instance) {
       {"reference", instance.reference},
       {"source", instance.source},
       {"source_length", static_cast<int64_t>(instance.words.source_length)}};
+  if (instance.speech) {  // As SimulEval, which gives lines about the file, the path first.
+    json["delays"] = instance.words.delays;
+    json["source"] = {instance.source};
+    json["source_length"] = instance.words.source_length;
+  }
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 

@@ -11,10 +11,11 @@
 namespace leapstream::client {
 
 // One sentence of an evaluation, as SimulEval's instances.log has it, and the same in source tokens
-// (pieces, </s> included).
+// (pieces, </s> included); of a recording both are in ms, per target word and per target token.
 struct Instance {
   int index = 0;
-  std::string source;      // Words with one space between them.
+  bool speech = false;
+  std::string source;      // Words with one space between them; of a recording its path.
   std::string reference;   // The line as it is.
   std::string prediction;  // Words with one space between them.
   metrics::SegmentTiming words;
@@ -28,9 +29,11 @@ std::string ToSimulEvalLog(const Instance& instance);
 struct Scores {
   metrics::BleuScore bleu;
   double chrf = 0;
-  // In source words against the reference's length in words, as SimulEval; aware: with elapsed.
+  // In source words (of speech in ms) against the reference's length in words, as SimulEval; aware:
+  // with elapsed.
   metrics::Lagging words, words_aware;
-  // In source tokens, against the translation's own length where the reference's is not known.
+  // In source tokens (of speech in ms), against the translation's own length where the reference's
+  // is not known.
   metrics::Lagging pieces, pieces_aware;
 };
 Scores Score(absl::Span<const Instance> instances);

@@ -74,8 +74,8 @@ absl::StatusOr<SimulEvalSession::Output> SimulEvalSession::Pop() {
 }
 
 void SimulEvalSession::Take(const Event& event) {
-  const auto add = [&](const std::vector<TimedWord>& words) {
-    for (const TimedWord& word : words) {
+  const auto add = [&](const std::vector<metrics::TimedWord>& words) {
+    for (const metrics::TimedWord& word : words) {
       absl::StrAppend(&text_, text_.empty() ? "" : " ", word.text);
     }
   };
@@ -94,13 +94,13 @@ void SimulEvalSession::Take(const Event& event) {
 }
 
 bool SimulEvalSession::IsSurelyBlocked() const {
-  const int there = SourceWordEnds(counts_).tokens();
+  const int there = metrics::SourceWordEnds(counts_).tokens();
   if (there == 0 || progress_.offline) return true;
   return progress_.k.has_value() && std::max(*progress_.k, progress_.last_read + 1) > there;
 }
 
 absl::StatusOr<SimulEvalSession::Progress> SimulEvalSession::Foresee() {
-  const int there = SourceWordEnds(counts_).tokens();
+  const int there = metrics::SourceWordEnds(counts_).tokens();
   const std::unique_ptr<Stream> stream = client_->StartStream(options_);
   LEAPSTREAM_RETURN_IF_ERROR(stream->PushText(source_));
   LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());

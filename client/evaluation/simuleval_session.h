@@ -12,7 +12,7 @@
 #include "absl/time/time.h"
 #include "client/client.h"
 #include "client/evaluation/piece_counter.h"
-#include "client/evaluation/word_timing.h"
+#include "metrics/word_timing.h"
 
 namespace leapstream::client {
 
@@ -66,7 +66,7 @@ class SimulEvalSession {
   std::string source_;       // All words so far, one space after each.
   bool source_finished_ = false;
   Progress progress_;
-  TargetWords target_;
+  metrics::TargetWords target_;
   std::string text_;  // Complete words that Pop() has not returned.
 };
 

@@ -134,22 +134,26 @@ std::string ChartSvg(const std::string& title, const std::string& x_label,
   absl::StrAppend(&svg, "<text transform=\"translate(22 ", Place((kTop + kBottom) / 2),
                   ") rotate(-90)\" text-anchor=\"middle\">", XmlText(y_label), "</text>\n");
   for (size_t i = 0; i < curves.size(); ++i) {
-    const std::vector<CurvePoint>& points = curves[i].points;
     std::string path;
-    for (const CurvePoint& point : points) {
+    for (const CurvePoint& point : curves[i].points) {
       absl::StrAppend(&path, path.empty() ? "" : " ", Place(x.At(point.x)), ",",
                       Place(y.At(point.y)));
     }
     absl::StrAppend(&svg, "<polyline points=\"", path, "\" fill=\"none\" stroke=\"",
                     kColours[i % kColours.size()], "\" stroke-width=\"2\"/>\n");
-    for (const CurvePoint& point : points) {
-      // The first curve's labels stand to the left of the points, the others' to the right.
+  }
+  for (size_t i = 0; i < curves.size(); ++i) {
+    for (const CurvePoint& point : curves[i].points) {
+      // The first curve's labels stand to the left of the points, the others' to the right; white
+      // around them, since lines may pass there.
       const bool left = i == 0;
-      absl::StrAppend(&svg, Marker(i, x.At(point.x), y.At(point.y)),
-                      Text(x.At(point.x) + (left ? -8 : 8), y.At(point.y) + (left ? -7 : 17),
-                           absl::StrCat("font-size=\"12\" text-anchor=\"", left ? "end" : "start",
-                                        "\" fill=\"", kColours[i % kColours.size()], "\""),
-                           point.label));
+      absl::StrAppend(
+          &svg, Marker(i, x.At(point.x), y.At(point.y)),
+          Text(x.At(point.x) + (left ? -8 : 8), y.At(point.y) + (left ? -7 : 17),
+               absl::StrCat("font-size=\"12\" text-anchor=\"", left ? "end" : "start",
+                            "\" paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"4\" fill=\"",
+                            kColours[i % kColours.size()], "\""),
+               point.label));
     }
     const double legend = kRight - 110.0 * static_cast<double>(curves.size() - i) + 20;
     absl::StrAppend(

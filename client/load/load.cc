@@ -14,8 +14,8 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "client/evaluation/piece_counter.h"
-#include "client/evaluation/word_timing.h"
 #include "metrics/unicode.h"
+#include "metrics/word_timing.h"
 
 namespace leapstream::client {
 namespace {
@@ -25,7 +25,7 @@ constexpr absl::Duration kPatience = absl::Seconds(30);
 
 struct Sentence {
   std::vector<std::string> words;
-  SourceWordEnds ends;
+  metrics::SourceWordEnds ends;
 };
 
 struct Translation {
@@ -78,7 +78,7 @@ class Speaker {
 
  private:
   struct Spoken {  // A sentence that is not translated yet.
-    const SourceWordEnds* ends = nullptr;
+    const metrics::SourceWordEnds* ends = nullptr;
     std::string source;
     std::vector<absl::Time> due;  // Of each word so far.
     std::string text;
@@ -241,7 +241,7 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
   LEAPSTREAM_RETURN_IF_ERROR(pieces.Count(all_words).status());
   for (Sentence& sentence : split) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> counts, pieces.Count(sentence.words));
-    sentence.ends = SourceWordEnds(counts);
+    sentence.ends = metrics::SourceWordEnds(counts);
   }
   if (split.empty()) return absl::InvalidArgumentError("want a sentence at least, got none");
 

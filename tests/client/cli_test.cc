@@ -1,8 +1,10 @@
 // Runs the program `leapstream` against a fake server.
 #include <fcntl.h>
 #include <poll.h>
+#include <pty.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <termios.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -131,6 +133,102 @@ TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
   program.Type("cht\n");
   EXPECT_EQ(program.OutputUntil("\n"), " NACHT\n");
   EXPECT_EQ(program.Exit(), 0);
+}
+
+// Input, output and errors of the program are one terminal.
+class TerminalProgram {
+ public:
+  explicit TerminalProgram(const std::string& address) {
+    winsize size = {};
+    size.ws_col = 70;
+    size.ws_row = 24;
+    pid_ = forkpty(&terminal_, nullptr, nullptr, &size);
+    if (pid_ == 0) {
+      setenv("TERM", "xterm", 1);
+      setenv("NO_COLOR", "1", 1);
+      execl(LEAPSTREAM_BINARY_DIR "/bin/leapstream", "leapstream", "translate", "--server",
+            address.c_str(), nullptr);
+      _exit(127);
+    }
+  }
+  ~TerminalProgram() {
+    if (pid_ > 0) {
+      kill(pid_, SIGKILL);
+      waitpid(pid_, nullptr, 0);
+    }
+    close(terminal_);
+  }
+  void Type(const std::string& keys) {
+    ASSERT_EQ(write(terminal_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
+  }
+  // What the terminal was sent, up to and with `end`; all that came within 10 s if it does not.
+  std::string ShownUntil(const std::string& end) {
+    std::string text;
+    char c;
+    pollfd fd = {terminal_, POLLIN, 0};
+    while (!absl::EndsWith(text, end) && poll(&fd, 1, 10000) > 0 && read(terminal_, &c, 1) == 1) {
+      text += c;
+    }
+    return text;
+  }
+  // Whether the terminal shows and edits lines by itself.
+  bool EditsLines() const {
+    termios mode = {};
+    tcgetattr(terminal_, &mode);
+    return (mode.c_lflag & ECHO) != 0 && (mode.c_lflag & ICANON) != 0;
+  }
+  void Signal(int signal) { kill(pid_, signal); }
+  int Exit() {
+    shown = ShownUntil("never");
+    int status = 0;
+    waitpid(pid_, &status, 0);
+    pid_ = 0;
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  }
+
+  std::string shown;  // At the end.
+
+ private:
+  pid_t pid_ = 0;
+  int terminal_ = -1;
+};
+
+TEST(CliTest, WhatIsTypedIntoATerminalIsDrawnInLanes) {
+  FakeService service;
+  TerminalProgram program(service.address());
+  program.ShownUntil("typing  ");
+  EXPECT_FALSE(program.EditsLines());
+  program.Type("gutr");
+  EXPECT_TRUE(absl::EndsWith(program.ShownUntil("gutr"), "typing  gutr"));
+  EXPECT_EQ(service.source(), "");
+  program.Type(
+      "\x08"
+      "e ");  // Backspace.
+  EXPECT_THAT(program.ShownUntil("GUTE"), testing::HasSubstr("source  gute"));
+  EXPECT_EQ(service.source(), "gute ");
+  program.Type("nacht\nleben\x04");  // Ctrl-D.
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(service.source(), "gute nacht|leben|");
+  EXPECT_THAT(program.shown, testing::HasSubstr("LEBEN"));
+  EXPECT_TRUE(program.EditsLines()) << "the terminal is not as it was before";
+}
+
+TEST(CliTest, TheTerminalIsAsItWasAfterASignalToo) {
+  FakeService service;
+  TerminalProgram program(service.address());
+  program.ShownUntil("typing  ");
+  program.Type("gute nacht");
+  program.ShownUntil("nacht");
+  program.Type("\x03");  // Ctrl-C: the word is complete, and nothing follows.
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(service.source(), "gute nacht|");
+  EXPECT_TRUE(program.EditsLines());
+
+  TerminalProgram other(service.address());
+  other.ShownUntil("typing  ");
+  other.Signal(SIGTERM);
+  EXPECT_EQ(other.Exit(), 5);
+  EXPECT_TRUE(other.EditsLines());
 }
 
 TEST(CliTest, WritesJson) {

@@ -5,6 +5,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -43,6 +45,17 @@ std::vector<Json> ReadJsonLines(const fs::path& path) {
     rows.push_back(Json::parse(std::string(line)));
   }
   return rows;
+}
+
+// By column, of the first row of scores.tsv.
+std::map<std::string, std::string> FirstScores(const std::string& tsv) {
+  const std::vector<std::string> lines = absl::StrSplit(tsv, '\n');
+  const std::vector<std::string> names = absl::StrSplit(lines.at(0), '\t');
+  const std::vector<std::string> values = absl::StrSplit(lines.at(1), '\t');
+  EXPECT_EQ(names.size(), values.size());
+  std::map<std::string, std::string> scores;
+  for (size_t i = 0; i < names.size(); ++i) scores[names[i]] = values.at(i);
+  return scores;
 }
 
 class EvaluationProgramTest : public testing::Test {
@@ -111,14 +124,11 @@ TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
   }
   EXPECT_TRUE(fs::exists(output / "k1" / "config.yaml"));
   EXPECT_THAT(ReadFile(output / "curve.svg"), testing::HasSubstr("k=1"));
+  EXPECT_THAT(ReadFile(output / "curve.png"), testing::StartsWith("\x89PNG"));
 
-  const std::vector<std::string> lines = absl::StrSplit(ReadFile(output / "scores.tsv"), '\n');
-  ASSERT_EQ(lines.size(), 4u);  // The last one is empty.
-  const std::vector<std::string> names = absl::StrSplit(lines[0], '\t');
-  const std::vector<std::string> values = absl::StrSplit(lines[1], '\t');
-  ASSERT_EQ(names.size(), values.size());
-  std::map<std::string, std::string> scores;
-  for (size_t i = 0; i < names.size(); ++i) scores[names[i]] = values[i];
+  const std::string tsv = ReadFile(output / "scores.tsv");
+  EXPECT_EQ(std::count(tsv.begin(), tsv.end(), '\n'), 3);
+  std::map<std::string, std::string> scores = FirstScores(tsv);
   EXPECT_EQ(scores["k"], "3");
   EXPECT_EQ(scores["BLEU"], "10.248");  // These are SimulEval's, see the golden's README.
   EXPECT_EQ(scores["LAAL"], "4.204");
@@ -127,6 +137,73 @@ TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
   EXPECT_EQ(scores["DAL"], "4.707");
   EXPECT_EQ(scores["ATD"], "5.093");
   EXPECT_EQ(scores["sentences"], "20");
+}
+
+// The delays are those that the reference agent had, the scores those that SimulEval 1.1.4 gives
+// the log.
+TEST_F(EvaluationProgramTest, EvaluatesSpeechAsSimulEval) {
+  const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/speech/";
+  const std::string model = folder_ / "model";
+  const std::string data = golden + "data/spm_unigram400_st";
+  const std::string command =
+      absl::StrCat(LEAPSTREAM_BINARY_DIR "/bin/leapstream-export --checkpoint ", golden,
+                   "checkpoints/speech_leap.pt --config-yaml ", golden,
+                   "data/config_st.yaml --target-dict ", data, ".txt --target-spm ", data,
+                   ".model --source-lang en --target-lang de --output ", model);
+  ASSERT_EQ(std::system(command.c_str()), 0);
+  const std::vector<Json> traces = ReadJsonLines(golden + "traces/speech_leap.k2.jsonl");
+  std::ofstream list(folder_ / "list"), references(folder_ / "references");
+  for (const Json& row : traces) {
+    list << golden << row["wav"].get<std::string>() << "\n";
+    references << row["reference"].get<std::string>() << "\n";
+  }
+  list.close();
+  references.close();
+  const fs::path output = folder_ / "run";
+  ASSERT_EQ(
+      Run({"evaluate", "--model", model, "--k", "2", "--early-end", "stop", "--audio",
+           folder_ / "list", "--target", folder_ / "references", "--output", output.string()}),
+      0)
+      << Errors();
+
+  const std::vector<Json> rows = ReadJsonLines(output / "instances.log");
+  ASSERT_EQ(rows.size(), traces.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i]["source_length"], traces[i]["source_ms"]);
+    for (size_t word = 0; word < rows[i]["delays"].size(); ++word) {
+      EXPECT_GT(rows[i]["elapsed"][word].get<double>(), rows[i]["delays"][word].get<double>());
+    }
+    // The reference glues words that a limit cut short, and takes any file for 16 kHz.
+    if (traces[i]["id"] == "e-exact" || traces[i]["id"] == "e-22k") continue;
+    std::vector<std::string> words = traces[i]["simuleval_hypos"];
+    std::vector<double> delays = traces[i]["simuleval_delays"];
+    if (!words.empty() && words.back() == "</s>") {
+      words.pop_back();
+      delays.pop_back();
+    }
+    EXPECT_EQ(rows[i]["prediction"], absl::StrJoin(words, " ")) << traces[i]["id"];
+    EXPECT_EQ(rows[i]["delays"], Json(delays)) << traces[i]["id"];
+  }
+  EXPECT_EQ(ReadFile(output / "config.yaml"), "source_type: speech\ntarget_type: text\n");
+
+  std::map<std::string, std::string> scores = FirstScores(ReadFile(output / "scores.tsv"));
+  EXPECT_EQ(scores["BLEU"], "25.310");  // These are SimulEval's, see the golden's README.
+  EXPECT_EQ(scores["LAAL"], "1588.101");
+  EXPECT_EQ(scores["AL"], "263.978");
+  EXPECT_EQ(scores["AP"], "2.691");
+  EXPECT_EQ(scores["DAL"], "1666.765");
+  EXPECT_EQ(scores["ATD"], "1278.523");
+  EXPECT_EQ(scores["StartOffset"], "1526.897");
+  EXPECT_GT(std::stod(scores["AL_CA"]), 263.978);
+
+  std::ofstream(folder_ / "list") << folder_.string() << "/none.wav\n";
+  std::ofstream(folder_ / "references") << "x\n";
+  EXPECT_EQ(Run({"evaluate", "--model", model, "--audio", folder_ / "list", "--target",
+                 folder_ / "references", "--output", output.string()}),
+            4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("none.wav: No such file"));
+  EXPECT_EQ(Run({"evaluate", "--target", folder_ / "references", "--output", output.string()}), 2);
+  EXPECT_THAT(Errors(), testing::HasSubstr("--source or --audio is required"));
 }
 
 TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {

@@ -5,8 +5,8 @@
 
 #include "client/cli/plot.h"
 #include "client/evaluation/instance.h"
+#include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
-#include "client/evaluation/word_timing.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -14,41 +14,7 @@
 namespace leapstream::client {
 namespace {
 
-using testing::ElementsAre;
 using testing::HasSubstr;
-
-std::vector<std::string> Texts(const std::vector<TimedWord>& words) {
-  std::vector<std::string> texts;
-  for (const TimedWord& word : words) texts.push_back(word.text);
-  return texts;
-}
-
-TEST(SourceWordEndsTest, ATokenNeedsTheWordsUpToItsOwn) {
-  const SourceWordEnds ends({2, 0, 1, 3});
-  EXPECT_EQ(ends.words(), 4);
-  EXPECT_EQ(ends.tokens(), 6);
-  EXPECT_EQ(ends.WordsRead(0), 0);
-  EXPECT_EQ(ends.WordsRead(1), 1);
-  EXPECT_EQ(ends.WordsRead(2), 1);
-  EXPECT_EQ(ends.WordsRead(3), 3);
-  EXPECT_EQ(ends.WordsRead(6), 4);
-  EXPECT_EQ(ends.WordsRead(7), 4);  // </s>
-  EXPECT_EQ(SourceWordEnds().WordsRead(1), 0);
-}
-
-TEST(TargetWordsTest, AWordIsCompleteWhenSpaceFollows) {
-  TargetWords words;
-  EXPECT_THAT(Texts(words.Append("Geb", 1, 0.1)), ElementsAre());
-  EXPECT_THAT(Texts(words.Append("en", 2, 0.2)), ElementsAre());
-  const std::vector<TimedWord> first = words.Append(" Sie", 3, 0.3);
-  ASSERT_THAT(Texts(first), ElementsAre("Geben"));
-  EXPECT_EQ(first[0].source_words_read, 3);
-  EXPECT_EQ(first[0].elapsed_seconds, 0.3);
-  EXPECT_THAT(Texts(words.Append(" a b ", 4, 0.4)), ElementsAre("Sie", "a", "b"));
-  EXPECT_THAT(Texts(words.Finish(5, 0.5)), ElementsAre());
-  words.Append("x\xC2\xA0y", 6, 0.6);  // U+00A0 is space to Python.
-  EXPECT_THAT(Texts(words.Finish(7, 0.7)), ElementsAre("y"));
-}
 
 TEST(InstanceTest, WritesSimulEvalsLog) {
   Instance instance;
@@ -92,6 +58,32 @@ TEST(SvgTest, DrawsEveryPointAndEscapesText) {
     EXPECT_THAT(chart, testing::Not(HasSubstr("inf")));
   }
   EXPECT_EQ(XmlText("a\x01\n"), "a  ");
+}
+
+// The size of a PNG, from its first chunk.
+std::pair<int, int> PngSize(const std::string& png) {
+  const auto number = [&](size_t at) {
+    int value = 0;
+    for (size_t i = at; i < at + 4; ++i) value = value * 256 + static_cast<unsigned char>(png[i]);
+    return value;
+  };
+  if (png.size() < 24 || png.compare(0, 8, "\x89PNG\r\n\x1A\n") != 0) return {0, 0};
+  return {number(16), number(20)};
+}
+
+TEST(PngTest, IsThePictureOfTheSvgAtTwiceItsSize) {
+  const auto png = SvgToPng(ChartSvg("ü", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}}));
+  ASSERT_TRUE(png.ok()) << png.status();
+  EXPECT_EQ(PngSize(*png), std::make_pair(1440, 960));
+  EXPECT_NE(*png, *SvgToPng(ChartSvg("ü", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 14, "k=3"}}}})));
+}
+
+TEST(PngTest, RefusesWhatIsNoPicture) {
+  for (const std::string svg :
+       {"", "x", "<svg/>",
+        "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"99999\"/>"}) {
+    EXPECT_EQ(SvgToPng(svg).status().code(), absl::StatusCode::kInvalidArgument) << svg;
+  }
 }
 
 TEST(PlotTest, DrawsAStaircasePerSegment) {

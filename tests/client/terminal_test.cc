@@ -14,6 +14,7 @@
 #include "client/cli/lanes.h"
 #include "client/cli/segmentation.h"
 #include "client/cli/source_words.h"
+#include "client/cli/typed_words.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -202,6 +203,55 @@ TEST(LanesTest, NothingIsLostOrTooWideAtAnyWidth) {
     };
     EXPECT_EQ(letters(target), letters(expected)) << columns;
   }
+}
+
+TEST(LanesTest, WhatIsTypedStandsBelowAndGoesAwayAtTheEnd) {
+  Lanes lanes({60, false, /*typing=*/true});
+  Screen screen;
+  const auto draw = [&] { screen.Write(lanes.TakeOutput()); };
+  draw();
+  EXPECT_THAT(screen.lines(),
+              ElementsAre("source", "policy", "target",
+                          "segment 1: READ 0, WRITE 0, lagging 0 tokens", "typing"));
+  lanes.Typing("Soun");
+  draw();
+  EXPECT_EQ(screen.lines().back(), "typing  Soun");
+  lanes.Typing("");
+  lanes.Source("Sound ");
+  draw();
+  lanes.Target("Töne", {1});
+  lanes.Typing("can");
+  draw();
+  EXPECT_THAT(screen.lines(),
+              ElementsAre("source  Sound", "policy        RW", "target        Töne",
+                          "segment 1: READ 1, WRITE 1, lagging 0 tokens", "typing  can"));
+  for (int i = 0; i < 20; ++i) lanes.Source("word ");  // More than one block.
+  draw();
+  EXPECT_EQ(screen.lines().back(), "typing  can");
+  const std::vector<std::string> lines = screen.lines();
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), "typing  can"), 1);
+  lanes.Typing(std::string(200, 'x') + "end");  // The end is what is being typed.
+  draw();
+  EXPECT_THAT(screen.lines().back(), testing::EndsWith("xend"));
+  EXPECT_LE(screen.widest(), 60u);
+  lanes.Finish();
+  draw();
+  EXPECT_EQ(screen.lines().back(), "");
+  EXPECT_EQ(lanes.TakeOutput(), "");
+}
+
+TEST(TypedWordsTest, AWordCanBeChangedUntilSpaceEndsIt) {
+  TypedWords words;
+  EXPECT_EQ(words.Append("Helo"), "");
+  EXPECT_EQ(words.Append("\x7Flo wo"), "Hello ");
+  EXPECT_EQ(words.open(), "wo");
+  EXPECT_EQ(words.Append("\x17"), "");
+  EXPECT_EQ(words.Append("w\xC3\xA4\xE2\x82\xAC\x08\x08\x08\x08x\n"), "x\n");
+  EXPECT_EQ(words.Append("a\x1b[Db\x1bOP\x1b"), "");  // Cursor and function keys…
+  EXPECT_EQ(words.Append("[3~c\x07\t"), "abc ");      // …in whatever pieces they come.
+  EXPECT_EQ(words.Append("last\x04more"), "last");
+  EXPECT_TRUE(words.ended());
+  EXPECT_EQ(words.Append("x "), "");
 }
 
 TEST(LanesTest, TextCannotCommandTheTerminal) {

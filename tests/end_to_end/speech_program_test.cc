@@ -13,7 +13,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 #include "absl/strings/str_cat.h"
-#include "model/torch/load_model.h"
+#include "model/engine/load_model.h"
 #include "server/server.h"
 
 namespace leapstream {
@@ -106,6 +106,15 @@ TEST_F(SpeechProgramTest, EndsSegmentsAtPausesAndNamesFaults) {
       Translate("--k 2 --pace max --json --pause 600ms --audio " + Golden("wav/e-pause.wav")));
   EXPECT_THAT(paused.text, HasSubstr("\"segment\":2"));
   EXPECT_THAT(paused.text, HasSubstr("\"source_audio_ms\""));
+  const size_t begin = paused.text.find("\"stats\":");
+  ASSERT_NE(begin, std::string::npos);
+  const std::string line = paused.text.substr(paused.text.rfind('\n', begin) + 1);
+  const auto stats = nlohmann::json::parse(line.substr(0, line.find('\n')))["stats"];
+  const auto al = [](const nlohmann::json& figures) -> double {
+    return figures["average_lagging"];
+  };
+  EXPECT_GT(al(stats["computation_aware"]), al(stats));
+  EXPECT_GT(al(stats["words_computation_aware"]), al(stats["words"]));
   EXPECT_THAT(Execute(Translate("--audio " + Golden("README.md"))).text, HasSubstr("README.md"));
   const Output missing = Execute(Translate("--audio /nowhere.wav"));
   EXPECT_EQ(missing.status, 4);

@@ -55,7 +55,7 @@ TEST(MetricsLaggingTest, EqualsSimulEval) {
     const Json& want = golden["instances"][i];
     ExpectEqual(MeasureLagging(segments[i]), want, "");
     ExpectEqual(MeasureComputationAwareLagging(segments[i]), want, "_CA");
-    const double atd = AverageTokenDelay(segments[i].delays, {}, kAsSimulEvalScoresLogs);
+    const double atd = AverageTokenDelay(segments[i].delays, {}, kSpeechDurations);
     EXPECT_NEAR(atd, want.at("ATD_as_log"), kTolerance);
     as_log += atd;
   }

@@ -186,6 +186,11 @@ TEST_F(OperationsTest, MetricsCountWhatHappened) {
   EXPECT_EQ(Metric("leapstream_laal_count{k=\"2\","
                    "model=\"fake-en-de\"}"),
             1);
+  const std::string lagging =
+      "computation_aware=\"false\",figure=\"AL\",k=\"2\",model=\"fake-en-de\",per=";
+  EXPECT_EQ(Metric("leapstream_lagging_sum{" + lagging + "\"token\"}"),
+            Metric("leapstream_average_lagging_sum{k=\"2\",model=\"fake-en-de\"}"));
+  EXPECT_EQ(Metric("leapstream_lagging_count{" + lagging + "\"word\"}"), 1);
   EXPECT_EQ(Metric("leapstream_step_batch_size_sum{kind=\"read\",model=\"fake-en-de\"}"), source);
   EXPECT_GT(Metric("leapstream_step_seconds_count{model=\"fake-en-de\"}"), 0);
   const std::string method =

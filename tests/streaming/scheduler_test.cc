@@ -10,6 +10,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include "metrics/unicode.h"
+#include "metrics/word_timing.h"
+#include "streaming/text_sink.h"
 #include "tests/testing/collecting_sink.h"
 #include "tests/testing/fake_model.h"
 
@@ -51,6 +54,46 @@ TEST(SchedulerTest, AnyChunkingGivesTheSameOutput) {
       EXPECT_EQ(whole, Translate(scheduler, options, chunks)) << "round " << round;
     }
   }
+}
+
+TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
+  const std::shared_ptr<const Model> model = FakeModel();
+  Scheduler scheduler(model);
+  CollectingSink sink;
+  auto session = scheduler.Open(SessionOptions(), &sink);
+  ASSERT_TRUE(session.ok()) << session.status();
+  (*session)->Push(kText);
+  (*session)->EndSource();
+  sink.Wait();
+  ASSERT_EQ(1u, sink.segments.size());
+
+  std::vector<int> pieces;
+  for (const absl::string_view word : metrics::SplitWords(kText)) {
+    pieces.push_back(static_cast<int>(model->source_tokenizer->Encode(std::string(word)).size()));
+  }
+  const metrics::SourceWordEnds ends(pieces);
+  TextSink text(model->target_tokenizer.get());
+  metrics::TargetWords words;
+  metrics::SegmentTiming timing;
+  const auto add = [&](const std::string& appended, int read) {
+    for (const auto& word : words.Append(appended, ends.WordsRead(read), 0)) {
+      timing.delays.push_back(word.source_read);
+    }
+  };
+  for (const TargetToken& token : sink.tokens) {
+    add(text.Append(token.piece), token.source_tokens_read);
+  }
+  add(text.Finish() + " ", ends.tokens());
+  timing.source_length = ends.words();
+  const SegmentStats& stats = sink.segments[0].stats;
+  ASSERT_TRUE(stats.words.has_value());
+  ASSERT_GT(timing.delays.size(), 1u);
+  const metrics::Lagging expected = metrics::MeasureLagging(timing);
+  EXPECT_EQ(stats.words->al, expected.al);
+  EXPECT_EQ(stats.words->dal, expected.dal);
+  EXPECT_EQ(stats.words->start_offset, expected.start_offset);
+  EXPECT_EQ(stats.words->end_offset, 0);
+  EXPECT_FALSE(stats.computation_aware.has_value()) << "text has no time";
 }
 
 TEST(SchedulerTest, SegmentsFollowEachOtherAndAnEmptyOneCompletesAtOnce) {

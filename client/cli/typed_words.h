@@ -1,0 +1,35 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_TYPED_WORDS_H_
+#define LEAPSTREAM_CLIENT_CLI_TYPED_WORDS_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+
+namespace leapstream::client {
+
+// What somebody types into a terminal that neither shows nor edits it (RawInput). A word can be
+// changed until white space ends it: backspace takes its last character back, Ctrl-U and Ctrl-W all
+// of it; Ctrl-D ends the input. Other control characters and cursor keys do nothing. Not
+// thread-safe.
+class TypedWords {
+ public:
+  // The words that `bytes` completed, with the white space after each; what comes after Ctrl-D is
+  // dropped.
+  std::string Append(absl::string_view bytes);
+  // The end of the input: the open word is complete, whether or not white space follows.
+  std::string Finish();
+
+  const std::string& open() const { return open_; }  // The word that is being typed.
+  bool ended() const { return ended_; }
+
+ private:
+  enum class Escape { kNone, kBegun, kSequence };
+
+  std::string open_;
+  Escape escape_ = Escape::kNone;  // Within what a cursor or function key sends.
+  bool ended_ = false;
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_TYPED_WORDS_H_

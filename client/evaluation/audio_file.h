@@ -1,0 +1,29 @@
+#ifndef LEAPSTREAM_CLIENT_EVALUATION_AUDIO_FILE_H_
+#define LEAPSTREAM_CLIENT_EVALUATION_AUDIO_FILE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+
+namespace leapstream::client {
+
+// A recording in any format that libsndfile reads, as what Stream::PushAudio() takes. Not
+// thread-safe.
+class AudioFile {
+ public:
+  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is no audio.
+  static absl::StatusOr<std::unique_ptr<AudioFile>> Open(const std::string& path);
+  virtual ~AudioFile() = default;
+
+  virtual int sample_rate() const = 0;
+  virtual int64_t samples() const = 0;  // Of one channel.
+  // The next `count` samples as AudioFormat::kPcmF32Le, the mean of all channels; fewer at the end,
+  // none after it. Every 16-bit sample is exactly a float.
+  virtual std::string Read(int64_t count) = 0;
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_EVALUATION_AUDIO_FILE_H_

@@ -1,0 +1,52 @@
+#ifndef LEAPSTREAM_METRICS_WORD_TIMING_H_
+#define LEAPSTREAM_METRICS_WORD_TIMING_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+
+namespace leapstream::metrics {
+
+// Which source word had to be there for a number of source tokens to be read. Not thread-safe.
+class SourceWordEnds {
+ public:
+  SourceWordEnds() = default;
+  // pieces[i]: source tokens that word i is made of.
+  explicit SourceWordEnds(const std::vector<int>& pieces);
+  void Add(int pieces);  // One more word.
+
+  int words() const { return static_cast<int>(ends_.size()); }
+  int tokens() const { return ends_.empty() ? 0 : ends_.back(); }  // Without </s>.
+  int tokens_of_first(int words) const { return words == 0 ? 0 : ends_[words - 1]; }
+
+  // The smallest number of words with at least `tokens` tokens; all words if none has (</s>).
+  int WordsRead(int tokens) const;
+
+ private:
+  std::vector<int> ends_;  // Tokens up to the end of each word.
+};
+
+// A word of the target and when it was complete, which is when white space or the end of the
+// segment follows: only then is it certain that no further piece belongs to it.
+struct TimedWord {
+  std::string text;
+  double source_read = 0;  // In the unit of the caller.
+  double elapsed = 0;      // So is this one.
+};
+
+// Puts text deltas together to words, cut as Python's str.split() does. Not thread-safe.
+class TargetWords {
+ public:
+  // The words that `text` completed.
+  std::vector<TimedWord> Append(absl::string_view text, double source_read, double elapsed);
+  // The last word, if one is open.
+  std::vector<TimedWord> Finish(double source_read, double elapsed);
+
+ private:
+  std::string open_;
+};
+
+}  // namespace leapstream::metrics
+
+#endif  // LEAPSTREAM_METRICS_WORD_TIMING_H_
