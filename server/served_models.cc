@@ -164,51 +164,51 @@ std::vector<std::shared_ptr<const Model>> ServedModels::All() const {
 
 absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
-<<<<<<< HEAD
-  std::shared_ptr<Scheduler> scheduler = MakeScheduler(model);
+  Replicas replicas = MakeReplicas(model);
   const std::string& name = model->info.name;
-  std::vector<std::shared_ptr<Scheduler>> dropped;  // After the lock.
+  std::vector<Replicas> dropped;  // After the lock.
   MutexLock lock(&mutex_);
   for (Served& served : served_) {
-    if (served.scheduler->model()->info.name != name) continue;
+    if (served.model()->info.name != name) continue;
     // Reloads that follow each other must not fill the memory: one unused version is enough.
     TakeReplaced(&dropped, [&name](const Replaced& replaced) {
-      return replaced.scheduler->model()->info.name == name &&
-             replaced.scheduler->open_sessions() == 0;
+      return replaced.replicas.front()->model()->info.name == name &&
+             Sessions(replaced.replicas) == 0;
     });
-=======
-  Replicas replicas = MakeReplicas(model);
-  MutexLock lock(&mutex_);
-  for (Served& served : served_) {
-    if (served.model()->info.name != model->info.name) continue;
-    replaced_.erase(std::remove_if(replaced_.begin(), replaced_.end(),
-                                   [](const auto& replaced) { return replaced.expired(); }),
-                    replaced_.end());
-    replaced_.insert(replaced_.end(), served.replicas.begin(), served.replicas.end());
-    served.replicas.swap(replicas);  // The old ones go after the lock, or with their last calls.
->>>>>>> main
     served.since = absl::Now();
-    replaced_.push_back({std::exchange(served.scheduler, std::move(scheduler)), served.since});
+    replaced_.push_back({std::exchange(served.replicas, std::move(replicas)), served.since});
     return absl::OkStatus();
   }
   return absl::NotFoundError(absl::StrCat("no model named ", Quoted(model->info.name),
                                           " is served, so there is none to replace"));
 }
 
-void ServedModels::TakeReplaced(std::vector<std::shared_ptr<Scheduler>>* taken,
+void ServedModels::TakeReplaced(std::vector<Replicas>* taken,
                                 const std::function<bool(const Replaced&)>& which) {
   for (size_t i = replaced_.size(); i-- > 0;) {
     if (!which(replaced_[i])) continue;
-    taken->push_back(std::move(replaced_[i].scheduler));
+    taken->push_back(std::move(replaced_[i].replicas));
     replaced_.erase(replaced_.begin() + static_cast<int64_t>(i));
   }
 }
 
+int ServedModels::Sessions(const Replicas& replicas) {
+  int sessions = 0;
+  for (const auto& scheduler : replicas) sessions += scheduler->open_sessions();
+  return sessions;
+}
+
+std::shared_ptr<Scheduler> ServedModels::LeastBusy(const Replicas& replicas) {
+  return *std::min_element(
+      replicas.begin(), replicas.end(),
+      [](const auto& a, const auto& b) { return a->open_sessions() < b->open_sessions(); });
+}
+
 void ServedModels::DropUnused(absl::Time now) {
-  std::vector<std::shared_ptr<Scheduler>> dropped;  // After the lock.
+  std::vector<Replicas> dropped;  // After the lock.
   MutexLock lock(&mutex_);
   for (Replaced& replaced : replaced_) {
-    if (replaced.scheduler->open_sessions() > 0) replaced.used = now;
+    if (Sessions(replaced.replicas) > 0) replaced.used = now;
   }
   TakeReplaced(&dropped,
                [now](const Replaced& replaced) { return now - replaced.used >= kKeepUnused; });
@@ -220,8 +220,8 @@ std::shared_ptr<Scheduler> ServedModels::Version(const std::shared_ptr<Scheduler
   if (info.checksum == checksum) return current;
   MutexLock lock(&mutex_);
   for (const Replaced& replaced : replaced_) {
-    const ModelInfo& old = replaced.scheduler->model()->info;
-    if (old.name == info.name && old.checksum == checksum) return replaced.scheduler;
+    const ModelInfo& old = replaced.replicas.front()->model()->info;
+    if (old.name == info.name && old.checksum == checksum) return LeastBusy(replaced.replicas);
   }
   return nullptr;
 }
@@ -235,7 +235,9 @@ std::vector<ServedModels::State> ServedModels::States() const {
       states.push_back({served.model()->info, 0, 0, absl::ZeroDuration(), served.since});
       schedulers.insert(schedulers.end(), served.replicas.begin(), served.replicas.end());
     }
-    for (const Replaced& replaced : replaced_) schedulers.push_back(replaced.scheduler);
+    for (const Replaced& replaced : replaced_) {
+      schedulers.insert(schedulers.end(), replaced.replicas.begin(), replaced.replicas.end());
+    }
   }
   for (const auto& scheduler : schedulers) {
     for (State& state : states) {
@@ -249,11 +251,6 @@ std::vector<ServedModels::State> ServedModels::States() const {
 }
 
 absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest& request) const {
-  const auto least_busy = [](const Served& served) {
-    return *std::min_element(
-        served.replicas.begin(), served.replicas.end(),
-        [](const auto& a, const auto& b) { return a->open_sessions() < b->open_sessions(); });
-  };
   const std::vector<Served> models = Copy();
   if (!request.name.empty()) {
     for (const Served& served : models) {
@@ -266,7 +263,7 @@ absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest
                          Pair(info.source_language, info.target_language), ", not ",
                          Pair(request.source_language, request.target_language)));
       }
-      return least_busy(served);
+      return LeastBusy(served.replicas);
     }
     return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(request.name),
                                                        "; there are: ", Names(models))),
@@ -289,7 +286,7 @@ absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest
                                        Pair(request.source_language, request.target_language),
                                        "; name one of: ", Names(fitting)));
   }
-  return least_busy(fitting.front());
+  return LeastBusy(fitting.front().replicas);
 }
 
 void ServedModels::CallStarted() {

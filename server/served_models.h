@@ -22,8 +22,8 @@ struct ModelRequest {
   std::string target_language;
 };
 
-// The models of one server, each with its schedulers: replicas, which share its weights. Thread-safe. The calls that use it count
-// themselves, so that it does not go before they do.
+// The models of one server, each with its schedulers: replicas, which share its weights.
+// Thread-safe. The calls that use it count themselves, so that it does not go before they do.
 class ServedModels {
  public:
   // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this.
@@ -74,9 +74,19 @@ class ServedModels {
     const std::shared_ptr<const Model>& model() const { return replicas.front()->model(); }
   };
 
+  struct Replaced {
+    Replicas replicas;
+    absl::Time used;  // When they were last seen with a session, or else were replaced.
+  };
+
   ServedModels(int replicas, Metrics* metrics);
+  static int Sessions(const Replicas& replicas);
+  static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
   Replicas MakeReplicas(const std::shared_ptr<const Model>& model);
   std::vector<Served> Copy() const;
+  // Moves those to `taken` of which `which` is true.
+  void TakeReplaced(std::vector<Replicas>* taken, const std::function<bool(const Replaced&)>& which)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int replicas_;
   Metrics* const metrics_;
@@ -85,14 +95,6 @@ class ServedModels {
   CondVar call_ended_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);  // By name.
-  struct Replaced {
-    std::shared_ptr<Scheduler> scheduler;
-    absl::Time used;  // When it was last seen with a session, or else was replaced.
-  };
-  // Moves those to `taken` of which `which` is true.
-  void TakeReplaced(std::vector<std::shared_ptr<Scheduler>>* taken,
-                    const std::function<bool(const Replaced&)>& which)
-      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::vector<Replaced> replaced_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -20,16 +20,16 @@ class ServedModelsTest : public testing::Test {
  protected:
   // Of the one model.
   std::shared_ptr<Scheduler> Find(const std::string& checksum) {
-    return served_->Version(served_->All().front(), checksum);
+    return served_->Version(*served_->Find({}), checksum);
   }
 
   Metrics metrics_;
-  std::unique_ptr<ServedModels> served_ = *ServedModels::Create({Version("1")}, &metrics_);
+  std::unique_ptr<ServedModels> served_ = *ServedModels::Create({Version("1")}, /*replicas=*/1, &metrics_);
 };
 
 TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {
   ASSERT_TRUE(served_->Replace(Version("2")).ok());
-  EXPECT_EQ(Find("2"), served_->All().front());
+  EXPECT_EQ(Find("2"), *served_->Find({}));
   ASSERT_NE(Find("1"), nullptr);
   EXPECT_EQ(Find("1")->model()->info.checksum, "1");
   EXPECT_EQ(Find("3"), nullptr);
