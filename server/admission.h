@@ -38,6 +38,8 @@ class LiveCall {
  public:
   virtual ~LiveCall() = default;
   virtual CallDescription Describe() const = 0;
+  // Of the token that it came in with, see TokenFile::Holder; empty: it needed none.
+  virtual const std::string& token_entry() const = 0;
   virtual void Drain(absl::Time deadline) = 0;  // Say so; end when the open segment has, or then.
   virtual void End(absl::Status why) = 0;       // Within one step.
 };

@@ -64,18 +64,19 @@ absl::StatusOr<Caller> IdentifyCaller(const grpc::ServerContextBase& context, To
   }
   constexpr absl::string_view kBearer = "Bearer ";
   const absl::string_view authorization = Header(context, "authorization");
-  absl::StatusOr<std::string> principal = WithReason(
+  absl::StatusOr<TokenFile::Holder> holder = WithReason(
       absl::UnauthenticatedError(
           "this server wants a token: send the metadata \"authorization: Bearer TOKEN\""),
       "TOKEN_MISSING");
   if (absl::StartsWithIgnoreCase(authorization, kBearer)) {
-    principal = tokens->PrincipalOf(authorization.substr(kBearer.size()), absl::Now());
+    holder = tokens->HolderOf(authorization.substr(kBearer.size()), absl::Now());
   }
-  if (!principal.ok()) {
-    spdlog::warn("refused {}: {}", caller.peer, std::string(ReasonOf(principal.status())));
-    return principal.status();
+  if (!holder.ok()) {
+    spdlog::warn("refused {}: {}", caller.peer, std::string(ReasonOf(holder.status())));
+    return holder.status();
   }
-  caller.principal = *std::move(principal);
+  caller.principal = std::move(holder->principal);
+  caller.token_entry = std::move(holder->entry);
   return caller;
 }
 

@@ -13,9 +13,10 @@ namespace leapstream {
 
 // Who makes a call, as far as is known.
 struct Caller {
-  std::string principal;  // Of its token, or else of its certificate; empty: anybody.
-  std::string peer;       // Such as "ipv4:127.0.0.1:4711"; a proxy's, if there is one.
-  std::string trace_id;   // 32 hex digits of its `traceparent`, or empty.
+  std::string principal;    // Of its token, or else of its certificate; empty: anybody.
+  std::string token_entry;  // See TokenFile::Holder; empty: it needs no token.
+  std::string peer;         // Such as "ipv4:127.0.0.1:4711"; a proxy's, if there is one.
+  std::string trace_id;     // 32 hex digits of its `traceparent`, or empty.
 };
 
 // Reads `authorization` and `traceparent` of the call's metadata. UNAUTHENTICATED: `tokens` is not

@@ -144,9 +144,11 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
 
 ServedModels::~ServedModels() {
   std::vector<Served> served;  // Dropped before the reaper goes.
+  std::vector<Replaced> replaced;
   MutexLock lock(&mutex_);
   while (calls_ > 0) call_ended_.Wait(&mutex_);
   served.swap(served_);
+  replaced.swap(replaced_);
 }
 
 std::vector<ServedModels::Served> ServedModels::Copy() const {
@@ -163,19 +165,65 @@ std::vector<std::shared_ptr<const Model>> ServedModels::All() const {
 absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
   Replicas replicas = MakeReplicas(model);
+  const std::string& name = model->info.name;
+  std::vector<Replicas> dropped;  // After the lock.
   MutexLock lock(&mutex_);
   for (Served& served : served_) {
-    if (served.model()->info.name != model->info.name) continue;
-    replaced_.erase(std::remove_if(replaced_.begin(), replaced_.end(),
-                                   [](const auto& replaced) { return replaced.expired(); }),
-                    replaced_.end());
-    replaced_.insert(replaced_.end(), served.replicas.begin(), served.replicas.end());
-    served.replicas.swap(replicas);  // The old ones go after the lock, or with their last calls.
+    if (served.model()->info.name != name) continue;
+    // Reloads that follow each other must not fill the memory: one unused version is enough.
+    TakeReplaced(&dropped, [&name](const Replaced& replaced) {
+      return replaced.replicas.front()->model()->info.name == name &&
+             Sessions(replaced.replicas) == 0;
+    });
     served.since = absl::Now();
+    replaced_.push_back({std::exchange(served.replicas, std::move(replicas)), served.since});
     return absl::OkStatus();
   }
   return absl::NotFoundError(absl::StrCat("no model named ", Quoted(model->info.name),
                                           " is served, so there is none to replace"));
+}
+
+void ServedModels::TakeReplaced(std::vector<Replicas>* taken,
+                                const std::function<bool(const Replaced&)>& which) {
+  for (size_t i = replaced_.size(); i-- > 0;) {
+    if (!which(replaced_[i])) continue;
+    taken->push_back(std::move(replaced_[i].replicas));
+    replaced_.erase(replaced_.begin() + static_cast<int64_t>(i));
+  }
+}
+
+int ServedModels::Sessions(const Replicas& replicas) {
+  int sessions = 0;
+  for (const auto& scheduler : replicas) sessions += scheduler->open_sessions();
+  return sessions;
+}
+
+std::shared_ptr<Scheduler> ServedModels::LeastBusy(const Replicas& replicas) {
+  return *std::min_element(
+      replicas.begin(), replicas.end(),
+      [](const auto& a, const auto& b) { return a->open_sessions() < b->open_sessions(); });
+}
+
+void ServedModels::DropUnused(absl::Time now) {
+  std::vector<Replicas> dropped;  // After the lock.
+  MutexLock lock(&mutex_);
+  for (Replaced& replaced : replaced_) {
+    if (Sessions(replaced.replicas) > 0) replaced.used = now;
+  }
+  TakeReplaced(&dropped,
+               [now](const Replaced& replaced) { return now - replaced.used >= kKeepUnused; });
+}
+
+std::shared_ptr<Scheduler> ServedModels::Version(const std::shared_ptr<Scheduler>& current,
+                                                 absl::string_view checksum) const {
+  const ModelInfo& info = current->model()->info;
+  if (info.checksum == checksum) return current;
+  MutexLock lock(&mutex_);
+  for (const Replaced& replaced : replaced_) {
+    const ModelInfo& old = replaced.replicas.front()->model()->info;
+    if (old.name == info.name && old.checksum == checksum) return LeastBusy(replaced.replicas);
+  }
+  return nullptr;
 }
 
 std::vector<ServedModels::State> ServedModels::States() const {
@@ -187,8 +235,8 @@ std::vector<ServedModels::State> ServedModels::States() const {
       states.push_back({served.model()->info, 0, 0, absl::ZeroDuration(), served.since});
       schedulers.insert(schedulers.end(), served.replicas.begin(), served.replicas.end());
     }
-    for (const auto& replaced : replaced_) {
-      if (auto scheduler = replaced.lock()) schedulers.push_back(std::move(scheduler));
+    for (const Replaced& replaced : replaced_) {
+      schedulers.insert(schedulers.end(), replaced.replicas.begin(), replaced.replicas.end());
     }
   }
   for (const auto& scheduler : schedulers) {
@@ -203,11 +251,6 @@ std::vector<ServedModels::State> ServedModels::States() const {
 }
 
 absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest& request) const {
-  const auto least_busy = [](const Served& served) {
-    return *std::min_element(
-        served.replicas.begin(), served.replicas.end(),
-        [](const auto& a, const auto& b) { return a->open_sessions() < b->open_sessions(); });
-  };
   const std::vector<Served> models = Copy();
   if (!request.name.empty()) {
     for (const Served& served : models) {
@@ -220,7 +263,7 @@ absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest
                          Pair(info.source_language, info.target_language), ", not ",
                          Pair(request.source_language, request.target_language)));
       }
-      return least_busy(served);
+      return LeastBusy(served.replicas);
     }
     return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(request.name),
                                                        "; there are: ", Names(models))),
@@ -243,7 +286,7 @@ absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest
                                        Pair(request.source_language, request.target_language),
                                        "; name one of: ", Names(fitting)));
   }
-  return least_busy(fitting.front());
+  return LeastBusy(fitting.front().replicas);
 }
 
 void ServedModels::CallStarted() {

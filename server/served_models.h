@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_SERVED_MODELS_H_
 #define LEAPSTREAM_SERVER_SERVED_MODELS_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -21,8 +22,8 @@ struct ModelRequest {
   std::string target_language;
 };
 
-// The models of one server, each with its schedulers: replicas, which share its weights. Thread-safe. The calls that use it count
-// themselves, so that it does not go before they do.
+// The models of one server, each with its schedulers: replicas, which share its weights.
+// Thread-safe. The calls that use it count themselves, so that it does not go before they do.
 class ServedModels {
  public:
   // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this.
@@ -37,12 +38,20 @@ class ServedModels {
   // keeps the scheduler until it ends, and so the weights that it began with; it may drop it on any
   // thread.
   absl::StatusOr<std::shared_ptr<Scheduler>> Find(const ModelRequest& request) const;
+  // The version of `current`'s model that has this checksum: itself, one that it has replaced and
+  // that is still there, or null.
+  std::shared_ptr<Scheduler> Version(const std::shared_ptr<Scheduler>& current,
+                                     absl::string_view checksum) const;
   // Those that new sessions get, by name.
   std::vector<std::shared_ptr<const Model>> All() const;
 
   // New sessions get `model` in place of that of the same name, once it has translated something.
   // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
+  // The old one stays for its sessions, and for those that break and are resumed.
   absl::Status Replace(const std::shared_ptr<const Model>& model);
+  // Lets replaced ones go that had no session for kKeepUnused. To be called now and then.
+  void DropUnused(absl::Time now);
+  static constexpr absl::Duration kKeepUnused = absl::Minutes(1);
 
   struct State {
     ModelInfo info;
@@ -65,9 +74,19 @@ class ServedModels {
     const std::shared_ptr<const Model>& model() const { return replicas.front()->model(); }
   };
 
+  struct Replaced {
+    Replicas replicas;
+    absl::Time used;  // When they were last seen with a session, or else were replaced.
+  };
+
   ServedModels(int replicas, Metrics* metrics);
+  static int Sessions(const Replicas& replicas);
+  static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
   Replicas MakeReplicas(const std::shared_ptr<const Model>& model);
   std::vector<Served> Copy() const;
+  // Moves those to `taken` of which `which` is true.
+  void TakeReplaced(std::vector<Replicas>* taken, const std::function<bool(const Replaced&)>& which)
+      ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int replicas_;
   Metrics* const metrics_;
@@ -76,7 +95,7 @@ class ServedModels {
   CondVar call_ended_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);  // By name.
-  std::vector<std::weak_ptr<Scheduler>> replaced_ ABSL_GUARDED_BY(mutex_);
+  std::vector<Replaced> replaced_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace leapstream

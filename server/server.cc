@@ -160,9 +160,21 @@ class GrpcServer final : public Server {
     return absl::OkStatus();
   }
 
-  // Tells the health service now and then.
+  // A token that was taken back, or has expired, ends what it began.
+  void EndUnauthenticated() {
+    if (serving_->tokens == nullptr) return;
+    const absl::Time now = absl::Now();
+    for (const auto& call : serving_->admission.WithPermit()) {
+      absl::Status status = serving_->tokens->StillAccepts(call->token_entry(), now);
+      if (!status.ok()) call->End(std::move(status));
+    }
+  }
+
+  // What is to be looked at now and then.
   void Watch() {
     server_->GetHealthCheckService()->SetServingStatus(kLiveness, Alive().ok());
+    serving_->models->DropUnused(absl::Now());
+    EndUnauthenticated();
     watchdog_->At(absl::Now() + absl::Seconds(1), [this] { Watch(); });
   }
 

@@ -90,6 +90,8 @@ absl::StatusOr<std::vector<TokenFile::Token>> TokenFile::Parse(absl::string_view
     token.principal = std::string(fields[0]);
     tokens.push_back(std::move(token));
   }
+  std::sort(tokens.begin(), tokens.end(),
+            [](const Token& a, const Token& b) { return a.hash < b.hash; });
   return tokens;
 }
 
@@ -128,13 +130,34 @@ void TokenFile::ReadAgainIfChanged() {
   spdlog::info("{} tokens read from {}", tokens_->size(), path_);
 }
 
-absl::StatusOr<std::string> TokenFile::PrincipalOf(absl::string_view token, absl::Time now) {
-  std::shared_ptr<const std::vector<Token>> tokens;
-  {
-    MutexLock lock(&mutex_);
-    ReadAgainIfChanged();
-    tokens = tokens_;
+std::shared_ptr<const std::vector<TokenFile::Token>> TokenFile::Current() {
+  MutexLock lock(&mutex_);
+  ReadAgainIfChanged();
+  return tokens_;
+}
+
+absl::Status TokenFile::Accepts(const Token* token, absl::Time now) {
+  if (token == nullptr) {
+    return WithReason(absl::UnauthenticatedError("this token is not accepted; ask for another"),
+                      "TOKEN_INVALID");
   }
+  if (token->expires <= now) {
+    return WithReason(absl::UnauthenticatedError("this token has expired; ask for another"),
+                      "TOKEN_EXPIRED");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TokenFile::StillAccepts(absl::string_view entry, absl::Time now) {
+  const auto tokens = Current();
+  const auto found = std::lower_bound(
+      tokens->begin(), tokens->end(), entry,
+      [](const Token& token, absl::string_view hash) { return token.hash < hash; });
+  return Accepts(found != tokens->end() && found->hash == entry ? &*found : nullptr, now);
+}
+
+absl::StatusOr<TokenFile::Holder> TokenFile::HolderOf(absl::string_view token, absl::Time now) {
+  const auto tokens = Current();
   const Token* found = nullptr;
   if (token.size() <= kMaxTokenBytes) {
     for (const Token& entry : *tokens) {  // All of them: time must not tell which.
@@ -142,15 +165,8 @@ absl::StatusOr<std::string> TokenFile::PrincipalOf(absl::string_view token, absl
       if (CRYPTO_memcmp(hash.data(), entry.hash.data(), kHashBytes) == 0) found = &entry;
     }
   }
-  if (found == nullptr) {
-    return WithReason(absl::UnauthenticatedError("this token is not accepted; ask for another"),
-                      "TOKEN_INVALID");
-  }
-  if (found->expires <= now) {
-    return WithReason(absl::UnauthenticatedError("this token has expired; ask for another"),
-                      "TOKEN_EXPIRED");
-  }
-  return found->principal;
+  LEAPSTREAM_RETURN_IF_ERROR(Accepts(found, now));
+  return Holder{found->principal, found->hash};
 }
 
 absl::StatusOr<std::string> TokenFile::Entry(absl::string_view principal, absl::string_view token) {

@@ -23,9 +23,15 @@ class TokenFile {
   // NOT_FOUND: it cannot be read; INVALID_ARGUMENT, with file and line: a bad entry.
   static absl::StatusOr<std::unique_ptr<TokenFile>> Open(const std::string& path);
 
+  struct Holder {
+    std::string principal;
+    std::string entry;  // Which entry it is, for StillAccepts(). Tells nothing of the token.
+  };
   // Whose token it is. UNAUTHENTICATED: nobody's, or it has expired at `now`. Takes as long
   // whichever entry it is.
-  absl::StatusOr<std::string> PrincipalOf(absl::string_view token, absl::Time now);
+  absl::StatusOr<Holder> HolderOf(absl::string_view token, absl::Time now);
+  // OK, or what HolderOf() would now say of the token of an entry.
+  absl::Status StillAccepts(absl::string_view entry, absl::Time now);
 
   // A line for the file. INVALID_ARGUMENT: a principal that is not one word of printable ASCII, or
   // a token that could be guessed: fewer than 32 bytes.
@@ -50,12 +56,15 @@ class TokenFile {
   explicit TokenFile(std::string path) : path_(std::move(path)) {}
   static Version Look(const std::string& path);
   static absl::StatusOr<std::vector<Token>> Parse(absl::string_view text, absl::string_view path);
+  static absl::Status Accepts(const Token* token, absl::Time now);  // Null: there is none.
+  // What the file has now.
+  std::shared_ptr<const std::vector<Token>> Current();
   void ReadAgainIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string path_;
   Mutex mutex_;
   Version version_ ABSL_GUARDED_BY(mutex_);
-  std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mutex_);
+  std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mutex_);  // By hash.
 };
 
 }  // namespace leapstream

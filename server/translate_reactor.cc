@@ -226,6 +226,19 @@ absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request
                         "that this server knows");
 }
 
+absl::StatusOr<std::shared_ptr<Scheduler>> TranslateReactor::FindResumed(
+    const v1::ResumeRequest& request, const std::shared_ptr<Scheduler>& current) const {
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ResumeToken token,
+                              serving_->signer.Verify(request.resume_token(), absl::Now()));
+  std::shared_ptr<Scheduler> version = serving_->models->Version(current, token.model_checksum);
+  if (version != nullptr) return version;
+  const ModelInfo& info = current->model()->info;
+  return WithReason(absl::FailedPreconditionError(absl::StrCat(
+                        "the session used the model with checksum ", token.model_checksum, ", but ",
+                        info.name, " has ", info.checksum, "; start a new session")),
+                    "RESUME_MODEL_MISMATCH");
+}
+
 absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest& request,
                                                          const Model& model) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const ResumeToken token,
@@ -233,13 +246,6 @@ absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest
   if (token.session_id != request.session_id()) {
     return InvalidRequest("RESUME_TOKEN_INVALID",
                           "the resume token is another session's; send that of session_id");
-  }
-  if (token.model_checksum != model.info.checksum) {
-    return WithReason(
-        absl::FailedPreconditionError(absl::StrCat(
-            "the session used the model with checksum ", token.model_checksum, ", but ",
-            model.info.name, " has ", model.info.checksum, "; start a new session")),
-        "RESUME_MODEL_MISMATCH");
   }
   if (token.config_digest != config_digest_) {
     return WithReason(absl::FailedPreconditionError(
@@ -269,9 +275,12 @@ absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest
 }
 
 absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::shared_ptr<Scheduler> scheduler,
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<Scheduler> scheduler,
                               serving_->models->Find({config.model(), config.source_language_code(),
                                                       config.target_language_code()}));
+  if (config.has_resume()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(scheduler, FindResumed(config.resume(), scheduler));
+  }
   const ModelInfo& model = scheduler->model()->info;
   const SessionLimits& limits = serving_->options.limits;
   LEAPSTREAM_ASSIGN_OR_RETURN(const SessionOptions options,

@@ -55,6 +55,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   // The server's side.
   CallDescription Describe() const override;
+  const std::string& token_entry() const override { return caller_.token_entry; }
   void Drain(absl::Time deadline) override;
   void End(absl::Status why) override { Fail(std::move(why)); }
 
@@ -69,6 +70,9 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   absl::Status Receive(const v1::StreamTranslateRequest& request);
   absl::Status Open(const v1::SessionConfig& config);
+  // The version of `current` that a resume goes on with.
+  absl::StatusOr<std::shared_ptr<Scheduler>> FindResumed(
+      const v1::ResumeRequest& request, const std::shared_ptr<Scheduler>& current) const;
   // Checks a resume against `model` and what its session will do.
   absl::StatusOr<ResumeFrom> CheckResume(const v1::ResumeRequest& request, const Model& model);
   absl::Status ReceiveSource(const v1::SourceChunk& chunk);

@@ -88,6 +88,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     call.started = started_;
     return call;
   }
+  const std::string& token_entry() const override { return caller_->token_entry; }
   void Drain(absl::Time /*deadline*/) override {}  // It ends by itself.
   void End(absl::Status why) override {
     std::shared_ptr<Session> session;

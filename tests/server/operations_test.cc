@@ -402,6 +402,27 @@ TEST_F(TokenTest, OnlyGoodTokensComeIn) {
   for (const auto& token : tokens_) EXPECT_THAT(log.str(), Not(HasSubstr(token.second)));
 }
 
+TEST_F(TokenTest, ATokenThatIsTakenBackEndsItsSessions) {
+  ServerOptions options;
+  options.auth_tokens_file = path_;
+  Start(options);
+  grpc::ClientContext alices, bobs;
+  auto alice = Open(&alices, Of("alice")), bob = Open(&bobs, Of("bob"));
+  Response response;
+  ASSERT_TRUE(alice->Read(&response) && bob->Read(&response));
+  WriteFile(path_, lines_["bob"] + "\n");
+  while (alice->Read(&response)) {
+  }
+  const grpc::Status status = alice->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAUTHENTICATED);
+  EXPECT_EQ(Reason(status), "TOKEN_INVALID");
+  WriteFile(path_, absl::StrCat(lines_["alice"], "\n", lines_["bob"], " 2001-01-01T00:00:00Z\n"));
+  while (bob->Read(&response)) {
+  }
+  EXPECT_EQ(Reason(bob->Finish()), "TOKEN_EXPIRED");
+  EXPECT_TRUE(Translate(Of("alice")).ok());
+}
+
 TEST_F(TokenTest, APrincipalHasItsQuotaAndNoMore) {
   ServerOptions options;
   options.auth_tokens_file = path_;

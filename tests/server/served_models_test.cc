@@ -1,0 +1,68 @@
+// Which versions of a model are there after reloads, and for how long.
+#include "server/served_models.h"
+
+#include <gtest/gtest.h>
+
+#include "absl/time/clock.h"
+#include "tests/testing/collecting_sink.h"
+#include "tests/testing/fake_model.h"
+
+namespace leapstream {
+namespace {
+
+std::shared_ptr<const Model> Version(const std::string& checksum) {
+  FakeModelOptions options;
+  options.checksum = checksum;
+  return FakeModel(options);
+}
+
+class ServedModelsTest : public testing::Test {
+ protected:
+  // Of the one model.
+  std::shared_ptr<Scheduler> Find(const std::string& checksum) {
+    return served_->Version(*served_->Find({}), checksum);
+  }
+
+  Metrics metrics_;
+  std::unique_ptr<ServedModels> served_ = *ServedModels::Create({Version("1")}, /*replicas=*/1, &metrics_);
+};
+
+TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {
+  ASSERT_TRUE(served_->Replace(Version("2")).ok());
+  EXPECT_EQ(Find("2"), *served_->Find({}));
+  ASSERT_NE(Find("1"), nullptr);
+  EXPECT_EQ(Find("1")->model()->info.checksum, "1");
+  EXPECT_EQ(Find("3"), nullptr);
+  served_->DropUnused(absl::Now() + ServedModels::kKeepUnused / 2);
+  EXPECT_NE(Find("1"), nullptr);
+  served_->DropUnused(absl::Now() + 2 * ServedModels::kKeepUnused);
+  EXPECT_EQ(Find("1"), nullptr);
+  EXPECT_NE(Find("2"), nullptr);
+}
+
+TEST_F(ServedModelsTest, ItStaysAsLongAsItHasSessionsAndAWhileLonger) {
+  CollectingSink sink;
+  std::shared_ptr<Scheduler> old = Find("1");
+  auto session = old->Open({}, &sink);
+  ASSERT_TRUE(session.ok());
+  ASSERT_TRUE(served_->Replace(Version("2")).ok());
+  ASSERT_TRUE(served_->Replace(Version("3")).ok());  // Nobody had used 2.
+  ASSERT_TRUE(served_->Replace(Version("4")).ok());
+  EXPECT_EQ(Find("2"), nullptr);
+  EXPECT_NE(Find("3"), nullptr);
+  const absl::Time later = absl::Now() + 100 * ServedModels::kKeepUnused;
+  served_->DropUnused(later);
+  EXPECT_EQ(Find("3"), nullptr);
+  EXPECT_EQ(Find("1"), old);
+  (*session)->EndSource();
+  sink.Wait();
+  while (old->open_sessions() > 0) absl::SleepFor(absl::Milliseconds(1));
+  old.reset();
+  served_->DropUnused(later + ServedModels::kKeepUnused / 2);
+  EXPECT_NE(Find("1"), nullptr);
+  served_->DropUnused(later + 2 * ServedModels::kKeepUnused);
+  EXPECT_EQ(Find("1"), nullptr);
+}
+
+}  // namespace
+}  // namespace leapstream
