@@ -1,5 +1,6 @@
 #include "server/config.h"
 
+#include <sched.h>
 #include <yaml-cpp/yaml.h>
 
 #include <CLI/CLI.hpp>
@@ -154,6 +155,16 @@ const std::vector<Setting>& Settings() {
        Setting::Kind::kModels},
       Text("compute_type", "TYPE", "float32, bfloat16 or int8, for models that name none here",
            LEAPSTREAM_FIELD(compute_type), IsComputeType),
+      Text("device", "DEVICE", "cpu: our own kernels; torch-cpu or cuda:0: LibTorch on that device",
+           LEAPSTREAM_FIELD(device),
+           [](const std::string& value) -> std::string {
+             return value.empty() ? "must be cpu, torch-cpu or a device of LibTorch such as cuda:0"
+                                  : "";
+           }),
+      Number("replicas", 1, 1024, "Step threads of each model; its sessions are spread over them",
+             LEAPSTREAM_FIELD(server.replicas)),
+      Number("intra_op_threads", 1, 1024, "Threads that share the work of each step",
+             LEAPSTREAM_FIELD(intra_op_threads)),
       Text("port_file", "FILE", "Gets the port once the server listens",
            LEAPSTREAM_FIELD(port_file)),
       Text("metrics_listen", "HOST:PORT", "HTTP: /metrics, /healthz, /readyz",
@@ -449,6 +460,12 @@ absl::StatusOr<std::string> MakeToken(const std::string& principal, bool read) {
   return absl::StrCat(read ? "" : absl::StrCat(token, "\n"), entry, "\n");
 }
 
+// That this process may run on.
+int Cores() {
+  cpu_set_t cores;
+  return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : CPU_SETSIZE;
+}
+
 }  // namespace
 
 absl::Status ApplyYaml(absl::string_view text, absl::string_view path, ServerConfig* config) {
@@ -603,6 +620,15 @@ absl::Status CheckConfig(const ServerConfig& config) {
   }
   if (server.liveness_timeout < absl::Seconds(1)) {
     return Wrong(config, "liveness_timeout", "must be 1s at least: a step takes some of that");
+  }
+  const int threads = server.replicas * config.intra_op_threads;
+  if (threads > 1 && threads > Cores()) {
+    return Wrong(
+        config, config.intra_op_threads > 1 ? "intra_op_threads" : "replicas",
+        absl::StrCat("times ", config.intra_op_threads > 1 ? "replicas" : "intra_op_threads",
+                     " must not be more than the cores that this process may use, which "
+                     "are ",
+                     Cores(), ", got ", threads));
   }
   const TlsFiles& tls = server.tls;
   if (!tls.certificate.empty() && tls.key.empty()) {

@@ -21,7 +21,7 @@
 #include "absl/time/time.h"
 #include "base/mutex.h"
 #include "base/status.h"
-#include "model/torch/load_model.h"
+#include "model/engine/load_model.h"
 #include "server/config.h"
 #include "server/logging.h"
 #include "server/server.h"
@@ -76,6 +76,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
   LoadOptions options;
   options.name = source.name;
   options.compute_type = source.compute_type.empty() ? config.compute_type : source.compute_type;
+  options.device = config.device;
+  options.intra_op_threads = config.intra_op_threads;
   LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
                               LoadModel(source.directory, options));
   spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,

@@ -18,8 +18,8 @@ absl::StatusOr<std::vector<ReloadedModel>> ModelReloader::Reload(const std::stri
   MutexLock lock(&mutex_);
   std::vector<ReloadedModel> reloaded;
   bool found = false;
-  for (const auto& scheduler : serving_->models->All()) {
-    const ModelInfo old = scheduler->model()->info;
+  for (const auto& served : serving_->models->All()) {
+    const ModelInfo& old = served->info;
     if (!name.empty() && old.name != name) continue;
     found = true;
     LEAPSTREAM_ASSIGN_OR_RETURN(ReloadedModel model, ReloadOne(old));

@@ -35,9 +35,10 @@ std::string Pair(absl::string_view source, absl::string_view target) {
                       target.empty() ? "(any)" : Quoted(target));
 }
 
-std::string Names(const std::vector<std::shared_ptr<Scheduler>>& schedulers) {
-  return absl::StrJoin(schedulers, ", ", [](std::string* out, const auto& scheduler) {
-    out->append(scheduler->model()->info.name);
+template <typename Served>
+std::string Names(const std::vector<Served>& models) {
+  return absl::StrJoin(models, ", ", [](std::string* out, const Served& served) {
+    out->append(served.model()->info.name);
   });
 }
 
@@ -106,18 +107,22 @@ class ServedModels::Reaper {
   std::thread thread_;  // Last: it uses the above.
 };
 
-ServedModels::ServedModels(Metrics* metrics)
-    : metrics_(metrics), reaper_(std::make_unique<Reaper>()) {}
+ServedModels::ServedModels(int replicas, Metrics* metrics)
+    : replicas_(replicas), metrics_(metrics), reaper_(std::make_unique<Reaper>()) {}
 
-std::shared_ptr<Scheduler> ServedModels::MakeScheduler(std::shared_ptr<const Model> model) {
+ServedModels::Replicas ServedModels::MakeReplicas(const std::shared_ptr<const Model>& model) {
   ModelMetrics* const metrics = metrics_->ForModel(model->info.name);
-  return std::shared_ptr<Scheduler>(
-      new Scheduler(std::move(model), metrics),
-      [reaper = reaper_.get()](Scheduler* scheduler) { reaper->Take(scheduler); });
+  Replicas replicas;
+  for (int i = 0; i < replicas_; ++i) {
+    replicas.emplace_back(
+        new Scheduler(model, metrics),
+        [reaper = reaper_.get()](Scheduler* scheduler) { reaper->Take(scheduler); });
+  }
+  return replicas;
 }
 
 absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
-    std::vector<std::shared_ptr<const Model>> models, Metrics* metrics) {
+    std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics) {
   if (models.empty()) return absl::InvalidArgumentError("no model to serve; name one at least");
   std::sort(models.begin(), models.end(),
             [](const auto& a, const auto& b) { return a->info.name < b->info.name; });
@@ -129,10 +134,10 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
           "name in the config's models"));
     }
   }
-  auto served = absl::WrapUnique(new ServedModels(metrics));
+  auto served = absl::WrapUnique(new ServedModels(replicas, metrics));
   MutexLock lock(&served->mutex_);
-  for (auto& model : models) {
-    served->served_.push_back({served->MakeScheduler(std::move(model)), absl::Now()});
+  for (const auto& model : models) {
+    served->served_.push_back({served->MakeReplicas(model), absl::Now()});
   }
   return served;
 }
@@ -144,24 +149,28 @@ ServedModels::~ServedModels() {
   served.swap(served_);
 }
 
-std::vector<std::shared_ptr<Scheduler>> ServedModels::All() const {
-  std::vector<std::shared_ptr<Scheduler>> all;
+std::vector<ServedModels::Served> ServedModels::Copy() const {
   MutexLock lock(&mutex_);
-  for (const Served& served : served_) all.push_back(served.scheduler);
+  return served_;
+}
+
+std::vector<std::shared_ptr<const Model>> ServedModels::All() const {
+  std::vector<std::shared_ptr<const Model>> all;
+  for (const Served& served : Copy()) all.push_back(served.model());
   return all;
 }
 
 absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
-  std::shared_ptr<Scheduler> scheduler = MakeScheduler(model);
+  Replicas replicas = MakeReplicas(model);
   MutexLock lock(&mutex_);
   for (Served& served : served_) {
-    if (served.scheduler->model()->info.name != model->info.name) continue;
+    if (served.model()->info.name != model->info.name) continue;
     replaced_.erase(std::remove_if(replaced_.begin(), replaced_.end(),
                                    [](const auto& replaced) { return replaced.expired(); }),
                     replaced_.end());
-    replaced_.push_back(served.scheduler);
-    served.scheduler.swap(scheduler);  // The old one goes after the lock, or with its last call.
+    replaced_.insert(replaced_.end(), served.replicas.begin(), served.replicas.end());
+    served.replicas.swap(replicas);  // The old ones go after the lock, or with their last calls.
     served.since = absl::Now();
     return absl::OkStatus();
   }
@@ -175,8 +184,8 @@ std::vector<ServedModels::State> ServedModels::States() const {
   {
     MutexLock lock(&mutex_);
     for (const Served& served : served_) {
-      states.push_back({served.scheduler->model()->info, 0, 0, absl::ZeroDuration(), served.since});
-      schedulers.push_back(served.scheduler);
+      states.push_back({served.model()->info, 0, 0, absl::ZeroDuration(), served.since});
+      schedulers.insert(schedulers.end(), served.replicas.begin(), served.replicas.end());
     }
     for (const auto& replaced : replaced_) {
       if (auto scheduler = replaced.lock()) schedulers.push_back(std::move(scheduler));
@@ -194,10 +203,15 @@ std::vector<ServedModels::State> ServedModels::States() const {
 }
 
 absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest& request) const {
-  const std::vector<std::shared_ptr<Scheduler>> schedulers = All();
+  const auto least_busy = [](const Served& served) {
+    return *std::min_element(
+        served.replicas.begin(), served.replicas.end(),
+        [](const auto& a, const auto& b) { return a->open_sessions() < b->open_sessions(); });
+  };
+  const std::vector<Served> models = Copy();
   if (!request.name.empty()) {
-    for (const auto& scheduler : schedulers) {
-      const ModelInfo& info = scheduler->model()->info;
+    for (const Served& served : models) {
+      const ModelInfo& info = served.model()->info;
       if (info.name != request.name) continue;
       if (!Fits(request, info)) {
         return InvalidRequest(
@@ -206,21 +220,21 @@ absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest
                          Pair(info.source_language, info.target_language), ", not ",
                          Pair(request.source_language, request.target_language)));
       }
-      return scheduler;
+      return least_busy(served);
     }
     return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(request.name),
-                                                       "; there are: ", Names(schedulers))),
+                                                       "; there are: ", Names(models))),
                       "MODEL_NOT_FOUND");
   }
-  std::vector<std::shared_ptr<Scheduler>> fitting;
-  for (const auto& scheduler : schedulers) {
-    if (Fits(request, scheduler->model()->info)) fitting.push_back(scheduler);
+  std::vector<Served> fitting;
+  for (const Served& served : models) {
+    if (Fits(request, served.model()->info)) fitting.push_back(served);
   }
   if (fitting.empty()) {
     return WithReason(
         absl::NotFoundError(absl::StrCat("no model translates ",
                                          Pair(request.source_language, request.target_language),
-                                         "; there are: ", Names(schedulers))),
+                                         "; there are: ", Names(models))),
         "MODEL_NOT_FOUND");
   }
   if (fitting.size() > 1) {
@@ -229,7 +243,7 @@ absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest
                                        Pair(request.source_language, request.target_language),
                                        "; name one of: ", Names(fitting)));
   }
-  return fitting.front();
+  return least_busy(fitting.front());
 }
 
 void ServedModels::CallStarted() {

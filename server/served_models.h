@@ -21,23 +21,24 @@ struct ModelRequest {
   std::string target_language;
 };
 
-// The models of one server, each with its scheduler. Thread-safe. The calls that use it count
+// The models of one server, each with its schedulers: replicas, which share its weights. Thread-safe. The calls that use it count
 // themselves, so that it does not go before they do.
 class ServedModels {
  public:
   // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
-      std::vector<std::shared_ptr<const Model>> models, Metrics* metrics);
+      std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics);
   ~ServedModels();  // Waits for CallEnded() of all calls: the gRPC server must be shut down
                     // already.
 
   // The model asked for: by name, else by languages (a missing one fits all; "de" fits "de-AT"),
   // else the only one. NOT_FOUND: no such model, names those there are. INVALID_ARGUMENT: several
-  // fit, or the languages are not the named model's. A call keeps the scheduler until it ends, and
-  // so the weights that it began with; it may drop it on any thread.
+  // fit, or the languages are not the named model's. The replica with the fewest sessions. A call
+  // keeps the scheduler until it ends, and so the weights that it began with; it may drop it on any
+  // thread.
   absl::StatusOr<std::shared_ptr<Scheduler>> Find(const ModelRequest& request) const;
   // Those that new sessions get, by name.
-  std::vector<std::shared_ptr<Scheduler>> All() const;
+  std::vector<std::shared_ptr<const Model>> All() const;
 
   // New sessions get `model` in place of that of the same name, once it has translated something.
   // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
@@ -57,14 +58,18 @@ class ServedModels {
 
  private:
   class Reaper;  // Ends schedulers that nobody has any more.
+  using Replicas = std::vector<std::shared_ptr<Scheduler>>;  // One at least, of one model.
   struct Served {
-    std::shared_ptr<Scheduler> scheduler;
+    Replicas replicas;
     absl::Time since;
+    const std::shared_ptr<const Model>& model() const { return replicas.front()->model(); }
   };
 
-  explicit ServedModels(Metrics* metrics);
-  std::shared_ptr<Scheduler> MakeScheduler(std::shared_ptr<const Model> model);
+  ServedModels(int replicas, Metrics* metrics);
+  Replicas MakeReplicas(const std::shared_ptr<const Model>& model);
+  std::vector<Served> Copy() const;
 
+  const int replicas_;
   Metrics* const metrics_;
   const std::unique_ptr<Reaper> reaper_;
   mutable Mutex mutex_;

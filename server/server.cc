@@ -95,6 +95,9 @@ class GrpcServer final : public Server {
           static_cast<int>(absl::ToInt64Milliseconds(options.keepalive_timeout)));
       builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // No limit.
     }
+    // 64 KiB of each stream that is not read, and no more: gRPC would let a fast writer have
+    // megabytes, which no session needs.
+    builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     builder.SetMaxReceiveMessageSize(options.max_message_bytes);
     builder.AddListeningPort(options.listen, MakeCredentials(options.tls), &port_);
     builder.RegisterService(&service_);
@@ -227,7 +230,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   for (const auto& model : models) ReserveStates(*model, max_sessions);
   auto metrics = std::make_unique<Metrics>();
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<ServedModels> served,
-                              ServedModels::Create(std::move(models), metrics.get()));
+                              ServedModels::Create(std::move(models), options.replicas, metrics.get()));
   absl::StatusOr<ResumeSigner> signer = options.resume_key_file.empty()
                                             ? ResumeSigner::WithRandomKey()
                                             : ResumeSigner::WithKeyFrom(options.resume_key_file);

@@ -32,6 +32,7 @@ struct SessionLimits {
 struct ServerOptions {
   std::string listen = "0.0.0.0:50051";  // Port 0: any free one.
   bool log_text = false;                 // Translations and error messages are logged.
+  int replicas = 1;                      // Step threads of each model, which share its weights.
   int max_sessions = 0;                  // 0: as many as fit into half of the memory.
   SessionLimits limits;
   int max_message_bytes = 1 << 20;                    // Of any request; what gRPC itself refuses.

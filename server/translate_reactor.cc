@@ -334,10 +334,9 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     failed = failed_;
   }
   if (!session.ok()) {
-    return WithReason(session.status(),
-                      session.status().code() == absl::StatusCode::kInvalidArgument
-                          ? "INVALID_POLICY"
-                          : "SESSION_REFUSED");
+    return absl::IsInvalidArgument(session.status())
+               ? WithReason(session.status(), "INVALID_POLICY")
+               : Draining();  // The scheduler refuses nothing else while it is there.
   }
   serving_->metrics->SessionStarted(model_name_, config.has_resume());
   if (failed.has_value()) {

@@ -203,8 +203,8 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
   const int page_size =
       request.page_size() == 0 ? kMaxPage : std::min(request.page_size(), kMaxPage);
   v1::ListModelsResponse response;
-  for (const auto& scheduler : models.All()) {
-    const ModelInfo& info = scheduler->model()->info;
+  for (const auto& served : models.All()) {
+    const ModelInfo& info = served->info;
     if (!request.page_token().empty() && info.name <= request.page_token()) continue;
     if (response.models_size() == page_size) {
       response.set_next_page_token(response.models(page_size - 1).name());

@@ -225,7 +225,8 @@ absl::Status CheckName(absl::string_view what, absl::string_view value,
                                                  absl::CHexEscape(value.substr(0, 100)), "`"));
 }
 
-// The attention kinds that a model can ask for; model/torch/attention/make_attention.cc makes them.
+// The attention kinds that a model can ask for; model/engine/attention/make_attention.cc makes
+// them.
 struct AttentionKindSpec {
   const char* name;
   bool proportion_nets;  // It has tensors {query,key}_proportion.

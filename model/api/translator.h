@@ -30,6 +30,8 @@ class SessionState {
   // Source tokens read, </s> included; of speech, encoder states.
   virtual int source_read() const = 0;
   virtual int target_written() const = 0;  // Target tokens committed.
+
+  virtual int64_t bytes() const = 0;  // The memory that it has.
 };
 
 // Source for one state, in order: tokens, or for a model that takes speech, samples (see

@@ -11,7 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
-#include "model/fairseq/half.h"
+#include "model/api/half.h"
 
 namespace leapstream {
 namespace {

@@ -14,12 +14,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "model/api/half.h"
 #include "model/api/model_directory.h"
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/global_cmvn.h"
-#include "model/fairseq/half.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
 

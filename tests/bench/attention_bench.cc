@@ -15,9 +15,9 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
-#include "model/torch/kernels/simd.h"
+#include "model/engine/kernels/simd.h"
 #include "tests/bench/thread_time.h"
-#include "tests/model/torch/attention_kinds.h"
+#include "tests/model/engine/attention_kinds.h"
 
 namespace leapstream {
 namespace {

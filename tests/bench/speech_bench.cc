@@ -19,8 +19,8 @@
 #include <ATen/Parallel.h>
 #include "absl/strings/str_cat.h"
 #include "model/api/safetensors.h"
-#include "model/torch/kernels/simd.h"
-#include "model/torch/transformer.h"
+#include "model/engine/kernels/simd.h"
+#include "model/engine/transformer.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {

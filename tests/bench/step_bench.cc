@@ -1,65 +1,322 @@
-// Time of one step (one source token read and one target token decided per session) of a model, for
-// several batch sizes. Usage: step_bench [MODEL_DIRECTORY]. Prints its conditions.
+// The step of a model: one READ and one WRITE of each of B sessions that have P positions behind
+// them, on one thread, in its CPU time. Beside it what the machine could do: weights read once or
+// multiplied at peak, whichever takes longer, plus states read and written once, at ceilings that
+// are measured here first. libtorch/... is the same in LibTorch's operations.
+// Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without --model a
+// model of a usual size with random weights, see bench_model.h, which are written to FILE.
+#include <benchmark/benchmark.h>
+#include <link.h>
+
 #include <algorithm>
 #include <cstdio>
-#include <fstream>
+#include <cstring>
+#include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include <ATen/Parallel.h>
-#include "model/torch/load_model.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "model/engine/kernels/packed_linear.h"
+#include "model/engine/load_model.h"
+#include "model/engine/transformer.h"
+#include "model/torch/torch_translator.h"
+#include "tests/bench/bench_model.h"
 #include "tests/bench/thread_time.h"
 
-int main(int argc, char** argv) {
-  using namespace leapstream;
-  at::set_num_threads(1);
-  const std::string directory = argc > 1 ? argv[1] : "model/pretrained/en-de";
-  auto model = LoadModel(directory);
-  if (!model.ok()) {
-    std::fprintf(stderr, "step_bench: %s\n", std::string(model.status().message()).c_str());
+namespace leapstream {
+namespace {
+
+constexpr std::pair<ComputeType, const char*> kTypes[] = {{ComputeType::kFloat32, "float32"},
+                                                          {ComputeType::kBfloat16, "bfloat16"},
+                                                          {ComputeType::kInt8, "int8"}};
+
+double BytesPerWeight(ComputeType type) {
+  return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
+}
+
+template <typename F>
+double BestSeconds(int repeats, F&& f) {
+  double best = 1e9;
+  for (int i = 0; i < repeats; ++i) {
+    const double start = ThreadSeconds();
+    f();
+    best = std::min(best, ThreadSeconds() - start);
+  }
+  return best;
+}
+
+struct Ceilings {
+  std::map<ComputeType, double> read;  // Bytes per second, of as many as the weights are.
+  double update = 0;                   // Bytes per second read and written, of states.
+  std::map<ComputeType, double> ops;   // Multiplications and additions per second.
+};
+
+Ceilings MeasureCeilings(int64_t weights) {
+  Ceilings ceilings;
+  Workspace scratch;
+  // Of one row, products wait for the weights.
+  for (const auto& [type, name] : kTypes) {
+    const int64_t in = 512, outputs = weights / in;
+    std::vector<float> w(outputs * in, 0.5f), x(in, 0.25f), y(outputs);
+    const PackedLinear linear(w.data(), nullptr, outputs, in, type);
+    ceilings.read[type] = static_cast<double>(linear.bytes()) /
+                          BestSeconds(9, [&] { linear.Apply(x.data(), 1, y.data(), scratch); });
+  }
+  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
+  std::vector<float> ones(4096, 1.0f), out(4096, 0.0f);
+  LinearStep step;
+  step.query = ones.data();
+  step.past_key = ones.data();
+  step.past_value = ones.data();
+  const int64_t state = 128 * 64 + 128;
+  const int64_t states = static_cast<int64_t>(memory.size()) / state;
+  ceilings.update = 2 * 4.0 * static_cast<double>(state * states) / BestSeconds(5, [&] {
+                      for (int64_t s = 0; s < states; ++s) {
+                        Simd().linear_attend(memory.data() + s * state, 128, 64, step, out.data());
+                      }
+                    });
+  // Weights that stay in the caches.
+  for (const auto& [type, name] : kTypes) {
+    for (const int64_t outputs : {32, 128, 512}) {
+      const int64_t in = 512, rows = 64;
+      std::vector<float> w(outputs * in, 0.5f), x(rows * in, 0.25f), y(rows * outputs);
+      const PackedLinear linear(w.data(), nullptr, outputs, in, type);
+      const int64_t times = 16384 / outputs;
+      const double ops =
+          2.0 * static_cast<double>(outputs * in * rows * times) / BestSeconds(5, [&] {
+            for (int64_t i = 0; i < times; ++i) {
+              linear.Apply(x.data(), rows, y.data(), scratch);
+            }
+          });
+      ceilings.ops[type] = std::max(ceilings.ops[type], ops);
+    }
+  }
+  return ceilings;
+}
+
+// Sessions side by side, moved on position by position.
+class Sessions {
+ public:
+  Sessions(const Translator& translator, int count) : translator_(translator), decisions_(count) {
+    for (int i = 0; i < count; ++i) {
+      states_.push_back(translator.NewState());
+      pointers_.push_back(states_.back().get());
+      rows_.push_back({pointers_.back(), absl::MakeConstSpan(&kToken, 1)});
+    }
+  }
+  int position() const { return position_; }
+  double state_bytes() const { return static_cast<double>(states_.front()->bytes()); }
+
+  absl::Status Step() {
+    absl::Status status = translator_.Read(rows_);
+    if (status.ok()) status = translator_.Decide(pointers_, absl::MakeSpan(decisions_));
+    for (SessionState* state : pointers_) state->Commit(kToken);
+    ++position_;
+    return status;
+  }
+
+ private:
+  static constexpr TokenId kToken = 100;
+  const Translator& translator_;
+  std::vector<std::unique_ptr<SessionState>> states_;
+  std::vector<SessionState*> pointers_;
+  std::vector<SourceRows> rows_;
+  std::vector<Decision> decisions_;
+  int position_ = 0;
+};
+
+// One translator at a time, and the sessions of the latest batch size, which later positions use.
+class Bench {
+ public:
+  Bench(std::string weights, std::string directory)
+      : weights_(std::move(weights)),
+        directory_(std::move(directory)),
+        config_(BenchConfig(6000)) {}
+
+  absl::Status Prepare() {
+    if (!directory_.empty()) {
+      auto config = ReadModelDirectory(directory_);
+      if (!config.ok()) return config.status();
+      config_ = *std::move(config);
+      weights_ = absl::StrCat(directory_, "/", kWeightsFile);
+    } else if (absl::Status written = WriteRandomWeights(config_, weights_); !written.ok()) {
+      return written;
+    }
+    for (const TensorSpec& spec : ExpectedTensors(config_)) {
+      int64_t count = 1;
+      for (const int64_t size : spec.shape) count *= size;
+      parameters_ += count;
+      if (spec.shape.size() == 2) multiplied_ += count;
+    }
+    ceilings_ = MeasureCeilings(multiplied_);
+    benchmark::AddCustomContext("model", absl::StrFormat("%.1f M parameters", parameters_ / 1e6));
+    benchmark::AddCustomContext("kernels", Simd().name);
+    benchmark::AddCustomContext("blas_of_libtorch", Blas());
+    for (const auto& [type, name] : kTypes) {
+      benchmark::AddCustomContext(
+          absl::StrCat("peak_", name),
+          absl::StrFormat("%.0f GOP/s, weights read at %.1f GB/s", ceilings_.ops[type] / 1e9,
+                          ceilings_.read[type] / 1e9));
+    }
+    benchmark::AddCustomContext(
+        "peak_states", absl::StrFormat("read and written at %.1f GB/s", ceilings_.update / 1e9));
+    return absl::OkStatus();
+  }
+
+  void Run(benchmark::State& state, const std::string& kind, int batch, int position) {
+    if (absl::Status status = Use(kind, batch, position); !status.ok()) {
+      state.SkipWithError(std::string(status.message()).c_str());
+      return;
+    }
+    std::vector<double> times;
+    for (auto _ : state) {
+      const double start = ThreadSeconds();
+      const absl::Status status = sessions_->Step();
+      times.push_back(ThreadSeconds() - start);
+      state.SetIterationTime(times.back());
+      if (!status.ok()) state.SkipWithError(std::string(status.message()).c_str());
+    }
+    std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
+    const double median = times[times.size() / 2];
+    const double products = 2.0 * static_cast<double>(multiplied_) * batch;
+    state.counters["us_per_token"] = 1e6 * median / batch;
+    state.counters["tokens_per_second"] = batch / median;
+    state.counters["GFLOP/s"] = products / median / 1e9;
+    if (kind == "libtorch") return;
+    const ComputeType type = Type(kind);
+    const double weight_bytes = static_cast<double>(multiplied_) * BytesPerWeight(type);
+    const double state_bytes = 2 * sessions_->state_bytes() * batch;
+    const double floor =
+        std::max(weight_bytes / ceilings_.read[type], products / ceilings_.ops[type]) +
+        state_bytes / ceilings_.update;
+    state.counters["GB/s"] = (weight_bytes + state_bytes) / median / 1e9;
+    state.counters["of_peak"] = products / median / ceilings_.ops[type];
+    state.counters["of_floor"] = floor / median;
+  }
+
+ private:
+  static ComputeType Type(const std::string& name) {
+    for (const auto& [type, type_name] : kTypes) {
+      if (name == type_name) return type;
+    }
+    return ComputeType::kFloat32;
+  }
+
+  // Which library LibTorch's products come from: the reference BLAS is many times slower than
+  // OpenBLAS.
+  static std::string Blas() {
+    std::string found = "unknown";
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, size_t, void* out) {
+          for (const char* name : {"libopenblas", "libmkl", "libblis", "libblas"}) {
+            if (std::strstr(info->dlpi_name, name) != nullptr) {
+              *static_cast<std::string*>(out) = info->dlpi_name;
+              return 1;
+            }
+          }
+          return 0;
+        },
+        &found);
+    return found;
+  }
+
+  absl::Status Use(const std::string& kind, int batch, int position) {
+    if (kind != kind_) {
+      sessions_.reset();
+      translator_.reset();
+      kind_.clear();
+      auto weights = Weights::Load(weights_, config_, Type(kind));
+      if (!weights.ok()) return weights.status();
+      if (kind == "libtorch") {
+        auto torch = TorchTranslator::Create(config_, *weights, {"cpu", 1});
+        if (!torch.ok()) return torch.status();
+        translator_ = *std::move(torch);
+      } else {
+        auto transformer = Transformer::Create(config_, *std::move(weights));
+        if (!transformer.ok()) return transformer.status();
+        translator_ = *std::move(transformer);
+      }
+      kind_ = kind;
+    }
+    if (sessions_ == nullptr || batch_ != batch || sessions_->position() > position) {
+      sessions_.reset();
+      translator_->Reserve(batch);
+      sessions_ = std::make_unique<Sessions>(*translator_, batch);
+      batch_ = batch;
+    }
+    while (sessions_->position() < position) {
+      if (absl::Status status = sessions_->Step(); !status.ok()) return status;
+    }
+    return absl::OkStatus();
+  }
+
+  std::string weights_;
+  const std::string directory_;
+  ModelConfig config_;
+  int64_t parameters_ = 0;
+  int64_t multiplied_ = 0;  // Weights that a step multiplies; the embedding only as the output.
+  Ceilings ceilings_;
+  std::string kind_;
+  std::unique_ptr<Translator> translator_;
+  int batch_ = 0;
+  std::unique_ptr<Sessions> sessions_;
+};
+
+int Main(int argc, char** argv) {
+  const char* folder = std::getenv("TMPDIR");
+  std::string weights =
+      absl::StrCat(folder != nullptr ? folder : "/tmp", "/leapstream-bench.safetensors");
+  std::string directory;
+  std::vector<char*> others = {argv[0]};
+  for (int i = 1; i < argc; ++i) {
+    if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
+      weights = argv[++i];
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--model") == 0) {
+      directory = argv[++i];
+    } else {
+      others.push_back(argv[i]);
+    }
+  }
+  int count = static_cast<int>(others.size());
+  benchmark::Initialize(&count, others.data());
+  if (benchmark::ReportUnrecognizedArguments(count, others.data())) return 2;
+  Bench bench(weights, directory);
+  if (absl::Status status = bench.Prepare(); !status.ok()) {
+    std::fprintf(stderr, "step_bench: %s\n", std::string(status.message()).c_str());
     return 1;
   }
-  std::ifstream cpuinfo("/proc/cpuinfo");
-  std::string cpu;
-  while (std::getline(cpuinfo, cpu) && cpu.rfind("model name", 0) != 0) {
-  }
-  std::printf("%s, %s, 1 thread, its CPU time, %s\n", directory.c_str(),
-              (*model)->info.compute_type.c_str(), cpu.c_str());
-  std::printf("state: %.0f KB per session\n", (*model)->info.state_bytes_per_session / 1e3);
-  std::printf("%9s %9s %14s %14s %12s\n", "sessions", "position", "ms per step", "ms per token",
-              "tokens/s");
-  const Translator& translator = *(*model)->translator;
-  for (const int sessions : {1, 8, 32}) {
-    std::vector<std::unique_ptr<SessionState>> states;
-    std::vector<SessionState*> pointers;
-    std::vector<SourceRows> rows;
-    const TokenId token = 100;
-    for (int i = 0; i < sessions; ++i) {
-      states.push_back(translator.NewState());
-      pointers.push_back(states.back().get());
-      rows.push_back({pointers.back(), absl::MakeConstSpan(&token, 1)});
-    }
-    std::vector<Decision> decisions(sessions);
-    int position = 0;
-    for (const int until : {64, 512}) {
-      std::vector<double> times;
-      for (; position < until; ++position) {
-        const double start = ThreadSeconds();
-        absl::Status status = translator.Read(rows);
-        if (status.ok()) status = translator.Decide(pointers, absl::MakeSpan(decisions));
-        times.push_back(1e3 * (ThreadSeconds() - start));
-        if (!status.ok()) {
-          std::fprintf(stderr, "step_bench: %s\n", std::string(status.message()).c_str());
-          return 1;
-        }
-        for (SessionState* state : pointers) state->Commit(token);
-      }
-      std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
-      const double median = times[times.size() / 2];
-      std::printf("%9d %9d %14.3f %14.4f %12.0f\n", sessions, until, median, median / sessions,
-                  1000 * sessions / median);
+  const auto add = [&](const std::string& kind, int batch, int position) {
+    const std::string name =
+        kind == "libtorch"
+            ? absl::StrCat("libtorch/batch:", batch, "/position:", position)
+            : absl::StrCat("step/batch:", batch, "/position:", position, "/compute:", kind);
+    benchmark::RegisterBenchmark(name.c_str(),
+                                 [&bench, kind, batch, position](benchmark::State& state) {
+                                   bench.Run(state, kind, batch, position);
+                                 })
+        ->Unit(benchmark::kMillisecond)
+        ->UseManualTime()
+        ->Iterations(batch > 32  ? 8
+                     : batch > 1 ? 16
+                                 : 32);
+  };
+  for (const char* kind : {"libtorch", "float32", "bfloat16", "int8"}) {
+    for (const int batch : {1, 2, 8, 32, 128, 256}) {
+      add(kind, batch, 32);
+      add(kind, batch, 100);
+      if (batch == 1 || batch == 32) add(kind, batch, 512);
+      if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
     }
   }
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
   return 0;
 }
+
+}  // namespace
+}  // namespace leapstream
+
+int main(int argc, char** argv) { return leapstream::Main(argc, argv); }

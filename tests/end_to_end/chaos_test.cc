@@ -1,9 +1,7 @@
 // A service of several servers behind HAProxy, as real processes, with many clients at once.
 // CHAOS_SEED repeats a run; CHAOS_SESSIONS and CHAOS_SENTENCES make it larger.
-#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
-#include <filesystem>
 #include <memory>
 #include <random>
 #include <string>
@@ -14,6 +12,7 @@
 #include "client/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/end_to_end/measure.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 #include "tests/testing/haproxy.h"
@@ -24,17 +23,6 @@ namespace {
 using client::Client;
 
 constexpr int kServers = 3;
-
-int FromEnvironment(const char* name, int otherwise) {
-  const char* const given = std::getenv(name);
-  return given != nullptr ? std::atoi(given) : otherwise;
-}
-
-absl::Duration Quantile(std::vector<absl::Duration> values, double q) {
-  if (values.empty()) return absl::ZeroDuration();
-  std::sort(values.begin(), values.end());
-  return values[static_cast<size_t>(q * static_cast<double>(values.size() - 1))];
-}
 
 class ChaosTest : public testing::Test {
  protected:
@@ -155,20 +143,6 @@ TEST_F(ChaosTest, RefusesQuicklyWhenFullAndServesOn) {
     EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
   }
   EXPECT_TRUE(client_->StartStream(options)->CloseSource().ok());
-}
-
-// Resident memory in KiB, or -1.
-int64_t ResidentMemory(pid_t pid) {
-  std::ifstream status(absl::StrCat("/proc/", pid, "/status"));
-  for (std::string line; std::getline(status, line);) {
-    if (line.rfind("VmRSS:", 0) == 0) return std::atoll(line.c_str() + 6);
-  }
-  return -1;
-}
-
-int64_t Descriptors(pid_t pid) {
-  const std::filesystem::directory_iterator all(absl::StrCat("/proc/", pid, "/fd"));
-  return std::distance(begin(all), end(all));
 }
 
 // Arrivals and departures of all kinds. CHAOS_SOAK_SECONDS makes it last.

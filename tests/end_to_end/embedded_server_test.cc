@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 #include "absl/strings/str_cat.h"
 #include "client/client.h"
-#include "model/torch/load_model.h"
+#include "model/engine/load_model.h"
 #include "server/server.h"
 
 namespace leapstream {

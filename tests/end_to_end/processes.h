@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -103,7 +104,10 @@ class Process {
   pid_t pid_ = 0;
 };
 
-// A leapstream-server on loopback with the embedded model. Started again, it has the same port.
+inline constexpr char kEmbeddedModel[] = LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de";
+
+// A leapstream-server on loopback, with the embedded model if `flags` name none. Started again, it
+// has the same port.
 class ServerProcess : public Process {
  public:
   // `name`: of its files in `folder`, which must outlive it.
@@ -115,14 +119,15 @@ class ServerProcess : public Process {
 
   void StartAndWait() {
     unlink(port_file_.c_str());
-    std::vector<std::string> arguments = {LEAPSTREAM_BINARY_DIR "/bin/leapstream-server",
-                                          "--model",
-                                          LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de",
-                                          "--listen",
-                                          absl::StrCat("127.0.0.1:", port_),
-                                          "--port-file",
-                                          port_file_};
+    std::vector<std::string> arguments = {
+        LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--listen",
+        absl::StrCat("127.0.0.1:", port_),              "--port-file",
+        port_file_};
     arguments.insert(arguments.end(), flags_.begin(), flags_.end());
+    const auto named = [](const std::string& flag) { return flag == "--model" || flag == "--config"; };
+    if (std::none_of(flags_.begin(), flags_.end(), named)) {
+      arguments.insert(arguments.end(), {"--model", kEmbeddedModel});
+    }
     Start(arguments, log_);
     const absl::Time deadline = absl::Now() + absl::Minutes(1);
     while (access(port_file_.c_str(), F_OK) != 0 && running() && absl::Now() < deadline) {
@@ -132,6 +137,12 @@ class ServerProcess : public Process {
     port_ = std::stoi(ReadFile(port_file_));
   }
   int port() const { return port_; }
+  // The last port that it printed after "metrics" or "admin"; 0: none.
+  int port_of(const std::string& what) const {
+    const std::string printed = log(), before = absl::StrCat(what, " on port ");
+    const size_t at = printed.rfind(before);
+    return at == std::string::npos ? 0 : std::atoi(printed.c_str() + at + before.size());
+  }
   std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
   std::string log() const { return ReadFile(log_); }
 

@@ -13,7 +13,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 #include "absl/strings/str_cat.h"
-#include "model/torch/load_model.h"
+#include "model/engine/load_model.h"
 #include "server/server.h"
 
 namespace leapstream {

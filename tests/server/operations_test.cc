@@ -23,7 +23,6 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
@@ -40,6 +39,7 @@
 #include "server/server.h"
 #include "server/token_file.h"
 #include "tests/testing/fake_model.h"
+#include "tests/testing/metrics_page.h"
 
 namespace leapstream {
 namespace {
@@ -120,14 +120,7 @@ class OperationsTest : public testing::Test {
     return answer->body;
   }
   // Of the sample with this name and labels; -1: there is none.
-  double Metric(const std::string& sample) {
-    const std::string page = Get("/metrics");
-    for (absl::string_view line : absl::StrSplit(page, '\n')) {
-      double value = 0;
-      if (absl::ConsumePrefix(&line, sample + " ") && absl::SimpleAtod(line, &value)) return value;
-    }
-    return -1;
-  }
+  double Metric(const std::string& sample) { return MetricIn(Get("/metrics"), sample); }
 
   std::unique_ptr<Stream> Open(grpc::ClientContext* context, const Credentials& credentials = {},
                                const Request& first = StartRequest()) {

@@ -3,8 +3,6 @@
 
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
-#include <grpcpp/impl/codegen/client_unary_call.h>
-#include <grpcpp/support/sync_stream.h>
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
@@ -17,9 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
-#include "google/rpc/error_details.pb.h"
-#include "google/rpc/status.pb.h"
-#include "leapstream/v1/simultaneous_translation.grpc.pb.h"
+#include "tests/server/raw_stream.h"
 #include "tests/testing/fake_model.h"
 
 namespace leapstream {
@@ -28,74 +24,9 @@ namespace {
 using ::testing::AnyOf;
 using ::testing::Eq;
 using ::testing::HasSubstr;
-using Request = v1::StreamTranslateRequest;
-using Response = v1::StreamTranslateResponse;
-using RawStream = grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>;
 
 constexpr char kText[] =
     "the rain in spain stays mainly on the plain and thereafter it rains again";
-constexpr char kStreamMethod[] = "/leapstream.v1.SimultaneousTranslationService/StreamTranslate";
-
-Request Config(int k = 0) {
-  Request request;
-  request.mutable_config();
-  if (k > 0) request.mutable_config()->mutable_policy()->mutable_wait_k()->set_k(k);
-  return request;
-}
-Request Text(const std::string& text, int64_t sequence = 0) {
-  Request request;
-  request.mutable_source()->set_text(text);
-  request.mutable_source()->set_sequence(sequence);
-  return request;
-}
-Request EndSegment() {
-  Request request;
-  request.mutable_end_segment();
-  return request;
-}
-Request KeepAlive() {
-  Request request;
-  request.mutable_keep_alive();
-  return request;
-}
-
-std::string Reason(const grpc::Status& status) {
-  google::rpc::Status details;
-  google::rpc::ErrorInfo info;
-  if (!details.ParseFromString(status.error_details()) || details.details_size() < 1 ||
-      !details.details(0).UnpackTo(&info) || info.domain() != "leapstream" ||
-      details.code() != status.error_code() || details.message() != status.error_message()) {
-    return "no details";
-  }
-  return info.reason();
-}
-
-// Of the RetryInfo; 0: none.
-absl::Duration RetryDelay(const grpc::Status& status) {
-  google::rpc::Status details;
-  google::rpc::RetryInfo info;
-  if (!details.ParseFromString(status.error_details()) || details.details_size() != 2 ||
-      !details.details(1).UnpackTo(&info)) {
-    return absl::ZeroDuration();
-  }
-  return absl::Seconds(info.retry_delay().seconds()) +
-         absl::Nanoseconds(info.retry_delay().nanos());
-}
-
-grpc::ByteBuffer Bytes(const std::string& bytes) {
-  grpc::Slice slice(bytes);
-  return grpc::ByteBuffer(&slice, 1);
-}
-
-std::string ToString(const grpc::ByteBuffer& buffer) {
-  std::vector<grpc::Slice> slices;
-  std::string bytes;
-  if (!buffer.Valid() || !buffer.Dump(&slices).ok()) return bytes;
-  for (const grpc::Slice& slice : slices) {
-    bytes.append(reinterpret_cast<const char*>(slice.begin()), slice.size());
-  }
-  return bytes;
-}
 
 struct Result {
   grpc::Status status;
@@ -103,10 +34,6 @@ struct Result {
   std::map<int64_t, std::string> deltas;  // Concatenated, by segment.
   std::vector<std::string> segments;
 };
-
-void SetDeadline(grpc::ClientContext* context) {
-  context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
-}
 
 class ServerTest : public testing::Test {
  protected:
@@ -163,25 +90,10 @@ class ServerTest : public testing::Test {
     ASSERT_EQ(result.segments.size(), 1u);
   }
 
-  std::unique_ptr<RawStream> OpenRaw(grpc::ClientContext* context, const char* method) {
-    SetDeadline(context);
-    const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::BIDI_STREAMING,
-                                        channel_);
-    return std::unique_ptr<RawStream>(
-        grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
-            channel_.get(), rpc, context));
-  }
   grpc::Status CallRaw(const char* method, const std::string& request, std::string* response) {
     grpc::ClientContext context;
     SetDeadline(&context);
-    const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::NORMAL_RPC, channel_);
-    grpc::ByteBuffer reply;
-    const grpc::Status status =
-        grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer, grpc::ByteBuffer,
-                                          grpc::ByteBuffer>(channel_.get(), rpc, &context,
-                                                            Bytes(request), &reply);
-    *response = ToString(reply);
-    return status;
+    return leapstream::CallRaw(channel_.get(), &context, method, request, response);
   }
 
   std::unique_ptr<Server> server_;
@@ -340,7 +252,8 @@ TEST_F(ServerTest, RandomBytes) {
   for (int seed = 0; seed < 100; ++seed) {
     std::mt19937 random(seed);
     grpc::ClientContext context;
-    auto stream = OpenRaw(&context, kStreamMethod);
+    SetDeadline(&context);
+    auto stream = OpenRaw(channel_.get(), &context, kStreamMethod);
     if (seed % 2 == 1) stream->Write(Bytes(Config().SerializeAsString()));
     std::string bytes(1 + random() % 40, '\0');
     for (char& c : bytes) c = static_cast<char>(random());
@@ -354,7 +267,8 @@ TEST_F(ServerTest, RandomBytes) {
   }
   // Text that is not UTF-8: field 2 (source) with field 2 (text) of one byte.
   grpc::ClientContext context;
-  auto stream = OpenRaw(&context, kStreamMethod);
+  SetDeadline(&context);
+  auto stream = OpenRaw(channel_.get(), &context, kStreamMethod);
   stream->Write(Bytes(Config().SerializeAsString()));
   stream->Write(Bytes("\x12\x03\x12\x01\xff"));
   for (grpc::ByteBuffer response; stream->Read(&response);) {
@@ -471,7 +385,9 @@ TEST_F(ServerTest, HealthAndReflection) {
   ASSERT_TRUE(CallRaw("/grpc.health.v1.Health/Check", "", &response).ok());
   EXPECT_EQ(response, "\x08\x01");  // SERVING
   grpc::ClientContext context;
-  auto stream = OpenRaw(&context, "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
+  SetDeadline(&context);
+  auto stream = OpenRaw(channel_.get(), &context,
+                        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo");
   stream->Write(Bytes("\x3a\x01*"));  // list_services
   grpc::ByteBuffer reply;
   ASSERT_TRUE(stream->Read(&reply));
@@ -498,48 +414,6 @@ TEST_F(ServerTest, ShutdownEndsOpenSessions) {
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_EQ(Reason(status), "DRAINING");
 }
-
-// One stream that a test holds in its hands.
-class OpenStream {
- public:
-  OpenStream(v1::SimultaneousTranslationService::Stub& stub, const std::vector<Request>& requests) {
-    SetDeadline(&context);
-    stream = stub.StreamTranslate(&context);
-    for (const Request& request : requests) stream->Write(request);
-  }
-  // Up to the first response that `wanted` likes; false: the stream is over.
-  bool ReadUntil(const std::function<bool(const Response&)>& wanted) {
-    while (stream->Read(&last)) {
-      if (last.has_target()) {
-        text += last.target().text();
-        for (const auto& token : last.target().tokens()) ids.push_back(token.id());
-        ++deltas;
-      }
-      if (last.has_resume_point()) point = last.resume_point();
-      if (last.has_started()) started = last.started();
-      if (last.has_segment_completed()) completed.push_back(last.segment_completed().text());
-      if (wanted(last)) return true;
-    }
-    return false;
-  }
-  grpc::Status Finish() {
-    ReadUntil([](const Response&) { return false; });
-    return stream->Finish();
-  }
-
-  grpc::ClientContext context;
-  std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream;
-  Response last;
-  std::string text;
-  std::vector<int> ids;
-  int deltas = 0;
-  std::vector<std::string> completed;
-  v1::ResumePoint point;
-  v1::SessionStarted started;
-};
-
-bool IsStarted(const Response& response) { return response.has_started(); }
-bool IsTarget(const Response& response) { return response.has_target(); }
 
 TEST_F(ServerTest, AFullServerRefusesAtOnceAndServesOn) {
   ServerOptions options;

@@ -137,6 +137,7 @@ struct FakeState final : SessionState {
   void Repeat() override {}
   int source_read() const override { return read; }
   int target_written() const override { return written; }
+  int64_t bytes() const override { return sizeof(FakeState); }
 
   uint64_t source_hash = 1;
   uint64_t target_hash = 2;

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "model/fairseq/half.h"
+#include "model/api/half.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
 #include "tests/model/fairseq/checkpoint_writer.h"

@@ -12,8 +12,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "model/api/half.h"
 #include "model/fairseq/checkpoint.h"
-#include "model/fairseq/half.h"
 #include "tests/model/fairseq/torch_file.h"
 
 namespace leapstream {

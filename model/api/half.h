@@ -1,0 +1,42 @@
+#ifndef LEAPSTREAM_MODEL_API_HALF_H_
+#define LEAPSTREAM_MODEL_API_HALF_H_
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace leapstream {
+
+// IEEE 754 binary16, by its bits. C++17 has no type for it.
+inline float HalfToFloat(uint16_t half) {
+  // Exponent and mantissa moved to float's place are too small by 2^112, subnormal numbers too.
+  const uint32_t moved = static_cast<uint32_t>(half & 0x7fff) << 13;
+  float value;
+  std::memcpy(&value, &moved, sizeof(value));
+  value *= 0x1p112f;
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if ((half & 0x7c00) == 0x7c00) bits |= 0x7f800000;  // Infinite, or NaN.
+  bits |= static_cast<uint32_t>(half & 0x8000) << 16;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
+// Rounds to nearest, ties to even; what is too large becomes infinite.
+inline uint16_t FloatToHalf(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  const uint16_t sign = bits >> 16 & 0x8000;
+  bits &= 0x7fffffff;
+  if (bits > 0x7f800000) return sign | 0x7e00;   // NaN.
+  if (bits >= 0x477ff000) return sign | 0x7c00;  // 65520 rounds up to infinity.
+  if (bits < 0x38800000) {                       // Below 2^-14: a multiple of 2^-24.
+    return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(std::fabs(value), 24)));
+  }
+  bits += 0xfff + (bits >> 13 & 1);
+  return sign | static_cast<uint16_t>((bits - 0x38000000) >> 13);
+}
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_API_HALF_H_

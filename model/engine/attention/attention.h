@@ -1,0 +1,115 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_ATTENTION_H_
+#define LEAPSTREAM_MODEL_ENGINE_ATTENTION_ATTENTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <utility>
+
+#include "absl/types/span.h"
+#include "model/engine/kernels/packed_linear.h"
+#include "model/engine/kernels/workspace.h"
+#include "model/engine/parallel.h"
+
+namespace leapstream {
+
+// What one attention block remembers of a segment. A value that its session owns.
+class AttentionState {
+ public:
+  virtual ~AttentionState() = default;
+  // Nothing seen. Keeps the memory.
+  virtual void Reset() = 0;
+  // What AttentionKind::Step() has added is provisional: Drop() takes it back, Settle() makes it
+  // part of the past. Learned policies: the same for how far their heads have moved.
+  virtual void Settle() = 0;
+  virtual void Drop() = 0;
+  // Learned policies, after Attend(): a head would rather see more of the source first.
+  virtual bool wants_source() const { return false; }
+  virtual int64_t bytes() const = 0;
+};
+
+// Whose a row is and where in its segment, from 0.
+struct AttentionRow {
+  AttentionState* state = nullptr;
+  int position = 0;
+};
+
+// Calls f(r) for each row; those of one state are called on one thread, in order.
+template <typename F>
+void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
+  const auto count = static_cast<int64_t>(rows.size());
+  ParallelFor(count, /*grain=*/1, [&](int64_t begin, int64_t end) {
+    // A state's rows belong to the part that has the first of them.
+    const auto goes_on = [&](int64_t r) {
+      return r > 0 && r < count && rows[r].state != nullptr && rows[r].state == rows[r - 1].state;
+    };
+    while (begin < end && goes_on(begin)) ++begin;
+    if (begin == end) return;
+    while (goes_on(end)) ++end;
+    for (int64_t r = begin; r < end; ++r) f(r);
+  });
+}
+
+// Whether Step() settles each position at once (an encoder's) or leaves that to the caller.
+enum class Past { kSettled, kProvisional };
+
+// A kind of attention: what is done between the projections. One block's, with what weights the
+// kind itself has. Const and thread-safe. Rows are float32 after projection and bias, queries not
+// yet scaled: [R, H, K], [R, H, V] with K = V = E / H unless a kind says otherwise. Rows of one
+// state are in order; rows of different states do not see each other, so that a row's result is, to
+// the bit, the same in any batch. `scratch` is the caller's.
+class AttentionKind {
+ public:
+  virtual ~AttentionKind() = default;
+  virtual std::unique_ptr<AttentionState> NewState() const = 0;
+  // Takes memory for so many states at once, so far as their size is known before.
+  virtual void Reserve(int64_t /*states*/) const {}
+
+  // Adds positions, for good; row r to *rows[r].state.
+  virtual void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+                      Workspace& scratch) const = 0;
+  // Row r attends to all that its state has; a row without a state to nothing. out: [R, H, V].
+  virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+                      Workspace& scratch) const = 0;
+  // Causal self-attention: each row in turn is added and attends. Not every kind has it.
+  struct Projected {
+    const float* queries;
+    const float* keys;
+    const float* values;
+  };
+  virtual void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+                    Workspace& scratch) const = 0;
+};
+
+// An attention block: projections around a kind. Takes rows x [R, E], contiguous float32, and adds
+// its result to y [R, E].
+class Attention {
+ public:
+  struct Projections {
+    PackedLinear query;
+    PackedLinear key;
+    PackedLinear value;
+    PackedLinear output;
+  };
+  Attention(Projections projections, std::unique_ptr<const AttentionKind> kind)
+      : projections_(std::move(projections)), kind_(std::move(kind)) {}
+
+  std::unique_ptr<AttentionState> NewState() const { return kind_->NewState(); }
+
+  void Step(const float* x, absl::Span<const AttentionRow> rows, Past past, float* y,
+            Workspace& scratch) const;
+  // x: [R, width of the encoder].
+  void Append(const float* x, absl::Span<const AttentionRow> rows, Workspace& scratch) const;
+  void Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
+              Workspace& scratch) const;
+
+  const Projections& projections() const { return projections_; }
+  const AttentionKind& kind() const { return *kind_; }
+
+ private:
+  Projections projections_;
+  std::unique_ptr<const AttentionKind> kind_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_ATTENTION_ATTENTION_H_

@@ -1,0 +1,64 @@
+#include "model/engine/attention/key_value_cache.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "model/engine/kernels/simd.h"
+
+namespace leapstream {
+
+static_assert(KeyValueCache::kBlock == kPanel, "keys of a block are a panel of the product");
+
+int64_t KeyValueCache::bytes() const {
+  return static_cast<int64_t>(blocks_.size() * BlockFloats() * sizeof(float));
+}
+
+void KeyValueCache::Append(const float* key, const float* value) {
+  const int64_t block = length_ / kBlock;
+  const int64_t slot = length_ % kBlock;
+  if (block == static_cast<int64_t>(blocks_.size())) {
+    blocks_.push_back(std::make_unique<float[]>(BlockFloats()));
+  }
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* keys = blocks_[block].get() + h * kBlock * (K_ + V_);
+    for (int64_t i = 0; i < K_; ++i) keys[i * kBlock + slot] = key[h * K_ + i];
+    std::memcpy(keys + kBlock * K_ + slot * V_, value + h * V_, V_ * sizeof(float));
+  }
+  ++length_;
+}
+
+void KeyValueCache::Energies(int64_t head, const float* query, int64_t first, int64_t count,
+                             float* energies) const {
+  static constexpr float kNoBias[kBlock] = {};
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const float* keys = blocks_[(first + begin) / kBlock].get() + head * kBlock * (K_ + V_);
+    Product product;
+    product.x = query;
+    product.rows = 1;
+    product.in = K_;
+    product.panels = keys;
+    product.end = 1;
+    product.bias = kNoBias;
+    product.out = kBlock;
+    product.y = energies + begin;
+    Simd().multiply(product);
+  }
+}
+
+void KeyValueCache::AddValues(int64_t head, const float* weights, int64_t first, int64_t count,
+                              float* out) const {
+  for (int64_t begin = 0; begin < count; begin += kBlock) {
+    const float* keys = blocks_[(first + begin) / kBlock].get() + head * kBlock * (K_ + V_);
+    Simd().add_weighted(weights + begin, keys + kBlock * K_, std::min(kBlock, count - begin), V_,
+                        out);
+  }
+}
+
+void SoftmaxInPlace(float* energies, int64_t count) {
+  float most = energies[0];
+  for (int64_t p = 1; p < count; ++p) most = std::max(most, energies[p]);
+  const float scale = 1.0f / Simd().sum_exp(energies, count, most, energies);
+  for (int64_t p = 0; p < count; ++p) energies[p] *= scale;
+}
+
+}  // namespace leapstream

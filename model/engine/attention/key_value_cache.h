@@ -1,0 +1,57 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_
+#define LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "model/engine/attention/attention.h"
+
+namespace leapstream {
+
+// The keys and values of all positions of a segment, for the kinds of attention that need them. It
+// grows by blocks of kBlock positions and keeps its memory; how long it may get is its session's
+// limit.
+class KeyValueCache : public AttentionState {
+ public:
+  static constexpr int64_t kBlock = 16;
+
+  // K and V: width of one head's keys and values.
+  KeyValueCache(int64_t heads, int64_t K, int64_t V) : heads_(heads), K_(K), V_(V) {}
+
+  void Reset() override { length_ = settled_ = 0; }
+  void Settle() override { settled_ = length_; }
+  void Drop() override { length_ = settled_; }
+  int64_t bytes() const override;
+
+  int64_t length() const { return length_; }
+  // key: [H, K], value: [H, V].
+  void Append(const float* key, const float* value);
+  // energies[p] = query . key of position first + p, for `count` positions rounded up to whole
+  // blocks; beyond length() they mean nothing. first: a multiple of kBlock. energies:
+  // [Rounded(count)].
+  void Energies(int64_t head, const float* query, int64_t first, int64_t count,
+                float* energies) const;
+  static int64_t Rounded(int64_t count) { return (count + kBlock - 1) / kBlock * kBlock; }
+  // out [V] += sum over p < count of weights[p] times the value of position first + p.
+  void AddValues(int64_t head, const float* weights, int64_t first, int64_t count,
+                 float* out) const;
+
+ private:
+  int64_t BlockFloats() const { return kBlock * heads_ * (K_ + V_); }
+
+  const int64_t heads_;
+  const int64_t K_;
+  const int64_t V_;
+  int64_t length_ = 0;
+  int64_t settled_ = 0;
+  // Per block and head: keys [K, kBlock], a panel as PackedLinear's, then values [kBlock, V].
+  std::vector<std::unique_ptr<float[]>> blocks_;
+};
+
+// Turns energies into soft-max weights, in place.
+void SoftmaxInPlace(float* energies, int64_t count);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_

@@ -1,0 +1,198 @@
+#include "model/engine/attention/linear_attention.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "base/check.h"
+#include "model/engine/kernels/simd.h"
+
+namespace leapstream {
+
+// Per head, at first: rows of features [F] and value [V], one per position. Once folded: the sums
+// in the same memory, and apart from them only the newest positions, which a later Step() adds to
+// the sums in the pass in which it reads them, or Drop() forgets: one, or as many as there are
+// layers that share this state.
+class LinearAttention::State : public AttentionState {
+ public:
+  explicit State(const LinearAttention& kind)
+      : slot_(kind.arena_), newest_(slot_.floats() + kind.heads_ * kind.HeadFloats()) {}
+
+  void Reset() override {
+    folded_ = false;
+    held_ = 0;
+    settled_ = 0;
+  }
+  void Settle() override { settled_ = held_; }
+  void Drop() override { held_ = settled_; }
+  int64_t bytes() const override {
+    return static_cast<int64_t>(sizeof(State)) + slot_.size() * static_cast<int64_t>(sizeof(float));
+  }
+
+ private:
+  friend class LinearAttention;
+  float* memory() const { return slot_.floats(); }  // [H, max(sums, rows)]
+
+  const SlotArena::Slot slot_;
+  float* const newest_;  // In the slot, after that. Once folded: positions [newest_, H, F + V].
+  bool folded_ = false;
+  int64_t held_ = 0;     // Positions that are not in the sums,
+  int64_t settled_ = 0;  // and how many of them are part of the past.
+};
+
+LinearAttention::LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options)
+    : features_(std::move(features)),
+      F_(features_->width()),
+      heads_(options.heads),
+      d_(options.d),
+      floor_(options.floor),
+      rows_(options.rows.value_or(SumFloats() / (F_ + d_))),
+      newest_(options.provisional + 1),
+      arena_(std::make_shared<SlotArena>(heads_ * (HeadFloats() + newest_ * (F_ + d_)))) {}
+
+std::unique_ptr<AttentionState> LinearAttention::NewState() const {
+  return std::make_unique<State>(*this);
+}
+
+void LinearAttention::FoldAll(State& state) const {
+  static thread_local std::vector<float> copies;  // Only ever grows.
+  const int64_t width = F_ + d_;
+  if (static_cast<int64_t>(copies.size()) < state.held_ * width) copies.resize(state.held_ * width);
+  float* rows = copies.data();
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* memory = state.memory() + h * HeadFloats();
+    std::copy_n(memory, state.held_ * width, rows);
+    std::fill_n(memory, SumFloats(), 0.0f);
+    Simd().linear_fold(memory, F_, d_, {rows, state.settled_, width});
+    for (int64_t n = state.settled_; n < state.held_; ++n) {  // They may yet be dropped.
+      std::copy_n(rows + n * width, width,
+                  state.newest_ + ((n - state.settled_) * heads_ + h) * width);
+    }
+  }
+  state.folded_ = true;
+  state.held_ -= state.settled_;
+  state.settled_ = 0;
+}
+
+void LinearAttention::FoldNewest(State& state, int64_t count) const {
+  const int64_t width = F_ + d_;
+  for (int64_t h = 0; h < heads_; ++h) {
+    Simd().linear_fold(state.memory() + h * HeadFloats(), F_, d_,
+                       {state.newest_ + h * width, count, heads_ * width});
+  }
+  DropNewest(state, count);
+}
+
+void LinearAttention::DropNewest(State& state, int64_t count) const {
+  const int64_t position = heads_ * (F_ + d_);
+  std::copy(state.newest_ + count * position, state.newest_ + state.held_ * position,
+            state.newest_);
+  state.held_ -= count;
+  state.settled_ -= count;
+}
+
+void LinearAttention::Add(const Row& row, State& state) const {
+  if (!state.folded_ && state.held_ >= rows_) FoldAll(state);
+  if (state.folded_ && state.held_ >= newest_) FoldNewest(state, state.settled_);
+  const int64_t width = F_ + d_;
+  LEAPSTREAM_CHECK(!state.folded_ || state.held_ < newest_);
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* to = state.folded_ ? state.newest_ + (state.held_ * heads_ + h) * width
+                              : state.memory() + h * HeadFloats() + state.held_ * width;
+    std::copy_n(row.features + h * F_, F_, to);
+    std::copy_n(row.values + h * d_, d_, to + F_);
+  }
+  ++state.held_;
+}
+
+void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
+  const int64_t width = F_ + d_;
+  // The last one that is past is folded in the pass that reads the sums.
+  if (state.folded_ && state.settled_ > 1) FoldNewest(state, state.settled_ - 1);
+  std::fill_n(out, heads_ * d_, 0.0f);
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* memory = state.memory() + h * HeadFloats();
+    float* head_out = out + h * d_;
+    const float* query = features + h * F_;
+    float denominator = 0;
+    HeadRows rows{memory, state.held_, width};
+    if (state.folded_) {
+      rows = {state.newest_ + h * width, state.held_, heads_ * width};
+      LinearStep step;
+      step.query = query;
+      if (state.settled_ > 0) {
+        step.past_key = rows.rows;
+        step.past_value = step.past_key + F_;
+      }
+      denominator = Simd().linear_attend(memory, F_, d_, step, head_out);
+      rows.rows += state.settled_ * rows.stride;
+      rows.count -= state.settled_;
+    }
+    denominator += Simd().linear_attend_rows(rows, F_, d_, query, head_out);
+    const float scale = 1.0f / std::max(denominator, floor_);
+    for (int64_t j = 0; j < d_; ++j) head_out[j] *= scale;
+  }
+  if (state.folded_) DropNewest(state, state.settled_);
+}
+
+void LinearAttention::Append(const float* keys, const float* values,
+                             absl::Span<const AttentionRow> rows, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
+  features_->Keys(keys, rows, features, scratch);
+  ForEachRow(rows, [&](int64_t r) {
+    auto& state = static_cast<State&>(*rows[r].state);
+    Add({features + r * heads_ * F_, values + r * heads_ * d_}, state);
+    state.Settle();
+  });
+}
+
+void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+                             Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
+  features_->Queries(queries, rows, features, scratch);
+  ForEachRow(rows, [&](int64_t r) {
+    float* row_out = out + r * heads_ * d_;
+    if (rows[r].state == nullptr) {
+      std::fill_n(row_out, heads_ * d_, 0.0f);
+    } else {
+      AttendRow(features + r * heads_ * F_, static_cast<State&>(*rows[r].state), row_out);
+    }
+  });
+}
+
+void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
+                           float* out, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto count = static_cast<int64_t>(rows.size());
+  float* query = scratch.Floats(count * heads_ * F_);
+  float* key = scratch.Floats(count * heads_ * F_);
+  features_->Queries(x.queries, rows, query, scratch);
+  features_->Keys(x.keys, rows, key, scratch);
+  ForEachRow(rows, [&](int64_t r) {
+    auto& state = static_cast<State&>(*rows[r].state);
+    Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);
+    AttendRow(query + r * heads_ * F_, state, out + r * heads_ * d_);
+    if (past == Past::kSettled) state.Settle();
+  });
+}
+
+Tensor LinearAttention::Sums(const AttentionState& state) const {
+  const auto& own = static_cast<const State&>(state);
+  const int64_t width = F_ + d_;
+  std::vector<float> sums(heads_ * SumFloats());
+  for (int64_t h = 0; h < heads_; ++h) {
+    float* out = sums.data() + h * SumFloats();
+    const float* memory = own.memory() + h * HeadFloats();
+    HeadRows rows{memory, own.held_, width};
+    if (own.folded_) {
+      std::copy_n(memory, SumFloats(), out);
+      rows = {own.newest_ + h * width, own.held_, heads_ * width};
+    }
+    Simd().linear_fold(out, F_, d_, rows);
+  }
+  return {{heads_, SumFloats()}, std::move(sums)};
+}
+
+}  // namespace leapstream

@@ -1,0 +1,85 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_LINEAR_ATTENTION_H_
+#define LEAPSTREAM_MODEL_ENGINE_ATTENTION_LINEAR_ATTENTION_H_
+
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+
+#include "model/engine/attention/attention.h"
+#include "model/engine/attention/feature_map.h"
+#include "model/engine/kernels/slot_arena.h"
+#include "model/engine/tensor.h"
+
+namespace leapstream {
+
+struct LinearOptions {
+  int64_t heads = 0;
+  int64_t d = 0;
+  // What the denominator is raised to if it is smaller.
+  float floor = 0;
+  // Positions that are kept as rows before they are folded into sums. Unset: as many as lie in the
+  // memory of the sums, about where sums become cheaper to read.
+  std::optional<int64_t> rows;
+  // Positions that a state may have that are not settled: one for each layer that shares it.
+  int64_t provisional = 1;
+};
+
+// Attention as a recurrence (Katharopoulos et al. 2020): with features f,
+//   out_t = f(q_t)^T sum_s f(k_s) v_s^T / max(f(q_t)^T sum_s f(k_s), floor),
+// so that the past is two sums of fixed size and a position costs the same at any length. What the
+// energies are is the feature map's: LeaP, cosFormer, plain linear attention.
+//
+// A short past is not summed yet: its features and values lie as rows, which are fewer floats than
+// the sums and need not be written again. When the rows are full, all are folded into the sums at
+// once, and later positions one by one.
+class LinearAttention : public AttentionKind {
+ public:
+  LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options);
+
+  std::unique_ptr<AttentionState> NewState() const override;
+  void Reserve(int64_t states) const override { arena_->Reserve(states); }
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
+
+  const FeatureMap& features() const { return *features_; }
+  // All that a state has, provisional positions too: [H, F V + F] with F = features().width(), per
+  // head sum f v^T then sum f. For tests.
+  Tensor Sums(const AttentionState& state) const;
+
+ private:
+  class State;
+  struct Row {  // One position of all heads: features [H, F], values [H, V].
+    const float* features;
+    const float* values;
+  };
+  int64_t SumFloats() const { return F_ * (d_ + 1); }
+  // Of a head, without its newest positions.
+  int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
+  // Makes room for one more row, and adds it.
+  void Add(const Row& row, State& state) const;
+  void FoldAll(State& state) const;
+  // Of a state that is folded: the first `count` of its newest positions, which are past.
+  void FoldNewest(State& state, int64_t count) const;
+  void DropNewest(State& state, int64_t count) const;
+  // out [H, V]: attends to all that the state has.
+  void AttendRow(const float* features, State& state, float* out) const;
+
+  const std::unique_ptr<const FeatureMap> features_;
+  const int64_t F_;
+  const int64_t heads_;
+  const int64_t d_;
+  const float floor_;
+  const int64_t rows_;
+  const int64_t newest_;  // Positions apart from the sums before they are folded.
+  const std::shared_ptr<SlotArena> arena_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_ATTENTION_LINEAR_ATTENTION_H_

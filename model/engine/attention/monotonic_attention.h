@@ -1,0 +1,59 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_MONOTONIC_ATTENTION_H_
+#define LEAPSTREAM_MODEL_ENGINE_ATTENTION_MONOTONIC_ATTENTION_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "model/engine/attention/attention.h"
+#include "model/engine/attention/feature_map.h"
+
+namespace leapstream {
+
+// How the heads of a monotonic attention read what they have moved past.
+enum class Lookback {
+  kHard,     // Only the position at which the head stands: hard_aligned.
+  kSoftmax,  // infinite_lookback and, at inference, chunkwise.
+  kClamped,  // LeaP energies over max(their sum, 0.1): the same with LeaP.
+};
+
+struct MonotonicOptions {
+  int64_t heads = 0;
+  int64_t d = 0;
+  Lookback lookback = Lookback::kHard;
+  bool mass_preservation = true;  // Heads may stay on the last source position.
+  float energy_bias = 0;
+};
+
+// Monotonic multihead cross-attention (Ma et al. 2020) as fairseq runs it one target token at a
+// time: each head stands at a source position and moves on while sigmoid(energy) < 0.5 there. It
+// wants_source() if a head has run out of source and would move on. Heads never go back.
+//
+// With kSoftmax and kClamped, queries and keys are two stacked projections, rows [2, H, d]: those
+// that move the heads, then those that read. Knows nothing of whether the source has ended.
+class MonotonicAttention : public AttentionKind {
+ public:
+  MonotonicAttention(std::unique_ptr<const FeatureMap> features, MonotonicOptions options)
+      : features_(std::move(features)), options_(options) {}
+
+  std::unique_ptr<AttentionState> NewState() const override;
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
+  // Throws: this is no self-attention.
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
+
+ private:
+  class State;
+  int64_t projections() const { return options_.lookback == Lookback::kHard ? 1 : 2; }
+  void MoveHeads(const float* features, State& state, Workspace& scratch) const;
+
+  const std::unique_ptr<const FeatureMap> features_;
+  const MonotonicOptions options_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_ATTENTION_MONOTONIC_ATTENTION_H_

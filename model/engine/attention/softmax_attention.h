@@ -1,0 +1,38 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_SOFTMAX_ATTENTION_H_
+#define LEAPSTREAM_MODEL_ENGINE_ATTENTION_SOFTMAX_ATTENTION_H_
+
+#include <cstdint>
+#include <memory>
+
+#include "model/engine/attention/attention.h"
+#include "model/engine/attention/feature_map.h"
+
+namespace leapstream {
+
+// Soft-max attention (Vaswani et al. 2017) over a KeyValueCache: the state and the cost of a
+// position grow with the length. With LeaP's features it is what the released LeaPformer trains its
+// wait-k cross-attention as (reference quirk 10).
+class SoftmaxAttention : public AttentionKind {
+ public:
+  SoftmaxAttention(std::unique_ptr<const FeatureMap> features, int64_t heads, int64_t d)
+      : features_(std::move(features)), heads_(heads), d_(d) {}
+
+  std::unique_ptr<AttentionState> NewState() const override;
+  void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
+              Workspace& scratch) const override;
+  void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
+              Workspace& scratch) const override;
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+            Workspace& scratch) const override;
+
+ private:
+  void AttendRow(const AttentionState& state, const float* features, float* out) const;
+
+  const std::unique_ptr<const FeatureMap> features_;
+  const int64_t heads_;
+  const int64_t d_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_ATTENTION_SOFTMAX_ATTENTION_H_

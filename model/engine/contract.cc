@@ -1,0 +1,71 @@
+#include "model/engine/contract.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "model/engine/kernels/simd.h"
+
+namespace leapstream {
+
+absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& config) {
+  for (const SourceRows& rows : batch) {
+    const bool wrong = config.speech.has_value() ? !rows.tokens.empty() : !rows.samples.empty();
+    if (wrong) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("the model takes ", config.speech.has_value() ? "samples" : "tokens",
+                       ", got the other kind of source"));
+    }
+    for (const TokenId token : rows.tokens) {
+      if (token < 0 || token >= config.encoder.vocabulary_size) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "a source token must be in [0, ", config.encoder.vocabulary_size, "), got ", token));
+      }
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckHaveSource(absl::Span<SessionState* const> batch) {
+  for (const SessionState* state : batch) {
+    if (state->source_read() == 0) {
+      return absl::FailedPreconditionError(
+          "a target token needs at least one source token; call Read() first");
+    }
+  }
+  return absl::OkStatus();
+}
+
+const char* OutputName(const ModelConfig& config) {
+  if (config.share_all_embeddings) return "encoder.embedding";
+  return config.share_decoder_input_output_embed ? "decoder.embedding" : "decoder.output";
+}
+
+Decision Decided(const float* logits, int64_t size) {
+  float most = logits[0];
+  for (int64_t i = 1; i < size; ++i) most = std::max(most, logits[i]);
+  const float log_sum = std::log(Simd().sum_exp(logits, size, most, nullptr));
+  // In the order of roundings of log_softmax, which may make ties of logits that are none.
+  const auto log_prob = [&](int64_t i) { return (logits[i] - most) - log_sum; };
+  // Ties go to the lowest index, as argmax in fairseq's agents.
+  int64_t best = 0;
+  int64_t second = 1;
+  if (log_prob(1) > log_prob(0)) std::swap(best, second);
+  for (int64_t i = 2; i < size; ++i) {
+    const float p = log_prob(i);
+    if (p <= log_prob(second)) continue;
+    if (p > log_prob(best)) {
+      second = best;
+      best = i;
+    } else {
+      second = i;
+    }
+  }
+  Decision decision;
+  decision.best = {static_cast<TokenId>(best), log_prob(best)};
+  decision.second = {static_cast<TokenId>(second), log_prob(second)};
+  return decision;
+}
+
+}  // namespace leapstream

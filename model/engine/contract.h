@@ -1,0 +1,25 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_CONTRACT_H_
+#define LEAPSTREAM_MODEL_ENGINE_CONTRACT_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "model/api/model_directory.h"
+#include "model/api/translator.h"
+
+// What every Translator of a fairseq model refuses, and how it decides.
+namespace leapstream {
+
+absl::Status CheckSource(absl::Span<const SourceRows> rows, const ModelConfig& config);
+absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
+
+// The name of the matrix that gives logits.
+const char* OutputName(const ModelConfig& config);
+
+// The best and the second, with log-probabilities, of one row's logits. Not finite if they are not.
+Decision Decided(const float* logits, int64_t size);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_CONTRACT_H_

@@ -1,0 +1,120 @@
+#include "model/engine/kernels/packed_linear.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "model/engine/parallel.h"
+
+namespace leapstream {
+namespace {
+
+constexpr int64_t kLeastMultiplications = 1 << 17;
+
+int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+uint16_t ToBfloat16(float x) {  // To nearest, ties to even.
+  uint32_t bits;
+  std::memcpy(&bits, &x, sizeof(bits));
+  return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
+}  // namespace
+
+PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t out, int64_t in,
+                           ComputeType type)
+    : type_(type), in_(in), out_(out) {
+  const int64_t outputs = RoundUp(out, kPanel);
+  bias_.assign(outputs, 0.0f);
+  if (bias != nullptr) std::copy_n(bias, out, bias_.begin());
+  switch (type) {
+    case ComputeType::kFloat32:
+      floats_.assign(outputs * in, 0.0f);
+      break;
+    case ComputeType::kBfloat16:
+      halves_.assign(outputs * in, 0);
+      break;
+    case ComputeType::kInt8:
+      bytes_.assign(outputs * RoundUp(in, 4), 0);
+      scales_.assign(outputs, 0.0f);
+      offsets_.assign(outputs, 0);
+  }
+  for (int64_t o = 0; o < out; ++o) Pack(weight + o * in, o);
+}
+
+void PackedLinear::Pack(const float* weight, int64_t output) {
+  const int64_t panel = output / kPanel;
+  const int64_t lane = output % kPanel;
+  if (type_ != ComputeType::kInt8) {
+    for (int64_t i = 0; i < in_; ++i) {
+      const int64_t at = (panel * in_ + i) * kPanel + lane;
+      if (type_ == ComputeType::kFloat32) {
+        floats_[at] = weight[i];
+      } else {
+        halves_[at] = ToBfloat16(weight[i]);
+      }
+    }
+    return;
+  }
+  float most = 0;
+  for (int64_t i = 0; i < in_; ++i) most = std::max(most, std::abs(weight[i]));
+  const float inverse = most > 0 ? 127 / most : 0;
+  scales_[output] = most / 127;
+  int8_t* groups = bytes_.data() + panel * RoundUp(in_, 4) * kPanel;
+  for (int64_t i = 0; i < in_; ++i) {
+    const auto quantised = static_cast<int8_t>(std::lround(weight[i] * inverse));
+    groups[(i / 4 * kPanel + lane) * 4 + i % 4] = quantised;
+    offsets_[output] += 128 * quantised;
+  }
+}
+
+void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows, float* y,
+                           Workspace& scratch, Epilogue epilogue) const {
+  Product product;
+  product.x = x;
+  product.rows = rows;
+  product.in = in_;
+  product.bias = bias_.data();
+  product.out = out_;
+  product.y = y;
+  product.epilogue = epilogue;
+  const Workspace::Scope scope(scratch);
+  if (type_ == ComputeType::kInt8) {
+    const int64_t in = RoundUp(in_, 4);
+    auto* quantised = reinterpret_cast<uint8_t*>(scratch.Floats(rows * in / 4));
+    float* row_scales = scratch.Floats(rows);
+    for (int64_t r = 0; r < rows; ++r) {
+      row_scales[r] = simd.quantise(x + r * in_, in_, quantised + r * in);
+    }
+    product.x_quantised = quantised;
+    product.x_scale = row_scales;
+    product.w_scale = scales_.data();
+    product.w_sum = offsets_.data();
+  }
+  // A thread gets what is worth waking it for: some microseconds.
+  const int64_t panel_cost = std::max<int64_t>(rows * in_ * kPanel, 1);
+  const int64_t grain = (kLeastMultiplications + panel_cost - 1) / panel_cost;
+  ParallelFor(RoundUp(out_, kPanel) / kPanel, grain, [&](int64_t begin, int64_t end) {
+    Product part = product;
+    part.begin = begin;
+    part.end = end;
+    switch (type_) {
+      case ComputeType::kFloat32:
+        part.panels = floats_.data();
+        return simd.multiply(part);
+      case ComputeType::kBfloat16:
+        part.panels = halves_.data();
+        return simd.multiply_bfloat16(part);
+      case ComputeType::kInt8:
+        part.panels = bytes_.data();
+        return simd.multiply_int8(part);
+    }
+  });
+}
+
+int64_t PackedLinear::bytes() const {
+  return static_cast<int64_t>(floats_.size() * sizeof(float) + halves_.size() * sizeof(uint16_t) +
+                              bytes_.size());
+}
+
+}  // namespace leapstream

@@ -1,0 +1,33 @@
+#include "model/engine/kernels/simd.h"
+
+namespace leapstream {
+
+extern const SimdKernels kSimdBaseline;
+#ifdef LEAPSTREAM_X86_KERNELS
+extern const SimdKernels kSimdHaswell;
+extern const SimdKernels kSimdSkylakeAvx512;
+extern const SimdKernels kSimdAvx512Vnni;
+#endif
+
+std::vector<const SimdKernels*> SupportedSimdKernels() {
+  std::vector<const SimdKernels*> supported = {&kSimdBaseline};
+#ifdef LEAPSTREAM_X86_KERNELS
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return supported;
+  supported.push_back(&kSimdHaswell);
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") ||
+      !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
+      !__builtin_cpu_supports("avx512cd")) {
+    return supported;
+  }
+  supported.push_back(&kSimdSkylakeAvx512);
+  if (__builtin_cpu_supports("avx512vnni")) supported.push_back(&kSimdAvx512Vnni);
+#endif
+  return supported;
+}
+
+const SimdKernels& Simd() {
+  static const SimdKernels& best = *SupportedSimdKernels().back();
+  return best;
+}
+
+}  // namespace leapstream

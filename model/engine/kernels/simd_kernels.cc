@@ -1,0 +1,542 @@
+// Compiled several times, each time for another processor, as LEAPSTREAM_SIMD_KERNELS. So nothing
+// here may be shared between the copies: no function of the standard library, which the linker
+// would merge.
+#include "model/engine/kernels/simd.h"
+
+#ifdef __AVX2__
+#include <immintrin.h>
+#endif
+
+#define INLINE_MEMBER inline __attribute__((always_inline))
+#define INLINE static INLINE_MEMBER
+
+namespace leapstream {
+
+extern const SimdKernels LEAPSTREAM_SIMD_KERNELS;
+
+namespace {
+
+// As wide as the processor's own: compilers split a wider vector through memory.
+#ifdef __AVX512F__
+constexpr int64_t kLanes = 16;
+constexpr int kSums = 16;  // Registers for sums, half of all there are.
+constexpr int kMostRows = 8;
+#define LANES_FROM(n)                                                                             \
+  ((n) + 0) % 16, ((n) + 1) % 16, ((n) + 2) % 16, ((n) + 3) % 16, ((n) + 4) % 16, ((n) + 5) % 16, \
+      ((n) + 6) % 16, ((n) + 7) % 16, ((n) + 8) % 16, ((n) + 9) % 16, ((n) + 10) % 16,            \
+      ((n) + 11) % 16, ((n) + 12) % 16, ((n) + 13) % 16, ((n) + 14) % 16, ((n) + 15) % 16
+#else
+constexpr int64_t kLanes = 8;
+constexpr int kSums = 8;
+constexpr int kMostRows = 4;
+#define LANES_FROM(n)                                                                       \
+  ((n) + 0) % 8, ((n) + 1) % 8, ((n) + 2) % 8, ((n) + 3) % 8, ((n) + 4) % 8, ((n) + 5) % 8, \
+      ((n) + 6) % 8, ((n) + 7) % 8
+#endif
+typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+typedef int32_t Integers
+    __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
+typedef uint16_t Halves
+    __attribute__((vector_size(kLanes * sizeof(uint16_t)), aligned(2), may_alias));
+constexpr int kVectors = kPanel / kLanes;
+
+INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE Vector Load(const float* x) { return *reinterpret_cast<const Vector*>(x); }
+INLINE void Store(Vector v, float* x) { *reinterpret_cast<Vector*>(x) = v; }
+// The first `count` lanes; the others are zero.
+INLINE Vector LoadPart(const float* x, int64_t count) {
+  Vector v = {};
+  __builtin_memcpy(&v, x, count * sizeof(float));
+  return v;
+}
+INLINE void StorePart(Vector v, int64_t count, float* x) {
+  __builtin_memcpy(x, &v, count * sizeof(float));
+}
+template <int half>
+INLINE Vector Folded(Vector v) {
+  return v + __builtin_shufflevector(v, v, LANES_FROM(half));
+}
+// Halves upon halves: no other order has as few additions that wait for each other.
+INLINE float Sum(Vector v) {
+  if constexpr (kLanes > 8) v = Folded<8>(v);
+  return Folded<1>(Folded<2>(Folded<4>(v)))[0];
+}
+INLINE Vector Select(Integers mask, Vector a, Vector b) {
+  return reinterpret_cast<Vector>((mask & reinterpret_cast<Integers>(a)) |
+                                  (~mask & reinterpret_cast<Integers>(b)));
+}
+INLINE Vector Same(float x) { return Vector{} + x; }
+
+// --- Products ---
+
+INLINE Vector Widen(const float* weights) { return Load(weights); }
+// bfloat16 is the upper half of a float.
+INLINE Vector Widen(const uint16_t* weights) {
+  const Halves halves = *reinterpret_cast<const Halves*>(weights);
+  return reinterpret_cast<Vector>(__builtin_convertvector(halves, Integers) << 16);
+}
+
+INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
+  float* y = p.y + row * p.out + column;
+  const int64_t count = Least(kLanes, p.out - column);
+  sum += Load(p.bias + column);
+  if (p.epilogue == Epilogue::kRelu) sum = Select(sum > 0, sum, Vector{});
+  if (p.epilogue == Epilogue::kAdd) sum += count == kLanes ? Load(y) : LoadPart(y, count);
+  if (count == kLanes) {
+    Store(sum, y);
+  } else {
+    StorePart(sum, count, y);
+  }
+}
+
+// Rows x panels sums kept in registers while the inputs go by. The number of rows and panels
+// changes only what is computed side by side, never the order within a sum.
+template <typename Weight, int kRows, int kPanels>
+INLINE void Tile(const Product& p, int64_t row, int64_t panel) {
+  Vector sums[kRows][kPanels * kVectors] = {};
+  const float* x = p.x + row * p.in;
+  const Weight* panels = static_cast<const Weight*>(p.panels) + panel * p.in * kPanel;
+  for (int64_t i = 0; i < p.in; ++i) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kPanels * kVectors; ++v) {
+      const Vector w = Widen(panels + (v / kVectors * p.in + i) * kPanel + v % kVectors * kLanes);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) sums[r][v] += w * x[r * p.in + i];
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kPanels * kVectors; ++v) {
+      const int64_t column = panel * kPanel + v * kLanes;
+      if (column < p.out) Finish(sums[r][v], p, row + r, column);
+    }
+  }
+}
+
+// int8: four inputs at a time, exactly, in 32-bit integers. 16 outputs are a vector of 512 bits.
+#if defined(__AVX512VNNI__)
+typedef __m512i Accumulator;
+INLINE Accumulator Dot4(Accumulator sum, const uint8_t* x, const int8_t* w) {
+  int32_t four;
+  __builtin_memcpy(&four, x, sizeof(four));
+  const __m512i inputs = _mm512_set1_epi32(four);
+  const __m512i weights = _mm512_loadu_si512(w);
+  // The intrinsic's accumulators are copied around by GCC 12, which halves the speed.
+  asm("vpdpbusd %2, %1, %0" : "+v"(sum) : "v"(inputs), "v"(weights));
+  return sum;
+}
+INLINE void StoreSums(Accumulator sum, int32_t* out) { _mm512_storeu_si512(out, sum); }
+#elif defined(__AVX2__)
+struct Accumulator {
+  __m256i pairs[4] = {};  // Of four outputs each, two partial sums per output.
+};
+INLINE Accumulator Dot4(Accumulator sum, const uint8_t* x, const int8_t* w) {
+  int32_t four;
+  __builtin_memcpy(&four, x, sizeof(four));
+  const __m256i wide = _mm256_cvtepu8_epi16(_mm_set1_epi32(four));
+  for (int i = 0; i < 4; ++i) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 16 * i));
+    sum.pairs[i] =
+        _mm256_add_epi32(sum.pairs[i], _mm256_madd_epi16(wide, _mm256_cvtepi8_epi16(bytes)));
+  }
+  return sum;
+}
+INLINE void StoreSums(Accumulator sum, int32_t* out) {
+  for (int i = 0; i < 4; ++i) {
+    int32_t pairs[8];
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(pairs), sum.pairs[i]);
+    for (int o = 0; o < 4; ++o) out[4 * i + o] = pairs[2 * o] + pairs[2 * o + 1];
+  }
+}
+#else
+struct Accumulator {
+  int32_t sums[kPanel] = {};
+};
+INLINE Accumulator Dot4(Accumulator sum, const uint8_t* x, const int8_t* w) {
+  for (int o = 0; o < kPanel; ++o) {
+    for (int i = 0; i < 4; ++i) sum.sums[o] += int32_t{x[i]} * w[4 * o + i];
+  }
+  return sum;
+}
+INLINE void StoreSums(Accumulator sum, int32_t* out) {
+  for (int o = 0; o < kPanel; ++o) out[o] = sum.sums[o];
+}
+#endif
+
+struct Int8 {};
+
+// Registers that the sums of a row and a panel take.
+template <typename Weight>
+constexpr int kRegisters = kVectors;
+#if !defined(__AVX512VNNI__)
+template <>
+constexpr int kRegisters<Int8> = 4;
+#endif
+
+template <int kRows, int kPanels>
+INLINE void TileInt8(const Product& p, int64_t row, int64_t panel) {
+  const int64_t in = (p.in + 3) / 4 * 4;
+  Accumulator sums[kRows][kPanels] = {};
+  const uint8_t* x = p.x_quantised + row * in;
+  const int8_t* panels = static_cast<const int8_t*>(p.panels) + panel * in * kPanel;
+  for (int64_t i = 0; i < in; i += 4) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        sums[r][v] = Dot4(sums[r][v], x + r * in + i, panels + (v * in + i) * kPanel);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    const float scale = p.x_scale[row + r];
+#pragma GCC unroll 16
+    for (int v = 0; v < kPanels; ++v) {
+      int32_t integers[kPanel];
+      StoreSums(sums[r][v], integers);
+      for (int64_t lane = 0; lane < kPanel; lane += kLanes) {
+        const int64_t column = (panel + v) * kPanel + lane;
+        if (column >= p.out) break;
+        const Integers sum = *reinterpret_cast<const Integers*>(integers + lane) -
+                             *reinterpret_cast<const Integers*>(p.w_sum + column);
+        Finish(__builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * scale), p,
+               row + r, column);
+      }
+    }
+  }
+}
+
+template <typename Weight, int kRows, int kPanels>
+struct Tiler {
+  INLINE void Run(const Product& p, int64_t row, int64_t panel) {
+    Tile<Weight, kRows, kPanels>(p, row, panel);
+  }
+};
+template <int kRows, int kPanels>
+struct Tiler<Int8, kRows, kPanels> {
+  INLINE void Run(const Product& p, int64_t row, int64_t panel) {
+    TileInt8<kRows, kPanels>(p, row, panel);
+  }
+};
+
+// As many rows as there are in tiles of kRows; returns the first row that is left. A few panels
+// stay in the first cache while all rows pass them.
+template <typename Weight, int kRows>
+INLINE int64_t AllPanels(const Product& p, int64_t row) {
+  constexpr int kWanted = kSums / (kRows * kRegisters<Weight>);
+  // More than four are more streams than the processor prefetches.
+  constexpr int kPanels = kWanted < 1 ? 1 : kWanted > 4 ? 4 : kWanted;
+  const int64_t end = row + (p.rows - row) / kRows * kRows;
+  int64_t panel = p.begin;
+  for (; panel + kPanels <= p.end; panel += kPanels) {
+    for (int64_t r = row; r < end; r += kRows) Tiler<Weight, kRows, kPanels>::Run(p, r, panel);
+  }
+  for (; panel < p.end; ++panel) {
+    for (int64_t r = row; r < end; r += kRows) Tiler<Weight, kRows, 1>::Run(p, r, panel);
+  }
+  return end;
+}
+
+template <typename Weight>
+INLINE void MultiplyRows(const Product& p) {
+  constexpr int kFit = kSums / kRegisters<Weight>;
+  constexpr int kMost = kFit < kMostRows ? kFit : kMostRows;
+  int64_t row = AllPanels<Weight, kMost>(p, 0);
+  if (kMost > 4 && row < p.rows) row = AllPanels<Weight, 4>(p, row);
+  if (kMost > 2 && row < p.rows) row = AllPanels<Weight, 2>(p, row);
+  if (row < p.rows) AllPanels<Weight, 1>(p, row);
+}
+
+void Multiply(const Product& p) { MultiplyRows<float>(p); }
+void MultiplyBfloat16(const Product& p) { MultiplyRows<uint16_t>(p); }
+void MultiplyInt8(const Product& p) { MultiplyRows<Int8>(p); }
+
+float Quantise(const float* x, int64_t in, uint8_t* out) {
+  const int64_t whole = in / kLanes * kLanes;
+  Vector sizes = {};
+  for (int64_t i = 0; i < in; i += kLanes) {
+    const Vector v = i < whole ? Load(x + i) : LoadPart(x + i, in - i);
+    const Vector size = Select(v < 0.0f, -v, v);
+    sizes = Select(size > sizes, size, sizes);
+  }
+  float most = 0;
+  for (int i = 0; i < kLanes; ++i) most = sizes[i] > most ? sizes[i] : most;
+  const float scale = most / 127;
+  const float inverse = most > 0 ? 127 / most : 0;
+  for (int64_t i = 0; i < in; ++i) {
+    // To nearest: 128.5 makes every number positive, and truncation rounds it.
+    out[i] = static_cast<uint8_t>(static_cast<int32_t>(x[i] * inverse + 128.5f));
+  }
+  for (int64_t i = in; i < (in + 3) / 4 * 4; ++i) out[i] = 128;
+  return scale;
+}
+
+// --- Rows ---
+
+constexpr float kLayerNormEpsilon = 1e-5f;  // fairseq's.
+
+void LayerNorm(const float* x, int64_t width, const float* weight, const float* bias, float* y) {
+  const int64_t whole = width / kLanes * kLanes;
+  Vector sums = {};
+  for (int64_t i = 0; i < whole; i += kLanes) sums += Load(x + i);
+  float sum = Sum(sums);
+  for (int64_t i = whole; i < width; ++i) sum += x[i];
+  const float mean = sum / static_cast<float>(width);
+  Vector squares = {};
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const Vector centred = Load(x + i) - mean;
+    squares += centred * centred;
+  }
+  float square = Sum(squares);
+  for (int64_t i = whole; i < width; ++i) square += (x[i] - mean) * (x[i] - mean);
+  const float scale =
+      1.0f / __builtin_sqrtf(square / static_cast<float>(width) + kLayerNormEpsilon);
+  for (int64_t i = 0; i < width; ++i) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
+}
+
+// exp, sine and cosine: polynomials of Cephes (netlib.org/cephes, single precision), good to an ulp
+// or two.
+INLINE Vector Exp(Vector x) {
+  x = Select(x < -87.0f, Same(-87.0f), x);
+  x = Select(x > 88.0f, Same(88.0f), x);
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer.
+  const Vector shifted = x * 1.44269504088896341f + kRound;
+  const Vector n = shifted - kRound;
+  const Vector r = x - n * 0.693359375f - n * -2.12194440e-4f;
+  Vector p = Same(1.9875691500e-4f);
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  const Integers power = (__builtin_convertvector(n, Integers) + 127) << 23;
+  return p * reinterpret_cast<Vector>(power);
+}
+
+float SumExp(const float* x, int64_t count, float most, float* out) {
+  const int64_t whole = count / kLanes * kLanes;
+  Vector sums = {};
+  for (int64_t i = 0; i < whole; i += kLanes) {
+    const Vector e = Exp(Load(x + i) - most);
+    if (out != nullptr) Store(e, out + i);
+    sums += e;
+  }
+  float sum = Sum(sums);
+  if (whole < count) {
+    const Vector e = Exp(LoadPart(x + whole, count - whole) - most);
+    if (out != nullptr) StorePart(e, count - whole, out + whole);
+    for (int64_t i = 0; i < count - whole; ++i) sum += e[i];
+  }
+  return sum;
+}
+
+INLINE Vector LeapAngle(Vector x, Vector* cosine) {
+  constexpr float kHalfPi = 1.57079632679489662f;
+  const Vector p = 1.0f / (1.0f + Exp(-x));
+  // Sine and cosine of an angle up to pi/4; beyond it they are those of pi/2 - angle, exchanged.
+  const Integers low = p <= 0.5f;
+  const Vector angle = Select(low, p, 1.0f - p) * kHalfPi;
+  const Vector z = angle * angle;
+  const Vector s =
+      ((z * -1.9515295891e-4f + 8.3321608736e-3f) * z - 1.6666654611e-1f) * z * angle + angle;
+  const Vector c =
+      ((z * 2.443315711809948e-5f - 1.388731625493765e-3f) * z + 4.166664568298827e-2f) * z * z -
+      0.5f * z + 1.0f;
+  *cosine = Select(low, c, s);
+  return Select(low, s, c);
+}
+
+void LeapAngles(float* x, int64_t count, float* cosine) {
+  for (int64_t i = 0; i < count; i += kLanes) {
+    const int64_t part = Least(kLanes, count - i);
+    Vector c;
+    const Vector s = LeapAngle(part == kLanes ? Load(x + i) : LoadPart(x + i, part), &c);
+    StorePart(s, part, x + i);
+    StorePart(c, part, cosine + i);
+  }
+}
+
+// --- Attention ---
+
+// A struct's type, because a template argument would lose the attributes of its own.
+struct Wide {
+  typedef Vector T;
+};
+struct Single {
+  typedef float T;
+};
+
+// kRows rows of the state, one or several columns: all positions are added while they are in
+// registers.
+template <typename Lanes, int kRows>
+INLINE void FoldLanes(float* state, int64_t V, const HeadRows& rows, int64_t F, int64_t i,
+                      int64_t j) {
+  typedef typename Lanes::T T;
+  T sums[kRows];
+  for (int r = 0; r < kRows; ++r) sums[r] = *reinterpret_cast<const T*>(state + (i + r) * V + j);
+  for (int64_t n = 0; n < rows.count; ++n) {
+    const float* row = rows.rows + n * rows.stride;
+    const T value = *reinterpret_cast<const T*>(row + F + j);
+    for (int r = 0; r < kRows; ++r) sums[r] += value * row[i + r];
+  }
+  for (int r = 0; r < kRows; ++r) *reinterpret_cast<T*>(state + (i + r) * V + j) = sums[r];
+}
+
+template <int kRows>
+INLINE void FoldRows(float* state, int64_t F, int64_t V, const HeadRows& rows, int64_t i) {
+  int64_t j = 0;
+  for (; j + kLanes <= V; j += kLanes) FoldLanes<Wide, kRows>(state, V, rows, F, i, j);
+  for (; j < V; ++j) FoldLanes<Single, kRows>(state, V, rows, F, i, j);
+}
+
+void LinearFold(float* state, int64_t F, int64_t V, const HeadRows& rows) {
+  int64_t i = 0;
+  for (; i + 4 <= F; i += 4) FoldRows<4>(state, F, V, rows, i);
+  for (; i < F; ++i) FoldRows<1>(state, F, V, rows, i);
+  float* sums = state + F * V;
+  for (int64_t n = 0; n < rows.count; ++n) {
+    for (i = 0; i < F; ++i) sums[i] += rows.rows[n * rows.stride + i];
+  }
+}
+
+// The lanes that there are: all, as the compiler then knows, or the last few of a row. What is left
+// of a row is no loop over numbers: in one of those, GCC may or may not fuse a multiplication and
+// an addition, depending on what stands beside it.
+struct AllLanes {
+  INLINE Vector From(const float* x) { return Load(x); }
+  INLINE void To(Vector v, float* x) { Store(v, x); }
+};
+struct FirstLanes {
+  int64_t count;
+  INLINE_MEMBER Vector From(const float* x) const { return LoadPart(x, count); }
+  INLINE_MEMBER void To(Vector v, float* x) const { StorePart(v, count, x); }
+};
+
+// kCount vectors of out += sum over rows of query[i] * row[i], each row first increased by
+// past_key[i] * past_value. The sums stay in registers while the state goes by once.
+template <int kCount, bool kFold, typename Lanes>
+INLINE void AttendLanes(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t j,
+                        float* out, Lanes lanes) {
+  Vector sums[kCount], values[kCount];
+#pragma GCC unroll 4
+  for (int v = 0; v < kCount; ++v) {
+    sums[v] = lanes.From(out + j + v * kLanes);
+    if (kFold) values[v] = lanes.From(step.past_value + j + v * kLanes);
+  }
+  float* row = state + j;
+  for (int64_t i = 0; i < F; ++i, row += V) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kCount; ++v) {
+      Vector x = lanes.From(row + v * kLanes);
+      if (kFold) lanes.To(x += values[v] * step.past_key[i], row + v * kLanes);
+      sums[v] += x * step.query[i];
+    }
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kCount; ++v) lanes.To(sums[v], out + j + v * kLanes);
+}
+
+template <bool kFold, typename Lanes>
+INLINE Vector AttendKeys(float* keys, const LinearStep& step, int64_t i, Lanes lanes) {
+  Vector key = lanes.From(keys + i);
+  if (kFold) lanes.To(key += lanes.From(step.past_key + i), keys + i);
+  return key * lanes.From(step.query + i);
+}
+
+template <bool kFold>
+INLINE float AttendAll(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
+  int64_t j = 0;
+  for (; j + 4 * kLanes <= V; j += 4 * kLanes) {
+    AttendLanes<4, kFold>(state, F, V, step, j, out, AllLanes{});
+  }
+  for (; j + kLanes <= V; j += kLanes) {
+    AttendLanes<1, kFold>(state, F, V, step, j, out, AllLanes{});
+  }
+  if (j < V) AttendLanes<1, kFold>(state, F, V, step, j, out, FirstLanes{V - j});
+  float* keys = state + F * V;
+  Vector sums = {};
+  int64_t i = 0;
+  for (; i + kLanes <= F; i += kLanes) sums += AttendKeys<kFold>(keys, step, i, AllLanes{});
+  if (i < F) sums += AttendKeys<kFold>(keys, step, i, FirstLanes{F - i});
+  return Sum(sums);
+}
+
+float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
+  return step.past_value != nullptr ? AttendAll<true>(state, F, V, step, out)
+                                    : AttendAll<false>(state, F, V, step, out);
+}
+
+// kRows inner products side by side, each in the order that it has alone.
+template <int kRows, typename Lanes>
+INLINE void AddProducts(const float* x, const float* rows, int64_t stride, Lanes lanes,
+                        Vector* sums) {
+  const Vector one = lanes.From(x);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sums[r] += one * lanes.From(rows + r * stride);
+}
+
+// out += the rows' values by their weights, row after row.
+template <int kRows, typename Lanes>
+INLINE void AddWeightedLanes(const float* weights, const float* values, int64_t stride, float* out,
+                             Lanes lanes) {
+  Vector sum = lanes.From(out);
+#pragma GCC unroll 4
+  for (int r = 0; r < kRows; ++r) sum += lanes.From(values + r * stride) * weights[r];
+  lanes.To(sum, out);
+}
+
+template <int kRows>
+INLINE void AddScaled(const float* weights, const float* values, int64_t stride, int64_t V,
+                      float* out) {
+  int64_t j = 0;
+  for (; j + kLanes <= V; j += kLanes) {
+    AddWeightedLanes<kRows>(weights, values + j, stride, out + j, AllLanes{});
+  }
+  if (j < V) AddWeightedLanes<kRows>(weights, values + j, stride, out + j, FirstLanes{V - j});
+}
+
+template <int kRows>
+INLINE float AttendSomeRows(const float* rows, int64_t stride, int64_t F, int64_t V,
+                            const float* query, float* out) {
+  Vector sums[kRows] = {};
+  int64_t i = 0;
+  for (; i + kLanes <= F; i += kLanes) {
+    AddProducts<kRows>(query + i, rows + i, stride, AllLanes{}, sums);
+  }
+  if (i < F) AddProducts<kRows>(query + i, rows + i, stride, FirstLanes{F - i}, sums);
+  float weights[kRows];
+  for (int r = 0; r < kRows; ++r) weights[r] = Sum(sums[r]);
+  AddScaled<kRows>(weights, rows + F, stride, V, out);
+  float denominator = 0;
+  for (int r = 0; r < kRows; ++r) denominator += weights[r];
+  return denominator;
+}
+
+float LinearAttendRows(const HeadRows& rows, int64_t F, int64_t V, const float* query, float* out) {
+  float denominator = 0;
+  int64_t n = 0;
+  for (; n + 4 <= rows.count; n += 4) {
+    denominator += AttendSomeRows<4>(rows.rows + n * rows.stride, rows.stride, F, V, query, out);
+  }
+  for (; n < rows.count; ++n) {
+    denominator += AttendSomeRows<1>(rows.rows + n * rows.stride, rows.stride, F, V, query, out);
+  }
+  return denominator;
+}
+
+void AddWeighted(const float* weights, const float* values, int64_t count, int64_t V, float* out) {
+  int64_t p = 0;
+  for (; p + 4 <= count; p += 4) AddScaled<4>(weights + p, values + p * V, V, V, out);
+  for (; p < count; ++p) AddScaled<1>(weights + p, values + p * V, V, V, out);
+}
+
+}  // namespace
+
+const SimdKernels LEAPSTREAM_SIMD_KERNELS = {
+    LEAPSTREAM_SIMD_NAME, &Multiply,     &MultiplyBfloat16, &MultiplyInt8, &Quantise, &LayerNorm,
+    &LinearFold,          &LinearAttend, &LinearAttendRows, &AddWeighted,  &SumExp,   &LeapAngles};
+
+}  // namespace leapstream

@@ -1,0 +1,132 @@
+#include "model/engine/layers.h"
+
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "model/api/vocabulary.h"
+
+namespace leapstream {
+namespace {
+
+float Activate(Activation activation, float x) {
+  constexpr float kSqrtHalf = 0.70710678118654752f;
+  constexpr float kSqrtTwoOverPi = 0.79788456080286536f;
+  switch (activation) {
+    case Activation::kRelu:
+      return x > 0 ? x : 0;
+    case Activation::kGelu:
+      return 0.5f * x * (1 + std::erf(x * kSqrtHalf));
+    case Activation::kGeluTanh:  // fairseq/modules/gelu.py, gelu_accurate
+      return 0.5f * x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
+    case Activation::kTanh:
+      return std::tanh(x);
+    case Activation::kSwish:
+      return x / (1 + std::exp(-x));
+    case Activation::kLinear:
+      return x;
+  }
+  return x;
+}
+
+}  // namespace
+
+LayerNorm::LayerNorm(const Weights& weights, const std::string& name) {
+  for (const auto& [what, values] : {std::pair(".weight", &weight_), {".bias", &bias_}}) {
+    const Tensor tensor = weights.Get(name + what);
+    values->assign(tensor.data(), tensor.data() + tensor.count());
+  }
+}
+
+void LayerNorm::Apply(const float* x, int64_t rows, float* y) const {
+  const auto width = static_cast<int64_t>(weight_.size());
+  for (int64_t r = 0; r < rows; ++r) {
+    Simd().layer_norm(x + r * width, width, weight_.data(), bias_.data(), y + r * width);
+  }
+}
+
+absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn) {
+  if (activation_fn == "relu") return Activation::kRelu;
+  if (activation_fn == "gelu") return Activation::kGelu;
+  if (activation_fn == "gelu_fast" || activation_fn == "gelu_accurate")
+    return Activation::kGeluTanh;
+  if (activation_fn == "tanh") return Activation::kTanh;
+  if (activation_fn == "swish") return Activation::kSwish;
+  if (activation_fn == "linear") return Activation::kLinear;
+  return absl::UnimplementedError(absl::StrCat(
+      "activation_fn must be relu, gelu, gelu_fast, gelu_accurate, tanh, swish or linear, got ",
+      activation_fn));
+}
+
+void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* h = scratch.Floats(rows * hidden_.out());
+  if (activation_ == Activation::kRelu) {
+    hidden_.Apply(x, rows, h, scratch, Epilogue::kRelu);
+  } else {
+    hidden_.Apply(x, rows, h, scratch);
+    for (int64_t i = 0; i < rows * hidden_.out(); ++i) h[i] = Activate(activation_, h[i]);
+  }
+  out_.Apply(h, rows, y, scratch, Epilogue::kAdd);
+}
+
+Embedding::Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
+                     const std::string& prefix, const std::string& tokens)
+    : tokens_(tokens.empty() ? Tensor() : weights.Get(tokens)),
+      positions_(side.positions),
+      scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f),
+      width_(side.embed_dim) {
+  if (side.input_dim != side.embed_dim) project_ = weights.Matrix(prefix + ".project_in");
+  if (side.layernorm_embedding) norm_ = LayerNorm(weights, prefix + ".embedding_norm");
+  if (positions_ == PositionKind::kLearned) learned_ = weights.Get(prefix + ".positions");
+  // In float32 step by step, as fairseq/modules/sinusoidal_positional_embedding.py computes its
+  // table.
+  const int half = side.embed_dim / 2;
+  const float step = static_cast<float>(std::log(10000.0) / (half - 1));
+  for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));
+}
+
+void Embedding::Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
+                      Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto rows = static_cast<int64_t>(tokens.size());
+  const int64_t in = tokens_.size(1);
+  float* x = project_.in() > 0 ? scratch.Floats(rows * in) : out;
+  for (int64_t r = 0; r < rows; ++r) {
+    const float* embedding = tokens_.data() + tokens[r] * in;
+    for (int64_t i = 0; i < in; ++i) x[r * in + i] = scale_ * embedding[i];
+  }
+  if (project_.in() > 0) project_.Apply(x, rows, out, scratch);
+  for (int64_t r = 0; r < rows; ++r) AddPosition(positions[r], out + r * width_);
+  if (norm_.defined()) norm_.Apply(out, rows, out);
+}
+
+void Embedding::ApplyToRows(absl::Span<const int> positions, float* x) const {
+  for (size_t r = 0; r < positions.size(); ++r) {
+    float* row = x + static_cast<int64_t>(r) * width_;
+    for (int64_t i = 0; i < width_; ++i) row[i] *= scale_;
+    AddPosition(positions[r], row);
+  }
+}
+
+void Embedding::AddPosition(int position, float* out) const {
+  const int row = position + kPadding + 1;
+  if (positions_ == PositionKind::kLearned) {
+    if (row >= learned_.size(0)) {
+      throw std::out_of_range(absl::StrCat("position ", position, " is beyond the learned table"));
+    }
+    const int64_t width = learned_.size(1);
+    const float* learned = learned_.data() + row * width;
+    for (int64_t i = 0; i < width; ++i) out[i] += learned[i];
+  } else if (positions_ == PositionKind::kSinusoidal) {
+    const int64_t half = static_cast<int64_t>(frequencies_.size());
+    for (int64_t i = 0; i < half; ++i) {
+      const float angle = static_cast<float>(row) * frequencies_[i];
+      out[i] += std::sin(angle);
+      out[half + i] += std::cos(angle);
+    }
+  }
+}
+
+}  // namespace leapstream

@@ -1,0 +1,83 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_LAYERS_H_
+#define LEAPSTREAM_MODEL_ENGINE_LAYERS_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+#include "model/api/model_directory.h"
+#include "model/api/translator.h"
+#include "model/engine/kernels/packed_linear.h"
+#include "model/engine/kernels/workspace.h"
+#include "model/engine/weights.h"
+
+// The layers that have no state. All take and give rows: [R, width] float32, contiguous, one row
+// per token of whatever session. Const and thread-safe. Rows do not see each other. Nothing here
+// allocates but the workspace.
+namespace leapstream {
+
+class LayerNorm {  // epsilon 1e-5, as fairseq's.
+ public:
+  LayerNorm() = default;
+  LayerNorm(const Weights& weights, const std::string& name);
+  // y may be x.
+  void Apply(const float* x, int64_t rows, float* y) const;
+  bool defined() const { return !weight_.empty(); }
+
+ private:
+  std::vector<float> weight_;  // [width]
+  std::vector<float> bias_;    // [width]
+};
+
+enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
+// fairseq's --activation-fn. UNIMPLEMENTED: another name.
+absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
+
+class FeedForward {
+ public:
+  FeedForward(const Weights& weights, const std::string& name, Activation activation)
+      : hidden_(weights.Linear({name + ".hidden"})),
+        out_(weights.Linear({name + ".out"})),
+        activation_(activation) {}
+  // Adds to y.
+  void Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const;
+
+ private:
+  PackedLinear hidden_;
+  PackedLinear out_;
+  Activation activation_;
+};
+
+// What goes into a side's first layer: token embedding, projected to the side's width if its own is
+// another, plus position, normalised if the side asks for it. fairseq's first position is row
+// padding_idx + 1 = 2 of its table.
+class Embedding {
+ public:
+  // prefix: "encoder" or "decoder"; `tokens`: the embedding's name, which may be the other side's;
+  // empty for an encoder of speech.
+  Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
+            const std::string& prefix, const std::string& tokens);
+  // tokens and their positions (from 0), of one length R. out: [R, E].
+  void Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
+             Workspace& scratch) const;
+  // The same of rows [R, E] that stand for embeddings, as those of speech do: in place.
+  void ApplyToRows(absl::Span<const int> positions, float* x) const;
+
+ private:
+  void AddPosition(int position, float* out) const;
+
+  Tensor tokens_;         // [N, input_dim]; empty for speech.
+  PackedLinear project_;  // To the width; of no inputs if there is none.
+  Tensor learned_;        // [P + 2, width], or empty.
+  PositionKind positions_;
+  std::vector<float> frequencies_;  // Sinusoidal: exp(-i ln 10000 / (width / 2 - 1)).
+  float scale_;
+  int64_t width_;
+  LayerNorm norm_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_LAYERS_H_

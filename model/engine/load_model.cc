@@ -1,0 +1,134 @@
+#include "model/engine/load_model.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "model/api/model_directory.h"
+#include "model/engine/model_call.h"
+#include "model/engine/torch_device.h"
+#include "model/engine/transformer.h"
+#include "model/engine/weights.h"
+
+namespace leapstream {
+namespace {
+
+absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& path, int rows) {
+  if (vocabulary.size() == rows) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(path, ": the embedding has ", rows, " rows, so the dictionary must have ", rows,
+                   " symbols with the 4 specials, found ", vocabulary.size(),
+                   "; export the checkpoint again with its own dictionary"));
+}
+
+absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
+  if (name == "float32") return ComputeType::kFloat32;
+  if (name == "bfloat16") return ComputeType::kBfloat16;
+  if (name == "int8") return ComputeType::kInt8;
+  return absl::InvalidArgumentError(absl::StrCat(
+      "compute_type needs to be float32, bfloat16 or int8, got `", name.substr(0, 100), "`"));
+}
+
+int BidirectionalLimit(const ModelConfig& config) {
+  // Of speech fairseq counts filter bank frames, of which a state has four.
+  if (config.speech.has_value()) return std::max(config.max_source_positions / 4, 2);
+  constexpr int kFairseqDefault = 1024;  // Of --max-source-positions.
+  const int trained =
+      config.max_source_positions > 0 ? config.max_source_positions : kFairseqDefault;
+  const int table = config.encoder.max_positions;
+  return table > 0 ? std::min(trained, table) : trained;
+}
+
+// What a session needs, by running one.
+absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
+  constexpr int kTokens = 32;  // Whole blocks of a cache.
+  const std::unique_ptr<SessionState> state = translator.NewState();
+  info->state_bytes_per_session = state->bytes();
+  const std::vector<TokenId> source(kTokens, kUnknown);
+  const std::vector<float> samples(
+      info->speech.has_value() ? kTokens * kStateMilliseconds * (kSpeechSampleRate / 1000) : 0);
+  Decision decision;
+  SessionState* const one = state.get();
+  const int tokens =
+      std::min({kTokens, info->max_source_tokens > 0 ? info->max_source_tokens : kTokens,
+                info->max_target_tokens > 0 ? info->max_target_tokens : kTokens});
+  const auto speech_samples =
+      absl::MakeConstSpan(samples).subspan(0, samples.size() / kTokens * tokens);
+  const SourceRows rows{one,
+                        info->speech.has_value() ? absl::Span<const TokenId>()
+                                                 : absl::MakeConstSpan(source).subspan(0, tokens),
+                        speech_samples};
+  LEAPSTREAM_RETURN_IF_ERROR(translator.Read({rows}));
+  for (int t = 0; t < tokens; ++t) {
+    LEAPSTREAM_RETURN_IF_ERROR(translator.Decide({one}, absl::MakeSpan(&decision, 1)));
+    state->Commit(kUnknown);
+  }
+  const int64_t added = state->bytes() - info->state_bytes_per_session;
+  info->state_bytes_per_token = added / tokens;
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
+                                                       const LoadOptions& options) {
+  const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
+  ModelConfig config;
+  LEAPSTREAM_ASSIGN_OR_RETURN(config, ReadModelDirectory(directory));
+  if (!options.compute_type.empty()) config.compute_type = options.compute_type;
+  ComputeType compute_type = ComputeType::kFloat32;
+  LEAPSTREAM_ASSIGN_OR_RETURN(compute_type, ParseComputeType(config.compute_type));
+  auto model = std::make_shared<Model>();
+  if (!config.speech.has_value()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
+                                Vocabulary::Load(path(kSourceDictionaryFile)));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(
+        model->source_vocabulary, path(kSourceDictionaryFile), config.encoder.vocabulary_size));
+    LEAPSTREAM_ASSIGN_OR_RETURN(model->source_tokenizer,
+                                Tokenizer::Load(path(kSourceSentencePieceFile)));
+  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(model->target_vocabulary,
+                              Vocabulary::Load(path(kTargetDictionaryFile)));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(model->target_vocabulary, path(kTargetDictionaryFile),
+                                             config.decoder.vocabulary_size));
+  LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
+                              Tokenizer::Load(path(kTargetSentencePieceFile)));
+  ModelInfo& info = model->info;
+  info.name = options.name.empty() ? config.name : options.name;
+  info.source_language = config.source_language;
+  info.target_language = config.target_language;
+  info.checksum = config.sha256[kWeightsFile];
+  info.compute_type = config.compute_type;
+  info.learned_policy = config.LearnedPolicy();
+  info.default_k = config.waitk_lagging;
+  info.max_k = std::max(info.max_k, config.waitk_lagging);
+  // A bidirectional encoder's cost grows with the square of the length, so it keeps to the length
+  // that it was trained for.
+  if (config.speech.has_value()) info.speech = config.speech->input;
+  info.max_source_tokens =
+      config.causal_encoder ? config.encoder.max_positions : BidirectionalLimit(config);
+  // The step that decides </s> needs a position too.
+  info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
+  LEAPSTREAM_RETURN_IF_ERROR(
+      ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
+        Weights weights;
+        LEAPSTREAM_ASSIGN_OR_RETURN(weights,
+                                    Weights::Load(path(kWeightsFile), config, compute_type));
+        if (options.device == "cpu") {
+          LEAPSTREAM_ASSIGN_OR_RETURN(
+              model->translator,
+              Transformer::Create(config, std::move(weights), options.intra_op_threads));
+        } else {
+          const TorchDevice device{options.device == "torch-cpu" ? "cpu" : options.device,
+                                   options.intra_op_threads};
+          LEAPSTREAM_ASSIGN_OR_RETURN(model->translator,
+                                      MakeTorchTranslator(config, weights, device));
+        }
+        return MeasureState(*model->translator, &model->info);
+      }));
+  return std::shared_ptr<const Model>(std::move(model));
+}
+
+}  // namespace leapstream

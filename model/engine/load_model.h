@@ -1,0 +1,31 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_LOAD_MODEL_H_
+#define LEAPSTREAM_MODEL_ENGINE_LOAD_MODEL_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "model/api/model.h"
+
+namespace leapstream {
+
+struct LoadOptions {
+  // What the weights of products are computed in: "float32", "bfloat16" or "int8"; empty: what
+  // model.json says. See ComputeType.
+  std::string compute_type;
+  int intra_op_threads = 1;  // That share the work of a call, the calling one included.
+  // "cpu": our own kernels; "torch-cpu", "cuda:0", ...: LibTorch's on a device, see
+  // MakeTorchTranslator().
+  std::string device = "cpu";
+  std::string name;  // What clients call it; empty: what model.json says.
+};
+
+// Loads a model directory that leapstream-export wrote. Errors: those of ReadModelDirectory(),
+// Vocabulary::Load(), Tokenizer::Load() and MakeTorchTranslator(); INVALID_ARGUMENT for weights
+// that do not fit model.json and for a compute type that there is not.
+absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
+                                                       const LoadOptions& options = {});
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_LOAD_MODEL_H_

@@ -1,0 +1,144 @@
+#include "model/engine/speech/conv_subsampler.h"
+
+#include <algorithm>
+
+#include "model/api/speech.h"
+
+namespace leapstream {
+namespace {
+
+// Frames that are taken at once, so that a long recording needs no more memory than a short one.
+constexpr int64_t kBlockFrames = 64;
+
+// Both convolutions: out[o] of time t and bin f sees times 2t - 1 .. 2t + 1 and bins 2f - 1 .. 2f
+// + 1.
+struct Input {
+  const float* values;  // [count, bins, channels], from time `first`.
+  int64_t first;
+  int64_t end;  // Times from it on are zeros, as are those before 0.
+  int bins;
+  int channels;
+};
+
+// The 3 x 3 x channels that each of the outputs [first, last) x bins / 2 sees.
+void Unfold(const Input& input, int64_t first, int64_t last, float* out) {
+  const int64_t width = input.channels;
+  for (int64_t t = first; t < last; ++t) {
+    for (int f = 0; f < input.bins / 2; ++f) {
+      for (int64_t time = 2 * t - 1; time <= 2 * t + 1; ++time) {
+        for (int bin = 2 * f - 1; bin <= 2 * f + 1; ++bin, out += width) {
+          if (time < 0 || time >= input.end || bin < 0 || bin >= input.bins) {
+            std::fill_n(out, width, 0.0f);
+          } else {
+            std::copy_n(input.values + ((time - input.first) * input.bins + bin) * width, width,
+                        out);
+          }
+        }
+      }
+    }
+  }
+}
+
+// Forgets what lies before time `keep`.
+void Trim(int64_t keep, int64_t row, std::vector<float>* values, int64_t* first) {
+  if (keep <= *first) return;
+  values->erase(values->begin(), values->begin() + (keep - *first) * row);
+  *first = keep;
+}
+
+}  // namespace
+
+void ConvSubsampler::State::Reset() {
+  frames_.clear();
+  hidden_.clear();
+  rows_.clear();
+  first_frame_ = frame_count_ = first_hidden_ = hidden_count_ = final_rows_ = 0;
+}
+
+int64_t ConvSubsampler::State::bytes() const {
+  return static_cast<int64_t>((frames_.capacity() + hidden_.capacity() + rows_.capacity()) *
+                              sizeof(float));
+}
+
+ConvSubsampler::ConvSubsampler(const Weights& weights, int channels) : channels_(channels) {
+  const int64_t C = channels;
+  const Tensor first = weights.Get("encoder.conv.0.weight");   // [C, 1, 3, 3]
+  const Tensor second = weights.Get("encoder.conv.1.weight");  // [C, C, 3, 3]
+  const Tensor out = weights.Get("encoder.conv.out.weight");   // [E, C, kBins2]
+  const int64_t E = out.size(0);
+  const Tensor bias0 = weights.Get("encoder.conv.0.bias");
+  const Tensor bias1 = weights.Get("encoder.conv.1.bias");
+  const Tensor bias_out = weights.Get("encoder.conv.out.bias");
+  first_ = PackedLinear(first.data(), bias0.data(), C, 9);
+  // Channels last, so that what is unfolded is copied in runs.
+  std::vector<float> permuted(C * 9 * C);
+  for (int64_t o = 0; o < C; ++o) {
+    for (int64_t c = 0; c < C; ++c) {
+      for (int64_t i = 0; i < 9; ++i) {
+        permuted[(o * 9 + i) * C + c] = second.data()[(o * C + c) * 9 + i];
+      }
+    }
+  }
+  second_ = PackedLinear(permuted.data(), bias1.data(), C, 9 * C, weights.compute_type());
+  permuted.resize(E * kBins2 * C);
+  for (int64_t e = 0; e < E; ++e) {
+    for (int64_t c = 0; c < C; ++c) {
+      for (int64_t f = 0; f < kBins2; ++f) {
+        permuted[(e * kBins2 + f) * C + c] = out.data()[(e * C + c) * kBins2 + f];
+      }
+    }
+  }
+  out_ = PackedLinear(permuted.data(), bias_out.data(), E, kBins2 * C, weights.compute_type());
+}
+
+void ConvSubsampler::Append(absl::Span<const float> frames, State& state, Workspace& scratch,
+                            const Observer& observer) const {
+  constexpr size_t kBlock = kBlockFrames * kMelBins;
+  for (size_t begin = 0; begin < frames.size(); begin += kBlock) {
+    AppendBlock(frames.subspan(begin, kBlock), state, scratch, observer);
+  }
+}
+
+void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, Workspace& scratch,
+                                 const Observer& observer) const {
+  const Workspace::Scope scope(scratch);
+  const int64_t C = channels_;
+  state.frames_.insert(state.frames_.end(), frames.begin(), frames.end());
+  state.frame_count_ += static_cast<int64_t>(frames.size()) / kMelBins;
+  const int64_t T = state.frame_count_;
+  const int64_t hidden = (T + 1) / 2;  // Rows of the first convolution,
+  const int64_t final_hidden = T / 2;  // and those that see no padding in place of a frame.
+  const int64_t rows = (hidden + 1) / 2;
+
+  const int64_t row1 = kBins1 * C;
+  const int64_t new_hidden = hidden - state.hidden_count_;
+  float* unfolded = scratch.Floats(new_hidden * kBins1 * 9);
+  Unfold({state.frames_.data(), state.first_frame_, T, kMelBins, 1}, state.hidden_count_, hidden,
+         unfolded);
+  const int64_t kept = static_cast<int64_t>(state.hidden_.size());
+  state.hidden_.resize(kept + new_hidden * row1);
+  first_.Apply(unfolded, new_hidden * kBins1, state.hidden_.data() + kept, scratch,
+               Epilogue::kRelu);
+
+  const int64_t new_rows = rows - state.final_rows_;
+  const int64_t row2 = kBins2 * C;
+  float* seen = scratch.Floats(new_rows * kBins2 * 9 * C);
+  Unfold({state.hidden_.data(), state.first_hidden_, hidden, kBins1, channels_}, state.final_rows_,
+         rows, seen);
+  float* conv = scratch.Floats(new_rows * row2);
+  second_.Apply(seen, new_rows * kBins2, conv, scratch, Epilogue::kRelu);
+  if (observer) {
+    observer(state.final_rows_, absl::MakeConstSpan(conv, new_rows * row2));
+  }
+  state.rows_.resize(rows * out_.out());
+  out_.Apply(conv, new_rows, state.rows_.data() + state.final_rows_ * out_.out(), scratch);
+
+  // What is not final is computed again.
+  state.hidden_.resize((final_hidden - state.first_hidden_) * row1);
+  state.hidden_count_ = final_hidden;
+  state.final_rows_ = final_hidden / 2;
+  Trim(2 * state.final_rows_ - 1, row1, &state.hidden_, &state.first_hidden_);
+  Trim(2 * final_hidden - 1, kMelBins, &state.frames_, &state.first_frame_);
+}
+
+}  // namespace leapstream

@@ -1,0 +1,57 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_SPEECH_FILTER_BANK_H_
+#define LEAPSTREAM_MODEL_ENGINE_SPEECH_FILTER_BANK_H_
+
+#include <cstdint>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/api/speech.h"
+
+namespace leapstream {
+
+// Log mel filter banks as fairseq's speech models were trained on:
+// torchaudio.compliance.kaldi.fbank with 80 bins, no dither and no energy, then global CMVN. In
+// float32. Const and thread-safe.
+class FilterBank {
+ public:
+  static constexpr int kFftSize = 512;
+  static constexpr int kFftBins = kFftSize / 2 + 1;
+
+  FilterBank();
+
+  const std::vector<float>& window() const { return window_; }        // [kFrameSamples]
+  const std::vector<float>& mel_banks() const { return mel_banks_; }  // [kMelBins, kFftSize / 2]
+
+  // One frame's steps; for tests too.
+  void Window(const float* samples, float* windowed) const;  // [kFrameSamples] -> [kFftSize]
+  static void Power(const float* windowed, float* power);    // -> [kFftBins]
+  void LogMel(const float* power, float* log_mel) const;     // -> [kMelBins]
+
+ private:
+  struct Band {  // Of one mel bin: the FFT bins whose weight is not 0.
+    int first;
+    int count;
+  };
+  std::vector<float> window_;
+  std::vector<float> mel_banks_;
+  std::vector<Band> bands_;
+};
+
+// Samples of one segment on their way to frames: what is kept is the end that no frame has used up.
+// However the samples are cut, the frames are those of the whole.
+class FrameBuffer {
+ public:
+  void Reset() { residual_.clear(); }
+  // Appends to `frames` the [n, kMelBins] that became whole, (log mel - mean) / std.
+  void Append(absl::Span<const float> samples, const FilterBank& bank, absl::Span<const float> mean,
+              absl::Span<const float> std, std::vector<float>* frames);
+  int64_t residual() const { return static_cast<int64_t>(residual_.size()); }
+  int64_t bytes() const { return static_cast<int64_t>(residual_.capacity() * sizeof(float)); }
+
+ private:
+  std::vector<float> residual_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_SPEECH_FILTER_BANK_H_

@@ -1,0 +1,86 @@
+#include "model/engine/weights.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "model/api/half.h"
+
+namespace leapstream {
+
+absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig& config,
+                                      ComputeType compute_type) {
+  Weights weights;
+  weights.compute_type_ = compute_type;
+  LEAPSTREAM_ASSIGN_OR_RETURN(weights.file_, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(weights.views_, ParseSafetensors(weights.file_->bytes(), path));
+  std::set<std::string> wanted;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    const auto found = weights.views_.find(spec.name);
+    if (found == weights.views_.end()) {
+      return absl::InvalidArgumentError(absl::StrCat(path, ": tensor ", spec.name, " of shape [",
+                                                     absl::StrJoin(spec.shape, ", "),
+                                                     "] is missing; export the checkpoint again"));
+    }
+    if (found->second.shape != spec.shape || found->second.type == TensorType::kInt64) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor ", spec.name, " should be floating and of shape [",
+                       absl::StrJoin(spec.shape, ", "), "], found [",
+                       absl::StrJoin(found->second.shape, ", "), "]; export the checkpoint again"));
+    }
+    wanted.insert(spec.name);
+  }
+  for (const auto& [name, view] : weights.views_) {
+    if (wanted.count(name) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor ", name,
+                       " is not part of this architecture; export the checkpoint again"));
+    }
+  }
+  return weights;
+}
+
+Tensor Weights::Get(const std::string& name) const {
+  const TensorView& view = views_.at(name);
+  if (view.type == TensorType::kFloat32) {
+    return {view.shape, reinterpret_cast<const float*>(view.bytes.data())};
+  }
+  const auto* halves = reinterpret_cast<const uint16_t*>(view.bytes.data());
+  std::vector<float> values(view.bytes.size() / sizeof(uint16_t));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = HalfToFloat(halves[i]);
+  return {view.shape, std::move(values)};
+}
+
+PackedLinear Weights::Linear(const std::vector<std::string>& names) const {
+  return Stack(names, compute_type_);
+}
+
+PackedLinear Weights::ExactLinear(const std::string& name) const {
+  return Stack({name}, ComputeType::kFloat32);
+}
+
+PackedLinear Weights::Stack(const std::vector<std::string>& names, ComputeType type) const {
+  std::vector<float> weights;
+  std::vector<float> biases;
+  int64_t in = 0;
+  for (const std::string& name : names) {
+    const Tensor weight = Get(name + ".weight");
+    in = weight.size(1);
+    weights.insert(weights.end(), weight.data(), weight.data() + weight.count());
+    biases.resize(biases.size() + weight.size(0), 0.0f);
+    if (!Has(name + ".bias")) continue;
+    const Tensor bias = Get(name + ".bias");
+    std::copy_n(bias.data(), bias.count(), biases.end() - bias.count());
+  }
+  return {weights.data(), biases.data(), static_cast<int64_t>(biases.size()), in, type};
+}
+
+PackedLinear Weights::Matrix(const std::string& name) const {
+  const Tensor weight = Get(name);
+  return {weight.data(), nullptr, weight.size(0), weight.size(1), compute_type_};
+}
+
+}  // namespace leapstream

@@ -1,0 +1,48 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_WEIGHTS_H_
+#define LEAPSTREAM_MODEL_ENGINE_WEIGHTS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "model/api/model_directory.h"
+#include "model/api/safetensors.h"
+#include "model/engine/kernels/packed_linear.h"
+#include "model/engine/tensor.h"
+
+namespace leapstream {
+
+// The parameters of a model, checked against ExpectedTensors(). float32 tensors lie in the memory
+// map; float16 ones are widened as they are taken. Immutable; must outlive the tensors it gave.
+class Weights {
+ public:
+  // INVALID_ARGUMENT: a tensor is missing, of another shape, or not wanted.
+  // compute_type: of the products that Linear() and Matrix() give.
+  static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config,
+                                      ComputeType compute_type = ComputeType::kFloat32);
+
+  ComputeType compute_type() const { return compute_type_; }
+  bool Has(const std::string& name) const { return views_.count(name) > 0; }
+  // Throws std::out_of_range if there is none: ask only for what was expected.
+  Tensor Get(const std::string& name) const;
+  // NAME.weight and, if there, NAME.bias; of several, stacked into one that gives all their
+  // outputs.
+  PackedLinear Linear(const std::vector<std::string>& names) const;
+  // A matrix without a bias.
+  PackedLinear Matrix(const std::string& name) const;
+  // The same in float32 whatever the compute type: for the small nets that feed sines.
+  PackedLinear ExactLinear(const std::string& name) const;
+
+ private:
+  PackedLinear Stack(const std::vector<std::string>& names, ComputeType type) const;
+
+  ComputeType compute_type_ = ComputeType::kFloat32;
+  std::unique_ptr<const MappedFile> file_;
+  std::map<std::string, TensorView> views_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_WEIGHTS_H_

@@ -1,0 +1,18 @@
+// What libleapstream_torch.so exports: see model/engine/torch_device.h.
+#include <memory>
+#include <utility>
+
+#include "model/engine/torch_device.h"
+#include "model/torch/torch_translator.h"
+
+extern "C" __attribute__((visibility("default"))) void leapstream_make_torch_translator(
+    const leapstream::ModelConfig& config, const leapstream::Weights& weights,
+    const leapstream::TorchDevice& device,
+    absl::StatusOr<std::unique_ptr<leapstream::Translator>>* result) {
+  auto translator = leapstream::TorchTranslator::Create(config, weights, device);
+  if (translator.ok()) {
+    *result = *std::move(translator);
+  } else {
+    *result = translator.status();
+  }
+}

@@ -1,0 +1,433 @@
+#include "model/torch/torch_translator.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "model/api/vocabulary.h"
+#include "model/engine/attention/leap_features.h"
+#include "model/engine/contract.h"
+#include "model/engine/model_call.h"
+
+namespace leapstream {
+namespace {
+
+// As ModelCall(). LibTorch's errors come with a stack trace, which no client should see.
+template <typename F>
+absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
+  return ModelCall(what, 1, [&]() -> absl::Status {
+    c10::InferenceMode guard;
+    static thread_local int current = 0;  // OpenMP's count is per thread.
+    if (current != threads) at::set_num_threads(threads);
+    current = threads;
+    try {
+      return f();
+    } catch (const c10::Error& e) {
+      return absl::InternalError(absl::StrCat(what, ": ", e.what_without_backtrace()));
+    }
+  });
+}
+
+absl::Status CheckSupported(const ModelConfig& config) {
+  const auto unsupported = [](absl::string_view what) {
+    return absl::UnimplementedError(
+        absl::StrCat("a LibTorch device computes text models with a causal encoder, wait-k or no "
+                     "policy, and linear LeaP attention in all blocks; this one has ",
+                     what, "; leave device unset for leapstream's own kernels"));
+  };
+  if (config.speech.has_value()) return unsupported("speech for a source");
+  if (!config.causal_encoder) return unsupported("a bidirectional encoder");
+  if (config.LearnedPolicy()) return unsupported(absl::StrCat("simul_type ", config.simul_type));
+  if (config.cross_normaliser != "linear") {
+    return unsupported(absl::StrCat("cross_normaliser ", config.cross_normaliser));
+  }
+  for (const SideConfig* side : {&config.encoder, &config.decoder}) {
+    if (side->self_attention != "leap") return unsupported(side->self_attention + " attention");
+    for (int l = 0; l < side->layers; ++l) {
+      if (side->LayerOf(l) != l) return unsupported("layers that share their parameters");
+    }
+  }
+  if (config.decoder.cross_attention != "leap") {
+    return unsupported(config.decoder.cross_attention + " cross-attention");
+  }
+  return absl::OkStatus();
+}
+
+std::string Layer(absl::string_view side, int l) { return absl::StrCat(side, ".layers.", l, "."); }
+
+}  // namespace
+
+// The sums of all sessions, and of decoder self-attention the newest position, which is provisional
+// until it is settled.
+class TorchTranslator::Slots {
+ public:
+  Slots(const ModelConfig& config, c10::Device device) {
+    const auto sums = [&](const SideConfig& side) {
+      const int64_t d = side.embed_dim / side.attention_heads;
+      return at::zeros({side.layers, 0, side.attention_heads, 2 * d, d + 1}, device);
+    };
+    encoder = sums(config.encoder);
+    self = sums(config.decoder);
+    cross = sums(config.decoder);
+    newest_key = self.select(-1, 0).clone();    // [L, slots, H, 2 d]
+    newest_value = self.select(-2, 0).clone();  // [L, slots, H, d + 1]
+  }
+
+  void Reserve(int64_t slots) {
+    const int64_t before = encoder.size(1);
+    if (slots <= before) return;
+    c10::InferenceMode guard;
+    for (at::Tensor* pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
+      std::vector<int64_t> more = pool->sizes().vec();
+      more[1] = slots - before;
+      *pool = at::cat({*pool, at::zeros(more, pool->options())}, 1);
+    }
+    for (int64_t slot = slots - 1; slot >= before; --slot) free.push_back(slot);
+  }
+
+  int64_t BytesOfOne() const {
+    int64_t bytes = 0;
+    for (const at::Tensor* pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
+      bytes += static_cast<int64_t>(pool->nbytes()) / std::max<int64_t>(pool->size(1), 1);
+    }
+    return bytes;
+  }
+
+  Mutex mutex;                      // Guards all of it, and the device's work.
+  at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
+  at::Tensor newest_key, newest_value;
+  std::vector<int64_t> free;
+};
+
+class TorchTranslator::State : public SessionState {
+ public:
+  explicit State(std::shared_ptr<Slots> slots) : slots_(std::move(slots)) {
+    MutexLock lock(&slots_->mutex);
+    if (slots_->free.empty()) slots_->Reserve(std::max<int64_t>(8, 2 * slots_->encoder.size(1)));
+    slot_ = slots_->free.back();
+    slots_->free.pop_back();
+    bytes_ = slots_->BytesOfOne();
+  }
+  ~State() override {
+    MutexLock lock(&slots_->mutex);
+    slots_->free.push_back(slot_);
+  }
+
+  void Reset() override {
+    cleared_ = settled_ = false;
+    source_read_ = target_written_ = 0;
+    last_ = kEndOfSentence;
+  }
+  void Commit(TokenId token) override {
+    last_ = token;
+    ++target_written_;
+    settled_ = true;
+  }
+  void Repeat() override { settled_ = true; }
+  int source_read() const override { return source_read_; }
+  int target_written() const override { return target_written_; }
+  int64_t bytes() const override { return bytes_; }
+
+ private:
+  friend class TorchTranslator;
+  const std::shared_ptr<Slots> slots_;
+  int64_t slot_ = 0;
+  int64_t bytes_ = 0;
+  bool cleared_ = false;  // The slot holds no other segment's sums.
+  bool settled_ = false;  // The newest position is part of the past, and not yet in the sums.
+  int source_read_ = 0;
+  int target_written_ = 0;
+  TokenId last_ = kEndOfSentence;
+};
+
+absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
+    const ModelConfig& config, const Weights& weights, const TorchDevice& device) {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSupported(config));
+  LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
+  if (weights.compute_type() != ComputeType::kFloat32) {
+    return absl::UnimplementedError(
+        "a LibTorch device computes in float32; leave compute_type unset, or device");
+  }
+  try {
+    c10::InferenceMode guard;
+    at::zeros({1}, c10::Device(device.name)).add_(1);
+    return std::unique_ptr<TorchTranslator>(new TorchTranslator(config, weights, device));
+  } catch (const c10::Error& e) {
+    // The rest lists all that LibTorch was built with.
+    const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "LibTorch cannot use device ", device.name, " (", why.substr(0, why.find('\n')),
+        "...); leave device unset for leapstream's own kernels"));
+  }
+}
+
+TorchTranslator::TorchTranslator(const ModelConfig& config, const Weights& weights,
+                                 const TorchDevice& device)
+    : config_(config),
+      activation_(*ParseActivation(config.activation_fn)),
+      device_(device.name),
+      threads_(device.threads),
+      slots_(std::make_shared<Slots>(config, device_)) {
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    const Tensor tensor = weights.Get(spec.name);
+    weights_[spec.name] =
+        at::from_blob(const_cast<float*>(tensor.data()), tensor.shape()).clone().to(device_);
+  }
+}
+
+TorchTranslator::~TorchTranslator() = default;
+
+std::unique_ptr<SessionState> TorchTranslator::NewState() const {
+  return std::make_unique<State>(slots_);
+}
+
+void TorchTranslator::Reserve(int states) const {
+  MutexLock lock(&slots_->mutex);
+  slots_->Reserve(states);
+}
+
+at::Tensor TorchTranslator::Linear(const std::string& name, const at::Tensor& x) const {
+  const auto bias = weights_.find(name + ".bias");
+  return at::linear(x, weights_.at(name + ".weight"),
+                    bias != weights_.end() ? bias->second : at::Tensor());
+}
+
+at::Tensor TorchTranslator::Norm(const std::string& name, const at::Tensor& x) const {
+  return at::layer_norm(x, {x.size(-1)}, weights_.at(name + ".weight"),
+                        weights_.at(name + ".bias"));
+}
+
+at::Tensor TorchTranslator::FeedForward(const std::string& name, const at::Tensor& x) const {
+  at::Tensor h = Linear(name + ".hidden", x);
+  switch (activation_) {
+    case Activation::kRelu:
+      h = at::relu(h);
+      break;
+    case Activation::kGelu:
+      h = at::gelu(h);
+      break;
+    case Activation::kGeluTanh:
+      h = at::gelu(h, "tanh");
+      break;
+    case Activation::kTanh:
+      h = at::tanh(h);
+      break;
+    case Activation::kSwish:
+      h = at::silu(h);
+      break;
+    case Activation::kLinear:
+      break;
+  }
+  return Linear(name + ".out", h);
+}
+
+at::Tensor TorchTranslator::Embed(const std::string& side, const SideConfig& config,
+                                  const at::Tensor& tokens, const at::Tensor& positions) const {
+  const bool shared = config_.share_all_embeddings;
+  at::Tensor x =
+      weights_.at(shared ? "encoder.embedding" : side + ".embedding").index_select(0, tokens);
+  if (config_.scale_embedding) x = x * std::sqrt(static_cast<float>(config.embed_dim));
+  if (config.input_dim != config.embed_dim) {
+    x = at::linear(x, weights_.at(side + ".project_in"));
+  }
+  const at::Tensor rows = positions + (kPadding + 1);  // fairseq's.
+  if (config.positions == PositionKind::kLearned) {
+    x = x + weights_.at(side + ".positions").index_select(0, rows);
+  } else if (config.positions == PositionKind::kSinusoidal) {
+    const int64_t half = config.embed_dim / 2;
+    const at::Tensor frequencies = at::exp(at::arange(half, x.options()) *
+                                           (-std::log(10000.0) / static_cast<double>(half - 1)));
+    const at::Tensor angles = rows.to(at::kFloat).unsqueeze(-1) * frequencies;
+    x = x + at::cat({angles.sin(), angles.cos()}, -1);
+  }
+  return config.layernorm_embedding ? Norm(side + ".embedding_norm", x) : x;
+}
+
+at::Tensor TorchTranslator::Features(const std::string& net, const SideConfig& side,
+                                     const at::Tensor& x) const {
+  const at::Tensor f = at::relu(x.view({x.size(0), side.attention_heads, -1}));
+  const at::Tensor p = Linear(net + ".out", at::relu(Linear(net + ".hidden", f)));
+  const at::Tensor angle = at::sigmoid(p) * (M_PI / 2);
+  return at::cat({f * angle.sin(), f * angle.cos()}, -1);
+}
+
+at::Tensor TorchTranslator::Query(const std::string& name, const SideConfig& side,
+                                  const at::Tensor& x) const {
+  const double d = side.embed_dim / side.attention_heads;
+  return Features(name + ".query_proportion", side, Linear(name + ".query", x) / std::sqrt(d));
+}
+
+void TorchTranslator::KeyAndValue(const std::string& name, const SideConfig& side,
+                                  const at::Tensor& x, Heads* heads) const {
+  heads->key = Features(name + ".key_proportion", side, Linear(name + ".key", x));
+  const at::Tensor v = Linear(name + ".value", x).view({x.size(0), side.attention_heads, -1});
+  heads->value = at::cat({v, at::ones({v.size(0), v.size(1), 1}, v.options())}, -1);
+}
+
+at::Tensor TorchTranslator::Output(const std::string& name, const at::Tensor& attended,
+                                   const at::Tensor& x) const {
+  const int64_t d = attended.size(-1) - 1;
+  const at::Tensor out =
+      attended.narrow(-1, 0, d) / attended.narrow(-1, d, 1).clamp_min(kLeapNormaliserFloor);
+  return x + Linear(name + ".output", out.reshape({x.size(0), -1}));
+}
+
+at::Tensor TorchTranslator::Indices(const std::vector<int64_t>& values) const {
+  return at::from_blob(const_cast<int64_t*>(values.data()), {static_cast<int64_t>(values.size())},
+                       at::kLong)
+      .to(device_, /*non_blocking=*/false, /*copy=*/true);
+}
+
+namespace {
+
+at::Tensor Outer(const at::Tensor& key, const at::Tensor& value) {
+  return key.unsqueeze(-1) * value.unsqueeze(-2);
+}
+at::Tensor Times(const at::Tensor& query, const at::Tensor& sums) {
+  return query.unsqueeze(-2).matmul(sums).squeeze(-2);
+}
+
+}  // namespace
+
+// One token of each of several sessions.
+void TorchTranslator::Encode(const std::vector<int64_t>& tokens,
+                             const std::vector<int64_t>& positions, const at::Tensor& slots) const {
+  const SideConfig& side = config_.encoder;
+  const bool before = side.normalize_before;
+  at::Tensor x = Embed("encoder", side, Indices(tokens), Indices(positions));
+  for (int l = 0; l < side.layers; ++l) {
+    const std::string layer = Layer("encoder", l);
+    const std::string block = layer + "self_attention";
+    const at::Tensor in = before ? Norm(layer + "self_attention_norm", x) : x;
+    Heads heads;
+    KeyAndValue(block, side, in, &heads);
+    at::Tensor pool = slots_->encoder.select(0, l);
+    const at::Tensor sums = pool.index_select(0, slots) + Outer(heads.key, heads.value);
+    pool.index_copy_(0, slots, sums);
+    x = Output(block, Times(Query(block, side, in), sums), x);
+    if (!before) x = Norm(layer + "self_attention_norm", x);
+    x = x + FeedForward(layer + "ffn", before ? Norm(layer + "ffn_norm", x) : x);
+    if (!before) x = Norm(layer + "ffn_norm", x);
+  }
+  if (side.final_norm) x = Norm("encoder.norm", x);
+  for (int l = 0; l < config_.decoder.layers; ++l) {
+    Heads heads;
+    KeyAndValue(Layer("decoder", l) + "cross_attention", config_.decoder, x, &heads);
+    slots_->cross.select(0, l).index_add_(0, slots, Outer(heads.key, heads.value));
+  }
+}
+
+// Logits [B, N]. sees_source: [B, 1, 1], 0 where cross-attention attends to nothing.
+at::Tensor TorchTranslator::Decode(const std::vector<int64_t>& tokens,
+                                   const std::vector<int64_t>& positions, const at::Tensor& slots,
+                                   const at::Tensor& sees_source) const {
+  const SideConfig& side = config_.decoder;
+  const bool before = side.normalize_before;
+  at::Tensor x = Embed("decoder", side, Indices(tokens), Indices(positions));
+  for (int l = 0; l < side.layers; ++l) {
+    const std::string layer = Layer("decoder", l);
+    const std::string self = layer + "self_attention";
+    at::Tensor in = before ? Norm(layer + "self_attention_norm", x) : x;
+    Heads heads;
+    KeyAndValue(self, side, in, &heads);
+    heads.query = Query(self, side, in);
+    slots_->newest_key.select(0, l).index_copy_(0, slots, heads.key);
+    slots_->newest_value.select(0, l).index_copy_(0, slots, heads.value);
+    const at::Tensor energy = (heads.query * heads.key).sum(-1, /*keepdim=*/true);
+    x = Output(
+        self,
+        Times(heads.query, slots_->self.select(0, l).index_select(0, slots)) + energy * heads.value,
+        x);
+    if (!before) x = Norm(layer + "self_attention_norm", x);
+    const std::string cross = layer + "cross_attention";
+    in = before ? Norm(layer + "cross_attention_norm", x) : x;
+    const at::Tensor sums = slots_->cross.select(0, l).index_select(0, slots);
+    x = Output(cross, Times(Query(cross, side, in), sums) * sees_source, x);
+    if (!before) x = Norm(layer + "cross_attention_norm", x);
+    x = x + FeedForward(layer + "ffn", before ? Norm(layer + "ffn_norm", x) : x);
+    if (!before) x = Norm(layer + "ffn_norm", x);
+  }
+  if (side.final_norm) x = Norm("decoder.norm", x);
+  if (side.output_dim != side.embed_dim) x = at::linear(x, weights_.at("decoder.project_out"));
+  return at::linear(x, weights_.at(OutputName(config_)));
+}
+
+absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch) const {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSource(batch, config_));
+  MutexLock lock(&slots_->mutex);
+  return TorchCall("reading source tokens", threads_, [&] {
+    size_t most = 0;
+    std::vector<int64_t> fresh;
+    for (const SourceRows& rows : batch) {
+      State& state = static_cast<State&>(*rows.state);
+      most = std::max(most, rows.tokens.size());
+      if (!state.cleared_) fresh.push_back(state.slot_);
+      state.cleared_ = true;
+    }
+    if (!fresh.empty()) {
+      const at::Tensor slots = Indices(fresh);
+      for (at::Tensor* pool : {&slots_->encoder, &slots_->self, &slots_->cross}) {
+        pool->index_fill_(1, slots, 0);
+      }
+    }
+    // The first token of all, then the second: rows of one session need the one before.
+    for (size_t t = 0; t < most; ++t) {
+      std::vector<int64_t> tokens, positions, slots;
+      for (const SourceRows& rows : batch) {
+        if (t >= rows.tokens.size()) continue;
+        State& state = static_cast<State&>(*rows.state);
+        tokens.push_back(rows.tokens[t]);
+        positions.push_back(state.source_read_++);
+        slots.push_back(state.slot_);
+      }
+      Encode(tokens, positions, Indices(slots));
+    }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
+                                     absl::Span<Decision> result) const {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(batch));
+  if (batch.empty()) return absl::OkStatus();
+  MutexLock lock(&slots_->mutex);
+  return TorchCall("deciding target tokens", threads_, [&]() -> absl::Status {
+    std::vector<int64_t> tokens, positions, slots, settled;
+    std::vector<float> sees;
+    for (SessionState* session_state : batch) {
+      State& state = static_cast<State&>(*session_state);
+      tokens.push_back(state.last_);
+      positions.push_back(state.target_written_);
+      slots.push_back(state.slot_);
+      // As in Transformer: in wait-k a prefix of one source position attends to nothing.
+      sees.push_back(config_.simul_type == "waitk" && state.source_read_ == 1 ? 0.0f : 1.0f);
+      if (state.settled_) settled.push_back(state.slot_);
+      state.settled_ = false;
+    }
+    if (!settled.empty()) {
+      const at::Tensor of = Indices(settled);
+      slots_->self.index_add_(
+          1, of,
+          Outer(slots_->newest_key.index_select(1, of), slots_->newest_value.index_select(1, of)));
+    }
+    const auto count = static_cast<int64_t>(batch.size());
+    const at::Tensor logits = Decode(tokens, positions, Indices(slots),
+                                     at::from_blob(sees.data(), {count, 1, 1}).clone().to(device_))
+                                  .to(c10::Device("cpu"))
+                                  .contiguous();
+    for (int64_t b = 0; b < count; ++b) {
+      result[b] = Decided(logits.data_ptr<float>() + b * logits.size(1), logits.size(1));
+      if (!std::isfinite(result[b].best.log_prob)) {
+        return absl::InternalError("the model's activations are not finite; check its weights");
+      }
+    }
+    return absl::OkStatus();
+  });
+}
+
+}  // namespace leapstream

@@ -1,0 +1,270 @@
+// Every attention kind held to its quadratic twin, and to what all kinds promise: a batch gives
+// what its members give alone, and what is dropped leaves no trace.
+#include <cstring>
+#include <limits>
+#include <optional>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include "model/engine/attention/monotonic_attention.h"
+#include "tests/model/engine/attention_kinds.h"
+
+namespace leapstream {
+namespace {
+
+struct Size {
+  int64_t T, H, d;
+  std::optional<int64_t> rows = std::nullopt;  // Of linear kinds, before they are folded.
+};
+
+class AttentionTest : public ::testing::TestWithParam<Size> {
+ protected:
+  AttentionTest() : random_(static_cast<uint32_t>(GetParam().T * 100 + GetParam().d)) {
+    const auto [T, H, d, rows] = GetParam();
+    q_ = NormalTensor(random_, {T, H, d});
+    k_ = NormalTensor(random_, {T, H, d});
+    v_ = NormalTensor(random_, {T, H, d});
+    kinds_ = AttentionKinds(random_, H, d, rows);
+  }
+
+  at::Tensor Naive(const AttentionKindCase& kind, const at::Tensor& mask) const {
+    const auto heads = [](const at::Tensor& x) { return x.transpose(0, 1).contiguous(); };
+    return kind.naive(heads(q_), heads(k_), heads(v_), mask).transpose(0, 1).contiguous();
+  }
+  at::Tensor Causal() const { return at::ones({GetParam().T, GetParam().T}).tril().to(at::kBool); }
+  at::Tensor All() const { return at::ones({GetParam().T, GetParam().T}).to(at::kBool); }
+
+  // A sum of T weights, each a sum of d products, in another order: T + d roundings, of numbers no
+  // larger than a few times the result's magnitude.
+  double Tolerance(const at::Tensor& expected) const {
+    const auto [T, H, d, rows] = GetParam();
+    return 8.0 * std::numeric_limits<float>::epsilon() * static_cast<double>(T + d) *
+           std::max(1.0, expected.abs().max().item<double>());
+  }
+  void ExpectClose(const at::Tensor& expected, const at::Tensor& got, const std::string& what) {
+    const at::Tensor difference = (expected - got).abs();
+    EXPECT_LE(difference.max().item<double>(), Tolerance(expected))
+        << what << ": worst at " << difference.argmax().item<int64_t>();
+  }
+
+  const float* Row(const at::Tensor& x, int64_t t) const {
+    return x.data_ptr<float>() + t * x.stride(0);
+  }
+  std::vector<AttentionRow> Rows(AttentionState* state, int64_t begin, int64_t end) const {
+    std::vector<AttentionRow> rows;
+    for (int64_t t = begin; t < end; ++t) rows.push_back({state, static_cast<int>(t)});
+    return rows;
+  }
+
+  std::mt19937 random_;
+  at::Tensor q_, k_, v_;  // [T, H, d]
+  std::vector<AttentionKindCase> kinds_;
+  Workspace scratch_;
+};
+
+TEST_P(AttentionTest, StepEqualsTheNaiveFormInAnyChunks) {
+  const int64_t T = GetParam().T;
+  for (const AttentionKindCase& kind : kinds_) {
+    if (!kind.causal) continue;
+    const at::Tensor expected = Naive(kind, Causal());
+    at::Tensor first;
+    for (const int64_t chunk : {int64_t{1}, int64_t{5}, T}) {
+      const auto state = kind.kind->NewState();
+      at::Tensor out = at::full_like(expected, std::numeric_limits<float>::quiet_NaN());
+      for (int64_t t = 0; t < T; t += chunk) {
+        kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)},
+                        Rows(state.get(), t, std::min(t + chunk, T)), Past::kSettled,
+                        const_cast<float*>(Row(out, t)), scratch_);
+      }
+      ExpectClose(expected, out, kind.name);
+      if (!first.defined()) first = out;
+      EXPECT_TRUE(at::equal(first, out)) << kind.name << ": to the bit, in chunks of " << chunk;
+    }
+  }
+}
+
+TEST_P(AttentionTest, AppendThenAttendEqualsTheNaiveForm) {
+  const int64_t T = GetParam().T;
+  for (const AttentionKindCase& kind : kinds_) {
+    const at::Tensor expected = Naive(kind, All());
+    const auto state = kind.kind->NewState();
+    for (const bool again : {false, true}) {  // A state that was used and reset is as new.
+      state->Reset();
+      const std::vector<AttentionRow> rows = Rows(state.get(), 0, T);
+      at::Tensor out = at::full_like(expected, std::numeric_limits<float>::quiet_NaN());
+      kind.kind->Append(Row(k_, 0), Row(v_, 0), rows, scratch_);
+      kind.kind->Attend(Row(q_, 0), rows, out.data_ptr<float>(), scratch_);
+      ExpectClose(expected, out, kind.name + (again ? " again" : ""));
+    }
+  }
+}
+
+// Every position is stepped twice, the first time with another's query, key and value; also two
+// positions before they are settled, as layers that share their state do.
+TEST_P(AttentionTest, WhatIsDroppedLeavesNoTrace) {
+  const int64_t T = GetParam().T;
+  for (const AttentionKindCase& kind : kinds_) {
+    if (!kind.causal) continue;
+    const at::Tensor expected = Naive(kind, Causal());
+    for (const int64_t together : {1, 2}) {
+      const auto state = kind.kind->NewState(), plain = kind.kind->NewState();
+      at::Tensor out = at::empty_like(expected), other = at::empty_like(expected);
+      for (int64_t t = 0; t < T; ++t) {
+        const int64_t wrong = T - 1 - t;
+        if (t % together == 0) {
+          kind.kind->Step({Row(q_, wrong), Row(k_, wrong), Row(v_, wrong)},
+                          Rows(state.get(), t, t + 1), Past::kProvisional,
+                          const_cast<float*>(Row(out, t)), scratch_);
+          state->Drop();
+        }
+        kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(state.get(), t, t + 1),
+                        Past::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
+        kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(plain.get(), t, t + 1),
+                        Past::kProvisional, const_cast<float*>(Row(other, t)), scratch_);
+        if (t % together == together - 1) {
+          state->Settle();
+          plain->Settle();
+        }
+      }
+      ExpectClose(expected, out, kind.name);
+      EXPECT_TRUE(at::equal(out, other))
+          << kind.name << ": to the bit, " << together << " together";
+    }
+  }
+}
+
+TEST_P(AttentionTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
+  const int64_t T = GetParam().T;
+  for (const AttentionKindCase& kind : kinds_) {
+    if (!kind.causal) continue;
+    // Two segments, one of them late by one position, in one batch.
+    const auto one = kind.kind->NewState(), two = kind.kind->NewState();
+    const auto alone = kind.kind->NewState();
+    const at::Tensor q = at::cat({q_, q_}), k = at::cat({k_, k_}), v = at::cat({v_, v_});
+    std::vector<AttentionRow> rows = Rows(one.get(), 0, T);
+    for (const AttentionRow& row : Rows(two.get(), 0, T)) rows.push_back(row);
+    at::Tensor batch = at::empty_like(q), single = at::empty_like(q_);
+    kind.kind->Step({Row(q, 0), Row(k, 0), Row(v, 0)}, rows, Past::kSettled,
+                    batch.data_ptr<float>(), scratch_);
+    kind.kind->Step({Row(q_, 0), Row(k_, 0), Row(v_, 0)}, Rows(alone.get(), 0, T), Past::kSettled,
+                    single.data_ptr<float>(), scratch_);
+    EXPECT_TRUE(at::equal(batch.slice(0, 0, T), single)) << kind.name;
+    EXPECT_TRUE(at::equal(batch.slice(0, T), single)) << kind.name;
+  }
+}
+
+TEST_P(AttentionTest, StatesOfLinearKindsDoNotGrowAndOthersGrowByBlocks) {
+  const int64_t T = GetParam().T;
+  for (const AttentionKindCase& kind : kinds_) {
+    if (!kind.causal) continue;
+    const auto state = kind.kind->NewState();
+    const int64_t before = state->bytes();
+    at::Tensor out = at::empty_like(q_);
+    for (int64_t t = 0; t < T; ++t) {
+      kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(state.get(), t, t + 1),
+                      Past::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
+      state->Settle();
+    }
+    const bool cache = kind.name == "softmax" || kind.name == "leap_softmax";
+    EXPECT_EQ(cache, state->bytes() != before) << kind.name;
+    const int64_t after = state->bytes();
+    state->Reset();
+    EXPECT_EQ(after, state->bytes()) << kind.name << ": memory is kept";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(Sizes, AttentionTest,
+                         ::testing::Values(Size{1, 1, 1}, Size{1, 4, 16}, Size{63, 2, 5},
+                                           Size{64, 1, 8}, Size{257, 2, 32}, Size{700, 1, 16},
+                                           // Folded at once, at the last positions, and never.
+                                           Size{90, 2, 12, 0}, Size{90, 2, 12, 1},
+                                           Size{90, 2, 12, 63}, Size{90, 2, 12, 88},
+                                           Size{90, 2, 12, 89}, Size{90, 2, 12, 90},
+                                           Size{90, 2, 12, 91}, Size{90, 2, 12, 1000}));
+
+// The path of one head by hand: energies are q . k with q = 1, so that a head moves on where the
+// key is negative.
+TEST(MonotonicAttentionTest, HeadsMoveOnWhileTheEnergyIsNegative) {
+  MonotonicOptions options;
+  options.heads = 1;
+  options.d = 1;
+  const MonotonicAttention attention(std::make_unique<ScaledFeatures>(1, 1), options);
+  const auto state = attention.NewState();
+  const std::vector<AttentionRow> row = {{state.get(), 0}};
+  Workspace scratch;
+  float query = 1, out = 0;
+  const auto append = [&](float key, float value) { attention.Append(&key, &value, row, scratch); };
+  const auto attend = [&] {
+    attention.Attend(&query, row, &out, scratch);
+    return out;
+  };
+  append(-1, 10);
+  EXPECT_EQ(attend(), 10);
+  EXPECT_TRUE(state->wants_source());
+  append(-1, 20);
+  EXPECT_EQ(attend(), 20);
+  EXPECT_TRUE(state->wants_source());
+  append(2, 30);
+  append(-3, 40);
+  EXPECT_EQ(attend(), 30) << "it stays where the energy is positive";
+  EXPECT_FALSE(state->wants_source());
+  state->Drop();  // None of this was settled.
+  query = -1;
+  EXPECT_EQ(attend(), 10);
+  EXPECT_FALSE(state->wants_source());
+  query = 1;
+  EXPECT_EQ(attend(), 30);
+  state->Settle();
+  query = -1;
+  EXPECT_EQ(attend(), 40) << "heads never go back";
+  state->Reset();
+  append(5, 50);
+  EXPECT_EQ(attend(), 50);
+}
+
+// Reference quirk 12.
+TEST(MonotonicAttentionTest, OneHeadAtTheCeilingTakesTheOthersThere) {
+  MonotonicOptions options;
+  options.heads = 2;
+  options.d = 1;
+  const MonotonicAttention attention(std::make_unique<ScaledFeatures>(2, 1), options);
+  const auto state = attention.NewState();
+  const std::vector<AttentionRow> row = {{state.get(), 0}};
+  Workspace scratch;
+  const float query[] = {1, 1};
+  float out[2];
+  const float keys[][2] = {{-1, 1}, {-1, 1}, {-1, 1}};
+  const float values[][2] = {{1, 1}, {2, 2}, {3, 3}};
+  for (int p = 0; p < 3; ++p) attention.Append(keys[p], values[p], row, scratch);
+  attention.Attend(query, row, out, scratch);
+  EXPECT_EQ(out[0], 3);
+  EXPECT_EQ(out[1], 1) << "its own energy keeps it";
+  EXPECT_TRUE(state->wants_source());
+  attention.Attend(query, row, out, scratch);
+  EXPECT_EQ(out[1], 3) << "the other stood at the ceiling when the step began";
+}
+
+// Without mass preservation a hard head may leave the last position and then reads nothing.
+TEST(MonotonicAttentionTest, WithoutMassPreservationAHeadMayLeaveTheSource) {
+  MonotonicOptions options;
+  options.heads = 1;
+  options.d = 1;
+  options.mass_preservation = false;
+  options.energy_bias = -2;
+  const MonotonicAttention attention(std::make_unique<ScaledFeatures>(1, 1), options);
+  const auto state = attention.NewState();
+  const std::vector<AttentionRow> row = {{state.get(), 0}};
+  Workspace scratch;
+  const float query = 1, key = 1, value = 7;
+  float out = 1;
+  attention.Append(&key, &value, row, scratch);
+  attention.Attend(&query, row, &out, scratch);
+  EXPECT_EQ(out, 0);
+  EXPECT_TRUE(state->wants_source());
+}
+
+}  // namespace
+}  // namespace leapstream

@@ -1,0 +1,441 @@
+// The transformer, a token at a time and with states of its own, against a slow twin that does what
+// fairseq's agent does: it encodes the whole prefix again at every step, keeps the keys and values
+// of the decoder's past by concatenation and computes every attention quadratically. Weights are
+// random; the options are those of which there are no goldens, and mixtures.
+#include <cmath>
+#include <functional>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+#include "absl/strings/str_cat.h"
+#include "model/api/safetensors.h"
+#include "model/api/vocabulary.h"
+#include "model/engine/transformer.h"
+
+namespace leapstream {
+namespace {
+
+constexpr int kVocabulary = 40;
+
+class SlowTransformer {
+ public:
+  SlowTransformer(const ModelConfig& config, std::map<std::string, at::Tensor> weights)
+      : config_(config), weights_(std::move(weights)) {}
+
+  // One decoder step after the source read so far. Undefined: the model wants more source. What it
+  // keeps is as if the step had been committed, unless more source is wanted.
+  at::Tensor Step(const std::vector<TokenId>& source, TokenId last, int position, bool finished) {
+    const at::Tensor encoded = Encode(source);
+    at::Tensor x = Embed("decoder", config_.decoder, {last}, {position});
+    std::vector<int> appended;
+    for (int l = 0; l < config_.decoder.layers; ++l) {
+      const int own = config_.decoder.LayerOf(l);
+      const std::string name = absl::StrCat("decoder.layers.", own, ".");
+      const auto norm = [&](const char* which, const at::Tensor& y) {
+        return Norm(name + which, y);
+      };
+      const bool before = config_.decoder.normalize_before;
+      const auto residual = [&](const char* which, const std::function<at::Tensor(at::Tensor)>& f) {
+        x = before ? x + f(norm(which, x)) : norm(which, x + f(x));
+      };
+      residual("self_attention_norm", [&](const at::Tensor& h) {
+        const std::string block = name + "self_attention";
+        Past& past = past_[own];
+        const at::Tensor k = Linear(block + ".key", h), v = Linear(block + ".value", h);
+        past.keys = past.keys.defined() ? at::cat({past.keys, k}) : k;
+        past.values = past.values.defined() ? at::cat({past.values, v}) : v;
+        appended.push_back(own);
+        const at::Tensor all = at::ones({1, past.keys.size(0)}).to(at::kBool);
+        return Linear(
+            block + ".output",
+            Attend(block, config_.decoder.self_attention == "leap" ? "leap" : "softmax",
+                   config_.decoder, Linear(block + ".query", h), past.keys, past.values, all));
+      });
+      bool wants = false;
+      residual("cross_attention_norm", [&](const at::Tensor& h) {
+        const std::string block = name + "cross_attention";
+        return Linear(block + ".output", Cross(block, own, h, encoded, &wants));
+      });
+      if (wants && !finished) {
+        for (const int layer : appended) {
+          Past& past = past_[layer];
+          past.keys = past.keys.slice(0, 0, past.keys.size(0) - 1);
+          past.values = past.values.slice(0, 0, past.values.size(0) - 1);
+        }
+        return at::Tensor();
+      }
+      residual("ffn_norm", [&](const at::Tensor& h) { return FeedForward(name + "ffn", h); });
+    }
+    if (config_.decoder.final_norm) x = Norm("decoder.norm", x);
+    if (weights_.count("decoder.project_out") > 0)
+      x = x.matmul(weights_["decoder.project_out"].t());
+    const char* output = config_.share_all_embeddings               ? "encoder.embedding"
+                         : config_.share_decoder_input_output_embed ? "decoder.embedding"
+                                                                    : "decoder.output";
+    return x.matmul(weights_[output].t()).log_softmax(-1)[0];
+  }
+
+ private:
+  struct Past {
+    at::Tensor keys, values;  // [T, E]
+  };
+
+  at::Tensor Linear(const std::string& name, const at::Tensor& x) {
+    return x.matmul(weights_.at(name + ".weight").t()) + weights_.at(name + ".bias");
+  }
+  at::Tensor Norm(const std::string& name, const at::Tensor& x) {
+    return at::layer_norm(x, {x.size(-1)}, weights_.at(name + ".weight"),
+                          weights_.at(name + ".bias"));
+  }
+  at::Tensor FeedForward(const std::string& name, const at::Tensor& x) {
+    const at::Tensor h = Linear(name + ".hidden", x);
+    const std::string& f = config_.activation_fn;
+    return Linear(name + ".out", f == "relu"                                ? h.relu()
+                                 : f == "gelu"                              ? at::gelu(h)
+                                 : f == "tanh"                              ? h.tanh()
+                                 : f == "swish"                             ? h * h.sigmoid()
+                                 : f == "gelu_fast" || f == "gelu_accurate" ? at::gelu(h, "tanh")
+                                                                            : h);
+  }
+
+  at::Tensor Embed(const std::string& side_name, const SideConfig& side,
+                   const std::vector<TokenId>& tokens, const std::vector<int>& positions) {
+    const std::string table =
+        config_.share_all_embeddings ? "encoder.embedding" : side_name + ".embedding";
+    at::Tensor x = weights_.at(table).index_select(
+        0, at::tensor(std::vector<int64_t>(tokens.begin(), tokens.end())));
+    if (config_.scale_embedding) x = x * std::sqrt(static_cast<double>(side.embed_dim));
+    if (side.input_dim != side.embed_dim) x = x.matmul(weights_.at(side_name + ".project_in").t());
+    const at::Tensor rows =
+        at::tensor(std::vector<int64_t>(positions.begin(), positions.end())) + 2;
+    if (side.positions == PositionKind::kLearned) {
+      x = x + weights_.at(side_name + ".positions").index_select(0, rows);
+    } else if (side.positions == PositionKind::kSinusoidal) {
+      const int64_t half = side.embed_dim / 2;
+      const at::Tensor w =
+          at::exp(at::arange(half, at::kFloat) * (-std::log(10000.0) / (half - 1)));
+      const at::Tensor angle = rows.to(at::kFloat).unsqueeze(1) * w.unsqueeze(0);
+      x = x + at::cat({angle.sin(), angle.cos()}, 1);
+    }
+    return side.layernorm_embedding ? Norm(side_name + ".embedding_norm", x) : x;
+  }
+
+  at::Tensor Encode(const std::vector<TokenId>& source) {
+    const SideConfig& side = config_.encoder;
+    const int64_t S = static_cast<int64_t>(source.size());
+    std::vector<int> positions;
+    for (int i = 0; i < S; ++i) positions.push_back(i);
+    at::Tensor x = Embed("encoder", side, source, positions);
+    at::Tensor mask = at::ones({S, S}).to(at::kBool);
+    if (config_.causal_encoder) mask = mask.tril();
+    for (int l = 0; l < side.layers; ++l) {
+      const std::string name = absl::StrCat("encoder.layers.", side.LayerOf(l), ".");
+      const auto self = [&](const at::Tensor& h) {
+        const std::string block = name + "self_attention";
+        return Linear(block + ".output",
+                      Attend(block, side.self_attention, side, Linear(block + ".query", h),
+                             Linear(block + ".key", h), Linear(block + ".value", h), mask));
+      };
+      const auto ffn = [&](const at::Tensor& h) { return FeedForward(name + "ffn", h); };
+      if (side.normalize_before) {
+        x = x + self(Norm(name + "self_attention_norm", x));
+        x = x + ffn(Norm(name + "ffn_norm", x));
+      } else {
+        x = Norm(name + "self_attention_norm", x + self(x));
+        x = Norm(name + "ffn_norm", x + ffn(x));
+      }
+    }
+    return side.final_norm ? Norm("encoder.norm", x) : x;
+  }
+
+  at::Tensor Heads(const SideConfig& side, const at::Tensor& x) {  // [T, E] -> [H, T, d]
+    const int64_t d = side.embed_dim / side.attention_heads;
+    return x.view({x.size(0), side.attention_heads, d}).transpose(0, 1);
+  }
+  // [H, T, S], before any mask.
+  at::Tensor Energies(const std::string& block, const std::string& kind, const SideConfig& side,
+                      const at::Tensor& q, const at::Tensor& k) {
+    const double d = side.embed_dim / side.attention_heads;
+    const at::Tensor query = Heads(side, q) / std::sqrt(d), key = Heads(side, k);
+    if (kind == "softmax") return query.matmul(key.transpose(1, 2));
+    const auto proportion = [&](const std::string& net, const at::Tensor& x) {
+      return Linear(block + net + ".out", Linear(block + net + ".hidden", x).relu()).sigmoid();
+    };
+    const at::Tensor fq = query.relu(), fk = key.relu();
+    const at::Tensor angle =
+        proportion(".query_proportion", fq) - proportion(".key_proportion", fk).transpose(1, 2);
+    return fq.matmul(fk.transpose(1, 2)) * (angle * (M_PI / 2)).cos();
+  }
+  // kind: "softmax", "leap" (clamped) or "leap_softmax". mask: [T, S] or [H, T, S]. Returns [T, E].
+  at::Tensor Attend(const std::string& block, const std::string& kind, const SideConfig& side,
+                    const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
+                    const at::Tensor& mask) {
+    const at::Tensor energy = Energies(block, kind == "softmax" ? "softmax" : "leap", side, q, k);
+    return Weigh(kind, side, energy, v, mask);
+  }
+  at::Tensor Weigh(const std::string& kind, const SideConfig& side, const at::Tensor& energy,
+                   const at::Tensor& v, const at::Tensor& mask) {
+    at::Tensor weights;
+    if (kind == "leap") {
+      weights = energy.masked_fill(mask.logical_not(), 0);
+      weights = weights / weights.sum(-1, true).clamp_min(0.1);
+    } else {
+      weights = energy.masked_fill(mask.logical_not(), -1e8).softmax(-1);
+    }
+    return weights.matmul(Heads(side, v)).transpose(0, 1).reshape({energy.size(1), side.embed_dim});
+  }
+
+  at::Tensor Cross(const std::string& block, int layer, const at::Tensor& h,
+                   const at::Tensor& encoded, bool* wants) {
+    const SideConfig& side = config_.decoder;
+    const int64_t S = encoded.size(0);
+    const at::Tensor q = Linear(block + ".query", h), k = Linear(block + ".key", encoded);
+    const at::Tensor v = Linear(block + ".value", encoded);
+    std::string kind = side.cross_attention;
+    if (!config_.LearnedPolicy()) {
+      if (kind == "leap" && config_.cross_normaliser == "softmax") kind = "leap_softmax";
+      if (config_.simul_type == "waitk" && S == 1) return at::zeros_like(q);
+      return Attend(block, kind, side, q, k, v, at::ones({1, S}).to(at::kBool));
+    }
+    at::Tensor energy = Energies(block, kind, side, q, k);  // [H, 1, S]
+    if (config_.energy_bias) energy = energy + weights_.at(block + ".energy_bias");
+    const at::Tensor p = energy.sigmoid();
+    std::vector<int64_t>& step = step_[layer];
+    step.resize(side.attention_heads, 0);
+    const int64_t ceiling = config_.mass_preservation ? S - 1 : S;
+    bool at_ceiling = false;
+    for (const int64_t s : step) at_ceiling = at_ceiling || s >= ceiling;
+    at::Tensor mask = at::zeros({side.attention_heads, 1, S}).to(at::kBool);
+    at::Tensor keep = at::ones({side.attention_heads, 1, 1});
+    for (int64_t head = 0; head < side.attention_heads; ++head) {
+      const auto low = [&](int64_t s) {
+        return p[head][0][std::min(s, S - 1)].item<float>() < 0.5f;
+      };
+      if (at_ceiling) step[head] = ceiling;
+      while (step[head] < ceiling && low(step[head])) ++step[head];
+      *wants = *wants || (step[head] == ceiling && low(step[head]));
+      if (config_.SoftLookback()) {
+        mask[head][0].slice(0, 0, std::min(step[head] + 1, S)).fill_(true);
+        if (step[head] == 0) keep[head].zero_();
+      } else {
+        mask[head][0][std::min(step[head], S - 1)] = true;
+        if (step[head] == S) keep[head].zero_();
+      }
+    }
+    if (!config_.SoftLookback()) {
+      const at::Tensor hard = mask.to(at::kFloat) * keep;
+      return hard.matmul(Heads(side, v)).transpose(0, 1).reshape({1, side.embed_dim});
+    }
+    const at::Tensor soft = Energies(block, kind, side, Linear(block + ".query_soft", h),
+                                     Linear(block + ".key_soft", encoded));
+    const at::Tensor read = Heads(side, Weigh(kind, side, soft, v, mask)) * keep;
+    return read.transpose(0, 1).reshape({1, side.embed_dim});
+  }
+
+  const ModelConfig config_;
+  std::map<std::string, at::Tensor> weights_;
+  std::map<int, Past> past_;
+  std::map<int, std::vector<int64_t>> step_;
+};
+
+ModelConfig SmallConfig() {
+  ModelConfig config;
+  config.name = "x";
+  config.source_language = config.target_language = "x";
+  for (SideConfig* side : {&config.encoder, &config.decoder}) {
+    side->embed_dim = side->input_dim = side->output_dim = 16;
+    side->ffn_embed_dim = 24;
+    side->layers = 2;
+    side->attention_heads = 2;
+    side->vocabulary_size = kVocabulary;
+  }
+  return config;
+}
+
+struct Case {
+  const char* name;
+  void (*change)(ModelConfig&);
+};
+
+void WaitKLeap(ModelConfig& c) {
+  c.simul_type = "waitk";
+  c.encoder.self_attention = c.decoder.self_attention = c.decoder.cross_attention = "leap";
+}
+void Monotonic(ModelConfig& c) {
+  c.simul_type = "infinite_lookback";
+  c.energy_bias = true;
+}
+
+const Case kCases[] = {
+    {"leap", WaitKLeap},
+    {"leap_softmax_normaliser",
+     [](ModelConfig& c) {
+       WaitKLeap(c);
+       c.cross_normaliser = "softmax";
+     }},
+    {"leap_cross_only",
+     [](ModelConfig& c) {
+       c.simul_type = "waitk";
+       c.decoder.cross_attention = "leap";
+     }},
+    {"shared_layers",
+     [](ModelConfig& c) {
+       WaitKLeap(c);
+       c.decoder.layers = 4;
+       c.decoder.shared_layers = {1, 3};
+     }},
+    {"shared_layers_softmax_bidirectional",
+     [](ModelConfig& c) {
+       c.causal_encoder = false;
+       c.encoder.layers = 3;
+       c.encoder.shared_layers = {2, 3};
+       c.decoder.shared_layers = {1, 2};
+     }},
+    {"shared_layers_monotonic",
+     [](ModelConfig& c) {
+       Monotonic(c);
+       c.decoder.shared_layers = {1, 2};
+     }},
+    {"project_in_and_out",
+     [](ModelConfig& c) {
+       c.simul_type = "waitk";
+       c.decoder.input_dim = 12;
+       c.decoder.output_dim = 20;
+       c.decoder.normalize_before = c.decoder.final_norm = true;
+       c.activation_fn = "gelu_fast";
+     }},
+    {"project_in_shared_output",
+     [](ModelConfig& c) {
+       c.simul_type = "waitk";
+       c.decoder.input_dim = c.decoder.output_dim = 12;
+       c.share_decoder_input_output_embed = true;
+       c.activation_fn = "swish";
+     }},
+    {"widths_differ",
+     [](ModelConfig& c) {
+       c.simul_type = "waitk";
+       c.encoder.embed_dim = c.encoder.input_dim = c.encoder.output_dim = 12;
+       c.encoder.attention_heads = 3;
+       c.encoder.layers = 3;
+       c.decoder.layers = 1;
+       c.decoder.cross_attention = "leap";
+       c.activation_fn = "tanh";
+     }},
+    {"everything_normalised_learned_positions",
+     [](ModelConfig& c) {
+       c.encoder.layernorm_embedding = c.decoder.layernorm_embedding = true;
+       c.encoder.normalize_before = c.encoder.final_norm = true;
+       c.decoder.positions = c.encoder.positions = PositionKind::kLearned;
+       c.decoder.max_positions = c.encoder.max_positions = 40;
+       c.scale_embedding = false;
+       c.activation_fn = "linear";
+     }},
+    {"bidirectional_leap",
+     [](ModelConfig& c) {
+       c.causal_encoder = false;
+       c.encoder.self_attention = c.decoder.cross_attention = "leap";
+       c.share_all_embeddings = c.share_decoder_input_output_embed = true;
+     }},
+    {"monotonic_leap",
+     [](ModelConfig& c) {
+       Monotonic(c);
+       c.encoder.self_attention = c.decoder.self_attention = c.decoder.cross_attention = "leap";
+     }},
+    {"monotonic_without_mass_preservation",
+     [](ModelConfig& c) {
+       Monotonic(c);
+       c.mass_preservation = false;
+     }},
+    {"chunkwise",
+     [](ModelConfig& c) {
+       Monotonic(c);
+       c.simul_type = "chunkwise";
+     }},
+    {"hard_without_mass_preservation",
+     [](ModelConfig& c) {
+       c.simul_type = "hard_aligned";
+       c.mass_preservation = false;
+     }},
+    {"hard_leap",
+     [](ModelConfig& c) {
+       c.simul_type = "hard_aligned";
+       c.energy_bias = true;
+       c.decoder.cross_attention = "leap";
+     }},
+};
+
+class TransformerTest : public ::testing::TestWithParam<Case> {};
+
+TEST_P(TransformerTest, EqualsItsSlowTwin) {
+  at::InferenceMode guard;
+  ModelConfig config = SmallConfig();
+  GetParam().change(config);
+  ASSERT_TRUE(ValidateModelConfig(config).ok()) << ValidateModelConfig(config);
+  int reads_wanted = 0;
+  for (int seed = 1; seed <= 5; ++seed) {
+    std::mt19937 random(seed);
+    std::normal_distribution<float> normal;
+    std::map<std::string, at::Tensor> weights;
+    std::map<std::string, TensorView> views;
+    for (const TensorSpec& spec : ExpectedTensors(config)) {
+      at::Tensor& w = weights[spec.name] = at::empty(spec.shape);
+      const float scale = spec.shape.size() == 2 ? 1 / std::sqrt(float(spec.shape[1])) : 0.3f;
+      for (int64_t i = 0; i < w.numel(); ++i) w.data_ptr<float>()[i] = scale * normal(random);
+      // A negative bias, so that heads of LeaP, whose energies are not, move at all.
+      if (spec.name.find("energy_bias") != std::string::npos) w.fill_(-0.3);
+      views[spec.name] = {TensorType::kFloat32, spec.shape,
+                          absl::string_view(static_cast<const char*>(w.data_ptr()), w.nbytes())};
+    }
+    const std::string path =
+        absl::StrCat(::testing::TempDir(), "/", GetParam().name, ".safetensors");
+    ASSERT_TRUE(WriteSafetensors(path, views).ok());
+    auto loaded = Weights::Load(path, config);
+    ASSERT_TRUE(loaded.ok()) << loaded.status();
+    auto transformer = Transformer::Create(config, *std::move(loaded));
+    ASSERT_TRUE(transformer.ok()) << transformer.status();
+
+    SlowTransformer slow(config, weights);
+    auto state = (*transformer)->NewState();
+    SessionState* one = state.get();
+    std::vector<TokenId> source = {kEndOfSentence};
+    for (int i = 0; i < 17; ++i) source.insert(source.begin(), 4 + random() % (kVocabulary - 4));
+    TokenId last = kEndOfSentence;
+    std::vector<TokenId> read;
+    // One READ, now and then more, before each step; a few steps after the end of the source.
+    for (int t = 0; t < 24;) {
+      std::vector<TokenId> more;
+      for (int n = 1 + random() % 2; n > 0 && read.size() < source.size(); --n) {
+        more.push_back(source[read.size()]);
+        read.push_back(more.back());
+      }
+      const SourceRows rows{one, more};
+      ASSERT_TRUE((*transformer)->Read({rows}).ok());
+      const bool finished = read.size() == source.size();
+      Decision decision;
+      ASSERT_TRUE((*transformer)->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
+      const at::Tensor expected = slow.Step(read, last, t, finished);
+      ASSERT_EQ(decision.wants_source, !expected.defined()) << "seed " << seed << " step " << t;
+      if (decision.wants_source) {
+        ++reads_wanted;
+        continue;
+      }
+      const float best = expected.max().item<float>();
+      // As the golden tests' tolerance: two layers of float32 sums in another order.
+      ASSERT_NEAR(best, decision.best.log_prob, 5e-5) << "seed " << seed << " step " << t;
+      ASSERT_NEAR(expected[decision.best.id].item<float>(), best, 5e-5) << "step " << t;
+      last = decision.best.id == kEndOfSentence ? 4 : decision.best.id;
+      one->Commit(last);
+      ++t;
+    }
+  }
+  EXPECT_EQ(reads_wanted > 0, config.LearnedPolicy()) << reads_wanted;
+}
+INSTANTIATE_TEST_SUITE_P(Options, TransformerTest, ::testing::ValuesIn(kCases),
+                         [](const auto& info) { return std::string(info.param.name); });
+
+}  // namespace
+}  // namespace leapstream
