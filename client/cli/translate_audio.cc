@@ -134,13 +134,14 @@ class Shower {
   absl::Status Show(const Event& event) {
     if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
       if (options_.verbose && completed->stats.has_value()) {
+        const SegmentStats& stats = *completed->stats;
         absl::FPrintF(stderr,
                       "leapstream: %.2f s of audio, %d target tokens, AL %.0f ms, LAAL %.0f ms, "
-                      "compute %.0f ms\n",
-                      completed->stats->source_audio_ms / 1000, completed->stats->target_tokens,
-                      completed->stats->average_lagging,
-                      completed->stats->length_adaptive_average_lagging,
-                      absl::ToDoubleMilliseconds(completed->stats->compute));
+                      "computation-aware AL %.0f ms, compute %.0f ms\n",
+                      stats.source_audio_ms / 1000, stats.target_tokens, stats.average_lagging,
+                      stats.length_adaptive_average_lagging,
+                      stats.computation_aware.value_or(Lagging()).average_lagging,
+                      absl::ToDoubleMilliseconds(stats.compute));
       }
       if (completed->reason == FinishReason::kSourceLimit) {
         absl::FPrintF(stderr,
