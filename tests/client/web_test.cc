@@ -73,7 +73,8 @@ class WebTest : public testing::Test {
 };
 
 TEST_F(WebTest, ThePageAsksNobodyElse) {
-  for (const char* path : {"/", "/style.css", "/page.js", "/microphone.js", "/icon.svg", "/talk.txt"}) {
+  for (const char* path :
+       {"/", "/style.css", "/page.js", "/microphone.js", "/icon.svg", "/talk.txt"}) {
     const auto result = Get(path);
     ASSERT_TRUE(result) << path;
     EXPECT_EQ(result->status, 200) << path;
