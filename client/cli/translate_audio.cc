@@ -19,8 +19,8 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/cli/audio_sender.h"
 #include "client/cli/events_json.h"
-#include "client/cli/pause_detector.h"
 #include "client/evaluation/audio_file.h"
 
 namespace leapstream::client {
@@ -113,50 +113,6 @@ class File final : public AudioInput {
   const std::unique_ptr<AudioFile> file_;
 };
 
-std::vector<float> ToFloats(absl::string_view bytes, AudioFormat format) {
-  const size_t width = format == AudioFormat::kPcmS16Le ? 2 : 4;
-  std::vector<float> samples(bytes.size() / width);
-  for (size_t i = 0; i < samples.size(); ++i) {
-    uint32_t bits = 0;
-    for (size_t b = 0; b < width; ++b) {
-      bits |= static_cast<uint32_t>(static_cast<unsigned char>(bytes[i * width + b])) << (8 * b);
-    }
-    if (width == 2) {
-      samples[i] = static_cast<float>(static_cast<int16_t>(bits)) / 32768;
-    } else {
-      std::memcpy(&samples[i], &bits, sizeof(bits));
-    }
-  }
-  return samples;
-}
-
-// Sends audio, and the ends of segments where it pauses.
-class Sender {
- public:
-  Sender(Stream& stream, const AudioInput& input, absl::Duration pause)
-      : stream_(stream), format_(input.format()) {
-    if (pause > absl::ZeroDuration()) pauses_.emplace(input.sample_rate(), pause);
-  }
-  absl::Status Send(absl::string_view bytes) {
-    if (pauses_.has_value()) {
-      const size_t width = format_ == AudioFormat::kPcmS16Le ? 2 : 4;
-      size_t sent = 0;
-      for (const size_t samples : pauses_->Append(ToFloats(bytes, format_))) {
-        LEAPSTREAM_RETURN_IF_ERROR(stream_.PushAudio(bytes.substr(sent, samples * width - sent)));
-        LEAPSTREAM_RETURN_IF_ERROR(stream_.EndSegment());
-        sent = samples * width;
-      }
-      bytes.remove_prefix(sent);
-    }
-    return stream_.PushAudio(bytes);
-  }
-
- private:
-  Stream& stream_;
-  const AudioFormat format_;
-  std::optional<PauseDetector> pauses_;
-};
-
 absl::Status Write(absl::string_view text) {
   while (!text.empty()) {
     const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
@@ -178,13 +134,14 @@ class Shower {
   absl::Status Show(const Event& event) {
     if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
       if (options_.verbose && completed->stats.has_value()) {
+        const SegmentStats& stats = *completed->stats;
         absl::FPrintF(stderr,
                       "leapstream: %.2f s of audio, %d target tokens, AL %.0f ms, LAAL %.0f ms, "
-                      "compute %.0f ms\n",
-                      completed->stats->source_audio_ms / 1000, completed->stats->target_tokens,
-                      completed->stats->average_lagging,
-                      completed->stats->length_adaptive_average_lagging,
-                      absl::ToDoubleMilliseconds(completed->stats->compute));
+                      "computation-aware AL %.0f ms, compute %.0f ms\n",
+                      stats.source_audio_ms / 1000, stats.target_tokens, stats.average_lagging,
+                      stats.length_adaptive_average_lagging,
+                      stats.computation_aware.value_or(Lagging()).average_lagging,
+                      absl::ToDoubleMilliseconds(stats.compute));
       }
       if (completed->reason == FinishReason::kSourceLimit) {
         absl::FPrintF(stderr,
@@ -228,7 +185,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
   const sigset_t wait_mask = TakeOverSignals();
   Shower shower(options);
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
-  Sender sender(*stream, *input, input_options.pause);
+  AudioSender sender(stream.get(), stream_options, input_options.pause);
   bool open = true;
   absl::Time next = absl::Now();
   const auto send_next = [&]() -> absl::Status {

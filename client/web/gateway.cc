@@ -33,6 +33,7 @@ using httplib::Response;
 constexpr size_t kMaxRequestBytes = 64 << 10;
 constexpr int kOtherThreads = 16;  // For all but viewers.
 constexpr int kMaxK = 1000;
+constexpr int kSampleRate = 16000;                            // Of the page's microphone.
 constexpr absl::Duration kViewerSilence = absl::Seconds(10);  // Then a comment is sent.
 constexpr absl::Duration kStopPoll = absl::Seconds(1);
 
@@ -49,6 +50,7 @@ constexpr struct {
     {"/", "/index.html", "text/html; charset=utf-8"},
     {"/style.css", "/style.css", "text/css; charset=utf-8"},
     {"/page.js", "/page.js", "text/javascript; charset=utf-8"},
+    {"/microphone.js", "/microphone.js", "text/javascript; charset=utf-8"},
     {"/icon.svg", "/icon.svg", "image/svg+xml"},
     {"/talk.txt", "/talk.txt", "text/plain; charset=utf-8"},
 };
@@ -183,9 +185,11 @@ class HttpGateway final : public Gateway {
       Refuse(403, "a page of another site may not write here", response);
       return false;
     }
-    // No form can send this type.
-    if (!absl::StartsWith(request.get_header_value("Content-Type"), "application/json")) {
-      Refuse(400, "expected the content type application/json", response);
+    // No form can send these types.
+    const bool audio = absl::EndsWith(request.path, "/audio");
+    const char* const type = audio ? "application/octet-stream" : "application/json";
+    if (!absl::StartsWith(request.get_header_value("Content-Type"), type)) {
+      Refuse(400, absl::StrCat("expected the content type ", type), response);
       return false;
     }
     return true;
@@ -212,6 +216,11 @@ class HttpGateway final : public Gateway {
                    const auto session = Writable(request, response);
                    if (session != nullptr) Push(*session, request.body, response);
                  });
+    server_.Post("/api/sessions/([0-9a-f]{32})/audio",
+                 [this](const Request& request, Response& response) {
+                   const auto session = Writable(request, response);
+                   if (session != nullptr) Answer(session->PushAudio(request.body), response);
+                 });
     server_.Post("/api/sessions/([0-9a-f]{32})/close",
                  [this](const Request& request, Response& response) {
                    const auto session = Writable(request, response);
@@ -233,6 +242,13 @@ class HttpGateway final : public Gateway {
       }
       options.k = k->get<int>();
     }
+    if (const auto audio = body.find("audio"); audio != body.end()) {
+      if (!audio->is_boolean()) return Refuse(400, "expected true or false as audio", response);
+      if (audio->get<bool>()) {
+        options.audio = AudioFormat::kPcmS16Le;
+        options.sample_rate = kSampleRate;
+      }
+    }
     const std::string id = RandomName(), key = RandomName();
     if (id.empty() || key.empty()) return Refuse(503, "no random numbers", response);
     std::vector<std::shared_ptr<WebSession>> forgotten;  // Joined without the lock.
@@ -242,7 +258,7 @@ class HttpGateway final : public Gateway {
         response.set_header("Retry-After", "10");
         return Refuse(503, "too many sessions are open here; try again later", response);
       }
-      sessions_[id] = {key, std::make_shared<WebSession>(client_->StartStream(options))};
+      sessions_[id] = {key, std::make_shared<WebSession>(client_->StartStream(options), options)};
     }
     response.set_content(Json{{"id", id}, {"key", key}}.dump() + "\n", "application/json");
   }

@@ -26,13 +26,16 @@ struct GatewayOptions {
 
 // Serves the page of client/web/page, and what it asks for:
 //   GET  /api/models                 as `leapstream models --json`
-//   POST /api/sessions               {"model": …, "k": …} gives {"id": …, "key": …}
+//   POST /api/sessions               {"model": …, "k": …, "audio": …} gives {"id": …, "key": …}
 //   GET  /api/sessions/ID/events     server-sent events, from the first one on or after
 //                                    Last-Event-ID; see web_session.h
 //   POST /api/sessions/ID/source     {"text": …, "ends_segment": …}
+//   POST /api/sessions/ID/audio      if it began with "audio": true: mono 16-bit little-endian
+//                                    samples at 16 kHz, as application/octet-stream
 //   POST /api/sessions/ID/close      no more source
 // Who has the id may watch; who has the key, sent as X-Leapstream-Key, may write. A POST must be
-// JSON and from a page of the same host, so no other site can make a browser send it.
+// of one of these two types and from a page of the same host, so no other site can make a browser
+// send it.
 // Errors are {"error": …} with status 400, 403, 404, 409, 413, 429 or 503. Thread-safe.
 class Gateway {
  public:

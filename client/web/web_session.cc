@@ -16,7 +16,8 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxUnsentBytes = 256 << 10;
-constexpr size_t kMaxRecordBytes = 16 << 20;  // About a day of speech.
+constexpr absl::Duration kPause = absl::Milliseconds(600);  // Of speech, that ends a segment.
+constexpr size_t kMaxRecordBytes = 16 << 20;                // About a day of speech.
 
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -24,8 +25,11 @@ std::string Dump(const Json& json) {
 
 }  // namespace
 
-WebSession::WebSession(std::unique_ptr<Stream> stream)
-    : stream_(std::move(stream)), last_push_(absl::Now()) {
+WebSession::WebSession(std::unique_ptr<Stream> stream, const StreamOptions& options)
+    : stream_(std::move(stream)),
+      options_(options),
+      last_push_(absl::Now()),
+      audio_(stream_.get(), options, kPause) {
   thread_ = std::thread([this] { Pump(); });
 }
 
@@ -41,24 +45,41 @@ absl::Status WebSession::Push(absl::string_view text, bool ends_segment) {
         absl::StrCat("expected UTF-8, got something else after byte ", valid));
   }
   MutexLock order(&push_mutex_);
+  LEAPSTREAM_RETURN_IF_ERROR(
+      Take(Dump({{"event", "source"}, {"text", text}, {"ends_segment", ends_segment}})));
+  if (!text.empty()) LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(text));
+  return ends_segment ? stream_->EndSegment() : absl::OkStatus();
+}
+
+absl::Status WebSession::PushAudio(absl::string_view samples) {
+  if (options_.audio != AudioFormat::kPcmS16Le) {
+    return absl::FailedPreconditionError("this session is not of audio; start one that is");
+  }
+  if (samples.size() % 2 != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("expected whole 16-bit samples, got ", samples.size(), " bytes"));
+  }
+  MutexLock order(&push_mutex_);
+  const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
+  LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
+  return audio_.Send(samples);
+}
+
+absl::Status WebSession::Take(std::string event) {
   if (stream_->unsent_bytes() > kMaxUnsentBytes) {
     return absl::ResourceExhaustedError(
         "the server has not taken yet what was sent before; send more later");
   }
-  {
-    MutexLock lock(&mutex_);
-    if (ended_at_ != absl::InfiniteFuture()) {
-      return absl::FailedPreconditionError("the session has ended; start another one");
-    }
-    if (bytes_ > kMaxRecordBytes) {
-      return absl::ResourceExhaustedError(
-          "the session is as long as one may be; start another one");
-    }
-    last_push_ = absl::Now();
-    Record(Dump({{"event", "source"}, {"text", text}, {"ends_segment", ends_segment}}));
+  MutexLock lock(&mutex_);
+  if (ended_at_ != absl::InfiniteFuture()) {
+    return absl::FailedPreconditionError("the session has ended; start another one");
   }
-  if (!text.empty()) LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(text));
-  return ends_segment ? stream_->EndSegment() : absl::OkStatus();
+  if (bytes_ > kMaxRecordBytes) {
+    return absl::ResourceExhaustedError("the session is as long as one may be; start another one");
+  }
+  last_push_ = absl::Now();
+  Record(std::move(event));
+  return absl::OkStatus();
 }
 
 absl::Status WebSession::Close() {

@@ -12,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "client/cli/audio_sender.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -23,7 +24,8 @@ class WebSession {
   // Events are JSON objects, as events_json.h has them, and two more kinds:
   //   {"event": "source", "text": …, "ends_segment": …}  what was sent
   //   {"event": "ended", "code": …, "message": …}        the last one; code "OK" after a summary
-  explicit WebSession(std::unique_ptr<Stream> stream);
+  // Of audio: {"event": "source", "audio_ms": …}. `stream` was started with `options`.
+  WebSession(std::unique_ptr<Stream> stream, const StreamOptions& options);
   ~WebSession();  // Cancels the stream.
   WebSession(const WebSession&) = delete;
   WebSession& operator=(const WebSession&) = delete;
@@ -32,6 +34,9 @@ class WebSession {
   // UTF-8; RESOURCE_EXHAUSTED: the server has not taken what was sent before, or the record is
   // full; FAILED_PRECONDITION: the source was closed.
   absl::Status Push(absl::string_view text, bool ends_segment);
+  // The same with samples, in the format of the options; a pause ends a segment.
+  // FAILED_PRECONDITION: also if the session is not of audio.
+  absl::Status PushAudio(absl::string_view samples);
   absl::Status Close();  // The source is complete.
   void Cancel();         // Ends it, with the event "ended".
 
@@ -43,9 +48,12 @@ class WebSession {
 
  private:
   void Pump();  // Of thread_: takes the stream's events.
+  // Whether more source may be pushed; if so, `event` is recorded.
+  absl::Status Take(std::string event);
   void Record(std::string event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::unique_ptr<Stream> stream_;
+  const StreamOptions options_;
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
@@ -53,6 +61,7 @@ class WebSession {
   absl::Time ended_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   absl::Time last_push_ ABSL_GUARDED_BY(mutex_);
   Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
+  AudioSender audio_ ABSL_GUARDED_BY(push_mutex_);
   std::thread thread_;
 };
 

@@ -1,21 +1,27 @@
 """Types into the page of `leapstream web` in a headless Chromium, and reads what a user would.
 
-Arguments: the folder of the programs, a model directory, the file for the screenshot, a PNG. Skipped (77) where there
+Arguments: the folder of the programs, a model directory, the file for the screenshot, a PNG, and the folder of the
+golden speech models and recordings. Skipped (77) where there
 is no chromium.
 """
 
+import array
 import base64
 import json
+import math
 import os
 import shutil
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
 import unittest
+import wave
 
-PROGRAMS, MODEL, SCREENSHOT = sys.argv[1:4]
+PROGRAMS, MODEL, SCREENSHOT, SPEECH = sys.argv[1:5]
 CHROMIUM = shutil.which("chromium")
+RECORDING = f"{SPEECH}/wav/train-1.wav"
 SENTENCES = ["The weather is nice today.", "We are going home."]
 TIMEOUT = 60  # Seconds, of each thing that is waited for.
 
@@ -23,7 +29,7 @@ TIMEOUT = 60  # Seconds, of each thing that is waited for.
 class Browser:
     """One page in a Chromium that is spoken to over two pipes: the DevTools protocol, a NUL after each message."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, microphone):
         command_read, command_write = os.pipe()
         answer_read, answer_write = os.pipe()
 
@@ -36,6 +42,9 @@ class Browser:
         self.process = subprocess.Popen(
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--disable-background-networking", "--no-proxy-server", "--remote-debugging-pipe",
+             # A microphone that hears this recording once, and nobody who has to allow it.
+             "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
+             f"--use-file-for-fake-audio-capture={microphone}%noloop",
              f"--user-data-dir={folder}/profile", "--window-size=1000,900", "about:blank"],
             preexec_fn=place_pipes, close_fds=False, stdin=subprocess.DEVNULL,
             stdout=log, stderr=subprocess.STDOUT)
@@ -78,7 +87,10 @@ class Browser:
                 self.errors.append(answer["params"]["entry"])
 
     def value(self, expression):
-        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+        answer = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(f"{expression}: {answer['exceptionDetails']}")
+        return answer["result"].get("value")
 
     def wait_for(self, expression):
         end = time.monotonic() + TIMEOUT
@@ -88,12 +100,23 @@ class Browser:
                                      f"{self.value('document.body.innerText')}\n{self.errors}")
             time.sleep(0.02)
 
+    def press(self, key, code):
+        """A key of no character."""
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code,
+                      **({"text": "\r"} if key == "Enter" and kind == "keyDown" else {}))
+
+    def tree(self):
+        """{(role, name): properties} of what a screen reader gets."""
+        nodes = self.call("Accessibility.getFullAXTree")["nodes"]
+        return {(node["role"]["value"], node.get("name", {}).get("value", "")):
+                {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
+                for node in nodes if not node["ignored"]}
+
     def type(self, text):
         for character in text:
             if character == "\n":
-                for kind in ("keyDown", "keyUp"):
-                    self.call("Input.dispatchKeyEvent", type=kind, key="Enter", code="Enter", text="\r",
-                              windowsVirtualKeyCode=13)
+                self.press("Enter", 13)
             else:
                 self.call("Input.insertText", text=character)
 
@@ -114,6 +137,18 @@ def wait_for_port(process, path):
         return file.read().strip()
 
 
+def loudness(samples):
+    """In dB of full scale, of each 10 ms at 16 kHz."""
+    return [10 * math.log10(sum(s * s for s in samples[at:at + 160]) / 160 / 2**30 + 1e-6)
+            for at in range(0, len(samples) - 160, 160)]
+
+
+def correlation(a, b):
+    mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
+    a, b = [x - mean_a for x in a], [x - mean_b for x in b]
+    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(x * x for x in b) + 1e-9)
+
+
 class PageTest(unittest.TestCase):
     def start(self, name, arguments):
         port_file = f"{self.folder}/{name}.port"
@@ -128,15 +163,23 @@ class PageTest(unittest.TestCase):
         folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         self.addCleanup(folder.cleanup)
         self.folder = folder.name
-        self.server = self.start("leapstream-server", ["--model", MODEL])
+        speech = f"{self.folder}/speech"
+        subprocess.run(
+            [f"{PROGRAMS}/leapstream-export", "--checkpoint", f"{SPEECH}/checkpoints/speech_leap.pt",
+             "--config-yaml", f"{SPEECH}/data/config_st.yaml",
+             "--target-dict", f"{SPEECH}/data/spm_unigram400_st.txt",
+             "--target-spm", f"{SPEECH}/data/spm_unigram400_st.model",
+             "--source-lang", "en", "--target-lang", "de", "--name", "speech", "--output", speech],
+            check=True, capture_output=True)
+        self.server = self.start("leapstream-server", ["--model", MODEL, "--model", speech])
         self.page = self.start("leapstream", ["web", "--server", self.server])
-        self.browser = Browser(self.folder)
+        self.browser = Browser(self.folder, RECORDING)
         self.addCleanup(self.browser.close)
+        self.browser.call("Page.navigate", url=f"http://{self.page}/")
+        self.browser.wait_for("document.readyState === 'complete' && document.querySelector('#model option') !== null")
 
     def test_what_is_typed_is_translated(self):
         browser = self.browser
-        browser.call("Page.navigate", url=f"http://{self.page}/")
-        browser.wait_for("document.readyState === 'complete' && document.querySelector('#model option') !== null")
         self.assertEqual(browser.value("document.activeElement.id"), "input")
         target = "[...document.querySelectorAll('#target p')].map((p) => p.textContent)"
         browser.type(SENTENCES[0])
@@ -151,7 +194,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual(source, SENTENCES)
         shown = browser.value(target)
         translated = subprocess.run(
-            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server], input="\n".join(SENTENCES) + "\n",
+            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de"], input="\n".join(SENTENCES) + "\n",
             capture_output=True, text=True, check=True).stdout.splitlines()
         self.assertEqual([line.strip() for line in shown], [line.strip() for line in translated])
         self.assertGreater(browser.value("document.querySelectorAll('#staircase circle').length"), 3)
@@ -167,6 +210,75 @@ class PageTest(unittest.TestCase):
         browser.wait_for("document.getElementById('status')?.textContent === 'Finished.'")
         self.assertEqual(browser.value(target), shown)
         self.assertEqual(browser.errors, [])
+
+    def test_what_is_said_is_translated(self):
+        browser = self.browser
+        self.assertFalse(browser.value("document.getElementById('speak').hidden"))
+        browser.value("window.sent = []; const real = window.fetch; window.fetch = (path, options) => {"
+                      "if (options && options.body instanceof Int16Array) window.sent.push(...options.body);"
+                      "return real(path, options); }")
+        browser.value("document.getElementById('speak').focus()")
+        browser.press("Enter", 13)  # A key of the user's: without one browsers leave audio alone.
+        # The recording lasts 2.7 s; the silence after it ends the sentence.
+        browser.wait_for("document.querySelector('#announced p') !== null")
+        self.assertEqual(browser.value("document.getElementById('speak').textContent"), "Stop speaking")
+        self.assertTrue(browser.value("document.getElementById('input').disabled"))
+        browser.press("Enter", 13)
+        browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
+        self.assertRegex(browser.value("document.querySelector('#source p').textContent"), r"^[3-9]\.\d s of speech$")
+        self.assertRegex(browser.value("document.getElementById('al').textContent"), r"^\d+ ms$")
+        self.assertNotEqual(browser.value("document.querySelector('#target p').textContent"), "")
+        # What was sent is the recording, but for the browser's resampling.
+        with wave.open(RECORDING) as file:
+            said = loudness(array.array("h", file.readframes(file.getnframes())))
+        # This microphone plays as soon as it is opened, and stumbles on a busy machine: so each part is looked for.
+        sent = browser.value("window.sent")
+        heard = [loudness(([0] * 3200 + sent)[shift:]) for shift in (0, 40, 80, 120)]
+        size = 30  # Of a part: 0.3 s.
+        found = [max(correlation(said[part:part + size], each[at:at + size])
+                     for each in heard for at in range(part, min(part + 40, len(each) - size)))
+                 for part in range(0, len(said) - size, size)]
+        self.assertGreater(statistics.median(found), 0.95, found)
+        self.assertEqual(browser.errors, [])
+
+    def test_it_is_usable_without_mouse_and_screen(self):
+        browser = self.browser
+        browser.call("Accessibility.enable")
+        tree = browser.tree()
+        for role, name in [("region", "Source"), ("region", "Translation"), ("log", "Completed sentences"),
+                           ("combobox", "Model"), ("spinbutton", "Wait-k"), ("spinbutton", "Words per second"),
+                           ("button", "Play a sample talk"), ("button", "Speak"), ("button", "Finish"),
+                           ("heading", "Lagging"), ("image", "No token is written yet.")]:
+            self.assertTrue(any(role == r and name in n for r, n in tree), (role, name, tree.keys()))
+        for (role, name), properties in tree.items():
+            if properties.get("focusable") and role != "RootWebArea":
+                self.assertNotEqual(name, "", f"a {role} without a name")
+        # Only what is said at the end of a sentence, and the state, speaks up by itself.
+        live = {name or role for (role, name), properties in tree.items() if properties.get("live") == "polite"}
+        self.assertEqual(live, {"Completed sentences", "status"})
+        # Everything can be reached in the order of the page.
+        order = ["source", "target", "input", "model", "k", "pace", "talk", "speak"]
+        browser.value("document.getElementById('source').focus()")
+        reached = ["source"]
+        while len(reached) < len(order):
+            browser.press("Tab", 9)
+            reached.append(browser.value("document.activeElement.id"))
+        self.assertEqual(reached, order)
+
+        # A sentence is announced once, when it is complete, with its READs, WRITEs and lagging.
+        browser.value("window.said = 0; new MutationObserver((all) => { window.said += all.length; }).observe("
+                      "document.getElementById('announced'), {childList: true, subtree: true, characterData: true})")
+        browser.value("document.getElementById('input').focus()")
+        browser.type("\n".join(SENTENCES) + "\n")
+        browser.wait_for("document.querySelectorAll('#announced p').length === 2")
+        tokens = browser.value("document.querySelectorAll('#staircase circle').length")
+        self.assertGreater(tokens, 3)
+        self.assertEqual(browser.value("window.said"), 2)
+        said = browser.value("[...document.querySelectorAll('#announced p')].map((p) => p.textContent)")
+        for sentence in said:
+            self.assertRegex(sentence, r"\w.* Read \d+, written \d+, lagging -?\d+\.\d tokens\.$")
+        self.assertIn(("image", f"{tokens} target tokens written, "), {(r, n[:n.find(", ") + 2])
+                                                                       for r, n in browser.tree()})
 
 
 if __name__ == "__main__":

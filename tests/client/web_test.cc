@@ -73,7 +73,8 @@ class WebTest : public testing::Test {
 };
 
 TEST_F(WebTest, ThePageAsksNobodyElse) {
-  for (const char* path : {"/", "/style.css", "/page.js", "/icon.svg", "/talk.txt"}) {
+  for (const char* path :
+       {"/", "/style.css", "/page.js", "/microphone.js", "/icon.svg", "/talk.txt"}) {
     const auto result = Get(path);
     ASSERT_TRUE(result) << path;
     EXPECT_EQ(result->status, 200) << path;
@@ -150,6 +151,25 @@ TEST_F(WebTest, BadInputIsRefused) {
   for (const char* body : {R"({"k": 0})", R"({"k": "3"})", R"({"k": 1e9})", R"({"model": []})"}) {
     EXPECT_EQ(PostStatus("/api/sessions", body), 400) << body;
   }
+}
+
+TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
+  const Json session = Start(R"({"audio": true})");
+  const std::string type = "application/octet-stream";
+  const std::string path = Path(session, "audio");
+  EXPECT_EQ(PostStatus(path, std::string(6400, '\1'), Key(session), type), 200);
+  EXPECT_EQ(PostStatus(path, "odd", Key(session), type), 400);
+  EXPECT_EQ(PostStatus(path, "{}", Key(session)), 400) << "not samples";
+  EXPECT_EQ(PostStatus(path, "xx", {}, type), 403);
+  EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
+  EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr(R"("audio_ms":200.0)"));
+  EXPECT_EQ(service_.config().input_format(), v1::INPUT_FORMAT_PCM_S16LE);
+  EXPECT_EQ(service_.config().sample_rate_hertz(), 16000);
+
+  const Json text = Start();
+  EXPECT_EQ(PostStatus(Path(text, "audio"), "xx", Key(text), type), 409);
+  EXPECT_EQ(PostStatus(Path(text, "source"), "{}", Key(text), type), 400);
+  EXPECT_EQ(PostStatus("/api/sessions", R"({"audio": 1})"), 400);
 }
 
 TEST_F(WebTest, SessionsAreBounded) {

@@ -22,6 +22,8 @@ GOLDEN = REPOSITORY / "tests/golden"
 TIMEOUT = 120  # Seconds, of each command.
 
 EXCEPTED = {  # How a command begins: why it is not run.
+    "cmake -S . -B build-cuda": "takes PyTorch's wheel, from PyPI, and a build of everything",
+    "cmake --build build-cuda": "the same",
     "./dev ": "builds, tests or installs all of it: this test is a part of that",
     "docker build": "there need not be a Docker engine; tests/docker checks the files",
     "docker compose": "the same",

@@ -9,6 +9,10 @@ const SEND_BYTES = 8000;  // Of one request, well below what the gateway takes.
 let session = null;        // {id, key} once it is asked for.
 let sending = Promise.resolve();  // Requests go one after the other.
 let player = 0;            // The timer of the sample talk.
+let microphone = null;     // {context, node, tracks} while somebody speaks.
+let starting = false;      // It is being asked for.
+let spokenMs = 0;
+let models = [];
 let segments = new Map();  // Number: {paragraph, steps, done}.
 let sourceParagraph = null;
 
@@ -17,37 +21,46 @@ function say(text, isError = false) {
   byId('status').classList.toggle('error', isError);
 }
 
+// `body`: an object, or samples.
 async function post(path, body) {
-  const headers = {'Content-Type': 'application/json'};
+  const audio = body instanceof Int16Array;
+  const headers = {'Content-Type': audio ? 'application/octet-stream' : 'application/json'};
   if (session && session.key) headers['X-Leapstream-Key'] = session.key;
-  const response = await fetch(path, {method: 'POST', headers, body: JSON.stringify(body)});
+  const response = await fetch(path, {method: 'POST', headers, body: audio ? body : JSON.stringify(body)});
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error || response.statusText);
   return answer;
 }
 
-async function begin() {
-  const wanted = {};
+async function begin(audio) {
+  const wanted = {audio};
   if (byId('model').value) wanted.model = byId('model').value;
   if (byId('k').value) wanted.k = Number(byId('k').value);
   session = await post('/api/sessions', wanted);
   byId('finish').disabled = false;
   byId('model').disabled = byId('k').disabled = true;
+  if (!audio) byId('speak').disabled = true;  // A session has one kind of source.
   const link = byId('link');
   link.href = link.textContent = `${location.origin}/#watch=${session.id}`;
   byId('share').hidden = false;
   watch(session.id);
 }
 
-function send(text, endsSegment) {
+// `source`: what post() takes, to the path of that name.
+function sendSource(path, source) {
   sending = sending.then(async () => {
-    if (!session) await begin();
-    await post(`/api/sessions/${session.id}/source`, {text, ends_segment: endsSegment});
+    if (!session) await begin(path === 'audio');
+    await post(`/api/sessions/${session.id}/${path}`, source);
   }).catch((error) => {
     stopTalk();
+    stopMicrophone();
     say(`Not sent: ${error.message}`, true);
     if (!session) byId('again').hidden = false;
   });
+}
+
+function send(text, endsSegment) {
+  sendSource('source', {text, ends_segment: endsSegment});
 }
 
 function sendLong(text, endsSegment) {
@@ -65,10 +78,14 @@ function takeInput() {
   input.value = words ? rest.slice(words[0].length) : rest;
 }
 
-function finish() {
+async function finish() {
   stopTalk();
-  input.value += '\n';
-  takeInput();
+  if (spokenMs > 0 || microphone) {
+    await stopMicrophone();
+  } else {
+    input.value += '\n';
+    takeInput();
+  }
   sending = sending.then(() => session && post(`/api/sessions/${session.id}/close`, {}))
     .catch((error) => say(error.message, true));
   byId('finish').disabled = true;
@@ -78,6 +95,46 @@ function stopTalk() {
   clearTimeout(player);
   player = 0;
   byId('talk').textContent = 'Play a sample talk';
+}
+
+// The microphone at 16 kHz, as it hears: models were trained on speech that no browser had worked on.
+async function speak() {
+  if (microphone) return finish();
+  const model = models.find((each) => each.name === byId('model').value);
+  if (model.source !== 'speech') byId('model').value = models.find((each) => each.source === 'speech').name;
+  chooseModel();
+  if (starting) return;  // Not disabled meanwhile: that would take the keyboard's focus away.
+  starting = true;
+  try {
+    const raw = {channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false};
+    const stream = await navigator.mediaDevices.getUserMedia({audio: raw});
+    const context = new AudioContext({sampleRate: 16000});
+    await context.audioWorklet.addModule('/microphone.js');
+    const node = new AudioWorkletNode(context, 'microphone');
+    microphone = {context, node, tracks: stream.getTracks()};
+    node.port.onmessage = (message) => sendSource('audio', message.data);
+    context.createMediaStreamSource(stream).connect(node).connect(context.destination);  // Silence comes out of it.
+    byId('speak').textContent = 'Stop speaking';
+    say('Listening.');
+  } catch (error) {
+    say(`The microphone cannot be used: ${error.message}`, true);
+  }
+  starting = false;
+}
+
+// Sends what was heard up to now.
+async function stopMicrophone() {
+  if (!microphone) return;
+  const {context, node, tracks} = microphone;
+  microphone = null;
+  byId('speak').textContent = 'Speak';
+  byId('speak').disabled = true;  // One session at a time.
+  await new Promise((resolve) => {
+    node.port.onmessage = (message) => message.data ? sendSource('audio', message.data) : resolve();
+    node.port.postMessage('stop');
+  });
+  for (const track of tracks) track.stop();
+  await context.close();
 }
 
 async function playTalk() {
@@ -130,6 +187,10 @@ function show(event) {
     say(`Translating with ${event.model}${policy ? `, wait-${policy.k}` : ''}.`);
     byId('source').lang = event.effective_config.source_language_code;
     byId('target').lang = event.effective_config.target_language_code;
+  } else if (event.event === 'source' && event.audio_ms !== undefined) {
+    spokenMs += event.audio_ms;
+    sourceParagraph = sourceParagraph || newParagraph(byId('source'));
+    sourceParagraph.textContent = `${(spokenMs / 1000).toFixed(1)} s of speech`;
   } else if (event.event === 'source') {
     sourceParagraph = sourceParagraph || newParagraph(byId('source'));
     append(byId('source'), sourceParagraph, event.text);
@@ -137,14 +198,17 @@ function show(event) {
   } else if (event.event === 'target') {
     const open = segment(event.segment);
     append(byId('target'), open.paragraph, event.text);
-    for (const token of event.tokens) open.steps.push({read: token.source_tokens_read, piece: token.piece});
+    for (const token of event.tokens) open.steps.push({read: token.source_tokens_read, ms: token.source_audio_ms});
     draw(open);
   } else if (event.event === 'segment') {
+    announce(event);
     if (event.stats) {
-      byId('al').textContent = `${event.stats.average_lagging.toFixed(1)} tokens`;
+      byId('al').textContent = lagging(event.stats);
       byId('first').textContent = `${Math.round(1000 * parseFloat(event.stats.first_token_duration))} ms`;
-      byId('read').textContent = event.stats.source_tokens;
-      byId('behind').textContent = '0 tokens';
+      if (!event.stats.source_audio_ms) {
+        byId('read').textContent = event.stats.source_tokens;
+        byId('behind').textContent = '0 tokens';
+      }
     }
   } else if (event.event === 'going_away') {
     say('The server is going away; the open sentence will still end.');
@@ -160,6 +224,25 @@ function show(event) {
   }
 }
 
+function lagging(stats) {
+  return stats.source_audio_ms ? `${Math.round(stats.average_lagging)} ms` : `${stats.average_lagging.toFixed(1)} tokens`;
+}
+
+// What a screen reader says: a sentence when it is complete, since to hear it word by word and over again helps nobody.
+function announce(event) {
+  const lane = byId('announced');
+  const figures = event.stats
+    ? ` Read ${event.stats.source_tokens}, written ${event.stats.target_tokens}, lagging ${lagging(event.stats)}.` : '';
+  const paragraph = document.createElement('p');  // Put there when it is whole: one change is one announcement.
+  paragraph.lang = byId('target').lang;
+  const spoken = document.createElement('span');
+  spoken.lang = 'en';
+  spoken.textContent = figures;
+  paragraph.append(event.text, spoken);
+  lane.append(paragraph);
+  while (lane.childElementCount > 20) lane.firstChild.remove();
+}
+
 function element(name, attributes, text) {
   const made = document.createElementNS('http://www.w3.org/2000/svg', name);
   for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
@@ -172,9 +255,10 @@ function draw(open) {
   const steps = open.steps;
   if (steps.length === 0) return;
   const read = steps[steps.length - 1].read;
-  byId('read').textContent = read;
+  const ms = steps[steps.length - 1].ms;  // Of speech.
+  byId('read').textContent = ms === undefined ? read : `${(ms / 1000).toFixed(1)} s`;
   byId('written').textContent = steps.length;
-  byId('behind').textContent = `${Math.max(0, read - steps.length)} tokens`;
+  byId('behind').textContent = ms === undefined ? `${Math.max(0, read - steps.length)} tokens` : '–';
   const svg = byId('staircase');
   const width = Math.max(200, svg.clientWidth), height = Math.max(100, svg.clientHeight), left = 30, top = 16;
   const columns = Math.max(12, read + 1), rows = Math.max(8, steps.length + 1);
@@ -204,13 +288,26 @@ async function listModels() {
   const response = await fetch('/api/models');
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
-  const models = answer.models || answer;
+  models = answer.models;
   for (const model of models) {
     const option = document.createElement('option');
     option.value = option.textContent = model.name;
     byId('model').append(option);
   }
-  if (models.length > 0 && models[0].default_k > 0) byId('k').value = models[0].default_k;
+  chooseModel();
+  byId('speak').hidden = !models.some((model) => model.source === 'speech');
+  if (!navigator.mediaDevices) {
+    byId('speak').disabled = true;
+    byId('speak').title = 'Browsers let a page use the microphone over HTTPS or from this machine only';
+  }
+}
+
+// What goes with the model that is chosen.
+function chooseModel() {
+  const model = models.find((each) => each.name === byId('model').value);
+  if (!model) return;
+  byId('k').value = model.default_k > 0 ? model.default_k : '';
+  input.disabled = byId('talk').disabled = model.source === 'speech';
 }
 
 const watched = /^#watch=([0-9a-f]{32})$/.exec(location.hash);
@@ -221,7 +318,9 @@ if (watched) {
 } else {
   input.addEventListener('input', takeInput);
   byId('write').addEventListener('submit', (event) => event.preventDefault());
+  byId('model').addEventListener('change', chooseModel);
   byId('talk').addEventListener('click', playTalk);
+  byId('speak').addEventListener('click', speak);
   byId('finish').addEventListener('click', finish);
   byId('again').addEventListener('click', startAgain);
   byId('copy').addEventListener('click', () => navigator.clipboard.writeText(byId('link').href)

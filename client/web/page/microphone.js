@@ -1,0 +1,34 @@
+'use strict';
+
+// Runs beside the page, on the browser's audio thread: hands on what the microphone hears as 16-bit samples, a fifth of
+// a second at a time. The message 'stop' asks for what is left; a null follows it.
+
+class Microphone extends AudioWorkletProcessor {
+  constructor() {
+    super();
+    this.samples = new Int16Array(sampleRate / 5);
+    this.count = 0;
+    this.port.onmessage = () => {
+      this.send();
+      this.port.postMessage(null);
+    };
+  }
+
+  send() {
+    if (this.count > 0) this.port.postMessage(this.samples.slice(0, this.count));
+    this.count = 0;
+  }
+
+  process([channels]) {
+    const frames = channels.length > 0 ? channels[0].length : 0;
+    for (let i = 0; i < frames; ++i) {
+      let sum = 0;
+      for (const channel of channels) sum += channel[i];
+      this.samples[this.count++] = Math.max(-1, Math.min(1, sum / channels.length)) * 32767;
+      if (this.count === this.samples.length) this.send();
+    }
+    return true;
+  }
+}
+
+registerProcessor('microphone', Microphone);
