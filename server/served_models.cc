@@ -52,7 +52,8 @@ absl::Status WarmUp(const Model& model) {
   SessionState* states[] = {state.get()};
   Decision decision;
   for (int step = 0; step < 3; ++step) {
-    SourceRows row = {state.get()};
+    SourceRows row;
+    row.state = state.get();
     if (silence.empty()) {
       row.tokens = absl::MakeConstSpan(&unknown, 1);
     } else {

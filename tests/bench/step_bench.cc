@@ -265,13 +265,27 @@ class Bench {
   std::unique_ptr<Sessions> sessions_;
 };
 
+// Reports names as they were registered; Google Benchmark puts how it was measured behind them.
+template <typename Reporter>
+class Plain : public Reporter {
+ public:
+  using Run = benchmark::BenchmarkReporter::Run;
+  void ReportRuns(const std::vector<Run>& runs) override {
+    std::vector<Run> plain = runs;
+    for (Run& run : plain) run.run_name.iterations = run.run_name.time_type = "";
+    Reporter::ReportRuns(plain);
+  }
+};
+
 int Main(int argc, char** argv) {
   const char* folder = std::getenv("TMPDIR");
   std::string weights =
       absl::StrCat(folder != nullptr ? folder : "/tmp", "/leapstream-bench.safetensors");
   std::string directory;
+  bool json = false;
   std::vector<char*> others = {argv[0]};
   for (int i = 1; i < argc; ++i) {
+    json = json || std::strcmp(argv[i], "--benchmark_format=json") == 0;
     if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
       weights = argv[++i];
     } else if (i + 1 < argc && std::strcmp(argv[i], "--model") == 0) {
@@ -311,7 +325,13 @@ int Main(int argc, char** argv) {
       if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
     }
   }
-  benchmark::RunSpecifiedBenchmarks();
+  if (json) {
+    Plain<benchmark::JSONReporter> reporter;
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+  } else {
+    Plain<benchmark::ConsoleReporter> reporter;
+    benchmark::RunSpecifiedBenchmarks(&reporter);
+  }
   benchmark::Shutdown();
   return 0;
 }
