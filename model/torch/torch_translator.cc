@@ -76,44 +76,40 @@ class TorchTranslator::Slots {
     cross = sums(config.decoder);
     newest_key = self.select(-1, 0).clone();    // [L, slots, H, 2 d]
     newest_value = self.select(-2, 0).clone();  // [L, slots, H, d + 1]
+    for (const at::Tensor* pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
+      int64_t floats = 1;
+      for (int64_t dim = 0; dim < pool->dim(); ++dim) floats *= dim == 1 ? 1 : pool->size(dim);
+      bytes_of_one += floats * static_cast<int64_t>(sizeof(float));
+    }
   }
 
   void Reserve(int64_t slots) {
     const int64_t before = encoder.size(1);
     if (slots <= before) return;
     c10::InferenceMode guard;
-    for (at::Tensor* pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
+    at::Tensor* const pools[] = {&encoder, &self, &cross, &newest_key, &newest_value};
+    std::vector<at::Tensor> larger;  // All or none: there may be no memory for one of them.
+    for (const at::Tensor* pool : pools) {
       std::vector<int64_t> more = pool->sizes().vec();
       more[1] = slots - before;
-      *pool = at::cat({*pool, at::zeros(more, pool->options())}, 1);
+      larger.push_back(at::cat({*pool, at::zeros(more, pool->options())}, 1));
     }
+    for (size_t i = 0; i < larger.size(); ++i) *pools[i] = std::move(larger[i]);
     for (int64_t slot = slots - 1; slot >= before; --slot) free.push_back(slot);
-  }
-
-  int64_t BytesOfOne() const {
-    int64_t bytes = 0;
-    for (const at::Tensor* pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
-      bytes += static_cast<int64_t>(pool->nbytes()) / std::max<int64_t>(pool->size(1), 1);
-    }
-    return bytes;
   }
 
   Mutex mutex;                      // Guards all of it, and the device's work.
   at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
   at::Tensor newest_key, newest_value;
   std::vector<int64_t> free;
+  int64_t bytes_of_one = 0;  // Set once.
 };
 
 class TorchTranslator::State : public SessionState {
  public:
-  explicit State(std::shared_ptr<Slots> slots) : slots_(std::move(slots)) {
-    MutexLock lock(&slots_->mutex);
-    if (slots_->free.empty()) slots_->Reserve(std::max<int64_t>(8, 2 * slots_->encoder.size(1)));
-    slot_ = slots_->free.back();
-    slots_->free.pop_back();
-    bytes_ = slots_->BytesOfOne();
-  }
+  explicit State(std::shared_ptr<Slots> slots) : slots_(std::move(slots)) {}
   ~State() override {
+    if (slot_ < 0) return;
     MutexLock lock(&slots_->mutex);
     slots_->free.push_back(slot_);
   }
@@ -131,13 +127,20 @@ class TorchTranslator::State : public SessionState {
   void Repeat() override { settled_ = true; }
   int source_read() const override { return source_read_; }
   int target_written() const override { return target_written_; }
-  int64_t bytes() const override { return bytes_; }
+  int64_t bytes() const override { return slots_->bytes_of_one; }
 
  private:
   friend class TorchTranslator;
   const std::shared_ptr<Slots> slots_;
-  int64_t slot_ = 0;
-  int64_t bytes_ = 0;
+  // At the first Read(), where it becomes a Status that the device has no memory for another.
+  void TakeSlot() {
+    if (slot_ >= 0) return;
+    if (slots_->free.empty()) slots_->Reserve(std::max<int64_t>(8, 2 * slots_->encoder.size(1)));
+    slot_ = slots_->free.back();
+    slots_->free.pop_back();
+  }
+
+  int64_t slot_ = -1;     // None yet.
   bool cleared_ = false;  // The slot holds no other segment's sums.
   bool settled_ = false;  // The newest position is part of the past, and not yet in the sums.
   int source_read_ = 0;
@@ -188,7 +191,11 @@ std::unique_ptr<SessionState> TorchTranslator::NewState() const {
 
 void TorchTranslator::Reserve(int states) const {
   MutexLock lock(&slots_->mutex);
-  slots_->Reserve(states);
+  // If there is not so much memory, states take theirs as they come.
+  TorchCall("reserving states", threads_, [&] {
+    slots_->Reserve(states);
+    return absl::OkStatus();
+  }).IgnoreError();
 }
 
 at::Tensor TorchTranslator::Linear(const std::string& name, const at::Tensor& x) const {
@@ -366,6 +373,7 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch) const {
     for (const SourceRows& rows : batch) {
       State& state = static_cast<State&>(*rows.state);
       most = std::max(most, rows.tokens.size());
+      state.TakeSlot();
       if (!state.cleared_) fresh.push_back(state.slot_);
       state.cleared_ = true;
     }

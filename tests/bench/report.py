@@ -33,7 +33,7 @@ def output(*command: str) -> str:
 
 
 def fenced(*command: str) -> list[str]:
-    return ["", "`" + " ".join(command) + "`", "", "```", output(*command).rstrip(), "```"]
+    return ["", "`" + " ".join(command) + "`", "", "```text", output(*command).rstrip(), "```"]
 
 
 def step_rows() -> list[str]:
@@ -81,7 +81,7 @@ def load_rows(folder: Path) -> list[str]:
         server.terminate()
         server.wait()
     return ["", "`leapstream load --sessions 64 --rate 3 --seconds 5`, a server with the embedded model in int8 beside it",
-            "", "```", text.rstrip(), "```"]
+            "", "```text", text.rstrip(), "```"]
 
 
 def conditions() -> str:
