@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 
 namespace leapstream {
 
@@ -24,15 +25,24 @@ class ThreadsScope {
 };
 
 // Calls f(begin, end) for parts of [0, count), of `grain` at least, on OpenMP's threads: of each
-// thread that calls this its own, which wait for the next call, at first without sleeping. f must
-// not throw. Without OpenMP there is one part.
+// thread that calls this its own, which wait for the next call, at first without sleeping. What f
+// throws is thrown when all parts have ended. Without OpenMP there is one part.
 template <typename F>
 void ParallelFor(int64_t count, int64_t grain, const F& f) {
   const int64_t parts = std::min<int64_t>(ParallelThreads(), count / std::max<int64_t>(grain, 1));
 #ifdef _OPENMP
   if (parts > 1) {
+    std::exception_ptr error;
 #pragma omp parallel for num_threads(static_cast <int>(parts)) schedule(static, 1)
-    for (int64_t p = 0; p < parts; ++p) f(count * p / parts, count * (p + 1) / parts);
+    for (int64_t p = 0; p < parts; ++p) {
+      try {
+        f(count * p / parts, count * (p + 1) / parts);
+      } catch (...) {
+#pragma omp critical
+        error = std::current_exception();
+      }
+    }
+    if (error != nullptr) std::rethrow_exception(error);
     return;
   }
 #endif

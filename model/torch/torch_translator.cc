@@ -28,7 +28,8 @@ absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
     try {
       return f();
     } catch (const c10::Error& e) {
-      return absl::InternalError(absl::StrCat(what, ": ", e.what_without_backtrace()));
+      const std::string why = e.what_without_backtrace();
+      return absl::InternalError(absl::StrCat(what, ": ", why.substr(0, why.find('\n'))));
     }
   });
 }
@@ -154,7 +155,8 @@ absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
   LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
   if (weights.compute_type() != ComputeType::kFloat32) {
     return absl::UnimplementedError(
-        "a LibTorch device computes in float32; leave compute_type unset, or device");
+        "a LibTorch device computes in float32; set compute_type to float32, or leave device "
+        "unset");
   }
   try {
     c10::InferenceMode guard;

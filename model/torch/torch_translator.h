@@ -24,7 +24,8 @@ namespace leapstream {
 // with a causal encoder, wait-k or none, and LeaP in all three blocks; in float32.
 //
 // The states of all sessions lie side by side on the device, so that a batch takes some operations
-// for all of its sessions and none for each. Calls from several threads wait for each other.
+// for all of its sessions and none for each. Calls from several threads wait for each other. Unlike
+// other translators' its results depend on the batch, by roundings.
 class TorchTranslator : public Translator {
  public:
   // UNIMPLEMENTED: another kind of model. FAILED_PRECONDITION: there is no such device.
