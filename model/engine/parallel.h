@@ -29,11 +29,12 @@ class ThreadsScope {
 // throws is thrown when all parts have ended. Without OpenMP there is one part.
 template <typename F>
 void ParallelFor(int64_t count, int64_t grain, const F& f) {
-  const int64_t parts = std::min<int64_t>(ParallelThreads(), count / std::max<int64_t>(grain, 1));
+  const int64_t most = count / std::max<int64_t>(grain, 1);
+  const int parts = static_cast<int>(std::min<int64_t>(ParallelThreads(), most));
 #ifdef _OPENMP
   if (parts > 1) {
     std::exception_ptr error;
-#pragma omp parallel for num_threads(static_cast <int>(parts)) schedule(static, 1)
+#pragma omp parallel for num_threads(parts) schedule(static, 1)
     for (int64_t p = 0; p < parts; ++p) {
       try {
         f(count * p / parts, count * (p + 1) / parts);
