@@ -57,7 +57,8 @@ struct Decision {
 
 // One loaded checkpoint; knows nothing of sessions, clocks and threads. Const and thread-safe: all
 // that changes between calls is in the states. Batching does not show: each state's results are, to
-// the bit, those it would have had alone.
+// the bit, those it would have had alone, unless a LibTorch device computes them: then up to
+// rounding.
 class Translator {
  public:
   virtual ~Translator() = default;

@@ -1,4 +1,4 @@
-// SentencePiece, gRPC and LibTorch in one process: the embedded model behind a real server, reached
+// SentencePiece, gRPC and a real model in one process: the embedded model behind a real server, reached
 // by the client library.
 #include <fstream>
 #include <memory>
