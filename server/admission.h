@@ -109,10 +109,10 @@ int64_t AvailableMemory();
 int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                        int64_t available_bytes);
 
-// Takes memory for the states of the first sessions of `model`, at most `max_sessions` and 64 MB,
-// and logs that: those sessions will fault no page. Returns how many sessions that are. Safe while
-// the model is in use.
-int ReserveStates(const Model& model, int max_sessions);
+// Takes memory for the states of sessions of `model` and logs for how many: of `max_sessions`, on
+// the CPU at most 64 MB. Those sessions will fault no page. Safe while the model is in use.
+// RESOURCE_EXHAUSTED: there is not so much.
+absl::Status ReserveStates(const Model& model, int max_sessions);
 
 }  // namespace leapstream
 

@@ -427,7 +427,7 @@ absl::Status Wrong(const C& config, const char* key, absl::string_view message) 
       origin == config.origins.end() ? "" : absl::StrCat(origin->second, ": "), key, " ", message));
 }
 
-// Whether the files that are named can be read, but for the models' weights.
+// Whether the files that are named can be read, but for the models.
 absl::Status CheckFiles(const C& config) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(config.server.tls));
   if (!config.server.auth_tokens_file.empty()) {
@@ -435,9 +435,6 @@ absl::Status CheckFiles(const C& config) {
   }
   if (!config.server.resume_key_file.empty()) {
     LEAPSTREAM_RETURN_IF_ERROR(ReadSmallFile(config.server.resume_key_file).status());
-  }
-  for (const ModelSource& model : config.models) {
-    LEAPSTREAM_RETURN_IF_ERROR(ReadSmallFile(model.directory + "/model.json").status());
   }
   return absl::OkStatus();
 }
@@ -460,10 +457,15 @@ absl::StatusOr<std::string> MakeToken(const std::string& principal, bool read) {
   return absl::StrCat(read ? "" : absl::StrCat(token, "\n"), entry, "\n");
 }
 
-// That this process may run on.
+// That this process may use: those it may run on, or what its control group grants, rounded up.
 int Cores() {
-  cpu_set_t cores;
-  return sched_getaffinity(0, sizeof(cores), &cores) == 0 ? CPU_COUNT(&cores) : CPU_SETSIZE;
+  cpu_set_t may_run;
+  const int cores =
+      sched_getaffinity(0, sizeof(may_run), &may_run) == 0 ? CPU_COUNT(&may_run) : CPU_SETSIZE;
+  std::ifstream cgroup("/sys/fs/cgroup/cpu.max");
+  int64_t quota = 0, period = 0;
+  if (!(cgroup >> quota >> period) || quota <= 0 || period <= 0) return cores;  // "max": no limit.
+  return static_cast<int>(std::min<int64_t>(cores, (quota + period - 1) / period));
 }
 
 }  // namespace
@@ -594,6 +596,7 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
   LEAPSTREAM_RETURN_IF_ERROR(CheckConfig(config));
   if (check) {
     LEAPSTREAM_RETURN_IF_ERROR(CheckFiles(config));
+    config.check_models = true;
     config.output = "the configuration is good\n";
   }
   if (print) config.output = PrintConfig(config);
@@ -621,14 +624,22 @@ absl::Status CheckConfig(const ServerConfig& config) {
   if (server.liveness_timeout < absl::Seconds(1)) {
     return Wrong(config, "liveness_timeout", "must be 1s at least: a step takes some of that");
   }
+  // A model has one thread at least, however many models there are.
   const int threads = server.replicas * config.intra_op_threads;
-  if (threads > 1 && threads > Cores()) {
+  const int64_t all_threads = threads * std::max<int64_t>(config.models.size(), 1);
+  if (threads > 1 && all_threads > Cores()) {
     return Wrong(
         config, config.intra_op_threads > 1 ? "intra_op_threads" : "replicas",
         absl::StrCat("times ", config.intra_op_threads > 1 ? "replicas" : "intra_op_threads",
-                     " must not be more than the cores that this process may use, which "
-                     "are ",
-                     Cores(), ", got ", threads));
+                     " times models must not be more than the cores that this process may use, "
+                     "which are ",
+                     Cores(), ", got ", all_threads));
+  }
+  if (config.device != "cpu" && server.max_sessions == 0) {
+    return Wrong(
+        config, "device",
+        absl::StrCat("needs max_sessions, got ", Quoted(config.device),
+                     " without: the device has the states of so many sessions from the start"));
   }
   const TlsFiles& tls = server.tls;
   if (!tls.certificate.empty() && tls.key.empty()) {

@@ -9,6 +9,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -31,11 +32,13 @@ namespace {
 
 constexpr int kDrained = SIGUSR1;  // What Shutdown() is over says to the waiting main thread.
 
-// Reloads all models when asked to; several questions during one reload make one more.
-class Reloads {
+// Does a thing when asked to, on a thread that is there from the start: at the moment of need there
+// may be none to be had. Several questions while it is done make one more.
+class OnDemand {
  public:
-  explicit Reloads(Server* server) : server_(server), thread_([this] { Run(); }) {}
-  ~Reloads() {
+  explicit OnDemand(std::function<void()> what)
+      : what_(std::move(what)), thread_([this] { Run(); }) {}
+  ~OnDemand() {
     {
       MutexLock lock(&mutex_);
       stop_ = true;
@@ -58,12 +61,11 @@ class Reloads {
         if (stop_) return;
         asked_ = false;
       }
-      spdlog::info("SIGHUP: loading the models anew");
-      (void)server_->ReloadModels();  // It is logged there.
+      what_();
     }
   }
 
-  Server* const server_;
+  const std::function<void()> what_;
   Mutex mutex_;
   CondVar changed_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
@@ -71,15 +73,19 @@ class Reloads {
   std::thread thread_;  // Last: it uses the above.
 };
 
-absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
-                                                  const ServerConfig& config) {
+LoadOptions HowToLoad(const ModelSource& source, const ServerConfig& config) {
   LoadOptions options;
   options.name = source.name;
   options.compute_type = source.compute_type.empty() ? config.compute_type : source.compute_type;
   options.device = config.device;
   options.intra_op_threads = config.intra_op_threads;
+  return options;
+}
+
+absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
+                                                  const ServerConfig& config) {
   LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
-                              LoadModel(source.directory, options));
+                              LoadModel(source.directory, HowToLoad(source, config)));
   spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,
                model->info.target_language, model->info.compute_type, source.directory);
   return model;
@@ -116,20 +122,24 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
       return absl::InvalidArgumentError("cannot write the port to " + config.port_file);
     }
   }
-  // Reloads one after the other, beside this thread, which has to hear SIGTERM meanwhile.
-  Reloads reloads(server.get());
+  // Both beside this thread, which has to hear signals meanwhile.
+  OnDemand reload([&] {
+    spdlog::info("SIGHUP: loading the models anew");
+    (void)server->ReloadModels();  // It is logged there.
+  });
+  OnDemand drain([&] {
+    server->Shutdown(absl::Now() + config.drain_timeout);
+    kill(getpid(), kDrained);
+  });
   int signal = 0;
   while (true) {
     sigwait(&signals, &signal);
     if (signal == SIGTERM || signal == SIGINT) break;
-    if (signal == SIGHUP) reloads.Ask();
+    if (signal == SIGHUP) reload.Ask();
   }
   spdlog::info("{}: draining, open segments have {}; a second signal ends them", strsignal(signal),
                absl::FormatDuration(config.drain_timeout));
-  std::thread drain([&] {
-    server->Shutdown(absl::Now() + config.drain_timeout);
-    kill(getpid(), kDrained);
-  });
+  drain.Ask();
   while (true) {
     sigwait(&signals, &signal);
     if (signal == kDrained) break;
@@ -137,7 +147,6 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     spdlog::warn("{}: ending what is open", strsignal(signal));
     server->Force();
   }
-  drain.join();
   return absl::OkStatus();
 }
 
@@ -159,10 +168,17 @@ int Main(int argc, char** argv) {
   // It would write a line for every message that is not UTF-8; the client is told instead.
   google::protobuf::SetLogHandler(nullptr);
 
+  const auto fail = [](const absl::Status& status, int exit_status) {
+    std::fprintf(stderr, "leapstream-server: %s\n", std::string(status.message()).c_str());
+    return exit_status;
+  };
   const absl::StatusOr<ServerConfig> config = ParseCommandLine(argc, argv);
-  if (!config.ok()) {
-    std::fprintf(stderr, "leapstream-server: %s\n", std::string(config.status().message()).c_str());
-    return 2;
+  if (!config.ok()) return fail(config.status(), 2);
+  if (config->check_models) {
+    for (const ModelSource& model : config->models) {
+      const absl::Status status = CheckModel(model.directory, HowToLoad(model, *config));
+      if (!status.ok()) return fail(status, 2);
+    }
   }
   if (!config->output.empty()) {
     std::fputs(config->output.c_str(), stdout);
@@ -171,9 +187,7 @@ int Main(int argc, char** argv) {
   SetUpLogging(config->log_level, config->log_format);
   gpr_set_log_function(&LogGrpc);
   const absl::Status status = Serve(*config, signals);
-  if (status.ok()) return 0;
-  std::fprintf(stderr, "leapstream-server: %s\n", std::string(status.message()).c_str());
-  return 1;
+  return status.ok() ? 0 : fail(status, 1);
 }
 
 }  // namespace

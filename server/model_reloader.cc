@@ -42,9 +42,9 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   ReloadedModel reloaded;
   if (status.ok()) {
     reloaded = {old.name, old.checksum, (*model)->info.checksum};
-    ReserveStates(**model, serving_->admission.max_sessions());
-    status = serving_->models->Replace(*std::move(model));
+    status = ReserveStates(**model, serving_->admission.max_sessions());
   }
+  if (status.ok()) status = serving_->models->Replace(*std::move(model));
   serving_->metrics->ModelReloaded(old.name, status.ok());
   if (!status.ok()) {
     spdlog::error("model {} was not reloaded and serves on as it was: {}", old.name,

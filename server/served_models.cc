@@ -45,7 +45,8 @@ std::string Names(const std::vector<Served>& models) {
 // A few steps, so that a model that cannot make one never replaces one that can, and the first
 // session finds its weights in memory.
 absl::Status WarmUp(const Model& model) {
-  const std::unique_ptr<SessionState> state = model.translator->NewState();
+  std::unique_ptr<SessionState> state;
+  LEAPSTREAM_ASSIGN_OR_RETURN(state, model.translator->NewState());
   const TokenId unknown = kUnknown;
   const std::vector<float> silence(
       model.info.speech.has_value() ? model.info.speech->SamplesPerRead() : 0);
@@ -200,9 +201,9 @@ int ServedModels::Sessions(const Replicas& replicas) {
 }
 
 std::shared_ptr<Scheduler> ServedModels::LeastBusy(const Replicas& replicas) {
-  return *std::min_element(
-      replicas.begin(), replicas.end(),
-      [](const auto& a, const auto& b) { return a->open_sessions() < b->open_sessions(); });
+  return *std::min_element(replicas.begin(), replicas.end(), [](const auto& a, const auto& b) {
+    return a->open_sessions() < b->open_sessions();
+  });
 }
 
 void ServedModels::DropUnused(absl::Time now) {

@@ -239,10 +239,13 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(options.tls));
   const int max_sessions = options.max_sessions > 0 ? options.max_sessions
                                                     : DefaultMaxSessions(models, AvailableMemory());
-  for (const auto& model : models) ReserveStates(*model, max_sessions);
+  for (const auto& model : models) {
+    LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, max_sessions));
+  }
   auto metrics = std::make_unique<Metrics>();
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<ServedModels> served,
-                              ServedModels::Create(std::move(models), options.replicas, metrics.get()));
+  LEAPSTREAM_ASSIGN_OR_RETURN(
+      std::unique_ptr<ServedModels> served,
+      ServedModels::Create(std::move(models), options.replicas, metrics.get()));
   absl::StatusOr<ResumeSigner> signer = options.resume_key_file.empty()
                                             ? ResumeSigner::WithRandomKey()
                                             : ResumeSigner::WithKeyFrom(options.resume_key_file);

@@ -145,13 +145,14 @@ class Scheduler::Loop {
 class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
  public:
   LiveSession(const SessionOptions& options, const Model& model, SessionSink* sink,
-              Scheduler::Loop* loop, ResumeFrom from, std::unique_ptr<AudioSource> audio)
+              Scheduler::Loop* loop, ResumeFrom from, std::unique_ptr<SessionState> state,
+              std::unique_ptr<AudioSource> audio)
       : options_(options),
         model_(model),
         sink_(sink),
         loop_(loop),
         opened_(absl::Now()),
-        state_(model.translator->NewState()),
+        state_(std::move(state)),
         audio_(std::move(audio)),
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
@@ -776,8 +777,10 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   if (model_->info.speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(audio, AudioSource::Create(options.sample_rate));
   }
+  std::unique_ptr<SessionState> state;
+  LEAPSTREAM_ASSIGN_OR_RETURN(state, model_->translator->NewState());
   auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from),
-                                               std::move(audio));
+                                               std::move(state), std::move(audio));
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
   open_.insert(session);

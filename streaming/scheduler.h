@@ -29,7 +29,8 @@ class Scheduler {
 
   // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of
   // range (k outside the model's, a negative length, ...), or committed target tokens that the
-  // model does not have; then the sink is never called.
+  // model does not have. RESOURCE_EXHAUSTED: no memory for its state. Then the sink is never
+  // called.
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
                                                 ResumeFrom from = {});
 

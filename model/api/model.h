@@ -20,6 +20,7 @@ struct ModelInfo {
   std::string target_language;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
+  std::string device = "cpu";  // That computes it and has the states; see LoadOptions.
   // It takes speech: source tokens are encoder states, and there is no source vocabulary.
   std::optional<SpeechInput> speech;
   // The model decides when to READ; wait-k is not for it.

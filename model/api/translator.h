@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 
 namespace leapstream {
@@ -63,10 +64,11 @@ class Translator {
  public:
   virtual ~Translator() = default;
 
-  virtual std::unique_ptr<SessionState> NewState() const = 0;
+  // RESOURCE_EXHAUSTED: there is no memory for another.
+  virtual absl::StatusOr<std::unique_ptr<SessionState>> NewState() const = 0;
   // Takes memory for so many states at once, as far as their size is fixed: they will then fault no
-  // page. Without it memory is taken as states are made.
-  virtual void Reserve(int /*states*/) const {}
+  // page. Without it memory is taken as states are made. RESOURCE_EXHAUSTED: there is not so much.
+  virtual absl::Status Reserve(int /*states*/) const { return absl::OkStatus(); }
 
   // Appends each entry's tokens or samples to the source of its state. A state appears once at
   // most. INVALID_ARGUMENT: a token outside the source vocabulary, tokens for a model that takes

@@ -1,10 +1,13 @@
 #include "model/engine/load_model.h"
 
 #include <algorithm>
+#include <regex>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/model_directory.h"
 #include "model/engine/model_call.h"
@@ -23,14 +26,6 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
                    "; export the checkpoint again with its own dictionary"));
 }
 
-absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
-  if (name == "float32") return ComputeType::kFloat32;
-  if (name == "bfloat16") return ComputeType::kBfloat16;
-  if (name == "int8") return ComputeType::kInt8;
-  return absl::InvalidArgumentError(absl::StrCat(
-      "compute_type needs to be float32, bfloat16 or int8, got `", name.substr(0, 100), "`"));
-}
-
 int BidirectionalLimit(const ModelConfig& config) {
   // Of speech fairseq counts filter bank frames, of which a state has four.
   if (config.speech.has_value()) return std::max(config.max_source_positions / 4, 2);
@@ -44,7 +39,8 @@ int BidirectionalLimit(const ModelConfig& config) {
 // What a session needs, by running one.
 absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   constexpr int kTokens = 32;  // Whole blocks of a cache.
-  const std::unique_ptr<SessionState> state = translator.NewState();
+  std::unique_ptr<SessionState> state;
+  LEAPSTREAM_ASSIGN_OR_RETURN(state, translator.NewState());
   info->state_bytes_per_session = state->bytes();
   const std::vector<TokenId> source(kTokens, kUnknown);
   const std::vector<float> samples(
@@ -70,17 +66,47 @@ absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   return absl::OkStatus();
 }
 
-}  // namespace
+// LibTorch's name of a device; empty: our own kernels.
+absl::StatusOr<std::string> ParseDevice(const std::string& device) {
+  if (device == "cpu") return std::string();
+  if (device == "torch-cpu") return std::string("cpu");
+  static const auto* const names = new std::regex("[a-z]+(:[0-9]{1,3})?");
+  if (std::regex_match(device, *names) && !absl::StartsWith(device, "cpu")) return device;
+  return absl::InvalidArgumentError(
+      absl::StrCat("device needs to be cpu, torch-cpu or another device of LibTorch such as "
+                   "cuda:0, got ",
+                   Quoted(device)));
+}
 
-absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
-                                                       const LoadOptions& options) {
-  const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
+absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
+  if (name == "float32") return ComputeType::kFloat32;
+  if (name == "bfloat16") return ComputeType::kBfloat16;
+  if (name == "int8") return ComputeType::kInt8;
+  return absl::InvalidArgumentError(
+      absl::StrCat("compute_type needs to be float32, bfloat16 or int8, got ", Quoted(name)));
+}
+
+// What is to be loaded, all but the translator.
+struct Parts {
   ModelConfig config;
-  LEAPSTREAM_ASSIGN_OR_RETURN(config, ReadModelDirectory(directory));
-  if (!options.compute_type.empty()) config.compute_type = options.compute_type;
+  std::string torch_device;  // Empty: our own kernels.
   ComputeType compute_type = ComputeType::kFloat32;
-  LEAPSTREAM_ASSIGN_OR_RETURN(compute_type, ParseComputeType(config.compute_type));
-  auto model = std::make_shared<Model>();
+  std::shared_ptr<Model> model = std::make_shared<Model>();
+};
+
+absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions& options) {
+  const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
+  Parts parts;
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.torch_device, ParseDevice(options.device));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.config, ReadModelDirectory(directory));
+  ModelConfig& config = parts.config;
+  if (!options.compute_type.empty()) config.compute_type = options.compute_type;
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.compute_type, ParseComputeType(config.compute_type));
+  LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
+  if (!parts.torch_device.empty()) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
+  }
+  Model* const model = parts.model.get();
   if (!config.speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
                                 Vocabulary::Load(path(kSourceDictionaryFile)));
@@ -101,6 +127,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   info.target_language = config.target_language;
   info.checksum = config.sha256[kWeightsFile];
   info.compute_type = config.compute_type;
+  info.device = options.device;
   info.learned_policy = config.LearnedPolicy();
   info.default_k = config.waitk_lagging;
   info.max_k = std::max(info.max_k, config.waitk_lagging);
@@ -111,24 +138,39 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
       config.causal_encoder ? config.encoder.max_positions : BidirectionalLimit(config);
   // The step that decides </s> needs a position too.
   info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
+  return parts;
+}
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
+                                                       const LoadOptions& options) {
+  Parts parts;
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts, LoadParts(directory, options));
+  Model* const model = parts.model.get();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
         Weights weights;
-        LEAPSTREAM_ASSIGN_OR_RETURN(weights,
-                                    Weights::Load(path(kWeightsFile), config, compute_type));
-        if (options.device == "cpu") {
+        LEAPSTREAM_ASSIGN_OR_RETURN(
+            weights, Weights::Load(absl::StrCat(directory, "/", kWeightsFile), parts.config,
+                                   parts.compute_type));
+        if (parts.torch_device.empty()) {
           LEAPSTREAM_ASSIGN_OR_RETURN(
               model->translator,
-              Transformer::Create(config, std::move(weights), options.intra_op_threads));
+              Transformer::Create(parts.config, std::move(weights), options.intra_op_threads));
         } else {
-          const TorchDevice device{options.device == "torch-cpu" ? "cpu" : options.device,
-                                   options.intra_op_threads};
-          LEAPSTREAM_ASSIGN_OR_RETURN(model->translator,
-                                      MakeTorchTranslator(config, weights, device));
+          LEAPSTREAM_ASSIGN_OR_RETURN(
+              model->translator,
+              MakeTorchTranslator(parts.config, weights,
+                                  {parts.torch_device, options.intra_op_threads}));
         }
         return MeasureState(*model->translator, &model->info);
       }));
-  return std::shared_ptr<const Model>(std::move(model));
+  return std::shared_ptr<const Model>(std::move(parts.model));
+}
+
+absl::Status CheckModel(const std::string& directory, const LoadOptions& options) {
+  return LoadParts(directory, options).status();
 }
 
 }  // namespace leapstream

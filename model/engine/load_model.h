@@ -14,7 +14,7 @@ struct LoadOptions {
   // model.json says. See ComputeType.
   std::string compute_type;
   int intra_op_threads = 1;  // That share the work of a call, the calling one included.
-  // "cpu": our own kernels; "torch-cpu", "cuda:0", ...: LibTorch's on a device, see
+  // "cpu": our own kernels; "torch-cpu", or another device of LibTorch such as "cuda:0": see
   // MakeTorchTranslator().
   std::string device = "cpu";
   std::string name;  // What clients call it; empty: what model.json says.
@@ -25,6 +25,10 @@ struct LoadOptions {
 // that do not fit model.json and for a compute type that there is not.
 absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
                                                        const LoadOptions& options = {});
+
+// Whether LoadModel() would succeed, as far as that can be told without the weights and on a
+// machine without the device.
+absl::Status CheckModel(const std::string& directory, const LoadOptions& options);
 
 }  // namespace leapstream
 

@@ -9,6 +9,36 @@
 
 namespace leapstream {
 
+absl::Status CheckTorchComputes(const ModelConfig& config) {
+  const auto unsupported = [](absl::string_view what) {
+    return absl::UnimplementedError(
+        absl::StrCat("a LibTorch device computes text models with a causal encoder, wait-k or no "
+                     "policy, and linear LeaP attention in all blocks; this one has ",
+                     what, "; leave device unset for leapstream's own kernels"));
+  };
+  if (config.compute_type != "float32") {
+    return absl::UnimplementedError(absl::StrCat(
+        "a LibTorch device computes in float32; set compute_type to float32, which is ",
+        config.compute_type, ", or leave device unset"));
+  }
+  if (config.speech.has_value()) return unsupported("speech for a source");
+  if (!config.causal_encoder) return unsupported("a bidirectional encoder");
+  if (config.LearnedPolicy()) return unsupported(absl::StrCat("simul_type ", config.simul_type));
+  if (config.cross_normaliser != "linear") {
+    return unsupported(absl::StrCat("cross_normaliser ", config.cross_normaliser));
+  }
+  for (const SideConfig* side : {&config.encoder, &config.decoder}) {
+    if (side->self_attention != "leap") return unsupported(side->self_attention + " attention");
+    for (int l = 0; l < side->layers; ++l) {
+      if (side->LayerOf(l) != l) return unsupported("layers that share their parameters");
+    }
+  }
+  if (config.decoder.cross_attention != "leap") {
+    return unsupported(config.decoder.cross_attention + " cross-attention");
+  }
+  return absl::OkStatus();
+}
+
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
                                                                 const Weights& weights,
                                                                 const TorchDevice& device) {
@@ -24,10 +54,16 @@ absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfi
   // Never closed: its translators may live as long as the program.
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* const factory = handle != nullptr ? dlsym(handle, kTorchFactory) : nullptr;
-  if (factory == nullptr) {
+  const void* const version = factory != nullptr ? dlsym(handle, kTorchVersion) : nullptr;
+  if (version == nullptr) {
     return absl::FailedPreconditionError(absl::StrCat(
         "LibTorch's device ", device.name, " needs LibTorch and leapstream's library for it: ",
         dlerror(), "; install them, or leave device unset for leapstream's own kernels"));
+  }
+  if (absl::string_view(static_cast<const char*>(version)) != LEAPSTREAM_VERSION) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(library, " is of version ", static_cast<const char*>(version),
+                     ", and this program of " LEAPSTREAM_VERSION "; install both from one build"));
   }
   absl::StatusOr<std::unique_ptr<Translator>> translator = absl::UnknownError("");
   reinterpret_cast<TorchFactory*>(factory)(config, weights, device, &translator);

@@ -20,13 +20,19 @@ struct TorchDevice {
 // The model in LibTorch operations: see model/torch/torch_translator.h. It lies in a shared library
 // of its own, ../lib/leapstream/libleapstream_torch.so beside the program's folder, which is loaded
 // here: a program that computes with our own kernels does without LibTorch and the half second that
-// loading it takes. FAILED_PRECONDITION: there is no such library or device; UNIMPLEMENTED: it
-// cannot compute this model.
+// loading it takes. UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
+// library, it is of another version, or there is no such device.
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
                                                                 const Weights& weights,
                                                                 const TorchDevice& device);
 
-// What that library exports, with C linkage, under this name.
+// Whether a LibTorch device computes such a model, in config.compute_type. UNIMPLEMENTED: it does
+// not.
+absl::Status CheckTorchComputes(const ModelConfig& config);
+
+// What that library exports, with C linkage, under these names: the version that it was built with,
+// a string, and a function. The structs that they share are those of one version only.
+inline constexpr char kTorchVersion[] = "leapstream_torch_version";
 inline constexpr char kTorchFactory[] = "leapstream_make_torch_translator";
 using TorchFactory = void(const ModelConfig&, const Weights&, const TorchDevice&,
                           absl::StatusOr<std::unique_ptr<Translator>>*);

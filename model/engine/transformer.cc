@@ -216,28 +216,35 @@ Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activ
   }
 }
 
-std::unique_ptr<SessionState> Transformer::NewState() const {
-  auto state = std::make_unique<State>();
-  const size_t encoder_states = config_.causal_encoder ? encoder_layers_.size() : 1;
-  for (size_t l = 0; l < encoder_states; ++l) {
-    state->encoder_.push_back(encoder_layers_[l].self_attention.NewState());
-  }
-  for (const DecoderLayer& layer : decoder_layers_) {
-    state->self_.push_back(layer.self_attention.NewState());
-    state->cross_.push_back(layer.cross_attention.NewState());
-  }
+absl::StatusOr<std::unique_ptr<SessionState>> Transformer::NewState() const {
+  std::unique_ptr<State> state;
+  LEAPSTREAM_RETURN_IF_ERROR(ModelCall("a session's state", 1, [&] {
+    state = std::make_unique<State>();
+    const size_t encoder_states = config_.causal_encoder ? encoder_layers_.size() : 1;
+    for (size_t l = 0; l < encoder_states; ++l) {
+      state->encoder_.push_back(encoder_layers_[l].self_attention.NewState());
+    }
+    for (const DecoderLayer& layer : decoder_layers_) {
+      state->self_.push_back(layer.self_attention.NewState());
+      state->cross_.push_back(layer.cross_attention.NewState());
+    }
+    return absl::OkStatus();
+  }));
   return state;
 }
 
-void Transformer::Reserve(int states) const {
-  const size_t encoder_states = config_.causal_encoder ? encoder_layers_.size() : 1;
-  for (size_t l = 0; l < encoder_states; ++l) {
-    encoder_layers_[l].self_attention.kind().Reserve(states);
-  }
-  for (const DecoderLayer& layer : decoder_layers_) {
-    layer.self_attention.kind().Reserve(states);
-    layer.cross_attention.kind().Reserve(states);
-  }
+absl::Status Transformer::Reserve(int states) const {
+  return ModelCall("states of sessions", 1, [&] {
+    const size_t encoder_states = config_.causal_encoder ? encoder_layers_.size() : 1;
+    for (size_t l = 0; l < encoder_states; ++l) {
+      encoder_layers_[l].self_attention.kind().Reserve(states);
+    }
+    for (const DecoderLayer& layer : decoder_layers_) {
+      layer.self_attention.kind().Reserve(states);
+      layer.cross_attention.kind().Reserve(states);
+    }
+    return absl::OkStatus();
+  });
 }
 
 void Transformer::Observe(const std::string& layer, const char* what, const Rows& rows) const {

@@ -29,8 +29,8 @@ class Transformer : public Translator {
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config,
                                                              Weights weights, int threads = 1);
 
-  std::unique_ptr<SessionState> NewState() const override;
-  void Reserve(int states) const override;
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
+  absl::Status Reserve(int states) const override;
   absl::Status Read(absl::Span<const SourceRows> rows) const override;
   absl::Status Decide(absl::Span<SessionState* const> states,
                       absl::Span<Decision> result) const override;

@@ -5,6 +5,9 @@
 #include "model/engine/torch_device.h"
 #include "model/torch/torch_translator.h"
 
+extern "C" __attribute__((visibility("default"))) const char leapstream_torch_version[] =
+    LEAPSTREAM_VERSION;
+
 extern "C" __attribute__((visibility("default"))) void leapstream_make_torch_translator(
     const leapstream::ModelConfig& config, const leapstream::Weights& weights,
     const leapstream::TorchDevice& device,

@@ -17,6 +17,11 @@
 namespace leapstream {
 namespace {
 
+std::string FirstLine(const c10::Error& e) {
+  const std::string why = e.what_without_backtrace();
+  return why.substr(0, why.find('\n'));
+}
+
 // As ModelCall(). LibTorch's errors come with a stack trace, which no client should see.
 template <typename F>
 absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
@@ -27,36 +32,12 @@ absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
     current = threads;
     try {
       return f();
+    } catch (const c10::OutOfMemoryError& e) {
+      return absl::ResourceExhaustedError(absl::StrCat(what, ": ", FirstLine(e)));
     } catch (const c10::Error& e) {
-      const std::string why = e.what_without_backtrace();
-      return absl::InternalError(absl::StrCat(what, ": ", why.substr(0, why.find('\n'))));
+      return absl::InternalError(absl::StrCat(what, ": ", FirstLine(e)));
     }
   });
-}
-
-absl::Status CheckSupported(const ModelConfig& config) {
-  const auto unsupported = [](absl::string_view what) {
-    return absl::UnimplementedError(
-        absl::StrCat("a LibTorch device computes text models with a causal encoder, wait-k or no "
-                     "policy, and linear LeaP attention in all blocks; this one has ",
-                     what, "; leave device unset for leapstream's own kernels"));
-  };
-  if (config.speech.has_value()) return unsupported("speech for a source");
-  if (!config.causal_encoder) return unsupported("a bidirectional encoder");
-  if (config.LearnedPolicy()) return unsupported(absl::StrCat("simul_type ", config.simul_type));
-  if (config.cross_normaliser != "linear") {
-    return unsupported(absl::StrCat("cross_normaliser ", config.cross_normaliser));
-  }
-  for (const SideConfig* side : {&config.encoder, &config.decoder}) {
-    if (side->self_attention != "leap") return unsupported(side->self_attention + " attention");
-    for (int l = 0; l < side->layers; ++l) {
-      if (side->LayerOf(l) != l) return unsupported("layers that share their parameters");
-    }
-  }
-  if (config.decoder.cross_attention != "leap") {
-    return unsupported(config.decoder.cross_attention + " cross-attention");
-  }
-  return absl::OkStatus();
 }
 
 std::string Layer(absl::string_view side, int l) { return absl::StrCat(side, ".layers.", l, "."); }
@@ -84,36 +65,49 @@ class TorchTranslator::Slots {
     }
   }
 
+  // Makes room for so many slots at once, used ones included.
   void Reserve(int64_t slots) {
     const int64_t before = encoder.size(1);
     if (slots <= before) return;
-    c10::InferenceMode guard;
     at::Tensor* const pools[] = {&encoder, &self, &cross, &newest_key, &newest_value};
     std::vector<at::Tensor> larger;  // All or none: there may be no memory for one of them.
     for (const at::Tensor* pool : pools) {
       std::vector<int64_t> more = pool->sizes().vec();
-      more[1] = slots - before;
-      larger.push_back(at::cat({*pool, at::zeros(more, pool->options())}, 1));
+      more[1] = slots;
+      larger.push_back(at::zeros(more, pool->options()));
+      larger.back().narrow(1, 0, before).copy_(*pool);
     }
     for (size_t i = 0; i < larger.size(); ++i) *pools[i] = std::move(larger[i]);
+    MutexLock lock(&free_mutex);
     for (int64_t slot = slots - 1; slot >= before; --slot) free.push_back(slot);
   }
+  int64_t Take() {  // -1: there is none.
+    MutexLock lock(&free_mutex);
+    if (free.empty()) return -1;
+    const int64_t slot = free.back();
+    free.pop_back();
+    return slot;
+  }
+  void Give(int64_t slot) {
+    MutexLock lock(&free_mutex);
+    free.push_back(slot);
+  }
 
-  Mutex mutex;                      // Guards all of it, and the device's work.
+  Mutex mutex;                      // Guards the pools, and the device's work.
   at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
   at::Tensor newest_key, newest_value;
-  std::vector<int64_t> free;
   int64_t bytes_of_one = 0;  // Set once.
+
+ private:
+  Mutex free_mutex;  // Held for no work: sessions end on any thread.
+  std::vector<int64_t> free;
 };
 
 class TorchTranslator::State : public SessionState {
  public:
-  explicit State(std::shared_ptr<Slots> slots) : slots_(std::move(slots)) {}
-  ~State() override {
-    if (slot_ < 0) return;
-    MutexLock lock(&slots_->mutex);
-    slots_->free.push_back(slot_);
-  }
+  // `slot` is one that was taken.
+  State(std::shared_ptr<Slots> slots, int64_t slot) : slots_(std::move(slots)), slot_(slot) {}
+  ~State() override { slots_->Give(slot_); }
 
   void Reset() override {
     cleared_ = settled_ = false;
@@ -133,15 +127,7 @@ class TorchTranslator::State : public SessionState {
  private:
   friend class TorchTranslator;
   const std::shared_ptr<Slots> slots_;
-  // At the first Read(), where it becomes a Status that the device has no memory for another.
-  void TakeSlot() {
-    if (slot_ >= 0) return;
-    if (slots_->free.empty()) slots_->Reserve(std::max<int64_t>(8, 2 * slots_->encoder.size(1)));
-    slot_ = slots_->free.back();
-    slots_->free.pop_back();
-  }
-
-  int64_t slot_ = -1;     // None yet.
+  const int64_t slot_;
   bool cleared_ = false;  // The slot holds no other segment's sums.
   bool settled_ = false;  // The newest position is part of the past, and not yet in the sums.
   int source_read_ = 0;
@@ -151,13 +137,7 @@ class TorchTranslator::State : public SessionState {
 
 absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
     const ModelConfig& config, const Weights& weights, const TorchDevice& device) {
-  LEAPSTREAM_RETURN_IF_ERROR(CheckSupported(config));
-  LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
-  if (weights.compute_type() != ComputeType::kFloat32) {
-    return absl::UnimplementedError(
-        "a LibTorch device computes in float32; set compute_type to float32, or leave device "
-        "unset");
-  }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   try {
     c10::InferenceMode guard;
     at::zeros({1}, c10::Device(device.name)).add_(1);
@@ -187,17 +167,28 @@ TorchTranslator::TorchTranslator(const ModelConfig& config, const Weights& weigh
 
 TorchTranslator::~TorchTranslator() = default;
 
-std::unique_ptr<SessionState> TorchTranslator::NewState() const {
-  return std::make_unique<State>(slots_);
+absl::StatusOr<std::unique_ptr<SessionState>> TorchTranslator::NewState() const {
+  int64_t slot = slots_->Take();
+  while (slot < 0) {  // Beyond what was reserved. Another thread may be faster.
+    MutexLock lock(&slots_->mutex);
+    LEAPSTREAM_RETURN_IF_ERROR(Grow(std::max<int64_t>(8, 2 * slots_->encoder.size(1))));
+    slot = slots_->Take();
+  }
+  return std::make_unique<State>(slots_, slot);
 }
 
-void TorchTranslator::Reserve(int states) const {
+absl::Status TorchTranslator::Reserve(int states) const {
   MutexLock lock(&slots_->mutex);
-  // If there is not so much memory, states take theirs as they come.
-  TorchCall("reserving states", threads_, [&] {
-    slots_->Reserve(states);
+  return Grow(states);
+}
+
+absl::Status TorchTranslator::Grow(int64_t slots) const {
+  const absl::Status status = TorchCall("states of sessions", threads_, [&] {
+    slots_->Reserve(slots);
     return absl::OkStatus();
-  }).IgnoreError();
+  });
+  // It only allocates, and on the CPU LibTorch has no error of its own for having no memory.
+  return status.ok() ? status : absl::ResourceExhaustedError(status.message());
 }
 
 at::Tensor TorchTranslator::Linear(const std::string& name, const at::Tensor& x) const {
@@ -375,7 +366,6 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch) const {
     for (const SourceRows& rows : batch) {
       State& state = static_cast<State&>(*rows.state);
       most = std::max(most, rows.tokens.size());
-      state.TakeSlot();
       if (!state.cleared_) fresh.push_back(state.slot_);
       state.cleared_ = true;
     }

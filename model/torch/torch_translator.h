@@ -28,14 +28,15 @@ namespace leapstream {
 // other translators' its results depend on the batch, by roundings.
 class TorchTranslator : public Translator {
  public:
-  // UNIMPLEMENTED: another kind of model. FAILED_PRECONDITION: there is no such device.
+  // UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
+  // device.
   static absl::StatusOr<std::unique_ptr<TorchTranslator>> Create(const ModelConfig& config,
                                                                  const Weights& weights,
                                                                  const TorchDevice& device);
   ~TorchTranslator() override;
 
-  std::unique_ptr<SessionState> NewState() const override;
-  void Reserve(int states) const override;
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
+  absl::Status Reserve(int states) const override;
   absl::Status Read(absl::Span<const SourceRows> rows) const override;
   absl::Status Decide(absl::Span<SessionState* const> states,
                       absl::Span<Decision> result) const override;
@@ -51,6 +52,7 @@ class TorchTranslator : public Translator {
 
   TorchTranslator(const ModelConfig& config, const Weights& weights, const TorchDevice& device);
 
+  absl::Status Grow(int64_t slots) const;  // With the lock of slots_.
   at::Tensor Linear(const std::string& name, const at::Tensor& x) const;
   at::Tensor Norm(const std::string& name, const at::Tensor& x) const;
   at::Tensor FeedForward(const std::string& name, const at::Tensor& x) const;

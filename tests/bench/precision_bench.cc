@@ -54,7 +54,7 @@ std::vector<Tokens> Translate(const Model& model, const std::vector<Tokens>& sou
     std::vector<std::unique_ptr<SessionState>> states;
     std::vector<size_t> active;
     for (size_t i = begin; i < end; ++i) {
-      states.push_back(translator.NewState());
+      states.push_back(*translator.NewState());
       active.push_back(i);
     }
     while (!active.empty()) {

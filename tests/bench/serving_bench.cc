@@ -52,8 +52,10 @@ std::vector<std::vector<std::string>> Sentences() {
 class Timed : public Translator {
  public:
   explicit Timed(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
-  std::unique_ptr<SessionState> NewState() const override { return model_->translator->NewState(); }
-  void Reserve(int states) const override { model_->translator->Reserve(states); }
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
+    return model_->translator->NewState();
+  }
+  absl::Status Reserve(int states) const override { return model_->translator->Reserve(states); }
   absl::Status Read(absl::Span<const SourceRows> rows) const override {
     const double start = ThreadSeconds();
     absl::Status status = model_->translator->Read(rows);
@@ -192,7 +194,7 @@ void OnScheduler(const std::string& directory, const char* type, int sessions,
                  const std::vector<std::vector<std::string>>& sentences) {
   Timed* timed = nullptr;
   const auto model = TimedModel(directory, type, &timed);
-  model->translator->Reserve(sessions);
+  if (!model->translator->Reserve(sessions).ok()) std::abort();
   Scheduler scheduler(model);
   SessionOptions options;
   options.policy = WaitK{3};

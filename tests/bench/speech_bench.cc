@@ -83,7 +83,7 @@ std::unique_ptr<Transformer> RandomModel(const ModelConfig& config, ComputeType 
 }
 
 void Measure(const Transformer& model, const SpeechInput& input, int max_seconds) {
-  const auto state = model.NewState();
+  const auto state = *model.NewState();
   SessionState* const one = state.get();
   std::mt19937 random(2);
   std::normal_distribution<float> normal(0, 1000);

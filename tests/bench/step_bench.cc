@@ -102,7 +102,7 @@ class Sessions {
  public:
   Sessions(const Translator& translator, int count) : translator_(translator), decisions_(count) {
     for (int i = 0; i < count; ++i) {
-      states_.push_back(translator.NewState());
+      states_.push_back(*translator.NewState());
       pointers_.push_back(states_.back().get());
       rows_.push_back({pointers_.back(), absl::MakeConstSpan(&kToken, 1)});
     }
@@ -231,7 +231,9 @@ class Bench {
       auto weights = Weights::Load(weights_, config_, Type(kind));
       if (!weights.ok()) return weights.status();
       if (kind == "libtorch") {
-        auto torch = TorchTranslator::Create(config_, *weights, {"cpu", 1});
+        ModelConfig config = config_;
+        config.compute_type = "float32";
+        auto torch = TorchTranslator::Create(config, *weights, {"cpu", 1});
         if (!torch.ok()) return torch.status();
         translator_ = *std::move(torch);
       } else {
@@ -243,7 +245,7 @@ class Bench {
     }
     if (sessions_ == nullptr || batch_ != batch || sessions_->position() > position) {
       sessions_.reset();
-      translator_->Reserve(batch);
+      if (absl::Status status = translator_->Reserve(batch); !status.ok()) return status;
       sessions_ = std::make_unique<Sessions>(*translator_, batch);
       batch_ = batch;
     }

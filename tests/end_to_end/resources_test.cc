@@ -106,7 +106,7 @@ TEST_F(ResourcesTest, ReplicasAndThreadsTranslateAsOne) {
 }
 
 TEST_F(ResourcesTest, LibTorchsDeviceTranslatesAsOurKernels) {
-  ServerProcess server(folder_, "server", {"--device", "torch-cpu"});
+  ServerProcess server(folder_, "server", {"--device", "torch-cpu", "--max-sessions", "8"});
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
   ExpectRightTranslations(server);
 }
@@ -114,7 +114,7 @@ TEST_F(ResourcesTest, LibTorchsDeviceTranslatesAsOurKernels) {
 TEST_F(ResourcesTest, ADeviceThatIsNotThereIsRefused) {
   Process server;
   server.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--listen", "127.0.0.1:0",
-                "--model", kEmbeddedModel, "--device", "toaster"},
+                "--model", kEmbeddedModel, "--device", "toaster", "--max-sessions", "8"},
                folder_ / "log");
   EXPECT_EQ(server.Wait(), 1);
   const std::string log = ReadFile(folder_ / "log");

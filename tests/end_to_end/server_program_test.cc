@@ -132,6 +132,13 @@ TEST_F(ServerProgramTest, WrongUsageIsToldAndNothingAborts) {
       {absl::StrCat("--model ", kModel, " --listen ''"), "must be HOST:PORT"},
       {absl::StrCat("--model ", kModel, " --idle-timout 3s"), "is --idle-timeout meant?"},
       {absl::StrCat("--model ", kModel, " --auth-tokens-file t"), "needs tls_certificate_file"},
+      {absl::StrCat("--model ", kModel, " --device cuda:0"), "needs max_sessions"},
+      {absl::StrCat("--model ", kModel, " --device cpu:0 --max-sessions 4 --check-config"),
+       "device needs to be cpu, torch-cpu or"},
+      {absl::StrCat("--model ", kModel,
+                    " --device cuda:0 --compute-type int8 --max-sessions 4 --check-config"),
+       "a LibTorch device computes in float32"},
+      {"--model /nowhere --check-config", "/nowhere/model.json: No such file"},
   };
   for (const auto& test : kCases) {
     const Outcome outcome = Shell(absl::StrCat(kServer, " ", test.flags));

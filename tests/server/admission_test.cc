@@ -11,8 +11,12 @@ namespace {
 class ReservingTranslator : public Translator {
  public:
   explicit ReservingTranslator(int* reserved) : reserved_(reserved) {}
-  void Reserve(int states) const override { *reserved_ = states; }
-  std::unique_ptr<SessionState> NewState() const override { return nullptr; }
+  absl::Status Reserve(int states) const override {
+    if (states > 1000) return absl::ResourceExhaustedError("no more");
+    *reserved_ = states;
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override { return nullptr; }
   absl::Status Read(absl::Span<const SourceRows> /*rows*/) const override {
     return absl::UnimplementedError("it has no states");
   }
@@ -30,15 +34,31 @@ TEST(ReserveStates, TakesMemoryForTheSessionsThatFitIntoItsBound) {
   Model model;
   model.translator = std::make_unique<ReservingTranslator>(&reserved);
   model.info.state_bytes_per_session = 1 << 20;
-  EXPECT_EQ(ReserveStates(model, 7), 7);
+  EXPECT_TRUE(ReserveStates(model, 7).ok());
   EXPECT_EQ(reserved, 7);
-  EXPECT_EQ(ReserveStates(model, 20000), 64);
+  EXPECT_TRUE(ReserveStates(model, 20000).ok());
   EXPECT_EQ(reserved, 64);
   model.info.state_bytes_per_session = (64 << 20) + 1;
-  EXPECT_EQ(ReserveStates(model, 7), 0);
+  EXPECT_TRUE(ReserveStates(model, 7).ok());
   EXPECT_EQ(reserved, 0);
   model.info.state_bytes_per_session = 0;
-  EXPECT_EQ(ReserveStates(model, 7), 7);
+  EXPECT_TRUE(ReserveStates(model, 7).ok());
+  EXPECT_EQ(reserved, 7);
+}
+
+TEST(ReserveStates, TakesThatOfAllSessionsOnADeviceOrSaysWhatToDo) {
+  int reserved = -1;
+  Model model;
+  model.translator = std::make_unique<ReservingTranslator>(&reserved);
+  model.info.name = "ende";
+  model.info.device = "cuda:0";
+  model.info.state_bytes_per_session = 1 << 20;
+  EXPECT_TRUE(ReserveStates(model, 1000).ok());
+  EXPECT_EQ(reserved, 1000);
+  const absl::Status status = ReserveStates(model, 1001);
+  EXPECT_EQ(status, absl::ResourceExhaustedError(
+                        "model ende needs memory on cuda:0 for 1001 sessions of 1024 KB each, and "
+                        "there is not so much (no more); lower max_sessions"));
 }
 
 }  // namespace

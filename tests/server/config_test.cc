@@ -237,11 +237,12 @@ TEST(ConfigTest, TheShippedFileNamesEverySettingWithItsDefault) {
 }
 
 TEST(ConfigTest, CheckConfigReadsTheFiles) {
-  EXPECT_FALSE(Parse({"--model", "/nowhere", "--check-config"}).ok());
+  EXPECT_FALSE(Parse({"--model", "m", "--resume-key-file", "/nowhere", "--check-config"}).ok());
   const auto config =
       Parse({"--model", LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de", "--check-config"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_EQ(config->output, "the configuration is good\n");
+  EXPECT_TRUE(config->check_models);
 }
 
 }  // namespace

@@ -505,7 +505,9 @@ TEST(SchedulerTest, AWordWithoutEndEndsItsSegmentHoweverItIsCut) {
 class CountingTranslator final : public Translator {
  public:
   explicit CountingTranslator(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
-  std::unique_ptr<SessionState> NewState() const override { return model_->translator->NewState(); }
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
+    return model_->translator->NewState();
+  }
   absl::Status Read(absl::Span<const SourceRows> rows) const override {
     for (const SourceRows& row : rows) {
       EXPECT_LE(row.tokens.size(), static_cast<size_t>(Scheduler::kMaxRowsPerSession));

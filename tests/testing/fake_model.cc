@@ -156,7 +156,9 @@ class FakeTranslator final : public Translator {
         learned_policy_(options.learned_policy),
         speech_(options.speech) {}
 
-  std::unique_ptr<SessionState> NewState() const override { return std::make_unique<FakeState>(); }
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
+    return std::make_unique<FakeState>();
+  }
 
   absl::Status Read(absl::Span<const SourceRows> rows) const override {
     for (const SourceRows& row : rows) {

@@ -56,7 +56,7 @@ TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
   std::vector<Decision> decisions(kSessions);
   const TokenId token = 100;
   for (int i = 0; i < kSessions; ++i) {
-    states.push_back(translator.NewState());
+    states.push_back(*translator.NewState());
     pointers.push_back(states.back().get());
     rows.push_back({pointers.back(), absl::MakeConstSpan(&token, 1)});
   }

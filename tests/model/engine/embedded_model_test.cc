@@ -1,5 +1,6 @@
 // The embedded model (float16 storage) against what the reference does with the float32 checkpoint.
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -70,6 +71,43 @@ TEST(LoadModelTest, RefusesAnUnknownComputeType) {
   const auto model =
       LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
   EXPECT_EQ(absl::StatusCode::kInvalidArgument, model.status().code());
+}
+
+TEST(CheckModelTest, KnowsWithoutADeviceWhatItCannotDo) {
+  const std::string model = absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de");
+  LoadOptions load;
+  for (const char* device : {"cpu", "torch-cpu", "cuda:0", "cuda"}) {
+    load.device = device;
+    EXPECT_TRUE(CheckModel(model, load).ok()) << CheckModel(model, load);
+  }
+  load.compute_type = "int8";
+  EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kUnimplemented);
+  load.compute_type = "";
+  for (const char* device : {"", "cpu:0", "cuda:", "cuda:0:1", "../cuda", "CUDA"}) {
+    load.device = device;
+    EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kInvalidArgument) << device;
+  }
+}
+
+TEST(LibTorchDeviceTest, MemoryThatIsNotThereHarmsNoSessionThatIs) {
+  LoadOptions load;
+  load.device = "torch-cpu";
+  const auto model =
+      LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Translator& translator = *(*model)->translator;
+  auto state = translator.NewState();
+  ASSERT_TRUE(state.ok());
+  const std::vector<TokenId> token = {kUnknown};
+  ASSERT_TRUE(translator.Read({SourceRows{state->get(), token}}).ok());
+  Decision before, after;
+  ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&before, 1)).ok());
+  // Petabytes: more than there are addresses.
+  const absl::Status status = translator.Reserve(std::numeric_limits<int>::max());
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&after, 1)).ok());
+  EXPECT_EQ(before.best.id, after.best.id);
+  EXPECT_EQ(before.best.log_prob, after.best.log_prob);
 }
 
 }  // namespace

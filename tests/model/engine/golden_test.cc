@@ -56,7 +56,9 @@ std::string ExportedModel(const std::string& name) {
 class Recorder : public Translator {
  public:
   explicit Recorder(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
-  std::unique_ptr<SessionState> NewState() const override { return model_->translator->NewState(); }
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
+    return model_->translator->NewState();
+  }
   absl::Status Read(absl::Span<const SourceRows> rows) const override {
     for (const SourceRows& row : rows) actions.append(row.tokens.size(), 'R');
     return model_->translator->Read(rows);
@@ -312,7 +314,7 @@ TEST_P(ReadOnTest, AnUndoneStepLeavesNoTrace) {
   auto model = LoadModel(ExportedModel(GetParam()));
   ASSERT_TRUE(model.ok()) << model.status();
   const Translator& translator = *(*model)->translator;
-  auto undone = translator.NewState(), plain = translator.NewState();
+  auto undone = *translator.NewState(), plain = *translator.NewState();
   const std::vector<TokenId> source = {83, 12, 250, 265, 17, 9, 30, 41, 55, kEndOfSentence};
   const auto read = [&](SessionState* state, size_t i) {
     const SourceRows rows{state, absl::MakeConstSpan(&source[i], 1)};
@@ -376,7 +378,7 @@ TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
     };
     const std::vector<TokenId> source = ids_of("source_ids"), target = ids_of("target_ids");
     seen.clear();
-    auto state = (*transformer)->NewState();
+    auto state = *(*transformer)->NewState();
     ModelInfo info;
     info.learned_policy = config->LearnedPolicy();
     info.default_k = config->waitk_lagging;

@@ -193,7 +193,7 @@ class Agent {
       : model_(model), row_(row), policy_{row["k"].get<int>()} {}
 
   void Run(const std::vector<float>& samples) {
-    state_ = model_.translator->NewState();
+    state_ = *model_.translator->NewState();
     const size_t per_read = model_.info.speech->SamplesPerRead();
     size_t given = 0;
     while (true) {
@@ -340,7 +340,7 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
     }
     ASSERT_FALSE(row.is_null());
     seen.clear();
-    const auto state = (*transformer)->NewState();
+    const auto state = *(*transformer)->NewState();
     SessionState* const one = state.get();
     std::vector<at::Tensor> features;
     at::Tensor conv;
@@ -603,9 +603,9 @@ TEST(SpeechInvariantsTest, ChunksAndBatchesDoNotShow) {
   const std::vector<float> a = ReadSamples(Golden("wav/test-1.wav"));
   const std::vector<float> b = ReadSamples(Golden("wav/train-2.wav"));
   std::mt19937 random(11);
-  const auto alone = translator.NewState();
-  const auto together = translator.NewState();
-  const auto other = translator.NewState();
+  const auto alone = *translator.NewState();
+  const auto together = *translator.NewState();
+  const auto other = *translator.NewState();
   size_t given = 0;
   for (int step = 0; step < 8; ++step) {
     const size_t upto = std::min(a.size(), given + 4480);

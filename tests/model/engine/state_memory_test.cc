@@ -28,7 +28,7 @@ TEST(StateMemoryTest, ANewSessionFaultsNoPageOfItsReservedState) {
     std::vector<SessionState*> pointers;
     std::vector<SourceRows> rows;
     for (int i = 0; i < kSessions; ++i) {
-      states->push_back(translator.NewState());
+      states->push_back(*translator.NewState());
       pointers.push_back(states->back().get());
       rows.push_back({pointers.back(), absl::MakeConstSpan(&token, 1)});
     }
@@ -42,7 +42,7 @@ TEST(StateMemoryTest, ANewSessionFaultsNoPageOfItsReservedState) {
   // The scratch memory of a batch, and states that stay.
   std::vector<std::unique_ptr<SessionState>> first, second;
   run(&first);
-  translator.Reserve(2 * kSessions);
+  ASSERT_TRUE(translator.Reserve(2 * kSessions).ok());
   const long before = PageFaults();
   run(&second);
   const long faults = PageFaults() - before;

@@ -399,7 +399,7 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
     ASSERT_TRUE(transformer.ok()) << transformer.status();
 
     SlowTransformer slow(config, weights);
-    auto state = (*transformer)->NewState();
+    auto state = *(*transformer)->NewState();
     SessionState* one = state.get();
     std::vector<TokenId> source = {kEndOfSentence};
     for (int i = 0; i < 17; ++i) source.insert(source.begin(), 4 + random() % (kVocabulary - 4));
