@@ -81,10 +81,10 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
   const Workspace::Scope scope(scratch);
   if (type_ == ComputeType::kInt8) {
     const int64_t in = RoundUp(in_, 4);
-    auto* quantised = reinterpret_cast<uint8_t*>(scratch.Floats(rows * in / 4));
+    auto* quantised = reinterpret_cast<char*>(scratch.Floats(rows * in / 2));
     float* row_scales = scratch.Floats(rows);
     for (int64_t r = 0; r < rows; ++r) {
-      row_scales[r] = simd.quantise(x + r * in_, in_, quantised + r * in);
+      row_scales[r] = simd.quantise(x + r * in_, in_, quantised + r * in * 2);
     }
     product.x_quantised = quantised;
     product.x_scale = row_scales;

@@ -26,10 +26,10 @@ struct Product {
 
   // int8 only, where x is given quantised: x = x_scale (x_quantised - 128), W = w_scale
   // W_quantised.
-  const uint8_t* x_quantised = nullptr;  // [rows, ceil(in / 4) * 4]
-  const float* x_scale = nullptr;        // [rows]
-  const float* w_scale = nullptr;        // [ceil(out / 16) * 16]
-  const int32_t* w_sum = nullptr;  // 128 times the sum of an output's weights, the same shape.
+  const void* x_quantised = nullptr;  // Of quantise(): [rows, ceil(in / 4) * 4], of two bytes each.
+  const float* x_scale = nullptr;     // [rows]
+  const float* w_scale = nullptr;     // [ceil(out / 16) * 16]
+  const int32_t* w_sum = nullptr;     // 128 times the sum of an output's weights, the same shape.
 };
 
 // One step of linear attention, of one head: see SimdKernels::linear_attend.
@@ -54,8 +54,9 @@ struct SimdKernels {
   void (*multiply)(const Product& product);
   void (*multiply_bfloat16)(const Product& product);
   void (*multiply_int8)(const Product& product);
-  // Quantises one row for multiply_int8; returns its scale. out: [ceil(in / 4) * 4].
-  float (*quantise)(const float* x, int64_t in, uint8_t* out);
+  // Quantises one row for multiply_int8, in a form of its own; returns its scale. out has room for
+  // two bytes for each of ceil(in / 4) * 4 inputs.
+  float (*quantise)(const float* x, int64_t in, void* out);
   // y = (x - mean) / sqrt(variance + epsilon) * weight + bias, of one row. May be in place.
   void (*layer_norm)(const float* x, int64_t width, const float* weight, const float* bias,
                      float* y);
