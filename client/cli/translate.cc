@@ -25,6 +25,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
+#include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
 #include "client/cli/segmentation.h"
@@ -282,10 +284,8 @@ class Translation {
       adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
       first_token_ += completed.stats->first_token;
     }
-    if (completed.reason != FinishReason::kEndOfSentence) {
-      notes_.push_back(absl::StrCat("segment ", completed.segment,
-                                    " was cut short: ", FinishReasonName(completed.reason)));
-    }
+    const std::string cut = cut_.Add(completed);
+    if (!cut.empty()) notes_.push_back(cut);
     if (options_.json) return ShowJson(completed);
     if (lanes_ != nullptr) {
       lanes_->TargetEnd(completed.stats.has_value()
@@ -333,9 +333,9 @@ class Translation {
     EndSourceLine();
     for (const std::string& note : notes_) Report(note);
     if (reports_ && summary_.segments > 0) {
-      std::string line =
-          absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
-                          summary_.source_tokens, summary_.target_tokens);
+      std::string line = absl::StrFormat("%s, %s, %s", Counted(summary_.segments, "segment"),
+                                         Counted(summary_.source_tokens, "source token"),
+                                         Counted(summary_.target_tokens, "target token"));
       if (measured_ > 0) {
         absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
                               lagging_ / measured_, adaptive_lagging_ / measured_,
@@ -344,7 +344,8 @@ class Translation {
       Report(line);
     }
     LEAPSTREAM_RETURN_IF_ERROR(stream_->Wait());
-    return input_status_;
+    LEAPSTREAM_RETURN_IF_ERROR(input_status_);
+    return cut_.status();
   }
 
   // A shell prompt or an error message must not continue a line of ours.
@@ -441,6 +442,7 @@ class Translation {
   double adaptive_lagging_ = 0;
   absl::Duration first_token_;
   std::vector<std::string> notes_;
+  CutSegments cut_;
   Summary summary_;
 
   std::unique_ptr<Stream> stream_;  // Last: cancelled first when a run ends early.

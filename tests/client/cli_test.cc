@@ -246,6 +246,12 @@ TEST(CliTest, WritesJson) {
     if (json["event"] == "segment") {
       EXPECT_EQ(json["finish_reason"], "FINISH_REASON_END_OF_SENTENCE");
       EXPECT_EQ(json["stats"]["average_lagging"], 2.5);
+      EXPECT_TRUE(json["stats"].contains("average_proportion"));
+    }
+    if (json["event"] == "summary") {  // Nothing that is not defined of a session.
+      EXPECT_EQ(json["totals"]["average_lagging"], 2.5);
+      EXPECT_FALSE(json["totals"].contains("average_proportion"));
+      EXPECT_FALSE(json["totals"].contains("start_offset"));
     }
   }
   EXPECT_THAT(events, testing::ElementsAre("started", "target", "segment", "summary"));
@@ -278,7 +284,21 @@ TEST(CliTest, SaysThatALineWasCutShort) {
   program.Type("ja nein\n");
   EXPECT_EQ(program.Exit(), 0);
   EXPECT_EQ(program.output, "JA NEIN\n");
-  EXPECT_EQ(program.errors, "leapstream: segment 1 was cut short: FINISH_REASON_MAX_LENGTH\n");
+  EXPECT_EQ(program.errors,
+            "leapstream: segment 1 was cut short: its translation has as many tokens as it may "
+            "(--max-target-tokens)\n");
+}
+
+// Here text is lost, unlike there.
+TEST(CliTest, FailsIfSourceWasDropped) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--model", "long"});
+  program.Type("ja\nnein\n");
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_EQ(program.output, "JA\nNEIN\n");
+  EXPECT_THAT(program.errors, testing::StartsWith("leapstream: segment 1 was cut short: its source "
+                                                  "is longer than the server takes"));
+  EXPECT_THAT(program.errors, testing::EndsWith("leapstream: source was dropped in 2 segments\n"));
 }
 
 TEST(CliTest, CutsRunningTextIntoSentences) {
@@ -317,6 +337,10 @@ TEST(CliTest, ReplaysATrace) {
   wrong.Type("{\"event\":\"target\"}\n");
   EXPECT_EQ(wrong.Exit(), 4);
   EXPECT_THAT(wrong.errors, testing::HasSubstr("line 1: want an event"));
+  Program empty({"replay", "-"});
+  empty.Type("\n");
+  EXPECT_EQ(empty.Exit(), 4);
+  EXPECT_THAT(empty.errors, testing::HasSubstr("want a trace, events as"));
 }
 
 // util-linux's `script` gives a program a terminal.
@@ -374,6 +398,13 @@ TEST(CliTest, ExitCodes) {
   EXPECT_EQ(run({}), 2);
   EXPECT_EQ(run({"translate", "--k", "x"}), 2);
   EXPECT_EQ(run({"translate", "--pace", "0"}), 2);
+  EXPECT_EQ(run({"translate", "--pace", "0/s"}), 2);
+  EXPECT_EQ(run({"translate", "--pace", "3"}), 2);
+  // What would be ignored.
+  EXPECT_EQ(run({"translate", "--audio", "-", "--pace", "3/s"}), 2);
+  EXPECT_EQ(run({"translate", "--audio", "-", "--trace", "x"}), 2);
+  EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
+  EXPECT_EQ(run({"translate", "--sample-rate", "8000"}), 2);
   EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
   EXPECT_EQ(run({"probe", "--server", "127.0.0.1:1", "--timeout", "300ms"}), 3);
   EXPECT_EQ(run({"probe", at}), 0);
