@@ -120,8 +120,10 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t&
   if (!options.port_file.empty())
     LEAPSTREAM_RETURN_IF_ERROR(WritePortFile(options.port_file, port));
   absl::FPrintF(stderr,
-                "leapstream: listening; run simuleval --remote-eval --remote-address %s "
-                "--remote-port %d …\n",
+                "leapstream: listening; run, in leapstream's repository,\n"
+                "simuleval --user-dir client/examples/simuleval_text_fix --remote-eval "
+                "--remote-address %s --remote-port %d --source-type text --target-type text "
+                "--source FILE --target FILE --output DIR\n",
                 options.host, port);
   std::thread serving([&] { server.listen_after_bind(); });
   int signal = 0;
