@@ -86,6 +86,14 @@ bool SameFile(int a, int b) {
          first.st_ino == second.st_ino;
 }
 
+// Of GoingAway.
+std::string Why(const std::string& reason) {
+  if (reason == "GOING_AWAY_REASON_DRAINING") return "it is being stopped";
+  if (reason == "GOING_AWAY_REASON_MAX_DURATION") return "a stream may last no longer there";
+  if (reason == "GOING_AWAY_REASON_MODEL_RELOAD") return "it loads its model anew";
+  return reason;  // Of a newer server.
+}
+
 // One run: a single thread that waits for input, events, signals and the pace in one poll().
 class Translation {
  public:
@@ -299,8 +307,10 @@ class Translation {
 
   absl::Status Show(const GoingAway& away) {
     if (reports_) {
-      notes_.push_back(absl::StrCat("the server closes this stream in ",
-                                    absl::FormatDuration(away.remaining), ": ", away.reason));
+      notes_.push_back(
+          absl::StrCat("the server closes this stream within ",
+                       absl::FormatDuration(absl::Ceil(away.remaining, absl::Seconds(1))), ": ",
+                       Why(away.reason)));
     }
     return ShowJson(away);
   }

@@ -406,6 +406,7 @@ TEST(CliTest, ExitCodes) {
   EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
   EXPECT_EQ(run({"translate", "--sample-rate", "8000"}), 2);
   EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
+  EXPECT_EQ(run({"translate", "--server", "127.0.0.1"}), 4);
   EXPECT_EQ(run({"probe", "--server", "127.0.0.1:1", "--timeout", "300ms"}), 3);
   EXPECT_EQ(run({"probe", at}), 0);
   EXPECT_EQ(run({"translate", at, "--model", "missing"}), 4);
