@@ -109,13 +109,16 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
       "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png.");
   CLI::Option* const source =
-      evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line");
+      evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
+          ->type_name("FILE");
   evaluate_
       ->add_option("--audio", evaluate_options_.source_file,
                    "instead, of speech: the path of a recording per line, as SimulEval's list")
-      ->excludes(source);
+      ->excludes(source)
+      ->type_name("FILE");
   evaluate_->add_option("--target", evaluate_options_.target_file, "its reference per line")
-      ->required();
+      ->required()
+      ->type_name("FILE");
   evaluate_
       ->add_option("--output", evaluate_options_.output_folder,
                    "the folder to write to: a new or an empty one")

@@ -221,6 +221,7 @@ int main(int argc, char** argv) {
       ->add_option("--audio", audio.path,
                    "translate a recording (wav, flac, ...), or - for mono 16-bit "
                    "little-endian samples on standard input")
+      ->type_name("FILE")
       ->excludes(from_file)
       ->excludes(segment)
       ->excludes(trace);

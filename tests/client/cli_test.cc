@@ -388,6 +388,9 @@ TEST(CliTest, CompletesInBash) {
   EXPECT_EQ(complete("tr", 1), "translate\n");
   EXPECT_EQ(complete("translate --se", 2), "--server --segment\n");
   EXPECT_EQ(complete("translate --segment s", 3), "sentence\n");
+  EXPECT_EQ(complete("completion z", 2), "zsh\n");
+  EXPECT_EQ(complete("admin s", 2), "sessions stats\n");
+  EXPECT_EQ(complete("admin sessions --se", 3), "--server\n");
 }
 
 TEST(CliTest, ExitCodes) {
