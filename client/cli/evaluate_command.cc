@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
@@ -18,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
 #include "client/cli/local_server.h"
 #include "client/cli/read_lines.h"
 #include "client/evaluation/evaluate.h"
@@ -178,7 +180,8 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
     };
     print(options.speech ? "in ms, per word: " : "in source words: ", scores.words);
     print(options.speech ? "in ms, per piece:" : "in source pieces:", scores.pieces);
-    absl::PrintF("%d sentences in %.1f s\n", sources.size(), rows.back().seconds);
+    absl::PrintF("%s in %.1f s\n", Counted(static_cast<int64_t>(sources.size()), "sentence"),
+                 rows.back().seconds);
     std::fflush(stdout);
   }
   const fs::path folder = options.output_folder;

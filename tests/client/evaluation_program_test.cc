@@ -235,6 +235,14 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--tls", "--source", one, "--target", one,
                  "--output", (folder_ / "run").string()}),
             2);
+  // Scores of a source that the server has not read to its end would mean nothing.
+  std::string long_line;
+  for (int i = 0; i < 20000; ++i) long_line += "w";
+  std::ofstream(folder_ / "long") << "a\n" << long_line << "\n";
+  EXPECT_EQ(Run({"evaluate", "--model", kModel, "--source", folder_ / "long", "--target", two,
+                 "--output", (folder_ / "run").string()}),
+            4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("line 2 of the sources is longer than"));
   // A folder that holds no model: the server's own words are passed on.
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--source", one, "--target", one, "--output",
                  (folder_ / "run").string()}),
