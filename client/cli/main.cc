@@ -90,7 +90,8 @@ int ExitCode(const absl::Status& status) {
 int Report(const absl::Status& status) {
   if (!status.ok() && !absl::IsDataLoss(status)) {  // That: our reader left, and knows.
     const std::string reason = leapstream::client::ErrorReason(status);
-    absl::FPrintF(stderr, "leapstream: %s%s\n", status.message(),
+    absl::FPrintF(stderr, "leapstream: %s%s\n",
+                  absl::IsDeadlineExceeded(status) ? "the deadline passed" : status.message(),
                   reason.empty() ? "" : absl::StrCat(" (", reason, ")"));
   }
   return ExitCode(status);
@@ -115,9 +116,9 @@ double WordsPerSecond(absl::string_view text) {
 
 const CLI::Validator kPace(
     [](std::string& text) -> std::string {
-      return WordsPerSecond(text) > 0
+      return text == "max" || WordsPerSecond(text) > 0
                  ? ""
-                 : absl::StrCat("want words per second, 0.01/s to 1000/s, got ", text);
+                 : absl::StrCat("want words per second, 0.01/s to 1000/s, or max, got ", text);
     },
     "N/s");
 
@@ -164,7 +165,7 @@ absl::Status ReplayFile(const std::string& path, const leapstream::client::Repla
 int main(int argc, char** argv) {
   CLI::App app("Translates text while it is still arriving, with a leapstream server.");
   app.name("leapstream");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   app.footer(kFooter);
   app.set_version_flag("--version", "leapstream " LEAPSTREAM_VERSION);
   app.set_help_all_flag("--help-all", "Print the help of all subcommands and exit");
@@ -215,7 +216,7 @@ int main(int argc, char** argv) {
   translate
       ->add_option("--pace", pace,
                    "words to send per second, such as 3/s; audio: max, instead of real time")
-      ->check(kPace | CLI::IsMember({"max"}));
+      ->check(kPace);
   leapstream::client::AudioInputOptions audio;
   translate
       ->add_option("--audio", audio.path,
@@ -286,6 +287,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (app.get_subcommands().empty()) {
+    absl::FPrintF(stderr, "leapstream: want a command; leapstream --help lists them\n");
+    return kExitUsage;
   }
 
   if (const auto status = admin.Run()) return Report(*status);

@@ -86,6 +86,13 @@ bool SameFile(int a, int b) {
          first.st_ino == second.st_ino;
 }
 
+// Whether `file` is open as the path's file; of a terminal or /dev/null nothing can be lost.
+bool IsFile(const std::string& path, int file) {
+  struct stat named, opened;
+  return stat(path.c_str(), &named) == 0 && fstat(file, &opened) == 0 && S_ISREG(named.st_mode) &&
+         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
 // Of GoingAway.
 std::string Why(const std::string& reason) {
   if (reason == "GOING_AWAY_REASON_DRAINING") return "it is being stopped";
@@ -462,8 +469,6 @@ class Translation {
 
 absl::Status Translate(Client& client, const TranslateOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(TakeOverSignals());
-  TraceWriter trace;
-  if (!options.trace_file.empty()) LEAPSTREAM_RETURN_IF_ERROR(trace.Open(options.trace_file));
   int input = STDIN_FILENO;
   if (!options.input_file.empty()) {
     input = open(options.input_file.c_str(), O_RDONLY | O_CLOEXEC);
@@ -471,6 +476,15 @@ absl::Status Translate(Client& client, const TranslateOptions& options) {
       return absl::InvalidArgumentError(
           absl::StrCat("cannot read ", options.input_file, ": ", std::strerror(errno)));
     }
+  }
+  TraceWriter trace;
+  if (!options.trace_file.empty()) {
+    if (IsFile(options.trace_file, input)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("want a --trace file that is not the input, which it would replace, got ",
+                       options.trace_file));
+    }
+    LEAPSTREAM_RETURN_IF_ERROR(trace.Open(options.trace_file));
   }
   const absl::Status status = Translation(client, options, input, trace).Run();
   if (input != STDIN_FILENO) close(input);

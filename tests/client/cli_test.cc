@@ -333,6 +333,11 @@ TEST(CliTest, ReplaysATrace) {
   Program replay({"replay", trace, "--speed", "10"});
   EXPECT_EQ(replay.Exit(), 0);
   EXPECT_EQ(replay.output, "GUTE NACHT\nJA\n");
+  Program overwriting(
+      {"translate", "--server", service.address(), "--from-file", trace, "--trace", trace});
+  EXPECT_EQ(overwriting.Exit(), 4);
+  EXPECT_THAT(overwriting.errors, testing::HasSubstr("a --trace file that is not the input"));
+  EXPECT_TRUE(std::ifstream(trace).peek() == '{');
   Program wrong({"replay", "-"});
   wrong.Type("{\"event\":\"target\"}\n");
   EXPECT_EQ(wrong.Exit(), 4);
@@ -399,6 +404,9 @@ TEST(CliTest, ExitCodes) {
   const std::string at = absl::StrCat("--server=", service.address());
   EXPECT_EQ(run({"--help"}), 0);
   EXPECT_EQ(run({}), 2);
+  Program misspelt({"translat"});
+  EXPECT_EQ(misspelt.Exit(), 2);
+  EXPECT_THAT(misspelt.errors, testing::HasSubstr("translat"));
   EXPECT_EQ(run({"translate", "--k", "x"}), 2);
   EXPECT_EQ(run({"translate", "--pace", "0"}), 2);
   EXPECT_EQ(run({"translate", "--pace", "0/s"}), 2);
