@@ -150,6 +150,11 @@ absl::Status SimulEvalBridge(const BridgeOptions& given) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                               Client::Connect(options.connection));
+  // What the server refuses is said now, not to an evaluator that cannot read it.
+  const std::unique_ptr<Stream> trial = client->StartStream(options.stream);
+  LEAPSTREAM_RETURN_IF_ERROR(trial->CloseSource());
+  while (trial->Next().has_value()) continue;
+  LEAPSTREAM_RETURN_IF_ERROR(trial->Wait());
   return Serve(*client, options, signals);
 }
 

@@ -271,6 +271,9 @@ TEST_F(EvaluationProgramTest, PlotsWhatItCanAndRefusesTheRest) {
 
 // As simuleval/evaluator/remote.py does it.
 TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
+  // What its server refuses it does not wait for.
+  EXPECT_EQ(Run({"simuleval-bridge", "--model", kModel, "--k", "5000", "--port", "0"}), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("got 5000"));
   const fs::path port_file = folder_ / "port";
   Start({"simuleval-bridge", "--model", kModel, "--k", "3", "--early-end", "stop", "--port", "0",
          "--port-file", port_file.string()});
