@@ -330,6 +330,13 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
   ASSERT_TRUE(empty);
   EXPECT_EQ(Json::parse(empty->body).at("finished"), true);
   EXPECT_EQ(Json::parse(empty->body).at("content"), "");
+  ASSERT_TRUE(http.Post("/reset"));
+  const Json long_word = {{"content", std::string(20000, 'w')}, {"finished", true}};
+  ASSERT_TRUE(http.Put("/input", long_word.dump(), "text/plain"));
+  const auto cut = http.Get("/output");  // Not scored as if it were whole.
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(cut->status, 500);
+  EXPECT_THAT(cut->body, testing::HasSubstr("longer than the server takes"));
   const auto info = http.Get("/");
   ASSERT_TRUE(info);
   EXPECT_THAT(info->body, testing::HasSubstr("leapstream at 127.0.0.1:"));
