@@ -63,7 +63,7 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
   } else if (kind == "segment") {
     std::optional<double> lagging;
     const auto stats = event.find("stats");
-    if (stats != event.end() && stats->is_object()) {
+    if (stats != event.end() && stats->is_object() && Get<int>(*stats, "target_tokens", 0) > 0) {
       lagging = Get<double>(*stats, "average_lagging", 0);
     }
     lanes->TargetEnd(lagging);

@@ -293,7 +293,9 @@ class Translation {
 
   absl::Status Show(const SegmentCompleted& completed) {
     ++segments_completed_;
+    std::optional<double> lagging;  // Of what wrote nothing there is none.
     if (completed.stats.has_value() && completed.stats->target_tokens > 0) {
+      lagging = completed.stats->average_lagging;
       ++measured_;
       lagging_ += completed.stats->average_lagging;
       adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
@@ -303,9 +305,7 @@ class Translation {
     if (!cut.empty()) notes_.push_back(cut);
     if (options_.json) return ShowJson(completed);
     if (lanes_ != nullptr) {
-      lanes_->TargetEnd(completed.stats.has_value()
-                            ? std::optional<double>(completed.stats->average_lagging)
-                            : std::nullopt);
+      lanes_->TargetEnd(lagging);
       return absl::OkStatus();
     }
     target_line_open_ = screen_target_open_ = false;

@@ -362,10 +362,14 @@ std::string OnATerminal(const std::string& environment, const std::string& argum
 TEST(CliTest, DrawsLanesOnATerminal) {
   FakeService service;
   const std::string file = testing::TempDir() + "leapstream_lanes.txt";
-  std::ofstream(file) << "gute nacht\n";
-  const std::string arguments =
-      absl::StrCat("translate --server ", service.address(), " --from-file ", file);
+  std::ofstream(file) << "gute nacht\n\n";  // An empty line has no lagging.
+  const std::string trace = testing::TempDir() + "leapstream_lanes.jsonl";
+  const std::string arguments = absl::StrCat("translate --server ", service.address(),
+                                             " --from-file ", file, " --trace ", trace);
   const std::string plain = OnATerminal("NO_COLOR=1", arguments);
+  EXPECT_THAT(plain, testing::HasSubstr("2 segments; mean AL 2.50 of 1"));
+  EXPECT_THAT(OnATerminal("NO_COLOR=1", absl::StrCat("replay ", trace)),
+              testing::HasSubstr("2 segments; mean AL 2.50 of 1"));
   EXPECT_THAT(plain, testing::HasSubstr("source  gute"));
   EXPECT_THAT(plain, testing::HasSubstr("target "));
   EXPECT_THAT(plain, testing::HasSubstr("mean AL 2.50 of 1"));

@@ -153,7 +153,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     completed->set_segment(session.segment++);
     completed->set_text(session.text);
     completed->set_finish_reason(session.reason);
-    completed->mutable_stats()->set_target_tokens(1);
+    completed->mutable_stats()->set_target_tokens(session.text.empty() ? 0 : 1);
     completed->mutable_stats()->set_average_lagging(2.5);
     completed->mutable_stats()->mutable_first_token_duration()->set_nanos(5000000);
     stream->Write(response);
