@@ -124,6 +124,8 @@ TEST_P(BehindProxyTest, AStoppedServerIsNoError) {
   stopped.Signal(SIGTERM);
   ExpectFaultlessTranscripts(absl::StrCat("SIGTERM behind ", GetParam()));
   EXPECT_GT(moves_, 0) << "nobody was there to notice";
+  // HAProxy cannot retry a server that refuses while it drains: the client library does that, and says so.
+  if (GetParam() == "envoy") EXPECT_TRUE(gaps_.empty()) << gaps_.size() << " were interrupted";
   EXPECT_EQ(stopped.Wait(), 0);
 }
 
