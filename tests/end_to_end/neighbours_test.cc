@@ -41,15 +41,8 @@ constexpr absl::Duration kTwoTurns = absl::Milliseconds(15);
 constexpr int64_t kMoreMemory = 32 << 10;  // KiB.
 constexpr int kSegmentPieces = 25;
 
-// A connection of its own. A small window: gRPC would hold megabytes for a reader that does not
-// read.
 std::unique_ptr<Stub> Connect(int port) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 10);
-  return v1::SimultaneousTranslationService::NewStub(grpc::CreateCustomChannel(
-      absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(), arguments));
+  return v1::SimultaneousTranslationService::NewStub(ConnectWithSmallWindow(port));
 }
 
 std::vector<std::string> SomePieces() {
@@ -232,6 +225,12 @@ class NeighboursTest : public testing::Test {
                                                            "model=\"en-de\",outcome=\"",
                                                            outcome, "\",reason=\"", reason, "\"}")));
   }
+  // Target tokens of all sessions so far.
+  double TokensWritten() {
+    httplib::Client http("127.0.0.1", server_->port_of("metrics"));
+    const auto page = http.Get("/metrics");
+    return page ? MetricIn(page->body, "leapstream_target_tokens_total{model=\"en-de\"}") : -1;
+  }
   void StartNuisances(const std::string& kind, Process* nuisances) {
     nuisances->Start({"/proc/self/exe", "--misbehave", kind, absl::StrCat(server_->port())},
                      folder_ / "nuisances");
@@ -264,6 +263,7 @@ TEST_F(NeighboursTest, NoticeNothing) {
   // Of each kind its best round: what else the machine does only adds, and it comes and goes. One
   // round is enough if it shows what is to be shown.
   std::map<std::string, absl::Duration> p50, p99;
+  std::map<std::string, double> tokens;  // Per second, in the round of p99: how much was going on.
   const auto holds = [&](const std::string& kind) {
     return p99[kind] <= 1.5 * p99[kinds[0]] + kTwoTurns;
   };
@@ -271,13 +271,14 @@ TEST_F(NeighboursTest, NoticeNothing) {
     for (const std::string& kind : kinds) {
       Process nuisance;
       if (kind != kinds[0]) StartNuisances(kind, &nuisance);
+      const double tokens_before = TokensWritten();
       const std::vector<absl::Duration> latencies = latencies_of(kPhase);
-      const auto best = [&](double q, std::map<std::string, absl::Duration>* of) {
-        const absl::Duration found = Quantile(latencies, q);
-        of->insert_or_assign(kind, round == 0 ? found : std::min((*of)[kind], found));
-      };
-      best(0.5, &p50);
-      best(0.99, &p99);
+      const absl::Duration found = Quantile(latencies, 0.99);
+      if (round == 0 || found < p99[kind]) {
+        p99[kind] = found;
+        p50[kind] = Quantile(latencies, 0.5);
+        tokens[kind] = (TokensWritten() - tokens_before) / absl::ToDoubleSeconds(kPhase);
+      }
       most_memory = std::max(most_memory, ResidentMemory(server_->pid()));
     }
     if (std::getenv("CHAOS_ROUNDS") == nullptr && std::all_of(kinds.begin(), kinds.end(), holds)) {
@@ -285,8 +286,8 @@ TEST_F(NeighboursTest, NoticeNothing) {
     }
   }
   for (const std::string& kind : kinds) {
-    absl::PrintF("%-22s p50 %s, p99 %s\n", kind, absl::FormatDuration(p50[kind]),
-                 absl::FormatDuration(p99[kind]));
+    absl::PrintF("%-22s p50 %s, p99 %s; %.0f tokens/s\n", kind, absl::FormatDuration(p50[kind]),
+                 absl::FormatDuration(p99[kind]), tokens[kind]);
     EXPECT_TRUE(holds(kind)) << kind;
   }
   absl::PrintF("resident memory %d KiB, at most %d KiB\n", memory, most_memory);
