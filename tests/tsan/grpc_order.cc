@@ -22,7 +22,8 @@
     return real;                                                                         \
   }())
 
-static char started_servers;  // Stands for the order of all their starts.
+static char started_servers;  // Stands for the order of all their starts,
+static char ended_calls;      // and of the ends of all their calls.
 
 // What came before an operation comes before its completion. A tag names the two.
 extern "C" {
@@ -56,6 +57,17 @@ void grpc_server_start(grpc_server* server) {
 void grpc_call_ref(grpc_call* call) {
   __tsan_acquire(&started_servers);
   LEAPSTREAM_REAL(grpc_call_ref)(call);
+}
+
+// What handlers did comes before the end of their call, and all ends before a server is destroyed.
+void grpc_call_unref(grpc_call* call) {
+  __tsan_release(&ended_calls);
+  LEAPSTREAM_REAL(grpc_call_unref)(call);
+}
+
+void grpc_server_destroy(grpc_server* server) {
+  LEAPSTREAM_REAL(grpc_server_destroy)(server);
+  __tsan_acquire(&ended_calls);
 }
 
 grpc_event grpc_completion_queue_next(grpc_completion_queue* cq, gpr_timespec deadline,
