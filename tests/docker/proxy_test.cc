@@ -177,8 +177,8 @@ TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
   // Nor has it sent any away, for the proxy to ask the other.
   httplib::Client http("127.0.0.1", servers_[0]->metrics_port());
   const auto page = http.Get("/metrics");
-  EXPECT_EQ(page ? MetricIn(page->body, "leapstream_sessions_rejected_total{reason=\"DRAINING\"}") : -1,
-            0);
+  const std::string refused = "leapstream_sessions_rejected_total{reason=\"DRAINING\"}";
+  EXPECT_EQ(page ? MetricIn(page->body, refused) : -1, 0);
   EXPECT_EQ(Translation(**first), Translation(**second));
   drain.join();
 }

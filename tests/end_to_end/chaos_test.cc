@@ -81,7 +81,7 @@ class BehindProxyTest : public ChaosTest, public testing::WithParamInterface<std
     program_ = FindProgram(GetParam());
     if (program_.empty()) {
       ASSERT_NE(GetParam(), "haproxy") << "is not installed; ./dev setup does it";
-      GTEST_SKIP() << "there is no " << GetParam() << " in $PATH; docs/deployment.md says where it is had";
+      GTEST_SKIP() << "there is no " << GetParam() << " in $PATH; see docs/deployment.md";
     }
     ASSERT_NO_FATAL_FAILURE(StartServers());
     ASSERT_NO_FATAL_FAILURE(StartProxy());
@@ -124,7 +124,7 @@ TEST_P(BehindProxyTest, AStoppedServerIsNoError) {
   stopped.Signal(SIGTERM);
   ExpectFaultlessTranscripts(absl::StrCat("SIGTERM behind ", GetParam()));
   EXPECT_GT(moves_, 0) << "nobody was there to notice";
-  // HAProxy cannot retry a server that refuses while it drains: the client library does that, and says so.
+  // HAProxy cannot retry a server that refuses while it drains: the client library does, and says so.
   if (GetParam() == "envoy") EXPECT_TRUE(gaps_.empty()) << gaps_.size() << " were interrupted";
   EXPECT_EQ(stopped.Wait(), 0);
 }

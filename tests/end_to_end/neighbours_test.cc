@@ -302,9 +302,10 @@ TEST_F(NeighboursTest, NoticeNothing) {
   }
   for (const std::string& kind : kinds) {
     const Work& each = work[kind];  // Second.
-    absl::PrintF("%-22s p50 %s, p99 %s; %.0f turns/s of %.1f ms: %.0f source and %.0f target tokens/s\n",
-                 kind, absl::FormatDuration(p50[kind]), absl::FormatDuration(p99[kind]), each.turns,
-                 1000 * each.turn_seconds / each.turns, each.source_tokens, each.target_tokens);
+    absl::PrintF(
+        "%-22s p50 %s, p99 %s; %.0f turns/s of %.1f ms: %.0f source and %.0f target tokens/s\n", kind,
+        absl::FormatDuration(p50[kind]), absl::FormatDuration(p99[kind]), each.turns,
+        1000 * each.turn_seconds / each.turns, each.source_tokens, each.target_tokens);
     EXPECT_TRUE(holds(kind)) << kind;
   }
   absl::PrintF("resident memory %d KiB, at most %d KiB\n", memory, most_memory);
