@@ -1,4 +1,5 @@
-// A service of several servers behind HAProxy or Envoy, as real processes, with many clients at once.
+// A service of several servers behind HAProxy or Envoy, as real processes, with many clients at
+// once.
 // CHAOS_SEED repeats a run; CHAOS_SESSIONS and CHAOS_SENTENCES make it larger.
 #include <cstdio>
 #include <cstdlib>
@@ -124,7 +125,7 @@ TEST_P(BehindProxyTest, AStoppedServerIsNoError) {
   stopped.Signal(SIGTERM);
   ExpectFaultlessTranscripts(absl::StrCat("SIGTERM behind ", GetParam()));
   EXPECT_GT(moves_, 0) << "nobody was there to notice";
-  // HAProxy cannot retry a server that refuses while it drains: the client library does, and says so.
+  // HAProxy cannot retry what a draining server refuses: the client library does, and says so.
   if (GetParam() == "envoy") EXPECT_TRUE(gaps_.empty()) << gaps_.size() << " were interrupted";
   EXPECT_EQ(stopped.Wait(), 0);
 }
