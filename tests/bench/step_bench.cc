@@ -8,7 +8,6 @@
 #include <link.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -24,28 +23,14 @@
 #include "model/engine/transformer.h"
 #include "model/torch/torch_translator.h"
 #include "tests/bench/bench_model.h"
+#include "tests/bench/benchmarks.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
 namespace {
 
-constexpr std::pair<ComputeType, const char*> kTypes[] = {{ComputeType::kFloat32, "float32"},
-                                                          {ComputeType::kBfloat16, "bfloat16"},
-                                                          {ComputeType::kInt8, "int8"}};
-
 double BytesPerWeight(ComputeType type) {
   return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
-}
-
-template <typename F>
-double BestSeconds(int repeats, F&& f) {
-  double best = 1e9;
-  for (int i = 0; i < repeats; ++i) {
-    const double start = ThreadSeconds();
-    f();
-    best = std::min(best, ThreadSeconds() - start);
-  }
-  return best;
 }
 
 struct Ceilings {
@@ -78,22 +63,7 @@ Ceilings MeasureCeilings(int64_t weights) {
                         Simd().linear_attend(memory.data() + s * state, 128, 64, step, out.data());
                       }
                     });
-  // Weights that stay in the caches.
-  for (const auto& [type, name] : kTypes) {
-    for (const int64_t outputs : {32, 128, 512}) {
-      const int64_t in = 512, rows = 64;
-      std::vector<float> w(outputs * in, 0.5f), x(rows * in, 0.25f), y(rows * outputs);
-      const PackedLinear linear(w.data(), nullptr, outputs, in, type);
-      const int64_t times = 16384 / outputs;
-      const double ops =
-          2.0 * static_cast<double>(outputs * in * rows * times) / BestSeconds(5, [&] {
-            for (int64_t i = 0; i < times; ++i) {
-              linear.Apply(x.data(), rows, y.data(), scratch);
-            }
-          });
-      ceilings.ops[type] = std::max(ceilings.ops[type], ops);
-    }
-  }
+  for (const auto& [type, name] : kTypes) ceilings.ops[type] = PeakOps(type, scratch);
   return ceilings;
 }
 
@@ -267,27 +237,13 @@ class Bench {
   std::unique_ptr<Sessions> sessions_;
 };
 
-// Reports names as they were registered; Google Benchmark puts how it was measured behind them.
-template <typename Reporter>
-class Plain : public Reporter {
- public:
-  using Run = benchmark::BenchmarkReporter::Run;
-  void ReportRuns(const std::vector<Run>& runs) override {
-    std::vector<Run> plain = runs;
-    for (Run& run : plain) run.run_name.iterations = run.run_name.time_type = "";
-    Reporter::ReportRuns(plain);
-  }
-};
-
 int Main(int argc, char** argv) {
   const char* folder = std::getenv("TMPDIR");
   std::string weights =
       absl::StrCat(folder != nullptr ? folder : "/tmp", "/leapstream-bench.safetensors");
   std::string directory;
-  bool json = false;
   std::vector<char*> others = {argv[0]};
   for (int i = 1; i < argc; ++i) {
-    json = json || std::strcmp(argv[i], "--benchmark_format=json") == 0;
     if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
       weights = argv[++i];
     } else if (i + 1 < argc && std::strcmp(argv[i], "--model") == 0) {
@@ -296,14 +252,7 @@ int Main(int argc, char** argv) {
       others.push_back(argv[i]);
     }
   }
-  int count = static_cast<int>(others.size());
-  benchmark::Initialize(&count, others.data());
-  if (benchmark::ReportUnrecognizedArguments(count, others.data())) return 2;
   Bench bench(weights, directory);
-  if (absl::Status status = bench.Prepare(); !status.ok()) {
-    std::fprintf(stderr, "step_bench: %s\n", std::string(status.message()).c_str());
-    return 1;
-  }
   const auto add = [&](const std::string& kind, int batch, int position) {
     const std::string name =
         kind == "libtorch"
@@ -319,23 +268,18 @@ int Main(int argc, char** argv) {
                      : batch > 1 ? 16
                                  : 32);
   };
-  for (const char* kind : {"libtorch", "float32", "bfloat16", "int8"}) {
-    for (const int batch : {1, 2, 8, 32, 128, 256}) {
-      add(kind, batch, 32);
-      add(kind, batch, 100);
-      if (batch == 1 || batch == 32) add(kind, batch, 512);
-      if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
+  return RunBenchmarks(others, [&] {
+    if (absl::Status status = bench.Prepare(); !status.ok()) return status;
+    for (const char* kind : {"libtorch", "float32", "bfloat16", "int8"}) {
+      for (const int batch : {1, 2, 8, 32, 128, 256}) {
+        add(kind, batch, 32);
+        add(kind, batch, 100);
+        if (batch == 1 || batch == 32) add(kind, batch, 512);
+        if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
+      }
     }
-  }
-  if (json) {
-    Plain<benchmark::JSONReporter> reporter;
-    benchmark::RunSpecifiedBenchmarks(&reporter);
-  } else {
-    Plain<benchmark::ConsoleReporter> reporter;
-    benchmark::RunSpecifiedBenchmarks(&reporter);
-  }
-  benchmark::Shutdown();
-  return 0;
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace
