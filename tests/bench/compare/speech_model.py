@@ -1,4 +1,4 @@
-"""The network that fairseq's LeaPformer fork runs in a speech agent: convtransformer_simul_trans, wait-k, fixed pre-decision.
+"""The network that fairseq's LeaPformer fork runs in a speech agent: convtransformer_simul_trans with wait-k.
 
 As agent_model.py, of which it takes all that text has too. Copied from the fork on purpose:
 - The encoder is bidirectional and has no state: both convolutions, the linear layer and all layers run over all frames
@@ -43,7 +43,7 @@ STATE_MS = 40  # Two convolutions of stride 2 over frames of 10 ms.
 
 @dataclasses.dataclass(frozen=True)
 class SpeechShape:
-    """As given: what leapstream's bench runs, convtransformer_simul_trans_espnet."""
+    """Without arguments, what leapstream's bench runs: convtransformer_simul_trans_espnet."""
 
     encoder: Side = Side(width=256, heads=4, layers=12, vocabulary=0, final_norm=False)
     decoder: Side = Side(width=256, heads=4, layers=6, vocabulary=10000)
@@ -62,6 +62,10 @@ class SpeechShape:
     @property
     def read_ms(self) -> int:
         return self.ratio * STATE_MS
+
+    @staticmethod
+    def of_bench(attention: str) -> "SpeechShape":
+        return SpeechShape(encoder_attention=attention, decoder_attention=attention, cross_attention=attention)
 
     @staticmethod
     def of_model(directory: Path) -> "SpeechShape":
