@@ -2,12 +2,12 @@
 
 As agent_model.py, of which it takes all that text has too. Copied from the fork on purpose:
 - The encoder is bidirectional and has no state: both convolutions, the linear layer and all layers run over all frames
-  of the segment, with the routine for inference, which is linear in the length for LeaP. Soft-max goes through
-  PyTorch's own multi-head attention.
-- Decoder self-attention has the recurrent state of the agent's default, --leapformer-attn-enable; with soft-max it caches
-  keys and values.
-- Cross-attention projects keys and values of all S encoder states at each call; its policy pools the keys, chooses among
-  the pools, and spreads what it chose over the states again.
+  of the segment. LeaP takes the routine for inference, which is linear in the length; soft-max goes through PyTorch's
+  own multi-head attention.
+- Decoder self-attention has the recurrent state of the agent's --leapformer-attn-enable; with soft-max it caches keys
+  and values.
+- Cross-attention projects keys and values of all S encoder states at each call; its policy pools the keys, chooses
+  among the pools, and spreads what it chose over the states again.
 """
 
 import dataclasses
