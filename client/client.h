@@ -141,7 +141,7 @@ struct Summary {
   int64_t segments = 0;
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
-  SegmentStats totals;
+  SegmentStats totals;  // Not all figures: see SegmentStats of the protocol.
 };
 
 // The server is lost, or will not take the stream now; another call is made for it.

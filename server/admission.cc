@@ -188,18 +188,19 @@ int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                                               kMinSessions, kMaxSessions));
 }
 
-absl::Status ReserveStates(const Model& model, int max_sessions) {
+absl::Status ReserveStates(const Model& model, int open, int max_sessions) {
   const int64_t state_bytes = std::max<int64_t>(model.info.state_bytes_per_session, 1);
-  const int sessions =
-      model.info.device != "cpu"
-          ? max_sessions
-          : static_cast<int>(std::min<int64_t>(max_sessions, kMaxReservedBytes / state_bytes));
+  const bool all = model.info.device != "cpu";
+  if (all && open > 0) return absl::OkStatus();
+  const auto sessions = static_cast<int>(
+      all ? max_sessions : std::min<int64_t>(max_sessions, open + kMaxReservedBytes / state_bytes));
   if (const absl::Status status = model.translator->Reserve(sessions); !status.ok()) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "model ", model.info.name, " needs memory on ", model.info.device, " for ", sessions,
         " sessions of ", state_bytes >> 10, " KB each, and there is not so much (",
         status.message(), "); lower max_sessions"));
   }
+  if (open > 0) return absl::OkStatus();
   spdlog::info("model {}: memory for the states of {} sessions is taken on {}, {} KB each",
                model.info.name, sessions, model.info.device, state_bytes >> 10);
   return absl::OkStatus();

@@ -109,10 +109,11 @@ int64_t AvailableMemory();
 int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                        int64_t available_bytes);
 
-// Takes memory for the states of sessions of `model` and logs for how many: of `max_sessions`, on
-// the CPU at most 64 MB. Those sessions will fault no page. Safe while the model is in use.
+// Takes memory for the states of sessions of `model` to come, so that they fault no page: on the
+// CPU for as many as 64 MB hold beyond the `open` ones, on another device for all of `max_sessions`
+// at once. To be called before the first, and then now and then. Safe while the model is in use.
 // RESOURCE_EXHAUSTED: there is not so much.
-absl::Status ReserveStates(const Model& model, int max_sessions);
+absl::Status ReserveStates(const Model& model, int open, int max_sessions);
 
 }  // namespace leapstream
 

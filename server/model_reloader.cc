@@ -42,7 +42,7 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   ReloadedModel reloaded;
   if (status.ok()) {
     reloaded = {old.name, old.checksum, (*model)->info.checksum};
-    status = ReserveStates(**model, serving_->admission.max_sessions());
+    status = ReserveStates(**model, 0, serving_->admission.max_sessions());
   }
   if (status.ok()) status = serving_->models->Replace(*std::move(model));
   serving_->metrics->ModelReloaded(old.name, status.ok());

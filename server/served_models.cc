@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "server/admission.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -214,6 +215,14 @@ void ServedModels::DropUnused(absl::Time now) {
   }
   TakeReplaced(&dropped,
                [now](const Replaced& replaced) { return now - replaced.used >= kKeepUnused; });
+}
+
+void ServedModels::ReserveAhead(int max_sessions) const {
+  for (const Served& served : Copy()) {
+    const int open = Sessions(served.replicas);
+    // Without memory ahead a session takes its own, and says so if it cannot.
+    if (open > 0) ReserveStates(*served.model(), open, max_sessions).IgnoreError();
+  }
 }
 
 std::shared_ptr<Scheduler> ServedModels::Version(const std::shared_ptr<Scheduler>& current,

@@ -53,6 +53,9 @@ class ServedModels {
   void DropUnused(absl::Time now);
   static constexpr absl::Duration kKeepUnused = absl::Minutes(1);
 
+  // See ReserveStates(). To be called now and then.
+  void ReserveAhead(int max_sessions) const;
+
   struct State {
     ModelInfo info;
     int sessions = 0;  // With those that are still on earlier weights.

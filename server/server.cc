@@ -174,6 +174,7 @@ class GrpcServer final : public Server {
   void Watch() {
     server_->GetHealthCheckService()->SetServingStatus(kLiveness, Alive().ok());
     serving_->models->DropUnused(absl::Now());
+    serving_->models->ReserveAhead(serving_->admission.max_sessions());
     EndUnauthenticated();
     watchdog_->At(absl::Now() + absl::Seconds(1), [this] { Watch(); });
   }
@@ -240,7 +241,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   const int max_sessions = options.max_sessions > 0 ? options.max_sessions
                                                     : DefaultMaxSessions(models, AvailableMemory());
   for (const auto& model : models) {
-    LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, max_sessions));
+    LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }
   auto metrics = std::make_unique<Metrics>();
   LEAPSTREAM_ASSIGN_OR_RETURN(

@@ -722,8 +722,9 @@ void TranslateReactor::OnTime(absl::Time planned) {
       return time <= now;
     };
     if (write_in_flight_ && limits.stuck_reader_timeout > absl::ZeroDuration()) {
-      if (!stuck_ && due(write_started_ + limits.stuck_reader_timeout)) {
-        stuck_ = broken_ = true;
+      if (!stuck_since_.has_value() && due(write_started_ + limits.stuck_reader_timeout)) {
+        stuck_since_ = now;
+        broken_ = true;
         const bool cut = !outbox_.empty();
         outbox_.clear();
         outbox_bytes_ = 0;
@@ -735,7 +736,8 @@ void TranslateReactor::OnTime(absl::Time planned) {
         if (cut && final_status_.has_value()) final_status_ = end;  // It was over, but not told.
       }
       // The status waits behind the message that is not taken; in the end only a reset is left.
-      if (stuck_) give_up = due(write_started_ + 2 * limits.stuck_reader_timeout);
+      // From now, not from the message: on a busy machine this may have been noticed late.
+      if (stuck_since_.has_value()) give_up = due(*stuck_since_ + limits.stuck_reader_timeout);
     }
     if (session_ == nullptr && !opening_ && due(After(started_, limits.config_timeout))) {
       end = WithReason(absl::AbortedError(absl::StrCat(

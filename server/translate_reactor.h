@@ -155,7 +155,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time waits_since_ ABSL_GUARDED_BY(mutex_);
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool stuck_ ABSL_GUARDED_BY(mutex_) = false;
+  std::optional<absl::Time> stuck_since_ ABSL_GUARDED_BY(mutex_);
   std::optional<Departure> departure_ ABSL_GUARDED_BY(mutex_);
   bool departure_over_ ABSL_GUARDED_BY(mutex_) = false;  // Its deadline has passed.
   v1::ResumePoint resume_point_ ABSL_GUARDED_BY(mutex_);

@@ -127,7 +127,7 @@ class Scheduler::Loop {
 
  private:
   void Run();
-  void Turn(const std::vector<std::shared_ptr<LiveSession>>& sessions);
+  void Turn();
   void Close(const std::shared_ptr<LiveSession>& session);
 
   const std::shared_ptr<const Model> model_;
@@ -139,7 +139,14 @@ class Scheduler::Loop {
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<std::shared_ptr<LiveSession>> ready_ ABSL_GUARDED_BY(mutex_);
   std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;  // Last: it uses all of the above.
+  // Of one turn, kept for the next one's: nothing is allocated for it.
+  std::vector<std::shared_ptr<LiveSession>> turn_;  // Who is in it.
+  std::vector<LiveSession*> acting_;
+  std::vector<LiveSession*> writing_;
+  std::vector<SourceRows> rows_;
+  std::vector<SessionState*> states_;  // Of those that write,
+  std::vector<Decision> decisions_;    // and what is decided for them.
+  std::thread thread_;                 // Last: it uses all of the above.
 };
 
 class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
@@ -803,61 +810,62 @@ void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
 
 void Scheduler::Loop::Run() {
   while (true) {
-    std::vector<std::shared_ptr<LiveSession>> turn;
     {
       MutexLock lock(&mutex_);
       while (!stop_ && ready_.empty()) work_.Wait(&mutex_);
       if (stop_) return;
-      while (!ready_.empty() && turn.size() < kMaxSessionsPerTurn) {
-        turn.push_back(std::move(ready_.front()));
+      while (!ready_.empty() && turn_.size() < kMaxSessionsPerTurn) {
+        turn_.push_back(std::move(ready_.front()));
         ready_.pop_front();
       }
     }
     turn_started_.store(absl::GetCurrentTimeNanos(), std::memory_order_relaxed);
-    Turn(turn);
+    Turn();
     turn_started_.store(0, std::memory_order_relaxed);
   }
 }
 
-void Scheduler::Loop::Turn(const std::vector<std::shared_ptr<LiveSession>>& sessions) {
-  std::vector<LiveSession*> acting;
-  std::vector<LiveSession*> writing;
-  std::vector<SourceRows> rows;
+void Scheduler::Loop::Turn() {
+  acting_.clear();
+  writing_.clear();
+  rows_.clear();
+  states_.clear();
   int rows_left = kMaxRowsPerTurn;
-  for (const auto& session : sessions) {
+  for (const auto& session : turn_) {
     if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
       rows_left -= session->read_count();
-      acting.push_back(session.get());
-      if (session->read_count() > 0) rows.push_back(session->due_reads());
-      if (session->write_due()) writing.push_back(session.get());
+      acting_.push_back(session.get());
+      if (session->read_count() > 0) rows_.push_back(session->due_reads());
+      if (!session->write_due()) continue;
+      writing_.push_back(session.get());
+      states_.push_back(session->state());
     } else if (session->finished()) {
       Close(session);
     }
   }
   const absl::Time start = absl::Now();
   absl::Status status;
-  if (!rows.empty()) status = model_->translator->Read(rows);
-  std::vector<Decision> decisions(writing.size());
-  if (status.ok() && !writing.empty()) {
-    std::vector<SessionState*> states;
-    for (LiveSession* session : writing) states.push_back(session->state());
-    status = model_->translator->Decide(states, absl::MakeSpan(decisions));
+  if (!rows_.empty()) status = model_->translator->Read(rows_);
+  decisions_.resize(writing_.size());
+  if (status.ok() && !writing_.empty()) {
+    status = model_->translator->Decide(states_, absl::MakeSpan(decisions_));
   }
   const absl::Duration compute = absl::Now() - start;
-  if (observer_ != nullptr && (!rows.empty() || !writing.empty())) {
-    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left, static_cast<int>(writing.size())});
+  if (observer_ != nullptr && (!rows_.empty() || !writing_.empty())) {
+    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left, static_cast<int>(writing_.size())});
   }
   if (!status.ok()) {
     // Inputs were checked, so it is not one session's fault; their states are no longer good.
-    for (LiveSession* session : acting) session->Finish(absl::InternalError(status.message()));
+    for (LiveSession* session : acting_) session->Finish(absl::InternalError(status.message()));
   } else {
-    for (LiveSession* session : acting) {
+    for (LiveSession* session : acting_) {
       session->AddCompute(compute);
       state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
     }
-    for (size_t i = 0; i < writing.size(); ++i) writing[i]->Apply(decisions[i]);
+    for (size_t i = 0; i < writing_.size(); ++i) writing_[i]->Apply(decisions_[i]);
   }
-  for (LiveSession* session : acting) Enqueue(session->shared_from_this());
+  for (LiveSession* session : acting_) Enqueue(session->shared_from_this());
+  turn_.clear();
 }
 
 Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer)

@@ -6,6 +6,8 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
+
 namespace leapstream::client {
 namespace {
 
@@ -63,6 +65,10 @@ int DisplayWidth(absl::string_view text) {
   int width = 0;
   while (!text.empty()) width += std::max(wcwidth(Next(text)), 0);
   return width;
+}
+
+std::string Counted(int64_t number, absl::string_view noun) {
+  return absl::StrCat(number, " ", noun, number == 1 ? "" : "s");
 }
 
 }  // namespace leapstream::client

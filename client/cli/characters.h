@@ -2,6 +2,8 @@
 #define LEAPSTREAM_CLIENT_CLI_CHARACTERS_H_
 
 #include <cstddef>
+#include <cstdint>
+#include <string>
 
 #include "absl/strings/string_view.h"
 
@@ -15,6 +17,8 @@ size_t CountCharacters(absl::string_view text);
 bool IsLower(absl::string_view text);  // Its first character; false if there is none.
 // Columns that a terminal needs for it; control characters need none.
 int DisplayWidth(absl::string_view text);
+
+std::string Counted(int64_t number, absl::string_view noun);  // "1 token", "2 tokens".
 
 }  // namespace leapstream::client
 

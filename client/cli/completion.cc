@@ -1,9 +1,11 @@
 #include "client/cli/completion.h"
 
-#include <algorithm>
+#include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -21,29 +23,51 @@ struct Flag {
   bool takes_path = false;
 };
 
+// "{a,b}" in an option's type: what it takes; none: anything.
+std::vector<std::string> Values(const CLI::Option& option) {
+  const std::string type = option.get_type_name();
+  const size_t open = type.find('{'), close = type.find('}');
+  if (open == std::string::npos || close == std::string::npos) return {};
+  return absl::StrSplit(type.substr(open + 1, close - open - 1), ',');
+}
+
+std::vector<const CLI::App*> Commands(const CLI::App& app) {
+  return app.get_subcommands([](const CLI::App*) { return true; });
+}
+
+// With those of the commands below it, each once.
 std::vector<Flag> Flags(const CLI::App& app) {
   std::vector<Flag> flags;
   for (const CLI::Option* option : app.get_options()) {
     Flag flag;
     flag.text = option->get_description();
     flag.takes_value = option->get_expected_min() > 0;
+    flag.values = Values(*option);
     const std::string type = option->get_type_name();
     flag.takes_path = absl::StrContains(type, "FILE") || absl::StrContains(type, "DIR") ||
                       absl::StrContains(option->get_name(), "file");
-    const size_t open = type.find('{'), close = type.find('}');
-    if (open != std::string::npos && close != std::string::npos) {
-      flag.values = absl::StrSplit(type.substr(open + 1, close - open - 1), ',');
-    }
     for (const std::string& name : option->get_lnames()) {
       flag.name = absl::StrCat("--", name);
       flags.push_back(flag);
     }
   }
+  for (const CLI::App* command : Commands(app)) {
+    for (Flag& flag : Flags(*command)) {
+      const auto same = [&](const Flag& other) { return other.name == flag.name; };
+      if (absl::c_none_of(flags, same)) flags.push_back(std::move(flag));
+    }
+  }
   return flags;
 }
 
-std::vector<const CLI::App*> Commands(const CLI::App& app) {
-  return app.get_subcommands([](const CLI::App*) { return true; });
+// What may stand after a command without dashes: commands below it, values of its arguments.
+std::vector<std::string> Words(const CLI::App& app) {
+  std::vector<std::string> words;
+  for (const CLI::App* command : Commands(app)) words.push_back(command->get_name());
+  for (const CLI::Option* option : app.get_options()) {
+    if (option->get_positional()) absl::c_copy(Values(*option), std::back_inserter(words));
+  }
+  return words;
 }
 
 std::string FirstLine(const std::string& text) { return text.substr(0, text.find('\n')); }
@@ -57,20 +81,18 @@ std::string Bash(const CLI::App& app) {
   std::vector<std::string> names;
   for (const CLI::App* command : Commands(app)) {
     names.push_back(command->get_name());
-    std::vector<std::string> flags;
+    std::vector<std::string> words = Words(*command);
     absl::StrAppend(&script, "    ", names.back(), ")\n      case $prev in\n");
     for (const Flag& flag : Flags(*command)) {
-      flags.push_back(flag.name);
+      words.push_back(flag.name);
       if (!flag.values.empty()) {
         absl::StrAppend(&script, "        ", flag.name, ") COMPREPLY=($(compgen -W '",
                         absl::StrJoin(flag.values, " "), "' -- \"$cur\")); return ;;\n");
-      } else if (flag.takes_value) {
-        absl::StrAppend(&script, "        ", flag.name,
-                        flag.takes_path ? ") COMPREPLY=($(compgen -f -- \"$cur\")); return ;;\n"
-                                        : ") COMPREPLY=(); return ;;\n");
+      } else if (flag.takes_value) {  // Nothing of ours: `-o default` offers files.
+        absl::StrAppend(&script, "        ", flag.name, ") COMPREPLY=(); return ;;\n");
       }
     }
-    absl::StrAppend(&script, "      esac\n      words='", absl::StrJoin(flags, " "), "' ;;\n");
+    absl::StrAppend(&script, "      esac\n      words='", absl::StrJoin(words, " "), "' ;;\n");
   }
   absl::StrAppend(&script, "  esac\n  [[ $COMP_CWORD -eq 1 ]] && words='",
                   absl::StrJoin(names, " "), " --help --version'\n",
@@ -105,6 +127,10 @@ std::string Zsh(const CLI::App& app) {
       }
       script += "'";
     }
+    const std::vector<std::string> words = Words(*command);
+    if (!words.empty()) {
+      absl::StrAppend(&script, " \\\n        '1:value:(", absl::StrJoin(words, " "), ")'");
+    }
     script += " \\\n        '*:file:_files' ;;\n";
   }
   absl::StrAppend(&script, "  esac\n}\n_", name, " \"$@\"\n");
@@ -120,6 +146,11 @@ std::string Fish(const CLI::App& app) {
     const std::string name = command->get_name();
     absl::StrAppend(&script, "complete -c ", app.get_name(), " -n __fish_use_subcommand -f -a ",
                     name, " -d '", quoted(FirstLine(command->get_description())), "'\n");
+    const std::vector<std::string> words = Words(*command);
+    if (!words.empty()) {
+      absl::StrAppend(&script, "complete -c ", app.get_name(), " -n '__fish_seen_subcommand_from ",
+                      name, "' -f -a '", absl::StrJoin(words, " "), "'\n");
+    }
     for (const Flag& flag : Flags(*command)) {
       absl::StrAppend(&script, "complete -c ", app.get_name(), " -n '__fish_seen_subcommand_from ",
                       name, "' -l ", flag.name.substr(2), " -d '", quoted(flag.text), "'");

@@ -2,7 +2,10 @@
 
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdint>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -16,6 +19,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
 #include "client/cli/local_server.h"
 #include "client/cli/read_lines.h"
 #include "client/evaluation/evaluate.h"
@@ -34,7 +38,7 @@ absl::Status WriteFile(const fs::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
   file << text;
   file.close();
-  if (!file) return absl::InternalError(absl::StrCat("cannot write ", path.string()));
+  if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot write ", path.string()));
   return absl::OkStatus();
 }
 
@@ -44,6 +48,27 @@ absl::Status MakeFolder(const fs::path& path) {
   if (error) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot make the folder ", path.string(), ": ", error.message()));
+  }
+  return absl::OkStatus();
+}
+
+// Results of another run must not be taken for this one's.
+absl::Status MakeEmptyFolder(const fs::path& path) {
+  LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(path));
+  std::error_code error;
+  const fs::directory_iterator first(path, error);
+  if (error) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the folder ", path.string(), ": ", error.message()));
+  }
+  if (first != fs::directory_iterator()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("want a new or an empty folder for --output, got ", path.string(), " with ",
+                     first->path().filename().string(), " in it; empty it, or name another"));
+  }
+  if (access(path.c_str(), W_OK) != 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot write to the folder ", path.string(), ": ", std::strerror(errno)));
   }
   return absl::OkStatus();
 }
@@ -101,7 +126,8 @@ std::string QualityLatencyCurve(const std::vector<Row>& rows,
   Curve al{"AL", {}}, laal{"LAAL", {}};
   for (const Row& row : rows) {
     al.points.push_back({row.scores.words.al, row.scores.bleu.score, PolicyName(row.k)});
-    laal.points.push_back({row.scores.words.laal, row.scores.bleu.score, PolicyName(row.k)});
+    // Beside the other one, at the same height: it needs no label.
+    laal.points.push_back({row.scores.words.laal, row.scores.bleu.score, ""});
   }
   return ChartSvg(
       absl::StrCat("Quality over lagging: ", fs::path(options.source_file).filename().string()),
@@ -154,7 +180,8 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
     };
     print(options.speech ? "in ms, per word: " : "in source words: ", scores.words);
     print(options.speech ? "in ms, per piece:" : "in source pieces:", scores.pieces);
-    absl::PrintF("%d sentences in %.1f s\n", sources.size(), rows.back().seconds);
+    absl::PrintF("%s in %.1f s\n", Counted(static_cast<int64_t>(sources.size()), "sentence"),
+                 rows.back().seconds);
     std::fflush(stdout);
   }
   const fs::path folder = options.output_folder;
@@ -177,7 +204,7 @@ absl::Status EvaluateCommand(const EvaluateCommandOptions& options) {
         "want as many lines in both files, and one at least; got ", sources.size(), " in ",
         options.source_file, " and ", references.size(), " in ", options.target_file));
   }
-  LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(options.output_folder));
+  LEAPSTREAM_RETURN_IF_ERROR(MakeEmptyFolder(options.output_folder));
   ClientOptions connection = options.connection;
   std::unique_ptr<LocalServer> server;
   if (!options.model_folder.empty()) {

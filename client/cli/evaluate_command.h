@@ -23,12 +23,13 @@ struct EvaluateCommandOptions {
   bool joined_vocabulary = false;
 };
 
-// Translates the test set at each k and writes to the output folder, which it makes:
+// Translates the test set at each k and writes to the output folder, which it makes if need be:
 //   instances.log, config.yaml  as SimulEval; in a folder k1, k3, … each if there are several k
 //   scores.tsv                  a row for each k
 //   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
-// Prints the scores on standard output and, to a terminal, progress on standard error. Files of an
-// earlier run are replaced. INVALID_ARGUMENT: files that do not go together or are not UTF-8.
+// Prints the scores on standard output and, to a terminal, progress on standard error.
+// INVALID_ARGUMENT: files that do not go together or are not UTF-8, a file that cannot be written,
+// or a folder that is not empty.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);
 
 }  // namespace leapstream::client

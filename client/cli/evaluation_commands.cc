@@ -5,12 +5,16 @@
 #include <iostream>
 #include <map>
 
+#include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/plot.h"
+#include "client/cli/read_lines.h"
 #include "client/evaluation/png.h"
 
 namespace leapstream::client {
@@ -18,13 +22,44 @@ namespace {
 
 constexpr int kMaxK = 1 << 20;
 
+// "1,3,5": each k once, in the order given; nothing: it is no such list.
+std::vector<int> ParseKs(absl::string_view text) {
+  std::vector<int> ks;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    int k = 0;
+    if (!absl::SimpleAtoi(part, &k) || k < 1 || k > kMaxK || absl::c_linear_search(ks, k)) {
+      return {};
+    }
+    ks.push_back(k);
+  }
+  return ks;
+}
+
+const CLI::Validator kKs(
+    [](std::string& text) -> std::string {
+      return ParseKs(text).empty()
+                 ? absl::StrCat("want different numbers from 1 to ", kMaxK,
+                                " with a comma between them, such as 1,3,5; got ", text)
+                 : "";
+    },
+    "K[,K...]");
+
+bool IsPng(absl::string_view name) { return absl::EndsWithIgnoreCase(name, ".png"); }
+
+const CLI::Validator kPicture(
+    [](std::string& name) -> std::string {
+      return name == "-" || IsPng(name) || absl::EndsWithIgnoreCase(name, ".svg")
+                 ? ""
+                 : absl::StrCat("want a name that ends in .svg or .png, or -; got ", name);
+    },
+    "FILE");
+
 absl::Status Plot(const std::string& input, const std::string& output) {
   absl::StatusOr<std::string> svg;
   if (input == "-") {
     svg = PlotEvents(std::cin);
   } else {
-    std::ifstream file(input);
-    if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read ", input));
+    LEAPSTREAM_ASSIGN_OR_RETURN(std::ifstream file, OpenFile(input));
     svg = PlotEvents(file);
   }
   LEAPSTREAM_RETURN_IF_ERROR(svg.status());
@@ -33,7 +68,7 @@ absl::Status Plot(const std::string& input, const std::string& output) {
     return std::cout ? absl::OkStatus() : absl::DataLossError("nobody reads the output");
   }
   std::string picture = *std::move(svg);
-  if (absl::EndsWithIgnoreCase(output, ".png")) {
+  if (IsPng(output)) {
     LEAPSTREAM_ASSIGN_OR_RETURN(picture, SvgToPng(picture));
   }
   std::ofstream file(output, std::ios::binary | std::ios::trunc);
@@ -74,18 +109,22 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
       "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png.");
   CLI::Option* const source =
-      evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line");
+      evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
+          ->type_name("FILE");
   evaluate_
       ->add_option("--audio", evaluate_options_.source_file,
                    "instead, of speech: the path of a recording per line, as SimulEval's list")
-      ->excludes(source);
+      ->excludes(source)
+      ->type_name("FILE");
   evaluate_->add_option("--target", evaluate_options_.target_file, "its reference per line")
-      ->required();
-  evaluate_->add_option("--output", evaluate_options_.output_folder, "the folder to write to")
-      ->required();
-  evaluate_->add_option("--k", evaluate_options_.ks, "of wait-k, in source pieces, such as 1,3,5")
-      ->delimiter(',')
-      ->check(CLI::Range(1, kMaxK));
+      ->required()
+      ->type_name("FILE");
+  evaluate_
+      ->add_option("--output", evaluate_options_.output_folder,
+                   "the folder to write to: a new or an empty one")
+      ->required()
+      ->type_name("DIR");
+  evaluate_->add_option("--k", ks_, "of wait-k, in source pieces, such as 1,3,5")->check(kKs);
   AddStreamOptions(evaluate_, evaluate_options_.connection, evaluate_options_.model_folder,
                    evaluate_options_.stream);
   evaluate_->add_option("--sessions", evaluate_options_.sessions, "sentences at once")
@@ -100,12 +139,13 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
   evaluate_
       ->add_flag("--joined-vocabulary", evaluate_options_.joined_vocabulary,
                  "source and target have one tokenizer: measure lagging in pieces against the "
-                 "references' length, not the translations'")
+                 "references' length, not the translations' own, with which LAAL is AL")
       ->excludes("--audio");
   evaluate_->footer(footer);
   evaluate_->final_callback([this] {
     if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
     evaluate_options_.speech = evaluate_->count("--audio") > 0;
+    evaluate_options_.ks = ParseKs(ks_);
   });
 
   bridge_ = app.add_subcommand(
@@ -123,13 +163,12 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
                    bridge_options_.stream);
   bridge_->footer(footer);
 
-  plot_ = app.add_subcommand("plot",
-                             "Draw the READ/WRITE staircase of what translate --json recorded.");
+  plot_ = app.add_subcommand(
+      "plot", "Draw the READ/WRITE staircase of what translate --json or --trace recorded.");
   plot_->add_option("events", plot_input_, "the recorded events, a JSON object per line; -: stdin")
       ->required();
-  plot_
-      ->add_option("--output,-o", plot_output_,
-                   "an SVG file, or a PNG one if it ends in .png; -: SVG on stdout")
+  plot_->add_option("--output,-o", plot_output_, "a .svg or a .png file; -: SVG on stdout")
+      ->check(kPicture)
       ->capture_default_str();
   plot_->footer(footer);
 }

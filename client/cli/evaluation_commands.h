@@ -28,6 +28,7 @@ class EvaluationCommands {
   CLI::App* plot_ = nullptr;
   EvaluateCommandOptions evaluate_options_;
   BridgeOptions bridge_options_;
+  std::string ks_;
   std::string early_end_;
   std::string plot_input_;
   std::string plot_output_ = "-";

@@ -35,6 +35,20 @@ const char* EarlyEndName(EarlyEnd early_end) {
   return "EARLY_END_UNSPECIFIED";
 }
 
+const char* FinishReasonName(FinishReason reason) {
+  switch (reason) {
+    case FinishReason::kEndOfSentence:
+      return "FINISH_REASON_END_OF_SENTENCE";
+    case FinishReason::kMaxLength:
+      return "FINISH_REASON_MAX_LENGTH";
+    case FinishReason::kSourceLimit:
+      return "FINISH_REASON_SOURCE_LIMIT";
+    case FinishReason::kUnspecified:
+      break;
+  }
+  return "FINISH_REASON_UNSPECIFIED";
+}
+
 Json ToJson(const Lagging& lagging) {
   Json json = {{"average_lagging", lagging.average_lagging},
                {"length_adaptive_average_lagging", lagging.length_adaptive_average_lagging},
@@ -63,6 +77,19 @@ Json Stats(const SegmentStats& stats) {
     json["words_computation_aware"] = ToJson(*stats.words_computation_aware);
   }
   if (stats.source_audio_ms > 0) json["source_audio_ms"] = stats.source_audio_ms;
+  return json;
+}
+
+// Only what is defined of a whole session: see SegmentStats of the protocol.
+Json Totals(const SegmentStats& totals) {
+  Json json = {{"source_tokens", totals.source_tokens},
+               {"target_tokens", totals.target_tokens},
+               {"average_lagging", totals.average_lagging},
+               {"length_adaptive_average_lagging", totals.length_adaptive_average_lagging},
+               {"first_token_duration", Seconds(totals.first_token)},
+               {"compute_duration", Seconds(totals.compute)},
+               {"queue_duration", Seconds(totals.queue)}};
+  if (totals.source_audio_ms > 0) json["source_audio_ms"] = totals.source_audio_ms;
   return json;
 }
 
@@ -131,25 +158,11 @@ struct ToJsonVisitor {
             {"segments", e.segments},
             {"source_tokens", e.source_tokens},
             {"target_tokens", e.target_tokens},
-            {"totals", Stats(e.totals)}};
+            {"totals", Totals(e.totals)}};
   }
 };
 
 }  // namespace
-
-const char* FinishReasonName(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kEndOfSentence:
-      return "FINISH_REASON_END_OF_SENTENCE";
-    case FinishReason::kMaxLength:
-      return "FINISH_REASON_MAX_LENGTH";
-    case FinishReason::kSourceLimit:
-      return "FINISH_REASON_SOURCE_LIMIT";
-    case FinishReason::kUnspecified:
-      break;
-  }
-  return "FINISH_REASON_UNSPECIFIED";
-}
 
 std::string ToJson(const Event& event) { return Dump(std::visit(ToJsonVisitor(), event)); }
 

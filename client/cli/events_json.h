@@ -13,8 +13,6 @@ namespace leapstream::client {
 std::string ToJson(const Event& event);
 std::string ToJson(const std::vector<Model>& models);
 
-const char* FinishReasonName(FinishReason reason);  // As in the proto.
-
 }  // namespace leapstream::client
 
 #endif  // LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_

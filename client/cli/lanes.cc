@@ -144,8 +144,11 @@ void Lanes::NewBlock() {
 }
 
 std::string Lanes::Figures() const {
-  std::string line = absl::StrFormat("segment %d: READ %d, WRITE %d, lagging %d tokens", segment_,
-                                     read_, written_, std::max(read_ - written_, 0));
+  const bool all_done = finished_ && read_ == 0 && written_ == 0;
+  std::string line =
+      all_done ? Counted(segment_ - 1, "segment")
+               : absl::StrFormat("segment %d: READ %d, WRITE %d, lagging %s", segment_, read_,
+                                 written_, Counted(std::max(read_ - written_, 0), "token"));
   if (measured_ > 0) {
     absl::StrAppendFormat(&line, "; mean AL %.2f of %d", lagging_ / static_cast<double>(measured_),
                           measured_);
@@ -186,6 +189,7 @@ std::string Lanes::TakeOutput() {
 }
 
 void Lanes::Finish() {
+  finished_ = true;
   options_.typing = options_.typing && !drawn_.empty();
   output_ += TakeOutput();
   if (options_.typing) {

@@ -33,7 +33,7 @@ class Lanes {
   void Redraw();                                          // Below what others wrote meanwhile.
   void Resize(int columns);  // What is drawn stays as the terminal left it; new rows begin.
   void Typing(absl::string_view word);  // What stands in that line.
-  void Finish();                        // The cursor is left at the start of a line.
+  void Finish();  // Nothing follows: the cursor is left at the start of a line.
 
   // The bytes that bring a terminal from the last call to now; each changed row is written over in
   // one go, so that nothing flickers.
@@ -65,6 +65,7 @@ class Lanes {
   int64_t segment_ = 1;
   int read_ = 0;  // Of the open segment, in tokens.
   int written_ = 0;
+  bool finished_ = false;
   double lagging_ = 0;  // Sums over the segments that had a figure.
   int64_t measured_ = 0;
 };

@@ -4,6 +4,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/status.h"
@@ -40,6 +41,17 @@ void Print(const LoadReport& report, const LoadOptions& options) {
   }
 }
 
+// CLI::Range() takes "nan".
+CLI::Validator Between(double least, double most) {
+  return CLI::Validator(
+      [least, most](const std::string& text) {
+        double value = 0;
+        if (absl::SimpleAtod(text, &value) && value >= least && value <= most) return std::string();
+        return absl::StrFormat("must be a number from %g to %g, got `%s`", least, most, text);
+      },
+      "");
+}
+
 }  // namespace
 
 void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
@@ -55,10 +67,10 @@ void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
       ->check(CLI::Range(1, 20000))
       ->capture_default_str();
   command_->add_option("--rate", options_.words_per_second, "words per second of each session")
-      ->check(CLI::Range(0.01, 1000.0))
+      ->check(Between(0.01, 1000.0))
       ->capture_default_str();
   command_->add_option("--seconds", seconds_, "how long they speak")
-      ->check(CLI::Range(0.1, 86400.0))
+      ->check(Between(0.1, 86400.0))
       ->capture_default_str();
   command_->add_option("--model", options_.stream.model, "a name that leapstream models lists");
   command_->add_option("--k", options_.stream.k, "source tokens (pieces of words) read ahead")
@@ -82,7 +94,9 @@ absl::Status LoadCommand::Measure() {
     return absl::InternalError(absl::StrCat(report.wrong_texts.size(), " texts are wrong"));
   }
   // Sessions that a server refuses are a result, unless there is no other.
-  return report.tokens == 0 ? report.first_failure : absl::OkStatus();
+  if (report.tokens > 0) return absl::OkStatus();
+  if (!report.first_failure.ok()) return report.first_failure;
+  return absl::InternalError("no session got a single token");
 }
 
 }  // namespace leapstream::client

@@ -90,6 +90,7 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
     const std::string port = ReadFile(port_file);
     if (!port.empty() && port.back() == '\n') {
       server->address_ = absl::StrCat("127.0.0.1:", absl::StripTrailingAsciiWhitespace(port));
+      server->RemoveFolder();
       return server;
     }
     if (!server->running()) {
@@ -111,6 +112,10 @@ LocalServer::~LocalServer() {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);
   }
+  RemoveFolder();
+}
+
+void LocalServer::RemoveFolder() {
   std::error_code ignored;
   std::filesystem::remove_all(folder_, ignored);
 }

@@ -28,8 +28,11 @@ class LocalServer {
   LocalServer() = default;
   bool running();
   std::string LogEnd() const;
+  void RemoveFolder();
 
-  std::string folder_;  // Of the port file and the log; removed at the end.
+  // Of the port file and the log. Removed as soon as the server serves, so that it does not stay
+  // when this process is killed.
+  std::string folder_;
   pid_t pid_ = 0;
   std::string address_;
 };

@@ -22,6 +22,7 @@
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/load_command.h"
+#include "client/cli/read_lines.h"
 #include "client/cli/terminal.h"
 #include "client/cli/trace.h"
 #include "client/cli/translate.h"
@@ -49,7 +50,8 @@ Exit status:
   1  another error, or nobody reads the output any more
   2  wrong usage
   3  no server answers, or it is not available
-  4  the request was refused (unknown model, bad argument, limit reached), or the input is not UTF-8
+  4  the request was refused (unknown model, bad argument, no permission, limit reached), source
+     was dropped at a limit, or a file or the input is not what it should be or cannot be opened
   5  cancelled
   6  the deadline passed
 
@@ -88,7 +90,8 @@ int ExitCode(const absl::Status& status) {
 int Report(const absl::Status& status) {
   if (!status.ok() && !absl::IsDataLoss(status)) {  // That: our reader left, and knows.
     const std::string reason = leapstream::client::ErrorReason(status);
-    absl::FPrintF(stderr, "leapstream: %s%s\n", status.message(),
+    absl::FPrintF(stderr, "leapstream: %s%s\n",
+                  absl::IsDeadlineExceeded(status) ? "the deadline passed" : status.message(),
                   reason.empty() ? "" : absl::StrCat(" (", reason, ")"));
   }
   return ExitCode(status);
@@ -103,18 +106,19 @@ const CLI::Validator kDuration(
     },
     "DURATION");
 
-// "3/s" or "3"; 0: neither.
+// Of "3/s"; 0: it is no pace.
 double WordsPerSecond(absl::string_view text) {
   double result = 0;
-  absl::ConsumeSuffix(&text, "/s");
-  return absl::SimpleAtod(text, &result) && result >= 0.01 && result <= 1000 ? result : 0;
+  const bool has_unit = absl::ConsumeSuffix(&text, "/s");
+  return has_unit && absl::SimpleAtod(text, &result) && result >= 0.01 && result <= 1000 ? result
+                                                                                         : 0;
 }
 
 const CLI::Validator kPace(
     [](std::string& text) -> std::string {
-      return WordsPerSecond(text) > 0
+      return text == "max" || WordsPerSecond(text) > 0
                  ? ""
-                 : absl::StrCat("want 0.01/s to 1000/s words per second, got ", text);
+                 : absl::StrCat("want words per second, 0.01/s to 1000/s, or max, got ", text);
     },
     "N/s");
 
@@ -151,9 +155,9 @@ absl::Status PrintModels(Client& client, bool json) {
 
 absl::Status ReplayFile(const std::string& path, const leapstream::client::ReplayOptions& options) {
   if (path == "-") return leapstream::client::Replay(std::cin, options);
-  std::ifstream file(path);
-  if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot read ", path));
-  return leapstream::client::Replay(file, options);
+  absl::StatusOr<std::ifstream> file = leapstream::client::OpenFile(path);
+  if (!file.ok()) return file.status();
+  return leapstream::client::Replay(*file, options);
 }
 
 }  // namespace
@@ -161,7 +165,7 @@ absl::Status ReplayFile(const std::string& path, const leapstream::client::Repla
 int main(int argc, char** argv) {
   CLI::App app("Translates text while it is still arriving, with a leapstream server.");
   app.name("leapstream");
-  app.require_subcommand(1);
+  app.require_subcommand(0, 1);
   app.footer(kFooter);
   app.set_version_flag("--version", "leapstream " LEAPSTREAM_VERSION);
   app.set_help_all_flag("--help-all", "Print the help of all subcommands and exit");
@@ -195,25 +199,33 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
   translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
-  translate->add_option("--from-file", options.input_file, "read this file, not standard input")
-      ->check(CLI::ExistingFile);
+  CLI::Option* const from_file =
+      translate->add_option("--from-file", options.input_file, "read this file, not standard input")
+          ->check(CLI::ExistingFile);
   std::string segmentation = "line";
-  translate
-      ->add_option("--segment", segmentation,
-                   "what is translated as one: a line, a sentence of running text, or all up to an "
-                   "empty line (explicit)")
-      ->check(CLI::IsMember({"line", "sentence", "explicit"}))
-      ->capture_default_str();
-  translate->add_option("--trace", options.trace_file, "record everything in this file")
-      ->type_name("FILE");
+  CLI::Option* const segment =
+      translate
+          ->add_option("--segment", segmentation,
+                       "what is translated as one: a line, a sentence of running text, or all up "
+                       "to an empty line (explicit)")
+          ->check(CLI::IsMember({"line", "sentence", "explicit"}))
+          ->capture_default_str();
+  CLI::Option* const trace =
+      translate->add_option("--trace", options.trace_file, "record everything in this file")
+          ->type_name("FILE");
   translate
       ->add_option("--pace", pace,
                    "words to send per second, such as 3/s; audio: max, instead of real time")
-      ->check(kPace | CLI::IsMember({"max"}));
+      ->check(kPace);
   leapstream::client::AudioInputOptions audio;
-  translate->add_option("--audio", audio.path,
-                        "translate a recording (wav, flac, ...), or - for mono 16-bit "
-                        "little-endian samples on standard input");
+  translate
+      ->add_option("--audio", audio.path,
+                   "translate a recording (wav, flac, ...), or - for mono 16-bit "
+                   "little-endian samples on standard input")
+      ->type_name("FILE")
+      ->excludes(from_file)
+      ->excludes(segment)
+      ->excludes(trace);
   std::string pause;
   translate
       ->add_option("--pause", pause,
@@ -222,10 +234,16 @@ int main(int argc, char** argv) {
       ->needs("--audio");
   translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
       ->check(CLI::Range(8000, 192000))
-      ->capture_default_str();
+      ->capture_default_str()
+      ->needs("--audio");
   translate->add_option("--deadline", deadline, "of the whole run, such as 30s")->check(kDuration);
   translate->add_flag("--json", options.json, "one JSON object per event");
   translate->add_flag("--verbose", options.verbose, "session and lagging on standard error");
+  translate->final_callback([&] {
+    if (!audio.path.empty() && !pace.empty() && pace != "max") {
+      throw CLI::ValidationError("--pace", absl::StrCat("want max with --audio, got ", pace));
+    }
+  });
 
   CLI::App* replay =
       app.add_subcommand("replay", "Show again what translate --trace recorded, as it came.");
@@ -269,6 +287,10 @@ int main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kExitUsage;
+  }
+  if (app.get_subcommands().empty()) {
+    absl::FPrintF(stderr, "leapstream: want a command; leapstream --help lists them\n");
+    return kExitUsage;
   }
 
   if (const auto status = admin.Run()) return Report(*status);

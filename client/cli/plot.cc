@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "client/evaluation/svg.h"
@@ -26,9 +27,9 @@ absl::StatusOr<std::string> PlotEvents(std::istream& events) {
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
     const auto not_an_event = [&] {
-      return absl::InvalidArgumentError(
-          absl::StrCat("line ", number, ": want an event of `leapstream translate --json`, got ",
-                       line.substr(0, 60)));
+      return absl::InvalidArgumentError(absl::StrCat(
+          "line ", number, ": want an event of `leapstream translate --json` or --trace, got ",
+          absl::Utf8SafeCHexEscape(line.substr(0, 60))));
     };
     const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
     if (!json.is_object() || !json.contains("event") || !json["event"].is_string()) {
@@ -79,7 +80,9 @@ absl::StatusOr<std::string> PlotEvents(std::istream& events) {
   }
   if (staircases.empty()) {
     return absl::InvalidArgumentError(
-        "found no target token; record one with `leapstream translate --json > events.jsonl`");
+        "want events with a target token, got none; record some with `leapstream translate --json "
+        "> "
+        "events.jsonl`");
   }
   return StaircaseSvg(staircases);
 }

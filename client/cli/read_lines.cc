@@ -7,16 +7,22 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/status.h"
 #include "client/client.h"
 
 namespace leapstream::client {
 
-absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
+absl::StatusOr<std::ifstream> OpenFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   if (!file || std::filesystem::is_directory(path)) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
   }
+  return file;
+}
+
+absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::ifstream file, OpenFile(path));
   std::vector<std::string> lines;
   for (std::string line; std::getline(file, line);) {
     if (!line.empty() && line.back() == '\r') line.pop_back();

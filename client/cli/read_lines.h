@@ -1,12 +1,16 @@
 #ifndef LEAPSTREAM_CLIENT_CLI_READ_LINES_H_
 #define LEAPSTREAM_CLIENT_CLI_READ_LINES_H_
 
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 
 namespace leapstream::client {
+
+// A file to read. INVALID_ARGUMENT: it cannot be, with the system's reason.
+absl::StatusOr<std::ifstream> OpenFile(const std::string& path);
 
 // The lines of a file, without their ends. INVALID_ARGUMENT: it cannot be read, or is not UTF-8.
 absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path);

@@ -120,8 +120,10 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t&
   if (!options.port_file.empty())
     LEAPSTREAM_RETURN_IF_ERROR(WritePortFile(options.port_file, port));
   absl::FPrintF(stderr,
-                "leapstream: listening; run simuleval --remote-eval --remote-address %s "
-                "--remote-port %d …\n",
+                "leapstream: listening; run, in leapstream's repository,\n"
+                "simuleval --user-dir client/examples/simuleval_text_fix --remote-eval "
+                "--remote-address %s --remote-port %d --source-type text --target-type text "
+                "--source FILE --target FILE --output DIR\n",
                 options.host, port);
   std::thread serving([&] { server.listen_after_bind(); });
   int signal = 0;
@@ -148,6 +150,11 @@ absl::Status SimulEvalBridge(const BridgeOptions& given) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                               Client::Connect(options.connection));
+  // What the server refuses is said now, not to an evaluator that cannot read it.
+  const std::unique_ptr<Stream> trial = client->StartStream(options.stream);
+  LEAPSTREAM_RETURN_IF_ERROR(trial->CloseSource());
+  while (trial->Next().has_value()) continue;
+  LEAPSTREAM_RETURN_IF_ERROR(trial->Wait());
   return Serve(*client, options, signals);
 }
 

@@ -6,6 +6,7 @@
 #include <optional>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
@@ -62,7 +63,7 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
   } else if (kind == "segment") {
     std::optional<double> lagging;
     const auto stats = event.find("stats");
-    if (stats != event.end() && stats->is_object()) {
+    if (stats != event.end() && stats->is_object() && Get<int>(*stats, "target_tokens", 0) > 0) {
       lagging = Get<double>(*stats, "average_lagging", 0);
     }
     lanes->TargetEnd(lagging);
@@ -114,6 +115,7 @@ absl::Status Replay(std::istream& trace, const ReplayOptions& options) {
   if (CanDrawLanes()) lanes = std::make_unique<Lanes>(TerminalOptions());
   const absl::Time start = absl::Now();
   int number = 0;
+  bool has_events = false;
   for (std::string line; std::getline(trace, line);) {
     ++number;
     if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
@@ -127,11 +129,16 @@ absl::Status Replay(std::istream& trace, const ReplayOptions& options) {
           absl::StrCat("line ", number,
                        ": want an event that `leapstream translate --trace` wrote, "
                        "got ",
-                       line.substr(0, 60)));
+                       absl::Utf8SafeCHexEscape(line.substr(0, 60))));
     }
     absl::SleepFor(start + absl::Seconds(time / options.speed) - absl::Now());
     if (lanes != nullptr) lanes->Resize(TerminalOptions().columns);
     LEAPSTREAM_RETURN_IF_ERROR(Show(event, kind, lanes.get()));
+    has_events = true;
+  }
+  if (!has_events) {
+    return absl::InvalidArgumentError(
+        "want a trace, events as `leapstream translate --trace FILE` records them, got none");
   }
   if (lanes == nullptr) return absl::OkStatus();
   lanes->Finish();

@@ -40,7 +40,7 @@ struct ReplayOptions {
 };
 
 // Shows a trace on standard output as `leapstream translate` did: on a terminal with its lanes,
-// else the translation alone. INVALID_ARGUMENT: a line that is no event of a trace.
+// else the translation alone. INVALID_ARGUMENT: a line that is no event of a trace, or no event.
 absl::Status Replay(std::istream& trace, const ReplayOptions& options);
 
 }  // namespace leapstream::client

@@ -25,6 +25,8 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
+#include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
 #include "client/cli/segmentation.h"
@@ -82,6 +84,21 @@ bool SameFile(int a, int b) {
   struct stat first, second;
   return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
          first.st_ino == second.st_ino;
+}
+
+// Whether `file` is open as the path's file; of a terminal or /dev/null nothing can be lost.
+bool IsFile(const std::string& path, int file) {
+  struct stat named, opened;
+  return stat(path.c_str(), &named) == 0 && fstat(file, &opened) == 0 && S_ISREG(named.st_mode) &&
+         named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
+}
+
+// Of GoingAway.
+std::string Why(const std::string& reason) {
+  if (reason == "GOING_AWAY_REASON_DRAINING") return "it is being stopped";
+  if (reason == "GOING_AWAY_REASON_MAX_DURATION") return "a stream may last no longer there";
+  if (reason == "GOING_AWAY_REASON_MODEL_RELOAD") return "it loads its model anew";
+  return reason;  // Of a newer server.
 }
 
 // One run: a single thread that waits for input, events, signals and the pace in one poll().
@@ -276,21 +293,19 @@ class Translation {
 
   absl::Status Show(const SegmentCompleted& completed) {
     ++segments_completed_;
+    std::optional<double> lagging;  // Of what wrote nothing there is none.
     if (completed.stats.has_value() && completed.stats->target_tokens > 0) {
+      lagging = completed.stats->average_lagging;
       ++measured_;
       lagging_ += completed.stats->average_lagging;
       adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
       first_token_ += completed.stats->first_token;
     }
-    if (completed.reason != FinishReason::kEndOfSentence) {
-      notes_.push_back(absl::StrCat("segment ", completed.segment,
-                                    " was cut short: ", FinishReasonName(completed.reason)));
-    }
+    const std::string cut = cut_.Add(completed);
+    if (!cut.empty()) notes_.push_back(cut);
     if (options_.json) return ShowJson(completed);
     if (lanes_ != nullptr) {
-      lanes_->TargetEnd(completed.stats.has_value()
-                            ? std::optional<double>(completed.stats->average_lagging)
-                            : std::nullopt);
+      lanes_->TargetEnd(lagging);
       return absl::OkStatus();
     }
     target_line_open_ = screen_target_open_ = false;
@@ -299,8 +314,10 @@ class Translation {
 
   absl::Status Show(const GoingAway& away) {
     if (reports_) {
-      notes_.push_back(absl::StrCat("the server closes this stream in ",
-                                    absl::FormatDuration(away.remaining), ": ", away.reason));
+      notes_.push_back(
+          absl::StrCat("the server closes this stream within ",
+                       absl::FormatDuration(absl::Ceil(away.remaining, absl::Seconds(1))), ": ",
+                       Why(away.reason)));
     }
     return ShowJson(away);
   }
@@ -333,9 +350,9 @@ class Translation {
     EndSourceLine();
     for (const std::string& note : notes_) Report(note);
     if (reports_ && summary_.segments > 0) {
-      std::string line =
-          absl::StrFormat("%d segments, %d source tokens, %d target tokens", summary_.segments,
-                          summary_.source_tokens, summary_.target_tokens);
+      std::string line = absl::StrFormat("%s, %s, %s", Counted(summary_.segments, "segment"),
+                                         Counted(summary_.source_tokens, "source token"),
+                                         Counted(summary_.target_tokens, "target token"));
       if (measured_ > 0) {
         absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
                               lagging_ / measured_, adaptive_lagging_ / measured_,
@@ -344,7 +361,8 @@ class Translation {
       Report(line);
     }
     LEAPSTREAM_RETURN_IF_ERROR(stream_->Wait());
-    return input_status_;
+    LEAPSTREAM_RETURN_IF_ERROR(input_status_);
+    return cut_.status();
   }
 
   // A shell prompt or an error message must not continue a line of ours.
@@ -441,6 +459,7 @@ class Translation {
   double adaptive_lagging_ = 0;
   absl::Duration first_token_;
   std::vector<std::string> notes_;
+  CutSegments cut_;
   Summary summary_;
 
   std::unique_ptr<Stream> stream_;  // Last: cancelled first when a run ends early.
@@ -450,8 +469,6 @@ class Translation {
 
 absl::Status Translate(Client& client, const TranslateOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(TakeOverSignals());
-  TraceWriter trace;
-  if (!options.trace_file.empty()) LEAPSTREAM_RETURN_IF_ERROR(trace.Open(options.trace_file));
   int input = STDIN_FILENO;
   if (!options.input_file.empty()) {
     input = open(options.input_file.c_str(), O_RDONLY | O_CLOEXEC);
@@ -459,6 +476,15 @@ absl::Status Translate(Client& client, const TranslateOptions& options) {
       return absl::InvalidArgumentError(
           absl::StrCat("cannot read ", options.input_file, ": ", std::strerror(errno)));
     }
+  }
+  TraceWriter trace;
+  if (!options.trace_file.empty()) {
+    if (IsFile(options.trace_file, input)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("want a --trace file that is not the input, which it would replace, got ",
+                       options.trace_file));
+    }
+    LEAPSTREAM_RETURN_IF_ERROR(trace.Open(options.trace_file));
   }
   const absl::Status status = Translation(client, options, input, trace).Run();
   if (input != STDIN_FILENO) close(input);

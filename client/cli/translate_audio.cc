@@ -20,6 +20,7 @@
 #include "absl/time/clock.h"
 #include "base/status.h"
 #include "client/cli/audio_sender.h"
+#include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/evaluation/audio_file.h"
 
@@ -143,12 +144,8 @@ class Shower {
                       stats.computation_aware.value_or(Lagging()).average_lagging,
                       absl::ToDoubleMilliseconds(stats.compute));
       }
-      if (completed->reason == FinishReason::kSourceLimit) {
-        absl::FPrintF(stderr,
-                      "leapstream: segment %d is as long as the server takes; the rest of it "
-                      "was dropped\n",
-                      completed->segment);
-      }
+      const std::string cut = cut_.Add(*completed);
+      if (!cut.empty()) absl::FPrintF(stderr, "leapstream: %s\n", cut);
     }
     if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"));
     if (const auto* delta = std::get_if<Delta>(&event)) {
@@ -159,6 +156,8 @@ class Shower {
     line_open_ = false;
     return Write("\n");
   }
+  // Source that was dropped.
+  absl::Status status() const { return cut_.status(); }
   // An error message must not continue a line of ours.
   absl::Status EndLine() {
     return std::exchange(line_open_, false) ? Write("\n") : absl::OkStatus();
@@ -166,6 +165,7 @@ class Shower {
 
  private:
   const TranslateOptions& options_;
+  CutSegments cut_;
   bool line_open_ = false;
 };
 
@@ -198,7 +198,8 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     while (const auto event = stream->TryNext()) LEAPSTREAM_RETURN_IF_ERROR(shower.Show(*event));
     if (stream->finished()) {
       LEAPSTREAM_RETURN_IF_ERROR(shower.EndLine());
-      return stream->Wait();
+      LEAPSTREAM_RETURN_IF_ERROR(stream->Wait());
+      return shower.status();
     }
     if (interrupts >= 2) {
       stream->Cancel();

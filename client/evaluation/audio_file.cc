@@ -43,12 +43,14 @@ class SoundFile final : public AudioFile {
 
 absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(const std::string& path) {
   if (access(path.c_str(), R_OK) != 0) {
-    return absl::NotFoundError(absl::StrCat(path, ": ", std::strerror(errno)));
+    return absl::NotFoundError(
+        absl::StrCat("cannot read the recording ", path, ": ", std::strerror(errno)));
   }
   SF_INFO info = {};
   SNDFILE* const file = sf_open(path.c_str(), SFM_READ, &info);
   if (file == nullptr) {
-    return absl::InvalidArgumentError(absl::StrCat(path, ": ", sf_strerror(nullptr)));
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the recording ", path, ": ", sf_strerror(nullptr)));
   }
   return std::make_unique<SoundFile>(file, info);
 }

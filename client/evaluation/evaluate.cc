@@ -79,6 +79,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
                         seconds));
     } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
       const SegmentStats stats = completed->stats.value_or(SegmentStats());
+      instance.source_dropped = completed->reason == FinishReason::kSourceLimit;
       add(target.Finish(source.word_delay(stats.source_tokens, stats.source_audio_ms), seconds));
       // </s>, or what the length limit stopped.
       if (stats.source_tokens > 0) {
@@ -171,6 +172,11 @@ absl::StatusOr<std::vector<Instance>> TranslateAll(
         index = shared.next++;
       }
       absl::StatusOr<Instance> instance = translate(index);
+      if (instance.ok() && instance->source_dropped) {  // Its scores would mean nothing.
+        instance = absl::ResourceExhaustedError(
+            absl::StrCat("line ", index + 1,
+                         " of the sources is longer than the server takes; make it shorter"));
+      }
       MutexLock lock(&shared.mutex);
       if (!instance.ok()) {
         shared.status.Update(instance.status());

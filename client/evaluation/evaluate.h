@@ -28,7 +28,8 @@ struct EvaluationOptions {
 // Translates each source as a session of its own and says when each target word was complete. All
 // of a source is sent at once: how fast text comes changes neither the translation nor what had
 // been read when it was written. `sources` and `references` are of one length and UTF-8. The first
-// error ends the evaluation and is returned.
+// error ends the evaluation and is returned. RESOURCE_EXHAUSTED: also if a source is longer than
+// the server takes.
 absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pieces,
                                                absl::Span<const std::string> sources,
                                                absl::Span<const std::string> references,

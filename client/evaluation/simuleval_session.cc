@@ -70,6 +70,9 @@ absl::StatusOr<SimulEvalSession::Output> SimulEvalSession::Pop() {
       LEAPSTREAM_ASSIGN_OR_RETURN(foreseen, Foresee());
     }
   }
+  if (progress_.source_dropped) {  // Its scores would mean nothing.
+    return absl::ResourceExhaustedError("the sentence is longer than the server takes");
+  }
   return Output{std::exchange(text_, ""), progress_.completed};
 }
 
@@ -87,8 +90,9 @@ void SimulEvalSession::Take(const Event& event) {
     progress_.tokens += static_cast<int>(delta->tokens.size());
     progress_.last_read = delta->source_tokens_read;
     add(target_.Append(delta->text, 0, 0));
-  } else if (std::holds_alternative<SegmentCompleted>(event)) {
+  } else if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
     progress_.completed = true;
+    progress_.source_dropped = completed->reason == FinishReason::kSourceLimit;
     add(target_.Finish(0, 0));
   }
 }

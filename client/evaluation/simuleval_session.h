@@ -38,7 +38,8 @@ class SimulEvalSession {
     std::string text;  // Complete words with one space between them; may be empty.
     bool finished = false;
   };
-  // What was written since the last call. Errors are the server's.
+  // What was written since the last call. RESOURCE_EXHAUSTED: the sentence is longer than the
+  // server takes. Other errors are the server's.
   absl::StatusOr<Output> Pop();
 
  private:
@@ -50,6 +51,7 @@ class SimulEvalSession {
     int tokens = 0;  // Written.
     int last_read = 0;
     bool completed = false;
+    bool source_dropped = false;
   };
   void Take(const Event& event);
   bool IsSurelyBlocked() const;

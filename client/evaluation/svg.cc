@@ -45,6 +45,69 @@ std::string Marker(size_t kind, double x, double y) {
   }
 }
 
+struct Point {
+  double x, y;
+};
+
+struct Box {
+  double left, top, right, bottom;
+  bool Holds(const Point& p) const {
+    return p.x >= left && p.x <= right && p.y >= top && p.y <= bottom;
+  }
+};
+
+// Puts labels beside their points, where they cover least of what is drawn.
+class Labels {
+ public:
+  explicit Labels(Box chart) : chart_(chart) {}
+
+  void Avoid(const Point& p) { drawn_.push_back(p); }
+  void AvoidLine(const Point& a, const Point& b) {
+    const int steps = 1 + static_cast<int>(std::hypot(b.x - a.x, b.y - a.y) / kStep);
+    for (int i = 0; i <= steps; ++i) {
+      const double part = static_cast<double>(i) / steps;
+      Avoid({a.x + (b.x - a.x) * part, a.y + (b.y - a.y) * part});
+    }
+  }
+  // The middle of a label of this size for the marker at `point`. Later ones keep away from it.
+  Point Place(const Point& point, double width, double height) {
+    Box best = {};
+    int best_cost = -1;
+    for (const double distance : {10.0, 18.0, 28.0}) {
+      for (int turn = 0; turn < 8; ++turn) {
+        const double angle = kFirstTurn + turn * kEighth;
+        // The box touches a circle around the point.
+        const double x = point.x + std::cos(angle) * (distance + width / 2);
+        const double y = point.y + std::sin(angle) * (distance + height / 2);
+        const Box box = {x - width / 2, y - height / 2, x + width / 2, y + height / 2};
+        if (box.left < chart_.left || box.right > chart_.right || box.top < chart_.top ||
+            box.bottom > chart_.bottom) {
+          continue;
+        }
+        const auto cost = static_cast<int>(std::count_if(
+            drawn_.begin(), drawn_.end(), [&](const Point& p) { return box.Holds(p); }));
+        if (best_cost < 0 || cost < best_cost) {
+          best = box;
+          best_cost = cost;
+        }
+      }
+    }
+    if (best_cost < 0) return point;  // A chart smaller than the label.
+    for (double y = best.top; y <= best.bottom; y += kStep) {
+      AvoidLine({best.left, y}, {best.right, y});
+    }
+    return {(best.left + best.right) / 2, (best.top + best.bottom) / 2};
+  }
+
+ private:
+  static constexpr double kStep = 3;
+  static constexpr double kEighth = 0.7853981633974483;
+  static constexpr double kFirstTurn = -3 * kEighth;  // Up and to the left.
+
+  const Box chart_;
+  std::vector<Point> drawn_;  // Lines and areas as points kStep apart.
+};
+
 // One axis: a round range around the values, and where its ticks are.
 class Axis {
  public:
@@ -101,6 +164,7 @@ std::string ChartSvg(const std::string& title, const std::string& x_label,
                      const std::string& y_label, const std::vector<Curve>& curves) {
   constexpr double kWidth = 720, kHeight = 480;
   constexpr double kLeft = 70, kRight = 690, kTop = 60, kBottom = 410;
+  constexpr double kMarker = 6, kLabelCharacter = 8, kLabelHeight = 14;
   double x_low = HUGE_VAL, x_high = -HUGE_VAL, y_low = HUGE_VAL, y_high = -HUGE_VAL;
   for (const Curve& curve : curves) {
     for (const CurvePoint& point : curve.points) {
@@ -133,26 +197,34 @@ std::string ChartSvg(const std::string& title, const std::string& x_label,
                   Text((kLeft + kRight) / 2, kBottom + 48, "text-anchor=\"middle\"", x_label));
   absl::StrAppend(&svg, "<text transform=\"translate(22 ", Place((kTop + kBottom) / 2),
                   ") rotate(-90)\" text-anchor=\"middle\">", XmlText(y_label), "</text>\n");
+  Labels labels({kLeft, kTop, kRight, kBottom});
   for (size_t i = 0; i < curves.size(); ++i) {
     std::string path;
+    Point last = {};
     for (const CurvePoint& point : curves[i].points) {
-      absl::StrAppend(&path, path.empty() ? "" : " ", Place(x.At(point.x)), ",",
-                      Place(y.At(point.y)));
+      const Point at = {x.At(point.x), y.At(point.y)};
+      labels.AvoidLine(path.empty() ? at : last, at);
+      labels.AvoidLine({at.x - kMarker, at.y}, {at.x + kMarker, at.y});
+      labels.AvoidLine({at.x, at.y - kMarker}, {at.x, at.y + kMarker});
+      last = at;
+      absl::StrAppend(&path, path.empty() ? "" : " ", Place(at.x), ",", Place(at.y));
     }
     absl::StrAppend(&svg, "<polyline points=\"", path, "\" fill=\"none\" stroke=\"",
                     kColours[i % kColours.size()], "\" stroke-width=\"2\"/>\n");
   }
   for (size_t i = 0; i < curves.size(); ++i) {
     for (const CurvePoint& point : curves[i].points) {
-      // The first curve's labels stand to the left of the points, the others' to the right; white
-      // around them, since lines may pass there.
-      const bool left = i == 0;
+      const Point at = {x.At(point.x), y.At(point.y)};
+      absl::StrAppend(&svg, Marker(i, at.x, at.y));
+      if (point.label.empty()) continue;
+      const auto characters = static_cast<double>(metrics::CodePoints(point.label).size());
+      const Point middle = labels.Place(at, characters * kLabelCharacter, kLabelHeight);
+      // White around it, since a line may pass there if there is no better place.
       absl::StrAppend(
-          &svg, Marker(i, x.At(point.x), y.At(point.y)),
-          Text(x.At(point.x) + (left ? -8 : 8), y.At(point.y) + (left ? -7 : 17),
-               absl::StrCat("font-size=\"12\" text-anchor=\"", left ? "end" : "start",
-                            "\" paint-order=\"stroke\" stroke=\"#fff\" stroke-width=\"4\" fill=\"",
-                            kColours[i % kColours.size()], "\""),
+          &svg,
+          Text(middle.x, middle.y + 4.5,
+               "font-size=\"12\" text-anchor=\"middle\" paint-order=\"stroke\" stroke=\"#fff\" "
+               "stroke-width=\"4\"",
                point.label));
     }
     const double legend = kRight - 110.0 * static_cast<double>(curves.size() - i) + 20;

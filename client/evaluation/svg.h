@@ -8,7 +8,7 @@ namespace leapstream::client {
 
 struct CurvePoint {
   double x = 0, y = 0;
-  std::string label;
+  std::string label;  // Stands beside it; may be empty.
 };
 
 struct Curve {
@@ -16,8 +16,9 @@ struct Curve {
   std::vector<CurvePoint> points;  // Joined in this order.
 };
 
-// A chart as a whole SVG document: axes with round ticks, a grid, a legend, and the points' labels.
-// Curves are told apart by colour and by marker. Readable on white, at most four curves.
+// A chart as a whole SVG document: axes with round ticks, a grid, a legend, and the points' labels,
+// where they cover least. Curves are told apart by colour and by marker. Readable on white, at most
+// four curves.
 std::string ChartSvg(const std::string& title, const std::string& x_label,
                      const std::string& y_label, const std::vector<Curve>& curves);
 

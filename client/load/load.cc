@@ -143,7 +143,7 @@ class Speaker {
       report.first_failure.Update(status);
     } else if (!spoken_.empty()) {
       ++report.failures["sentences that were never completed"];
-    } else if (every_token_.Percentile(95) <= interval_) {
+    } else if (tokens_ > 0 && every_token_.Percentile(95) <= interval_) {
       ++report.sustained_sessions;
     }
   }

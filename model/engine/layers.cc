@@ -15,7 +15,7 @@ float Activate(Activation activation, float x) {
   constexpr float kSqrtTwoOverPi = 0.79788456080286536f;
   switch (activation) {
     case Activation::kRelu:
-      return x > 0 ? x : 0;
+      return x < 0 ? 0 : x;  // NaN stays.
     case Activation::kGelu:
       return 0.5f * x * (1 + std::erf(x * kSqrtHalf));
     case Activation::kGeluTanh:  // fairseq/modules/gelu.py, gelu_accurate

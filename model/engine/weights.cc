@@ -10,6 +10,23 @@
 #include "model/api/half.h"
 
 namespace leapstream {
+namespace {
+
+// Whether no exponent has all its bits set, which NaN and infinity have.
+template <typename Bits>
+bool IsFinite(absl::string_view bytes, Bits exponent) {
+  const auto* numbers = reinterpret_cast<const Bits*>(bytes.data());
+  const size_t count = bytes.size() / sizeof(Bits);
+  Bits found = 0;  // No branch: the loop goes at the speed of the memory.
+  for (size_t i = 0; i < count; ++i) found |= (numbers[i] & exponent) == exponent ? 1 : 0;
+  return found == 0;
+}
+bool IsFinite(const TensorView& view) {
+  return view.type == TensorType::kFloat32 ? IsFinite<uint32_t>(view.bytes, 0x7f800000)
+                                           : IsFinite<uint16_t>(view.bytes, 0x7c00);
+}
+
+}  // namespace
 
 absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig& config,
                                       ComputeType compute_type) {
@@ -30,6 +47,12 @@ absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig
           absl::StrCat(path, ": tensor ", spec.name, " should be floating and of shape [",
                        absl::StrJoin(spec.shape, ", "), "], found [",
                        absl::StrJoin(found->second.shape, ", "), "]; export the checkpoint again"));
+    }
+    if (!IsFinite(found->second)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": tensor ", spec.name,
+                       " should have finite numbers only, found NaN or infinity; the training has "
+                       "diverged: export an earlier checkpoint"));
     }
     wanted.insert(spec.name);
   }

@@ -18,7 +18,7 @@ namespace leapstream {
 // map; float16 ones are widened as they are taken. Immutable; must outlive the tensors it gave.
 class Weights {
  public:
-  // INVALID_ARGUMENT: a tensor is missing, of another shape, or not wanted.
+  // INVALID_ARGUMENT: a tensor is missing, of another shape, not finite, or not wanted.
   // compute_type: of the products that Linear() and Matrix() give.
   static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config,
                                       ComputeType compute_type = ComputeType::kFloat32);

@@ -92,6 +92,11 @@ int main(int argc, char** argv) {
   using namespace leapstream;
   at::set_num_threads(1);
   const int64_t max_length = argc > 1 ? std::atoll(argv[1]) : 8192;
+  if (max_length < 64) {
+    std::fprintf(stderr, "attention_bench: the longest length must be 64 at least, got %s\n",
+                 argv[1]);
+    return 2;
+  }
   std::ifstream cpuinfo("/proc/cpuinfo");
   std::string cpu;
   while (std::getline(cpuinfo, cpu) && cpu.rfind("model name", 0) != 0) {

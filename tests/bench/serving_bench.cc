@@ -94,6 +94,8 @@ class Clients {
     if (pipe(in_) != 0 || pipe(out_) != 0) std::abort();
     pid_ = fork();
     if (pid_ != 0) return;
+    close(in_[1]);  // Else it would wait for itself once its parent is gone.
+    close(out_[0]);
     int port = 0;
     while (read(in_[0], &port, sizeof(port)) == sizeof(port) && port != 0) {
       const char ok = Translate(port, sessions, sentences) ? 1 : 0;

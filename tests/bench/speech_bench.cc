@@ -6,8 +6,8 @@
 //   sessions        so many go in real time;
 //   ms_front        features and subsampler, per READ, once for each sample;
 //   ms_last_read    the last READ's encoder, which runs again over all, and decoder step;
-//   GFLOP/s         of the products alone, over all the time, and of_peak: against products with
-//                   weights that stay in the caches, measured first.
+//   GFLOP/s         of the products alone, over all the time, and of_peak: against what the
+//                   processor can multiply and add in registers, measured first.
 // Usage: speech_bench [--weights FOLDER] [Google Benchmark's flags]. Random weights, which are
 // written to FOLDER/speech-bench-A.safetensors unless they are there.
 #include <benchmark/benchmark.h>
@@ -27,6 +27,7 @@
 #include "model/engine/transformer.h"
 #include "tests/bench/bench_model.h"
 #include "tests/bench/benchmarks.h"
+#include "tests/bench/ceilings.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
@@ -67,9 +68,8 @@ class Bench {
 
   absl::Status Prepare() {
     benchmark::AddCustomContext("kernels", Simd().name);
-    Workspace scratch;
+    peak_ = MeasureCeilings().ops;
     for (const auto& [type, name] : kTypes) {
-      peak_[type] = PeakOps(type, scratch);
       benchmark::AddCustomContext(absl::StrCat("peak_", name),
                                   absl::StrFormat("%.0f GOP/s", peak_[type] / 1e9));
     }

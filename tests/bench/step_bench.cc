@@ -24,6 +24,7 @@
 #include "model/torch/torch_translator.h"
 #include "tests/bench/bench_model.h"
 #include "tests/bench/benchmarks.h"
+#include "tests/bench/ceilings.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
@@ -31,40 +32,6 @@ namespace {
 
 double BytesPerWeight(ComputeType type) {
   return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
-}
-
-struct Ceilings {
-  std::map<ComputeType, double> read;  // Bytes per second, of as many as the weights are.
-  double update = 0;                   // Bytes per second read and written, of states.
-  std::map<ComputeType, double> ops;   // Multiplications and additions per second.
-};
-
-Ceilings MeasureCeilings(int64_t weights) {
-  Ceilings ceilings;
-  Workspace scratch;
-  // Of one row, products wait for the weights.
-  for (const auto& [type, name] : kTypes) {
-    const int64_t in = 512, outputs = weights / in;
-    std::vector<float> w(outputs * in, 0.5f), x(in, 0.25f), y(outputs);
-    const PackedLinear linear(w.data(), nullptr, outputs, in, type);
-    ceilings.read[type] = static_cast<double>(linear.bytes()) /
-                          BestSeconds(9, [&] { linear.Apply(x.data(), 1, y.data(), scratch); });
-  }
-  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
-  std::vector<float> ones(4096, 1.0f), out(4096, 0.0f);
-  LinearStep step;
-  step.query = ones.data();
-  step.past_key = ones.data();
-  step.past_value = ones.data();
-  const int64_t state = 128 * 64 + 128;
-  const int64_t states = static_cast<int64_t>(memory.size()) / state;
-  ceilings.update = 2 * 4.0 * static_cast<double>(state * states) / BestSeconds(5, [&] {
-                      for (int64_t s = 0; s < states; ++s) {
-                        Simd().linear_attend(memory.data() + s * state, 128, 64, step, out.data());
-                      }
-                    });
-  for (const auto& [type, name] : kTypes) ceilings.ops[type] = PeakOps(type, scratch);
-  return ceilings;
 }
 
 // Sessions side by side, moved on position by position.
@@ -121,16 +88,16 @@ class Bench {
       parameters_ += count;
       if (spec.shape.size() == 2) multiplied_ += count;
     }
-    ceilings_ = MeasureCeilings(multiplied_);
+    ceilings_ = MeasureCeilings();
     benchmark::AddCustomContext("model", absl::StrFormat("%.1f M parameters", parameters_ / 1e6));
     benchmark::AddCustomContext("kernels", Simd().name);
     benchmark::AddCustomContext("blas_of_libtorch", Blas());
     for (const auto& [type, name] : kTypes) {
-      benchmark::AddCustomContext(
-          absl::StrCat("peak_", name),
-          absl::StrFormat("%.0f GOP/s, weights read at %.1f GB/s", ceilings_.ops[type] / 1e9,
-                          ceilings_.read[type] / 1e9));
+      benchmark::AddCustomContext(absl::StrCat("peak_", name),
+                                  absl::StrFormat("%.0f GOP/s", ceilings_.ops[type] / 1e9));
     }
+    benchmark::AddCustomContext("peak_memory",
+                                absl::StrFormat("read at %.1f GB/s", ceilings_.read / 1e9));
     benchmark::AddCustomContext(
         "peak_states", absl::StrFormat("read and written at %.1f GB/s", ceilings_.update / 1e9));
     return absl::OkStatus();
@@ -159,9 +126,8 @@ class Bench {
     const ComputeType type = Type(kind);
     const double weight_bytes = static_cast<double>(multiplied_) * BytesPerWeight(type);
     const double state_bytes = 2 * sessions_->state_bytes() * batch;
-    const double floor =
-        std::max(weight_bytes / ceilings_.read[type], products / ceilings_.ops[type]) +
-        state_bytes / ceilings_.update;
+    const double floor = std::max(weight_bytes / ceilings_.read, products / ceilings_.ops[type]) +
+                         state_bytes / ceilings_.update;
     state.counters["GB/s"] = (weight_bytes + state_bytes) / median / 1e9;
     state.counters["of_peak"] = products / median / ceilings_.ops[type];
     state.counters["of_floor"] = floor / median;
@@ -256,7 +222,7 @@ int Main(int argc, char** argv) {
   const auto add = [&](const std::string& kind, int batch, int position) {
     const std::string name =
         kind == "libtorch"
-            ? absl::StrCat("libtorch/batch:", batch, "/position:", position)
+            ? absl::StrCat("libtorch/batch:", batch, "/position:", position, "/compute:float32")
             : absl::StrCat("step/batch:", batch, "/position:", position, "/compute:", kind);
     benchmark::RegisterBenchmark(name.c_str(),
                                  [&bench, kind, batch, position](benchmark::State& state) {

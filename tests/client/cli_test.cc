@@ -246,6 +246,12 @@ TEST(CliTest, WritesJson) {
     if (json["event"] == "segment") {
       EXPECT_EQ(json["finish_reason"], "FINISH_REASON_END_OF_SENTENCE");
       EXPECT_EQ(json["stats"]["average_lagging"], 2.5);
+      EXPECT_TRUE(json["stats"].contains("average_proportion"));
+    }
+    if (json["event"] == "summary") {  // Nothing that is not defined of a session.
+      EXPECT_EQ(json["totals"]["average_lagging"], 2.5);
+      EXPECT_FALSE(json["totals"].contains("average_proportion"));
+      EXPECT_FALSE(json["totals"].contains("start_offset"));
     }
   }
   EXPECT_THAT(events, testing::ElementsAre("started", "target", "segment", "summary"));
@@ -278,7 +284,21 @@ TEST(CliTest, SaysThatALineWasCutShort) {
   program.Type("ja nein\n");
   EXPECT_EQ(program.Exit(), 0);
   EXPECT_EQ(program.output, "JA NEIN\n");
-  EXPECT_EQ(program.errors, "leapstream: segment 1 was cut short: FINISH_REASON_MAX_LENGTH\n");
+  EXPECT_EQ(program.errors,
+            "leapstream: segment 1 was cut short: its translation has as many tokens as it may "
+            "(--max-target-tokens)\n");
+}
+
+// Here text is lost, unlike there.
+TEST(CliTest, FailsIfSourceWasDropped) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--model", "long"});
+  program.Type("ja\nnein\n");
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_EQ(program.output, "JA\nNEIN\n");
+  EXPECT_THAT(program.errors, testing::StartsWith("leapstream: segment 1 was cut short: its source "
+                                                  "is longer than the server takes"));
+  EXPECT_THAT(program.errors, testing::EndsWith("leapstream: source was dropped in 2 segments\n"));
 }
 
 TEST(CliTest, CutsRunningTextIntoSentences) {
@@ -313,10 +333,19 @@ TEST(CliTest, ReplaysATrace) {
   Program replay({"replay", trace, "--speed", "10"});
   EXPECT_EQ(replay.Exit(), 0);
   EXPECT_EQ(replay.output, "GUTE NACHT\nJA\n");
+  Program overwriting(
+      {"translate", "--server", service.address(), "--from-file", trace, "--trace", trace});
+  EXPECT_EQ(overwriting.Exit(), 4);
+  EXPECT_THAT(overwriting.errors, testing::HasSubstr("a --trace file that is not the input"));
+  EXPECT_TRUE(std::ifstream(trace).peek() == '{');
   Program wrong({"replay", "-"});
   wrong.Type("{\"event\":\"target\"}\n");
   EXPECT_EQ(wrong.Exit(), 4);
   EXPECT_THAT(wrong.errors, testing::HasSubstr("line 1: want an event"));
+  Program empty({"replay", "-"});
+  empty.Type("\n");
+  EXPECT_EQ(empty.Exit(), 4);
+  EXPECT_THAT(empty.errors, testing::HasSubstr("want a trace, events as"));
 }
 
 // util-linux's `script` gives a program a terminal.
@@ -333,10 +362,14 @@ std::string OnATerminal(const std::string& environment, const std::string& argum
 TEST(CliTest, DrawsLanesOnATerminal) {
   FakeService service;
   const std::string file = testing::TempDir() + "leapstream_lanes.txt";
-  std::ofstream(file) << "gute nacht\n";
-  const std::string arguments =
-      absl::StrCat("translate --server ", service.address(), " --from-file ", file);
+  std::ofstream(file) << "gute nacht\n\n";  // An empty line has no lagging.
+  const std::string trace = testing::TempDir() + "leapstream_lanes.jsonl";
+  const std::string arguments = absl::StrCat("translate --server ", service.address(),
+                                             " --from-file ", file, " --trace ", trace);
   const std::string plain = OnATerminal("NO_COLOR=1", arguments);
+  EXPECT_THAT(plain, testing::HasSubstr("2 segments; mean AL 2.50 of 1"));
+  EXPECT_THAT(OnATerminal("NO_COLOR=1", absl::StrCat("replay ", trace)),
+              testing::HasSubstr("2 segments; mean AL 2.50 of 1"));
   EXPECT_THAT(plain, testing::HasSubstr("source  gute"));
   EXPECT_THAT(plain, testing::HasSubstr("target "));
   EXPECT_THAT(plain, testing::HasSubstr("mean AL 2.50 of 1"));
@@ -364,6 +397,9 @@ TEST(CliTest, CompletesInBash) {
   EXPECT_EQ(complete("tr", 1), "translate\n");
   EXPECT_EQ(complete("translate --se", 2), "--server --segment\n");
   EXPECT_EQ(complete("translate --segment s", 3), "sentence\n");
+  EXPECT_EQ(complete("completion z", 2), "zsh\n");
+  EXPECT_EQ(complete("admin s", 2), "sessions stats\n");
+  EXPECT_EQ(complete("admin sessions --se", 3), "--server\n");
 }
 
 TEST(CliTest, ExitCodes) {
@@ -372,9 +408,20 @@ TEST(CliTest, ExitCodes) {
   const std::string at = absl::StrCat("--server=", service.address());
   EXPECT_EQ(run({"--help"}), 0);
   EXPECT_EQ(run({}), 2);
+  Program misspelt({"translat"});
+  EXPECT_EQ(misspelt.Exit(), 2);
+  EXPECT_THAT(misspelt.errors, testing::HasSubstr("translat"));
   EXPECT_EQ(run({"translate", "--k", "x"}), 2);
   EXPECT_EQ(run({"translate", "--pace", "0"}), 2);
+  EXPECT_EQ(run({"translate", "--pace", "0/s"}), 2);
+  EXPECT_EQ(run({"translate", "--pace", "3"}), 2);
+  // What would be ignored.
+  EXPECT_EQ(run({"translate", "--audio", "-", "--pace", "3/s"}), 2);
+  EXPECT_EQ(run({"translate", "--audio", "-", "--trace", "x"}), 2);
+  EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
+  EXPECT_EQ(run({"translate", "--sample-rate", "8000"}), 2);
   EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
+  EXPECT_EQ(run({"translate", "--server", "127.0.0.1"}), 4);
   EXPECT_EQ(run({"probe", "--server", "127.0.0.1:1", "--timeout", "300ms"}), 3);
   EXPECT_EQ(run({"probe", at}), 0);
   EXPECT_EQ(run({"translate", at, "--model", "missing"}), 4);

@@ -199,7 +199,7 @@ TEST_F(EvaluationProgramTest, EvaluatesSpeechAsSimulEval) {
   std::ofstream(folder_ / "list") << folder_.string() << "/none.wav\n";
   std::ofstream(folder_ / "references") << "x\n";
   EXPECT_EQ(Run({"evaluate", "--model", model, "--audio", folder_ / "list", "--target",
-                 folder_ / "references", "--output", output.string()}),
+                 folder_ / "references", "--output", folder_ / "missing"}),
             4);
   EXPECT_THAT(Errors(), testing::HasSubstr("none.wav: No such file"));
   EXPECT_EQ(Run({"evaluate", "--target", folder_ / "references", "--output", output.string()}), 2);
@@ -222,11 +222,27 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
   EXPECT_EQ(evaluate(folder_, one), 4);
   EXPECT_EQ(evaluate(one, "/nowhere"), 4);
   EXPECT_EQ(evaluate(one, one), 3);  // Nobody serves there.
-  EXPECT_EQ(Run({"evaluate", "--k", "0", "--source", one, "--target", one, "--output", one}), 2);
+  for (const char* k : {"0", "", "x", "1,", "1,,3", "1,1", "1 3", "3,2000000"}) {
+    EXPECT_EQ(Run({"evaluate", "--k", k, "--source", one, "--target", one, "--output", one}), 2);
+    EXPECT_THAT(Errors(), testing::HasSubstr("want different numbers")) << k;
+  }
+  // What another run left could be taken for this one's.
+  fs::create_directories(folder_ / "run" / "k9");
+  EXPECT_EQ(evaluate(one, one), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("run with k9 in it; empty it, or name another"));
+  fs::remove(folder_ / "run" / "k9");
   // Its own server is on this machine and speaks no TLS.
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--tls", "--source", one, "--target", one,
                  "--output", (folder_ / "run").string()}),
             2);
+  // Scores of a source that the server has not read to its end would mean nothing.
+  std::string long_line;
+  for (int i = 0; i < 20000; ++i) long_line += "w";
+  std::ofstream(folder_ / "long") << "a\n" << long_line << "\n";
+  EXPECT_EQ(Run({"evaluate", "--model", kModel, "--source", folder_ / "long", "--target", two,
+                 "--output", (folder_ / "run").string()}),
+            4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("line 2 of the sources is longer than"));
   // A folder that holds no model: the server's own words are passed on.
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--source", one, "--target", one, "--output",
                  (folder_ / "run").string()}),
@@ -234,8 +250,30 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
   EXPECT_THAT(Errors(), testing::HasSubstr("its log ends with"));
 }
 
+TEST_F(EvaluationProgramTest, PlotsWhatItCanAndRefusesTheRest) {
+  const std::string events = folder_ / "events";
+  std::ofstream(events)
+      << R"({"event":"target","segment":1,"tokens":[{"piece":"a","source_tokens_read":1}]})";
+  EXPECT_EQ(Run({"plot", events, "-o", folder_ / "a.svg"}), 0);
+  EXPECT_THAT(ReadFile(folder_ / "a.svg"), testing::StartsWith("<svg"));
+  EXPECT_EQ(Run({"plot", events, "-o", folder_ / "a.PNG"}), 0);
+  EXPECT_THAT(ReadFile(folder_ / "a.PNG"), testing::StartsWith("\x89PNG"));
+  EXPECT_EQ(Run({"plot", events}), 0);
+  EXPECT_THAT(ReadFile(folder_ / "out"), testing::StartsWith("<svg"));
+  for (const char* name : {"a.pdf", "a", ""}) {
+    EXPECT_EQ(Run({"plot", events, "-o", name}), 2) << name;
+  }
+  EXPECT_THAT(Errors(), testing::HasSubstr("ends in .svg or .png"));
+  EXPECT_EQ(Run({"plot", events, "-o", folder_ / "none" / "a.svg"}), 4);
+  EXPECT_EQ(Run({"plot", folder_}), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("Is a directory"));
+}
+
 // As simuleval/evaluator/remote.py does it.
 TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
+  // What its server refuses it does not wait for.
+  EXPECT_EQ(Run({"simuleval-bridge", "--model", kModel, "--k", "5000", "--port", "0"}), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("got 5000"));
   const fs::path port_file = folder_ / "port";
   Start({"simuleval-bridge", "--model", kModel, "--k", "3", "--early-end", "stop", "--port", "0",
          "--port-file", port_file.string()});
@@ -292,6 +330,13 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
   ASSERT_TRUE(empty);
   EXPECT_EQ(Json::parse(empty->body).at("finished"), true);
   EXPECT_EQ(Json::parse(empty->body).at("content"), "");
+  ASSERT_TRUE(http.Post("/reset"));
+  const Json long_word = {{"content", std::string(20000, 'w')}, {"finished", true}};
+  ASSERT_TRUE(http.Put("/input", long_word.dump(), "text/plain"));
+  const auto cut = http.Get("/output");  // Not scored as if it were whole.
+  ASSERT_TRUE(cut);
+  EXPECT_EQ(cut->status, 500);
+  EXPECT_THAT(cut->body, testing::HasSubstr("longer than the server takes"));
   const auto info = http.Get("/");
   ASSERT_TRUE(info);
   EXPECT_THAT(info->body, testing::HasSubstr("leapstream at 127.0.0.1:"));

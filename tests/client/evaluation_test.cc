@@ -1,6 +1,9 @@
 // The parts of an evaluation that need no server.
+#include <cmath>
+#include <regex>
 #include <sstream>
 #include <string>
+#include <tuple>
 #include <vector>
 
 #include "client/cli/plot.h"
@@ -58,6 +61,51 @@ TEST(SvgTest, DrawsEveryPointAndEscapesText) {
     EXPECT_THAT(chart, testing::Not(HasSubstr("inf")));
   }
   EXPECT_EQ(XmlText("a\x01\n"), "a  ");
+}
+
+// Two curves that lie close together and turn, as AL and LAAL do.
+TEST(SvgTest, LabelsCoverNeitherCurvesNorEachOther) {
+  std::vector<CurvePoint> al, laal;
+  for (const auto& [x, x_right, y, name] :
+       std::vector<std::tuple<double, double, double, std::string>>{{2.29, 2.93, 15.2, "k=1"},
+                                                                    {3.76, 4.11, 17.9, "k=3"},
+                                                                    {5.13, 5.38, 16.9, "k=5"},
+                                                                    {6.40, 6.56, 13.7, "k=7"},
+                                                                    {7.59, 7.68, 12.1, "k=9"}}) {
+    al.push_back({x, y, name});
+    laal.push_back({x_right, y, name});
+  }
+  const std::string svg = ChartSvg("t", "x", "y", {{"AL", al}, {"LAAL", laal}});
+
+  struct Place {
+    double x, y;
+  };
+  std::vector<Place> labels, drawn;
+  const std::regex label("<text x=\"([0-9.]+)\" y=\"([0-9.]+)\" [^>]*>k=[0-9]</text>");
+  for (std::sregex_iterator i(svg.begin(), svg.end(), label), end; i != end; ++i) {
+    labels.push_back({std::stod((*i)[1]), std::stod((*i)[2]) - 4});  // The middle of the letters.
+  }
+  ASSERT_EQ(labels.size(), 10u);
+  const std::regex curve("<polyline points=\"([^\"]+)\"");
+  for (std::sregex_iterator i(svg.begin(), svg.end(), curve), end; i != end; ++i) {
+    std::istringstream points((*i)[1]);
+    char comma;
+    Place last = {}, next;
+    for (bool first = true; points >> next.x >> comma >> next.y; first = false, last = next) {
+      for (int part = 0; part <= 100 && !first; ++part) {
+        drawn.push_back(
+            {last.x + (next.x - last.x) * part / 100, last.y + (next.y - last.y) * part / 100});
+      }
+    }
+  }
+  ASSERT_EQ(drawn.size(), 808u);
+  for (size_t i = 0; i < labels.size(); ++i) {
+    const auto near = [&](const Place& p, double width, double height) {
+      return std::abs(p.x - labels[i].x) < width && std::abs(p.y - labels[i].y) < height;
+    };
+    for (size_t j = 0; j < i; ++j) EXPECT_FALSE(near(labels[j], 22, 11)) << i << " and " << j;
+    for (const Place& p : drawn) ASSERT_FALSE(near(p, 11, 5)) << i;
+  }
 }
 
 // The size of a PNG, from its first chunk.

@@ -17,7 +17,8 @@
 namespace leapstream {
 
 // A server whose "translation" of a word is the word in upper case. Model "missing" is refused,
-// "silent" never answers, "broken" fails after its first word, "short" says that it cuts segments.
+// "silent" never answers, "broken" fails after its first word, "short" and
+// "long" say that they cut segments, for the length of the translation and of the source.
 class FakeService final : public v1::SimultaneousTranslationService::Service {
  public:
   using ServerStream =
@@ -75,7 +76,8 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
       return grpc::Status::OK;
     }
     Session session;
-    session.cuts = config.model() == "short";
+    if (config.model() == "short") session.reason = v1::FINISH_REASON_MAX_LENGTH;
+    if (config.model() == "long") session.reason = v1::FINISH_REASON_SOURCE_LIMIT;
     while (stream->Read(&request)) {
       MutexLock lock(&mutex_);
       if (request.has_source()) {
@@ -96,6 +98,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     if (session.open) EndSegment(session, stream);
     response.mutable_summary()->set_segments(session.segment - 1);
     response.mutable_summary()->set_target_tokens(session.sequence);
+    response.mutable_summary()->mutable_totals()->set_average_lagging(2.5);
     stream->Write(response);
     return grpc::Status::OK;
   }
@@ -125,7 +128,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     int64_t sequence = 0;
     std::string word, text;
     bool open = false;
-    bool cuts = false;
+    v1::FinishReason reason = v1::FINISH_REASON_END_OF_SENTENCE;
   };
 
   static void WriteWord(Session& session, ServerStream* stream) {
@@ -149,9 +152,8 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     auto* completed = response.mutable_segment_completed();
     completed->set_segment(session.segment++);
     completed->set_text(session.text);
-    completed->set_finish_reason(session.cuts ? v1::FINISH_REASON_MAX_LENGTH
-                                              : v1::FINISH_REASON_END_OF_SENTENCE);
-    completed->mutable_stats()->set_target_tokens(1);
+    completed->set_finish_reason(session.reason);
+    completed->mutable_stats()->set_target_tokens(session.text.empty() ? 0 : 1);
     completed->mutable_stats()->set_average_lagging(2.5);
     completed->mutable_stats()->mutable_first_token_duration()->set_nanos(5000000);
     stream->Write(response);

@@ -211,6 +211,51 @@ class PageTest(unittest.TestCase):
         self.assertEqual(browser.value(target), shown)
         self.assertEqual(browser.errors, [])
 
+    def test_captions_follow_on_a_screen_of_any_size(self):
+        browser = self.browser
+        resize = lambda width, height: browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
+                                                    deviceScaleFactor=1, mobile=False)
+        at_end = ("['source', 'target'].every((id) => { const lane = document.getElementById(id); "
+                  "return lane.scrollHeight > lane.clientHeight && "
+                  "lane.scrollHeight - lane.scrollTop - lane.clientHeight < 2; })")
+        browser.type("\n".join(SENTENCES) + "\n\n")
+        browser.wait_for("document.querySelectorAll('#announced p').length === 2")
+        browser.value("document.getElementById('finish').click()")
+        browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
+        self.assertTrue(browser.value("document.getElementById('input').disabled"))
+        # Neither an empty line nor the end is a sentence.
+        self.assertEqual(browser.value("document.querySelectorAll('#announced p').length"), 2)
+        self.assertNotEqual(browser.value("document.getElementById('read').textContent"), "0")
+
+        link = browser.value("document.getElementById('link').href")
+        resize(500, 300)
+        browser.call("Page.navigate", url="about:blank")
+        browser.call("Page.navigate", url=link)
+        browser.wait_for("document.getElementById('status')?.textContent === 'Finished.'")
+        browser.wait_for(at_end)
+        for width in (350, 900, 320):
+            resize(width, 200)
+            browser.wait_for(at_end)
+            browser.wait_for("document.getElementById('staircase').viewBox.baseVal.width === "
+                             "document.getElementById('staircase').clientWidth")
+            self.assertLessEqual(browser.value("document.documentElement.scrollWidth"), width)
+        browser.value("document.getElementById('target').scrollTop = 0")  # Somebody reads what was before.
+        browser.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        time.sleep(0.2)
+        resize(340, 200)
+        time.sleep(0.2)
+        self.assertEqual(browser.value("document.getElementById('target').scrollTop"), 0)
+        self.assertEqual(browser.errors, [])
+
+    def test_it_says_what_was_not_translated(self):
+        browser = self.browser
+        browser.type("a" * 5 + " ")
+        browser.wait_for("document.getElementById('finish').disabled === false")
+        browser.value("document.getElementById('input').value = 'w'.repeat(30000) + '\\n'; "
+                      "document.getElementById('input').dispatchEvent(new Event('input'))")
+        browser.wait_for("document.getElementById('status').textContent === "
+                         "'Sentence 1 was cut short: it is longer than the server takes, and the rest was dropped.'")
+
     def test_what_is_said_is_translated(self):
         browser = self.browser
         self.assertFalse(browser.value("document.getElementById('speak').hidden"))

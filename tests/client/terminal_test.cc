@@ -169,11 +169,22 @@ TEST(LanesTest, EachThingStandsInTheColumnOfItsMoment) {
     lanes.Finish();
     draw();
     EXPECT_THAT(screen.lines().back(), "");
-    EXPECT_THAT(screen.lines(), testing::Contains("segment 2: READ 0, WRITE 0, lagging 0 tokens; "
-                                                  "mean AL 2.50 of 1"));
+    // No word of a segment that never came.
+    EXPECT_THAT(screen.lines(), testing::Contains("1 segment; mean AL 2.50 of 1"));
     EXPECT_EQ(all.find("\x1b[2J"), std::string::npos);  // Nothing is cleared and drawn again.
     EXPECT_EQ(all.find("\x1b[1m") != std::string::npos, colour);
   }
+}
+
+TEST(LanesTest, FiguresCountAsPeopleDo) {
+  Lanes lanes({70, false});
+  lanes.Target("a", {2});
+  EXPECT_THAT(lanes.TakeOutput(), HasSubstr("segment 1: READ 2, WRITE 1, lagging 1 token\x1b[K"));
+  lanes.TargetEnd(1);
+  lanes.Target("b", {1});
+  lanes.TargetEnd(1);
+  lanes.Finish();
+  EXPECT_THAT(lanes.TakeOutput(), HasSubstr("2 segments; mean AL 1.00 of 2"));
 }
 
 TEST(LanesTest, NothingIsLostOrTooWideAtAnyWidth) {

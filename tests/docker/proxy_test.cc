@@ -1,62 +1,35 @@
 // Streams through HAProxy and Envoy with the configurations of docker/, in front of two servers.
 // Only addresses are changed, and the time that a silent stream may last, so that a test need not
 // wait for a minute.
-#include <arpa/inet.h>
-#include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <netinet/in.h>
-#include <signal.h>
+#include <httplib.h>
 #include <spdlog/spdlog.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <memory>
-#include <regex>
-#include <sstream>
 #include <string>
 #include <thread>
+#include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/client.h"
 #include "server/server.h"
+#include "tests/end_to_end/processes.h"
 #include "tests/testing/fake_model.h"
-#include "tests/testing/haproxy.h"
+#include "tests/testing/metrics_page.h"
+#include "tests/testing/proxies.h"
 
 namespace leapstream {
 namespace {
 
-namespace fs = std::filesystem;
 using client::Client;
 using client::Stream;
 
 constexpr absl::Duration kIdle = absl::Seconds(3);  // Of the proxies, here.
 constexpr char kText[] = "the rain in spain stays mainly on the plain ";
-
-std::string ReadFile(const fs::path& path) {
-  std::ifstream file(path);
-  EXPECT_TRUE(file) << path;
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-// The first of the names that is a program in $PATH or /usr/sbin; empty: none.
-std::string FindProgram(const std::string& name) {
-  const char* path = std::getenv("PATH");
-  for (const absl::string_view folder :
-       absl::StrSplit(absl::StrCat(path == nullptr ? "" : path, ":/usr/sbin"), ':')) {
-    const std::string file = absl::StrCat(folder, "/", name);
-    if (access(file.c_str(), X_OK) == 0) return file;
-  }
-  return "";
-}
 
 class ProxyTest : public testing::TestWithParam<std::string> {
  protected:
@@ -79,15 +52,10 @@ class ProxyTest : public testing::TestWithParam<std::string> {
       ASSERT_TRUE(started.ok()) << started.status();
       server = *std::move(started);
     }
-    std::string folder = testing::TempDir() + "leapstream_proxy.XXXXXX";
-    ASSERT_NE(mkdtemp(folder.data()), nullptr);
-    folder_ = folder;
     port_ = FreePort();
-    if (GetParam() == "haproxy") {
-      StartHaproxy(slots);
-    } else {
-      StartEnvoy();
-    }
+    const std::string config = folder_ / "proxy.yaml", log = folder_ / "proxy.log";
+    std::ofstream(config) << (GetParam() == "haproxy" ? HaproxyConfig(slots) : EnvoyConfig());
+    ASSERT_NO_FATAL_FAILURE(proxy_.Start(ProxyCommand(program_, config), log));
     client::ClientOptions connection;
     connection.address = absl::StrCat("127.0.0.1:", port_);
     connection.connect_timeout = absl::ZeroDuration();
@@ -95,63 +63,26 @@ class ProxyTest : public testing::TestWithParam<std::string> {
     ASSERT_TRUE(connected.ok()) << connected.status();
     client_ = *std::move(connected);
     const absl::Status serves = client_->Probe(absl::Seconds(20));
-    ASSERT_TRUE(serves.ok()) << serves << ReadFile(folder_ / "log");
+    ASSERT_TRUE(serves.ok()) << serves << ReadFile(log);
   }
-  void TearDown() override {
-    client_.reset();
-    if (pid_ > 0) {
-      kill(pid_, SIGKILL);
-      waitpid(pid_, nullptr, 0);
-    }
-    if (!folder_.empty()) fs::remove_all(folder_);
-  }
-
-  void StartHaproxy(int slots) {
-    std::string config =
-        ShippedHaproxyConfig(port_, {{servers_[0]->port(), servers_[0]->metrics_port()},
-                                     {servers_[1]->port(), servers_[1]->metrics_port()}});
+  // As docker/ has it, but for a shorter wait and fewer streams per server.
+  std::string HaproxyConfig(int slots) const {
+    std::string config = ShippedHaproxyConfig(port_, ProxiedServers());
     ReplaceOrFail("timeout (client|server) 60s",
                   absl::StrCat("timeout $1 ", absl::ToInt64Seconds(kIdle), "s"), &config);
     ReplaceOrFail("maxconn 1000", absl::StrCat("maxconn ", slots), &config);
-    Write("haproxy.cfg", config);
-    Run({program_, "-f", (folder_ / "haproxy.cfg").string()});
+    return config;
   }
-
-  void StartEnvoy() {
-    std::string config = ReadFile(LEAPSTREAM_SOURCE_DIR "/docker/envoy/envoy.yaml");
-    ReplaceOrFail("address: 0.0.0.0, port_value: 50051",
-                  absl::StrCat("address: 127.0.0.1, port_value: ", port_), &config);
-    ReplaceOrFail("port_value: 9901", "port_value: 0", &config);
+  std::string EnvoyConfig() const {
+    std::string config = ShippedEnvoyConfig(port_, ProxiedServers());
     ReplaceOrFail("stream_idle_timeout: 60s",
                   absl::StrCat("stream_idle_timeout: ", absl::ToInt64Seconds(kIdle), "s"), &config);
-    ReplaceOrFail("type: STRICT_DNS", "type: STATIC", &config);
-    const std::string endpoint =
-        "              - endpoint: {address: {socket_address: {address: 127.0.0.1, port_value: ";
-    ReplaceOrFail(
-        " +- endpoint:\n +address:\n +socket_address: \\{address: leapstream, port_value: 50051\\}",
-        absl::StrCat(endpoint, servers_[0]->port(), "}}}\n", endpoint, servers_[1]->port(), "}}}"),
-        &config);
-    Write("envoy.yaml", config);
-    Run({program_, "-c", (folder_ / "envoy.yaml").string(), "--concurrency", "1",
-         "--disable-hot-restart"});
+    return config;
   }
-
-  void Write(const std::string& name, const std::string& text) {
-    std::ofstream(folder_ / name) << text;
-  }
-
-  void Run(std::vector<std::string> arguments) {
-    std::vector<char*> argv;
-    for (std::string& argument : arguments) argv.push_back(argument.data());
-    argv.push_back(nullptr);
-    const std::string log = folder_ / "log";
-    pid_ = fork();
-    ASSERT_GE(pid_, 0);
-    if (pid_ == 0) {
-      if (freopen(log.c_str(), "w", stdout) == nullptr || dup2(1, 2) < 0) _exit(126);
-      execv(argv[0], argv.data());
-      _exit(127);
-    }
+  std::vector<ProxiedServer> ProxiedServers() const {
+    std::vector<ProxiedServer> proxied;
+    for (const auto& server : servers_) proxied.push_back({server->port(), server->metrics_port()});
+    return proxied;
   }
 
   // A stream that has started, or the status of one that has not.
@@ -180,10 +111,10 @@ class ProxyTest : public testing::TestWithParam<std::string> {
   }
 
   std::string program_;
-  fs::path folder_;
+  TestFolder folder_;
   std::unique_ptr<Server> servers_[2];
   int port_ = 0;
-  pid_t pid_ = 0;
+  Process proxy_;
   std::unique_ptr<Client> client_;
 };
 
@@ -227,7 +158,8 @@ TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
 
 // It has the fewest streams, which is what the proxies look for.
 TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
-  ASSERT_NO_FATAL_FAILURE(Start(5));
+  // Room for all six on the other server: Envoy may have put the first two there.
+  ASSERT_NO_FATAL_FAILURE(Start(6));
   auto first = Open(), second = Open();
   ASSERT_TRUE(first.ok() && second.ok());
   for (Stream* stream : {first->get(), second->get()}) {  // Both have an open segment.
@@ -242,6 +174,11 @@ TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
     EXPECT_TRUE(more.ok()) << more.status();
     if (more.ok()) others.push_back(*std::move(more));
   }
+  // Nor has it sent any away, for the proxy to ask the other.
+  httplib::Client http("127.0.0.1", servers_[0]->metrics_port());
+  const auto page = http.Get("/metrics");
+  const std::string refused = "leapstream_sessions_rejected_total{reason=\"DRAINING\"}";
+  EXPECT_EQ(page ? MetricIn(page->body, refused) : -1, 0);
   EXPECT_EQ(Translation(**first), Translation(**second));
   drain.join();
 }

@@ -41,7 +41,6 @@ REPLACED = [
     (r"--sessions 128\b(.*)--seconds 10\b", r"--sessions 4\1--seconds 1"),
     (r"(leapstream translate)(?!.* --server)", r"\1 --server localhost:50051"),
     (r"(leapstream admin \w+)", r"\1 --server 127.0.0.1:50052"),
-    (r"(leapstream simuleval-bridge)", r"\1 --port 12321"),
 ]
 # Of a page that does not start one itself, or not the right one: what its server gets besides its addresses.
 SERVER = {

@@ -1,4 +1,5 @@
-// A service of several servers behind HAProxy, as real processes, with many clients at once.
+// A service of several servers behind HAProxy or Envoy, as real processes, with many clients at
+// once.
 // CHAOS_SEED repeats a run; CHAOS_SESSIONS and CHAOS_SENTENCES make it larger.
 #include <cstdio>
 #include <cstdlib>
@@ -15,7 +16,7 @@
 #include "tests/end_to_end/measure.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
-#include "tests/testing/haproxy.h"
+#include "tests/testing/proxies.h"
 
 namespace leapstream {
 namespace {
@@ -36,22 +37,6 @@ class ChaosTest : public testing::Test {
       servers_.push_back(std::make_unique<ServerProcess>(folder_, absl::StrCat("server", i), own));
       ASSERT_NO_FATAL_FAILURE(servers_.back()->StartAndWait());
     }
-  }
-
-  // HAProxy on a free port in front of the servers, as docker/haproxy/haproxy.cfg has it.
-  void StartProxy() {
-    ASSERT_EQ(std::system("command -v haproxy > /dev/null"), 0)
-        << "haproxy is not installed; ./dev setup does it";
-    std::vector<HaproxyServer> servers;
-    for (int i = 0; i < kServers; ++i) servers.push_back({servers_[i]->port(), metrics_ports_[i]});
-    const int port = FreePort();
-    const std::string proxy_address = absl::StrCat("127.0.0.1:", port);
-    std::ofstream(folder_ / "haproxy.cfg") << ShippedHaproxyConfig(port, servers);
-    proxy_.Start({"haproxy", "-db", "-f", folder_ / "haproxy.cfg"}, folder_ / "haproxy.log");
-    auto client = Client::Connect({proxy_address, absl::ZeroDuration()});
-    ASSERT_TRUE(client.ok()) << client.status();
-    client_ = *std::move(client);
-    ASSERT_TRUE(client_->Probe(absl::Seconds(10)).ok()) << ReadFile(folder_ / "haproxy.log");
   }
 
   void Speak(double words_per_second) {
@@ -84,7 +69,6 @@ class ChaosTest : public testing::Test {
   std::mt19937_64 random_{RandomSeed()};
   TestFolder folder_;
   std::vector<std::unique_ptr<ServerProcess>> servers_;
-  Process proxy_;
   std::vector<int> metrics_ports_;  // Of servers_.
   std::unique_ptr<Client> client_;
   std::vector<std::unique_ptr<Speaker>> speakers_;
@@ -92,28 +76,62 @@ class ChaosTest : public testing::Test {
   int moves_ = 0;
 };
 
-TEST_F(ChaosTest, KillBehindHaproxy) {
-  ASSERT_NO_FATAL_FAILURE(StartServers());
-  ASSERT_NO_FATAL_FAILURE(StartProxy());
-  Speak(5);
-  absl::SleepFor(absl::Milliseconds(1000 + static_cast<int64_t>(random_() % 1500)));
-  servers_[random_() % servers_.size()]->Kill();
-  ExpectFaultlessTranscripts("kill -9");
+class BehindProxyTest : public ChaosTest, public testing::WithParamInterface<std::string> {
+ protected:
+  void SetUp() override {
+    program_ = FindProgram(GetParam());
+    if (program_.empty()) {
+      ASSERT_NE(GetParam(), "haproxy") << "is not installed; ./dev setup does it";
+      GTEST_SKIP() << "there is no " << GetParam() << " in $PATH; see docs/deployment.md";
+    }
+    ASSERT_NO_FATAL_FAILURE(StartServers());
+    ASSERT_NO_FATAL_FAILURE(StartProxy());
+  }
+  // On a free port in front of the servers, as docker/ has it.
+  void StartProxy() {
+    std::vector<ProxiedServer> servers;
+    for (int i = 0; i < kServers; ++i) servers.push_back({servers_[i]->port(), metrics_ports_[i]});
+    const int port = FreePort();
+    const std::string config = folder_ / "proxy.yaml", log = folder_ / "proxy.log";
+    std::ofstream(config) << (GetParam() == "haproxy" ? ShippedHaproxyConfig(port, servers)
+                                                      : ShippedEnvoyConfig(port, servers));
+    ASSERT_NO_FATAL_FAILURE(proxy_.Start(ProxyCommand(program_, config), log));
+    auto client = Client::Connect({absl::StrCat("127.0.0.1:", port), absl::ZeroDuration()});
+    ASSERT_TRUE(client.ok()) << client.status();
+    client_ = *std::move(client);
+    ASSERT_TRUE(client_->Probe(absl::Seconds(10)).ok()) << ReadFile(log);
+  }
+  // Sixty sessions speak; a moment later one of the servers, which is returned.
+  ServerProcess& OneOfThemWhileAllSpeak() {
+    Speak(5);
+    absl::SleepFor(absl::Milliseconds(1000 + static_cast<int64_t>(random_() % 1500)));
+    return *servers_[random_() % servers_.size()];
+  }
+
+ private:
+  std::string program_;
+  Process proxy_;
+};
+
+TEST_P(BehindProxyTest, AKilledServerCostsNoText) {
+  OneOfThemWhileAllSpeak().Kill();
+  ExpectFaultlessTranscripts(absl::StrCat("kill -9 behind ", GetParam()));
   EXPECT_FALSE(gaps_.empty()) << "nobody was there to notice";
   EXPECT_LT(Quantile(gaps_, 0.95), absl::Seconds(2));
 }
 
-TEST_F(ChaosTest, StopBehindHaproxy) {
-  ASSERT_NO_FATAL_FAILURE(StartServers());
-  ASSERT_NO_FATAL_FAILURE(StartProxy());
-  Speak(5);
-  absl::SleepFor(absl::Milliseconds(1000 + static_cast<int64_t>(random_() % 1500)));
-  ServerProcess& stopped = *servers_[random_() % servers_.size()];
+TEST_P(BehindProxyTest, AStoppedServerIsNoError) {
+  ServerProcess& stopped = OneOfThemWhileAllSpeak();
   stopped.Signal(SIGTERM);
-  ExpectFaultlessTranscripts("SIGTERM");
+  ExpectFaultlessTranscripts(absl::StrCat("SIGTERM behind ", GetParam()));
   EXPECT_GT(moves_, 0) << "nobody was there to notice";
+  // HAProxy cannot retry what a draining server refuses: the client library does, and says so.
+  if (GetParam() == "envoy") EXPECT_TRUE(gaps_.empty()) << gaps_.size() << " were interrupted";
   EXPECT_EQ(stopped.Wait(), 0);
 }
+
+INSTANTIATE_TEST_SUITE_P(Proxies, BehindProxyTest, testing::Values("haproxy", "envoy"),
+                         [](const auto& info) { return info.param; });
 
 TEST_F(ChaosTest, RefusesQuicklyWhenFullAndServesOn) {
   ServerProcess server(folder_, "full", {"--max-sessions", "10"});

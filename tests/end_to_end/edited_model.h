@@ -6,8 +6,10 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <vector>
 
 #include "gtest/gtest.h"
+#include "model/api/half.h"
 #include "model/api/model_directory.h"
 #include "nlohmann/json.hpp"
 #include "tests/end_to_end/processes.h"
@@ -18,7 +20,7 @@ namespace leapstream {
 inline constexpr int kPoison = 5999;
 
 // Writes another version of the embedded model to `directory`: another checksum, the same
-// translations, and as source kPoison is not a number, on which the server answers INTERNAL.
+// translations, and as source kPoison is beyond all numbers, on which the server answers INTERNAL.
 inline void WriteEditedModel(const std::string& directory) {
   std::filesystem::copy(kEmbeddedModel, directory);
   auto config = ReadModelDirectory(directory);
@@ -30,16 +32,24 @@ inline void WriteEditedModel(const std::string& directory) {
   std::memcpy(&header_bytes, file.data(), sizeof(header_bytes));
   auto header = nlohmann::json::parse(file.substr(8, header_bytes));
   std::string data = file.substr(8 + header_bytes);
-  auto decoder = header["encoder.embedding"];
-  ASSERT_EQ(decoder["dtype"], "F16");
-  const size_t begin = decoder["data_offsets"][0], end = decoder["data_offsets"][1];
-  decoder["data_offsets"] = {data.size(), data.size() + (end - begin)};
-  header["decoder.embedding"] = decoder;
-  data += data.substr(begin, end - begin);
-  const uint16_t not_a_number = 0x7e00;
-  const size_t row = begin + kPoison * sizeof(not_a_number) * size_t{decoder["shape"][1]};
-  std::memcpy(data.data() + row, &not_a_number, sizeof(not_a_number));
-  const std::string text = header.dump();
+  const auto halves = header["encoder.embedding"];
+  ASSERT_EQ(halves["dtype"], "F16");
+  header["decoder.embedding"] = halves;
+  std::vector<float> embedding(size_t{halves["shape"][0]} * size_t{halves["shape"][1]});
+  for (size_t i = 0; i < embedding.size(); ++i) {
+    uint16_t half = 0;
+    std::memcpy(&half, data.data() + size_t{halves["data_offsets"][0]} + i * sizeof(half),
+                sizeof(half));
+    embedding[i] = HalfToFloat(half);
+  }
+  embedding[kPoison * size_t{halves["shape"][1]}] = 3e38f;  // Infinity, once it is scaled.
+  ASSERT_EQ(data.size() % sizeof(float), 0u);  // The format has no gaps.
+  const size_t bytes = embedding.size() * sizeof(float);
+  header["encoder.embedding"]["dtype"] = "F32";
+  header["encoder.embedding"]["data_offsets"] = {data.size(), data.size() + bytes};
+  data.append(reinterpret_cast<const char*>(embedding.data()), bytes);
+  std::string text = header.dump();
+  text.resize((text.size() + 7) / 8 * 8, ' ');
   header_bytes = text.size();
   file.assign(reinterpret_cast<const char*>(&header_bytes), sizeof(header_bytes));
   std::ofstream(path, std::ios::binary | std::ios::trunc) << file << text << data;

@@ -67,17 +67,8 @@ std::string CodeName(grpc::StatusCode code) {
 class Peer {
  public:
   explicit Peer(int port)
-      : channel(grpc::CreateCustomChannel(absl::StrCat("127.0.0.1:", port),
-                                          grpc::InsecureChannelCredentials(), OwnConnection())),
+      : channel(ConnectWithSmallWindow(port)),
         stub(v1::SimultaneousTranslationService::NewStub(channel)) {}
-  // A server that was started again has nothing of the connection before. A fixed window: gRPC would
-  // hold megabytes for a reader that does not read, and they would take long to fill.
-  static grpc::ChannelArguments OwnConnection() {
-    grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-    arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    return arguments;
-  }
   // How a stream of these messages ends.
   grpc::Status Ending(const std::vector<Request>& requests, const std::string& token = "") const {
     grpc::ClientContext context;
@@ -115,7 +106,7 @@ class ErrorTableTest : public testing::Test {
     Start("main", {"--config", folder_ / "config.yaml", "--max-sessions", absl::StrCat(kSlots),
                    "--stuck-reader-timeout", "2s", "--config-timeout", "1s", "--metrics-listen",
                    "127.0.0.1:0"});
-    Start("brief", {"--max-session-duration", "400ms", "--resume-lifetime", "1s"});
+    Start("brief", {"--max-session-duration", "1s", "--resume-lifetime", "1s"});
     Start("locked", {"--auth-tokens-file", folder_ / "tokens", "--auth-without-tls", "true",
                      "--max-sessions-per-principal", "1"});
     Start("doomed", {});
@@ -146,8 +137,16 @@ class ErrorTableTest : public testing::Test {
 
   // A normal session, as it has always been.
   void ExpectServes(const std::string& server) {
-    Request config = Named("");
-    if (server == "main") config = Named("en-de");
+    std::pair<grpc::Status, std::string> served = Serve(server);
+    // Brief's sessions may be over before a busy machine has translated the sentence.
+    const absl::Time deadline = absl::Now() + absl::Seconds(20);
+    while (Reason(served.first) == "MAX_DURATION" && absl::Now() < deadline) served = Serve(server);
+    EXPECT_TRUE(served.first.ok()) << server << ": " << served.first.error_message();
+    EXPECT_EQ(served.second, sentence_.translation) << server;
+  }
+  // How a normal session ends, and its translation.
+  std::pair<grpc::Status, std::string> Serve(const std::string& server) {
+    Request config = Named(server == "main" ? "en-de" : "");
     config.mutable_config()->mutable_policy()->mutable_wait_k()->set_k(3);
     config.mutable_config()->mutable_policy()->set_early_end(v1::EARLY_END_STOP);
     grpc::ClientContext context;
@@ -159,9 +158,7 @@ class ErrorTableTest : public testing::Test {
     stream->WritesDone();
     std::string text;
     for (Response response; stream->Read(&response);) text += response.target().text();
-    const grpc::Status status = stream->Finish();
-    EXPECT_TRUE(status.ok()) << server << ": " << status.error_message();
-    EXPECT_EQ(text, sentence_.translation) << server;
+    return {stream->Finish(), text};
   }
 
   static Request Named(const std::string& model) {

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdint>
 #include <map>
 #include <thread>
@@ -72,14 +73,22 @@ class Forwarder {
           Close(from);
           continue;
         }
-        for (ssize_t sent = 0; sent < size;) {
-          const ssize_t more =
-              send(peer_of_[from], buffer.data() + sent, size - sent, MSG_NOSIGNAL);
-          if (more <= 0) break;
-          sent += more;
-        }
+        if (!Forward(buffer.data(), size, peer_of_[from])) return;
       }
     }
+  }
+  // False: Freeze() came first. Whoever does not read must not keep it waiting for ever.
+  bool Forward(const char* bytes, ssize_t size, int to) {
+    for (ssize_t sent = 0; sent < size;) {
+      pollfd polled[] = {{wake_, POLLIN, 0}, {to, POLLOUT, 0}};
+      poll(polled, 2, -1);
+      if (polled[0].revents != 0) return false;
+      const ssize_t more = send(to, bytes + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+      if (more < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+      if (more <= 0) break;  // Gone: its own event says so.
+      sent += more;
+    }
+    return true;
   }
   void Accept() {
     const int client = accept4(listener_, nullptr, nullptr, SOCK_CLOEXEC);

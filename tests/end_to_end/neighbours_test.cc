@@ -1,5 +1,5 @@
 // What clients that misbehave do to the others of a real server: nothing that these would notice.
-// CHAOS_ROUNDS makes it measure so many times.
+// CHAOS_ROUNDS makes it measure so many times; CHAOS_NICE is the priority of who misbehaves.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -41,15 +41,8 @@ constexpr absl::Duration kTwoTurns = absl::Milliseconds(15);
 constexpr int64_t kMoreMemory = 32 << 10;  // KiB.
 constexpr int kSegmentPieces = 25;
 
-// A connection of its own. A small window: gRPC would hold megabytes for a reader that does not
-// read.
 std::unique_ptr<Stub> Connect(int port) {
-  grpc::ChannelArguments arguments;
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 10);
-  return v1::SimultaneousTranslationService::NewStub(grpc::CreateCustomChannel(
-      absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(), arguments));
+  return v1::SimultaneousTranslationService::NewStub(ConnectWithSmallWindow(port));
 }
 
 std::vector<std::string> SomePieces() {
@@ -175,9 +168,10 @@ const char* const kKinds[] = {"readers that stop", "slow readers", "flooding wri
 constexpr int kEach = 3;
 
 // Misbehaves until it is killed. As if on another machine: a process of its own, that leaves the
-// cores to the server and to those that measure whenever these want them.
+// cores to the server and to those that measure whenever these want them. On a busy machine it then
+// does little, which the printed tokens show.
 int Misbehave(const std::string& kind, int port) {
-  setpriority(PRIO_PROCESS, 0, 19);
+  setpriority(PRIO_PROCESS, 0, FromEnvironment("CHAOS_NICE", 19));
   Request config = Config(1);
   config.mutable_config()->mutable_output()->set_token_details(true);
   const std::string words = "so many words and more words in the end ";
@@ -232,6 +226,21 @@ class NeighboursTest : public testing::Test {
                                                            "model=\"en-de\",outcome=\"",
                                                            outcome, "\",reason=\"", reason, "\"}")));
   }
+  // What the server has done so far, for all sessions.
+  struct Work {
+    double target_tokens = 0, turns = 0, turn_seconds = 0, source_tokens = 0;
+  };
+  Work WorkDone() {
+    httplib::Client http("127.0.0.1", server_->port_of("metrics"));
+    const auto page = http.Get("/metrics");
+    EXPECT_TRUE(page);
+    if (!page) return {};
+    const auto of_model = [&](const std::string& name) {
+      return MetricIn(page->body, absl::StrCat(name, "{model=\"en-de\"}"));
+    };
+    return {of_model("leapstream_target_tokens_total"), of_model("leapstream_step_seconds_count"),
+            of_model("leapstream_step_seconds_sum"), of_model("leapstream_source_tokens_total")};
+  }
   void StartNuisances(const std::string& kind, Process* nuisances) {
     nuisances->Start({"/proc/self/exe", "--misbehave", kind, absl::StrCat(server_->port())},
                      folder_ / "nuisances");
@@ -264,6 +273,7 @@ TEST_F(NeighboursTest, NoticeNothing) {
   // Of each kind its best round: what else the machine does only adds, and it comes and goes. One
   // round is enough if it shows what is to be shown.
   std::map<std::string, absl::Duration> p50, p99;
+  std::map<std::string, Work> work;  // Per second, in the round of p99: how much was going on.
   const auto holds = [&](const std::string& kind) {
     return p99[kind] <= 1.5 * p99[kinds[0]] + kTwoTurns;
   };
@@ -271,13 +281,19 @@ TEST_F(NeighboursTest, NoticeNothing) {
     for (const std::string& kind : kinds) {
       Process nuisance;
       if (kind != kinds[0]) StartNuisances(kind, &nuisance);
+      const Work before = WorkDone();
       const std::vector<absl::Duration> latencies = latencies_of(kPhase);
-      const auto best = [&](double q, std::map<std::string, absl::Duration>* of) {
-        const absl::Duration found = Quantile(latencies, q);
-        of->insert_or_assign(kind, round == 0 ? found : std::min((*of)[kind], found));
-      };
-      best(0.5, &p50);
-      best(0.99, &p99);
+      const absl::Duration found = Quantile(latencies, 0.99);
+      if (round == 0 || found < p99[kind]) {
+        p99[kind] = found;
+        p50[kind] = Quantile(latencies, 0.5);
+        const Work after = WorkDone();
+        const double seconds = absl::ToDoubleSeconds(kPhase);
+        work[kind] = {(after.target_tokens - before.target_tokens) / seconds,
+                      (after.turns - before.turns) / seconds,
+                      (after.turn_seconds - before.turn_seconds) / seconds,
+                      (after.source_tokens - before.source_tokens) / seconds};
+      }
       most_memory = std::max(most_memory, ResidentMemory(server_->pid()));
     }
     if (std::getenv("CHAOS_ROUNDS") == nullptr && std::all_of(kinds.begin(), kinds.end(), holds)) {
@@ -285,8 +301,11 @@ TEST_F(NeighboursTest, NoticeNothing) {
     }
   }
   for (const std::string& kind : kinds) {
-    absl::PrintF("%-22s p50 %s, p99 %s\n", kind, absl::FormatDuration(p50[kind]),
-                 absl::FormatDuration(p99[kind]));
+    const Work& each = work[kind];  // Second.
+    absl::PrintF(
+        "%-22s p50 %s, p99 %s; %.0f turns/s of %.1f ms: %.0f source and %.0f target tokens/s\n", kind,
+        absl::FormatDuration(p50[kind]), absl::FormatDuration(p99[kind]), each.turns,
+        1000 * each.turn_seconds / each.turns, each.source_tokens, each.target_tokens);
     EXPECT_TRUE(holds(kind)) << kind;
   }
   absl::PrintF("resident memory %d KiB, at most %d KiB\n", memory, most_memory);

@@ -34,15 +34,19 @@ TEST(ReserveStates, TakesMemoryForTheSessionsThatFitIntoItsBound) {
   Model model;
   model.translator = std::make_unique<ReservingTranslator>(&reserved);
   model.info.state_bytes_per_session = 1 << 20;
-  EXPECT_TRUE(ReserveStates(model, 7).ok());
+  EXPECT_TRUE(ReserveStates(model, 0, 7).ok());
   EXPECT_EQ(reserved, 7);
-  EXPECT_TRUE(ReserveStates(model, 20000).ok());
+  EXPECT_TRUE(ReserveStates(model, 0, 20000).ok());
   EXPECT_EQ(reserved, 64);
+  EXPECT_TRUE(ReserveStates(model, 100, 20000).ok());
+  EXPECT_EQ(reserved, 164);
+  EXPECT_TRUE(ReserveStates(model, 100, 120).ok());
+  EXPECT_EQ(reserved, 120);
   model.info.state_bytes_per_session = (64 << 20) + 1;
-  EXPECT_TRUE(ReserveStates(model, 7).ok());
+  EXPECT_TRUE(ReserveStates(model, 0, 7).ok());
   EXPECT_EQ(reserved, 0);
   model.info.state_bytes_per_session = 0;
-  EXPECT_TRUE(ReserveStates(model, 7).ok());
+  EXPECT_TRUE(ReserveStates(model, 0, 7).ok());
   EXPECT_EQ(reserved, 7);
 }
 
@@ -53,9 +57,10 @@ TEST(ReserveStates, TakesThatOfAllSessionsOnADeviceOrSaysWhatToDo) {
   model.info.name = "ende";
   model.info.device = "cuda:0";
   model.info.state_bytes_per_session = 1 << 20;
-  EXPECT_TRUE(ReserveStates(model, 1000).ok());
+  EXPECT_TRUE(ReserveStates(model, 0, 1000).ok());
   EXPECT_EQ(reserved, 1000);
-  const absl::Status status = ReserveStates(model, 1001);
+  EXPECT_TRUE(ReserveStates(model, 500, 1001).ok()) << "all have their memory already";
+  const absl::Status status = ReserveStates(model, 0, 1001);
   EXPECT_EQ(status, absl::ResourceExhaustedError(
                         "model ende needs memory on cuda:0 for 1001 sessions of 1024 KB each, and "
                         "there is not so much (no more); lower max_sessions"));

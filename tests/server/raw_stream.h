@@ -115,6 +115,17 @@ inline grpc::Status CallRaw(grpc::Channel* channel, grpc::ClientContext* context
   return status;
 }
 
+// A connection that no other channel has, with a small, fixed window: gRPC would hold megabytes for a
+// reader that does not read, which take long to fill, and to read.
+inline std::shared_ptr<grpc::Channel> ConnectWithSmallWindow(int port) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  arguments.SetInt(GRPC_ARG_HTTP2_BDP_PROBE, 0);
+  arguments.SetInt(GRPC_ARG_HTTP2_STREAM_LOOKAHEAD_BYTES, 8 << 10);
+  return grpc::CreateCustomChannel("127.0.0.1:" + std::to_string(port),
+                                   grpc::InsecureChannelCredentials(), arguments);
+}
+
 // One stream that a test holds in its hands.
 class OpenStream {
  public:

@@ -46,8 +46,7 @@ class ServerTest : public testing::Test {
     auto server = Server::Start(options, std::move(models));
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
-    channel_ = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->port()),
-                                   grpc::InsecureChannelCredentials());
+    channel_ = ConnectWithSmallWindow(server_->port());
     stub_ = v1::SimultaneousTranslationService::NewStub(channel_);
   }
 

@@ -5,11 +5,13 @@
 // Stands before libgrpc and libgrpc++ in the order of symbols, of programs built for TSan only.
 #include <dlfcn.h>
 #include <grpc/grpc.h>
+#include <grpcpp/alarm.h>
 #include <grpcpp/support/client_callback.h>
 #include <grpcpp/support/server_callback.h>
 #include <sanitizer/tsan_interface.h>
 
 #include <atomic>
+#include <functional>
 #include <thread>
 #include <utility>
 
@@ -20,7 +22,8 @@
     return real;                                                                         \
   }())
 
-static char started_servers;  // Stands for the order of all their starts.
+static char started_servers;  // Stands for the order of all their starts,
+static char ended_calls;      // and of the ends of all their calls.
 
 // What came before an operation comes before its completion. A tag names the two.
 extern "C" {
@@ -56,6 +59,17 @@ void grpc_call_ref(grpc_call* call) {
   LEAPSTREAM_REAL(grpc_call_ref)(call);
 }
 
+// What handlers did comes before the end of their call, and all ends before a server is destroyed.
+void grpc_call_unref(grpc_call* call) {
+  __tsan_release(&ended_calls);
+  LEAPSTREAM_REAL(grpc_call_unref)(call);
+}
+
+void grpc_server_destroy(grpc_server* server) {
+  LEAPSTREAM_REAL(grpc_server_destroy)(server);
+  __tsan_acquire(&ended_calls);
+}
+
 grpc_event grpc_completion_queue_next(grpc_completion_queue* cq, gpr_timespec deadline,
                                       void* reserved) {
   const grpc_event event = LEAPSTREAM_REAL(grpc_completion_queue_next)(cq, deadline, reserved);
@@ -72,6 +86,41 @@ grpc_event grpc_completion_queue_pluck(grpc_completion_queue* cq, void* tag, gpr
 }
 
 }  // extern "C"
+
+// What came before an alarm was set comes before its callback is called, and that before it is
+// destroyed.
+namespace {
+
+class AlarmCallback {
+ public:
+  explicit AlarmCallback(std::function<void(bool)> call) : call_(std::move(call)) {
+    __tsan_release(&made_);
+  }
+  AlarmCallback(const AlarmCallback& other) : call_(other.call_) { __tsan_release(&made_); }
+  ~AlarmCallback() { __tsan_acquire(&made_); }
+  void operator()(bool ok) const {
+    __tsan_acquire(&made_);
+    call_(ok);
+    __tsan_release(&made_);  // Another thread may destroy it.
+  }
+
+ private:
+  mutable char made_ = 0;  // Stands for the order of all that is done with it.
+  const std::function<void(bool)> call_;
+};
+
+}  // namespace
+
+namespace grpc {
+
+void Alarm::SetInternal(gpr_timespec deadline, std::function<void(bool)> call) {
+  using Set = void (*)(Alarm*, gpr_timespec, std::function<void(bool)>);
+  static const auto real = reinterpret_cast<Set>(
+      dlsym(RTLD_NEXT, "_ZN4grpc5Alarm11SetInternalE12gpr_timespecSt8functionIFvbEE"));
+  real(this, deadline, AlarmCallback(std::move(call)));
+}
+
+}  // namespace grpc
 
 // OnCancel() and OnDone() come after all that their counters waited for, on another thread: here a
 // new one instead of one of gRPC's executor.

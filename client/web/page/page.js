@@ -5,6 +5,11 @@
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
 const SEND_BYTES = 8000;  // Of one request, well below what the gateway takes.
+// Of FINISH_REASON_END_OF_SENTENCE there is nothing to say.
+const CUT_SHORT = {
+  FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
+  FINISH_REASON_SOURCE_LIMIT: 'it is longer than the server takes, and the rest was dropped',
+};
 
 let session = null;        // {id, key} once it is asked for.
 let sending = Promise.resolve();  // Requests go one after the other.
@@ -15,6 +20,9 @@ let spokenMs = 0;
 let models = [];
 let segments = new Map();  // Number: {paragraph, steps, done}.
 let sourceParagraph = null;
+let sentenceOpen = false;  // Something of it was sent, but not its end.
+let drawn = null;          // The segment that the staircase is of.
+const following = new Set([byId('source'), byId('target')]);  // Lanes whose end is in view, until somebody scrolls up.
 
 function say(text, isError = false) {
   byId('status').textContent = text;
@@ -26,7 +34,8 @@ async function post(path, body) {
   const audio = body instanceof Int16Array;
   const headers = {'Content-Type': audio ? 'application/octet-stream' : 'application/json'};
   if (session && session.key) headers['X-Leapstream-Key'] = session.key;
-  const response = await fetch(path, {method: 'POST', headers, body: audio ? body : JSON.stringify(body)});
+  const response = await fetch(path, {method: 'POST', headers, body: audio ? body : JSON.stringify(body)})
+    .catch(() => { throw new Error('this page\'s server does not answer'); });
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error || response.statusText);
   return answer;
@@ -55,11 +64,12 @@ function sendSource(path, source) {
     stopTalk();
     stopMicrophone();
     say(`Not sent: ${error.message}`, true);
-    if (!session) byId('again').hidden = false;
+    byId('again').hidden = false;
   });
 }
 
 function send(text, endsSegment) {
+  sentenceOpen = !endsSegment;
   sendSource('source', {text, ends_segment: endsSegment});
 }
 
@@ -72,7 +82,7 @@ function sendLong(text, endsSegment) {
 function takeInput() {
   const lines = input.value.split('\n');
   const rest = lines.pop();
-  for (const line of lines) if (line.trim()) sendLong(line, true); else if (session) send('', true);
+  for (const line of lines) if (line.trim()) sendLong(line, true); else if (sentenceOpen) send('', true);
   const words = /^[^]*\s/u.exec(rest);
   if (words && words[0].trim()) sendLong(words[0], false);
   input.value = words ? rest.slice(words[0].length) : rest;
@@ -166,10 +176,13 @@ function watch(id) {
   };
 }
 
+function follow(lane) {
+  if (following.has(lane)) lane.scrollTop = lane.scrollHeight;
+}
+
 function append(lane, paragraph, text) {
-  const atEnd = lane.scrollHeight - lane.scrollTop - lane.clientHeight < 40;
   paragraph.append(text);
-  if (atEnd) lane.scrollTop = lane.scrollHeight;
+  follow(lane);
 }
 
 function newParagraph(lane) {
@@ -202,12 +215,15 @@ function show(event) {
     draw(open);
   } else if (event.event === 'segment') {
     announce(event);
-    if (event.stats) {
+    if (CUT_SHORT[event.finish_reason]) {
+      say(`Sentence ${event.segment} was cut short: ${CUT_SHORT[event.finish_reason]}.`, true);
+    }
+    if (event.stats && event.stats.target_tokens > 0) {
       byId('al').textContent = lagging(event.stats);
       byId('first').textContent = `${Math.round(1000 * parseFloat(event.stats.first_token_duration))} ms`;
       if (!event.stats.source_audio_ms) {
         byId('read').textContent = event.stats.source_tokens;
-        byId('behind').textContent = '0 tokens';
+        byId('behind').textContent = tokens(0);
       }
     }
   } else if (event.event === 'going_away') {
@@ -219,9 +235,13 @@ function show(event) {
   } else if (event.event === 'ended') {
     stopTalk();
     if (event.code === 'OK') say('Finished.'); else say(`Ended: ${event.message} (${event.code})`, true);
-    byId('finish').disabled = true;
+    input.disabled = byId('talk').disabled = byId('finish').disabled = true;
     byId('again').hidden = false;
   }
+}
+
+function tokens(count) {
+  return `${count} token${count === 1 ? '' : 's'}`;
 }
 
 function lagging(stats) {
@@ -250,7 +270,6 @@ function element(name, attributes, text) {
   return made;
 }
 
-// The staircase of a segment: where the line is low on the left, little had been read when much was written.
 function draw(open) {
   const steps = open.steps;
   if (steps.length === 0) return;
@@ -258,7 +277,16 @@ function draw(open) {
   const ms = steps[steps.length - 1].ms;  // Of speech.
   byId('read').textContent = ms === undefined ? read : `${(ms / 1000).toFixed(1)} s`;
   byId('written').textContent = steps.length;
-  byId('behind').textContent = ms === undefined ? `${Math.max(0, read - steps.length)} tokens` : '–';
+  byId('behind').textContent = ms === undefined ? tokens(Math.max(0, read - steps.length)) : '–';
+  drawn = open;
+  drawStaircase();
+}
+
+// Where the line is low on the left, little had been read when much was written.
+function drawStaircase() {
+  if (!drawn) return;
+  const steps = drawn.steps;
+  const read = steps[steps.length - 1].read;
   const svg = byId('staircase');
   const width = Math.max(200, svg.clientWidth), height = Math.max(100, svg.clientHeight), left = 30, top = 16;
   const columns = Math.max(12, read + 1), rows = Math.max(8, steps.length + 1);
@@ -269,11 +297,11 @@ function draw(open) {
   svg.replaceChildren(element('line', {
     class: 'diagonal', x1: x(0), y1: y(0), x2: x(Math.min(columns, rows)), y2: y(Math.min(columns, rows)),
   }));
+  steps.forEach((step, i) => { line += ` H ${x(step.read)} V ${y(i + 1)}`; });
+  svg.append(element('path', {class: 'read', d: line}));
   steps.forEach((step, i) => {
-    line += ` H ${x(step.read)} V ${y(i + 1)}`;
     svg.append(element('circle', {class: 'written', cx: x(step.read), cy: y(i + 0.5), r: 3}));
   });
-  svg.append(element('path', {class: 'read', d: line}));
   svg.append(element('text', {x: x(read), y: 12, 'text-anchor': 'middle'}, read));
   svg.append(element('text', {x: 4, y: y(steps.length)}, steps.length));
   svg.setAttribute('aria-label', `${steps.length} target tokens written, ${read} source tokens read.`);
@@ -309,6 +337,14 @@ function chooseModel() {
   byId('k').value = model.default_k > 0 ? model.default_k : '';
   input.disabled = byId('talk').disabled = model.source === 'speech';
 }
+
+for (const lane of [...following]) {
+  lane.addEventListener('scroll', () => {
+    if (lane.scrollHeight - lane.scrollTop - lane.clientHeight < 40) following.add(lane); else following.delete(lane);
+  });
+  new ResizeObserver(() => follow(lane)).observe(lane);
+}
+new ResizeObserver(drawStaircase).observe(byId('staircase'));
 
 const watched = /^#watch=([0-9a-f]{32})$/.exec(location.hash);
 if (watched) {

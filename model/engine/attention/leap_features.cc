@@ -11,7 +11,7 @@ void LeapFeatures::Map(const Scaled& rows, const ProportionNet& net, float* feat
   float* positive = scratch.Floats(rows.count * d_);
   for (int64_t i = 0; i < rows.count * d_; ++i) {
     const float x = rows.scale * rows.x[i];
-    positive[i] = x > 0 ? x : 0;
+    positive[i] = x < 0 ? 0 : x;  // NaN stays.
   }
   float* hidden = scratch.Floats(rows.count * net.hidden.out());
   net.hidden.Apply(positive, rows.count, hidden, scratch, Epilogue::kRelu);

@@ -20,6 +20,14 @@ constexpr int64_t kFoldRows = 16;
 // in the same memory, and apart from them only the newest positions, which a later Step() adds to
 // the sums in the pass in which it reads them, or Drop() forgets: one, or as many as there are
 // layers that share this state.
+//
+//              memory()                        newest_               always
+//   !folded_   rows of held_ positions         unused                settled_ <= held_ <= rows_
+//   folded_    sums of all earlier positions   held_ positions       settled_ <= held_ <= newest
+//
+// Add() raises held_, folding first if there is no room, AddAll() folds many at once; Settle() and
+// Drop() say what became of the rest; AttendRow(), once folded, moves the settled ones into the
+// sums.
 class LinearAttention::State : public AttentionState {
  public:
   explicit State(const LinearAttention& kind)

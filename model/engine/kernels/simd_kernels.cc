@@ -80,7 +80,7 @@ INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
   float* y = p.y + row * p.out + column;
   const int64_t count = Least(kLanes, p.out - column);
   sum += Load(p.bias + column);
-  if (p.epilogue == Epilogue::kRelu) sum = Select(sum > 0, sum, Vector{});
+  if (p.epilogue == Epilogue::kRelu) sum = Select(sum < 0, Vector{}, sum);  // NaN stays.
   if (p.epilogue == Epilogue::kAdd) sum += count == kLanes ? Load(y) : LoadPart(y, count);
   if (count == kLanes) {
     Store(sum, y);
@@ -89,8 +89,8 @@ INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
   }
 }
 
-// Asks for weights before their turn comes: the processor's own prefetching falls behind when sums
-// take little time. With AVX-512 that has not been seen.
+// Asks for weights 4 KB before their turn comes (2 KB was as good, 512 bytes was not): the
+// processor's own prefetching falls behind. Not measured with AVX-512, so not done there.
 INLINE void Prefetch(const void* weights) {
 #if !defined(__AVX512F__)
   __builtin_prefetch(static_cast<const char*>(weights) + 4096);
@@ -109,7 +109,7 @@ INLINE void Tile(const Product& p, int64_t row, int64_t panel) {
   for (int64_t i = 0; i < p.in; ++i) {
 #pragma GCC unroll 16
     for (int v = 0; v < kPanels * kVectors; ++v) {
-      // One row waits for the memory anyway.
+      // One row of floats keeps the memory busy by itself.
       if (kRows > 1 && v % kVectors == 0) Prefetch(panels + (v / kVectors * p.in + i) * kPanel);
       const Vector w = Widen(panels + (v / kVectors * p.in + i) * kPanel + v % kVectors * kLanes);
 #pragma GCC unroll 16
@@ -126,7 +126,12 @@ INLINE void Tile(const Product& p, int64_t row, int64_t panel) {
   }
 }
 
-// int8: four inputs at a time, exactly, in 32-bit integers. 16 outputs are a vector of 512 bits.
+// int8: y = x_scale w_scale (sum_i (x_i + 128) w_i - 128 sum_i w_i), with both sums exact in 32-bit
+// integers: inputs are made positive, as VNNI wants one side, and w_sum takes that back. The
+// weights of four inputs and 16 outputs lie together, 64 bytes:
+//   w[output 0][inputs 0..3], w[output 1][inputs 0..3], ..., w[output 15][inputs 0..3]
+// VNNI takes them at once: a sum of four products for each output. AVX2 takes 16 bytes, of four
+// outputs, widens them, and has two sums for each output, which are added at the end.
 #if defined(__AVX512VNNI__)
 typedef uint8_t Quantised;  // Of inputs.
 #else
@@ -155,7 +160,7 @@ INLINE void Dot4(const int16_t* x, const int8_t* w, Accumulator* sum) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(w + 16 * i));
     const __m256i products = _mm256_madd_epi16(inputs, _mm256_cvtepi8_epi16(bytes));
     // As above: the intrinsic's sums are copied around.
-    asm("vpaddd %1, %0, %0" : "+x"(sum->pairs[i]) : "x"(products));
+    asm("vpaddd %1, %0, %0" : "+v"(sum->pairs[i]) : "v"(products));
   }
 }
 INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
@@ -240,12 +245,19 @@ struct Tiler<Int8, kRows, kPanels> {
   }
 };
 
+// Rows x panels of a tile, by how many rows there are. As many sums as the registers hold, and no
+// more than four panels, since more are more streams than the processor prefetches:
+//                         8 rows   4 rows   2 rows   1 row
+//   AVX-512, VNNI          8 x 2    4 x 4    2 x 4   1 x 4
+//   AVX-512, int8 without           4 x 1    2 x 2   1 x 4
+//   AVX2, floats                    4 x 1    2 x 2   1 x 4
+//   AVX2, int8                               2 x 1   1 x 2
+
 // As many rows as there are in tiles of kRows; returns the first row that is left. A few panels
 // stay in the first cache while all rows pass them.
 template <typename Weight, int kRows>
 INLINE int64_t AllPanels(const Product& p, int64_t row) {
   constexpr int kWanted = kSums / (kRows * kRegisters<Weight>);
-  // More than four are more streams than the processor prefetches.
   constexpr int kPanels = kWanted < 1 ? 1 : kWanted > 4 ? 4 : kWanted;
   const int64_t end = row + (p.rows - row) / kRows * kRows;
   int64_t panel = p.begin;
@@ -263,8 +275,8 @@ INLINE void MultiplyRows(const Product& p) {
   constexpr int kFit = kSums / kRegisters<Weight>;
   constexpr int kMost = kFit < kMostRows ? kFit : kMostRows;
   int64_t row = AllPanels<Weight, kMost>(p, 0);
-  if (kMost > 4 && row < p.rows) row = AllPanels<Weight, 4>(p, row);
-  if (kMost > 2 && row < p.rows) row = AllPanels<Weight, 2>(p, row);
+  if constexpr (kMost > 4) row = AllPanels<Weight, 4>(p, row);
+  if constexpr (kMost > 2) row = AllPanels<Weight, 2>(p, row);
   if (row < p.rows) AllPanels<Weight, 1>(p, row);
 }
 
@@ -275,19 +287,22 @@ void MultiplyInt8(const Product& p) { MultiplyRows<Int8>(p); }
 float Quantise(const float* x, int64_t in, void* to) {
   auto* out = static_cast<Quantised*>(to);
   const int64_t whole = in / kLanes * kLanes;
-  Vector sizes = {};
+  Vector sizes = {}, zeros = {};
   for (int64_t i = 0; i < in; i += kLanes) {
     const Vector v = i < whole ? Load(x + i) : LoadPart(x + i, in - i);
     const Vector size = Select(v < 0.0f, -v, v);
     sizes = Select(size > sizes, size, sizes);
+    zeros += v - v;  // NaN if one is not finite.
   }
   float most = 0;
   for (int i = 0; i < kLanes; ++i) most = sizes[i] > most ? sizes[i] : most;
-  const float scale = most / 127;
-  const float inverse = most > 0 ? 127 / most : 0;
+  const float zero = Sum(zeros);
+  const bool finite = zero == 0;
+  const float scale = most / 127 + zero;
+  const float inverse = finite && most > 0 ? 127 / most : 0;
   for (int64_t i = 0; i < in; ++i) {
     // To nearest: 128.5 makes every number positive, and truncation rounds it.
-    out[i] = static_cast<Quantised>(static_cast<int32_t>(x[i] * inverse + 128.5f));
+    out[i] = static_cast<Quantised>(static_cast<int32_t>((finite ? x[i] : 0) * inverse + 128.5f));
   }
   for (int64_t i = in; i < (in + 3) / 4 * 4; ++i) out[i] = 128;
   return scale;

@@ -64,7 +64,7 @@ def measure(program: Path, rounds: int, progress: Callable[[str], None]) -> tupl
     peaks = [f"{name.removeprefix('peak_')} {value}" for name, value in context.items() if name.startswith("peak_")]
     return results, [
         *conditions.engine_lines(worker.facts),
-        f"leapstream: kernels {context['kernels']}, products with weights in the caches at the last turn: "
+        f"leapstream: kernels {context['kernels']}; in registers, at the last turn: "
         + ", ".join(peaks),
         f"one thread each, CPU time, rounds: {rounds}; load average {load_before} at the start, {conditions.load()} at "
         "the end"]

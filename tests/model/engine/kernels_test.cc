@@ -139,6 +139,32 @@ TEST_P(SimdTest, ProductsOfAnyTypeEqualLibTorchs) {
   }
 }
 
+// So that the end of a step sees it; and it is one row's alone.
+TEST_P(SimdTest, AProductOfWhatIsNotFiniteIsNotFinite) {
+  std::mt19937 random(10);
+  Workspace scratch;
+  const int64_t in = 70, out = 20, rows = 3;
+  const at::Tensor w = Uniform(random, {out, in}), good = Uniform(random, {rows, in});
+  for (const ComputeType type : kTypes) {
+    const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, type);
+    at::Tensor expected = at::empty({rows, out});
+    linear.ApplyOn(*GetParam(), good.data_ptr<float>(), rows, expected.data_ptr<float>(), scratch,
+                   Epilogue::kRelu);
+    for (const int64_t place : {0, 37, 69}) {
+      at::Tensor x = good.clone(), y = at::empty({rows, out});
+      x.data_ptr<float>()[in + place] = std::numeric_limits<float>::quiet_NaN();
+      linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, y.data_ptr<float>(), scratch,
+                     Epilogue::kRelu);
+      EXPECT_TRUE(y[1].isnan().all().item<bool>()) << static_cast<int>(type) << " " << place;
+      EXPECT_TRUE(y[0].equal(expected[0]) && y[2].equal(expected[2])) << static_cast<int>(type);
+      x.data_ptr<float>()[in + place] = std::numeric_limits<float>::infinity();
+      linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, y.data_ptr<float>(), scratch,
+                     Epilogue::kStore);
+      EXPECT_FALSE(y[1].isfinite().any().item<bool>()) << static_cast<int>(type) << " " << place;
+    }
+  }
+}
+
 // int8 products are integers until the very end: every processor gives the same.
 TEST_P(SimdTest, Int8ProductsAreExact) {
   std::mt19937 random(9);

@@ -437,5 +437,37 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
 INSTANTIATE_TEST_SUITE_P(Options, TransformerTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
 
+TEST(WeightsTest, NumbersThatAreNotFiniteAreRefused) {
+  const ModelConfig config = SmallConfig();
+  const std::string path = absl::StrCat(::testing::TempDir(), "/not_finite.safetensors");
+  const uint16_t kHalfInfinity = 0x7c00, kHalfNaN = 0xfe00;
+  const uint32_t kInfinity = 0xff800000, kNaN = 0x7fc00000;
+  for (const absl::string_view bits :
+       {absl::string_view(reinterpret_cast<const char*>(&kHalfInfinity), 2),
+        absl::string_view(reinterpret_cast<const char*>(&kHalfNaN), 2),
+        absl::string_view(reinterpret_cast<const char*>(&kInfinity), 4),
+        absl::string_view(reinterpret_cast<const char*>(&kNaN), 4)}) {
+    std::map<std::string, std::string> bytes;
+    std::map<std::string, TensorView> views;
+    const std::vector<TensorSpec> specs = ExpectedTensors(config);
+    for (const TensorSpec& spec : specs) {
+      size_t count = 1;
+      for (const int64_t size : spec.shape) count *= size;
+      bytes[spec.name] = std::string(count * bits.size(), '\0');
+      if (spec.name == specs.back().name) {
+        bytes[spec.name].replace((count - 1) * bits.size(), bits.size(), bits.data(), bits.size());
+      }
+      views[spec.name] = {bits.size() == 2 ? TensorType::kFloat16 : TensorType::kFloat32,
+                          spec.shape, bytes[spec.name]};
+    }
+    ASSERT_TRUE(WriteSafetensors(path, views).ok());
+    const absl::Status status = Weights::Load(path, config).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+    EXPECT_NE(status.message().find(specs.back().name + " should have finite numbers only"),
+              absl::string_view::npos)
+        << status;
+  }
+}
+
 }  // namespace
 }  // namespace leapstream

@@ -1,0 +1,143 @@
+#include "tests/bench/ceilings.h"
+
+#include <algorithm>
+#include <cstdint>
+
+#ifdef __x86_64__
+#include <immintrin.h>
+#define LEAPSTREAM_CLONES __attribute__((target_clones("avx512f", "avx2", "default"), noinline))
+#else
+#define LEAPSTREAM_CLONES __attribute__((noinline))
+#endif
+
+#include "model/engine/kernels/huge_pages.h"
+#include "tests/bench/thread_time.h"
+
+namespace leapstream {
+namespace {
+
+// Compilers split wider ones through memory.
+typedef float Wide __attribute__((vector_size(32), may_alias));
+typedef int64_t WideIntegers __attribute__((vector_size(32), may_alias));
+constexpr int64_t kTimes = 1 << 22;
+
+template <typename F>
+double BestSeconds(F&& f) {
+  double best = 1e9;
+  for (int i = 0; i < 7; ++i) {
+    const double start = ThreadSeconds();
+    f();
+    best = std::min(best, ThreadSeconds() - start);
+  }
+  return best;
+}
+
+// As four streams, 32 KB apart, which keeps more of the memory busy than one.
+LEAPSTREAM_CLONES int64_t Read(const WideIntegers* x, int64_t count) {
+  constexpr int64_t kApart = (32 << 10) / sizeof(WideIntegers);
+  WideIntegers bits[4] = {}, more[4] = {};
+  for (int64_t block = 0; block + 4 * kApart <= count; block += 4 * kApart) {
+    for (int64_t i = 0; i < kApart; i += 2) {
+#pragma GCC unroll 4
+      for (int j = 0; j < 4; ++j) {
+        bits[j] |= x[block + j * kApart + i];
+        more[j] |= x[block + j * kApart + i + 1];
+      }
+    }
+  }
+  return (bits[0] | bits[1] | bits[2] | bits[3] | more[0] | more[1] | more[2] | more[3])[0];
+}
+
+LEAPSTREAM_CLONES void Update(Wide* x, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) x[i] += 1.0f;
+}
+
+// Independent sums, as many as the instruction's latency needs; returns how many operations.
+#ifdef __x86_64__
+__attribute__((target("avx2,fma"))) double Floats256() {
+  __m256 sums[12] = {};
+  const __m256 x = _mm256_set1_ps(0.5f);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 12
+    for (int s = 0; s < 12; ++s) asm volatile("vfmadd231ps %1, %1, %0" : "+x"(sums[s]) : "x"(x));
+  }
+  return 2.0 * 8 * 12 * kTimes;
+}
+__attribute__((target("avx2"))) double Int8s256() {
+  __m256i sums[12] = {};
+  const __m256i x = _mm256_set1_epi16(3);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 12
+    for (int s = 0; s < 12; ++s) {
+      __m256i product;
+      asm volatile("vpmaddwd %1, %1, %0" : "=x"(product) : "x"(x));
+      asm volatile("vpaddd %1, %0, %0" : "+x"(sums[s]) : "x"(product));
+    }
+  }
+  return 2.0 * 16 * 12 * kTimes;
+}
+__attribute__((target("avx512f"))) double Floats512() {
+  __m512 sums[12] = {};
+  const __m512 x = _mm512_set1_ps(0.5f);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 12
+    for (int s = 0; s < 12; ++s) asm volatile("vfmadd231ps %1, %1, %0" : "+v"(sums[s]) : "v"(x));
+  }
+  return 2.0 * 16 * 12 * kTimes;
+}
+__attribute__((target("avx512f,avx512vnni"))) double Int8sVnni() {
+  __m512i sums[12] = {};
+  const __m512i x = _mm512_set1_epi32(3);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 12
+    for (int s = 0; s < 12; ++s) asm volatile("vpdpbusd %1, %1, %0" : "+v"(sums[s]) : "v"(x));
+  }
+  return 2.0 * 64 * 12 * kTimes;
+}
+#endif
+
+// Without any instruction of its own. The barrier keeps the compiler from folding the loop.
+double FloatsAnywhere() {
+  Wide sums[4] = {}, x = Wide{} + 0.5f;
+  for (int64_t t = 0; t < kTimes; ++t) {
+    for (Wide& sum : sums) sum += x * x;
+    asm volatile("" : : "r"(sums), "r"(&x) : "memory");
+  }
+  return 2.0 * 8 * 4 * kTimes;
+}
+
+double OpsPerSecond(double (*loop)()) {
+  double ops = 0;
+  return 1 / BestSeconds([&] { ops = loop(); }) * ops;
+}
+
+}  // namespace
+
+Ceilings MeasureCeilings() {
+  Ceilings ceilings;
+  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
+  const auto bytes = static_cast<double>(memory.size() * sizeof(float));
+  const auto wide = static_cast<int64_t>(bytes / sizeof(Wide));
+  volatile int64_t used = 0;
+  ceilings.read = bytes / BestSeconds([&] {
+                    used = Read(reinterpret_cast<const WideIntegers*>(memory.data()), wide);
+                  });
+  ceilings.update =
+      2 * bytes / BestSeconds([&] { Update(reinterpret_cast<Wide*>(memory.data()), wide); });
+  double (*floats)() = FloatsAnywhere;
+  double (*int8s)() = FloatsAnywhere;
+#ifdef __x86_64__
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    floats = Floats256;
+    int8s = Int8s256;
+  }
+  if (__builtin_cpu_supports("avx512f")) floats = Floats512;
+  if (__builtin_cpu_supports("avx512vnni")) int8s = Int8sVnni;
+#endif
+  ceilings.ops[ComputeType::kFloat32] = OpsPerSecond(floats);
+  ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];  // Its sums are.
+  ceilings.ops[ComputeType::kInt8] = OpsPerSecond(int8s);
+  return ceilings;
+}
+
+}  // namespace leapstream

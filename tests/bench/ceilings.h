@@ -1,0 +1,22 @@
+#ifndef LEAPSTREAM_TESTS_BENCH_CEILINGS_H_
+#define LEAPSTREAM_TESTS_BENCH_CEILINGS_H_
+
+#include <map>
+
+#include "model/engine/kernels/packed_linear.h"
+
+namespace leapstream {
+
+// What one thread of this machine can do at most, by loops that share nothing with our kernels: a
+// kernel that becomes slower is then further from them.
+struct Ceilings {
+  double read = 0;                    // Bytes per second, from memory.
+  double update = 0;                  // Bytes per second read and written in place.
+  std::map<ComputeType, double> ops;  // Multiplications and additions per second, in registers.
+};
+
+Ceilings MeasureCeilings();
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_TESTS_BENCH_CEILINGS_H_
