@@ -47,8 +47,8 @@ inline absl::Status WriteRandomWeights(const ModelConfig& config, const std::str
     int64_t count = 1;
     for (const int64_t size : spec.shape) count *= size;
     std::vector<float>& w = weights[spec.name];
-    const float scale =
-        spec.shape.size() == 2 ? std::sqrt(3.0f / static_cast<float>(spec.shape[1])) : 0.1f;
+    const auto inputs = static_cast<float>(count / spec.shape[0]);
+    const float scale = spec.shape.size() > 1 ? std::sqrt(3.0f / inputs) : 0.1f;
     for (int64_t i = 0; i < count; ++i) w.push_back(scale * uniform(random));
     views[spec.name] = {
         TensorType::kFloat32, spec.shape,

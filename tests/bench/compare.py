@@ -3,9 +3,10 @@
 
     tests/bench/compare.py [--markdown]          # All three; needs build/bin/step_bench.
     tests/bench/compare.py --only agent          # One of agent, ctranslate2, leapstream; may be repeated.
+    tests/bench/compare.py --speech [--markdown] # Speech: the agent and leapstream; needs build/bin/speech_bench.
     tests/bench/compare.py --check MODEL TRACES  # Holds the agent to traces of the official one; measures nothing.
 
-An optional tool for developers. It needs torch and ctranslate2 in the Python that runs it:
+An optional tool for developers. It needs torch and, but for speech, ctranslate2 in the Python that runs it:
 
     apt-get install python3-torch libopenblas0-pthread   # Or torch from PyPI.
     /usr/bin/python3 -m venv --system-site-packages VENV && VENV/bin/pip install ctranslate2
@@ -21,10 +22,15 @@ The agent and leapstream load the same file of random weights.
 - Reference agent: what fairseq's text agent does with the LeaPformer fork for each READ and WRITE, in PyTorch, float32.
   compare/agent_model.py and compare/agent.py say what is modelled, and what is left out: all that would only take the
   real agent longer. For --check, MODEL is what leapstream-export made of tests/golden/reference/checkpoints/NAME.pt
-  (base, asym or fp16), TRACES are tests/golden/reference/traces/NAME.k*.jsonl.
+  (base, asym or fp16), TRACES are tests/golden/reference/traces/NAME.k*.jsonl. Of speech: any of
+  tests/golden/speech/checkpoints and its traces/NAME.k*.jsonl.
 - CTranslate2: int8, a soft-max Transformer of that shape, under wait-k with its prefix encoded again;
   compare/ctranslate2_worker.py.
 - leapstream: step_bench, with its plain LibTorch twin.
+
+With --speech the model is that of speech_bench, once with LeaP and once with soft-max in all blocks, the agent is
+compare/speech_agent.py on compare/speech_model.py, and a time is that of a whole segment, for each second of its audio.
+Features are made by PyTorch, since torchaudio may not be there; they are a small part.
 
 A time is CPU time of the process, of one READ and one WRITE of one session. Engines take turns, round after round, and
 a ratio is the median of the rounds' ratios, since a machine is seldom quiet and never equally so. An engine's time in a
@@ -43,7 +49,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from compare import conditions, step_bench
+from compare import conditions, speech, step_bench
 from compare.process import Worker
 from compare.report import AGENT, CTRANSLATE2, ENCODER_ONLY, Results, report
 from compare.step_bench import Step
@@ -66,6 +72,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--only", choices=ENGINES, action="append", help="measure this engine only; may be repeated")
     parser.add_argument("--step-bench", type=Path, default=REPOSITORY / "build/bin/step_bench", metavar="PROGRAM",
                         help="default: build/bin/step_bench")
+    parser.add_argument("--speech", action="store_true", help="measure speech instead of text")
+    parser.add_argument("--speech-bench", type=Path, default=REPOSITORY / "build/bin/speech_bench", metavar="PROGRAM",
+                        help="default: build/bin/speech_bench")
     parser.add_argument("--rounds", type=int, default=3, help="turns of all engines (3)")
     parser.add_argument("--samples", type=int, default=5, help="samples of a case in a round (5)")
     parser.add_argument("--markdown", action="store_true", help="print rows for docs/benchmarks.md")
@@ -80,6 +89,12 @@ def require(*packages: str) -> None:
     if missing:
         lines = [f"compare.py: {sys.executable} has no {package}: {PACKAGES[package]}" for package in missing]
         raise SystemExit("\n".join(lines))
+
+
+def require_program(path: Path, target: str, otherwise: str = "") -> None:
+    if not path.exists():
+        raise SystemExit(f"compare.py: {path} is missing: build the target {target}, or name it with "
+                         f"--{target.replace('_', '-')}{otherwise}")
 
 
 def check(paths: list[Path]) -> bool:
@@ -178,10 +193,22 @@ def measure(options: argparse.Namespace) -> str:
         lines.append(f"leapstream: its LibTorch's BLAS is {blas}")
     lines += [f"one thread each, CPU time, rounds: {options.rounds}, samples of each: {options.samples}; load average "
               f"{load_before} at the start, {conditions.load()} at the end",
-              "command: " + " ".join(["tests/bench/compare.py", *sys.argv[1:]])]
+              command_line()]
     if options.json:
         write_json(options.json, comparison.results, lines)
     return report(comparison.results, lines, options.markdown)
+
+
+def measure_speech(options: argparse.Namespace) -> str:
+    results, lines = speech.measure(options.speech_bench, options.rounds, progress)
+    lines = [conditions.machine(), conditions.commit(REPOSITORY), *lines, command_line()]
+    if options.json:
+        options.json.write_text(speech.to_json(results, lines))
+    return speech.report(results, lines, options.markdown)
+
+
+def command_line() -> str:
+    return "command: " + " ".join(["tests/bench/compare.py", *sys.argv[1:]])
 
 
 def write_json(path: Path, results: Results, lines: list[str]) -> None:
@@ -194,11 +221,15 @@ def main() -> int:
     options = arguments()
     if options.check:
         return 0 if check(options.check) else 1
+    if options.speech:
+        require("torch")
+        require_program(options.speech_bench, "speech_bench")
+        print(measure_speech(options))
+        return 0
     engines = options.only or ENGINES
     require("torch", *(["ctranslate2", "numpy"] if "ctranslate2" in engines else []))
-    if "leapstream" in engines and not options.step_bench.exists():
-        raise SystemExit(f"compare.py: {options.step_bench} is missing: build the target step_bench, or name it with "
-                         "--step-bench, or leave it out with --only agent --only ctranslate2")
+    if "leapstream" in engines:
+        require_program(options.step_bench, "step_bench", ", or leave it out with --only agent --only ctranslate2")
     print(measure(options))
     return 0
 

@@ -1,13 +1,19 @@
-// What a READ costs with a speech model of the size of fairseq's espnet architecture and random
-// weights: 12 encoder layers, d 256, 4 heads, FFN 2,048, 6 decoder layers, 256 convolution
-// channels, 280 ms READs. Per attention of the encoder, compute type and length: the front end
-// (features and subsampler, once per sample) and the encoder and one decoder step, which run again
-// after each READ; and what both make of a second of audio of a segment of that length, wait-3.
-// Usage: speech_bench [MAX_SECONDS]. CPU time of one thread.
-#include <algorithm>
-#include <cmath>
-#include <cstdio>
+// What a segment of speech costs with a model of the size of fairseq's espnet architecture: 12
+// encoder layers, d 256, 4 heads, FFN 2,048, 6 decoder layers, 256 convolution channels, 280 ms
+// READs, wait-3; on one thread, in its CPU time. speech/attention:A/seconds:S/compute:T is a
+// segment of S seconds from its start, the end of the source left out. Counters:
+//   ms_per_second   CPU time for each second of its audio;
+//   sessions        so many go in real time;
+//   ms_front        features and subsampler, per READ, once for each sample;
+//   ms_last_read    the last READ's encoder, which runs again over all, and decoder step;
+//   GFLOP/s         of the products alone, over all the time, and of_peak: against what the
+//                   processor can multiply and add in registers, measured first.
+// Usage: speech_bench [--weights FOLDER] [Google Benchmark's flags]. Random weights, which are
+// written to FOLDER/speech-bench-A.safetensors unless they are there.
+#include <benchmark/benchmark.h>
+
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <memory>
 #include <random>
@@ -15,26 +21,27 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include "absl/strings/str_cat.h"
-#include "model/api/safetensors.h"
+#include "absl/strings/str_format.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/transformer.h"
+#include "tests/bench/bench_model.h"
+#include "tests/bench/benchmarks.h"
+#include "tests/bench/ceilings.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
 namespace {
 
-constexpr int kSeconds[] = {5, 10, 20, 40, 60};
+constexpr int kLag = 3;
 
-ModelConfig BenchConfig(const std::string& attention) {
+ModelConfig SpeechConfigOf(const std::string& attention) {
   ModelConfig config;
   config.name = "bench";
   config.source_language = config.target_language = "x";
   config.causal_encoder = false;
   config.simul_type = "waitk";
-  config.waitk_lagging = 3;
+  config.waitk_lagging = kLag;
   for (SideConfig* side : {&config.encoder, &config.decoder}) {
     side->embed_dim = side->input_dim = side->output_dim = 256;
     side->ffn_embed_dim = 2048;
@@ -54,87 +61,164 @@ ModelConfig BenchConfig(const std::string& attention) {
   return config;
 }
 
-std::unique_ptr<Transformer> RandomModel(const ModelConfig& config, ComputeType type) {
-  std::mt19937 random(1);
-  std::uniform_real_distribution<float> uniform(-1, 1);
-  std::map<std::string, std::vector<float>> values;
-  std::map<std::string, TensorView> views;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
-    int64_t count = 1;
-    for (const int64_t size : spec.shape) count *= size;
-    const auto inputs = static_cast<float>(count / spec.shape[0]);
-    const float scale = spec.shape.size() > 1 ? std::sqrt(3.0f / inputs) : 0.1f;
-    std::vector<float>& tensor = values[spec.name];
-    for (int64_t i = 0; i < count; ++i) tensor.push_back(scale * uniform(random));
-    views[spec.name] = {TensorType::kFloat32, spec.shape,
-                        absl::string_view(reinterpret_cast<const char*>(tensor.data()),
-                                          tensor.size() * sizeof(float))};
-  }
-  const char* folder = std::getenv("TMPDIR");
-  const std::string path =
-      absl::StrCat(folder == nullptr ? "/tmp" : folder, "/leapstream-speech-bench.safetensors");
-  if (!WriteSafetensors(path, views).ok()) std::abort();
-  auto weights = Weights::Load(path, config, type);
-  if (!weights.ok()) std::abort();
-  auto model = Transformer::Create(config, *std::move(weights));
-  std::remove(path.c_str());
-  if (!model.ok()) std::abort();
-  return *std::move(model);
-}
+// One model at a time.
+class Bench {
+ public:
+  explicit Bench(std::string folder) : folder_(std::move(folder)) {}
 
-void Measure(const Transformer& model, const SpeechInput& input, int max_seconds) {
-  const auto state = *model.NewState();
-  SessionState* const one = state.get();
-  std::mt19937 random(2);
-  std::normal_distribution<float> normal(0, 1000);
-  std::vector<float> samples(input.SamplesPerRead());
-  double front = 0, rest = 0;
-  int reads = 0;
-  for (const int seconds : kSeconds) {
-    if (seconds > max_seconds) break;
-    double last = 0;
-    while (reads * input.SamplesPerRead() < seconds * kSpeechSampleRate) {
+  absl::Status Prepare() {
+    benchmark::AddCustomContext("kernels", Simd().name);
+    peak_ = MeasureCeilings().ops;
+    for (const auto& [type, name] : kTypes) {
+      benchmark::AddCustomContext(absl::StrCat("peak_", name),
+                                  absl::StrFormat("%.0f GOP/s", peak_[type] / 1e9));
+    }
+    return absl::OkStatus();
+  }
+
+  void Run(benchmark::State& state, const std::string& attention, int seconds, ComputeType type) {
+    const ModelConfig config = SpeechConfigOf(attention);
+    const int per_read = config.speech->input.SamplesPerRead();
+    const int reads = (seconds * kSpeechSampleRate + per_read - 1) / per_read;
+    absl::Status status = Use(attention, type);
+    for (auto _ : state) {
+      Times times;
+      if (status.ok()) status = Segment(reads, per_read, &times);
+      if (!status.ok()) {
+        state.SkipWithError(std::string(status.message()).c_str());
+        return;
+      }
+      const double all = times.front + times.rest;
+      const double per_second = all / (reads * per_read) * kSpeechSampleRate;
+      const double products = 2.0 * Multiplications(config, reads);
+      state.SetIterationTime(all);
+      state.counters["ms_per_second"] = 1e3 * per_second;
+      state.counters["sessions"] = 1 / per_second;
+      state.counters["ms_front"] = 1e3 * times.front / reads;
+      state.counters["ms_last_read"] = 1e3 * times.last;
+      state.counters["GFLOP/s"] = products / all / 1e9;
+      state.counters["of_peak"] = products / all / peak_[type];
+    }
+  }
+
+ private:
+  struct Times {
+    double front = 0;
+    double rest = 0;  // Encoder and decoder,
+    double last = 0;  // and theirs of the last READ.
+  };
+
+  // Weights times rows: convolutions of each state once, the encoder's and cross-attention's keys
+  // and values of all states after each READ, the decoder's of each step.
+  static double Multiplications(const ModelConfig& config, int reads) {
+    double front = 0, again = 0, step = 0;
+    for (const TensorSpec& spec : ExpectedTensors(config)) {
+      if (spec.shape.size() < 2) continue;
+      double count = 1;
+      for (const int64_t size : spec.shape) count *= static_cast<double>(size);
+      const auto has = [&](const char* part) { return spec.name.find(part) != std::string::npos; };
+      if (has("encoder.conv.0")) {
+        front += count * 2 * 40;  // Two rows of 40 bins a state,
+      } else if (has("encoder.conv.1")) {
+        front += count * 20;  // and one of 20.
+      } else if (has("encoder.conv.out")) {
+        front += count;
+      } else if (has("proportion")) {
+        continue;  // Small, and of each head.
+      } else if (has("encoder.") || has("cross_attention.key") || has("cross_attention.value")) {
+        again += count;
+      } else {
+        step += count;
+      }
+    }
+    const double states = config.speech->input.pre_decision_ratio;  // Of a READ.
+    double products = front * states * reads;
+    for (int n = kLag; n <= reads; ++n) products += again * states * n + step;
+    return products;
+  }
+
+  absl::Status Use(const std::string& attention, ComputeType type) {
+    const std::string name = absl::StrCat(attention, static_cast<int>(type));
+    if (name == name_) return absl::OkStatus();
+    model_.reset();
+    name_.clear();
+    const ModelConfig config = SpeechConfigOf(attention);
+    const std::string path = absl::StrCat(folder_, "/speech-bench-", attention, ".safetensors");
+    if (absl::Status status = WriteRandomWeights(config, path); !status.ok()) return status;
+    auto weights = Weights::Load(path, config, type);
+    if (!weights.ok()) return weights.status();
+    auto model = Transformer::Create(config, *std::move(weights));
+    if (!model.ok()) return model.status();
+    model_ = *std::move(model);
+    name_ = name;
+    return absl::OkStatus();
+  }
+
+  absl::Status Segment(int reads, int per_read, Times* times) const {
+    auto state = model_->NewState();
+    if (!state.ok()) return state.status();
+    SessionState* const one = state->get();
+    std::mt19937 random(2);
+    std::normal_distribution<float> normal(0, 1000);  // As loud as speech.
+    std::vector<float> samples(per_read);
+    for (int n = 1; n <= reads; ++n) {
       for (float& sample : samples) sample = normal(random);
       double start = ThreadSeconds();
-      if (!model.Read({SourceRows{one, {}, samples}}).ok()) std::abort();
-      front += ThreadSeconds() - start;
-      ++reads;
-      if (reads < 3) continue;  // Wait-3.
-      Decision decision;
-      start = ThreadSeconds();
-      if (!model.Decide({one}, absl::MakeSpan(&decision, 1)).ok()) std::abort();
-      last = ThreadSeconds() - start;
-      rest += last;
-      one->Commit(decision.best.id);
+      absl::Status status = model_->Read({SourceRows{one, {}, samples}});
+      times->front += ThreadSeconds() - start;
+      if (status.ok() && n >= kLag) {
+        Decision decision;
+        start = ThreadSeconds();
+        status = model_->Decide({one}, absl::MakeSpan(&decision, 1));
+        times->last = ThreadSeconds() - start;
+        times->rest += times->last;
+        one->Commit(decision.best.id);
+      }
+      if (!status.ok()) return status;
     }
-    const double audio = reads * input.SamplesPerRead() / static_cast<double>(kSpeechSampleRate);
-    std::printf("  %3d s %6d states | %8.2f %10.1f | %10.1f %9.1f\n", seconds, one->source_read(),
-                1e3 * front / reads, 1e3 * last, 1e3 * (front + rest) / audio,
-                audio / (front + rest));
-    std::fflush(stdout);
+    return absl::OkStatus();
   }
+
+  const std::string folder_;
+  std::map<ComputeType, double> peak_;
+  std::string name_;
+  std::unique_ptr<Transformer> model_;
+};
+
+int Main(int argc, char** argv) {
+  const char* temporary = std::getenv("TMPDIR");
+  std::string folder = temporary != nullptr ? temporary : "/tmp";
+  std::vector<char*> others = {argv[0]};
+  for (int i = 1; i < argc; ++i) {
+    if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
+      folder = argv[++i];
+    } else {
+      others.push_back(argv[i]);
+    }
+  }
+  Bench bench(folder);
+  return RunBenchmarks(others, [&] {
+    for (const char* attention : {"leap", "softmax"}) {
+      for (const auto& [type, type_name] : kTypes) {
+        for (const int seconds : {5, 10, 20}) {
+          const std::string name = absl::StrCat("speech/attention:", attention,
+                                                "/seconds:", seconds, "/compute:", type_name);
+          benchmark::RegisterBenchmark(
+              name.c_str(),
+              [&bench, attention, seconds = seconds, type = type](benchmark::State& state) {
+                bench.Run(state, attention, seconds, type);
+              })
+              ->Unit(benchmark::kMillisecond)
+              ->UseManualTime()
+              ->Iterations(1);
+        }
+      }
+    }
+    return bench.Prepare();
+  });
 }
 
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) {
-  using namespace leapstream;
-  const int max_seconds = argc > 1 ? std::atoi(argv[1]) : 20;
-  at::set_num_threads(1);
-  c10::InferenceMode guard;
-  std::printf("kernels: %s; ms of CPU time; 1 thread\n", Simd().name);
-  for (const char* attention : {"leap", "softmax"}) {
-    const ModelConfig config = BenchConfig(attention);
-    for (const auto& [name, type] : {std::pair("float32", ComputeType::kFloat32),
-                                     {"bfloat16", ComputeType::kBfloat16},
-                                     {"int8", ComputeType::kInt8}}) {
-      std::printf(
-          "%s, %s\n   length         | front end   re-encode | per second  sessions\n"
-          "                  |  per READ    last READ |  of audio   in real time\n",
-          attention, name);
-      Measure(*RandomModel(config, type), config.speech->input, max_seconds);
-    }
-  }
-  return 0;
-}
+int main(int argc, char** argv) { return leapstream::Main(argc, argv); }

@@ -8,7 +8,6 @@
 #include <link.h>
 
 #include <algorithm>
-#include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -24,15 +23,12 @@
 #include "model/engine/transformer.h"
 #include "model/torch/torch_translator.h"
 #include "tests/bench/bench_model.h"
+#include "tests/bench/benchmarks.h"
 #include "tests/bench/ceilings.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
 namespace {
-
-constexpr std::pair<ComputeType, const char*> kTypes[] = {{ComputeType::kFloat32, "float32"},
-                                                          {ComputeType::kBfloat16, "bfloat16"},
-                                                          {ComputeType::kInt8, "int8"}};
 
 double BytesPerWeight(ComputeType type) {
   return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
@@ -109,7 +105,7 @@ class Bench {
 
   void Run(benchmark::State& state, const std::string& kind, int batch, int position) {
     if (absl::Status status = Use(kind, batch, position); !status.ok()) {
-      Fail(status, state);
+      state.SkipWithError(std::string(status.message()).c_str());
       return;
     }
     std::vector<double> times;
@@ -118,7 +114,7 @@ class Bench {
       const absl::Status status = sessions_->Step();
       times.push_back(ThreadSeconds() - start);
       state.SetIterationTime(times.back());
-      if (!status.ok()) Fail(status, state);
+      if (!status.ok()) state.SkipWithError(std::string(status.message()).c_str());
     }
     std::nth_element(times.begin(), times.begin() + times.size() / 2, times.end());
     const double median = times[times.size() / 2];
@@ -137,13 +133,7 @@ class Bench {
     state.counters["of_floor"] = floor / median;
   }
 
-  bool failed() const { return failed_; }
-
  private:
-  void Fail(const absl::Status& status, benchmark::State& state) {
-    failed_ = true;
-    state.SkipWithError(std::string(status.message()).c_str());
-  }
   static ComputeType Type(const std::string& name) {
     for (const auto& [type, type_name] : kTypes) {
       if (name == type_name) return type;
@@ -207,23 +197,10 @@ class Bench {
   int64_t parameters_ = 0;
   int64_t multiplied_ = 0;  // Weights that a step multiplies; the embedding only as the output.
   Ceilings ceilings_;
-  bool failed_ = false;
   std::string kind_;
   std::unique_ptr<Translator> translator_;
   int batch_ = 0;
   std::unique_ptr<Sessions> sessions_;
-};
-
-// Reports names as they were registered; Google Benchmark puts how it was measured behind them.
-template <typename Reporter>
-class Plain : public Reporter {
- public:
-  using Run = benchmark::BenchmarkReporter::Run;
-  void ReportRuns(const std::vector<Run>& runs) override {
-    std::vector<Run> plain = runs;
-    for (Run& run : plain) run.run_name.iterations = run.run_name.time_type = "";
-    Reporter::ReportRuns(plain);
-  }
 };
 
 int Main(int argc, char** argv) {
@@ -231,10 +208,8 @@ int Main(int argc, char** argv) {
   std::string weights =
       absl::StrCat(folder != nullptr ? folder : "/tmp", "/leapstream-bench.safetensors");
   std::string directory;
-  bool json = false;
   std::vector<char*> others = {argv[0]};
   for (int i = 1; i < argc; ++i) {
-    json = json || std::strcmp(argv[i], "--benchmark_format=json") == 0;
     if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
       weights = argv[++i];
     } else if (i + 1 < argc && std::strcmp(argv[i], "--model") == 0) {
@@ -243,14 +218,7 @@ int Main(int argc, char** argv) {
       others.push_back(argv[i]);
     }
   }
-  int count = static_cast<int>(others.size());
-  benchmark::Initialize(&count, others.data());
-  if (benchmark::ReportUnrecognizedArguments(count, others.data())) return 2;
   Bench bench(weights, directory);
-  if (absl::Status status = bench.Prepare(); !status.ok()) {
-    std::fprintf(stderr, "step_bench: %s\n", std::string(status.message()).c_str());
-    return 1;
-  }
   const auto add = [&](const std::string& kind, int batch, int position) {
     const std::string name =
         kind == "libtorch"
@@ -266,23 +234,18 @@ int Main(int argc, char** argv) {
                      : batch > 1 ? 16
                                  : 32);
   };
-  for (const char* kind : {"libtorch", "float32", "bfloat16", "int8"}) {
-    for (const int batch : {1, 2, 8, 32, 128, 256}) {
-      add(kind, batch, 32);
-      add(kind, batch, 100);
-      if (batch == 1 || batch == 32) add(kind, batch, 512);
-      if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
+  return RunBenchmarks(others, [&] {
+    if (absl::Status status = bench.Prepare(); !status.ok()) return status;
+    for (const char* kind : {"libtorch", "float32", "bfloat16", "int8"}) {
+      for (const int batch : {1, 2, 8, 32, 128, 256}) {
+        add(kind, batch, 32);
+        add(kind, batch, 100);
+        if (batch == 1 || batch == 32) add(kind, batch, 512);
+        if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
+      }
     }
-  }
-  if (json) {
-    Plain<benchmark::JSONReporter> reporter;
-    benchmark::RunSpecifiedBenchmarks(&reporter);
-  } else {
-    Plain<benchmark::ConsoleReporter> reporter;
-    benchmark::RunSpecifiedBenchmarks(&reporter);
-  }
-  benchmark::Shutdown();
-  return bench.failed() ? 1 : 0;
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace

@@ -33,9 +33,9 @@ struct AttentionRow {
   int position = 0;
 };
 
-// Calls f(r) for each row; those of one state are called on one thread, in order.
+// Calls f(begin, end) for each run of rows of one state; a row without a state is one of its own.
 template <typename F>
-void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
+void ForEachRun(absl::Span<const AttentionRow> rows, const F& f) {
   const auto count = static_cast<int64_t>(rows.size());
   ParallelFor(count, /*grain=*/1, [&](int64_t begin, int64_t end) {
     // A state's rows belong to the part that has the first of them.
@@ -45,6 +45,19 @@ void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
     while (begin < end && goes_on(begin)) ++begin;
     if (begin == end) return;
     while (goes_on(end)) ++end;
+    while (begin < end) {
+      int64_t next = begin + 1;
+      while (goes_on(next)) ++next;
+      f(begin, next);
+      begin = next;
+    }
+  });
+}
+
+// Calls f(r) for each row; those of one state are called on one thread, in order.
+template <typename F>
+void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
+  ForEachRun(rows, [&](int64_t begin, int64_t end) {
     for (int64_t r = begin; r < end; ++r) f(r);
   });
 }

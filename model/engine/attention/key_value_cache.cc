@@ -54,6 +54,41 @@ void KeyValueCache::AddValues(int64_t head, const float* weights, int64_t first,
   }
 }
 
+void KeyValueCache::AllEnergies(int64_t head, const float* queries, int64_t rows,
+                                float* energies) const {
+  static constexpr float kNoBias[kBlock] = {};
+  static thread_local std::vector<float> block;  // [rows, kBlock]. Only ever grows.
+  block.resize(std::max<size_t>(block.size(), rows * kBlock));
+  if (rows == 1) return Energies(head, queries, 0, length_, energies);
+  const int64_t width = Rounded(length_);
+  for (int64_t begin = 0; begin < length_; begin += kBlock) {
+    Product product;
+    product.x = queries;
+    product.rows = rows;
+    product.in = K_;
+    product.panels = blocks_[begin / kBlock].get() + head * kBlock * (K_ + V_);
+    product.end = 1;
+    product.bias = kNoBias;
+    product.out = kBlock;
+    product.y = block.data();
+    Simd().multiply(product);
+    for (int64_t r = 0; r < rows; ++r) {
+      std::memcpy(energies + r * width + begin, block.data() + r * kBlock, kBlock * sizeof(float));
+    }
+  }
+}
+
+void KeyValueCache::AddAllValues(int64_t head, const float* weights, const Rows& rows) const {
+  const int64_t width = Rounded(length_);
+  for (int64_t begin = 0; begin < length_; begin += kBlock) {
+    const float* keys = blocks_[begin / kBlock].get() + head * kBlock * (K_ + V_);
+    for (int64_t r = 0; r < rows.count; ++r) {  // While the values are in the first cache.
+      Simd().add_weighted(weights + r * width + begin, keys + kBlock * K_,
+                          std::min(kBlock, length_ - begin), V_, rows.out + r * rows.stride);
+    }
+  }
+}
+
 void SoftmaxInPlace(float* energies, int64_t count) {
   float most = energies[0];
   for (int64_t p = 1; p < count; ++p) most = std::max(most, energies[p]);

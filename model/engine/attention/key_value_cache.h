@@ -32,10 +32,20 @@ class KeyValueCache : public AttentionState {
   // [Rounded(count)].
   void Energies(int64_t head, const float* query, int64_t first, int64_t count,
                 float* energies) const;
+  // The same of several queries [rows, K] and all positions: energies [rows, Rounded(length())].
+  void AllEnergies(int64_t head, const float* queries, int64_t rows, float* energies) const;
   static int64_t Rounded(int64_t count) { return (count + kBlock - 1) / kBlock * kBlock; }
   // out [V] += sum over p < count of weights[p] times the value of position first + p.
   void AddValues(int64_t head, const float* weights, int64_t first, int64_t count,
                  float* out) const;
+  // The same of several rows and all positions: weights [rows, Rounded(length())]; row r of the
+  // result is at out + r * stride.
+  struct Rows {
+    float* out;
+    int64_t count;
+    int64_t stride;
+  };
+  void AddAllValues(int64_t head, const float* weights, const Rows& rows) const;
 
  private:
   int64_t BlockFloats() const { return kBlock * heads_ * (K_ + V_); }

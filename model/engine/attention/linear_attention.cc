@@ -8,6 +8,13 @@
 #include "model/engine/kernels/simd.h"
 
 namespace leapstream {
+namespace {
+
+// Rows that are folded in one pass over the sums: they stay in the first cache beside a few of its
+// rows.
+constexpr int64_t kFoldRows = 16;
+
+}  // namespace
 
 // Per head, at first: rows of features [F] and value [V], one per position. Once folded: the sums
 // in the same memory, and apart from them only the newest positions, which a later Step() adds to
@@ -18,8 +25,9 @@ namespace leapstream {
 //   !folded_   rows of held_ positions         unused                settled_ <= held_ <= rows_
 //   folded_    sums of all earlier positions   held_ positions       settled_ <= held_ <= newest
 //
-// Add() raises held_, folding first if there is no room; Settle() and Drop() say what became of the
-// rest; AttendRow(), once folded, moves the settled ones into the sums.
+// Add() raises held_, folding first if there is no room, AddAll() folds many at once; Settle() and
+// Drop() say what became of the rest; AttendRow(), once folded, moves the settled ones into the
+// sums.
 class LinearAttention::State : public AttentionState {
  public:
   explicit State(const LinearAttention& kind)
@@ -112,6 +120,35 @@ void LinearAttention::Add(const Row& row, State& state) const {
   ++state.held_;
 }
 
+void LinearAttention::AddAll(const Row& first, int64_t count, State& state) const {
+  const auto row = [&](int64_t n) {
+    return Row{first.features + n * heads_ * F_, first.values + n * heads_ * d_};
+  };
+  int64_t n = 0;
+  // The last one is left for the pass that reads the sums.
+  for (; n < count && (!state.folded_ || count - n < 3); ++n) {
+    Add(row(n), state);
+    state.Settle();
+  }
+  if (n == count) return;
+  FoldNewest(state, state.held_);
+  static thread_local std::vector<float> block;  // Only ever grows.
+  const int64_t width = F_ + d_;
+  block.resize(std::max<size_t>(block.size(), kFoldRows * width));
+  for (; n + 1 < count; n += std::min(kFoldRows, count - 1 - n)) {
+    const int64_t rows = std::min(kFoldRows, count - 1 - n);
+    for (int64_t h = 0; h < heads_; ++h) {
+      for (int64_t i = 0; i < rows; ++i) {
+        std::copy_n(row(n + i).features + h * F_, F_, block.data() + i * width);
+        std::copy_n(row(n + i).values + h * d_, d_, block.data() + i * width + F_);
+      }
+      Simd().linear_fold(state.memory() + h * HeadFloats(), F_, d_, {block.data(), rows, width});
+    }
+  }
+  Add(row(n), state);
+  state.Settle();
+}
+
 void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
   const int64_t width = F_ + d_;
   // The last one that is past is folded in the pass that reads the sums.
@@ -147,10 +184,9 @@ void LinearAttention::Append(const float* keys, const float* values,
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Keys(keys, rows, features, scratch);
-  ForEachRow(rows, [&](int64_t r) {
-    auto& state = static_cast<State&>(*rows[r].state);
-    Add({features + r * heads_ * F_, values + r * heads_ * d_}, state);
-    state.Settle();
+  ForEachRun(rows, [&](int64_t begin, int64_t end) {
+    AddAll({features + begin * heads_ * F_, values + begin * heads_ * d_}, end - begin,
+           static_cast<State&>(*rows[begin].state));
   });
 }
 

@@ -64,6 +64,8 @@ class LinearAttention : public AttentionKind {
   // Makes room for one more row, and adds it.
   void Add(const Row& row, State& state) const;
   void FoldAll(State& state) const;
+  // `count` rows, [count, H, F] and [count, H, V], that are part of the past at once.
+  void AddAll(const Row& first, int64_t count, State& state) const;
   // Of a state that is folded: the first `count` of its newest positions, which are past.
   void FoldNewest(State& state, int64_t count) const;
   void DropNewest(State& state, int64_t count) const;

@@ -5,6 +5,12 @@
 #include "model/engine/attention/key_value_cache.h"
 
 namespace leapstream {
+namespace {
+
+// Rows that attend side by side, so that keys and values are read once for all of them.
+constexpr int64_t kTogether = 16;
+
+}  // namespace
 
 std::unique_ptr<AttentionState> SoftmaxAttention::NewState() const {
   return std::make_unique<KeyValueCache>(heads_, features_->width(), d_);
@@ -23,19 +29,25 @@ void SoftmaxAttention::Append(const float* keys, const float* values,
   });
 }
 
-void SoftmaxAttention::AttendRow(const AttentionState& state, const float* features,
-                                 float* out) const {
+void SoftmaxAttention::AttendRows(const AttentionState& state, const float* features, int64_t count,
+                                  float* out) const {
   static thread_local Workspace scratch;
   const Workspace::Scope scope(scratch);
   const auto& cache = static_cast<const KeyValueCache&>(state);
   const int64_t length = cache.length();
-  std::fill_n(out, heads_ * d_, 0.0f);
+  const int64_t F = features_->width();
+  std::fill_n(out, count * heads_ * d_, 0.0f);
   if (length == 0) return;
-  float* weights = scratch.Floats(KeyValueCache::Rounded(length));
+  const int64_t width = KeyValueCache::Rounded(length);
+  float* queries = scratch.Floats(count * F);
+  float* weights = scratch.Floats(count * width);
   for (int64_t h = 0; h < heads_; ++h) {
-    cache.Energies(h, features + h * features_->width(), 0, length, weights);
-    SoftmaxInPlace(weights, length);
-    cache.AddValues(h, weights, 0, length, out + h * d_);
+    for (int64_t r = 0; r < count; ++r) {
+      std::copy_n(features + (r * heads_ + h) * F, F, queries + r * F);
+    }
+    cache.AllEnergies(h, queries, count, weights);
+    for (int64_t r = 0; r < count; ++r) SoftmaxInPlace(weights + r * width, length);
+    cache.AddAllValues(h, weights, {out + h * d_, count, heads_ * d_});
   }
 }
 
@@ -45,12 +57,14 @@ void SoftmaxAttention::Attend(const float* queries, absl::Span<const AttentionRo
   const int64_t width = heads_ * features_->width();
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
   features_->Queries(queries, rows, features, scratch);
-  ForEachRow(rows, [&](int64_t r) {
-    float* row_out = out + r * heads_ * d_;
-    if (rows[r].state == nullptr) {
-      std::fill_n(row_out, heads_ * d_, 0.0f);
-    } else {
-      AttendRow(*rows[r].state, features + r * width, row_out);
+  ForEachRun(rows, [&](int64_t begin, int64_t end) {
+    if (rows[begin].state == nullptr) {
+      std::fill_n(out + begin * heads_ * d_, heads_ * d_, 0.0f);
+      return;
+    }
+    for (int64_t r = begin; r < end; r += kTogether) {
+      AttendRows(*rows[begin].state, features + r * width, std::min(kTogether, end - r),
+                 out + r * heads_ * d_);
     }
   });
 }
@@ -66,7 +80,7 @@ void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> r
   ForEachRow(rows, [&](int64_t r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(key + r * width, x.values + r * heads_ * d_);
-    AttendRow(cache, query + r * width, out + r * heads_ * d_);
+    AttendRows(cache, query + r * width, 1, out + r * heads_ * d_);
     if (past == Past::kSettled) cache.Settle();
   });
 }

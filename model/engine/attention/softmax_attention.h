@@ -26,7 +26,9 @@ class SoftmaxAttention : public AttentionKind {
             Workspace& scratch) const override;
 
  private:
-  void AttendRow(const AttentionState& state, const float* features, float* out) const;
+  // `count` rows side by side: features [count, H, F], out [count, H, V].
+  void AttendRows(const AttentionState& state, const float* features, int64_t count,
+                  float* out) const;
 
   const std::unique_ptr<const FeatureMap> features_;
   const int64_t heads_;

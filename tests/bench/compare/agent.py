@@ -36,9 +36,10 @@ class Agent:
     def wants_to_read(self) -> bool:
         if self.encoded is None:
             return True
-        call = DecoderCall(self.network.target_embedding(), self.encoded, self.cache, online=not self.finished)
-        last = self.target[-1] if self.target else END
-        self.logits, reads = self.network.decoder(last, len(self.target) + 1, call)
+        position = len(self.target)
+        call = DecoderCall(self.target[-1] if self.target else END, position, position + 1,
+                           self.network.target_embedding(), self.encoded, self.cache, online=not self.finished)
+        self.logits, reads = self.network.decoder(call)
         return reads
 
     def write(self) -> tuple[int, float]:

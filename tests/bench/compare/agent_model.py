@@ -17,6 +17,7 @@ import dataclasses
 import json
 import math
 from collections import OrderedDict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,8 @@ class Side:
     heads: int = 8
     layers: int = 6
     vocabulary: int = 6000
+    normalize_before: bool = True
+    final_norm: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,22 +61,22 @@ class Shape:
                   "mass_preservation": True, "scale_embedding": True, "share_decoder_input_output_embed": True}
         side_wanted = {"self_attention": "leap", "normalize_before": True, "final_norm": True, "shared_layers": [],
                        "layernorm_embedding": False, "positions": "sinusoidal"}
-        _expect(config, wanted)
-        _expect(config["encoder"], side_wanted)
-        _expect(config["decoder"], side_wanted | {"cross_attention": "leap"})
-        return Shape(_side(config["encoder"]), _side(config["decoder"]), config["leap_factor"],
+        expect(config, wanted)
+        expect(config["encoder"], side_wanted)
+        expect(config["decoder"], side_wanted | {"cross_attention": "leap"})
+        return Shape(side_of(config["encoder"]), side_of(config["decoder"]), config["leap_factor"],
                      config["share_all_embeddings"], config["waitk_lagging"])
 
 
-def _expect(config: dict[str, Any], wanted: dict[str, Any]) -> None:
+def expect(config: dict[str, Any], wanted: dict[str, Any]) -> None:
     for key, value in wanted.items():
         if config[key] != value:
             raise ValueError(f"{key} is {config[key]!r}; this network is written for {value!r} only")
 
 
-def _side(config: dict[str, Any]) -> Side:
+def side_of(config: dict[str, Any]) -> Side:
     return Side(config["embed_dim"], config["ffn_embed_dim"], config["attention_heads"], config["layers"],
-                config["vocabulary_size"])
+                config["vocabulary_size"], config["normalize_before"], config["final_norm"])
 
 
 class Cache:
@@ -82,43 +85,56 @@ class Cache:
     def __init__(self, layers: int):
         self.keys: list[Tensor | None] = [None] * layers  # [H, T, K], before the feature map.
         self.values: list[Tensor | None] = [None] * layers  # [H, T, V].
+        self.sums: list[tuple[Tensor, ...] | None] = [None] * layers  # In place of both, of recurrent LeaP.
         self.steps: list[Tensor | None] = [None] * layers  # [H, 1]: where wait-k stands in the source.
 
     def copy(self) -> "Cache":
         """Independent of this one: the calls replace tensors and never write into them."""
         copied = Cache(0)
         copied.keys, copied.values, copied.steps = list(self.keys), list(self.values), list(self.steps)
+        copied.sums = list(self.sums)
         return copied
 
+    def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
+        """All keys and values, the new ones with them."""
+        past_key, past_value = self.keys[layer], self.values[layer]
+        if past_key is not None and past_value is not None:
+            k, v = torch.cat([past_key, k], dim=1), torch.cat([past_value, v], dim=1)
+        self.keys[layer], self.values[layer] = k, v
+        return k, v
+
     def drop_last(self, layer: int) -> None:
+        """Nothing of a recurrent layer, whose sums the agent puts back."""
         key, value = self.keys[layer], self.values[layer]
-        assert key is not None and value is not None
+        if key is None or value is None:
+            return
         self.keys[layer] = key[:, :-1] if key.size(1) > 1 else None
         self.values[layer] = value[:, :-1] if value.size(1) > 1 else None
 
 
 @dataclasses.dataclass
 class DecoderCall:
-    """What a call of the decoder is about, besides the last token."""
+    """What a call of the decoder is about."""
 
+    token: int  # The last one.
+    position: int  # Its own, from 0.
+    target: int  # Which target token comes next, from 1: what wait-k counts.
     embedding: Tensor
     encoded: Tensor  # [S, 1, E]
     cache: Cache
     online: bool  # The source may go on.
 
 
-class Leap(nn.Module):
-    """Projections, feature maps and proportions, which the three kinds of attention share."""
+class Projections(nn.Module):
+    """What all kinds of attention share."""
 
-    def __init__(self, side: Side, source_width: int, leap_factor: int):
+    def __init__(self, side: Side, source_width: int):
         super().__init__()
         self.heads = side.heads
         self.query = nn.Linear(side.width, side.width)
         self.key = nn.Linear(source_width, side.width)
         self.value = nn.Linear(source_width, side.width)
         self.output = nn.Linear(side.width, side.width)
-        self.query_proportion = _proportion(side, leap_factor)
-        self.key_proportion = _proportion(side, leap_factor)
 
     def split(self, x: Tensor) -> Tensor:  # [T, 1, E] -> [H, T, K]
         return x.contiguous().view(x.size(0), self.heads, -1).transpose(0, 1)
@@ -130,11 +146,34 @@ class Leap(nn.Module):
         q = self.query(x)
         return self.split(q * (q.size(-1) // self.heads) ** -0.5)
 
+
+class Leap(Projections):
+    """Feature maps and proportions too."""
+
+    def __init__(self, side: Side, source_width: int, leap_factor: int):
+        super().__init__(side, source_width)
+        self.query_proportion = _proportion(side, leap_factor)
+        self.key_proportion = _proportion(side, leap_factor)
+
     @staticmethod
     def features(x: Tensor, proportion: nn.Module) -> tuple[Tensor, Tensor]:  # 2 x [H, T, K]
         x = F.relu(x)
         p = proportion(x)
         return x * torch.sin(math.pi / 2 * p), x * torch.cos(math.pi / 2 * p)
+
+    def attend_to_all(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+        """Sums over all keys, then queries: fairseq's routine for inference without a mask."""
+        q_sin, q_cos = self.features(q, self.query_proportion)
+        k_sin, k_cos = self.features(k, self.key_proportion)
+        sums = (torch.bmm(k_sin.transpose(1, 2), v), torch.bmm(k_cos.transpose(1, 2), v),
+                k_sin.unsqueeze(-1).sum(dim=1), k_cos.unsqueeze(-1).sum(dim=1))
+        return self.attend_to_sums(q_sin, q_cos, sums)
+
+    def attend_to_sums(self, q_sin: Tensor, q_cos: Tensor, sums: tuple[Tensor, ...]) -> Tensor:
+        sums_sin, sums_cos, norm_sin, norm_cos = sums  # 2 x [H, K, V], 2 x [H, K, 1]
+        numerator = torch.bmm(q_sin, sums_sin) + torch.bmm(q_cos, sums_cos)
+        denominator = torch.bmm(q_sin, norm_sin) + torch.bmm(q_cos, norm_cos)
+        return self.join(numerator / denominator.clamp_min(CLAMP))
 
 
 def _proportion(side: Side, leap_factor: int) -> nn.Sequential:
@@ -144,8 +183,12 @@ def _proportion(side: Side, leap_factor: int) -> nn.Sequential:
         out=nn.Linear(width // leap_factor, 1), sigmoid=nn.Sigmoid()))
 
 
-class EncoderAttention(Leap):
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:  # [S, 1, E]; [S, S], non-zero where forbidden
+class CausalAttention(Leap):
+    def forward(self, x: Tensor) -> Tensor:  # [S, 1, E]
+        # Made anew in each layer: 1s above the diagonal, then -inf, then -1e8, and non-zero is what counts.
+        mask = x.new_ones([x.size(0), x.size(0)]).triu(1)
+        mask = mask.masked_fill(mask.bool(), float("-inf"))
+        mask = mask.masked_fill(mask.to(torch.bool), -1e8)
         q, k, v = self.project_query(x), self.split(self.key(x)), self.split(self.value(x))
         q_sin, q_cos = self.features(q, self.query_proportion)
         k_sin, k_cos = self.features(k, self.key_proportion)
@@ -160,17 +203,8 @@ class EncoderAttention(Leap):
 class DecoderAttention(Leap):
     def forward(self, x: Tensor, cache: Cache, layer: int) -> Tensor:  # [1, 1, E]
         q, k, v = self.project_query(x), self.split(self.key(x)), self.split(self.value(x))
-        past_key, past_value = cache.keys[layer], cache.values[layer]
-        if past_key is not None and past_value is not None:
-            k, v = torch.cat([past_key, k], dim=1), torch.cat([past_value, v], dim=1)
-        cache.keys[layer], cache.values[layer] = k, v
-        q_sin, q_cos = self.features(q, self.query_proportion)
-        k_sin, k_cos = self.features(k, self.key_proportion)
-        sums_sin, sums_cos = torch.bmm(k_sin.transpose(1, 2), v), torch.bmm(k_cos.transpose(1, 2), v)
-        norm_sin, norm_cos = k_sin.unsqueeze(-1).sum(dim=1), k_cos.unsqueeze(-1).sum(dim=1)
-        numerator = torch.bmm(q_sin, sums_sin) + torch.bmm(q_cos, sums_cos)
-        denominator = torch.bmm(q_sin, norm_sin) + torch.bmm(q_cos, norm_cos)
-        return self.join(numerator / denominator.clamp_min(CLAMP))
+        k, v = cache.append(layer, k, v)
+        return self.attend_to_all(q, k, v)
 
 
 class CrossAttention(Leap):
@@ -178,12 +212,20 @@ class CrossAttention(Leap):
         q_sin, q_cos = self.features(self.project_query(x), self.query_proportion)
         k_sin, k_cos = self.features(self.split(self.key(encoded)), self.key_proportion)
         weights = torch.bmm(q_sin, k_sin.transpose(1, 2)) + torch.bmm(q_cos, k_cos.transpose(1, 2))  # [H, 1, S]
-        beyond = torch.arange(encoded.size(0)).expand(self.heads, -1).gt(step).unsqueeze(1)
-        weights = weights.masked_fill(beyond, 0)
+        weights = weights.masked_fill(beyond(step, encoded.size(0)), 0)
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(CLAMP)
-        # fairseq: a head that has not moved attends to nothing.
-        weights = weights.masked_fill(step.eq(0).unsqueeze(1), 0)
+        weights = weights.masked_fill(unmoved(step), 0)
         return self.join(torch.bmm(weights, self.split(self.value(encoded))))
+
+
+def beyond(step: Tensor, source: int) -> Tensor:
+    """[H, 1, S]: the states after the one where a head stands."""
+    return torch.arange(source).expand(step.size(0), -1).gt(step).unsqueeze(1)
+
+
+def unmoved(step: Tensor) -> Tensor:
+    """[H, 1, 1]. fairseq: a head that has not moved attends to nothing."""
+    return step.eq(0).unsqueeze(1)
 
 
 class WaitK:
@@ -193,8 +235,9 @@ class WaitK:
         self.k = k
         self.heads = heads
 
-    def choose(self, target: int, source: int) -> Tensor:
+    def choose(self, target: int, encoded: Tensor) -> Tensor:
         """[H, S]: 1 where target token `target` (from 1) stops, 0 where it goes on."""
+        source = encoded.size(0)
         if source < self.k:
             return torch.zeros(self.heads, source)
         stops = (torch.arange(target) * (source + 1) + self.k - 1).unsqueeze(0).expand(self.heads, target).long()
@@ -202,9 +245,10 @@ class WaitK:
         table = torch.zeros(self.heads, target * source).scatter(1, stops, 1.0)
         return table.view(self.heads, target, source)[:, -1:].float().squeeze(1)
 
-    def step(self, target: int, source: int, step: Tensor | None) -> tuple[Tensor, bool]:
+    def step(self, target: int, encoded: Tensor, step: Tensor | None) -> tuple[Tensor, bool]:
         """The heads' positions, [H, 1], and whether one wants to READ."""
-        p_choose = self.choose(target, source)
+        p_choose = self.choose(target, encoded)
+        source = encoded.size(0)
         last = source - 1
         step = torch.zeros(self.heads, 1, dtype=torch.long) if step is None else step.clone()
         if False in (last > step):
@@ -239,43 +283,39 @@ class Positions:
         return self.table.index_select(0, positions)
 
 
-class EncoderLayer(nn.Module):
-    def __init__(self, shape: Shape):
+class Layer(nn.Module):
+    def __init__(self, side: Side, self_attention: nn.Module):
         super().__init__()
-        side = shape.encoder
-        self.self_attention = EncoderAttention(side, side.width, shape.leap_factor)
+        self.normalize_before = side.normalize_before
+        self.self_attention = self_attention
         self.self_attention_norm = nn.LayerNorm(side.width)
         self.ffn = _ffn(side)
         self.ffn_norm = nn.LayerNorm(side.width)
 
+    def residual(self, x: Tensor, norm: nn.Module, block: Callable[[Tensor], Tensor]) -> Tensor:
+        return x + block(norm(x)) if self.normalize_before else norm(x + block(x))
+
+
+class EncoderLayer(Layer):
     def forward(self, x: Tensor) -> Tensor:
-        # Made anew in each layer: 1s above the diagonal, then -inf, then -1e8, and non-zero is what counts.
-        mask = x.new_ones([x.size(0), x.size(0)]).triu(1)
-        mask = mask.masked_fill(mask.bool(), float("-inf"))
-        mask = mask.masked_fill(mask.to(torch.bool), -1e8)
-        x = x + self.self_attention(self.self_attention_norm(x), mask)
-        return x + self.ffn(self.ffn_norm(x))
+        x = self.residual(x, self.self_attention_norm, self.self_attention)
+        return self.residual(x, self.ffn_norm, self.ffn)
 
 
-class DecoderLayer(nn.Module):
-    def __init__(self, shape: Shape):
-        super().__init__()
-        side = shape.decoder
-        self.waitk = WaitK(shape.k, side.heads)
-        self.self_attention = DecoderAttention(side, side.width, shape.leap_factor)
-        self.self_attention_norm = nn.LayerNorm(side.width)
-        self.cross_attention = CrossAttention(side, shape.encoder.width, shape.leap_factor)
+class DecoderLayer(Layer):
+    def __init__(self, side: Side, self_attention: nn.Module, cross_attention: nn.Module, waitk: WaitK):
+        super().__init__(side, self_attention)
+        self.waitk = waitk
+        self.cross_attention = cross_attention
         self.cross_attention_norm = nn.LayerNorm(side.width)
-        self.ffn = _ffn(side)
-        self.ffn_norm = nn.LayerNorm(side.width)
 
-    def forward(self, x: Tensor, encoded: Tensor, target: int, cache: Cache, layer: int) -> tuple[Tensor, bool]:
-        x = x + self.self_attention(self.self_attention_norm(x), cache, layer)
-        h = self.cross_attention_norm(x)
-        step, wants_to_read = self.waitk.step(target, encoded.size(0), cache.steps[layer])
+    def forward(self, x: Tensor, call: DecoderCall, layer: int) -> tuple[Tensor, bool]:
+        cache, encoded = call.cache, call.encoded
+        x = self.residual(x, self.self_attention_norm, lambda h: self.self_attention(h, cache, layer))
+        step, wants_to_read = self.waitk.step(call.target, encoded, cache.steps[layer])
         cache.steps[layer] = step
-        x = x + self.cross_attention(h, encoded, step)
-        return x + self.ffn(self.ffn_norm(x)), wants_to_read
+        x = self.residual(x, self.cross_attention_norm, lambda h: self.cross_attention(h, encoded, step))
+        return self.residual(x, self.ffn_norm, self.ffn), wants_to_read
 
 
 class Encoder(nn.Module):
@@ -283,7 +323,8 @@ class Encoder(nn.Module):
         super().__init__()
         side = shape.encoder
         self.embedding = nn.Parameter(torch.empty(side.vocabulary, side.width))
-        self.layers = nn.ModuleList([EncoderLayer(shape) for _ in range(side.layers)])
+        self.layers = nn.ModuleList([
+            EncoderLayer(side, CausalAttention(side, side.width, shape.leap_factor)) for _ in range(side.layers)])
         self.norm = nn.LayerNorm(side.width)
         self.positions = Positions(side.width)
 
@@ -298,39 +339,43 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    def __init__(self, shape: Shape):
+    def __init__(self, side: Side, layers: list[DecoderLayer]):
         super().__init__()
-        side = shape.decoder
-        if not shape.shared_embedding:
-            self.embedding = nn.Parameter(torch.empty(side.vocabulary, side.width))
-        self.layers = nn.ModuleList([DecoderLayer(shape) for _ in range(side.layers)])
-        self.norm = nn.LayerNorm(side.width)
+        self.layers = nn.ModuleList(layers)
+        self.norm = nn.LayerNorm(side.width) if side.final_norm else nn.Identity()
         self.positions = Positions(side.width)
 
-    def forward(self, token: int, target: int, call: DecoderCall) -> tuple[Tensor, bool]:
-        """Logits [1, 1, N] after `token`, the one before target `target` (from 1), and whether to READ instead.
+    def forward(self, call: DecoderCall) -> tuple[Tensor, bool]:
+        """Logits [1, 1, N] of the next target token, and whether to READ instead.
 
         While the source goes on, the first layer with a head that wants to READ ends the call; the logits are then of
         no use, but fairseq computes them.
         """
-        x = math.sqrt(call.embedding.size(1)) * F.embedding(torch.tensor([[token]]), call.embedding)
-        x = (x + self.positions.rows(torch.tensor([target - 1 + FIRST_POSITION]))).transpose(0, 1)
+        x = math.sqrt(call.embedding.size(1)) * F.embedding(torch.tensor([[call.token]]), call.embedding)
+        x = (x + self.positions.rows(torch.tensor([call.position + FIRST_POSITION]))).transpose(0, 1)
         reads = False
         for i, layer in enumerate(self.layers):
-            x, wants_to_read = layer(x, call.encoded, target, call.cache, i)
+            x, wants_to_read = layer(x, call, i)
             if call.online and wants_to_read:
                 reads = True
                 for done in range(i + 1):
                     call.cache.drop_last(done)
                 break
-        return F.linear(self.norm(x).transpose(0, 1), call.embedding), reads
+        # The output is the embedding, unless it has weights of its own.
+        return F.linear(self.norm(x).transpose(0, 1), getattr(self, "output", call.embedding)), reads
 
 
 class Network(nn.Module):
     def __init__(self, shape: Shape):
         super().__init__()
         self.encoder = Encoder(shape)
-        self.decoder = Decoder(shape)
+        side = shape.decoder
+        layers = [DecoderLayer(side, DecoderAttention(side, side.width, shape.leap_factor),
+                               CrossAttention(side, shape.encoder.width, shape.leap_factor), WaitK(shape.k, side.heads))
+                  for _ in range(side.layers)]
+        self.decoder = Decoder(side, layers)
+        if not shape.shared_embedding:
+            self.decoder.embedding = nn.Parameter(torch.empty(side.vocabulary, side.width))
 
     def target_embedding(self) -> Tensor:
         """Of the decoder's input and output."""

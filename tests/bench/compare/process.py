@@ -1,7 +1,7 @@
 """Worker processes: each engine is timed in its own, with one thread, on demand of the parent.
 
 A worker writes one JSON line of facts about itself when it is ready, then for each line it reads, the name of a case,
-one line with the CPU seconds of one sample. So the parent can take turns between engines.
+one line with the CPU seconds of one sample, or of several. So the parent can take turns between engines.
 """
 
 import json
@@ -43,7 +43,21 @@ def loaded_blas() -> list[str]:
     return sorted(library_name(path) for path in paths if "blas" in Path(path).name or "mkl" in Path(path).name)
 
 
-def serve(facts: dict[str, Any], cases: Mapping[str, Callable[[], float]]) -> None:
+def benchmarks(program: Path, arguments: list[str], log: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """What a program made with Google Benchmark says of itself, and its results; its errors go to the log."""
+    with log.open("w") as log_file:
+        result = subprocess.run([str(program), "--benchmark_format=json", *arguments], env=environment(),
+                                stdout=subprocess.PIPE, stderr=log_file, text=True)
+    if result.returncode != 0:
+        raise SystemExit(f"{program} failed with {result.returncode}:\n{log.read_text()[-2000:]}")
+    report = json.loads(result.stdout)
+    for row in report["benchmarks"]:
+        if row.get("error_occurred"):
+            raise SystemExit(f"{program}: {row['name']}: {row['error_message']}")
+    return report["context"], [row for row in report["benchmarks"] if row.get("run_type") != "aggregate"]
+
+
+def serve(facts: dict[str, Any], cases: Mapping[str, Callable[[], Any]]) -> None:
     print(json.dumps(facts), flush=True)
     for line in sys.stdin:
         print(json.dumps(cases[line.strip()]()), flush=True)
@@ -69,7 +83,7 @@ class Worker:
         self._process.communicate()
         self._log_file.close()
 
-    def sample(self, case: str) -> float:
+    def sample(self, case: str) -> Any:
         assert self._process.stdin is not None
         self._process.stdin.write(case + "\n")
         self._process.stdin.flush()

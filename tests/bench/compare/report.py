@@ -2,7 +2,6 @@
 
 import dataclasses
 import statistics
-from collections.abc import Callable
 
 from compare.step_bench import Step
 
@@ -105,10 +104,13 @@ def text(header: list[str], rows: list[list[str]]) -> str:
     return "\n".join([line(header), "  ".join("-" * width for width in widths)] + [line(row) for row in rows])
 
 
+def table(header: list[str], rows: list[list[str]], as_markdown: bool) -> str:
+    return markdown(header, rows) if as_markdown else text(header, rows)
+
+
 def report(results: Results, conditions: list[str], as_markdown: bool) -> str:
-    table: Callable[[list[str], list[list[str]]], str] = markdown if as_markdown else text
     facts = "\n".join(("- " if as_markdown else "") + line for line in conditions)
-    parts = [facts, table(TIME_HEADER, time_rows(results))]
+    parts = [facts, table(TIME_HEADER, time_rows(results), as_markdown)]
     if any(step.engine in ("float32", "int8") for step in results):
-        parts.insert(1, table(GOAL_HEADER, [goal.row(results) for goal in goals()]))
+        parts.insert(1, table(GOAL_HEADER, [goal.row(results) for goal in goals()], as_markdown))
     return "\n\n".join(parts)

@@ -1,12 +1,11 @@
 """Runs leapstream's step_bench and reads its results."""
 
 import dataclasses
-import json
 import re
 import subprocess
 from pathlib import Path
 
-from compare.process import environment, library_name
+from compare.process import benchmarks, library_name
 
 # Those that report.goals() names. What the benchmark library may append stays open.
 FILTER = ("^(step/(batch:1/position:(32|100|512)|batch:32/position:(32|100))/compute:(float32|int8)|"
@@ -23,29 +22,17 @@ class Step:
     engine: str  # "float32" or "int8" of leapstream, or "libtorch".
 
 
-def command(program: Path, weights: Path) -> list[str]:
-    return [str(program), "--weights", str(weights), "--benchmark_format=json", f"--benchmark_filter={FILTER}"]
-
-
 def run(program: Path, weights: Path, log: Path) -> dict[Step, float]:
     """CPU seconds of one READ and one WRITE of one session."""
-    with log.open("w") as log_file:
-        result = subprocess.run(command(program, weights), env=environment(), stdout=subprocess.PIPE,
-                                stderr=log_file, text=True)
-    if result.returncode != 0:
-        raise SystemExit(f"{program} failed with {result.returncode}:\n{log.read_text()[-2000:]}")
-    return parse(result.stdout)
-
-
-def parse(text: str) -> dict[Step, float]:
     steps = {}
-    for benchmark in json.loads(text)["benchmarks"]:
-        match = _NAME.match(benchmark["name"])
-        if match is None or benchmark.get("run_type") == "aggregate" or benchmark.get("error_occurred"):
+    _, rows = benchmarks(program, ["--weights", str(weights), f"--benchmark_filter={FILTER}"], log)
+    for row in rows:
+        match = _NAME.match(row["name"])
+        if match is None:
             continue
         kind, sessions, position, compute_type = match.groups()
         engine = "libtorch" if kind == "libtorch" else compute_type
-        steps[Step(int(sessions), int(position), engine)] = float(benchmark["us_per_token"]) / 1e6
+        steps[Step(int(sessions), int(position), engine)] = float(row["us_per_token"]) / 1e6
     return steps
 
 

@@ -51,7 +51,7 @@ def random_weights(shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(1)
     weights = {}
     for name, shape in shapes.items():
-        scale = math.sqrt(3 / shape[1]) if len(shape) == 2 else 0.1
+        scale = math.sqrt(3 * shape[0] / shape.numel()) if len(shape) > 1 else 0.1
         weights[name] = (2 * torch.rand(shape, generator=generator) - 1) * scale
         if name.endswith("norm.weight"):
             weights[name] += 1

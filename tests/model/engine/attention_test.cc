@@ -102,6 +102,27 @@ TEST_P(AttentionTest, AppendThenAttendEqualsTheNaiveForm) {
   }
 }
 
+TEST_P(AttentionTest, PositionsAppendedAndAttendedAtOnceEqualThoseOneByOneToTheBit) {
+  const int64_t T = GetParam().T;
+  for (const AttentionKindCase& kind : kinds_) {
+    at::Tensor first;
+    for (const int64_t chunk : {int64_t{1}, int64_t{5}, T}) {
+      const auto state = kind.kind->NewState();
+      at::Tensor out = at::full_like(q_, std::numeric_limits<float>::quiet_NaN());
+      for (int64_t t = 0; t < T; t += chunk) {
+        kind.kind->Append(Row(k_, t), Row(v_, t), Rows(state.get(), t, std::min(t + chunk, T)),
+                          scratch_);
+      }
+      for (int64_t t = 0; t < T; t += chunk) {
+        kind.kind->Attend(Row(q_, t), Rows(state.get(), t, std::min(t + chunk, T)),
+                          const_cast<float*>(Row(out, t)), scratch_);
+      }
+      if (!first.defined()) first = out;
+      EXPECT_TRUE(at::equal(first, out)) << kind.name << " in chunks of " << chunk;
+    }
+  }
+}
+
 // Every position is stepped twice, the first time with another's query, key and value; also two
 // positions before they are settled, as layers that share their state do.
 TEST_P(AttentionTest, WhatIsDroppedLeavesNoTrace) {
