@@ -123,6 +123,14 @@ TEST(CliTest, TranslatesPipedLines) {
 }
 
 TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
+TEST(CliTest, LeavesOutAByteOrderMark) {
+  FakeService service;
+  Program program({"translate", "--server", service.address()});
+  program.Type("\xEF\xBB\xBFgute nacht\n\xEF\xBB\xBFja\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(service.source(), "gute nacht|\xEF\xBB\xBFja|");  // Elsewhere it is text.
+}
+
   FakeService service;
   Program program({"translate", "--server", service.address()});
   program.Type("gu");
@@ -475,7 +483,7 @@ TEST(CliTest, EndsQuietlyWhenNobodyReads) {
 
 TEST(SourceWordsTest, AnyChunkingGivesTheSameItems) {
   const std::string text =
-      "  f\xC3\xBCr\xE3\x80\x80"
+      "\xEF\xBB\xBF  f\xC3\xBCr\xE3\x80\x80"
       "dich \r\n\n\xE2\x82\xAC\xC2\xA0x";
   const auto items_of = [&](size_t step) {
     client::SourceWords words;
