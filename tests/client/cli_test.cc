@@ -122,7 +122,6 @@ TEST(CliTest, TranslatesPipedLines) {
   EXPECT_EQ(service.config().policy().early_end(), v1::EARLY_END_STOP);
 }
 
-TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
 TEST(CliTest, LeavesOutAByteOrderMark) {
   FakeService service;
   Program program({"translate", "--server", service.address()});
@@ -131,6 +130,7 @@ TEST(CliTest, LeavesOutAByteOrderMark) {
   EXPECT_EQ(service.source(), "gute nacht|\xEF\xBB\xBFja|");  // Elsewhere it is text.
 }
 
+TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
   FakeService service;
   Program program({"translate", "--server", service.address()});
   program.Type("gu");
@@ -429,7 +429,13 @@ TEST(CliTest, ExitCodes) {
   EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
   EXPECT_EQ(run({"translate", "--sample-rate", "8000"}), 2);
   EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
-  EXPECT_EQ(run({"translate", "--server", "127.0.0.1"}), 4);
+  for (const char* address : {"", ",", " ,,", "localhost", "127.0.0.1:1,localhost"}) {
+    Program wrong({"translate", "--server", address});
+    EXPECT_EQ(wrong.Exit(), 2) << address;
+    EXPECT_THAT(wrong.errors, testing::HasSubstr("--server: want host:port of a server"))
+        << address;
+  }
+  EXPECT_EQ(run({"models", "--server", "127.0.0.1:1", "--server", service.address() + ","}), 0);
   EXPECT_EQ(run({"probe", "--server", "127.0.0.1:1", "--timeout", "300ms"}), 3);
   EXPECT_EQ(run({"probe", at}), 0);
   EXPECT_EQ(run({"translate", at, "--model", "missing"}), 4);
