@@ -476,6 +476,21 @@ TEST(CliTest, FirstInterruptEndsTheInputSecondCancels) {
   service.ReleaseSilent();
 }
 
+// The whole input has been read by then, and waits for its time.
+TEST(CliTest, FirstInterruptEndsThePacedInputToo) {
+  FakeService service;
+  const std::string file = testing::TempDir() + "leapstream_paced.txt";
+  std::ofstream(file) << "gute nacht\nliebe welt\n";
+  Program program(
+      {"translate", "--server", service.address(), "--pace", "0.2/s", "--from-file", file});
+  EXPECT_EQ(program.OutputUntil("GUTE"), "GUTE");
+  program.Signal(SIGINT);
+  EXPECT_EQ(program.OutputUntil("\n"), "\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "");
+  EXPECT_EQ(service.source(), "gute ");
+}
+
 TEST(CliTest, EndsQuietlyWhenNobodyReads) {
   FakeService service;
   Program program({"translate", "--server", service.address()});
