@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -489,6 +490,55 @@ TEST(CliTest, FirstInterruptEndsThePacedInputToo) {
   EXPECT_EQ(program.Exit(), 0);
   EXPECT_EQ(program.output, "");
   EXPECT_EQ(service.source(), "gute ");
+}
+
+class EvaluateTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string folder = testing::TempDir() + "leapstream_evaluate.XXXXXX";
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    folder_ = folder;
+    std::ofstream(folder_ / "lines") << "\xEF\xBB\xBFja\nnein\n";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::vector<std::string> Arguments(const FakeService& service, const std::string& model) const {
+    return {"evaluate",     "--server",        service.address(), "--model-name",    model,
+            "--source",     folder_ / "lines", "--target",        folder_ / "lines", "--output",
+            folder_ / "out"};
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(EvaluateTest, NamesTranslationsThatWereCut) {
+  FakeService service;
+  Program program(Arguments(service, "short"));
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.errors,
+            "leapstream: 2 translations cut at the limit of length, and so scored: line 1, "
+            "2\n");
+  std::ifstream log(folder_ / "out" / "instances.log");
+  std::string line;
+  std::getline(log, line);
+  const auto instance = nlohmann::json::parse(line);  // The byte order mark is no part of it.
+  EXPECT_EQ(instance["source"], "ja");
+  EXPECT_EQ(instance["reference"], "ja");
+}
+
+TEST_F(EvaluateTest, ASignalCancels) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    FakeService service;
+    Program program(Arguments(service, "silent"));
+    const absl::Time deadline = absl::Now() + absl::Seconds(10);
+    while (service.config().model() != "silent" && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    program.Signal(signal);
+    EXPECT_EQ(program.Exit(), 5);
+    EXPECT_EQ(program.errors, "leapstream: cancelled\n");
+    EXPECT_TRUE(std::filesystem::is_empty(folder_ / "out"));
+    service.ReleaseSilent();
+  }
 }
 
 TEST(CliTest, EndsQuietlyWhenNobodyReads) {
