@@ -303,9 +303,6 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     return state_->target_written() + segment_.skipped >= TargetLimit() ||
            (after > 0 && segment_.after_source >= after);
   }
-  FinishReason NormalReason() const {
-    return segment_.source_cut ? FinishReason::kSourceLimit : FinishReason::kEndOfSentence;
-  }
 
   const SessionOptions options_;
   const Model& model_;  // The loop's; outlives the session's last step.
@@ -584,7 +581,7 @@ bool LiveSession::Plan(int max_rows) {
     const bool source_over =
         speech() ? segment_.source_finished : segment_.source_closed || segment_.source_cut;
     if (progress.source_read == 0 && source_over) {
-      CompleteSegment(NormalReason());  // Nothing to translate.
+      CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
       if (finished()) return false;
       continue;
     }
@@ -628,7 +625,7 @@ void LiveSession::Apply(const Decision& decision) {
   if (replays) token.id = committed_[replayed_];
   segment_.timing.delays.push_back(Delay());
   segment_.timing.elapsed.push_back(Delay() + Computed());
-  if (token.id == kEndOfSentence) return CompleteSegment(NormalReason());
+  if (token.id == kEndOfSentence) return CompleteSegment(FinishReason::kEndOfSentence);
   if (!speech() && state_->target_written() >= TargetLimit()) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
@@ -736,7 +733,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.segment = segment_.number;
   completed.unsent = unsent;
   completed.text = segment_.text + unsent;
-  completed.reason = reason;
+  completed.reason = segment_.source_cut ? FinishReason::kSourceLimit : reason;
   completed.stats = stats;
   completed.so_far = summary_;
   segment_.completed = true;

@@ -11,6 +11,9 @@
 // counts as a character per byte. Thread-safe.
 namespace leapstream::client {
 
+// U+FEFF, which some editors begin a file with.
+inline constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
+
 // Bytes of the first character. `text` is not empty.
 size_t CharacterBytes(absl::string_view text);
 size_t CountCharacters(absl::string_view text);

@@ -1,7 +1,10 @@
 #include "client/cli/evaluate_command.h"
 
+#include <pthread.h>
+#include <signal.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdint>
 #include <cstdio>
@@ -12,12 +15,14 @@
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
+#include "base/mutex.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
 #include "client/cli/local_server.h"
@@ -33,6 +38,10 @@ namespace leapstream::client {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr int kExitCancelled = 5;   // As --help says.
+constexpr size_t kShownLines = 20;  // Of cut translations.
+constexpr char kClearLine[] = "\r\x1B[K";
 
 absl::Status WriteFile(const fs::path& path, const std::string& text) {
   std::ofstream file(path, std::ios::binary | std::ios::trunc);
@@ -83,7 +92,7 @@ class ProgressLine {
         name_(std::move(name)),
         total_(static_cast<int>(total)) {}
   ~ProgressLine() {
-    if (shown_) absl::FPrintF(stderr, "\r\x1B[K");
+    if (shown_) absl::FPrintF(stderr, kClearLine);
   }
 
   void Show(int done) {
@@ -103,6 +112,45 @@ class ProgressLine {
   const absl::Time start_ = absl::Now();
   absl::Time last_ = absl::InfinitePast();
 };
+
+// What was cut counts in the scores as it came, so the reader must know. `policy` may be empty.
+void WarnOfCutTranslations(const std::vector<Instance>& instances, const std::string& policy) {
+  std::vector<int> lines;
+  for (const Instance& instance : instances) {
+    if (instance.prediction_cut) lines.push_back(instance.index + 1);
+  }
+  if (lines.empty()) return;
+  const size_t cut = lines.size();
+  lines.resize(std::min(cut, kShownLines));
+  absl::FPrintF(stderr, "leapstream: %s%s cut at the limit of length, and so scored: line %s%s\n",
+                policy.empty() ? "" : policy + ": ",
+                Counted(static_cast<int64_t>(cut), "translation"), absl::StrJoin(lines, ", "),
+                cut > kShownLines ? ", ..." : "");
+}
+
+// Held while files are written, which a signal is not to interrupt.
+Mutex& Writing() {
+  static auto* const mutex = new Mutex();
+  return *mutex;
+}
+
+// From now on SIGINT and SIGTERM end the process with the status of what is cancelled. Call it
+// before there are other threads: they must inherit that signals are blocked.
+void EndWhenSignalled() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGINT);
+  sigaddset(&signals, SIGTERM);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  std::thread([signals] {
+    int signal = 0;
+    sigwait(&signals, &signal);
+    MutexLock lock(&Writing());
+    absl::FPrintF(stderr, "%sleapstream: cancelled\n",
+                  isatty(STDERR_FILENO) == 1 ? kClearLine : "");
+    _exit(kExitCancelled);  // A server of ours dies with this process.
+  }).detach();
+}
 
 struct Row {
   std::optional<int> k;
@@ -159,6 +207,9 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
     }
     rows.push_back({k, Score(instances), absl::ToDoubleSeconds(absl::Now() - start)});
 
+    WarnOfCutTranslations(instances, PolicyName(k));
+
+    MutexLock lock(&Writing());
     fs::path folder = options.output_folder;
     if (ks.size() > 1) folder /= absl::StrCat("k", *k);
     LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(folder));
@@ -184,6 +235,7 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
                  rows.back().seconds);
     std::fflush(stdout);
   }
+  MutexLock lock(&Writing());
   const fs::path folder = options.output_folder;
   LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "scores.tsv", ScoresTsv(rows, sources.size())));
   const std::string curve = QualityLatencyCurve(rows, options);
@@ -205,6 +257,7 @@ absl::Status EvaluateCommand(const EvaluateCommandOptions& options) {
         options.source_file, " and ", references.size(), " in ", options.target_file));
   }
   LEAPSTREAM_RETURN_IF_ERROR(MakeEmptyFolder(options.output_folder));
+  EndWhenSignalled();
   ClientOptions connection = options.connection;
   std::unique_ptr<LocalServer> server;
   if (!options.model_folder.empty()) {

@@ -27,7 +27,9 @@ struct EvaluateCommandOptions {
 //   instances.log, config.yaml  as SimulEval; in a folder k1, k3, … each if there are several k
 //   scores.tsv                  a row for each k
 //   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
-// Prints the scores on standard output and, to a terminal, progress on standard error.
+// Prints the scores on standard output and, to a terminal, progress on standard error; there also
+// which translations were cut at the server's limit. SIGINT and SIGTERM end the process, with the
+// status of what is cancelled and no file half-written.
 // INVALID_ARGUMENT: files that do not go together or are not UTF-8, a file that cannot be written,
 // or a folder that is not empty.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);

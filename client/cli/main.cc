@@ -181,7 +181,7 @@ int main(int argc, char** argv) {
       "translate",
       "Translate standard input onto standard output while it arrives.\n"
       "To a terminal it draws source, READs and WRITEs, and target side by side.\n"
-      "Ctrl-C ends the input; again, the run.");
+      "Ctrl-C ends the input, and with --pace drops what is not sent yet; again, the run.");
   leapstream::client::TranslateOptions options;
   std::string early_end, pace, deadline;
   add_server(translate);

@@ -6,8 +6,10 @@
 #include <fstream>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -30,6 +32,9 @@ absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
     if (!IsUtf8(line, &valid)) {
       return absl::InvalidArgumentError(absl::StrCat("want UTF-8, got none at byte ", valid,
                                                      " of line ", lines.size() + 1, " of ", path));
+    }
+    if (lines.empty() && absl::StartsWith(line, kByteOrderMark)) {
+      line.erase(0, kByteOrderMark.size());
     }
     lines.push_back(std::move(line));
   }

@@ -15,10 +15,13 @@ enum class Segmentation {
   kExplicit,  // An empty line ends a segment, nothing else.
 };
 
-// Whether a sentence ends between two words of running text. Made to be safe for abbreviations,
-// initials and ordinal numbers of English and German: rather two sentences in one segment than one
-// in two.
-bool SentenceEndsBetween(absl::string_view word, absl::string_view next);
+// Whether a sentence ends between `word` and `next` of running text; `previous` is the word before
+// them in the same sentence, "" if there is none. Made to be safe for abbreviations, initials and
+// ordinal numbers of English and German: rather two sentences in one segment than one in two. After
+// one letter ("Plan B."), a number of one or two digits, "U.S.", "Inc." and their like a sentence
+// ends only if `next` is one of a few English words that begin sentences, such as "The" and "Then".
+bool SentenceEndsBetween(absl::string_view previous, absl::string_view word,
+                         absl::string_view next);
 
 // Says where the lines of SourceWords end segments. A word is given out at once; whether its
 // sentence ended is known when the next one comes. Not thread-safe.
@@ -34,7 +37,8 @@ class Segmenter {
   void EndSegment(std::deque<SourceItem>& out);
 
   const Segmentation segmentation_;
-  std::string last_word_;  // Of the open segment; "": none is open.
+  std::string last_word_;      // Of the open segment; "": none is open.
+  std::string previous_word_;  // Before the last one in it; "": none.
   bool line_is_empty_ = true;
 };
 

@@ -3,7 +3,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -34,13 +36,14 @@ size_t WhiteSpaceBytes(absl::string_view text, size_t at) {
 
 absl::Status SourceWords::TakeWord(size_t size, absl::string_view after,
                                    std::vector<SourceItem>& items) {
-  const absl::string_view word = absl::string_view(pending_).substr(0, size);
+  absl::string_view word = absl::string_view(pending_).substr(0, size);
   size_t valid_bytes = 0;
   if (!IsUtf8(word, &valid_bytes)) {
     return absl::InvalidArgumentError(absl::StrCat("the input must be UTF-8, but is not at byte ",
                                                    offset_ + valid_bytes, ", line ", line_,
                                                    "; convert it, with iconv for example"));
   }
+  if (offset_ == 0) absl::ConsumePrefix(&word, kByteOrderMark);
   if (!word.empty()) {
     items.push_back({absl::StrCat(word, after), false});
     line_has_words_ = true;

@@ -18,7 +18,7 @@ struct SourceItem {
 
 // Cuts a byte stream into words, and its lines into segments. A word is complete once white space,
 // a line feed or the end of the input follows; nothing is given out before that, except for the
-// start of a word of more than 64 KiB. Not thread-safe.
+// start of a word of more than 64 KiB. A byte order mark at the start is left out. Not thread-safe.
 class SourceWords {
  public:
   // Adds the items that `bytes` completed to `items`. INVALID_ARGUMENT: not UTF-8; the message has

@@ -132,7 +132,7 @@ class Translation {
         LEAPSTREAM_RETURN_IF_ERROR(EndTargetLine());
         return absl::CancelledError("cancelled");
       }
-      if (interrupts > 0 && input_open_) LEAPSTREAM_RETURN_IF_ERROR(OnInterrupt());
+      if (interrupts > 0 && !std::exchange(interrupted_, true)) OnInterrupt();
       LEAPSTREAM_RETURN_IF_ERROR(SendDueItems());
       LEAPSTREAM_RETURN_IF_ERROR(Draw());
       LEAPSTREAM_RETURN_IF_ERROR(WaitForSomething());
@@ -146,14 +146,15 @@ class Translation {
     return options;
   }
 
-  absl::Status OnInterrupt() {
-    input_open_ = false;
+  // Ends the source. When paced, what has been read of it may still wait for its time: it is
+  // dropped.
+  void OnInterrupt() {
     if (paced_) {
+      input_open_ = false;
       items_.clear();
-      return absl::OkStatus();
+    } else if (input_open_) {
+      TakeInput(typed_.Finish(), /*last=*/true);
     }
-    TakeInput(typed_.Finish(), /*last=*/true);
-    return absl::OkStatus();
   }
 
   // What is not UTF-8 ends the input; what came before it is translated.
@@ -443,6 +444,7 @@ class Translation {
   absl::Status input_status_;
   std::deque<SourceItem> items_;  // Read, to be sent.
   bool input_open_ = true;
+  bool interrupted_ = false;
   bool closed_ = false;
   absl::Time next_word_ = absl::InfinitePast();
   absl::Time last_sent_ = absl::Now();

@@ -79,6 +79,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
                         seconds));
     } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
       const SegmentStats stats = completed->stats.value_or(SegmentStats());
+      instance.prediction_cut = completed->reason == FinishReason::kMaxLength;
       instance.source_dropped = completed->reason == FinishReason::kSourceLimit;
       add(target.Finish(source.word_delay(stats.source_tokens, stats.source_audio_ms), seconds));
       // </s>, or what the length limit stopped.

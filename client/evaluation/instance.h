@@ -19,6 +19,7 @@ struct Instance {
   std::string reference;   // The line as it is.
   std::string prediction;  // Words with one space between them.
   metrics::SegmentTiming words;
+  bool prediction_cut = false;  // At the limit of its length.
   bool source_dropped = false;  // It was longer than the server takes, and only its start was read.
   metrics::SegmentTiming pieces;  // Its reference length is 0 unless the server can count it.
 };

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <string>
@@ -120,6 +121,14 @@ TEST(CliTest, TranslatesPipedLines) {
   EXPECT_EQ(service.source(), "gute nacht||liebe welt |");
   EXPECT_EQ(service.config().policy().wait_k().k(), 4);
   EXPECT_EQ(service.config().policy().early_end(), v1::EARLY_END_STOP);
+}
+
+TEST(CliTest, LeavesOutAByteOrderMark) {
+  FakeService service;
+  Program program({"translate", "--server", service.address()});
+  program.Type("\xEF\xBB\xBFgute nacht\n\xEF\xBB\xBFja\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(service.source(), "gute nacht|\xEF\xBB\xBFja|");  // Elsewhere it is text.
 }
 
 TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
@@ -421,7 +430,13 @@ TEST(CliTest, ExitCodes) {
   EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
   EXPECT_EQ(run({"translate", "--sample-rate", "8000"}), 2);
   EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
-  EXPECT_EQ(run({"translate", "--server", "127.0.0.1"}), 4);
+  for (const char* address : {"", ",", " ,,", "localhost", "127.0.0.1:1,localhost"}) {
+    Program wrong({"translate", "--server", address});
+    EXPECT_EQ(wrong.Exit(), 2) << address;
+    EXPECT_THAT(wrong.errors, testing::HasSubstr("--server: want host:port of a server"))
+        << address;
+  }
+  EXPECT_EQ(run({"models", "--server", "127.0.0.1:1", "--server", service.address() + ","}), 0);
   EXPECT_EQ(run({"probe", "--server", "127.0.0.1:1", "--timeout", "300ms"}), 3);
   EXPECT_EQ(run({"probe", at}), 0);
   EXPECT_EQ(run({"translate", at, "--model", "missing"}), 4);
@@ -462,6 +477,70 @@ TEST(CliTest, FirstInterruptEndsTheInputSecondCancels) {
   service.ReleaseSilent();
 }
 
+// The whole input has been read by then, and waits for its time.
+TEST(CliTest, FirstInterruptEndsThePacedInputToo) {
+  FakeService service;
+  const std::string file = testing::TempDir() + "leapstream_paced.txt";
+  std::ofstream(file) << "gute nacht\nliebe welt\n";
+  Program program(
+      {"translate", "--server", service.address(), "--pace", "0.2/s", "--from-file", file});
+  EXPECT_EQ(program.OutputUntil("GUTE"), "GUTE");
+  program.Signal(SIGINT);
+  EXPECT_EQ(program.OutputUntil("\n"), "\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "");
+  EXPECT_EQ(service.source(), "gute ");
+}
+
+class EvaluateTest : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string folder = testing::TempDir() + "leapstream_evaluate.XXXXXX";
+    ASSERT_NE(mkdtemp(folder.data()), nullptr);
+    folder_ = folder;
+    std::ofstream(folder_ / "lines") << "\xEF\xBB\xBFja\nnein\n";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::vector<std::string> Arguments(const FakeService& service, const std::string& model) const {
+    return {"evaluate",     "--server",        service.address(), "--model-name",    model,
+            "--source",     folder_ / "lines", "--target",        folder_ / "lines", "--output",
+            folder_ / "out"};
+  }
+
+  std::filesystem::path folder_;
+};
+
+TEST_F(EvaluateTest, NamesTranslationsThatWereCut) {
+  FakeService service;
+  Program program(Arguments(service, "short"));
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.errors,
+            "leapstream: 2 translations cut at the limit of length, and so scored: line 1, "
+            "2\n");
+  std::ifstream log(folder_ / "out" / "instances.log");
+  std::string line;
+  std::getline(log, line);
+  const auto instance = nlohmann::json::parse(line);  // The byte order mark is no part of it.
+  EXPECT_EQ(instance["source"], "ja");
+  EXPECT_EQ(instance["reference"], "ja");
+}
+
+TEST_F(EvaluateTest, ASignalCancels) {
+  for (const int signal : {SIGINT, SIGTERM}) {
+    FakeService service;
+    Program program(Arguments(service, "silent"));
+    const absl::Time deadline = absl::Now() + absl::Seconds(10);
+    while (service.config().model() != "silent" && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+    program.Signal(signal);
+    EXPECT_EQ(program.Exit(), 5);
+    EXPECT_EQ(program.errors, "leapstream: cancelled\n");
+    EXPECT_TRUE(std::filesystem::is_empty(folder_ / "out"));
+    service.ReleaseSilent();
+  }
+}
+
 TEST(CliTest, EndsQuietlyWhenNobodyReads) {
   FakeService service;
   Program program({"translate", "--server", service.address()});
@@ -475,7 +554,7 @@ TEST(CliTest, EndsQuietlyWhenNobodyReads) {
 
 TEST(SourceWordsTest, AnyChunkingGivesTheSameItems) {
   const std::string text =
-      "  f\xC3\xBCr\xE3\x80\x80"
+      "\xEF\xBB\xBF  f\xC3\xBCr\xE3\x80\x80"
       "dich \r\n\n\xE2\x82\xAC\xC2\xA0x";
   const auto items_of = [&](size_t step) {
     client::SourceWords words;

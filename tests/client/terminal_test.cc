@@ -64,6 +64,27 @@ TEST(SegmentationTest, SentencesOfRunningText) {
                           "Über Nr. 5 sagte er: „Nein.“", "Gut."));
 }
 
+TEST(SegmentationTest, NumbersLettersAndCompaniesEndSentencesToo) {
+  for (const std::vector<std::string>& sentences : std::vector<std::vector<std::string>>{
+           {"The price is $3.50.", "See the list."},
+           {"Version 1.2.", "Released in May."},
+           {"I have 3.", "You have 4.", "We are 7."},
+           {"This is No. 7.", "It is good."},
+           {"They came on Jan. 3.", "They left."},
+           {"Then comes plan B.", "It's good."},
+           {"Take vitamin C.", "The best."},
+           {"He lives in the U.K.", "The price fell."},
+           {"He left Apple Inc.", "Then it fell."},
+           {"It was in Dec.", "“But why?”"},
+           {"Ask J. Smith of the U.S. Army, Apple Inc. Headquarters."},
+           {"Go to J. A. Smith and J. I. Jones."},
+           {"1. The server.", "2. We start it.", "2.1. Start it.", "A. The client."},
+           {"Chapters on z. B. Mai, am 3. Mai and e.g. The Times."}}) {
+    EXPECT_THAT(Segments(Segmentation::kSentence, absl::StrJoin(sentences, " ")),
+                testing::ElementsAreArray(sentences));
+  }
+}
+
 TEST(SegmentationTest, EmptyLinesEndSegments) {
   const std::string text = "A title\n\n \nOne. Two\nlines.\n\nlast";
   EXPECT_THAT(Segments(Segmentation::kSentence, text),

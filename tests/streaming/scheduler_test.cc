@@ -163,6 +163,24 @@ TEST(SchedulerTest, SourceLengthIsLimitedAndTheStreamGoesOn) {
   EXPECT_EQ(4, sink.segments[0].stats.source_tokens);
 }
 
+// That source was dropped is worse than that its translation was cut, and must not be hidden.
+TEST(SchedulerTest, SourceLimitIsSaidAlsoIfTheTargetLimitEndsTheSegment) {
+  Scheduler scheduler(FakeModel());
+  SessionOptions options;
+  options.early_end = EarlyEnd::kSuppress;
+  options.max_source_tokens = 4;
+  options.max_target_tokens = 3;
+  CollectingSink sink;
+  auto session = scheduler.Open(options, &sink);
+  (*session)->Push(kText);
+  (*session)->EndSource();
+  sink.Wait();
+  ASSERT_EQ(1u, sink.segments.size());
+  EXPECT_EQ(3u, sink.tokens.size());
+  EXPECT_EQ(FinishReason::kSourceLimit, sink.segments[0].reason);
+  EXPECT_EQ(4, sink.segments[0].stats.source_tokens);
+}
+
 TEST(SchedulerTest, BadInputEndsOneSessionAndNoOther) {
   Scheduler scheduler(FakeModel());
   CollectingSink bad, ids, good;
