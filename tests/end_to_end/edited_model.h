@@ -43,7 +43,7 @@ inline void WriteEditedModel(const std::string& directory) {
     embedding[i] = HalfToFloat(half);
   }
   embedding[kPoison * size_t{halves["shape"][1]}] = 3e38f;  // Infinity, once it is scaled.
-  ASSERT_EQ(data.size() % sizeof(float), 0u);  // The format has no gaps.
+  ASSERT_EQ(data.size() % sizeof(float), 0u);               // The format has no gaps.
   const size_t bytes = embedding.size() * sizeof(float);
   header["encoder.embedding"]["dtype"] = "F32";
   header["encoder.embedding"]["data_offsets"] = {data.size(), data.size() + bytes};

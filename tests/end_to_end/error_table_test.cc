@@ -93,10 +93,10 @@ class ErrorTableTest : public testing::Test {
   void SetUp() override {
     WriteEditedModel(folder_ / "edited");
     ExportSpeechModel();
-    std::ofstream(folder_ / "config.yaml")
-        << "models:\n  - {path: " << kEmbeddedModel << ", name: en-de}\n  - {path: "
-        << folder_ / "edited" << ", name: edited}\n  - {path: " << folder_ / "speech"
-        << ", name: speech}\n";
+    std::ofstream(folder_ / "config.yaml") << "models:\n  - {path: " << kEmbeddedModel
+                                           << ", name: en-de}\n  - {path: " << folder_ / "edited"
+                                           << ", name: edited}\n  - {path: " << folder_ / "speech"
+                                           << ", name: speech}\n";
     for (const char* name : {"alice", "carol"}) {
       tokens_[name] = TokenFile::NewToken();
       std::ofstream(folder_ / "tokens", std::ios::app)
@@ -125,13 +125,13 @@ class ErrorTableTest : public testing::Test {
   void ExportSpeechModel() {
     const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/speech/";
     Process exporter;
-    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
-                    golden + "checkpoints/speech_leap.pt", "--config-yaml",
-                    golden + "data/config_st.yaml", "--target-dict",
-                    golden + "data/spm_unigram400_st.txt", "--target-spm",
-                    golden + "data/spm_unigram400_st.model", "--source-lang", "en", "--target-lang",
-                    "fr", "--output", folder_ / "speech"},
-                   folder_ / "export.log");
+    exporter.Start(
+        {LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
+         golden + "checkpoints/speech_leap.pt", "--config-yaml", golden + "data/config_st.yaml",
+         "--target-dict", golden + "data/spm_unigram400_st.txt", "--target-spm",
+         golden + "data/spm_unigram400_st.model", "--source-lang", "en", "--target-lang", "fr",
+         "--output", folder_ / "speech"},
+        folder_ / "export.log");
     ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
   }
 
@@ -250,8 +250,8 @@ class ErrorTableTest : public testing::Test {
   grpc::Status Full() {
     std::vector<std::unique_ptr<OpenStream>> open;
     for (int i = 0; i < kSlots; ++i) {
-      open.push_back(std::make_unique<OpenStream>(*peer("main").stub,
-                                                  std::vector<Request>{Named("en-de")}));
+      open.push_back(
+          std::make_unique<OpenStream>(*peer("main").stub, std::vector<Request>{Named("en-de")}));
       EXPECT_TRUE(open.back()->ReadUntil(IsStarted));
     }
     const grpc::Status status = peer("main").Ending({Named("en-de")});

@@ -214,7 +214,8 @@ class NeighboursTest : public testing::Test {
     server_ = std::make_unique<ServerProcess>(
         folder_, "server",
         std::vector<std::string>{"--metrics-listen", "127.0.0.1:0", "--stuck-reader-timeout", "1s",
-                                 "--max-unread-bytes", "8192", "--keepalive-time", "1s", "--keepalive-timeout", "1s"});
+                                 "--max-unread-bytes", "8192", "--keepalive-time", "1s",
+                                 "--keepalive-timeout", "1s"});
     ASSERT_NO_FATAL_FAILURE(server_->StartAndWait());
   }
   // How many sessions have ended so.
@@ -222,9 +223,10 @@ class NeighboursTest : public testing::Test {
     httplib::Client http("127.0.0.1", server_->port_of("metrics"));
     const auto page = http.Get("/metrics");
     if (!page) return -1;
-    return std::max(0.0, MetricIn(page->body, absl::StrCat("leapstream_sessions_finished_total{"
-                                                           "model=\"en-de\",outcome=\"",
-                                                           outcome, "\",reason=\"", reason, "\"}")));
+    return std::max(0.0,
+                    MetricIn(page->body, absl::StrCat("leapstream_sessions_finished_total{"
+                                                      "model=\"en-de\",outcome=\"",
+                                                      outcome, "\",reason=\"", reason, "\"}")));
   }
   // What the server has done so far, for all sessions.
   struct Work {
@@ -303,8 +305,8 @@ TEST_F(NeighboursTest, NoticeNothing) {
   for (const std::string& kind : kinds) {
     const Work& each = work[kind];  // Second.
     absl::PrintF(
-        "%-22s p50 %s, p99 %s; %.0f turns/s of %.1f ms: %.0f source and %.0f target tokens/s\n", kind,
-        absl::FormatDuration(p50[kind]), absl::FormatDuration(p99[kind]), each.turns,
+        "%-22s p50 %s, p99 %s; %.0f turns/s of %.1f ms: %.0f source and %.0f target tokens/s\n",
+        kind, absl::FormatDuration(p50[kind]), absl::FormatDuration(p99[kind]), each.turns,
         1000 * each.turn_seconds / each.turns, each.source_tokens, each.target_tokens);
     EXPECT_TRUE(holds(kind)) << kind;
   }

@@ -103,20 +103,18 @@ inline std::unique_ptr<RawStream> OpenRaw(grpc::Channel* channel, grpc::ClientCo
           channel, rpc, context));
 }
 inline grpc::Status CallRaw(grpc::Channel* channel, grpc::ClientContext* context,
-                            const char* method, const std::string& request,
-                            std::string* response) {
+                            const char* method, const std::string& request, std::string* response) {
   const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::NORMAL_RPC);
   grpc::ByteBuffer reply;
-  const grpc::Status status =
-      grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer, grpc::ByteBuffer,
-                                        grpc::ByteBuffer>(channel, rpc, context, Bytes(request),
-                                                          &reply);
+  const grpc::Status status = grpc::internal::BlockingUnaryCall<grpc::ByteBuffer, grpc::ByteBuffer,
+                                                                grpc::ByteBuffer, grpc::ByteBuffer>(
+      channel, rpc, context, Bytes(request), &reply);
   *response = ToString(reply);
   return status;
 }
 
-// A connection that no other channel has, with a small, fixed window: gRPC would hold megabytes for a
-// reader that does not read, which take long to fill, and to read.
+// A connection that no other channel has, with a small, fixed window: gRPC would hold megabytes for
+// a reader that does not read, which take long to fill, and to read.
 inline std::shared_ptr<grpc::Channel> ConnectWithSmallWindow(int port) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);

@@ -1,6 +1,6 @@
 // One loaded model on many threads: several schedulers step it at once, as `replicas` does, and
-// each step is shared by threads of its own, as `intra_op_threads` has it. Needs no LibTorch, so that
-// TSan sees all of it.
+// each step is shared by threads of its own, as `intra_op_threads` has it. Needs no LibTorch, so
+// that TSan sees all of it.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
