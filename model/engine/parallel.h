@@ -30,7 +30,7 @@ class ThreadsScope {
 template <typename F>
 void ParallelFor(int64_t count, int64_t grain, const F& f) {
   const int64_t most = count / std::max<int64_t>(grain, 1);
-  const int parts = static_cast<int>(std::min<int64_t>(ParallelThreads(), most));
+  [[maybe_unused]] const int parts = static_cast<int>(std::min<int64_t>(ParallelThreads(), most));
 #ifdef _OPENMP
   if (parts > 1) {
     std::exception_ptr error;
