@@ -99,10 +99,6 @@ absl::StatusOr<ChannelMaker> ChannelMaker::Create(const Security& security) {
 
 absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelMaker::Make(
     const std::string& address, const grpc::ChannelArguments& arguments) const {
-  if (!tls_ && !absl::StrContains(address, ':')) {  // gRPC would take TLS's port.
-    return absl::InvalidArgumentError(
-        absl::StrCat("want HOST:PORT of a server, such as localhost:50051, got ", address));
-  }
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (tls_) credentials = grpc::SslCredentials({ca_, key_, certificate_});
   if (authorization_.empty()) return grpc::CreateCustomChannel(address, credentials, arguments);

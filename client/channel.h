@@ -18,8 +18,7 @@ class ChannelMaker {
   // certificate and its key, or a token that is not one line.
   static absl::StatusOr<ChannelMaker> Create(const Security& security);
 
-  // INVALID_ARGUMENT: no port where TLS does not give one, or a token would leave this machine
-  // without TLS.
+  // INVALID_ARGUMENT: a token would leave this machine without TLS.
   absl::StatusOr<std::shared_ptr<grpc::Channel>> Make(
       const std::string& address, const grpc::ChannelArguments& arguments) const;
 

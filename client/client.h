@@ -37,6 +37,10 @@ struct ClientOptions {
   Security security = {};
 };
 
+// The addresses that `options` names, one at least. INVALID_ARGUMENT: it names none, or one without
+// a port where there is no TLS, which alone has a port of its own.
+absl::StatusOr<std::vector<std::string>> ServerAddresses(const ClientOptions& options);
+
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn, kForceFinish };
 
 // What Stream::PushAudio() gets: mono little-endian samples, floats in [-1, 1].

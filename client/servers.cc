@@ -6,6 +6,7 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
@@ -57,21 +58,33 @@ std::shared_ptr<grpc::Channel> ReactionThreads() {
 
 }  // namespace
 
+absl::StatusOr<std::vector<std::string>> ServerAddresses(const ClientOptions& options) {
+  const auto wrong = [](absl::string_view got) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("want host:port of a server, such as localhost:50051, got \"", got, "\""));
+  };
+  std::vector<std::string> addresses;
+  for (absl::string_view address : absl::StrSplit(options.address, ',')) {
+    address = absl::StripAsciiWhitespace(address);
+    if (address.empty()) continue;
+    // gRPC would take TLS's port.
+    if (!options.security.tls && !absl::StrContains(address, ':')) return wrong(address);
+    addresses.emplace_back(address);
+  }
+  if (addresses.empty()) return wrong(options.address);
+  return addresses;
+}
+
 absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const ChannelMaker maker, ChannelMaker::Create(options.security));
   std::shared_ptr<Servers> servers(new Servers());
   servers->reaction_threads_ = ReactionThreads();
-  for (absl::string_view address : absl::StrSplit(options.address, ',')) {
-    address = absl::StripAsciiWhitespace(address);
-    if (address.empty()) continue;
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> addresses, ServerAddresses(options));
+  for (const std::string& address : addresses) {
     Server& server = servers->servers_.emplace_back();
-    server.address = std::string(address);
+    server.address = address;
     LEAPSTREAM_ASSIGN_OR_RETURN(server.channel, maker.Make(server.address, Arguments()));
     server.stub = v1::SimultaneousTranslationService::NewStub(server.channel);
-  }
-  if (servers->servers_.empty()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "want the address of a server, such as localhost:50051, got \"", options.address, "\""));
   }
   // So that many clients do not begin with the same one.
   absl::BitGen random;

@@ -1,31 +1,8 @@
 #include "client/cli/connection_flags.h"
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/strings/str_split.h"
 
 namespace leapstream::client {
-namespace {
-
-// What is wrong with a value of --server; "": nothing. Only TLS has a port of its own.
-std::string WrongAddress(absl::string_view given, bool tls) {
-  bool some = false;
-  for (const absl::string_view part : absl::StrSplit(given, ',')) {
-    const absl::string_view address = absl::StripAsciiWhitespace(part);
-    if (address.empty()) continue;
-    some = true;
-    if (!tls && !absl::StrContains(address, ':')) {
-      return absl::StrCat("want host:port of a server, such as localhost:50051, got ", address);
-    }
-  }
-  if (some) return "";
-  return absl::StrCat("want host:port of a server, such as localhost:50051, got \"", given, "\"");
-}
-
-}  // namespace
-
 CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
   CLI::Option* const server =
       command
@@ -40,7 +17,12 @@ CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
   Security& security = connection.security;
   CLI::Option* const tls =
       command->add_flag("--tls", security.tls, "encrypt, and trust the system's certificates");
-  server->check([tls](const std::string& given) { return WrongAddress(given, tls->count() > 0); });
+  server->check([tls](const std::string& given) {
+    ClientOptions named;
+    named.address = given;
+    named.security.tls = tls->count() > 0;
+    return std::string(ServerAddresses(named).status().message());
+  });
   command->add_option("--tls-ca", security.ca_file, "PEM certificates to trust, not the system's")
       ->check(CLI::ExistingFile)
       ->needs(tls);

@@ -80,6 +80,7 @@ TEST_F(ResourcesTest, AnIdleSessionTakesItsStateAndATenthMore) {
   const auto models = client->ListModels();
   ASSERT_TRUE(models.ok()) << models.status();
   const int64_t state = models->at(0).state_bytes_per_session;
+  const int64_t start = SettledMemory(server.pid());  // With memory for the first sessions.
   std::vector<std::unique_ptr<client::Stream>> idle;
   const auto open = [&](size_t until) {
     const size_t from = idle.size();
@@ -98,6 +99,8 @@ TEST_F(ResourcesTest, AnIdleSessionTakesItsStateAndATenthMore) {
   };
   ASSERT_NO_FATAL_FAILURE(open(100));  // More than the memory that is taken at the start.
   const int64_t before = SettledMemory(server.pid());
+  EXPECT_GE((before - start) * 1024, 90 * state)
+      << "as many sessions as at the start are expected to have their memory before they open";
   ASSERT_NO_FATAL_FAILURE(open(300));
   const int64_t each = (SettledMemory(server.pid()) - before) * 1024 / 200;
   absl::PrintF("an idle session takes %d bytes, its state has %d: %.3f times\n", each, state,
