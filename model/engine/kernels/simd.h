@@ -24,8 +24,7 @@ struct Product {
   float* y = nullptr;  // [rows, out]
   Epilogue epilogue = Epilogue::kStore;
 
-  // int8 only, where x is given quantised: x = x_scale (x_quantised - 128), W = w_scale
-  // W_quantised.
+  // int8 only, where x is given quantised: x = x_scale x_quantised, W = w_scale W_quantised.
   const void* x_quantised = nullptr;  // Of quantise(): [rows, ceil(in / 4) * 4], of two bytes each.
   const float* x_scale = nullptr;     // [rows]
   const float* w_scale = nullptr;     // [ceil(out / 16) * 16]

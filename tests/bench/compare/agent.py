@@ -6,8 +6,8 @@ entry leaves the cache, and the output projection is computed all the same. Othe
 the vocabulary and argmax follow. The arithmetic is float32.
 
 Left out: SimulEval's loop and its lists, SentencePiece, the search of strings in dictionaries, fairseq's wrappers
-(dropout modules that do nothing in evaluation, named state dictionaries), and autograd, which the released text agent
-leaves on. All of them take the real agent more time, never less.
+(dropout modules that do nothing in evaluation, named state dictionaries). All of them take the real agent more time,
+never less. Autograd is whoever times it to leave on, as the released text agent does.
 """
 
 import torch

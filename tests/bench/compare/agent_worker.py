@@ -60,9 +60,10 @@ def main() -> None:
         network = Network(Shape()).eval()
         network.load_state_dict(read_safetensors(Path(sys.argv[1])), strict=True)
         cases = {length: Case(network, int(length)) for length in sys.argv[2:]}
-        for case in cases.values():
-            case()
-        serve({"torch": torch.__version__, "blas": loaded_blas()}, cases)
+    # From here on with autograd, as the released text agent: it never turns it off.
+    for case in cases.values():
+        case()
+    serve({"torch": torch.__version__, "autograd": "on", "blas": loaded_blas()}, cases)
 
 
 if __name__ == "__main__":

@@ -36,7 +36,8 @@ def blas_line(libraries: list[str]) -> str:
 def engine_lines(facts: dict[str, Any]) -> list[str]:
     lines = []
     if "torch" in facts:
-        lines.append(f"reference agent: torch {facts['torch']}, float32, no autograd; BLAS: {blas_line(facts['blas'])}")
+        lines.append(f"reference agent: torch {facts['torch']}, float32, autograd "
+                     f"{facts['autograd']}; BLAS: {blas_line(facts['blas'])}")
     if "ctranslate2" in facts:
         lines.append(f"CTranslate2 {facts['ctranslate2']}, {facts['compute_type']}, soft-max Transformer of the same "
                      f"shape with random weights; {facts['backend']}")

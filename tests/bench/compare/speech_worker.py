@@ -49,7 +49,7 @@ def main() -> None:
     torch.set_num_threads(1)
     with torch.no_grad():
         cases = {attention: Case(Path(sys.argv[1]), attention) for attention in ATTENTIONS}
-        serve({"torch": torch.__version__, "blas": loaded_blas()}, cases)
+        serve({"torch": torch.__version__, "autograd": "off", "blas": loaded_blas()}, cases)
 
 
 if __name__ == "__main__":

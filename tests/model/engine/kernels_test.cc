@@ -165,18 +165,30 @@ TEST_P(SimdTest, AProductOfWhatIsNotFiniteIsNotFinite) {
   }
 }
 
-// int8 products are integers until the very end: every processor gives the same.
+// int8 products are integers until the very end: every processor gives the same, of the greatest
+// weights and inputs too, whose products by pairs would not fit 16 bits.
 TEST_P(SimdTest, Int8ProductsAreExact) {
   std::mt19937 random(9);
   Workspace scratch;
-  const int64_t in = 512, out = 48, rows = 3;
-  const at::Tensor w = Uniform(random, {out, in}), x = Uniform(random, {rows, in});
-  const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, ComputeType::kInt8);
-  std::vector<float> here(rows * out), baseline(rows * out);
-  linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, here.data(), scratch, Epilogue::kStore);
-  linear.ApplyOn(*SupportedSimdKernels()[0], x.data_ptr<float>(), rows, baseline.data(), scratch,
-                 Epilogue::kStore);
-  EXPECT_EQ(0, std::memcmp(here.data(), baseline.data(), here.size() * sizeof(float)));
+  const int64_t out = 48, rows = 6;
+  for (const int64_t in : {512, 36, 7}) {
+    const at::Tensor w = Uniform(random, {out, in}), x = Uniform(random, {rows, in});
+    const at::Tensor signs = at::sign(Uniform(random, {in}));
+    x[1].fill_(-1);
+    x[2].copy_(signs);
+    x[3].slice(0, 0, 3).fill_(40);
+    w[1].fill_(1);
+    w[2].copy_(signs);
+    w[47].fill_(-1);
+    const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, ComputeType::kInt8);
+    std::vector<float> here(rows * out), baseline(rows * out);
+    linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, here.data(), scratch, Epilogue::kStore);
+    linear.ApplyOn(*SupportedSimdKernels()[0], x.data_ptr<float>(), rows, baseline.data(), scratch,
+                   Epilogue::kStore);
+    EXPECT_EQ(0, std::memcmp(here.data(), baseline.data(), here.size() * sizeof(float))) << in;
+    EXPECT_NEAR(here[1 * out + 1], -in, 1e-5 * in);
+    EXPECT_NEAR(here[2 * out + 2], in, 1e-5 * in);
+  }
 }
 
 TEST_P(SimdTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
