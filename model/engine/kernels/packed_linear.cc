@@ -82,12 +82,13 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
   if (type_ == ComputeType::kInt8) {
     const int64_t in = RoundUp(in_, 4);
     auto* quantised = reinterpret_cast<char*>(scratch.Floats(rows * in / 2));
-    float* row_scales = scratch.Floats(rows);
+    static_assert(sizeof(QuantisedRow) == 2 * sizeof(float));
+    auto* quantised_rows = reinterpret_cast<QuantisedRow*>(scratch.Floats(2 * rows));
     for (int64_t r = 0; r < rows; ++r) {
-      row_scales[r] = simd.quantise(x + r * in_, in_, quantised + r * in * 2);
+      quantised_rows[r] = simd.quantise(x + r * in_, in_, quantised + r * in * 2);
     }
     product.x_quantised = quantised;
-    product.x_scale = row_scales;
+    product.x_rows = quantised_rows;
     product.w_scale = scales_.data();
     product.w_sum = offsets_.data();
   }

@@ -11,6 +11,12 @@ inline constexpr int64_t kPanel = 16;  // Outputs per panel of a PackedLinear.
 // What is done with a product's sums after the bias was added.
 enum class Epilogue { kStore, kRelu, kAdd /* to what y holds */ };
 
+// What quantise() says of a row beside its numbers.
+struct QuantisedRow {
+  float scale = 0;
+  int32_t too_little = 0;  // What is missing of each of its sums, in a kernel's own form of it.
+};
+
 // y = epilogue(x W^T + bias): see PackedLinear.
 struct Product {
   const float* x = nullptr;  // [rows, in]
@@ -26,9 +32,9 @@ struct Product {
 
   // int8 only, where x is given quantised: x = x_scale x_quantised, W = w_scale W_quantised.
   const void* x_quantised = nullptr;  // Of quantise(): [rows, ceil(in / 4) * 4], of two bytes each.
-  const float* x_scale = nullptr;     // [rows]
-  const float* w_scale = nullptr;     // [ceil(out / 16) * 16]
-  const int32_t* w_sum = nullptr;     // 128 times the sum of an output's weights, the same shape.
+  const QuantisedRow* x_rows = nullptr;  // [rows]
+  const float* w_scale = nullptr;        // [ceil(out / 16) * 16]
+  const int32_t* w_sum = nullptr;  // 128 times the sum of an output's weights, the same shape.
 };
 
 // One step of linear attention, of one head: see SimdKernels::linear_attend.
@@ -53,9 +59,9 @@ struct SimdKernels {
   void (*multiply)(const Product& product);
   void (*multiply_bfloat16)(const Product& product);
   void (*multiply_int8)(const Product& product);
-  // Quantises one row for multiply_int8, in a form of its own; returns its scale. out has room for
-  // two bytes for each of ceil(in / 4) * 4 inputs.
-  float (*quantise)(const float* x, int64_t in, void* out);
+  // Quantises one row for multiply_int8, in a form of its own. out has room for two bytes for each
+  // of ceil(in / 4) * 4 inputs. If one is not finite, nor is the scale.
+  QuantisedRow (*quantise)(const float* x, int64_t in, void* out);
   // y = (x - mean) / sqrt(variance + epsilon) * weight + bias, of one row. May be in place.
   void (*layer_norm)(const float* x, int64_t width, const float* weight, const float* bias,
                      float* y);

@@ -140,8 +140,9 @@ INLINE void Tile(const Product& p, int64_t row, int64_t panel, int64_t apart) {
 //   w[output 0][inputs 0..3], w[output 1][inputs 0..3], ..., w[output 15][inputs 0..3]
 // The processors' products of bytes want one side without a sign. VNNI adds four products to a sum
 // at once; its inputs are increased by 128, which w_sum takes back. AVX2 multiplies the inputs'
-// sizes with weights that have been given the inputs' signs, and adds neighbours in 16 bits, then
-// the same of the next group, before it widens: Quantise() keeps four such products within 16 bits.
+// sizes with weights whose bits are turned where the input is negative, and adds neighbours in 16
+// bits, then the same of the next group, before it widens: Quantise() keeps four such products
+// within 16 bits. ~w is -w - 1, so that the sizes of negative inputs are too little of each sum.
 constexpr int64_t kGroup = 4 * kPanel;  // Bytes.
 // The lowest byte of each of the first `count` lanes. GCC 12 takes lanes out one by one for that.
 INLINE void StoreBytes(Integers v, int64_t count, uint8_t* x) {
@@ -164,8 +165,10 @@ INLINE void StoreBytes(Integers v, int64_t count, uint8_t* x) {
 #if defined(__AVX512VNNI__)
 constexpr bool kPositive = true;  // Inputs are increased by 128.
 typedef __m512i Accumulator;
-INLINE void StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
+// Returns what is missing of the sums.
+INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
   StoreBytes(positive, count, x);
+  return Integers{};
 }
 template <int kGroups>
 INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* sum) {
@@ -184,12 +187,14 @@ constexpr bool kPositive = false;
 struct Accumulator {
   __m256i outputs[2] = {};  // 8 each.
 };
-// A row's sizes first, then the row.
-INLINE void StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t in) {
+// A row's sizes first, then all bits of those that are negative.
+INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t in) {
   const Integers value = positive - 128;
-  const Integers sign = value >> 31;
-  StoreBytes((value ^ sign) - sign, count, x);
-  StoreBytes(value, count, x + in);
+  const Integers negative = value >> 31;
+  const Integers size = (value ^ negative) - negative;
+  StoreBytes(size, count, x);
+  StoreBytes(negative, count, x + in);
+  return size & negative;
 }
 INLINE __m256i FourBytes(const uint8_t* x) {
   int32_t four;
@@ -204,7 +209,7 @@ INLINE void Dot(const uint8_t* x, int64_t in, const int8_t* w, Accumulator* sum)
       const __m256i weights =
           _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + g * kGroup + 32 * o));
       const __m256i products = _mm256_maddubs_epi16(
-          FourBytes(x + 4 * g), _mm256_sign_epi8(weights, FourBytes(x + in + 4 * g)));
+          FourBytes(x + 4 * g), _mm256_xor_si256(weights, FourBytes(x + in + 4 * g)));
       pairs = g == 0 ? products : _mm256_add_epi16(pairs, products);
     }
     // As above: the intrinsic's sums are copied around.
@@ -223,8 +228,9 @@ constexpr bool kPositive = false;
 struct Accumulator {
   int32_t sums[kPanel] = {};
 };
-INLINE void StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
+INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
   StoreBytes(positive - 128, count, x);
+  return Integers{};
 }
 template <int kGroups>
 INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* sum) {
@@ -264,7 +270,7 @@ INLINE void TileInt8(const Product& p, int64_t row, int64_t panel, int64_t apart
   if (i < in) AddGroups<kRows, kPanels, 1>(x + i, in, w + i * kPanel, apart, sums);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    const float scale = p.x_scale[row + r];
+    const QuantisedRow quantised = p.x_rows[row + r];
 #pragma GCC unroll 16
     for (int v = 0; v < kPanels; ++v) {
       int32_t integers[kPanel];
@@ -272,10 +278,10 @@ INLINE void TileInt8(const Product& p, int64_t row, int64_t panel, int64_t apart
       for (int64_t lane = 0; lane < kPanel; lane += kLanes) {
         const int64_t column = (panel + v * apart) * kPanel + lane;
         if (column >= p.out) break;
-        Integers sum = *reinterpret_cast<const Integers*>(integers + lane);
+        Integers sum = *reinterpret_cast<const Integers*>(integers + lane) + quantised.too_little;
         if (kPositive) sum -= *reinterpret_cast<const Integers*>(p.w_sum + column);
-        Finish(__builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * scale), p,
-               row + r, column);
+        Finish(__builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * quantised.scale),
+               p, row + r, column);
       }
     }
   }
@@ -364,9 +370,9 @@ INLINE float Most(FourIntegers sizes) {
 }
 
 // The sizes of four inputs that multiply side by side (n, n + 1, n + 4 and n + 5, n being 0 or 2 of
-// eight) add up to 258 at most: times 127 that is 32,766. It rarely costs precision, as few rows
+// eight) add up to 254 at most: times 128 that is 32,512. It rarely costs precision, as few rows
 // have their greatest inputs so close together. On all processors, so that they decide alike.
-float Quantise(const float* x, int64_t in, void* to) {
+QuantisedRow Quantise(const float* x, int64_t in, void* to) {
   auto* out = static_cast<uint8_t*>(to);
   // As integers, sizes have the same order, with what is not finite above all others.
   FourIntegers sizes = {}, sums = {};
@@ -382,17 +388,20 @@ float Quantise(const float* x, int64_t in, void* to) {
   const float most = Most(sizes), most_of_four = Most(sums);
   const bool finite = most - most == 0;
   float scale = most / 127;
-  if (most_of_four / 256 > scale) scale = most_of_four / 256;
+  if (most_of_four / 252 > scale) scale = most_of_four / 252;  // Rounding adds up to 2.
   const float inverse = finite && scale >= __FLT_MIN__ ? 1 / scale : 0;
   const int64_t padded = (in + 3) / 4 * 4;
+  Integers too_little = {};
   for (int64_t i = 0; i < padded; i += kLanes) {
     const Vector v = i + kLanes <= in ? Load(x + i) : LoadPart(x + i, in - i);
     // To nearest: 128.5 makes every number positive, and truncation rounds it.
     const Vector shifted = (finite ? v * inverse : Vector{}) + 128.5f;
-    StoreQuantised(__builtin_convertvector(shifted, Integers), Least(kLanes, padded - i), out + i,
-                   padded);
+    too_little += StoreQuantised(__builtin_convertvector(shifted, Integers),
+                                 Least(kLanes, padded - i), out + i, padded);
   }
-  return finite ? scale : most - most;
+  QuantisedRow row = {finite ? scale : most - most, 0};
+  for (int i = 0; i < kLanes; ++i) row.too_little += too_little[i];
+  return row;
 }
 
 // --- Rows ---
