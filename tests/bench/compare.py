@@ -26,7 +26,8 @@ The agent and leapstream load the same file of random weights.
   tests/golden/speech/checkpoints and its traces/NAME.k*.jsonl.
 - CTranslate2: int8, a soft-max Transformer of that shape, under wait-k with its prefix encoded again;
   compare/ctranslate2_worker.py.
-- leapstream: step_bench, with its plain LibTorch twin.
+- leapstream: step_bench, with its plain LibTorch twin. *At the floor* is what a ratio would be if leapstream's step
+  took no longer than the machine's ceilings allow, which step_bench measures in the same round.
 
 With --speech the model is that of speech_bench, once with LeaP and once with soft-max in all blocks, the agent is
 compare/speech_agent.py on compare/speech_model.py, and a time is that of a whole segment, for each second of its audio.
@@ -126,6 +127,7 @@ class Comparison:
         self._weights = folder / "weights.safetensors"
         self.engines = options.only or list(ENGINES)
         self.results: Results = {}
+        self.floors: Results = {}
         self.facts: dict[str, Any] = {}
         self._workers: dict[str, Worker] = {}
         if "agent" in self.engines or "leapstream" in self.engines:
@@ -158,8 +160,10 @@ class Comparison:
             self._sample("ctranslate2", name, step)
         if "leapstream" in self.engines:
             steps = step_bench.run(self._options.step_bench, self._weights, self._folder / "step_bench.log")
-            for step, seconds in steps.items():
-                self._add(step, seconds)
+            for step, time in steps.items():
+                self._add(step, time.seconds)
+                if time.floor is not None:
+                    self.floors.setdefault(step, []).append(time.floor)
 
     def _sample(self, engine: str, case: str, step: Step) -> None:
         samples = [self._workers[engine].sample(case) for _ in range(self._options.samples)]
@@ -196,7 +200,7 @@ def measure(options: argparse.Namespace) -> str:
               command_line()]
     if options.json:
         write_json(options.json, comparison.results, lines)
-    return report(comparison.results, lines, options.markdown)
+    return report(comparison.results, comparison.floors, lines, options.markdown)
 
 
 def measure_speech(options: argparse.Namespace) -> str:

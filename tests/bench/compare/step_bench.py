@@ -22,8 +22,15 @@ class Step:
     engine: str  # "float32" or "int8" of leapstream, or "libtorch".
 
 
-def run(program: Path, weights: Path, log: Path) -> dict[Step, float]:
-    """CPU seconds of one READ and one WRITE of one session."""
+@dataclasses.dataclass(frozen=True)
+class Time:
+    """CPU seconds of one READ and one WRITE of one session, and what they would be at the machine's ceilings."""
+
+    seconds: float
+    floor: float | None
+
+
+def run(program: Path, weights: Path, log: Path) -> dict[Step, Time]:
     steps = {}
     _, rows = benchmarks(program, ["--weights", str(weights), f"--benchmark_filter={FILTER}"], log)
     for row in rows:
@@ -32,7 +39,9 @@ def run(program: Path, weights: Path, log: Path) -> dict[Step, float]:
             continue
         kind, sessions, position, compute_type = match.groups()
         engine = "libtorch" if kind == "libtorch" else compute_type
-        steps[Step(int(sessions), int(position), engine)] = float(row["us_per_token"]) / 1e6
+        seconds = float(row["us_per_token"]) / 1e6
+        floor = seconds * float(row["of_floor"]) if "of_floor" in row else None
+        steps[Step(int(sessions), int(position), engine)] = Time(seconds, floor)
     return steps
 
 
