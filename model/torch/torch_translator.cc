@@ -140,7 +140,7 @@ absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
   LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   try {
     c10::InferenceMode guard;
-    at::zeros({1}, c10::Device(device.name)).add_(1);
+    at::zeros({1}, c10::Device(device.name)).add_(1).item<float>();  // What it computes comes back.
     return std::unique_ptr<TorchTranslator>(new TorchTranslator(config, weights, device));
   } catch (const c10::Error& e) {
     // The rest lists all that LibTorch was built with.
