@@ -526,16 +526,17 @@ class CountingTranslator final : public Translator {
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
     return model_->translator->NewState();
   }
-  absl::Status Read(absl::Span<const SourceRows> rows) const override {
+  absl::Status Read(absl::Span<const SourceRows> rows,
+                    BetweenLayers between_layers) const override {
     for (const SourceRows& row : rows) {
       EXPECT_LE(row.tokens.size(), static_cast<size_t>(Scheduler::kMaxRowsPerSession));
     }
-    return model_->translator->Read(rows);
+    return model_->translator->Read(rows, between_layers);
   }
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override {
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override {
     ++steps;
-    return model_->translator->Decide(states, result);
+    return model_->translator->Decide(states, result, between_layers);
   }
 
   mutable std::atomic<int> steps{0};
