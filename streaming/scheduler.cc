@@ -31,7 +31,10 @@ constexpr int kMaxRowsPerTurn = 64;  // Source tokens; beyond it, each session s
 constexpr size_t kMaxSessionsPerTurn = 256;
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
 constexpr int64_t kInputBytes = 64;         // What an input counts besides its content.
-constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
+// That wait in one session, however small they are: to receive one takes longer than to store it,
+// and who speaks has a few.
+constexpr size_t kMaxQueuedInputs = 128;
+constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
 
 // A session that has read more source tokens than these without once having to wait for one has a
 // backlog: it translates what is there already, and nobody is speaking it. More than what a piece
@@ -200,7 +203,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
   bool HasRoom() override {
     MutexLock lock(&mutex_);
-    if (finished_ || queued_bytes_ < options_.max_queued_bytes) return true;
+    const bool full =
+        queued_bytes_ >= options_.max_queued_bytes || inbox_.size() >= kMaxQueuedInputs;
+    if (finished_ || !full) return true;
     room_wanted_ = true;
     return false;
   }
@@ -396,7 +401,8 @@ LiveSession::Taken LiveSession::TakeInput() {
         inbox_.pop_front();
         queued_bytes_ -= QueuedBytes(input);
       }
-      room = room_wanted_ && queued_bytes_ <= options_.max_queued_bytes / 2;
+      room = room_wanted_ && queued_bytes_ <= options_.max_queued_bytes / 2 &&
+             inbox_.size() <= kMaxQueuedInputs / 2;
       if (room) room_wanted_ = false;
     }
   }

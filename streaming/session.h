@@ -139,8 +139,8 @@ class Session {
   // source ends with that segment completes as if nothing had been said.
   virtual void EndAfterSegment(absl::Status why) = 0;
 
-  // Whether more may be pushed: less than max_queued_bytes wait to be translated. If not, OnRoom()
-  // tells when half of it is gone.
+  // Whether more may be pushed: less than max_queued_bytes, and not many inputs, wait to be
+  // translated. If not, OnRoom() tells when half of it is gone.
   virtual bool HasRoom() = 0;
   // No further step is made, and so little put out, until Release(): for a sink that is full.
   virtual void Hold() = 0;
