@@ -75,7 +75,7 @@ struct SegmentStats {
   std::optional<metrics::Lagging> computation_aware, words_computation_aware;
   absl::Duration first_token;  // From the segment's first source to its first target token.
   absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
-  absl::Duration queue;        // Able to act but waiting for the step loop.
+  absl::Duration queue;        // Able to act but waiting, for the step loop or other turns' layers.
 };
 
 struct SessionSummary {
