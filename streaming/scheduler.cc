@@ -1,8 +1,10 @@
 #include "streaming/scheduler.h"
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <deque>
+#include <iterator>
 #include <optional>
 #include <set>
 #include <thread>
@@ -29,7 +31,18 @@ constexpr int kMaxRowsPerTurn = 64;  // Source tokens; beyond it, each session s
 constexpr size_t kMaxSessionsPerTurn = 256;
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
 constexpr int64_t kInputBytes = 64;         // What an input counts besides its content.
-constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
+// That wait in one session, however small they are: to receive one takes longer than to store it,
+// and who speaks has a few.
+constexpr size_t kMaxQueuedInputs = 128;
+constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+
+// A session that has read more source tokens than these without once having to wait for one has a
+// backlog: it translates what is there already, and nobody is speaking it. More than what a piece
+// of a recognised sentence brings.
+constexpr int kLiveReads = 8;
+
+// Where a session waits for its next turn.
+enum class Line { kLive, kBacklog };
 
 struct SegmentEnd {};
 struct SourceEnd {};
@@ -106,7 +119,7 @@ class Scheduler::Loop {
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
                                                 ResumeFrom from);
   // Puts a session in line for the next turn. Called with the session's lock held.
-  void Enqueue(std::shared_ptr<LiveSession> session);
+  void Enqueue(std::shared_ptr<LiveSession> session, Line line);
 
   const std::shared_ptr<const Model>& model() const { return model_; }
   int open_sessions() const {
@@ -126,8 +139,20 @@ class Scheduler::Loop {
   StepObserver* observer() const { return observer_; }
 
  private:
+  // Those that act together, and what that takes. Kept for the next turn: nothing is allocated for
+  // it.
+  struct Turn {
+    std::vector<std::shared_ptr<LiveSession>> sessions;
+    std::vector<LiveSession*> acting;
+    std::vector<LiveSession*> writing;
+    std::vector<SourceRows> rows;
+    std::vector<SessionState*> states;  // Of those that write,
+    std::vector<Decision> decisions;    // and what is decided for them.
+  };
+
   void Run();
-  void Turn();
+  // False: nobody is in this line.
+  bool TakeTurn(Line line);
   void Close(const std::shared_ptr<LiveSession>& session);
 
   const std::shared_ptr<const Model> model_;
@@ -135,18 +160,12 @@ class Scheduler::Loop {
   std::atomic<int64_t> turn_started_{0};  // Unix time in ns; 0: none is going on.
   std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
   mutable Mutex mutex_;
-  CondVar work_;  // stop_ is set, or ready_ is not empty.
+  CondVar work_;  // stop_ is set, or somebody is in line.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::deque<std::shared_ptr<LiveSession>> ready_ ABSL_GUARDED_BY(mutex_);
+  std::array<std::vector<std::shared_ptr<LiveSession>>, 2> lines_ ABSL_GUARDED_BY(mutex_);
   std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
-  // Of one turn, kept for the next one's: nothing is allocated for it.
-  std::vector<std::shared_ptr<LiveSession>> turn_;  // Who is in it.
-  std::vector<LiveSession*> acting_;
-  std::vector<LiveSession*> writing_;
-  std::vector<SourceRows> rows_;
-  std::vector<SessionState*> states_;  // Of those that write,
-  std::vector<Decision> decisions_;    // and what is decided for them.
-  std::thread thread_;                 // Last: it uses all of the above.
+  std::array<Turn, 2> turns_;  // Of each line.
+  std::thread thread_;         // Last: it uses all of the above.
 };
 
 class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
@@ -184,7 +203,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
   bool HasRoom() override {
     MutexLock lock(&mutex_);
-    if (finished_ || queued_bytes_ < options_.max_queued_bytes) return true;
+    const bool full =
+        queued_bytes_ >= options_.max_queued_bytes || inbox_.size() >= kMaxQueuedInputs;
+    if (finished_ || !full) return true;
     room_wanted_ = true;
     return false;
   }
@@ -212,7 +233,15 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool write_due() const { return write_due_; }
   SessionState* state() { return state_.get(); }
   void Apply(const Decision& decision);
-  void AddCompute(absl::Duration time) { segment_.stats.compute += time; }
+  // How long its batch took in the model, and how long it waited there for other sessions' turns.
+  void AddTimes(absl::Duration compute, absl::Duration waited) {
+    segment_.stats.compute += compute;
+    segment_.stats.queue += waited;
+  }
+  Line line() const {
+    MutexLock lock(&mutex_);
+    return LineOfNextTurn();
+  }
   // Tokens that its state has made room for, which stays when a segment ends.
   int64_t state_tokens() const { return state_tokens_; }
   // By how many that has grown.
@@ -266,7 +295,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     if (scheduled_) return;
     scheduled_ = true;
     scheduled_at_ = absl::Now();
-    loop_->Enqueue(shared_from_this());
+    loop_->Enqueue(shared_from_this(), LineOfNextTurn());
+  }
+  Line LineOfNextTurn() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return reads_without_wait_ > kLiveReads ? Line::kBacklog : Line::kLive;
   }
 
   enum class Taken { kInput, kNothing, kEnded };
@@ -319,6 +351,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   bool changed_ ABSL_GUARDED_BY(mutex_) = false;  // Since Plan() last looked.
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
+  int reads_without_wait_ ABSL_GUARDED_BY(mutex_) = 0;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Time scheduled_at_ ABSL_GUARDED_BY(mutex_);
 
@@ -368,7 +401,8 @@ LiveSession::Taken LiveSession::TakeInput() {
         inbox_.pop_front();
         queued_bytes_ -= QueuedBytes(input);
       }
-      room = room_wanted_ && queued_bytes_ <= options_.max_queued_bytes / 2;
+      room = room_wanted_ && queued_bytes_ <= options_.max_queued_bytes / 2 &&
+             inbox_.size() <= kMaxQueuedInputs / 2;
       if (room) room_wanted_ = false;
     }
   }
@@ -554,7 +588,8 @@ bool LiveSession::Plan(int max_rows) {
     Finish(*std::move(cancelled));
     return false;
   }
-  while (!held()) {
+  bool was_held = true;
+  while (!(was_held = held())) {
     if (!open_ || segment_.completed) {
       const Taken taken = TakeInput();
       if (taken == Taken::kEnded) return false;
@@ -592,6 +627,11 @@ bool LiveSession::Plan(int max_rows) {
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
   able_since_ = scheduled_at;
   MutexLock lock(&mutex_);
+  if (works) {
+    reads_without_wait_ = std::min(reads_without_wait_ + read_count_, kLiveReads + 1);
+  } else if (!was_held) {
+    reads_without_wait_ = 0;
+  }
   if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.
     scheduled_ = false;
     return false;
@@ -791,10 +831,10 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   return std::shared_ptr<Session>(std::move(session));
 }
 
-void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session) {
+void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session, Line line) {
   {
     MutexLock lock(&mutex_);
-    ready_.push_back(std::move(session));
+    lines_[static_cast<size_t>(line)].push_back(std::move(session));
   }
   work_.NotifyOne();
 }
@@ -809,60 +849,77 @@ void Scheduler::Loop::Run() {
   while (true) {
     {
       MutexLock lock(&mutex_);
-      while (!stop_ && ready_.empty()) work_.Wait(&mutex_);
+      while (!stop_ && lines_[0].empty() && lines_[1].empty()) work_.Wait(&mutex_);
       if (stop_) return;
-      while (!ready_.empty() && turn_.size() < kMaxSessionsPerTurn) {
-        turn_.push_back(std::move(ready_.front()));
-        ready_.pop_front();
-      }
     }
-    turn_started_.store(absl::GetCurrentTimeNanos(), std::memory_order_relaxed);
-    Turn();
-    turn_started_.store(0, std::memory_order_relaxed);
+    // One of each by turns, so that those with a backlog go on however much the live ones have.
+    for (const Line line : {Line::kLive, Line::kBacklog}) {
+      turn_started_.store(absl::GetCurrentTimeNanos(), std::memory_order_relaxed);
+      TakeTurn(line);
+      turn_started_.store(0, std::memory_order_relaxed);
+    }
   }
 }
 
-void Scheduler::Loop::Turn() {
-  acting_.clear();
-  writing_.clear();
-  rows_.clear();
-  states_.clear();
+bool Scheduler::Loop::TakeTurn(Line line) {
+  Turn& turn = turns_[static_cast<size_t>(line)];
+  {
+    MutexLock lock(&mutex_);
+    auto& in_line = lines_[static_cast<size_t>(line)];
+    const auto end = in_line.begin() + std::min(in_line.size(), kMaxSessionsPerTurn);
+    std::move(in_line.begin(), end, std::back_inserter(turn.sessions));
+    in_line.erase(in_line.begin(), end);
+  }
+  if (turn.sessions.empty()) return false;
+  turn.acting.clear();
+  turn.writing.clear();
+  turn.rows.clear();
+  turn.states.clear();
   int rows_left = kMaxRowsPerTurn;
-  for (const auto& session : turn_) {
+  for (const auto& session : turn.sessions) {
     if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
       rows_left -= session->read_count();
-      acting_.push_back(session.get());
-      if (session->read_count() > 0) rows_.push_back(session->due_reads());
+      turn.acting.push_back(session.get());
+      if (session->read_count() > 0) turn.rows.push_back(session->due_reads());
       if (!session->write_due()) continue;
-      writing_.push_back(session.get());
-      states_.push_back(session->state());
+      turn.writing.push_back(session.get());
+      turn.states.push_back(session->state());
     } else if (session->finished()) {
       Close(session);
     }
   }
+  absl::Duration waited;
+  // Whoever is live does not wait for the end of this turn.
+  const auto give_way = [&] {
+    if (line == Line::kLive) return;
+    const absl::Time start = absl::Now();
+    if (TakeTurn(Line::kLive)) waited += absl::Now() - start;
+  };
   const absl::Time start = absl::Now();
   absl::Status status;
-  if (!rows_.empty()) status = model_->translator->Read(rows_);
-  decisions_.resize(writing_.size());
-  if (status.ok() && !writing_.empty()) {
-    status = model_->translator->Decide(states_, absl::MakeSpan(decisions_));
+  if (!turn.rows.empty()) status = model_->translator->Read(turn.rows, give_way);
+  turn.decisions.resize(turn.writing.size());
+  if (status.ok() && !turn.writing.empty()) {
+    status = model_->translator->Decide(turn.states, absl::MakeSpan(turn.decisions), give_way);
   }
-  const absl::Duration compute = absl::Now() - start;
-  if (observer_ != nullptr && (!rows_.empty() || !writing_.empty())) {
-    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left, static_cast<int>(writing_.size())});
+  const absl::Duration compute = absl::Now() - start - waited;
+  if (observer_ != nullptr && (!turn.rows.empty() || !turn.writing.empty())) {
+    observer_->OnStep(
+        {compute, kMaxRowsPerTurn - rows_left, static_cast<int>(turn.writing.size())});
   }
   if (!status.ok()) {
     // Inputs were checked, so it is not one session's fault; their states are no longer good.
-    for (LiveSession* session : acting_) session->Finish(absl::InternalError(status.message()));
+    for (LiveSession* session : turn.acting) session->Finish(absl::InternalError(status.message()));
   } else {
-    for (LiveSession* session : acting_) {
-      session->AddCompute(compute);
+    for (LiveSession* session : turn.acting) {
+      session->AddTimes(compute, waited);
       state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
     }
-    for (size_t i = 0; i < writing_.size(); ++i) writing_[i]->Apply(decisions_[i]);
+    for (size_t i = 0; i < turn.writing.size(); ++i) turn.writing[i]->Apply(turn.decisions[i]);
   }
-  for (LiveSession* session : acting_) Enqueue(session->shared_from_this());
-  turn_.clear();
+  for (LiveSession* session : turn.acting) Enqueue(session->shared_from_this(), session->line());
+  turn.sessions.clear();
+  return true;
 }
 
 Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer)

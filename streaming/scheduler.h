@@ -17,7 +17,9 @@ class LiveSession;
 // as rows of another. One thread; starts a turn whenever there is work. Thread-safe.
 //
 // Fair: sessions stand in line by the time at which they became able to act, and a turn is bounded:
-// a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued.
+// a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued. Who
+// translates a backlog stands in a line of its own, whose turns give way to the live sessions'
+// between the model's layers.
 class Scheduler {
  public:
   // Starts the step thread. `observer`, if there is one, must outlive this.
@@ -38,8 +40,8 @@ class Scheduler {
   int open_sessions() const;
   // About how much memory the states of the open sessions have.
   int64_t state_bytes() const;
-  // The heartbeat: how long the present turn has taken so far; zero while there is none. A turn
-  // takes milliseconds, so minutes mean that the loop hangs.
+  // The heartbeat: how long the present turn, with those between its layers, has taken so far; zero
+  // while there is none. A turn takes milliseconds, so minutes mean that the loop hangs.
   absl::Duration turn_age() const;
 
   static constexpr int kMaxRowsPerSession = 16;

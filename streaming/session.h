@@ -75,7 +75,7 @@ struct SegmentStats {
   std::optional<metrics::Lagging> computation_aware, words_computation_aware;
   absl::Duration first_token;  // From the segment's first source to its first target token.
   absl::Duration compute;      // In the model, this segment's share of batches not subtracted.
-  absl::Duration queue;        // Able to act but waiting for the step loop.
+  absl::Duration queue;        // Able to act but waiting, for the step loop or other turns' layers.
 };
 
 struct SessionSummary {
@@ -139,8 +139,8 @@ class Session {
   // source ends with that segment completes as if nothing had been said.
   virtual void EndAfterSegment(absl::Status why) = 0;
 
-  // Whether more may be pushed: less than max_queued_bytes wait to be translated. If not, OnRoom()
-  // tells when half of it is gone.
+  // Whether more may be pushed: less than max_queued_bytes, and not many inputs, wait to be
+  // translated. If not, OnRoom() tells when half of it is gone.
   virtual bool HasRoom() = 0;
   // No further step is made, and so little put out, until Release(): for a sink that is full.
   virtual void Hold() = 0;

@@ -5,7 +5,7 @@
 
 namespace leapstream {
 
-// One turn of the step loop.
+// One turn of the step loop, without those between its layers.
 struct StepFigures {
   absl::Duration compute;     // In the model.
   int source_tokens = 0;      // Rows of the batch of READs.

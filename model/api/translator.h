@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
@@ -56,6 +57,10 @@ struct Decision {
   ScoredToken second;  // The best of the others.
 };
 
+// What a call of a Translator is to do between its layers: it may so call the same Translator for
+// other states. Called on the thread of the call, under no lock, never at the same time as a layer.
+using BetweenLayers = absl::FunctionRef<void()>;
+
 // One loaded checkpoint; knows nothing of sessions, clocks and threads. Const and thread-safe: all
 // that changes between calls is in the states. Batching does not show: each state's results are, to
 // the bit, those it would have had alone, unless a LibTorch device computes them: then up to
@@ -72,14 +77,22 @@ class Translator {
 
   // Appends each entry's tokens or samples to the source of its state. A state appears once at
   // most. INVALID_ARGUMENT: a token outside the source vocabulary, tokens for a model that takes
-  // speech or samples for one that does not; then no state has changed.
-  virtual absl::Status Read(absl::Span<const SourceRows> rows) const = 0;
+  // speech or samples for one that does not; then no state has changed. A device that computes by
+  // itself has no `between_layers`.
+  virtual absl::Status Read(absl::Span<const SourceRows> rows,
+                            BetweenLayers between_layers) const = 0;
+  absl::Status Read(absl::Span<const SourceRows> rows) const {
+    return Read(rows, [] {});
+  }
 
   // Decides the next target token of each state, given what it has read and committed; result[b]
   // belongs to *states[b]. Calling it again without Commit() decides the same step again, as after
   // another Read(). FAILED_PRECONDITION: a state has read nothing; then no state has changed.
-  virtual absl::Status Decide(absl::Span<SessionState* const> states,
-                              absl::Span<Decision> result) const = 0;
+  virtual absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                              BetweenLayers between_layers) const = 0;
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result) const {
+    return Decide(states, result, [] {});
+  }
 };
 
 }  // namespace leapstream

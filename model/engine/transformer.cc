@@ -149,7 +149,7 @@ struct Transformer::SourceBatch {
   std::vector<int> positions;
 };
 
-// What a call needs beside its results, kept by the thread that makes it.
+// What a call needs beside its results.
 struct Transformer::Scratch {
   Workspace floats;
   SourceBatch source;
@@ -161,10 +161,27 @@ struct Transformer::Scratch {
   std::vector<int> positions;
 };
 
-Transformer::Scratch& Transformer::OfThread() {
-  thread_local Scratch scratch;
-  return scratch;
-}
+// Scratch memory for one call, kept by the thread that makes it for its next one. A call that is
+// made between the layers of another has its own.
+class Transformer::ScratchLoan {
+ public:
+  ScratchLoan() {
+    if (Idle().empty()) Idle().push_back(std::make_unique<Scratch>());
+    scratch_ = std::move(Idle().back());
+    Idle().pop_back();
+  }
+  ~ScratchLoan() { Idle().push_back(std::move(scratch_)); }
+  ScratchLoan(const ScratchLoan&) = delete;
+  ScratchLoan& operator=(const ScratchLoan&) = delete;
+  Scratch& operator*() const { return *scratch_; }
+
+ private:
+  static std::vector<std::unique_ptr<Scratch>>& Idle() {
+    thread_local std::vector<std::unique_ptr<Scratch>> idle;
+    return idle;
+  }
+  std::unique_ptr<Scratch> scratch_;
+};
 
 Transformer::EncoderLayer::EncoderLayer(const Weights& weights, const std::string& name,
                                         const ModelConfig& config, Activation activation)
@@ -309,7 +326,8 @@ void Transformer::Embed(const SourceBatch& batch, float* x, Workspace& scratch) 
   Observe("", "encoder_in", {x, static_cast<int64_t>(batch.owners.size()), width});
 }
 
-void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
+void Transformer::Encode(const SourceBatch& batch, Scratch& scratch,
+                         BetweenLayers between_layers) const {
   if (batch.owners.empty()) return;
   Workspace& floats = scratch.floats;
   const Workspace::Scope scope(floats);
@@ -321,6 +339,7 @@ void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.resize(count);
   for (size_t l = 0; l < encoder_order_.size(); ++l) {
+    if (l > 0) between_layers();
     const EncoderLayer& layer = encoder_layers_[encoder_order_[l]];
     const std::string& name = encoder_names_[l];
     for (int64_t r = 0; r < count; ++r) {
@@ -346,21 +365,25 @@ void Transformer::Encode(const SourceBatch& batch, Scratch& scratch) const {
   }
   if (encoder_norm_.defined()) encoder_norm_.Apply(x.x, count, x.x);
   Observe("", "encoder_out", x);
+  between_layers();
   for (size_t l = 0; l < decoder_layers_.size(); ++l) {
     for (int64_t r = 0; r < count; ++r) rows[r].state = batch.owners[r]->cross_[l].get();
     decoder_layers_[l].cross_attention.Append(x.x, rows, floats);
   }
 }
 
-absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
+absl::Status Transformer::Read(absl::Span<const SourceRows> batch,
+                               BetweenLayers between_layers) const {
   LEAPSTREAM_RETURN_IF_ERROR(CheckSource(batch, config_));
   return ModelCall("reading source tokens", threads_, [&] {
-    Scratch& scratch = OfThread();
+    const ScratchLoan loan;
+    Scratch& scratch = *loan;
     SourceBatch& encoded = scratch.source;
     encoded.Clear();
     for (const SourceRows& rows : batch) {
       if (!rows.samples.empty()) {
         ReadSpeech(rows, scratch.floats);
+        between_layers();
         continue;
       }
       if (rows.tokens.empty()) continue;
@@ -374,7 +397,7 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch) const {
       state->source_read_ += static_cast<int>(rows.tokens.size());
       state->source_finished_ = rows.tokens.back() == kEndOfSentence;
     }
-    Encode(encoded, scratch);
+    Encode(encoded, scratch, between_layers);
     return absl::OkStatus();
   });
 }
@@ -395,7 +418,8 @@ void Transformer::ReadSpeech(const SourceRows& rows, Workspace& scratch) const {
   state->source_read_ = states;
 }
 
-void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch) const {
+void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
+                                 BetweenLayers between_layers) const {
   if (config_.causal_encoder) return;
   SourceBatch& encoded = scratch.source;
   encoded.Clear();
@@ -410,20 +434,21 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
     }
     state->prefix_is_encoded_ = true;
     if (encoded.owners.size() >= kPrefixRows) {
-      Encode(encoded, scratch);
+      Encode(encoded, scratch, between_layers);
       encoded.Clear();
     }
   }
-  Encode(encoded, scratch);
+  Encode(encoded, scratch, between_layers);
 }
 
-absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
-                                 absl::Span<Decision> result) const {
+absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Span<Decision> result,
+                                 BetweenLayers between_layers) const {
   LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(batch));
   if (batch.empty()) return absl::OkStatus();
   return ModelCall("deciding target tokens", threads_, [&] {
-    Scratch& scratch = OfThread();
-    EncodePrefixes(batch, scratch);
+    const ScratchLoan loan;
+    Scratch& scratch = *loan;
+    EncodePrefixes(batch, scratch, between_layers);
     std::vector<State*>& owners = scratch.owners;
     owners.clear();
     scratch.places.clear();
@@ -444,9 +469,11 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch,
            static_cast<int64_t>(owners.size()), width};
     target_embedding_.Apply(scratch.tokens, scratch.positions, x.x, floats);
     for (size_t l = 0; l < decoder_order_.size() && x.count > 0; ++l) {
+      between_layers();
       DecodeLayer(l, scratch, &x, result);
     }
     if (x.count == 0) return absl::OkStatus();
+    between_layers();
     if (decoder_norm_.defined()) decoder_norm_.Apply(x.x, x.count, x.x);
     const float* features = x.x;
     if (project_out_.in() > 0) {

@@ -31,9 +31,11 @@ class Transformer : public Translator {
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
   absl::Status Reserve(int states) const override;
-  absl::Status Read(absl::Span<const SourceRows> rows) const override;
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override;
+  using Translator::Decide;
+  using Translator::Read;
+  absl::Status Read(absl::Span<const SourceRows> rows, BetweenLayers between_layers) const override;
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override;
 
   // Called with intermediate rows by their golden name ("enc.0.self_attn", "logits", ...). For
   // tests; set before the model is shared.
@@ -73,14 +75,15 @@ class Transformer : public Translator {
   Transformer(const ModelConfig& config, Weights owned_weights, Activation activation, int threads);
   struct SourceBatch;
   struct Scratch;
-  static Scratch& OfThread();
+  class ScratchLoan;
   // Encodes, and adds to the states of encoder and cross-attention.
-  void Encode(const SourceBatch& batch, Scratch& scratch) const;
+  void Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
   void ReadSpeech(const SourceRows& rows, Workspace& scratch) const;
   // In front of the first layer: x [R, E].
   void Embed(const SourceBatch& batch, float* x, Workspace& scratch) const;
   // A bidirectional encoder's part of Decide().
-  void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch) const;
+  void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
+                      BetweenLayers between_layers) const;
   void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
 
   void Observe(const std::string& layer, const char* what, const Rows& rows) const;

@@ -357,7 +357,8 @@ at::Tensor TorchTranslator::Decode(const std::vector<int64_t>& tokens,
   return at::linear(x, weights_.at(OutputName(config_)));
 }
 
-absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch) const {
+absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
+                                   BetweenLayers /*between_layers*/) const {
   LEAPSTREAM_RETURN_IF_ERROR(CheckSource(batch, config_));
   MutexLock lock(&slots_->mutex);
   return TorchCall("reading source tokens", threads_, [&] {
@@ -392,7 +393,8 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch) const {
 }
 
 absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
-                                     absl::Span<Decision> result) const {
+                                     absl::Span<Decision> result,
+                                     BetweenLayers /*between_layers*/) const {
   LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(batch));
   if (batch.empty()) return absl::OkStatus();
   MutexLock lock(&slots_->mutex);

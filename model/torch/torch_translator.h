@@ -37,9 +37,9 @@ class TorchTranslator : public Translator {
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
   absl::Status Reserve(int states) const override;
-  absl::Status Read(absl::Span<const SourceRows> rows) const override;
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override;
+  absl::Status Read(absl::Span<const SourceRows> rows, BetweenLayers between_layers) const override;
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override;
 
  private:
   class State;

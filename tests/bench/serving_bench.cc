@@ -56,18 +56,19 @@ class Timed : public Translator {
     return model_->translator->NewState();
   }
   absl::Status Reserve(int states) const override { return model_->translator->Reserve(states); }
-  absl::Status Read(absl::Span<const SourceRows> rows) const override {
-    const double start = ThreadSeconds();
-    absl::Status status = model_->translator->Read(rows);
-    seconds_ += ThreadSeconds() - start;
+  absl::Status Read(absl::Span<const SourceRows> rows,
+                    BetweenLayers between_layers) const override {
+    const double start = ThreadSeconds() - seconds_;
+    absl::Status status = model_->translator->Read(rows, between_layers);
+    seconds_ = ThreadSeconds() - start;  // With calls between its layers, once.
     for (const SourceRows& each : rows) read_ += static_cast<int64_t>(each.tokens.size());
     return status;
   }
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override {
-    const double start = ThreadSeconds();
-    absl::Status status = model_->translator->Decide(states, result);
-    seconds_ += ThreadSeconds() - start;
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override {
+    const double start = ThreadSeconds() - seconds_;
+    absl::Status status = model_->translator->Decide(states, result, between_layers);
+    seconds_ = ThreadSeconds() - start;  // With calls between its layers, once.
     written_ += static_cast<int64_t>(states.size());
     ++steps_;
     return status;

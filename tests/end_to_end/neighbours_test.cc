@@ -33,10 +33,12 @@ using Stub = v1::SimultaneousTranslationService::Stub;
 
 constexpr int kMeters = 6;
 constexpr absl::Duration kPiece = absl::Milliseconds(50);  // Between source pieces of one meter.
-constexpr absl::Duration kPhase = absl::Milliseconds(1300);
-// A token waits for the turn that goes on, and for its own, in which the others' rows are as well:
-// two of 3 ms here. The rest is for machines with less to spare.
-constexpr absl::Duration kTwoTurns = absl::Milliseconds(15);
+constexpr absl::Duration kPhase = absl::Milliseconds(2200);
+// A token waits for one layer of the others' turn. The rest is for cores that all have to share:
+// what is computed is at times put off for a scheduler's slice of some ms, which p50 hardly
+// notices.
+constexpr absl::Duration kLayer = absl::Microseconds(500);
+constexpr absl::Duration kSlices = absl::Milliseconds(6);
 // Queues of 256 KiB and 64 KiB of each of kEach sessions, gRPC's, and what the allocator keeps.
 constexpr int64_t kMoreMemory = 32 << 10;  // KiB.
 constexpr int kSegmentPieces = 25;
@@ -167,11 +169,10 @@ const char* const kKinds[] = {"readers that stop", "slow readers", "flooding wri
                               "stopped in mid-word", "half-open connections"};
 constexpr int kEach = 3;
 
-// Misbehaves until it is killed. As if on another machine: a process of its own, that leaves the
-// cores to the server and to those that measure whenever these want them. On a busy machine it then
-// does little, which the printed tokens show.
+// Misbehaves until it is killed. In place of another machine: a process of its own, that gets a
+// smaller share of the cores than the server and those that measure, but one.
 int Misbehave(const std::string& kind, int port) {
-  setpriority(PRIO_PROCESS, 0, FromEnvironment("CHAOS_NICE", 19));
+  setpriority(PRIO_PROCESS, 0, FromEnvironment("CHAOS_NICE", getpriority(PRIO_PROCESS, 0) + 5));
   Request config = Config(1);
   config.mutable_config()->mutable_output()->set_token_details(true);
   const std::string words = "so many words and more words in the end ";
@@ -277,18 +278,19 @@ TEST_F(NeighboursTest, NoticeNothing) {
   std::map<std::string, absl::Duration> p50, p99;
   std::map<std::string, Work> work;  // Per second, in the round of p99: how much was going on.
   const auto holds = [&](const std::string& kind) {
-    return p99[kind] <= 1.5 * p99[kinds[0]] + kTwoTurns;
+    return p50[kind] <= 1.5 * p50[kinds[0]] + kLayer && p99[kind] <= 1.5 * p99[kinds[0]] + kSlices;
   };
-  for (int round = 0; round < FromEnvironment("CHAOS_ROUNDS", 4); ++round) {
+  for (int round = 0; round < FromEnvironment("CHAOS_ROUNDS", 3); ++round) {
     for (const std::string& kind : kinds) {
       Process nuisance;
       if (kind != kinds[0]) StartNuisances(kind, &nuisance);
       const Work before = WorkDone();
       const std::vector<absl::Duration> latencies = latencies_of(kPhase);
       const absl::Duration found = Quantile(latencies, 0.99);
+      const absl::Duration median = Quantile(latencies, 0.5);
+      p50[kind] = round == 0 ? median : std::min(p50[kind], median);
       if (round == 0 || found < p99[kind]) {
         p99[kind] = found;
-        p50[kind] = Quantile(latencies, 0.5);
         const Work after = WorkDone();
         const double seconds = absl::ToDoubleSeconds(kPhase);
         work[kind] = {(after.target_tokens - before.target_tokens) / seconds,
@@ -309,6 +311,10 @@ TEST_F(NeighboursTest, NoticeNothing) {
         kind, absl::FormatDuration(p50[kind]), absl::FormatDuration(p99[kind]), each.turns,
         1000 * each.turn_seconds / each.turns, each.source_tokens, each.target_tokens);
     EXPECT_TRUE(holds(kind)) << kind;
+  }
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_GT(work[kKinds[i]].target_tokens, 1.3 * work[kinds[0]].target_tokens)
+        << kKinds[i] << " have hardly run";
   }
   absl::PrintF("resident memory %d KiB, at most %d KiB\n", memory, most_memory);
   EXPECT_LT(most_memory, memory + kMoreMemory);

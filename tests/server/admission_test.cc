@@ -17,11 +17,12 @@ class ReservingTranslator : public Translator {
     return absl::OkStatus();
   }
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override { return nullptr; }
-  absl::Status Read(absl::Span<const SourceRows> /*rows*/) const override {
+  absl::Status Read(absl::Span<const SourceRows> /*rows*/,
+                    BetweenLayers /*between_layers*/) const override {
     return absl::UnimplementedError("it has no states");
   }
-  absl::Status Decide(absl::Span<SessionState* const> /*states*/,
-                      absl::Span<Decision> /*result*/) const override {
+  absl::Status Decide(absl::Span<SessionState* const> /*states*/, absl::Span<Decision> /*result*/,
+                      BetweenLayers /*between_layers*/) const override {
     return absl::UnimplementedError("it has no states");
   }
 

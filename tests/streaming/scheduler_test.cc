@@ -1,6 +1,5 @@
 #include "streaming/scheduler.h"
 
-#include <atomic>
 #include <functional>
 #include <future>
 #include <memory>
@@ -290,27 +289,6 @@ TEST(SchedulerTest, ABatchGivesWhatItsMembersGiveAlone) {
   for (std::thread& client : clients) client.join();
 }
 
-// A tokenizer of another model.
-class SharedTokenizer final : public Tokenizer {
- public:
-  SharedTokenizer(std::shared_ptr<const Model> owner, const Tokenizer& tokenizer)
-      : owner_(std::move(owner)), tokenizer_(tokenizer) {}
-  std::vector<std::string> Encode(absl::string_view text) const override {
-    return tokenizer_.Encode(text);
-  }
-  std::string Decode(const std::vector<std::string>& pieces) const override {
-    return tokenizer_.Decode(pieces);
-  }
-  PieceKind Kind(absl::string_view piece) const override { return tokenizer_.Kind(piece); }
-  const std::string& unknown_surface() const override { return tokenizer_.unknown_surface(); }
-  bool strips_leading_space() const override { return tokenizer_.strips_leading_space(); }
-  bool strips_all_leading_space() const override { return tokenizer_.strips_all_leading_space(); }
-
- private:
-  const std::shared_ptr<const Model> owner_;
-  const Tokenizer& tokenizer_;
-};
-
 std::vector<TokenId> Ids(const std::vector<TargetToken>& tokens, size_t begin, size_t end) {
   std::vector<TokenId> ids;
   for (size_t i = begin; i < end; ++i) ids.push_back(tokens[i].id);
@@ -430,17 +408,16 @@ class RoomSink final : public CollectingSink {
   int rooms_ ABSL_GUARDED_BY(room_mutex_) = 0;
 };
 
-TEST(SchedulerTest, AFullQueueSaysWhenThereIsRoom) {
+// Fills the queue of a session with `input` and waits for it to have room again; returns how many
+// it took.
+int Fill(const SessionOptions& options, const std::string& input) {
   Scheduler scheduler(FakeModel());
   RoomSink sink;
-  SessionOptions options;
-  options.max_queued_bytes = 2000;
   auto session = scheduler.Open(options, &sink);
-  ASSERT_TRUE(session.ok());
+  EXPECT_TRUE(session.ok());
   (*session)->Hold();
   int pushed = 0;
-  for (; (*session)->HasRoom(); ++pushed) (*session)->Push(std::string("some words "));
-  EXPECT_LT(pushed, 40);
+  for (; (*session)->HasRoom(); ++pushed) (*session)->Push(input);
   (*session)->Release();
   EXPECT_TRUE(sink.WaitForRoom(1));
   EXPECT_TRUE((*session)->HasRoom());
@@ -448,6 +425,14 @@ TEST(SchedulerTest, AFullQueueSaysWhenThereIsRoom) {
   sink.Wait();
   EXPECT_TRUE(sink.status.ok());
   EXPECT_TRUE(sink.WaitForRoom(1));
+  return pushed;
+}
+
+TEST(SchedulerTest, AFullQueueSaysWhenThereIsRoom) {
+  SessionOptions options;
+  EXPECT_EQ(Fill(options, "some words "), 128) << "inputs count, however small";
+  options.max_queued_bytes = 2000;
+  EXPECT_EQ(Fill(options, "some words "), 27);
 }
 
 // Empty segments make output without a step, so they too must stop.
@@ -519,62 +504,161 @@ TEST(SchedulerTest, AWordWithoutEndEndsItsSegmentHoweverItIsCut) {
   }
 }
 
-// A model that counts what its batches hold.
-class CountingTranslator final : public Translator {
+// A model that lets a test look at its calls and act between their layers. Of the step thread.
+class WatchedTranslator final : public Translator {
  public:
-  explicit CountingTranslator(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  explicit WatchedTranslator(std::unique_ptr<const Translator> translator)
+      : translator_(std::move(translator)) {}
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
-    return model_->translator->NewState();
+    return translator_->NewState();
   }
-  absl::Status Read(absl::Span<const SourceRows> rows) const override {
+  absl::Status Read(absl::Span<const SourceRows> rows,
+                    BetweenLayers between_layers) const override {
     for (const SourceRows& row : rows) {
       EXPECT_LE(row.tokens.size(), static_cast<size_t>(Scheduler::kMaxRowsPerSession));
     }
-    return model_->translator->Read(rows);
+    return translator_->Read(rows, between_layers);
   }
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override {
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override {
     ++steps;
-    return model_->translator->Decide(states, result);
+    ++depth;
+    absl::Status status = translator_->Decide(states, result, [&] {
+      if (depth == 1) in_step(states.size());
+      between_layers();
+    });
+    --depth;
+    batch = states.size();
+    return status;
   }
 
-  mutable std::atomic<int> steps{0};
+  mutable int steps = 0;
+  mutable int depth = 0;     // Of calls that go on.
+  mutable size_t batch = 0;  // Of the last one that has ended.
+  // Between the layers of a step that is between those of no other.
+  std::function<void(size_t batch)> in_step = [](size_t) {};
 
  private:
-  const std::shared_ptr<const Model> model_;
+  const std::unique_ptr<const Translator> translator_;
 };
 
-// 10,000 words wait in one session; each token of another one still comes at its next step.
-TEST(SchedulerTest, AFullQueueDoesNotDelayOthersByMoreThanAStep) {
-  auto counted = std::make_shared<Model>();
-  const std::shared_ptr<const Model> fake = FakeModel();
-  auto translator = std::make_unique<CountingTranslator>(fake);
-  const CountingTranslator& counting = *translator;
-  counted->info = fake->info;
-  counted->source_vocabulary = fake->source_vocabulary;
-  counted->target_vocabulary = fake->target_vocabulary;
-  counted->source_tokenizer = std::make_unique<SharedTokenizer>(fake, *fake->source_tokenizer);
-  counted->target_tokenizer = std::make_unique<SharedTokenizer>(fake, *fake->target_tokenizer);
-  counted->translator = std::move(translator);
-  CollectingSink flood;
+// A scheduler of a fake model that is watched, with one session that never runs out of source.
+class BacklogTest : public testing::Test {
+ protected:
+  BacklogTest() {
+    options_.policy = WaitK{1};
+    options_.early_end = EarlyEnd::kSuppress;
+    const auto model = std::const_pointer_cast<Model>(FakeModel());
+    auto watched = std::make_unique<WatchedTranslator>(std::move(model->translator));
+    watched_ = watched.get();
+    model->translator = std::move(watched);
+    scheduler_ = std::make_unique<Scheduler>(model);
+  }
+  // Until done_ is set. Nothing is called any more afterwards.
+  void WaitAndStop() {
+    done_.get_future().wait();
+    scheduler_.reset();
+  }
+  // Each "the " is one token, for which one is written. `on_token`: with its number, from 1.
+  std::shared_ptr<Session> Open(std::function<void(int)> on_token) {
+    sinks_.push_back(std::make_unique<TokenSink>(
+        [on_token = std::move(on_token), count = 0]() mutable { on_token(++count); }));
+    auto session = scheduler_->Open(options_, sinks_.back().get());
+    EXPECT_TRUE(session.ok()) << session.status();
+    return *session;
+  }
+  static void PushWords(Session& session, int count) {
+    std::string words;
+    for (int i = 0; i < count; ++i) words += "the ";
+    session.Push(words);
+  }
+  void OpenBacklog() {
+    PushWords(*Open([this](int) { ++backlog_tokens_; }), 9000);
+  }
+
+  SessionOptions options_;
+  WatchedTranslator* watched_ = nullptr;
+  std::vector<std::unique_ptr<TokenSink>> sinks_;
+  std::unique_ptr<Scheduler> scheduler_;
+  std::promise<void> done_;
+  int backlog_tokens_ = 0;  // Of the step thread, as what follows in each test.
+};
+
+// 9,000 words wait in one session; each token of another one still comes at its next step, or one
+// later.
+TEST_F(BacklogTest, DoesNotDelayOthersByMoreThanAStep) {
   std::vector<int> steps;
-  TokenSink other([&] { steps.push_back(counting.steps); });
-  Scheduler scheduler(counted);
-  SessionOptions options;
-  options.policy = WaitK{1};
-  options.early_end = EarlyEnd::kSuppress;
-  auto flooding = scheduler.Open(options, &flood);
-  std::string words;
-  for (int i = 0; i < 10000; ++i) words += "word ";
-  (*flooding)->Push(words);
-  auto quiet = scheduler.Open(options, &other);
-  (*quiet)->Push(kText);
-  (*quiet)->EndSource();
-  other.Wait();
-  ASSERT_GT(steps.size(), 5u);
-  for (size_t i = 1; i < steps.size(); ++i) EXPECT_EQ(steps[i - 1] + 1, steps[i]);
-  (*flooding)->Cancel(absl::CancelledError("enough"));
-  flood.Wait();
+  OpenBacklog();
+  const auto quiet = Open([&](int token) {
+    steps.push_back(watched_->steps);
+    if (token == 30) done_.set_value();
+  });
+  PushWords(*quiet, 30);
+  WaitAndStop();
+  for (size_t i = 1; i < steps.size(); ++i) EXPECT_LE(steps[i], steps[i - 1] + 2) << i;
+}
+
+TEST_F(BacklogTest, GivesWayBetweenItsLayers) {
+  std::shared_ptr<Session> live;
+  std::vector<int> depths;
+  watched_->in_step = [&](size_t) {
+    if (backlog_tokens_ >= 20 && depths.size() < 5) PushWords(*live, 1);
+  };
+  live = Open([&](int token) {
+    depths.push_back(watched_->depth);
+    if (token == 5) done_.set_value();
+  });
+  OpenBacklog();
+  WaitAndStop();
+  for (const int depth : depths) EXPECT_EQ(depth, 1) << "within the step that it came in";
+}
+
+TEST_F(BacklogTest, GoesOnWhileSomebodyLiveIsAlwaysReady) {
+  constexpr int kTokens = 300;
+  std::shared_ptr<Session> live[2];
+  int begun_at = 0, ended_at = 0;
+  // A token of one is the source of the other.
+  const auto answer = [&](int other) {
+    return [&, other](int token) {
+      if (token < kTokens) return PushWords(*live[other], 1);
+      if (token > kTokens || ended_at > 0) return;
+      ended_at = backlog_tokens_;
+      done_.set_value();
+    };
+  };
+  for (const int i : {0, 1}) live[i] = Open(answer(1 - i));
+  watched_->in_step = [&](size_t) {
+    if (begun_at > 0 || backlog_tokens_ < 20) return;
+    begun_at = backlog_tokens_;
+    PushWords(*live[0], 1);
+  };
+  OpenBacklog();
+  WaitAndStop();
+  // A turn of the backlog has two gaps, and one live turn comes before it.
+  EXPECT_GE(ended_at - begun_at, 2 * kTokens / 4);
+}
+
+TEST_F(BacklogTest, WhoHasCaughtUpIsLiveAgainAndWhoWasHeldIsNot) {
+  std::shared_ptr<Session> other;
+  std::vector<std::pair<int, size_t>> tokens;  // Depth and batch of each step.
+  const auto written = [&] { return tokens.size(); };
+  watched_->in_step = [&](size_t batch) {
+    if (batch > 1) return;  // The other session is in this turn.
+    if (written() == 0 && backlog_tokens_ >= 20) PushWords(*other, 30);
+    if (written() == 20) other->Release();
+    if (written() == 30) PushWords(*other, 1);
+  };
+  other = Open([&](int token) {
+    tokens.push_back({watched_->depth, watched_->batch});
+    if (token == 20) other->Hold();
+    if (token == 31) done_.set_value();
+  });
+  OpenBacklog();
+  WaitAndStop();
+  ASSERT_EQ(tokens.size(), 31u);
+  EXPECT_EQ(tokens[0], std::pair(1, size_t{1})) << "it may be live";
+  for (int i = 10; i < 30; ++i) EXPECT_EQ(tokens[i], std::pair(0, size_t{2})) << "token " << i + 1;
+  EXPECT_EQ(tokens[30], std::pair(1, size_t{1})) << "it has caught up";
 }
 
 }  // namespace

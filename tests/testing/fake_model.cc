@@ -160,7 +160,8 @@ class FakeTranslator final : public Translator {
     return std::make_unique<FakeState>();
   }
 
-  absl::Status Read(absl::Span<const SourceRows> rows) const override {
+  absl::Status Read(absl::Span<const SourceRows> rows,
+                    BetweenLayers between_layers) const override {
     for (const SourceRows& row : rows) {
       if (speech_ ? !row.tokens.empty() : !row.samples.empty()) {
         return absl::InvalidArgumentError("the other kind of source");
@@ -171,6 +172,7 @@ class FakeTranslator final : public Translator {
         }
       }
     }
+    between_layers();
     for (const SourceRows& row : rows) {
       auto& state = static_cast<FakeState&>(*row.state);
       for (const TokenId token : row.tokens) {
@@ -190,13 +192,14 @@ class FakeTranslator final : public Translator {
     return absl::OkStatus();
   }
 
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override {
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override {
     if (fails_) return absl::InternalError("the fake model was asked to fail");
     for (const SessionState* state : states) {
       if (state->source_read() == 0) return absl::FailedPreconditionError("nothing was read");
     }
     if (step_delay_ > absl::ZeroDuration()) absl::SleepFor(step_delay_);
+    between_layers();
     for (size_t b = 0; b < states.size(); ++b) {
       const auto& state = static_cast<const FakeState&>(*states[b]);
       const uint64_t hash = Mix(state.source_hash, state.target_hash);

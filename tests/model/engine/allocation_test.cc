@@ -1,16 +1,21 @@
-// Once it has seen its largest batch, a step allocates nothing.
-#include <atomic>
+// Once it has seen its largest batch, a step allocates nothing, and neither does the turn of the
+// scheduler around it.
 #include <cstdlib>
+#include <functional>
+#include <future>
 #include <memory>
 #include <new>
+#include <utility>
 #include <vector>
 
 #include <gtest/gtest.h>
 #include "absl/strings/str_cat.h"
 #include "model/engine/load_model.h"
+#include "streaming/scheduler.h"
+#include "tests/testing/collecting_sink.h"
 
 namespace {
-std::atomic<long> allocations{0};
+thread_local long allocations = 0;
 
 void* Count(std::size_t size, std::size_t alignment) {
   ++allocations;
@@ -77,6 +82,84 @@ TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
 }
 INSTANTIATE_TEST_SUITE_P(ComputeTypes, AllocationTest,
                          ::testing::Values("float32", "bfloat16", "int8"));
+
+// A model whose every step is best ended, so that under EarlyEnd::kReadOn a session reads on and
+// nothing is put out, which would allocate.
+class NeverSure final : public Translator {
+ public:
+  explicit NeverSure(std::unique_ptr<const Translator> translator)
+      : translator_(std::move(translator)) {}
+  absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
+    return translator_->NewState();
+  }
+  absl::Status Read(absl::Span<const SourceRows> rows,
+                    BetweenLayers between_layers) const override {
+    return translator_->Read(rows, between_layers);
+  }
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override {
+    ++depth;
+    on_decide(states.size());
+    absl::Status status = translator_->Decide(states, result, between_layers);
+    for (Decision& decision : result) decision.best.id = kEndOfSentence;
+    --depth;
+    return status;
+  }
+
+  mutable int depth = 0;
+  std::function<void(size_t batch)> on_decide;  // On the step thread.
+
+ private:
+  const std::unique_ptr<const Translator> translator_;
+};
+
+TEST(TurnAllocationTest, ATurnAllocatesNothingOnceItIsWarm) {
+  const auto loaded = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), {});
+  ASSERT_TRUE(loaded.ok()) << loaded.status();
+  const auto model = std::const_pointer_cast<Model>(*loaded);
+  auto owned = std::make_unique<NeverSure>(std::move(model->translator));
+  NeverSure& translator = *owned;
+  model->translator = std::move(owned);
+
+  // Past the position where rows are folded into sums; a session's own queue of tokens has room for
+  // as many as a live one gets.
+  constexpr int kWarm = 60, kTurns = 110;
+  std::vector<CollectingSink> sinks(6);
+  std::shared_ptr<Session> live;
+  int turns = 0, turns_between = 0;
+  long before = 0, after = 0;
+  std::promise<void> done;
+  translator.on_decide = [&](size_t batch) {
+    if (translator.depth > 1) ++turns_between;
+    if (batch == 1 || turns == kTurns) return;
+    ++turns;
+    if (turns == kWarm) before = allocations;
+    if (turns == kTurns) after = allocations;
+    if (turns == kTurns) done.set_value();
+    const long without = allocations;
+    live->Push(std::vector<TokenId>{100});
+    allocations = without;
+  };
+  Scheduler scheduler(model);
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (size_t i = 0; i < sinks.size(); ++i) {
+    SessionOptions options;
+    options.policy = WaitK{1 + 3 * static_cast<int>(i)};
+    if (i == 4) options.policy = Offline();
+    auto session = scheduler.Open(options, &sinks[i]);
+    ASSERT_TRUE(session.ok()) << session.status();
+    sessions.push_back(*session);
+  }
+  live = sessions[0];
+  for (size_t i = 1; i < sessions.size(); ++i) {
+    sessions[i]->Push(std::vector<TokenId>(Scheduler::kMaxRowsPerSession * 2 * kTurns, 100));
+  }
+  done.get_future().wait();
+  EXPECT_EQ(after - before, 0);
+  EXPECT_GT(turns_between, kWarm);
+  for (const auto& session : sessions) session->Cancel(absl::CancelledError("enough"));
+  for (CollectingSink& sink : sinks) sink.Wait();
+}
 
 }  // namespace
 }  // namespace leapstream

@@ -59,13 +59,14 @@ class Recorder : public Translator {
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
     return model_->translator->NewState();
   }
-  absl::Status Read(absl::Span<const SourceRows> rows) const override {
+  absl::Status Read(absl::Span<const SourceRows> rows,
+                    BetweenLayers between_layers) const override {
     for (const SourceRows& row : rows) actions.append(row.tokens.size(), 'R');
-    return model_->translator->Read(rows);
+    return model_->translator->Read(rows, between_layers);
   }
-  absl::Status Decide(absl::Span<SessionState* const> states,
-                      absl::Span<Decision> result) const override {
-    absl::Status status = model_->translator->Decide(states, result);
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override {
+    absl::Status status = model_->translator->Decide(states, result, between_layers);
     for (const Decision& decision : result) {
       if (decision.wants_source) continue;
       actions.push_back('W');

@@ -2,11 +2,14 @@
 // fairseq's agent does: it encodes the whole prefix again at every step, keeps the keys and values
 // of the decoder's past by concatenation and computes every attention quadratically. Weights are
 // random; the options are those of which there are no goldens, and mixtures.
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <map>
+#include <memory>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -368,20 +371,18 @@ const Case kCases[] = {
      }},
 };
 
-class TransformerTest : public ::testing::TestWithParam<Case> {};
-
-TEST_P(TransformerTest, EqualsItsSlowTwin) {
-  at::InferenceMode guard;
-  ModelConfig config = SmallConfig();
-  GetParam().change(config);
-  ASSERT_TRUE(ValidateModelConfig(config).ok()) << ValidateModelConfig(config);
-  int reads_wanted = 0;
-  for (int seed = 1; seed <= 5; ++seed) {
-    std::mt19937 random(seed);
+class TransformerTest : public ::testing::TestWithParam<Case> {
+ protected:
+  void SetUp() override {
+    GetParam().change(config_);
+    ASSERT_TRUE(ValidateModelConfig(config_).ok()) << ValidateModelConfig(config_);
+  }
+  // With random weights, which are put into `weights`.
+  std::unique_ptr<Transformer> MakeTransformer(std::mt19937& random,
+                                               std::map<std::string, at::Tensor>& weights) {
     std::normal_distribution<float> normal;
-    std::map<std::string, at::Tensor> weights;
     std::map<std::string, TensorView> views;
-    for (const TensorSpec& spec : ExpectedTensors(config)) {
+    for (const TensorSpec& spec : ExpectedTensors(config_)) {
       at::Tensor& w = weights[spec.name] = at::empty(spec.shape);
       const float scale = spec.shape.size() == 2 ? 1 / std::sqrt(float(spec.shape[1])) : 0.3f;
       for (int64_t i = 0; i < w.numel(); ++i) w.data_ptr<float>()[i] = scale * normal(random);
@@ -392,14 +393,26 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
     }
     const std::string path =
         absl::StrCat(::testing::TempDir(), "/", GetParam().name, ".safetensors");
-    ASSERT_TRUE(WriteSafetensors(path, views).ok());
-    auto loaded = Weights::Load(path, config);
-    ASSERT_TRUE(loaded.ok()) << loaded.status();
-    auto transformer = Transformer::Create(config, *std::move(loaded));
-    ASSERT_TRUE(transformer.ok()) << transformer.status();
+    EXPECT_TRUE(WriteSafetensors(path, views).ok());
+    auto loaded = Weights::Load(path, config_);
+    EXPECT_TRUE(loaded.ok()) << loaded.status();
+    auto transformer = Transformer::Create(config_, *std::move(loaded));
+    EXPECT_TRUE(transformer.ok()) << transformer.status();
+    return *std::move(transformer);
+  }
 
-    SlowTransformer slow(config, weights);
-    auto state = *(*transformer)->NewState();
+  ModelConfig config_ = SmallConfig();
+};
+
+TEST_P(TransformerTest, EqualsItsSlowTwin) {
+  at::InferenceMode guard;
+  int reads_wanted = 0;
+  for (int seed = 1; seed <= 5; ++seed) {
+    std::mt19937 random(seed);
+    std::map<std::string, at::Tensor> weights;
+    const std::unique_ptr<Transformer> transformer = MakeTransformer(random, weights);
+    SlowTransformer slow(config_, weights);
+    auto state = *transformer->NewState();
     SessionState* one = state.get();
     std::vector<TokenId> source = {kEndOfSentence};
     for (int i = 0; i < 17; ++i) source.insert(source.begin(), 4 + random() % (kVocabulary - 4));
@@ -413,10 +426,10 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
         read.push_back(more.back());
       }
       const SourceRows rows{one, more};
-      ASSERT_TRUE((*transformer)->Read({rows}).ok());
+      ASSERT_TRUE(transformer->Read({rows}).ok());
       const bool finished = read.size() == source.size();
       Decision decision;
-      ASSERT_TRUE((*transformer)->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
+      ASSERT_TRUE(transformer->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
       const at::Tensor expected = slow.Step(read, last, t, finished);
       ASSERT_EQ(decision.wants_source, !expected.defined()) << "seed " << seed << " step " << t;
       if (decision.wants_source) {
@@ -432,7 +445,82 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
       ++t;
     }
   }
-  EXPECT_EQ(reads_wanted > 0, config.LearnedPolicy()) << reads_wanted;
+  EXPECT_EQ(reads_wanted > 0, config_.LearnedPolicy()) << reads_wanted;
+}
+
+// Sessions that act together, each with a source of its own.
+class Group {
+ public:
+  Group(const Transformer& transformer, const std::vector<int>& seeds) : transformer_(transformer) {
+    for (const int seed : seeds) {
+      members_.push_back({std::mt19937(seed), *transformer.NewState(), {}, {}});
+      for (int i = 0; i < 15; ++i) {
+        members_.back().source.push_back(4 + members_.back().random() % (kVocabulary - 4));
+      }
+      members_.back().source.push_back(kEndOfSentence);
+    }
+  }
+  // One to three READs of each, or what is left, and a step.
+  void Act(BetweenLayers between_layers) {
+    std::vector<SourceRows> rows;
+    std::vector<SessionState*> states;
+    for (Member& member : members_) {
+      const auto first = static_cast<size_t>(member.state->source_read());
+      const size_t count = std::min(1 + member.random() % 3, member.source.size() - first);
+      if (count > 0) {
+        rows.push_back({member.state.get(), absl::MakeSpan(member.source).subspan(first, count)});
+      }
+      states.push_back(member.state.get());
+    }
+    std::vector<Decision> decisions(states.size());
+    ASSERT_TRUE(transformer_.Read(rows, between_layers).ok());
+    ASSERT_TRUE(transformer_.Decide(states, absl::MakeSpan(decisions), between_layers).ok());
+    for (size_t m = 0; m < members_.size(); ++m) {
+      const Decision& decision = decisions[m];
+      members_[m].decided.push_back(
+          {decision.wants_source ? -1 : decision.best.id, decision.best.log_prob});
+      if (decision.wants_source) continue;
+      states[m]->Commit(decision.best.id == kEndOfSentence ? 4 : decision.best.id);
+    }
+    ++acted_;
+  }
+  int acted() const { return acted_; }
+  using Decided = std::vector<std::pair<TokenId, float>>;
+  const Decided& decided(size_t member) const { return members_[member].decided; }
+
+ private:
+  struct Member {
+    std::mt19937 random;
+    std::unique_ptr<SessionState> state;
+    std::vector<TokenId> source;
+    Decided decided;
+  };
+  const Transformer& transformer_;
+  std::vector<Member> members_;
+  int acted_ = 0;
+};
+
+TEST_P(TransformerTest, CallsBetweenTheLayersOfACallChangeNothing) {
+  constexpr int kActs = 24;
+  std::mt19937 random(1);
+  std::map<std::string, at::Tensor> weights;
+  const std::unique_ptr<Transformer> transformer = MakeTransformer(random, weights);
+  const std::vector<int> outer_seeds = {1, 2, 3}, inner_seeds = {4, 5};
+  Group outer(*transformer, outer_seeds), inner(*transformer, inner_seeds);
+  int calls = 0;
+  while (outer.acted() < kActs) {
+    outer.Act([&] {
+      if (++calls % 3 == 0 && inner.acted() < kActs) inner.Act([] {});
+    });
+  }
+  EXPECT_EQ(inner.acted(), kActs);
+  for (const auto& [group, seeds] : {std::pair(&outer, outer_seeds), {&inner, inner_seeds}}) {
+    for (size_t m = 0; m < seeds.size(); ++m) {
+      Group alone(*transformer, {seeds[m]});
+      while (alone.acted() < kActs) alone.Act([] {});
+      EXPECT_EQ(group->decided(m), alone.decided(0)) << "to the bit; session " << seeds[m];
+    }
+  }
 }
 INSTANTIATE_TEST_SUITE_P(Options, TransformerTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
