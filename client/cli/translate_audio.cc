@@ -19,7 +19,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
-#include "client/cli/audio_sender.h"
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/evaluation/audio_file.h"
@@ -185,12 +184,11 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
   const sigset_t wait_mask = TakeOverSignals();
   Shower shower(options);
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
-  AudioSender sender(stream.get(), stream_options, input_options.pause);
   bool open = true;
   absl::Time next = absl::Now();
   const auto send_next = [&]() -> absl::Status {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, input->Read());
-    if (bytes.has_value()) return sender.Send(*bytes);
+    if (bytes.has_value()) return stream->PushAudio(*bytes);
     open = false;
     return stream->CloseSource();
   };
