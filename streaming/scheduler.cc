@@ -29,6 +29,7 @@ constexpr int kMaxRowsPerTurn = 64;  // Source tokens; beyond it, each session s
 constexpr size_t kMaxSessionsPerTurn = 256;
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
 constexpr int64_t kInputBytes = 64;         // What an input counts besides its content.
+constexpr char kEndSymbol[] = "<e>";        // As in the speech agent that the checkpoints go with.
 constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
 
 struct SegmentEnd {};
@@ -161,6 +162,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         opened_(absl::Now()),
         state_(std::move(state)),
         audio_(std::move(audio)),
+        end_symbol_(model.target_vocabulary.Id(kEndSymbol)),
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
         summary_(std::move(from.before)) {
@@ -326,6 +328,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   std::unique_ptr<SessionState> state_;
   TextSource text_source_;
   const std::unique_ptr<AudioSource> audio_;  // Null for text.
+  const TokenId end_symbol_;  // Ends speech once its source has ended; kUnknown: there is none.
   TextSink text_sink_;
   bool open_ = false;
   Segment segment_;
@@ -654,6 +657,9 @@ void LiveSession::Apply(const Decision& decision) {
       if (first) observer->OnFirstToken(segment_.stats.first_token);
     }
     sink_->OnEvent(std::move(delta));
+  }
+  if (speech() && token.id == end_symbol_ && token.id != kUnknown && segment_.source_finished) {
+    return CompleteSegment(FinishReason::kEndOfSentence);
   }
   // The text agents decide one more step and drop it; the speech agent does not.
   if (speech() && Full()) CompleteSegment(FinishReason::kMaxLength);
