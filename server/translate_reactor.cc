@@ -427,7 +427,9 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
     return InvalidRequest(
         "INPUT_FORMAT_MISMATCH",
         absl::StrCat("the session's input_format is ", v1::InputFormat_Name(input_format_),
-                     ", got a chunk of ", v1::InputFormat_Name(format)));
+                     ", got a chunk of ", v1::InputFormat_Name(format), "; model ", model_name_,
+                     " takes ", IsAudio(input_format_) ? "audio" : "text",
+                     ", and a session has one form of it"));
   }
   std::shared_ptr<Session> session;
   int64_t chunks_before = 0;
