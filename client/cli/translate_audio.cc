@@ -146,6 +146,14 @@ class Shower {
       const std::string cut = cut_.Add(*completed);
       if (!cut.empty()) absl::FPrintF(stderr, "leapstream: %s\n", cut);
     }
+    if (const auto* interrupted = std::get_if<Interrupted>(&event)) {
+      absl::FPrintF(stderr, "leapstream: no server at the moment (%s); trying again\n",
+                    interrupted->why.message());
+    }
+    if (const auto* resumed = std::get_if<Resumed>(&event)) {
+      absl::FPrintF(stderr, "leapstream: going on at %s after %.2f s; nothing was lost\n",
+                    resumed->address, absl::ToDoubleSeconds(resumed->gap));
+    }
     if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"));
     if (const auto* delta = std::get_if<Delta>(&event)) {
       line_open_ = line_open_ || !delta->text.empty();
