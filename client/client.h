@@ -59,7 +59,11 @@ struct StreamOptions {
   int max_target_tokens = 0;               // Per segment; 0: the server's.
   AudioFormat audio = AudioFormat::kNone;  // kNone: the source is text.
   int sample_rate = 0;                     // Of audio, in Hz; 0: 16000.
-  bool token_details = false;              // Fills Delta::tokens.
+  // Of audio: how long a pause ends a segment, 0: none does; and what is quiet, in dB of full
+  // scale.
+  std::optional<absl::Duration> pause;
+  double pause_threshold_db = 0;
+  bool token_details = false;  // Fills Delta::tokens.
   bool log_probs = false;
   bool segment_stats = true;                           // Fills SegmentCompleted::stats.
   absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's.
@@ -180,7 +184,8 @@ class Stream {
   // Samples in StreamOptions::audio's format. INVALID_ARGUMENT: not whole samples, or the stream is
   // not of audio; nothing of it was sent.
   absl::Status PushAudio(absl::string_view samples);
-  absl::Status EndSegment();   // The next text opens a new segment.
+  // The next text opens a new segment. Nothing happens if pauses end segments and none is open.
+  absl::Status EndSegment();
   absl::Status KeepAlive();    // Counts as activity, nothing else.
   absl::Status CloseSource();  // Half-close: ends the open segment, if any, and the session.
 

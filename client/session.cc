@@ -314,7 +314,11 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
                      " was open; report this to who runs the server"));
     return call_->Cancel();
   }
-  source_.Complete();
+  if (!by_pauses()) {
+    source_.Complete();
+  } else if (!next_resume_token_.empty()) {
+    source_.Consume(next_consumed_);
+  }
   ++segment_;
   resume_token_ = std::exchange(next_resume_token_, "");
   text_.clear();
@@ -324,8 +328,14 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
 
 void Stream::Session::TakeResumePoint(const pb::ResumePoint& point) {
   // That of the next segment comes before the end of the open one is known, which must not be lost.
-  if (point.segment() == segment_) resume_token_ = point.resume_token();
-  if (point.segment() == segment_ + 1) next_resume_token_ = point.resume_token();
+  if (point.segment() == segment_) {
+    resume_token_ = point.resume_token();
+    if (by_pauses()) source_.Consume(point.consumed_source_sequence());
+  }
+  if (point.segment() == segment_ + 1) {
+    next_resume_token_ = point.resume_token();
+    next_consumed_ = point.consumed_source_sequence();
+  }
 }
 
 void Stream::Session::Emit(Event event) {

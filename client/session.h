@@ -71,6 +71,9 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   void TakeStarted(Started started) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeDelta(Delta delta) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void TakeCompleted(SegmentCompleted completed) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  bool by_pauses() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    return FromProto(config_.pause_detection().min_duration()) > absl::ZeroDuration();
+  }
   void TakeResumePoint(const pb::ResumePoint& point) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Emit(Event event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   std::optional<Event> Pop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -98,6 +101,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   int64_t deltas_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string resume_token_ ABSL_GUARDED_BY(mutex_);       // Of the open segment; "": none yet.
   std::string next_resume_token_ ABSL_GUARDED_BY(mutex_);  // Of the segment after it.
+  int64_t next_consumed_ ABSL_GUARDED_BY(mutex_) = 0;      // What came with it: see by_pauses().
   int64_t segment_ ABSL_GUARDED_BY(mutex_) = 1;            // The open one…
   std::string text_ ABSL_GUARDED_BY(mutex_);               // …its text so far…
   std::vector<int> committed_ ABSL_GUARDED_BY(mutex_);     // …and the tokens that it came with.

@@ -56,6 +56,19 @@ void SourceLog::Complete() {
   Forget();
 }
 
+void SourceLog::Consume(int64_t sequence) {
+  while (!segments_.empty()) {
+    Segment& first = segments_.front();
+    while (first.sent > 0 && first.chunks.front().sequence <= sequence) {
+      first.chunks.pop_front();
+      --first.sent;
+    }
+    if (!first.chunks.empty() || !first.end_sent) return;
+    segments_.pop_front();
+    if (sending_ > 0) --sending_;
+  }
+}
+
 int64_t SourceLog::Rewind() {
   for (size_t i = 0; i < completed_; ++i) {
     segments_[i].dropped = true;

@@ -33,6 +33,10 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
   if (config.input_format() == pb::INPUT_FORMAT_PCM_F32LE) options.audio = AudioFormat::kPcmF32Le;
   options.sample_rate = config.sample_rate_hertz();
+  if (config.has_pause_detection()) {
+    options.pause = FromProto(config.pause_detection().min_duration());
+    options.pause_threshold_db = config.pause_detection().threshold_db();
+  }
   options.token_details = config.output().token_details();
   options.log_probs = config.output().log_probs();
   options.segment_stats = config.output().segment_stats();
@@ -133,6 +137,10 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
     config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
                                                                     : pb::INPUT_FORMAT_PCM_F32LE);
     config.set_sample_rate_hertz(options.sample_rate);
+  }
+  if (options.pause.has_value()) {
+    ToProto(*options.pause, config.mutable_pause_detection()->mutable_min_duration());
+    config.mutable_pause_detection()->set_threshold_db(options.pause_threshold_db);
   }
   auto* output = config.mutable_output();
   output->set_token_details(options.token_details);

@@ -219,6 +219,11 @@ const std::vector<Setting>& Settings() {
            LEAPSTREAM_FIELD(server.limits.stuck_reader_timeout)),
       Time("heartbeat_interval", "Silence after which a heartbeat is sent; 0: none",
            LEAPSTREAM_FIELD(server.limits.heartbeat_interval)),
+      Time("pause", "Of audio, ends a segment unless the client asks for another; 0: none does",
+           LEAPSTREAM_FIELD(server.pause.duration)),
+      Number("pause_threshold_db", static_cast<int64_t>(PauseRule::kMinThresholdDb),
+             static_cast<int64_t>(PauseRule::kMaxThresholdDb),
+             "Of full scale: audio below it is quiet", LEAPSTREAM_FIELD(server.pause.threshold_db)),
       Time("keepalive_time", "Silence after which a peer is pinged; 0: never",
            LEAPSTREAM_FIELD(server.keepalive_time)),
       Time("keepalive_timeout", "For the answer to the ping",
@@ -609,6 +614,9 @@ absl::Status CheckConfig(const ServerConfig& config) {
     return Wrong(config, "max_chunk_bytes",
                  absl::StrCat("must leave room in a message of ", server.max_message_bytes,
                               " bytes, got ", server.limits.max_chunk_bytes));
+  }
+  if (const absl::Status status = server.pause.Check(); !status.ok()) {
+    return Wrong(config, "pause", absl::StrCat("is wrong: ", status.message()));
   }
   if (server.keepalive_time > absl::ZeroDuration()) {
     if (server.keepalive_time < absl::Seconds(1)) {

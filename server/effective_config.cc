@@ -11,6 +11,10 @@
 namespace leapstream {
 namespace {
 
+absl::Duration FromProto(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
 absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
   switch (early_end) {
     case v1::EARLY_END_UNSPECIFIED:
@@ -157,6 +161,33 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   return config;
 }
 
+absl::StatusOr<PauseRule> ToPauseRule(const v1::SessionConfig& config,
+                                      const PauseRule& default_rule, const ModelInfo& model) {
+  PauseRule rule = config.has_pause_detection() ? PauseRule() : default_rule;
+  if (config.has_pause_detection()) {
+    const v1::PauseDetection& asked = config.pause_detection();
+    rule.duration = FromProto(asked.min_duration());
+    if (asked.threshold_db() != 0) rule.threshold_db = asked.threshold_db();
+    if (const absl::Status status = rule.Check(); !status.ok()) {
+      return InvalidRequest("PAUSE_INVALID", status.message());
+    }
+  }
+  if (model.speech.has_value()) return rule;
+  if (config.has_pause_detection() && rule.on()) {
+    return InvalidRequest("PAUSE_INVALID",
+                          absl::StrCat("a session of text has no pauses, got a min_duration of ",
+                                       absl::FormatDuration(rule.duration), "; leave it unset"));
+  }
+  return PauseRule();
+}
+
+v1::PauseDetection ToProto(const PauseRule& rule) {
+  v1::PauseDetection proto;
+  *proto.mutable_min_duration() = ToProto(rule.duration);
+  proto.set_threshold_db(rule.threshold_db);
+  return proto;
+}
+
 std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOptions& options) {
   v1::SessionConfig config = effective;
   config.clear_output();
@@ -166,8 +197,7 @@ std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOption
 }
 
 absl::Duration IdleTimeout(const v1::SessionConfig& config, const SessionLimits& limits) {
-  const absl::Duration asked = absl::Seconds(config.idle_timeout().seconds()) +
-                               absl::Nanoseconds(config.idle_timeout().nanos());
+  const absl::Duration asked = FromProto(config.idle_timeout());
   if (asked <= absl::ZeroDuration()) return limits.idle_timeout;
   return limits.idle_timeout > absl::ZeroDuration() ? std::min(asked, limits.idle_timeout) : asked;
 }

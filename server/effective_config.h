@@ -22,6 +22,12 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
 v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const SessionOptions& options,
                                   const ModelInfo& model);
 
+// Where `config` or, if it says nothing, the server's default ends segments of audio. Off for text.
+// INVALID_ARGUMENT: out of range, or asked for of a model of text.
+absl::StatusOr<PauseRule> ToPauseRule(const v1::SessionConfig& config,
+                                      const PauseRule& default_rule, const ModelInfo& model);
+v1::PauseDetection ToProto(const PauseRule& rule);
+
 // A digest of all that decides what a session puts out: what a resume must not change.
 std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOptions& options);
 

@@ -27,8 +27,8 @@ namespace {
 constexpr size_t kMacBytes = 32;
 constexpr size_t kMinKeyBytes = 32;
 constexpr size_t kMaxTokenBytes = 4096;
-constexpr char kVersion[] = "1";  // Of the fields below.
-constexpr size_t kFields = 11;
+constexpr char kVersion[] = "2";  // Of the fields below.
+constexpr size_t kFields = 14;
 
 absl::Status Forged() {
   return InvalidRequest(
@@ -74,7 +74,9 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
           absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
           absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
           absl::StrFormat("%a", token.before.totals.lagging.al),
-          absl::StrFormat("%a", token.before.totals.lagging.laal)},
+          absl::StrFormat("%a", token.before.totals.lagging.laal),
+          absl::StrCat(token.source.chunks), absl::StrCat(token.source.samples),
+          absl::StrCat(token.drops)},
       "\n");
   return absl::StrCat(Mac(text), text);
 }
@@ -91,7 +93,10 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
       !absl::SimpleAtoi(fields[4], &result.segment) || !absl::SimpleAtoi(fields[5], &expires) ||
       !absl::SimpleAtoi(fields[6], &result.before.segments) ||
       !absl::SimpleAtoi(fields[7], &result.before.source_tokens) ||
-      !absl::SimpleAtoi(fields[8], &result.before.target_tokens)) {
+      !absl::SimpleAtoi(fields[8], &result.before.target_tokens) ||
+      !absl::SimpleAtoi(fields[11], &result.source.chunks) ||
+      !absl::SimpleAtoi(fields[12], &result.source.samples) ||
+      !absl::SimpleAtoi(fields[13], &result.drops)) {
     return WithReason(
         absl::FailedPreconditionError(
             "the resume token is of another version of the server; start a new session"),

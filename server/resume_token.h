@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "streaming/pause_segmenter.h"
 #include "streaming/session.h"
 
 namespace leapstream {
@@ -16,6 +17,10 @@ struct ResumeToken {
   std::string model_checksum;
   std::string config_digest;  // Of all that decides what is put out; see ConfigDigest().
   int64_t segment = 1;        // The first that is not complete.
+  // If pauses end segments: where its source begins, or that of complete ones before it, so many,
+  // whose ends had not come yet. Else `source` counts chunks alone.
+  SourcePosition source;
+  int drops = 0;
   absl::Time expires;
   SessionSummary before;  // Of the segments that are; lagging figures are sums.
 };

@@ -11,6 +11,7 @@
 #include "absl/time/time.h"
 #include "model/api/model.h"
 #include "server/tls_files.h"
+#include "streaming/pause_segmenter.h"
 
 namespace leapstream {
 
@@ -35,6 +36,7 @@ struct ServerOptions {
   int replicas = 1;                      // Step threads of each model, which share its weights.
   int max_sessions = 0;                  // 0: as many as fit into half of the memory.
   SessionLimits limits;
+  PauseRule pause;                                    // For sessions of audio that ask for none.
   int max_message_bytes = 1 << 20;                    // Of any request; what gRPC itself refuses.
   absl::Duration keepalive_time = absl::Seconds(20);  // Then a silent peer is pinged…
   absl::Duration keepalive_timeout = absl::Seconds(10);  // …and taken for dead.

@@ -23,6 +23,7 @@ namespace {
 
 constexpr size_t kMaxOutbox = 1024;     // Messages the client may leave unread, however small.
 constexpr int kMessageOverhead = 1024;  // What a message may have besides its content.
+constexpr int kQuietPerPoint = 10;      // Seconds of audio; see PushSegments().
 constexpr absl::Duration kMaxNotice = absl::Seconds(30);  // Of the end of a session's time.
 
 // The first message may be larger, when it resumes a session.
@@ -201,7 +202,6 @@ absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request
   {
     MutexLock lock(&mutex_);
     session = session_;
-    if (request.has_end_segment()) boundaries_.push_back(last_sequence_);
   }
   if (session == nullptr) {
     if (request.has_config()) return Open(request.config());
@@ -213,9 +213,15 @@ absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request
                             "config must come once, first; open another stream for other settings");
     case v1::StreamTranslateRequest::kSource:
       return ReceiveSource(request.source());
-    case v1::StreamTranslateRequest::kEndSegment:
+    case v1::StreamTranslateRequest::kEndSegment: {
+      {
+        MutexLock lock(&mutex_);
+        if (by_pauses_ && !segmenter_->EndSegment(last_sequence_)) return absl::OkStatus();
+        boundaries_.push_back({last_sequence_, 0});
+      }
       session->EndSegment();
       return absl::OkStatus();
+    }
     case v1::StreamTranslateRequest::kKeepAlive:
       return absl::OkStatus();
     case v1::StreamTranslateRequest::EVENT_NOT_SET:
@@ -239,8 +245,9 @@ absl::StatusOr<std::shared_ptr<Scheduler>> TranslateReactor::FindResumed(
                     "RESUME_MODEL_MISMATCH");
 }
 
-absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest& request,
-                                                         const Model& model) {
+absl::StatusOr<ResumeToken> TranslateReactor::CheckResume(const v1::ResumeRequest& request,
+                                                          const Model& model,
+                                                          bool by_pauses) const {
   LEAPSTREAM_ASSIGN_OR_RETURN(const ResumeToken token,
                               serving_->signer.Verify(request.resume_token(), absl::Now()));
   if (token.session_id != request.session_id()) {
@@ -259,19 +266,21 @@ absl::StatusOr<ResumeFrom> TranslateReactor::CheckResume(const v1::ResumeRequest
                                        "segment's first chunk, got ",
                                        request.next_source_sequence()));
   }
-  ResumeFrom from;
-  from.segment = token.segment;
-  from.before = token.before;
-  from.committed.assign(request.committed_target().ids().begin(),
-                        request.committed_target().ids().end());
-  for (const TokenId id : from.committed) {
+  if (by_pauses && request.next_source_sequence() != token.source.chunks + 1) {
+    return InvalidRequest("SEQUENCE_MISMATCH",
+                          absl::StrCat("where pauses end segments, next_source_sequence must be ",
+                                       token.source.chunks + 1,
+                                       ", one more than consumed_source_sequence came with "
+                                       "this resume token, got ",
+                                       request.next_source_sequence()));
+  }
+  for (const TokenId id : request.committed_target().ids()) {
     if (id >= 0 && id < model.target_vocabulary.size() && id != kEndOfSentence) continue;
     return InvalidRequest("RESUME_TARGET_INVALID",
                           absl::StrCat("committed_target has ", id,
                                        ", which is no target token; send the ids as received"));
   }
-  id_ = token.session_id;
-  return from;
+  return token;
 }
 
 absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
@@ -287,14 +296,28 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
                               ToSessionOptions(config, limits, model));
   v1::StreamTranslateResponse response;
   v1::SessionStarted& started = *response.mutable_started();
+  LEAPSTREAM_ASSIGN_OR_RETURN(const PauseRule pause,
+                              ToPauseRule(config, serving_->options.pause, model));
   *started.mutable_effective_config() = EffectiveConfig(config, options, model);
+  if (model.speech.has_value()) {
+    *started.mutable_effective_config()->mutable_pause_detection() = ToProto(pause);
+  }
   config_digest_ = ConfigDigest(started.effective_config(), options);
   ResumeFrom from;
+  ResumeStart start;
+  start.segment = from.segment;
   if (config.has_resume()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(from, CheckResume(config.resume(), *scheduler->model()));
+    LEAPSTREAM_ASSIGN_OR_RETURN(ResumeToken token,
+                                CheckResume(config.resume(), *scheduler->model(), pause.on()));
+    id_ = token.session_id;
+    from.segment = token.segment;
+    from.before = std::move(token.before);
+    from.committed.assign(config.resume().committed_target().ids().begin(),
+                          config.resume().committed_target().ids().end());
+    start = {token.segment, {config.resume().next_source_sequence() - 1, 0}, 0};
+    if (pause.on()) start = {token.segment, token.source, token.drops};
   }
   const SessionSummary before = from.before;
-  const int64_t segment = from.segment;
   const absl::Duration idle_timeout = IdleTimeout(config, limits);
   *started.mutable_effective_config()->mutable_idle_timeout() = ToProto(idle_timeout);
   started.set_session_id(id_);
@@ -316,14 +339,19 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   *told.mutable_idle_timeout() = ToProto(idle_timeout);
   *told.mutable_max_session_duration() = ToProto(limits.max_session_duration);
   input_format_ = started.effective_config().input_format();
+  by_pauses_ = pause.on();
+  if (by_pauses_) {
+    segmenter_.emplace(pause, options.sample_rate, start.source, start.drops);
+    samples_per_point_ = int64_t{options.sample_rate} * kQuietPerPoint;
+  }
 
   {
     MutexLock lock(&mutex_);
     if (failed_.has_value()) return *failed_;  // Cancelled meanwhile.
     opening_ = true;                           // From here on Fail() leaves the end to this thread.
     idle_timeout_ = idle_timeout;
-    first_boundary_ = segment;
-    last_sequence_ = config.has_resume() ? config.resume().next_source_sequence() - 1 : 0;
+    first_boundary_ = start.segment;
+    last_sequence_ = start.source.chunks;
   }
   output_ = config.output();
   model_name_ = model.name;
@@ -357,8 +385,7 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
         WithReason(absl::AbortedError("the session was resumed by another stream"), "SUPERSEDED"));
   }
   Send(std::move(response));
-  SendResumePoint(segment, before,
-                  config.has_resume() ? config.resume().next_source_sequence() - 1 : 0);
+  SendResumePoint(start, before);
   bool departs = false;
   {
     MutexLock lock(&mutex_);
@@ -400,19 +427,27 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
     return InvalidRequest(
         "INPUT_FORMAT_MISMATCH",
         absl::StrCat("the session's input_format is ", v1::InputFormat_Name(input_format_),
-                     ", got a chunk of ", v1::InputFormat_Name(format)));
+                     ", got a chunk of ", v1::InputFormat_Name(format), "; model ", model_name_,
+                     " takes ", IsAudio(input_format_) ? "audio" : "text",
+                     ", and a session has one form of it"));
   }
   std::shared_ptr<Session> session;
+  int64_t chunks_before = 0;
   {
     MutexLock lock(&mutex_);
     session = session_;
+    chunks_before = last_sequence_ - 1;
   }
   if (IsAudio(format)) {
     LEAPSTREAM_ASSIGN_OR_RETURN(AudioSamples samples,
                                 DecodePcm(chunk.audio(), input_format_ == v1::INPUT_FORMAT_PCM_F32LE
                                                              ? PcmEncoding::kF32Le
                                                              : PcmEncoding::kS16Le));
-    session->Push(std::move(samples));
+    if (by_pauses_) {
+      PushSegments(*session, chunks_before, samples);
+    } else {
+      session->Push(std::move(samples));
+    }
   } else if (format == v1::INPUT_FORMAT_TEXT) {
     session->Push(chunk.text());
   } else if (format == v1::INPUT_FORMAT_PIECES) {
@@ -423,6 +458,35 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
         std::vector<TokenId>(chunk.token_ids().ids().begin(), chunk.token_ids().ids().end()));
   }
   return absl::OkStatus();
+}
+
+void TranslateReactor::PushSegments(Session& session, int64_t chunks, const AudioSamples& samples) {
+  for (PauseSegmenter::Part& part : segmenter_->Append(chunks, samples)) {
+    if (!part.samples.empty()) session.Push(std::move(part.samples));
+    if (!part.ends_segment) continue;
+    {
+      MutexLock lock(&mutex_);
+      boundaries_.push_back(part.end);
+    }
+    session.EndSegment();
+  }
+  // The client keeps what came since the last resume point, and there may be hours of quiet.
+  samples_since_point_ += static_cast<int64_t>(samples.size());
+  const std::optional<SourcePosition> restart = segmenter_->restart();
+  if (!restart.has_value()) return;
+  ResumeStart start;
+  SessionSummary before;
+  {
+    MutexLock lock(&mutex_);
+    start = resume_start_;
+    before = resume_before_;
+    const int64_t next = first_boundary_ + static_cast<int64_t>(boundaries_.size());
+    const bool all_complete = start.segment == next;
+    const bool due = start.drops > 0 || samples_since_point_ >= samples_per_point_;
+    if (!all_complete || !due || !(start.source < *restart)) return;
+  }
+  samples_since_point_ = 0;
+  SendResumePoint({start.segment, *restart, 0}, before);
 }
 
 void TranslateReactor::Fail(absl::Status status) {
@@ -458,21 +522,28 @@ void TranslateReactor::OnEvent(SessionEvent event) {
     }
     if (serving_->options.log_text)
       spdlog::info("session {} segment {}: {}", id_, completed->segment, completed->text);
-    int64_t consumed = 0;
+    // A segment may be complete before its source is: then all chunks so far are its own, unless it
+    // takes a pause to tell.
+    ResumeStart start;
     {
       MutexLock lock(&mutex_);
-      // A segment may be complete before its source is: then all chunks so far are its own.
-      consumed = last_sequence_;
-      while (!boundaries_.empty() && first_boundary_ <= completed->segment) {
-        consumed = boundaries_.front();
-        const bool own = first_boundary_ == completed->segment;
-        if (own) break;
+      if (by_pauses_) start = resume_start_;
+      while (!boundaries_.empty() && first_boundary_ < completed->segment) {
+        start = {0, boundaries_.front(), 0};
         boundaries_.pop_front();
         ++first_boundary_;
       }
+      if (!boundaries_.empty()) {
+        start = {0, boundaries_.front(), 0};
+      } else if (by_pauses_) {
+        ++start.drops;
+      } else {
+        start.source.chunks = last_sequence_;
+      }
+      start.segment = completed->segment + 1;
     }
     // Before the event itself: whoever has this one can resume after it.
-    SendResumePoint(completed->segment + 1, completed->so_far, consumed);
+    SendResumePoint(start, completed->so_far);
     v1::SegmentCompleted& proto = *response.mutable_segment_completed();
     proto.set_segment(completed->segment);
     proto.set_text(std::move(completed->text));
@@ -531,24 +602,26 @@ void TranslateReactor::SendDelta(TargetDelta delta) {
   Send(std::move(response));
 }
 
-void TranslateReactor::SendResumePoint(int64_t segment, const SessionSummary& before,
-                                       int64_t consumed) {
+void TranslateReactor::SendResumePoint(const ResumeStart& start, const SessionSummary& before) {
   ResumeToken token;
   token.session_id = id_;
   token.model_checksum = model_checksum_;
   token.config_digest = config_digest_;
-  token.segment = segment;
+  token.segment = start.segment;
+  token.source = start.source;
+  token.drops = start.drops;
   token.before = before;
   token.expires = absl::Now() + serving_->options.resume_lifetime;
   v1::StreamTranslateResponse response;
   v1::ResumePoint& point = *response.mutable_resume_point();
   point.set_resume_token(serving_->signer.Sign(token));
-  point.set_consumed_source_sequence(consumed);
-  point.set_segment(segment);
+  point.set_consumed_source_sequence(start.source.chunks);
+  point.set_segment(start.segment);
   {
     MutexLock lock(&mutex_);
-    if (segment < resume_point_.segment()) return;  // A refresh that came too late.
-    resume_point_ = point;
+    if (start.segment < resume_start_.segment) return;  // A refresh that came too late.
+    if (start.segment == resume_start_.segment && start.source < resume_start_.source) return;
+    resume_start_ = start;
     resume_before_ = before;
     resume_expires_ = token.expires;
     WakeAt(token.expires - serving_->options.resume_lifetime / 2);
@@ -708,8 +781,8 @@ void TranslateReactor::OnTime(absl::Time planned) {
   const absl::Time now = absl::Now();
   std::optional<absl::Status> end;
   std::optional<Departure> departure;
-  std::optional<ResumeFrom> refresh;
-  int64_t consumed = 0;
+  std::optional<ResumeStart> refresh;
+  SessionSummary before;
   bool heartbeat = false, give_up = false;
   {
     MutexLock lock(&mutex_);
@@ -766,15 +839,15 @@ void TranslateReactor::OnTime(absl::Time planned) {
       heartbeat = !write_in_flight_ && outbox_.empty() && due(silent_until);
       if (heartbeat || write_in_flight_) due(After(now, limits.heartbeat_interval));
       if (due(resume_expires_ - serving_->options.resume_lifetime / 2)) {
-        refresh = ResumeFrom{resume_point_.segment(), {}, resume_before_};
-        consumed = resume_point_.consumed_source_sequence();
+        refresh = resume_start_;
+        before = resume_before_;
       }
     }
     WakeAt(next);
   }
   if (end.has_value()) Fail(*std::move(end));
   if (departure.has_value()) GoAway(*departure);
-  if (refresh.has_value()) SendResumePoint(refresh->segment, refresh->before, consumed);
+  if (refresh.has_value()) SendResumePoint(*refresh, before);
   if (heartbeat) {
     v1::StreamTranslateResponse response;
     response.mutable_heartbeat();

@@ -16,7 +16,9 @@
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "server/caller.h"
 #include "server/metrics.h"
+#include "server/resume_token.h"
 #include "server/serving.h"
+#include "streaming/pause_segmenter.h"
 #include "streaming/session.h"
 
 namespace leapstream {
@@ -73,14 +75,23 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // The version of `current` that a resume goes on with.
   absl::StatusOr<std::shared_ptr<Scheduler>> FindResumed(
       const v1::ResumeRequest& request, const std::shared_ptr<Scheduler>& current) const;
-  // Checks a resume against `model` and what its session will do.
-  absl::StatusOr<ResumeFrom> CheckResume(const v1::ResumeRequest& request, const Model& model);
+  // Checks a resume against `model`, what its session will do, and whether `by_pauses`.
+  absl::StatusOr<ResumeToken> CheckResume(const v1::ResumeRequest& request, const Model& model,
+                                          bool by_pauses) const;
   absl::Status ReceiveSource(const v1::SourceChunk& chunk);
+  // What segmenter_ makes of the chunk that `chunks` others came before.
+  void PushSegments(Session& session, int64_t chunks, const AudioSamples& samples);
   // Ends the call with `status`: through the session if there is one, else at once.
   void Fail(absl::Status status);
 
   void SendDelta(TargetDelta delta);
-  void SendResumePoint(int64_t segment, const SessionSummary& before, int64_t consumed);
+  // Where a session can go on: with `segment`, and the source that begins there. See ResumeToken.
+  struct ResumeStart {
+    int64_t segment = 0;
+    SourcePosition source;
+    int drops = 0;
+  };
+  void SendResumePoint(const ResumeStart& start, const SessionSummary& before);
   void Send(v1::StreamTranslateResponse response);
   void Enqueue(v1::StreamTranslateResponse response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HoldIfFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -111,6 +122,9 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // Of the reading reactions, which do not overlap.
   grpc::ByteBuffer read_buffer_;
   v1::InputFormat input_format_ = v1::INPUT_FORMAT_TEXT;
+  std::optional<PauseSegmenter> segmenter_;  // If pauses end segments.
+  int64_t samples_since_point_ = 0;  // Then: since a resume point was sent between segments,
+  int64_t samples_per_point_ = 0;    // and until another one is.
 
   // Set before the session can say anything, then constant.
   std::string id_;
@@ -119,6 +133,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::string model_checksum_;
   std::string config_digest_;
   std::string policy_;
+  bool by_pauses_ = false;  // There is a segmenter_.
   LaggingMetrics lagging_metrics_;
   std::shared_ptr<Scheduler> scheduler_;  // Keeps the weights that the session began with.
   // Of the step thread.
@@ -140,11 +155,11 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;   // Finish() was or is about to be called.
   std::optional<absl::Status> final_status_ ABSL_GUARDED_BY(mutex_);
 
-  // Sequence numbers of source chunks: the last one, and for each segment that has ended since
-  // `first_boundary_`, the last one of it.
+  // The number of the last source chunk, and where each segment that has ended since
+  // `first_boundary_` did.
   int64_t last_sequence_ ABSL_GUARDED_BY(mutex_) = 0;
   int64_t first_boundary_ ABSL_GUARDED_BY(mutex_) = 1;
-  std::deque<int64_t> boundaries_ ABSL_GUARDED_BY(mutex_);
+  std::deque<SourcePosition> boundaries_ ABSL_GUARDED_BY(mutex_);
 
   // Time.
   absl::Duration idle_timeout_ ABSL_GUARDED_BY(mutex_);
@@ -158,7 +173,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::optional<absl::Time> stuck_since_ ABSL_GUARDED_BY(mutex_);
   std::optional<Departure> departure_ ABSL_GUARDED_BY(mutex_);
   bool departure_over_ ABSL_GUARDED_BY(mutex_) = false;  // Its deadline has passed.
-  v1::ResumePoint resume_point_ ABSL_GUARDED_BY(mutex_);
+  ResumeStart resume_start_ ABSL_GUARDED_BY(mutex_);     // That was sent last.
   SessionSummary resume_before_ ABSL_GUARDED_BY(mutex_);
   absl::Time resume_expires_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   absl::Time wakes_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();

@@ -35,6 +35,7 @@ constexpr int64_t kInputBytes = 64;         // What an input counts besides its 
 // and who speaks has a few.
 constexpr size_t kMaxQueuedInputs = 128;
 constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
 
 // A session that has read more source tokens than these without once having to wait for one has a
 // backlog: it translates what is there already, and nobody is speaking it. More than what a piece
@@ -180,6 +181,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         opened_(absl::Now()),
         state_(std::move(state)),
         audio_(std::move(audio)),
+        end_symbol_(model.target_vocabulary.Id(kEndSymbol)),
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
         summary_(std::move(from.before)) {
@@ -359,6 +361,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   std::unique_ptr<SessionState> state_;
   TextSource text_source_;
   const std::unique_ptr<AudioSource> audio_;  // Null for text.
+  const TokenId end_symbol_;  // Ends speech once its source has ended; kUnknown: there is none.
   TextSink text_sink_;
   bool open_ = false;
   Segment segment_;
@@ -694,6 +697,9 @@ void LiveSession::Apply(const Decision& decision) {
       if (first) observer->OnFirstToken(segment_.stats.first_token);
     }
     sink_->OnEvent(std::move(delta));
+  }
+  if (speech() && token.id == end_symbol_ && token.id != kUnknown && segment_.source_finished) {
+    return CompleteSegment(FinishReason::kEndOfSentence);
   }
   // The text agents decide one more step and drop it; the speech agent does not.
   if (speech() && Full()) CompleteSegment(FinishReason::kMaxLength);

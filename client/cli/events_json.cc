@@ -103,15 +103,21 @@ struct ToJsonVisitor {
     }
     policy["max_target_tokens"] = e.applied.max_target_tokens;
     policy["early_end"] = EarlyEndName(e.applied.early_end);
+    Json config = {{"model", e.applied.model},
+                   {"source_language_code", e.applied.source_language_code},
+                   {"target_language_code", e.applied.target_language_code},
+                   {"policy", policy}};
+    if (e.applied.audio != AudioFormat::kNone) {
+      config["sample_rate_hertz"] = e.applied.sample_rate;
+      config["pause_detection"] = {
+          {"min_duration", Seconds(e.applied.pause.value_or(absl::ZeroDuration()))},
+          {"threshold_db", e.applied.pause_threshold_db}};
+    }
     return {{"event", "started"},
             {"session_id", e.session_id},
             {"model", e.model},
             {"model_checksum", e.model_checksum},
-            {"effective_config",
-             {{"model", e.applied.model},
-              {"source_language_code", e.applied.source_language_code},
-              {"target_language_code", e.applied.target_language_code},
-              {"policy", policy}}},
+            {"effective_config", config},
             {"limits",
              {{"max_chunk_bytes", e.limits.max_chunk_bytes},
               {"max_source_tokens_per_segment", e.limits.max_source_tokens_per_segment},

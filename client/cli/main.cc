@@ -229,9 +229,16 @@ int main(int argc, char** argv) {
   std::string pause;
   translate
       ->add_option("--pause", pause,
-                   "a pause this long in the audio, such as 600ms, ends a segment and a line")
-      ->check(kDuration)
+                   "a pause this long in the audio, such as 600ms, ends a segment and a line; 0: "
+                   "none does; default: the server's")
+      ->check(kDuration | CLI::IsMember({"0"}))
       ->needs("--audio");
+  translate
+      ->add_option("--pause-threshold", options.stream.pause_threshold_db,
+                   "audio below this is quiet, in dB of full scale; default: -40")
+      ->check(CLI::Range(-90, -1))
+      ->type_name("DB")
+      ->needs("--pause");
   translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str()
@@ -327,7 +334,7 @@ int main(int argc, char** argv) {
       options.json || !options.trace_file.empty() || leapstream::client::CanDrawLanes();
   options.stream.log_probs = options.json;
   if (!audio.path.empty()) {
-    if (!pause.empty()) audio.pause = ParseDuration(pause);
+    if (!pause.empty()) options.stream.pause = ParseDuration(pause);
     audio.real_time = pace != "max" && audio.path != "-";
     return Report(leapstream::client::TranslateAudio(**client, options, audio));
   }

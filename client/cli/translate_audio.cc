@@ -19,7 +19,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/status.h"
-#include "client/cli/audio_sender.h"
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/evaluation/audio_file.h"
@@ -147,6 +146,14 @@ class Shower {
       const std::string cut = cut_.Add(*completed);
       if (!cut.empty()) absl::FPrintF(stderr, "leapstream: %s\n", cut);
     }
+    if (const auto* interrupted = std::get_if<Interrupted>(&event)) {
+      absl::FPrintF(stderr, "leapstream: no server at the moment (%s); trying again\n",
+                    interrupted->why.message());
+    }
+    if (const auto* resumed = std::get_if<Resumed>(&event)) {
+      absl::FPrintF(stderr, "leapstream: going on at %s after %.2f s; nothing was lost\n",
+                    resumed->address, absl::ToDoubleSeconds(resumed->gap));
+    }
     if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"));
     if (const auto* delta = std::get_if<Delta>(&event)) {
       line_open_ = line_open_ || !delta->text.empty();
@@ -185,12 +192,11 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
   const sigset_t wait_mask = TakeOverSignals();
   Shower shower(options);
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
-  AudioSender sender(stream.get(), stream_options, input_options.pause);
   bool open = true;
   absl::Time next = absl::Now();
   const auto send_next = [&]() -> absl::Status {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, input->Read());
-    if (bytes.has_value()) return sender.Send(*bytes);
+    if (bytes.has_value()) return stream->PushAudio(*bytes);
     open = false;
     return stream->CloseSource();
   };

@@ -12,13 +12,12 @@ namespace leapstream::client {
 
 struct AudioInputOptions {
   std::string path;  // A file that libsndfile reads; "-": standard input, raw mono PCM_S16LE.
-  int sample_rate = 16000;                      // Of standard input; a file has its own.
-  bool real_time = true;                        // A file is sent as if it were being spoken.
-  absl::Duration pause = absl::ZeroDuration();  // That ends a segment; 0: all is one segment.
+  int sample_rate = 16000;  // Of standard input; a file has its own.
+  bool real_time = true;    // A file is sent as if it were being spoken.
 };
 
-// Streams a recording through one session, a segment from pause to pause, and writes the
-// translation to standard output as it arrives. Channels are averaged. SIGINT ends the input, a
+// Streams a recording through one session and writes the translation to standard output as it
+// arrives. Channels are averaged. SIGINT ends the input, a
 // second one the run, SIGTERM the run. NOT_FOUND: no such file; INVALID_ARGUMENT: no audio, or
 // standard input ends within a sample; DATA_LOSS: nobody reads standard output any more. Else what
 // the server answered.

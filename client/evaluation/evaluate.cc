@@ -129,6 +129,7 @@ absl::StatusOr<Instance> TranslateRecording(Client& client, const std::string& p
   source.stream = options.stream;
   source.stream.audio = AudioFormat::kPcmF32Le;
   source.stream.sample_rate = file->sample_rate();
+  source.stream.pause = absl::ZeroDuration();  // A recording is one segment.
   const double length = 1000.0 * static_cast<double>(file->samples()) / file->sample_rate();
   Instance& instance = source.instance;
   instance.speech = true;

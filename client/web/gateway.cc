@@ -34,6 +34,7 @@ constexpr size_t kMaxRequestBytes = 64 << 10;
 constexpr int kOtherThreads = 16;  // For all but viewers.
 constexpr int kMaxK = 1000;
 constexpr int kSampleRate = 16000;                            // Of the page's microphone.
+constexpr absl::Duration kPause = absl::Milliseconds(600);    // That ends a segment.
 constexpr absl::Duration kViewerSilence = absl::Seconds(10);  // Then a comment is sent.
 constexpr absl::Duration kStopPoll = absl::Seconds(1);
 
@@ -247,6 +248,7 @@ class HttpGateway final : public Gateway {
       if (audio->get<bool>()) {
         options.audio = AudioFormat::kPcmS16Le;
         options.sample_rate = kSampleRate;
+        options.pause = kPause;
       }
     }
     const std::string id = RandomName(), key = RandomName();

@@ -16,8 +16,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr int64_t kMaxUnsentBytes = 256 << 10;
-constexpr absl::Duration kPause = absl::Milliseconds(600);  // Of speech, that ends a segment.
-constexpr size_t kMaxRecordBytes = 16 << 20;                // About a day of speech.
+constexpr size_t kMaxRecordBytes = 16 << 20;  // About a day of speech.
 
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace);
@@ -26,10 +25,7 @@ std::string Dump(const Json& json) {
 }  // namespace
 
 WebSession::WebSession(std::unique_ptr<Stream> stream, const StreamOptions& options)
-    : stream_(std::move(stream)),
-      options_(options),
-      last_push_(absl::Now()),
-      audio_(stream_.get(), options, kPause) {
+    : stream_(std::move(stream)), options_(options), last_push_(absl::Now()) {
   thread_ = std::thread([this] { Pump(); });
 }
 
@@ -62,7 +58,7 @@ absl::Status WebSession::PushAudio(absl::string_view samples) {
   MutexLock order(&push_mutex_);
   const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
   LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
-  return audio_.Send(samples);
+  return stream_->PushAudio(samples);
 }
 
 absl::Status WebSession::Take(std::string event) {

@@ -12,7 +12,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
-#include "client/cli/audio_sender.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -34,7 +33,7 @@ class WebSession {
   // UTF-8; RESOURCE_EXHAUSTED: the server has not taken what was sent before, or the record is
   // full; FAILED_PRECONDITION: the source was closed.
   absl::Status Push(absl::string_view text, bool ends_segment);
-  // The same with samples, in the format of the options; a pause ends a segment.
+  // The same with samples, in the format of the options.
   // FAILED_PRECONDITION: also if the session is not of audio.
   absl::Status PushAudio(absl::string_view samples);
   absl::Status Close();  // The source is complete.
@@ -61,7 +60,6 @@ class WebSession {
   absl::Time ended_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
   absl::Time last_push_ ABSL_GUARDED_BY(mutex_);
   Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
-  AudioSender audio_ ABSL_GUARDED_BY(push_mutex_);
   std::thread thread_;
 };
 

@@ -137,9 +137,14 @@ absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const std::string& config_yaml) {
     return absl::InvalidArgumentError(absl::StrCat(config_yaml, ": ", error.what()));
   }
   if (!stats.ok()) return stats.status();
-  std::string path = (fs::path(config_yaml).parent_path() / *stats).string();
+  const std::string beside = (fs::path(config_yaml).parent_path() / *stats).string();
   std::error_code error;
-  if (!fs::exists(path, error)) path = *stats;
+  const std::string path = fs::exists(beside, error) ? beside : *stats;
+  if (!fs::exists(path, error)) {
+    return absl::NotFoundError(
+        absl::StrCat(config_yaml, ": its stats_npz_path names no file: there is neither ", beside,
+                     " nor ", path, "; put the CMVN statistics beside the yaml"));
+  }
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
   return ParseCmvnNpz(file->bytes(), path);
 }

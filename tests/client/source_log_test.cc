@@ -91,6 +91,32 @@ TEST(SourceLogTest, EmptySegmentsCount) {
   EXPECT_TRUE(log.all_sent());
 }
 
+TEST(SourceLogTest, TheServerMaySayWhatItHasDoneWith) {
+  SourceLog log;
+  for (const char* chunk : {"a", "b", "c"}) log.Append(chunk);
+  EXPECT_EQ(log.Next()->text, "a");
+  EXPECT_EQ(log.Next()->text, "b");
+  log.Consume(1);
+  EXPECT_EQ(Drain(log), "3:c ");
+  EXPECT_EQ(log.Rewind(), 2);
+  EXPECT_EQ(log.unsent_bytes(), 2);
+  EXPECT_EQ(Drain(log), "2:b 3:c ");
+  log.EndSegment();
+  log.Append("d");
+  log.Consume(3);
+  EXPECT_EQ(log.Rewind(), 4);
+  EXPECT_EQ(Drain(log), "| 4:d ");  // Its end was not sent before.
+  log.Consume(3);
+  log.Consume(3);
+  EXPECT_EQ(log.Rewind(), 4);
+  log.Close();
+  EXPECT_EQ(Drain(log), "4:d ");
+  EXPECT_TRUE(log.all_sent());
+  log.Consume(9);
+  EXPECT_EQ(log.Rewind(), 5);
+  EXPECT_TRUE(log.all_sent());
+}
+
 // Against a plain model: whatever happens, each call is sent the source from the open segment on.
 TEST(SourceLogTest, RandomHistories) {
   std::mt19937 random(1);

@@ -419,6 +419,9 @@ TEST_F(ErrorTableTest, EachRowIsAsDocumentedAndTheServerServesOn) {
       {invalid, "SOURCE_KIND_MISMATCH", "main", main({speech(v1::INPUT_FORMAT_TEXT)})},
       {invalid, "SAMPLE_RATE_INVALID", "main",
        edited([](auto* c) { c->set_sample_rate_hertz(16000); })},
+      {invalid, "PAUSE_INVALID", "main", edited([](auto* c) {
+         c->mutable_pause_detection()->mutable_min_duration()->set_seconds(1);
+       })},
       {invalid, "AUDIO_NOT_WHOLE_SAMPLES", "main",
        main({speech(v1::INPUT_FORMAT_PCM_S16LE), Audio("abc")})},
       {invalid, "AUDIO_NOT_FINITE", "main",

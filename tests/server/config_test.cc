@@ -189,6 +189,10 @@ TEST(ConfigTest, ContradictionsAreErrorsWithTheirPlace) {
        ":5: max_sessions_per_principal must not be more than max_sessions"},
       {"models: [m]\nadmin_listen: 0.0.0.0:1\n", ":2: admin_listen must be an address of this"},
       {"models: [m]\nlisten: a:7\nmetrics_listen: b:7\n", ":3: metrics_listen must have another"},
+      {"models: [m]\npause: 50ms\n",
+       ":2: pause is wrong: a pause that ends a segment needs to last "
+       "from 100ms to 1m, got 50ms; 0 turns it off"},
+      {"models: [m]\npause_threshold_db: 3\n", ":2: pause_threshold_db must be a number from -90"},
       {"models: [m]\nkeepalive_timeout: 1ms\n", ":2: keepalive_timeout must be 1s"},
       {"models: [m]\nmax_chunk_bytes: 1048576\n", ":2: max_chunk_bytes must leave room"},
       {"listen: a:1\n", "no model to serve"},

@@ -4,8 +4,10 @@
 #include <gtest/gtest.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <limits>
 #include <memory>
 #include <random>
@@ -38,6 +40,31 @@ std::string Pcm16(int rate = 16000) {
   return bytes;
 }
 
+// Five utterances with pauses between them, one too short to be one, and no end after the last.
+std::string Talk() {
+  std::string bytes;
+  const auto add = [&](double seconds, double level, double hertz) {
+    for (int i = 0; i < seconds * 16000; ++i) {
+      const auto sample = static_cast<int16_t>(level * std::sin(2 * M_PI * hertz * i / 16000));
+      bytes.push_back(static_cast<char>(sample & 0xff));
+      bytes.push_back(static_cast<char>(sample >> 8 & 0xff));
+    }
+  };
+  add(1.0, 0, 1);
+  add(1.7, 9000, 300);
+  add(0.83, 20, 500);
+  add(2.6, 5000, 250);
+  add(0.3, 0, 1);
+  add(1.1, 5000, 350);
+  add(0.6, 0, 1);
+  add(0.4, 9000, 400);
+  add(0.607, 0, 1);
+  add(2.3, 9000, 440);
+  add(13.0, 0, 1);
+  add(1.9, 9000, 200);
+  return bytes;
+}
+
 std::string ToFloats(const std::string& pcm16) {
   std::string bytes;
   for (size_t i = 0; i < pcm16.size(); i += 2) {
@@ -59,7 +86,8 @@ class SpeechServerTest : public testing::Test {
     speech.name = "speech";
     speech.speech = true;
     text.name = "text";
-    auto server = Server::Start(options, {FakeModel(speech), FakeModel(text)});
+    models_ = {FakeModel(speech), FakeModel(text)};
+    auto server = Server::Start(options, models_);
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     const std::string address = absl::StrCat("127.0.0.1:", server_->port());
@@ -134,6 +162,53 @@ class SpeechServerTest : public testing::Test {
     return request;
   }
 
+  // All segments of a raw stream, and its resume points.
+  struct RawRun {
+    std::vector<v1::SegmentCompleted> segments;
+    std::vector<v1::ResumePoint> points;
+    std::string session_id;
+    grpc::Status status;
+  };
+  RawRun RunRaw(const Request& config, const std::vector<std::string>& chunks, int64_t first) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
+    auto stream = stub_->StreamTranslate(&context);
+    EXPECT_TRUE(stream->Write(config));
+    for (int64_t i = first; i <= static_cast<int64_t>(chunks.size()); ++i) {
+      Request request = Audio(chunks[i - 1]);
+      request.mutable_source()->set_sequence(i);
+      if (!stream->Write(request)) break;
+    }
+    stream->WritesDone();
+    RawRun run;
+    v1::StreamTranslateResponse response;
+    while (stream->Read(&response)) {
+      if (response.has_started()) run.session_id = response.started().session_id();
+      if (response.has_resume_point()) run.points.push_back(response.resume_point());
+      if (response.has_segment_completed()) run.segments.push_back(response.segment_completed());
+    }
+    run.status = stream->Finish();
+    return run;
+  }
+  static std::vector<std::string> CutUp(const std::string& bytes, int seed, size_t largest) {
+    std::mt19937 random(seed);
+    std::vector<std::string> chunks;
+    for (size_t begin = 0; begin < bytes.size();) {
+      chunks.push_back(bytes.substr(begin, 2 * (1 + random() % (largest / 2))));
+      begin += chunks.back().size();
+    }
+    return chunks;
+  }
+  static Request PauseConfig(int ms, v1::EarlyEnd early_end) {
+    Request request = Config("speech", v1::INPUT_FORMAT_PCM_S16LE, 0);
+    request.mutable_config()->mutable_policy()->mutable_wait_k()->set_k(2);
+    request.mutable_config()->mutable_policy()->set_early_end(early_end);
+    request.mutable_config()->mutable_pause_detection()->mutable_min_duration()->set_nanos(ms *
+                                                                                           1000000);
+    return request;
+  }
+
+  std::vector<std::shared_ptr<const Model>> models_;
   std::unique_ptr<Server> server_;
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub_;
   std::unique_ptr<client::Client> client_;
@@ -175,6 +250,182 @@ TEST_F(SpeechServerTest, ResamplesOtherRatesHoweverTheyAreCut) {
   }
 }
 
+TEST_F(SpeechServerTest, PausesEndSegmentsHoweverTheAudioIsCut) {
+  const Request config = PauseConfig(600, v1::EARLY_END_READ_ON);
+  const RawRun whole = RunRaw(config, CutUp(Talk(), 1, 60000), 1);
+  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+  ASSERT_EQ(whole.segments.size(), 5u);
+  // What each of them is worth alone: with the lead-in, and with the pause.
+  Request alone = config;
+  alone.mutable_config()->clear_pause_detection();
+  const std::pair<double, double> parts[] = {
+      {0.8, 3.3}, {3.33, 8.13}, {8.13, 9.13}, {9.13, 12.04}, {24.23, 26.337}};
+  for (size_t s = 0; s < 5; ++s) {
+    const auto begin = static_cast<size_t>(std::lround(parts[s].first * 16000)) * 2;
+    const auto end = static_cast<size_t>(std::lround(parts[s].second * 16000)) * 2;
+    const RawRun own = RunRaw(alone, CutUp(Talk().substr(begin, end - begin), 2, 9000), 1);
+    ASSERT_EQ(own.segments.size(), 1u);
+    EXPECT_FALSE(own.segments[0].text().empty());
+    EXPECT_EQ(whole.segments[s].text(), own.segments[0].text()) << s;
+  }
+  for (const auto& [seed, largest] : {std::pair(3, size_t{60}), {4, 2000}, {5, 20000}}) {
+    const RawRun cut = RunRaw(config, CutUp(Talk(), seed, largest), 1);
+    ASSERT_EQ(cut.segments.size(), 5u) << largest;
+    for (size_t s = 0; s < 5; ++s) EXPECT_EQ(cut.segments[s].text(), whole.segments[s].text());
+  }
+  // Thirteen seconds of quiet move the resume point of the last segment on.
+  std::vector<int64_t> consumed;
+  for (const v1::ResumePoint& point : whole.points) {
+    if (point.segment() == 5) consumed.push_back(point.consumed_source_sequence());
+  }
+  ASSERT_GE(consumed.size(), 2u);
+  EXPECT_GT(consumed.back(), consumed.front());
+}
+
+// From every resume point that there was the rest is as it was, also where a translation had ended
+// before its source.
+TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
+  for (const v1::EarlyEnd early_end : {v1::EARLY_END_READ_ON, v1::EARLY_END_STOP}) {
+    for (int seed = 1; seed <= 3; ++seed) {
+      const Request config = PauseConfig(600, early_end);
+      const auto chunks = CutUp(Talk(), seed, 9000 * seed);
+      const RawRun whole = RunRaw(config, chunks, 1);
+      ASSERT_EQ(whole.segments.size(), 5u);
+      ASSERT_GE(whole.points.size(), 6u);
+      for (const v1::ResumePoint& point : whole.points) {
+        Request request = config;
+        v1::ResumeRequest& resume = *request.mutable_config()->mutable_resume();
+        resume.set_session_id(whole.session_id);
+        resume.set_resume_token(point.resume_token());
+        resume.set_next_source_sequence(point.consumed_source_sequence() + 1);
+        const RawRun rest = RunRaw(request, chunks, resume.next_source_sequence());
+        ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
+        ASSERT_EQ(rest.segments.size(), 5u - (point.segment() - 1));
+        for (const v1::SegmentCompleted& segment : rest.segments) {
+          EXPECT_EQ(segment.text(), whole.segments[segment.segment() - 1].text())
+              << "segment " << segment.segment() << " from " << point.segment();
+        }
+        // Where it begins is not the client's choice.
+        resume.set_next_source_sequence(point.consumed_source_sequence() + 2);
+        const RawRun wrong = RunRaw(request, {}, 1);
+        EXPECT_THAT(wrong.status.error_message(), HasSubstr("next_source_sequence must be"));
+      }
+    }
+  }
+}
+
+TEST_F(SpeechServerTest, OnlyWhatWasHeardIsASegment) {
+  const Request config = PauseConfig(600, v1::EARLY_END_READ_ON);
+  Request end;
+  end.mutable_end_segment();
+  const std::string second = Talk().substr(1 << 16, 1 << 15), silence(1 << 15, '\0');
+  grpc::ClientContext context;
+  auto stream = stub_->StreamTranslate(&context);
+  for (const Request& request :
+       {config, end, Audio(silence), end, Audio(second), end, end, Audio(silence), end}) {
+    ASSERT_TRUE(stream->Write(request));
+  }
+  stream->WritesDone();
+  int segments = 0;
+  v1::StreamTranslateResponse response;
+  while (stream->Read(&response)) segments += response.has_segment_completed() ? 1 : 0;
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(segments, 1);
+}
+
+TEST_F(SpeechServerTest, APauseIsTheServersUnlessTheClientSaysSo) {
+  ServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.pause.duration = absl::Milliseconds(600);
+  options.limits.max_source_tokens = 60;  // 2.4 s.
+  auto server = Server::Start(options, models_);
+  ASSERT_TRUE(server.ok()) << server.status();
+  client::ClientOptions to;
+  to.address = absl::StrCat("127.0.0.1:", (*server)->port());
+  auto connected = client::Client::Connect(to);
+  ASSERT_TRUE(connected.ok());
+  client_ = *std::move(connected);
+  client::StreamOptions asked;
+  asked.audio = client::AudioFormat::kPcmS16Le;
+  const Result by_default = Run(asked, Talk(), 5000);
+  EXPECT_EQ(by_default.summary.segments, 5);
+  EXPECT_EQ(by_default.started.applied.pause, absl::Milliseconds(600));
+  EXPECT_EQ(by_default.started.applied.pause_threshold_db, -40);
+  // Segments that are too long are cut, and the next pause begins another one all the same.
+  EXPECT_EQ(by_default.summary.totals.source_audio_ms, 2400 + 2400 + 1000 + 2400 + 2107);
+  asked.pause = absl::Milliseconds(700);
+  asked.pause_threshold_db = -60;  // So that a level of 20 in 32768, -67 dB, is still quiet.
+  EXPECT_EQ(Run(asked, Talk(), 5000).summary.segments, 3);
+  asked.pause_threshold_db = -80;
+  EXPECT_EQ(Run(asked, Talk(), 5000).summary.segments, 2);
+  asked.pause = absl::ZeroDuration();
+  const Result off = Run(asked, Talk(), 5000);
+  EXPECT_EQ(off.summary.segments, 1);
+  EXPECT_EQ(off.started.applied.pause, absl::ZeroDuration());
+}
+
+// The library, with servers that go away in the middle.
+TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
+  const std::string key = absl::StrCat(testing::TempDir(), "/speech_server_test_key");
+  std::ofstream(key) << std::string(64, 'k');
+  ServerOptions options;
+  options.listen = "127.0.0.1:0";
+  options.resume_key_file = key;
+  FakeModelOptions slow;
+  slow.name = "speech";
+  slow.speech = true;
+  slow.step_delay = absl::Milliseconds(2);
+  models_ = {FakeModel(slow)};
+  std::vector<std::unique_ptr<Server>> servers;
+  client::ClientOptions to;
+  to.address.clear();
+  for (int i = 0; i < 2; ++i) {
+    auto server = Server::Start(options, models_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    servers.push_back(*std::move(server));
+    absl::StrAppend(&to.address, i > 0 ? "," : "", "127.0.0.1:", servers[i]->port());
+  }
+  auto connected = client::Client::Connect(to);
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  int resumed = 0;
+  for (const auto early_end : {client::EarlyEnd::kReadOn, client::EarlyEnd::kStop}) {
+    std::string undisturbed;
+    for (int seed = 0; seed < 4; ++seed) {  // The first one is not disturbed.
+      std::mt19937 random(seed);
+      client::StreamOptions asked;
+      asked.k = 2;
+      asked.audio = client::AudioFormat::kPcmS16Le;
+      asked.pause = absl::Milliseconds(600);
+      asked.early_end = early_end;
+      auto stream = (*connected)->StartStream(asked);
+      for (const std::string& chunk : CutUp(Talk(), seed, 20000)) {
+        ASSERT_TRUE(stream->PushAudio(chunk).ok());
+        absl::SleepFor(absl::Milliseconds(1));
+        if (seed == 0 || random() % 20 != 0) continue;
+        const size_t victim = random() % 2;
+        options.listen = absl::StrCat("127.0.0.1:", servers[victim]->port());
+        servers[victim]->Shutdown(absl::Now());
+        servers[victim].reset();
+        auto server = Server::Start(options, models_);
+        ASSERT_TRUE(server.ok()) << server.status();
+        servers[victim] = *std::move(server);
+      }
+      ASSERT_TRUE(stream->CloseSource().ok());
+      std::string text;
+      while (const auto event = stream->Next()) {
+        if (const auto* delta = std::get_if<client::Delta>(&*event)) text += delta->text;
+        if (std::holds_alternative<client::SegmentCompleted>(*event)) text += "\n";
+        if (std::holds_alternative<client::Resumed>(*event)) ++resumed;
+      }
+      EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
+      if (seed == 0) undisturbed = text;
+      EXPECT_EQ(text, undisturbed) << "seed " << seed;
+    }
+    EXPECT_EQ(std::count(undisturbed.begin(), undisturbed.end(), '\n'), 5);
+  }
+  EXPECT_GT(resumed, 3);
+}
+
 TEST_F(SpeechServerTest, RefusesWhatIsNoAudioByName) {
   const auto s16 = v1::INPUT_FORMAT_PCM_S16LE, f32 = v1::INPUT_FORMAT_PCM_F32LE;
   const auto unset = v1::INPUT_FORMAT_UNSPECIFIED;
@@ -183,7 +434,7 @@ TEST_F(SpeechServerTest, RefusesWhatIsNoAudioByName) {
   const std::string integer(reinterpret_cast<const char*>(&loud), 4);
   Request text;
   text.mutable_source()->set_text("hallo ");
-  const std::tuple<std::vector<Request>, const char*> cases[] = {
+  std::vector<std::tuple<std::vector<Request>, const char*>> cases = {
       {{Config("speech", s16, 0), Audio("abc")}, "multiple of 2 bytes, got 3"},
       {{Config("speech", f32, 0), Audio("abcdef")}, "multiple of 4 bytes, got 6"},
       {{Config("speech", f32, 0), Audio(not_a_number)}, "in [-1, 1], got nan"},
@@ -196,6 +447,15 @@ TEST_F(SpeechServerTest, RefusesWhatIsNoAudioByName) {
       {{Config("speech", s16, 7999)}, "in [8000, 192000], got 7999"},
       {{Config("speech", s16, -1)}, "got -1"},
       {{Config("speech", s16, 1 << 30)}, "got 1073741824"}};
+  Request text_pause = PauseConfig(500, v1::EARLY_END_STOP), short_pause = PauseConfig(99, {});
+  Request loud_pause = PauseConfig(500, {});
+  text_pause.mutable_config()->clear_input_format();
+  text_pause.mutable_config()->set_model("text");
+  loud_pause.mutable_config()->mutable_pause_detection()->set_threshold_db(3);
+  cases.insert(cases.end(),
+               {{{text_pause}, "a session of text has no pauses, got a min_duration of 500ms"},
+                {{short_pause}, "from 100ms to 1m, got 99ms"},
+                {{loud_pause}, "in [-90, -1] dB of full scale, got 3"}});
   for (const auto& [requests, expected] : cases) {
     const grpc::Status status = Ending(requests);
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << expected;

@@ -20,6 +20,7 @@ class CollectingSink : public SessionSink {
     if (auto* delta = std::get_if<TargetDelta>(&event)) {
       text_so_far_ += delta->text;
       tokens.push_back(delta->token);
+      texts.push_back(delta->text);
     } else if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
       segments.push_back(*completed);
       appended.push_back(text_so_far_ + completed->unsent);
@@ -47,6 +48,7 @@ class CollectingSink : public SessionSink {
   }
 
   std::vector<TargetToken> tokens;
+  std::vector<std::string> texts;  // That came with them.
   std::vector<SegmentCompleted> segments;
   std::vector<std::string> appended;  // Per segment, the concatenation of what was sent.
   SessionSummary summary;

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
 #include "absl/strings/match.h"
@@ -17,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
+#include "metrics/word_timing.h"
 #include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
 #include "model/engine/load_model.h"
@@ -24,6 +26,7 @@
 #include "model/engine/transformer.h"
 #include "streaming/policy.h"
 #include "streaming/scheduler.h"
+#include "streaming/text_sink.h"
 #include "tests/model/engine/naive_attention.h"
 #include "tests/testing/collecting_sink.h"
 #include "tests/testing/wav_file.h"
@@ -39,26 +42,33 @@ using nlohmann::json;
 constexpr double kFeatureTolerance = 6e-3;
 // What such features make of log-probabilities: README.md has 1.7e-4 for double against float32.
 constexpr double kLogProbTolerance = 4e-4;
-constexpr double kNearTie = 1e-3;  // As README.md asks for.
+constexpr char kSpace[] = "\xe2\x96\x81";  // U+2581
+constexpr double kNearTie = 1e-3;          // As README.md asks for.
 
 std::string Golden(const std::string& path) {
   return absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/speech/", path);
 }
 
-// Exports a checkpoint with the real program, once per process.
+// Exports a checkpoint with the real program.
+std::string Export(const std::string& name, const std::string& dictionary,
+                   const std::string& directory) {
+  const std::string command =
+      absl::StrCat(LEAPSTREAM_BINARY_DIR, "/bin/leapstream-export --checkpoint ",
+                   Golden(absl::StrCat("checkpoints/", name, ".pt")), " --config-yaml ",
+                   Golden("data/config_st.yaml"), " --target-dict ", dictionary, " --target-spm ",
+                   Golden("data/spm_unigram400_st.model"),
+                   " --source-lang en --target-lang de --output ", directory, " > /dev/null");
+  EXPECT_EQ(0, std::system(command.c_str())) << command;
+  return directory;
+}
+
+// The same, once per process.
 std::string ExportedModel(const std::string& name) {
   static std::map<std::string, std::string>* done = new std::map<std::string, std::string>();
   std::string& directory = (*done)[name];
   if (!directory.empty()) return directory;
   directory = absl::StrCat(::testing::TempDir(), "/leapstream-golden-", name);
-  const std::string command = absl::StrCat(
-      LEAPSTREAM_BINARY_DIR, "/bin/leapstream-export --checkpoint ",
-      Golden(absl::StrCat("checkpoints/", name, ".pt")), " --config-yaml ",
-      Golden("data/config_st.yaml"), " --target-dict ", Golden("data/spm_unigram400_st.txt"),
-      " --target-spm ", Golden("data/spm_unigram400_st.model"),
-      " --source-lang en --target-lang de --output ", directory, " > /dev/null");
-  EXPECT_EQ(0, std::system(command.c_str())) << command;
-  return directory;
+  return Export(name, Golden("data/spm_unigram400_st.txt"), directory);
 }
 
 class Tensors {
@@ -441,6 +451,8 @@ struct SessionRun {
   std::vector<int> ids;
   std::vector<double> delays_ms;
   std::string text;
+  // As the client's and the server's figures have them, each with its delay.
+  std::vector<std::pair<std::string, double>> words;
   SegmentCompleted completed;
 };
 struct Cut {
@@ -480,6 +492,18 @@ SessionRun RunSession(Scheduler& scheduler, const json& row, const std::vector<f
   if (!sink.segments.empty()) {
     run.completed = sink.segments[0];
     run.text = run.completed.text;
+    metrics::TargetWords words;
+    const auto add = [&](const std::vector<metrics::TimedWord>& complete) {
+      for (const metrics::TimedWord& word : complete) {
+        run.words.emplace_back(word.text, word.source_read);
+      }
+    };
+    for (size_t i = 0; i < sink.texts.size(); ++i) {
+      add(words.Append(sink.texts[i], run.delays_ms[i], 0));
+    }
+    const double end = absl::ToDoubleMilliseconds(run.completed.stats.source_audio);
+    add(words.Append(run.completed.unsent, end, 0));
+    add(words.Finish(end, 0));
     if (run.completed.segment == 1) {
       EXPECT_EQ(sink.appended[0], run.text);
     }
@@ -491,6 +515,24 @@ SessionRun RunSession(Scheduler& scheduler, const json& row, const std::vector<f
 std::string Squeezed(std::string text) {
   text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
   return text;
+}
+
+// What a forced end does in the reference: a word that the last piece begins loses its space.
+void GlueLast(const std::string& last_piece, std::vector<std::pair<std::string, double>>* words) {
+  if (words->size() < 2 || last_piece == kSpace || !absl::StartsWith(last_piece, kSpace)) return;
+  const auto last = words->back();
+  words->pop_back();
+  words->back() = {words->back().first + last.first, last.second};
+}
+
+// The words of a trace and their delays, as SimulEval has them.
+std::vector<std::pair<std::string, double>> Words(const json& row) {
+  std::vector<std::pair<std::string, double>> words;
+  for (size_t i = 0; i < row["simuleval_hypos"].size(); ++i) {
+    if (row["simuleval_hypos"][i] == "</s>") continue;
+    words.emplace_back(row["simuleval_hypos"][i], row["simuleval_delays"][i]);
+  }
+  return words;
 }
 
 TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
@@ -515,6 +557,10 @@ TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
     EXPECT_EQ(run.delays_ms, delays);
     EXPECT_EQ(Squeezed(run.text), Squeezed(row["text_out"].get<std::string>()));
     const auto end = row["end"].get<std::string>();
+    auto words = run.words;
+    const auto last_piece = row["target_pieces"].back();
+    if (absl::StartsWith(end, "max_len") && last_piece.is_string()) GlueLast(last_piece, &words);
+    EXPECT_EQ(words, Words(row));
     EXPECT_EQ(run.completed.reason == FinishReason::kMaxLength, absl::StartsWith(end, "max_len"));
     // Empty segments have no audio to speak of.
     if (run.completed.stats.source_tokens > 0 && end != "eos") {
@@ -526,6 +572,81 @@ TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
     EXPECT_EQ(small.delays_ms, run.delays_ms);
     EXPECT_EQ(small.text, run.text);
   }
+}
+
+// The reference's builder of words, on sequences that no model made. A word's delay is the number
+// of the unit that completed it.
+TEST(SpeechWordsTest, AreTheReferences) {
+  const auto model = LoadModel(ExportedModel("speech_leap"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  int compared = 0;
+  for (const json& row : Rows(Golden("traces/units_to_words.jsonl"))) {
+    std::vector<std::string> pieces;
+    for (const json& piece : row["pieces"]) {
+      pieces.push_back(piece.is_null() ? "" : piece.get<std::string>());
+    }
+    // The reference writes "<unk>" and "<pad>" as they are, and SentencePiece as it does.
+    if (std::any_of(pieces.begin(), pieces.end(), [](const std::string& piece) {
+          return piece == "<unk>" || piece == "<pad>" || piece == "<s>";
+        })) {
+      continue;
+    }
+    const bool forced = pieces.back() != "</s>";
+    std::vector<std::pair<std::string, double>> expected, words;
+    size_t sent = 0;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      for (; sent < row["segments_after_unit"][i].get<size_t>(); ++sent) {
+        const auto word = row["segments"][sent].get<std::string>();
+        if (!word.empty() && word != "</s>") expected.emplace_back(word, i);
+      }
+    }
+    TextSink sink((*model)->target_tokenizer.get());
+    metrics::TargetWords builder;
+    const auto add = [&](const std::vector<metrics::TimedWord>& complete) {
+      for (const auto& word : complete) {
+        words.emplace_back(word.text, word.source_read);
+      }
+    };
+    const size_t last = pieces.size() - 1;
+    for (size_t i = 0; i < pieces.size(); ++i) {
+      if (pieces[i].empty() || pieces[i] == "</s>") continue;
+      add(builder.Append(sink.Append(pieces[i]), static_cast<double>(i), 0));
+    }
+    add(builder.Append(sink.Finish(), static_cast<double>(last), 0));
+    add(builder.Finish(static_cast<double>(last), 0));
+    if (forced) GlueLast(pieces.back(), &words);
+    EXPECT_EQ(words, expected) << row["pieces"];
+    ++compared;
+  }
+  EXPECT_EQ(compared, 18);
+}
+
+// The symbol <e> ends a translation, as </s> does, once the source has ended; before, it is a token
+// like others. None of the reference's dictionaries has it, so it takes another one's place here.
+TEST(SpeechSessionTest, TheSymbolOfAnEndEndsOnceTheSourceHasEnded) {
+  const std::string folder = ::testing::TempDir();
+  const std::string dictionary = folder + "/leapstream-golden-end-symbol.txt";
+  std::ifstream symbols(Golden("data/spm_unigram400_st.txt"));
+  std::ofstream edited(dictionary);
+  for (std::string line; std::getline(symbols, line);) {
+    edited << (absl::StartsWith(line, "e ") ? "<e>" + line.substr(1) : line) << "\n";
+  }
+  edited.close();
+  const auto model =
+      LoadModel(Export("speech_leap", dictionary, folder + "/leapstream-golden-end-symbol"));
+  ASSERT_TRUE(model.ok()) << model.status();
+  const TokenId end = (*model)->target_vocabulary.Id("<e>");
+  Scheduler scheduler(*model);
+  const json row = Rows(Golden("traces/speech_leap.k1.jsonl")).front();
+  std::vector<int> ids = row["target_ids"];
+  size_t last = 0;
+  while (ids[last] != end || row["writes_after_finish"][last] == 0) ++last;
+  ASSERT_GT(std::count(ids.begin(), ids.begin() + last, end), 0);
+  ids.resize(last + 1);
+  const SessionRun run = RunSession(scheduler, row, ReadSamples(Golden("wav/train-1.wav")), {});
+  EXPECT_EQ(run.ids, ids);
+  EXPECT_EQ(run.completed.reason, FinishReason::kEndOfSentence);
+  EXPECT_THAT(run.text, ::testing::EndsWith("<e>"));
 }
 
 TEST(SpeechSessionTest, ResumesInTheMiddleOfARecording) {

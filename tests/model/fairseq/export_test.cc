@@ -373,12 +373,13 @@ TEST_F(SpeechExportTest, ReadsTheStatisticsThatTheYamlNames) {
   WriteAll(yaml, "global_cmvn:\n  stats_npz_path: " + SpeechPath("data/gcmvn.npz") + "\n");
   EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);  // As given.
   fs::remove_all(options_.output);
-  const std::pair<const char*, const char*> cases[] = {
+  const std::pair<const char*, std::string> cases[] = {
       {"transforms:\n  '*': [utterance_cmvn]\nglobal_cmvn: {stats_npz_path: x.npz}\n",
        "utterance_cmvn"},
       {"vocab_filename: x\n", "stats_npz_path is not set"},
       {"input_feat_per_channel: 40\n", "input_feat_per_channel is 40"},
-      {"global_cmvn: {stats_npz_path: missing.npz}\n", "missing.npz"},
+      {"global_cmvn: {stats_npz_path: missing.npz}\n",
+       "there is neither " + (root_ / "missing.npz").string() + " nor missing.npz"},
       {"[1", "config.yaml"},
       {"x", "no map"},
       {"input_feat_per_channel: [1]", "config.yaml"},
