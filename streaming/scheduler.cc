@@ -621,6 +621,9 @@ bool LiveSession::Plan(int max_rows) {
     if (progress.source_read == 0 && source_over) {
       CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
       if (finished()) return false;
+      // The next segment gets none of the audio that was too short for a state.
+      due_samples_.clear();
+      read_count_ = 0;
       continue;
     }
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
