@@ -782,7 +782,9 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.segment = segment_.number;
   completed.unsent = unsent;
   completed.text = segment_.text + unsent;
-  completed.reason = segment_.source_cut ? FinishReason::kSourceLimit : reason;
+  // Of audio more may be there than was read: how much depends on when it came.
+  const bool cut = segment_.source_cut && (!speech() || segment_.source_finished);
+  completed.reason = cut ? FinishReason::kSourceLimit : reason;
   completed.stats = stats;
   completed.so_far = summary_;
   segment_.completed = true;
