@@ -529,7 +529,8 @@ void TranslateReactor::OnEvent(SessionEvent event) {
       MutexLock lock(&mutex_);
       if (by_pauses_) start = resume_start_;
       while (!boundaries_.empty() && first_boundary_ < completed->segment) {
-        start = {0, boundaries_.front(), 0};
+        // In the quiet after it there may have been a point that is further on.
+        if (start.source < boundaries_.front()) start = {0, boundaries_.front(), 0};
         boundaries_.pop_front();
         ++first_boundary_;
       }

@@ -621,6 +621,9 @@ bool LiveSession::Plan(int max_rows) {
     if (progress.source_read == 0 && source_over) {
       CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
       if (finished()) return false;
+      // The next segment gets none of the audio that was too short for a state.
+      due_samples_.clear();
+      read_count_ = 0;
       continue;
     }
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
@@ -779,7 +782,9 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.segment = segment_.number;
   completed.unsent = unsent;
   completed.text = segment_.text + unsent;
-  completed.reason = segment_.source_cut ? FinishReason::kSourceLimit : reason;
+  // Of audio more may be there than was read: how much depends on when it came.
+  const bool cut = segment_.source_cut && (!speech() || segment_.source_finished);
+  completed.reason = cut ? FinishReason::kSourceLimit : reason;
   completed.stats = stats;
   completed.so_far = summary_;
   segment_.completed = true;

@@ -292,6 +292,12 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
       const RawRun whole = RunRaw(config, chunks, 1);
       ASSERT_EQ(whole.segments.size(), 5u);
       ASSERT_GE(whole.points.size(), 6u);
+      // A client forgets what a point has consumed: none goes back behind another one.
+      for (size_t p = 1; p < whole.points.size(); ++p) {
+        EXPECT_GE(whole.points[p].consumed_source_sequence(),
+                  whole.points[p - 1].consumed_source_sequence())
+            << "of segment " << whole.points[p].segment() << ", early end " << early_end;
+      }
       for (const v1::ResumePoint& point : whole.points) {
         Request request = config;
         v1::ResumeRequest& resume = *request.mutable_config()->mutable_resume();

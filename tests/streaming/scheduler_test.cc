@@ -95,6 +95,26 @@ TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
   EXPECT_FALSE(stats.computation_aware.has_value()) << "text has no time";
 }
 
+// Under 25 ms there is nothing to translate, and nothing of it is left to the next segment.
+TEST(SchedulerTest, AudioThatIsTooShortIsOfItsOwnSegmentAlone) {
+  FakeModelOptions speech;
+  speech.speech = true;
+  Scheduler scheduler(FakeModel(speech));
+  CollectingSink sink;
+  auto session = scheduler.Open(SessionOptions(), &sink);
+  ASSERT_TRUE(session.ok()) << session.status();
+  (*session)->Hold();  // So that one turn finds all of it.
+  (*session)->Push(AudioSamples(174, 1.0f));
+  (*session)->EndSegment();
+  (*session)->Push(AudioSamples(26540, 1.0f));  // 164 frames, 41 states; 60 samples more: 42.
+  (*session)->EndSource();
+  (*session)->Release();
+  sink.Wait();
+  ASSERT_EQ(sink.segments.size(), 2u);
+  EXPECT_EQ(sink.segments[0].stats.source_tokens, 0);
+  EXPECT_EQ(sink.segments[1].stats.source_tokens, 41);
+}
+
 TEST(SchedulerTest, SegmentsFollowEachOtherAndAnEmptyOneCompletesAtOnce) {
   Scheduler scheduler(FakeModel());
   SessionOptions options;

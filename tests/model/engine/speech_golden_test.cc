@@ -704,6 +704,17 @@ TEST(SpeechSessionTest, EndsTheSourceAtTheLimitAndTellsTextFromAudio) {
   const SessionRun run = RunSession(scheduler, row, samples, {8000, kSpeechSampleRate, 50});
   EXPECT_EQ(run.completed.stats.source_audio, absl::Seconds(2));
   EXPECT_NE(run.completed.reason, FinishReason::kEndOfSentence);  // Cut short, or too long for it.
+  // A translation that ends by itself before that was not cut, however much more audio came.
+  for (const json& stopped : Rows(Golden("traces/speech_leap.k4.jsonl"))) {
+    if (stopped["id"] != "e-pause") continue;
+    const std::vector<float> paused = ReadSamples(Golden("wav/e-pause.wav"));
+    for (const int largest_chunk : {1000, 1 << 30}) {
+      const SessionRun early =
+          RunSession(scheduler, stopped, paused, {largest_chunk, kSpeechSampleRate, 150});
+      EXPECT_LT(early.completed.stats.source_audio, absl::Seconds(6));
+      EXPECT_EQ(early.completed.reason, FinishReason::kEndOfSentence) << largest_chunk;
+    }
+  }
   SessionOptions options;
   options.sample_rate = 7999;
   CollectingSink sink;
