@@ -305,7 +305,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   enum class Taken { kInput, kNothing, kEnded };
   // Takes the next input, if there is one and the open segment's source is not complete. kEnded:
-  // the session is over.
+  // the session is over. Within one turn at most as many as may be queued, then kNothing: who sends
+  // what needs no model, such as empty segments, as fast as it is taken, lets others act, too.
   Taken TakeInput();
   bool held() const {
     MutexLock lock(&mutex_);
@@ -369,7 +370,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   std::vector<TokenId> due_reads_;
   std::vector<float> due_samples_;
   bool write_due_ = false;
-  absl::Time able_since_;  // When what is due became possible.
+  size_t inputs_left_ = 0;  // That may still be taken in this turn.
+  bool cut_short_ = false;  // None may, and there are more.
+  absl::Time able_since_;   // When what is due became possible.
   int64_t state_tokens_ = 0;
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   size_t replayed_ = 0;             // How many of them were.
@@ -399,6 +402,11 @@ LiveSession::Taken LiveSession::TakeInput() {
     if (open_ && !segment_.completed) ending.reset();
     if (!ending.has_value()) {
       if (inbox_.empty()) return Taken::kNothing;
+      if (inputs_left_ == 0) {
+        cut_short_ = changed_ = true;
+        return Taken::kNothing;
+      }
+      --inputs_left_;
       if (!at_end || !open_) {  // Else the source's end ends the segment first, and comes up again.
         input = std::move(inbox_.front());
         inbox_.pop_front();
@@ -578,6 +586,8 @@ bool LiveSession::Plan(int max_rows) {
   due_samples_.clear();
   due_reads_.clear();
   write_due_ = false;
+  inputs_left_ = kMaxQueuedInputs;
+  cut_short_ = false;
   absl::Time scheduled_at;
   std::optional<absl::Status> cancelled;
   {
@@ -635,7 +645,7 @@ bool LiveSession::Plan(int max_rows) {
   MutexLock lock(&mutex_);
   if (works) {
     reads_without_wait_ = std::min(reads_without_wait_ + read_count_, kLiveReads + 1);
-  } else if (!was_held) {
+  } else if (!was_held && !cut_short_) {
     reads_without_wait_ = 0;
   }
   if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.

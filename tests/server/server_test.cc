@@ -704,14 +704,12 @@ TEST_F(ServerTest, ResumesAtAnyToken) {
   EXPECT_GT(cuts, 5);
 }
 
-TEST_F(ServerTest, ForgedStaleAndForeignResumesAreRefused) {
-  ServerOptions options;
-  options.resume_lifetime = absl::Seconds(1);
+TEST_F(ServerTest, ForgedAndForeignResumesAreRefused) {
   FakeModelOptions other;
   other.name = "other";
   other.target_language = "fr";
   other.checksum = "0ther";
-  Start({FakeModel(), FakeModel(other)}, options);
+  Start({FakeModel(), FakeModel(other)});
   Request config = Config(2);
   config.mutable_config()->set_model("fake-en-de");
   OpenStream first(*stub_, {config, Text("one two", 1), EndSegment()});
@@ -754,17 +752,32 @@ TEST_F(ServerTest, ForgedStaleAndForeignResumesAreRefused) {
   ASSERT_TRUE(
       second.ReadUntil([](const Response& response) { return response.has_segment_completed(); }));
   EXPECT_EQ(second.last.segment_completed().segment(), 2);
-  // The point is sent again before it is stale.
-  const std::string token = second.point.resume_token();
-  ASSERT_TRUE(
-      second.ReadUntil([](const Response& response) { return response.has_resume_point(); }));
-  EXPECT_NE(second.point.resume_token(), token);
-  EXPECT_EQ(second.point.segment(), 3);
-  absl::SleepFor(absl::Milliseconds(700));
-  ExpectError({good}, kFailed, "RESUME_TOKEN_EXPIRED");
   second.context.TryCancel();
   second.Finish();
   ExpectError({Config()}, kInvalid, "MODEL_AMBIGUOUS");
+}
+
+TEST_F(ServerTest, AStaleResumeIsRefusedAndAFreshPointIsSent) {
+  ServerOptions options;
+  options.resume_lifetime = absl::Seconds(1);
+  Start({FakeModel()}, options);
+  Request config = Config(2);
+  OpenStream stream(*stub_, {config, Text("one two", 1), EndSegment()});
+  ASSERT_TRUE(
+      stream.ReadUntil([](const Response& response) { return response.has_segment_completed(); }));
+  v1::ResumeRequest& resume = *config.mutable_config()->mutable_resume();
+  resume.set_session_id(stream.started.session_id());
+  resume.set_resume_token(stream.point.resume_token());
+  resume.set_next_source_sequence(2);
+  const absl::Time stale = absl::Now() + options.resume_lifetime;  // Or before.
+  ASSERT_TRUE(
+      stream.ReadUntil([](const Response& response) { return response.has_resume_point(); }));
+  EXPECT_NE(stream.point.resume_token(), resume.resume_token());
+  EXPECT_EQ(stream.point.segment(), 2);
+  absl::SleepFor(stale - absl::Now() + absl::Milliseconds(1));
+  ExpectError({config}, grpc::StatusCode::FAILED_PRECONDITION, "RESUME_TOKEN_EXPIRED");
+  stream.context.TryCancel();
+  stream.Finish();
 }
 
 TEST(ServerStartTest, RefusesWhatCannotBe) {

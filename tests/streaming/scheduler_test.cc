@@ -681,5 +681,38 @@ TEST_F(BacklogTest, WhoHasCaughtUpIsLiveAgainAndWhoWasHeldIsNot) {
   EXPECT_EQ(tokens[30], std::pair(1, size_t{1})) << "it has caught up";
 }
 
+// Ends an empty segment as soon as the one before is complete, as a client that is never late does.
+class EmptySegmentsSink final : public CollectingSink {
+ public:
+  void OnEvent(SessionEvent event) override {
+    if (std::holds_alternative<SegmentCompleted>(event) && ++completed < kMost) on_completed();
+    CollectingSink::OnEvent(std::move(event));
+  }
+
+  static constexpr int kMost = 20000;
+  int completed = 0;
+  std::function<void()> on_completed;
+};
+
+TEST_F(BacklogTest, EmptySegmentsWithoutEndLetOthersAct) {
+  int completed_at_token = 0;
+  EmptySegmentsSink endless;
+  const auto other = Open([&](int token) {
+    if (token != 5) return;
+    completed_at_token = endless.completed;
+    done_.set_value();
+  });
+  const auto session = scheduler_->Open(options_, &endless);
+  ASSERT_TRUE(session.ok());
+  endless.on_completed = [&] {
+    if (endless.completed == 1) PushWords(*other, 5);
+    (*session)->EndSegment();
+  };
+  (*session)->EndSegment();
+  WaitAndStop();
+  // A turn takes as many inputs of it as may be queued.
+  EXPECT_LT(completed_at_token, 10 * 128);
+}
+
 }  // namespace
 }  // namespace leapstream
