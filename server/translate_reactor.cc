@@ -470,10 +470,11 @@ void TranslateReactor::PushSegments(Session& session, int64_t chunks, const Audi
     }
     session.EndSegment();
   }
-  // The client keeps what came since the last resume point, and there may be hours of quiet.
+  // The client keeps what came since the last resume point. There may be hours of quiet, or of
+  // noise in a segment that was complete after its first minute.
   samples_since_point_ += static_cast<int64_t>(samples.size());
   const std::optional<SourcePosition> restart = segmenter_->restart();
-  if (!restart.has_value()) return;
+  const std::optional<SourcePosition> last_loud = segmenter_->last_loud();
   ResumeStart start;
   SessionSummary before;
   {
@@ -481,12 +482,24 @@ void TranslateReactor::PushSegments(Session& session, int64_t chunks, const Audi
     start = resume_start_;
     before = resume_before_;
     const int64_t next = first_boundary_ + static_cast<int64_t>(boundaries_.size());
-    const bool all_complete = start.segment == next;
-    const bool due = start.drops > 0 || samples_since_point_ >= samples_per_point_;
-    if (!all_complete || !due || !(start.source < *restart)) return;
+    const bool long_since = samples_since_point_ >= samples_per_point_;
+    if (restart.has_value()) {
+      const bool all_complete = start.segment == next;
+      if (!all_complete || !(start.drops > 0 || long_since) || !(start.source < *restart)) return;
+      start.source = *restart;
+      start.drops = 0;
+    } else {
+      // Segments that are not given out are none of the session's.
+      const int64_t open = segmenter_->drops() > 0 ? next - 1 : next;
+      const bool open_is_complete = start.drops > 0 && start.segment == open + 1;
+      if (!last_loud.has_value() || !open_is_complete || !long_since) return;
+      if (!(start.source < *last_loud)) return;
+      start.source = *last_loud;
+      start.drops = std::max(segmenter_->drops(), 1);
+    }
   }
   samples_since_point_ = 0;
-  SendResumePoint({start.segment, *restart, 0}, before);
+  SendResumePoint(start, before);
 }
 
 void TranslateReactor::Fail(absl::Status status) {

@@ -55,6 +55,7 @@ std::vector<PauseSegmenter::Part> PauseSegmenter::Append(int64_t chunks,
       --skip_;
       continue;
     }
+    if (in_frame_ == 0) frame_begin_ = {chunks, static_cast<int64_t>(i)};
     held_.push_back(samples[i]);
     energy_ += static_cast<double>(samples[i]) * samples[i];
     if (++in_frame_ < frame_) continue;
@@ -63,6 +64,7 @@ std::vector<PauseSegmenter::Part> PauseSegmenter::Append(int64_t chunks,
     energy_ = 0;
     quiet_ = loud ? 0 : quiet_ + 1;
     in_segment_ = in_segment_ || loud;
+    if (loud) last_loud_ = frame_begin_;
     const auto after = static_cast<int64_t>(i + 1);
     const SourcePosition here =
         i + 1 == samples.size() ? SourcePosition{chunks + 1, 0} : SourcePosition{chunks, after};
@@ -94,6 +96,11 @@ bool PauseSegmenter::EndSegment(int64_t chunks) {
 std::optional<SourcePosition> PauseSegmenter::restart() const {
   if (in_segment_ || drops_ > 0) return std::nullopt;
   return restart_;
+}
+
+std::optional<SourcePosition> PauseSegmenter::last_loud() const {
+  if (!in_segment_) return std::nullopt;
+  return last_loud_;
 }
 
 void PauseSegmenter::Restart(SourcePosition at) {

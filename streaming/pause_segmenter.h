@@ -60,6 +60,10 @@ class PauseSegmenter {
   // Between segments, where a new one of these would cut as this one will. Nothing: in a segment,
   // or before the end of the last one that is not given out.
   std::optional<SourcePosition> restart() const;
+  // In a segment that nobody needs any more: where a new one, which gives out none of drops() of
+  // its segments, would cut as this one will. Nothing: between segments.
+  std::optional<SourcePosition> last_loud() const;
+  int drops() const { return drops_; }
 
  private:
   void Restart(SourcePosition at);
@@ -78,6 +82,8 @@ class PauseSegmenter {
   int64_t quiet_ = 0;       // Frames: in a segment since the last loud one, else since mark_.
   SourcePosition restart_;  // Between segments: far enough back, and
   SourcePosition mark_;     // what will be.
+  SourcePosition frame_begin_;
+  SourcePosition last_loud_;  // Of the open segment: where the last frame that is not quiet begins.
 };
 
 }  // namespace leapstream

@@ -236,7 +236,7 @@ int main(int argc, char** argv) {
   translate
       ->add_option("--pause-threshold", options.stream.pause_threshold_db,
                    "audio below this is quiet, in dB of full scale; default: -40")
-      ->check(CLI::Range(-90, -1))
+      ->check(CLI::Range(-90.0, -1.0))
       ->type_name("DB")
       ->needs("--pause");
   translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")

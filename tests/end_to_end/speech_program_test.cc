@@ -102,10 +102,11 @@ TEST_F(SpeechProgramTest, TranslatesFilesAndStandardInputAsTheReference) {
 
 TEST_F(SpeechProgramTest, EndsSegmentsAtPausesAndNamesFaults) {
   // A sentence and four seconds of nothing, which are no sentence.
-  const Output paused = Execute(
-      Translate("--k 2 --pace max --json --pause 600ms --audio " + Golden("wav/e-pause.wav")));
+  const Output paused =
+      Execute(Translate("--k 2 --pace max --json --pause 600ms --pause-threshold -40.5 --audio " +
+                        Golden("wav/e-pause.wav")));
   EXPECT_THAT(paused.text, HasSubstr("\"sample_rate_hertz\":16000"));
-  EXPECT_THAT(paused.text, HasSubstr("\"min_duration\":\"0.600000s\",\"threshold_db\":-40.0"));
+  EXPECT_THAT(paused.text, HasSubstr("\"min_duration\":\"0.600000s\",\"threshold_db\":-40.5"));
   EXPECT_THAT(paused.text, HasSubstr("\"segments\":1"));
   EXPECT_THAT(paused.text, HasSubstr("\"source_audio_ms\""));
   const size_t begin = paused.text.find("\"stats\":");

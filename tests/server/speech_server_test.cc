@@ -273,9 +273,14 @@ TEST_F(SpeechServerTest, PausesEndSegmentsHoweverTheAudioIsCut) {
     ASSERT_EQ(cut.segments.size(), 5u) << largest;
     for (size_t s = 0; s < 5; ++s) EXPECT_EQ(cut.segments[s].text(), whole.segments[s].text());
   }
-  // Thirteen seconds of quiet move the resume point of the last segment on.
+  // A minute of quiet moves the resume point of the last segment on, more of it than can be queued
+  // while the segment before is translated.
+  std::string with_minute = Talk();
+  with_minute.insert(15 * 32000, 60 * 32000, '\0');
+  const RawRun minute = RunRaw(config, CutUp(with_minute, 1, 60000), 1);
+  ASSERT_EQ(minute.segments.size(), 5u);
   std::vector<int64_t> consumed;
-  for (const v1::ResumePoint& point : whole.points) {
+  for (const v1::ResumePoint& point : minute.points) {
     if (point.segment() == 5) consumed.push_back(point.consumed_source_sequence());
   }
   ASSERT_GE(consumed.size(), 2u);
@@ -318,6 +323,34 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
       }
     }
   }
+}
+
+// Noise that never pauses: its translation has ended at the limit, and nobody needs the rest.
+TEST_F(SpeechServerTest, ClientsNeedNotKeepNoiseWithoutEnd) {
+  const Request config = PauseConfig(600, v1::EARLY_END_STOP);
+  const std::string talk = Talk();
+  const std::string heard = talk.substr(32000, 32000);
+  std::string noise;
+  for (int second = 0; second < 150; ++second) noise += heard;
+  const auto chunks = CutUp(noise + std::string(40000, '\0') + heard, 1, 30000);
+  const RawRun whole = RunRaw(config, chunks, 1);
+  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+  ASSERT_EQ(whole.segments.size(), 2u);
+  int within = 0;
+  for (const v1::ResumePoint& point : whole.points) {
+    if (point.segment() != 2) continue;
+    within += point.consumed_source_sequence() > 0 ? 1 : 0;
+    Request request = config;
+    v1::ResumeRequest& resume = *request.mutable_config()->mutable_resume();
+    resume.set_session_id(whole.session_id);
+    resume.set_resume_token(point.resume_token());
+    resume.set_next_source_sequence(point.consumed_source_sequence() + 1);
+    const RawRun rest = RunRaw(request, chunks, resume.next_source_sequence());
+    ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
+    ASSERT_EQ(rest.segments.size(), 1u);
+    EXPECT_EQ(rest.segments[0].text(), whole.segments[1].text());
+  }
+  EXPECT_GT(within, 3);
 }
 
 TEST_F(SpeechServerTest, OnlyWhatWasHeardIsASegment) {

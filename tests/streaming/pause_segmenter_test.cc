@@ -141,6 +141,12 @@ TEST(PauseSegmenterTest, ChunksAndResumesDoNotShow) {
       cut.Append(static_cast<int64_t>(c), chunks[c]);
       // Where it could be left between two segments, another one goes on.
       const auto restart = cut.segmenter.restart();
+      if (const auto loud = cut.segmenter.last_loud(); loud.has_value() && random() % 8 == 0) {
+        EXPECT_EQ(from(*loud, 1),
+                  std::vector<AudioSamples>(whole.segments.begin() + cut.segments.size(),
+                                            whole.segments.end()))
+            << "seed " << seed << " chunk " << c;
+      }
       if (!restart.has_value() || random() % 8 != 0) continue;
       const size_t done = cut.segments.size();
       EXPECT_EQ(from(*restart, 0),
