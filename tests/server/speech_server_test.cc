@@ -169,6 +169,14 @@ class SpeechServerTest : public testing::Test {
     std::string session_id;
     grpc::Status status;
   };
+  static Request ResumeAt(Request config, const RawRun& run, const v1::ResumePoint& point,
+                          int64_t next_source_sequence) {
+    v1::ResumeRequest& resume = *config.mutable_config()->mutable_resume();
+    resume.set_session_id(run.session_id);
+    resume.set_resume_token(point.resume_token());
+    resume.set_next_source_sequence(next_source_sequence);
+    return config;
+  }
   RawRun RunRaw(const Request& config, const std::vector<std::string>& chunks, int64_t first) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
@@ -304,12 +312,8 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
             << "of segment " << whole.points[p].segment() << ", early end " << early_end;
       }
       for (const v1::ResumePoint& point : whole.points) {
-        Request request = config;
-        v1::ResumeRequest& resume = *request.mutable_config()->mutable_resume();
-        resume.set_session_id(whole.session_id);
-        resume.set_resume_token(point.resume_token());
-        resume.set_next_source_sequence(point.consumed_source_sequence() + 1);
-        const RawRun rest = RunRaw(request, chunks, resume.next_source_sequence());
+        const int64_t next = point.consumed_source_sequence() + 1;
+        const RawRun rest = RunRaw(ResumeAt(config, whole, point, next), chunks, next);
         ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
         ASSERT_EQ(rest.segments.size(), 5u - (point.segment() - 1));
         for (const v1::SegmentCompleted& segment : rest.segments) {
@@ -317,8 +321,7 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
               << "segment " << segment.segment() << " from " << point.segment();
         }
         // Where it begins is not the client's choice.
-        resume.set_next_source_sequence(point.consumed_source_sequence() + 2);
-        const RawRun wrong = RunRaw(request, {}, 1);
+        const RawRun wrong = RunRaw(ResumeAt(config, whole, point, next + 1), {}, 1);
         EXPECT_THAT(wrong.status.error_message(), HasSubstr("next_source_sequence must be"));
       }
     }
@@ -340,12 +343,8 @@ TEST_F(SpeechServerTest, ClientsNeedNotKeepNoiseWithoutEnd) {
   for (const v1::ResumePoint& point : whole.points) {
     if (point.segment() != 2) continue;
     within += point.consumed_source_sequence() > 0 ? 1 : 0;
-    Request request = config;
-    v1::ResumeRequest& resume = *request.mutable_config()->mutable_resume();
-    resume.set_session_id(whole.session_id);
-    resume.set_resume_token(point.resume_token());
-    resume.set_next_source_sequence(point.consumed_source_sequence() + 1);
-    const RawRun rest = RunRaw(request, chunks, resume.next_source_sequence());
+    const int64_t next = point.consumed_source_sequence() + 1;
+    const RawRun rest = RunRaw(ResumeAt(config, whole, point, next), chunks, next);
     ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
     ASSERT_EQ(rest.segments.size(), 1u);
     EXPECT_EQ(rest.segments[0].text(), whole.segments[1].text());
