@@ -10,6 +10,7 @@
 #include <iostream>
 #include <iterator>
 #include <optional>
+#include <type_traits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -63,17 +64,26 @@ Setting Text(const char* key, const char* type, const char* help, Field field,
           [=](const C& config) -> std::string { return field(const_cast<C&>(config)); }};
 }
 
+bool ParseNumber(const std::string& value, int64_t* number) {
+  return absl::SimpleAtoi(value, number);
+}
+bool ParseNumber(const std::string& value, double* number) {
+  return absl::SimpleAtod(value, number);
+}
+
+// A whole number, unless the field has fractions.
 template <typename Field>
 Setting Number(const char* key, int64_t least, int64_t most, const char* help, Field field) {
   return {key, "N", help,
           [=](const std::string& value, C* config) -> std::string {
-            int64_t number = 0;
-            if (!absl::SimpleAtoi(value, &number) || number < least || number > most) {
+            auto& target = field(*config);
+            using Target = std::decay_t<decltype(target)>;
+            std::conditional_t<std::is_floating_point_v<Target>, double, int64_t> number = 0;
+            if (!ParseNumber(value, &number) || !(number >= least && number <= most)) {
               return absl::StrCat("must be a number from ", least, " to ", most, ", got ",
                                   Quoted(value));
             }
-            auto& target = field(*config);
-            target = static_cast<std::decay_t<decltype(target)>>(number);
+            target = static_cast<Target>(number);
             return "";
           },
           [=](const C& config) { return absl::StrCat(field(const_cast<C&>(config))); }};

@@ -23,7 +23,7 @@ namespace {
 
 constexpr size_t kMaxOutbox = 1024;     // Messages the client may leave unread, however small.
 constexpr int kMessageOverhead = 1024;  // What a message may have besides its content.
-constexpr int kQuietPerPoint = 10;      // Seconds of audio; see PushSegments().
+constexpr int kSecondsPerPoint = 10;    // Of audio that no segment needs; see PushSegments().
 constexpr absl::Duration kMaxNotice = absl::Seconds(30);  // Of the end of a session's time.
 
 // The first message may be larger, when it resumes a session.
@@ -342,7 +342,7 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   by_pauses_ = pause.on();
   if (by_pauses_) {
     segmenter_.emplace(pause, options.sample_rate, start.source, start.drops);
-    samples_per_point_ = int64_t{options.sample_rate} * kQuietPerPoint;
+    samples_per_point_ = int64_t{options.sample_rate} * kSecondsPerPoint;
   }
 
   {

@@ -123,8 +123,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   grpc::ByteBuffer read_buffer_;
   v1::InputFormat input_format_ = v1::INPUT_FORMAT_TEXT;
   std::optional<PauseSegmenter> segmenter_;  // If pauses end segments.
-  int64_t samples_since_point_ = 0;  // Then: since a resume point was sent between segments,
-  int64_t samples_per_point_ = 0;    // and until another one is.
+  int64_t samples_since_point_ = 0;          // Then: since PushSegments() sent a resume point,
+  int64_t samples_per_point_ = 0;            // and until it sends another one.
 
   // Set before the session can say anything, then constant.
   std::string id_;

@@ -3,6 +3,7 @@
 #include "absl/strings/str_replace.h"
 
 namespace leapstream::client {
+
 CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
   CLI::Option* const server =
       command

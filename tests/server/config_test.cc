@@ -25,7 +25,7 @@ std::vector<std::string> Directories(const ServerConfig& config) {
 TEST(ConfigTest, ReadsEverySetting) {
   ServerConfig config;
   ASSERT_TRUE(ApplyYaml("# comment\nlisten: localhost:1\nmodels: [a, b]\nport_file: p\n"
-                        "log_level: warn\nlog_text: true\n",
+                        "log_level: warn\nlog_text: true\npause_threshold_db: -40.5\n",
                         "x.yaml", &config)
                   .ok());
   EXPECT_EQ(config.server.listen, "localhost:1");
@@ -33,6 +33,7 @@ TEST(ConfigTest, ReadsEverySetting) {
   EXPECT_EQ(config.port_file, "p");
   EXPECT_EQ(config.log_level, "warn");
   EXPECT_TRUE(config.server.log_text);
+  EXPECT_EQ(config.server.pause.threshold_db, -40.5);
 }
 
 TEST(ConfigTest, AnEmptyFileChangesNothing) {

@@ -30,7 +30,8 @@ struct Product {
   float* y = nullptr;  // [rows, out]
   Epilogue epilogue = Epilogue::kStore;
 
-  // int8 only, where x is given quantised: x = x_scale x_quantised, W = w_scale W_quantised.
+  // int8 only, where x is given quantised, each row with a scale: x = scale x_quantised, W =
+  // w_scale W_quantised.
   const void* x_quantised = nullptr;  // Of quantise(): [rows, ceil(in / 4) * 4], of two bytes each.
   const QuantisedRow* x_rows = nullptr;  // [rows]
   const float* w_scale = nullptr;        // [ceil(out / 16) * 16]
