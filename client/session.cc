@@ -192,10 +192,10 @@ void Stream::Session::StartCall() {
   const int64_t first = source_.Rewind();
   if (!resume_token_.empty()) {
     pb::ResumeRequest& resume = *request.mutable_config()->mutable_resume();
+    resume = committed_;
     resume.set_session_id(id_);
     resume.set_resume_token(resume_token_);
     resume.set_next_source_sequence(first);
-    resume.mutable_committed_target()->mutable_ids()->Add(committed_.begin(), committed_.end());
   }
   call_ = std::make_shared<Call>(shared_from_this());
   call_->Start(*(*servers_)[server_].stub, deadline_, call_, std::move(request));
@@ -291,7 +291,8 @@ void Stream::Session::TakeDelta(Delta delta) {
   }
   text_ += delta.text;
   for (Token& token : delta.tokens) {
-    committed_.push_back(token.id);
+    committed_.mutable_committed_target()->add_ids(token.id);
+    committed_.add_committed_source_tokens_read(token.source_tokens_read);
     token.emit_offset += call_started_ - started_;
   }
   if (!options_.token_details) delta.tokens.clear();
@@ -322,7 +323,7 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
   ++segment_;
   resume_token_ = std::exchange(next_resume_token_, "");
   text_.clear();
-  committed_.clear();
+  committed_.Clear();
   Emit(std::move(completed));
 }
 
@@ -363,7 +364,7 @@ void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
 
 bool Stream::Session::MayGoOn(const absl::Status& status) const {
   if (status.ok() || cancelled_ || options_.resume_timeout <= absl::ZeroDuration()) return false;
-  const bool nothing_shown = segment_ == 1 && committed_.empty() && text_.empty();
+  const bool nothing_shown = segment_ == 1 && !committed_.has_committed_target() && text_.empty();
   return (nothing_shown || !resume_token_.empty()) && MayPass(status);
 }
 

@@ -104,7 +104,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   int64_t next_consumed_ ABSL_GUARDED_BY(mutex_) = 0;      // What came with it: see by_pauses().
   int64_t segment_ ABSL_GUARDED_BY(mutex_) = 1;            // The open one…
   std::string text_ ABSL_GUARDED_BY(mutex_);               // …its text so far…
-  std::vector<int> committed_ ABSL_GUARDED_BY(mutex_);     // …and the tokens that it came with.
+  pb::ResumeRequest committed_ ABSL_GUARDED_BY(mutex_);    // …and the tokens that it came with.
   // Text without a token is what the end of a segment made complete. It is no part of committed_,
   // so it would come again after a break: held until the segment is known to be complete.
   std::optional<Delta> rest_ ABSL_GUARDED_BY(mutex_);

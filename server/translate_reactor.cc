@@ -280,6 +280,15 @@ absl::StatusOr<ResumeToken> TranslateReactor::CheckResume(const v1::ResumeReques
                           absl::StrCat("committed_target has ", id,
                                        ", which is no target token; send the ids as received"));
   }
+  const int tokens = request.committed_target().ids_size();
+  const int reads = request.committed_source_tokens_read_size();
+  if (reads != 0 && reads != tokens) {
+    return InvalidRequest("RESUME_TARGET_INVALID",
+                          absl::StrCat("committed_source_tokens_read must have one number for each "
+                                       "of the ",
+                                       tokens, " tokens of committed_target or none, got ", reads,
+                                       "; send the tokens' source_tokens_read as received"));
+  }
   return token;
 }
 
@@ -314,6 +323,8 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     from.before = std::move(token.before);
     from.committed.assign(config.resume().committed_target().ids().begin(),
                           config.resume().committed_target().ids().end());
+    from.source_read.assign(config.resume().committed_source_tokens_read().begin(),
+                            config.resume().committed_source_tokens_read().end());
     start = {token.segment, {config.resume().next_source_sequence() - 1, 0}, 0};
     if (pause.on()) start = {token.segment, token.source, token.drops};
   }

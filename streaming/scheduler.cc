@@ -27,7 +27,8 @@
 namespace leapstream {
 namespace {
 
-constexpr int kMaxRowsPerTurn = 64;  // Source tokens; beyond it, each session still reads one.
+// Source tokens, and target tokens that are replayed; beyond it, each session still has one.
+constexpr int kMaxRowsPerTurn = 64;
 constexpr size_t kMaxSessionsPerTurn = 256;
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
 constexpr int64_t kInputBytes = 64;         // What an input counts besides its content.
@@ -102,6 +103,11 @@ absl::Status ValidateResume(const ResumeFrom& from, const Model& model) {
           kEndOfSentence, " (</s>), got ", id, "; send the tokens as they were received"));
     }
   }
+  if (!from.source_read.empty() && from.source_read.size() != from.committed.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "each committed target token has its source tokens read, got ", from.source_read.size(),
+        " of them for ", from.committed.size(), " tokens; send both as they were received"));
+  }
   return absl::OkStatus();
 }
 
@@ -147,6 +153,8 @@ class Scheduler::Loop {
     std::vector<LiveSession*> acting;
     std::vector<LiveSession*> writing;
     std::vector<SourceRows> rows;
+    std::vector<LiveSession*> replaying;
+    std::vector<ReplayRows> replays;
     std::vector<SessionState*> states;  // Of those that write,
     std::vector<Decision> decisions;    // and what is decided for them.
   };
@@ -184,8 +192,14 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         end_symbol_(model.target_vocabulary.Id(kEndSymbol)),
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
+        committed_source_read_(std::move(from.source_read)),
+        replays_at_once_(model.translator->can_replay() &&
+                         options.early_end != EarlyEnd::kForceFinish &&
+                         !committed_source_read_.empty()),
         summary_(std::move(from.before)) {
     segment_.number = from.segment - 1;  // The last one that was completed.
+    MutexLock lock(&mutex_);
+    if (replays()) reads_without_wait_ = kLiveReads + 1;  // It has a backlog.
   }
 
   void Push(SourceInput source) override { Add(std::move(source)); }
@@ -225,7 +239,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   // --- Step thread ---
 
-  // Does all that needs no model and finds what is due: reads, `max_rows` at most, and write_due().
+  // Does all that needs no model and finds what is due: reads and replay, `max_rows` at most and of
+  // reads alone kMaxRowsPerSession, and write_due().
   // False: nothing is, and the session is out of line until something arrives.
   bool Plan(int max_rows);
   int read_count() const { return read_count_; }  // READs that are due,
@@ -233,8 +248,18 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     return {state_.get(), due_reads_, due_samples_};
   }
   bool write_due() const { return write_due_; }
+  // Of a committed target that is taken at once, the tokens that are due beside those READs.
+  int replay_count() const { return replay_count_; }
+  bool replays() const { return replays_at_once_ && replayed_ < committed_.size(); }
+  ReplayRows due_replay() {
+    const auto of = [&](const auto& all) {
+      return absl::MakeConstSpan(all).subspan(replayed_, replay_count_);
+    };
+    return {state_.get(), due_reads_, of(committed_), of(committed_source_read_)};
+  }
   SessionState* state() { return state_.get(); }
   void Apply(const Decision& decision);
+  void ApplyReplay();
   // How long its batch took in the model, and how long it waited there for other sessions' turns.
   void AddTimes(absl::Duration compute, absl::Duration waited) {
     segment_.stats.compute += compute;
@@ -316,9 +341,16 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void OpenSegment();
   double Delay() const;     // Of what is written now, in the unit of the lagging figures.
   double Computed() const;  // In ms: how long the open segment could act but had not yet.
-  void TakeWords(absl::string_view text);
+  // A target token, or </s>, is written when `delay` has been read.
+  void TakeDelay(double delay);
+  // The text that it adds.
+  std::string TakeToken(TokenId id, double delay);
+  void TakeWords(absl::string_view text, double delay);
   void MeasureWords();
   void CompleteSegment(FinishReason reason);
+  // Finds how much of the committed target can be taken with the source that is there.
+  void PlanReplay(int max_rows);
+  void RefuseCommitted(absl::string_view why);
   // The next source token, if there is one yet.
   absl::StatusOr<std::optional<TokenId>> NextSourceToken();
   // Speech: takes what one READ asks for into due_samples_; at the source's end nothing, as a READ
@@ -331,11 +363,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     return absl::Seconds(segment_.samples_given) / kSpeechSampleRate;
   }
   int SourceLimit() const;
-  int TargetLimit() const;
+  int TargetLimit(int source_read) const;
   // Speech: no more may be written. Steps that wrote nothing count, as in the reference.
   bool Full() const {
     const int after = options_.max_target_tokens_after_source;
-    return state_->target_written() + segment_.skipped >= TargetLimit() ||
+    return state_->target_written() + segment_.skipped >= TargetLimit(state_->source_read()) ||
            (after > 0 && segment_.after_source >= after);
   }
 
@@ -375,8 +407,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   absl::Time able_since_;   // When what is due became possible.
   int64_t state_tokens_ = 0;
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
-  size_t replayed_ = 0;             // How many of them were.
-  SessionSummary summary_;          // Lagging figures: sums.
+  const std::vector<int> committed_source_read_;  // Of each, or none.
+  const bool replays_at_once_;
+  size_t replayed_ = 0;     // How many of committed_ were.
+  int replay_count_ = 0;    // How many are due.
+  SessionSummary summary_;  // Lagging figures: sums.
 };
 
 void LiveSession::OpenSegment() {
@@ -499,10 +534,10 @@ int LiveSession::SourceLimit() const {
                          : options_.max_source_tokens;
 }
 
-int LiveSession::TargetLimit() const {
+int LiveSession::TargetLimit(int source_read) const {
   double limit = options_.max_target_tokens > 0
                      ? options_.max_target_tokens
-                     : options_.max_length_a * state_->source_read() + options_.max_length_b;
+                     : options_.max_length_a * source_read + options_.max_length_b;
   limit = std::min<double>(limit, kMaxTargetTokens);
   if (model_.info.max_target_tokens > 0) {
     limit = std::min<double>(limit, model_.info.max_target_tokens);
@@ -583,6 +618,7 @@ Progress LiveSession::CurrentProgress() const {
 
 bool LiveSession::Plan(int max_rows) {
   read_count_ = 0;
+  replay_count_ = 0;
   due_samples_.clear();
   due_reads_.clear();
   write_due_ = false;
@@ -609,9 +645,15 @@ bool LiveSession::Plan(int max_rows) {
       if (taken == Taken::kNothing) break;
       continue;
     }
+    if (replays()) {
+      PlanReplay(max_rows);
+      if (finished()) return false;
+      break;
+    }
     const Policy& policy = options_.policy;
     Progress progress = CurrentProgress();
-    while (read_count_ < max_rows && Decide(policy, progress) == Action::kRead) {
+    const int max_reads = std::min(max_rows, Scheduler::kMaxRowsPerSession);
+    while (read_count_ < max_reads && Decide(policy, progress) == Action::kRead) {
       if (speech()) {
         const bool taken = TakeAudio();
         if (finished()) return false;
@@ -639,13 +681,13 @@ bool LiveSession::Plan(int max_rows) {
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
     break;
   }
-  const bool works = read_count_ > 0 || write_due_;
+  const bool works = read_count_ > 0 || replay_count_ > 0 || write_due_;
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
   able_since_ = scheduled_at;
   MutexLock lock(&mutex_);
   if (works) {
     reads_without_wait_ = std::min(reads_without_wait_ + read_count_, kLiveReads + 1);
-  } else if (!was_held && !cut_short_) {
+  } else if (!was_held && !cut_short_ && !replays()) {
     reads_without_wait_ = 0;
   }
   if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.
@@ -654,6 +696,54 @@ bool LiveSession::Plan(int max_rows) {
   }
   scheduled_at_ = absl::Now();
   return true;
+}
+
+void LiveSession::PlanReplay(int max_rows) {
+  while (replayed_ + replay_count_ < committed_.size() && read_count_ + replay_count_ < max_rows) {
+    const size_t next = replayed_ + replay_count_;
+    const int due = committed_source_read_[next];
+    Progress progress = CurrentProgress();
+    progress.target_written = static_cast<int>(next);
+    const bool writes = Decide(options_.policy, progress) == Action::kWrite;
+    const bool reads_on = options_.early_end == EarlyEnd::kReadOn;
+    if (progress.source_read < due && !progress.source_finished && (!writes || reads_on)) {
+      absl::StatusOr<std::optional<TokenId>> token = NextSourceToken();
+      if (!token.ok()) Finish(token.status());
+      if (finished()) return;
+      if (token->has_value()) {
+        if (writes) ++segment_.lag;  // What was decided here was an early </s>.
+        due_reads_.push_back(**token);
+        ++read_count_;
+        continue;
+      }
+      if (!segment_.source_closed && !segment_.source_cut) return;  // It has not come yet.
+    } else if (progress.source_read == due && writes &&
+               progress.target_written < TargetLimit(progress.source_read)) {
+      ++replay_count_;
+      continue;
+    }
+    return RefuseCommitted(
+        absl::StrCat("committed target token ", next + 1, " is said to have been written when ",
+                     due, " source tokens were read, but with ", ToString(options_.policy), " and ",
+                     progress.source_read,
+                     " source tokens it cannot have been; send tokens and source as they "
+                     "were"));
+  }
+}
+
+void LiveSession::RefuseCommitted(absl::string_view why) {
+  absl::Status status = absl::InvalidArgumentError(why);
+  status.SetPayload(kCommittedTargetPayload, absl::Cord());
+  Finish(std::move(status));
+}
+
+void LiveSession::ApplyReplay() {
+  for (; replay_count_ > 0; --replay_count_, ++replayed_) {
+    const double delay = committed_source_read_[replayed_];
+    TakeDelay(delay);
+    TakeToken(committed_[replayed_], delay);
+    if (replayed_ == 0) segment_.stats.first_token = absl::Now() - segment_.opened;
+  }
 }
 
 void LiveSession::Apply(const Decision& decision) {
@@ -677,12 +767,11 @@ void LiveSession::Apply(const Decision& decision) {
   }
   // What was put out before is kept, even where another machine's arithmetic would decide
   // otherwise.
-  const bool replays = replayed_ < committed_.size();
-  if (replays) token.id = committed_[replayed_];
-  segment_.timing.delays.push_back(Delay());
-  segment_.timing.elapsed.push_back(Delay() + Computed());
+  const bool forced = replayed_ < committed_.size();
+  if (forced) token.id = committed_[replayed_];
+  TakeDelay(Delay());
   if (token.id == kEndOfSentence) return CompleteSegment(FinishReason::kEndOfSentence);
-  if (!speech() && state_->target_written() >= TargetLimit()) {
+  if (!speech() && state_->target_written() >= TargetLimit(state_->source_read())) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
   state_->Commit(token.id);
@@ -697,12 +786,10 @@ void LiveSession::Apply(const Decision& decision) {
   delta.token.log_prob = token.log_prob;
   const absl::Time now = absl::Now();
   delta.token.emit_offset = now - opened_;
-  delta.text = text_sink_.Append(delta.token.piece);
-  segment_.text += delta.text;
-  TakeWords(delta.text);
+  delta.text = TakeToken(token.id, Delay());
   const bool first = state_->target_written() == 1;
   if (first) segment_.stats.first_token = now - segment_.opened;
-  if (replays) {
+  if (forced) {
     ++replayed_;
   } else {
     if (StepObserver* const observer = loop_->observer(); observer != nullptr) {
@@ -726,8 +813,20 @@ double LiveSession::Computed() const {
   return absl::ToDoubleMilliseconds(segment_.stats.compute + segment_.stats.queue);
 }
 
-void LiveSession::TakeWords(absl::string_view text) {
-  for (const metrics::TimedWord& word : segment_.target_words.Append(text, Delay(), Computed())) {
+void LiveSession::TakeDelay(double delay) {
+  segment_.timing.delays.push_back(delay);
+  segment_.timing.elapsed.push_back(delay + Computed());
+}
+
+std::string LiveSession::TakeToken(TokenId id, double delay) {
+  std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
+  segment_.text += text;
+  TakeWords(text, delay);
+  return text;
+}
+
+void LiveSession::TakeWords(absl::string_view text, double delay) {
+  for (const metrics::TimedWord& word : segment_.target_words.Append(text, delay, Computed())) {
     segment_.word_timing.delays.push_back(word.source_read);
     segment_.word_timing.elapsed.push_back(word.source_read + word.elapsed);
   }
@@ -751,11 +850,9 @@ void LiveSession::MeasureWords() {
 
 void LiveSession::CompleteSegment(FinishReason reason) {
   if (replayed_ < committed_.size()) {
-    absl::Status status = absl::InvalidArgumentError(
-        absl::StrCat("the open segment has ", state_->target_written(), " target tokens, but ",
-                     committed_.size(), " are said to be committed; is its source complete?"));
-    status.SetPayload(kCommittedTargetPayload, absl::Cord());
-    return Finish(std::move(status));
+    return RefuseCommitted(absl::StrCat("the open segment has ", state_->target_written(),
+                                        " target tokens, but ", committed_.size(),
+                                        " are said to be committed; is its source complete?"));
   }
   committed_.clear();
   replayed_ = 0;
@@ -771,7 +868,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
       speech() ? absl::ToDoubleMilliseconds(stats.source_audio) : stats.source_tokens;
   stats.lagging = metrics::MeasureLagging(segment_.timing);
   const std::string unsent = text_sink_.Finish();
-  TakeWords(unsent + " ");
+  TakeWords(unsent + " ", Delay());
   MeasureWords();
   if (speech()) {
     stats.computation_aware = metrics::MeasureComputationAwareLagging(segment_.timing);
@@ -895,12 +992,21 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   turn.acting.clear();
   turn.writing.clear();
   turn.rows.clear();
+  turn.replaying.clear();
+  turn.replays.clear();
   turn.states.clear();
   int rows_left = kMaxRowsPerTurn;
+  int replayed = 0;
   for (const auto& session : turn.sessions) {
-    if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
-      rows_left -= session->read_count();
+    if (session->Plan(std::max(rows_left, 1))) {
+      rows_left -= session->read_count() + session->replay_count();
       turn.acting.push_back(session.get());
+      if (session->replays()) {
+        replayed += session->replay_count();
+        turn.replaying.push_back(session.get());
+        turn.replays.push_back(session->due_replay());
+        continue;
+      }
       if (session->read_count() > 0) turn.rows.push_back(session->due_reads());
       if (!session->write_due()) continue;
       turn.writing.push_back(session.get());
@@ -919,14 +1025,17 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   const absl::Time start = absl::Now();
   absl::Status status;
   if (!turn.rows.empty()) status = model_->translator->Read(turn.rows, give_way);
+  if (status.ok() && !turn.replays.empty()) {
+    status = model_->translator->Replay(turn.replays, give_way);
+  }
   turn.decisions.resize(turn.writing.size());
   if (status.ok() && !turn.writing.empty()) {
     status = model_->translator->Decide(turn.states, absl::MakeSpan(turn.decisions), give_way);
   }
   const absl::Duration compute = absl::Now() - start - waited;
-  if (observer_ != nullptr && (!turn.rows.empty() || !turn.writing.empty())) {
-    observer_->OnStep(
-        {compute, kMaxRowsPerTurn - rows_left, static_cast<int>(turn.writing.size())});
+  if (observer_ != nullptr && !turn.acting.empty()) {
+    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left - replayed,
+                       static_cast<int>(turn.writing.size() + turn.replaying.size())});
   }
   if (!status.ok()) {
     // Inputs were checked, so it is not one session's fault; their states are no longer good.
@@ -936,6 +1045,7 @@ bool Scheduler::Loop::TakeTurn(Line line) {
       session->AddTimes(compute, waited);
       state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
     }
+    for (LiveSession* session : turn.replaying) session->ApplyReplay();
     for (size_t i = 0; i < turn.writing.size(); ++i) turn.writing[i]->Apply(turn.decisions[i]);
   }
   for (LiveSession* session : turn.acting) Enqueue(session->shared_from_this(), session->line());

@@ -98,12 +98,16 @@ inline constexpr char kCommittedTargetPayload[] = "leapstream/committed_target";
 
 // Where a session goes on that another stream, maybe of another server, began. Its policy and model
 // must be those of the first one; the source of the open segment is pushed again from its start. If
-// that gives less target than was committed, the session ends with INVALID_ARGUMENT and
-// kCommittedTargetPayload.
+// that gives less target than was committed, or the policy would not have written it when it is
+// said to have been, the session ends with INVALID_ARGUMENT and kCommittedTargetPayload.
 struct ResumeFrom {
   int64_t segment = 1;             // The number of the open segment.
-  std::vector<TokenId> committed;  // Its target so far: decided again, as it is, and not put out.
+  std::vector<TokenId> committed;  // Its target so far: taken as it is, and not put out again.
   SessionSummary before;           // SegmentCompleted::so_far of the last one that was completed.
+  // TargetToken::source_tokens_read of each of `committed`: then the model takes them at once, if
+  // it is one that can (Translator::can_replay()) and EarlyEnd is not kForceFinish. None: each is
+  // decided again.
+  std::vector<int> source_read;
 };
 
 using SessionEvent = std::variant<TargetDelta, SegmentCompleted, SessionSummary>;

@@ -44,6 +44,14 @@ struct SourceRows {
   absl::Span<const float> samples = {};
 };
 
+// What was read and written of one state's segment before, in order. None is owned.
+struct ReplayRows {
+  SessionState* state = nullptr;
+  absl::Span<const TokenId> source;  // May be more than the target needs.
+  absl::Span<const TokenId> target;
+  absl::Span<const int> source_read;  // When target[i] was written; all of the segment counts.
+};
+
 struct ScoredToken {
   TokenId id = 0;
   float log_prob = 0;  // Natural logarithm, over the whole vocabulary.
@@ -92,6 +100,17 @@ class Translator {
                               BetweenLayers between_layers) const = 0;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result) const {
     return Decide(states, result, [] {});
+  }
+
+  // Whether Replay() is there. It is not where a step changes what was before it (bidirectional
+  // encoders, layers that share their past), nor where it decides what is read (learned policies).
+  virtual bool can_replay() const { return false; }
+  // What Read(), Decide() and Commit() would do by turns, with all of the source and all of the
+  // target at once, and no decision. INVALID_ARGUMENT: see Read(), or source_read falls, is 0 or
+  // more than there is; UNIMPLEMENTED: not can_replay(). Then no state has changed.
+  virtual absl::Status Replay(absl::Span<const ReplayRows> /*rows*/,
+                              BetweenLayers /*between_layers*/) const {
+    return absl::UnimplementedError("this model takes no target at once");
   }
 };
 

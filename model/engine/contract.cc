@@ -5,9 +5,23 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "base/status.h"
 #include "model/engine/kernels/simd.h"
 
 namespace leapstream {
+namespace {
+
+absl::Status CheckTokens(absl::string_view side, absl::Span<const TokenId> tokens, int size) {
+  for (const TokenId token : tokens) {
+    if (token >= 0 && token < size) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("a ", side, " token must be in [0, ", size, "), got ", token));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
 
 absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& config) {
   for (const SourceRows& rows : batch) {
@@ -17,11 +31,29 @@ absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& 
           absl::StrCat("the model takes ", config.speech.has_value() ? "samples" : "tokens",
                        ", got the other kind of source"));
     }
-    for (const TokenId token : rows.tokens) {
-      if (token < 0 || token >= config.encoder.vocabulary_size) {
-        return absl::InvalidArgumentError(absl::StrCat(
-            "a source token must be in [0, ", config.encoder.vocabulary_size, "), got ", token));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("source", rows.tokens, config.encoder.vocabulary_size));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckReplay(absl::Span<const ReplayRows> batch, const ModelConfig& config) {
+  for (const ReplayRows& rows : batch) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("source", rows.source, config.encoder.vocabulary_size));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("target", rows.target, config.decoder.vocabulary_size));
+    if (rows.source_read.size() != rows.target.size()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("each target token needs its source_read, got ", rows.source_read.size(),
+                       " of them for ", rows.target.size(), " tokens"));
+    }
+    const int64_t read = rows.state->source_read();
+    const int64_t most = read + static_cast<int64_t>(rows.source.size());
+    int64_t least = std::max<int64_t>(read, 1);
+    for (const int source_read : rows.source_read) {
+      if (source_read < least || source_read > most) {
+        return absl::InvalidArgumentError(absl::StrCat("a target token's source_read must be in [",
+                                                       least, ", ", most, "], got ", source_read));
       }
+      least = source_read;
     }
   }
   return absl::OkStatus();

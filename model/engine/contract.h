@@ -12,6 +12,7 @@
 namespace leapstream {
 
 absl::Status CheckSource(absl::Span<const SourceRows> rows, const ModelConfig& config);
+absl::Status CheckReplay(absl::Span<const ReplayRows> rows, const ModelConfig& config);
 absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 
 // The name of the matrix that gives logits.

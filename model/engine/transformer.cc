@@ -97,6 +97,11 @@ class Transformer::State : public SessionState {
  private:
   friend class Transformer;
 
+  void CountSource(absl::Span<const TokenId> tokens) {
+    if (tokens.empty()) return;
+    source_read_ += static_cast<int>(tokens.size());
+    source_finished_ = tokens.back() == kEndOfSentence;
+  }
   // Forgets a step that was opened and not committed.
   void OpenStep() {
     if (!committed_) {
@@ -159,6 +164,11 @@ struct Transformer::Scratch {
   std::vector<size_t> places;
   std::vector<TokenId> tokens;  // Of all target rows.
   std::vector<int> positions;
+  // Of target rows that are replayed: how much of their state's source had been read, and how many
+  // rows of `source` are before them.
+  std::vector<int> source_read;
+  std::vector<int64_t> seen;
+  std::vector<AttentionRow> source_rows;
 };
 
 // Scratch memory for one call, kept by the thread that makes it for its next one. A call that is
@@ -326,14 +336,13 @@ void Transformer::Embed(const SourceBatch& batch, float* x, Workspace& scratch) 
   Observe("", "encoder_in", {x, static_cast<int64_t>(batch.owners.size()), width});
 }
 
-void Transformer::Encode(const SourceBatch& batch, Scratch& scratch,
-                         BetweenLayers between_layers) const {
-  if (batch.owners.empty()) return;
+Transformer::Rows Transformer::Encode(const SourceBatch& batch, Scratch& scratch,
+                                      BetweenLayers between_layers) const {
   Workspace& floats = scratch.floats;
-  const Workspace::Scope scope(floats);
   const auto count = static_cast<int64_t>(batch.owners.size());
   const int64_t width = config_.encoder.embed_dim;
   const Rows x{floats.Floats(count * width), count, width};
+  if (count == 0) return x;
   Embed(batch, x.x, floats);
   const bool before = config_.encoder.normalize_before;
   std::vector<AttentionRow>& rows = scratch.rows;
@@ -366,9 +375,18 @@ void Transformer::Encode(const SourceBatch& batch, Scratch& scratch,
   if (encoder_norm_.defined()) encoder_norm_.Apply(x.x, count, x.x);
   Observe("", "encoder_out", x);
   between_layers();
+  return x;
+}
+
+void Transformer::AppendToCross(const SourceBatch& batch, const Rows& encoded,
+                                Scratch& scratch) const {
+  if (batch.owners.empty()) return;
   for (size_t l = 0; l < decoder_layers_.size(); ++l) {
-    for (int64_t r = 0; r < count; ++r) rows[r].state = batch.owners[r]->cross_[l].get();
-    decoder_layers_[l].cross_attention.Append(x.x, rows, floats);
+    scratch.rows.clear();
+    for (size_t r = 0; r < batch.owners.size(); ++r) {
+      scratch.rows.push_back({batch.owners[r]->cross_[l].get(), batch.positions[r]});
+    }
+    decoder_layers_[l].cross_attention.Append(encoded.x, scratch.rows, scratch.floats);
   }
 }
 
@@ -394,10 +412,10 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch,
         state->prefix_.insert(state->prefix_.end(), rows.tokens.begin(), rows.tokens.end());
         state->prefix_is_encoded_ = false;  // Decide() does, once for all that was read until then.
       }
-      state->source_read_ += static_cast<int>(rows.tokens.size());
-      state->source_finished_ = rows.tokens.back() == kEndOfSentence;
+      state->CountSource(rows.tokens);
     }
-    Encode(encoded, scratch, between_layers);
+    const Workspace::Scope scope(scratch.floats);
+    AppendToCross(encoded, Encode(encoded, scratch, between_layers), scratch);
     return absl::OkStatus();
   });
 }
@@ -423,6 +441,10 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
   if (config_.causal_encoder) return;
   SourceBatch& encoded = scratch.source;
   encoded.Clear();
+  const auto encode = [&] {
+    const Workspace::Scope scope(scratch.floats);
+    AppendToCross(encoded, Encode(encoded, scratch, between_layers), scratch);
+  };
   for (SessionState* session_state : batch) {
     State* state = static_cast<State*>(session_state);
     if (state->prefix_is_encoded_) continue;
@@ -434,11 +456,11 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
     }
     state->prefix_is_encoded_ = true;
     if (encoded.owners.size() >= kPrefixRows) {
-      Encode(encoded, scratch, between_layers);
+      encode();
       encoded.Clear();
     }
   }
-  Encode(encoded, scratch, between_layers);
+  encode();
 }
 
 absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Span<Decision> result,
@@ -496,6 +518,13 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Sp
   });
 }
 
+// In wait-k a prefix of one source position attends to nothing: the reference zeroes the row when
+// its monotonic step is 0 (FAIRSEQ.md, quirk 4).
+AttentionState* Transformer::CrossState(const State& state, size_t layer, int source_read) const {
+  const bool nothing = config_.simul_type == "waitk" && source_read == 1;
+  return nothing ? nullptr : state.cross_[layer].get();
+}
+
 // The rows that want more source leave: they are decided, and x has one row less for each.
 void Transformer::DecodeLayer(size_t l, Scratch& scratch, Rows* x,
                               absl::Span<Decision> result) const {
@@ -514,10 +543,7 @@ void Transformer::DecodeLayer(size_t l, Scratch& scratch, Rows* x,
                  [&] { layer.self_attention.Step(in, rows, Past::kProvisional, x->x, floats); });
   });
   for (size_t r = 0; r < owners.size(); ++r) {
-    // In wait-k a prefix of one source position attends to nothing: the reference zeroes the row
-    // when its monotonic step is 0 (FAIRSEQ.md, quirk 4).
-    const bool nothing = config_.simul_type == "waitk" && owners[r]->source_read_ == 1;
-    rows[r].state = nothing ? nullptr : owners[r]->cross_[distinct].get();
+    rows[r].state = CrossState(*owners[r], distinct, owners[r]->source_read_);
   }
   Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
     ObserveAdded(name, ".encoder_attn", *x,
@@ -543,6 +569,89 @@ void Transformer::DecodeLayer(size_t l, Scratch& scratch, Rows* x,
   Residual(layer.ffn_norm, before, *x, floats,
            [&](const float* in) { layer.ffn.Apply(in, x->count, x->x, floats); });
   Observe(name, ".out", *x);
+}
+
+bool Transformer::can_replay() const {
+  return config_.causal_encoder && !config_.LearnedPolicy() &&
+         decoder_layers_.size() == decoder_order_.size();
+}
+
+absl::Status Transformer::Replay(absl::Span<const ReplayRows> batch,
+                                 BetweenLayers between_layers) const {
+  if (!can_replay()) return Translator::Replay(batch, between_layers);
+  LEAPSTREAM_RETURN_IF_ERROR(CheckReplay(batch, config_));
+  return ModelCall("replaying a target", threads_, [&] {
+    const ScratchLoan loan;
+    Scratch& scratch = *loan;
+    scratch.source.Clear();
+    scratch.owners.clear();
+    scratch.tokens.clear();
+    scratch.positions.clear();
+    scratch.source_read.clear();
+    scratch.seen.clear();
+    for (const ReplayRows& rows : batch) {
+      State* state = static_cast<State*>(rows.state);
+      state->OpenStep();
+      const auto before = static_cast<int64_t>(scratch.source.owners.size());
+      for (size_t i = 0; i < rows.target.size(); ++i) {
+        scratch.owners.push_back(state);
+        scratch.tokens.push_back(i == 0 ? state->last_ : rows.target[i - 1]);
+        scratch.positions.push_back(state->target_written_ + static_cast<int>(i));
+        scratch.source_read.push_back(rows.source_read[i]);
+        scratch.seen.push_back(before + rows.source_read[i] - state->source_read_);
+      }
+      scratch.source.Add(state, rows.source, state->source_read_);
+      state->CountSource(rows.source);
+      state->target_written_ += static_cast<int>(rows.target.size());
+      if (!rows.target.empty()) state->last_ = rows.target.back();
+      state->committed_ = true;
+    }
+    Workspace& floats = scratch.floats;
+    const Workspace::Scope scope(floats);
+    const Rows encoded = Encode(scratch.source, scratch, between_layers);
+    if (scratch.owners.empty()) {
+      AppendToCross(scratch.source, encoded, scratch);
+      return absl::OkStatus();
+    }
+    const auto count = static_cast<int64_t>(scratch.owners.size());
+    const int64_t width = config_.decoder.embed_dim;
+    const Rows x{floats.Floats(count * width), count, width};
+    target_embedding_.Apply(scratch.tokens, scratch.positions, x.x, floats);
+    for (size_t l = 0; l < decoder_layers_.size(); ++l) {
+      between_layers();
+      ReplayLayer(l, encoded, scratch, x);
+    }
+    return absl::OkStatus();
+  });
+}
+
+void Transformer::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch,
+                              const Rows& x) const {
+  const DecoderLayer& layer = decoder_layers_[l];
+  const bool before = config_.decoder.normalize_before;
+  Workspace& floats = scratch.floats;
+  std::vector<AttentionRow>& rows = scratch.rows;
+  rows.clear();
+  for (size_t r = 0; r < scratch.owners.size(); ++r) {
+    rows.push_back({scratch.owners[r]->self_[l].get(), scratch.positions[r]});
+  }
+  Residual(layer.self_attention_norm, before, x, floats, [&](const float* in) {
+    layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
+  });
+  for (size_t r = 0; r < rows.size(); ++r) {
+    rows[r].state = CrossState(*scratch.owners[r], l, scratch.source_read[r]);
+  }
+  scratch.source_rows.clear();
+  for (size_t s = 0; s < scratch.source.owners.size(); ++s) {
+    scratch.source_rows.push_back(
+        {scratch.source.owners[s]->cross_[l].get(), scratch.source.positions[s]});
+  }
+  Residual(layer.cross_attention_norm, before, x, floats, [&](const float* in) {
+    layer.cross_attention.AppendAndAttend(encoded.x, scratch.source_rows, in, rows, scratch.seen,
+                                          x.x, floats);
+  });
+  Residual(layer.ffn_norm, before, x, floats,
+           [&](const float* in) { layer.ffn.Apply(in, x.count, x.x, floats); });
 }
 
 Tensor Transformer::DecoderSelfAttentionSums(const SessionState& state, int layer) const {

@@ -31,10 +31,13 @@ class Transformer : public Translator {
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
   absl::Status Reserve(int states) const override;
+  bool can_replay() const override;
   using Translator::Decide;
   using Translator::Read;
   absl::Status Read(absl::Span<const SourceRows> rows, BetweenLayers between_layers) const override;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      BetweenLayers between_layers) const override;
+  absl::Status Replay(absl::Span<const ReplayRows> rows,
                       BetweenLayers between_layers) const override;
 
   // Called with intermediate rows by their golden name ("enc.0.self_attn", "logits", ...). For
@@ -76,15 +79,19 @@ class Transformer : public Translator {
   struct SourceBatch;
   struct Scratch;
   class ScratchLoan;
-  // Encodes, and adds to the states of encoder and cross-attention.
-  void Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
+  // The encoder's output [R, E], in memory of `scratch`; adds to the encoder's states.
+  Rows Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
+  // Adds that to the states of cross-attention.
+  void AppendToCross(const SourceBatch& batch, const Rows& encoded, Scratch& scratch) const;
   void ReadSpeech(const SourceRows& rows, Workspace& scratch) const;
   // In front of the first layer: x [R, E].
   void Embed(const SourceBatch& batch, float* x, Workspace& scratch) const;
   // A bidirectional encoder's part of Decide().
   void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
                       BetweenLayers between_layers) const;
+  AttentionState* CrossState(const State& state, size_t layer, int source_read) const;
   void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+  void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x) const;
 
   void Observe(const std::string& layer, const char* what, const Rows& rows) const;
   template <typename F>

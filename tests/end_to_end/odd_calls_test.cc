@@ -52,7 +52,8 @@ class OddCalls {
     const bool begins_well = Below(4) != 0;
     for (uint64_t i = 0; i < messages; ++i) {
       if (Below(30) == 0) context.TryCancel();
-      if (!stream->Write(Bytes(i == 0 && begins_well ? Mutated(SomeConfig(), 30) : SomeMessage()))) {
+      if (!stream->Write(
+              Bytes(i == 0 && begins_well ? Mutated(SomeConfig(), 30) : SomeMessage()))) {
         break;
       }
     }
@@ -128,6 +129,7 @@ class OddCalls {
       resume.set_resume_token(RandomBytes(Below(300)));
       resume.set_next_source_sequence(OddNumber());
       resume.mutable_committed_target()->add_ids(static_cast<int>(OddNumber()));
+      resume.add_committed_source_tokens_read(static_cast<int>(OddNumber()));
     }
     config.mutable_output()->set_token_details(Below(2) == 0);
     config.mutable_output()->set_segment_stats(Below(2) == 0);
@@ -253,8 +255,9 @@ TEST(OddCallsTest, NothingOfThemStays) {
   const auto gauges = [&] {
     const auto page = http.Get("/metrics");
     std::map<std::string, double> values;
-    for (const char* gauge : {"leapstream_sessions_active{", "leapstream_slots_used ",
-                              "leapstream_state_bytes{", "leapstream_step_loop_turn_age_seconds{"}) {
+    for (const char* gauge :
+         {"leapstream_sessions_active{", "leapstream_slots_used ", "leapstream_state_bytes{",
+          "leapstream_step_loop_turn_age_seconds{"}) {
       values[gauge] = page ? MetricsIn(page->body, gauge) : -1;
     }
     return values;

@@ -655,17 +655,24 @@ TEST_F(ServerTest, ResumesAtAnyToken) {
     OpenStream first(*stub_, {config, Text(segments[0], 1), EndSegment(), Text(segments[1], 2)});
     first.stream->WritesDone();
     std::vector<std::string> shown(3);
-    std::vector<int> ids;
+    std::vector<int> ids, source_read;
+    const bool says_source_read = cut % 2 == 0;
     v1::ResumePoint point;
     int64_t read = 0;
     int64_t segment = 1;
     ASSERT_TRUE(first.ReadUntil([&](const Response& response) {
       if (response.has_resume_point()) point = response.resume_point();
       if (!response.has_target()) return false;
-      if (response.target().segment() != segment) ids.clear();
+      if (response.target().segment() != segment) {
+        ids.clear();
+        source_read.clear();
+      }
       segment = response.target().segment();
       if (response.target().tokens_size() > 0) shown[segment] += response.target().text();
-      for (const auto& token : response.target().tokens()) ids.push_back(token.id());
+      for (const auto& token : response.target().tokens()) {
+        ids.push_back(token.id());
+        if (says_source_read) source_read.push_back(token.source_tokens_read());
+      }
       read += response.target().tokens_size();
       return read >= cut;
     }));
@@ -678,6 +685,7 @@ TEST_F(ServerTest, ResumesAtAnyToken) {
     request.set_resume_token(point.resume_token());
     request.set_next_source_sequence(point.consumed_source_sequence() + 1);
     for (const int id : ids) request.mutable_committed_target()->add_ids(id);
+    for (const int n : source_read) request.add_committed_source_tokens_read(n);
     EXPECT_EQ(point.consumed_source_sequence(), segment - 1);
     std::vector<Request> requests = {resume};
     for (int64_t i = segment; i <= 2; ++i) {
@@ -743,6 +751,11 @@ TEST_F(ServerTest, ForgedAndForeignResumesAreRefused) {
   ExpectError({config}, kInvalid, "RESUME_TARGET_INVALID");
   config.mutable_config()->mutable_resume()->mutable_committed_target()->set_ids(0, 5);
   ExpectError({config, Text(" ", 2)}, kInvalid, "RESUME_TARGET_INVALID");
+  // k is 2.
+  config.mutable_config()->mutable_resume()->add_committed_source_tokens_read(1);
+  ExpectError({config, Text("three four ", 2)}, kInvalid, "RESUME_TARGET_INVALID");
+  config.mutable_config()->mutable_resume()->add_committed_source_tokens_read(2);
+  ExpectError({config}, kInvalid, "RESUME_TARGET_INVALID");
 
   // A second stream takes the session over.
   OpenStream second(*stub_, {good, Text("three four", 2), EndSegment()});

@@ -315,59 +315,78 @@ std::vector<TokenId> Ids(const std::vector<TargetToken>& tokens, size_t begin, s
   return ids;
 }
 
+std::vector<int> SourceRead(const std::vector<TargetToken>& tokens, size_t begin, size_t end) {
+  std::vector<int> read;
+  for (size_t i = begin; i < end; ++i) read.push_back(tokens[i].source_tokens_read);
+  return read;
+}
+
+// Of words, in the order of its fields.
+std::vector<double> Figures(const SegmentStats& stats) {
+  const metrics::Lagging& all = stats.lagging;
+  const metrics::Lagging& words = *stats.words;
+  return {all.al,   all.laal,   all.ap,   all.dal,   all.atd,   all.start_offset,
+          words.al, words.laal, words.ap, words.dal, words.atd, words.start_offset};
+}
+
 // A session that is cut after any number of tokens and goes on elsewhere puts out what is missing:
-// the same tokens, read at the same places, with the same log-probabilities, and the same figures.
-TEST(SchedulerTest, AResumedSessionGoesOnToTheBit) {
-  for (const bool learned : {false, true}) {
-    FakeModelOptions model_options;
-    model_options.learned_policy = learned;
-    Scheduler first(FakeModel(model_options)), second(FakeModel(model_options));
-    for (const EarlyEnd early_end : {EarlyEnd::kStop, EarlyEnd::kSuppress, EarlyEnd::kReadOn}) {
-      for (const int k : {1, 3, 7}) {
-        SessionOptions options;
-        options.early_end = early_end;
-        if (learned) options.policy = Learned();
-        if (!learned) options.policy = WaitK{k, 1 + k % 2};
-        CollectingSink whole;
-        auto session = first.Open(options, &whole);
-        ASSERT_TRUE(session.ok()) << session.status();
-        for (int i = 0; i < 2; ++i) {
-          (*session)->Push(i == 0 ? "once upon a time there was" : kText);
-          (*session)->EndSegment();
+// the same tokens, read at the same places, with the same log-probabilities, and the same figures;
+// whether its target is decided again or taken at once.
+class ResumeTest : public testing::TestWithParam<std::tuple<bool, bool>> {};
+INSTANTIATE_TEST_SUITE_P(SchedulerTest, ResumeTest,
+                         testing::Combine(testing::Bool(), testing::Bool()));
+TEST_P(ResumeTest, AResumedSessionGoesOnToTheBit) {
+  const auto [learned, at_once] = GetParam();
+  FakeModelOptions model_options;
+  model_options.learned_policy = learned;
+  model_options.can_replay = at_once;
+  Scheduler first(FakeModel(model_options)), second(FakeModel(model_options));
+  for (const EarlyEnd early_end : {EarlyEnd::kStop, EarlyEnd::kSuppress, EarlyEnd::kReadOn}) {
+    for (const int k : {0, 1, 3, 7}) {
+      SessionOptions options;
+      options.early_end = early_end;
+      if (learned) options.policy = Learned();
+      if (!learned && k > 0) options.policy = WaitK{k, 1 + k % 2};
+      if (!learned && k == 0) options.policy = Offline();
+      CollectingSink whole;
+      auto session = first.Open(options, &whole);
+      ASSERT_TRUE(session.ok()) << session.status();
+      for (int i = 0; i < 2; ++i) {
+        (*session)->Push(i == 0 ? "once upon a time there was" : kText);
+        (*session)->EndSegment();
+      }
+      (*session)->EndSource();
+      whole.Wait();
+      ASSERT_EQ(2u, whole.segments.size());
+      const size_t begin = whole.segments[0].stats.target_tokens;
+      for (size_t cut = begin; cut <= whole.tokens.size(); ++cut) {
+        CollectingSink rest;
+        auto resumed = second.Open(options, &rest,
+                                   {2, Ids(whole.tokens, begin, cut), whole.segments[0].so_far,
+                                    SourceRead(whole.tokens, begin, cut)});
+        ASSERT_TRUE(resumed.ok()) << resumed.status();
+        const std::string text = kText;
+        for (size_t at = 0; at < text.size(); at += 5) (*resumed)->Push(text.substr(at, 5));
+        (*resumed)->EndSource();
+        rest.Wait();
+        ASSERT_TRUE(rest.status.ok()) << rest.status;
+        ASSERT_EQ(1u, rest.segments.size());
+        ASSERT_EQ(whole.tokens.size() - cut, rest.tokens.size()) << "cut after " << cut;
+        for (size_t i = 0; i < rest.tokens.size(); ++i) {
+          EXPECT_EQ(whole.tokens[cut + i].id, rest.tokens[i].id);
+          EXPECT_EQ(whole.tokens[cut + i].source_tokens_read, rest.tokens[i].source_tokens_read);
+          EXPECT_EQ(whole.tokens[cut + i].log_prob, rest.tokens[i].log_prob);
         }
-        (*session)->EndSource();
-        whole.Wait();
-        ASSERT_EQ(2u, whole.segments.size());
-        const size_t begin = whole.segments[0].stats.target_tokens;
-        for (size_t cut = begin; cut <= whole.tokens.size(); ++cut) {
-          CollectingSink rest;
-          auto resumed = second.Open(options, &rest,
-                                     {2, Ids(whole.tokens, begin, cut), whole.segments[0].so_far});
-          ASSERT_TRUE(resumed.ok()) << resumed.status();
-          const std::string text = kText;
-          for (size_t at = 0; at < text.size(); at += 5) (*resumed)->Push(text.substr(at, 5));
-          (*resumed)->EndSource();
-          rest.Wait();
-          ASSERT_TRUE(rest.status.ok()) << rest.status;
-          ASSERT_EQ(1u, rest.segments.size());
-          ASSERT_EQ(whole.tokens.size() - cut, rest.tokens.size()) << "cut after " << cut;
-          for (size_t i = 0; i < rest.tokens.size(); ++i) {
-            EXPECT_EQ(whole.tokens[cut + i].id, rest.tokens[i].id);
-            EXPECT_EQ(whole.tokens[cut + i].source_tokens_read, rest.tokens[i].source_tokens_read);
-            EXPECT_EQ(whole.tokens[cut + i].log_prob, rest.tokens[i].log_prob);
-          }
-          EXPECT_EQ(2, rest.segments[0].segment);
-          EXPECT_EQ(whole.segments[1].text, rest.segments[0].text);
-          EXPECT_EQ(whole.segments[1].reason, rest.segments[0].reason);
-          EXPECT_EQ(whole.segments[1].stats.lagging.al, rest.segments[0].stats.lagging.al);
-          EXPECT_EQ(2, rest.summary.segments);
-          EXPECT_EQ(whole.summary.target_tokens, rest.summary.target_tokens);
-          EXPECT_EQ(whole.summary.totals.lagging.al, rest.summary.totals.lagging.al);
-          const std::string& text_whole = whole.segments[1].text;
-          ASSERT_GE(text_whole.size(), rest.appended[0].size());
-          EXPECT_EQ(text_whole.substr(text_whole.size() - rest.appended[0].size()),
-                    rest.appended[0]);
-        }
+        EXPECT_EQ(2, rest.segments[0].segment);
+        EXPECT_EQ(whole.segments[1].text, rest.segments[0].text);
+        EXPECT_EQ(whole.segments[1].reason, rest.segments[0].reason);
+        EXPECT_EQ(Figures(whole.segments[1].stats), Figures(rest.segments[0].stats));
+        EXPECT_EQ(2, rest.summary.segments);
+        EXPECT_EQ(whole.summary.target_tokens, rest.summary.target_tokens);
+        EXPECT_EQ(whole.summary.totals.lagging.al, rest.summary.totals.lagging.al);
+        const std::string& text_whole = whole.segments[1].text;
+        ASSERT_GE(text_whole.size(), rest.appended[0].size());
+        EXPECT_EQ(text_whole.substr(text_whole.size() - rest.appended[0].size()), rest.appended[0]);
       }
     }
   }
@@ -378,20 +397,61 @@ TEST(SchedulerTest, ResumingWithWhatCannotBeIsRefused) {
   CollectingSink sink;
   for (const TokenId id : {-1, 1 << 20, static_cast<int>(kEndOfSentence)}) {
     EXPECT_EQ(absl::StatusCode::kInvalidArgument,
-              scheduler.Open({}, &sink, {1, {id}, {}}).status().code());
+              scheduler.Open({}, &sink, {1, {id}, {}, {}}).status().code());
   }
   EXPECT_EQ(absl::StatusCode::kInvalidArgument,
-            scheduler.Open({}, &sink, {0, {}, {}}).status().code());
+            scheduler.Open({}, &sink, {0, {}, {}, {}}).status().code());
   SessionOptions options;
   options.max_target_tokens = 2;
   for (const char* source : {"", "a b c d e"}) {
     CollectingSink longer;
-    auto session = scheduler.Open(options, &longer, {1, {5, 6, 7, 8}, {}});
+    auto session = scheduler.Open(options, &longer, {1, {5, 6, 7, 8}, {}, {}});
     ASSERT_TRUE(session.ok());
     (*session)->Push(std::string(source));
     (*session)->EndSource();
     longer.Wait();
     EXPECT_EQ(absl::StatusCode::kInvalidArgument, longer.status.code());
+  }
+}
+
+TEST(SchedulerTest, ResumingWithSourceReadThatCannotBeIsRefused) {
+  Scheduler scheduler(FakeModel());
+  CollectingSink unused;
+  EXPECT_EQ(absl::StatusCode::kInvalidArgument,
+            scheduler.Open({}, &unused, {1, {5, 6}, {}, {3}}).status().code());
+  for (const EarlyEnd early_end : {EarlyEnd::kReadOn, EarlyEnd::kSuppress}) {
+    SessionOptions options;
+    options.early_end = early_end;
+    const bool reads_on = early_end == EarlyEnd::kReadOn;
+    const struct {
+      const char* source;
+      std::vector<int> source_read;
+      bool is_good;
+    } cases[] = {
+        {"a b c d e", {3, 4}, true},
+        {"a b c d e", {3, 5}, reads_on},  // After an early </s>.
+        {"a b c d e", {6, 6}, reads_on},  // All, </s> included.
+        {"a b", {3, 3}, true},
+        {"a b c d e", {2, 4}, false},  // Less than k.
+        {"a b c d e", {3, 3}, false},
+        {"a b c d e", {4, 3}, false},
+        {"a b c d e", {3, 7}, false},  // More than there is.
+        {"a b c d e", {-1, 4}, false},
+        {"a b", {3, 4}, false},
+        {"", {0, 0}, false},
+    };
+    for (const auto& [source, source_read, is_good] : cases) {
+      CollectingSink sink;
+      auto session = scheduler.Open(options, &sink, {1, {5, 6}, {}, source_read});
+      ASSERT_TRUE(session.ok()) << session.status();
+      (*session)->Push(std::string(source));
+      (*session)->EndSource();
+      sink.Wait();
+      EXPECT_EQ(is_good ? absl::StatusCode::kOk : absl::StatusCode::kInvalidArgument,
+                sink.status.code())
+          << sink.status << " " << source << " " << source_read[0] << " " << source_read[1];
+      EXPECT_EQ(!is_good, sink.status.GetPayload(kCommittedTargetPayload).has_value());
+    }
   }
 }
 
@@ -552,9 +612,17 @@ class WatchedTranslator final : public Translator {
     return status;
   }
 
+  bool can_replay() const override { return translator_->can_replay(); }
+  absl::Status Replay(absl::Span<const ReplayRows> rows,
+                      BetweenLayers between_layers) const override {
+    for (const ReplayRows& row : rows) replayed.push_back(row.target.size());
+    return translator_->Replay(rows, between_layers);
+  }
+
   mutable int steps = 0;
-  mutable int depth = 0;     // Of calls that go on.
-  mutable size_t batch = 0;  // Of the last one that has ended.
+  mutable std::vector<size_t> replayed;  // Tokens, by rows of Replay().
+  mutable int depth = 0;                 // Of calls that go on.
+  mutable size_t batch = 0;              // Of the last one that has ended.
   // Between the layers of a step that is between those of no other.
   std::function<void(size_t batch)> in_step = [](size_t) {};
 
@@ -679,6 +747,30 @@ TEST_F(BacklogTest, WhoHasCaughtUpIsLiveAgainAndWhoWasHeldIsNot) {
   EXPECT_EQ(tokens[0], std::pair(1, size_t{1})) << "it may be live";
   for (int i = 10; i < 30; ++i) EXPECT_EQ(tokens[i], std::pair(0, size_t{2})) << "token " << i + 1;
   EXPECT_EQ(tokens[30], std::pair(1, size_t{1})) << "it has caught up";
+}
+
+TEST_F(BacklogTest, TakesACommittedTargetAtOnce) {
+  constexpr int kCommitted = 200;
+  ResumeFrom from;
+  for (int t = 0; t < kCommitted; ++t) {
+    from.committed.push_back(5);
+    from.source_read.push_back(t + 1);  // k = 1.
+  }
+  std::vector<size_t> replayed;
+  int steps = 0;
+  TokenSink sink([&] {
+    if (steps > 0) return;
+    replayed = watched_->replayed;
+    steps = watched_->steps;
+    done_.set_value();
+  });
+  auto session = scheduler_->Open(options_, &sink, std::move(from));
+  ASSERT_TRUE(session.ok()) << session.status();
+  PushWords(**session, kCommitted + 1);
+  WaitAndStop();
+  // As few passes as turns of a bounded size allow, and nothing was decided again.
+  EXPECT_EQ(std::vector<size_t>({32, 32, 32, 32, 32, 32, 8}), replayed);
+  EXPECT_EQ(steps, 1);
 }
 
 // Ends an empty segment as soon as the one before is complete, as a client that is never late does.

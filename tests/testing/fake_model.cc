@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
+#include "base/status.h"
 
 namespace leapstream {
 namespace {
@@ -151,6 +152,7 @@ class FakeTranslator final : public Translator {
  public:
   FakeTranslator(int vocabulary_size, const FakeModelOptions& options)
       : vocabulary_size_(vocabulary_size),
+        can_replay_(options.can_replay && !options.learned_policy && !options.speech),
         step_delay_(options.step_delay),
         fails_(options.fails),
         learned_policy_(options.learned_policy),
@@ -220,8 +222,27 @@ class FakeTranslator final : public Translator {
     return absl::OkStatus();
   }
 
+  bool can_replay() const override { return can_replay_; }
+  absl::Status Replay(absl::Span<const ReplayRows> rows,
+                      BetweenLayers between_layers) const override {
+    for (const ReplayRows& row : rows) {
+      const int before = row.state->source_read();
+      const auto read_to = [&](int end) {
+        const int begin = row.state->source_read();
+        return Read({{row.state, row.source.subspan(begin - before, end - begin)}}, between_layers);
+      };
+      for (size_t i = 0; i < row.target.size(); ++i) {
+        LEAPSTREAM_RETURN_IF_ERROR(read_to(row.source_read[i]));
+        row.state->Commit(row.target[i]);
+      }
+      LEAPSTREAM_RETURN_IF_ERROR(read_to(before + static_cast<int>(row.source.size())));
+    }
+    return absl::OkStatus();
+  }
+
  private:
   const int vocabulary_size_;
+  const bool can_replay_;
   const absl::Duration step_delay_;
   const bool fails_;
   const bool learned_policy_;

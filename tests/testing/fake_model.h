@@ -19,7 +19,8 @@ struct FakeModelOptions {
   bool speech = false;  // Takes audio, READs of 280 ms. It never learns of the source's end.
   bool learned_policy = false;  // Wants more source for about a third of its decisions.
   absl::Duration
-      step_delay;      // What each Decide() takes; lets a test act in the middle of a segment.
+      step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
+  bool can_replay = true;
   bool fails = false;  // Decide() gives INTERNAL.
 };
 

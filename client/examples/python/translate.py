@@ -17,7 +17,7 @@ class Session:
         self.stubs = [rpc.SimultaneousTranslationServiceStub(grpc.insecure_channel(a)) for a in addresses]
         self.changed, self.call_number = threading.Condition(), 0
         self.lines, self.closed = [], False             # The source; line i is chunk and segment i + 1.
-        self.id, self.completed, self.ids = "", 0, []   # Of the open segment: the target tokens that came.
+        self.id, self.completed, self.tokens = "", 0, []   # Of the open segment: the target tokens that came.
         self.token, self.next_token = b"", b""          # To resume at the open segment, at the one after it.
 
     def read_source(self):
@@ -35,7 +35,8 @@ class Session:
         if self.token:
             config.resume.CopyFrom(pb.ResumeRequest(
                 session_id=self.id, resume_token=self.token, next_source_sequence=sent + 1,
-                committed_target=pb.TokenIdList(ids=self.ids)))
+                committed_target=pb.TokenIdList(ids=[token.id for token in self.tokens]),
+                committed_source_tokens_read=[token.source_tokens_read for token in self.tokens]))
         yield pb.StreamTranslateRequest(config=config)
         while True:
             with self.changed:
@@ -57,11 +58,11 @@ class Session:
                 self.next_token = response.resume_point.resume_token
         elif event == "target":
             if response.target.tokens:  # Else the rest of the segment, which segment_completed has, too.
-                self.ids += [token.id for token in response.target.tokens]
+                self.tokens += response.target.tokens
                 print(response.target.text, end="", file=sys.stderr, flush=True)  # Live.
         elif event == "segment_completed":
             print(response.segment_completed.text, flush=True)
-            self.completed, self.ids, self.token = self.completed + 1, [], self.next_token
+            self.completed, self.tokens, self.token = self.completed + 1, [], self.next_token
         return event == "summary"
 
     def run(self):
@@ -78,7 +79,7 @@ class Session:
                 status, retry = status_pb2.Status.FromString(details), error_details_pb2.RetryInfo()
                 [detail.Unpack(retry) for detail in status.details]
                 passing = status.code == grpc.StatusCode.UNAVAILABLE.value[0] if status.code else error.code() in PASSING
-                if not passing or time.monotonic() - lost_at > GIVE_UP_AFTER or (self.ids and not self.token):
+                if not passing or time.monotonic() - lost_at > GIVE_UP_AFTER or (self.tokens and not self.token):
                     raise
                 print(f"\nlost the server: {status.message or error.details()}; going on elsewhere", file=sys.stderr)
                 turn, failures = turn + 1, failures + 1

@@ -43,4 +43,41 @@ void Attention::Attend(const float* x, absl::Span<const AttentionRow> rows, floa
   projections_.output.Apply(attended, count, y, scratch, Epilogue::kAdd);
 }
 
+void Attention::AppendAndAttend(const float* sources, absl::Span<const AttentionRow> source_rows,
+                                const float* x, absl::Span<const AttentionRow> rows,
+                                absl::Span<const int64_t> seen, float* y,
+                                Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto source_count = static_cast<int64_t>(source_rows.size());
+  const auto count = static_cast<int64_t>(rows.size());
+  const float* keys = nullptr;
+  const float* values = nullptr;
+  if (source_count > 0) {
+    keys = Project(projections_.key, sources, source_count, scratch);
+    values = Project(projections_.value, sources, source_count, scratch);
+  }
+  const float* queries = Project(projections_.query, x, count, scratch);
+  const int64_t key = projections_.key.out();
+  const int64_t value = projections_.value.out();
+  const int64_t query = projections_.query.out();
+  const int64_t width = projections_.output.in();
+  float* attended = scratch.Floats(count * width);
+  int64_t appended = 0;
+  const auto append = [&](int64_t end) {
+    if (end <= appended) return;
+    kind_->Append(keys + appended * key, values + appended * value,
+                  source_rows.subspan(appended, end - appended), scratch);
+    appended = end;
+  };
+  for (int64_t r = 0; r < count;) {
+    append(seen[r]);
+    int64_t end = r + 1;
+    while (end < count && seen[end] == seen[r]) ++end;
+    kind_->Attend(queries + r * query, rows.subspan(r, end - r), attended + r * width, scratch);
+    r = end;
+  }
+  append(source_count);
+  projections_.output.Apply(attended, count, y, scratch, Epilogue::kAdd);
+}
+
 }  // namespace leapstream

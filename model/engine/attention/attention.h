@@ -115,6 +115,16 @@ class Attention {
   void Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
               Workspace& scratch) const;
 
+  // Cross-attention of target rows that have seen different lengths of their source: source row s
+  // is appended before the first target row of its state whose `seen`, as many source rows of the
+  // batch as are before it, is more than s. Source rows that no target row has seen are appended
+  // last. To the bit what Append() and Attend() give by turns. `sources`: [S, width of the
+  // encoder], rows of one state together, states in the order of `rows`; a target row without a
+  // state attends to nothing.
+  void AppendAndAttend(const float* sources, absl::Span<const AttentionRow> source_rows,
+                       const float* x, absl::Span<const AttentionRow> rows,
+                       absl::Span<const int64_t> seen, float* y, Workspace& scratch) const;
+
   const Projections& projections() const { return projections_; }
   const AttentionKind& kind() const { return *kind_; }
 

@@ -295,6 +295,40 @@ TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersG
   Scheduler on_threads(*loaded);
   ExpectSideBySide(on_threads, alone);
 }
+// A session that goes on elsewhere after some of its tokens, which are decided again or, where the
+// model can, taken at once.
+TEST_P(InvariantTest, ResumedEqualsUninterrupted) {
+  Scheduler scheduler(model_);
+  const auto run = [&](const std::string& text, ResumeFrom from) {
+    CollectingSink sink;
+    auto session = scheduler.Open(options_, &sink, std::move(from));
+    EXPECT_TRUE(session.ok()) << session.status();
+    (*session)->Push(text);
+    (*session)->EndSource();
+    sink.Wait();
+    EXPECT_TRUE(sink.status.ok()) << sink.status;
+    return Collect(sink);
+  };
+  for (const std::string& text : texts_) {
+    const Output whole = run(text, {});
+    for (size_t cut = 1; cut < whole.ids.size(); cut += 1 + whole.ids.size() / 4) {
+      for (const bool says_source_read : {false, true}) {
+        ResumeFrom from;
+        from.committed.assign(whole.ids.begin(), whole.ids.begin() + cut);
+        if (says_source_read) {
+          from.source_read.assign(whole.source_read.begin(), whole.source_read.begin() + cut);
+        }
+        Output resumed = run(text, std::move(from));
+        resumed.ids.insert(resumed.ids.begin(), whole.ids.begin(), whole.ids.begin() + cut);
+        resumed.source_read.insert(resumed.source_read.begin(), whole.source_read.begin(),
+                                   whole.source_read.begin() + cut);
+        resumed.log_probs.insert(resumed.log_probs.begin(), whole.log_probs.begin(),
+                                 whole.log_probs.begin() + cut);
+        EXPECT_TRUE(resumed == whole) << text << " after " << cut << " tokens";
+      }
+    }
+  }
+}
 INSTANTIATE_TEST_SUITE_P(
     Families, InvariantTest,
     ::testing::Values(Family{"base", EarlyEnd::kStop}, Family{"base", EarlyEnd::kSuppress},

@@ -522,6 +522,90 @@ TEST_P(TransformerTest, CallsBetweenTheLayersOfACallChangeNothing) {
     }
   }
 }
+// Where a segment was read and written by turns, replaying it, in whatever parts and beside whom,
+// gives the same state: what is decided from then on is the same to the bit.
+TEST_P(TransformerTest, ReplayingEqualsReadingAndWritingByTurns) {
+  std::mt19937 random(1);
+  std::map<std::string, at::Tensor> weights;
+  const std::unique_ptr<Transformer> transformer = MakeTransformer(random, weights);
+  EXPECT_EQ(transformer->can_replay(), config_.causal_encoder && !config_.LearnedPolicy() &&
+                                           config_.decoder.shared_layers.empty());
+  constexpr int kSessions = 3;
+  std::vector<std::unique_ptr<SessionState>> by_turns, replayed;
+  std::vector<std::vector<TokenId>> source(kSessions), target(kSessions);
+  std::vector<std::vector<int>> source_read(kSessions);
+  for (int s = 0; s < kSessions; ++s) {
+    by_turns.push_back(*transformer->NewState());
+    replayed.push_back(*transformer->NewState());
+    for (int i = 0; i < 15; ++i) source[s].push_back(4 + random() % (kVocabulary - 4));
+    source[s].push_back(kEndOfSentence);
+  }
+  if (!transformer->can_replay()) {
+    const ReplayRows rows{replayed[0].get(), source[0], {}, {}};
+    EXPECT_EQ(absl::StatusCode::kUnimplemented, transformer->Replay({rows}, [] {}).code());
+    EXPECT_EQ(0, replayed[0]->source_read());
+    return;
+  }
+  const auto decide = [&](SessionState* state) {
+    Decision decision;
+    EXPECT_TRUE(transformer->Decide({state}, absl::MakeSpan(&decision, 1)).ok());
+    return std::pair(decision.best.id, decision.best.log_prob);
+  };
+  // Each step has zero to two READs before it; now and then one is decided and undone.
+  for (int t = 0; t < 24; ++t) {
+    for (int s = 0; s < kSessions; ++s) {
+      SessionState* state = by_turns[s].get();
+      const auto first = static_cast<size_t>(state->source_read());
+      const size_t count = std::min<size_t>(random() % 3 + (t == 0), source[s].size() - first);
+      const SourceRows rows{state, absl::MakeSpan(source[s]).subspan(first, count)};
+      ASSERT_TRUE(transformer->Read({rows}).ok());
+      const TokenId decided = decide(state).first;
+      if (random() % 4 == 0) continue;
+      target[s].push_back(decided == kEndOfSentence ? 4 : decided);
+      source_read[s].push_back(state->source_read());
+      state->Commit(target[s].back());
+    }
+    // What is new is replayed with now and then a whole part of it, all sessions as one batch.
+    if (t % (1 + t / 4) != 0) continue;
+    std::vector<ReplayRows> batch;
+    for (int s = 0; s < kSessions; ++s) {
+      SessionState* state = replayed[s].get();
+      const int read = state->source_read(), written = state->target_written();
+      const auto more = by_turns[s]->source_read() - read;
+      batch.push_back({state, absl::MakeSpan(source[s]).subspan(read, more),
+                       absl::MakeSpan(target[s]).subspan(written),
+                       absl::MakeSpan(source_read[s]).subspan(written)});
+    }
+    ASSERT_TRUE(transformer->Replay(batch, [] {}).ok());
+    for (int s = 0; s < kSessions; ++s) {
+      EXPECT_EQ(by_turns[s]->source_read(), replayed[s]->source_read());
+      EXPECT_EQ(by_turns[s]->target_written(), replayed[s]->target_written());
+      EXPECT_EQ(decide(by_turns[s].get()), decide(replayed[s].get())) << "step " << t;
+    }
+  }
+}
+
+TEST_P(TransformerTest, ReplayingWhatCannotBeIsRefusedAndChangesNothing) {
+  std::mt19937 random(1);
+  std::map<std::string, at::Tensor> weights;
+  const std::unique_ptr<Transformer> transformer = MakeTransformer(random, weights);
+  if (!transformer->can_replay()) return;  // It refuses all: see the test above.
+  auto good = *transformer->NewState(), bad = *transformer->NewState();
+  const std::vector<TokenId> source = {4, 5, 6}, wrong_source = {4, kVocabulary, 6};
+  const std::vector<TokenId> target = {7, 8}, wrong_target = {7, -1};
+  const std::vector<int> source_read = {1, 3};
+  const std::vector<std::vector<int>> wrong_reads = {{1}, {0, 3}, {2, 1}, {1, 4}};
+  std::vector<ReplayRows> wrong = {{bad.get(), wrong_source, target, source_read},
+                                   {bad.get(), source, wrong_target, source_read}};
+  for (const auto& read : wrong_reads) wrong.push_back({bad.get(), source, target, read});
+  for (const ReplayRows& rows : wrong) {
+    const ReplayRows beside{good.get(), source, target, source_read};
+    const absl::Status status = transformer->Replay({beside, rows}, [] {});
+    EXPECT_EQ(absl::StatusCode::kInvalidArgument, status.code()) << status;
+    EXPECT_EQ(0, good->source_read());
+    EXPECT_EQ(0, good->target_written());
+  }
+}
 INSTANTIATE_TEST_SUITE_P(Options, TransformerTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
 
