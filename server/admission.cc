@@ -49,7 +49,7 @@ bool Admission::draining() const {
 
 absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal) {
   MutexLock lock(&mutex_);
-  if (draining_) return Draining();
+  if (refusing_) return Draining();
   if (permits_taken_ >= max_sessions_) {
     return WithRetryDelay(
         WithReason(absl::UnavailableError(absl::StrCat("all ", max_sessions_,
@@ -133,11 +133,18 @@ std::vector<std::shared_ptr<LiveCall>> Admission::WithPermit() const {
   return calls;
 }
 
+void Admission::AnnounceDrain(absl::Time until) {
+  MutexLock lock(&mutex_);
+  draining_ = true;
+  while (!forced_ && changed_.WaitUntil(&mutex_, until)) {
+  }
+}
+
 void Admission::StartDrain(absl::Time deadline) {
   {
     MutexLock lock(&mutex_);
-    if (draining_) return;
-    draining_ = true;
+    if (refusing_) return;
+    draining_ = refusing_ = true;
   }
   for (const auto& call : All()) call->Drain(deadline);
 }

@@ -44,8 +44,8 @@ class LiveCall {
   virtual void End(absl::Status why) = 0;       // Within one step.
 };
 
-// Who may come in: a permit per session, none while draining. Knows the calls that did. Calls them
-// only outside its lock. Thread-safe.
+// Who may come in: a permit per session, none once a drain has started. Knows the calls that did.
+// Calls them only outside its lock. Thread-safe.
 class Admission {
  public:
   // `max_per_principal`: 0 for no such limit.
@@ -53,8 +53,8 @@ class Admission {
       : max_sessions_(max_sessions), max_per_principal_(max_per_principal) {}
 
   int max_sessions() const { return max_sessions_; }
-  int taken() const;  // Permits.
-  bool draining() const;
+  int taken() const;      // Permits.
+  bool draining() const;  // Load balancers are to look elsewhere, whether or not calls are refused.
 
   // Gives `call` of `principal` (empty: anybody, for whom there is no quota) a permit until
   // Release(). UNAVAILABLE with a delay after which to retry: SERVER_FULL or DRAINING.
@@ -67,11 +67,13 @@ class Admission {
   std::shared_ptr<LiveCall> Claim(const std::string& session_id,
                                   const std::shared_ptr<LiveCall>& call);
 
+  // draining() from now on; else all stays as it is. Blocks until then, or until Force().
+  void AnnounceDrain(absl::Time until);
   // From now on nobody is admitted, and those that are get Drain(deadline).
   void StartDrain(absl::Time deadline);
   // Blocks until no call is left; false: not by the deadline, or Force() came first.
   bool WaitUntilEmpty(absl::Time deadline);
-  void Force();  // Ends WaitUntilEmpty() now and at any later time.
+  void Force();  // Ends AnnounceDrain() and WaitUntilEmpty() now and at any later time.
   void EndAll(const absl::Status& why);
   std::vector<std::shared_ptr<LiveCall>> WithPermit() const;
 
@@ -90,6 +92,7 @@ class Admission {
   mutable Mutex mutex_;
   CondVar changed_;  // calls_ became empty, or forced_ was set.
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
+  bool refusing_ ABSL_GUARDED_BY(mutex_) = false;
   bool forced_ ABSL_GUARDED_BY(mutex_) = false;
   int permits_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   std::map<std::string, int> by_principal_ ABSL_GUARDED_BY(mutex_);  // Permits; none is 0.

@@ -23,10 +23,11 @@ struct ModelSource {
 struct ServerConfig {
   ServerOptions server;
   std::vector<ModelSource> models;
-  std::string compute_type;                          // See ModelSource.
-  std::string device = "cpu";                        // See LoadOptions.
-  int intra_op_threads = 1;                          // That share the work of a step.
-  absl::Duration drain_timeout = absl::Seconds(30);  // What a signal leaves open sessions.
+  std::string compute_type;    // See ModelSource.
+  std::string device = "cpu";  // See LoadOptions.
+  int intra_op_threads = 1;    // That share the work of a step.
+  absl::Duration drain_delay;  // From a signal to the drain; load balancers notice meanwhile.
+  absl::Duration drain_timeout = absl::Seconds(30);  // What the drain leaves open sessions.
   std::string port_file;  // Where the port is written once the server listens; empty: nowhere.
   std::string log_level =
       "info";  // spdlog's names: trace, debug, info, warn, error, critical, off.

@@ -128,6 +128,7 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     (void)server->ReloadModels();  // It is logged there.
   });
   OnDemand drain([&] {
+    server->AnnounceDrain(absl::Now() + config.drain_delay);
     server->Shutdown(absl::Now() + config.drain_timeout);
     kill(getpid(), kDrained);
   });
@@ -137,7 +138,8 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     if (signal == SIGTERM || signal == SIGINT) break;
     if (signal == SIGHUP) reload.Ask();
   }
-  spdlog::info("{}: draining, open segments have {}; a second signal ends them", strsignal(signal),
+  spdlog::info("{}: draining in {}, then open segments have {}; a second signal ends them",
+               strsignal(signal), absl::FormatDuration(config.drain_delay),
                absl::FormatDuration(config.drain_timeout));
   drain.Ask();
   while (true) {

@@ -114,9 +114,12 @@ class GrpcServer final : public Server {
   int metrics_port() const override { return metrics_ == nullptr ? 0 : metrics_->port(); }
   int admin_port() const override { return admin_port_; }
   int max_sessions() const override { return serving_->admission.max_sessions(); }
+  void AnnounceDrain(absl::Time until) override {
+    SayNotServing();
+    serving_->admission.AnnounceDrain(until);
+  }
   void Shutdown(absl::Time deadline) override {
-    server_->GetHealthCheckService()->SetServingStatus("", false);
-    server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), false);
+    SayNotServing();
     serving_->admission.StartDrain(deadline);
     if (!serving_->admission.WaitUntilEmpty(deadline)) {
       serving_->admission.EndAll(Draining());
@@ -146,6 +149,11 @@ class GrpcServer final : public Server {
       options.set_cert_request_type(GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
     }
     return tls::TlsServerCredentials(options);
+  }
+
+  void SayNotServing() {
+    server_->GetHealthCheckService()->SetServingStatus("", false);
+    server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), false);
   }
 
   // OK, or which step loop hangs.

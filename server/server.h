@@ -85,6 +85,10 @@ class Server {
   virtual int metrics_port() const = 0;  // 0: there is none.
   virtual int admin_port() const = 0;    // The same.
   virtual int max_sessions() const = 0;
+  // Health, /readyz and the metrics say that this server drains, and it serves on as before: load
+  // balancers need time to notice, and until then send calls here. Blocks until then, or until
+  // Force(). To be followed by Shutdown().
+  virtual void AnnounceDrain(absl::Time until) = 0;
   // Drains: health says NOT_SERVING, new calls are refused, open streams are told and end with
   // their open segments. What is left at the deadline, or when Force() is called, is ended with
   // UNAVAILABLE. Blocks; the second call and later ones do nothing.

@@ -58,6 +58,10 @@ YAML::Node KubernetesObject(const std::string& kind) {
   return {};
 }
 
+YAML::Node ComposeService() {
+  return YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"))["services"]["leapstream"];
+}
+
 TEST(DeploymentTest, AllYamlAndJsonParses) {
   int files = 0;
   for (const fs::directory_entry& entry : fs::recursive_directory_iterator(kDocker)) {
@@ -92,35 +96,65 @@ TEST(DeploymentTest, ProxiesWaitForSeveralHeartbeats) {
   }
 }
 
-TEST(DeploymentTest, GracePeriodsAddUp) {
+ServerConfig ConfigInPod() {
   ServerConfig config;
   const absl::Status read = ApplyYaml(KubernetesObject("ConfigMap")["data"]["server.yaml"].Scalar(),
                                       "server.yaml", &config);
-  ASSERT_TRUE(read.ok()) << read;
-  const YAML::Node pod = KubernetesObject("Deployment")["spec"]["template"]["spec"];
-  const YAML::Node sleep = pod["containers"][0]["lifecycle"]["preStop"]["exec"]["command"];
-  ASSERT_EQ(sleep[0].as<std::string>(), "sleep");
-  const absl::Duration before = absl::Seconds(sleep[1].as<int>());
-  EXPECT_GT(absl::Seconds(pod["terminationGracePeriodSeconds"].as<int>()),
-            before + config.drain_timeout + absl::Seconds(5));
+  EXPECT_TRUE(read.ok()) << read;
+  return config;
+}
 
-  const YAML::Node service =
-      YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"))["services"]["leapstream"];
-  EXPECT_GT(Duration(service["stop_grace_period"].as<std::string>()),
-            ServerConfig().drain_timeout + absl::Seconds(5));
+// Of compose.yaml: what the servers get as flags over the file of the image.
+ServerConfig ConfigInCompose() {
+  std::vector<std::string> arguments;
+  for (const YAML::Node& argument : ComposeService()["command"]) {
+    const auto text = argument.as<std::string>();
+    arguments.push_back(text == "/etc/leapstream/server.yaml" ? LEAPSTREAM_SOURCE_DIR
+                            "/configs/server.yaml"
+                                                              : text);
+  }
+  std::vector<const char*> argv = {"leapstream-server"};
+  for (const std::string& argument : arguments) argv.push_back(argument.c_str());
+  const char* const environment[] = {nullptr};
+  const auto config = ParseCommandLine(static_cast<int>(argv.size()), argv.data(), environment);
+  EXPECT_TRUE(config.ok()) << config.status();
+  return config.value_or(ServerConfig());
+}
+
+TEST(DeploymentTest, GracePeriodsAddUp) {
+  const ServerConfig in_pod = ConfigInPod(), in_compose = ConfigInCompose();
+  const YAML::Node pod = KubernetesObject("Deployment")["spec"]["template"]["spec"];
+  EXPECT_GT(absl::Seconds(pod["terminationGracePeriodSeconds"].as<int>()),
+            in_pod.drain_delay + in_pod.drain_timeout + absl::Seconds(5));
+  EXPECT_GT(Duration(ComposeService()["stop_grace_period"].as<std::string>()),
+            in_compose.drain_delay + in_compose.drain_timeout + absl::Seconds(5));
+}
+
+// A server that drains refuses nobody until those who send it streams have noticed.
+TEST(DeploymentTest, DrainsBeginWhenAllChecksHaveFailed) {
+  const std::string haproxy = ReadFile(absl::StrCat(kDocker, "haproxy/haproxy.cfg"));
+  std::smatch check;
+  ASSERT_TRUE(std::regex_search(haproxy, check,
+                                std::regex("\n *default-server.* inter (\\w+) fall (\\d+)")));
+  EXPECT_GE(ConfigInCompose().drain_delay,
+            Duration(check[1]) * std::stoi(check[2]) + absl::Seconds(1));
+
+  const YAML::Node probe =
+      KubernetesObject("Deployment")["spec"]["template"]["spec"]["containers"][0]["readinessProbe"];
+  EXPECT_GE(
+      ConfigInPod().drain_delay,
+      absl::Seconds(probe["periodSeconds"].as<int>() * probe["failureThreshold"].as<int>() + 1));
+  const std::string envoy = ReadFile(absl::StrCat(kDocker, "envoy/envoy.yaml"));
+  ASSERT_TRUE(std::regex_search(
+      envoy, check, std::regex("\n *interval: (\\w+)\n[^]*\n *unhealthy_threshold: (\\d+)\n")));
+  EXPECT_GE(ConfigInPod().drain_delay, Duration(check[1]) * std::stoi(check[2]) + absl::Seconds(1));
 }
 
 int PortOf(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
 
 // Probes, HAProxy's checks and the scraper all ask where metrics_listen says.
 TEST(DeploymentTest, ServersAreAskedOnTheirMetricsPort) {
-  ServerConfig in_pod, in_image;
-  ASSERT_TRUE(ApplyYaml(KubernetesObject("ConfigMap")["data"]["server.yaml"].Scalar(),
-                        "server.yaml", &in_pod)
-                  .ok());
-  ASSERT_TRUE(
-      ApplyYaml(ReadFile(LEAPSTREAM_SOURCE_DIR "/configs/server.yaml"), "server.yaml", &in_image)
-          .ok());
+  const ServerConfig in_pod = ConfigInPod(), in_compose = ConfigInCompose();
   const YAML::Node container =
       KubernetesObject("Deployment")["spec"]["template"]["spec"]["containers"][0];
   const std::pair<const char*, const char*> probes[] = {
@@ -136,7 +170,7 @@ TEST(DeploymentTest, ServersAreAskedOnTheirMetricsPort) {
                                      : in_pod.server.listen;
     EXPECT_EQ(port["containerPort"].as<int>(), PortOf(address));
   }
-  const int port = PortOf(in_image.server.metrics_listen);
+  const int port = PortOf(in_compose.server.metrics_listen);
   EXPECT_THAT(ReadFile(absl::StrCat(kDocker, "haproxy/haproxy.cfg")),
               testing::HasSubstr(absl::StrCat(" check port ", port, " ")));
   EXPECT_THAT(ReadFile(absl::StrCat(kDocker, "prometheus/prometheus.yaml")),

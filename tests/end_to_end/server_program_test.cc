@@ -171,7 +171,7 @@ TEST_F(ServerProgramTest, AnOperatorsDay) {
   Shell(absl::StrCat("cp -r ", kModel, " ", folder_, "/one"));
   Shell(absl::StrCat("cp -r ", kModel, " ", folder_, "/two"));
   Shell(absl::StrCat("ln -s one ", folder_, "/model"));
-  Start({"--model=" + folder_ + "/model"});
+  Start({"--model=" + folder_ + "/model", "--drain-delay=1h"});
   const Outcome first = Translate("Hello world");
   ASSERT_EQ(first.status, 0) << first.output;
 
@@ -205,7 +205,14 @@ TEST_F(ServerProgramTest, AnOperatorsDay) {
   })) << Log();
   EXPECT_EQ(Translate("Hello world").output, first.output);
 
+  // It serves on for the drain_delay, which a second signal ends.
   EXPECT_EQ(Shell(absl::StrCat(kClient, " admin drain", admin_)).status, 0);
+  EXPECT_TRUE(WaitFor([&] {
+    stats = Shell(absl::StrCat(kClient, " admin stats --json", admin_));
+    return stats.status == 0 && nlohmann::json::parse(stats.output)["draining"] == true;
+  })) << stats.output;
+  EXPECT_EQ(Translate("Hello world").output, first.output);
+  kill(pid_, SIGTERM);
   EXPECT_EQ(Wait(), 0);
   int summaries = 0;
   for (const absl::string_view line : absl::StrSplit(Log(), '\n', absl::SkipEmpty())) {
@@ -213,7 +220,7 @@ TEST_F(ServerProgramTest, AnOperatorsDay) {
     EXPECT_FALSE(entry.is_discarded()) << line;
     if (entry["message"] == "session") ++summaries;
   }
-  EXPECT_EQ(summaries, 3) << Log();
+  EXPECT_EQ(summaries, 4) << Log();
   EXPECT_FALSE(absl::StrContains(Log(), "Hello")) << "no text in the log";
 }
 

@@ -40,7 +40,8 @@ inline client::StreamOptions LikeTheReference() {
   return options;
 }
 
-// One client in a thread: speaks sentences at a pace, and writes down what comes back.
+// One client in a thread: speaks sentences at a pace, with pauses between them, and writes down
+// what comes back.
 class Speaker {
  public:
   struct Interruption {
@@ -48,9 +49,11 @@ class Speaker {
     absl::Duration until_text = absl::InfiniteDuration();  // From then to the next text.
   };
 
-  Speaker(client::Client& client, std::vector<Sentence> sentences, double words_per_second)
+  Speaker(client::Client& client, std::vector<Sentence> sentences, double words_per_second,
+          absl::Duration pause = absl::ZeroDuration())
       : sentences_(std::move(sentences)),
         interval_(absl::Seconds(1) / words_per_second),
+        pause_(pause),
         stream_(client.StartStream(LikeTheReference())),
         thread_([this] { Run(); }) {}
   ~Speaker() { Join(); }
@@ -83,6 +86,7 @@ class Speaker {
         EXPECT_TRUE(stream_->PushText(i == 0 ? words[i] : " " + words[i]).ok());
       }
       EXPECT_TRUE(stream_->EndSegment().ok());
+      due += pause_;
     }
     EXPECT_TRUE(stream_->CloseSource().ok());
     listener.join();
@@ -116,7 +120,7 @@ class Speaker {
   }
 
   const std::vector<Sentence> sentences_;
-  const absl::Duration interval_;
+  const absl::Duration interval_, pause_;
   const std::unique_ptr<client::Stream> stream_;
   std::vector<std::string> appended_, texts_;
   std::vector<Interruption> interruptions_;

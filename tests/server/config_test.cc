@@ -210,10 +210,12 @@ TEST(ConfigTest, WhatIsPrintedReadsTheSame) {
   std::ofstream(path) << "models:\n  - {path: a, name: 'x: #\"y', compute_type: int8}\n  - b\n"
                          "listen: '[::1]:5'\nidle_timeout: 90s\nlog_text: true\n"
                          "port_file: 'a \"b\" # c'\n";
-  const auto config = Parse({"--config", path.c_str(), "--max-sessions", "7", "--print-config"});
+  const auto config = Parse({"--config", path.c_str(), "--max-sessions", "7", "--print-config"},
+                            {"LEAPSTREAM_DRAIN_DELAY=4s"});
   ASSERT_TRUE(config.ok()) << config.status();
   EXPECT_THAT(config->output, HasSubstr("max_sessions: 7  # --max-sessions\n"));
   EXPECT_THAT(config->output, HasSubstr("idle_timeout: 1m30s  # " + path + ":5\n"));
+  EXPECT_THAT(config->output, HasSubstr("drain_delay: 4s  # LEAPSTREAM_DRAIN_DELAY\n"));
   EXPECT_THAT(config->output, HasSubstr("drain_timeout: 30s  # default\n"));
   ServerConfig again;
   const absl::Status status = ApplyYaml(config->output, "again", &again);

@@ -50,6 +50,7 @@ using ::testing::Not;
 using Request = v1::StreamTranslateRequest;
 using Response = v1::StreamTranslateResponse;
 using Stream = grpc::ClientReaderWriter<Request, Response>;
+using Health = grpc::health::v1::HealthCheckResponse;
 
 constexpr char kText[] = "the rain in spain stays mainly on the plain ";
 
@@ -121,6 +122,19 @@ class OperationsTest : public testing::Test {
   }
   // Of the sample with this name and labels; -1: there is none.
   double Metric(const std::string& sample) { return MetricIn(Get("/metrics"), sample); }
+
+  Health::ServingStatus HealthOf(const std::string& service) {
+    grpc::health::v1::HealthCheckRequest request;
+    request.set_service(service);
+    Health response;
+    grpc::ClientContext context;
+    const grpc::internal::RpcMethod method("/grpc.health.v1.Health/Check",
+                                           grpc::internal::RpcMethod::NORMAL_RPC, channel_);
+    const grpc::Status status =
+        grpc::internal::BlockingUnaryCall(channel_.get(), method, &context, request, &response);
+    EXPECT_TRUE(status.ok()) << service << ": " << status.error_message();
+    return response.status();
+  }
 
   std::unique_ptr<Stream> Open(grpc::ClientContext* context, const Credentials& credentials = {},
                                const Request& first = StartRequest()) {
@@ -287,37 +301,78 @@ TEST_F(OperationsTest, ProbesTellDrainingFromDead) {
   drain.join();
 }
 
+// So that load balancers look elsewhere before anybody is refused or sent away.
+TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
+  Start();
+  grpc::ClientContext context;
+  auto stream = Open(&context);
+  Response response;
+  ASSERT_TRUE(stream->Read(&response));
+  const absl::Time until = absl::Now() + absl::Milliseconds(200);
+  server_->AnnounceDrain(until);
+  EXPECT_GE(absl::Now(), until);
+  EXPECT_EQ(Metric("leapstream_draining"), 1);
+  EXPECT_THAT(Get("/readyz", 503), HasSubstr("shutting down"));
+  EXPECT_EQ(Get("/healthz"), "ok\n");
+  EXPECT_EQ(HealthOf(""), Health::NOT_SERVING);
+  EXPECT_EQ(HealthOf("leapstream.v1.SimultaneousTranslationService"), Health::NOT_SERVING);
+  EXPECT_EQ(HealthOf("liveness"), Health::SERVING);
+  EXPECT_TRUE(Translate().ok());
+
+  Request request;
+  request.mutable_source()->set_text(kText);
+  stream->Write(request);
+  do {
+    ASSERT_TRUE(stream->Read(&response));
+    EXPECT_FALSE(response.has_going_away());
+  } while (!response.has_target());
+  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  while (!response.has_going_away() && stream->Read(&response)) {
+  }
+  EXPECT_TRUE(response.has_going_away());
+  EXPECT_EQ(Reason(Translate()), "DRAINING");
+  context.TryCancel();
+  drain.join();
+}
+
+TEST_F(OperationsTest, ForceEndsAnAnnouncedDrain) {
+  Start();
+  grpc::ClientContext context;
+  auto stream = Open(&context);
+  Response response;
+  ASSERT_TRUE(stream->Read(&response));
+  const absl::Time start = absl::Now();
+  std::thread drain([&] {
+    server_->AnnounceDrain(start + absl::Minutes(2));
+    server_->Shutdown(start + absl::Minutes(2));
+  });
+  EXPECT_TRUE(Eventually([&] { return Metric("leapstream_draining") == 1; }));
+  server_->Force();
+  while (stream->Read(&response)) {
+  }
+  EXPECT_EQ(Reason(stream->Finish()), "DRAINING");
+  drain.join();
+  EXPECT_LT(absl::Now() - start, absl::Minutes(1));
+}
+
 TEST_F(OperationsTest, AStepThatHangsIsDeadNotUnready) {
   ServerOptions options;
   options.liveness_timeout = absl::Milliseconds(300);
   FakeModelOptions slow;
   slow.step_delay = absl::Seconds(3);
   Start(options, {}, {FakeModel(slow)});
-  const auto health = [&](const std::string& service) {
-    grpc::health::v1::HealthCheckRequest request;
-    request.set_service(service);
-    grpc::health::v1::HealthCheckResponse response;
-    grpc::ClientContext context;
-    const grpc::internal::RpcMethod method("/grpc.health.v1.Health/Check",
-                                           grpc::internal::RpcMethod::NORMAL_RPC, channel_);
-    const grpc::Status status =
-        grpc::internal::BlockingUnaryCall(channel_.get(), method, &context, request, &response);
-    EXPECT_TRUE(status.ok()) << service << ": " << status.error_message();
-    return response.status();
-  };
-  using Health = grpc::health::v1::HealthCheckResponse;
-  EXPECT_EQ(health(""), Health::SERVING);
-  EXPECT_EQ(health("leapstream.v1.SimultaneousTranslationService"), Health::SERVING);
-  EXPECT_EQ(health("liveness"), Health::SERVING);
+  EXPECT_EQ(HealthOf(""), Health::SERVING);
+  EXPECT_EQ(HealthOf("leapstream.v1.SimultaneousTranslationService"), Health::SERVING);
+  EXPECT_EQ(HealthOf("liveness"), Health::SERVING);
   grpc::ClientContext context;
   auto stream = Open(&context);
   Request request;
   request.mutable_source()->set_text(kText);
   stream->Write(request);
-  EXPECT_TRUE(Eventually([&] { return health("liveness") == Health::NOT_SERVING; }));
+  EXPECT_TRUE(Eventually([&] { return HealthOf("liveness") == Health::NOT_SERVING; }));
   EXPECT_THAT(Get("/healthz", 503), HasSubstr("fake-en-de"));
   context.TryCancel();
-  EXPECT_TRUE(Eventually([&] { return health("liveness") == Health::SERVING; }));
+  EXPECT_TRUE(Eventually([&] { return HealthOf("liveness") == Health::SERVING; }));
 }
 
 TEST_F(OperationsTest, ReflectionDescribesHealth) {

@@ -68,6 +68,14 @@ inline std::string ShippedFile(const std::string& name) {
   return text.str();
 }
 
+// What docker/compose.yaml gives the servers behind HAProxy as `drain_delay`.
+inline std::string ShippedDrainDelay() {
+  const std::string compose = ShippedFile("compose.yaml");
+  std::smatch found;
+  EXPECT_TRUE(std::regex_search(compose, found, std::regex("\"--drain-delay\", \"(\\w+)\"")));
+  return found[1];
+}
+
 // docker/haproxy/haproxy.cfg, listening on `port` of loopback, for these servers there.
 inline std::string ShippedHaproxyConfig(int port, const std::vector<ProxiedServer>& servers) {
   std::string config = ShippedFile("haproxy/haproxy.cfg"), lines;
