@@ -60,6 +60,6 @@ function(leapstream_test name)
   elseif(LEAPSTREAM_SANITIZE)
     # Tests ask for more memory than there is.
     set_tests_properties(${name} PROPERTIES ENVIRONMENT
-      "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt;ASAN_OPTIONS=allocator_may_return_null=1")
+      "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt:print_suppressions=0;ASAN_OPTIONS=allocator_may_return_null=1")
   endif()
 endfunction()

@@ -16,6 +16,13 @@
 
 namespace leapstream {
 
+// With a sanitizer in it, a program's times and memory are not its own.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+inline constexpr bool kMeasures = false;
+#else
+inline constexpr bool kMeasures = true;
+#endif
+
 inline int FromEnvironment(const char* name, int otherwise) {
   const char* const given = std::getenv(name);
   return given != nullptr ? std::atoi(given) : otherwise;

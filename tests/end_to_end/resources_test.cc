@@ -58,6 +58,7 @@ class ResourcesTest : public testing::Test {
 };
 
 TEST_F(ResourcesTest, TheEmbeddedModelServesWithinHalfASecond) {
+  if (!kMeasures) GTEST_SKIP() << "a sanitizer takes time and memory of its own";
   std::vector<absl::Duration> times;
   for (int i = 0; i < 5; ++i) {
     ServerProcess server(folder_, absl::StrCat("server", i));
@@ -74,6 +75,7 @@ TEST_F(ResourcesTest, TheEmbeddedModelServesWithinHalfASecond) {
 }
 
 TEST_F(ResourcesTest, AnIdleSessionTakesItsStateAndATenthMore) {
+  if (!kMeasures) GTEST_SKIP() << "a sanitizer takes time and memory of its own";
   ServerProcess server(folder_, "server", {"--max-sessions", "400"});
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
   const auto client = Connect(server);

@@ -309,7 +309,8 @@ TEST_P(InvariantTest, ResumedEqualsUninterrupted) {
     EXPECT_TRUE(sink.status.ok()) << sink.status;
     return Collect(sink);
   };
-  for (const std::string& text : texts_) {
+  for (size_t i = 0; i < texts_.size(); i += 4) {
+    const std::string& text = texts_[i];
     const Output whole = run(text, {});
     for (size_t cut = 1; cut < whole.ids.size(); cut += 1 + whole.ids.size() / 4) {
       for (const bool says_source_read : {false, true}) {
