@@ -43,6 +43,18 @@ function(leapstream_library name)
   endif()
 endfunction()
 
+# After a test's own properties: what it, and the programs that it starts, need in a sanitized build.
+function(leapstream_test_environment name)
+  if(LEAPSTREAM_SANITIZE STREQUAL "thread")
+    set_tests_properties(${name} PROPERTIES ENVIRONMENT
+      "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan/suppressions.txt")
+  elseif(LEAPSTREAM_SANITIZE)
+    # Tests ask for more memory than there is.
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800 ENVIRONMENT
+      "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt:print_suppressions=0;ASAN_OPTIONS=allocator_may_return_null=1")
+  endif()
+endfunction()
+
 # leapstream_test(NAME LABEL unit|golden|end_to_end|fuzz SOURCES ... USES libraries)
 function(leapstream_test name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "" "LABEL" "SOURCES;USES")
@@ -54,12 +66,5 @@ function(leapstream_test name)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABEL}" TIMEOUT 600)
-  if(LEAPSTREAM_SANITIZE STREQUAL "thread")
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT
-      "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan/suppressions.txt")
-  elseif(LEAPSTREAM_SANITIZE)
-    # Tests ask for more memory than there is.
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT
-      "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt:print_suppressions=0;ASAN_OPTIONS=allocator_may_return_null=1")
-  endif()
+  leapstream_test_environment(${name})
 endfunction()
