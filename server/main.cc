@@ -30,7 +30,10 @@
 namespace leapstream {
 namespace {
 
-constexpr int kDrained = SIGUSR1;  // What Shutdown() is over says to the waiting main thread.
+// What the waiting main thread hears beside signals from outside: Shutdown() is over, and the admin
+// service was asked to drain.
+constexpr int kDrained = SIGUSR1;
+constexpr int kDrain = SIGUSR2;
 
 // Does a thing when asked to, on a thread that is there from the start: at the moment of need there
 // may be none to be had. Several questions while it is done make one more.
@@ -102,7 +105,7 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   }
   ServerHooks hooks;
   hooks.load = [&](const std::string& name) { return Load(sources.at(name), config); };
-  hooks.drain = [] { kill(getpid(), SIGTERM); };
+  hooks.drain = [] { kill(getpid(), kDrain); };
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                               Server::Start(config.server, std::move(models), hooks));
   spdlog::info("{} sessions at once{}", server->max_sessions(),
@@ -129,25 +132,27 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   });
   OnDemand drain([&] {
     server->AnnounceDrain(absl::Now() + config.drain_delay);
+    spdlog::info(
+        "draining: new calls are refused, open segments have {}; a second signal ends them",
+        absl::FormatDuration(config.drain_timeout));
     server->Shutdown(absl::Now() + config.drain_timeout);
     kill(getpid(), kDrained);
   });
-  int signal = 0;
-  while (true) {
+  bool draining = false, ended = false;
+  for (int signal = 0; signal != kDrained;) {
     sigwait(&signals, &signal);
-    if (signal == SIGTERM || signal == SIGINT) break;
     if (signal == SIGHUP) reload.Ask();
-  }
-  spdlog::info("{}: draining in {}, then open segments have {}; a second signal ends them",
-               strsignal(signal), absl::FormatDuration(config.drain_delay),
-               absl::FormatDuration(config.drain_timeout));
-  drain.Ask();
-  while (true) {
-    sigwait(&signals, &signal);
-    if (signal == kDrained) break;
-    if (signal == SIGHUP) continue;
-    spdlog::warn("{}: ending what is open", strsignal(signal));
-    server->Force();
+    if (signal == SIGHUP || signal == kDrained) continue;
+    if (!std::exchange(draining, true)) {
+      spdlog::info("{}: this server drains, after a drain_delay of {}",
+                   signal == kDrain ? "admin" : strsignal(signal),
+                   absl::FormatDuration(config.drain_delay));
+      drain.Ask();
+    } else if (signal != kDrain && ended) {
+      spdlog::warn("{}: ending what is open", strsignal(signal));
+      server->Force();
+    }
+    ended |= signal != kDrain;
   }
   return absl::OkStatus();
 }
@@ -166,6 +171,7 @@ int Main(int argc, char** argv) {
   sigaddset(&signals, SIGINT);
   sigaddset(&signals, SIGHUP);
   sigaddset(&signals, kDrained);
+  sigaddset(&signals, kDrain);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // It would write a line for every message that is not UTF-8; the client is told instead.
   google::protobuf::SetLogHandler(nullptr);

@@ -239,8 +239,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   // --- Step thread ---
 
-  // Does all that needs no model and finds what is due: reads and replay, `max_rows` at most and of
-  // reads alone kMaxRowsPerSession, and write_due().
+  // Does all that needs no model and finds what is due: reads and replay, `max_rows` at most, and
+  // write_due().
   // False: nothing is, and the session is out of line until something arrives.
   bool Plan(int max_rows);
   int read_count() const { return read_count_; }  // READs that are due,
@@ -458,6 +458,12 @@ LiveSession::Taken LiveSession::TakeInput() {
   }
   if (room) sink_->OnRoom();
   if (std::holds_alternative<SourceEnd>(input)) {
+    if (!committed_.empty()) {  // Of a segment that has not come.
+      RefuseCommitted(absl::StrCat(committed_.size(),
+                                   " target tokens are said to be committed, but "
+                                   "the segment that they are of has no source; send it again"));
+      return Taken::kEnded;
+    }
     SessionSummary summary = summary_;
     summary.totals.source_tokens = static_cast<int>(summary.source_tokens);
     summary.totals.target_tokens = static_cast<int>(summary.target_tokens);
@@ -652,8 +658,7 @@ bool LiveSession::Plan(int max_rows) {
     }
     const Policy& policy = options_.policy;
     Progress progress = CurrentProgress();
-    const int max_reads = std::min(max_rows, Scheduler::kMaxRowsPerSession);
-    while (read_count_ < max_reads && Decide(policy, progress) == Action::kRead) {
+    while (read_count_ < max_rows && Decide(policy, progress) == Action::kRead) {
       if (speech()) {
         const bool taken = TakeAudio();
         if (finished()) return false;
@@ -996,13 +1001,13 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   turn.replays.clear();
   turn.states.clear();
   int rows_left = kMaxRowsPerTurn;
-  int replayed = 0;
+  int source_rows = 0;
   for (const auto& session : turn.sessions) {
-    if (session->Plan(std::max(rows_left, 1))) {
+    if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
+      source_rows += session->read_count();
       rows_left -= session->read_count() + session->replay_count();
       turn.acting.push_back(session.get());
-      if (session->replays()) {
-        replayed += session->replay_count();
+      if (session->replay_count() > 0) {
         turn.replaying.push_back(session.get());
         turn.replays.push_back(session->due_replay());
         continue;
@@ -1033,9 +1038,9 @@ bool Scheduler::Loop::TakeTurn(Line line) {
     status = model_->translator->Decide(turn.states, absl::MakeSpan(turn.decisions), give_way);
   }
   const absl::Duration compute = absl::Now() - start - waited;
-  if (observer_ != nullptr && !turn.acting.empty()) {
-    observer_->OnStep({compute, kMaxRowsPerTurn - rows_left - replayed,
-                       static_cast<int>(turn.writing.size() + turn.replaying.size())});
+  const size_t deciding = turn.writing.size() + turn.replaying.size();
+  if (observer_ != nullptr && (source_rows > 0 || deciding > 0)) {
+    observer_->OnStep({compute, source_rows, static_cast<int>(deciding)});
   }
   if (!status.ok()) {
     // Inputs were checked, so it is not one session's fault; their states are no longer good.

@@ -17,9 +17,9 @@ class LiveSession;
 // as rows of another. One thread; starts a turn whenever there is work. Thread-safe.
 //
 // Fair: sessions stand in line by the time at which they became able to act, and a turn is bounded:
-// a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued. Who
-// translates a backlog stands in a line of its own, whose turns give way to the live sessions'
-// between the model's layers.
+// a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued; one
+// that is resumed reads and replays as many. Who translates a backlog stands in a line of its own,
+// whose turns give way to the live sessions' between the model's layers.
 class Scheduler {
  public:
   // Starts the step thread. `observer`, if there is one, must outlive this.

@@ -8,8 +8,8 @@ namespace leapstream {
 // One turn of the step loop, without those between its layers.
 struct StepFigures {
   absl::Duration compute;     // In the model.
-  int source_tokens = 0;      // Rows of the batch of READs.
-  int sessions_deciding = 0;  // Rows of the batch of WRITEs.
+  int source_tokens = 0;      // Of all READs.
+  int sessions_deciding = 0;  // That have one due, or tokens that are replayed.
 };
 
 // Told by the step loop what it does, on its thread: must neither block nor call back.

@@ -619,14 +619,16 @@ absl::Status Transformer::Replay(absl::Span<const ReplayRows> batch,
     target_embedding_.Apply(scratch.tokens, scratch.positions, x.x, floats);
     for (size_t l = 0; l < decoder_layers_.size(); ++l) {
       between_layers();
-      ReplayLayer(l, encoded, scratch, x);
+      ReplayLayer(l, encoded, scratch, x, between_layers);
     }
     return absl::OkStatus();
   });
 }
 
-void Transformer::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch,
-                              const Rows& x) const {
+// Soft-max over a long past makes each half of it as long as a step: there is a gap between them,
+// too.
+void Transformer::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x,
+                              BetweenLayers between_layers) const {
   const DecoderLayer& layer = decoder_layers_[l];
   const bool before = config_.decoder.normalize_before;
   Workspace& floats = scratch.floats;
@@ -638,6 +640,7 @@ void Transformer::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch,
   Residual(layer.self_attention_norm, before, x, floats, [&](const float* in) {
     layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
   });
+  between_layers();
   for (size_t r = 0; r < rows.size(); ++r) {
     rows[r].state = CrossState(*scratch.owners[r], l, scratch.source_read[r]);
   }

@@ -91,7 +91,8 @@ class Transformer : public Translator {
                       BetweenLayers between_layers) const;
   AttentionState* CrossState(const State& state, size_t layer, int source_read) const;
   void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
-  void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x) const;
+  void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x,
+                   BetweenLayers between_layers) const;
 
   void Observe(const std::string& layer, const char* what, const Rows& rows) const;
   template <typename F>
