@@ -98,12 +98,12 @@ PackedLinear Weights::Stack(const std::vector<std::string>& names, ComputeType t
     const Tensor bias = Get(name + ".bias");
     std::copy_n(bias.data(), bias.count(), biases.end() - bias.count());
   }
-  return {weights.data(), biases.data(), static_cast<int64_t>(biases.size()), in, type};
+  return {weights.data(), biases.data(), static_cast<int64_t>(biases.size()), in, type, packed_};
 }
 
 PackedLinear Weights::Matrix(const std::string& name) const {
   const Tensor weight = Get(name);
-  return {weight.data(), nullptr, weight.size(0), weight.size(1), compute_type_};
+  return {weight.data(), nullptr, weight.size(0), weight.size(1), compute_type_, packed_};
 }
 
 }  // namespace leapstream

@@ -24,6 +24,8 @@ class Weights {
                                       ComputeType compute_type = ComputeType::kFloat32);
 
   ComputeType compute_type() const { return compute_type_; }
+  // Of what is packed: it goes there in the order in which it is asked for.
+  const std::shared_ptr<HugePageArena>& packed() const { return packed_; }
   bool Has(const std::string& name) const { return views_.count(name) > 0; }
   // Throws std::out_of_range if there is none: ask only for what was expected.
   Tensor Get(const std::string& name) const;
@@ -40,6 +42,7 @@ class Weights {
 
   ComputeType compute_type_ = ComputeType::kFloat32;
   std::unique_ptr<const MappedFile> file_;
+  std::shared_ptr<HugePageArena> packed_ = std::make_shared<HugePageArena>();
   std::map<std::string, TensorView> views_;
 };
 

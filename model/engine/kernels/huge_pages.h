@@ -3,8 +3,11 @@
 
 #include <sys/mman.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
+#include <deque>
 #include <new>
 #include <vector>
 
@@ -51,6 +54,45 @@ class HugePageAllocator {
 
 template <typename T>
 using HugePageVector = std::vector<T, HugePageAllocator<T>>;
+
+// Huge pages for what is each smaller than one and read one after the other, as a model's weights:
+// side by side, in blocks. Not thread-safe.
+class HugePageArena {
+ public:
+  HugePageArena() = default;
+  HugePageArena(const HugePageArena&) = delete;
+  HugePageArena& operator=(const HugePageArena&) = delete;
+
+  // Zeros, aligned to a cache line; there as long as the arena is.
+  template <typename T>
+  T* Take(size_t count) {
+    constexpr size_t kLine = 64;
+    const size_t bytes = (count * sizeof(T) + kLine - 1) / kLine * kLine;
+    if (blocks_.empty() || blocks_.back().bytes - used_ < bytes) {
+      blocks_.emplace_back(std::max(bytes, kBlock));
+      used_ = 0;
+    }
+    char* const taken = blocks_.back().memory + used_;
+    used_ += bytes;
+    std::memset(taken, 0, bytes);
+    return reinterpret_cast<T*>(taken);
+  }
+
+ private:
+  static constexpr size_t kBlock = 8 * kHugePage;  // What is not taken of it is never touched.
+
+  struct Block {
+    explicit Block(size_t size) : bytes(size), memory(HugePageAllocator<char>().allocate(size)) {}
+    ~Block() { HugePageAllocator<char>().deallocate(memory, bytes); }
+    Block(const Block&) = delete;
+    Block& operator=(const Block&) = delete;
+    const size_t bytes;
+    char* const memory;
+  };
+
+  std::deque<Block> blocks_;
+  size_t used_ = 0;  // Of the last one.
+};
 
 }  // namespace leapstream
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "model/engine/parallel.h"
 
@@ -22,23 +23,24 @@ uint16_t ToBfloat16(float x) {  // To nearest, ties to even.
 }  // namespace
 
 PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t out, int64_t in,
-                           ComputeType type)
+                           ComputeType type, std::shared_ptr<HugePageArena> memory)
     : type_(type), in_(in), out_(out) {
   const int64_t outputs = RoundUp(out, kPanel);
-  bias_.assign(outputs, 0.0f);
-  if (bias != nullptr) std::copy_n(bias, out, bias_.begin());
   switch (type) {
     case ComputeType::kFloat32:
-      floats_.assign(outputs * in, 0.0f);
+      floats_ = memory->Take<float>(outputs * in);
       break;
     case ComputeType::kBfloat16:
-      halves_.assign(outputs * in, 0);
+      halves_ = memory->Take<uint16_t>(outputs * in);
       break;
     case ComputeType::kInt8:
-      bytes_.assign(outputs * RoundUp(in, 4), 0);
-      scales_.assign(outputs, 0.0f);
-      offsets_.assign(outputs, 0);
+      bytes_ = memory->Take<int8_t>(outputs * RoundUp(in, 4));
+      scales_ = memory->Take<float>(outputs);
+      offsets_ = memory->Take<int32_t>(outputs);
   }
+  bias_ = memory->Take<float>(outputs);
+  if (bias != nullptr) std::copy_n(bias, out, bias_);
+  memory_ = std::move(memory);
   for (int64_t o = 0; o < out; ++o) Pack(weight + o * in, o);
 }
 
@@ -60,7 +62,7 @@ void PackedLinear::Pack(const float* weight, int64_t output) {
   for (int64_t i = 0; i < in_; ++i) most = std::max(most, std::abs(weight[i]));
   const float inverse = most > 0 ? 127 / most : 0;
   scales_[output] = most / 127;
-  int8_t* groups = bytes_.data() + panel * RoundUp(in_, 4) * kPanel;
+  int8_t* groups = bytes_ + panel * RoundUp(in_, 4) * kPanel;
   for (int64_t i = 0; i < in_; ++i) {
     const auto quantised = static_cast<int8_t>(std::lround(weight[i] * inverse));
     groups[(i / 4 * kPanel + lane) * 4 + i % 4] = quantised;
@@ -74,7 +76,7 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
   product.x = x;
   product.rows = rows;
   product.in = in_;
-  product.bias = bias_.data();
+  product.bias = bias_;
   product.out = out_;
   product.y = y;
   product.epilogue = epilogue;
@@ -89,8 +91,8 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
     }
     product.x_quantised = quantised;
     product.x_rows = quantised_rows;
-    product.w_scale = scales_.data();
-    product.w_sum = offsets_.data();
+    product.w_scale = scales_;
+    product.w_sum = offsets_;
   }
   // A thread gets what is worth waking it for: some microseconds.
   const int64_t panel_cost = std::max<int64_t>(rows * in_ * kPanel, 1);
@@ -101,21 +103,29 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
     part.end = end;
     switch (type_) {
       case ComputeType::kFloat32:
-        part.panels = floats_.data();
+        part.panels = floats_;
         return simd.multiply(part);
       case ComputeType::kBfloat16:
-        part.panels = halves_.data();
+        part.panels = halves_;
         return simd.multiply_bfloat16(part);
       case ComputeType::kInt8:
-        part.panels = bytes_.data();
+        part.panels = bytes_;
         return simd.multiply_int8(part);
     }
   });
 }
 
 int64_t PackedLinear::bytes() const {
-  return static_cast<int64_t>(floats_.size() * sizeof(float) + halves_.size() * sizeof(uint16_t) +
-                              bytes_.size());
+  const int64_t outputs = RoundUp(out_, kPanel);
+  switch (type_) {
+    case ComputeType::kFloat32:
+      return outputs * in_ * static_cast<int64_t>(sizeof(float));
+    case ComputeType::kBfloat16:
+      return outputs * in_ * static_cast<int64_t>(sizeof(uint16_t));
+    case ComputeType::kInt8:
+      break;
+  }
+  return outputs * RoundUp(in_, 4);
 }
 
 }  // namespace leapstream

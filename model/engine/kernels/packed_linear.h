@@ -2,7 +2,7 @@
 #define LEAPSTREAM_MODEL_ENGINE_KERNELS_PACKED_LINEAR_H_
 
 #include <cstdint>
-#include <vector>
+#include <memory>
 
 #include "model/engine/kernels/huge_pages.h"
 #include "model/engine/kernels/simd.h"
@@ -24,9 +24,11 @@ enum class ComputeType {
 class PackedLinear {
  public:
   PackedLinear() = default;
-  // weight: [out, in] float32, row-major. bias: [out], or null for none. Neither is kept.
+  // weight: [out, in] float32, row-major. bias: [out], or null for none. Neither is kept. `memory`:
+  // where it is packed, beside what is read before and after it.
   PackedLinear(const float* weight, const float* bias, int64_t out, int64_t in,
-               ComputeType type = ComputeType::kFloat32);
+               ComputeType type = ComputeType::kFloat32,
+               std::shared_ptr<HugePageArena> memory = std::make_shared<HugePageArena>());
 
   // x: [rows, in], y: [rows, out], contiguous float32, not overlapping.
   void Apply(const float* x, int64_t rows, float* y, Workspace& scratch,
@@ -47,13 +49,14 @@ class PackedLinear {
   ComputeType type_ = ComputeType::kFloat32;
   int64_t in_ = 0;
   int64_t out_ = 0;
+  std::shared_ptr<const HugePageArena> memory_;  // Of all below.
   // One of them, see Product::panels; zero beyond `out` and `in`.
-  HugePageVector<float> floats_;
-  HugePageVector<uint16_t> halves_;
-  HugePageVector<int8_t> bytes_;
-  std::vector<float> bias_;  // [ceil(out / 16) * 16], as are the two below, of int8.
-  std::vector<float> scales_;
-  std::vector<int32_t> offsets_;
+  float* floats_ = nullptr;
+  uint16_t* halves_ = nullptr;
+  int8_t* bytes_ = nullptr;
+  float* bias_ = nullptr;  // [ceil(out / 16) * 16], as are the two below, of int8.
+  float* scales_ = nullptr;
+  int32_t* offsets_ = nullptr;
 };
 
 }  // namespace leapstream

@@ -69,7 +69,7 @@ ConvSubsampler::ConvSubsampler(const Weights& weights, int channels) : channels_
   const Tensor bias0 = weights.Get("encoder.conv.0.bias");
   const Tensor bias1 = weights.Get("encoder.conv.1.bias");
   const Tensor bias_out = weights.Get("encoder.conv.out.bias");
-  first_ = PackedLinear(first.data(), bias0.data(), C, 9);
+  first_ = PackedLinear(first.data(), bias0.data(), C, 9, ComputeType::kFloat32, weights.packed());
   // Channels last, so that what is unfolded is copied in runs.
   std::vector<float> permuted(C * 9 * C);
   for (int64_t o = 0; o < C; ++o) {
@@ -79,7 +79,8 @@ ConvSubsampler::ConvSubsampler(const Weights& weights, int channels) : channels_
       }
     }
   }
-  second_ = PackedLinear(permuted.data(), bias1.data(), C, 9 * C, weights.compute_type());
+  second_ = PackedLinear(permuted.data(), bias1.data(), C, 9 * C, weights.compute_type(),
+                         weights.packed());
   permuted.resize(E * kBins2 * C);
   for (int64_t e = 0; e < E; ++e) {
     for (int64_t c = 0; c < C; ++c) {
@@ -88,7 +89,8 @@ ConvSubsampler::ConvSubsampler(const Weights& weights, int channels) : channels_
       }
     }
   }
-  out_ = PackedLinear(permuted.data(), bias_out.data(), E, kBins2 * C, weights.compute_type());
+  out_ = PackedLinear(permuted.data(), bias_out.data(), E, kBins2 * C, weights.compute_type(),
+                      weights.packed());
 }
 
 void ConvSubsampler::Append(absl::Span<const float> frames, State& state, Workspace& scratch,

@@ -34,6 +34,22 @@ at::Tensor Uniform(std::mt19937& random, std::vector<int64_t> shape) {
   return x;
 }
 
+TEST(HugePageArenaTest, GivesZerosThatDoNotOverlap) {
+  HugePageArena arena;
+  std::vector<std::pair<char*, size_t>> taken;
+  for (const size_t bytes : {1, 64, 100, 3 << 20, 12 << 20, 5 << 20, 40 << 20, 1}) {
+    char* const memory = arena.Take<char>(bytes);
+    EXPECT_EQ(0u, reinterpret_cast<uintptr_t>(memory) % 64);
+    EXPECT_TRUE(std::all_of(memory, memory + bytes, [](char c) { return c == 0; })) << bytes;
+    std::fill_n(memory, bytes, static_cast<char>(taken.size() + 1));
+    taken.push_back({memory, bytes});
+  }
+  for (size_t i = 0; i < taken.size(); ++i) {
+    const auto [memory, bytes] = taken[i];
+    EXPECT_TRUE(std::all_of(memory, memory + bytes, [&](char c) { return c == char(i + 1); })) << i;
+  }
+}
+
 // Whatever processor the tests run on, all variants that it can run are held to the plain loops.
 class SimdTest : public ::testing::TestWithParam<const SimdKernels*> {};
 
