@@ -15,6 +15,7 @@
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/budget.h"
 #include "base/check.h"
 #include "base/mutex.h"
 #include "base/quoted.h"
@@ -27,14 +28,7 @@
 namespace leapstream {
 namespace {
 
-// Source tokens, and target tokens that are replayed; beyond it, each session still has one.
-constexpr int kMaxRowsPerTurn = 64;
-constexpr size_t kMaxSessionsPerTurn = 256;
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
-constexpr int64_t kInputBytes = 64;         // What an input counts besides its content.
-// That wait in one session, however small they are: to receive one takes longer than to store it,
-// and who speaks has a few.
-constexpr size_t kMaxQueuedInputs = 128;
 constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
 constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
 
@@ -52,7 +46,7 @@ using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
 
 // What an input counts while it is queued.
 int64_t QueuedBytes(const Input& input) {
-  int64_t bytes = kInputBytes;
+  int64_t bytes = budget::kInputBytes;
   const auto* source = std::get_if<SourceInput>(&input);
   if (source == nullptr) return bytes;
   if (const auto* text = std::get_if<std::string>(source)) {
@@ -220,7 +214,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool HasRoom() override {
     MutexLock lock(&mutex_);
     const bool full =
-        queued_bytes_ >= options_.max_queued_bytes || inbox_.size() >= kMaxQueuedInputs;
+        queued_bytes_ >= options_.max_queued_bytes || inbox_.size() >= budget::kQueuedInputs;
     if (finished_ || !full) return true;
     room_wanted_ = true;
     return false;
@@ -448,7 +442,7 @@ LiveSession::Taken LiveSession::TakeInput() {
         queued_bytes_ -= QueuedBytes(input);
       }
       room = room_wanted_ && queued_bytes_ <= options_.max_queued_bytes / 2 &&
-             inbox_.size() <= kMaxQueuedInputs / 2;
+             inbox_.size() <= budget::kQueuedInputs / 2;
       if (room) room_wanted_ = false;
     }
   }
@@ -628,7 +622,7 @@ bool LiveSession::Plan(int max_rows) {
   due_samples_.clear();
   due_reads_.clear();
   write_due_ = false;
-  inputs_left_ = kMaxQueuedInputs;
+  inputs_left_ = budget::kQueuedInputs;
   cut_short_ = false;
   absl::Time scheduled_at;
   std::optional<absl::Status> cancelled;
@@ -989,7 +983,7 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   {
     MutexLock lock(&mutex_);
     auto& in_line = lines_[static_cast<size_t>(line)];
-    const auto end = in_line.begin() + std::min(in_line.size(), kMaxSessionsPerTurn);
+    const auto end = in_line.begin() + std::min(in_line.size(), budget::kSessionsPerTurn);
     std::move(in_line.begin(), end, std::back_inserter(turn.sessions));
     in_line.erase(in_line.begin(), end);
   }
@@ -1000,7 +994,7 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   turn.replaying.clear();
   turn.replays.clear();
   turn.states.clear();
-  int rows_left = kMaxRowsPerTurn;
+  int rows_left = budget::kRowsPerTurn;
   int source_rows = 0;
   for (const auto& session : turn.sessions) {
     if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
