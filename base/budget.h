@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "absl/time/time.h"
+
 // What one client, call or turn may cost, in bytes and rows and not in tokens alone. Every bound
 // that is no setting stands here, and nowhere else; docs/operating.md, "Budgets", has the same list
 // with the test that holds each.
@@ -19,6 +21,28 @@ inline constexpr int64_t kInputBytes = 64;  // What an input counts besides its 
 // Most inputs a session may have queued, whatever their size: to receive one takes longer than to
 // store it. A live speaker has only a few.
 inline constexpr size_t kQueuedInputs = 128;
+
+// A connection. Headers of a call, as HPACK counts them: 32 bytes more for each.
+inline constexpr int kHeaderBytes = 64 << 10;
+// Streams that one connection may have open besides those for which there are sessions: of other
+// calls, and of sessions that are refused.
+inline constexpr int kStreamsBesideSessions = 1000;
+
+// What gRPC may hold of all connections: a share of the free memory, or more if there is little or
+// many sessions may be open.
+inline constexpr int64_t kBufferShare = 8;
+inline constexpr int64_t kLeastBufferBytes = 64 << 20;
+inline constexpr int64_t kBufferBytesPerSession = 128 << 10;
+
+// Calls over a limit that may yet turn out to resume a session that is open here, whose place they
+// then take; and how long each may take to say so.
+inline constexpr int kUndecidedCalls = 64;
+inline constexpr absl::Duration kUndecidedTime = absl::Seconds(1);
+
+// A call of Translate. Lines of its text, and bytes of the translation: the most that gRPC's clients
+// take unless told otherwise, less what else the message has.
+inline constexpr int64_t kTranslateLines = 1 << 16;
+inline constexpr size_t kTranslationBytes = (4 << 20) - 1024;
 
 }  // namespace leapstream::budget
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/budget.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -47,8 +48,7 @@ bool Admission::draining() const {
   return draining_;
 }
 
-absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal) {
-  MutexLock lock(&mutex_);
+absl::Status Admission::TakePermit(Call* call) {
   if (refusing_) return Draining();
   if (permits_taken_ >= max_sessions_) {
     return WithRetryDelay(
@@ -58,23 +58,44 @@ absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::
                    "SERVER_FULL"),
         kRetryDelay);
   }
-  if (!principal.empty()) {
-    int& taken = by_principal_[principal];
+  if (!call->principal.empty()) {
+    int& taken = by_principal_[call->principal];
     if (max_per_principal_ > 0 && taken >= max_per_principal_) {
       return WithQuotaViolation(
           WithReason(absl::ResourceExhaustedError(
                          absl::StrCat("you have ", taken, " sessions on this server and may have ",
                                       max_per_principal_, "; end one first")),
                      "QUOTA_EXCEEDED"),
-          principal, "sessions at once");
+          call->principal, "sessions at once");
     }
     ++taken;
   }
   ++permits_taken_;
-  Call& admitted = calls_[call.get()];
+  call->permit = true;
+  return absl::OkStatus();
+}
+
+absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal) {
+  MutexLock lock(&mutex_);
+  Call admitted;
   admitted.call = call;
   admitted.principal = principal;
-  return absl::OkStatus();
+  absl::Status status = TakePermit(&admitted);
+  if (status.ok()) calls_[call.get()] = std::move(admitted);
+  return status;
+}
+
+bool Admission::Await(const std::shared_ptr<LiveCall>& call, const std::string& principal) {
+  MutexLock lock(&mutex_);
+  if (refusing_ || waiting_ >= budget::kUndecidedCalls) return false;
+  if (permits_taken_ == 0) return false;
+  if (!principal.empty() && by_principal_.count(principal) == 0) return false;
+  Call& waits = calls_[call.get()];
+  waits.call = call;
+  waits.principal = principal;
+  waits.waits = true;
+  ++waiting_;
+  return true;
 }
 
 void Admission::Release(const LiveCall* call) {
@@ -96,22 +117,35 @@ void Admission::Remove(const LiveCall* call) {
   const auto found = calls_.find(call);
   if (found == calls_.end()) return;
   ReleasePermit(&found->second);
+  if (found->second.waits) --waiting_;
   const auto session = by_session_.find(found->second.session_id);
   if (session != by_session_.end() && session->second == call) by_session_.erase(session);
   calls_.erase(found);
   if (calls_.empty()) changed_.NotifyAll();
 }
 
-std::shared_ptr<LiveCall> Admission::Claim(const std::string& session_id,
-                                           const std::shared_ptr<LiveCall>& call) {
+Admission::Claimed Admission::Claim(const std::string& session_id,
+                                    const std::shared_ptr<LiveCall>& call) {
   MutexLock lock(&mutex_);
   const auto found = calls_.find(call.get());
-  if (found == calls_.end()) return nullptr;
-  found->second.session_id = session_id;
-  const LiveCall*& holder = by_session_[session_id];
-  const LiveCall* const before = std::exchange(holder, call.get());
-  const auto previous = calls_.find(before);
-  return previous == calls_.end() ? nullptr : previous->second.call.lock();
+  if (found == calls_.end()) return {};
+  Call& claiming = found->second;
+  const auto holder = by_session_.find(session_id);
+  const auto previous = holder == by_session_.end() ? calls_.end() : calls_.find(holder->second);
+  if (claiming.waits) {
+    if (previous != calls_.end() && previous->second.permit &&
+        previous->second.principal == claiming.principal) {
+      previous->second.permit = false;
+      claiming.permit = true;
+    } else if (!TakePermit(&claiming).ok()) {
+      return {};
+    }
+    claiming.waits = false;
+    --waiting_;
+  }
+  claiming.session_id = session_id;
+  by_session_[session_id] = call.get();
+  return {true, previous == calls_.end() ? nullptr : previous->second.call.lock()};
 }
 
 std::vector<std::shared_ptr<LiveCall>> Admission::All() const {

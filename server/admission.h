@@ -60,12 +60,21 @@ class Admission {
   // Release(). UNAVAILABLE with a delay after which to retry: SERVER_FULL or DRAINING.
   // RESOURCE_EXHAUSTED: QUOTA_EXCEEDED.
   absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal);
+  // Whether a call that Admit() refused may stay for a moment, without a permit: if one of the same
+  // principal has a permit that it could take with Claim(), not many wait for that, and no drain has
+  // started.
+  bool Await(const std::shared_ptr<LiveCall>& call, const std::string& principal);
   void Release(const LiveCall* call);  // The permit; nothing if it was released.
   void Remove(const LiveCall* call);   // From the destructor: releases and forgets it.
 
-  // Makes an admitted call the one of the session of this id; returns the one that was, if any.
-  std::shared_ptr<LiveCall> Claim(const std::string& session_id,
-                                  const std::shared_ptr<LiveCall>& call);
+  struct Claimed {
+    bool admitted = false;               // The call has a permit.
+    std::shared_ptr<LiveCall> previous;  // The session's call until now, if there was one.
+  };
+  // Makes a call the one of the session of this id. One that waits without a permit takes that of
+  // the session's call if both are of one principal, or else one that has become free; if there is
+  // none, nothing changes.
+  Claimed Claim(const std::string& session_id, const std::shared_ptr<LiveCall>& call);
 
   // draining() from now on; else all stays as it is. Blocks until then, or until Force().
   void AnnounceDrain(absl::Time until);
@@ -82,9 +91,12 @@ class Admission {
     std::weak_ptr<LiveCall> call;
     std::string principal;
     std::string session_id;
-    bool permit = true;
+    bool permit = false;
+    bool waits = false;  // See Await().
   };
   std::vector<std::shared_ptr<LiveCall>> All() const;
+  // Gives `call`, whose principal is known, a permit; or says why not.
+  absl::Status TakePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleasePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int max_sessions_;
@@ -95,6 +107,7 @@ class Admission {
   bool refusing_ ABSL_GUARDED_BY(mutex_) = false;
   bool forced_ ABSL_GUARDED_BY(mutex_) = false;
   int permits_taken_ ABSL_GUARDED_BY(mutex_) = 0;
+  int waiting_ ABSL_GUARDED_BY(mutex_) = 0;  // Calls that wait; see Await().
   std::map<std::string, int> by_principal_ ABSL_GUARDED_BY(mutex_);  // Permits; none is 0.
   std::map<const LiveCall*, Call> calls_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, const LiveCall*> by_session_ ABSL_GUARDED_BY(mutex_);

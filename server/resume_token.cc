@@ -27,13 +27,26 @@ namespace {
 constexpr size_t kMacBytes = 32;
 constexpr size_t kMinKeyBytes = 32;
 constexpr size_t kMaxTokenBytes = 4096;
-constexpr char kVersion[] = "2";  // Of the fields below.
-constexpr size_t kFields = 14;
+constexpr char kVersion[] = "3";  // Of the fields below.
+constexpr size_t kFields = 19;
+constexpr char kOldVersion[] = "2";  // Has the first 14 of them.
+constexpr size_t kOldFields = 14;
 
 absl::Status Forged() {
   return InvalidRequest(
       "RESUME_TOKEN_INVALID",
       "the resume token was not signed by this server's key; start a new session");
+}
+
+std::string Nanoseconds(absl::Duration duration) {
+  return absl::StrCat(absl::ToInt64Nanoseconds(duration));
+}
+
+bool ParseNanoseconds(absl::string_view text, absl::Duration* duration) {
+  int64_t nanoseconds = 0;
+  if (!absl::SimpleAtoi(text, &nanoseconds)) return false;
+  *duration = absl::Nanoseconds(nanoseconds);
+  return true;
 }
 
 }  // namespace
@@ -66,6 +79,7 @@ std::string ResumeSigner::Mac(absl::string_view text) const {
 }
 
 std::string ResumeSigner::Sign(const ResumeToken& token) const {
+  const SegmentStats& totals = token.before.totals;
   // %a loses nothing of a double.
   std::string text = absl::StrJoin(
       std::vector<std::string>{
@@ -73,10 +87,10 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
           token.config_digest, absl::StrCat(token.segment),
           absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
           absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
-          absl::StrFormat("%a", token.before.totals.lagging.al),
-          absl::StrFormat("%a", token.before.totals.lagging.laal),
+          absl::StrFormat("%a", totals.lagging.al), absl::StrFormat("%a", totals.lagging.laal),
           absl::StrCat(token.source.chunks), absl::StrCat(token.source.samples),
-          absl::StrCat(token.drops)},
+          absl::StrCat(token.drops), token.owner.value_or(""), Nanoseconds(totals.source_audio),
+          Nanoseconds(totals.first_token), Nanoseconds(totals.compute), Nanoseconds(totals.queue)},
       "\n");
   return absl::StrCat(Mac(text), text);
 }
@@ -89,14 +103,20 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   const std::vector<std::string> fields = absl::StrSplit(text, '\n');
   ResumeToken result;
   int64_t expires = 0;
-  if (fields.size() != kFields || fields[0] != kVersion ||
+  SegmentStats& totals = result.before.totals;
+  const bool now_written = fields.size() == kFields && fields[0] == kVersion;
+  if (!(now_written || (fields.size() == kOldFields && fields[0] == kOldVersion)) ||
       !absl::SimpleAtoi(fields[4], &result.segment) || !absl::SimpleAtoi(fields[5], &expires) ||
       !absl::SimpleAtoi(fields[6], &result.before.segments) ||
       !absl::SimpleAtoi(fields[7], &result.before.source_tokens) ||
       !absl::SimpleAtoi(fields[8], &result.before.target_tokens) ||
       !absl::SimpleAtoi(fields[11], &result.source.chunks) ||
       !absl::SimpleAtoi(fields[12], &result.source.samples) ||
-      !absl::SimpleAtoi(fields[13], &result.drops)) {
+      !absl::SimpleAtoi(fields[13], &result.drops) ||
+      (now_written && !(ParseNanoseconds(fields[15], &totals.source_audio) &&
+                        ParseNanoseconds(fields[16], &totals.first_token) &&
+                        ParseNanoseconds(fields[17], &totals.compute) &&
+                        ParseNanoseconds(fields[18], &totals.queue)))) {
     return WithReason(
         absl::FailedPreconditionError(
             "the resume token is of another version of the server; start a new session"),
@@ -106,8 +126,9 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   result.model_checksum = absl::HexStringToBytes(fields[2]);
   result.config_digest = fields[3];
   result.expires = absl::FromUnixMillis(expires);
-  result.before.totals.lagging.al = std::strtod(fields[9].c_str(), nullptr);
-  result.before.totals.lagging.laal = std::strtod(fields[10].c_str(), nullptr);
+  if (now_written) result.owner = fields[14];
+  totals.lagging.al = std::strtod(fields[9].c_str(), nullptr);
+  totals.lagging.laal = std::strtod(fields[10].c_str(), nullptr);
   if (now >= result.expires) {
     return WithReason(
         absl::FailedPreconditionError(absl::StrCat(
@@ -116,6 +137,10 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
         "RESUME_TOKEN_EXPIRED");
   }
   return result;
+}
+
+std::string OwnerOf(absl::string_view principal) {
+  return principal.empty() ? "" : Sha256(principal);
 }
 
 std::string Sha256(absl::string_view text) {

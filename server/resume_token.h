@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_RESUME_TOKEN_H_
 #define LEAPSTREAM_SERVER_RESUME_TOKEN_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -14,6 +15,7 @@ namespace leapstream {
 // What a server must know of a session to go on with it. Holds no text.
 struct ResumeToken {
   std::string session_id;
+  std::optional<std::string> owner;  // OwnerOf() its principal; nothing: a token of version 2.
   std::string model_checksum;
   std::string config_digest;  // Of all that decides what is put out; see ConfigDigest().
   int64_t segment = 1;        // The first that is not complete.
@@ -22,7 +24,8 @@ struct ResumeToken {
   SourcePosition source;
   int drops = 0;
   absl::Time expires;
-  SessionSummary before;  // Of the segments that are; lagging figures are sums.
+  SessionSummary before;  // Of the segments that are; lagging figures are sums. Of version 2: no
+                          // audio and no times.
 };
 
 // Signs tokens with HMAC-SHA-256. Const, thread-safe.
@@ -45,6 +48,9 @@ class ResumeSigner {
 
   std::string key_;
 };
+
+// Stands for a principal in a token; empty: for anybody, as the principal.
+std::string OwnerOf(absl::string_view principal);
 
 // Hex SHA-256.
 std::string Sha256(absl::string_view text);

@@ -3,15 +3,19 @@
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
+#include <grpcpp/resource_quota.h>
 
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
 
+#include <algorithm>
+#include <functional>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/budget.h"
 #include "base/quoted.h"
 #include "base/status.h"
 #include "grpc/health/v1/health.pb.h"
@@ -29,37 +33,62 @@ namespace leapstream {
 namespace {
 
 using Grpc = v1::SimultaneousTranslationService;
-using RawService = Grpc::WithRawCallbackMethod_StreamTranslate<
-    Grpc::WithRawCallbackMethod_Translate<Grpc::WithRawCallbackMethod_ListModels<Grpc::Service>>>;
 
 constexpr absl::Duration kLastWords = absl::Seconds(1);
 constexpr unsigned int kCertificateCheckSeconds = 2;
 constexpr int kMaxAdminBytes = 64 << 10;
 constexpr char kLiveness[] = "liveness";
 
-class Service final : public RawService {
- public:
-  explicit Service(Serving* serving) : serving_(serving) {}
+// What every port of ours takes from a connection, whoever makes it and whatever it calls: these
+// bounds hold before a call is looked at, and so before its token is.
+void BoundRequests(int max_message_bytes, int max_streams, grpc::ServerBuilder* builder) {
+  // gRPC inflates a message before it looks at its size: a megabyte could become a gigabyte. Calls
+  // with a grpc-encoding are refused with UNIMPLEMENTED, and no filter is there that could inflate.
+  builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
+                              1 << GRPC_COMPRESS_NONE);
+  builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
+  // Beyond it gRPC ends all calls of the connection, which behind a proxy are several clients': so
+  // it is above what the proxies of docker/ pass on.
+  builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, budget::kHeaderBytes);
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_streams);
+  builder->SetMaxReceiveMessageSize(max_message_bytes);
+}
 
-  grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamTranslate(
-      grpc::CallbackServerContext* context) override {
-    return TranslateReactor::Start(serving_, context);
-  }
-  grpc::ServerUnaryReactor* Translate(grpc::CallbackServerContext* context,
-                                      const grpc::ByteBuffer* request,
-                                      grpc::ByteBuffer* response) override {
-    return StartTranslate(serving_, context, request, response);
-  }
-  grpc::ServerUnaryReactor* ListModels(grpc::CallbackServerContext* context,
-                                       const grpc::ByteBuffer* request,
-                                       grpc::ByteBuffer* response) override {
-    grpc::ServerUnaryReactor* const reactor = context->DefaultReactor();
-    reactor->Finish(leapstream::ListModels(*serving_, *context, request, response));
-    return reactor;
+// What gRPC may hold of messages that are not complete, or not read, before it ends streams. A
+// message has come as a whole before gRPC looks at its size, so that this alone bounds what one
+// stream may send it. Above what sessions within their limits have there.
+size_t BufferBytes(int max_sessions) {
+  return static_cast<size_t>(std::max({AvailableMemory() / budget::kBufferShare,
+                                       budget::kLeastBufferBytes,
+                                       max_sessions * budget::kBufferBytesPerSession}));
+}
+
+// Raw messages, and streams whatever the proto says: gRPC reads nothing of a call until we ask it
+// to, which is when the call has come in.
+class Service final : public grpc::Service {
+ public:
+  explicit Service(Serving* serving) {
+    Add("/leapstream.v1.SimultaneousTranslationService/StreamTranslate",
+        [serving](auto* context) { return TranslateReactor::Start(serving, context); });
+    Add("/leapstream.v1.SimultaneousTranslationService/Translate",
+        [serving](auto* context) { return StartTranslate(serving, context); });
+    Add("/leapstream.v1.SimultaneousTranslationService/ListModels",
+        [serving](auto* context) { return StartListModels(serving, context); });
   }
 
  private:
-  Serving* const serving_;
+  using Start = std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(
+      grpc::CallbackServerContext* context)>;
+  // `name` is kept.
+  void Add(const char* name, Start start) {
+    AddMethod(new grpc::internal::RpcServiceMethod(name, grpc::internal::RpcMethod::BIDI_STREAMING,
+                                                   nullptr));
+    MarkMethodRawCallback(
+        methods_++, new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
+                        std::move(start)));
+  }
+
+  int methods_ = 0;
 };
 
 class GrpcServer final : public Server {
@@ -98,7 +127,11 @@ class GrpcServer final : public Server {
     // 64 KiB of each stream that is not read, and no more: gRPC would let a fast writer have
     // megabytes, which no session needs.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    builder.SetMaxReceiveMessageSize(options.max_message_bytes);
+    BoundRequests(options.max_message_bytes,
+                  serving_->admission.max_sessions() + budget::kStreamsBesideSessions, &builder);
+    grpc::ResourceQuota quota("leapstream");
+    quota.Resize(BufferBytes(serving_->admission.max_sessions()));
+    builder.SetResourceQuota(quota);
     builder.AddListeningPort(options.listen, MakeCredentials(options.tls), &port_);
     builder.RegisterService(&service_);
     server_ = builder.BuildAndStart();
@@ -218,7 +251,7 @@ class GrpcServer final : public Server {
     }
     grpc::ServerBuilder builder;
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    builder.SetMaxReceiveMessageSize(kMaxAdminBytes);
+    BoundRequests(kMaxAdminBytes, budget::kStreamsBesideSessions, &builder);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
     builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &admin_port_);

@@ -12,10 +12,12 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/budget.h"
 #include "base/status.h"
 #include "server/effective_config.h"
 #include "server/logging.h"
 #include "server/pcm.h"
+#include "server/refusing_reactor.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -30,14 +32,6 @@ constexpr absl::Duration kMaxNotice = absl::Seconds(30);  // Of the end of a ses
 bool TooLarge(size_t bytes, bool first, const ServerOptions& options) {
   return !first && bytes > static_cast<size_t>(options.limits.max_chunk_bytes) + kMessageOverhead;
 }
-
-// Ends a call that is not admitted: without initial metadata, so that the answer is trailers only
-// and proxies and clients know that nothing was done.
-class RefusingReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
- public:
-  explicit RefusingReactor(const absl::Status& status) { Finish(ToGrpcStatus(status)); }
-  void OnDone() override { delete this; }
-};
 
 absl::Status DepartureStatus(v1::GoingAwayReason reason) {
   if (reason == v1::GOING_AWAY_REASON_DRAINING) return Draining();
@@ -97,12 +91,14 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TranslateReactor::S
   if (!caller.ok()) return refuse(caller.status());
   std::shared_ptr<TranslateReactor> reactor(
       new TranslateReactor(serving, context, *std::move(caller), metrics));
-  const absl::Status admitted = serving->admission.Admit(reactor, reactor->caller_.principal);
-  if (!admitted.ok()) return refuse(admitted);
+  const std::string& principal = reactor->caller_.principal;
+  const absl::Status admitted = serving->admission.Admit(reactor, principal);
+  if (!admitted.ok() && !serving->admission.Await(reactor, principal)) return refuse(admitted);
   TranslateReactor* const raw = reactor.get();
   {
     MutexLock lock(&raw->mutex_);
-    raw->WakeAt(After(raw->started_, serving->options.limits.config_timeout));
+    raw->refusal_ = admitted;
+    raw->WakeAt(After(raw->started_, raw->ConfigTimeout()));
   }
   raw->grpc_reference_ = std::move(reactor);
   raw->StartRead(&raw->read_buffer_);
@@ -254,17 +250,26 @@ absl::StatusOr<ResumeToken> TranslateReactor::CheckResume(const v1::ResumeReques
     return InvalidRequest("RESUME_TOKEN_INVALID",
                           "the resume token is another session's; send that of session_id");
   }
+  // A token of an older server names nobody: whoever has a name might have it from somebody else.
+  if (token.owner.has_value() ? *token.owner != OwnerOf(caller_.principal)
+                              : !caller_.principal.empty()) {
+    return InvalidRequest("RESUME_TOKEN_INVALID",
+                          "the resume token was not given to this principal; resume with the token "
+                          "or certificate that the session began with, or start a new session");
+  }
   if (token.config_digest != config_digest_) {
     return WithReason(absl::FailedPreconditionError(
                           "policy, input format and limits must be those that the session began "
                           "with; send the same config, or start a new session"),
                       "RESUME_CONFIG_MISMATCH");
   }
-  if (request.next_source_sequence() < 1) {
-    return InvalidRequest("SEQUENCE_MISMATCH",
-                          absl::StrCat("next_source_sequence must be the number of the open "
-                                       "segment's first chunk, got ",
-                                       request.next_source_sequence()));
+  if (request.next_source_sequence() <= token.source.chunks) {
+    return InvalidRequest(
+        "SEQUENCE_MISMATCH",
+        absl::StrCat("next_source_sequence must be the number of the open segment's first chunk, "
+                     "and above the consumed_source_sequence ",
+                     token.source.chunks, " that came with this resume token, got ",
+                     request.next_source_sequence()));
   }
   if (by_pauses && request.next_source_sequence() != token.source.chunks + 1) {
     return InvalidRequest("SEQUENCE_MISMATCH",
@@ -293,6 +298,10 @@ absl::StatusOr<ResumeToken> TranslateReactor::CheckResume(const v1::ResumeReques
 }
 
 absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
+  if (!config.has_resume()) {
+    MutexLock lock(&mutex_);
+    if (!refusal_.ok()) return refusal_;
+  }
   LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<Scheduler> scheduler,
                               serving_->models->Find({config.model(), config.source_language_code(),
                                                       config.target_language_code()}));
@@ -386,13 +395,22 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
                ? WithReason(session.status(), "INVALID_POLICY")
                : Draining();  // The scheduler refuses nothing else while it is there.
   }
-  serving_->metrics->SessionStarted(model_name_, config.has_resume());
+  const Admission::Claimed claimed =
+      failed.has_value() ? Admission::Claimed() : serving_->admission.Claim(id_, shared_from_this());
+  if (claimed.admitted) {
+    MutexLock lock(&mutex_);
+    refusal_ = absl::OkStatus();
+  } else if (!failed.has_value()) {
+    MutexLock lock(&mutex_);
+    failed = refusal_;
+  }
   if (failed.has_value()) {
     (*session)->Cancel(*std::move(failed));
     return absl::OkStatus();  // OnFinished() will come with it.
   }
-  if (const std::shared_ptr<LiveCall> other = serving_->admission.Claim(id_, shared_from_this())) {
-    other->End(
+  serving_->metrics->SessionStarted(model_name_, config.has_resume());
+  if (claimed.previous != nullptr) {
+    claimed.previous->End(
         WithReason(absl::AbortedError("the session was resumed by another stream"), "SUPERSEDED"));
   }
   Send(std::move(response));
@@ -513,10 +531,19 @@ void TranslateReactor::PushSegments(Session& session, int64_t chunks, const Audi
   SendResumePoint(start, before);
 }
 
+absl::Duration TranslateReactor::ConfigTimeout() const {
+  const absl::Duration limit = serving_->options.limits.config_timeout;
+  if (refusal_.ok()) return limit;
+  return limit > absl::ZeroDuration() ? std::min(limit, budget::kUndecidedTime)
+                                      : budget::kUndecidedTime;
+}
+
 void TranslateReactor::Fail(absl::Status status) {
   std::shared_ptr<Session> session;
   {
     MutexLock lock(&mutex_);
+    // Whatever its first message was: it took nobody's place.
+    if (!refusal_.ok() && !absl::IsCancelled(status)) status = refusal_;
     if (session_ == nullptr) {
       if (!failed_.has_value()) failed_ = status;
       if (opening_) return;  // Open() will see it.
@@ -630,6 +657,7 @@ void TranslateReactor::SendDelta(TargetDelta delta) {
 void TranslateReactor::SendResumePoint(const ResumeStart& start, const SessionSummary& before) {
   ResumeToken token;
   token.session_id = id_;
+  token.owner = OwnerOf(caller_.principal);
   token.model_checksum = model_checksum_;
   token.config_digest = config_digest_;
   token.segment = start.segment;
@@ -837,7 +865,7 @@ void TranslateReactor::OnTime(absl::Time planned) {
       // From now, not from the message: on a busy machine this may have been noticed late.
       if (stuck_since_.has_value()) give_up = due(*stuck_since_ + limits.stuck_reader_timeout);
     }
-    if (session_ == nullptr && !opening_ && due(After(started_, limits.config_timeout))) {
+    if (session_ == nullptr && !opening_ && due(After(started_, ConfigTimeout()))) {
       end = WithReason(absl::AbortedError(absl::StrCat(
                            "no config came within ", absl::FormatDuration(limits.config_timeout))),
                        "CONFIG_TIMEOUT");
@@ -907,11 +935,17 @@ CallDescription TranslateReactor::Describe() const {
 
 void TranslateReactor::ReportEnd(absl::Status status) {
   SessionSummary summary;
-  bool gone = false;
+  bool gone = false, refused = false;
   {
     MutexLock lock(&mutex_);
     summary = summary_;
     gone = broken_;
+    refused = !refusal_.ok();
+  }
+  if (refused) {
+    call_metrics_.Handled(status.code());
+    serving_->metrics->SessionRejected(ReasonOf(status));
+    return;
   }
   if (!gone) {
     MutexLock lock(&context_mutex_);

@@ -39,7 +39,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
                                public std::enable_shared_from_this<TranslateReactor> {
  public:
   // The reactor, owned by itself until the call is done; one that refuses the call if it may not
-  // come in or there is no permit for it. `serving` and `context` must outlive the call.
+  // come in or there is no permit for it. Without a permit it may still begin, if its first message
+  // can be that of a resume which takes the place of an open call. `serving` and `context` must outlive the call.
   static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
       Serving* serving, grpc::CallbackServerContext* context);
   ~TranslateReactor() override;
@@ -83,6 +84,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void PushSegments(Session& session, int64_t chunks, const AudioSamples& samples);
   // Ends the call with `status`: through the session if there is one, else at once.
   void Fail(absl::Status status);
+  // How long its first message may take.
+  absl::Duration ConfigTimeout() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   void SendDelta(TargetDelta delta);
   // Where a session can go on: with `segment`, and the source that begins there. See ResumeToken.
@@ -145,6 +148,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   SessionSummary summary_ ABSL_GUARDED_BY(mutex_);  // So far, and in the end the session's own.
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
+  // Why it has no permit, and is refused unless it takes another call's; OK: it has one.
+  absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   bool announced_ ABSL_GUARDED_BY(mutex_) = false;              // `started` was sent.
   std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);  // Before or while it was opened.
   std::deque<v1::StreamTranslateResponse> outbox_ ABSL_GUARDED_BY(mutex_);

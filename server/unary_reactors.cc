@@ -4,16 +4,17 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "base/budget.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
@@ -21,6 +22,7 @@
 #include "server/effective_config.h"
 #include "server/logging.h"
 #include "server/metrics.h"
+#include "server/refusing_reactor.h"
 #include "server/status_mapping.h"
 #include "streaming/session.h"
 
@@ -28,67 +30,165 @@ namespace leapstream {
 namespace {
 
 template <typename Message>
-absl::Status Parse(const grpc::ByteBuffer& bytes, Message* message) {
-  grpc::ByteBuffer copy(bytes);  // Parsing empties it; a copy shares the bytes.
-  if (grpc::SerializationTraits<Message>::Deserialize(&copy, message).ok()) return absl::OkStatus();
+absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
+  if (grpc::SerializationTraits<Message>::Deserialize(bytes, message).ok()) return absl::OkStatus();
   return InvalidRequest("MALFORMED_MESSAGE",
                         absl::StrCat("the message is not a ", Message::descriptor()->name(),
                                      "; is all its text UTF-8?"));
 }
 
-template <typename Message>
-absl::Status Serialize(const Message& message, grpc::ByteBuffer* bytes) {
-  bool own = false;
-  const grpc::Status status = grpc::SerializationTraits<Message>::Serialize(message, bytes, &own);
-  return status.ok() ? absl::OkStatus() : absl::InternalError(status.error_message());
+absl::Time After(absl::Time time, absl::Duration limit) {  // 0: no limit.
+  return limit > absl::ZeroDuration() ? time + limit : absl::InfiniteFuture();
 }
 
-// Used by gRPC until OnDone() and by the step thread until OnFinished(); see TranslateReactor.
-class TranslateCall final : public grpc::ServerUnaryReactor,
-                            public SessionSink,
-                            public LiveCall,
-                            public std::enable_shared_from_this<TranslateCall> {
+// A call that takes one message and answers with one, or with an error. Used by gRPC until
+// OnDone(), by a timer, and by whoever answers; each holds a reference.
+class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                       public std::enable_shared_from_this<OneMessageCall> {
  public:
-  TranslateCall(Serving* serving, absl::StatusOr<Caller> caller, grpc::ByteBuffer* response)
-      : serving_(serving),
-        response_(response),
-        caller_(std::move(caller)),
-        started_(absl::Now()),
-        call_metrics_(serving->metrics.get(), Method::kTranslate) {
+  OneMessageCall(Serving* serving, grpc::CallbackServerContext* context, Method method)
+      : serving_(serving), call_metrics_(serving->metrics.get(), method), context_(context) {
     serving_->models->CallStarted();
   }
+  ~OneMessageCall() override {
+    serving_->models->CallEnded();  // Last: the server may go then.
+  }
+
+  // Reads the message, for which there is as much time as for the first one of a stream.
+  void ReadRequest() {
+    grpc_reference_ = shared_from_this();
+    const absl::Duration limit = serving_->options.limits.config_timeout;
+    At(After(absl::Now(), limit), [limit](OneMessageCall* call) {
+      if (call->requested_.load()) return;
+      call->Reply(WithReason(absl::AbortedError(absl::StrCat("no message came within ",
+                                                             absl::FormatDuration(limit))),
+                             "CONFIG_TIMEOUT"));
+    });
+    StartRead(&request_);
+  }
+
+  void OnReadDone(bool ok) final {
+    requested_.store(true);
+    if (!ok) {  // Half-close, or the call is over.
+      return Reply(InvalidRequest("MALFORMED_MESSAGE",
+                                  "the call must have one message, got the end of the stream"));
+    }
+    call_metrics_.Received();
+    OnRequest(&request_);
+  }
+  void OnWriteDone(bool ok) final {
+    written_.store(true);
+    FinishWith(ok ? absl::OkStatus() : absl::CancelledError("cancelled by the client"));
+  }
+  void OnCancel() override { Reply(absl::CancelledError("cancelled by the client")); }
+  void OnDone() final {
+    {
+      MutexLock lock(&context_mutex_);
+      context_ = nullptr;
+    }
+    const auto last = std::move(grpc_reference_);  // May free this when it goes.
+  }
+
+ protected:
+  // May empty the bytes. Called once at most.
+  virtual void OnRequest(grpc::ByteBuffer* bytes) = 0;
+  // The call is over but for its status, which is still to be sent.
+  virtual void OnReplied(const absl::Status& status) = 0;
+
+  // Answers, if nobody has: with the message if `status` is OK.
+  void Reply(absl::Status status, const google::protobuf::Message* message = nullptr) {
+    {
+      MutexLock lock(&reply_mutex_);
+      if (std::exchange(replied_, true)) return;
+    }
+    bool own = false;
+    if (status.ok()) {
+      const grpc::Status serialized =
+          grpc::SerializationTraits<google::protobuf::Message>::Serialize(*message, &response_,
+                                                                          &own);
+      if (!serialized.ok()) status = absl::InternalError(serialized.error_message());
+    }
+    if (!status.ok()) return FinishWith(status);
+    call_metrics_.Sent();
+    At(After(absl::Now(), serving_->options.limits.stuck_reader_timeout), [](OneMessageCall* call) {
+      if (call->written_.load()) return;
+      MutexLock lock(&call->context_mutex_);
+      if (call->context_ != nullptr) call->context_->TryCancel();
+    });
+    StartWrite(&response_);
+  }
+
+  void At(absl::Time time, std::function<void(OneMessageCall*)> then) {
+    serving_->timers.At(time, [weak = weak_from_this(), then = std::move(then)] {
+      if (const auto self = weak.lock()) then(self.get());
+    });
+  }
+
+  Serving* const serving_;
+  CallMetrics call_metrics_;
+
+ private:
+  void FinishWith(const absl::Status& status) {
+    call_metrics_.Handled(status.code());
+    OnReplied(status);
+    Finish(ToGrpcStatus(status));
+  }
+
+  std::shared_ptr<OneMessageCall> grpc_reference_;
+  grpc::ByteBuffer request_, response_;
+  std::atomic<bool> requested_{false}, written_{false};
+  Mutex reply_mutex_;
+  bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
+  Mutex context_mutex_;
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.
+};
+
+// The length of the first part of `text` that has `most` bytes or less and ends between characters.
+size_t WholeCharacters(absl::string_view text, size_t most) {
+  if (text.size() <= most) return text.size();
+  size_t length = most;
+  while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80) --length;
+  return length > 0 ? length : most;
+}
+
+// What holds for a stream holds here: the session's limits, its permit until the answer is taken,
+// and room in its queue, so that lines are pushed as there is some. The step thread uses it until
+// OnFinished().
+class TranslateCall final : public OneMessageCall, public SessionSink, public LiveCall {
+ public:
+  TranslateCall(Serving* serving, grpc::CallbackServerContext* context, Caller caller)
+      : OneMessageCall(serving, context, Method::kTranslate),
+        caller_(std::move(caller)),
+        started_(absl::Now()) {}
   ~TranslateCall() override {
     serving_->admission.Remove(this);
     session_.reset();
     scheduler_.reset();
-    serving_->models->CallEnded();  // Last: the server may go then.
   }
 
-  void Start(const grpc::ByteBuffer& request) {
-    grpc_reference_ = shared_from_this();
-    call_metrics_.Received();
-    absl::Status status = caller_.status();
-    if (status.ok()) status = serving_->admission.Admit(shared_from_this(), caller_->principal);
-    if (!status.ok()) {
-      serving_->metrics->SessionRejected(ReasonOf(status));
-      call_metrics_.Handled(status.code());
-      return Finish(ToGrpcStatus(status));
-    }
-    status = Open(request);
-    if (!status.ok()) ReportAndFinish(status, {});
+  void Start() {
+    const absl::Duration limit = serving_->options.limits.max_session_duration;
+    At(After(started_, limit), [limit](OneMessageCall* call) {
+      static_cast<TranslateCall*>(call)->End(WithReason(
+          absl::AbortedError(absl::StrCat("the translation is not complete after ",
+                                          absl::FormatDuration(limit),
+                                          ", as long as a session may last; send less at once")),
+          "MAX_DURATION"));
+    });
+    ReadRequest();
   }
 
   void OnCancel() override { End(absl::CancelledError("cancelled by the client")); }
   CallDescription Describe() const override {
     CallDescription call;
     call.method = "Translate";
-    call.principal = caller_->principal;
-    call.peer = caller_->peer;
-    call.trace_id = caller_->trace_id;
+    call.principal = caller_.principal;
+    call.peer = caller_.peer;
+    call.trace_id = caller_.trace_id;
     call.started = started_;
     return call;
   }
-  const std::string& token_entry() const override { return caller_->token_entry; }
+  const std::string& token_entry() const override { return caller_.token_entry; }
   void Drain(absl::Time /*deadline*/) override {}  // It ends by itself.
   void End(absl::Status why) override {
     std::shared_ptr<Session> session;
@@ -96,35 +196,74 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
       MutexLock lock(&mutex_);
       if (!ended_.has_value()) ended_ = why;
       session = session_;
+      if (session == nullptr && opening_) return;  // Open() will see it.
     }
-    if (session != nullptr) session->Cancel(std::move(why));
+    if (session != nullptr) return session->Cancel(std::move(why));
+    Reply(std::move(why));
   }
-  void OnDone() override { const auto last = std::move(grpc_reference_); }
 
   void OnEvent(SessionEvent event) override {
     if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
-      if (completed->segment > 1) translation_.mutable_text()->push_back('\n');
-      translation_.mutable_text()->append(completed->text);
+      std::string& text = *translation_.mutable_text();
+      if (text.size() + completed->text.size() + 1 > budget::kTranslationBytes) {
+        if (!too_long_) {
+          End(InvalidRequest("TEXT_TOO_LONG",
+                             absl::StrCat("the translation is longer than ",
+                                          budget::kTranslationBytes,
+                                          " bytes, which one message may have; send less at once, "
+                                          "or stream it to StreamTranslate")));
+        }
+        too_long_ = true;
+        return;
+      }
+      if (completed->segment > 1) text.push_back('\n');
+      text.append(completed->text);
     } else if (auto* summary = std::get_if<SessionSummary>(&event)) {
       *translation_.mutable_stats() = ToProto(summary->totals);
       summary_ = *summary;
     }
   }
+  void OnRoom() override { Feed(); }
   void OnFinished(absl::Status status) override {
     const auto self = std::move(sink_reference_);
     if (status.code() == absl::StatusCode::kInternal) {
       spdlog::error("Translate: {}", std::string(status.message()));
       status = absl::InternalError("internal error, see the server's log");
     }
-    if (status.ok()) status = Serialize(translation_, response_);
-    if (status.ok()) call_metrics_.Sent();
-    ReportAndFinish(status, summary_);
+    Reply(std::move(status), &translation_);
   }
 
  private:
-  absl::Status Open(const grpc::ByteBuffer& bytes) {
+  void OnRequest(grpc::ByteBuffer* bytes) override {
+    {
+      MutexLock lock(&mutex_);
+      if (ended_.has_value()) return;  // It was answered.
+      opening_ = true;                 // From here on End() leaves the answer to this thread.
+    }
+    absl::Status status = Open(bytes);
+    std::optional<absl::Status> ended;
+    std::shared_ptr<Session> session;
+    {
+      MutexLock lock(&mutex_);
+      opening_ = false;
+      ended = ended_;
+      session = session_;
+    }
+    if (session == nullptr) return Reply(ended.has_value() ? *ended : status);
+    if (ended.has_value()) return session->Cancel(*std::move(ended));
+    Feed();
+  }
+
+  absl::Status Open(grpc::ByteBuffer* bytes) {
     v1::TranslateRequest request;
     LEAPSTREAM_RETURN_IF_ERROR(Parse(bytes, &request));
+    const auto lines = std::count(request.text().begin(), request.text().end(), '\n') + 1;
+    if (lines > budget::kTranslateLines) {
+      return InvalidRequest("TOO_MANY_LINES",
+                            absl::StrCat("a text may have ", budget::kTranslateLines,
+                                         " lines, got ", lines, "; send it in several calls, or "
+                                         "stream it to StreamTranslate"));
+    }
     LEAPSTREAM_ASSIGN_OR_RETURN(
         scheduler_, serving_->models->Find({request.model(), request.source_language_code(),
                                             request.target_language_code()}));
@@ -138,57 +277,73 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     LEAPSTREAM_ASSIGN_OR_RETURN(
         const SessionOptions options,
         ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
-    sink_reference_ = shared_from_this();
+    text_ = std::move(*request.mutable_text());
+    sink_reference_ = std::static_pointer_cast<TranslateCall>(shared_from_this());
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler_->Open(options, this);
     if (!session.ok()) {
       sink_reference_.reset();
       return session.status();
     }
-    std::optional<absl::Status> ended;
-    {
-      MutexLock lock(&mutex_);
-      session_ = *session;
-      ended = ended_;
-    }
-    if (ended.has_value()) (*session)->Cancel(*std::move(ended));
-    for (absl::string_view line : absl::StrSplit(request.text(), '\n')) {
-      if (!line.empty()) (*session)->Push(std::string(line));
-      (*session)->EndSegment();
-    }
-    (*session)->EndSource();
+    fed_ = session->get();
+    MutexLock lock(&mutex_);
+    session_ = *std::move(session);
     return absl::OkStatus();
   }
 
-  // The end of an admitted call.
-  void ReportAndFinish(const absl::Status& status, const SessionSummary& summary) {
+  // Pushes lines for as long as there is room; OnRoom() goes on. Of one thread at a time: the step
+  // thread's turn comes when HasRoom() was false, after which nothing is touched here.
+  void Feed() {
+    const auto most = static_cast<size_t>(serving_->options.limits.max_chunk_bytes);
+    while (!all_fed_ && fed_->HasRoom()) {
+      const absl::string_view rest = absl::string_view(text_).substr(next_);
+      const absl::string_view line = rest.substr(0, rest.find('\n'));
+      const size_t length = WholeCharacters(line, most);
+      if (length > 0) fed_->Push(std::string(line.substr(0, length)));
+      next_ += length;
+      if (length < line.size()) continue;
+      fed_->EndSegment();
+      all_fed_ = next_ == text_.size();
+      if (all_fed_) {
+        fed_->EndSource();
+      } else {
+        ++next_;  // The line's end.
+      }
+    }
+  }
+
+  void OnReplied(const absl::Status& status) override {
     serving_->admission.Release(this);
-    call_metrics_.Handled(status.code());
     const std::string model = scheduler_ == nullptr ? "" : scheduler_->model()->info.name;
-    LogEvent("translate", {{"trace_id", caller_->trace_id},
-                           {"principal", caller_->principal},
-                           {"peer", caller_->peer},
+    LogEvent("translate", {{"trace_id", caller_.trace_id},
+                           {"principal", caller_.principal},
+                           {"peer", caller_.peer},
                            {"model", model},
-                           {"segments", summary.segments},
-                           {"source_tokens", summary.source_tokens},
-                           {"target_tokens", summary.target_tokens},
+                           {"segments", summary_.segments},
+                           {"source_tokens", summary_.source_tokens},
+                           {"target_tokens", summary_.target_tokens},
                            {"seconds", absl::ToDoubleSeconds(absl::Now() - started_)},
                            {"status", absl::StatusCodeToString(status.code())},
                            {"reason", ReasonOf(status)}});
-    Finish(ToGrpcStatus(status));
   }
 
-  Serving* const serving_;
-  grpc::ByteBuffer* const response_;
-  const absl::StatusOr<Caller> caller_;
+  const Caller caller_;
   const absl::Time started_;
-  CallMetrics call_metrics_;
   std::shared_ptr<Scheduler> scheduler_;  // Set before the session can say anything.
-  SessionSummary summary_;                // Of the step thread.
-  v1::TranslateResponse translation_;     // Of the step thread.
-  std::shared_ptr<TranslateCall> grpc_reference_;
   std::shared_ptr<TranslateCall> sink_reference_;
 
+  // Of the thread that opens the session, then of the step thread; see Feed().
+  Session* fed_ = nullptr;
+  std::string text_;
+  size_t next_ = 0;  // What is to be fed next of it.
+  bool all_fed_ = false;
+
+  // Of the step thread.
+  SessionSummary summary_;
+  v1::TranslateResponse translation_;
+  bool too_long_ = false;
+
   Mutex mutex_;
+  bool opening_ ABSL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // Before the session was there, too.
 };
@@ -234,33 +389,53 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
   return response;
 }
 
+class ListModelsCall final : public OneMessageCall {
+ public:
+  ListModelsCall(Serving* serving, grpc::CallbackServerContext* context)
+      : OneMessageCall(serving, context, Method::kListModels) {}
+
+ private:
+  void OnRequest(grpc::ByteBuffer* bytes) override {
+    v1::ListModelsRequest request;
+    const absl::Status status = Parse(bytes, &request);
+    if (!status.ok()) return Reply(status);
+    const absl::StatusOr<v1::ListModelsResponse> page = Page(*serving_->models, request);
+    if (!page.ok()) return Reply(page.status());
+    Reply(absl::OkStatus(), &*page);
+  }
+  void OnReplied(const absl::Status& /*status*/) override {}
+};
+
+// Refuses the call and counts that.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* serving, Method method,
+                                                                    const absl::Status& why) {
+  CallMetrics(serving->metrics.get(), method).Handled(why.code());
+  serving->metrics->SessionRejected(ReasonOf(why));
+  return new RefusingReactor(why);
+}
+
 }  // namespace
 
-grpc::ServerUnaryReactor* StartTranslate(Serving* serving, grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* request,
-                                         grpc::ByteBuffer* response) {
-  // OnDone() cannot come before the caller has bound the reactor, so the pointer stays good.
-  auto call = std::make_shared<TranslateCall>(
-      serving, IdentifyCaller(*context, serving->tokens.get()), response);
-  call->Start(*request);
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
+    Serving* serving, grpc::CallbackServerContext* context) {
+  absl::StatusOr<Caller> caller = IdentifyCaller(*context, serving->tokens.get());
+  if (!caller.ok()) return Refuse(serving, Method::kTranslate, caller.status());
+  const std::string principal = caller->principal;
+  const auto call = std::make_shared<TranslateCall>(serving, context, *std::move(caller));
+  const absl::Status admitted = serving->admission.Admit(call, principal);
+  if (!admitted.ok()) return Refuse(serving, Method::kTranslate, admitted);
+  // OnDone() cannot come before gRPC has bound the reactor, so the pointer stays good.
+  call->Start();
   return call.get();
 }
 
-grpc::Status ListModels(const Serving& serving, const grpc::CallbackServerContext& context,
-                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response) {
-  CallMetrics metrics(serving.metrics.get(), Method::kListModels);
-  metrics.Received();
-  v1::ListModelsRequest parsed;
-  absl::Status status = IdentifyCaller(context, serving.tokens.get()).status();
-  if (!status.ok()) serving.metrics->SessionRejected(ReasonOf(status));
-  if (status.ok()) status = Parse(*request, &parsed);
-  if (status.ok()) {
-    absl::StatusOr<v1::ListModelsResponse> page = Page(*serving.models, parsed);
-    status = page.ok() ? Serialize(*page, response) : page.status();
-  }
-  if (status.ok()) metrics.Sent();
-  metrics.Handled(status.code());
-  return ToGrpcStatus(status);
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
+    Serving* serving, grpc::CallbackServerContext* context) {
+  const absl::Status known = IdentifyCaller(*context, serving->tokens.get()).status();
+  if (!known.ok()) return Refuse(serving, Method::kListModels, known);
+  const auto call = std::make_shared<ListModelsCall>(serving, context);
+  call->ReadRequest();
+  return call.get();
 }
 
 }  // namespace leapstream

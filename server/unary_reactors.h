@@ -8,15 +8,17 @@
 
 namespace leapstream {
 
-// Translate: the lines of the text as segments of one offline session. Owns itself until the call
-// is done; `serving` must outlive that. `request` and `response` are the call's.
-grpc::ServerUnaryReactor* StartTranslate(Serving* serving, grpc::CallbackServerContext* context,
-                                         const grpc::ByteBuffer* request,
-                                         grpc::ByteBuffer* response);
+// Calls of one message each way. To gRPC they are streams: it would read the message of a unary
+// call before we hear of the call, and so before its token is looked at. Each owns itself until the
+// call is done; `serving` and `context` must outlive that.
+
+// Translate: the lines of the text as segments of one offline session.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
+    Serving* serving, grpc::CallbackServerContext* context);
 
 // ListModels: by name; a page token is the name after which the page starts.
-grpc::Status ListModels(const Serving& serving, const grpc::CallbackServerContext& context,
-                        const grpc::ByteBuffer* request, grpc::ByteBuffer* response);
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
+    Serving* serving, grpc::CallbackServerContext* context);
 
 }  // namespace leapstream
 
