@@ -240,6 +240,9 @@ const std::vector<Setting>& Settings() {
            LEAPSTREAM_FIELD(server.keepalive_timeout)),
       Time("drain_delay", "From SIGTERM to the drain: what load balancers need to notice",
            LEAPSTREAM_FIELD(drain_delay)),
+      Switch("drain_stops_listening",
+             "Close the port when the drain starts, for proxies without health checks",
+             LEAPSTREAM_FIELD(server.drain_stops_listening)),
       Time("drain_timeout", "What the drain leaves open sessions", LEAPSTREAM_FIELD(drain_timeout)),
       Time("liveness_timeout", "For one step; then the server calls itself dead",
            LEAPSTREAM_FIELD(server.liveness_timeout)),
@@ -532,11 +535,13 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
       ->type_name("NAME");
   app.add_option("--hash-token", hash_token, "The same line for the token on standard input")
       ->type_name("NAME");
+  app.set_version_flag("--version", "leapstream-server " LEAPSTREAM_VERSION);
   const std::vector<Setting>& settings = Settings();
   std::vector<std::vector<std::string>> values(settings.size());
   std::vector<CLI::Option*> options;
   std::vector<std::string> flags = {"--config",    "--check-config", "--print-config",
-                                    "--new-token", "--hash-token",   "--help"};
+                                    "--new-token", "--hash-token",   "--version",
+                                    "--help"};
   const ServerConfig defaults;
   for (size_t i = 0; i < settings.size(); ++i) {
     const Setting& setting = settings[i];
@@ -558,6 +563,10 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
   } catch (const CLI::CallForHelp&) {
     ServerConfig config;
     config.output = app.help();
+    return config;
+  } catch (const CLI::CallForVersion& e) {
+    ServerConfig config;
+    config.output = absl::StrCat(e.what(), "\n");
     return config;
   } catch (const CLI::ExtrasError&) {
     for (int i = 1; i < argc; ++i) {

@@ -1,6 +1,7 @@
 #include "server/server.h"
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
+#include <grpc/grpc.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -10,7 +11,10 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include <algorithm>
+#include <chrono>
 #include <functional>
+#include <future>
+#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -22,6 +26,7 @@
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 #include "server/address.h"
 #include "server/admin_service.h"
+#include "server/free_memory.h"
 #include "server/http_endpoint.h"
 #include "server/model_reloader.h"
 #include "server/serving.h"
@@ -154,11 +159,27 @@ class GrpcServer final : public Server {
   void Shutdown(absl::Time deadline) override {
     SayNotServing();
     serving_->admission.StartDrain(deadline);
+    std::thread stops_listening;
+    std::promise<void> stopped;
+    if (serving_->options.drain_stops_listening) {
+      // It ends when all calls have, and only the first Shutdown() does anything.
+      stops_listening = std::thread([&] {
+        server_->Shutdown();
+        stopped.set_value();
+      });
+    }
     if (!serving_->admission.WaitUntilEmpty(deadline)) {
       serving_->admission.EndAll(Draining());
     }
     // What ends now has this long to be told so; gRPC cancels the rest.
-    server_->Shutdown(absl::ToChronoTime(absl::Now() + kLastWords));
+    if (!stops_listening.joinable()) {
+      return server_->Shutdown(absl::ToChronoTime(absl::Now() + kLastWords));
+    }
+    if (stopped.get_future().wait_for(absl::ToChronoNanoseconds(kLastWords)) !=
+        std::future_status::ready) {
+      grpc_server_cancel_all_calls(server_->c_server());
+    }
+    stops_listening.join();
   }
   void Force() override { serving_->admission.Force(); }
   absl::StatusOr<std::vector<ReloadedModel>> ReloadModels() override {
@@ -217,6 +238,7 @@ class GrpcServer final : public Server {
     serving_->models->DropUnused(absl::Now());
     serving_->models->ReserveAhead(serving_->admission.max_sessions());
     EndUnauthenticated();
+    ReturnFreeMemory();
     watchdog_->At(absl::Now() + absl::Seconds(1), [this] { Watch(); });
   }
 

@@ -47,6 +47,9 @@ struct ServerOptions {
   std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
   int max_sessions_per_principal = 0;  // 0: no limit.
 
+  // A drain also closes the port, for proxies that know of no health but a refused connection.
+  bool drain_stops_listening = false;
+
   std::string metrics_listen;  // HTTP, for scrapers and probes; empty: none.
   std::string admin_listen;    // leapstream.admin.v1; empty: none.
   // How long a turn of a step loop may take before the server calls itself dead.

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
+#include "base/budget.h"
 #include "server/config.h"
 
 namespace leapstream {
@@ -76,6 +77,58 @@ TEST(DeploymentTest, AllYamlAndJsonParses) {
   EXPECT_GE(files, 9);
 }
 
+// One name of the image in all of them, of the version that is built.
+TEST(DeploymentTest, TheImageHasOneName) {
+  const std::string cmake = ReadFile(LEAPSTREAM_SOURCE_DIR "/CMakeLists.txt");
+  std::smatch version;
+  ASSERT_TRUE(std::regex_search(cmake, version, std::regex("leapstream VERSION (\\d+\\.\\d+\\.\\d+) ")));
+  const std::string name = absl::StrCat("leapstream:", version[1].str());
+  EXPECT_EQ(ComposeService()["image"].as<std::string>(), name);
+  EXPECT_EQ(KubernetesObject("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]
+                .as<std::string>(),
+            name);
+  const std::string build = absl::StrCat("build -f docker/Dockerfile -t ", name, " .");
+  for (const std::string& file :
+       {absl::StrCat(kDocker, "Dockerfile"),
+        std::string(LEAPSTREAM_SOURCE_DIR "/docs/deployment.md")}) {
+    EXPECT_NE(ReadFile(file).find(build), std::string::npos) << file;
+  }
+  EXPECT_NE(ReadFile(absl::StrCat(kDocker, "Dockerfile"))
+                .find(absl::StrCat("image.version=\"", version[1].str(), "\"")),
+            std::string::npos);
+}
+
+TEST(DeploymentTest, OtherToolsTakeTheFiles) {
+  const YAML::Node compose = YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"));
+  EXPECT_FALSE(compose["name"]) << "docker-compose 1.29 refuses it";
+  // podman and buildah drop the image's own.
+  EXPECT_TRUE(ComposeService()["healthcheck"]) << "a condition below is service_healthy";
+  // `kubectl apply -f docker/kubernetes`.
+  for (const fs::directory_entry& entry :
+       fs::recursive_directory_iterator(absl::StrCat(kDocker, "kubernetes"))) {
+    for (const YAML::Node& object : YAML::LoadAll(ReadFile(entry.path()))) {
+      EXPECT_TRUE(object["apiVersion"] && object["kind"]) << entry;
+    }
+  }
+}
+
+// What is more ends all streams of a connection at the server, which may be several clients'.
+TEST(DeploymentTest, ProxiesPassFewerHeadersThanServersTake) {
+  std::smatch found;
+  const std::string envoy = ReadFile(absl::StrCat(kDocker, "envoy/envoy.yaml"));
+  ASSERT_TRUE(std::regex_search(envoy, found, std::regex("\n *max_request_headers_kb: (\\d+)\n")));
+  EXPECT_LE(2 * (std::stoi(found[1]) << 10), budget::kHeaderBytes);
+  EXPECT_NE(envoy.find("\n      connection_pool_per_downstream_connection: true\n"),
+            std::string::npos);
+  const std::string haproxy = ReadFile(absl::StrCat(kDocker, "haproxy/haproxy.cfg"));
+  ASSERT_TRUE(std::regex_search(haproxy, found, std::regex("\n *tune.bufsize (\\d+)\n")));
+  EXPECT_LE(2 * std::stoi(found[1]), budget::kHeaderBytes);
+  const std::string nginx = ReadFile(absl::StrCat(kDocker, "nginx/nginx.conf"));
+  ASSERT_TRUE(std::regex_search(nginx, found,
+                                std::regex("\n *large_client_header_buffers (\\d+) (\\d+)k;")));
+  EXPECT_LE(2 * std::stoi(found[1]) * (std::stoi(found[2]) << 10), budget::kHeaderBytes);
+}
+
 // A proxy that waits for less than some heartbeats cuts streams whose speaker pauses.
 TEST(DeploymentTest, ProxiesWaitForSeveralHeartbeats) {
   const absl::Duration least = 3 * SessionLimits().heartbeat_interval;
@@ -88,6 +141,10 @@ TEST(DeploymentTest, ProxiesWaitForSeveralHeartbeats) {
   }
   const std::string envoy = ReadFile(absl::StrCat(kDocker, "envoy/envoy.yaml"));
   for (const absl::Duration timeout : Durations(envoy, "stream_idle_timeout: (\\S+)")) {
+    EXPECT_GE(timeout, least);
+  }
+  const std::string nginx = ReadFile(absl::StrCat(kDocker, "nginx/nginx.conf"));
+  for (const absl::Duration timeout : Durations(nginx, "\n *grpc_read_timeout (\\w+);")) {
     EXPECT_GE(timeout, least);
   }
   // Of the whole stream there is none.
@@ -197,7 +254,7 @@ TEST(DeploymentTest, ContainersHaveNoPrivileges) {
 std::set<std::string> MetricsAskedFor() {
   std::set<std::string> names;
   for (const char* file : {"grafana/dashboards/leapstream.json", "prometheus/alerts.yaml",
-                           "kubernetes/prometheus-adapter.yaml"}) {
+                           "prometheus/kubernetes-adapter.yaml"}) {
     const std::string text = ReadFile(absl::StrCat(kDocker, file));
     const std::regex name("\\bleapstream_[a-z_]+[a-z]\\b");
     for (std::sregex_iterator it(text.begin(), text.end(), name), end; it != end; ++it) {

@@ -127,8 +127,11 @@ inline std::shared_ptr<grpc::Channel> ConnectWithSmallWindow(int port) {
 // One stream that a test holds in its hands.
 class OpenStream {
  public:
-  OpenStream(v1::SimultaneousTranslationService::Stub& stub, const std::vector<Request>& requests) {
+  // `prepare` may add to the context.
+  OpenStream(v1::SimultaneousTranslationService::Stub& stub, const std::vector<Request>& requests,
+             const std::function<void(grpc::ClientContext*)>& prepare = nullptr) {
     SetDeadline(&context);
+    if (prepare != nullptr) prepare(&context);
     stream = stub.StreamTranslate(&context);
     for (const Request& request : requests) stream->Write(request);
   }

@@ -426,7 +426,7 @@ TEST_F(ServerTest, AFullServerRefusesAtOnceAndServesOn) {
   }
   for (int i = 0; i < 20; ++i) {
     const absl::Time start = absl::Now();
-    OpenStream refused(*stub_, {});
+    OpenStream refused(*stub_, {Config()});
     const grpc::Status status = refused.Finish();
     EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
     EXPECT_EQ(Reason(status), "SERVER_FULL");

@@ -109,9 +109,28 @@ inline std::string ShippedEnvoyConfig(int port, const std::vector<ProxiedServer>
   return config;
 }
 
+// docker/nginx/nginx.conf, likewise, with its files in `folder`.
+inline std::string ShippedNginxConfig(int port, const std::vector<ProxiedServer>& servers,
+                                      const std::string& folder) {
+  std::string config = ShippedFile("nginx/nginx.conf"), lines;
+  for (const ProxiedServer& server : servers) {
+    absl::StrAppend(&lines, lines.empty() ? "" : "\n        ", "server 127.0.0.1:", server.port,
+                    " max_fails=1 fail_timeout=2s;");
+  }
+  ReplaceOrFail("listen 50051", absl::StrCat("listen 127.0.0.1:", port), &config);
+  ReplaceOrFail("server leapstream:50051 max_fails=1 fail_timeout=2s;", lines, &config);
+  ReplaceOrFail("/tmp/nginx", absl::StrCat(folder, "/nginx"), &config);
+  ReplaceOrFail("worker_processes auto", "worker_processes 1", &config);
+  // Which a test may not raise.
+  ReplaceOrFail("worker_rlimit_nofile 65536;", "", &config);
+  ReplaceOrFail("worker_connections 20000", "worker_connections 500", &config);
+  return config;
+}
+
 // What starts such a proxy with its configuration in `file`. `program`: from FindProgram().
 inline std::vector<std::string> ProxyCommand(const std::string& program, const std::string& file) {
   if (absl::EndsWith(program, "/haproxy")) return {program, "-db", "-f", file};
+  if (absl::EndsWith(program, "/nginx")) return {program, "-g", "daemon off;", "-c", file};
   return {program, "-c", file, "--concurrency", "1", "--disable-hot-restart"};
 }
 

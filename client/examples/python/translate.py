@@ -10,7 +10,8 @@ from google.rpc import error_details_pb2, status_pb2
 from leapstream.v1 import simultaneous_translation_pb2 as pb, simultaneous_translation_pb2_grpc as rpc
 
 GIVE_UP_AFTER = 60  # Seconds without a server.
-PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+# Codes that mean what they say also without details. Any other then means that the connection broke.
+FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
 
 class Session:
     def __init__(self, addresses):
@@ -78,7 +79,10 @@ class Session:
                 details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
                 status, retry = status_pb2.Status.FromString(details), error_details_pb2.RetryInfo()
                 [detail.Unpack(retry) for detail in status.details]
-                passing = status.code == grpc.StatusCode.UNAVAILABLE.value[0] if status.code else error.code() in PASSING
+                passing = error.code() not in FINAL
+                if status.code:  # A quota may still count the call that was lost.
+                    passing = status.code == grpc.StatusCode.UNAVAILABLE.value[0] or (
+                        status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0] and self.token != b"")
                 if not passing or time.monotonic() - lost_at > GIVE_UP_AFTER or (self.tokens and not self.token):
                     raise
                 print(f"\nlost the server: {status.message or error.details()}; going on elsewhere", file=sys.stderr)

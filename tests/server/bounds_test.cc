@@ -1,0 +1,430 @@
+// What one call may cost, and whose place a resume takes: real calls on loopback, with a fake model.
+#include <gmock/gmock.h>
+#include <grpcpp/grpcpp.h>
+#include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <fstream>
+#include <map>
+#include <memory>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
+#include "base/budget.h"
+#include "server/resume_token.h"
+#include "server/server.h"
+#include "server/token_file.h"
+#include "tests/server/raw_stream.h"
+#include "tests/testing/fake_model.h"
+
+namespace leapstream {
+namespace {
+
+using ::testing::HasSubstr;
+
+constexpr char kService[] = "/leapstream.v1.SimultaneousTranslationService/";
+
+class BoundsTest : public testing::Test {
+ protected:
+  void Start(ServerOptions options = {}, const FakeModelOptions& model = {}) {
+    spdlog::set_level(spdlog::level::off);
+    server_.reset();
+    options.listen = "127.0.0.1:0";
+    auto server = Server::Start(options, {FakeModel(model)});
+    ASSERT_TRUE(server.ok()) << server.status();
+    server_ = *std::move(server);
+    channel_ = ConnectWithSmallWindow(server_->port());
+    stub_ = v1::SimultaneousTranslationService::NewStub(channel_);
+  }
+  // Tokens of alice and bob, who must have one from now on.
+  ServerOptions WithTokens(ServerOptions options) {
+    options.auth_tokens_file = testing::TempDir() + "/bounds_test_tokens";
+    std::ofstream file(options.auth_tokens_file);
+    for (const char* name : {"alice", "bob"}) {
+      tokens_[name] = TokenFile::NewToken();
+      file << *TokenFile::Entry(name, tokens_[name]) << "\n";
+    }
+    return options;
+  }
+  // A stream of somebody, or of nobody.
+  std::unique_ptr<OpenStream> Open(const std::string& name, const std::vector<Request>& requests) {
+    return std::make_unique<OpenStream>(*stub_, requests, [&](grpc::ClientContext* context) {
+      if (!name.empty()) {
+        context->AddMetadata("authorization", absl::StrCat("Bearer ", tokens_[name]));
+      }
+    });
+  }
+  grpc::Status Translate(const std::string& text, std::string* translation = nullptr) {
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    v1::TranslateRequest request;
+    request.set_text(text);
+    v1::TranslateResponse response;
+    const grpc::Status status = stub_->Translate(&context, request, &response);
+    if (translation != nullptr) *translation = response.text();
+    return status;
+  }
+  // What resumes after the last resume point of `stream`.
+  static Request Resume(const OpenStream& stream) {
+    Request resume = Config(2);
+    v1::ResumeRequest& request = *resume.mutable_config()->mutable_resume();
+    request.set_session_id(stream.started.session_id());
+    request.set_resume_token(stream.point.resume_token());
+    request.set_next_source_sequence(stream.point.consumed_source_sequence() + 1);
+    return resume;
+  }
+  // A stream with one complete segment.
+  std::unique_ptr<OpenStream> WithASegment(const std::string& name) {
+    auto stream = Open(name, {Config(2), Text("one two", 1), EndSegment()});
+    EXPECT_TRUE(stream->ReadUntil([](const Response& r) { return r.has_segment_completed(); }));
+    return stream;
+  }
+
+  std::map<std::string, std::string> tokens_;
+  std::unique_ptr<Server> server_;
+  std::shared_ptr<grpc::Channel> channel_;
+  std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub_;
+};
+
+TEST_F(BoundsTest, CompressedCallsAreNotTaken) {
+  Start();
+  for (const grpc_compression_algorithm algorithm : {GRPC_COMPRESS_GZIP, GRPC_COMPRESS_DEFLATE}) {
+    for (const std::string& method :
+         {absl::StrCat(kService, "Translate"), absl::StrCat(kService, "ListModels"),
+          absl::StrCat(kService, "StreamTranslate"), std::string("/grpc.health.v1.Health/Check"),
+          std::string("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")}) {
+      grpc::ClientContext context;
+      SetDeadline(&context);
+      context.set_compression_algorithm(algorithm);
+      const auto stream = OpenRaw(channel_.get(), &context, method.c_str());
+      stream->Write(Bytes(std::string(100000, 'a')));
+      stream->WritesDone();
+      const grpc::Status status = stream->Finish();
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::UNIMPLEMENTED) << method;
+      EXPECT_THAT(status.error_message(), HasSubstr("is disabled")) << method;
+    }
+  }
+  // And without, on the same connection.
+  EXPECT_TRUE(Translate("hello there").ok());
+}
+
+// gRPC ends all calls of a connection with headers over its limit: below, only this call counts.
+TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
+  Start(WithTokens({}));
+  auto neighbour = Open("alice", {Config(2), Text("one two", 1)});
+  ASSERT_TRUE(neighbour->ReadUntil(IsStarted));
+  for (const size_t bytes : {9000, 20000, 61440, 100000}) {
+    for (const size_t each : {size_t{4000}, bytes}) {
+      grpc::ClientContext context;
+      SetDeadline(&context);
+      for (size_t left = bytes, i = 0; left > 0; ++i) {
+        const size_t size = std::min(left, each);
+        context.AddMetadata(absl::StrCat("h", i), std::string(size, 'x'));
+        left -= size;
+      }
+      v1::ListModelsResponse models;
+      EXPECT_EQ(Reason(stub_->ListModels(&context, {}, &models)), "TOKEN_MISSING") << bytes;
+    }
+  }
+  neighbour->stream->WritesDone();
+  EXPECT_TRUE(neighbour->Finish().ok());
+}
+
+TEST_F(BoundsTest, TranslateIsOneMessageEachWay) {
+  ServerOptions options;
+  options.max_sessions = 1;
+  options.limits.config_timeout = absl::Milliseconds(200);
+  Start(options);
+  for (const char* method : {"Translate", "ListModels"}) {
+    SCOPED_TRACE(method);
+    const std::string name = absl::StrCat(kService, method);
+    {
+      grpc::ClientContext context;
+      SetDeadline(&context);
+      const auto silent = OpenRaw(channel_.get(), &context, name.c_str());
+      const grpc::Status status = silent->Finish();
+      EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+      EXPECT_EQ(Reason(status), "CONFIG_TIMEOUT");
+    }
+    {
+      grpc::ClientContext context;
+      SetDeadline(&context);
+      const auto empty = OpenRaw(channel_.get(), &context, name.c_str());
+      empty->WritesDone();
+      EXPECT_EQ(Reason(empty->Finish()), "MALFORMED_MESSAGE");
+    }
+    {
+      grpc::ClientContext context;
+      SetDeadline(&context);
+      const auto wrong = OpenRaw(channel_.get(), &context, name.c_str());
+      wrong->Write(Bytes("\xff\xff"));
+      EXPECT_EQ(Reason(wrong->Finish()), "MALFORMED_MESSAGE");
+    }
+    {
+      grpc::ClientContext context;
+      SetDeadline(&context);
+      const auto gone = OpenRaw(channel_.get(), &context, name.c_str());
+      context.TryCancel();
+      EXPECT_EQ(gone->Finish().error_code(), grpc::StatusCode::CANCELLED);
+    }
+  }
+  // None of them has kept the one permit.
+  grpc::Status status;
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  do {
+    status = Translate("hello there");
+  } while (Reason(status) == "SERVER_FULL" && absl::Now() < deadline);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+TEST_F(BoundsTest, TranslateTakesLinesAsThereIsRoom) {
+  ServerOptions options;
+  options.limits.max_queued_bytes = 1;  // One input at a time.
+  options.limits.max_chunk_bytes = 64;  // Lines are pushed in parts.
+  Start();
+  std::string text = "a first line\n\n\n";
+  for (int i = 0; i < 300; ++i) text += absl::StrCat("line ", i, " of many\n");
+  for (int i = 0; i < 40; ++i) text += "one long line, und ein \u00e4\u00f6\u00fc dazu, ";
+  std::string expected, translation;
+  ASSERT_TRUE(Translate(text, &expected).ok());
+  const std::vector<std::string> lines = absl::StrSplit(expected, '\n');
+  EXPECT_EQ(lines.size(), 304u);
+  Start(options);
+  const grpc::Status status = Translate(text, &translation);
+  EXPECT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(translation, expected);
+}
+
+TEST_F(BoundsTest, ATextHasSoManyLines) {
+  Start();
+  std::string translation;
+  const std::string most(budget::kTranslateLines - 1, '\n');
+  EXPECT_TRUE(Translate(most, &translation).ok());
+  EXPECT_EQ(translation, most);
+  const grpc::Status status = Translate(most + "\n");
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Reason(status), "TOO_MANY_LINES");
+}
+
+TEST_F(BoundsTest, TranslateLastsNoLongerThanASession) {
+  ServerOptions options;
+  options.max_sessions = 1;
+  options.limits.max_session_duration = absl::Milliseconds(300);
+  FakeModelOptions slow;
+  slow.step_delay = absl::Milliseconds(20);
+  Start(options, slow);
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "some words and more words\n";
+  const grpc::Status status = Translate(text);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED) << status.error_message();
+  EXPECT_EQ(Reason(status), "MAX_DURATION");
+  EXPECT_TRUE(Translate("").ok()) << "its permit is expected to be free before it is told";
+}
+
+TEST_F(BoundsTest, ADeadlineAndACancelEndATranslate) {
+  ServerOptions options;
+  options.max_sessions = 1;
+  FakeModelOptions slow;
+  slow.step_delay = absl::Milliseconds(20);
+  Start(options, slow);
+  std::string text;
+  for (int i = 0; i < 1000; ++i) text += "some words and more words\n";
+  grpc::ClientContext context;
+  context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(200)));
+  v1::TranslateRequest request;
+  request.set_text(text);
+  v1::TranslateResponse response;
+  EXPECT_EQ(stub_->Translate(&context, request, &response).error_code(),
+            grpc::StatusCode::DEADLINE_EXCEEDED);
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  bool served = false;
+  while (!served && absl::Now() < deadline) served = Translate("").ok();
+  EXPECT_TRUE(served) << "its permit is expected to be free soon";
+}
+
+// As after a reset that only the client saw: the server believes that the old call is alive.
+TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
+  ServerOptions options;
+  options.max_sessions = 2;
+  options.max_sessions_per_principal = 1;
+  Start(WithTokens(options));
+  auto alice = WithASegment("alice"), bob = WithASegment("bob");
+  // Both limits are reached. What is no resume is refused, and nobody takes another's place.
+  EXPECT_EQ(Reason(Open("alice", {Config(2)})->Finish()), "SERVER_FULL");
+  EXPECT_EQ(Reason(Open("bob", {Resume(*alice)})->Finish()), "SERVER_FULL");
+  Request forged = Resume(*alice);
+  forged.mutable_config()->mutable_resume()->mutable_resume_token()->back() ^= 1;
+  EXPECT_EQ(Reason(Open("alice", {forged})->Finish()), "SERVER_FULL");
+  EXPECT_EQ(Reason(Open("alice", {})->Finish()), "SERVER_FULL") << "says nothing";
+  // Over and over, each takes the place of the one before.
+  for (int i = 0; i < 5; ++i) {
+    auto next = Open("alice", {Resume(*alice)});
+    ASSERT_TRUE(next->ReadUntil([](const Response& r) { return r.has_resume_point(); }))
+        << next->Finish().error_message();
+    EXPECT_TRUE(next->started.resumed());
+    const grpc::Status status = alice->Finish();
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::ABORTED);
+    EXPECT_EQ(Reason(status), "SUPERSEDED");
+    alice = std::move(next);
+  }
+  // Two at once: one of them has it in the end.
+  const Request resume = Resume(*alice);
+  auto one = Open("alice", {resume}), two = Open("alice", {resume});
+  EXPECT_EQ(Reason(alice->Finish()), "SUPERSEDED");
+  one->stream->WritesDone();
+  two->stream->WritesDone();
+  const grpc::Status first = one->Finish(), second = two->Finish();
+  EXPECT_TRUE(first.ok() || second.ok()) << first.error_message() << second.error_message();
+  bob->stream->WritesDone();
+  EXPECT_TRUE(bob->Finish().ok());
+  // No permit is lost or won by all that.
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  for (int i = 0; i < 3; ++i) {
+    bool served = false;
+    while (!served && absl::Now() < deadline) {
+      auto a = Open("alice", {Config()}), b = Open("bob", {Config()});
+      served = a->ReadUntil(IsStarted) && b->ReadUntil(IsStarted);
+      EXPECT_TRUE(!served || Reason(Open("alice", {Config()})->Finish()) == "SERVER_FULL");
+      a->stream->WritesDone();
+      b->stream->WritesDone();
+      a->Finish();
+      b->Finish();
+    }
+    EXPECT_TRUE(served);
+  }
+}
+
+TEST_F(BoundsTest, AQuotaAloneLetsAResumeIn) {
+  ServerOptions options;
+  options.max_sessions = 10;
+  options.max_sessions_per_principal = 1;
+  Start(WithTokens(options));
+  auto alice = WithASegment("alice");
+  EXPECT_EQ(Reason(Open("alice", {Config(2)})->Finish()), "QUOTA_EXCEEDED");
+  auto next = Open("alice", {Resume(*alice)});
+  EXPECT_TRUE(next->ReadUntil(IsStarted));
+  EXPECT_EQ(Reason(alice->Finish()), "SUPERSEDED");
+  next->stream->WritesDone();
+  EXPECT_TRUE(next->Finish().ok());
+}
+
+TEST_F(BoundsTest, AFullServerLetsAResumeOfNobodyIn) {
+  ServerOptions options;
+  options.max_sessions = 1;
+  Start(options);
+  auto stream = WithASegment("");
+  auto next = Open("", {Resume(*stream)});
+  EXPECT_TRUE(next->ReadUntil(IsStarted));
+  EXPECT_EQ(Reason(stream->Finish()), "SUPERSEDED");
+}
+
+TEST_F(BoundsTest, ATokenIsGoodForItsPrincipalAlone) {
+  Start(WithTokens({}));
+  auto alice = WithASegment("alice");
+  const grpc::Status status = Open("bob", {Resume(*alice)})->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
+  EXPECT_EQ(Reason(status), "RESUME_TOKEN_INVALID");
+  EXPECT_THAT(status.error_message(), HasSubstr("was not given to this principal"));
+  alice->stream->WritesDone();
+  EXPECT_TRUE(alice->Finish().ok()) << "it is expected to be untouched";
+}
+
+TEST_F(BoundsTest, AResumeBeginsAfterWhatIsConsumed) {
+  Start();
+  auto stream = WithASegment("");
+  EXPECT_EQ(stream->point.consumed_source_sequence(), 1);
+  for (const int64_t next : {-1, 0, 1}) {
+    Request resume = Resume(*stream);
+    resume.mutable_config()->mutable_resume()->set_next_source_sequence(next);
+    EXPECT_EQ(Reason(Open("", {resume})->Finish()), "SEQUENCE_MISMATCH") << next;
+  }
+  // The rest of a segment that was complete before its end is not sent again.
+  Request later = Resume(*stream);
+  later.mutable_config()->mutable_resume()->set_next_source_sequence(5);
+  EXPECT_TRUE(Open("", {later})->ReadUntil(IsStarted));
+}
+
+TEST_F(BoundsTest, TotalsSurviveAResume) {
+  FakeModelOptions speech;
+  speech.speech = true;
+  Start({}, speech);
+  Request config = Config(2);
+  config.mutable_config()->mutable_output()->set_segment_stats(true);
+  Request audio;
+  audio.mutable_source()->set_audio(std::string(32000, '\1'));  // A second.
+  audio.mutable_source()->set_sequence(1);
+  auto stream = Open("", {config, audio, EndSegment()});
+  ASSERT_TRUE(stream->ReadUntil([](const Response& r) { return r.has_segment_completed(); }));
+  const v1::SegmentStats stats = stream->last.segment_completed().stats();
+  EXPECT_GT(stats.source_audio_ms(), 0);
+  Request resume = config;
+  *resume.mutable_config()->mutable_resume() = Resume(*stream).config().resume();
+  auto rest = Open("", {resume});
+  rest->stream->WritesDone();
+  ASSERT_TRUE(rest->Finish().ok());
+  const v1::SegmentStats& totals = rest->last.summary().totals();
+  EXPECT_EQ(totals.source_audio_ms(), stats.source_audio_ms());
+  const auto nanos = [](const google::protobuf::Duration& d) {
+    return d.seconds() * 1000000000 + d.nanos();
+  };
+  EXPECT_EQ(nanos(totals.first_token_duration()), nanos(stats.first_token_duration()));
+  EXPECT_EQ(nanos(totals.compute_duration()), nanos(stats.compute_duration()));
+  EXPECT_EQ(nanos(totals.queue_duration()), nanos(stats.queue_duration()));
+  EXPECT_EQ(totals.source_tokens(), stats.source_tokens());
+  EXPECT_DOUBLE_EQ(totals.average_lagging(), stats.average_lagging());
+}
+
+TEST_F(BoundsTest, ADrainMayCloseThePort) {
+  ServerOptions options;
+  options.drain_stops_listening = true;
+  Start(options);
+  auto open = Open("", {Config(2), Text("one two three four", 1)});
+  ASSERT_TRUE(open->ReadUntil(IsTarget));
+  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  ASSERT_TRUE(open->ReadUntil([](const Response& r) { return r.has_going_away(); }));
+  const auto other = v1::SimultaneousTranslationService::NewStub(
+      ConnectWithSmallWindow(server_->port()));
+  grpc::Status status;
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  do {
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    v1::ListModelsResponse models;
+    status = other->ListModels(&context, {}, &models);
+  } while (status.ok() && absl::Now() < deadline);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+  EXPECT_THAT(status.error_message(), HasSubstr("refused")) << "nobody listens";
+  open->stream->Write(EndSegment());
+  open->stream->WritesDone();
+  const grpc::Status ended = open->Finish();
+  EXPECT_TRUE(ended.ok() || Reason(ended) == "DRAINING") << ended.error_message();
+  EXPECT_EQ(open->completed.size(), 1u) << "the open segment is expected to end";
+  drain.join();
+}
+
+TEST(ResumeTokenTest, OldTokensNameNobody) {
+  const std::string path = testing::TempDir() + "/bounds_test_key";
+  std::ofstream(path) << "0123456789abcdef0123456789abcdef\n";
+  const auto signer = ResumeSigner::WithKeyFrom(path);
+  ASSERT_TRUE(signer.ok());
+  ResumeToken token;
+  token.session_id = "id";
+  token.owner = OwnerOf("alice");
+  token.expires = absl::Now() + absl::Hours(1);
+  token.before.totals.source_audio = absl::Milliseconds(1234);
+  const auto verified = signer->Verify(signer->Sign(token), absl::Now());
+  ASSERT_TRUE(verified.ok()) << verified.status();
+  EXPECT_EQ(verified->owner, OwnerOf("alice"));
+  EXPECT_NE(verified->owner, OwnerOf("alice "));
+  EXPECT_EQ(verified->before.totals.source_audio, absl::Milliseconds(1234));
+  EXPECT_EQ(OwnerOf(""), "");
+}
+
+}  // namespace
+}  // namespace leapstream
