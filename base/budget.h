@@ -24,18 +24,12 @@ inline constexpr size_t kQueuedInputs = 128;
 
 // A connection. Headers of a call, as HPACK counts them: 32 bytes more for each.
 inline constexpr int kHeaderBytes = 128 << 10;
-// Streams that one connection may have open besides those for which there are sessions: of other
-// calls, and of sessions that are refused.
-inline constexpr int kStreamsBesideSessions = 1000;
 
 // What gRPC may hold of all connections: a share of the free memory, or more if there is little or
 // many sessions may be open.
 inline constexpr int64_t kBufferShare = 8;
 inline constexpr int64_t kLeastBufferBytes = 64 << 20;
 inline constexpr int64_t kBufferBytesPerSession = 128 << 10;
-
-// Freed memory that the allocator may keep, for the next calls.
-inline constexpr size_t kFreeBytes = 64 << 20;
 
 // Calls over a limit that may yet turn out to resume a session that is open here, whose place they
 // then take; and how long each may take to say so.

@@ -26,7 +26,6 @@
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 #include "server/address.h"
 #include "server/admin_service.h"
-#include "server/free_memory.h"
 #include "server/http_endpoint.h"
 #include "server/model_reloader.h"
 #include "server/serving.h"
@@ -46,7 +45,7 @@ constexpr char kLiveness[] = "liveness";
 
 // What every port of ours takes from a connection, whoever makes it and whatever it calls: these
 // bounds hold before a call is looked at, and so before its token is.
-void BoundRequests(int max_message_bytes, int max_streams, grpc::ServerBuilder* builder) {
+void BoundRequests(int max_message_bytes, grpc::ServerBuilder* builder) {
   // gRPC inflates a message before it looks at its size: a megabyte could become a gigabyte. Calls
   // with a grpc-encoding are refused with UNIMPLEMENTED, and no filter is there that could inflate.
   builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
@@ -55,14 +54,15 @@ void BoundRequests(int max_message_bytes, int max_streams, grpc::ServerBuilder* 
   // Beyond it gRPC ends all calls of the connection, which behind a proxy are several clients': so
   // it is above what the proxies of docker/ pass on.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, budget::kHeaderBytes);
-  builder->AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS, max_streams);
   builder->SetMaxReceiveMessageSize(max_message_bytes);
 }
 
 // What gRPC may hold of messages that are not complete, or not read, before it ends streams. A
 // message has come as a whole before gRPC looks at its size, so that this alone bounds what one
 // stream may send it. Above what sessions within their limits have there.
-size_t BufferBytes(int max_sessions) {
+size_t BufferBytes(const ServerOptions& options, int max_sessions) {
+  if (const char* e = std::getenv("GRPCQ")) return static_cast<size_t>(std::atoll(e));
+  if (options.buffer_bytes > 0) return static_cast<size_t>(options.buffer_bytes);
   return static_cast<size_t>(std::max({AvailableMemory() / budget::kBufferShare,
                                        budget::kLeastBufferBytes,
                                        max_sessions * budget::kBufferBytesPerSession}));
@@ -132,10 +132,9 @@ class GrpcServer final : public Server {
     // 64 KiB of each stream that is not read, and no more: gRPC would let a fast writer have
     // megabytes, which no session needs.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    BoundRequests(options.max_message_bytes,
-                  serving_->admission.max_sessions() + budget::kStreamsBesideSessions, &builder);
+    BoundRequests(options.max_message_bytes, &builder);
     grpc::ResourceQuota quota("leapstream");
-    quota.Resize(BufferBytes(serving_->admission.max_sessions()));
+    quota.Resize(BufferBytes(options, serving_->admission.max_sessions()));
     builder.SetResourceQuota(quota);
     builder.AddListeningPort(options.listen, MakeCredentials(options.tls), &port_);
     builder.RegisterService(&service_);
@@ -238,7 +237,6 @@ class GrpcServer final : public Server {
     serving_->models->DropUnused(absl::Now());
     serving_->models->ReserveAhead(serving_->admission.max_sessions());
     EndUnauthenticated();
-    ReturnFreeMemory();
     watchdog_->At(absl::Now() + absl::Seconds(1), [this] { Watch(); });
   }
 
@@ -273,7 +271,7 @@ class GrpcServer final : public Server {
     }
     grpc::ServerBuilder builder;
     builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
-    BoundRequests(kMaxAdminBytes, budget::kStreamsBesideSessions, &builder);
+    BoundRequests(kMaxAdminBytes, &builder);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
     builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &admin_port_);

@@ -397,18 +397,18 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   }
   const Admission::Claimed claimed =
       failed.has_value() ? Admission::Claimed() : serving_->admission.Claim(id_, shared_from_this());
-  if (claimed.admitted) {
+  bool refused = false;
+  {
     MutexLock lock(&mutex_);
-    refusal_ = absl::OkStatus();
-  } else if (!failed.has_value()) {
-    MutexLock lock(&mutex_);
-    failed = refusal_;
+    if (claimed.admitted) refusal_ = absl::OkStatus();
+    refused = !refusal_.ok();
+    if (refused && !failed.has_value()) failed = refusal_;
   }
+  if (!refused) serving_->metrics->SessionStarted(model_name_, config.has_resume());
   if (failed.has_value()) {
     (*session)->Cancel(*std::move(failed));
     return absl::OkStatus();  // OnFinished() will come with it.
   }
-  serving_->metrics->SessionStarted(model_name_, config.has_resume());
   if (claimed.previous != nullptr) {
     claimed.previous->End(
         WithReason(absl::AbortedError("the session was resumed by another stream"), "SUPERSEDED"));

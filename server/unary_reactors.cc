@@ -46,8 +46,8 @@ absl::Time After(absl::Time time, absl::Duration limit) {  // 0: no limit.
 class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public std::enable_shared_from_this<OneMessageCall> {
  public:
-  OneMessageCall(Serving* serving, grpc::CallbackServerContext* context, Method method)
-      : serving_(serving), call_metrics_(serving->metrics.get(), method), context_(context) {
+  OneMessageCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics)
+      : serving_(serving), call_metrics_(metrics), context_(context) {
     serving_->models->CallStarted();
   }
   ~OneMessageCall() override {
@@ -156,8 +156,9 @@ size_t WholeCharacters(absl::string_view text, size_t most) {
 // OnFinished().
 class TranslateCall final : public OneMessageCall, public SessionSink, public LiveCall {
  public:
-  TranslateCall(Serving* serving, grpc::CallbackServerContext* context, Caller caller)
-      : OneMessageCall(serving, context, Method::kTranslate),
+  TranslateCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics,
+                Caller caller)
+      : OneMessageCall(serving, context, metrics),
         caller_(std::move(caller)),
         started_(absl::Now()) {}
   ~TranslateCall() override {
@@ -391,8 +392,7 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
 
 class ListModelsCall final : public OneMessageCall {
  public:
-  ListModelsCall(Serving* serving, grpc::CallbackServerContext* context)
-      : OneMessageCall(serving, context, Method::kListModels) {}
+  using OneMessageCall::OneMessageCall;
 
  private:
   void OnRequest(grpc::ByteBuffer* bytes) override {
@@ -407,9 +407,10 @@ class ListModelsCall final : public OneMessageCall {
 };
 
 // Refuses the call and counts that.
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* serving, Method method,
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* serving,
+                                                                    CallMetrics metrics,
                                                                     const absl::Status& why) {
-  CallMetrics(serving->metrics.get(), method).Handled(why.code());
+  metrics.Handled(why.code());
   serving->metrics->SessionRejected(ReasonOf(why));
   return new RefusingReactor(why);
 }
@@ -418,12 +419,13 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* ser
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
     Serving* serving, grpc::CallbackServerContext* context) {
+  const CallMetrics metrics(serving->metrics.get(), Method::kTranslate);
   absl::StatusOr<Caller> caller = IdentifyCaller(*context, serving->tokens.get());
-  if (!caller.ok()) return Refuse(serving, Method::kTranslate, caller.status());
+  if (!caller.ok()) return Refuse(serving, metrics, caller.status());
   const std::string principal = caller->principal;
-  const auto call = std::make_shared<TranslateCall>(serving, context, *std::move(caller));
+  const auto call = std::make_shared<TranslateCall>(serving, context, metrics, *std::move(caller));
   const absl::Status admitted = serving->admission.Admit(call, principal);
-  if (!admitted.ok()) return Refuse(serving, Method::kTranslate, admitted);
+  if (!admitted.ok()) return Refuse(serving, metrics, admitted);
   // OnDone() cannot come before gRPC has bound the reactor, so the pointer stays good.
   call->Start();
   return call.get();
@@ -431,9 +433,10 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
     Serving* serving, grpc::CallbackServerContext* context) {
+  const CallMetrics metrics(serving->metrics.get(), Method::kListModels);
   const absl::Status known = IdentifyCaller(*context, serving->tokens.get()).status();
-  if (!known.ok()) return Refuse(serving, Method::kListModels, known);
-  const auto call = std::make_shared<ListModelsCall>(serving, context);
+  if (!known.ok()) return Refuse(serving, metrics, known);
+  const auto call = std::make_shared<ListModelsCall>(serving, context, metrics);
   call->ReadRequest();
   return call.get();
 }

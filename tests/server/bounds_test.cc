@@ -136,6 +136,34 @@ TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
   EXPECT_TRUE(neighbour->Finish().ok());
 }
 
+// gRPC takes a message as a whole before it looks at its size. What bounds that is what it may hold
+// in all.
+TEST_F(BoundsTest, MessagesWithoutEndAreGivenUp) {
+  ServerOptions options;
+  options.buffer_bytes = 8 << 20;
+  Start(options);
+  const auto attacker = grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials(),
+      [] {
+        grpc::ChannelArguments arguments;
+        arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+        return arguments;
+      }());
+  const std::string large(100 << 20, 'a');
+  for (const char* method : {"/grpc.health.v1.Health/Check",
+                             "/leapstream.v1.SimultaneousTranslationService/Translate"}) {
+    grpc::ClientContext context;
+    SetDeadline(&context);
+    const auto stream = OpenRaw(attacker.get(), &context, method);
+    stream->Write(Bytes(large));
+    const grpc::Status status = stream->Finish();
+    EXPECT_FALSE(status.ok());
+    // That would be said of a message that was taken as a whole.
+    EXPECT_THAT(status.error_message(), ::testing::Not(HasSubstr("larger than max"))) << method;
+  }
+  EXPECT_TRUE(Translate("hello there").ok());
+}
+
 TEST_F(BoundsTest, TranslateIsOneMessageEachWay) {
   ServerOptions options;
   options.max_sessions = 1;
