@@ -25,8 +25,8 @@ inline constexpr size_t kQueuedInputs = 128;
 // A connection. Headers of a call, as HPACK counts them: 32 bytes more for each.
 inline constexpr int kHeaderBytes = 128 << 10;
 
-// What gRPC may hold of all connections: a share of the free memory, or more if there is little or
-// many sessions may be open.
+// The bytes that gRPC may hold, of all connections: a share of the free memory, or more if that is
+// little or many sessions may be open.
 inline constexpr int64_t kBufferShare = 8;
 inline constexpr int64_t kLeastBufferBytes = 64 << 20;
 inline constexpr int64_t kBufferBytesPerSession = 128 << 10;

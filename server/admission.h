@@ -60,9 +60,9 @@ class Admission {
   // Release(). UNAVAILABLE with a delay after which to retry: SERVER_FULL or DRAINING.
   // RESOURCE_EXHAUSTED: QUOTA_EXCEEDED.
   absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal);
-  // Whether a call that Admit() refused may stay for a moment, without a permit: if one of the same
-  // principal has a permit that it could take with Claim(), not many wait for that, and no drain has
-  // started.
+  // True: a call that Admit() refused may stay for a moment, without a permit, since one of the same
+  // principal has a permit that Claim() could give it. False: none has, or as many wait for that
+  // as may, or a drain has started.
   bool Await(const std::shared_ptr<LiveCall>& call, const std::string& principal);
   void Release(const LiveCall* call);  // The permit; nothing if it was released.
   void Remove(const LiveCall* call);   // From the destructor: releases and forgets it.

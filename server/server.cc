@@ -43,8 +43,8 @@ constexpr unsigned int kCertificateCheckSeconds = 2;
 constexpr int kMaxAdminBytes = 64 << 10;
 constexpr char kLiveness[] = "liveness";
 
-// What every port of ours takes from a connection, whoever makes it and whatever it calls: these
-// bounds hold before a call is looked at, and so before its token is.
+// Sets the bounds of a port on what comes over a connection, whoever makes it and whatever it calls.
+// They hold before a call is looked at, and so before its token is.
 void BoundRequests(int max_message_bytes, grpc::ServerBuilder* builder) {
   // gRPC inflates a message before it looks at its size: a megabyte could become a gigabyte. Calls
   // with a grpc-encoding are refused with UNIMPLEMENTED, and no filter is there that could inflate.
@@ -57,11 +57,10 @@ void BoundRequests(int max_message_bytes, grpc::ServerBuilder* builder) {
   builder->SetMaxReceiveMessageSize(max_message_bytes);
 }
 
-// What gRPC may hold of messages that are not complete, or not read, before it ends streams. A
-// message has come as a whole before gRPC looks at its size, so that this alone bounds what one
-// stream may send it. Above what sessions within their limits have there.
+// The bytes that gRPC may hold of messages that are not complete, or not read, before it ends
+// streams. It looks at the size of a message when that has come as a whole, so that nothing else
+// bounds a message. Sessions within their limits stay below.
 size_t BufferBytes(const ServerOptions& options, int max_sessions) {
-  if (const char* e = std::getenv("GRPCQ")) return static_cast<size_t>(std::atoll(e));
   if (options.buffer_bytes > 0) return static_cast<size_t>(options.buffer_bytes);
   return static_cast<size_t>(std::max({AvailableMemory() / budget::kBufferShare,
                                        budget::kLeastBufferBytes,

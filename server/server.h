@@ -38,7 +38,7 @@ struct ServerOptions {
   SessionLimits limits;
   PauseRule pause;                                    // For sessions of audio that ask for none.
   int max_message_bytes = 1 << 20;                    // Of any request; what gRPC itself refuses.
-  int64_t buffer_bytes = 0;  // Of gRPC, for messages that are not read; 0: sized by the free memory.
+  int64_t buffer_bytes = 0;  // For gRPC, of messages that are not read; 0: by the free memory.
   absl::Duration keepalive_time = absl::Seconds(20);  // Then a silent peer is pinged…
   absl::Duration keepalive_timeout = absl::Seconds(10);  // …and taken for dead.
   std::string resume_key_file;  // Shared by all replicas; empty: a random key of this process.

@@ -84,7 +84,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void PushSegments(Session& session, int64_t chunks, const AudioSamples& samples);
   // Ends the call with `status`: through the session if there is one, else at once.
   void Fail(absl::Status status);
-  // How long its first message may take.
+  // The limit for its first message.
   absl::Duration ConfigTimeout() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   void SendDelta(TargetDelta delta);
@@ -148,7 +148,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   SessionSummary summary_ ABSL_GUARDED_BY(mutex_);  // So far, and in the end the session's own.
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
-  // Why it has no permit, and is refused unless it takes another call's; OK: it has one.
+  // The reason to refuse it, unless it takes another call's permit; OK: it has one.
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   bool announced_ ABSL_GUARDED_BY(mutex_) = false;              // `started` was sent.
   std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);  // Before or while it was opened.

@@ -135,6 +135,14 @@ TEST_F(WebTest, OtherSitesMayNotWrite) {
   EXPECT_EQ(Get("/", {{"Host", "localhost:8080"}})->status, 200);
 }
 
+// Nothing is inflated: 60 KB may be 60 MB.
+TEST_F(WebTest, CompressedRequestsAreNotTaken) {
+  for (const char* encoding : {"gzip", "deflate", "br", "identity"}) {
+    EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Content-Encoding", encoding}}), 415) << encoding;
+  }
+  EXPECT_EQ(PostStatus("/api/sessions", "{}"), 200);
+}
+
 TEST_F(WebTest, OnlyTheKeyWrites) {
   const Json session = Start();
   EXPECT_EQ(PostStatus(Path(session, "source"), R"({"text": "a"})"), 403);

@@ -233,7 +233,7 @@ TEST_P(ProxyTest, OneClientsHeadersEndNoOthersStreams) {
   }
 }
 
-// What a stream takes from its client in half an hour of speech, or in a long document.
+// Two megabytes are a minute of speech, or a long document.
 TEST_P(ProxyTest, AStreamMayBeLong) {
   ASSERT_NO_FATAL_FAILURE(Start(2));
   auto stream = Open();

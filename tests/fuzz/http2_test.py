@@ -29,7 +29,7 @@ PATHS = [SERVICE + "StreamTranslate", SERVICE + "Translate", SERVICE + "ListMode
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, PADDED, PRIORITIZED = 1, 4, 8, 32
-MEMORY_MB = 64  # That may be more afterwards; the allocator keeps so much.
+MEMORY_MB = 128  # More than before; the allocator keeps some, and so do states of sessions.
 
 
 def find_h2():

@@ -1,7 +1,10 @@
-// What one call may cost, and whose place a resume takes: real calls on loopback, with a fake model.
+// Bounds on what one call may cost, and the place that a resume takes: real calls on loopback, with
+// a fake model.
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
@@ -14,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/budget.h"
@@ -70,7 +74,7 @@ class BoundsTest : public testing::Test {
     if (translation != nullptr) *translation = response.text();
     return status;
   }
-  // What resumes after the last resume point of `stream`.
+  // A config that resumes after the last resume point of `stream`.
   static Request Resume(const OpenStream& stream) {
     Request resume = Config(2);
     v1::ResumeRequest& request = *resume.mutable_config()->mutable_resume();
@@ -136,8 +140,8 @@ TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
   EXPECT_TRUE(neighbour->Finish().ok());
 }
 
-// gRPC takes a message as a whole before it looks at its size. What bounds that is what it may hold
-// in all.
+// gRPC takes a message as a whole before it looks at its size. Only the bytes that it may hold in
+// all are a bound.
 TEST_F(BoundsTest, MessagesWithoutEndAreGivenUp) {
   ServerOptions options;
   options.buffer_bytes = 8 << 20;
@@ -436,7 +440,55 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
   drain.join();
 }
 
-TEST(ResumeTokenTest, OldTokensNameNobody) {
+// A text of a megabyte has a translation of several, with this model.
+TEST_F(BoundsTest, ATranslationFitsIntoAMessage) {
+  Start();
+  std::string text;
+  while (text.size() < 1000000) text += "a a a a a a a a a a a a a a a a a a a a\n";
+  std::string translation;
+  const grpc::Status status = Translate(text, &translation);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << translation.size();
+  EXPECT_EQ(Reason(status), "TEXT_TOO_LONG");
+}
+
+// As the version before this one wrote it: the first 14 fields, and signed with the same key.
+std::string OldToken(const std::string& token, const std::string& key) {
+  std::vector<std::string> fields = absl::StrSplit(token.substr(32), '\n');
+  fields.resize(14);
+  fields[0] = "2";
+  const std::string text = absl::StrJoin(fields, "\n");
+  unsigned char mac[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+       reinterpret_cast<const unsigned char*>(text.data()), text.size(), mac, &size);
+  return std::string(reinterpret_cast<char*>(mac), size) + text;
+}
+
+// An old token names no principal: good for those who have no name, and for nobody else.
+TEST_F(BoundsTest, OldTokensAreGoodForTheNamelessAlone) {
+  const std::string key = "0123456789abcdef0123456789abcdef";
+  ServerOptions options;
+  options.resume_key_file = testing::TempDir() + "/bounds_test_key";
+  std::ofstream(options.resume_key_file) << key << "\n";
+  for (const std::string name : {"", "alice"}) {
+    Start(name.empty() ? options : WithTokens(options));
+    auto stream = WithASegment(name);
+    Request resume = Resume(*stream);
+    std::string& token = *resume.mutable_config()->mutable_resume()->mutable_resume_token();
+    token = OldToken(token, key);
+    auto next = Open(name, {resume});
+    next->stream->WritesDone();
+    const grpc::Status status = next->Finish();
+    if (name.empty()) {
+      EXPECT_TRUE(status.ok()) << status.error_message();
+      EXPECT_EQ(next->last.summary().segments(), 1);
+    } else {
+      EXPECT_EQ(Reason(status), "RESUME_TOKEN_INVALID");
+    }
+  }
+}
+
+TEST(ResumeTokenTest, SaysWhoseItIsAndNotWho) {
   const std::string path = testing::TempDir() + "/bounds_test_key";
   std::ofstream(path) << "0123456789abcdef0123456789abcdef\n";
   const auto signer = ResumeSigner::WithKeyFrom(path);
@@ -446,6 +498,7 @@ TEST(ResumeTokenTest, OldTokensNameNobody) {
   token.owner = OwnerOf("alice");
   token.expires = absl::Now() + absl::Hours(1);
   token.before.totals.source_audio = absl::Milliseconds(1234);
+  EXPECT_EQ(signer->Sign(token).find("alice"), std::string::npos);
   const auto verified = signer->Verify(signer->Sign(token), absl::Now());
   ASSERT_TRUE(verified.ok()) << verified.status();
   EXPECT_EQ(verified->owner, OwnerOf("alice"));
