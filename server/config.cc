@@ -605,7 +605,9 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
     if (options[i]->count() == 0) continue;
     const Setting& setting = settings[i];
     if (setting.kind == Setting::Kind::kModels) config.models.clear();
-    if (setting.kind == Setting::Kind::kSwitch && values[i].empty()) values[i] = {"true"};
+    if (setting.kind == Setting::Kind::kSwitch && (values[i].empty() || values[i][0].empty())) {
+      values[i] = {"true"};  // Before another flag, or at the end.
+    }
     for (const std::string& value : values[i]) {
       const std::string wrong = setting.set(value, &config);
       if (!wrong.empty()) {
