@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
+#include "client/deadline.h"
 #include "client/servers.h"
 #include "client/session.h"
 #include "client/wire.h"
@@ -99,13 +101,13 @@ std::unique_ptr<Stream> Client::StartStream(const StreamOptions& options) {
 }
 
 absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
-  const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
+  const SteadyTime deadline = SteadyNow() + timeout;
   Server& server = (*servers_)[servers_->Next()];
   std::vector<Model> models;
   pb::ListModelsRequest request;
   do {
     grpc::ClientContext context;
-    context.set_deadline(deadline);
+    context.set_deadline(GrpcDeadline(deadline));
     pb::ListModelsResponse response;
     const grpc::Status status = server.stub->ListModels(&context, request, &response);
     if (!status.ok()) return ToStatus(status);
@@ -133,7 +135,7 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
 }
 
 absl::Status Client::Probe(absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const SteadyTime deadline = SteadyNow() + timeout;
   // Debian ships no health.proto. Its request for the whole server is empty; the answer's only
   // field is read as an unknown one of Empty.
   using google::protobuf::Empty;
@@ -141,9 +143,9 @@ absl::Status Client::Probe(absl::Duration timeout) {
   while (true) {
     grpc::TemplatedGenericStub<Empty, Empty> health((*servers_)[servers_->Next()].channel);
     grpc::ClientContext context;
-    const absl::Time turn =
-        servers_->size() == 1 ? deadline : std::min(deadline, absl::Now() + kProbeTurn);
-    context.set_deadline(absl::ToChronoTime(turn));
+    const SteadyTime turn =
+        servers_->size() == 1 ? deadline : std::min(deadline, SteadyNow() + kProbeTurn);
+    context.set_deadline(GrpcDeadline(turn));
     context.set_wait_for_ready(true);
     Empty request, response;
     std::promise<grpc::Status> answered;
@@ -161,13 +163,13 @@ absl::Status Client::Probe(absl::Duration timeout) {
       }
       reason = "it answers that it is not serving";
     } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
-      auto models = ListModels(deadline - absl::Now());
+      auto models = ListModels(deadline - SteadyNow());
       if (models.ok()) return absl::OkStatus();
       reason = std::string(models.status().message());
     } else if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) {
       reason = status.error_message();
     }
-    if (absl::Now() + kProbeInterval >= deadline) break;
+    if (SteadyNow() + kProbeInterval >= deadline) break;
     absl::SleepFor(kProbeInterval);
   }
   return absl::UnavailableError(absl::StrCat(servers_->addresses(), " is not serving after ",

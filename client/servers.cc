@@ -1,7 +1,6 @@
 #include "client/servers.h"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
 
 #include "absl/random/random.h"
@@ -10,9 +9,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/channel.h"
+#include "client/deadline.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -44,7 +44,7 @@ std::shared_ptr<grpc::Channel> ReactionThreads() {
         grpc::CreateChannel("unix:///dev/null", grpc::InsecureChannelCredentials()));
     const auto stub = v1::SimultaneousTranslationService::NewStub(*channel);
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::time_point());
+    context.set_deadline(GrpcDeadline(SteadyTime::InfinitePast()));
     v1::ListModelsRequest request;
     v1::ListModelsResponse response;
     std::promise<void> over;
@@ -111,7 +111,7 @@ size_t Servers::Next() {
 }
 
 absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const SteadyTime deadline = SteadyNow() + timeout;
   std::vector<bool> refused(size());  // One refusal is enough here.
   while (true) {
     const Server* pending = nullptr;
@@ -129,13 +129,13 @@ absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
     if (pending == nullptr) {
       return absl::UnavailableError(absl::StrCat("no server answers at ", addresses()));
     }
-    const absl::Time now = absl::Now();
+    const SteadyTime now = SteadyNow();
     if (now >= deadline) {
       return absl::UnavailableError(absl::StrCat("no server answered at ", addresses(), " within ",
                                                  absl::FormatDuration(timeout)));
     }
-    const absl::Time until = size() == 1 ? deadline : std::min(deadline, now + kPollInterval);
-    pending->channel->WaitForStateChange(pending_state, absl::ToChronoTime(until));
+    const SteadyTime until = size() == 1 ? deadline : std::min(deadline, now + kPollInterval);
+    pending->channel->WaitForStateChange(pending_state, GrpcDeadline(until));
   }
 }
 

@@ -8,7 +8,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
+#include "client/deadline.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/client_callback.h"
 
@@ -43,9 +44,9 @@ class Stream::Session::Call final
   explicit Call(std::shared_ptr<Session> session) : session_(std::move(session)) {}
 
   grpc::ClientContext& context() { return context_; }
-  void Start(pb::SimultaneousTranslationService::Stub& stub, absl::Time deadline,
+  void Start(pb::SimultaneousTranslationService::Stub& stub, SteadyTime deadline,
              std::shared_ptr<Call> self, pb::StreamTranslateRequest first) {
-    if (deadline < absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    if (deadline < SteadyTime::InfiniteFuture()) context_.set_deadline(GrpcDeadline(deadline));
     self_ = std::move(self);
     stub.async()->StreamTranslate(&context_, this);
     AddHold();  // Until reading is over: calls from outside start reads and writes.
@@ -86,7 +87,7 @@ class Stream::Session::Call final
 Stream::Session::Session(std::shared_ptr<Servers> servers, const StreamOptions& options)
     : servers_(std::move(servers)),
       options_(options),
-      deadline_(absl::Now() + options.deadline),
+      deadline_(SteadyNow() + options.deadline),
       ready_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       config_(ToProto(options)),
       records_(servers_->size()) {
@@ -186,7 +187,7 @@ int64_t Stream::Session::unsent_bytes() const {
 void Stream::Session::StartCall() {
   writing_ = true;
   half_closed_ = paused_ = read_over_ = progressed_ = going_away_ = unanswered_ = false;
-  call_started_ = absl::InfiniteFuture();
+  call_started_ = SteadyTime::InfiniteFuture();
   pb::StreamTranslateRequest request;
   *request.mutable_config() = config_;
   const int64_t first = source_.Rewind();
@@ -199,7 +200,7 @@ void Stream::Session::StartCall() {
   }
   call_ = std::make_shared<Call>(shared_from_this());
   call_->Start(*(*servers_)[server_].stub, deadline_, call_, std::move(request));
-  if (options_.resume_timeout > absl::ZeroDuration()) WaitUntil(absl::Now() + kAnswerTimeout);
+  if (options_.resume_timeout > absl::ZeroDuration()) WaitUntil(SteadyNow() + kAnswerTimeout);
 }
 
 void Stream::Session::OnWriteDone(bool ok) {
@@ -268,14 +269,14 @@ void Stream::Session::Take(Event event) {
 }
 
 void Stream::Session::TakeStarted(Started started) {
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
   if (alarm_ != nullptr) alarm_->Cancel();
   call_started_ = now;
   const bool first = id_.empty();
   if (std::exchange(told_, false) || !first) {
     Emit(Resumed{(*servers_)[server_].address, now - lost_});
   }
-  lost_ = absl::InfiniteFuture();
+  lost_ = SteadyTime::InfiniteFuture();
   id_ = started.session_id;
   if (!first) return;
   started_ = now;
@@ -369,8 +370,8 @@ bool Stream::Session::MayGoOn(const absl::Status& status) const {
 }
 
 void Stream::Session::CallAgain(const absl::Status& status) {
-  const absl::Time now = absl::Now();
-  const bool was_live = call_started_ < absl::InfiniteFuture();
+  const SteadyTime now = SteadyNow();
+  const bool was_live = call_started_ < SteadyTime::InfiniteFuture();
   const bool was_of_use = progressed_ || (was_live && now - call_started_ >= kShortCall);
   if (was_of_use) futile_calls_ = 0;
   if (was_live && !was_of_use && !going_away_) ++futile_calls_;
@@ -398,7 +399,7 @@ void Stream::Session::CallAgain(const absl::Status& status) {
     }
   }
   server_ = best;
-  const absl::Time next = std::max(records_[best].not_before, now);
+  const SteadyTime next = std::max(records_[best].not_before, now);
   if (futile_calls_ >= kMaxFutileCalls || next >= lost_ + options_.resume_timeout) {
     const std::string why = futile_calls_ >= kMaxFutileCalls
                                 ? absl::StrCat(futile_calls_, " calls in a row broke at once")
@@ -419,9 +420,10 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   WaitUntil(next);
 }
 
-void Stream::Session::WaitUntil(absl::Time time) {
+void Stream::Session::WaitUntil(SteadyTime time) {
+  alarm_time_ = std::min(time, deadline_);
   alarm_ = std::make_unique<grpc::Alarm>();
-  alarm_->Set(absl::ToChronoTime(std::min(time, deadline_)),
+  alarm_->Set(GrpcDeadline(alarm_time_),
               [weak = weak_from_this(), number = ++alarms_](bool ok) {
                 const std::shared_ptr<Session> self = ok ? weak.lock() : nullptr;
                 if (self != nullptr) self->OnAlarm(number);
@@ -431,9 +433,11 @@ void Stream::Session::WaitUntil(absl::Time time) {
 void Stream::Session::OnAlarm(int64_t number) {
   MutexLock lock(&mutex_);
   if (done_ || number != alarms_) return;  // It had fired when it was replaced.
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
   if (call_ != nullptr) {
-    if (call_started_ < absl::InfiniteFuture()) return;
+    if (call_started_ < SteadyTime::InfiniteFuture()) return;
+    // This process may have been stopped, and the answer be there.
+    if (now - alarm_time_ >= LastLook::kGrace) return WaitUntil(now + LastLook::kGrace);
     unanswered_ = true;
     return call_->Cancel();
   }

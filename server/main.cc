@@ -18,8 +18,8 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "model/engine/load_model.h"
@@ -131,11 +131,11 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     (void)server->ReloadModels();  // It is logged there.
   });
   OnDemand drain([&] {
-    server->AnnounceDrain(absl::Now() + config.drain_delay);
+    server->AnnounceDrain(SteadyNow() + config.drain_delay);
     spdlog::info(
         "draining: new calls are refused, open segments have {}; a second signal ends them",
         absl::FormatDuration(config.drain_timeout));
-    server->Shutdown(absl::Now() + config.drain_timeout);
+    server->Shutdown(SteadyNow() + config.drain_timeout);
     kill(getpid(), kDrained);
   });
   bool draining = false, ended = false;

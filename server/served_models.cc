@@ -179,7 +179,7 @@ absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
              Sessions(replaced.replicas) == 0;
     });
     served.since = absl::Now();
-    replaced_.push_back({std::exchange(served.replicas, std::move(replicas)), served.since});
+    replaced_.push_back({std::exchange(served.replicas, std::move(replicas)), SteadyNow()});
     return absl::OkStatus();
   }
   return absl::NotFoundError(absl::StrCat("no model named ", Quoted(model->info.name),
@@ -207,7 +207,7 @@ std::shared_ptr<Scheduler> ServedModels::LeastBusy(const Replicas& replicas) {
   });
 }
 
-void ServedModels::DropUnused(absl::Time now) {
+void ServedModels::DropUnused(SteadyTime now) {
   std::vector<Replicas> dropped;  // After the lock.
   MutexLock lock(&mutex_);
   for (Replaced& replaced : replaced_) {

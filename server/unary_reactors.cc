@@ -53,7 +53,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
       : serving_(serving),
         response_(response),
         caller_(std::move(caller)),
-        started_(absl::Now()),
+        started_(SteadyNow()),
         call_metrics_(serving->metrics.get(), Method::kTranslate) {
     serving_->models->CallStarted();
   }
@@ -85,11 +85,12 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
     call.principal = caller_->principal;
     call.peer = caller_->peer;
     call.trace_id = caller_->trace_id;
-    call.started = started_;
+    call.started = started_date_;
+    call.age = SteadyNow() - started_;
     return call;
   }
   const std::string& token_entry() const override { return caller_->token_entry; }
-  void Drain(absl::Time /*deadline*/) override {}  // It ends by itself.
+  void Drain(SteadyTime /*deadline*/) override {}  // It ends by itself.
   void End(absl::Status why) override {
     std::shared_ptr<Session> session;
     {
@@ -171,7 +172,7 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
                            {"segments", summary.segments},
                            {"source_tokens", summary.source_tokens},
                            {"target_tokens", summary.target_tokens},
-                           {"seconds", absl::ToDoubleSeconds(absl::Now() - started_)},
+                           {"seconds", absl::ToDoubleSeconds(SteadyNow() - started_)},
                            {"status", absl::StatusCodeToString(status.code())},
                            {"reason", ReasonOf(status)}});
     Finish(ToGrpcStatus(status));
@@ -180,7 +181,8 @@ class TranslateCall final : public grpc::ServerUnaryReactor,
   Serving* const serving_;
   grpc::ByteBuffer* const response_;
   const absl::StatusOr<Caller> caller_;
-  const absl::Time started_;
+  const absl::Time started_date_ = absl::Now();
+  const SteadyTime started_;
   CallMetrics call_metrics_;
   std::shared_ptr<Scheduler> scheduler_;  // Set before the session can say anything.
   SessionSummary summary_;                // Of the step thread.

@@ -14,9 +14,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/budget.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
@@ -135,7 +136,7 @@ class Scheduler::Loop {
   absl::Duration turn_age() const {
     const int64_t started = turn_started_.load(std::memory_order_relaxed);
     return started == 0 ? absl::ZeroDuration()
-                        : absl::Nanoseconds(absl::GetCurrentTimeNanos() - started);
+                        : SteadyNow() - SteadyTime(absl::Nanoseconds(started));
   }
   StepObserver* observer() const { return observer_; }
 
@@ -160,7 +161,7 @@ class Scheduler::Loop {
 
   const std::shared_ptr<const Model> model_;
   StepObserver* const observer_;
-  std::atomic<int64_t> turn_started_{0};  // Unix time in ns; 0: none is going on.
+  std::atomic<int64_t> turn_started_{0};  // SteadyTime::nanoseconds(); 0: none is going on.
   std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
   mutable Mutex mutex_;
   CondVar work_;  // stop_ is set, or somebody is in line.
@@ -180,7 +181,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         model_(model),
         sink_(sink),
         loop_(loop),
-        opened_(absl::Now()),
+        opened_(SteadyNow()),
         state_(std::move(state)),
         audio_(std::move(audio)),
         end_symbol_(model.target_vocabulary.Id(kEndSymbol)),
@@ -300,7 +301,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     metrics::SegmentTiming word_timing;
     metrics::TargetWords target_words;
     metrics::SourceWordEnds source_words;  // Of text.
-    absl::Time opened;
+    SteadyTime opened;
     SegmentStats stats;
   };
 
@@ -315,7 +316,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     changed_ = true;
     if (scheduled_) return;
     scheduled_ = true;
-    scheduled_at_ = absl::Now();
+    scheduled_at_ = SteadyNow();
     loop_->Enqueue(shared_from_this(), LineOfNextTurn());
   }
   Line LineOfNextTurn() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -369,7 +370,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   const Model& model_;  // The loop's; outlives the session's last step.
   SessionSink* const sink_;
   Scheduler::Loop* const loop_;  // Not used once finished_.
-  const absl::Time opened_;
+  const SteadyTime opened_;
 
   mutable Mutex mutex_;
   std::deque<Input> inbox_ ABSL_GUARDED_BY(mutex_);
@@ -382,7 +383,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   int reads_without_wait_ ABSL_GUARDED_BY(mutex_) = 0;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time scheduled_at_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime scheduled_at_ ABSL_GUARDED_BY(mutex_);
 
   // Of the step thread.
   std::unique_ptr<SessionState> state_;
@@ -398,7 +399,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool write_due_ = false;
   size_t inputs_left_ = 0;  // That may still be taken in this turn.
   bool cut_short_ = false;  // None may, and there are more.
-  absl::Time able_since_;   // When what is due became possible.
+  SteadyTime able_since_;   // When what is due became possible.
   int64_t state_tokens_ = 0;
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   const std::vector<int> committed_source_read_;  // Of each, or none.
@@ -413,7 +414,7 @@ void LiveSession::OpenSegment() {
   const int64_t number = segment_.number + 1;
   segment_ = Segment();
   segment_.number = number;
-  segment_.opened = absl::Now();
+  segment_.opened = SteadyNow();
   state_->Reset();
   text_source_.Reset();
   if (speech()) audio_->Reset();
@@ -624,7 +625,7 @@ bool LiveSession::Plan(int max_rows) {
   write_due_ = false;
   inputs_left_ = budget::kQueuedInputs;
   cut_short_ = false;
-  absl::Time scheduled_at;
+  SteadyTime scheduled_at;
   std::optional<absl::Status> cancelled;
   {
     MutexLock lock(&mutex_);
@@ -681,7 +682,7 @@ bool LiveSession::Plan(int max_rows) {
     break;
   }
   const bool works = read_count_ > 0 || replay_count_ > 0 || write_due_;
-  if (works) segment_.stats.queue += absl::Now() - scheduled_at;
+  if (works) segment_.stats.queue += SteadyNow() - scheduled_at;
   able_since_ = scheduled_at;
   MutexLock lock(&mutex_);
   if (works) {
@@ -693,7 +694,7 @@ bool LiveSession::Plan(int max_rows) {
     scheduled_ = false;
     return false;
   }
-  scheduled_at_ = absl::Now();
+  scheduled_at_ = SteadyNow();
   return true;
 }
 
@@ -741,7 +742,7 @@ void LiveSession::ApplyReplay() {
     const double delay = committed_source_read_[replayed_];
     TakeDelay(delay);
     TakeToken(committed_[replayed_], delay);
-    if (replayed_ == 0) segment_.stats.first_token = absl::Now() - segment_.opened;
+    if (replayed_ == 0) segment_.stats.first_token = SteadyNow() - segment_.opened;
   }
 }
 
@@ -783,7 +784,7 @@ void LiveSession::Apply(const Decision& decision) {
   delta.token.source_tokens_read = state_->source_read();
   if (speech()) delta.token.source_audio = AudioGiven();
   delta.token.log_prob = token.log_prob;
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
   delta.token.emit_offset = now - opened_;
   delta.text = TakeToken(token.id, Delay());
   const bool first = state_->target_written() == 1;
@@ -971,7 +972,7 @@ void Scheduler::Loop::Run() {
     }
     // One of each by turns, so that those with a backlog go on however much the live ones have.
     for (const Line line : {Line::kLive, Line::kBacklog}) {
-      turn_started_.store(absl::GetCurrentTimeNanos(), std::memory_order_relaxed);
+      turn_started_.store(SteadyNow().nanoseconds(), std::memory_order_relaxed);
       TakeTurn(line);
       turn_started_.store(0, std::memory_order_relaxed);
     }
@@ -1018,10 +1019,10 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   // Whoever is live does not wait for the end of this turn.
   const auto give_way = [&] {
     if (line == Line::kLive) return;
-    const absl::Time start = absl::Now();
-    if (TakeTurn(Line::kLive)) waited += absl::Now() - start;
+    const SteadyTime start = SteadyNow();
+    if (TakeTurn(Line::kLive)) waited += SteadyNow() - start;
   };
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   absl::Status status;
   if (!turn.rows.empty()) status = model_->translator->Read(turn.rows, give_way);
   if (status.ok() && !turn.replays.empty()) {
@@ -1031,7 +1032,7 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   if (status.ok() && !turn.writing.empty()) {
     status = model_->translator->Decide(turn.states, absl::MakeSpan(turn.decisions), give_way);
   }
-  const absl::Duration compute = absl::Now() - start - waited;
+  const absl::Duration compute = SteadyNow() - start - waited;
   const size_t deciding = turn.writing.size() + turn.replaying.size();
   if (observer_ != nullptr && (source_rows > 0 || deciding > 0)) {
     observer_->OnStep({compute, source_rows, static_cast<int>(deciding)});

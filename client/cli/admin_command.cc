@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "client/admin.h"
 
@@ -42,6 +41,7 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
                        {"peer", s.peer},
                        {"trace_id", s.trace_id},
                        {"start_time", Time(s.started)},
+                       {"seconds", absl::ToDoubleSeconds(s.age)},
                        {"segments", s.segments},
                        {"source_tokens", s.source_tokens},
                        {"target_tokens", s.target_tokens},
@@ -50,8 +50,8 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
       continue;
     }
     absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7.0f %8d %7d %7d %-6s %s\n", s.session_id, s.method,
-                 s.model, s.policy, s.principal, absl::ToDoubleSeconds(absl::Now() - s.started),
-                 s.segments, s.source_tokens, s.target_tokens,
+                 s.model, s.policy, s.principal, absl::ToDoubleSeconds(s.age), s.segments,
+                 s.source_tokens, s.target_tokens,
                  s.output_held  ? "output"
                  : s.input_held ? "input"
                                 : "",

@@ -21,7 +21,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
@@ -96,7 +96,7 @@ class ProgressLine {
   }
 
   void Show(int done) {
-    const absl::Time now = absl::Now();
+    const SteadyTime now = SteadyNow();
     if (!shown_ || (now - last_ < absl::Milliseconds(100) && done < total_)) return;
     last_ = now;
     const double left = absl::ToDoubleSeconds(now - start_) / done * (total_ - done);
@@ -109,8 +109,8 @@ class ProgressLine {
   const bool shown_;
   const std::string name_;
   const int total_;
-  const absl::Time start_ = absl::Now();
-  absl::Time last_ = absl::InfinitePast();
+  const SteadyTime start_ = SteadyNow();
+  SteadyTime last_ = SteadyTime::InfinitePast();
 };
 
 // What was cut counts in the scores as it came, so the reader must know. `policy` may be empty.
@@ -196,7 +196,7 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
     evaluation.sessions = options.sessions;
     evaluation.words_per_second = options.words_per_second;
     evaluation.joined_vocabulary = options.joined_vocabulary;
-    const absl::Time start = absl::Now();
+    const SteadyTime start = SteadyNow();
     std::vector<Instance> instances;
     {
       ProgressLine progress(PolicyName(k), sources.size());
@@ -205,7 +205,7 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options,
           instances, options.speech ? EvaluateSpeech(client, sources, references, evaluation)
                                     : Evaluate(client, pieces, sources, references, evaluation));
     }
-    rows.push_back({k, Score(instances), absl::ToDoubleSeconds(absl::Now() - start)});
+    rows.push_back({k, Score(instances), absl::ToDoubleSeconds(SteadyNow() - start)});
 
     WarnOfCutTranslations(instances, PolicyName(k));
 

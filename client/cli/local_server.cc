@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace leapstream::client {
 namespace {
@@ -88,8 +89,8 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
     _exit(127);
   }
   server->pid_ = pid;
-  const absl::Time deadline = absl::Now() + kStartTimeout;
-  while (absl::Now() < deadline) {
+  const SteadyTime deadline = SteadyNow() + kStartTimeout;
+  while (SteadyNow() < deadline) {
     const std::string port = ReadFile(port_file);
     if (!port.empty() && port.back() == '\n') {
       server->address_ = absl::StrCat("127.0.0.1:", absl::StripTrailingAsciiWhitespace(port));
@@ -109,8 +110,8 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
 
 LocalServer::~LocalServer() {
   if (pid_ > 0) kill(pid_, SIGTERM);
-  const absl::Time deadline = absl::Now() + kStopTimeout;
-  while (running() && absl::Now() < deadline) absl::SleepFor(kPollInterval);
+  const SteadyTime deadline = SteadyNow() + kStopTimeout;
+  while (running() && SteadyNow() < deadline) absl::SleepFor(kPollInterval);
   if (running()) {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);

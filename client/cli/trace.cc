@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
@@ -80,7 +81,7 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
 absl::Status TraceWriter::Open(const std::string& path) {
   path_ = path;
   file_.open(path);
-  start_ = absl::Now();
+  start_ = SteadyNow();
   if (file_) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("cannot write a trace to ", path));
 }
@@ -99,7 +100,7 @@ void TraceWriter::Add(const Event& event) {
 
 void TraceWriter::Write(absl::string_view json) {
   json.remove_prefix(1);  // The opening brace.
-  file_ << absl::StreamFormat("{\"time\":%.6f,%s\n", absl::ToDoubleSeconds(absl::Now() - start_),
+  file_ << absl::StreamFormat("{\"time\":%.6f,%s\n", absl::ToDoubleSeconds(SteadyNow() - start_),
                               json);
 }
 
@@ -113,7 +114,7 @@ absl::Status TraceWriter::Close() {
 absl::Status Replay(std::istream& trace, const ReplayOptions& options) {
   std::unique_ptr<Lanes> lanes;
   if (CanDrawLanes()) lanes = std::make_unique<Lanes>(TerminalOptions());
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   int number = 0;
   bool has_events = false;
   for (std::string line; std::getline(trace, line);) {
@@ -131,7 +132,7 @@ absl::Status Replay(std::istream& trace, const ReplayOptions& options) {
                        "got ",
                        absl::Utf8SafeCHexEscape(line.substr(0, 60))));
     }
-    absl::SleepFor(start + absl::Seconds(time / options.speed) - absl::Now());
+    absl::SleepFor(start + absl::Seconds(time / options.speed) - SteadyNow());
     if (lanes != nullptr) lanes->Resize(TerminalOptions().columns);
     LEAPSTREAM_RETURN_IF_ERROR(Show(event, kind, lanes.get()));
     has_events = true;

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -32,7 +33,7 @@ class TraceWriter {
 
   std::string path_;
   std::ofstream file_;
-  absl::Time start_;
+  SteadyTime start_;
 };
 
 struct ReplayOptions {

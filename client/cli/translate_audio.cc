@@ -17,7 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
@@ -193,7 +193,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
   Shower shower(options);
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
   bool open = true;
-  absl::Time next = absl::Now();
+  SteadyTime next = SteadyNow();
   const auto send_next = [&]() -> absl::Status {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, input->Read());
     if (bytes.has_value()) return stream->PushAudio(*bytes);
@@ -218,7 +218,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     }
     const bool room = open && stream->unsent_bytes() < kMaxUnsentBytes;
     const bool waits_for_input = room && input->fd() >= 0;
-    if (room && !waits_for_input && (!input_options.real_time || absl::Now() >= next)) {
+    if (room && !waits_for_input && (!input_options.real_time || SteadyNow() >= next)) {
       LEAPSTREAM_RETURN_IF_ERROR(send_next());
       next += kChunk;
       continue;
@@ -226,7 +226,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     pollfd fds[] = {{stream->ready_fd(), POLLIN, 0},
                     {waits_for_input ? input->fd() : -1, POLLIN, 0}};
     const bool paced = room && !waits_for_input;
-    const timespec timeout = absl::ToTimespec(std::max(next - absl::Now(), absl::ZeroDuration()));
+    const timespec timeout = absl::ToTimespec(std::max(next - SteadyNow(), absl::ZeroDuration()));
     if (ppoll(fds, 2, paced ? &timeout : nullptr, &wait_mask) < 0) {
       if (errno == EINTR) continue;
       return absl::InternalError(absl::StrCat("poll: ", std::strerror(errno)));

@@ -13,7 +13,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/evaluation/audio_file.h"
@@ -50,7 +50,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
   source.stream.segment_stats = true;
   const std::unique_ptr<Stream> stream = client.StartStream(source.stream);
   // The clock starts when the server is ready, so that a connection's set-up is not counted.
-  absl::Time start = absl::Now();
+  SteadyTime start = SteadyNow();
   metrics::TargetWords target;
   const auto add = [&](const std::vector<metrics::TimedWord>& completed) {
     for (const metrics::TimedWord& word : completed) {
@@ -64,9 +64,9 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
     instance.pieces.elapsed.push_back(delay + seconds * source.pieces_per_second);
   };
   while (const std::optional<Event> event = stream->Next()) {
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
     if (std::holds_alternative<Started>(*event)) {
-      start = absl::Now();
+      start = SteadyNow();
       LEAPSTREAM_RETURN_IF_ERROR(source.send(*stream));
       LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
       LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());

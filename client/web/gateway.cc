@@ -15,7 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "client/cli/events_json.h"
 #include "client/web/page.h"
@@ -268,17 +268,17 @@ class HttpGateway final : public Gateway {
   // Ends idle sessions, and forgets those that ended a while ago. False: there are too many.
   bool MakeRoom(std::vector<std::shared_ptr<WebSession>>* forgotten)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const absl::Time now = absl::Now();
+    const SteadyTime now = SteadyNow();
     int open = 0;
     auto oldest = sessions_.end();  // Of those that have ended.
     for (auto it = sessions_.begin(); it != sessions_.end();) {
-      const absl::Time ended = it->second.session->ended_at();
+      const SteadyTime ended = it->second.session->ended_at();
       if (ended + options_.keep_ended < now) {
         forgotten->push_back(std::move(it->second.session));
         it = sessions_.erase(it);
         continue;
       }
-      if (ended == absl::InfiniteFuture()) {
+      if (ended == SteadyTime::InfiniteFuture()) {
         ++open;
         if (it->second.session->last_push() + options_.idle_timeout < now) {
           it->second.session->Cancel();
@@ -358,10 +358,10 @@ class HttpGateway final : public Gateway {
   // One round of a viewer: what is new, or a comment if nothing is. False: the viewer has gone.
   bool Send(WebSession& session, size_t* next, httplib::DataSink& sink) {
     std::string text;
-    const absl::Time silent = absl::Now() + kViewerSilence;
+    const SteadyTime silent = SteadyNow() + kViewerSilence;
     std::vector<std::string> events;
-    while (events.empty() && !stopping_ && !session.over(*next) && absl::Now() < silent) {
-      events = session.EventsFrom(*next, std::min(silent, absl::Now() + kStopPoll));
+    while (events.empty() && !stopping_ && !session.over(*next) && SteadyNow() < silent) {
+      events = session.EventsFrom(*next, std::min(silent, SteadyNow() + kStopPoll));
     }
     for (const std::string& event : events) {
       absl::StrAppend(&text, "id: ", (*next)++, "\ndata: ", event, "\n\n");

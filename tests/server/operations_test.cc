@@ -293,7 +293,7 @@ TEST_F(OperationsTest, ProbesTellDrainingFromDead) {
   auto stream = Open(&context);
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { server_->Shutdown(SteadyNow() + absl::Seconds(20)); });
   EXPECT_TRUE(Eventually([&] { return Metric("leapstream_draining") == 1; }));
   EXPECT_THAT(Get("/readyz", 503), HasSubstr("shutting down"));
   EXPECT_EQ(Get("/healthz"), "ok\n");
@@ -308,9 +308,9 @@ TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
   auto stream = Open(&context);
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  const absl::Time until = absl::Now() + absl::Milliseconds(200);
+  const SteadyTime until = SteadyNow() + absl::Milliseconds(200);
   server_->AnnounceDrain(until);
-  EXPECT_GE(absl::Now(), until);
+  EXPECT_GE(SteadyNow(), until);
   EXPECT_EQ(Metric("leapstream_draining"), 1);
   EXPECT_THAT(Get("/readyz", 503), HasSubstr("shutting down"));
   EXPECT_EQ(Get("/healthz"), "ok\n");
@@ -326,7 +326,7 @@ TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
     ASSERT_TRUE(stream->Read(&response));
     EXPECT_FALSE(response.has_going_away());
   } while (!response.has_target());
-  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { server_->Shutdown(SteadyNow() + absl::Seconds(20)); });
   while (!response.has_going_away() && stream->Read(&response)) {
   }
   EXPECT_TRUE(response.has_going_away());
@@ -341,7 +341,7 @@ TEST_F(OperationsTest, ForceEndsAnAnnouncedDrain) {
   auto stream = Open(&context);
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   std::thread drain([&] {
     server_->AnnounceDrain(start + absl::Minutes(2));
     server_->Shutdown(start + absl::Minutes(2));
@@ -352,7 +352,7 @@ TEST_F(OperationsTest, ForceEndsAnAnnouncedDrain) {
   }
   EXPECT_EQ(Reason(stream->Finish()), "DRAINING");
   drain.join();
-  EXPECT_LT(absl::Now() - start, absl::Minutes(1));
+  EXPECT_LT(SteadyNow() - start, absl::Minutes(1));
 }
 
 TEST_F(OperationsTest, AStepThatHangsIsDeadNotUnready) {

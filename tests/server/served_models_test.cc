@@ -33,9 +33,9 @@ TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {
   ASSERT_NE(Find("1"), nullptr);
   EXPECT_EQ(Find("1")->model()->info.checksum, "1");
   EXPECT_EQ(Find("3"), nullptr);
-  served_->DropUnused(absl::Now() + ServedModels::kKeepUnused / 2);
+  served_->DropUnused(SteadyNow() + ServedModels::kKeepUnused / 2);
   EXPECT_NE(Find("1"), nullptr);
-  served_->DropUnused(absl::Now() + 2 * ServedModels::kKeepUnused);
+  served_->DropUnused(SteadyNow() + 2 * ServedModels::kKeepUnused);
   EXPECT_EQ(Find("1"), nullptr);
   EXPECT_NE(Find("2"), nullptr);
 }
@@ -50,7 +50,7 @@ TEST_F(ServedModelsTest, ItStaysAsLongAsItHasSessionsAndAWhileLonger) {
   ASSERT_TRUE(served_->Replace(Version("4")).ok());
   EXPECT_EQ(Find("2"), nullptr);
   EXPECT_NE(Find("3"), nullptr);
-  const absl::Time later = absl::Now() + 100 * ServedModels::kKeepUnused;
+  const SteadyTime later = SteadyNow() + 100 * ServedModels::kKeepUnused;
   served_->DropUnused(later);
   EXPECT_EQ(Find("3"), nullptr);
   EXPECT_EQ(Find("1"), old);

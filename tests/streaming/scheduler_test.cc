@@ -476,7 +476,7 @@ class RoomSink final : public CollectingSink {
     changed_.NotifyAll();
   }
   bool WaitForRoom(int count) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    const SteadyTime deadline = SteadyNow() + absl::Seconds(60);
     MutexLock lock(&room_mutex_);
     while (rooms_ < count && changed_.WaitUntil(&room_mutex_, deadline)) continue;
     return rooms_ == count;
