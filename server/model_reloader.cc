@@ -33,18 +33,22 @@ absl::StatusOr<std::vector<ReloadedModel>> ModelReloader::Reload(const std::stri
 }
 
 absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
-  absl::StatusOr<std::shared_ptr<const Model>> model = hooks_.load(old.name);
+  absl::StatusOr<std::shared_ptr<const Model>> model = hooks_.load(old.name, serving_->models->Loaded(old.name));
   absl::Status status = model.status();
   if (status.ok() && (*model)->info.name != old.name) {
     status = absl::FailedPreconditionError(absl::StrCat(
         "its name is now ", Quoted((*model)->info.name), "; a reload must keep the name"));
   }
   ReloadedModel reloaded;
+  bool changed = true;
   if (status.ok()) {
     reloaded = {old.name, old.checksum, (*model)->info.checksum};
+    changed = !serving_->models->Serves(**model);
+  }
+  if (status.ok() && changed) {
     status = ReserveStates(**model, 0, serving_->admission.max_sessions());
   }
-  if (status.ok()) status = serving_->models->Replace(*std::move(model));
+  if (status.ok() && changed) status = serving_->models->Replace(*std::move(model));
   serving_->metrics->ModelReloaded(old.name, status.ok());
   if (!status.ok()) {
     spdlog::error("model {} was not reloaded and serves on as it was: {}", old.name,
@@ -54,6 +58,10 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
                                                                  "serves on as it was: ",
                                                                  status.message())),
                       "RELOAD_FAILED");
+  }
+  if (!changed) {
+    spdlog::info("model {} is as it was, {}: nothing was loaded", old.name, old.checksum);
+    return reloaded;
   }
   spdlog::info("model {} was reloaded: {} is now {}", old.name, old.checksum,
                reloaded.new_checksum);

@@ -46,7 +46,13 @@ class ServedModels {
   // Those that new sessions get, by name.
   std::vector<std::shared_ptr<const Model>> All() const;
 
+  // All that there are of this name: what new sessions get, and what others still have.
+  std::vector<std::shared_ptr<const Model>> Loaded(absl::string_view name) const;
+  // Whether new sessions get this very model.
+  bool Serves(const Model& model) const;
+
   // New sessions get `model` in place of that of the same name, once it has translated something.
+  // One that was replaced earlier, and is still there, comes back with its schedulers.
   // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
   // The old one stays for its sessions, and for those that break and are resumed.
   absl::Status Replace(const std::shared_ptr<const Model>& model);

@@ -56,8 +56,11 @@ struct ServerOptions {
 
 // What the owner of a server does for it. Called from several threads at once.
 struct ServerHooks {
-  // Loads the model of this name anew from where it came from. Null: models are not reloaded.
-  std::function<absl::StatusOr<std::shared_ptr<const Model>>(const std::string& name)> load;
+  // Loads the model of this name anew from where it came from; gives one of `loaded` again, which
+  // are those of that name, if nothing has changed since that was. Null: models are not reloaded.
+  std::function<absl::StatusOr<std::shared_ptr<const Model>>(
+      const std::string& name, const std::vector<std::shared_ptr<const Model>>& loaded)>
+      load;
   // Begins what SIGTERM begins. Null: the admin service cannot drain.
   std::function<void()> drain;
 };

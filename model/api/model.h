@@ -43,6 +43,9 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
+  // Of all that it was made of: the files' bytes, and how they were loaded. Models of one content
+  // are the same. Empty: it was not loaded.
+  std::string content;
 };
 
 }  // namespace leapstream

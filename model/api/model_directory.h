@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/api/file_bytes.h"
 #include "model/api/speech.h"
 
 namespace leapstream {
@@ -16,6 +17,7 @@ namespace leapstream {
 inline constexpr int kModelFormatVersion = 1;
 
 // The files of a model directory, beside model.json.
+inline constexpr char kModelJson[] = "model.json";
 inline constexpr char kWeightsFile[] = "weights.safetensors";
 inline constexpr char kSourceDictionaryFile[] = "source.dict.txt";
 inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
@@ -125,11 +127,15 @@ absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other
 // Reads DIR/model.json. NOT_FOUND: no such file; INVALID_ARGUMENT: not JSON, another format
 // version, a missing or wrong field; FAILED_PRECONDITION: a file's sha256 is not the one recorded.
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory);
+// The same, and gives what it read: model.json and the files that it records, each as it was when
+// its SHA-256 was taken.
+absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files);
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);
 
 // Lower-case hex of the file's SHA-256. NOT_FOUND: it cannot be read.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
+std::string Sha256OfBytes(absl::string_view bytes);
 
 }  // namespace leapstream
 

@@ -26,6 +26,9 @@ class Tokenizer {
   // NOT_FOUND: it cannot be opened. INVALID_ARGUMENT: not a file, not a SentencePiece model, or one
   // that changes text after decoding (a denormaliser), which cannot be streamed.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& path);
+  // The same of the bytes of a file, which messages call `name`.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> Parse(absl::string_view bytes,
+                                                                absl::string_view name);
   virtual ~Tokenizer() = default;
 
   // The pieces of `text` (UTF-8), each with its surface: a run of characters that the model does

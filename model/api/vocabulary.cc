@@ -8,7 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
-#include "model/api/safetensors.h"
+#include "model/api/file_bytes.h"
 
 namespace leapstream {
 namespace {
@@ -55,7 +55,7 @@ bool SplitAtLastSpace(absl::string_view text, absl::string_view* before, absl::s
 }  // namespace
 
 absl::StatusOr<Vocabulary> Vocabulary::Load(const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, FileBytes::Read(path, kMaxTextFileBytes));
   return Parse(file->bytes(), path);
 }
 

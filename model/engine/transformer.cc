@@ -241,6 +241,7 @@ Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activ
   if (config.decoder.output_dim != config.decoder.embed_dim) {
     project_out_ = weights_.Matrix("decoder.project_out");
   }
+  weights_.DiscardOthers();
 }
 
 absl::StatusOr<std::unique_ptr<SessionState>> Transformer::NewState() const {

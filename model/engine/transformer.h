@@ -102,7 +102,7 @@ class Transformer : public Translator {
 
   const ModelConfig config_;
   const int threads_;
-  const Weights weights_;  // Before all that points into its memory map.
+  Weights weights_;  // Before all that points into it. Constant once all of them are there.
   const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding source_embedding_;
   const Embedding target_embedding_;

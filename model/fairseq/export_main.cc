@@ -1,5 +1,8 @@
 // leapstream-export: makes a model directory of a fairseq checkpoint, or shows what is in one.
 
+#include <signal.h>
+#include <unistd.h>
+
 #include <cstdio>
 #include <string>
 
@@ -13,6 +16,16 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
+// Checkpoints are mapped: they may be larger than the memory. The pages of one that is cut short
+// meanwhile are gone, and reading them is a signal instead of an error.
+void OnLostPages(int /*signal*/) {
+  constexpr char kMessage[] =
+      "leapstream-export: a checkpoint was cut short, or could not be read, while it was exported; "
+      "the output is as it was: export again when the checkpoint is complete\n";
+  if (write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1) < 0) _exit(kFailed);
+  _exit(kFailed);
+}
+
 int Fail(const absl::Status& status) {
   std::fprintf(stderr, "leapstream-export: %s\n", std::string(status.message()).c_str());
   return kFailed;
@@ -21,6 +34,7 @@ int Fail(const absl::Status& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  signal(SIGBUS, &OnLostPages);
   CLI::App app("Makes a leapstream model directory of a fairseq checkpoint. Runs nothing in it.",
                "leapstream-export");
   leapstream::ExportOptions options;

@@ -40,6 +40,24 @@ TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {
   EXPECT_NE(Find("2"), nullptr);
 }
 
+TEST_F(ServedModelsTest, AVersionThatComesBackIsTheOneThatWasThere) {
+  CollectingSink sink;
+  const std::shared_ptr<Scheduler> first = Find("1");
+  auto session = first->Open({}, &sink);
+  ASSERT_TRUE(session.ok());
+  EXPECT_TRUE(served_->Serves(*first->model()));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(served_->Replace(Version("2")).ok());
+    EXPECT_FALSE(served_->Serves(*first->model()));
+    const auto loaded = served_->Loaded(first->model()->info.name);
+    ASSERT_EQ(loaded.size(), 2u) << "the one with a session, and the one that new ones get";
+    ASSERT_TRUE(served_->Replace(loaded.back()).ok());
+    EXPECT_EQ(*served_->Find({}), first);
+  }
+  (*session)->EndSource();
+  sink.Wait();
+}
+
 TEST_F(ServedModelsTest, ItStaysAsLongAsItHasSessionsAndAWhileLonger) {
   CollectingSink sink;
   std::shared_ptr<Scheduler> old = Find("1");
