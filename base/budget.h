@@ -20,6 +20,11 @@ inline constexpr int64_t kInputBytes = 64;  // What an input counts besides its 
 // store it. A live speaker has only a few.
 inline constexpr size_t kQueuedInputs = 128;
 
+// The log.
+inline constexpr size_t kLogBytes = 256 << 10;    // That wait for whoever reads it.
+inline constexpr size_t kLogLineBytes = 16 << 10;
+inline constexpr size_t kLogValueBytes = 200;     // Of a field, and of a line of gRPC's.
+
 }  // namespace leapstream::budget
 
 #endif  // LEAPSTREAM_BASE_BUDGET_H_

@@ -14,6 +14,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/logging.h"
 
 namespace leapstream {
 namespace {
@@ -133,6 +134,9 @@ std::vector<prometheus::MetricFamily> CollectState(const Serving& serving) {
       Gauge("leapstream_slots_used", "Permits that are taken.", serving.admission.taken()));
   families.push_back(Gauge("leapstream_draining", "1 once the server drains, else 0.",
                            serving.admission.draining() ? 1 : 0));
+  families.push_back(Counter("leapstream_log_lines_dropped_total",
+                             "Lines of the log that nobody read in time.",
+                             static_cast<double>(DroppedLogLines())));
   AddProcess(&families);
   return families;
 }

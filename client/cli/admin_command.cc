@@ -6,12 +6,15 @@
 
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
+#include "base/quoted.h"
 #include "client/admin.h"
 
 namespace leapstream::client {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr size_t kMaxShownBytes = 200;
 
 std::string Time(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
@@ -49,13 +52,15 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
                        {"output_held", s.output_held}});
       continue;
     }
-    absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7.0f %8d %7d %7d %-6s %s\n", s.session_id, s.method,
-                 s.model, s.policy, s.principal, absl::ToDoubleSeconds(s.age), s.segments,
+    // A name on a client's certificate may be anything.
+    const auto shown = [](const std::string& text) { return OneLine(text, kMaxShownBytes); };
+    absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7.0f %8d %7d %7d %-6s %s\n", shown(s.session_id),
+                 shown(s.method), shown(s.model), shown(s.policy), shown(s.principal), absl::ToDoubleSeconds(s.age), s.segments,
                  s.source_tokens, s.target_tokens,
                  s.output_held  ? "output"
                  : s.input_held ? "input"
                                 : "",
-                 s.peer);
+                 shown(s.peer));
   }
   return json ? Print(array) : absl::OkStatus();
 }
