@@ -940,6 +940,9 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   }
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model_->translator->NewState());
+  if (const auto* wait_k = std::get_if<WaitK>(&options.policy); wait_k != nullptr) {
+    state->SetWaitK(wait_k->k, wait_k->write_stride);
+  }
   auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from),
                                                std::move(state), std::move(audio));
   MutexLock lock(&mutex_);

@@ -449,10 +449,6 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
   }
-  if (!config.causal_encoder && config.simul_type != "none" && !config.speech.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("simul_type ", config.simul_type, " needs a causal encoder"));
-  }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("activation_fn", config.activation_fn,
                 {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish"}));
