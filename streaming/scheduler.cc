@@ -189,7 +189,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         committed_source_read_(std::move(from.source_read)),
         replays_at_once_(model.translator->can_replay() &&
                          options.early_end != EarlyEnd::kForceFinish &&
-                         !committed_source_read_.empty()),
+                         !model.feeds_back_symbols && !committed_source_read_.empty()),
         summary_(std::move(from.before)) {
     segment_.number = from.segment - 1;  // The last one that was completed.
     MutexLock lock(&mutex_);
@@ -252,6 +252,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     return {state_.get(), due_reads_, of(committed_), of(committed_source_read_)};
   }
   SessionState* state() { return state_.get(); }
+  TokenId FedBack(TokenId id) const {  // See Model::feeds_back_symbols.
+    if (!model_.feeds_back_symbols) return id;
+    return model_.target_vocabulary.Id(model_.target_vocabulary.Symbol(id));
+  }
   void Apply(const Decision& decision);
   void ApplyReplay();
   // How long its batch took in the model, and how long it waited there for other sessions' turns.
@@ -750,6 +754,10 @@ void LiveSession::Apply(const Decision& decision) {
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
   ScoredToken token = decision.best;
+  // To an agent that keeps symbols, each token that reads </s> is one.
+  if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(kEndOfSentence)) {
+    token.id = kEndOfSentence;
+  }
   const bool early = !segment_.source_finished;
   if (token.id == kEndOfSentence && early) {
     if (options_.early_end == EarlyEnd::kReadOn) {
@@ -773,7 +781,7 @@ void LiveSession::Apply(const Decision& decision) {
   if (!speech() && state_->target_written() >= TargetLimit(state_->source_read())) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
-  state_->Commit(token.id);
+  state_->Commit(FedBack(token.id));
   if (segment_.source_finished) ++segment_.after_source;
   segment_.wanted = 0;
   TargetDelta delta;

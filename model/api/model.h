@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/api/speech.h"
 #include "model/api/tokenizer.h"
@@ -43,6 +44,10 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
+  // The reference's text agent keeps what it has written as symbols, so that a token which repeats a
+  // symbol is fed back as the last one of that symbol. Only with a target vocabulary of repeats.
+  bool feeds_back_symbols = false;
+  std::vector<std::string> notes;  // What whoever runs it should know; see CheckPieces().
 };
 
 }  // namespace leapstream

@@ -23,7 +23,7 @@ constexpr unsigned kBidirectional = kBidirectionalText;
 constexpr unsigned kSpeech = kSpeechModel;
 constexpr unsigned kText = kMonotonic | kMasked | kUnidirectional | kBidirectional;
 constexpr unsigned kSimultaneous = kMonotonic | kSpeech;
-constexpr unsigned kAll = kText | kSpeech;
+constexpr unsigned kAll = kAllModels;
 
 // Names are those of fairseq 0.9 to its last version, of LeaPformer's fork and of attn2d.
 constexpr OptionRow kRows[] = {

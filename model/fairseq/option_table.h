@@ -15,6 +15,7 @@ enum ModelKind : unsigned {
   kUnidirectionalText = 4,  // transformer_unidirectional*
   kBidirectionalText = 8,  // transformer and its presets
   kSpeechModel = 16,       // convtransformer_simul_trans*
+  kAllModels = 31,
 };
 
 // What becomes of an option of a checkpoint.
