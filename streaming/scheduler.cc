@@ -29,8 +29,8 @@ namespace leapstream {
 namespace {
 
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
-constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
-constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
+constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
+constexpr char kEndSymbol[] = "<e>";        // As in the speech agent that the checkpoints go with.
 
 // A session that has read more source tokens than these without once having to wait for one has a
 // backlog: it translates what is there already, and nobody is speaking it. More than what a piece
@@ -188,8 +188,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         committed_(std::move(from.committed)),
         committed_source_read_(std::move(from.source_read)),
         replays_at_once_(model.translator->can_replay() &&
-                         options.early_end != EarlyEnd::kForceFinish &&
-                         !model.feeds_back_symbols && !committed_source_read_.empty()),
+                         options.early_end != EarlyEnd::kForceFinish && !model.feeds_back_symbols &&
+                         !committed_source_read_.empty()),
         summary_(std::move(from.before)) {
     segment_.number = from.segment - 1;  // The last one that was completed.
     MutexLock lock(&mutex_);

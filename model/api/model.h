@@ -44,8 +44,8 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
-  // The reference's text agent keeps what it has written as symbols, so that a token which repeats a
-  // symbol is fed back as the last one of that symbol. Only with a target vocabulary of repeats.
+  // The reference's text agent keeps what it has written as symbols, so that a token which repeats
+  // a symbol is fed back as the last one of that symbol. Only with a target vocabulary of repeats.
   bool feeds_back_symbols = false;
   std::vector<std::string> notes;  // What whoever runs it should know; see CheckPieces().
 };

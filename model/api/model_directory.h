@@ -61,7 +61,7 @@ struct ModelConfig {
   std::string name;  // "en-de"; what clients ask for.
   std::string source_language;
   std::string target_language;
-  std::string architecture;    // fairseq's --arch, as found: "transformer_monotonic".
+  std::string architecture;  // fairseq's --arch, as found: "transformer_monotonic".
   // transformer_monotonic*, transformer_unidirectional*, unless LeaP's encoder lost its mask to
   // linearized_train.
   bool causal_encoder = true;

@@ -14,8 +14,8 @@
 namespace leapstream {
 namespace {
 
-constexpr int64_t kSaidBelow = 95;       // Percent of the pieces,
-constexpr int64_t kRefusedBelow = 50;    // and the same.
+constexpr int64_t kSaidBelow = 95;        // Percent of the pieces,
+constexpr int64_t kRefusedBelow = 50;     // and the same.
 constexpr int64_t kPartOfThePieces = 90;  // Percent of the dictionary's symbols.
 
 struct Share {
@@ -70,8 +70,8 @@ absl::StatusOr<std::vector<std::string>> CheckPieces(absl::Span<const SidePieces
     for (const SidePieces& other : sides) {
       const Share there = PiecesIn(pieces, *other.vocabulary);
       if (&other == &own || there.found <= share.found || there.Below(kRefusedBelow)) continue;
-      guess = absl::StrCat("; are source and target swapped? ", there.found,
-                           " of them are in the ", other.side, "'s, ", other.dictionary_path);
+      guess = absl::StrCat("; are source and target swapped? ", there.found, " of them are in the ",
+                           other.side, "'s, ", other.dictionary_path);
     }
     return absl::InvalidArgumentError(absl::StrCat(numbers, guess));
   }

@@ -20,10 +20,10 @@ struct SidePieces {
   std::string sentencepiece_path;  // and this, too.
 };
 
-// Whether each side's SentencePiece model goes with its dictionary: a piece that is not in it becomes
-// <unk>. Returns a sentence for each side of whose pieces less than 95 % are there. INVALID_ARGUMENT:
-// less than a half are, and the dictionary is no part of the pieces either, as that of one language
-// is of a model for several; with the numbers, and a guess at why.
+// Whether each side's SentencePiece model goes with its dictionary: a piece that is not in it
+// becomes <unk>. Returns a sentence for each side of whose pieces less than 95 % are there.
+// INVALID_ARGUMENT: less than a half are, and the dictionary is no part of the pieces either, as
+// that of one language is of a model for several; with the numbers, and a guess at why.
 absl::StatusOr<std::vector<std::string>> CheckPieces(absl::Span<const SidePieces> sides);
 
 }  // namespace leapstream

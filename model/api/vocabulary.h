@@ -23,9 +23,9 @@ class Vocabulary {
  public:
   // Reads `dict.XX.txt` (fairseq/data/dictionary.py): one `symbol count` a line, white space of all
   // scripts stripped from its end, split at the last space; the count is what Python's int() takes;
-  // line n (from 0) has id n + 4; a repeated symbol needs `#fairseq:overwrite`. An empty file has the
-  // special symbols alone. NOT_FOUND: no such file. INVALID_ARGUMENT: a bad line (file, line number, what was expected) or
-  // text that is not UTF-8.
+  // line n (from 0) has id n + 4; a repeated symbol needs `#fairseq:overwrite`. An empty file has
+  // the special symbols alone. NOT_FOUND: no such file. INVALID_ARGUMENT: a bad line (file, line
+  // number, what was expected) or text that is not UTF-8.
   static absl::StatusOr<Vocabulary> Load(const std::string& path);
   // The same from the text of such a file; `name` stands for the path in errors.
   static absl::StatusOr<Vocabulary> Parse(absl::string_view text, absl::string_view name);

@@ -527,9 +527,9 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Sp
   });
 }
 
-// FAIRSEQ.md, quirks 4 and 6. The reference's inference zeroes the row of a wait-k step that stands on
-// the first source position. With mass preservation that is the last one it can stand on, so that
-// one position alone is never read; without, only a step that is due after one position stands
+// FAIRSEQ.md, quirks 4 and 6. The reference's inference zeroes the row of a wait-k step that stands
+// on the first source position. With mass preservation that is the last one it can stand on, so
+// that one position alone is never read; without, only a step that is due after one position stands
 // there. Its training zeroes the rows that wait for more than there is, and those only without mass
 // preservation, which otherwise puts them on the last position.
 bool Transformer::ReadsNothing(const State& state, int source_read, int ahead) const {

@@ -217,8 +217,8 @@ std::string FairseqCheckpoint::RecordText(const PickledValue& record, int depth)
   return absl::StrCat("<", record.text.substr(0, kMaxOptionBytes), ">");
 }
 
-// Of a value that is bytes. In protocol 2, bytes are what _codecs.encode(text, "latin1") gives; `id`
-// may be its arguments, too.
+// Of a value that is bytes. In protocol 2, bytes are what _codecs.encode(text, "latin1") gives;
+// `id` may be its arguments, too.
 std::optional<std::string> FairseqCheckpoint::BytesOf(ValueId id) const {
   const PickledValue* value = &pickle_.at(id);
   if (value->kind == ValueKind::kBytes || value->kind == ValueKind::kString) return value->text;
@@ -245,7 +245,8 @@ std::optional<std::string> FairseqCheckpoint::BytesOf(ValueId id) const {
   return bytes;
 }
 
-// The elements of an array of this dtype, with ", " between them; "<numpy.dtype>" if it is not known.
+// The elements of an array of this dtype, with ", " between them; "<numpy.dtype>" if it is not
+// known.
 std::string FairseqCheckpoint::NumpyText(ValueId dtype, ValueId data) const {
   const PickledValue& type = pickle_.at(dtype);
   const PickledValue& type_args = pickle_.at(type.args);
@@ -259,8 +260,7 @@ std::string FairseqCheckpoint::NumpyText(ValueId dtype, ValueId data) const {
   }
   if (name[0] == 'U') size = size <= kMaxOptionBytes ? size * 4 : 0;
   if (size == 0 || bytes->size() % size != 0) return bytes->empty() ? "" : unknown;
-  const bool swap =
-      type_state.items.size() > 1 && pickle_.at(type_state.items[1]).text == ">";
+  const bool swap = type_state.items.size() > 1 && pickle_.at(type_state.items[1]).text == ">";
   std::vector<std::string> parts;
   for (size_t at = 0; at < bytes->size() && parts.size() < kMaxListItems; at += size) {
     const absl::string_view one = absl::string_view(*bytes).substr(at, size);
@@ -434,8 +434,8 @@ absl::StatusOr<std::vector<Number>> FairseqCheckpoint::ReadTensor(
   std::vector<int64_t> index(tensor.shape.size());
   int64_t at = tensor.offset;
   for (int64_t i = 0; i < count; ++i) {
-    const uint64_t bits = ReadBits(bytes.data() + at * element_bytes,
-                                   static_cast<int>(element_bytes), big_endian_);
+    const uint64_t bits =
+        ReadBits(bytes.data() + at * element_bytes, static_cast<int>(element_bytes), big_endian_);
     result.push_back(static_cast<Number>(ReadReal(storage.type, bits)));
     if (!std::isfinite(result.back())) return error("number ", i, " is not finite");
     for (size_t d = tensor.shape.size(); d-- > 0;) {

@@ -29,9 +29,9 @@ class FairseqCheckpoint {
   static absl::StatusOr<FairseqCheckpoint> Parse(absl::string_view bytes, absl::string_view name);
 
   const std::string& name() const { return name_; }
-  // Options of the model and its task as text, Python's for numbers, bools and lists of them, NumPy's
-  // and one-element tensors as numbers; None left out; objects as <their class>. Those of a nested
-  // configuration have flat names: encoder_embed_dim.
+  // Options of the model and its task as text, Python's for numbers, bools and lists of them,
+  // NumPy's and one-element tensors as numbers; None left out; objects as <their class>. Those of a
+  // nested configuration have flat names: encoder_embed_dim.
   const std::map<std::string, std::string>& options() const { return options_; }
   const std::map<std::string, PickledTensor>& parameters() const { return parameters_; }
   // fairseq's --arch; empty if the checkpoint does not say.

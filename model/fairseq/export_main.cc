@@ -30,9 +30,10 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average")
       ->required();
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
-  app.add_flag("--inspect", inspect,
-               "Show what is in each checkpoint, and write nothing; with dictionaries and SentencePiece "
-               "models, also whether those go together");
+  app.add_flag(
+      "--inspect", inspect,
+      "Show what is in each checkpoint, and write nothing; with dictionaries and SentencePiece "
+      "models, also whether those go together");
   const std::pair<const char*, std::pair<std::string*, const char*>> files[] = {
       {"--source-dict", {&options.source_dictionary, "dict.SRC.txt of the training data"}},
       {"--target-dict", {&options.target_dictionary, "dict.TGT.txt of the training data"}},

@@ -50,7 +50,8 @@ constexpr OptionRow kRows[] = {
     {kApplied, kText, "encoder_learned_pos", "a table of positions"},
     {kNone, kSpeech, "encoder_learned_pos share_all_embeddings",
      "an encoder of speech has neither such a table nor embeddings"},
-    {kApplied, kText, "layernorm_embedding", "not in a simultaneous decoder, which never applies its own"},
+    {kApplied, kText, "layernorm_embedding",
+     "not in a simultaneous decoder, which never applies its own"},
     {kNone, kSpeech, "layernorm_embedding",
      "an encoder of speech has no such norm, and a simultaneous decoder never applies its own"},
 
@@ -62,13 +63,15 @@ constexpr OptionRow kRows[] = {
     {kApplied, kMonotonic, "energy_bias", "of a learned policy; wait-k does not use it"},
     {kNone, kSpeech, "energy_bias", "wait-k does not use it"},
     {kApplied, kSpeech, "fixed_pre_decision_ratio fixed_pre_decision_type", "the policy"},
-    {kApplied, kMasked, "waitk min_waitk max_waitk multi_waitk", "the k that a session has by default"},
+    {kApplied, kMasked, "waitk min_waitk max_waitk multi_waitk",
+     "the k that a session has by default"},
     {kApplied, kMasked, "encoder_decoder_attention_heads",
      "as many as decoder_attention_heads; others are refused"},
 
     {kApplied, kAll,
      "enc_leapformer_enable encoder_leapformer_enable dec_sa_leapformer_enable "
-     "decoder_sa_leapformer_enable dec_ca_leapformer_enable decoder_ca_leapformer_enable leap_factor",
+     "decoder_sa_leapformer_enable dec_ca_leapformer_enable decoder_ca_leapformer_enable "
+     "leap_factor",
      "LeaP is where its parameters are; options that say otherwise are refused"},
     {kApplied, kMonotonic | kUnidirectional, "linearized_train",
      "with LeaP in the encoder the fork drops its causal mask, at inference too: it is served as a "
@@ -115,23 +118,21 @@ constexpr OptionRow kRows[] = {
     {kNone, kAll, "adaptive_softmax_factor base_sublayers base_shuffle quant_noise_pq_block_size",
      "of something that is refused when it is on"},
     {kNone, kSpeech, "ctc_compress_strategy", "of something that is refused when it is on"},
-    {kNone, kAll,
-     "checkpoint_activations offload_activations min_params_to_wrap export",
+    {kNone, kAll, "checkpoint_activations offload_activations min_params_to_wrap export",
      "memory of the training"},
-    {kNone, kAll,
-     "encoder_embed_path decoder_embed_path finetune_from_model restore_file",
+    {kNone, kAll, "encoder_embed_path decoder_embed_path finetune_from_model restore_file",
      "values before the training"},
     {kNone, kSpeech, "load_pretrained_encoder_from load_pretrained_decoder_from",
      "values before the training"},
-    {kNone, kSimultaneous,
-     "attention_eps noise_mean noise_type noise_var energy_bias_init",
+    {kNone, kSimultaneous, "attention_eps noise_mean noise_type noise_var energy_bias_init",
      "the expected alignment, which only training computes"},
     {kNone, kMonotonic, "mocha_chunk_size encoder_unidirectional",
      "chunkwise is run as infinite_lookback, and the encoder is causal in any case"},
     {kNone, kSpeech,
      "fixed_pre_decision_pad_threshold ctc_encoder_layer train_monotonic_only input_channels "
      "encoder_unidirectional",
-     "padding, the CTC loss and what is trained; the first convolution has one channel in any case"},
+     "padding, the CTC loss and what is trained; the first convolution has one channel in any "
+     "case"},
     {kNone, kMasked, "eval_waitk", "a session chooses its k"},
 
     {kNone, kAll,
@@ -140,15 +141,18 @@ constexpr OptionRow kRows[] = {
      "raw_text batch_size batch_size_valid combine_valid_subsets curriculum data_buffer_size "
      "disable_validation fixed_validation_seed gen_subset grouped_shuffling "
      "ignore_unused_valid_subsets max_sentences max_sentences_valid max_tokens max_tokens_valid "
-     "max_valid_steps no_seed_provided num_shards num_workers required_batch_size_multiple shard_id "
+     "max_valid_steps no_seed_provided num_shards num_workers required_batch_size_multiple "
+     "shard_id "
      "skip_invalid_size_inputs_valid_test train_subset update_epoch_batch_itr "
      "update_ordered_indices_seed valid_subset validate_after_updates validate_interval "
      "validate_interval_updates",
      "what was trained on and in which batches"},
     {kNone, kAll,
      "bpe tokenizer remove_bpe bpe_add_prefix_space bpe_cased bpe_codes bpe_merges bpe_separator "
-     "bpe_vocab bpe_vocab_file gpt2_encoder_json gpt2_vocab_bpe moses_no_dash_splits moses_no_escape "
-     "sentencepiece_alpha sentencepiece_enable_sampling sentencepiece_model sentencepiece_model_path",
+     "bpe_vocab bpe_vocab_file gpt2_encoder_json gpt2_vocab_bpe moses_no_dash_splits "
+     "moses_no_escape "
+     "sentencepiece_alpha sentencepiece_enable_sampling sentencepiece_model "
+     "sentencepiece_model_path",
      "text becomes tokens by the SentencePiece models that are exported"},
     {kNone, kAll,
      "eval_bleu eval_bleu_args eval_bleu_detok eval_bleu_detok_args eval_bleu_print_samples "
@@ -157,7 +161,8 @@ constexpr OptionRow kRows[] = {
      "wer_remove_punct wer_tokenizer eos pad unk",
      "scores of the training's own evaluation"},
     {kNone, kAll,
-     "criterion underlying_criterion label_smoothing ignore_prefix_size report_accuracy sentence_avg "
+     "criterion underlying_criterion label_smoothing ignore_prefix_size report_accuracy "
+     "sentence_avg "
      "alignment_lambda average_method latency_avg_type latency_avg_weight latency_gather_method "
      "latency_update_after latency_var_type latency_var_weight latency_weight_avg "
      "latency_weight_avg_type latency_weight_var latency_weight_var_type r3f_lambda ctc_weight "
@@ -183,7 +188,8 @@ constexpr OptionRow kRows[] = {
      "memory_efficient_fp16 min_loss_scale threshold_loss_scale on_cpu_convert_precision",
      "arithmetic of the training; that of the reference's agents is float32"},
     {kNone, kAll,
-     "all_gather_list_size average_sync block_lr block_momentum broadcast_buffers bucket_cap_mb cpu "
+     "all_gather_list_size average_sync block_lr block_momentum broadcast_buffers bucket_cap_mb "
+     "cpu "
      "cpu_offload ddp_backend ddp_comm_hook device_id distributed_backend distributed_init_method "
      "distributed_no_spawn distributed_num_procs distributed_port distributed_rank "
      "distributed_world_size distributed_wrapper empty_cache_freq fast_stat_sync "

@@ -10,11 +10,11 @@ namespace leapstream {
 
 // The kinds of models whose options differ; bits, so that a row of the table may be for several.
 enum ModelKind : unsigned {
-  kMonotonicText = 1,      // transformer_monotonic*
-  kMaskedText = 2,         // waitk_transformer*
+  kMonotonicText = 1,       // transformer_monotonic*
+  kMaskedText = 2,          // waitk_transformer*
   kUnidirectionalText = 4,  // transformer_unidirectional*
-  kBidirectionalText = 8,  // transformer and its presets
-  kSpeechModel = 16,       // convtransformer_simul_trans*
+  kBidirectionalText = 8,   // transformer and its presets
+  kSpeechModel = 16,        // convtransformer_simul_trans*
   kAllModels = 31,
 };
 

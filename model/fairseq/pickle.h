@@ -36,8 +36,8 @@ struct PickledStorage {
   std::string TypeName() const;  // "float32"
 };
 
-// A view of a storage. Checked: each element lies inside it, unless it is of kOther; no negative size
-// or stride. Sizes and strides are in elements.
+// A view of a storage. Checked: each element lies inside it, unless it is of kOther; no negative
+// size or stride. Sizes and strides are in elements.
 struct PickledTensor {
   PickledStorage storage;
   int64_t offset = 0;
@@ -94,9 +94,9 @@ class Pickle {
   // kNoneValue if there is none.
   ValueId Find(ValueId parent, absl::string_view key) const;
   bool Has(ValueId parent, absl::string_view key) const;  // Even if it is None.
-  // The value that holds a value's fields, as keys and values in `items`: itself, if it is a dict or
-  // of a class made like one, or a record's state (or the first part of it).
-  // kNoneValue if there is none.
+  // The value that holds a value's fields, as keys and values in `items`: itself, if it is a dict
+  // or of a class made like one, or a record's state (or the first part of it). kNoneValue if there
+  // is none.
   ValueId Fields(ValueId id) const;
 
  private:

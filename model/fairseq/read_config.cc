@@ -245,18 +245,22 @@ class ConfigReader {
   void CheckOptions() {
     for (const std::string& name : ignored_) {
       if (FindOption(name, reading_.kind) == nullptr) continue;
-      Fail(absl::StrCat("option ", Printable(name), " is one that leapstream knows (docs/models.md, "
+      Fail(absl::StrCat("option ", Printable(name),
+                        " is one that leapstream knows (docs/models.md, "
                         "\"Options\"), so it cannot be ignored; leave --ignore-option ",
                         Printable(name), " out"));
     }
+    const bool other_task = !refusals_.empty();
     for (const auto& [name, value] : checkpoint_.options()) {
       const OptionRow* row = FindOption(name, reading_.kind);
       if (row == nullptr) {
+        if (other_task) continue;  // Whose options nobody has to know.
         if (IsOff(value) || absl::c_linear_search(ignored_, name)) continue;
-        RefuseOption(name, absl::StrCat("; leapstream does not know it (docs/models.md, \"Options\"), "
-                                        "and it may change what the model computes; if it does "
-                                        "nothing but in training, export with --ignore-option ",
-                                        Printable(name)));
+        RefuseOption(name,
+                     absl::StrCat("; leapstream does not know it (docs/models.md, \"Options\"), "
+                                  "and it may change what the model computes; if it does "
+                                  "nothing but in training, export with --ignore-option ",
+                                  Printable(name)));
       } else if (row->effect == OptionEffect::kRefused) {
         // `0` keeps the first layer alone, and blocks of one position are no blocks.
         const bool of_layers = absl::EndsWith(name, "_layers_to_keep");

@@ -56,7 +56,7 @@ TEST(VocabularyTest, StripsAndCountsAsPythonDoes) {
                                "a -1",
                                "a \t1",
                                "a \u00a0\u0661\u0662",  // ARABIC-INDIC DIGITS
-                               "a \u0967_\U0001d7ce",    // DEVANAGARI, MATHEMATICAL BOLD
+                               "a \u0967_\U0001d7ce",   // DEVANAGARI, MATHEMATICAL BOLD
                                "a 99999999999999999999999999",
                                "a 1\u00a0 #fairseq:overwrite\u3000"};
   for (const char* line : lines) {
@@ -64,7 +64,7 @@ TEST(VocabularyTest, StripsAndCountsAsPythonDoes) {
     ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
     EXPECT_EQ(vocabulary->Symbol(4), "a") << line;
   }
-  for (const char* bad : {"a _1", "a 1_", "a 1__0", "a + 1", "a +-1", "a 1\u200b", "a \u00b2", "a 0x1",
+  for (const char* bad : {"a _1", "a 1_", "a 1__0", "a +-1", "a 1\u200b", "a \u00b2", "a 0x1",
                           "a 1e3", "a \u00bd", "a +", "a -", "a _", "a 1\t1", "a \ufeff1"}) {
     EXPECT_TRUE(absl::IsInvalidArgument(Parse(bad).status())) << bad;
   }

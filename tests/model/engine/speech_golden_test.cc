@@ -277,8 +277,8 @@ class Agent {
   int after_finish_ = 0;
 };
 
-// FAIRSEQ.md, quirks 4 and 6: one encoder state is read unless it is the one that the step stands on:
-// with mass preservation always, without only if the step is due after one READ.
+// FAIRSEQ.md, quirks 4 and 6: one encoder state is read unless it is the one that the step stands
+// on: with mass preservation always, without only if the step is due after one READ.
 TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
   const std::string with = ExportedModel("speech_leap");
   const std::string without = absl::StrCat(::testing::TempDir(), "/leapstream-no-mass");
@@ -289,7 +289,8 @@ TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
   config["mass_preservation"] = false;
   std::ofstream(without + "/model.json") << config.dump();
   const std::vector<float> samples = ReadSamples(Golden("wav/e-25ms.wav"));
-  // Log-probabilities of the first two steps; the first is committed or, as an early </s>, repeated.
+  // Log-probabilities of the first two steps; the first is committed or, as an early </s>,
+  // repeated.
   const auto run = [&](const std::string& directory, int k, bool repeat) {
     const auto model = *LoadModel(directory);
     const auto state = *model->translator->NewState();

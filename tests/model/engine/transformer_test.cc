@@ -30,8 +30,8 @@ class SlowTransformer {
       : config_(config), weights_(std::move(weights)) {}
 
   // One decoder step after the source read so far. Undefined: the model wants more source. What it
-  // keeps is as if the step had been committed, unless more source is wanted. `due`: the source tokens
-  // that the step waits for under wait-k.
+  // keeps is as if the step had been committed, unless more source is wanted. `due`: the source
+  // tokens that the step waits for under wait-k.
   at::Tensor Step(const std::vector<TokenId>& source, TokenId last, int position, bool finished,
                   int due) {
     due_ = due;
@@ -204,12 +204,12 @@ class SlowTransformer {
     std::string kind = side.cross_attention;
     if (!config_.LearnedPolicy()) {
       if (kind == "leap" && config_.cross_normaliser == "softmax") kind = "leap_softmax";
-      // Inference stands on position due - 1 or, with mass preservation, on the last one at most, and
-      // reads nothing from the first; training puts nothing there once that is past the last.
+      // Inference stands on position due - 1 or, with mass preservation, on the last one at most,
+      // and reads nothing from the first; training puts nothing there once that is past the last.
       const int64_t last = config_.mass_preservation ? S - 1 : S;
-      const bool nothing =
-          config_.cross_normaliser == "softmax" ? due_ - 1 > last
-                                                : S == 1 && std::min(due_ - 1, last) == 0;
+      const bool nothing = config_.cross_normaliser == "softmax"
+                               ? due_ - 1 > last
+                               : S == 1 && std::min(due_ - 1, last) == 0;
       if (config_.simul_type == "waitk" && nothing) return at::zeros_like(q);
       return Attend(block, kind, side, q, k, v, at::ones({1, S}).to(at::kBool));
     }

@@ -97,9 +97,9 @@ TEST(CheckpointTest, ReadsOddOptionsAndPassesOverOddValues) {
   ASSERT_TRUE(plain.ok()) << plain.status();
   const ConfigReading expected = ReadConfig(*plain);
   ASSERT_TRUE(expected.status.ok()) << expected.status;
-  for (const char* name : {"numpy_options.2", "numpy_options.4", "odd_options.2", "odd_options.4",
-                           "odd_values.2", "odd_values.4", "state_dict_class", "ignored_complex",
-                           "no_crc"}) {
+  for (const char* name :
+       {"numpy_options.2", "numpy_options.4", "odd_options.2", "odd_options.4", "odd_values.2",
+        "odd_values.4", "state_dict_class", "ignored_complex", "no_crc"}) {
     SCOPED_TRACE(name);
     const std::string bytes = Form(name);
     const auto checkpoint = FairseqCheckpoint::Parse(bytes, name);

@@ -335,7 +335,8 @@ TEST_F(ExportTest, SaysHowManyPiecesADictionaryLacks) {
   const Vocabulary dictionary = *Vocabulary::Load(options_.source_dictionary);
   std::string text;
   for (TokenId id = 4; id < dictionary.size(); ++id) {
-    absl::StrAppend(&text, id % 10 == 5 ? absl::StrCat("madeupword", id) : dictionary.Symbol(id), " 1\n");
+    absl::StrAppend(&text, id % 10 == 5 ? absl::StrCat("madeupword", id) : dictionary.Symbol(id),
+                    " 1\n");
   }
   options_.source_dictionary = options_.target_dictionary = (root_ / "dict.txt").string();
   WriteAll(options_.source_dictionary, text);
@@ -458,17 +459,19 @@ TEST_F(SpeechExportTest, SaysWhichFilesAreWanted) {
 TEST_F(SpeechExportTest, IgnoresTheNormAfterTheEmbedding) {
   CheckpointContents contents = ReadContents(SpeechPath("checkpoints/speech_leap.pt"));
   contents.options["layernorm_embedding"] = "True";
-  for (const char* name : {"decoder.layernorm_embedding.weight", "decoder.layernorm_embedding.bias"}) {
+  for (const char* name :
+       {"decoder.layernorm_embedding.weight", "decoder.layernorm_embedding.bias"}) {
     contents.parameters[name] = {{64}, std::vector<float>(64, 2)};
   }
   options_.checkpoints = {(root_ / "f.pt").string()};
   WriteAll(options_.checkpoints[0], WriteCheckpoint(contents));
   EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
-  EXPECT_THAT(InspectCheckpoint(options_.checkpoints[0]).value(),
-              AllOf(HasSubstr("can be exported: yes"),
-                    HasSubstr("decoder.layernorm_embedding.bias [64] float32  (ignored: a simultaneous "
-                              "decoder does not use it)"),
-                    HasSubstr("layernorm_embedding: True  (without effect: an encoder of speech")));
+  EXPECT_THAT(
+      InspectCheckpoint(options_.checkpoints[0]).value(),
+      AllOf(HasSubstr("can be exported: yes"),
+            HasSubstr("decoder.layernorm_embedding.bias [64] float32  (ignored: a simultaneous "
+                      "decoder does not use it)"),
+            HasSubstr("layernorm_embedding: True  (without effect: an encoder of speech")));
 }
 
 TEST_F(SpeechExportTest, TheSoftmaxNormaliserNeedsMassPreservation) {

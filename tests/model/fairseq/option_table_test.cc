@@ -17,8 +17,8 @@
 namespace leapstream {
 namespace {
 
-using ::testing::HasSubstr;
 using nlohmann::json;
+using ::testing::HasSubstr;
 
 constexpr ModelKind kKinds[] = {kMonotonicText, kMaskedText, kUnidirectionalText,
                                 kBidirectionalText, kSpeechModel};
@@ -39,8 +39,7 @@ TEST(OptionTableTest, NoOptionIsTwoThings) {
 // What the fork's parser knows of each architecture (tests/golden/reference/README.md), and the
 // values that the architecture's preset gives.
 TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
-  const json architectures =
-      json::parse(ReadAll(GoldenPath("options.json")))["architectures"];
+  const json architectures = json::parse(ReadAll(GoldenPath("options.json")))["architectures"];
   ASSERT_EQ(architectures.size(), 53u);
   int served = 0;
   for (const auto& [name, architecture] : architectures.items()) {
