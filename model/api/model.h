@@ -47,7 +47,7 @@ struct Model {
   // The reference's text agent keeps what it has written as symbols, so that a token which repeats
   // a symbol is fed back as the last one of that symbol. Only with a target vocabulary of repeats.
   bool feeds_back_symbols = false;
-  std::vector<std::string> notes;  // What whoever runs it should know; see CheckPieces().
+  std::vector<std::string> notes;  // Warnings for its operator; see CheckPieces().
 };
 
 }  // namespace leapstream

@@ -130,8 +130,8 @@ class Transformer::State : public SessionState {
   bool prefix_is_encoded_ = true;
   int source_read_ = 0;
   int target_written_ = 0;
-  int steps_ = 0;  // Of the target: tokens committed, and steps repeated.
-  int k_ = 0;      // Of wait-k, for what a step was due after; 0: no wait-k.
+  int steps_ = 0;  // Target tokens committed, and steps repeated.
+  int k_ = 0;      // The session's, which says how much a step waits for; 0: it has no wait-k.
   int write_stride_ = 1;
   bool source_finished_ = false;
   TokenId last_ = kEndOfSentence;  // What the next step feeds; fairseq starts from </s>.
@@ -173,8 +173,8 @@ struct Transformer::Scratch {
   std::vector<size_t> places;
   std::vector<TokenId> tokens;  // Of all target rows.
   std::vector<int> positions;
-  // Of target rows that are replayed: whether they read nothing of the source, and how many rows of
-  // `source` are before them.
+  // For each target row that is replayed: whether it reads nothing of the source, and how many rows
+  // of `source` are before it.
   std::vector<bool> reads_nothing;
   std::vector<int64_t> seen;
   std::vector<AttentionRow> source_rows;

@@ -22,7 +22,7 @@ namespace {
 constexpr size_t kMaxOptionBytes = 1'000;
 constexpr size_t kMaxListItems = 256;
 constexpr int kMaxWrappers = 4;
-constexpr int kMaxDepth = 3;  // Of lists in each other.
+constexpr int kMaxDepth = 3;  // How deep lists may lie in each other.
 // The parts of fairseq's TransformerConfig whose options have a prefix when they are flat.
 constexpr const char* kNestedOptions[] = {"encoder", "decoder", "quant_noise"};
 
@@ -217,7 +217,7 @@ std::string FairseqCheckpoint::RecordText(const PickledValue& record, int depth)
   return absl::StrCat("<", record.text.substr(0, kMaxOptionBytes), ">");
 }
 
-// Of a value that is bytes. In protocol 2, bytes are what _codecs.encode(text, "latin1") gives;
+// A value that is bytes. In protocol 2, bytes are what _codecs.encode(text, "latin1") gives;
 // `id` may be its arguments, too.
 std::optional<std::string> FairseqCheckpoint::BytesOf(ValueId id) const {
   const PickledValue* value = &pickle_.at(id);

@@ -23,7 +23,7 @@ struct ExportOptions {
   std::string output;                        // The model directory to write.
   std::string name;                          // Empty: SOURCE-TARGET.
   std::string cross_normaliser = "linear";   // "softmax" only for LeaP cross-attention with wait-k.
-  std::vector<std::string> ignored_options;  // Of the checkpoint; see ReadConfig().
+  std::vector<std::string> ignored_options;  // Names of the checkpoint's; see ReadConfig().
   TensorType weight_type = TensorType::kFloat32;  // kFloat32 or kFloat16.
 };
 

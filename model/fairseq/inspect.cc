@@ -55,7 +55,7 @@ std::string PolicyText(const ModelConfig& config) {
   return text;
 }
 
-// What becomes of an option that asks for something; nothing for options of the training.
+// Says what becomes of an option that is on; nothing if it is applied or of the training alone.
 std::string Effect(const ConfigReading& reading, const std::string& name, absl::string_view value) {
   if (!reading.known_architecture || IsOff(value)) return "";
   const OptionRow* row = FindOption(name, reading.kind);

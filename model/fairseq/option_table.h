@@ -18,7 +18,7 @@ enum ModelKind : unsigned {
   kAllModels = 31,
 };
 
-// What becomes of an option of a checkpoint.
+// The three things that can become of a checkpoint's option.
 enum class OptionEffect {
   kApplied,  // It is read, and what it asks for is served or refused by its value.
   kNone,     // It changes nothing at inference.
@@ -27,7 +27,7 @@ enum class OptionEffect {
 
 struct OptionRow {
   OptionEffect effect;
-  unsigned kinds;           // Of ModelKind; 0: only of architectures that are not served.
+  unsigned kinds;           // ModelKinds; 0: only architectures that are not served have them.
   absl::string_view names;  // With a space between them.
   absl::string_view why;
 };

@@ -158,8 +158,8 @@ std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
   return "";
 }
 
-// What fairseq's average_checkpoints.py keeps between its steps: half precision as float32, any
-// other type as the first checkpoint has it.
+// A sum as fairseq's average_checkpoints.py keeps it between its steps: half precision as float32,
+// any other type as the first checkpoint has it.
 double Rounded(StorageType type, double value) {
   if (type == StorageType::kFloat64) return value;
   const auto single = static_cast<float>(value);

@@ -379,7 +379,7 @@ class Unpickler {
         text = value(args[0]).text;
         args = std::vector<ValueId>(value(args[2]).items);
       }
-      // Of a storage that is none of torch's, the tensor is inert as well.
+      // A tensor whose storage is none of torch's is inert as well.
       const bool inert = !args.empty() && value(args[0]).kind == ValueKind::kRecord;
       if (text == "torch._utils._rebuild_tensor_v2" && !inert) return PushTensor(args, false);
       if (text == "torch._utils._rebuild_tensor_v3" && !inert) return PushTensor(args, true);

@@ -254,7 +254,7 @@ class ConfigReader {
     for (const auto& [name, value] : checkpoint_.options()) {
       const OptionRow* row = FindOption(name, reading_.kind);
       if (row == nullptr) {
-        if (other_task) continue;  // Whose options nobody has to know.
+        if (other_task) continue;  // Its options are not for this table.
         if (IsOff(value) || absl::c_linear_search(ignored_, name)) continue;
         RefuseOption(name,
                      absl::StrCat("; leapstream does not know it (docs/models.md, \"Options\"), "

@@ -229,7 +229,7 @@ TEST_F(AverageTest, SumsInTheTypeOfTheFirst) {
   const float expected = Bfloat16(Bfloat16(Bfloat16(values[0] + values[1]) + values[2]) / 3.0f);
   EXPECT_NE(expected, (values[0] + values[1] + values[2]) / 3);
   EXPECT_EQ(Exported("encoder.norm.bias")[0], expected);
-  // Of float32 and bfloat16: float32, if that is the first, and the other way round.
+  // float32 and bfloat16 give the first one's type.
   options_.checkpoints = {options_.checkpoints[1]};
   auto& all = contents_.parameters[name].values;
   all.assign(all.size(), 1.0f + 1.0f / 4096);
@@ -323,7 +323,7 @@ TEST_F(ExportTest, SwappedSentencePieceModelsAreRefused) {
   EXPECT_FALSE(fs::exists(options_.output));
   EXPECT_THAT(InspectCheckpoint(options_.checkpoints[0], options_).value(),
               HasSubstr("can be exported: no: source: 185 of the 717 pieces"));
-  // Of another vocabulary altogether.
+  // A model of another vocabulary altogether.
   options_.source_sentencepiece = GoldenPath("../speech/data/spm_unigram400_st.model");
   options_.target_sentencepiece = GoldenPath("data/sep/spm.de.model");
   EXPECT_THAT(std::string(ExportModel(options_).message()),
@@ -455,7 +455,7 @@ TEST_F(SpeechExportTest, SaysWhichFilesAreWanted) {
   EXPECT_THAT(Failure(), HasSubstr("text, takes no --config-yaml"));
 }
 
-// Of a simultaneous decoder, which never applies it; an encoder of speech has none.
+// A simultaneous decoder never applies it, and an encoder of speech has none.
 TEST_F(SpeechExportTest, IgnoresTheNormAfterTheEmbedding) {
   CheckpointContents contents = ReadContents(SpeechPath("checkpoints/speech_leap.pt"));
   contents.options["layernorm_embedding"] = "True";

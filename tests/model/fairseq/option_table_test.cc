@@ -36,8 +36,8 @@ TEST(OptionTableTest, NoOptionIsTwoThings) {
   }
 }
 
-// What the fork's parser knows of each architecture (tests/golden/reference/README.md), and the
-// values that the architecture's preset gives.
+// The options that the fork's parser has for each architecture (tests/golden/reference/README.md),
+// and the values that the architecture's preset gives.
 TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
   const json architectures = json::parse(ReadAll(GoldenPath("options.json")))["architectures"];
   ASSERT_EQ(architectures.size(), 53u);
@@ -58,7 +58,7 @@ TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
     std::map<std::string, std::string> options;
     for (const std::string option : architecture["options"]) options[option] = "";
     for (const auto& [option, value] : architecture["preset"].items()) {
-      if (option == "error") continue;  // Of a preset that calls itself for ever.
+      if (option == "error") continue;  // This preset calls itself for ever.
       options[option] = value.is_string()    ? value.get<std::string>()
                         : value.is_boolean() ? (value.get<bool>() ? "True" : "False")
                         : value.is_null()    ? "None"

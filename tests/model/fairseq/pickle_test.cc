@@ -91,7 +91,7 @@ TEST(PickleTest, ReadsTensors) {
   EXPECT_EQ(tensor.storage.key, "0");
 }
 
-// Of PyTorch 2: a storage of bytes, and the type as the seventh argument.
+// PyTorch 2 has a storage of bytes for them, and the type as the seventh argument.
 TEST(PickleTest, ReadsTensorsOfTypesWithoutAStorageOfTheirOwn) {
   const auto tensor = [](const std::string& type) {
     return "ctorch._utils\n_rebuild_tensor_v3\n((" + Text("storage") +

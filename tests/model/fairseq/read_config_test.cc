@@ -210,7 +210,7 @@ TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   EXPECT_TRUE(ReadConfig(*checkpoint, {"sliding_window"}).status.ok());
   EXPECT_THAT(Message(ReadConfig(*checkpoint, {"sliding_window", "waitk_lagging"})),
               HasSubstr("option waitk_lagging is one that leapstream knows"));
-  // What one kind of model knows, another may not.
+  // An option of one kind of model is none of another.
   contents = Golden("offline");
   contents.options["waitk"] = "3";
   EXPECT_THAT(Message(Read(contents)),
