@@ -159,7 +159,7 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
       return absl::OkStatus();
     }
     return absl::UnimplementedError(
-        "cross-normaliser softmax of speech needs mass preservation, and option mass_preservation "
+        "cross-normaliser softmax of speech needs mass preservation, but option mass_preservation "
         "is "
         "`False`; leave it at linear");
   }
