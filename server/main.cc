@@ -182,6 +182,7 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(
                               LoadModel(source.directory, how));
   spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,
                model->info.target_language, model->info.compute_type, source.directory);
+  for (const std::string& note : model->notes) spdlog::warn("model {}: {}", model->info.name, note);
   return model;
 }
 

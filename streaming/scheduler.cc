@@ -30,8 +30,8 @@ namespace leapstream {
 namespace {
 
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
-constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
-constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
+constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
+constexpr char kEndSymbol[] = "<e>";        // As in the speech agent that the checkpoints go with.
 
 // A session that has read more source tokens than these without once having to wait for one has a
 // backlog: it translates what is there already, and nobody is speaking it. More than what a piece
@@ -189,7 +189,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         committed_(std::move(from.committed)),
         committed_source_read_(std::move(from.source_read)),
         replays_at_once_(model.translator->can_replay() &&
-                         options.early_end != EarlyEnd::kForceFinish &&
+                         options.early_end != EarlyEnd::kForceFinish && !model.feeds_back_symbols &&
                          !committed_source_read_.empty()),
         summary_(std::move(from.before)) {
     segment_.number = from.segment - 1;  // The last one that was completed.
@@ -253,6 +253,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     return {state_.get(), due_reads_, of(committed_), of(committed_source_read_)};
   }
   SessionState* state() { return state_.get(); }
+  TokenId FedBack(TokenId id) const {  // See Model::feeds_back_symbols.
+    if (!model_.feeds_back_symbols) return id;
+    return model_.target_vocabulary.Id(model_.target_vocabulary.Symbol(id));
+  }
   void Apply(const Decision& decision);
   void ApplyReplay();
   // How long its batch took in the model, and how long it waited there for other sessions' turns.
@@ -751,6 +755,10 @@ void LiveSession::Apply(const Decision& decision) {
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
   ScoredToken token = decision.best;
+  // To an agent that keeps symbols, each token that reads </s> is one.
+  if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(kEndOfSentence)) {
+    token.id = kEndOfSentence;
+  }
   const bool early = !segment_.source_finished;
   if (token.id == kEndOfSentence && early) {
     if (options_.early_end == EarlyEnd::kReadOn) {
@@ -774,7 +782,7 @@ void LiveSession::Apply(const Decision& decision) {
   if (!speech() && state_->target_written() >= TargetLimit(state_->source_read())) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
-  state_->Commit(token.id);
+  state_->Commit(FedBack(token.id));
   if (segment_.source_finished) ++segment_.after_source;
   segment_.wanted = 0;
   TargetDelta delta;
@@ -941,6 +949,9 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   }
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model_->translator->NewState());
+  if (const auto* wait_k = std::get_if<WaitK>(&options.policy); wait_k != nullptr) {
+    state->SetWaitK(wait_k->k, wait_k->write_stride);
+  }
   auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from),
                                                std::move(state), std::move(audio));
   MutexLock lock(&mutex_);

@@ -258,7 +258,7 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side,
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("layers"), side.layers, 1, 256));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("attention_heads"), side.attention_heads, 1, 1024));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("vocabulary_size"), side.vocabulary_size,
-                                        limits.embeds_tokens ? 5 : 0,
+                                        limits.embeds_tokens ? 4 : 0,
                                         limits.embeds_tokens ? 1 << 24 : 0));
   if (side.embed_dim % side.attention_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(what("embed_dim"), " ", side.embed_dim,
@@ -448,10 +448,6 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   }
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
-  }
-  if (!config.causal_encoder && config.simul_type != "none" && !config.speech.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("simul_type ", config.simul_type, " needs a causal encoder"));
   }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("activation_fn", config.activation_fn,

@@ -63,8 +63,10 @@ struct ModelConfig {
   std::string name;  // "en-de"; what clients ask for.
   std::string source_language;
   std::string target_language;
-  std::string architecture;    // fairseq's --arch, as found: "transformer_monotonic".
-  bool causal_encoder = true;  // transformer_monotonic*, transformer_unidirectional*.
+  std::string architecture;  // fairseq's --arch, as found: "transformer_monotonic".
+  // transformer_monotonic*, transformer_unidirectional*, unless LeaP's encoder lost its mask to
+  // linearized_train.
+  bool causal_encoder = true;
   // fairseq's --simul-type: "waitk", "hard_aligned", "infinite_lookback", "chunkwise"; "none": the
   // decoder of a model that was trained offline.
   std::string simul_type = "none";

@@ -97,6 +97,18 @@ class SentencePieceTokenizer : public Tokenizer {
     return piece == unknown_piece_ ? PieceKind::kUnknown : PieceKind::kVerbatim;
   }
 
+  std::vector<std::string> Pieces() const override {
+    std::vector<std::string> pieces;
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      if (processor_.IsControl(id) || processor_.IsUnknown(id) || processor_.IsUnused(id) ||
+          processor_.IsByte(id)) {
+        continue;
+      }
+      pieces.push_back(processor_.IdToPiece(id));
+    }
+    return pieces;
+  }
+
   const std::string& unknown_surface() const override { return unknown_surface_; }
   bool strips_leading_space() const override { return strips_; }
   bool strips_all_leading_space() const override { return strips_all_; }

@@ -38,6 +38,8 @@ class Tokenizer {
   virtual std::string Decode(const std::vector<std::string>& pieces) const = 0;
 
   virtual PieceKind Kind(absl::string_view piece) const = 0;
+  // All pieces that Encode() can give, but for unknown characters and bytes.
+  virtual std::vector<std::string> Pieces() const { return {}; }
   virtual const std::string& unknown_surface() const = 0;
   // Whether a U+2581 at the start of the text is dropped, as it is unless the model was trained
   // without both add_dummy_prefix and remove_extra_whitespaces.

@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "model/api/file_bytes.h"
 #include "model/api/model_directory.h"
+#include "model/api/piece_check.h"
 #include "model/engine/model_call.h"
 #include "model/engine/torch_device.h"
 #include "model/engine/transformer.h"
@@ -157,6 +158,16 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
                               Tokenizer::Parse(pieces, path(kTargetSentencePieceFile)));
   model->content = ContentOf(parts.files, config, options);
+  std::vector<SidePieces> sides;
+  if (!config.speech.has_value()) {
+    sides.push_back({"source", &model->source_vocabulary, model->source_tokenizer.get(),
+                     path(kSourceDictionaryFile), path(kSourceSentencePieceFile)});
+  }
+  sides.push_back({"target", &model->target_vocabulary, model->target_tokenizer.get(),
+                   path(kTargetDictionaryFile), path(kTargetSentencePieceFile)});
+  LEAPSTREAM_ASSIGN_OR_RETURN(model->notes, CheckPieces(sides));
+  model->feeds_back_symbols = !config.speech.has_value() && config.simul_type != "none" &&
+                              model->target_vocabulary.has_repeats();
   ModelInfo& info = model->info;
   info.name = options.name.empty() ? config.name : options.name;
   info.source_language = config.source_language;

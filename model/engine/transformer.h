@@ -89,7 +89,9 @@ class Transformer : public Translator {
   // A bidirectional encoder's part of Decide().
   void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
                       BetweenLayers between_layers) const;
-  AttentionState* CrossState(const State& state, size_t layer, int source_read) const;
+  // Whether the target row `ahead` of the state's next one reads nothing of a source of which so
+  // much has been read.
+  bool ReadsNothing(const State& state, int source_read, int ahead) const;
   void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
   void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x,
                    BetweenLayers between_layers) const;

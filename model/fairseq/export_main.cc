@@ -5,6 +5,7 @@
 
 #include <cstdio>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -43,7 +44,10 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average")
       ->required();
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
-  app.add_flag("--inspect", inspect, "Show what is in each checkpoint and write nothing");
+  app.add_flag(
+      "--inspect", inspect,
+      "Show what is in each checkpoint, and write nothing; with dictionaries and SentencePiece "
+      "models, also whether those go together");
   const std::pair<const char*, std::pair<std::string*, const char*>> files[] = {
       {"--source-dict", {&options.source_dictionary, "dict.SRC.txt of the training data"}},
       {"--target-dict", {&options.target_dictionary, "dict.TGT.txt of the training data"}},
@@ -62,6 +66,9 @@ int main(int argc, char** argv) {
                  "How LeaP cross-attention is normalised: as fairseq infers, or as it trains")
       ->check(CLI::IsMember({"linear", "softmax"}))
       ->capture_default_str();
+  app.add_option("--ignore-option", options.ignored_options,
+                 "An option of the checkpoint that leapstream does not know, and that is known to "
+                 "change nothing at inference; may be repeated");
   try {  // CLI11 reports by exception.
     app.parse(argc, argv);
     if (options.checkpoints.size() > 1 && !options.average && !inspect) {
@@ -79,7 +86,7 @@ int main(int argc, char** argv) {
 
   if (inspect) {
     for (const std::string& checkpoint : options.checkpoints) {
-      const auto text = leapstream::InspectCheckpoint(checkpoint);
+      const auto text = leapstream::InspectCheckpoint(checkpoint, options);
       if (!text.ok()) return Fail(text.status());
       std::fputs(text->c_str(), stdout);
     }
@@ -87,9 +94,11 @@ int main(int argc, char** argv) {
   }
   options.weight_type =
       dtype == "float16" ? leapstream::TensorType::kFloat16 : leapstream::TensorType::kFloat32;
-  if (const absl::Status status = leapstream::ExportModel(options); !status.ok()) {
+  std::vector<std::string> notes;
+  if (const absl::Status status = leapstream::ExportModel(options, &notes); !status.ok()) {
     return Fail(status);
   }
+  for (const std::string& note : notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   std::printf("%s written\n", options.output.c_str());
   return 0;
 }

@@ -55,6 +55,44 @@ TEST(SchedulerTest, AnyChunkingGivesTheSameOutput) {
   }
 }
 
+// The reference's text agent keeps symbols, and so feeds the last token of a repeated one back.
+TEST(SchedulerTest, ARepeatedSymbolIsFedBackAsItsLastToken) {
+  FakeModelOptions fake;
+  fake.repeats = true;
+  const std::shared_ptr<const Model> model = FakeModel(fake);
+  std::vector<TokenId> source;
+  for (const std::string& piece : model->source_tokenizer->Encode(kText)) {
+    source.push_back(model->source_vocabulary.Id(piece));
+  }
+  source.push_back(kEndOfSentence);
+  const auto state = *model->translator->NewState();
+  SessionState* const one = state.get();
+  ASSERT_TRUE(model->translator->Read({{one, source}}).ok());
+  std::vector<TokenId> expected, earlier;
+  for (Decision decision; expected.size() < 1000;) {
+    ASSERT_TRUE(model->translator->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
+    const TokenId id = decision.best.id;
+    if (id == kEndOfSentence) break;
+    expected.push_back(id);
+    const TokenId last = model->target_vocabulary.Id(model->target_vocabulary.Symbol(id));
+    if (last != id) earlier.push_back(id);
+    one->Commit(last);
+  }
+  EXPECT_GT(earlier.size(), 0u);
+  Scheduler scheduler(model);
+  SessionOptions options;
+  options.policy = Offline();
+  CollectingSink sink;
+  auto session = scheduler.Open(options, &sink);
+  ASSERT_TRUE(session.ok()) << session.status();
+  (*session)->Push(std::string(kText));
+  (*session)->EndSource();
+  sink.Wait();
+  std::vector<TokenId> ids;
+  for (const TargetToken& token : sink.tokens) ids.push_back(token.id);
+  EXPECT_EQ(ids, expected);
+}
+
 TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
   const std::shared_ptr<const Model> model = FakeModel();
   Scheduler scheduler(model);

@@ -265,6 +265,14 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   if (options.speech) model->info.speech = SpeechInput();
   model->source_vocabulary = FakeVocabulary();
   model->target_vocabulary = FakeVocabulary();
+  if (options.repeats) {
+    std::string text = DictionaryText();
+    for (char c = 'a'; c <= 'z'; ++c) {
+      absl::StrAppend(&text, kSpace, std::string(1, c), " 1 #fairseq:overwrite\n");
+    }
+    model->target_vocabulary = *Vocabulary::Parse(text, "fake");
+    model->feeds_back_symbols = true;
+  }
   model->translator = std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);
   model->source_tokenizer = std::make_unique<FakeTokenizer>();
   model->target_tokenizer = std::make_unique<FakeTokenizer>();

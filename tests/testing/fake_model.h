@@ -21,7 +21,8 @@ struct FakeModelOptions {
   absl::Duration
       step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
   bool can_replay = true;
-  bool fails = false;  // Decide() gives INTERNAL.
+  bool fails = false;    // Decide() gives INTERNAL.
+  bool repeats = false;  // Half of the target symbols are there twice, and it feeds symbols back.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens
