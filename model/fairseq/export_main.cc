@@ -1,6 +1,9 @@
 // leapstream-export: makes a model directory of a fairseq checkpoint, or shows what is in one.
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <exception>
 #include <string>
 
 #include <CLI/CLI.hpp>
@@ -18,9 +21,7 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   CLI::App app("Makes a leapstream model directory of a fairseq checkpoint. Runs nothing in it.",
                "leapstream-export");
   leapstream::ExportOptions options;
@@ -78,4 +79,20 @@ int main(int argc, char** argv) {
   }
   std::printf("%s written\n", options.output.c_str());
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int status = kFailed;
+  try {
+    status = Run(argc, argv);
+  } catch (const std::exception& error) {  // Nothing is known to throw; memory may end.
+    std::fprintf(stderr, "leapstream-export: %s\n", error.what());
+  }
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  const std::string why = errno != 0 ? std::strerror(errno) : "not all of it was taken";
+  if (status == 0) Fail(absl::InternalError("cannot write the output: " + why));
+  return status == 0 ? kFailed : status;
 }
