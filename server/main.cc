@@ -6,8 +6,10 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <fstream>
 #include <functional>
 #include <map>
@@ -18,6 +20,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
@@ -190,7 +193,8 @@ int Main(int argc, char** argv) {
   }
   if (!config->output.empty()) {
     std::fputs(config->output.c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+    return fail(absl::InternalError(absl::StrCat("cannot write the output: ", strerror(errno))), 1);
   }
   SetUpLogging(config->log_level, config->log_format);
   gpr_set_log_function(&LogGrpc);
@@ -201,4 +205,11 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return leapstream::Main(argc, argv);
+  } catch (const std::exception& error) {  // Such as std::thread's, where there can be no more.
+    std::fprintf(stderr, "leapstream-server: %s\n", error.what());
+    return 1;
+  }
+}
