@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -282,7 +283,8 @@ int Main(int argc, char** argv) {
   }
   if (!config->output.empty()) {
     std::fputs(config->output.c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+    return fail(absl::InternalError(absl::StrCat("cannot write the output: ", strerror(errno))), 1);
   }
   const sigset_t signals = Block(kSignals);
   SetUpLogging(config->log_level, config->log_format);
@@ -296,4 +298,11 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return leapstream::Main(argc, argv);
+  } catch (const std::exception& error) {  // Such as std::thread's, where there can be no more.
+    std::fprintf(stderr, "leapstream-server: %s\n", error.what());
+    return 1;
+  }
+}

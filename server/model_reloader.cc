@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -48,7 +49,14 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   if (status.ok() && changed) {
     status = ReserveStates(**model, 0, serving_->admission.max_sessions());
   }
-  if (status.ok() && changed) status = serving_->models->Replace(*std::move(model));
+  if (status.ok() && changed) {
+    try {
+      status = serving_->models->Replace(*std::move(model));
+    } catch (const std::system_error& error) {  // Of std::thread.
+      status = absl::ResourceExhaustedError(
+          absl::StrCat("the machine gives no thread to step it: ", error.what()));
+    }
+  }
   serving_->metrics->ModelReloaded(old.name, status.ok());
   if (!status.ok()) {
     spdlog::error("model {} was not reloaded and serves on as it was: {}", old.name,

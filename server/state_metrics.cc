@@ -8,7 +8,7 @@
 #include <algorithm>
 #include <fstream>
 #include <initializer_list>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/numbers.h"
@@ -54,7 +54,9 @@ prometheus::MetricFamily Counter(const char* name, const char* help, double valu
 
 std::string ReadFile(const char* path) {
   std::ifstream file(path);
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  std::ostringstream text;
+  text << file.rdbuf();  // An iterator of the buffer would throw where reading fails.
+  return text.str();
 }
 
 int OpenDescriptors() {

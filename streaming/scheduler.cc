@@ -303,7 +303,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     metrics::SegmentTiming timing;
     // The same of target words; delays are in source tokens until the segment is complete.
     metrics::SegmentTiming word_timing;
-    metrics::TargetWords target_words;
+    metrics::TargetWords target_words{metrics::TargetUnit::kWordOrCharacter};
     metrics::SourceWordEnds source_words;  // Of text.
     SteadyTime opened;
     SegmentStats stats;

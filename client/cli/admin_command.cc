@@ -8,6 +8,7 @@
 #include "absl/time/time.h"
 #include "base/quoted.h"
 #include "client/admin.h"
+#include "client/cli/output.h"
 
 namespace leapstream::client {
 namespace {
@@ -135,10 +136,7 @@ std::optional<absl::Status> AdminCommand::Run() {
   if (stats_->parsed()) status = PrintStats(client, json_);
   if (drain_->parsed()) status = client.Drain();
   if (reload_->parsed()) status = Reload(client, model_);
-  if (status.ok() && std::fflush(stdout) != 0) {
-    return absl::DataLossError("nobody reads the output");
-  }
-  return status;
+  return status.ok() ? FlushOutput() : status;
 }
 
 }  // namespace leapstream::client

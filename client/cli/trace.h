@@ -40,8 +40,10 @@ struct ReplayOptions {
   double speed = 1;  // Times as fast as it was.
 };
 
-// Shows a trace on standard output as `leapstream translate` did: on a terminal with its lanes,
-// else the translation alone. INVALID_ARGUMENT: a line that is no event of a trace, or no event.
+// Shows a trace, or other events that EventReader reads, on standard output as `leapstream
+// translate` did: on a terminal with its lanes, else the translation alone. Events without a time
+// come when the server says that their last token did. INVALID_ARGUMENT: a line that is no event, or
+// no event at all. Others as FlushOutput().
 absl::Status Replay(std::istream& trace, const ReplayOptions& options);
 
 }  // namespace leapstream::client

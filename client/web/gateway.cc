@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "client/cli/events_json.h"
+#include "client/cli/http_body.h"
 #include "client/web/page.h"
 #include "client/web/web_session.h"
 #include "nlohmann/json.hpp"
@@ -85,12 +86,14 @@ bool IsAddress(const std::string& name) {
          inet_pton(AF_INET6, name.c_str(), bytes) == 1;
 }
 
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
 void Refuse(int status, absl::string_view message, Response& response) {
   response.status = status;
   response.set_header("Connection", "close");  // The request's body may not have been read.
-  const Json body = {{"error", message}};
-  response.set_content(body.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n",
-                       "application/json");
+  response.set_content(Dump({{"error", message}}), "application/json");
 }
 
 int HttpStatus(const absl::Status& status) {
@@ -147,6 +150,7 @@ class HttpGateway final : public Gateway {
                                  {"Cross-Origin-Resource-Policy", "same-origin"},
                                  {"Cache-Control", "no-store"}});
     server_.set_pre_routing_handler([this](const Request& request, Response& response) {
+      TakeNoLengthAsNoBody(request);
       return Check(request, response) ? httplib::Server::HandlerResponse::Unhandled
                                       : httplib::Server::HandlerResponse::Handled;
     });
@@ -262,7 +266,7 @@ class HttpGateway final : public Gateway {
       }
       sessions_[id] = {key, std::make_shared<WebSession>(client_->StartStream(options), options)};
     }
-    response.set_content(Json{{"id", id}, {"key", key}}.dump() + "\n", "application/json");
+    response.set_content(Dump({{"id", id}, {"key", key}}), "application/json");
   }
 
   // Ends idle sessions, and forgets those that ended a while ago. False: there are too many.

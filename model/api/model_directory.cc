@@ -474,9 +474,11 @@ absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other
   if (difference.empty()) return absl::OkStatus();
   const std::string field = difference[0]["path"].get<std::string>();
   const Json::json_pointer at(field);
-  return absl::InvalidArgumentError(
-      absl::StrCat("field ", field.substr(1), " is ", NetworkToJson(other)[at].dump(),
-                   ", in the first it is ", NetworkToJson(first)[at].dump()));
+  const auto text = [&at](const ModelConfig& config) {
+    return NetworkToJson(config)[at].dump(-1, ' ', false, Json::error_handler_t::replace);
+  };
+  return absl::InvalidArgumentError(absl::StrCat("field ", field.substr(1), " is ", text(other),
+                                                 ", in the first it is ", text(first)));
 }
 
 namespace {

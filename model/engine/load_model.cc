@@ -1,10 +1,11 @@
 #include "model/engine/load_model.h"
 
 #include <algorithm>
-#include <regex>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/quoted.h"
@@ -68,12 +69,20 @@ absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   return absl::OkStatus();
 }
 
+// Lower-case letters, and at most a number of up to three digits after a colon.
+bool IsDeviceName(absl::string_view name) {
+  const absl::string_view kind = name.substr(0, name.find(':'));
+  if (kind.empty() || !absl::c_all_of(kind, absl::ascii_islower)) return false;
+  if (kind.size() == name.size()) return true;
+  name.remove_prefix(kind.size() + 1);
+  return !name.empty() && name.size() <= 3 && absl::c_all_of(name, absl::ascii_isdigit);
+}
+
 // LibTorch's name of a device; empty: our own kernels.
 absl::StatusOr<std::string> ParseDevice(const std::string& device) {
   if (device == "cpu") return std::string();
   if (device == "torch-cpu") return std::string("cpu");
-  static const auto* const names = new std::regex("[a-z]+(:[0-9]{1,3})?");
-  if (std::regex_match(device, *names) && !absl::StartsWith(device, "cpu")) return device;
+  if (IsDeviceName(device) && !absl::StartsWith(device, "cpu")) return device;
   return absl::InvalidArgumentError(
       absl::StrCat("device needs to be cpu, torch-cpu or another device of LibTorch such as "
                    "cuda:0, got ",

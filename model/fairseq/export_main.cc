@@ -3,7 +3,10 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <exception>
 #include <string>
 #include <vector>
 
@@ -32,9 +35,7 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   signal(SIGBUS, &OnLostPages);
   CLI::App app("Makes a leapstream model directory of a fairseq checkpoint. Runs nothing in it.",
                "leapstream-export");
@@ -101,4 +102,20 @@ int main(int argc, char** argv) {
   for (const std::string& note : notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   std::printf("%s written\n", options.output.c_str());
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int status = kFailed;
+  try {
+    status = Run(argc, argv);
+  } catch (const std::exception& error) {  // Nothing is known to throw; memory may end.
+    std::fprintf(stderr, "leapstream-export: %s\n", error.what());
+  }
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  const std::string why = errno != 0 ? std::strerror(errno) : "not all of it was taken";
+  if (status == 0) Fail(absl::InternalError("cannot write the output: " + why));
+  return status == 0 ? kFailed : status;
 }

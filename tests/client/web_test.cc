@@ -14,6 +14,7 @@
 #include "client/web/gateway.h"
 #include "nlohmann/json.hpp"
 #include "tests/client/fake_service.h"
+#include "tests/client/raw_request.h"
 
 namespace leapstream {
 namespace {
@@ -170,6 +171,21 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   EXPECT_EQ(PostStatus(Path(text, "audio"), "xx", Key(text), type), 409);
   EXPECT_EQ(PostStatus(Path(text, "source"), "{}", Key(text), type), 400);
   EXPECT_EQ(PostStatus("/api/sessions", R"({"audio": 1})"), 400);
+}
+
+// As `curl -X POST` sends it.
+TEST_F(WebTest, ARequestWithoutALengthHasNoBody) {
+  const Json session = Start();
+  const std::string key = session["key"];
+  const std::string head = 
+      "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+  EXPECT_THAT(RawRequest(gateway_->port(), absl::StrCat("POST ", Path(session, "close"),
+                                                        " HTTP/1.1\r\n", head, "X-Leapstream-Key: ",
+                                                        key, "\r\n\r\n")),
+              testing::StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(RawRequest(gateway_->port(),
+                         absl::StrCat("POST /api/sessions HTTP/1.1\r\n", head, "\r\n")),
+              HasSubstr("expected a JSON object"));
 }
 
 TEST_F(WebTest, SessionsAreBounded) {

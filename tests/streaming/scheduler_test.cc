@@ -133,6 +133,40 @@ TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
   EXPECT_FALSE(stats.computation_aware.has_value()) << "text has no time";
 }
 
+// Each of its characters is a word that is complete when it is written. As one word, they would all
+// be written when the source is over.
+TEST(SchedulerTest, LaggingPerWordOfATargetWithoutSpacesIsThatOfItsCharacters) {
+  FakeModelOptions chinese;
+  chinese.target_language = "zh";
+  const std::shared_ptr<const Model> model = FakeModel(chinese);
+  Scheduler scheduler(model);
+  CollectingSink sink;
+  auto session = scheduler.Open(SessionOptions(), &sink);
+  ASSERT_TRUE(session.ok()) << session.status();
+  (*session)->Push(kText);
+  (*session)->EndSource();
+  sink.Wait();
+  ASSERT_EQ(1u, sink.segments.size());
+  std::vector<int> pieces;
+  for (const absl::string_view word : metrics::SplitWords(kText)) {
+    pieces.push_back(static_cast<int>(model->source_tokenizer->Encode(std::string(word)).size()));
+  }
+  const metrics::SourceWordEnds ends(pieces);
+  metrics::SegmentTiming timing;
+  for (const TargetToken& token : sink.tokens) {
+    timing.delays.push_back(ends.WordsRead(token.source_tokens_read));
+  }
+  timing.source_length = ends.words();
+  ASSERT_GT(timing.delays.size(), 3u);
+  ASSERT_LT(timing.delays.front(), timing.source_length);
+  const SegmentStats& stats = sink.segments[0].stats;
+  ASSERT_TRUE(stats.words.has_value());
+  const metrics::Lagging expected = metrics::MeasureLagging(timing);
+  EXPECT_EQ(stats.words->al, expected.al);
+  EXPECT_EQ(stats.words->ap, expected.ap);
+  EXPECT_EQ(stats.words->start_offset, expected.start_offset);
+}
+
 // Under 25 ms there is nothing to translate, and nothing of it is left to the next segment.
 TEST(SchedulerTest, AudioThatIsTooShortIsOfItsOwnSegmentAlone) {
   FakeModelOptions speech;

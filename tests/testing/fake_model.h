@@ -12,7 +12,7 @@ namespace leapstream {
 struct FakeModelOptions {
   std::string name = "fake-en-de";
   std::string source_language = "en";
-  std::string target_language = "de";
+  std::string target_language = "de";  // "zh": each target piece is a character of Han.
   std::string checksum = "fa4e";
   int default_k = 3;
   int max_k = 100;
