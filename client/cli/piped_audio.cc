@@ -62,6 +62,11 @@ absl::Status PipedAudio::Append(absl::string_view bytes) {
 
 absl::Status PipedAudio::Finish() {
   if (state_ == State::kUnknown) LEAPSTREAM_RETURN_IF_ERROR(ReadHeader());
+  if (state_ == State::kChunks && has_format_ && bytes_.size() >= 8 &&
+      absl::StartsWith(bytes_, "data")) {  // It waited for what comes after.
+    bytes_.erase(0, 8);
+    BeginSamples(0, /*until_end=*/true);
+  }
   if (!is_known()) return Refuse("a file that ends within its header");
   if (raw_ && bytes_.size() % 2 != 0) {
     return absl::InvalidArgumentError(
