@@ -131,7 +131,14 @@ async function speak() {
     await connect(stream, opened);
     microphone = opened;
     const rate = opened.context.sampleRate;
-    opened.node.port.onmessage = (message) => sendSource('audio', message.data, rate);
+    const silent = setTimeout(() => {
+      if (microphone === opened) say('Nothing arrives from the microphone yet.', true);
+    }, 5000);
+    opened.node.port.onmessage = (message) => {
+      if (byId('status').textContent.startsWith('Nothing arrives')) say('Listening.');
+      clearTimeout(silent);
+      sendSource('audio', message.data, rate);
+    };
     // A device that is unplugged ends what is said, as the button does.
     for (const track of opened.tracks) track.onended = () => { if (microphone === opened) finish(); };
     byId('speak').textContent = 'Stop speaking';
@@ -157,8 +164,7 @@ async function connect(stream, opened) {
       opened.node = new AudioWorkletNode(opened.context, 'microphone');
       const source = opened.context.createMediaStreamSource(stream);
       source.connect(opened.node).connect(opened.context.destination);  // Silence comes out of it.
-      await Promise.race([opened.context.resume(), new Promise((resolve) => setTimeout(resolve, 3000))]);
-      if (opened.context.state !== 'running') throw new Error('the browser does not let audio begin');
+      opened.context.resume().catch(() => {});  // Not waited for: without a loudspeaker Firefox never says that it runs.
       return;
     } catch (error) {
       await closeContext(opened);
