@@ -43,9 +43,13 @@ struct AdminClient::Stub {
   std::unique_ptr<pb::AdminService::Stub> service;
 };
 
-AdminClient::AdminClient(const std::string& address)
-    : stub_(std::make_unique<Stub>(Stub{pb::AdminService::NewStub(
-          grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))})) {}
+AdminClient::AdminClient(const std::string& address) {
+  // It listens on loopback alone, which no proxy can reach.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  stub_.reset(new Stub{pb::AdminService::NewStub(grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), arguments))});
+}
 AdminClient::~AdminClient() = default;
 
 absl::StatusOr<std::vector<AdminSession>> AdminClient::ListSessions() {

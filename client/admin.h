@@ -69,7 +69,7 @@ class AdminClient {
 
  private:
   struct Stub;
-  const std::unique_ptr<Stub> stub_;
+  std::unique_ptr<Stub> stub_;  // Set once.
 };
 
 }  // namespace leapstream::client

@@ -3,10 +3,10 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/random/random.h"
@@ -80,6 +80,8 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   std::optional<Event> Pop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayGoOn(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CallAgain(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The one that may be called first.
+  std::shared_ptr<Server> BestServer(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void WaitUntil(SteadyTime time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void End(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Discard() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -114,22 +116,28 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
 
   // The call.
   std::shared_ptr<Call> call_ ABSL_GUARDED_BY(mutex_);  // Null: waiting for the alarm, or done.
-  size_t server_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<Server> server_ ABSL_GUARDED_BY(mutex_);  // Also: the next one to be called.
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;  // No read is in flight: too many events wait.
   bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
-  SteadyTime call_started_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();  // By the server.
+  // By the server.
+  SteadyTime call_started_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool progressed_ ABSL_GUARDED_BY(mutex_) = false;  // It brought something of a segment.
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;  // The server said so.
+  bool summarised_ ABSL_GUARDED_BY(mutex_) = false;  // The server said that this is all.
+  SteadyTime answer_by_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool unanswered_ ABSL_GUARDED_BY(mutex_) = false;  // Cancelled because nothing came back.
   std::optional<absl::Status> fault_ ABSL_GUARDED_BY(mutex_);  // Cancelled because of this.
 
   // Between calls.
-  std::vector<Record> records_ ABSL_GUARDED_BY(mutex_);
-  SteadyTime lost_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();  // Since then no call is live.
+  std::map<std::string, Record> records_ ABSL_GUARDED_BY(mutex_);  // By address.
+  // Since then no call is live.
+  SteadyTime lost_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for it.
   int futile_calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // In a row, by who is no server of ours.
+  bool maybe_held_ ABSL_GUARDED_BY(mutex_) = false;  // By a server whose connection broke.
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
   SteadyTime alarm_time_ ABSL_GUARDED_BY(mutex_);

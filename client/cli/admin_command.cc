@@ -7,6 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/time.h"
 #include "base/quoted.h"
+#include "client/address.h"
 #include "client/admin.h"
 #include "client/cli/output.h"
 
@@ -116,7 +117,10 @@ void AdminCommand::AddTo(CLI::App& app, const std::string& footer) {
   const auto add = [&](const char* name, const char* help) {
     CLI::App* const command = admin_->add_subcommand(name, help);
     command->add_option("--server", address_, "host:port of its admin service")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->check([](const std::string& given) {
+          return std::string(ParseServerAddress(given, /*tls=*/false).status().message());
+        });
     command->footer(footer);
     return command;
   };

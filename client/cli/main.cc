@@ -63,7 +63,7 @@ Examples:
   leapstream translate --from-file talk.txt --segment sentence --pace 3/s   # watch it, as if spoken
   leapstream translate --server a:50051,b:50051 < en.txt   # goes on at b when a is lost
   leapstream translate --audio talk.wav         # in real time; --pace max: as fast as it goes
-  arecord -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
+  arecord -t raw -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
   leapstream probe --timeout 30s && leapstream models)";
 
 int ExitCode(const absl::Status& status) {
@@ -220,8 +220,8 @@ int Run(int argc, char** argv) {
   leapstream::client::AudioInputOptions audio;
   translate
       ->add_option("--audio", audio.path,
-                   "translate a recording (wav, flac, ...), or - for mono 16-bit "
-                   "little-endian samples on standard input")
+                   "translate a recording (wav, flac, ...), or - for standard input: "
+                   "mono 16-bit little-endian samples, WAV or AU")
       ->type_name("FILE")
       ->excludes(from_file)
       ->excludes(segment)
@@ -239,7 +239,7 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(-90.0, -1.0))
       ->type_name("DB")
       ->needs("--pause");
-  translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
+  translate->add_option("--sample-rate", audio.sample_rate, "of raw samples on standard input, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str()
       ->needs("--audio");

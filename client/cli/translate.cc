@@ -258,9 +258,11 @@ class Translation {
     }
     if (size < 0) {
       if (errno == EINTR || errno == EAGAIN) return absl::OkStatus();
-      if (errno != EBADF) {  // A closed standard input is an empty one.
-        return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
+      if (errno == EBADF) {
+        return absl::InvalidArgumentError(
+            "want text on standard input, which is closed; --from-file reads a file");
       }
+      return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
     }
     TakeInput(typed_.Finish(), /*last=*/true);
     return absl::OkStatus();
