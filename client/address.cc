@@ -73,7 +73,7 @@ bool IsNumber(absl::string_view text) {
   return !text.empty() && text.find_first_not_of("0123456789") == absl::string_view::npos;
 }
 
-// What is wrong with a port, or "".
+// The remedy for a wrong port; "" for a good one.
 std::string PortRemedy(absl::string_view text, int* port) {
   if (text.empty()) return "the port is missing after the colon";
   if (!IsNumber(text) || !absl::SimpleAtoi(text, port) || *port < 1 || *port > kMaxPort) {
@@ -186,7 +186,7 @@ absl::StatusOr<ServerAddress> ParseServerAddress(absl::string_view given, bool t
   address.given = std::string(given);
   absl::string_view text = given;
   if (text.empty()) return Wrong(given, "");
-  // What stands before the colon is a scheme of gRPC's, or a host.
+  // Before the first colon there is a scheme of gRPC's, or a host.
   const size_t colon = text.find(':');
   const std::string scheme =
       colon == absl::string_view::npos ? "" : absl::AsciiStrToLower(text.substr(0, colon));
@@ -249,7 +249,7 @@ absl::StatusOr<ServerAddress> ParseServerAddress(absl::string_view given, bool t
 }
 
 std::optional<HttpProxy> ProxyFor(absl::string_view host) {
-  // As gRPC 1.51 does: in this order, and with nothing but http:// as the proxy's scheme.
+  // The rule is that of gRPC 1.51: in this order, and with nothing but http:// as the proxy's scheme.
   HttpProxy proxy;
   for (const char* variable : {"grpc_proxy", "https_proxy", "http_proxy"}) {
     const char* const value = std::getenv(variable);
@@ -267,7 +267,7 @@ std::optional<HttpProxy> ProxyFor(absl::string_view host) {
       if (!ending.empty() && absl::EndsWithIgnoreCase(host, ending)) return std::nullopt;
     }
   }
-  // Whatever stands before the @ is a secret.
+  // The part before the @ is a secret.
   if (const size_t at = proxy.value.rfind('@'); at != std::string::npos) {
     proxy.value = absl::StrCat("http://", proxy.value.substr(at + 1));
   }

@@ -19,8 +19,8 @@ struct ServerAddress {
   int port = 0;
   bool is_literal = false;   // `host` is an address, not a name.
   std::string target;        // For gRPC.
-  std::string authority;     // What HTTP/2 and TLS call the server; empty: what gRPC makes of it.
-  bool of_this_machine = false;  // By how it is written: loopback, or a socket of the file system.
+  std::string authority;     // The server's name for HTTP/2 and TLS; empty: gRPC's own choice.
+  bool of_this_machine = false;  // By its written form: loopback, or a socket of the file system.
 };
 
 // INVALID_ARGUMENT: it is none of the forms that gRPC takes; the message says what to write
@@ -33,7 +33,7 @@ struct HttpProxy {
   std::string value;
 };
 
-// What gRPC goes through on the way to `host`; nothing: it connects by itself.
+// The proxy that gRPC goes through on the way to `host`; nothing: it connects by itself.
 std::optional<HttpProxy> ProxyFor(absl::string_view host);
 
 // The addresses of a host name, as the system knows them: such as "10.0.0.1" and "fe80::1%eth0".
@@ -45,7 +45,7 @@ std::string TargetOf(const std::string& address, int port);
 // "10.0.0.1:50051", "[::1]:50051".
 std::string WithPort(absl::string_view host, int port);
 
-// Whether what is sent to this address never leaves the machine. False: also if it is no address.
+// True if packets to this address never leave the machine. False: also if it is no address.
 bool IsOfThisMachine(const std::string& address);
 
 }  // namespace leapstream::client

@@ -134,7 +134,7 @@ std::unique_ptr<Stream> Client::StartStream(const StreamOptions& options) {
 absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
   absl::Status status;
-  // One server answers for all; who cannot be reached or takes no call is passed over.
+  // One server answers for all. Servers that cannot be reached or take no call are passed over.
   for (size_t tries = servers_->All().size(); tries > 0; --tries) {
     const std::shared_ptr<Server> server = servers_->Next();
     std::vector<Model> models;

@@ -26,7 +26,7 @@ class Names {
   // Until no lookup goes on that is due or had begun; false: not within `timeout`.
   bool Wait(absl::Duration timeout);
 
-  // How often an answer came that was not the one before it; 0: none has come.
+  // The number of answers that differed from the one before; 0: none has come.
   int64_t changes() const;
   // Of the host of this number. An error: its first lookup goes on, or no lookup has ever found
   // it; what was found once is kept when a name server is out of reach.

@@ -23,9 +23,9 @@ namespace leapstream::client {
 namespace {
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);  // Of several channels.
-// What a stream that begins waits for the addresses of names.
+// The longest wait of a beginning stream for the addresses of names.
 constexpr absl::Duration kLookupPatience = absl::Milliseconds(100);
-// What those that connect later are waited for, so that streams can go to all by turns.
+// The longest wait for servers that connect later, so that streams can go to all by turns.
 constexpr absl::Duration kSettle = absl::Milliseconds(300);
 constexpr absl::Duration kYoung = absl::Seconds(1);  // Of a server: it may still be connecting.
 
@@ -39,7 +39,7 @@ grpc::ChannelArguments Arguments() {
   // A machine or network that is gone says nothing; only a ping finds out.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
-  // Of names that gRPC looks up, such as those of a name server that is given with them.
+  // These two are for names that gRPC looks up, such as those that come with a name server.
   arguments.SetLoadBalancingPolicyName("round_robin");
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   return arguments;
@@ -158,7 +158,7 @@ void Servers::Update() {
       continue;
     }
     if (found->size() > budget::kAddressesPerName) found->resize(budget::kAddressesPerName);
-    // Those that stay keep their places, so that turns go on; a lookup may give any order.
+    // Servers that stay keep their places, so that turns go on; a lookup may give any order.
     std::vector<std::shared_ptr<Server>> servers;
     for (const auto& server : given.servers) {
       const auto same = std::find_if(found->begin(), found->end(), [&](const std::string& each) {

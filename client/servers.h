@@ -26,21 +26,21 @@ namespace leapstream::client {
 // One address of one server: a name that has several is several of them.
 struct Server {
   std::string address;  // For messages.
-  std::string note;     // What they say besides when it cannot be reached: the proxy's name. "".
+  std::string note;     // An addition to messages when it cannot be reached: the proxy's name.
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub;
   SteadyTime made;
 };
 
-// The replicas of a service: those of every address that the names given have at the moment.
+// The replicas of a service: one for each address that the given names have at the moment.
 // Thread-safe.
 class Servers {
  public:
   // INVALID_ARGUMENT: no address, or a malformed one; others are ChannelMaker's.
   static absl::StatusOr<std::shared_ptr<Servers>> Create(const ClientOptions& options);
 
-  // Those that are known now, one at least. Names are looked up again if that was not done a
-  // moment ago; who asks again then gets what they have by then. Does not block.
+  // The servers that are known now, one at least. Names are looked up again if that was not done a
+  // moment ago; a later call has the result. Does not block.
   std::vector<std::shared_ptr<Server>> All();
   std::string addresses() const;  // As they were given, for messages.
 
@@ -52,7 +52,7 @@ class Servers {
   absl::Status WaitUntilConnected(absl::Duration timeout);
 
  private:
-  // What was given, and the servers that it stands for at the moment: one at least.
+  // An address as given, and the servers that it stands for at the moment: one at least.
   struct Given {
     ServerAddress address;
     std::optional<HttpProxy> proxy;
@@ -75,7 +75,7 @@ class Servers {
   Names names_;
   mutable Mutex mutex_;
   std::vector<Given> given_ ABSL_GUARDED_BY(mutex_);
-  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // Those of names_ that were taken over.
+  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // The changes of names_ that were taken over.
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -32,22 +32,22 @@ constexpr absl::Duration kClockError = absl::Milliseconds(100);  // Between two 
 // Names may have got other addresses meanwhile.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(500);
 
-// Whether another call may do better. What is not of a leapstream server is of gRPC, a proxy or a
-// gateway, whatever its code: the session is still there.
+// True if another call may do better. A status that is not of a leapstream server is of gRPC, a
+// proxy or a gateway, whatever its code: the session is still there.
 bool MayPass(const absl::Status& status) {
   return !IsFromServer(status) || absl::IsUnavailable(status) ||
          ErrorReason(status) == "RESUME_MODEL_MISMATCH";
 }
 
-// Whether somebody on the way may have answered, who is no server of ours: gRPC makes the others
-// of broken connections, and of proxies that have no server at the moment.
+// True if somebody on the way may have answered who is no server of ours. The codes left out are
+// those that gRPC makes of broken connections, and of proxies that have no server at the moment.
 bool IsAnAnswer(const absl::Status& status) {
   return !IsFromServer(status) && !absl::IsUnavailable(status) && !absl::IsCancelled(status) &&
          !absl::IsInternal(status) && !absl::IsUnknown(status);
 }
 
-// Whether it is the same next time, before anything has begun: there is another service at this
-// address, or a gateway that does not let us in.
+// True if the next answer would be the same, before anything has begun: there is another service
+// at this address, or a gateway that does not let us in.
 bool IsLasting(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnauthenticated:
@@ -408,7 +408,7 @@ bool Stream::Session::MayGoOn(const absl::Status& status) const {
   // A server that does not know yet that it lost us still counts our session; it finds out.
   const bool held = maybe_held_ && ErrorReason(status) == "QUOTA_EXCEEDED";
   if (!held && !MayPass(status)) return false;
-  // Where nothing is resumed, a server that takes the stream is looked for all the same.
+  // A stream that is not to be resumed looks for a server that takes it all the same.
   if (options_.resume_timeout <= absl::ZeroDuration()) return id_.empty() && !progressed_;
   const bool nothing_shown = segment_ == 1 && !committed_.has_committed_target() && text_.empty();
   return nothing_shown || !resume_token_.empty();

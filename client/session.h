@@ -121,7 +121,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;  // No read is in flight: too many events wait.
   bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
-  // By the server.
+  // The time of the server's `started`.
   SteadyTime call_started_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool progressed_ ABSL_GUARDED_BY(mutex_) = false;  // It brought something of a segment.
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;  // The server said so.
@@ -136,7 +136,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   SteadyTime lost_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for it.
   int futile_calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // In a row, by who is no server of ours.
+  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // In a row, by somebody who is no server of ours.
   bool maybe_held_ ABSL_GUARDED_BY(mutex_) = false;  // By a server whose connection broke.
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);

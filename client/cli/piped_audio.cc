@@ -15,7 +15,7 @@ namespace {
 constexpr uint64_t kMaxFormatBytes = 4096;
 constexpr uint64_t kMaxChannels = 256;
 constexpr uint64_t kMaxSampleRate = 1000000;
-// Who writes into a pipe cannot go back to fill a size in, and names one that is never reached:
+// A writer into a pipe cannot go back to fill a size in, and names one that is never reached:
 // 0x7FFFFFFF, 0x80000000 and 0xFFFFFFFF, less the header, have been seen.
 constexpr uint64_t kNoSize = 0x7FFF0000;
 

@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -63,7 +64,7 @@ class AudioInput {
   virtual int fd() const { return -1; }  // To wait for before Read(); -1: it never blocks.
   // The next samples; nothing: the end.
   virtual absl::StatusOr<std::optional<std::string>> Read() = 0;
-  // What is wrong with an input that has ended; what came of it is translated all the same.
+  // The fault of an input that has ended. The samples before it are translated all the same.
   virtual absl::Status status() const { return absl::OkStatus(); }
 };
 
@@ -149,7 +150,7 @@ class File final : public AudioInput {
   const std::unique_ptr<AudioFile> file_;
 };
 
-// Whether standard input is a recording in a file, with its header, and nothing of it was read.
+// True if standard input is a recording in a file, with its header, and nothing of it was read.
 bool IsRecording(int fd) {
   struct stat status;
   if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || lseek(fd, 0, SEEK_CUR) != 0) {
@@ -180,9 +181,16 @@ absl::StatusOr<std::unique_ptr<AudioInput>> OpenInput(const AudioInputOptions& o
   return Piped::Open(fd, options.sample_rate, wait_mask);
 }
 
-absl::Status Write(absl::string_view text) {
+// Waits for a reader that does not read, but not for ever: a signal ends that.
+absl::Status Write(absl::string_view text, const sigset_t& wait_mask) {
   while (!text.empty()) {
-    const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
+    pollfd polled = {STDOUT_FILENO, POLLOUT, 0};
+    if (ppoll(&polled, 1, nullptr, &wait_mask) < 0 && interrupts >= 2) {
+      return absl::CancelledError("cancelled");
+    }
+    if (polled.revents == 0) continue;
+    const size_t fits = std::min<size_t>(text.size(), PIPE_BUF);  // Then it does not block.
+    const ssize_t size = write(STDOUT_FILENO, text.data(), fits);
     if (size >= 0) {
       text.remove_prefix(static_cast<size_t>(size));
     } else if (errno == EPIPE) {
@@ -196,7 +204,8 @@ absl::Status Write(absl::string_view text) {
 
 class Shower {
  public:
-  explicit Shower(const TranslateOptions& options) : options_(options) {}
+  Shower(const TranslateOptions& options, const sigset_t& wait_mask)
+      : options_(options), wait_mask_(wait_mask) {}
 
   absl::Status Show(const Event& event) {
     if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
@@ -221,24 +230,25 @@ class Shower {
       absl::FPrintF(stderr, "leapstream: going on at %s after %.2f s; nothing was lost\n",
                     resumed->address, absl::ToDoubleSeconds(resumed->gap));
     }
-    if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"));
+    if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"), wait_mask_);
     if (const auto* delta = std::get_if<Delta>(&event)) {
       line_open_ = line_open_ || !delta->text.empty();
-      return Write(delta->text);
+      return Write(delta->text, wait_mask_);
     }
     if (!std::holds_alternative<SegmentCompleted>(event)) return absl::OkStatus();
     line_open_ = false;
-    return Write("\n");
+    return Write("\n", wait_mask_);
   }
   // Source that was dropped.
   absl::Status status() const { return cut_.status(); }
   // An error message must not continue a line of ours.
   absl::Status EndLine() {
-    return std::exchange(line_open_, false) ? Write("\n") : absl::OkStatus();
+    return std::exchange(line_open_, false) ? Write("\n", wait_mask_) : absl::OkStatus();
   }
 
  private:
   const TranslateOptions& options_;
+  const sigset_t wait_mask_;
   CutSegments cut_;
   bool line_open_ = false;
 };
@@ -253,7 +263,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
   StreamOptions stream_options = options.stream;
   stream_options.audio = input->format();
   stream_options.sample_rate = input->sample_rate();
-  Shower shower(options);
+  Shower shower(options, wait_mask);
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
   bool open = true;
   SteadyTime next = SteadyNow();

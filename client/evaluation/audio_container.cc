@@ -100,14 +100,14 @@ bool ReadChunk(const ReadAt& read, const ChunkForm& form, int64_t at, Chunk* chu
   return true;
 }
 
-// Where the next chunk begins; `end` or more: there is none.
+// The beginning of the next chunk; `end` or more: there is none.
 int64_t After(const Chunk& chunk, const ChunkForm& form, int64_t end) {
   if (chunk.size < form.counted || chunk.size - form.counted > static_cast<uint64_t>(end)) return end;
   const int64_t next = chunk.at + static_cast<int64_t>(chunk.size - form.counted);
   return next + (form.alignment - next % form.alignment) % form.alignment;
 }
 
-// Whether all from `at` to `end` is chunks, one at least: then no samples are there.
+// True if all from `at` to `end` is chunks, one at least: then no samples are there.
 bool IsAllChunks(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t end) {
   for (int i = 0; i < kMaxChunks; ++i) {
     Chunk chunk;
@@ -136,7 +136,7 @@ bool FindSamples(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t 
   return false;
 }
 
-// Whether the size of a chunk of samples is wrong: it was never filled in, or more than there is.
+// True if the size of a chunk of samples is wrong: it was never filled in, or is too large.
 // `inner`: bytes of its content before the samples.
 bool IsWrong(const ReadAt& read, const ChunkForm& form, const Chunk& samples, uint64_t declared,
              uint64_t inner, int64_t end) {
@@ -232,7 +232,7 @@ std::vector<Patch> MendCaf(const ReadAt& read, int64_t size) {
 
 // 0 samples in all is "unknown" there.
 std::vector<Patch> MendFlac(const std::string& head) {
-  constexpr size_t kTotal = 21;  // Where the 36 bits of it begin, with four others before.
+  constexpr size_t kTotal = 21;  // The place of its 36 bits, with four others before.
   if (head.size() < 42 || (head[4] & 0x7F) != 0) return {};
   if ((head[kTotal] & 0x0F) != 0 || Big(head.substr(kTotal + 1, 4)) != 0) return {};
   return {{static_cast<int64_t>(kTotal),

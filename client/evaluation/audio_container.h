@@ -13,10 +13,10 @@ namespace leapstream::client {
 // So many bytes of the beginning tell a container from raw samples.
 inline constexpr size_t kContainerBytes = 4096;
 
-// What begins with `head` is a file of this kind, such as "WAV" or "FLAC"; "": of none that is
-// known, so it may be raw samples. `head` has kContainerBytes, or is all there is.
+// The kind of file that begins with `head`, such as "WAV" or "FLAC"; "": none that is known, so
+// these may be raw samples. `head` has kContainerBytes, or is all there is.
 absl::string_view ContainerOf(absl::string_view head);
-// Whether ContainerOf() of this and more may differ from that of `head` alone.
+// True if ContainerOf() of this and more bytes may differ from that of `head` alone.
 bool NeedsMore(absl::string_view head);
 
 // Bytes that are to be read instead of those of a file.

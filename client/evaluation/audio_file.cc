@@ -114,7 +114,7 @@ class SoundFile final : public AudioFile {
   const SF_INFO info_;
 };
 
-// How many there are of one channel; reads them all.
+// The number of frames; reads them all.
 sf_count_t CountFrames(SNDFILE* file, const SF_INFO& info) {
   constexpr sf_count_t kFrames = 4096;
   std::vector<float> samples(static_cast<size_t>(kFrames * info.channels));
@@ -134,7 +134,7 @@ absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& 
   }
   auto bytes = std::make_unique<MendedFile>(fd, status.st_size);
   SF_INFO info = {};
-  // Of some files only the name tells what they are.
+  // The name alone tells the kind of some files.
   SNDFILE* file = has_path && !bytes->mended() ? sf_open(path.c_str(), SFM_READ, &info)
                                                : bytes->Open(&info);
   if (file != nullptr && bytes->mended()) {  // The header's count of samples may be one of these.

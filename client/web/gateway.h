@@ -17,7 +17,7 @@ struct GatewayOptions {
   // Names that browsers may call it by, besides localhost and addresses: a page of another site
   // could give itself our address, but not one of these names.
   std::vector<std::string> host_names;
-  // What browsers call the page behind a proxy, such as "https://talks.example.org/live/": pages of
+  // Addresses that browsers have of the page behind a proxy, such as "https://talks.example.org/live/": pages of
   // these origins may write, their names are among `host_names`, and their one path may stand
   // before all others here.
   std::vector<std::string> public_urls;

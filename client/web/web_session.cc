@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/events_json.h"
+#include "client/cli/piped_audio.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {
@@ -56,6 +57,13 @@ absl::Status WebSession::PushAudio(absl::string_view samples) {
         absl::StrCat("expected whole 16-bit samples, got ", samples.size(), " bytes"));
   }
   MutexLock order(&push_mutex_);
+  if (!std::exchange(audio_begun_, true)) {
+    PipedAudio beginning(options_.sample_rate);
+    if (!beginning.Append(samples).ok() || (beginning.is_known() && !beginning.is_raw())) {
+      return absl::InvalidArgumentError(
+          "expected samples, got the header of an audio file; leave it out, or decode the file");
+    }
+  }
   const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
   LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
   return stream_->PushAudio(samples);

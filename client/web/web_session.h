@@ -35,7 +35,8 @@ class WebSession {
   // full; FAILED_PRECONDITION: the source was closed.
   absl::Status Push(absl::string_view text, bool ends_segment);
   // The same with samples, in the format of the options.
-  // FAILED_PRECONDITION: also if the session is not of audio.
+  // FAILED_PRECONDITION: also if the session is not of audio. INVALID_ARGUMENT: not whole samples,
+  // or the first of them are the header of a file.
   absl::Status PushAudio(absl::string_view samples);
   absl::Status Close();  // The source is complete.
   void Cancel();         // Ends it, with the event "ended".
@@ -61,6 +62,7 @@ class WebSession {
   SteadyTime ended_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   SteadyTime last_push_ ABSL_GUARDED_BY(mutex_);
   Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
+  bool audio_begun_ ABSL_GUARDED_BY(push_mutex_) = false;
   std::thread thread_;
 };
 

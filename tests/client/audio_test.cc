@@ -54,7 +54,7 @@ std::string Recording(int format, int channels, int frames = kFrames) {
   return ReadFile(path);
 }
 
-// What our reader gives of these bytes, and an error's message.
+// The samples that our reader finds in these bytes, or an error's message.
 std::string Samples(const std::string& bytes, int64_t* count = nullptr) {
   const std::string path = Path("read");
   std::ofstream(path, std::ios::binary) << bytes;
@@ -69,7 +69,7 @@ std::string Samples(const std::string& bytes, int64_t* count = nullptr) {
 struct Header {
   const char* name;
   int format;
-  std::vector<std::pair<size_t, size_t>> sizes;  // Where, and how many bytes each.
+  std::vector<std::pair<size_t, size_t>> sizes;  // The place and the bytes of each.
 };
 
 std::vector<Header> Headers() {
@@ -151,7 +151,7 @@ TEST(AudioFileTest, ARecordingWithoutASampleIsNamed) {
   EXPECT_THAT(Samples(""), HasSubstr("cannot read the recording"));
 }
 
-// What comes of these bytes in pieces of `step`.
+// The samples of these bytes when they come in pieces of `step`.
 std::string Piped(const std::string& bytes, size_t step, int* rate = nullptr) {
   PipedAudio audio(16000);
   std::string samples;
@@ -203,7 +203,7 @@ TEST(PipedAudioTest, WhoWritesIntoAPipeKnowsNoSize) {
     piped.replace(40, 4, std::string(size, 4));
     EXPECT_TRUE(Piped(piped, 100) == samples);
   }
-  // What follows the samples is none.
+  // The chunk after the samples is none of them.
   EXPECT_TRUE(Piped(whole + "LIST....", 100) == samples);
   const std::string empty = whole.substr(0, 40) + std::string(4, '\0');
   EXPECT_EQ(Piped(empty, 10), "the input holds no sample");

@@ -24,7 +24,7 @@ using client::Client;
 using client::Stream;
 using testing::HasSubstr;
 
-// What a call does before it ends with its status.
+// The extent of a call before it ends with its status.
 enum class Extent {
   kRefused,    // Nothing.
   kStarted,    // `started`, and the means to resume.

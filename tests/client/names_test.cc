@@ -34,7 +34,7 @@ using client::Client;
 using client::Stream;
 using testing::HasSubstr;
 
-// What a name stands for; changed at any time.
+// The addresses of any name; they may be changed at any time.
 class FakeNames {
  public:
   void Set(std::vector<std::string> addresses) {

@@ -163,6 +163,13 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   const std::string type = "application/octet-stream";
   const std::string path = Path(session, "audio");
   EXPECT_EQ(PostStatus(path, std::string(6400, '\1'), Key(session), type), 200);
+  const Json file = Start(R"({"audio": true})");
+  const auto header = Post(Path(file, "audio"), "RIFF\xFF\xFF\xFF\xFFWAVEfmt " + std::string(6400, 'x'),
+                           Key(file), type);
+  EXPECT_EQ(header->status, 400);
+  EXPECT_THAT(header->body, HasSubstr("got the header of an audio file"));
+  EXPECT_EQ(PostStatus(Path(file, "close"), "{}", Key(file)), 200);
+  EXPECT_THAT(Get(Path(file, "events"))->body, HasSubstr("ended"));
   EXPECT_EQ(PostStatus(path, "odd", Key(session), type), 400);
   EXPECT_EQ(PostStatus(path, "{}", Key(session)), 400) << "not samples";
   EXPECT_EQ(PostStatus(path, "xx", {}, type), 403);
@@ -209,8 +216,8 @@ TEST_F(WebTest, AudioHasTheRateOfTheDevice) {
   }
 }
 
-// What nginx sends if its configuration is one line: its upstream's address or name as Host, and
-// the path with or without what stands before ours.
+// nginx with a configuration of one line sends its upstream's address or name as Host, and the path
+// with or without the part before ours.
 TEST_F(WebTest, ServesThePageOfAPublicUrl) {
   const httplib::Headers proxied = {{"Origin", "https://talks.example.org"},
                                     {"Sec-Fetch-Site", "same-origin"}};

@@ -1,4 +1,4 @@
-// What people's machines do to the program `leapstream`: names with several addresses, proxies in
+// The program `leapstream` on people's machines: names with several addresses, proxies in
 // the environment, malformed addresses. With real servers, as the system looks names up.
 #include <sys/stat.h>
 #include <unistd.h>
@@ -37,7 +37,7 @@ class ClientProgramTest : public testing::Test {
     const int status = shell.Wait();
     return {status, ReadFile(output)};
   }
-  // What runs a program in a place where this file is /etc/hosts.
+  // The beginning of a command that runs where this file is /etc/hosts.
   static std::string WithHosts(const std::string& hosts) {
     return absl::StrCat("exec unshare --map-root-user --mount bash -c 'mount --bind ", hosts,
                         " /etc/hosts && exec \"$@\"' - ");
@@ -159,6 +159,32 @@ TEST_F(ClientProgramTest, NoProxyIsAskedForThisMachine) {
       proxies, kClient, " probe --timeout 500ms --server 192.0.2.1:50051"));
   EXPECT_EQ(probe.status, 3);
   EXPECT_THAT(probe.output, HasSubstr("grpc_proxy"));
+}
+
+// Standard input that cannot be read, as when it is closed, and an output that takes nothing.
+TEST_F(ClientProgramTest, BrokenInputAndOutputAreSaid) {
+  ServerProcess server(folder_, "server");
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  const std::string translate =
+      absl::StrCat("timeout 60 ", kClient, " translate --server ", server.address(), " ");
+  for (const char* input : {"0> /dev/null", "<&-"}) {
+    const Ran text = Run(translate + input);
+    EXPECT_EQ(text.status, 4) << input << text.output;
+    EXPECT_THAT(text.output, HasSubstr("standard input, which is closed")) << input;
+    const Ran audio = Run(translate + "--audio - " + input);
+    EXPECT_EQ(audio.status, 1) << input << audio.output;
+    EXPECT_THAT(audio.output, HasSubstr("cannot read the input")) << input;
+  }
+  for (const char* command : {"translate", "translate --json"}) {
+    const Ran full = Run(absl::StrCat("echo A word. | timeout 60 ", kClient, " ", command,
+                                      " --server ", server.address(), " > /dev/full"));
+    EXPECT_EQ(full.status, 1) << full.output;
+    EXPECT_THAT(full.output, HasSubstr("cannot write the output: No space left on device"));
+    const Ran left = Run(absl::StrCat("set -o pipefail; (echo A word.; sleep 1; echo Another.) | "
+                                      "timeout 60 ", kClient, " ", command, " --server ",
+                                      server.address(), " | head -c 0"));
+    EXPECT_EQ(left.status, 1) << left.output;
+  }
 }
 
 TEST_F(ClientProgramTest, AMalformedAddressIsSaidByEveryCommand) {

@@ -61,7 +61,7 @@ async function begin(audio, rate) {
 function sendSource(path, source, rate) {
   const begun = attempt;
   sending = sending.then(async () => {
-    if (begun !== attempt) return;  // What was to come before it was not sent.
+    if (begun !== attempt) return;  // The part before it was not sent.
     if (!session) await begin(path === 'audio', rate);
     await post(`api/sessions/${session.id}/${path}`, source);
   }).catch((error) => {
