@@ -16,7 +16,12 @@ namespace leapstream {
 inline size_t Utf8Character(absl::string_view text, uint32_t* character) {
   const auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = text.empty() ? 0xff : byte(0);
-  const size_t length = lead < 0x80 ? 1 : lead < 0xc2 ? 0 : lead < 0xe0 ? 2 : lead < 0xf0 ? 3 : lead < 0xf5 ? 4 : 0;
+  const size_t length = lead < 0x80   ? 1
+                        : lead < 0xc2 ? 0
+                        : lead < 0xe0 ? 2
+                        : lead < 0xf0 ? 3
+                        : lead < 0xf5 ? 4
+                                      : 0;
   if (length == 0 || length > text.size()) return 0;
   uint32_t value = length == 1 ? lead : lead & (0x7f >> length);
   for (size_t i = 1; i < length; ++i) {
@@ -32,10 +37,10 @@ inline size_t Utf8Character(absl::string_view text, uint32_t* character) {
 // Whether a character changes how the text around it is shown: it begins a line, steers a terminal,
 // turns the direction of writing, or is not seen.
 inline bool IsDisguise(uint32_t c) {
-  return c < 0x20 || (c >= 0x7f && c < 0xa0) ||             // Controls.
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) ||  // Controls.
          c == 0xad || c == 0x34f || c == 0x61c || c == 0x180e ||
-         (c >= 0x200b && c <= 0x200f) ||                    // Zero width, and marks of direction.
-         (c >= 0x2028 && c <= 0x202e) ||                    // Separators of lines, overrides.
+         (c >= 0x200b && c <= 0x200f) ||  // Zero width, and marks of direction.
+         (c >= 0x2028 && c <= 0x202e) ||  // Separators of lines, overrides.
          (c >= 0x2060 && c <= 0x206f) || c == 0xfeff ||
          (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe007f);
 }
@@ -61,8 +66,10 @@ inline std::string OneLine(absl::string_view text, size_t max_bytes) {
       line.append(text.data() + at, length);
     } else if (character < 0x80) {
       absl::StrAppendFormat(&line, "\\x%02x", character);
+    } else if (character < 0x10000) {
+      absl::StrAppendFormat(&line, "\\u%04x", character);
     } else {
-      absl::StrAppendFormat(&line, character < 0x10000 ? "\\u%04x" : "\\U%08x", character);
+      absl::StrAppendFormat(&line, "\\U%08x", character);
     }
     at += length == 0 ? 1 : length;
   }
@@ -75,7 +82,8 @@ inline std::string OneLine(absl::string_view text, size_t max_bytes) {
 inline std::string Quoted(absl::string_view value, size_t max_bytes = 100) {
   size_t end = std::min(value.size(), max_bytes);  // Not within a character: those are 10xxxxxx.
   while (end < value.size() && end > max_bytes - 3 && (value[end] & 0xC0) == 0x80) --end;
-  const std::string shown = absl::StrReplaceAll(value.substr(0, end), {{"\\", "\\\\"}, {"\"", "\\\""}});
+  const std::string shown =
+      absl::StrReplaceAll(value.substr(0, end), {{"\\", "\\\\"}, {"\"", "\\\""}});
   std::string quoted = absl::StrCat("\"", OneLine(shown, shown.size()));
   if (end == value.size()) return absl::StrCat(quoted, "\"");
   return absl::StrCat(quoted, "...\" (", value.size(), " bytes)");

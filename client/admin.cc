@@ -62,7 +62,8 @@ absl::StatusOr<std::vector<AdminSession>> AdminClient::ListSessions() {
     sessions.push_back({session.method(), session.session_id(), session.model(), session.policy(),
                         session.principal(), session.peer(), session.trace_id(),
                         ToTime(session.start_time()), ToDuration(session.age()), session.segments(),
-                        session.source_tokens(), session.target_tokens(), session.input_held(), session.output_held()});
+                        session.source_tokens(), session.target_tokens(), session.input_held(),
+                        session.output_held()});
   }
   return sessions;
 }

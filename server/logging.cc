@@ -121,7 +121,8 @@ class TextFormatter final : public spdlog::formatter {
 // What says that lines are missing; set once, before anybody logs.
 using DroppedLine = std::string (*)(int64_t lines);
 std::string PlainDroppedLine(int64_t lines) {
-  return absl::StrCat("leapstream-server: ", lines, " lines were dropped, since nobody read them\n");
+  return absl::StrCat("leapstream-server: ", lines,
+                      " lines were dropped, since nobody read them\n");
 }
 std::atomic<DroppedLine> dropped_line{&PlainDroppedLine};
 
@@ -132,8 +133,9 @@ LineWriter& StandardOutput() {
   return *writer;
 }
 LineWriter& StandardError() {
-  static auto* const writer = new LineWriter(STDERR_FILENO, budget::kLogBytes,
-                                             [](int64_t lines) { return dropped_line.load()(lines); });
+  static auto* const writer =
+      new LineWriter(STDERR_FILENO, budget::kLogBytes,
+                     [](int64_t lines) { return dropped_line.load()(lines); });
   return *writer;
 }
 

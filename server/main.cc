@@ -120,8 +120,8 @@ absl::Status WritePort(int port, const std::string& path) {
   const int error = errno;
   if (file >= 0) close(file);
   if (written && std::rename(unfinished.c_str(), path.c_str()) == 0) return absl::OkStatus();
-  return absl::InvalidArgumentError(
-      absl::StrCat("cannot write the port to ", path, ": ", std::strerror(written ? errno : error)));
+  return absl::InvalidArgumentError(absl::StrCat("cannot write the port to ", path, ": ",
+                                                 std::strerror(written ? errno : error)));
 }
 
 // Does a thing when asked to, on a thread that is there from the start: at the moment of need there

@@ -34,7 +34,8 @@ absl::StatusOr<std::vector<ReloadedModel>> ModelReloader::Reload(const std::stri
 }
 
 absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
-  absl::StatusOr<std::shared_ptr<const Model>> model = hooks_.load(old.name, serving_->models->Loaded(old.name));
+  absl::StatusOr<std::shared_ptr<const Model>> model =
+      hooks_.load(old.name, serving_->models->Loaded(old.name));
   absl::Status status = model.status();
   if (status.ok() && (*model)->info.name != old.name) {
     status = absl::FailedPreconditionError(absl::StrCat(

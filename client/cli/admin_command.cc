@@ -57,8 +57,8 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
     // A name on a client's certificate may be anything.
     const auto shown = [](const std::string& text) { return OneLine(text, kMaxShownBytes); };
     absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7.0f %8d %7d %7d %-6s %s\n", shown(s.session_id),
-                 shown(s.method), shown(s.model), shown(s.policy), shown(s.principal), absl::ToDoubleSeconds(s.age), s.segments,
-                 s.source_tokens, s.target_tokens,
+                 shown(s.method), shown(s.model), shown(s.policy), shown(s.principal),
+                 absl::ToDoubleSeconds(s.age), s.segments, s.source_tokens, s.target_tokens,
                  s.output_held  ? "output"
                  : s.input_held ? "input"
                                 : "",

@@ -17,8 +17,8 @@
 namespace leapstream {
 
 // The parameters of a model, checked against ExpectedTensors(). float32 tensors lie in the bytes of
-// the file; float16 ones are widened as they are taken. Must outlive the tensors it gave. Of one thread until
-// it is complete.
+// the file; float16 ones are widened as they are taken. Must outlive the tensors it gave. Not
+// thread-safe.
 class Weights {
  public:
   // INVALID_ARGUMENT: a tensor is missing, of another shape, not finite, or not wanted.

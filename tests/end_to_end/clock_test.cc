@@ -22,6 +22,11 @@ namespace {
 
 class ClockTest : public testing::Test {
  protected:
+  void SetUp() override {
+#ifdef __SANITIZE_ADDRESS__
+    GTEST_SKIP() << "ASan wants to be the first that is preloaded";
+#endif
+  }
   void Serve(std::vector<std::string> flags) {
     server_ = std::make_unique<ServerProcess>(folder_, "server", std::move(flags));
     setenv("LD_PRELOAD", LEAPSTREAM_BINARY_DIR "/tests/libshifted_clock.so", 1);

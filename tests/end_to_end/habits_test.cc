@@ -196,13 +196,14 @@ TEST_F(HabitsTest, ASignalBeforeItServesIsHeard) {
     server.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--model", kEmbeddedModel,
                   "--listen", "127.0.0.1:0", "--port-file", log + ".port"},
                  log);
-    // It has begun to ignore and block signals.
-    const auto ignores = [&] {
+    // It has begun to look after its signals.
+    const auto blocks = [&] {
       const std::string status = ReadFile(absl::StrCat("/proc/", server.pid(), "/status"));
-      const size_t at = status.find("SigIgn:");
-      return at != std::string::npos && std::strtoull(status.c_str() + at + 7, nullptr, 16) != 0;
+      const size_t at = status.find("SigBlk:");
+      return at != std::string::npos &&
+             (std::strtoull(status.c_str() + at + 7, nullptr, 16) >> (SIGHUP - 1) & 1) != 0;
     };
-    while (!ignores() && server.running()) absl::SleepFor(absl::Milliseconds(1));
+    while (!blocks() && server.running()) absl::SleepFor(absl::Milliseconds(1));
     server.Signal(signal);
     if (signal == SIGHUP) {
       while (access((log + ".port").c_str(), F_OK) != 0 && server.running()) {

@@ -21,7 +21,8 @@ TEST(SteadyTimeTest, IsAMomentThatDurationsLeadTo) {
   EXPECT_EQ(SteadyTime::InfiniteFuture() - absl::Hours(1), SteadyTime::InfiniteFuture());
   EXPECT_GT(SteadyTime::InfiniteFuture(), At(1e9));
   EXPECT_EQ(SteadyTime(absl::Nanoseconds(At(7).nanoseconds())), At(7));
-  EXPECT_LE(SteadyNow(), SteadyNow());
+  const SteadyTime now = SteadyNow();
+  EXPECT_LE(now, SteadyNow());
 }
 
 TEST(LastLookTest, NothingIsMissedBeforeItsDeadline) {
