@@ -41,6 +41,14 @@ inline constexpr absl::Duration kUndecidedTime = absl::Seconds(1);
 inline constexpr int64_t kTranslateLines = 1 << 16;
 inline constexpr size_t kTranslationBytes = (4 << 20) - 1024;
 
+// The log.
+inline constexpr size_t kLogBytes = 256 << 10;    // That wait for whoever reads it.
+inline constexpr size_t kLogLineBytes = 16 << 10;
+inline constexpr size_t kLogValueBytes = 200;     // Of a field, and of a line of gRPC's.
+
+// A client. Addresses of one name that it connects to.
+inline constexpr size_t kAddressesPerName = 64;
+
 }  // namespace leapstream::budget
 
 #endif  // LEAPSTREAM_BASE_BUDGET_H_

@@ -5,7 +5,7 @@
 #include <mutex>
 
 #include "absl/base/thread_annotations.h"
-#include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace leapstream {
 
@@ -46,9 +46,9 @@ class CondVar {
     lock.release();
   }
   // False: the deadline has passed.
-  bool WaitUntil(Mutex* mutex, absl::Time deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+  bool WaitUntil(Mutex* mutex, SteadyTime deadline) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
     std::unique_lock<std::mutex> lock(mutex->mutex_, std::adopt_lock);
-    const std::cv_status status = condition_.wait_until(lock, absl::ToChronoTime(deadline));
+    const std::cv_status status = condition_.wait_until(lock, deadline.ToChrono());
     lock.release();
     return status == std::cv_status::no_timeout;
   }

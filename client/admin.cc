@@ -2,7 +2,9 @@
 
 #include <grpcpp/grpcpp.h>
 
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
+#include "client/deadline.h"
 #include "leapstream/admin/v1/admin.grpc.pb.h"
 
 namespace leapstream::client {
@@ -22,6 +24,10 @@ absl::Time ToTime(const google::protobuf::Timestamp& timestamp) {
   return absl::FromUnixSeconds(timestamp.seconds()) + absl::Nanoseconds(timestamp.nanos());
 }
 
+absl::Duration ToDuration(const google::protobuf::Duration& duration) {
+  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
+}
+
 }  // namespace
 
 struct AdminClient::Stub {
@@ -30,16 +36,20 @@ struct AdminClient::Stub {
   absl::Status Call(Method method, const Request& request, absl::Duration timeout,
                     Response* response) {
     grpc::ClientContext context;
-    context.set_deadline(absl::ToChronoTime(absl::Now() + timeout));
+    context.set_deadline(GrpcDeadline(SteadyNow() + timeout));
     return ToStatus((service.get()->*method)(&context, request, response));
   }
 
   std::unique_ptr<pb::AdminService::Stub> service;
 };
 
-AdminClient::AdminClient(const std::string& address)
-    : stub_(std::make_unique<Stub>(Stub{pb::AdminService::NewStub(
-          grpc::CreateChannel(address, grpc::InsecureChannelCredentials()))})) {}
+AdminClient::AdminClient(const std::string& address) {
+  // It listens on loopback alone, which no proxy can reach.
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  stub_.reset(new Stub{pb::AdminService::NewStub(grpc::CreateCustomChannel(
+      address, grpc::InsecureChannelCredentials(), arguments))});
+}
 AdminClient::~AdminClient() = default;
 
 absl::StatusOr<std::vector<AdminSession>> AdminClient::ListSessions() {
@@ -51,8 +61,9 @@ absl::StatusOr<std::vector<AdminSession>> AdminClient::ListSessions() {
   for (const pb::Session& session : response.sessions()) {
     sessions.push_back({session.method(), session.session_id(), session.model(), session.policy(),
                         session.principal(), session.peer(), session.trace_id(),
-                        ToTime(session.start_time()), session.segments(), session.source_tokens(),
-                        session.target_tokens(), session.input_held(), session.output_held()});
+                        ToTime(session.start_time()), ToDuration(session.age()), session.segments(),
+                        session.source_tokens(), session.target_tokens(), session.input_held(),
+                        session.output_held()});
   }
   return sessions;
 }
@@ -66,8 +77,7 @@ absl::StatusOr<AdminStats> AdminClient::GetStats() {
   stats.slots = response.slots();
   stats.slots_used = response.slots_used();
   stats.draining = response.draining();
-  stats.uptime =
-      absl::Seconds(response.uptime().seconds()) + absl::Nanoseconds(response.uptime().nanos());
+  stats.uptime = ToDuration(response.uptime());
   for (const pb::ModelStats& model : response.models()) {
     stats.models.push_back({model.name(), model.checksum(), model.compute_type(), model.sessions(),
                             model.state_bytes(), ToTime(model.load_time())});

@@ -21,7 +21,8 @@ struct AdminSession {
   std::string principal;  // Empty: not authenticated.
   std::string peer;
   std::string trace_id;
-  absl::Time started;
+  absl::Time started;  // The date, by the server's clock…
+  absl::Duration age;  // …and how long ago that was.
   int64_t segments = 0;  // Complete ones, and the tokens of these.
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
@@ -68,7 +69,7 @@ class AdminClient {
 
  private:
   struct Stub;
-  const std::unique_ptr<Stub> stub_;
+  std::unique_ptr<Stub> stub_;  // Set once.
 };
 
 }  // namespace leapstream::client

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "grpcpp/create_channel.h"
@@ -26,11 +25,6 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
     return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
   }
   return bytes;
-}
-
-bool IsOfThisMachine(absl::string_view address) {
-  return absl::StartsWith(address, "localhost:") || absl::StartsWith(address, "127.") ||
-         absl::StartsWith(address, "[::1]:") || absl::StartsWith(address, "unix:");
 }
 
 // Adds the header to each call. Call credentials would do so only over TLS, and a proxy on this
@@ -97,18 +91,20 @@ absl::StatusOr<ChannelMaker> ChannelMaker::Create(const Security& security) {
   return maker;
 }
 
-absl::StatusOr<std::shared_ptr<grpc::Channel>> ChannelMaker::Make(
-    const std::string& address, const grpc::ChannelArguments& arguments) const {
+absl::Status ChannelMaker::MaySendToken(const ServerAddress& address) const {
+  if (authorization_.empty() || tls_ || address.of_this_machine) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("a token for ", address.given, " needs TLS: anybody on the way could read it"));
+}
+
+std::shared_ptr<grpc::Channel> ChannelMaker::Make(const std::string& target,
+                                                  const grpc::ChannelArguments& arguments) const {
   std::shared_ptr<grpc::ChannelCredentials> credentials = grpc::InsecureChannelCredentials();
   if (tls_) credentials = grpc::SslCredentials({ca_, key_, certificate_});
-  if (authorization_.empty()) return grpc::CreateCustomChannel(address, credentials, arguments);
-  if (!tls_ && !IsOfThisMachine(address)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a token for ", address, " needs TLS: anybody on the way could read it"));
-  }
+  if (authorization_.empty()) return grpc::CreateCustomChannel(target, credentials, arguments);
   std::vector<std::unique_ptr<grpc::experimental::ClientInterceptorFactoryInterface>> interceptors;
   interceptors.push_back(std::make_unique<AuthorizerFactory>(authorization_));
-  return grpc::experimental::CreateCustomChannelWithInterceptors(address, credentials, arguments,
+  return grpc::experimental::CreateCustomChannelWithInterceptors(target, credentials, arguments,
                                                                  std::move(interceptors));
 }
 

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "client/address.h"
 #include "client/client.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -19,8 +20,10 @@ class ChannelMaker {
   static absl::StatusOr<ChannelMaker> Create(const Security& security);
 
   // INVALID_ARGUMENT: a token would leave this machine without TLS.
-  absl::StatusOr<std::shared_ptr<grpc::Channel>> Make(
-      const std::string& address, const grpc::ChannelArguments& arguments) const;
+  absl::Status MaySendToken(const ServerAddress& address) const;
+  // `target`: of an address for which that is OK.
+  std::shared_ptr<grpc::Channel> Make(const std::string& target,
+                                      const grpc::ChannelArguments& arguments) const;
 
  private:
   ChannelMaker() = default;

@@ -6,7 +6,9 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
+#include "client/deadline.h"
 #include "client/servers.h"
 #include "client/session.h"
 #include "client/wire.h"
@@ -28,6 +30,37 @@ absl::string_view FirstChunk(absl::string_view text) {
   size_t end = kMaxChunkBytes;
   while ((static_cast<unsigned char>(text[end]) & 0xC0) == 0x80) --end;
   return text.substr(0, end);
+}
+
+absl::Status ListModelsOf(Server& server, SteadyTime deadline, std::vector<Model>* models) {
+  pb::ListModelsRequest request;
+  do {
+    grpc::ClientContext context;
+    context.set_deadline(GrpcDeadline(deadline));
+    pb::ListModelsResponse response;
+    const grpc::Status status = server.stub->ListModels(&context, request, &response);
+    if (!status.ok()) return WithNote(ToStatus(status), server.note);
+    for (const auto& model : response.models()) {
+      Model& added = models->emplace_back();
+      added.name = model.name();
+      added.source_language_codes = {model.source_language_codes().begin(),
+                                     model.source_language_codes().end()};
+      added.target_language_codes = {model.target_language_codes().begin(),
+                                     model.target_language_codes().end()};
+      added.checksum = model.checksum();
+      added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
+      added.read_duration = FromProto(model.read_duration());
+      added.learned_policy = model.learned_policy();
+      added.default_k = model.default_k();
+      added.min_k = model.min_k();
+      added.max_k = model.max_k();
+      added.state_bytes_per_session = model.state_bytes_per_session();
+      added.state_bytes_per_token = model.state_bytes_per_token();
+      added.compute_type = model.compute_type();
+    }
+    request.set_page_token(response.next_page_token());
+  } while (!request.page_token().empty());
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -99,51 +132,33 @@ std::unique_ptr<Stream> Client::StartStream(const StreamOptions& options) {
 }
 
 absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
-  const auto deadline = absl::ToChronoTime(absl::Now() + timeout);
-  Server& server = (*servers_)[servers_->Next()];
-  std::vector<Model> models;
-  pb::ListModelsRequest request;
-  do {
-    grpc::ClientContext context;
-    context.set_deadline(deadline);
-    pb::ListModelsResponse response;
-    const grpc::Status status = server.stub->ListModels(&context, request, &response);
-    if (!status.ok()) return ToStatus(status);
-    for (const auto& model : response.models()) {
-      Model& added = models.emplace_back();
-      added.name = model.name();
-      added.source_language_codes = {model.source_language_codes().begin(),
-                                     model.source_language_codes().end()};
-      added.target_language_codes = {model.target_language_codes().begin(),
-                                     model.target_language_codes().end()};
-      added.checksum = model.checksum();
-      added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
-      added.read_duration = FromProto(model.read_duration());
-      added.learned_policy = model.learned_policy();
-      added.default_k = model.default_k();
-      added.min_k = model.min_k();
-      added.max_k = model.max_k();
-      added.state_bytes_per_session = model.state_bytes_per_session();
-      added.state_bytes_per_token = model.state_bytes_per_token();
-      added.compute_type = model.compute_type();
-    }
-    request.set_page_token(response.next_page_token());
-  } while (!request.page_token().empty());
-  return models;
+  const SteadyTime deadline = SteadyNow() + timeout;
+  absl::Status status;
+  // One server answers for all. Servers that cannot be reached or take no call are passed over.
+  for (size_t tries = servers_->All().size(); tries > 0; --tries) {
+    const std::shared_ptr<Server> server = servers_->Next();
+    std::vector<Model> models;
+    status = ListModelsOf(*server, deadline, &models);
+    if (status.ok()) return models;
+    if (!absl::IsUnavailable(status)) break;
+  }
+  return status;
 }
 
 absl::Status Client::Probe(absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
+  const SteadyTime deadline = SteadyNow() + timeout;
   // Debian ships no health.proto. Its request for the whole server is empty; the answer's only
   // field is read as an unknown one of Empty.
   using google::protobuf::Empty;
-  std::string reason = "no answer";
+  std::string reason = "no answer", note;
   while (true) {
-    grpc::TemplatedGenericStub<Empty, Empty> health((*servers_)[servers_->Next()].channel);
+    const std::shared_ptr<Server> server = servers_->Next();
+    grpc::TemplatedGenericStub<Empty, Empty> health(server->channel);
     grpc::ClientContext context;
-    const absl::Time turn =
-        servers_->size() == 1 ? deadline : std::min(deadline, absl::Now() + kProbeTurn);
-    context.set_deadline(absl::ToChronoTime(turn));
+    const SteadyTime turn =
+        servers_->All().size() == 1 ? deadline : std::min(deadline, SteadyNow() + kProbeTurn);
+    context.set_deadline(GrpcDeadline(turn));
+    note = server->note;
     context.set_wait_for_ready(true);
     Empty request, response;
     std::promise<grpc::Status> answered;
@@ -161,17 +176,17 @@ absl::Status Client::Probe(absl::Duration timeout) {
       }
       reason = "it answers that it is not serving";
     } else if (status.error_code() == grpc::StatusCode::UNIMPLEMENTED) {
-      auto models = ListModels(deadline - absl::Now());
+      auto models = ListModels(deadline - SteadyNow());
       if (models.ok()) return absl::OkStatus();
       reason = std::string(models.status().message());
     } else if (status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED) {
       reason = status.error_message();
     }
-    if (absl::Now() + kProbeInterval >= deadline) break;
+    if (SteadyNow() + kProbeInterval >= deadline) break;
     absl::SleepFor(kProbeInterval);
   }
   return absl::UnavailableError(absl::StrCat(servers_->addresses(), " is not serving after ",
-                                             absl::FormatDuration(timeout), ": ", reason));
+                                             absl::FormatDuration(timeout), ": ", reason, note));
 }
 
 bool IsUtf8(absl::string_view text, size_t* valid_bytes) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -29,17 +30,22 @@ struct Security {
   std::string token_file;  // Sent with each call; without TLS only to this machine. Empty: none.
 };
 
+// Finds the addresses of a host name, such as "10.0.0.1" and "fe80::1%eth0"; may block.
+using AddressLookup =
+    std::function<absl::StatusOr<std::vector<std::string>>(const std::string& host)>;
+
 struct ClientOptions {
   // host:port, or any other name that gRPC resolves. Several, with commas between them, are
-  // replicas: streams take turns at them, and go on at another when one is lost.
+  // replicas, and so are all addresses of a name: streams take turns at them, and go on at another
+  // when one is lost. Names are looked up again while streams begin or look for a server.
   std::string address = "localhost:50051";
   absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
   Security security = {};
+  AddressLookup lookup;  // Null: the system's (getaddrinfo).
 };
 
-// The addresses that `options` names, one at least. INVALID_ARGUMENT: it names none, or one without
-// a port where there is no TLS, which alone has a port of its own.
-absl::StatusOr<std::vector<std::string>> ServerAddresses(const ClientOptions& options);
+// INVALID_ARGUMENT: the address of `options` names no server, or is malformed; what to write.
+absl::Status CheckServerAddresses(const ClientOptions& options);
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn, kForceFinish };
 

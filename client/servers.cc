@@ -1,18 +1,20 @@
 #include "client/servers.h"
 
 #include <algorithm>
-#include <chrono>
 #include <future>
+#include <optional>
+#include <set>
+#include <utility>
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "base/budget.h"
+#include "base/clock.h"
 #include "base/status.h"
-#include "client/channel.h"
+#include "client/deadline.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/support/channel_arguments.h"
@@ -21,6 +23,11 @@ namespace leapstream::client {
 namespace {
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);  // Of several channels.
+// The longest wait of a beginning stream for the addresses of names.
+constexpr absl::Duration kLookupPatience = absl::Milliseconds(100);
+// The longest wait for servers that connect later, so that streams can go to all by turns.
+constexpr absl::Duration kSettle = absl::Milliseconds(300);
+constexpr absl::Duration kYoung = absl::Seconds(1);  // Of a server: it may still be connecting.
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
@@ -32,6 +39,9 @@ grpc::ChannelArguments Arguments() {
   // A machine or network that is gone says nothing; only a ping finds out.
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 5000);
+  // These two are for names that gRPC looks up, such as those that come with a name server.
+  arguments.SetLoadBalancingPolicyName("round_robin");
+  arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   return arguments;
 }
 
@@ -44,7 +54,7 @@ std::shared_ptr<grpc::Channel> ReactionThreads() {
         grpc::CreateChannel("unix:///dev/null", grpc::InsecureChannelCredentials()));
     const auto stub = v1::SimultaneousTranslationService::NewStub(*channel);
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::time_point());
+    context.set_deadline(GrpcDeadline(SteadyTime::InfinitePast()));
     v1::ListModelsRequest request;
     v1::ListModelsResponse response;
     std::promise<void> over;
@@ -56,86 +66,203 @@ std::shared_ptr<grpc::Channel> ReactionThreads() {
   return *keeper;
 }
 
-}  // namespace
-
-absl::StatusOr<std::vector<std::string>> ServerAddresses(const ClientOptions& options) {
-  const auto wrong = [](absl::string_view got) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("want host:port of a server, such as localhost:50051, got \"", got, "\""));
-  };
-  std::vector<std::string> addresses;
-  for (absl::string_view address : absl::StrSplit(options.address, ',')) {
-    address = absl::StripAsciiWhitespace(address);
-    if (address.empty()) continue;
-    // gRPC would take TLS's port.
-    if (!options.security.tls && !absl::StrContains(address, ':')) return wrong(address);
-    addresses.emplace_back(address);
+absl::StatusOr<std::vector<ServerAddress>> ParseAddresses(const ClientOptions& options) {
+  std::vector<ServerAddress> addresses;
+  for (const absl::string_view given : absl::StrSplit(options.address, ',')) {
+    if (absl::StripAsciiWhitespace(given).empty()) continue;
+    LEAPSTREAM_ASSIGN_OR_RETURN(ServerAddress address,
+                                ParseServerAddress(given, options.security.tls));
+    addresses.push_back(std::move(address));
   }
-  if (addresses.empty()) return wrong(options.address);
+  if (addresses.empty()) return ParseServerAddress("", options.security.tls).status();
   return addresses;
 }
 
+}  // namespace
+
+absl::Status CheckServerAddresses(const ClientOptions& options) {
+  return ParseAddresses(options).status();
+}
+
 absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const ChannelMaker maker, ChannelMaker::Create(options.security));
-  std::shared_ptr<Servers> servers(new Servers());
-  servers->reaction_threads_ = ReactionThreads();
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> addresses, ServerAddresses(options));
-  for (const std::string& address : addresses) {
-    Server& server = servers->servers_.emplace_back();
-    server.address = address;
-    LEAPSTREAM_ASSIGN_OR_RETURN(server.channel, maker.Make(server.address, Arguments()));
-    server.stub = v1::SimultaneousTranslationService::NewStub(server.channel);
+  LEAPSTREAM_ASSIGN_OR_RETURN(ChannelMaker maker, ChannelMaker::Create(options.security));
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<ServerAddress> addresses, ParseAddresses(options));
+  std::vector<Given> given;
+  std::vector<std::string> hosts;
+  for (ServerAddress& address : addresses) {
+    LEAPSTREAM_RETURN_IF_ERROR(maker.MaySendToken(address));
+    Given& each = given.emplace_back();
+    each.address = std::move(address);
+    if (each.address.host.empty()) continue;
+    if (!each.address.of_this_machine) each.proxy = ProxyFor(each.address.host);
+    if (each.address.is_literal) {
+      if (IsOfThisMachine(each.address.host)) each.proxy.reset();
+      continue;
+    }
+    each.name = static_cast<int>(hosts.size());
+    hosts.push_back(each.address.host);
   }
-  // So that many clients do not begin with the same one.
-  absl::BitGen random;
-  servers->next_ = absl::Uniform<size_t>(random, 0, servers->size());
-  return servers;
+  return std::shared_ptr<Servers>(
+      new Servers(std::move(maker), std::move(given), std::move(hosts), options.lookup));
+}
+
+Servers::Servers(ChannelMaker maker, std::vector<Given> given, std::vector<std::string> hosts,
+                 AddressLookup lookup)
+    : reaction_threads_(ReactionThreads()),
+      maker_(std::move(maker)),
+      names_(std::move(hosts), std::move(lookup)),
+      given_(std::move(given)) {
+  MutexLock lock(&mutex_);
+  // A name stands for itself until its addresses are known.
+  for (Given& each : given_) each.servers.push_back(NewServer(each, ""));
+  absl::BitGen random;  // So that many clients do not begin with the same one.
+  next_ = absl::Uniform<size_t>(random, 0, size_t{1} << 16);
+}
+
+// `address`: one of the name's; "": what was given, as it is.
+std::shared_ptr<Server> Servers::NewServer(const Given& given, const std::string& address) const {
+  grpc::ChannelArguments arguments = Arguments();
+  auto server = std::make_shared<Server>();
+  server->made = SteadyNow();
+  server->address =
+      address.empty() ? given.address.given : WithPort(address, given.address.port);
+  if (!given.address.authority.empty()) {
+    arguments.SetString(GRPC_ARG_DEFAULT_AUTHORITY, given.address.authority);
+  }
+  if (!address.empty() || !given.proxy.has_value()) {
+    arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
+  } else {
+    server->note = absl::StrCat("; it is asked through ", given.proxy->value,
+                                ", the proxy that the environment's ", given.proxy->variable,
+                                " names: unset that, or add ", given.address.host,
+                                " to no_proxy, if it is to be reached without");
+  }
+  server->channel = maker_.Make(
+      address.empty() ? given.address.target : TargetOf(address, given.address.port), arguments);
+  server->stub = v1::SimultaneousTranslationService::NewStub(server->channel);
+  return server;
+}
+
+void Servers::Update() {
+  const int64_t changes = names_.changes();
+  if (changes == changes_) return;
+  changes_ = changes;
+  for (Given& given : given_) {
+    if (given.name < 0) continue;
+    absl::StatusOr<std::vector<std::string>> found =
+        names_.addresses(static_cast<size_t>(given.name));
+    given.trouble = found.ok() ? "" : std::string(found.status().message());
+    // A proxy finds the name by itself, and often nobody else can.
+    if (!found.ok() ||
+        (given.proxy.has_value() && !std::all_of(found->begin(), found->end(), &IsOfThisMachine))) {
+      continue;
+    }
+    if (found->size() > budget::kAddressesPerName) found->resize(budget::kAddressesPerName);
+    // Servers that stay keep their places, so that turns go on; a lookup may give any order.
+    std::vector<std::shared_ptr<Server>> servers;
+    for (const auto& server : given.servers) {
+      const auto same = std::find_if(found->begin(), found->end(), [&](const std::string& each) {
+        return server->address == WithPort(each, given.address.port);
+      });
+      if (same == found->end()) continue;
+      servers.push_back(server);
+      found->erase(same);
+    }
+    for (const std::string& address : *found) servers.push_back(NewServer(given, address));
+    given.servers = std::move(servers);
+  }
+}
+
+std::vector<std::shared_ptr<Server>> Servers::Known() {
+  Update();
+  std::vector<std::shared_ptr<Server>> known;
+  for (const Given& given : given_) {
+    known.insert(known.end(), given.servers.begin(), given.servers.end());
+  }
+  return known;
+}
+
+std::vector<std::shared_ptr<Server>> Servers::All() {
+  names_.LookAgain();
+  MutexLock lock(&mutex_);
+  return Known();
 }
 
 std::string Servers::addresses() const {
-  return absl::StrJoin(servers_, ", ", [](std::string* out, const Server& server) {
-    absl::StrAppend(out, server.address);
+  MutexLock lock(&mutex_);
+  return absl::StrJoin(given_, ", ", [](std::string* out, const Given& given) {
+    absl::StrAppend(out, given.address.given);
   });
 }
 
-size_t Servers::Next() {
-  const size_t turn = next_++;
-  for (size_t i = 0; i < size(); ++i) {
-    const size_t index = (turn + i) % size();
-    if (servers_[index].channel->GetState(/*try_to_connect=*/true) !=
-        GRPC_CHANNEL_TRANSIENT_FAILURE) {
-      return index;
+std::string Servers::Trouble() {
+  MutexLock lock(&mutex_);
+  std::string trouble;
+  for (const Given& given : given_) {
+    if (!given.trouble.empty()) {
+      absl::StrAppend(&trouble, "; ", given.address.host, ": ", given.trouble);
     }
+    for (const auto& server : given.servers) absl::StrAppend(&trouble, server->note);
   }
-  return turn % size();
+  return trouble;
+}
+
+std::shared_ptr<Server> Servers::Next() {
+  names_.LookAgain();
+  names_.Wait(kLookupPatience);
+  MutexLock lock(&mutex_);
+  const std::vector<std::shared_ptr<Server>> known = Known();
+  const size_t turn = next_++;
+  const SteadyTime now = SteadyNow();
+  std::shared_ptr<Server> second_best;
+  for (size_t i = 0; i < known.size(); ++i) {
+    const auto& server = known[(turn + i) % known.size()];
+    const auto state = server->channel->GetState(/*try_to_connect=*/true);
+    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) continue;
+    // One that is being connected to has its turn, unless that takes long.
+    if (state == GRPC_CHANNEL_READY || now - server->made < kYoung) return server;
+    if (second_best == nullptr) second_best = server;
+  }
+  return second_best != nullptr ? second_best : known[turn % known.size()];
 }
 
 absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
-  const absl::Time deadline = absl::Now() + timeout;
-  std::vector<bool> refused(size());  // One refusal is enough here.
+  const SteadyTime deadline = SteadyNow() + timeout;
+  names_.Wait(timeout);
+  SteadyTime settled = SteadyTime::InfiniteFuture();  // When the others have had their time.
+  std::set<std::shared_ptr<Server>> refused;    // One refusal is enough here.
   while (true) {
-    const Server* pending = nullptr;
+    const std::vector<std::shared_ptr<Server>> servers = All();
+    std::shared_ptr<Server> pending;
     auto pending_state = GRPC_CHANNEL_IDLE;
-    for (size_t i = 0; i < size(); ++i) {
-      const auto state = servers_[i].channel->GetState(/*try_to_connect=*/true);
-      if (state == GRPC_CHANNEL_READY) return absl::OkStatus();
-      if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) {
-        refused[i] = true;
-      } else if (!refused[i]) {
-        pending = &servers_[i];
+    bool ready = false;
+    for (const auto& server : servers) {
+      const auto state = server->channel->GetState(/*try_to_connect=*/true);
+      if (state == GRPC_CHANNEL_READY) {
+        ready = true;
+      } else if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) {
+        refused.insert(server);
+      } else if (refused.count(server) == 0) {
+        pending = server;
         pending_state = state;
       }
     }
-    if (pending == nullptr) {
-      return absl::UnavailableError(absl::StrCat("no server answers at ", addresses()));
+    const SteadyTime now = SteadyNow();
+    if (ready) settled = std::min(settled, now + kSettle);
+    if (ready && (pending == nullptr || now >= std::min(settled, deadline))) {
+      return absl::OkStatus();
     }
-    const absl::Time now = absl::Now();
+    if (pending == nullptr) {
+      return absl::UnavailableError(
+          absl::StrCat("no server answers at ", addresses(), Trouble()));
+    }
     if (now >= deadline) {
       return absl::UnavailableError(absl::StrCat("no server answered at ", addresses(), " within ",
-                                                 absl::FormatDuration(timeout)));
+                                                 absl::FormatDuration(timeout), Trouble()));
     }
-    const absl::Time until = size() == 1 ? deadline : std::min(deadline, now + kPollInterval);
-    pending->channel->WaitForStateChange(pending_state, absl::ToChronoTime(until));
+    const SteadyTime until =
+        servers.size() == 1 ? deadline : std::min(deadline, now + kPollInterval);
+    pending->channel->WaitForStateChange(pending_state, GrpcDeadline(until));
   }
 }
 

@@ -1,48 +1,82 @@
 #ifndef LEAPSTREAM_CLIENT_SERVERS_H_
 #define LEAPSTREAM_CLIENT_SERVERS_H_
 
-#include <atomic>
+#include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "client/address.h"
+#include "client/channel.h"
 #include "client/client.h"
+#include "client/names.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 
 namespace leapstream::client {
 
+// One address of one server: a name that has several is several of them.
 struct Server {
-  std::string address;
+  std::string address;  // For messages.
+  std::string note;     // An addition to messages when it cannot be reached: the proxy's name.
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub;
+  SteadyTime made;
 };
 
-// The replicas of a service. Thread-safe.
+// The replicas of a service: one for each address that the given names have at the moment.
+// Thread-safe.
 class Servers {
  public:
-  // INVALID_ARGUMENT: no address; others are ChannelMaker's.
+  // INVALID_ARGUMENT: no address, or a malformed one; others are ChannelMaker's.
   static absl::StatusOr<std::shared_ptr<Servers>> Create(const ClientOptions& options);
 
-  size_t size() const { return servers_.size(); }
-  Server& operator[](size_t index) { return servers_[index]; }
-  std::string addresses() const;  // For messages.
+  // The servers that are known now, one at least. Names are looked up again if that was not done a
+  // moment ago; a later call has the result. Does not block.
+  std::vector<std::shared_ptr<Server>> All();
+  std::string addresses() const;  // As they were given, for messages.
 
-  // The server whose turn it is; one that is known to be out of reach is passed over.
-  size_t Next();
-  // Until one is connected. UNAVAILABLE: all refuse, or none answered within `timeout`.
+  // The server whose turn it is; one that is known to be out of reach is passed over. Waits a
+  // moment for names that are being looked up.
+  std::shared_ptr<Server> Next();
+  // Until one is connected, and a moment for the others. UNAVAILABLE: all refuse, or none answered
+  // within `timeout`.
   absl::Status WaitUntilConnected(absl::Duration timeout);
 
  private:
-  Servers() = default;
+  // An address as given, and the servers that it stands for at the moment: one at least.
+  struct Given {
+    ServerAddress address;
+    std::optional<HttpProxy> proxy;
+    int name = -1;  // In names_; -1: it is not looked up here.
+    std::vector<std::shared_ptr<Server>> servers;
+    std::string trouble;  // Why there is no address.
+  };
 
-  std::shared_ptr<grpc::Channel> reaction_threads_;  // Which gRPC is to keep; see servers.cc.
-  std::vector<Server> servers_;
-  std::atomic<size_t> next_ = 0;
+  Servers(ChannelMaker maker, std::vector<Given> given, std::vector<std::string> hosts,
+          AddressLookup lookup);
+  std::shared_ptr<Server> NewServer(const Given& given, const std::string& address) const;
+  std::vector<std::shared_ptr<Server>> Known() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Takes over what the lookups have found.
+  void Update() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Why there may be no answer, to be appended to a message.
+  std::string Trouble();
+
+  const std::shared_ptr<grpc::Channel> reaction_threads_;  // Which gRPC is to keep; see servers.cc.
+  const ChannelMaker maker_;
+  Names names_;
+  mutable Mutex mutex_;
+  std::vector<Given> given_ ABSL_GUARDED_BY(mutex_);
+  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // The changes of names_ that were taken over.
+  size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace leapstream::client

@@ -8,7 +8,8 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
+#include "client/deadline.h"
 #include "grpcpp/client_context.h"
 #include "grpcpp/support/client_callback.h"
 
@@ -24,14 +25,43 @@ constexpr absl::Duration kMaxDelay = absl::Seconds(2);
 constexpr absl::Duration kShortCall = absl::Seconds(10);
 constexpr int kMaxFutileCalls = 5;
 
-// Whether another call may do better. What is not of a leapstream server is of gRPC or a proxy,
-// when a connection breaks.
+// A resume that is answered otherwise than by a server's `started` or its refusal, so often in a
+// row, is not wanted by whoever answers.
+constexpr int kMaxAnsweredCalls = 10;
+constexpr absl::Duration kClockError = absl::Milliseconds(100);  // Between two machines' timers.
+// Names may have got other addresses meanwhile.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(500);
+
+// True if another call may do better. A status that is not of a leapstream server is of gRPC, a
+// proxy or a gateway, whatever its code: the session is still there.
 bool MayPass(const absl::Status& status) {
-  if (IsFromServer(status)) {
-    return absl::IsUnavailable(status) || ErrorReason(status) == "RESUME_MODEL_MISMATCH";
+  return !IsFromServer(status) || absl::IsUnavailable(status) ||
+         ErrorReason(status) == "RESUME_MODEL_MISMATCH";
+}
+
+// True if somebody on the way may have answered who is no server of ours. The codes left out are
+// those that gRPC makes of broken connections, and of proxies that have no server at the moment.
+bool IsAnAnswer(const absl::Status& status) {
+  return !IsFromServer(status) && !absl::IsUnavailable(status) && !absl::IsCancelled(status) &&
+         !absl::IsInternal(status) && !absl::IsUnknown(status);
+}
+
+// True if the next answer would be the same, before anything has begun: there is another service
+// at this address, or a gateway that does not let us in.
+bool IsLasting(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kUnauthenticated:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnimplemented:
+    case absl::StatusCode::kNotFound:
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+    case absl::StatusCode::kOutOfRange:
+    case absl::StatusCode::kAlreadyExists:
+      return !IsFromServer(status);
+    default:
+      return false;
   }
-  return absl::IsUnavailable(status) || absl::IsCancelled(status) || absl::IsInternal(status) ||
-         absl::IsUnknown(status);
 }
 
 }  // namespace
@@ -43,9 +73,9 @@ class Stream::Session::Call final
   explicit Call(std::shared_ptr<Session> session) : session_(std::move(session)) {}
 
   grpc::ClientContext& context() { return context_; }
-  void Start(pb::SimultaneousTranslationService::Stub& stub, absl::Time deadline,
+  void Start(pb::SimultaneousTranslationService::Stub& stub, SteadyTime deadline,
              std::shared_ptr<Call> self, pb::StreamTranslateRequest first) {
-    if (deadline < absl::InfiniteFuture()) context_.set_deadline(absl::ToChronoTime(deadline));
+    if (deadline < SteadyTime::InfiniteFuture()) context_.set_deadline(GrpcDeadline(deadline));
     self_ = std::move(self);
     stub.async()->StreamTranslate(&context_, this);
     AddHold();  // Until reading is over: calls from outside start reads and writes.
@@ -86,10 +116,9 @@ class Stream::Session::Call final
 Stream::Session::Session(std::shared_ptr<Servers> servers, const StreamOptions& options)
     : servers_(std::move(servers)),
       options_(options),
-      deadline_(absl::Now() + options.deadline),
+      deadline_(SteadyNow() + options.deadline),
       ready_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
-      config_(ToProto(options)),
-      records_(servers_->size()) {
+      config_(ToProto(options)) {
   // The tokens are what a resume begins with.
   if (options.resume_timeout > absl::ZeroDuration()) {
     config_.mutable_output()->set_token_details(true);
@@ -101,8 +130,9 @@ Stream::Session::~Session() {
 }
 
 void Stream::Session::Start() {
+  std::shared_ptr<Server> first = servers_->Next();  // It may wait for a name: not under the lock.
   MutexLock lock(&mutex_);
-  server_ = servers_->Next();
+  server_ = std::move(first);
   StartCall();
 }
 
@@ -185,8 +215,9 @@ int64_t Stream::Session::unsent_bytes() const {
 
 void Stream::Session::StartCall() {
   writing_ = true;
-  half_closed_ = paused_ = read_over_ = progressed_ = going_away_ = unanswered_ = false;
-  call_started_ = absl::InfiniteFuture();
+  half_closed_ = paused_ = read_over_ = progressed_ = going_away_ = false;
+  unanswered_ = summarised_ = false;
+  call_started_ = SteadyTime::InfiniteFuture();
   pb::StreamTranslateRequest request;
   *request.mutable_config() = config_;
   const int64_t first = source_.Rewind();
@@ -198,8 +229,11 @@ void Stream::Session::StartCall() {
     resume.set_next_source_sequence(first);
   }
   call_ = std::make_shared<Call>(shared_from_this());
-  call_->Start(*(*servers_)[server_].stub, deadline_, call_, std::move(request));
-  if (options_.resume_timeout > absl::ZeroDuration()) WaitUntil(absl::Now() + kAnswerTimeout);
+  call_->Start(*server_->stub, deadline_, call_, std::move(request));
+  if (options_.resume_timeout <= absl::ZeroDuration()) return;
+  const SteadyTime now = SteadyNow();
+  answer_by_ = now + kAnswerTimeout;
+  WaitUntil(now + kLookInterval);
 }
 
 void Stream::Session::OnWriteDone(bool ok) {
@@ -264,18 +298,19 @@ void Stream::Session::Take(Event event) {
     return TakeCompleted(std::move(*completed));
   }
   if (std::holds_alternative<GoingAway>(event)) going_away_ = true;
+  if (std::holds_alternative<Summary>(event)) summarised_ = true;
   Emit(std::move(event));
 }
 
 void Stream::Session::TakeStarted(Started started) {
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
   if (alarm_ != nullptr) alarm_->Cancel();
   call_started_ = now;
   const bool first = id_.empty();
   if (std::exchange(told_, false) || !first) {
-    Emit(Resumed{(*servers_)[server_].address, now - lost_});
+    Emit(Resumed{server_->address, now - lost_});
   }
-  lost_ = absl::InfiniteFuture();
+  lost_ = SteadyTime::InfiniteFuture();
   id_ = started.session_id;
   if (!first) return;
   started_ = now;
@@ -310,7 +345,7 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
   }
   if (completed.segment != segment_ || completed.text != text_) {
     fault_ = absl::InternalError(
-        absl::StrCat((*servers_)[server_].address, " ended segment ", completed.segment,
+        absl::StrCat(server_->address, " ended segment ", completed.segment,
                      " with another text than that of its deltas; segment ", segment_,
                      " was open; report this to who runs the server"));
     return call_->Cancel();
@@ -351,11 +386,15 @@ void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
   if (alarm_ != nullptr) alarm_->Cancel();
   rest_.reset();
   next_resume_token_.clear();
-  absl::Status status = ToStatus(grpc_status);
+  absl::Status status = WithNote(ToStatus(grpc_status), server_->note);
+  if (status.ok() && !summarised_) {  // No server of ours does that.
+    status = absl::UnavailableError(
+        absl::StrCat(server_->address, " ended the stream without a summary", server_->note));
+  }
   if (unanswered_) {
-    status =
-        absl::UnavailableError(absl::StrCat((*servers_)[server_].address, " did not answer within ",
-                                            absl::FormatDuration(kAnswerTimeout)));
+    status = absl::UnavailableError(absl::StrCat(server_->address, " did not answer within ",
+                                                 absl::FormatDuration(kAnswerTimeout),
+                                                 server_->note));
   }
   if (fault_.has_value()) return End(*std::move(fault_));
   if (MayGoOn(status)) return CallAgain(status);
@@ -363,65 +402,101 @@ void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
 }
 
 bool Stream::Session::MayGoOn(const absl::Status& status) const {
-  if (status.ok() || cancelled_ || options_.resume_timeout <= absl::ZeroDuration()) return false;
+  if (status.ok() || cancelled_) return false;
+  // Ours, and not that of a proxy; the server, which knows it too, may be a little early.
+  if (absl::IsDeadlineExceeded(status) && SteadyNow() + kClockError >= deadline_) return false;
+  // A server that does not know yet that it lost us still counts our session; it finds out.
+  const bool held = maybe_held_ && ErrorReason(status) == "QUOTA_EXCEEDED";
+  if (!held && !MayPass(status)) return false;
+  // A stream that is not to be resumed looks for a server that takes it all the same.
+  if (options_.resume_timeout <= absl::ZeroDuration()) return id_.empty() && !progressed_;
   const bool nothing_shown = segment_ == 1 && !committed_.has_committed_target() && text_.empty();
-  return (nothing_shown || !resume_token_.empty()) && MayPass(status);
+  return nothing_shown || !resume_token_.empty();
+}
+
+std::shared_ptr<Server> Stream::Session::BestServer(SteadyTime now) {
+  const std::vector<std::shared_ptr<Server>> servers = servers_->All();
+  const auto free = [&](const std::shared_ptr<Server>& server) {
+    const auto record = records_.find(server->address);
+    return record == records_.end() ? now : std::max(record->second.not_before, now);
+  };
+  // Any of several that may be called now, since many streams may be looking for one; but the last
+  // one only if no other may.
+  std::shared_ptr<Server> best;
+  const size_t offset = absl::Uniform<size_t>(random_, 0, servers.size());
+  for (size_t i = 0; i < servers.size(); ++i) {
+    const auto& server = servers[(offset + i) % servers.size()];
+    if (best == nullptr || free(server) < free(best) ||
+        (best == server_ && free(server) == free(best))) {
+      best = server;
+    }
+  }
+  return best;
 }
 
 void Stream::Session::CallAgain(const absl::Status& status) {
-  const absl::Time now = absl::Now();
-  const bool was_live = call_started_ < absl::InfiniteFuture();
+  const SteadyTime now = SteadyNow();
+  const bool was_live = call_started_ < SteadyTime::InfiniteFuture();
   const bool was_of_use = progressed_ || (was_live && now - call_started_ >= kShortCall);
-  if (was_of_use) futile_calls_ = 0;
+  if (was_of_use) futile_calls_ = answered_calls_ = 0;
   if (was_live && !was_of_use && !going_away_) ++futile_calls_;
+  const bool answered = !was_live && !unanswered_ && IsAnAnswer(status);
+  if (answered) ++answered_calls_;
+  if (!IsFromServer(status)) maybe_held_ = true;
   lost_ = std::min(lost_, now);
   last_error_ = status;
 
-  Record& record = records_[server_];
+  Record& record = records_[server_->address];
   if (was_of_use) record.failures = 0;
   ++record.failures;
   const double jitter = absl::Uniform(random_, 1.0, 2.0);
   absl::Duration delay = std::min(kMaxDelay, kFirstDelay * (1 << std::min(record.failures, 10)));
   delay = std::max(delay, RetryDelay(status));
   record.not_before = now + delay * jitter;
+  const std::vector<std::shared_ptr<Server>> servers = servers_->All();
   // A server that announced its end was not overloaded. Behind the only address there may be
   // others.
-  if (going_away_ && records_.size() == 1) record.not_before = now;
+  if (going_away_ && servers.size() == 1) record.not_before = now;
 
-  // The one that may be called first; any of several, since many streams may be looking for one.
-  const size_t offset = absl::Uniform<size_t>(random_, 0, records_.size());
-  size_t best = server_;
-  for (size_t i = 0; i < records_.size(); ++i) {
-    const size_t index = (offset + i) % records_.size();
-    if (std::max(records_[index].not_before, now) < std::max(records_[best].not_before, now)) {
-      best = index;
-    }
+  const bool all_asked = std::all_of(servers.begin(), servers.end(), [&](const auto& server) {
+    const auto known = records_.find(server->address);
+    return known != records_.end() && known->second.failures > 0;
+  });
+  const bool begun = !id_.empty();
+  // Nobody is asked twice if nothing would be resumed either, or if the answer will be the same.
+  if (all_asked && (options_.resume_timeout <= absl::ZeroDuration() ||
+                    (!begun && answered && IsLasting(status)))) {
+    return End(status);
   }
-  server_ = best;
-  const absl::Time next = std::max(records_[best].not_before, now);
-  if (futile_calls_ >= kMaxFutileCalls || next >= lost_ + options_.resume_timeout) {
-    const std::string why = futile_calls_ >= kMaxFutileCalls
-                                ? absl::StrCat(futile_calls_, " calls in a row broke at once")
-                                : absl::StrCat("no server took the stream within ",
-                                               absl::FormatDuration(options_.resume_timeout));
-    absl::Status given_up(status.code(), absl::StrCat(why, ": ", status.message()));
-    status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-      given_up.SetPayload(url, payload);
-    });
-    return End(std::move(given_up));
+  server_ = BestServer(now);
+  const SteadyTime next = std::max(records_[server_->address].not_before, now);
+  const int max_answered_calls = begun ? kMaxAnsweredCalls : kMaxFutileCalls;
+  std::string why;
+  if (futile_calls_ >= kMaxFutileCalls) {
+    why = absl::StrCat(futile_calls_, " calls in a row broke at once");
+  } else if (answered_calls_ >= max_answered_calls) {
+    why = absl::StrCat(answered_calls_, " calls in a row were not answered by a leapstream server");
+  } else if (options_.resume_timeout > absl::ZeroDuration() &&
+             next >= lost_ + options_.resume_timeout) {
+    why = absl::StrCat("no server took the stream within ",
+                       absl::FormatDuration(options_.resume_timeout));
+  }
+  if (!why.empty()) {
+    return End(WithMessage(status, absl::StrCat(why, ": ", status.message())));
   }
   // A move that was announced, or trying the next server before anything began, is no interruption.
-  const bool moves_on = (going_away_ || id_.empty()) && futile_calls_ == 0 && next <= now;
+  const bool moves_on = (going_away_ || !begun) && futile_calls_ == 0 && next <= now;
   if (!told_ && !moves_on) {
     told_ = true;
     Emit(Interrupted{status});
   }
-  WaitUntil(next);
+  WaitUntil(std::min(next, now + kLookInterval));
 }
 
-void Stream::Session::WaitUntil(absl::Time time) {
+void Stream::Session::WaitUntil(SteadyTime time) {
+  alarm_time_ = std::min(time, deadline_);
   alarm_ = std::make_unique<grpc::Alarm>();
-  alarm_->Set(absl::ToChronoTime(std::min(time, deadline_)),
+  alarm_->Set(GrpcDeadline(alarm_time_),
               [weak = weak_from_this(), number = ++alarms_](bool ok) {
                 const std::shared_ptr<Session> self = ok ? weak.lock() : nullptr;
                 if (self != nullptr) self->OnAlarm(number);
@@ -431,9 +506,21 @@ void Stream::Session::WaitUntil(absl::Time time) {
 void Stream::Session::OnAlarm(int64_t number) {
   MutexLock lock(&mutex_);
   if (done_ || number != alarms_) return;  // It had fired when it was replaced.
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
   if (call_ != nullptr) {
-    if (call_started_ < absl::InfiniteFuture()) return;
+    // The call itself has the deadline, too.
+    if (call_started_ < SteadyTime::InfiniteFuture() || now >= deadline_) return;
+    // This process may have been stopped, and the answer be there.
+    if (now - alarm_time_ >= LastLook::kGrace) {
+      answer_by_ = std::max(answer_by_, now + LastLook::kGrace);
+    }
+    // A server that is not there any more need not be waited for if its name has got another one.
+    const std::vector<std::shared_ptr<Server>> servers = servers_->All();
+    const bool is_known = std::find(servers.begin(), servers.end(), server_) != servers.end();
+    if (now < answer_by_ &&
+        (is_known || server_->channel->GetState(/*try_to_connect=*/false) == GRPC_CHANNEL_READY)) {
+      return WaitUntil(std::min(answer_by_, now + kLookInterval));
+    }
     unanswered_ = true;
     return call_->Cancel();
   }
@@ -441,6 +528,9 @@ void Stream::Session::OnAlarm(int64_t number) {
     return End(absl::DeadlineExceededError(absl::StrCat(
         "the deadline passed while no server had the stream: ", last_error_.message())));
   }
+  server_ = BestServer(now);
+  const SteadyTime next = records_[server_->address].not_before;
+  if (next > now) return WaitUntil(std::min(next, now + kLookInterval));
   StartCall();
 }
 

@@ -3,15 +3,16 @@
 
 #include <cstdint>
 #include <deque>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/random/random.h"
 #include "absl/status/status.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "client/client.h"
 #include "client/servers.h"
@@ -54,7 +55,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   // Of a server, as far as this session knows.
   struct Record {
     int failures = 0;  // In a row.
-    absl::Time not_before = absl::InfinitePast();
+    SteadyTime not_before = SteadyTime::InfinitePast();
   };
 
   // From the call.
@@ -79,7 +80,9 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   std::optional<Event> Pop() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   bool MayGoOn(const absl::Status& status) const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void CallAgain(const absl::Status& status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  void WaitUntil(absl::Time time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // The one that may be called first.
+  std::shared_ptr<Server> BestServer(SteadyTime now) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WaitUntil(SteadyTime time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void End(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void Discard() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReadOn() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
@@ -87,7 +90,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
 
   const std::shared_ptr<Servers> servers_;
   const StreamOptions options_;
-  const absl::Time deadline_;
+  const SteadyTime deadline_;
   const int ready_fd_;
 
   mutable Mutex mutex_;
@@ -97,7 +100,7 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   pb::SessionConfig config_ ABSL_GUARDED_BY(mutex_);  // Once started: as the server applied it.
   SourceLog source_ ABSL_GUARDED_BY(mutex_);
   std::string id_ ABSL_GUARDED_BY(mutex_);  // "": not started yet.
-  absl::Time started_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime started_ ABSL_GUARDED_BY(mutex_);
   int64_t deltas_ ABSL_GUARDED_BY(mutex_) = 0;
   std::string resume_token_ ABSL_GUARDED_BY(mutex_);       // Of the open segment; "": none yet.
   std::string next_resume_token_ ABSL_GUARDED_BY(mutex_);  // Of the segment after it.
@@ -113,24 +116,31 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
 
   // The call.
   std::shared_ptr<Call> call_ ABSL_GUARDED_BY(mutex_);  // Null: waiting for the alarm, or done.
-  size_t server_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::shared_ptr<Server> server_ ABSL_GUARDED_BY(mutex_);  // Also: the next one to be called.
   bool writing_ ABSL_GUARDED_BY(mutex_) = false;
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
   bool paused_ ABSL_GUARDED_BY(mutex_) = false;  // No read is in flight: too many events wait.
   bool read_over_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time call_started_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // By the server.
+  // The time of the server's `started`.
+  SteadyTime call_started_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool progressed_ ABSL_GUARDED_BY(mutex_) = false;  // It brought something of a segment.
   bool going_away_ ABSL_GUARDED_BY(mutex_) = false;  // The server said so.
+  bool summarised_ ABSL_GUARDED_BY(mutex_) = false;  // The server said that this is all.
+  SteadyTime answer_by_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool unanswered_ ABSL_GUARDED_BY(mutex_) = false;  // Cancelled because nothing came back.
   std::optional<absl::Status> fault_ ABSL_GUARDED_BY(mutex_);  // Cancelled because of this.
 
   // Between calls.
-  std::vector<Record> records_ ABSL_GUARDED_BY(mutex_);
-  absl::Time lost_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // Since then no call is live.
+  std::map<std::string, Record> records_ ABSL_GUARDED_BY(mutex_);  // By address.
+  // Since then no call is live.
+  SteadyTime lost_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for it.
   int futile_calls_ ABSL_GUARDED_BY(mutex_) = 0;
+  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // In a row, by somebody who is no server of ours.
+  bool maybe_held_ ABSL_GUARDED_BY(mutex_) = false;  // By a server whose connection broke.
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime alarm_time_ ABSL_GUARDED_BY(mutex_);
   int64_t alarms_ ABSL_GUARDED_BY(mutex_) = 0;  // The number of the last one.
   absl::BitGen random_ ABSL_GUARDED_BY(mutex_);
 

@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
@@ -13,6 +14,7 @@ namespace {
 using client::FromProto;
 
 constexpr char kErrorInfoUrl[] = "type.googleapis.com/google.rpc.ErrorInfo";
+constexpr char kErrorDomain[] = "leapstream";
 constexpr char kRetryInfoUrl[] = "type.googleapis.com/google.rpc.RetryInfo";
 
 void ToProto(absl::Duration duration, google::protobuf::Duration* out) {
@@ -104,7 +106,23 @@ absl::Status ToStatus(const grpc::Status& status) {
 }
 
 bool IsFromServer(const absl::Status& status) {
-  return status.GetPayload(kErrorInfoUrl).has_value();
+  const auto payload = status.GetPayload(kErrorInfoUrl);
+  google::rpc::ErrorInfo info;  // A gateway may send one of its own.
+  return payload.has_value() && info.ParseFromString(std::string(*payload)) &&
+         info.domain() == kErrorDomain;
+}
+
+absl::Status WithMessage(const absl::Status& status, absl::string_view message) {
+  absl::Status result(status.code(), message);
+  status.ForEachPayload([&result](absl::string_view url, const absl::Cord& payload) {
+    result.SetPayload(url, payload);
+  });
+  return result;
+}
+
+absl::Status WithNote(const absl::Status& status, absl::string_view note) {
+  if (status.ok() || note.empty() || IsFromServer(status)) return status;
+  return WithMessage(status, absl::StrCat(status.message(), note));
 }
 
 absl::Duration RetryDelay(const absl::Status& status) {

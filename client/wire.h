@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "absl/status/status.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/client.h"
 #include "google/protobuf/duration.pb.h"
@@ -17,8 +18,12 @@ namespace pb = ::leapstream::v1;
 
 // With the details as payloads.
 absl::Status ToStatus(const grpc::Status& status);
-// Whether a leapstream server said so, and not gRPC or a proxy: it has an ErrorInfo.
+// Whether a leapstream server said so, and not gRPC or a proxy: it has an ErrorInfo of ours.
 bool IsFromServer(const absl::Status& status);
+// The same code and payloads with another message.
+absl::Status WithMessage(const absl::Status& status, absl::string_view message);
+// `status` with Server::note after the message, if it did not come from a server.
+absl::Status WithNote(const absl::Status& status, absl::string_view note);
 absl::Duration RetryDelay(const absl::Status& status);  // Of its RetryInfo; 0: none.
 
 absl::Duration FromProto(const google::protobuf::Duration& duration);

@@ -3,7 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
-#include <cstring>
+#include <iterator>
+#include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
@@ -21,7 +22,7 @@ bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsPeriodOrComma(char c) { return c == '.' || c == ','; }
 
 // sacreBLEU's class of symbols that are tokens of their own: [\{-\~\[-\` -\&\(-\+\:-\@\/]
-bool IsSymbol(char c) {
+bool IsSymbolOf13a(char c) {
   return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') ||
          (c >= '(' && c <= '+') || (c >= ':' && c <= '@') || c == '/';
 }
@@ -51,8 +52,10 @@ using Counts = absl::flat_hash_map<Ngram, int64_t>;
 
 class Numbering {
  public:
+  explicit Numbering(BleuTokenizer tokenizer) : tokenizer_(tokenizer) {}
+
   std::vector<uint32_t> Numbers(absl::string_view text) {
-    const std::string tokens = Tokenize13a(StripTrailingSpace(text));
+    const std::string tokens = Tokenize(tokenizer_, StripTrailingSpace(text));
     std::vector<uint32_t> numbers;
     for (const absl::string_view token : SplitWords(tokens)) {
       const auto next = static_cast<uint32_t>(numbers_.size() + 1);
@@ -62,6 +65,7 @@ class Numbering {
   }
 
  private:
+  const BleuTokenizer tokenizer_;
   absl::flat_hash_map<std::string, uint32_t> numbers_;
 };
 
@@ -77,7 +81,24 @@ Counts CountNgrams(const std::vector<uint32_t>& tokens) {
   return counts;
 }
 
-}  // namespace
+// The part of mteval-v13a that depends on the language, which is taken to be a Western one.
+std::string TokenizeWestern(absl::string_view text) {
+  std::string spaced;
+  for (const char c : text) {
+    if (IsSymbolOf13a(c)) {
+      absl::StrAppend(&spaced, " ", absl::string_view(&c, 1), " ");
+    } else {
+      spaced += c;
+    }
+  }
+  // A period or comma is a token unless a digit is before it, or after it.
+  std::string line = ReplacePairs(
+      spaced, "", " ", [](char a, char b) { return !IsDigit(a) && IsPeriodOrComma(b); });
+  line =
+      ReplacePairs(line, " ", "", [](char a, char b) { return IsPeriodOrComma(a) && !IsDigit(b); });
+  line = ReplacePairs(line, "", " ", [](char a, char b) { return IsDigit(a) && b == '-'; });
+  return absl::StrJoin(SplitWords(line), " ");
+}
 
 std::string Tokenize13a(absl::string_view text) {
   // Each in turn, over the whole text: the result of one may be the next one's input.
@@ -91,29 +112,119 @@ std::string Tokenize13a(absl::string_view text) {
                                  {"&gt;", ">"}}) {
     line = absl::StrReplaceAll(line, {{from, to}});
   }
-  std::string spaced = " ";
-  for (const char c : line) {
-    if (IsSymbol(c)) {
-      absl::StrAppend(&spaced, " ", absl::string_view(&c, 1), " ");
-    } else {
-      spaced += c;
-    }
-  }
-  spaced += ' ';
-  // A period or comma is a token unless a digit is before it, or after it.
-  line = ReplacePairs(spaced, "", " ",
-                      [](char a, char b) { return !IsDigit(a) && IsPeriodOrComma(b); });
-  line =
-      ReplacePairs(line, " ", "", [](char a, char b) { return IsPeriodOrComma(a) && !IsDigit(b); });
-  line = ReplacePairs(line, "", " ", [](char a, char b) { return IsDigit(a) && b == '-'; });
-  return absl::StrJoin(SplitWords(line), " ");
+  return TokenizeWestern(absl::StrCat(" ", line, " "));
 }
 
-BleuScore Bleu(absl::Span<const std::string> translations,
-               absl::Span<const std::string> references) {
+// What sacreBLEU's tokenizer `zh` takes for a Chinese character. Two of its ranges are meant to be
+// U+20000 to U+2A6D6 and U+2F800 to U+2FA1D, but are these.
+bool IsChineseOfSacreBleu(char32_t c) {
+  static constexpr std::pair<char32_t, char32_t> kRanges[] = {
+      {0x3400, 0x4DB5}, {0x4E00, 0x9FA5}, {0x9FA6, 0x9FBB}, {0xF900, 0xFA2D}, {0xFA30, 0xFA6A},
+      {0xFA70, 0xFAD9}, {0x2001, 0x2A6D}, {0x2F81, 0x2FA1}, {0xFF00, 0xFFEF}, {0x2E80, 0x2EFF},
+      {0x3000, 0x303F}, {0x31C0, 0x31EF}, {0x2F00, 0x2FDF}, {0x2FF0, 0x2FFF}, {0x3100, 0x312F},
+      {0x31A0, 0x31BF}, {0xFE10, 0xFE1F}, {0xFE30, 0xFE4F}, {0x2600, 0x26FF}, {0x2700, 0x27BF},
+      {0x3200, 0x32FF}, {0x3300, 0x33FF}};
+  return std::any_of(std::begin(kRanges), std::end(kRanges), [c](const auto& range) {
+    return c >= range.first && c <= range.second;
+  });
+}
+
+std::string TokenizeZh(absl::string_view text) {
+  std::string spaced;
+  size_t size = 0;
+  for (text = StripSpace(text); !text.empty(); text.remove_prefix(size)) {
+    const bool chinese = IsChineseOfSacreBleu(FirstCodePoint(text, &size));
+    const absl::string_view character = text.substr(0, size);
+    absl::StrAppend(&spaced, chinese ? " " : "", character, chinese ? " " : "");
+  }
+  return TokenizeWestern(spaced);
+}
+
+// mteval-v14's: of Unicode's categories, where those of 13a are ASCII's. Each in turn, as there.
+std::string TokenizeIntl(absl::string_view text) {
+  std::vector<absl::string_view> line = Characters(text);
+  const auto is = [](bool (*has_category)(char32_t), absl::string_view character) {
+    size_t size = 0;
+    return has_category(FirstCodePoint(character, &size));
+  };
+  std::vector<absl::string_view> next;
+  for (size_t i = 0; i < line.size(); ++i) {
+    next.push_back(line[i]);
+    if (i + 1 < line.size() && !is(IsNumber, line[i]) && is(IsPunctuation, line[i + 1])) {
+      next.insert(next.end(), {" ", line[++i], " "});
+    }
+  }
+  line = std::exchange(next, {});
+  for (size_t i = 0; i < line.size(); ++i) {
+    if (i + 1 < line.size() && is(IsPunctuation, line[i]) && !is(IsNumber, line[i + 1])) {
+      next.insert(next.end(), {" ", line[i], " ", line[i + 1]});
+      ++i;
+    } else {
+      next.push_back(line[i]);
+    }
+  }
+  std::string result;
+  for (const absl::string_view character : next) {
+    const bool symbol = is(IsSymbol, character);
+    absl::StrAppend(&result, symbol ? " " : "", character, symbol ? " " : "");
+  }
+  return absl::StrJoin(SplitWords(result), " ");
+}
+
+}  // namespace
+
+const char* BleuTokenizerName(BleuTokenizer tokenizer) {
+  switch (tokenizer) {
+    case BleuTokenizer::kZh:
+      return "zh";
+    case BleuTokenizer::kChar:
+      return "char";
+    case BleuTokenizer::kIntl:
+      return "intl";
+    case BleuTokenizer::kNone:
+      return "none";
+    case BleuTokenizer::k13a:
+      break;
+  }
+  return "13a";
+}
+
+std::optional<BleuTokenizer> BleuTokenizerOf(absl::string_view name) {
+  for (const BleuTokenizer tokenizer :
+       {BleuTokenizer::k13a, BleuTokenizer::kZh, BleuTokenizer::kChar, BleuTokenizer::kIntl,
+        BleuTokenizer::kNone}) {
+    if (name == BleuTokenizerName(tokenizer)) return tokenizer;
+  }
+  return std::nullopt;
+}
+
+std::string BleuSignature(BleuTokenizer tokenizer) {
+  return absl::StrCat("nrefs:1|case:mixed|eff:no|tok:", BleuTokenizerName(tokenizer),
+                      "|smooth:exp|version:2.6.0");
+}
+
+std::string Tokenize(BleuTokenizer tokenizer, absl::string_view text) {
+  switch (tokenizer) {
+    case BleuTokenizer::kZh:
+      return TokenizeZh(text);
+    case BleuTokenizer::kChar:
+      return absl::StrJoin(Characters(text), " ");
+    case BleuTokenizer::kIntl:
+      return TokenizeIntl(text);
+    case BleuTokenizer::kNone:
+      return std::string(text);
+    case BleuTokenizer::k13a:
+      break;
+  }
+  return Tokenize13a(text);
+}
+
+BleuScore Bleu(absl::Span<const std::string> translations, absl::Span<const std::string> references,
+               BleuTokenizer tokenizer) {
   BleuScore bleu;
+  bleu.tokenizer = tokenizer;
   std::array<int64_t, kOrders> correct{}, total{};
-  Numbering numbering;
+  Numbering numbering(tokenizer);
   for (size_t i = 0; i < std::min(translations.size(), references.size()); ++i) {
     const std::vector<uint32_t> translation = numbering.Numbers(translations[i]);
     const std::vector<uint32_t> reference = numbering.Numbers(references[i]);
@@ -161,7 +272,7 @@ std::string BleuScore::ToString() const {
                                             : 0;
   return absl::StrFormat(
       "BLEU|%s = %.2f %.1f/%.1f/%.1f/%.1f (BP = %.3f ratio = %.3f hyp_len = %d ref_len = %d)",
-      kBleuSignature, score, precisions[0], precisions[1], precisions[2], precisions[3],
+      BleuSignature(tokenizer), score, precisions[0], precisions[1], precisions[2], precisions[3],
       brevity_penalty, ratio, translation_length, reference_length);
 }
 

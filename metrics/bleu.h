@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "absl/strings/string_view.h"
@@ -10,12 +11,20 @@
 
 namespace leapstream::metrics {
 
-// sacreBLEU 2's signature of the computation below, and the version that its tests compare with.
-inline constexpr char kBleuSignature[] =
-    "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0";
+// sacreBLEU's tokenizers that need no dictionary and no model.
+enum class BleuTokenizer { k13a, kZh, kChar, kIntl, kNone };
+
+// sacreBLEU's name of it: "13a", "zh", "char", "intl" or "none"; nothing: it is none of these.
+const char* BleuTokenizerName(BleuTokenizer tokenizer);
+std::optional<BleuTokenizer> BleuTokenizerOf(absl::string_view name);
+
+// sacreBLEU 2's signature of the computation below, with the version that its tests compare with:
+// "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0".
+std::string BleuSignature(BleuTokenizer tokenizer);
 
 // Papineni et al. 2002 over a corpus. Orders are n = 1 to 4.
 struct BleuScore {
+  BleuTokenizer tokenizer = BleuTokenizer::k13a;
   double score = 0;                    // In [0, 100].
   std::array<double, 4> precisions{};  // In percent, smoothed.
   double brevity_penalty = 0;
@@ -26,14 +35,14 @@ struct BleuScore {
   std::string ToString() const;
 };
 
-// BLEU as sacreBLEU computes it by default: one reference, 13a tokens, case matters, smoothing
-// "exp" (the n-th precision without a match counts as half of the one before that had none).
-// `translations` and `references` are of one length, UTF-8, not tokenised.
-BleuScore Bleu(absl::Span<const std::string> translations,
-               absl::Span<const std::string> references);
+// BLEU as sacreBLEU computes it by default, but for the tokenizer: one reference, case matters,
+// smoothing "exp" (the n-th precision without a match counts as half of the one before that had
+// none). `translations` and `references` are of one length, UTF-8, not tokenised.
+BleuScore Bleu(absl::Span<const std::string> translations, absl::Span<const std::string> references,
+               BleuTokenizer tokenizer = BleuTokenizer::k13a);
 
-// The tokens of mteval-v13a as sacreBLEU has it, one space between them.
-std::string Tokenize13a(absl::string_view text);
+// The tokens of a line as sacreBLEU has them, with white space between them.
+std::string Tokenize(BleuTokenizer tokenizer, absl::string_view text);
 
 }  // namespace leapstream::metrics
 

@@ -1,6 +1,8 @@
 #include "metrics/unicode.h"
 
+#include <algorithm>
 #include <cstddef>
+#include <iterator>
 
 namespace leapstream::metrics {
 namespace {
@@ -24,6 +26,10 @@ char32_t CodePointAt(absl::string_view text, size_t at, size_t* size) {
 
 }  // namespace
 
+char32_t FirstCodePoint(absl::string_view text, size_t* size) {
+  return CodePointAt(text, 0, size);
+}
+
 std::u32string CodePoints(absl::string_view text) {
   std::u32string result;
   result.reserve(text.size());
@@ -33,10 +39,87 @@ std::u32string CodePoints(absl::string_view text) {
   return result;
 }
 
+std::vector<absl::string_view> Characters(absl::string_view text) {
+  std::vector<absl::string_view> characters;
+  for (size_t at = 0, size = 0; at < text.size(); at += size) {
+    CodePointAt(text, at, &size);
+    characters.push_back(text.substr(at, size));
+  }
+  return characters;
+}
+
 bool IsSpace(char32_t c) {
   return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
          c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
          c == 0x205F || c == 0x3000;
+}
+
+bool IsOfScriptWithoutSpaces(char32_t c) {
+  static constexpr struct {
+    char32_t first, last;
+  } kRanges[] = {
+      {0x0E00, 0x0FFF},    // Thai, Lao, Tibetan.
+      {0x1000, 0x109F},    // Burmese.
+      {0x1780, 0x17FF},    // Khmer.
+      {0x1950, 0x19FF},    // Tai Le, New Tai Lue, Khmer symbols.
+      {0x1A20, 0x1AAF},    // Tai Tham.
+      {0x1B00, 0x1B7F},    // Balinese.
+      {0x2E80, 0x2FFF},    // Radicals of Han.
+      {0x3001, 0x312F},    // Punctuation, kana, bopomofo.
+      {0x3190, 0x4DBF},    // Kanbun to Han, extension A.
+      {0x4E00, 0xA4CF},    // Han, Yi.
+      {0xA980, 0xA9FF},    // Javanese, Burmese, extended.
+      {0xAA60, 0xAADF},    // The same, Tai Viet.
+      {0xF900, 0xFAFF},    // Han, compatible.
+      {0xFE10, 0xFE1F},    // Upright punctuation.
+      {0xFE30, 0xFE4F},    // The same, compatible.
+      {0xFF01, 0xFF9F},    // Full-width forms, half-width kana.
+      {0x1B000, 0x1B16F},  // Kana, extended.
+      {0x20000, 0x3FFFF},  // Han, extensions B and later.
+  };
+  if (c < kRanges[0].first) return false;
+  return std::any_of(std::begin(kRanges), std::end(kRanges),
+                     [c](const auto& range) { return c >= range.first && c <= range.last; });
+}
+
+bool AreWrittenWithoutSpaces(absl::Span<const std::string> texts) {
+  size_t characters = 0, without = 0;
+  for (const std::string& text : texts) {
+    for (const char32_t c : CodePoints(text)) {
+      characters += IsSpace(c) ? 0 : 1;
+      without += IsOfScriptWithoutSpaces(c) ? 1 : 0;
+    }
+  }
+  return 2 * without > characters;
+}
+
+bool AreChinese(absl::Span<const std::string> texts) {
+  const auto is_punctuation_or_han = [](char32_t c) {
+    return (c >= 0x2E80 && c <= 0x303F) || (c >= 0x3100 && c <= 0x312F) ||
+           (c >= 0x31A0 && c <= 0x31EF) || (c >= 0x3400 && c <= 0x9FFF) ||
+           (c >= 0xF900 && c <= 0xFF65) || c >= 0x20000;
+  };
+  size_t without = 0, other = 0;
+  for (const std::string& text : texts) {
+    for (const char32_t c : CodePoints(text)) {
+      if (!IsOfScriptWithoutSpaces(c)) continue;
+      ++without;
+      other += is_punctuation_or_han(c) ? 0 : 1;
+    }
+  }
+  return 20 * other < without;
+}
+
+bool HaveAlmostNoSpaces(absl::Span<const std::string> texts) {
+  constexpr size_t kLongWord = 24;  // Characters, of which no language has so many on average.
+  size_t characters = 0, words = 0;
+  for (const std::string& text : texts) {
+    for (const absl::string_view word : SplitWords(text)) {
+      characters += Characters(word).size();
+      ++words;
+    }
+  }
+  return characters > kLongWord * words;
 }
 
 std::vector<absl::string_view> SplitWords(absl::string_view text) {
@@ -57,6 +140,14 @@ absl::string_view StripTrailingSpace(absl::string_view text) {
     if (!IsSpace(CodePointAt(text, at, &size))) end = at + size;
   }
   return text.substr(0, end);
+}
+
+absl::string_view StripSpace(absl::string_view text) {
+  size_t begin = 0;
+  for (size_t size = 0; begin < text.size(); begin += size) {
+    if (!IsSpace(CodePointAt(text, begin, &size))) break;
+  }
+  return StripTrailingSpace(text.substr(begin));
 }
 
 }  // namespace leapstream::metrics

@@ -1,24 +1,52 @@
 #ifndef LEAPSTREAM_METRICS_UNICODE_H_
 #define LEAPSTREAM_METRICS_UNICODE_H_
 
+#include <cstddef>
 #include <string>
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 
 namespace leapstream::metrics {
 
-// The code points of UTF-8; each byte that is none becomes U+FFFD.
+// The first code point of `text`, which is not empty, and its size in bytes in `*size`. A byte that
+// is no UTF-8 is U+FFFD, here and below.
+char32_t FirstCodePoint(absl::string_view text, size_t* size);
+
+// The code points of UTF-8.
 std::u32string CodePoints(absl::string_view text);
+
+// Each of them as it is in `text`: a view of its bytes.
+std::vector<absl::string_view> Characters(absl::string_view text);
 
 // White space as Python's str.split() and str.strip() see it.
 bool IsSpace(char32_t c);
 
+// Of the general category N, P or S. As the package `regex` of Python has them.
+bool IsNumber(char32_t c);
+bool IsPunctuation(char32_t c);
+bool IsSymbol(char32_t c);
+
+// Of a script in which no space stands between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer,
+// Tibetan and some that are related to them; also their punctuation and full-width forms.
+bool IsOfScriptWithoutSpaces(char32_t c);
+
+// Whether most of what is no white space in these texts is of such scripts.
+bool AreWrittenWithoutSpaces(absl::Span<const std::string> texts);
+
+// Whether almost all that is of such scripts in these texts is Han or punctuation.
+bool AreChinese(absl::Span<const std::string> texts);
+
+// Whether what stands between white space in these texts is longer than words are, on average.
+bool HaveAlmostNoSpaces(absl::Span<const std::string> texts);
+
 // Python's text.split(): the words between white space, as views of `text`.
 std::vector<absl::string_view> SplitWords(absl::string_view text);
 
-// Python's text.rstrip().
+// Python's text.rstrip() and text.strip().
 absl::string_view StripTrailingSpace(absl::string_view text);
+absl::string_view StripSpace(absl::string_view text);
 
 }  // namespace leapstream::metrics
 

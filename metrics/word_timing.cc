@@ -1,6 +1,7 @@
 #include "metrics/word_timing.h"
 
 #include <algorithm>
+#include <cstddef>
 
 #include "absl/strings/str_cat.h"
 #include "metrics/unicode.h"
@@ -21,22 +22,34 @@ int SourceWordEnds::WordsRead(int tokens) const {
 
 std::vector<TimedWord> TargetWords::Append(absl::string_view text, double source_read,
                                            double elapsed) {
-  absl::StrAppend(&open_, text);
   std::vector<TimedWord> words;
-  for (const absl::string_view word : SplitWords(open_)) {
+  const auto complete = [&](absl::string_view word) {
     words.push_back({std::string(word), source_read, elapsed});
-  }
-  const bool ends_in_a_word = !words.empty() && StripTrailingSpace(open_).size() == open_.size();
-  open_.clear();
-  if (ends_in_a_word) {
-    open_ = std::move(words.back().text);
-    words.pop_back();
+  };
+  for (size_t size = 0; !text.empty(); text.remove_prefix(size)) {
+    const char32_t c = FirstCodePoint(text, &size);
+    const absl::string_view character = text.substr(0, size);
+    if (unit_ == TargetUnit::kChar) {
+      if (c != U' ') complete(character);
+      continue;
+    }
+    const bool alone = unit_ == TargetUnit::kWordOrCharacter && IsOfScriptWithoutSpaces(c);
+    if (!alone && !IsSpace(c)) {
+      absl::StrAppend(&open_, character);
+      continue;
+    }
+    if (!open_.empty()) complete(open_);
+    open_.clear();
+    if (alone) complete(character);
   }
   return words;
 }
 
 std::vector<TimedWord> TargetWords::Finish(double source_read, double elapsed) {
-  return Append(" ", source_read, elapsed);
+  if (open_.empty()) return {};
+  std::vector<TimedWord> words = {{open_, source_read, elapsed}};
+  open_.clear();
+  return words;
 }
 
 }  // namespace leapstream::metrics

@@ -27,23 +27,37 @@ class SourceWordEnds {
   std::vector<int> ends_;  // Tokens up to the end of each word.
 };
 
-// A word of the target and when it was complete, which is when white space or the end of the
-// segment follows: only then is it certain that no further piece belongs to it.
+// What a target is cut into for lagging.
+enum class TargetUnit {
+  // What white space stands between. A word is complete when white space or the end of the segment
+  // follows: only then is it certain that no further piece belongs to it.
+  kWord,
+  // A code point, complete when it is there; U+0020 is none. SimulEval's `char`.
+  kChar,
+  // A word, but each character of a script without spaces is a unit of its own, complete when it is
+  // there, and ends the word before it.
+  kWordOrCharacter,
+};
+
+// A unit of the target, and when it was complete.
 struct TimedWord {
   std::string text;
   double source_read = 0;  // In the unit of the caller.
   double elapsed = 0;      // So is this one.
 };
 
-// Puts text deltas together to words, cut as Python's str.split() does. Not thread-safe.
+// Puts text deltas together to units; words are cut as Python's str.split() does. Not thread-safe.
 class TargetWords {
  public:
-  // The words that `text` completed.
+  explicit TargetWords(TargetUnit unit = TargetUnit::kWord) : unit_(unit) {}
+
+  // The units that `text`, which is whole characters, completed.
   std::vector<TimedWord> Append(absl::string_view text, double source_read, double elapsed);
   // The last word, if one is open.
   std::vector<TimedWord> Finish(double source_read, double elapsed);
 
  private:
+  TargetUnit unit_;
   std::string open_;
 };
 

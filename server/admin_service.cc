@@ -24,7 +24,7 @@ google::protobuf::Timestamp ToTimestamp(absl::Time time) {
 }  // namespace
 
 AdminService::AdminService(Serving* serving, ModelReloader* reloader, std::function<void()> drain)
-    : serving_(serving), reloader_(reloader), drain_(std::move(drain)), started_(absl::Now()) {}
+    : serving_(serving), reloader_(reloader), drain_(std::move(drain)), started_(SteadyNow()) {}
 
 grpc::Status AdminService::ListSessions(grpc::ServerContext* /*context*/,
                                         const admin::v1::ListSessionsRequest* /*request*/,
@@ -32,7 +32,7 @@ grpc::Status AdminService::ListSessions(grpc::ServerContext* /*context*/,
   std::vector<CallDescription> calls;
   for (const auto& call : serving_->admission.WithPermit()) calls.push_back(call->Describe());
   std::sort(calls.begin(), calls.end(),
-            [](const auto& a, const auto& b) { return a.started < b.started; });
+            [](const auto& a, const auto& b) { return a.age > b.age; });
   for (const CallDescription& call : calls) {
     admin::v1::Session& session = *response->add_sessions();
     session.set_method(call.method);
@@ -43,6 +43,7 @@ grpc::Status AdminService::ListSessions(grpc::ServerContext* /*context*/,
     session.set_peer(call.peer);
     session.set_trace_id(call.trace_id);
     *session.mutable_start_time() = ToTimestamp(call.started);
+    *session.mutable_age() = ToProto(call.age);
     session.set_segments(call.segments);
     session.set_source_tokens(call.source_tokens);
     session.set_target_tokens(call.target_tokens);
@@ -83,7 +84,7 @@ grpc::Status AdminService::GetStats(grpc::ServerContext* /*context*/,
   response->set_slots(serving_->admission.max_sessions());
   response->set_slots_used(serving_->admission.taken());
   response->set_draining(serving_->admission.draining());
-  *response->mutable_uptime() = ToProto(absl::Now() - started_);
+  *response->mutable_uptime() = ToProto(SteadyNow() - started_);
   for (const ServedModels::State& model : serving_->models->States()) {
     admin::v1::ModelStats& stats = *response->add_models();
     stats.set_name(model.info.name);

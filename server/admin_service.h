@@ -3,6 +3,7 @@
 
 #include <functional>
 
+#include "base/clock.h"
 #include "leapstream/admin/v1/admin.grpc.pb.h"
 #include "server/model_reloader.h"
 #include "server/serving.h"
@@ -31,7 +32,7 @@ class AdminService final : public admin::v1::AdminService::Service {
   Serving* const serving_;
   ModelReloader* const reloader_;
   const std::function<void()> drain_;
-  const absl::Time started_;
+  const SteadyTime started_;
 };
 
 }  // namespace leapstream

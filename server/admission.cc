@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
 #include "server/status_mapping.h"
+#include "server/timers.h"
 
 namespace leapstream {
 namespace {
@@ -167,14 +168,14 @@ std::vector<std::shared_ptr<LiveCall>> Admission::WithPermit() const {
   return calls;
 }
 
-void Admission::AnnounceDrain(absl::Time until) {
+void Admission::AnnounceDrain(SteadyTime until) {
   MutexLock lock(&mutex_);
   draining_ = true;
   while (!forced_ && changed_.WaitUntil(&mutex_, until)) {
   }
 }
 
-void Admission::StartDrain(absl::Time deadline) {
+void Admission::StartDrain(SteadyTime deadline) {
   {
     MutexLock lock(&mutex_);
     if (refusing_) return;
@@ -183,10 +184,14 @@ void Admission::StartDrain(absl::Time deadline) {
   for (const auto& call : All()) call->Drain(deadline);
 }
 
-bool Admission::WaitUntilEmpty(absl::Time deadline) {
+bool Admission::WaitUntilEmpty(SteadyTime deadline) {
   MutexLock lock(&mutex_);
+  bool may_be_late = SteadyNow() < deadline;
   while (!calls_.empty() && !forced_) {
-    if (!changed_.WaitUntil(&mutex_, deadline)) break;
+    if (changed_.WaitUntil(&mutex_, deadline)) continue;
+    const absl::Duration late = SteadyNow() - deadline;
+    if (late < LastLook::kGrace || !std::exchange(may_be_late, false)) break;
+    deadline = SteadyNow() + late;
   }
   return calls_.empty();
 }

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "model/api/model.h"
 
@@ -25,7 +26,8 @@ struct CallDescription {
   std::string principal;
   std::string peer;
   std::string trace_id;
-  absl::Time started;
+  absl::Time started;  // The date…
+  absl::Duration age;  // …and how long ago.
   int64_t segments = 0;  // Complete ones, and the tokens of these.
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
@@ -40,7 +42,7 @@ class LiveCall {
   virtual CallDescription Describe() const = 0;
   // Of the token that it came in with, see TokenFile::Holder; empty: it needed none.
   virtual const std::string& token_entry() const = 0;
-  virtual void Drain(absl::Time deadline) = 0;  // Say so; end when the open segment has, or then.
+  virtual void Drain(SteadyTime deadline) = 0;  // Say so; end when the open segment has, or then.
   virtual void End(absl::Status why) = 0;       // Within one step.
 };
 
@@ -77,11 +79,12 @@ class Admission {
   Claimed Claim(const std::string& session_id, const std::shared_ptr<LiveCall>& call);
 
   // draining() from now on; else all stays as it is. Blocks until then, or until Force().
-  void AnnounceDrain(absl::Time until);
+  void AnnounceDrain(SteadyTime until);
   // From now on nobody is admitted, and those that are get Drain(deadline).
-  void StartDrain(absl::Time deadline);
-  // Blocks until no call is left; false: not by the deadline, or Force() came first.
-  bool WaitUntilEmpty(absl::Time deadline);
+  void StartDrain(SteadyTime deadline);
+  // Blocks until no call is left; false: not by the deadline, or Force() came first. A process that
+  // was stopped has as long again as that made it late.
+  bool WaitUntilEmpty(SteadyTime deadline);
   void Force();  // Ends AnnounceDrain() and WaitUntilEmpty() now and at any later time.
   void EndAll(const absl::Status& why);
   std::vector<std::shared_ptr<LiveCall>> WithPermit() const;

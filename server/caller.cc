@@ -1,5 +1,6 @@
 #include "server/caller.h"
 
+#include <grpc/grpc_security_constants.h>
 #include <grpcpp/security/auth_context.h>
 #include <spdlog/spdlog.h>
 
@@ -7,9 +8,12 @@
 #include <memory>
 #include <vector>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "server/resume_token.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -21,6 +25,21 @@ absl::string_view Header(const grpc::ServerContextBase& context, const char* nam
   if (metadata.count(name) != 1) return {};
   const grpc::string_ref value = metadata.find(name)->second;
   return absl::string_view(value.data(), value.size());
+}
+
+// What stands for the name that a client's certificate does not have: its SHA-256, as `openssl x509
+// -fingerprint` has it. Empty: there is no certificate.
+std::string Fingerprint(const grpc::AuthContext& auth) {
+  const std::vector<grpc::string_ref> certificates =
+      auth.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
+  if (certificates.empty()) return "";
+  std::string base64, der;
+  const absl::string_view pem(certificates[0].data(), certificates[0].size());
+  for (absl::string_view line : absl::StrSplit(pem, '\n')) {
+    if (!absl::StartsWith(line, "-----")) absl::StrAppend(&base64, line);
+  }
+  if (!absl::Base64Unescape(base64, &der)) der.assign(pem.data(), pem.size());
+  return absl::StrCat("sha256:", Sha256(der));
 }
 
 bool IsLowerHex(absl::string_view text) {
@@ -60,6 +79,7 @@ absl::StatusOr<Caller> IdentifyCaller(const grpc::ServerContextBase& context, To
       const std::vector<grpc::string_ref> names = auth->GetPeerIdentity();
       if (!names.empty()) caller.principal.assign(names[0].data(), names[0].size());
     }
+    if (auth != nullptr && caller.principal.empty()) caller.principal = Fingerprint(*auth);
     return caller;
   }
   constexpr absl::string_view kBearer = "Bearer ";

@@ -307,7 +307,8 @@ std::vector<std::string> Keys() {
 }
 
 std::string Place(absl::string_view path, const YAML::Mark& mark) {
-  return absl::StrCat(path, ":", mark.line + 1);  // It counts from 0; -1 where it does not know.
+  if (mark.is_null()) return std::string(path);
+  return absl::StrCat(path, ":", mark.line + 1);  // It counts from 0.
 }
 
 absl::Status At(absl::string_view path, const YAML::Mark& mark, absl::string_view message) {
@@ -371,12 +372,19 @@ absl::Status Apply(const YAML::Node& root, absl::string_view path, C* config) {
     if (!seen.emplace(key, Place(path, entry.first.Mark())).second) {
       return At(path, entry.first.Mark(), absl::StrCat(key, " was set above already"));
     }
+    if (value.IsNull()) {  // Its place is that of what comes next.
+      return At(path, entry.first.Mark(),
+                absl::StrCat(key, " has no value; leave the line out for the default"));
+    }
     if (setting->kind == Setting::Kind::kModels) {
       if (!value.IsSequence()) {
         return At(path, value.Mark(), "models must be a list of directories");
       }
       config->models.clear();
       for (const YAML::Node& model : value) {
+        if (model.IsNull()) {  // Its place is that of what comes next.
+          return At(path, entry.first.Mark(), "models has an entry that is empty");
+        }
         LEAPSTREAM_RETURN_IF_ERROR(ApplyModel(model, path, config));
       }
       continue;
@@ -492,7 +500,14 @@ int Cores() {
 
 absl::Status ApplyYaml(absl::string_view text, absl::string_view path, ServerConfig* config) {
   try {
-    return Apply(YAML::Load(std::string(text)), path, config);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
+    for (size_t i = 1; i < documents.size(); ++i) {
+      if (documents[i].IsNull()) continue;  // Nothing after a "---".
+      return At(path, documents[i].Mark(),
+                "a second YAML document begins here; a configuration is one, so take the \"---\" "
+                "before it away");
+    }
+    return documents.empty() ? absl::OkStatus() : Apply(documents.front(), path, config);
   } catch (const YAML::Exception& e) {
     return At(path, e.mark, e.msg);
   }

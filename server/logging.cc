@@ -1,27 +1,60 @@
 #include "server/logging.h"
 
+#include <spdlog/details/os.h>
 #include <spdlog/formatter.h>
 #include <spdlog/pattern_formatter.h>
-#include <spdlog/sinks/stdout_color_sinks.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
 #include <memory>
+#include <mutex>
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
+#include "base/budget.h"
+#include "base/quoted.h"
+#include "server/line_writer.h"
 
 namespace leapstream {
 namespace {
 
 constexpr char kEvents[] = "leapstream.event";
+constexpr absl::Duration kLastWords = absl::Seconds(1);
 
 std::string Dump(const nlohmann::ordered_json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+  // What JSON itself leaves as it is. Outside of strings there is none of it.
+  std::string shown;
+  for (size_t at = 0; at < text.size();) {
+    uint32_t character = 0;
+    const size_t length = std::max<size_t>(
+        Utf8Character(absl::string_view(text).substr(at), &character), 1);
+    if (!IsDisguise(character)) {
+      shown.append(text, at, length);
+    } else if (character < 0x10000) {
+      absl::StrAppendFormat(&shown, "\\u%04x", character);
+    } else {
+      absl::StrAppendFormat(&shown, "\\u%04x\\u%04x", 0xd7c0 + (character >> 10),
+                            0xdc00 + (character & 0x3ff));
+    }
+    at += length;
+  }
+  return shown;
+}
+
+// For JSON, which has its own escapes.
+std::string Cut(const std::string& text, size_t max_bytes) {
+  if (text.size() <= max_bytes) return text;
+  size_t end = max_bytes;  // Not within a character: those bytes are 10xxxxxx.
+  while (end > max_bytes - 3 && (text[end] & 0xc0) == 0x80) --end;
+  return absl::StrCat(text.substr(0, end), "... (", text.size(), " bytes)");
 }
 
 // Messages of the event logger are objects already; others become one member.
@@ -38,7 +71,8 @@ class JsonFormatter final : public spdlog::formatter {
     if (absl::string_view(message.logger_name.data(), message.logger_name.size()) == kEvents) {
       absl::StrAppend(&line, absl::ClippedSubstr(payload, 1), "\n");
     } else {
-      absl::StrAppend(&line, "\"message\":", Dump(std::string(payload)), "}\n");
+      absl::StrAppend(&line, "\"message\":",
+                      Dump(Cut(std::string(payload), budget::kLogLineBytes)), "}\n");
     }
     out.append(line.data(), line.data() + line.size());
   }
@@ -47,25 +81,133 @@ class JsonFormatter final : public spdlog::formatter {
   }
 };
 
+// As spdlog's pattern, but that each message is one line.
+class TextFormatter final : public spdlog::formatter {
+ public:
+  explicit TextFormatter(bool color) : color_(color) {}
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    const std::string payload =
+        OneLine(absl::string_view(message.payload.data(), message.payload.size()),
+                budget::kLogLineBytes);
+    spdlog::details::log_msg shown = message;
+    shown.payload = payload;
+    spdlog::memory_buf_t line;
+    pattern_.format(shown, line);
+    const auto append = [&](size_t begin, size_t end) {
+      out.append(line.data() + begin, line.data() + end);
+    };
+    const auto append_code = [&](absl::string_view code) {
+      out.append(code.data(), code.data() + code.size());
+    };
+    if (!color_ || shown.color_range_end <= shown.color_range_start) return append(0, line.size());
+    append(0, shown.color_range_start);
+    append_code(message.level >= spdlog::level::err    ? "\033[31m\033[1m"
+                : message.level == spdlog::level::warn ? "\033[33m\033[1m"
+                : message.level == spdlog::level::info ? "\033[32m"
+                                                       : "\033[36m");
+    append(shown.color_range_start, shown.color_range_end);
+    append_code("\033[m");
+    append(shown.color_range_end, line.size());
+  }
+  std::unique_ptr<spdlog::formatter> clone() const override {
+    return std::make_unique<TextFormatter>(color_);
+  }
+
+ private:
+  const bool color_;
+  spdlog::pattern_formatter pattern_;
+};
+
+// What says that lines are missing; set once, before anybody logs.
+using DroppedLine = std::string (*)(int64_t lines);
+std::string PlainDroppedLine(int64_t lines) {
+  return absl::StrCat("leapstream-server: ", lines,
+                      " lines were dropped, since nobody read them\n");
+}
+std::atomic<DroppedLine> dropped_line{&PlainDroppedLine};
+
+// Kept for ever: threads may log while the process ends.
+LineWriter& StandardOutput() {
+  static auto* const writer =
+      new LineWriter(STDOUT_FILENO, budget::kLogBytes, [](int64_t) { return std::string(); });
+  return *writer;
+}
+LineWriter& StandardError() {
+  static auto* const writer =
+      new LineWriter(STDERR_FILENO, budget::kLogBytes,
+                     [](int64_t lines) { return dropped_line.load()(lines); });
+  return *writer;
+}
+
+template <typename Formatter>
+std::string Format(Formatter&& formatter, spdlog::level::level_enum level,
+                   const std::string& text) {
+  spdlog::memory_buf_t line;
+  formatter.format(spdlog::details::log_msg("leapstream", level, text), line);
+  return std::string(line.data(), line.size());
+}
+std::string DroppedText(int64_t lines) {
+  return absl::StrCat(lines, " lines of the log were dropped, since nobody read them in time");
+}
+
+class QueueSink final : public spdlog::sinks::base_sink<std::mutex> {
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    spdlog::memory_buf_t line;
+    formatter_->format(message, line);
+    StandardError().Write(std::string(line.data(), line.size()));
+  }
+  void flush_() override {}
+};
+
+bool IsColorTerminal() {
+  return spdlog::details::os::in_terminal(stderr) && spdlog::details::os::is_color_terminal();
+}
+
+// As a field of a line: quoted, if it could be taken for more than one.
+std::string FieldText(const std::string& text, size_t max_bytes) {
+  const std::string shown = OneLine(text, max_bytes);
+  if (shown.find_first_of(" =\"") == std::string::npos) return shown;
+  return absl::StrCat("\"", absl::StrReplaceAll(shown, {{"\"", "\\\""}}), "\"");
+}
+
 }  // namespace
 
 void SetUpLogging(const std::string& level, LogFormat format) {
   spdlog::drop_all();
-  std::shared_ptr<spdlog::sinks::sink> sink;
+  auto sink = std::make_shared<QueueSink>();
   if (format == LogFormat::kJson) {
-    sink = std::make_shared<spdlog::sinks::stderr_sink_mt>();
     sink->set_formatter(std::make_unique<JsonFormatter>());
     spdlog::register_logger(std::make_shared<spdlog::logger>(kEvents, sink));
+    dropped_line = [](int64_t lines) {
+      return Format(JsonFormatter(), spdlog::level::warn, DroppedText(lines));
+    };
   } else {
-    sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+    sink->set_formatter(std::make_unique<TextFormatter>(IsColorTerminal()));
+    dropped_line = [](int64_t lines) {
+      return Format(TextFormatter(IsColorTerminal()), spdlog::level::warn, DroppedText(lines));
+    };
   }
   // Not set_default_logger's registration rules: both share the sink and so its lock.
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("leapstream", std::move(sink)));
   spdlog::set_level(spdlog::level::from_str(level));
 }
 
+int64_t DroppedLogLines() { return StandardError().dropped(); }
+
+void PrintLine(std::string line) { StandardOutput().Write(std::move(line)); }
+void PrintErrorLine(std::string line) { StandardError().Write(std::move(line)); }
+void FlushOutput() {
+  StandardError().Flush(kLastWords);
+  StandardOutput().Flush(kLastWords);
+}
+
 void LogEvent(absl::string_view message, std::initializer_list<LogField> fields) {
   if (!spdlog::should_log(spdlog::level::info)) return;
+  // The last one is the one that may be long: see Open().
+  const auto max_bytes = [&fields](const LogField& field) {
+    return &field == fields.end() - 1 ? budget::kLogLineBytes / 2 : budget::kLogValueBytes;
+  };
   const std::shared_ptr<spdlog::logger> events = spdlog::get(kEvents);
   if (events != nullptr) {
     nlohmann::ordered_json json;
@@ -74,9 +216,12 @@ void LogEvent(absl::string_view message, std::initializer_list<LogField> fields)
       std::visit(
           [&](const auto& value) {
             if constexpr (std::is_same_v<std::decay_t<decltype(value)>, std::string>) {
-              if (value.empty()) return;
+              if (!value.empty()) {
+                json[std::string(field.name)] = Cut(value, max_bytes(field));
+              }
+            } else {
+              json[std::string(field.name)] = value;
             }
-            json[std::string(field.name)] = value;
           },
           field.value);
     }
@@ -86,7 +231,9 @@ void LogEvent(absl::string_view message, std::initializer_list<LogField> fields)
   std::string line(message);
   for (const LogField& field : fields) {
     if (const auto* text = std::get_if<std::string>(&field.value)) {
-      if (!text->empty()) absl::StrAppend(&line, " ", field.name, "=", absl::CHexEscape(*text));
+      if (!text->empty()) {
+        absl::StrAppend(&line, " ", field.name, "=", FieldText(*text, max_bytes(field)));
+      }
     } else if (const auto* number = std::get_if<int64_t>(&field.value)) {
       absl::StrAppend(&line, " ", field.name, "=", *number);
     } else {

@@ -1,14 +1,20 @@
 // leapstream-server: the program that sees every layer and puts them together.
 
+#include <fcntl.h>
 #include <google/protobuf/stubs/logging.h>
 #include <grpc/support/log.h>
+#include <poll.h>
 #include <signal.h>
 #include <spdlog/spdlog.h>
+#include <sys/eventfd.h>
+#include <sys/signalfd.h>
 #include <unistd.h>
 
+#include <cerrno>
+#include <cstdint>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
+#include <exception>
 #include <functional>
 #include <map>
 #include <memory>
@@ -18,9 +24,13 @@
 #include <vector>
 
 #include "absl/status/status.h"
-#include "absl/time/clock.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
+#include "base/budget.h"
+#include "base/clock.h"
 #include "base/mutex.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/engine/load_model.h"
 #include "server/config.h"
@@ -30,10 +40,89 @@
 namespace leapstream {
 namespace {
 
-// What the waiting main thread hears beside signals from outside: Shutdown() is over, and the admin
-// service was asked to drain.
-constexpr int kDrained = SIGUSR1;
-constexpr int kDrain = SIGUSR2;
+// What a server is told by. All of them are blocked and waited for; those that would end it by
+// default although nobody who sends them means that are ignored.
+constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
+constexpr int kIgnored[] = {SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,
+                            SIGIO,   SIGPWR,  SIGTTOU, SIGXFSZ, SIGSTKFLT};
+
+// Before any thread starts, so that all inherit it.
+sigset_t Block(absl::Span<const int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : signals) sigaddset(&set, signal);
+  pthread_sigmask(SIG_BLOCK, &set, nullptr);
+  return set;
+}
+void IgnoreOthers() {
+  for (const int ignored : kIgnored) signal(ignored, SIG_IGN);
+  for (int real_time = SIGRTMIN; real_time <= SIGRTMAX; ++real_time) signal(real_time, SIG_IGN);
+}
+
+// What the main thread waits for. No signal stands for it: anybody may send those.
+class Wakeups {
+ public:
+  enum What : uint64_t { kDrain = 1, kDrained = 1 << 16 };  // Sums of them are read.
+
+  explicit Wakeups(const sigset_t& signals)
+      : signals_(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)),
+        wakeups_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {}
+  ~Wakeups() {
+    if (signals_ >= 0) close(signals_);
+    if (wakeups_ >= 0) close(wakeups_);
+  }
+  bool ok() const { return signals_ >= 0 && wakeups_ >= 0; }
+
+  void Wake(What what) {
+    const uint64_t count = what;
+    while (write(wakeups_, &count, sizeof(count)) < 0 && errno == EINTR) continue;
+  }
+  struct Event {
+    int signal = 0;  // 0: none.
+    bool drain = false, drained = false;
+  };
+  Event Wait() {
+    pollfd ready[] = {{signals_, POLLIN, 0}, {wakeups_, POLLIN, 0}};
+    while (poll(ready, 2, -1) < 0 && errno == EINTR) continue;
+    Event event;
+    signalfd_siginfo info;
+    if (read(signals_, &info, sizeof(info)) == sizeof(info)) {
+      event.signal = static_cast<int>(info.ssi_signo);
+    }
+    uint64_t count = 0;
+    if (read(wakeups_, &count, sizeof(count)) == sizeof(count)) {
+      event.drain = count % kDrained != 0;
+      event.drained = count >= kDrained;
+    }
+    return event;
+  }
+
+ private:
+  const int signals_, wakeups_;
+};
+
+// Whether somebody has asked for the end already.
+bool EndIsPending() {
+  sigset_t pending;
+  sigemptyset(&pending);
+  sigpending(&pending);
+  return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
+}
+
+// Renamed when complete, so that a script that waits for the file never reads half of it.
+absl::Status WritePort(int port, const std::string& path) {
+  const std::string unfinished = path + ".tmp";
+  const std::string line = absl::StrCat(port, "\n");
+  unlink(unfinished.c_str());
+  const int file = open(unfinished.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644);
+  const bool written =
+      file >= 0 && write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size());
+  const int error = errno;
+  if (file >= 0) close(file);
+  if (written && std::rename(unfinished.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("cannot write the port to ", path, ": ",
+                                                 std::strerror(written ? errno : error)));
+}
 
 // Does a thing when asked to, on a thread that is there from the start: at the moment of need there
 // may be none to be had. Several questions while it is done make one more.
@@ -85,12 +174,16 @@ LoadOptions HowToLoad(const ModelSource& source, const ServerConfig& config) {
   return options;
 }
 
-absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
-                                                  const ServerConfig& config) {
+absl::StatusOr<std::shared_ptr<const Model>> Load(
+    const ModelSource& source, const ServerConfig& config,
+    const std::vector<std::shared_ptr<const Model>>& loaded = {}) {
+  LoadOptions how = HowToLoad(source, config);
+  how.loaded = loaded;
   LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
-                              LoadModel(source.directory, HowToLoad(source, config)));
+                              LoadModel(source.directory, how));
   spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,
                model->info.target_language, model->info.compute_type, source.directory);
+  for (const std::string& note : model->notes) spdlog::warn("model {}: {}", model->info.name, note);
   return model;
 }
 
@@ -98,32 +191,37 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(const ModelSource& source,
 absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   std::vector<std::shared_ptr<const Model>> models;
   std::map<std::string, ModelSource> sources;  // By the model's name.
+  Wakeups wakeups(signals);
+  if (!wakeups.ok()) {
+    return absl::ResourceExhaustedError("there are no descriptors to wait for signals with");
+  }
   for (const ModelSource& source : config.models) {
+    if (EndIsPending()) return absl::OkStatus();
     LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model, Load(source, config));
     sources[model->info.name] = source;
     models.push_back(std::move(model));
   }
   ServerHooks hooks;
-  hooks.load = [&](const std::string& name) { return Load(sources.at(name), config); };
-  hooks.drain = [] { kill(getpid(), kDrain); };
+  hooks.load = [&](const std::string& name, const auto& loaded) {
+    return Load(sources.at(name), config, loaded);
+  };
+  hooks.drain = [&] { wakeups.Wake(Wakeups::kDrain); };
+  if (EndIsPending()) return absl::OkStatus();
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                               Server::Start(config.server, std::move(models), hooks));
   spdlog::info("{} sessions at once{}", server->max_sessions(),
                config.server.max_sessions > 0 ? "" : ", sized from half of the free memory");
   const std::string host = config.server.listen.substr(0, config.server.listen.rfind(':'));
-  std::printf("leapstream-server listens on %s:%d\n", host.c_str(), server->port());
-  if (server->metrics_port() != 0) std::printf("metrics on port %d\n", server->metrics_port());
-  if (server->admin_port() != 0) std::printf("admin on port %d\n", server->admin_port());
-  std::fflush(stdout);
+  PrintLine(absl::StrCat("leapstream-server listens on ", host, ":", server->port(), "\n"));
+  if (server->metrics_port() != 0) {
+    PrintLine(absl::StrCat("metrics on port ", server->metrics_port(), "\n"));
+  }
+  if (server->admin_port() != 0) {
+    PrintLine(absl::StrCat("admin on port ", server->admin_port(), "\n"));
+  }
+  FlushOutput();  // Whoever waits for the file may want to read that.
   if (!config.port_file.empty()) {
-    // Renamed when complete, so that a script that waits for the file never reads half of it.
-    const std::string unfinished = config.port_file + ".tmp";
-    std::ofstream file(unfinished);
-    file << server->port() << "\n";
-    file.close();
-    if (!file || std::rename(unfinished.c_str(), config.port_file.c_str()) != 0) {
-      return absl::InvalidArgumentError("cannot write the port to " + config.port_file);
-    }
+    LEAPSTREAM_RETURN_IF_ERROR(WritePort(server->port(), config.port_file));
   }
   // Both beside this thread, which has to hear signals meanwhile.
   OnDemand reload([&] {
@@ -131,53 +229,48 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     (void)server->ReloadModels();  // It is logged there.
   });
   OnDemand drain([&] {
-    server->AnnounceDrain(absl::Now() + config.drain_delay);
+    server->AnnounceDrain(SteadyNow() + config.drain_delay);
     spdlog::info(
         "draining: new calls are refused, open segments have {}; a second signal ends them",
         absl::FormatDuration(config.drain_timeout));
-    server->Shutdown(absl::Now() + config.drain_timeout);
-    kill(getpid(), kDrained);
+    server->Shutdown(SteadyNow() + config.drain_timeout);
+    wakeups.Wake(Wakeups::kDrained);
   });
   bool draining = false, ended = false;
-  for (int signal = 0; signal != kDrained;) {
-    sigwait(&signals, &signal);
-    if (signal == SIGHUP) reload.Ask();
-    if (signal == SIGHUP || signal == kDrained) continue;
+  while (true) {
+    const Wakeups::Event event = wakeups.Wait();
+    if (event.drained) return absl::OkStatus();
+    if (event.signal == SIGHUP) reload.Ask();
+    const bool ends = event.signal != 0 && event.signal != SIGHUP;
+    if (!ends && !event.drain) continue;
     if (!std::exchange(draining, true)) {
       spdlog::info("{}: this server drains, after a drain_delay of {}",
-                   signal == kDrain ? "admin" : strsignal(signal),
+                   ends ? strsignal(event.signal) : "admin",
                    absl::FormatDuration(config.drain_delay));
       drain.Ask();
-    } else if (signal != kDrain && ended) {
-      spdlog::warn("{}: ending what is open", strsignal(signal));
+    } else if (ends && ended) {
+      spdlog::warn("{}: ending what is open", strsignal(event.signal));
       server->Force();
     }
-    ended |= signal != kDrain;
+    ended |= ends;
   }
-  return absl::OkStatus();
 }
 
 // gRPC's own lines, such as failed handshakes, in our log and its format.
 void LogGrpc(gpr_log_func_args* line) {
   spdlog::log(line->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug,
-              "grpc: {}", line->message);
+              "grpc: {}", Quoted(line->message, budget::kLogValueBytes));
 }
 
 int Main(int argc, char** argv) {
-  // Blocked before any thread starts, so that all inherit it and only sigwait() gets them.
-  sigset_t signals;
-  sigemptyset(&signals);
-  sigaddset(&signals, SIGTERM);
-  sigaddset(&signals, SIGINT);
-  sigaddset(&signals, SIGHUP);
-  sigaddset(&signals, kDrained);
-  sigaddset(&signals, kDrain);
-  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  IgnoreOthers();
+  Block({SIGHUP});  // Whoever sends it early means what is about to be served.
   // It would write a line for every message that is not UTF-8; the client is told instead.
   google::protobuf::SetLogHandler(nullptr);
 
   const auto fail = [](const absl::Status& status, int exit_status) {
-    std::fprintf(stderr, "leapstream-server: %s\n", std::string(status.message()).c_str());
+    PrintErrorLine(absl::StrCat("leapstream-server: ", status.message(), "\n"));
+    FlushOutput();
     return exit_status;
   };
   const absl::StatusOr<ServerConfig> config = ParseCommandLine(argc, argv);
@@ -190,15 +283,26 @@ int Main(int argc, char** argv) {
   }
   if (!config->output.empty()) {
     std::fputs(config->output.c_str(), stdout);
-    return std::fflush(stdout) == 0 ? 0 : 1;
+    if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return 0;
+    return fail(absl::InternalError(absl::StrCat("cannot write the output: ", strerror(errno))), 1);
   }
+  const sigset_t signals = Block(kSignals);
   SetUpLogging(config->log_level, config->log_format);
   gpr_set_log_function(&LogGrpc);
   const absl::Status status = Serve(*config, signals);
-  return status.ok() ? 0 : fail(status, 1);
+  if (!status.ok()) return fail(status, 1);
+  FlushOutput();
+  return 0;
 }
 
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  try {
+    return leapstream::Main(argc, argv);
+  } catch (const std::exception& error) {  // Such as std::thread's, where there can be no more.
+    std::fprintf(stderr, "leapstream-server: %s\n", error.what());
+    return 1;
+  }
+}

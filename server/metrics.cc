@@ -6,7 +6,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -253,7 +252,7 @@ CallMetrics::CallMetrics(Metrics* metrics, Method method)
     : metrics_(metrics),
       method_(method),
       counters_(metrics->methods_.at(method)),
-      started_(absl::Now()) {
+      started_(SteadyNow()) {
   counters_.started->Increment();
 }
 
@@ -264,7 +263,7 @@ void CallMetrics::Handled(absl::StatusCode code) {
   prometheus::Labels labels = MethodLabels(method_);
   labels["grpc_code"] = CodeLabel(code);
   metrics_->families_->rpc_handled.Add(labels).Increment();
-  counters_.seconds->Observe(absl::ToDoubleSeconds(absl::Now() - started_));
+  counters_.seconds->Observe(absl::ToDoubleSeconds(SteadyNow() - started_));
 }
 
 }  // namespace leapstream

@@ -12,6 +12,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "model/api/model.h"
 #include "streaming/policy.h"
@@ -119,7 +120,7 @@ class CallMetrics {
   Metrics* const metrics_;
   const Method method_;
   const Metrics::MethodMetrics& counters_;
-  const absl::Time started_;
+  const SteadyTime started_;
 };
 
 }  // namespace leapstream

@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -33,18 +34,30 @@ absl::StatusOr<std::vector<ReloadedModel>> ModelReloader::Reload(const std::stri
 }
 
 absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
-  absl::StatusOr<std::shared_ptr<const Model>> model = hooks_.load(old.name);
+  absl::StatusOr<std::shared_ptr<const Model>> model =
+      hooks_.load(old.name, serving_->models->Loaded(old.name));
   absl::Status status = model.status();
   if (status.ok() && (*model)->info.name != old.name) {
     status = absl::FailedPreconditionError(absl::StrCat(
         "its name is now ", Quoted((*model)->info.name), "; a reload must keep the name"));
   }
   ReloadedModel reloaded;
+  bool changed = true;
   if (status.ok()) {
     reloaded = {old.name, old.checksum, (*model)->info.checksum};
+    changed = !serving_->models->Serves(**model);
+  }
+  if (status.ok() && changed) {
     status = ReserveStates(**model, 0, serving_->admission.max_sessions());
   }
-  if (status.ok()) status = serving_->models->Replace(*std::move(model));
+  if (status.ok() && changed) {
+    try {
+      status = serving_->models->Replace(*std::move(model));
+    } catch (const std::system_error& error) {  // Of std::thread.
+      status = absl::ResourceExhaustedError(
+          absl::StrCat("the machine gives no thread to step it: ", error.what()));
+    }
+  }
   serving_->metrics->ModelReloaded(old.name, status.ok());
   if (!status.ok()) {
     spdlog::error("model {} was not reloaded and serves on as it was: {}", old.name,
@@ -54,6 +67,10 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
                                                                  "serves on as it was: ",
                                                                  status.message())),
                       "RELOAD_FAILED");
+  }
+  if (!changed) {
+    spdlog::info("model {} is as it was, {}: nothing was loaded", old.name, old.checksum);
+    return reloaded;
   }
   spdlog::info("model {} was reloaded: {} is now {}", old.name, old.checksum,
                reloaded.new_checksum);

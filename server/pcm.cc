@@ -42,7 +42,7 @@ absl::StatusOr<AudioSamples> DecodePcm(absl::string_view bytes, PcmEncoding enco
     std::memcpy(&value, &bits, sizeof(value));
     if (!(std::abs(value) <= kMaxFloat)) {
       return InvalidRequest("AUDIO_NOT_FINITE",
-                            absl::StrCat("float samples need to be in [-1, 1], got ", value,
+                            absl::StrCat("float samples need full scale to be [-1, 1], got ", value,
                                          " at sample ", i, "; send integers as PCM_S16LE"));
     }
     samples[i] = kFullScale * value;

@@ -165,12 +165,38 @@ std::vector<std::shared_ptr<const Model>> ServedModels::All() const {
   return all;
 }
 
+std::vector<std::shared_ptr<const Model>> ServedModels::Loaded(absl::string_view name) const {
+  std::vector<std::shared_ptr<const Model>> loaded;
+  MutexLock lock(&mutex_);
+  for (const Served& served : served_) {
+    if (served.model()->info.name == name) loaded.push_back(served.model());
+  }
+  for (const Replaced& replaced : replaced_) {
+    const auto& model = replaced.replicas.front()->model();
+    if (model->info.name == name) loaded.push_back(model);
+  }
+  return loaded;
+}
+
+bool ServedModels::Serves(const Model& model) const {
+  MutexLock lock(&mutex_);
+  return std::any_of(served_.begin(), served_.end(),
+                     [&model](const Served& served) { return served.model().get() == &model; });
+}
+
 absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
   Replicas replicas = MakeReplicas(model);
   const std::string& name = model->info.name;
   std::vector<Replicas> dropped;  // After the lock.
   MutexLock lock(&mutex_);
+  std::vector<Replicas> again;
+  TakeReplaced(&again, [&model](const Replaced& replaced) {
+    return replaced.replicas.front()->model() == model;
+  });
+  if (!again.empty()) {
+    dropped.push_back(std::exchange(replicas, std::move(again.front())));
+  }
   for (Served& served : served_) {
     if (served.model()->info.name != name) continue;
     // Reloads that follow each other must not fill the memory: one unused version is enough.
@@ -179,7 +205,7 @@ absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
              Sessions(replaced.replicas) == 0;
     });
     served.since = absl::Now();
-    replaced_.push_back({std::exchange(served.replicas, std::move(replicas)), served.since});
+    replaced_.push_back({std::exchange(served.replicas, std::move(replicas)), SteadyNow()});
     return absl::OkStatus();
   }
   return absl::NotFoundError(absl::StrCat("no model named ", Quoted(model->info.name),
@@ -207,7 +233,7 @@ std::shared_ptr<Scheduler> ServedModels::LeastBusy(const Replicas& replicas) {
   });
 }
 
-void ServedModels::DropUnused(absl::Time now) {
+void ServedModels::DropUnused(SteadyTime now) {
   std::vector<Replicas> dropped;  // After the lock.
   MutexLock lock(&mutex_);
   for (Replaced& replaced : replaced_) {

@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "server/metrics.h"
 #include "streaming/scheduler.h"
@@ -45,12 +46,18 @@ class ServedModels {
   // Those that new sessions get, by name.
   std::vector<std::shared_ptr<const Model>> All() const;
 
+  // All that there are of this name: what new sessions get, and what others still have.
+  std::vector<std::shared_ptr<const Model>> Loaded(absl::string_view name) const;
+  // Whether new sessions get this very model.
+  bool Serves(const Model& model) const;
+
   // New sessions get `model` in place of that of the same name, once it has translated something.
+  // One that was replaced earlier, and is still there, comes back with its schedulers.
   // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
   // The old one stays for its sessions, and for those that break and are resumed.
   absl::Status Replace(const std::shared_ptr<const Model>& model);
   // Lets replaced ones go that had no session for kKeepUnused. To be called now and then.
-  void DropUnused(absl::Time now);
+  void DropUnused(SteadyTime now);
   static constexpr absl::Duration kKeepUnused = absl::Minutes(1);
 
   // See ReserveStates(). To be called now and then.
@@ -61,7 +68,7 @@ class ServedModels {
     int sessions = 0;  // With those that are still on earlier weights.
     int64_t state_bytes = 0;
     absl::Duration turn_age;  // The largest of its step loops; see Scheduler::turn_age().
-    absl::Time since;         // When it was loaded.
+    absl::Time since;         // The date on which it was loaded.
   };
   std::vector<State> States() const;
 
@@ -79,7 +86,7 @@ class ServedModels {
 
   struct Replaced {
     Replicas replicas;
-    absl::Time used;  // When they were last seen with a session, or else were replaced.
+    SteadyTime used;  // When they were last seen with a session, or else were replaced.
   };
 
   ServedModels(int replicas, Metrics* metrics);

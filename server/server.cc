@@ -14,12 +14,15 @@
 #include <chrono>
 #include <functional>
 #include <future>
+#include <optional>
 #include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/budget.h"
+#include "base/clock.h"
+#include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
 #include "grpc/health/v1/health.pb.h"
@@ -103,7 +106,7 @@ class GrpcServer final : public Server {
         reloader_(serving_.get(), hooks),
         admin_service_(serving_.get(), &reloader_, hooks.drain) {}
   ~GrpcServer() override {
-    if (server_ != nullptr) Shutdown(absl::Now());
+    if (server_ != nullptr) Shutdown(SteadyNow());
   }
 
   absl::Status Listen() {
@@ -150,11 +153,11 @@ class GrpcServer final : public Server {
   int metrics_port() const override { return metrics_ == nullptr ? 0 : metrics_->port(); }
   int admin_port() const override { return admin_port_; }
   int max_sessions() const override { return serving_->admission.max_sessions(); }
-  void AnnounceDrain(absl::Time until) override {
+  void AnnounceDrain(SteadyTime until) override {
     SayNotServing();
     serving_->admission.AnnounceDrain(until);
   }
-  void Shutdown(absl::Time deadline) override {
+  void Shutdown(SteadyTime deadline) override {
     SayNotServing();
     serving_->admission.StartDrain(deadline);
     std::thread stops_listening;
@@ -171,7 +174,8 @@ class GrpcServer final : public Server {
     }
     // What ends now has this long to be told so; gRPC cancels the rest.
     if (!stops_listening.joinable()) {
-      return server_->Shutdown(absl::ToChronoTime(absl::Now() + kLastWords));
+      return server_->Shutdown(
+          gpr_time_from_millis(absl::ToInt64Milliseconds(kLastWords), GPR_TIMESPAN));
     }
     if (stopped.get_future().wait_for(absl::ToChronoNanoseconds(kLastWords)) !=
         std::future_status::ready) {
@@ -209,21 +213,29 @@ class GrpcServer final : public Server {
   }
 
   // OK, or which step loop hangs.
-  absl::Status Alive() const {
+  absl::Status Alive() {
+    std::string hanging;
+    absl::Duration age;
     for (const ServedModels::State& model : serving_->models->States()) {
-      if (model.turn_age > serving_->options.liveness_timeout) {
-        return absl::InternalError(absl::StrCat("the step loop of model ", model.info.name,
-                                                " has made no step for ",
-                                                absl::FormatDuration(model.turn_age)));
+      if (model.turn_age > std::max(age, serving_->options.liveness_timeout)) {
+        hanging = model.info.name;
+        age = model.turn_age;
       }
     }
-    return absl::OkStatus();
+    const SteadyTime now = SteadyNow();
+    MutexLock lock(&mutex_);
+    if (hanging.empty()) hangs_since_.reset();
+    if (!hanging.empty() && !hangs_since_.has_value()) hangs_since_ = now;
+    // The turn of a process that was stopped for long ends in a moment.
+    if (hanging.empty() || now - *hangs_since_ < LastLook::kGrace) return absl::OkStatus();
+    return absl::InternalError(absl::StrCat("the step loop of model ", hanging,
+                                            " has made no step for ", absl::FormatDuration(age)));
   }
 
   // A token that was taken back, or has expired, ends what it began.
   void EndUnauthenticated() {
     if (serving_->tokens == nullptr) return;
-    const absl::Time now = absl::Now();
+    const absl::Time now = absl::Now();  // Expiries are dates.
     for (const auto& call : serving_->admission.WithPermit()) {
       absl::Status status = serving_->tokens->StillAccepts(call->token_entry(), now);
       if (!status.ok()) call->End(std::move(status));
@@ -233,10 +245,12 @@ class GrpcServer final : public Server {
   // What is to be looked at now and then.
   void Watch() {
     server_->GetHealthCheckService()->SetServingStatus(kLiveness, Alive().ok());
-    serving_->models->DropUnused(absl::Now());
+    // Clients whose streams broke while this process was stopped have yet to come back.
+    const SteadyTime now = SteadyNow();
+    if (now >= watchdog_->patience()) serving_->models->DropUnused(now);
     serving_->models->ReserveAhead(serving_->admission.max_sessions());
     EndUnauthenticated();
-    watchdog_->At(absl::Now() + absl::Seconds(1), [this] { Watch(); });
+    watchdog_->At(now + absl::Seconds(1), [this] { Watch(); });
   }
 
   absl::Status ListenForMetrics() {
@@ -285,6 +299,8 @@ class GrpcServer final : public Server {
   AdminService admin_service_;
   std::unique_ptr<grpc::Server> server_;
   int port_ = 0;
+  Mutex mutex_;
+  std::optional<SteadyTime> hangs_since_ ABSL_GUARDED_BY(mutex_);  // When that was first seen.
   std::unique_ptr<Timers> watchdog_;
   std::unique_ptr<HttpEndpoint> metrics_;
   std::unique_ptr<grpc::Server> admin_server_;

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "model/api/model.h"
 #include "server/tls_files.h"
 #include "streaming/pause_segmenter.h"
@@ -59,8 +60,11 @@ struct ServerOptions {
 
 // What the owner of a server does for it. Called from several threads at once.
 struct ServerHooks {
-  // Loads the model of this name anew from where it came from. Null: models are not reloaded.
-  std::function<absl::StatusOr<std::shared_ptr<const Model>>(const std::string& name)> load;
+  // Loads the model of this name anew from where it came from; gives one of `loaded` again, which
+  // are those of that name, if nothing has changed since that was. Null: models are not reloaded.
+  std::function<absl::StatusOr<std::shared_ptr<const Model>>(
+      const std::string& name, const std::vector<std::shared_ptr<const Model>>& loaded)>
+      load;
   // Begins what SIGTERM begins. Null: the admin service cannot drain.
   std::function<void()> drain;
 };
@@ -92,11 +96,11 @@ class Server {
   // Health, /readyz and the metrics say that this server drains, and it serves on as before: load
   // balancers need time to notice, and until then send calls here. Blocks until then, or until
   // Force(). To be followed by Shutdown().
-  virtual void AnnounceDrain(absl::Time until) = 0;
+  virtual void AnnounceDrain(SteadyTime until) = 0;
   // Drains: health says NOT_SERVING, new calls are refused, open streams are told and end with
   // their open segments. What is left at the deadline, or when Force() is called, is ended with
   // UNAVAILABLE. Blocks; the second call and later ones do nothing.
-  virtual void Shutdown(absl::Time deadline) = 0;
+  virtual void Shutdown(SteadyTime deadline) = 0;
   virtual void Force() = 0;
   // Loads all models anew; see ModelReloader.
   virtual absl::StatusOr<std::vector<ReloadedModel>> ReloadModels() = 0;

@@ -1,9 +1,11 @@
 #include "server/small_file.h"
 
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
-#include <memory>
 
 #include "absl/strings/str_cat.h"
 
@@ -11,14 +13,27 @@ namespace leapstream {
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
   constexpr size_t kMaxBytes = 1 << 20;
-  // Not a C++ stream: those throw when the path is a folder's.
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
+  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  struct stat status = {};
+  if (descriptor >= 0 && fstat(descriptor, &status) == 0 && !S_ISREG(status.st_mode)) {
+    close(descriptor);
+    return absl::NotFoundError(absl::StrCat(
+        "cannot read ", path, ": ",
+        S_ISDIR(status.st_mode) ? "Is a directory" : "not a regular file; write it to one"));
+  }
   std::string bytes(kMaxBytes + 1, '\0');
   size_t size = 0;
-  if (file != nullptr) size = std::fread(bytes.data(), 1, bytes.size(), file.get());
-  if (file == nullptr || std::ferror(file.get()) != 0) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
+  ssize_t count = descriptor < 0 ? -1 : 1;
+  while (count > 0 && size < bytes.size()) {
+    count = read(descriptor, bytes.data() + size, bytes.size() - size);
+    if (count < 0 && errno == EINTR) count = 1;
+    else if (count > 0) size += static_cast<size_t>(count);
+  }
+  const int error = errno;
+  if (descriptor >= 0) close(descriptor);
+  if (count < 0) {
+    return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", std::strerror(error)));
   }
   if (size > kMaxBytes) {
     return absl::InvalidArgumentError(

@@ -8,7 +8,7 @@
 namespace leapstream {
 
 // The bytes of a file that an operator wrote: a configuration, a key. NOT_FOUND: it cannot be read,
-// or is a folder; INVALID_ARGUMENT: more than a mebibyte.
+// or is no regular file: a pipe would have to be waited for; INVALID_ARGUMENT: more than a mebibyte.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path);
 
 }  // namespace leapstream

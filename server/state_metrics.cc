@@ -8,12 +8,13 @@
 #include <algorithm>
 #include <fstream>
 #include <initializer_list>
-#include <iterator>
+#include <sstream>
 #include <utility>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/logging.h"
 
 namespace leapstream {
 namespace {
@@ -53,7 +54,9 @@ prometheus::MetricFamily Counter(const char* name, const char* help, double valu
 
 std::string ReadFile(const char* path) {
   std::ifstream file(path);
-  return std::string(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  std::ostringstream text;
+  text << file.rdbuf();  // An iterator of the buffer would throw where reading fails.
+  return text.str();
 }
 
 int OpenDescriptors() {
@@ -133,6 +136,9 @@ std::vector<prometheus::MetricFamily> CollectState(const Serving& serving) {
       Gauge("leapstream_slots_used", "Permits that are taken.", serving.admission.taken()));
   families.push_back(Gauge("leapstream_draining", "1 once the server drains, else 0.",
                            serving.admission.draining() ? 1 : 0));
+  families.push_back(Counter("leapstream_log_lines_dropped_total",
+                             "Lines of the log that nobody read in time.",
+                             static_cast<double>(DroppedLogLines())));
   AddProcess(&families);
   return families;
 }

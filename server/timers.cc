@@ -1,11 +1,15 @@
 #include "server/timers.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
-#include "absl/time/clock.h"
-
 namespace leapstream {
+namespace {
+
+constexpr absl::Duration kBeat = absl::Seconds(1);  // So that a stop is seen for what it is.
+
+}  // namespace
 
 Timers::Timers() : thread_([this] { Run(); }) {}
 
@@ -18,8 +22,8 @@ Timers::~Timers() {
   thread_.join();
 }
 
-void Timers::At(absl::Time time, std::function<void()> call) {
-  if (time == absl::InfiniteFuture()) return;
+void Timers::At(SteadyTime time, std::function<void()> call) {
+  if (time == SteadyTime::InfiniteFuture()) return;
   bool earliest = false;
   {
     MutexLock lock(&mutex_);
@@ -29,20 +33,25 @@ void Timers::At(absl::Time time, std::function<void()> call) {
   if (earliest) changed_.NotifyOne();
 }
 
+SteadyTime Timers::patience() const {
+  MutexLock lock(&mutex_);
+  return lateness_.patience();
+}
+
 void Timers::Run() {
   while (true) {
     std::vector<std::function<void()>> due;
     {
       MutexLock lock(&mutex_);
-      while (!stop_ && (calls_.empty() || calls_.begin()->first > absl::Now())) {
-        if (calls_.empty()) {
-          changed_.Wait(&mutex_);
-        } else {
-          changed_.WaitUntil(&mutex_, calls_.begin()->first);
-        }
+      SteadyTime now = SteadyNow();
+      while (!stop_ && (calls_.empty() || calls_.begin()->first > now)) {
+        SteadyTime planned = now + kBeat;
+        if (!calls_.empty()) planned = std::min(planned, calls_.begin()->first);
+        changed_.WaitUntil(&mutex_, planned);
+        now = SteadyNow();
+        lateness_.Woke(planned, now);
       }
       if (stop_) return;
-      const absl::Time now = absl::Now();
       while (!calls_.empty() && calls_.begin()->first <= now) {
         due.push_back(std::move(calls_.begin()->second));
         calls_.erase(calls_.begin());

@@ -7,11 +7,13 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 
 namespace leapstream {
 
-// One thread that calls functions at their times. It sleeps until the earliest one. Thread-safe.
+// One thread that calls functions at their times. It sleeps until the earliest one, a second at
+// most. Thread-safe.
 class Timers {
  public:
   Timers();
@@ -20,15 +22,18 @@ class Timers {
   Timers& operator=(const Timers&) = delete;
 
   // `call` runs on the timers' thread: it must not block. InfiniteFuture(): never.
-  void At(absl::Time time, std::function<void()> call);
+  void At(SteadyTime time, std::function<void()> call);
+  // See Lateness.
+  SteadyTime patience() const;
 
  private:
   void Run();
 
-  Mutex mutex_;
+  mutable Mutex mutex_;
   CondVar changed_;  // stop_ was set, or there is an earlier call.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::multimap<absl::Time, std::function<void()>> calls_ ABSL_GUARDED_BY(mutex_);
+  Lateness lateness_ ABSL_GUARDED_BY(mutex_);
+  std::multimap<SteadyTime, std::function<void()>> calls_ ABSL_GUARDED_BY(mutex_);
   std::thread thread_;  // Last: it uses the above.
 };
 

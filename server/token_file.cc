@@ -88,6 +88,7 @@ absl::StatusOr<std::vector<TokenFile::Token>> TokenFile::Parse(absl::string_view
                        "leapstream-server --new-token NAME makes such a line"));
     }
     token.principal = std::string(fields[0]);
+    token.line = number;
     tokens.push_back(std::move(token));
   }
   std::sort(tokens.begin(), tokens.end(),
@@ -136,37 +137,50 @@ std::shared_ptr<const std::vector<TokenFile::Token>> TokenFile::Current() {
   return tokens_;
 }
 
-absl::Status TokenFile::Accepts(const Token* token, absl::Time now) {
-  if (token == nullptr) {
+absl::StatusOr<const TokenFile::Token*> TokenFile::FirstGood(
+    const std::vector<const Token*>& tokens, absl::Time now) {
+  const Token* first = nullptr;
+  for (const Token* token : tokens) {
+    if (token->expires <= now) continue;
+    if (first == nullptr || token->line < first->line) first = token;
+  }
+  if (first != nullptr) return first;
+  if (tokens.empty()) {
     return WithReason(absl::UnauthenticatedError("this token is not accepted; ask for another"),
                       "TOKEN_INVALID");
   }
-  if (token->expires <= now) {
-    return WithReason(absl::UnauthenticatedError("this token has expired; ask for another"),
-                      "TOKEN_EXPIRED");
-  }
-  return absl::OkStatus();
+  return WithReason(absl::UnauthenticatedError("this token has expired; ask for another"),
+                    "TOKEN_EXPIRED");
 }
 
 absl::Status TokenFile::StillAccepts(absl::string_view entry, absl::Time now) {
   const auto tokens = Current();
-  const auto found = std::lower_bound(
-      tokens->begin(), tokens->end(), entry,
-      [](const Token& token, absl::string_view hash) { return token.hash < hash; });
-  return Accepts(found != tokens->end() && found->hash == entry ? &*found : nullptr, now);
+  std::vector<const Token*> found;
+  for (; entry.size() >= kHashBytes; entry.remove_prefix(kHashBytes)) {
+    const absl::string_view hash = entry.substr(0, kHashBytes);
+    auto token = std::lower_bound(
+        tokens->begin(), tokens->end(), hash,
+        [](const Token& token, absl::string_view hash) { return token.hash < hash; });
+    for (; token != tokens->end() && token->hash == hash; ++token) found.push_back(&*token);
+  }
+  return FirstGood(found, now).status();
 }
 
 absl::StatusOr<TokenFile::Holder> TokenFile::HolderOf(absl::string_view token, absl::Time now) {
   const auto tokens = Current();
-  const Token* found = nullptr;
+  std::vector<const Token*> found;
+  Holder holder;
   if (token.size() <= kMaxTokenBytes) {
     for (const Token& entry : *tokens) {  // All of them: time must not tell which.
       const std::string hash = Hash(entry.salt, token);
-      if (CRYPTO_memcmp(hash.data(), entry.hash.data(), kHashBytes) == 0) found = &entry;
+      if (CRYPTO_memcmp(hash.data(), entry.hash.data(), kHashBytes) != 0) continue;
+      if (found.empty() || found.back()->hash != hash) holder.entry += hash;
+      found.push_back(&entry);
     }
   }
-  LEAPSTREAM_RETURN_IF_ERROR(Accepts(found, now));
-  return Holder{found->principal, found->hash};
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Token* const first, FirstGood(found, now));
+  holder.principal = first->principal;
+  return holder;
 }
 
 absl::StatusOr<std::string> TokenFile::Entry(absl::string_view principal, absl::string_view token) {

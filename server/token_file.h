@@ -16,8 +16,9 @@ namespace leapstream {
 // The bearer tokens that a server accepts, as salted hashes in a file: one "principal salt hash"
 // a line, then, if the token expires, when (RFC 3339); "#" begins a comment. The hash is
 // HMAC-SHA-256 of the token under the salt, both in hex: tokens are random, so that slowing a
-// guesser down would only slow the server down. The file is read again when it changes; a change
-// that cannot be read is logged, and what was read before stays. Thread-safe.
+// guesser down would only slow the server down. A token that several lines have is good as long as
+// one of them is, and belongs to the principal of the first that is. The file is read again when it
+// changes; a change that cannot be read is logged, and what was read before stays. Thread-safe.
 class TokenFile {
  public:
   // NOT_FOUND: it cannot be read; INVALID_ARGUMENT, with file and line: a bad entry.
@@ -25,7 +26,7 @@ class TokenFile {
 
   struct Holder {
     std::string principal;
-    std::string entry;  // Which entry it is, for StillAccepts(). Tells nothing of the token.
+    std::string entry;  // Which lines it has, for StillAccepts(). Tells nothing of the token.
   };
   // Whose token it is. UNAUTHENTICATED: nobody's, or it has expired at `now`. Takes as long
   // whichever entry it is.
@@ -44,6 +45,7 @@ class TokenFile {
     std::string salt;
     std::string hash;
     absl::Time expires;
+    int line = 0;
   };
   struct Version {  // Of the file, by what stat() says.
     int64_t changed_ns = 0;
@@ -56,7 +58,9 @@ class TokenFile {
   explicit TokenFile(std::string path) : path_(std::move(path)) {}
   static Version Look(const std::string& path);
   static absl::StatusOr<std::vector<Token>> Parse(absl::string_view text, absl::string_view path);
-  static absl::Status Accepts(const Token* token, absl::Time now);  // Null: there is none.
+  // The first of `tokens`, in the order of lines, that is good. Errors as of HolderOf().
+  static absl::StatusOr<const Token*> FirstGood(const std::vector<const Token*>& tokens,
+                                                absl::Time now);
   // What the file has now.
   std::shared_ptr<const std::vector<Token>> Current();
   void ReadAgainIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);

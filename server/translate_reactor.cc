@@ -40,8 +40,8 @@ absl::Status DepartureStatus(v1::GoingAwayReason reason) {
 }
 
 // What a time limit of 0 means.
-absl::Time After(absl::Time time, absl::Duration limit) {
-  return limit > absl::ZeroDuration() ? time + limit : absl::InfiniteFuture();
+SteadyTime After(SteadyTime time, absl::Duration limit) {
+  return limit > absl::ZeroDuration() ? time + limit : SteadyTime::InfiniteFuture();
 }
 
 v1::InputFormat FormatOf(const v1::SourceChunk& chunk) {
@@ -108,7 +108,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TranslateReactor::S
 TranslateReactor::TranslateReactor(Serving* serving, grpc::CallbackServerContext* context,
                                    Caller caller, CallMetrics metrics)
     : serving_(serving),
-      started_(absl::Now()),
+      started_(SteadyNow()),
       caller_(std::move(caller)),
       call_metrics_(metrics),
       id_(NewSessionId()),
@@ -140,7 +140,7 @@ void TranslateReactor::OnReadDone(bool ok) {
   {
     MutexLock lock(&mutex_);
     session = session_;
-    last_received_ = absl::Now();
+    last_received_ = SteadyNow();
     if (!ok) half_closed_ = true;
   }
   if (!ok) {  // Half-close, or the stream is gone; then OnCancel() comes as well.
@@ -177,7 +177,7 @@ void TranslateReactor::ReadOn() {
     if (ended_ || final_status_.has_value() || broken_) return;
     session = session_;
     waits_for_room_ = true;
-    waits_since_ = absl::Now();
+    waits_since_ = SteadyNow();
   }
   if (session == nullptr || session->HasRoom()) OnRoom();
 }
@@ -186,7 +186,7 @@ void TranslateReactor::OnRoom() {
   {
     MutexLock lock(&mutex_);
     waits_for_room_ = false;
-    last_received_ = absl::Now();
+    last_received_ = SteadyNow();
     serving_->metrics->InputHeld(last_received_ - waits_since_);
     if (ended_ || final_status_.has_value() || broken_) return;
   }
@@ -420,7 +420,7 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     MutexLock lock(&mutex_);
     announced_ = true;
     departs = departure_.has_value();
-    const absl::Time end = After(started_, limits.max_session_duration);
+    const SteadyTime end = After(started_, limits.max_session_duration);
     WakeAt(std::min({After(last_received_, idle_timeout_),
                      end - std::min(kMaxNotice, (end - started_) / 4),
                      After(last_sent_, limits.heartbeat_interval)}));
@@ -677,7 +677,8 @@ void TranslateReactor::SendResumePoint(const ResumeStart& start, const SessionSu
     resume_start_ = start;
     resume_before_ = before;
     resume_expires_ = token.expires;
-    WakeAt(token.expires - serving_->options.resume_lifetime / 2);
+    resume_refresh_ = SteadyNow() + serving_->options.resume_lifetime / 2;
+    WakeAt(resume_refresh_);
     Enqueue(std::move(response));
   }
   Pump();
@@ -703,7 +704,7 @@ void TranslateReactor::HoldIfFull() {
       outbox_bytes_ > serving_->options.limits.max_unread_bytes || outbox_.size() > kMaxOutbox;
   if (!full || held_ || session_ == nullptr) return;
   held_ = true;
-  held_since_ = absl::Now();
+  held_since_ = SteadyNow();
   session_->Hold();  // Under the lock, so that Release() comes after it.
 }
 
@@ -733,7 +734,7 @@ void TranslateReactor::OnWriteDone(bool ok) {
   {
     MutexLock lock(&mutex_);
     write_in_flight_ = false;
-    last_sent_ = absl::Now();
+    last_sent_ = SteadyNow();
     if (!ok) {
       broken_ = true;
       outbox_.clear();
@@ -762,12 +763,12 @@ void TranslateReactor::Pump() {
       if (outbox_.empty()) outbox_bytes_ = 0;  // Joined messages count a little too much.
       if (!serialized.ok()) spdlog::error("session {}: {}", id_, serialized.error_message());
       write_in_flight_ = write = true;
-      write_started_ = absl::Now();
+      write_started_ = SteadyNow();
       WakeAt(After(write_started_, serving_->options.limits.stuck_reader_timeout));
       if (held_ && outbox_bytes_ <= serving_->options.limits.max_unread_bytes / 2 &&
           outbox_.size() <= kMaxOutbox / 2) {
         held_ = false;
-        serving_->metrics->OutputHeld(absl::Now() - held_since_);
+        serving_->metrics->OutputHeld(SteadyNow() - held_since_);
         session_->Release();
       }
     } else if (final_status_.has_value()) {
@@ -786,7 +787,7 @@ void TranslateReactor::Pump() {
   Finish(ToGrpcStatus(status));
 }
 
-void TranslateReactor::Drain(absl::Time deadline) {
+void TranslateReactor::Drain(SteadyTime deadline) {
   GoAway({v1::GOING_AWAY_REASON_DRAINING, deadline});
 }
 
@@ -813,7 +814,7 @@ void TranslateReactor::Depart() {
     v1::GoingAway& going_away = *response.mutable_going_away();
     going_away.set_reason(departure_->reason);
     *going_away.mutable_remaining_duration() =
-        ToProto(std::max(departure_->deadline - absl::Now(), absl::ZeroDuration()));
+        ToProto(std::max(departure_->deadline - SteadyNow(), absl::ZeroDuration()));
     status = DepartureStatus(departure_->reason);
     WakeAt(departure_->deadline);
   }
@@ -821,7 +822,7 @@ void TranslateReactor::Depart() {
   session->EndAfterSegment(std::move(status));
 }
 
-void TranslateReactor::WakeAt(absl::Time time) {
+void TranslateReactor::WakeAt(SteadyTime time) {
   if (time >= wakes_at_) return;
   wakes_at_ = time;
   serving_->timers.At(time, [weak = weak_from_this(), time] {
@@ -829,9 +830,10 @@ void TranslateReactor::WakeAt(absl::Time time) {
   });
 }
 
-void TranslateReactor::OnTime(absl::Time planned) {
+void TranslateReactor::OnTime(SteadyTime planned) {
   const SessionLimits& limits = serving_->options.limits;
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
+  const SteadyTime patience = serving_->timers.patience();
   std::optional<absl::Status> end;
   std::optional<Departure> departure;
   std::optional<ResumeStart> refresh;
@@ -840,15 +842,22 @@ void TranslateReactor::OnTime(absl::Time planned) {
   {
     MutexLock lock(&mutex_);
     if (planned != wakes_at_ || ended_) return;  // Another one was planned since.
-    wakes_at_ = absl::InfiniteFuture();
-    absl::Time next = absl::InfiniteFuture();
+    wakes_at_ = SteadyTime::InfiniteFuture();
+    SteadyTime next = SteadyTime::InfiniteFuture();
     // Whether `time` has come; else it is a time to look again.
-    const auto due = [&](absl::Time time) {
+    const auto due = [&](SteadyTime time) {
       if (time > now) next = std::min(next, time);
       return time <= now;
     };
+    // The same of what the client should have done by then.
+    const auto missed = [&](SteadyTime deadline, LastLook* look) {
+      if (look->Missed(deadline, now, patience)) return true;
+      next = std::min(next, look->next());
+      return false;
+    };
     if (write_in_flight_ && limits.stuck_reader_timeout > absl::ZeroDuration()) {
-      if (!stuck_since_.has_value() && due(write_started_ + limits.stuck_reader_timeout)) {
+      if (!stuck_since_.has_value() &&
+          missed(write_started_ + limits.stuck_reader_timeout, &stuck_look_)) {
         stuck_since_ = now;
         broken_ = true;
         const bool cut = !outbox_.empty();
@@ -865,7 +874,8 @@ void TranslateReactor::OnTime(absl::Time planned) {
       // From now, not from the message: on a busy machine this may have been noticed late.
       if (stuck_since_.has_value()) give_up = due(*stuck_since_ + limits.stuck_reader_timeout);
     }
-    if (session_ == nullptr && !opening_ && due(After(started_, ConfigTimeout()))) {
+    if (session_ == nullptr && !opening_ &&
+        missed(After(started_, ConfigTimeout()), &config_look_)) {
       end = WithReason(absl::AbortedError(absl::StrCat(
                            "no config came within ", absl::FormatDuration(limits.config_timeout))),
                        "CONFIG_TIMEOUT");
@@ -873,25 +883,33 @@ void TranslateReactor::OnTime(absl::Time planned) {
     if (announced_ && !final_status_.has_value()) {
       if (waits_for_room_) {
         due(After(now, idle_timeout_));
-      } else if (!half_closed_ && due(After(last_received_, idle_timeout_))) {
+      } else if (!half_closed_ && missed(After(last_received_, idle_timeout_), &idle_look_)) {
         end = WithReason(absl::AbortedError(absl::StrCat(
                              "nothing came for ", absl::FormatDuration(idle_timeout_),
                              "; send keep_alive, or resume the session when there is more")),
                          "IDLE_TIMEOUT");
       }
-      const absl::Time last = After(started_, limits.max_session_duration);
+      const SteadyTime last = After(started_, limits.max_session_duration);
       const absl::Duration notice = std::min(kMaxNotice, limits.max_session_duration / 4);
-      if (!departure_.has_value() && due(last - notice)) {
-        departure = Departure{v1::GOING_AWAY_REASON_MAX_DURATION, last};
+      if (!departure_.has_value() && due(last - notice)) {  // From now: this may be late.
+        departure = Departure{v1::GOING_AWAY_REASON_MAX_DURATION, now + notice};
       }
       if (departure_.has_value() && !departure_over_ && due(departure_->deadline)) {
-        departure_over_ = true;
-        end = DepartureStatus(departure_->reason);
+        if (now - departure_->deadline >= LastLook::kGrace && patience > now &&
+            !std::exchange(departure_delayed_, true)) {
+          departure_->deadline = patience;
+          due(patience);
+        } else {
+          departure_over_ = true;
+          end = DepartureStatus(departure_->reason);
+        }
       }
-      const absl::Time silent_until = After(last_sent_, limits.heartbeat_interval);
+      const SteadyTime silent_until = After(last_sent_, limits.heartbeat_interval);
       heartbeat = !write_in_flight_ && outbox_.empty() && due(silent_until);
       if (heartbeat || write_in_flight_) due(After(now, limits.heartbeat_interval));
-      if (due(resume_expires_ - serving_->options.resume_lifetime / 2)) {
+      // By the date, too, since that of an expiry may come sooner than a duration is over.
+      if (due(resume_refresh_) ||
+          absl::Now() > resume_expires_ - serving_->options.resume_lifetime / 2) {
         refresh = resume_start_;
         before = resume_before_;
       }
@@ -918,7 +936,8 @@ CallDescription TranslateReactor::Describe() const {
   call.principal = caller_.principal;
   call.peer = caller_.peer;
   call.trace_id = caller_.trace_id;
-  call.started = started_;
+  call.started = started_date_;
+  call.age = SteadyNow() - started_;
   MutexLock lock(&mutex_);
   if (announced_) {
     call.session_id = id_;
@@ -964,7 +983,7 @@ void TranslateReactor::ReportEnd(absl::Status status) {
                        {"segments", summary.segments},
                        {"source_tokens", summary.source_tokens},
                        {"target_tokens", summary.target_tokens},
-                       {"seconds", absl::ToDoubleSeconds(absl::Now() - started_)},
+                       {"seconds", absl::ToDoubleSeconds(SteadyNow() - started_)},
                        {"status", absl::StatusCodeToString(status.code())},
                        {"reason", ReasonOf(status)},
                        // Messages may quote what the client sent.

@@ -11,7 +11,9 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/status/status.h"
+#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "server/caller.h"
@@ -59,13 +61,13 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // The server's side.
   CallDescription Describe() const override;
   const std::string& token_entry() const override { return caller_.token_entry; }
-  void Drain(absl::Time deadline) override;
+  void Drain(SteadyTime deadline) override;
   void End(absl::Status why) override { Fail(std::move(why)); }
 
  private:
   struct Departure {  // Announced by GoingAway.
     v1::GoingAwayReason reason;
-    absl::Time deadline;
+    SteadyTime deadline;
   };
 
   TranslateReactor(Serving* serving, grpc::CallbackServerContext* context, Caller caller,
@@ -111,12 +113,13 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void Depart();
 
   // Calls OnTime() then, if it is not called before.
-  void WakeAt(absl::Time time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  void WakeAt(SteadyTime time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   // Does what is due, and wakes again when something may be.
-  void OnTime(absl::Time planned);
+  void OnTime(SteadyTime planned);
 
   Serving* const serving_;
-  const absl::Time started_;
+  const absl::Time started_date_ = absl::Now();
+  const SteadyTime started_;
   const Caller caller_;
   CallMetrics call_metrics_;
   std::shared_ptr<TranslateReactor> grpc_reference_;
@@ -168,20 +171,25 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   // Time.
   absl::Duration idle_timeout_ ABSL_GUARDED_BY(mutex_);
-  absl::Time last_received_ ABSL_GUARDED_BY(mutex_);
-  absl::Time last_sent_ ABSL_GUARDED_BY(mutex_);
-  absl::Time write_started_ ABSL_GUARDED_BY(mutex_);
-  absl::Time held_since_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime last_received_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime last_sent_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime write_started_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime held_since_ ABSL_GUARDED_BY(mutex_);
   bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time waits_since_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime waits_since_ ABSL_GUARDED_BY(mutex_);
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
-  std::optional<absl::Time> stuck_since_ ABSL_GUARDED_BY(mutex_);
+  std::optional<SteadyTime> stuck_since_ ABSL_GUARDED_BY(mutex_);
   std::optional<Departure> departure_ ABSL_GUARDED_BY(mutex_);
   bool departure_over_ ABSL_GUARDED_BY(mutex_) = false;  // Its deadline has passed.
   ResumeStart resume_start_ ABSL_GUARDED_BY(mutex_);     // That was sent last.
   SessionSummary resume_before_ ABSL_GUARDED_BY(mutex_);
-  absl::Time resume_expires_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
-  absl::Time wakes_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
+  absl::Time resume_expires_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // A date.
+  SteadyTime resume_refresh_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
+  SteadyTime wakes_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
+  LastLook config_look_ ABSL_GUARDED_BY(mutex_);
+  LastLook idle_look_ ABSL_GUARDED_BY(mutex_);
+  LastLook stuck_look_ ABSL_GUARDED_BY(mutex_);
+  bool departure_delayed_ ABSL_GUARDED_BY(mutex_) = false;  // Since its deadline was seen late.
 
   Mutex context_mutex_;                                                   // Taken last.
   grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/budget.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
@@ -37,8 +38,8 @@ absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
                                      "; is all its text UTF-8?"));
 }
 
-absl::Time After(absl::Time time, absl::Duration limit) {  // 0: no limit.
-  return limit > absl::ZeroDuration() ? time + limit : absl::InfiniteFuture();
+SteadyTime After(SteadyTime time, absl::Duration limit) {  // 0: no limit.
+  return limit > absl::ZeroDuration() ? time + limit : SteadyTime::InfiniteFuture();
 }
 
 // A call that takes one message and answers with one, or with an error. Used by gRPC until
@@ -58,8 +59,7 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void ReadRequest() {
     grpc_reference_ = shared_from_this();
     const absl::Duration limit = serving_->options.limits.config_timeout;
-    At(After(absl::Now(), limit), [limit](OneMessageCall* call) {
-      if (call->requested_.load()) return;
+    Unless(&OneMessageCall::requested_, After(SteadyNow(), limit), [limit](OneMessageCall* call) {
       call->Reply(WithReason(absl::AbortedError(absl::StrCat("no message came within ",
                                                              absl::FormatDuration(limit))),
                              "CONFIG_TIMEOUT"));
@@ -110,15 +110,29 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     }
     if (!status.ok()) return FinishWith(status);
     call_metrics_.Sent();
-    At(After(absl::Now(), serving_->options.limits.stuck_reader_timeout), [](OneMessageCall* call) {
-      if (call->written_.load()) return;
-      MutexLock lock(&call->context_mutex_);
-      if (call->context_ != nullptr) call->context_->TryCancel();
-    });
+    Unless(&OneMessageCall::written_,
+           After(SteadyNow(), serving_->options.limits.stuck_reader_timeout),
+           [](OneMessageCall* call) {
+             MutexLock lock(&call->context_mutex_);
+             if (call->context_ != nullptr) call->context_->TryCancel();
+           });
     StartWrite(&response_);
   }
 
-  void At(absl::Time time, std::function<void(OneMessageCall*)> then) {
+  // Calls `then` if a thing is not `done` by the deadline, nor at a second look.
+  void Unless(std::atomic<bool> OneMessageCall::*done, SteadyTime deadline,
+              std::function<void(OneMessageCall*)> then, LastLook look = {}) {
+    At(std::max(deadline, look.next()),
+       [done, deadline, then = std::move(then), look](OneMessageCall* call) {
+         if ((call->*done).load()) return;
+         LastLook again = look;
+         if (again.Missed(deadline, SteadyNow(), call->serving_->timers.patience())) {
+           return then(call);
+         }
+         call->Unless(done, deadline, then, again);
+       });
+  }
+  void At(SteadyTime time, std::function<void(OneMessageCall*)> then) {
     serving_->timers.At(time, [weak = weak_from_this(), then = std::move(then)] {
       if (const auto self = weak.lock()) then(self.get());
     });
@@ -160,7 +174,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                 Caller caller)
       : OneMessageCall(serving, context, metrics),
         caller_(std::move(caller)),
-        started_(absl::Now()) {}
+        started_(SteadyNow()) {}
   ~TranslateCall() override {
     serving_->admission.Remove(this);
     session_.reset();
@@ -186,11 +200,12 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     call.principal = caller_.principal;
     call.peer = caller_.peer;
     call.trace_id = caller_.trace_id;
-    call.started = started_;
+    call.started = started_date_;
+    call.age = SteadyNow() - started_;
     return call;
   }
   const std::string& token_entry() const override { return caller_.token_entry; }
-  void Drain(absl::Time /*deadline*/) override {}  // It ends by itself.
+  void Drain(SteadyTime /*deadline*/) override {}  // It ends by itself.
   void End(absl::Status why) override {
     std::shared_ptr<Session> session;
     {
@@ -322,13 +337,14 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                            {"segments", summary_.segments},
                            {"source_tokens", summary_.source_tokens},
                            {"target_tokens", summary_.target_tokens},
-                           {"seconds", absl::ToDoubleSeconds(absl::Now() - started_)},
+                           {"seconds", absl::ToDoubleSeconds(SteadyNow() - started_)},
                            {"status", absl::StatusCodeToString(status.code())},
                            {"reason", ReasonOf(status)}});
   }
 
   const Caller caller_;
-  const absl::Time started_;
+  const absl::Time started_date_ = absl::Now();
+  const SteadyTime started_;
   std::shared_ptr<Scheduler> scheduler_;  // Set before the session can say anything.
   std::shared_ptr<TranslateCall> sink_reference_;
 

@@ -14,9 +14,10 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/time/time.h"
 #include "base/budget.h"
 #include "base/check.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
@@ -29,8 +30,8 @@ namespace leapstream {
 namespace {
 
 constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
-constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
-constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
+constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
+constexpr char kEndSymbol[] = "<e>";        // As in the speech agent that the checkpoints go with.
 
 // A session that has read more source tokens than these without once having to wait for one has a
 // backlog: it translates what is there already, and nobody is speaking it. More than what a piece
@@ -135,7 +136,7 @@ class Scheduler::Loop {
   absl::Duration turn_age() const {
     const int64_t started = turn_started_.load(std::memory_order_relaxed);
     return started == 0 ? absl::ZeroDuration()
-                        : absl::Nanoseconds(absl::GetCurrentTimeNanos() - started);
+                        : SteadyNow() - SteadyTime(absl::Nanoseconds(started));
   }
   StepObserver* observer() const { return observer_; }
 
@@ -160,7 +161,7 @@ class Scheduler::Loop {
 
   const std::shared_ptr<const Model> model_;
   StepObserver* const observer_;
-  std::atomic<int64_t> turn_started_{0};  // Unix time in ns; 0: none is going on.
+  std::atomic<int64_t> turn_started_{0};  // SteadyTime::nanoseconds(); 0: none is going on.
   std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
   mutable Mutex mutex_;
   CondVar work_;  // stop_ is set, or somebody is in line.
@@ -180,7 +181,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         model_(model),
         sink_(sink),
         loop_(loop),
-        opened_(absl::Now()),
+        opened_(SteadyNow()),
         state_(std::move(state)),
         audio_(std::move(audio)),
         end_symbol_(model.target_vocabulary.Id(kEndSymbol)),
@@ -188,7 +189,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         committed_(std::move(from.committed)),
         committed_source_read_(std::move(from.source_read)),
         replays_at_once_(model.translator->can_replay() &&
-                         options.early_end != EarlyEnd::kForceFinish &&
+                         options.early_end != EarlyEnd::kForceFinish && !model.feeds_back_symbols &&
                          !committed_source_read_.empty()),
         summary_(std::move(from.before)) {
     segment_.number = from.segment - 1;  // The last one that was completed.
@@ -252,6 +253,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     return {state_.get(), due_reads_, of(committed_), of(committed_source_read_)};
   }
   SessionState* state() { return state_.get(); }
+  TokenId FedBack(TokenId id) const {  // See Model::feeds_back_symbols.
+    if (!model_.feeds_back_symbols) return id;
+    return model_.target_vocabulary.Id(model_.target_vocabulary.Symbol(id));
+  }
   void Apply(const Decision& decision);
   void ApplyReplay();
   // How long its batch took in the model, and how long it waited there for other sessions' turns.
@@ -298,9 +303,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     metrics::SegmentTiming timing;
     // The same of target words; delays are in source tokens until the segment is complete.
     metrics::SegmentTiming word_timing;
-    metrics::TargetWords target_words;
+    metrics::TargetWords target_words{metrics::TargetUnit::kWordOrCharacter};
     metrics::SourceWordEnds source_words;  // Of text.
-    absl::Time opened;
+    SteadyTime opened;
     SegmentStats stats;
   };
 
@@ -315,7 +320,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     changed_ = true;
     if (scheduled_) return;
     scheduled_ = true;
-    scheduled_at_ = absl::Now();
+    scheduled_at_ = SteadyNow();
     loop_->Enqueue(shared_from_this(), LineOfNextTurn());
   }
   Line LineOfNextTurn() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
@@ -369,7 +374,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   const Model& model_;  // The loop's; outlives the session's last step.
   SessionSink* const sink_;
   Scheduler::Loop* const loop_;  // Not used once finished_.
-  const absl::Time opened_;
+  const SteadyTime opened_;
 
   mutable Mutex mutex_;
   std::deque<Input> inbox_ ABSL_GUARDED_BY(mutex_);
@@ -382,7 +387,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool scheduled_ ABSL_GUARDED_BY(mutex_) = false;
   int reads_without_wait_ ABSL_GUARDED_BY(mutex_) = 0;
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
-  absl::Time scheduled_at_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime scheduled_at_ ABSL_GUARDED_BY(mutex_);
 
   // Of the step thread.
   std::unique_ptr<SessionState> state_;
@@ -398,7 +403,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool write_due_ = false;
   size_t inputs_left_ = 0;  // That may still be taken in this turn.
   bool cut_short_ = false;  // None may, and there are more.
-  absl::Time able_since_;   // When what is due became possible.
+  SteadyTime able_since_;   // When what is due became possible.
   int64_t state_tokens_ = 0;
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   const std::vector<int> committed_source_read_;  // Of each, or none.
@@ -413,7 +418,7 @@ void LiveSession::OpenSegment() {
   const int64_t number = segment_.number + 1;
   segment_ = Segment();
   segment_.number = number;
-  segment_.opened = absl::Now();
+  segment_.opened = SteadyNow();
   state_->Reset();
   text_source_.Reset();
   if (speech()) audio_->Reset();
@@ -624,7 +629,7 @@ bool LiveSession::Plan(int max_rows) {
   write_due_ = false;
   inputs_left_ = budget::kQueuedInputs;
   cut_short_ = false;
-  absl::Time scheduled_at;
+  SteadyTime scheduled_at;
   std::optional<absl::Status> cancelled;
   {
     MutexLock lock(&mutex_);
@@ -681,7 +686,7 @@ bool LiveSession::Plan(int max_rows) {
     break;
   }
   const bool works = read_count_ > 0 || replay_count_ > 0 || write_due_;
-  if (works) segment_.stats.queue += absl::Now() - scheduled_at;
+  if (works) segment_.stats.queue += SteadyNow() - scheduled_at;
   able_since_ = scheduled_at;
   MutexLock lock(&mutex_);
   if (works) {
@@ -693,7 +698,7 @@ bool LiveSession::Plan(int max_rows) {
     scheduled_ = false;
     return false;
   }
-  scheduled_at_ = absl::Now();
+  scheduled_at_ = SteadyNow();
   return true;
 }
 
@@ -741,7 +746,7 @@ void LiveSession::ApplyReplay() {
     const double delay = committed_source_read_[replayed_];
     TakeDelay(delay);
     TakeToken(committed_[replayed_], delay);
-    if (replayed_ == 0) segment_.stats.first_token = absl::Now() - segment_.opened;
+    if (replayed_ == 0) segment_.stats.first_token = SteadyNow() - segment_.opened;
   }
 }
 
@@ -750,6 +755,10 @@ void LiveSession::Apply(const Decision& decision) {
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
   ScoredToken token = decision.best;
+  // To an agent that keeps symbols, each token that reads </s> is one.
+  if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(kEndOfSentence)) {
+    token.id = kEndOfSentence;
+  }
   const bool early = !segment_.source_finished;
   if (token.id == kEndOfSentence && early) {
     if (options_.early_end == EarlyEnd::kReadOn) {
@@ -773,7 +782,7 @@ void LiveSession::Apply(const Decision& decision) {
   if (!speech() && state_->target_written() >= TargetLimit(state_->source_read())) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
-  state_->Commit(token.id);
+  state_->Commit(FedBack(token.id));
   if (segment_.source_finished) ++segment_.after_source;
   segment_.wanted = 0;
   TargetDelta delta;
@@ -783,7 +792,7 @@ void LiveSession::Apply(const Decision& decision) {
   delta.token.source_tokens_read = state_->source_read();
   if (speech()) delta.token.source_audio = AudioGiven();
   delta.token.log_prob = token.log_prob;
-  const absl::Time now = absl::Now();
+  const SteadyTime now = SteadyNow();
   delta.token.emit_offset = now - opened_;
   delta.text = TakeToken(token.id, Delay());
   const bool first = state_->target_written() == 1;
@@ -940,6 +949,9 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   }
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model_->translator->NewState());
+  if (const auto* wait_k = std::get_if<WaitK>(&options.policy); wait_k != nullptr) {
+    state->SetWaitK(wait_k->k, wait_k->write_stride);
+  }
   auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from),
                                                std::move(state), std::move(audio));
   MutexLock lock(&mutex_);
@@ -971,7 +983,7 @@ void Scheduler::Loop::Run() {
     }
     // One of each by turns, so that those with a backlog go on however much the live ones have.
     for (const Line line : {Line::kLive, Line::kBacklog}) {
-      turn_started_.store(absl::GetCurrentTimeNanos(), std::memory_order_relaxed);
+      turn_started_.store(SteadyNow().nanoseconds(), std::memory_order_relaxed);
       TakeTurn(line);
       turn_started_.store(0, std::memory_order_relaxed);
     }
@@ -1018,10 +1030,10 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   // Whoever is live does not wait for the end of this turn.
   const auto give_way = [&] {
     if (line == Line::kLive) return;
-    const absl::Time start = absl::Now();
-    if (TakeTurn(Line::kLive)) waited += absl::Now() - start;
+    const SteadyTime start = SteadyNow();
+    if (TakeTurn(Line::kLive)) waited += SteadyNow() - start;
   };
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   absl::Status status;
   if (!turn.rows.empty()) status = model_->translator->Read(turn.rows, give_way);
   if (status.ok() && !turn.replays.empty()) {
@@ -1031,7 +1043,7 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   if (status.ok() && !turn.writing.empty()) {
     status = model_->translator->Decide(turn.states, absl::MakeSpan(turn.decisions), give_way);
   }
-  const absl::Duration compute = absl::Now() - start - waited;
+  const absl::Duration compute = SteadyNow() - start - waited;
   const size_t deciding = turn.writing.size() + turn.replaying.size();
   if (observer_ != nullptr && (source_rows > 0 || deciding > 0)) {
     observer_->OnStep({compute, source_rows, static_cast<int>(deciding)});

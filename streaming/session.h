@@ -18,7 +18,7 @@ namespace leapstream {
 // What happens when the best next token is </s> although the source's </s> has not been read.
 enum class EarlyEnd {
   kStop,      // The segment's translation ends there, as with fairseq's text agent.
-  kSuppress,  // The best other token is written (fairseq's --force-finish).
+  kSuppress,  // The best other token is written. No agent of fairseq does so.
   kReadOn,    // Nothing is written; one more source token is read and the step is decided again.
   // What fairseq's speech agent makes of it with --force-finish: nothing is written, but the step
   // counts for the policy, and its token is fed again (SessionState::Repeat()).

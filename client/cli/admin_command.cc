@@ -5,14 +5,18 @@
 #include <vector>
 
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/quoted.h"
+#include "client/address.h"
 #include "client/admin.h"
+#include "client/cli/output.h"
 
 namespace leapstream::client {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr size_t kMaxShownBytes = 200;
 
 std::string Time(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
@@ -42,6 +46,7 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
                        {"peer", s.peer},
                        {"trace_id", s.trace_id},
                        {"start_time", Time(s.started)},
+                       {"seconds", absl::ToDoubleSeconds(s.age)},
                        {"segments", s.segments},
                        {"source_tokens", s.source_tokens},
                        {"target_tokens", s.target_tokens},
@@ -49,13 +54,15 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
                        {"output_held", s.output_held}});
       continue;
     }
-    absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7.0f %8d %7d %7d %-6s %s\n", s.session_id, s.method,
-                 s.model, s.policy, s.principal, absl::ToDoubleSeconds(absl::Now() - s.started),
-                 s.segments, s.source_tokens, s.target_tokens,
+    // A name on a client's certificate may be anything.
+    const auto shown = [](const std::string& text) { return OneLine(text, kMaxShownBytes); };
+    absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7.0f %8d %7d %7d %-6s %s\n", shown(s.session_id),
+                 shown(s.method), shown(s.model), shown(s.policy), shown(s.principal),
+                 absl::ToDoubleSeconds(s.age), s.segments, s.source_tokens, s.target_tokens,
                  s.output_held  ? "output"
                  : s.input_held ? "input"
                                 : "",
-                 s.peer);
+                 shown(s.peer));
   }
   return json ? Print(array) : absl::OkStatus();
 }
@@ -110,7 +117,10 @@ void AdminCommand::AddTo(CLI::App& app, const std::string& footer) {
   const auto add = [&](const char* name, const char* help) {
     CLI::App* const command = admin_->add_subcommand(name, help);
     command->add_option("--server", address_, "host:port of its admin service")
-        ->capture_default_str();
+        ->capture_default_str()
+        ->check([](const std::string& given) {
+          return std::string(ParseServerAddress(given, /*tls=*/false).status().message());
+        });
     command->footer(footer);
     return command;
   };
@@ -130,10 +140,7 @@ std::optional<absl::Status> AdminCommand::Run() {
   if (stats_->parsed()) status = PrintStats(client, json_);
   if (drain_->parsed()) status = client.Drain();
   if (reload_->parsed()) status = Reload(client, model_);
-  if (status.ok() && std::fflush(stdout) != 0) {
-    return absl::DataLossError("nobody reads the output");
-  }
-  return status;
+  return status.ok() ? FlushOutput() : status;
 }
 
 }  // namespace leapstream::client

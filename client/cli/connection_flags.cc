@@ -22,7 +22,7 @@ CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
     ClientOptions named;
     named.address = given;
     named.security.tls = tls->count() > 0;
-    return std::string(ServerAddresses(named).status().message());
+    return std::string(CheckServerAddresses(named).message());
   });
   command->add_option("--tls-ca", security.ca_file, "PEM certificates to trust, not the system's")
       ->check(CLI::ExistingFile)

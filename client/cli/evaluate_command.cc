@@ -10,7 +10,6 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <iterator>
 #include <memory>
 #include <optional>
@@ -21,11 +20,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
 #include "client/cli/local_server.h"
+#include "client/cli/output.h"
 #include "client/cli/read_lines.h"
 #include "client/evaluation/evaluate.h"
 #include "client/evaluation/instance.h"
@@ -33,6 +33,7 @@
 #include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
 #include "metrics/chrf.h"
+#include "metrics/unicode.h"
 
 namespace leapstream::client {
 namespace {
@@ -42,14 +43,6 @@ namespace fs = std::filesystem;
 constexpr int kExitCancelled = 5;   // As --help says.
 constexpr size_t kShownLines = 20;  // Of cut translations.
 constexpr char kClearLine[] = "\r\x1B[K";
-
-absl::Status WriteFile(const fs::path& path, const std::string& text) {
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file << text;
-  file.close();
-  if (!file) return absl::InvalidArgumentError(absl::StrCat("cannot write ", path.string()));
-  return absl::OkStatus();
-}
 
 absl::Status MakeFolder(const fs::path& path) {
   std::error_code error;
@@ -96,7 +89,7 @@ class ProgressLine {
   }
 
   void Show(int done) {
-    const absl::Time now = absl::Now();
+    const SteadyTime now = SteadyNow();
     if (!shown_ || (now - last_ < absl::Milliseconds(100) && done < total_)) return;
     last_ = now;
     const double left = absl::ToDoubleSeconds(now - start_) / done * (total_ - done);
@@ -109,8 +102,8 @@ class ProgressLine {
   const bool shown_;
   const std::string name_;
   const int total_;
-  const absl::Time start_ = absl::Now();
-  absl::Time last_ = absl::InfinitePast();
+  const SteadyTime start_ = SteadyNow();
+  SteadyTime last_ = SteadyTime::InfinitePast();
 };
 
 // What was cut counts in the scores as it came, so the reader must know. `policy` may be empty.
@@ -158,12 +151,13 @@ struct Row {
   double seconds = 0;
 };
 
-std::string ScoresTsv(const std::vector<Row>& rows, size_t sentences) {
+std::string ScoresTsv(const std::vector<Row>& rows, size_t sentences,
+                      const std::vector<std::string>& metrics) {
   std::string tsv =
-      absl::StrCat("k\t", absl::StrJoin(ScoreNames(), "\t"), "\tsentences\tseconds\n");
+      absl::StrCat("k\t", absl::StrJoin(ScoreNames(metrics), "\t"), "\tsentences\tseconds\n");
   for (const Row& row : rows) {
     absl::StrAppend(&tsv, row.k.has_value() ? absl::StrCat(*row.k) : "default", "\t",
-                    absl::StrJoin(ScoreValues(row.scores), "\t"), "\t", sentences, "\t",
+                    absl::StrJoin(ScoreValues(row.scores, metrics), "\t"), "\t", sentences, "\t",
                     absl::StrFormat("%.2f", row.seconds), "\n");
   }
   return tsv;
@@ -182,80 +176,184 @@ std::string QualityLatencyCurve(const std::vector<Row>& rows,
       options.speech ? "lagging (ms)" : "lagging (source words)", "BLEU", {al, laal});
 }
 
-absl::Status Run(Client& client, const EvaluateCommandOptions& options,
-                 const std::vector<std::string>& sources,
-                 const std::vector<std::string>& references) {
+// What was evaluated, and how.
+struct TestSet {
+  std::vector<std::string> sources, references;
+  TargetScoring scoring;  // Both are set.
+};
+
+// SimulEval's, which is read by `simuleval --score-only --output FOLDER`, and with what options.
+std::string ConfigYaml(const EvaluateCommandOptions& options, const TargetScoring& scoring) {
+  std::string yaml =
+      absl::StrCat("source_type: ", options.speech ? "speech" : "text", "\ntarget_type: text\n");
+  if (scoring.unit != LatencyUnit::kWord) {
+    absl::StrAppend(&yaml, "eval_latency_unit: ", LatencyUnitName(*scoring.unit), "\n");
+  }
+  if (scoring.tokenizer != metrics::BleuTokenizer::k13a) {
+    absl::StrAppend(&yaml, "sacrebleu_tokenizer: ", metrics::BleuTokenizerName(*scoring.tokenizer),
+                    "\n");
+  }
+  return yaml;
+}
+
+absl::Status WriteLog(const fs::path& folder, const std::vector<Instance>& instances,
+                      const std::string& config) {
+  LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(folder));
+  std::string log;
+  for (const Instance& instance : instances) absl::StrAppend(&log, ToSimulEvalLog(instance), "\n");
+  LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "instances.log", log));
+  return WriteFile(folder / "config.yaml", config);
+}
+
+// LAAL and so on of `suffix`, without the columns of the others.
+std::string LaggingLine(const Scores& scores, const std::vector<std::string>& metrics,
+                        absl::string_view suffix) {
+  const std::vector<std::string> names = ScoreNames(metrics), values = ScoreValues(scores, metrics);
+  std::string line;
+  for (const char* name : {"LAAL", "AL", "AP", "DAL", "ATD"}) {
+    const auto column = std::find(names.begin(), names.end(), absl::StrCat(name, suffix));
+    if (column == names.end()) continue;
+    absl::StrAppend(&line, line.empty() ? " " : "  ", name, " ", values[column - names.begin()]);
+  }
+  return line;
+}
+
+void Print(const Row& row, const EvaluateCommandOptions& options, const TargetScoring& scoring) {
+  const Scores& scores = row.scores;
+  const std::vector<std::string>& metrics = options.metrics;
+  const auto wanted = [&](const char* name) {
+    return metrics.empty() || std::find(metrics.begin(), metrics.end(), name) != metrics.end();
+  };
+  if (wanted("BLEU")) absl::PrintF("%s\n", scores.bleu.ToString());
+  if (wanted("chrF")) absl::PrintF("%s\n", metrics::ChrfToString(scores.chrf));
+  const auto print = [](const std::string& unit, const std::string& lagging) {
+    if (!lagging.empty()) absl::PrintF("%s%s\n", unit, lagging);
+  };
+  std::string unit = options.speech ? "in ms, per word: " : "in source words: ";
+  if (scoring.unit != LatencyUnit::kWord) {
+    unit = absl::StrCat(options.speech ? "in ms" : "in source words", ", per ",
+                        scoring.unit == LatencyUnit::kChar ? "character" : "target piece", ":");
+  }
+  print(unit, LaggingLine(scores, metrics, ""));
+  print(options.speech ? "in ms, per piece:" : "in source pieces:",
+        LaggingLine(scores, metrics, "_pieces"));
+}
+
+absl::Status WriteScores(const std::vector<Row>& rows, const EvaluateCommandOptions& options,
+                         size_t sentences) {
+  const fs::path folder = options.output_folder;
+  absl::Status status =
+      WriteFile(folder / "scores.tsv", ScoresTsv(rows, sentences, options.metrics));
+  const std::string curve = QualityLatencyCurve(rows, options);
+  status.Update(WriteFile(folder / "curve.svg", curve));
+  const absl::StatusOr<std::string> png = SvgToPng(curve);
+  status.Update(png.ok() ? WriteFile(folder / "curve.png", *png) : png.status());
+  return status;
+}
+
+absl::Status Run(Client& client, const EvaluateCommandOptions& options, const TestSet& test_set) {
   std::vector<std::optional<int>> ks(options.ks.begin(), options.ks.end());
   if (ks.empty()) ks.emplace_back();
   PieceCounter pieces(&client, options.stream);
+  const std::string config = ConfigYaml(options, test_set.scoring);
   std::vector<Row> rows;
+  absl::Status status;
   for (const std::optional<int> k : ks) {
     EvaluationOptions evaluation;
     evaluation.stream = options.stream;
     evaluation.stream.k = k;
     evaluation.sessions = options.sessions;
+    evaluation.first_index = options.start_index;
+    evaluation.unit = *test_set.scoring.unit;
     evaluation.words_per_second = options.words_per_second;
     evaluation.joined_vocabulary = options.joined_vocabulary;
-    const absl::Time start = absl::Now();
-    std::vector<Instance> instances;
+    const SteadyTime start = SteadyNow();
+    absl::StatusOr<std::vector<Instance>> instances;
     {
-      ProgressLine progress(PolicyName(k), sources.size());
+      ProgressLine progress(PolicyName(k), test_set.sources.size());
       evaluation.on_progress = [&](int done) { progress.Show(done); };
-      LEAPSTREAM_ASSIGN_OR_RETURN(
-          instances, options.speech ? EvaluateSpeech(client, sources, references, evaluation)
-                                    : Evaluate(client, pieces, sources, references, evaluation));
+      instances =
+          options.speech
+              ? EvaluateSpeech(client, test_set.sources, test_set.references, evaluation)
+              : Evaluate(client, pieces, test_set.sources, test_set.references, evaluation);
     }
-    rows.push_back({k, Score(instances), absl::ToDoubleSeconds(absl::Now() - start)});
-
-    WarnOfCutTranslations(instances, PolicyName(k));
+    if (!instances.ok()) {
+      status.Update(instances.status());
+      break;
+    }
+    const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
+    WarnOfCutTranslations(*instances, PolicyName(k));
 
     MutexLock lock(&Writing());
     fs::path folder = options.output_folder;
     if (ks.size() > 1) folder /= absl::StrCat("k", *k);
-    LEAPSTREAM_RETURN_IF_ERROR(MakeFolder(folder));
-    std::string log;
-    for (const Instance& instance : instances)
-      absl::StrAppend(&log, ToSimulEvalLog(instance), "\n");
-    LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "instances.log", log));
-    // What `simuleval --score-only --output FOLDER` reads first.
-    LEAPSTREAM_RETURN_IF_ERROR(WriteFile(
-        folder / "config.yaml", absl::StrCat("source_type: ", options.speech ? "speech" : "text",
-                                             "\ntarget_type: text\n")));
-
-    const Scores& scores = rows.back().scores;
+    status.Update(WriteLog(folder, *instances, config));
     if (k.has_value()) absl::PrintF("k = %d\n", *k);
-    absl::PrintF("%s\n%s\n", scores.bleu.ToString(), metrics::ChrfToString(scores.chrf));
-    const auto print = [](const char* unit, const metrics::Lagging& lagging) {
-      absl::PrintF("%s LAAL %.3f  AL %.3f  AP %.3f  DAL %.3f  ATD %.3f\n", unit, lagging.laal,
-                   lagging.al, lagging.ap, lagging.dal, lagging.atd);
-    };
-    print(options.speech ? "in ms, per word: " : "in source words: ", scores.words);
-    print(options.speech ? "in ms, per piece:" : "in source pieces:", scores.pieces);
-    absl::PrintF("%s in %.1f s\n", Counted(static_cast<int64_t>(sources.size()), "sentence"),
-                 rows.back().seconds);
-    std::fflush(stdout);
+    if (options.scores) {
+      rows.push_back({k, Score(*instances, *test_set.scoring.tokenizer), seconds});
+      Print(rows.back(), options, test_set.scoring);
+    }
+    absl::PrintF("%s in %.1f s\n",
+                 Counted(static_cast<int64_t>(test_set.sources.size()), "sentence"), seconds);
+    (void)FlushOutput();  // It says so again at the end: what is computed is written first.
   }
   MutexLock lock(&Writing());
-  const fs::path folder = options.output_folder;
-  LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "scores.tsv", ScoresTsv(rows, sources.size())));
-  const std::string curve = QualityLatencyCurve(rows, options);
-  LEAPSTREAM_RETURN_IF_ERROR(WriteFile(folder / "curve.svg", curve));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::string png, SvgToPng(curve));
-  return WriteFile(folder / "curve.png", png);
+  if (!rows.empty()) status.Update(WriteScores(rows, options, test_set.sources.size()));
+  status.Update(FlushOutput());
+  return status;
+}
+
+// The lines of both files that are asked for.
+absl::StatusOr<TestSet> ReadTestSet(const EvaluateCommandOptions& options) {
+  TestSet result;
+  LEAPSTREAM_ASSIGN_OR_RETURN(result.sources, ReadLines(options.source_file));
+  LEAPSTREAM_ASSIGN_OR_RETURN(result.references, ReadLines(options.target_file));
+  const size_t size = result.sources.size();
+  if (size == 0 || size != result.references.size()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "want as many lines in both files, and one at least; got ", size, " in ",
+        options.source_file, " and ", result.references.size(), " in ", options.target_file));
+  }
+  const auto start = static_cast<size_t>(options.start_index);
+  const size_t end = options.end_index < 0 ? size : static_cast<size_t>(options.end_index);
+  if (start >= end || end > size) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "want a --start-index below the --end-index, which is ", size, " at most, got ", start,
+        " and ", options.end_index, "; ", options.source_file, " has lines 0 to ", size - 1));
+  }
+  for (std::vector<std::string>* lines : {&result.sources, &result.references}) {
+    lines->resize(end);
+    lines->erase(lines->begin(), lines->begin() + options.start_index);
+  }
+  result.scoring = ChooseScoring(options.scoring, result.references);
+  return result;
+}
+
+// What the scores are of, where that is not plain.
+void NoteScoring(const EvaluateCommandOptions& options, const TestSet& test_set) {
+  const auto note = [](absl::string_view text) {
+    absl::FPrintF(stderr, "leapstream: %s\n", text);
+  };
+  const std::string scoring =
+      ScoringNote(options.scoring, test_set.scoring, test_set.references);
+  if (!scoring.empty()) note(scoring);
+  if (!options.speech && (metrics::AreWrittenWithoutSpaces(test_set.sources) ||
+                          metrics::HaveAlmostNoSpaces(test_set.sources))) {
+    note(
+        "the sources have almost no spaces, and a source word is all between two: lagging in "
+        "source words says little; the columns _pieces do not count words");
+  }
+  if (test_set.scoring.unit == LatencyUnit::kSpm && !options.joined_vocabulary) {
+    note(
+        "the references' pieces are not known without --joined-vocabulary: lagging per piece is "
+        "measured against the translations' own length");
+  }
 }
 
 }  // namespace
 
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> sources,
-                              ReadLines(options.source_file));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> references,
-                              ReadLines(options.target_file));
-  if (sources.empty() || sources.size() != references.size()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "want as many lines in both files, and one at least; got ", sources.size(), " in ",
-        options.source_file, " and ", references.size(), " in ", options.target_file));
-  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const TestSet test_set, ReadTestSet(options));
   LEAPSTREAM_RETURN_IF_ERROR(MakeEmptyFolder(options.output_folder));
   EndWhenSignalled();
   ClientOptions connection = options.connection;
@@ -265,7 +363,8 @@ absl::Status EvaluateCommand(const EvaluateCommandOptions& options) {
     connection.address = server->address();
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection));
-  return Run(*client, options, sources, references);
+  NoteScoring(options, test_set);
+  return Run(*client, options, test_set);
 }
 
 }  // namespace leapstream::client

@@ -3,6 +3,8 @@
 #include <cstdio>
 #include <fstream>
 #include <iostream>
+#include <iterator>
+#include <limits>
 #include <map>
 
 #include "absl/algorithm/container.h"
@@ -13,9 +15,13 @@
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/output.h"
 #include "client/cli/plot.h"
 #include "client/cli/read_lines.h"
+#include "client/evaluation/instance.h"
+#include "client/evaluation/latency_unit.h"
 #include "client/evaluation/png.h"
+#include "metrics/bleu.h"
 
 namespace leapstream::client {
 namespace {
@@ -44,6 +50,24 @@ const CLI::Validator kKs(
     },
     "K[,K...]");
 
+const CLI::IsMember kUnit({"word", "char", "spm"});
+
+const CLI::Validator kTokenizer(
+    [](std::string& name) -> std::string {
+      if (metrics::BleuTokenizerOf(name).has_value()) return "";
+      static constexpr absl::string_view kNeedMore[] = {"ja-mecab", "ko-mecab",  "spm",
+                                                        "flores101", "flores200", "spBLEU-1K"};
+      if (absl::c_linear_search(kNeedMore, name)) {
+        return absl::StrCat("want 13a, zh, char, intl or none, got ", name,
+                            ", which needs a dictionary or a model; evaluate with another, then "
+                            "score what was written with simuleval --score-only --output DIR "
+                            "--sacrebleu-tokenizer ",
+                            name, ", or its predictions with sacrebleu --tokenize ", name);
+      }
+      return absl::StrCat("want 13a, zh, char, intl or none, got ", name);
+    },
+    "{13a,zh,char,intl,none}");
+
 bool IsPng(absl::string_view name) { return absl::EndsWithIgnoreCase(name, ".png"); }
 
 const CLI::Validator kPicture(
@@ -64,18 +88,14 @@ absl::Status Plot(const std::string& input, const std::string& output) {
   }
   LEAPSTREAM_RETURN_IF_ERROR(svg.status());
   if (output == "-") {
-    std::cout << *svg << std::flush;
-    return std::cout ? absl::OkStatus() : absl::DataLossError("nobody reads the output");
+    std::cout << *svg;
+    return FlushOutput();
   }
   std::string picture = *std::move(svg);
   if (IsPng(output)) {
     LEAPSTREAM_ASSIGN_OR_RETURN(picture, SvgToPng(picture));
   }
-  std::ofstream file(output, std::ios::binary | std::ios::trunc);
-  file << picture;
-  file.close();
-  return file ? absl::OkStatus()
-              : absl::InvalidArgumentError(absl::StrCat("cannot write ", output));
+  return WriteFile(output, picture);
 }
 
 }  // namespace
@@ -101,6 +121,41 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
                    "agents), suppress the end, read on, or force-finish (as its speech agent does "
                    "with that option)")
       ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
+}
+
+void EvaluationCommands::AddScoringOptions() {
+  evaluate_
+      ->add_option("--eval-latency-unit", unit_,
+                   "target units that lagging is counted in, as SimulEval's; default: word, and "
+                   "char if the references are written without spaces")
+      ->check(kUnit);
+  evaluate_
+      ->add_option("--sacrebleu-tokenizer", tokenizer_,
+                   "of BLEU, as sacreBLEU's; default: 13a, and zh or char if the references are "
+                   "written without spaces")
+      ->check(kTokenizer);
+  evaluate_
+      ->add_option("--start-index", evaluate_options_.start_index,
+                   "the first line to evaluate, from 0")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  evaluate_
+      ->add_option("--end-index", evaluate_options_.end_index,
+                   "the line to stop before; -1: none is")
+      ->check(CLI::Range(-1, std::numeric_limits<int>::max()))
+      ->capture_default_str();
+  CLI::Option* const quality =
+      evaluate_->add_option("--quality-metrics", quality_metrics_, "those to write; default: all")
+          ->check(CLI::IsMember(QualityMetrics()))
+          ->type_name("NAME ...");
+  CLI::Option* const latency =
+      evaluate_->add_option("--latency-metrics", latency_metrics_, "those to write; default: all")
+          ->check(CLI::IsMember(LatencyMetrics()))
+          ->type_name("NAME ...");
+  evaluate_
+      ->add_flag("--no-scoring", no_scoring_, "write instances.log and config.yaml alone")
+      ->excludes(quality)
+      ->excludes(latency);
 }
 
 void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
@@ -141,11 +196,18 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
                  "source and target have one tokenizer: measure lagging in pieces against the "
                  "references' length, not the translations' own, with which LAAL is AL")
       ->excludes("--audio");
+  AddScoringOptions();
   evaluate_->footer(footer);
   evaluate_->final_callback([this] {
     if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
     evaluate_options_.speech = evaluate_->count("--audio") > 0;
     evaluate_options_.ks = ParseKs(ks_);
+    evaluate_options_.scoring = {LatencyUnitOf(unit_), metrics::BleuTokenizerOf(tokenizer_)};
+    evaluate_options_.scores = !no_scoring_;
+    if (quality_metrics_.empty() && latency_metrics_.empty()) return;
+    evaluate_options_.metrics = quality_metrics_.empty() ? QualityMetrics() : quality_metrics_;
+    absl::c_copy(latency_metrics_.empty() ? LatencyMetrics() : latency_metrics_,
+                 std::back_inserter(evaluate_options_.metrics));
   });
 
   bridge_ = app.add_subcommand(
@@ -161,11 +223,17 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
       ->check(CLI::Range(1, kMaxK));
   AddStreamOptions(bridge_, bridge_options_.connection, bridge_options_.model_folder,
                    bridge_options_.stream);
+  bridge_
+      ->add_option("--eval-latency-unit", unit_,
+                   "what simuleval is given as that; default: word, and char if the model's target "
+                   "language is written without spaces")
+      ->check(kUnit);
   bridge_->footer(footer);
+  bridge_->final_callback([this] { bridge_options_.unit = LatencyUnitOf(unit_); });
 
   plot_ = app.add_subcommand(
-      "plot", "Draw the READ/WRITE staircase of what translate --json or --trace recorded.");
-  plot_->add_option("events", plot_input_, "the recorded events, a JSON object per line; -: stdin")
+      "plot", "Draw the READ/WRITE staircase of what translate --json or --trace recorded, or grpcurl.");
+  plot_->add_option("events", plot_input_, "the recorded events, JSON objects; -: stdin")
       ->required();
   plot_->add_option("--output,-o", plot_output_, "a .svg or a .png file; -: SVG on stdout")
       ->check(kPicture)

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
@@ -20,6 +21,7 @@ class EvaluationCommands {
   std::optional<absl::Status> Run();
 
  private:
+  void AddScoringOptions();
   void AddStreamOptions(CLI::App* command, ClientOptions& connection, std::string& model_folder,
                         StreamOptions& stream);
 
@@ -30,6 +32,9 @@ class EvaluationCommands {
   BridgeOptions bridge_options_;
   std::string ks_;
   std::string early_end_;
+  std::string unit_, tokenizer_;  // Empty: see TargetScoring.
+  std::vector<std::string> quality_metrics_, latency_metrics_;
+  bool no_scoring_ = false;
   std::string plot_input_;
   std::string plot_output_ = "-";
 };

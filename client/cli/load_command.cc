@@ -9,6 +9,7 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/output.h"
 #include "client/cli/read_lines.h"
 
 namespace leapstream::client {
@@ -89,7 +90,7 @@ absl::Status LoadCommand::Measure() {
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
   LEAPSTREAM_ASSIGN_OR_RETURN(const LoadReport report, Load(*client, sentences, options_));
   Print(report, options_);
-  if (std::fflush(stdout) != 0) return absl::DataLossError("nobody reads the output");
+  LEAPSTREAM_RETURN_IF_ERROR(FlushOutput());
   if (!report.wrong_texts.empty()) {
     return absl::InternalError(absl::StrCat(report.wrong_texts.size(), " texts are wrong"));
   }

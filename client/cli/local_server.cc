@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 
 namespace leapstream::client {
 namespace {
@@ -59,9 +60,19 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
     return absl::NotFoundError(absl::StrCat(
         "found no ", kProgram, " beside this program or in PATH; start one and use --server"));
   }
-  std::string folder = (std::filesystem::temp_directory_path() / "leapstream.XXXXXX").string();
+  const auto no_folder = [](absl::string_view where, absl::string_view why) {
+    return absl::InternalError(absl::StrCat("cannot make a folder for a server in ", where, ": ",
+                                            why, "; name one that can be written to in TMPDIR"));
+  };
+  std::error_code error;
+  const std::filesystem::path temporary = std::filesystem::temp_directory_path(error);
+  if (error) {
+    const char* const named = std::getenv("TMPDIR");
+    return no_folder(named == nullptr ? "/tmp" : named, error.message());
+  }
+  std::string folder = (temporary / "leapstream.XXXXXX").string();
   if (mkdtemp(folder.data()) == nullptr) {
-    return absl::InternalError(absl::StrCat("cannot make ", folder, ": ", std::strerror(errno)));
+    return no_folder(temporary.string(), std::strerror(errno));
   }
   std::unique_ptr<LocalServer> server(new LocalServer());
   server->folder_ = folder;
@@ -78,18 +89,19 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
     sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, nullptr);  // What we block is none of its concern.
+    signal(SIGPIPE, SIG_DFL);                  // Nor is what we ignore.
     if (getppid() != parent) _exit(127);
     const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int null = open("/dev/null", O_RDWR);
     dup2(null, STDIN_FILENO);
-    dup2(log, STDOUT_FILENO);
-    dup2(log, STDERR_FILENO);
+    dup2(log >= 0 ? log : null, STDOUT_FILENO);
+    dup2(log >= 0 ? log : null, STDERR_FILENO);
     execv(argv[0], const_cast<char* const*>(argv));
     _exit(127);
   }
   server->pid_ = pid;
-  const absl::Time deadline = absl::Now() + kStartTimeout;
-  while (absl::Now() < deadline) {
+  const SteadyTime deadline = SteadyNow() + kStartTimeout;
+  while (SteadyNow() < deadline) {
     const std::string port = ReadFile(port_file);
     if (!port.empty() && port.back() == '\n') {
       server->address_ = absl::StrCat("127.0.0.1:", absl::StripTrailingAsciiWhitespace(port));
@@ -109,8 +121,8 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
 
 LocalServer::~LocalServer() {
   if (pid_ > 0) kill(pid_, SIGTERM);
-  const absl::Time deadline = absl::Now() + kStopTimeout;
-  while (running() && absl::Now() < deadline) absl::SleepFor(kPollInterval);
+  const SteadyTime deadline = SteadyNow() + kStopTimeout;
+  while (running() && SteadyNow() < deadline) absl::SleepFor(kPollInterval);
   if (running()) {
     kill(pid_, SIGKILL);
     waitpid(pid_, nullptr, 0);

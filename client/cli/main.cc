@@ -1,6 +1,8 @@
+#include <signal.h>
 #include <unistd.h>
 
 #include <cstdio>
+#include <exception>
 #include <fstream>
 #include <iostream>
 #include <map>
@@ -22,6 +24,7 @@
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/events_json.h"
 #include "client/cli/load_command.h"
+#include "client/cli/output.h"
 #include "client/cli/read_lines.h"
 #include "client/cli/terminal.h"
 #include "client/cli/trace.h"
@@ -60,7 +63,7 @@ Examples:
   leapstream translate --from-file talk.txt --segment sentence --pace 3/s   # watch it, as if spoken
   leapstream translate --server a:50051,b:50051 < en.txt   # goes on at b when a is lost
   leapstream translate --audio talk.wav         # in real time; --pace max: as fast as it goes
-  arecord -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
+  arecord -t raw -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
   leapstream probe --timeout 30s && leapstream models)";
 
 int ExitCode(const absl::Status& status) {
@@ -149,8 +152,7 @@ absl::Status PrintModels(Client& client, bool json) {
                    model.state_bytes_per_session, model.state_bytes_per_token);
     }
   }
-  if (std::fflush(stdout) != 0) return absl::DataLossError("nobody reads the output");
-  return absl::OkStatus();
+  return leapstream::client::FlushOutput();
 }
 
 absl::Status ReplayFile(const std::string& path, const leapstream::client::ReplayOptions& options) {
@@ -160,9 +162,7 @@ absl::Status ReplayFile(const std::string& path, const leapstream::client::Repla
   return leapstream::client::Replay(*file, options);
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
   CLI::App app("Translates text while it is still arriving, with a leapstream server.");
   app.name("leapstream");
   app.require_subcommand(0, 1);
@@ -220,8 +220,8 @@ int main(int argc, char** argv) {
   leapstream::client::AudioInputOptions audio;
   translate
       ->add_option("--audio", audio.path,
-                   "translate a recording (wav, flac, ...), or - for mono 16-bit "
-                   "little-endian samples on standard input")
+                   "translate a recording (wav, flac, ...), or - for standard input: "
+                   "mono 16-bit little-endian samples, WAV or AU")
       ->type_name("FILE")
       ->excludes(from_file)
       ->excludes(segment)
@@ -239,7 +239,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(-90.0, -1.0))
       ->type_name("DB")
       ->needs("--pause");
-  translate->add_option("--sample-rate", audio.sample_rate, "of --audio -, in Hz")
+  translate->add_option("--sample-rate", audio.sample_rate, "of raw samples on standard input, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str()
       ->needs("--audio");
@@ -304,8 +304,8 @@ int main(int argc, char** argv) {
   if (const auto status = evaluation.Run()) return Report(*status);
   if (const auto status = load.Run()) return Report(*status);
   if (completion->parsed()) {
-    std::cout << leapstream::client::CompletionScript(app, shell) << std::flush;
-    return std::cout ? 0 : kExitError;
+    std::cout << leapstream::client::CompletionScript(app, shell);
+    return 0;
   }
   if (const auto status = web.Run()) return Report(*status);
   if (replay->parsed()) return Report(ReplayFile(trace_file, replay_options));
@@ -340,4 +340,19 @@ int main(int argc, char** argv) {
   }
   if (!pace.empty() && pace != "max") options.words_per_second = WordsPerSecond(pace);
   return Report(leapstream::client::Translate(**client, options));
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  leapstream::client::OccupyStandardFiles();
+  signal(SIGPIPE, SIG_IGN);  // Who is not read any more says so in its status.
+  int status = kExitError;
+  try {
+    status = Run(argc, argv);
+  } catch (const std::exception& error) {  // Nothing is known to throw; memory may end.
+    absl::FPrintF(stderr, "leapstream: %s\n", error.what());
+  }
+  const absl::Status output = leapstream::client::FlushOutput();  // Also of what --help prints.
+  return status == 0 ? Report(output) : status;
 }

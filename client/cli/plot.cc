@@ -2,12 +2,14 @@
 
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "client/cli/event_reader.h"
 #include "client/evaluation/svg.h"
 #include "nlohmann/json.hpp"
 
@@ -17,28 +19,21 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kMaxSegments = 200;  // More is no picture.
+constexpr int64_t kMaxColumns = 10000;
 
 }  // namespace
 
 absl::StatusOr<std::string> PlotEvents(std::istream& events) {
   std::map<int64_t, Staircase> segments;
-  int number = 0;
-  for (std::string line; std::getline(events, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const auto not_an_event = [&] {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "line ", number, ": want an event of `leapstream translate --json` or --trace, got ",
-          absl::Utf8SafeCHexEscape(line.substr(0, 60))));
-    };
-    const Json json = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    if (!json.is_object() || !json.contains("event") || !json["event"].is_string()) {
-      return not_an_event();
-    }
+  EventReader reader(&events);
+  while (true) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<Json> next, reader.Next());
+    if (!next.has_value()) break;
+    const Json& json = *next;
     const std::string event = json["event"];
     if (event != "target" && event != "segment") continue;
     const auto segment = json.find("segment");
-    if (segment == json.end() || !segment->is_number_integer()) return not_an_event();
+    if (segment == json.end() || !segment->is_number_integer()) return reader.NotAnEvent();
     const auto number_of = segment->get<int64_t>();
     if (segments.size() == kMaxSegments && segments.count(number_of) == 0) continue;
     Staircase& stairs = segments[number_of];
@@ -53,21 +48,23 @@ absl::StatusOr<std::string> PlotEvents(std::istream& events) {
                               al->get<double>());
       }
       if (source != stats->end() && source->is_number_integer()) {
-        const int columns = source->get<int>();
-        if (columns > 0 && columns <= 10000) stairs.source_length = columns;
+        const auto columns = source->get<int64_t>();
+        if (columns > 0 && columns <= kMaxColumns) {
+          stairs.source_length = static_cast<int>(columns);
+        }
       }
       continue;
     }
     const auto tokens = json.find("tokens");
-    if (tokens == json.end() || !tokens->is_array()) return not_an_event();
+    if (tokens == json.end() || !tokens->is_array()) return reader.NotAnEvent();
     for (const Json& token : *tokens) {
       if (!token.is_object() || !token.contains("piece") || !token["piece"].is_string() ||
           !token.contains("source_tokens_read") ||
           !token["source_tokens_read"].is_number_integer()) {
-        return not_an_event();
+        return reader.NotAnEvent();
       }
       const int64_t read = token["source_tokens_read"];
-      if (read < 0 || read > 10000) return not_an_event();
+      if (read < 0 || read > kMaxColumns) return reader.NotAnEvent();
       stairs.target.push_back(token["piece"]);
       stairs.delays.push_back(static_cast<int>(read));
     }
@@ -81,8 +78,7 @@ absl::StatusOr<std::string> PlotEvents(std::istream& events) {
   if (staircases.empty()) {
     return absl::InvalidArgumentError(
         "want events with a target token, got none; record some with `leapstream translate --json "
-        "> "
-        "events.jsonl`");
+        "> events.jsonl`, or ask the server for output.token_details");
   }
   return StaircaseSvg(staircases);
 }

@@ -9,8 +9,8 @@
 namespace leapstream::client {
 
 // The READ/WRITE staircases of a recorded run as an SVG document, a segment each. `events`: what
-// `leapstream translate --json` wrote, an event per line; rows are target pieces, columns source
-// pieces. INVALID_ARGUMENT: a line is no such event (with its number), or no target token is there.
+// EventReader reads; rows are target pieces, columns source pieces. INVALID_ARGUMENT: something is
+// no event (with its line), or no target token is there.
 absl::StatusOr<std::string> PlotEvents(std::istream& events);
 
 }  // namespace leapstream::client

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -16,7 +17,8 @@ namespace leapstream::client {
 
 absl::StatusOr<std::ifstream> OpenFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  if (!file || std::filesystem::is_directory(path)) {
+  std::error_code unknown;  // Then reading says what is wrong.
+  if (!file || std::filesystem::is_directory(path, unknown)) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
   }
@@ -37,6 +39,10 @@ absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {
       line.erase(0, kByteOrderMark.size());
     }
     lines.push_back(std::move(line));
+  }
+  if (file.bad()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read all of ", path, ": ", std::strerror(errno)));
   }
   return lines;
 }

@@ -6,14 +6,17 @@
 
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <thread>
 #include <utility>
+#include <variant>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/mutex.h"
 #include "base/status.h"
+#include "client/cli/http_body.h"
 #include "client/cli/local_server.h"
 #include "client/cli/port_file.h"
 #include "client/evaluation/piece_counter.h"
@@ -26,13 +29,14 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr size_t kMaxRequestBytes = 16 << 20;
+constexpr int kThreads = 16;  // Each connection that is kept open has one.
 
 // The agent that the evaluator sees: one sentence at a time. Thread-safe; calls wait for each
 // other.
 class Agent {
  public:
-  Agent(Client* client, const StreamOptions& options)
-      : client_(client), options_(options), pieces_(client, options) {}
+  Agent(Client* client, const StreamOptions& options, LatencyUnit unit)
+      : client_(client), options_(options), unit_(unit), pieces_(client, options) {}
 
   void Reset() {
     MutexLock lock(&mutex_);
@@ -70,13 +74,14 @@ class Agent {
  private:
   SimulEvalSession& session() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     if (session_ == nullptr) {
-      session_ = std::make_unique<SimulEvalSession>(client_, &pieces_, options_);
+      session_ = std::make_unique<SimulEvalSession>(client_, &pieces_, options_, unit_);
     }
     return *session_;
   }
 
   Client* const client_;
   const StreamOptions options_;
+  const LatencyUnit unit_;
   PieceCounter pieces_;
   Mutex mutex_;
   std::unique_ptr<SimulEvalSession> session_ ABSL_GUARDED_BY(mutex_);
@@ -89,13 +94,52 @@ void Answer(const absl::Status& status, httplib::Response& response) {
   response.set_content(absl::StrCat(status.message(), "\n"), "text/plain");
 }
 
-absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t& signals) {
-  Agent agent(&client, options.stream);
+// What a path that is none of the others, or a wrong method, is answered with.
+void Explain(const httplib::Request& request, httplib::Response& response) {
+  static constexpr std::pair<absl::string_view, absl::string_view> kMethods[] = {
+      {"/reset", "POST"}, {"/input", "PUT"}, {"/output", "GET"}, {"/", "GET"}};
+  for (const auto& [path, method] : kMethods) {
+    if (request.path != path) continue;
+    response.status = 405;
+    response.set_header("Allow", std::string(method));
+  }
+  response.set_content(
+      "want what SimulEval asks: POST /reset, PUT /input, GET /output, or GET /\n", "text/plain");
+}
+
+// What `simuleval` needs for a target that is not scored by words.
+std::string ScoringFlags(LatencyUnit unit, absl::string_view language) {
+  if (unit == LatencyUnit::kWord) return "";
+  std::string flags = absl::StrCat(" --eval-latency-unit ", LatencyUnitName(unit));
+  if (unit == LatencyUnit::kSpm) absl::StrAppend(&flags, " --eval-latency-spm-model FILE");
+  if (IsWrittenWithoutSpaces(language)) {
+    absl::StrAppend(&flags, " --sacrebleu-tokenizer ", IsChinese(language) ? "zh" : "char");
+  }
+  return flags;
+}
+
+absl::Status Serve(Client& client, const BridgeOptions& options, const std::string& language,
+                   const sigset_t& signals) {
+  const LatencyUnit unit = options.unit.value_or(
+      IsWrittenWithoutSpaces(language) ? LatencyUnit::kChar : LatencyUnit::kWord);
+  Agent agent(&client, options.stream, unit);
   httplib::Server server;
   server.set_payload_max_length(kMaxRequestBytes);
   // The evaluator opens a connection for each request.
-  server.new_task_queue = [] { return new httplib::ThreadPool(4); };
+  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   server.set_tcp_nodelay(true);
+  server.set_pre_routing_handler([](const httplib::Request& request, httplib::Response& response) {
+    TakeNoLengthAsNoBody(request);
+    // httplib takes HEAD for GET, which would take away what the evaluator is to get.
+    if (request.method != "HEAD" || request.path != "/output") {
+      return httplib::Server::HandlerResponse::Unhandled;
+    }
+    Explain(request, response);
+    return httplib::Server::HandlerResponse::Handled;
+  });
+  server.set_error_handler([](const httplib::Request& request, httplib::Response& response) {
+    if (response.status == 404 && response.body.empty()) Explain(request, response);
+  });
   server.Post("/reset", [&](const httplib::Request&, httplib::Response&) { agent.Reset(); });
   server.Put("/input", [&](const httplib::Request& request, httplib::Response& response) {
     Answer(agent.Push(request.body), response);
@@ -107,7 +151,8 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t&
   });
   server.Get("/", [&](const httplib::Request&, httplib::Response& response) {
     const Json info = {{"info", absl::StrCat("leapstream at ", options.connection.address)}};
-    response.set_content(info.dump(), "application/json");
+    response.set_content(info.dump(-1, ' ', false, Json::error_handler_t::replace),
+                         "application/json");
   });
 
   int port = options.port;
@@ -122,9 +167,15 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const sigset_t&
   absl::FPrintF(stderr,
                 "leapstream: listening; run, in leapstream's repository,\n"
                 "simuleval --user-dir client/examples/simuleval_text_fix --remote-eval "
-                "--remote-address %s --remote-port %d --source-type text --target-type text "
+                "--remote-address %s --remote-port %d --source-type text --target-type text%s "
                 "--source FILE --target FILE --output DIR\n",
-                options.host, port);
+                options.host, port, ScoringFlags(unit, language));
+  if (IsWrittenWithoutSpaces(language) && options.unit == LatencyUnit::kWord) {
+    absl::FPrintF(stderr,
+                  "leapstream: %s is written without spaces, and a word is all between two: with "
+                  "--eval-latency-unit word its lagging is that of whole sentences; use char\n",
+                  language);
+  }
   std::thread serving([&] { server.listen_after_bind(); });
   int signal = 0;
   sigwait(&signals, &signal);
@@ -153,9 +204,13 @@ absl::Status SimulEvalBridge(const BridgeOptions& given) {
   // What the server refuses is said now, not to an evaluator that cannot read it.
   const std::unique_ptr<Stream> trial = client->StartStream(options.stream);
   LEAPSTREAM_RETURN_IF_ERROR(trial->CloseSource());
-  while (trial->Next().has_value()) continue;
+  std::string language;
+  while (const std::optional<Event> event = trial->Next()) {
+    const auto* started = std::get_if<Started>(&*event);
+    if (started != nullptr) language = started->applied.target_language_code;
+  }
   LEAPSTREAM_RETURN_IF_ERROR(trial->Wait());
-  return Serve(*client, options, signals);
+  return Serve(*client, options, language, signals);
 }
 
 }  // namespace leapstream::client

@@ -1,18 +1,21 @@
 #include "client/cli/trace.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <memory>
 #include <optional>
 #include <vector>
 
-#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
+#include "client/cli/event_reader.h"
 #include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
+#include "client/cli/output.h"
 #include "client/cli/terminal.h"
 #include "nlohmann/json.hpp"
 
@@ -21,10 +24,11 @@ namespace {
 
 using Json = nlohmann::json;
 
+constexpr double kMaxTime = 1e7;  // Seconds of a recording.
+
 absl::Status Print(absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
-  if (std::fflush(stdout) == 0) return absl::OkStatus();
-  return absl::DataLossError("nobody reads the output");
+  return FlushOutput();
 }
 
 // A member of an event, or `otherwise` if it has none of that type.
@@ -37,6 +41,24 @@ T Get(const Json& event, const char* name, T otherwise) {
   } else {
     return found->is_number() ? found->get<T>() : otherwise;
   }
+}
+
+// When it came, in seconds since the session's start: as --trace recorded it, else as the server
+// says of its last token, else `otherwise`. NaN: it is no time.
+double TimeOf(const Json& event, double otherwise) {
+  if (event.contains("time")) return Get<double>(event, "time", std::nan(""));
+  const auto tokens = event.find("tokens");
+  if (Get<std::string>(event, "event", "") == "target" && tokens == event.end()) {
+    return std::nan("");
+  }
+  if (tokens == event.end() || !tokens->is_array() || tokens->empty()) return otherwise;
+  const Json& last = tokens->back();
+  if (!last.is_object() || !last.contains("emit_offset")) return otherwise;
+  absl::Duration offset;
+  if (!absl::ParseDuration(Get<std::string>(last, "emit_offset", ""), &offset)) {
+    return std::nan("");
+  }
+  return std::max(otherwise, absl::ToDoubleSeconds(offset));
 }
 
 absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
@@ -55,7 +77,8 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
     if (tokens != event.end() && tokens->is_array()) {
       for (const Json& token : *tokens) {
         if (token.is_object()) {
-          reads.push_back(std::clamp(Get<int>(token, "source_tokens_read", 0), 0, 100000));
+          const double read = Get<double>(token, "source_tokens_read", 0);
+          reads.push_back(static_cast<int>(std::clamp(read, 0.0, 100000.0)));
         }
       }
     }
@@ -63,7 +86,7 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
   } else if (kind == "segment") {
     std::optional<double> lagging;
     const auto stats = event.find("stats");
-    if (stats != event.end() && stats->is_object() && Get<int>(*stats, "target_tokens", 0) > 0) {
+    if (stats != event.end() && stats->is_object() && Get<double>(*stats, "target_tokens", 0) > 0) {
       lagging = Get<double>(*stats, "average_lagging", 0);
     }
     lanes->TargetEnd(lagging);
@@ -80,13 +103,16 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
 absl::Status TraceWriter::Open(const std::string& path) {
   path_ = path;
   file_.open(path);
-  start_ = absl::Now();
+  start_ = SteadyNow();
   if (file_) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat("cannot write a trace to ", path));
 }
 
 void TraceWriter::Source(absl::string_view text) {
-  if (is_open()) Write(Json{{"event", "source"}, {"text", std::string(text)}}.dump());
+  if (is_open()) {
+    Write(Json{{"event", "source"}, {"text", std::string(text)}}.dump(
+        -1, ' ', false, Json::error_handler_t::replace));
+  }
 }
 
 void TraceWriter::SourceEnd() {
@@ -99,7 +125,7 @@ void TraceWriter::Add(const Event& event) {
 
 void TraceWriter::Write(absl::string_view json) {
   json.remove_prefix(1);  // The opening brace.
-  file_ << absl::StreamFormat("{\"time\":%.6f,%s\n", absl::ToDoubleSeconds(absl::Now() - start_),
+  file_ << absl::StreamFormat("{\"time\":%.6f,%s\n", absl::ToDoubleSeconds(SteadyNow() - start_),
                               json);
 }
 
@@ -113,27 +139,23 @@ absl::Status TraceWriter::Close() {
 absl::Status Replay(std::istream& trace, const ReplayOptions& options) {
   std::unique_ptr<Lanes> lanes;
   if (CanDrawLanes()) lanes = std::make_unique<Lanes>(TerminalOptions());
-  const absl::Time start = absl::Now();
-  int number = 0;
+  const SteadyTime start = SteadyNow();
   bool has_events = false;
-  for (std::string line; std::getline(trace, line);) {
-    ++number;
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
-    const Json event = Json::parse(line, nullptr, /*allow_exceptions=*/false);
-    const std::string kind =
-        event.is_object() ? Get<std::string>(event, "event", "") : std::string();
-    const double time = event.is_object() ? Get<double>(event, "time", -1) : -1;
-    if (kind.empty() || !(time >= 0 && time < 1e7)) {
+  double time = 0;
+  EventReader reader(&trace);
+  while (true) {
+    absl::StatusOr<std::optional<Json>> next = reader.Next();
+    if (next.ok() && !next->has_value()) break;
+    if (next.ok()) time = TimeOf(**next, time);
+    if (next.ok() && !(time >= 0 && time < kMaxTime)) next = reader.NotAnEvent();
+    if (!next.ok()) {
       if (lanes != nullptr) lanes->Finish();
-      return absl::InvalidArgumentError(
-          absl::StrCat("line ", number,
-                       ": want an event that `leapstream translate --trace` wrote, "
-                       "got ",
-                       absl::Utf8SafeCHexEscape(line.substr(0, 60))));
+      return next.status();
     }
-    absl::SleepFor(start + absl::Seconds(time / options.speed) - absl::Now());
+    absl::SleepFor(start + absl::Seconds(time / options.speed) - SteadyNow());
     if (lanes != nullptr) lanes->Resize(TerminalOptions().columns);
-    LEAPSTREAM_RETURN_IF_ERROR(Show(event, kind, lanes.get()));
+    const Json& event = **next;
+    LEAPSTREAM_RETURN_IF_ERROR(Show(event, Get<std::string>(event, "event", ""), lanes.get()));
     has_events = true;
   }
   if (!has_events) {

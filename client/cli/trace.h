@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -32,15 +33,17 @@ class TraceWriter {
 
   std::string path_;
   std::ofstream file_;
-  absl::Time start_;
+  SteadyTime start_;
 };
 
 struct ReplayOptions {
   double speed = 1;  // Times as fast as it was.
 };
 
-// Shows a trace on standard output as `leapstream translate` did: on a terminal with its lanes,
-// else the translation alone. INVALID_ARGUMENT: a line that is no event of a trace, or no event.
+// Shows a trace, or other events that EventReader reads, on standard output as `leapstream
+// translate` did: on a terminal with its lanes, else the translation alone. Events without a time
+// come when the server says that their last token did. INVALID_ARGUMENT: a line that is no event, or
+// no event at all. Others as FlushOutput().
 absl::Status Replay(std::istream& trace, const ReplayOptions& options);
 
 }  // namespace leapstream::client

@@ -23,7 +23,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
 #include "client/cli/cut_segments.h"
@@ -181,7 +181,7 @@ class Translation {
   // When paced: the next line waits for the translation of the last one.
   bool MaySend() const {
     if (items_.empty() || (paced_ && segments_completed_ < segments_ended_)) return false;
-    return !paced_ || items_.front().text.empty() || absl::Now() >= next_word_;
+    return !paced_ || items_.front().text.empty() || SteadyNow() >= next_word_;
   }
 
   absl::Status SendDueItems() {
@@ -194,7 +194,7 @@ class Translation {
         ShowSource(item.text);
         // Deadlines follow one another, so that the pace does not drift; after a pause they do not
         // catch up.
-        const absl::Time now = absl::Now();
+        const SteadyTime now = SteadyNow();
         next_word_ = (now - next_word_ > interval_ ? now : next_word_) + interval_;
       }
       if (item.ends_line) {
@@ -204,7 +204,7 @@ class Translation {
         if (lanes_ != nullptr) lanes_->SourceEnd();
         EndSourceLine();
       }
-      last_sent_ = absl::Now();
+      last_sent_ = SteadyNow();
     }
     if (!input_open_ && items_.empty() && !closed_) {
       closed_ = true;
@@ -216,21 +216,21 @@ class Translation {
   absl::Status WaitForSomething() {
     const bool reads =
         input_open_ && items_.size() < kMaxQueuedItems && stream_->unsent_bytes() < kMaxUnsentBytes;
-    absl::Time wake = absl::InfiniteFuture();
+    SteadyTime wake = SteadyTime::InfiniteFuture();
     if (paced_ && !items_.empty() && segments_completed_ >= segments_ended_) wake = next_word_;
     if (!closed_ && keep_alive_ > absl::ZeroDuration()) {
-      if (absl::Now() >= last_sent_ + keep_alive_) {
+      if (SteadyNow() >= last_sent_ + keep_alive_) {
         LEAPSTREAM_RETURN_IF_ERROR(stream_->KeepAlive());
-        last_sent_ = absl::Now();
+        last_sent_ = SteadyNow();
       }
       wake = std::min(wake, last_sent_ + keep_alive_);
     }
     pollfd fds[] = {
         {signal_fd, POLLIN, 0}, {stream_->ready_fd(), POLLIN, 0}, {reads ? input_ : -1, POLLIN, 0}};
     timespec timeout;
-    const bool waits_forever = wake == absl::InfiniteFuture();
+    const bool waits_forever = wake == SteadyTime::InfiniteFuture();
     if (!waits_forever) {
-      timeout = absl::ToTimespec(std::max(wake - absl::Now(), absl::ZeroDuration()));
+      timeout = absl::ToTimespec(std::max(wake - SteadyNow(), absl::ZeroDuration()));
     }
     if (ppoll(fds, 3, waits_forever ? nullptr : &timeout, nullptr) < 0) {
       if (errno == EINTR) return absl::OkStatus();
@@ -258,9 +258,11 @@ class Translation {
     }
     if (size < 0) {
       if (errno == EINTR || errno == EAGAIN) return absl::OkStatus();
-      if (errno != EBADF) {  // A closed standard input is an empty one.
-        return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
+      if (errno == EBADF) {
+        return absl::InvalidArgumentError(
+            "want text on standard input, which is closed; --from-file reads a file");
       }
+      return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
     }
     TakeInput(typed_.Finish(), /*last=*/true);
     return absl::OkStatus();
@@ -268,7 +270,7 @@ class Translation {
 
   absl::Status Show(const Started& started) {
     keep_alive_ = started.limits.idle_timeout / 3;
-    last_sent_ = absl::Now();
+    last_sent_ = SteadyNow();
     if (options_.verbose) {
       const StreamOptions& applied = started.applied;
       const std::string policy = applied.k.has_value() ? absl::StrCat("k ", *applied.k)
@@ -329,7 +331,7 @@ class Translation {
   }
 
   absl::Status Show(const Resumed& resumed) {
-    last_sent_ = absl::Now();
+    last_sent_ = SteadyNow();
     Say(absl::StrFormat("going on at %s after %.2f s; nothing was lost", resumed.address,
                         absl::ToDoubleSeconds(resumed.gap)));
     return ShowJson(resumed);
@@ -446,8 +448,8 @@ class Translation {
   bool input_open_ = true;
   bool interrupted_ = false;
   bool closed_ = false;
-  absl::Time next_word_ = absl::InfinitePast();
-  absl::Time last_sent_ = absl::Now();
+  SteadyTime next_word_ = SteadyTime::InfinitePast();
+  SteadyTime last_sent_ = SteadyNow();
   absl::Duration keep_alive_ = absl::ZeroDuration();  // 0: not known yet, or no limit.
   int64_t segments_ended_ = 0;
   int64_t segments_completed_ = 0;

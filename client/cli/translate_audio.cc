@@ -1,12 +1,15 @@
 #include "client/cli/translate_audio.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <climits>
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -17,10 +20,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
+#include "client/cli/piped_audio.h"
+#include "client/evaluation/audio_container.h"
 #include "client/evaluation/audio_file.h"
 
 namespace leapstream::client {
@@ -59,44 +64,76 @@ class AudioInput {
   virtual int fd() const { return -1; }  // To wait for before Read(); -1: it never blocks.
   // The next samples; nothing: the end.
   virtual absl::StatusOr<std::optional<std::string>> Read() = 0;
+  // The fault of an input that has ended. The samples before it are translated all the same.
+  virtual absl::Status status() const { return absl::OkStatus(); }
 };
 
-class StandardInput final : public AudioInput {
+absl::Status CannotRead() {
+  return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
+}
+
+// Samples as they come through a pipe, or from a device.
+class Piped final : public AudioInput {
  public:
-  explicit StandardInput(int sample_rate) : sample_rate_(sample_rate) {}
-  int sample_rate() const override { return sample_rate_; }
-  AudioFormat format() const override { return AudioFormat::kPcmS16Le; }
-  int fd() const override { return STDIN_FILENO; }
-  absl::StatusOr<std::optional<std::string>> Read() override {
-    char buffer[16 << 10];
-    const ssize_t size = read(STDIN_FILENO, buffer, sizeof(buffer));
-    if (size < 0 && (errno == EINTR || errno == EAGAIN)) return std::string();
-    if (size < 0) {
-      return absl::InternalError(absl::StrCat("cannot read the input: ", std::strerror(errno)));
+  // Waits until it is known what comes. Owns `fd`, unless that is standard input.
+  static absl::StatusOr<std::unique_ptr<AudioInput>> Open(int fd, int raw_sample_rate,
+                                                          const sigset_t& wait_mask) {
+    std::unique_ptr<Piped> input(new Piped(fd, raw_sample_rate));
+    while (!input->audio_.is_known() && !input->ended_) {
+      if (interrupts >= 2) return absl::CancelledError("cancelled");
+      if (interrupts > 0) break;  // Nothing has come yet.
+      pollfd polled = {fd, POLLIN, 0};
+      if (ppoll(&polled, 1, nullptr, &wait_mask) < 0) {
+        if (errno == EINTR) continue;
+        return CannotRead();
+      }
+      LEAPSTREAM_RETURN_IF_ERROR(input->Fill());
+      // With samples a session is worth it in any case; it ends with this.
+      if (!input->audio_.is_known()) LEAPSTREAM_RETURN_IF_ERROR(input->status_);
     }
-    if (size == 0) {
-      if (held_.empty()) return std::nullopt;
-      return absl::InvalidArgumentError(
-          "the input ends within a 16-bit sample; is it raw S16_LE audio?");
-    }
-    std::string bytes = std::exchange(held_, "");
-    bytes.append(buffer, static_cast<size_t>(size));
-    if (bytes.size() % 2 != 0) {
-      held_ = bytes.back();
-      bytes.pop_back();
-    }
-    return bytes;
+    return input;
   }
+  ~Piped() override {
+    if (fd_ != STDIN_FILENO) close(fd_);
+  }
+  int sample_rate() const override { return audio_.sample_rate(); }
+  AudioFormat format() const override { return audio_.format(); }
+  int fd() const override { return fd_; }
+  absl::StatusOr<std::optional<std::string>> Read() override {
+    std::string samples = audio_.Take();
+    if (!samples.empty()) return samples;
+    if (!ended_) LEAPSTREAM_RETURN_IF_ERROR(Fill());
+    samples = audio_.Take();
+    if (samples.empty() && ended_) return std::nullopt;
+    return samples;
+  }
+  absl::Status status() const override { return status_; }
 
  private:
-  const int sample_rate_;
-  std::string held_;  // Half a sample.
+  Piped(int fd, int raw_sample_rate) : fd_(fd), audio_(raw_sample_rate) {}
+
+  absl::Status Fill() {
+    char buffer[16 << 10];
+    const ssize_t size = read(fd_, buffer, sizeof(buffer));
+    if (size < 0) return errno == EINTR || errno == EAGAIN ? absl::OkStatus() : CannotRead();
+    if (size > 0) return audio_.Append({buffer, static_cast<size_t>(size)});
+    ended_ = true;
+    status_ = audio_.Finish();
+    return absl::OkStatus();
+  }
+
+  const int fd_;
+  PipedAudio audio_;
+  bool ended_ = false;
+  absl::Status status_;
 };
 
 class File final : public AudioInput {
  public:
   static absl::StatusOr<std::unique_ptr<AudioInput>> Open(const std::string& path) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<AudioFile> file, AudioFile::Open(path));
+    LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<AudioFile> file,
+                                path == "-" ? AudioFile::Open(STDIN_FILENO, "on standard input")
+                                            : AudioFile::Open(path));
     return std::make_unique<File>(std::move(file));
   }
   explicit File(std::unique_ptr<AudioFile> file) : file_(std::move(file)) {}
@@ -113,9 +150,47 @@ class File final : public AudioInput {
   const std::unique_ptr<AudioFile> file_;
 };
 
-absl::Status Write(absl::string_view text) {
+// True if standard input is a recording in a file, with its header, and nothing of it was read.
+bool IsRecording(int fd) {
+  struct stat status;
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || lseek(fd, 0, SEEK_CUR) != 0) {
+    return false;
+  }
+  std::string head(kContainerBytes, '\0');
+  const ssize_t size = pread(fd, head.data(), head.size(), 0);
+  head.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  return !ContainerOf(head).empty();
+}
+
+absl::StatusOr<std::unique_ptr<AudioInput>> OpenInput(const AudioInputOptions& options,
+                                                      const sigset_t& wait_mask) {
+  if (options.path == "-") {
+    if (IsRecording(STDIN_FILENO)) return File::Open("-");
+    return Piped::Open(STDIN_FILENO, options.sample_rate, wait_mask);
+  }
+  struct stat status;
+  if (stat(options.path.c_str(), &status) != 0 ||
+      !(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
+    return File::Open(options.path);
+  }
+  const int fd = open(options.path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (fd < 0) {
+    return absl::NotFoundError(
+        absl::StrCat("cannot read ", options.path, ": ", std::strerror(errno)));
+  }
+  return Piped::Open(fd, options.sample_rate, wait_mask);
+}
+
+// Waits for a reader that does not read, but not for ever: a signal ends that.
+absl::Status Write(absl::string_view text, const sigset_t& wait_mask) {
   while (!text.empty()) {
-    const ssize_t size = write(STDOUT_FILENO, text.data(), text.size());
+    pollfd polled = {STDOUT_FILENO, POLLOUT, 0};
+    if (ppoll(&polled, 1, nullptr, &wait_mask) < 0 && interrupts >= 2) {
+      return absl::CancelledError("cancelled");
+    }
+    if (polled.revents == 0) continue;
+    const size_t fits = std::min<size_t>(text.size(), PIPE_BUF);  // Then it does not block.
+    const ssize_t size = write(STDOUT_FILENO, text.data(), fits);
     if (size >= 0) {
       text.remove_prefix(static_cast<size_t>(size));
     } else if (errno == EPIPE) {
@@ -129,7 +204,8 @@ absl::Status Write(absl::string_view text) {
 
 class Shower {
  public:
-  explicit Shower(const TranslateOptions& options) : options_(options) {}
+  Shower(const TranslateOptions& options, const sigset_t& wait_mask)
+      : options_(options), wait_mask_(wait_mask) {}
 
   absl::Status Show(const Event& event) {
     if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
@@ -154,24 +230,25 @@ class Shower {
       absl::FPrintF(stderr, "leapstream: going on at %s after %.2f s; nothing was lost\n",
                     resumed->address, absl::ToDoubleSeconds(resumed->gap));
     }
-    if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"));
+    if (options_.json) return Write(absl::StrCat(ToJson(event), "\n"), wait_mask_);
     if (const auto* delta = std::get_if<Delta>(&event)) {
       line_open_ = line_open_ || !delta->text.empty();
-      return Write(delta->text);
+      return Write(delta->text, wait_mask_);
     }
     if (!std::holds_alternative<SegmentCompleted>(event)) return absl::OkStatus();
     line_open_ = false;
-    return Write("\n");
+    return Write("\n", wait_mask_);
   }
   // Source that was dropped.
   absl::Status status() const { return cut_.status(); }
   // An error message must not continue a line of ours.
   absl::Status EndLine() {
-    return std::exchange(line_open_, false) ? Write("\n") : absl::OkStatus();
+    return std::exchange(line_open_, false) ? Write("\n", wait_mask_) : absl::OkStatus();
   }
 
  private:
   const TranslateOptions& options_;
+  const sigset_t wait_mask_;
   CutSegments cut_;
   bool line_open_ = false;
 };
@@ -180,20 +257,16 @@ class Shower {
 
 absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
                             const AudioInputOptions& input_options) {
-  std::unique_ptr<AudioInput> input;
-  if (input_options.path == "-") {
-    input = std::make_unique<StandardInput>(input_options.sample_rate);
-  } else {
-    LEAPSTREAM_ASSIGN_OR_RETURN(input, File::Open(input_options.path));
-  }
+  const sigset_t wait_mask = TakeOverSignals();
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<AudioInput> input,
+                              OpenInput(input_options, wait_mask));
   StreamOptions stream_options = options.stream;
   stream_options.audio = input->format();
   stream_options.sample_rate = input->sample_rate();
-  const sigset_t wait_mask = TakeOverSignals();
-  Shower shower(options);
+  Shower shower(options, wait_mask);
   const std::unique_ptr<Stream> stream = client.StartStream(stream_options);
   bool open = true;
-  absl::Time next = absl::Now();
+  SteadyTime next = SteadyNow();
   const auto send_next = [&]() -> absl::Status {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<std::string> bytes, input->Read());
     if (bytes.has_value()) return stream->PushAudio(*bytes);
@@ -205,6 +278,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     if (stream->finished()) {
       LEAPSTREAM_RETURN_IF_ERROR(shower.EndLine());
       LEAPSTREAM_RETURN_IF_ERROR(stream->Wait());
+      LEAPSTREAM_RETURN_IF_ERROR(input->status());
       return shower.status();
     }
     if (interrupts >= 2) {
@@ -218,7 +292,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     }
     const bool room = open && stream->unsent_bytes() < kMaxUnsentBytes;
     const bool waits_for_input = room && input->fd() >= 0;
-    if (room && !waits_for_input && (!input_options.real_time || absl::Now() >= next)) {
+    if (room && !waits_for_input && (!input_options.real_time || SteadyNow() >= next)) {
       LEAPSTREAM_RETURN_IF_ERROR(send_next());
       next += kChunk;
       continue;
@@ -226,7 +300,7 @@ absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
     pollfd fds[] = {{stream->ready_fd(), POLLIN, 0},
                     {waits_for_input ? input->fd() : -1, POLLIN, 0}};
     const bool paced = room && !waits_for_input;
-    const timespec timeout = absl::ToTimespec(std::max(next - absl::Now(), absl::ZeroDuration()));
+    const timespec timeout = absl::ToTimespec(std::max(next - SteadyNow(), absl::ZeroDuration()));
     if (ppoll(fds, 2, paced ? &timeout : nullptr, &wait_mask) < 0) {
       if (errno == EINTR) continue;
       return absl::InternalError(absl::StrCat("poll: ", std::strerror(errno)));

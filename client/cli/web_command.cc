@@ -46,6 +46,12 @@ void WebCommand::AddTo(CLI::App& app, const std::string& footer) {
       ->add_option("--host-name", options_.host_names,
                    "a name that browsers call it by, besides localhost and addresses; repeatable")
       ->take_all();
+  command_
+      ->add_option("--public-url", options_.public_urls,
+                   "the address that browsers have of the page behind a proxy, such as "
+                   "https://talks.example.org/live/; repeatable")
+      ->type_name("URL")
+      ->take_all();
   command_->add_option("--max-sessions", options_.max_sessions, "translations at once")
       ->check(CLI::Range(1, 1000))
       ->capture_default_str();

@@ -1,20 +1,94 @@
 #include "client/evaluation/audio_file.h"
 
+#include <fcntl.h>
 #include <sndfile.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
+#include <cstdio>
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "client/evaluation/audio_container.h"
 
 namespace leapstream::client {
 namespace {
 
+// The bytes of a file, but for the sizes in its header, which may have to be mended.
+class MendedFile {
+ public:
+  MendedFile(int fd, int64_t size) : fd_(fd), size_(size) {
+    patches_ = MendSizes([this](int64_t at, size_t count) { return ReadAt(at, count); }, size);
+  }
+  ~MendedFile() { close(fd_); }
+  MendedFile(const MendedFile&) = delete;
+  MendedFile& operator=(const MendedFile&) = delete;
+
+  bool mended() const { return !patches_.empty(); }
+  SNDFILE* Open(SF_INFO* info) {
+    static SF_VIRTUAL_IO io = {
+        [](void* file) { return static_cast<sf_count_t>(Of(file)->size_); },
+        [](sf_count_t offset, int whence, void* file) { return Of(file)->Seek(offset, whence); },
+        [](void* bytes, sf_count_t count, void* file) { return Of(file)->Read(bytes, count); },
+        [](const void*, sf_count_t, void*) { return sf_count_t{0}; },
+        [](void* file) { return static_cast<sf_count_t>(Of(file)->at_); }};
+    at_ = 0;
+    *info = {};
+    return sf_open_virtual(&io, SFM_READ, info, this);
+  }
+
+ private:
+  static MendedFile* Of(void* file) { return static_cast<MendedFile*>(file); }
+
+  std::string ReadAt(int64_t at, size_t count) const {
+    std::string bytes(count, '\0');
+    size_t size = 0;
+    while (size < count) {
+      const ssize_t read = pread(fd_, bytes.data() + size, count - size,
+                                 static_cast<off_t>(at + static_cast<int64_t>(size)));
+      if (read < 0 && errno == EINTR) continue;
+      if (read <= 0) break;
+      size += static_cast<size_t>(read);
+    }
+    bytes.resize(size);
+    for (const Patch& patch : patches_) {
+      for (size_t i = 0; i < patch.bytes.size(); ++i) {
+        const int64_t index = patch.at + static_cast<int64_t>(i) - at;
+        if (index >= 0 && index < static_cast<int64_t>(size)) {
+          bytes[static_cast<size_t>(index)] = patch.bytes[i];
+        }
+      }
+    }
+    return bytes;
+  }
+  sf_count_t Read(void* bytes, sf_count_t count) {
+    const std::string read = ReadAt(at_, static_cast<size_t>(std::max<sf_count_t>(count, 0)));
+    std::memcpy(bytes, read.data(), read.size());
+    at_ += static_cast<int64_t>(read.size());
+    return static_cast<sf_count_t>(read.size());
+  }
+  sf_count_t Seek(sf_count_t offset, int whence) {
+    if (whence == SEEK_CUR) offset += at_;
+    if (whence == SEEK_END) offset += size_;
+    at_ = std::max<sf_count_t>(offset, 0);
+    return at_;
+  }
+
+  const int fd_;
+  const int64_t size_;
+  int64_t at_ = 0;
+  std::vector<Patch> patches_;
+};
+
 class SoundFile final : public AudioFile {
  public:
-  SoundFile(SNDFILE* file, const SF_INFO& info) : file_(file), info_(info) {}
+  // `file` reads from `bytes`.
+  SoundFile(std::unique_ptr<MendedFile> bytes, SNDFILE* file, const SF_INFO& info)
+      : bytes_(std::move(bytes)), file_(file), info_(info) {}
   ~SoundFile() override { sf_close(file_); }
 
   int sample_rate() const override { return info_.samplerate; }
@@ -35,24 +109,70 @@ class SoundFile final : public AudioFile {
   }
 
  private:
+  const std::unique_ptr<MendedFile> bytes_;
   SNDFILE* const file_;
   const SF_INFO info_;
 };
 
+// The number of frames; reads them all.
+sf_count_t CountFrames(SNDFILE* file, const SF_INFO& info) {
+  constexpr sf_count_t kFrames = 4096;
+  std::vector<float> samples(static_cast<size_t>(kFrames * info.channels));
+  sf_count_t count = 0;
+  for (sf_count_t read; (read = sf_readf_float(file, samples.data(), kFrames)) > 0;) count += read;
+  return count;
+}
+
+// Takes `fd` over. `has_path`: `path` is not for messages alone.
+absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& path,
+                                                     bool has_path) {
+  struct stat status;
+  if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
+    close(fd);
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the recording ", path, ": it is not a file"));
+  }
+  auto bytes = std::make_unique<MendedFile>(fd, status.st_size);
+  SF_INFO info = {};
+  // The name alone tells the kind of some files.
+  SNDFILE* file = has_path && !bytes->mended() ? sf_open(path.c_str(), SFM_READ, &info)
+                                               : bytes->Open(&info);
+  if (file != nullptr && bytes->mended()) {  // The header's count of samples may be one of these.
+    const sf_count_t frames = CountFrames(file, info);
+    sf_close(file);
+    file = bytes->Open(&info);
+    info.frames = frames;
+  }
+  if (file == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot read the recording ", path, ": ", sf_strerror(nullptr),
+                     "; ffmpeg -i RECORDING -ar 16000 -ac 1 talk.wav makes one that can be"));
+  }
+  auto opened = std::make_unique<SoundFile>(std::move(bytes), file, info);
+  if (info.frames <= 0) {
+    return absl::InvalidArgumentError(absl::StrCat("the recording ", path, " holds no sample"));
+  }
+  return opened;
+}
+
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(const std::string& path) {
-  if (access(path.c_str(), R_OK) != 0) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  if (fd < 0) {
     return absl::NotFoundError(
         absl::StrCat("cannot read the recording ", path, ": ", std::strerror(errno)));
   }
-  SF_INFO info = {};
-  SNDFILE* const file = sf_open(path.c_str(), SFM_READ, &info);
-  if (file == nullptr) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("cannot read the recording ", path, ": ", sf_strerror(nullptr)));
+  return OpenOwned(fd, path, /*has_path=*/true);
+}
+
+absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(int fd, const std::string& name) {
+  const int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
+  if (own < 0) {
+    return absl::NotFoundError(
+        absl::StrCat("cannot read the recording ", name, ": ", std::strerror(errno)));
   }
-  return std::make_unique<SoundFile>(file, info);
+  return OpenOwned(own, name, /*has_path=*/false);
 }
 
 }  // namespace leapstream::client

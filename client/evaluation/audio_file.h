@@ -9,12 +9,14 @@
 
 namespace leapstream::client {
 
-// A recording in any format that libsndfile reads, as what Stream::PushAudio() takes. Not
-// thread-safe.
+// A recording in any format that libsndfile reads, as what Stream::PushAudio() takes. One whose
+// writer did not come to fill in its size is read to its end. Not thread-safe.
 class AudioFile {
  public:
-  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is no audio.
+  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is no audio, or holds no sample.
   static absl::StatusOr<std::unique_ptr<AudioFile>> Open(const std::string& path);
+  // The same of an open file, from its first byte on. `name`: for messages. Takes a copy of `fd`.
+  static absl::StatusOr<std::unique_ptr<AudioFile>> Open(int fd, const std::string& name);
   virtual ~AudioFile() = default;
 
   virtual int sample_rate() const = 0;

@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 #include <variant>
@@ -13,7 +14,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/evaluation/audio_file.h"
@@ -23,9 +24,18 @@
 namespace leapstream::client {
 namespace {
 
-// As SimulEval counts a reference's words: len(reference.split(" ")).
-int SimulEvalLength(const std::string& reference) {
-  return 1 + static_cast<int>(std::count(reference.begin(), reference.end(), ' '));
+// As SimulEval counts a reference's words: len(reference.split(" ")), and its characters:
+// len(reference.strip()), spaces within included. 0 of pieces, which are the server's to count.
+int SimulEvalLength(const std::string& reference, LatencyUnit unit) {
+  switch (unit) {
+    case LatencyUnit::kWord:
+      return 1 + static_cast<int>(std::count(reference.begin(), reference.end(), ' '));
+    case LatencyUnit::kChar:
+      return static_cast<int>(metrics::Characters(metrics::StripSpace(reference)).size());
+    case LatencyUnit::kSpm:
+      break;
+  }
+  return 0;
 }
 
 std::vector<std::string> WordsOf(const std::string& text) {
@@ -36,6 +46,7 @@ std::vector<std::string> WordsOf(const std::string& text) {
 
 // One source: how it is sent, and what it counts in the units of the figures.
 struct Source {
+  LatencyUnit unit = LatencyUnit::kWord;
   StreamOptions stream;
   Instance instance;  // All but the prediction and what was measured.
   std::function<absl::Status(Stream& stream)> send;
@@ -50,13 +61,19 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
   source.stream.segment_stats = true;
   const std::unique_ptr<Stream> stream = client.StartStream(source.stream);
   // The clock starts when the server is ready, so that a connection's set-up is not counted.
-  absl::Time start = absl::Now();
-  metrics::TargetWords target;
+  SteadyTime start = SteadyNow();
+  const bool in_words = source.unit == LatencyUnit::kWord;
+  const bool in_pieces = source.unit == LatencyUnit::kSpm;
+  metrics::TargetWords target(in_words ? metrics::TargetUnit::kWord : metrics::TargetUnit::kChar);
+  const auto add_unit = [&](double delay, double seconds) {
+    instance.words.delays.push_back(delay);
+    instance.words.elapsed.push_back(delay + seconds * source.words_per_second);
+  };
   const auto add = [&](const std::vector<metrics::TimedWord>& completed) {
     for (const metrics::TimedWord& word : completed) {
-      absl::StrAppend(&instance.prediction, instance.prediction.empty() ? "" : " ", word.text);
-      instance.words.delays.push_back(word.source_read);
-      instance.words.elapsed.push_back(word.source_read + word.elapsed * source.words_per_second);
+      absl::StrAppend(&instance.prediction, instance.prediction.empty() || !in_words ? "" : " ",
+                      word.text);
+      add_unit(word.source_read, word.elapsed);
     }
   };
   const auto add_piece = [&](double delay, double seconds) {
@@ -64,15 +81,22 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
     instance.pieces.elapsed.push_back(delay + seconds * source.pieces_per_second);
   };
   while (const std::optional<Event> event = stream->Next()) {
-    const double seconds = absl::ToDoubleSeconds(absl::Now() - start);
+    const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
     if (std::holds_alternative<Started>(*event)) {
-      start = absl::Now();
+      start = SteadyNow();
       LEAPSTREAM_RETURN_IF_ERROR(source.send(*stream));
       LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
       LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
     } else if (const auto* delta = std::get_if<Delta>(&*event)) {
       for (const Token& token : delta->tokens) {
         add_piece(source.piece_delay(token.source_tokens_read, token.source_audio_ms), seconds);
+        if (!in_pieces) continue;
+        add_unit(source.word_delay(token.source_tokens_read, token.source_audio_ms), seconds);
+        instance.prediction_pieces.push_back(token.piece);
+      }
+      if (in_pieces) {
+        instance.prediction += delta->text;
+        continue;
       }
       add(target.Append(delta->text,
                         source.word_delay(delta->source_tokens_read, delta->source_audio_ms),
@@ -89,6 +113,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
     }
   }
   LEAPSTREAM_RETURN_IF_ERROR(stream->Wait());
+  if (in_pieces) instance.prediction = std::string(metrics::StripSpace(instance.prediction));
   return instance;
 }
 
@@ -99,17 +124,20 @@ absl::StatusOr<Instance> TranslateText(Client& client, PieceCounter& counter,
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> counts, counter.Count(words));
   const metrics::SourceWordEnds ends(counts);
   Source source;
+  source.unit = options.unit;
   source.stream = options.stream;
   Instance& instance = source.instance;
   instance.source = absl::StrJoin(words, " ");
   instance.reference = reference;
   instance.words.source_length = ends.words();
-  instance.words.reference_length = SimulEvalLength(reference);
+  instance.words.reference_length = SimulEvalLength(reference, options.unit);
   instance.pieces.source_length = words.empty() ? 0 : ends.tokens() + 1;
   if (options.joined_vocabulary) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> reference_counts,
                                 counter.Count(WordsOf(reference)));
-    instance.pieces.reference_length = metrics::SourceWordEnds(reference_counts).tokens() + 1;
+    const int pieces = metrics::SourceWordEnds(reference_counts).tokens();
+    instance.pieces.reference_length = pieces + 1;  // With </s>.
+    if (options.unit == LatencyUnit::kSpm) instance.words.reference_length = pieces;
   }
   source.send = [joined = instance.source](Stream& stream) { return stream.PushText(joined); };
   source.word_delay = [&](int tokens, double) { return ends.WordsRead(tokens); };
@@ -126,6 +154,7 @@ absl::StatusOr<Instance> TranslateRecording(Client& client, const std::string& p
                                             const EvaluationOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<AudioFile> file, AudioFile::Open(path));
   Source source;
+  source.unit = options.unit;
   source.stream = options.stream;
   source.stream.audio = AudioFormat::kPcmF32Le;
   source.stream.sample_rate = file->sample_rate();
@@ -136,7 +165,7 @@ absl::StatusOr<Instance> TranslateRecording(Client& client, const std::string& p
   instance.source = path;
   instance.reference = reference;
   instance.words.source_length = instance.pieces.source_length = length;
-  instance.words.reference_length = SimulEvalLength(reference);
+  instance.words.reference_length = SimulEvalLength(reference, options.unit);
   instance.words.durations = instance.pieces.durations = metrics::kSpeechDurations;
   source.send = [&](Stream& stream) {
     const int64_t chunk = file->sample_rate() / 10;
@@ -176,7 +205,7 @@ absl::StatusOr<std::vector<Instance>> TranslateAll(
       absl::StatusOr<Instance> instance = translate(index);
       if (instance.ok() && instance->source_dropped) {  // Its scores would mean nothing.
         instance = absl::ResourceExhaustedError(
-            absl::StrCat("line ", index + 1,
+            absl::StrCat("line ", options.first_index + index + 1,
                          " of the sources is longer than the server takes; make it shorter"));
       }
       MutexLock lock(&shared.mutex);
@@ -185,14 +214,21 @@ absl::StatusOr<std::vector<Instance>> TranslateAll(
         return;
       }
       instances[index] = *std::move(instance);
-      instances[index].index = static_cast<int>(index);
+      instances[index].index = options.first_index + static_cast<int>(index);
       ++shared.done;
       if (options.on_progress) options.on_progress(shared.done);
     }
   };
   std::vector<std::thread> threads;
   const size_t sessions = std::min<size_t>(std::max(options.sessions, 1), size);
-  for (size_t i = 0; i < sessions; ++i) threads.emplace_back(work);
+  for (size_t i = 0; i < sessions; ++i) {
+    try {
+      threads.emplace_back(work);
+    } catch (const std::system_error&) {  // The machine has no more threads: fewer at once.
+      break;
+    }
+  }
+  if (threads.empty()) work();
   for (std::thread& thread : threads) thread.join();
   MutexLock lock(&shared.mutex);
   if (!shared.status.ok()) return shared.status;

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "metrics/chrf.h"
@@ -26,9 +27,15 @@ std::vector<Named> Columns(const metrics::Lagging& lagging) {
           {"EndOffset", lagging.end_offset}};
 }
 
-std::vector<std::pair<std::string, double>> AllColumns(const Scores& scores) {
-  std::vector<std::pair<std::string, double>> all = {{"BLEU", scores.bleu.score},
-                                                     {"chrF", scores.chrf}};
+std::vector<std::pair<std::string, double>> ChosenColumns(const Scores& scores,
+                                                          absl::Span<const std::string> metrics) {
+  const auto chosen = [&](const char* name) {
+    return metrics.empty() || absl::c_linear_search(metrics, name);
+  };
+  std::vector<std::pair<std::string, double>> all;
+  for (const auto& [name, value] : {Named("BLEU", scores.bleu.score), Named("chrF", scores.chrf)}) {
+    if (chosen(name)) all.emplace_back(name, value);
+  }
   const std::pair<const char*, const metrics::Lagging*> groups[] = {
       {"", &scores.words},
       {"_CA", &scores.words_aware},
@@ -36,7 +43,7 @@ std::vector<std::pair<std::string, double>> AllColumns(const Scores& scores) {
       {"_pieces_CA", &scores.pieces_aware}};
   for (const auto& [suffix, lagging] : groups) {
     for (const auto& [name, value] : Columns(*lagging)) {
-      all.emplace_back(absl::StrCat(name, suffix), value);
+      if (chosen(name)) all.emplace_back(absl::StrCat(name, suffix), value);
     }
   }
   return all;
@@ -59,10 +66,11 @@ std::string ToSimulEvalLog(const Instance& instance) {
     json["source"] = {instance.source};
     json["source_length"] = instance.words.source_length;
   }
+  if (!instance.prediction_pieces.empty()) json["prediction_spm"] = instance.prediction_pieces;
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-Scores Score(absl::Span<const Instance> instances) {
+Scores Score(absl::Span<const Instance> instances, metrics::BleuTokenizer tokenizer) {
   std::vector<std::string> predictions, references;
   std::vector<metrics::SegmentTiming> words, pieces;
   for (const Instance& instance : instances) {
@@ -72,7 +80,7 @@ Scores Score(absl::Span<const Instance> instances) {
     pieces.push_back(instance.pieces);
   }
   Scores scores;
-  scores.bleu = metrics::Bleu(predictions, references);
+  scores.bleu = metrics::Bleu(predictions, references, tokenizer);
   scores.chrf = metrics::Chrf(predictions, references);
   scores.words = metrics::MeanLagging(words, /*computation_aware=*/false);
   scores.words_aware = metrics::MeanLagging(words, /*computation_aware=*/true);
@@ -81,15 +89,29 @@ Scores Score(absl::Span<const Instance> instances) {
   return scores;
 }
 
-std::vector<std::string> ScoreNames() {
+const std::vector<std::string>& QualityMetrics() {
+  static const auto* const names = new std::vector<std::string>{"BLEU", "chrF"};
+  return *names;
+}
+
+const std::vector<std::string>& LatencyMetrics() {
+  static const auto* const names = [] {
+    auto* const all = new std::vector<std::string>();
+    for (const Named& column : Columns(metrics::Lagging())) all->emplace_back(column.first);
+    return all;
+  }();
+  return *names;
+}
+
+std::vector<std::string> ScoreNames(absl::Span<const std::string> metrics) {
   std::vector<std::string> names;
-  for (const auto& column : AllColumns(Scores())) names.push_back(column.first);
+  for (const auto& column : ChosenColumns(Scores(), metrics)) names.push_back(column.first);
   return names;
 }
 
-std::vector<std::string> ScoreValues(const Scores& scores) {
+std::vector<std::string> ScoreValues(const Scores& scores, absl::Span<const std::string> metrics) {
   std::vector<std::string> values;
-  for (const auto& column : AllColumns(scores)) {
+  for (const auto& column : ChosenColumns(scores, metrics)) {
     values.push_back(std::isnan(column.second) ? "nan" : absl::StrFormat("%.3f", column.second));
   }
   return values;

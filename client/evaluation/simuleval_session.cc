@@ -25,10 +25,11 @@ StreamOptions WithDetails(StreamOptions options) {
 }  // namespace
 
 SimulEvalSession::SimulEvalSession(Client* client, PieceCounter* pieces,
-                                   const StreamOptions& options)
+                                   const StreamOptions& options, LatencyUnit unit)
     : client_(client),
       counter_(pieces),
       options_(WithDetails(options)),
+      unit_(unit),
       stream_(client->StartStream(options_)) {}
 
 absl::Status SimulEvalSession::Push(absl::string_view text, bool finished) {
@@ -77,10 +78,11 @@ absl::StatusOr<SimulEvalSession::Output> SimulEvalSession::Pop() {
 }
 
 void SimulEvalSession::Take(const Event& event) {
+  const auto add_unit = [&](absl::string_view unit) {
+    absl::StrAppend(&text_, text_.empty() ? "" : " ", unit);
+  };
   const auto add = [&](const std::vector<metrics::TimedWord>& words) {
-    for (const metrics::TimedWord& word : words) {
-      absl::StrAppend(&text_, text_.empty() ? "" : " ", word.text);
-    }
+    for (const metrics::TimedWord& word : words) add_unit(word.text);
   };
   if (const auto* started = std::get_if<Started>(&event)) {
     progress_.started = true;
@@ -89,7 +91,15 @@ void SimulEvalSession::Take(const Event& event) {
   } else if (const auto* delta = std::get_if<Delta>(&event)) {
     progress_.tokens += static_cast<int>(delta->tokens.size());
     progress_.last_read = delta->source_tokens_read;
-    add(target_.Append(delta->text, 0, 0));
+    switch (unit_) {
+      case LatencyUnit::kWord:
+        return add(target_.Append(delta->text, 0, 0));
+      case LatencyUnit::kChar:
+        text_ += delta->text;
+        return;
+      case LatencyUnit::kSpm:
+        for (const Token& token : delta->tokens) add_unit(token.piece);
+    }
   } else if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
     progress_.completed = true;
     progress_.source_dropped = completed->reason == FinishReason::kSourceLimit;

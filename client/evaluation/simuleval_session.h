@@ -11,13 +11,14 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "client/client.h"
+#include "client/evaluation/latency_unit.h"
 #include "client/evaluation/piece_counter.h"
 #include "metrics/word_timing.h"
 
 namespace leapstream::client {
 
 // One sentence as SimulEval's evaluator drives it: words go in, and after each, Pop() says what the
-// translation has become. A gRPC session; knows nothing of HTTP. Not thread-safe.
+// translation has become, in the units of its --eval-latency-unit. A gRPC session; knows nothing of HTTP. Not thread-safe.
 //
 // The evaluator takes a word's delay to be the number of source words that it has sent when it gets
 // the word, so Pop() must not return before the server has written all that it can with the source
@@ -29,13 +30,16 @@ namespace leapstream::client {
 class SimulEvalSession {
  public:
   // Both must outlive it.
-  SimulEvalSession(Client* client, PieceCounter* pieces, const StreamOptions& options);
+  SimulEvalSession(Client* client, PieceCounter* pieces, const StreamOptions& options,
+                   LatencyUnit unit);
 
   // The next words; `finished`: the sentence ends with them. Words after the end are ignored.
   absl::Status Push(absl::string_view text, bool finished);
 
   struct Output {
-    std::string text;  // Complete words with one space between them; may be empty.
+    // Complete words or pieces with one space between them, or characters as they came; may be
+    // empty.
+    std::string text;
     bool finished = false;
   };
   // What was written since the last call. RESOURCE_EXHAUSTED: the sentence is longer than the
@@ -63,13 +67,14 @@ class SimulEvalSession {
   Client* const client_;
   PieceCounter* const counter_;
   const StreamOptions options_;
+  const LatencyUnit unit_;
   std::unique_ptr<Stream> stream_;
   std::vector<int> counts_;  // Pieces of each source word.
   std::string source_;       // All words so far, one space after each.
   bool source_finished_ = false;
   Progress progress_;
   metrics::TargetWords target_;
-  std::string text_;  // Complete words that Pop() has not returned.
+  std::string text_;  // Complete units that Pop() has not returned.
 };
 
 }  // namespace leapstream::client

@@ -3,6 +3,8 @@
     pip install simuleval grpcio grpcio-tools
     simuleval --agent client/examples/simuleval_agent.py --server localhost:50051 --k 3 \
         --source test.en --target test.de --output out
+
+For a target without spaces add --eval-latency-unit char --sacrebleu-tokenizer zh.
 """
 import pathlib
 import queue
@@ -25,7 +27,9 @@ class LeapstreamAgent(TextToTextAgent):
         parser.add_argument("--k", type=int, default=3, help="source pieces to read ahead")
 
     def __init__(self, args):
-        self.stub = service.SimultaneousTranslationServiceStub(grpc.insecure_channel(args.server))
+        local = args.server.startswith(("localhost:", "127.", "[::1]:", "unix:"))
+        options = [("grpc.enable_http_proxy", 0)] if local else []  # No proxy reaches loopback.
+        self.stub = service.SimultaneousTranslationServiceStub(grpc.insecure_channel(args.server, options))
         self.pieces_of, self.requests = {}, None
         super().__init__(args)
 
@@ -59,9 +63,13 @@ class LeapstreamAgent(TextToTextAgent):
         # The next token needs a piece more than the last one, and k at least.
         while self.states.source_finished or max(self.args.k, self.read + 1) <= self.pieces:
             event = next(self.events)
-            self.text += event.target.text
+            pieces = "".join(" " + token.piece for token in event.target.tokens)
+            self.text += pieces if self.args.eval_latency_unit == "spm" else event.target.text
             self.read = event.target.source_tokens_read or self.read
             if event.HasField("segment_completed"):
-                return WriteAction(self.text.strip(), finished=True)
-        words, _, self.text = self.text.rpartition(" ")  # The last word may go on.
-        return WriteAction(words.strip(), finished=False) if words.strip() else ReadAction()
+                return WriteAction(self.text, finished=True)
+        words, _, rest = self.text.rpartition(" ")  # The last word may go on.
+        if self.args.eval_latency_unit != "word":  # A character or a piece may not.
+            words, rest = self.text, ""
+        self.text = rest
+        return WriteAction(words, finished=False) if words else ReadAction()

@@ -11,7 +11,7 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/evaluation/piece_counter.h"
 #include "metrics/unicode.h"
@@ -41,27 +41,27 @@ class Speaker {
   Speaker(std::unique_ptr<Stream> stream, const std::vector<Sentence>& sentences, size_t next)
       : stream_(std::move(stream)), sentences_(sentences), next_sentence_(next) {}
 
-  void Start(absl::Time first_word, absl::Duration interval) {
+  void Start(SteadyTime first_word, absl::Duration interval) {
     due_ = first_word;
     interval_ = interval;
   }
   // When it has something to say.
-  absl::Time due() const { return closed_ ? absl::InfiniteFuture() : due_; }
+  SteadyTime due() const { return closed_ ? SteadyTime::InfiniteFuture() : due_; }
   bool over() const { return over_; }
   int ready_fd() const { return stream_->ready_fd(); }
 
   // Says what is due; at `end` no more.
-  absl::Status Speak(absl::Time now, absl::Time end) {
+  absl::Status Speak(SteadyTime now, SteadyTime end) {
     for (; !closed_ && due_ <= now && due_ < end; due_ += interval_) {
       LEAPSTREAM_RETURN_IF_ERROR(SayWord());
     }
     if (closed_ || due_ < end) return absl::OkStatus();
     closed_ = true;
-    due_ = absl::InfiniteFuture();
+    due_ = SteadyTime::InfiniteFuture();
     return stream_->CloseSource();  // It ends the open segment too.
   }
 
-  void Listen(absl::Time now, LoadReport& report) {
+  void Listen(SteadyTime now, LoadReport& report) {
     while (const std::optional<Event> event = stream_->TryNext()) {
       if (const auto* delta = std::get_if<Delta>(&*event)) {
         Take(*delta, now);
@@ -80,7 +80,7 @@ class Speaker {
   struct Spoken {  // A sentence that is not translated yet.
     const metrics::SourceWordEnds* ends = nullptr;
     std::string source;
-    std::vector<absl::Time> due;  // Of each word so far.
+    std::vector<SteadyTime> due;  // Of each word so far.
     std::string text;
     bool has_tokens = false;
   };
@@ -101,7 +101,7 @@ class Speaker {
     return stream_->EndSegment();
   }
 
-  void Take(const Delta& delta, absl::Time now) {
+  void Take(const Delta& delta, SteadyTime now) {
     if (spoken_.empty()) return;  // Complete() has reported what is amiss.
     Spoken& spoken = spoken_.front();
     absl::StrAppend(&spoken.text, delta.text);
@@ -152,7 +152,7 @@ class Speaker {
   const std::vector<Sentence>& sentences_;
   size_t next_sentence_;
   size_t next_word_ = 0;
-  absl::Time due_;
+  SteadyTime due_;
   absl::Duration interval_;
   bool closed_ = false;
   bool over_ = false;
@@ -163,24 +163,24 @@ class Speaker {
 };
 
 // Until all are over.
-absl::Status Run(std::vector<std::unique_ptr<Speaker>>& speakers, absl::Time end,
+absl::Status Run(std::vector<std::unique_ptr<Speaker>>& speakers, SteadyTime end,
                  LoadReport& report) {
   while (true) {
     std::vector<pollfd> waiting;
-    absl::Time due = absl::Now() + absl::Milliseconds(100);  // A stream may have no ready_fd().
+    SteadyTime due = SteadyNow() + absl::Milliseconds(100);  // A stream may have no ready_fd().
     for (const auto& speaker : speakers) {
       if (speaker->over()) continue;
       waiting.push_back({speaker->ready_fd(), POLLIN, 0});
       due = std::min(due, speaker->due());
     }
     if (waiting.empty()) return absl::OkStatus();
-    const absl::Duration wait = std::max(due - absl::Now(), absl::ZeroDuration());
+    const absl::Duration wait = std::max(due - SteadyNow(), absl::ZeroDuration());
     const timespec timeout = absl::ToTimespec(wait);
     ppoll(waiting.data(), waiting.size(), &timeout, nullptr);
     for (const auto& speaker : speakers) {
       if (speaker->over()) continue;
-      LEAPSTREAM_RETURN_IF_ERROR(speaker->Speak(absl::Now(), end));
-      speaker->Listen(absl::Now(), report);
+      LEAPSTREAM_RETURN_IF_ERROR(speaker->Speak(SteadyNow(), end));
+      speaker->Listen(SteadyNow(), report);
     }
   }
 }
@@ -256,14 +256,14 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
     const size_t first = i * split.size() / sessions;
     speakers.push_back(std::make_unique<Speaker>(client.StartStream(stream), split, first));
   }
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   const absl::Duration interval = absl::Seconds(1) / options.words_per_second;
   for (size_t i = 0; i < sessions; ++i) {
     speakers[i]->Start(start + interval * static_cast<double>(i) / sessions, interval);
   }
   LoadReport report;
   LEAPSTREAM_RETURN_IF_ERROR(Run(speakers, start + options.duration, report));
-  report.elapsed = absl::Now() - start;
+  report.elapsed = SteadyNow() - start;
   if (report.sentences > 0) report.average_lagging /= static_cast<double>(report.sentences);
 
   std::map<std::string, std::string> alone;

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <map>
+#include <set>
 #include <thread>
 #include <utility>
 
@@ -15,9 +16,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
+#include "base/clock.h"
 #include "base/mutex.h"
+#include "base/quoted.h"
+#include "base/status.h"
 #include "client/cli/events_json.h"
+#include "client/cli/http_body.h"
 #include "client/web/page.h"
 #include "client/web/web_session.h"
 #include "nlohmann/json.hpp"
@@ -33,7 +39,8 @@ using httplib::Response;
 constexpr size_t kMaxRequestBytes = 64 << 10;
 constexpr int kOtherThreads = 16;  // For all but viewers.
 constexpr int kMaxK = 1000;
-constexpr int kSampleRate = 16000;                            // Of the page's microphone.
+constexpr int kSampleRate = 16000;                            // Of audio, if none is named.
+constexpr int kMinSampleRate = 8000, kMaxSampleRate = 192000;  // As the protocol has it.
 constexpr absl::Duration kPause = absl::Milliseconds(600);    // That ends a segment.
 constexpr absl::Duration kViewerSilence = absl::Seconds(10);  // Then a comment is sent.
 constexpr absl::Duration kStopPoll = absl::Seconds(1);
@@ -85,12 +92,57 @@ bool IsAddress(const std::string& name) {
          inet_pton(AF_INET6, name.c_str(), bytes) == 1;
 }
 
+std::string Dump(const Json& json) {
+  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
+}
+
+// As a part of a regular expression. Of paths that PublicUrl() took.
+std::string Escaped(absl::string_view path) { return absl::StrReplaceAll(path, {{".", "\\."}}); }
+
+// "https://talks.example.org/live/" into its parts.
+struct PublicUrl {
+  std::string origin;  // In lower case, without the port that its scheme has by itself.
+  std::string name;
+  std::string path;  // "/live"; "" for "/".
+};
+absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given) {
+  const auto wrong = [&](absl::string_view remedy) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("want the address that browsers have of the page, such as "
+                     "https://talks.example.org/live/, as --public-url, got ",
+                     Quoted(given), "; ", remedy));
+  };
+  PublicUrl url;
+  absl::string_view rest = given;
+  const bool secure = absl::ConsumePrefix(&rest, "https://");
+  if (!secure && !absl::ConsumePrefix(&rest, "http://")) {
+    return wrong("it begins with https:// or http://");
+  }
+  const size_t slash = rest.find('/');
+  std::string authority = absl::AsciiStrToLower(rest.substr(0, slash));
+  authority = std::string(absl::StripSuffix(authority, secure ? ":443" : ":80"));
+  url.name = HostName(authority);
+  if (url.name.empty()) return wrong("the host is missing");
+  for (const char c : authority) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._:[]", c)) {
+      continue;
+    }
+    return wrong(absl::StrCat(Quoted(absl::string_view(&c, 1)), " is in no host name"));
+  }
+  url.origin = absl::StrCat(secure ? "https://" : "http://", authority);
+  if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
+  while (absl::EndsWith(url.path, "/")) url.path.pop_back();
+  for (const char c : url.path) {
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~/", c)) continue;
+    return wrong("its path is of letters, digits, -, ., _, ~ and /");
+  }
+  return url;
+}
+
 void Refuse(int status, absl::string_view message, Response& response) {
   response.status = status;
   response.set_header("Connection", "close");  // The request's body may not have been read.
-  const Json body = {{"error", message}};
-  response.set_content(body.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n",
-                       "application/json");
+  response.set_content(Dump({{"error", message}}), "application/json");
 }
 
 int HttpStatus(const absl::Status& status) {
@@ -133,7 +185,20 @@ class HttpGateway final : public Gateway {
     if (thread_.joinable()) thread_.join();
   }
 
+  // INVALID_ARGUMENT: see Gateway::Start().
   absl::Status Listen() {
+    host_names_.insert(options_.host_names.begin(), options_.host_names.end());
+    for (const std::string& given : options_.public_urls) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(const PublicUrl url, ParsePublicUrl(given));
+      host_names_.insert(url.name);
+      origins_.insert(url.origin);
+      if (&given != &options_.public_urls.front() && url.path != base_path_) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("want one path in every --public-url, got ", Quoted(base_path_), " and ",
+                         Quoted(url.path)));
+      }
+      base_path_ = url.path;
+    }
     server_.set_payload_max_length(kMaxRequestBytes);
     server_.set_tcp_nodelay(true);
     server_.set_read_timeout(5);
@@ -147,6 +212,7 @@ class HttpGateway final : public Gateway {
                                  {"Cross-Origin-Resource-Policy", "same-origin"},
                                  {"Cache-Control", "no-store"}});
     server_.set_pre_routing_handler([this](const Request& request, Response& response) {
+      TakeNoLengthAsNoBody(request);
       return Check(request, response) ? httplib::Server::HandlerResponse::Unhandled
                                       : httplib::Server::HandlerResponse::Handled;
     });
@@ -170,10 +236,12 @@ class HttpGateway final : public Gateway {
   bool Check(const Request& request, Response& response) {
     const std::string host = request.get_header_value("Host");
     const std::string name = HostName(host);
-    if (name != "localhost" && !IsAddress(name) &&
-        std::find(options_.host_names.begin(), options_.host_names.end(), name) ==
-            options_.host_names.end()) {
-      Refuse(403, "this host name is not one of ours; give it with --host-name", response);
+    if (name != "localhost" && !IsAddress(name) && host_names_.count(name) == 0) {
+      Refuse(403,
+             absl::StrCat("the host name ", Quoted(name),
+                          " is not one of ours; give it with --host-name, or, if a proxy asks on "
+                          "behalf of browsers, theirs with --public-url"),
+             response);
       return false;
     }
     // The library would inflate it, and bounds only the bytes that came over the wire.
@@ -182,13 +250,17 @@ class HttpGateway final : public Gateway {
       return false;
     }
     if (request.method != "POST") return true;
-    const std::string origin = request.get_header_value("Origin");
+    const std::string origin = absl::AsciiStrToLower(request.get_header_value("Origin"));
     const std::string site = request.get_header_value("Sec-Fetch-Site");
     const size_t scheme = origin.find("://");
-    if ((!origin.empty() && (scheme == std::string::npos ||
-                             !absl::EqualsIgnoreCase(origin.substr(scheme + 3), host))) ||
+    const bool same = scheme != std::string::npos &&
+                      absl::EqualsIgnoreCase(absl::string_view(origin).substr(scheme + 3), host);
+    if ((!origin.empty() && !same && origins_.count(origin) == 0) ||
         (!site.empty() && site != "same-origin" && site != "none")) {
-      Refuse(403, "a page of another site may not write here", response);
+      Refuse(403,
+             absl::StrCat("a page of another site may not write here; if ", Quoted(origin),
+                          " is this one behind a proxy, give its address with --public-url"),
+             response);
       return false;
     }
     // No form can send these types.
@@ -203,35 +275,46 @@ class HttpGateway final : public Gateway {
 
   void Route() {
     for (const auto& file : kPage) {
-      server_.Get(file.path, [&file](const Request&, Response& response) {
+      server_.Get(Path(file.path), [&file](const Request&, Response& response) {
         response.set_content(std::string(PageFile(file.file)), file.type);
       });
     }
-    server_.Get("/api/models", [this](const Request&, Response& response) {
+    if (!base_path_.empty()) {  // The page names its files from where it is.
+      server_.Get(Escaped(base_path_), [this](const Request&, Response& response) {
+        response.set_redirect(base_path_ + "/", 308);
+      });
+    }
+    server_.Get(Path("/api/models"), [this](const Request&, Response& response) {
       const auto models = client_->ListModels();
       if (!models.ok()) return Refuse(503, models.status().message(), response);
       response.set_content(ToJson(*models), "application/json");
     });
-    server_.Post("/api/sessions", [this](const Request& request, Response& response) {
+    server_.Post(Path("/api/sessions"), [this](const Request& request, Response& response) {
       Create(Json::parse(request.body, nullptr, /*allow_exceptions=*/false), response);
     });
-    server_.Get("/api/sessions/([0-9a-f]{32})/events",
+    server_.Get(Path("/api/sessions/([0-9a-f]{32})/events"),
                 [this](const Request& request, Response& response) { Watch(request, response); });
-    server_.Post("/api/sessions/([0-9a-f]{32})/source",
+    server_.Post(Path("/api/sessions/([0-9a-f]{32})/source"),
                  [this](const Request& request, Response& response) {
                    const auto session = Writable(request, response);
                    if (session != nullptr) Push(*session, request.body, response);
                  });
-    server_.Post("/api/sessions/([0-9a-f]{32})/audio",
+    server_.Post(Path("/api/sessions/([0-9a-f]{32})/audio"),
                  [this](const Request& request, Response& response) {
                    const auto session = Writable(request, response);
                    if (session != nullptr) Answer(session->PushAudio(request.body), response);
                  });
-    server_.Post("/api/sessions/([0-9a-f]{32})/close",
+    server_.Post(Path("/api/sessions/([0-9a-f]{32})/close"),
                  [this](const Request& request, Response& response) {
                    const auto session = Writable(request, response);
                    if (session != nullptr) Answer(session->Close(), response);
                  });
+  }
+
+  // The pattern of a path, with the base path before it and without: some proxies take that away.
+  std::string Path(absl::string_view path) const {
+    return base_path_.empty() ? std::string(path)
+                              : absl::StrCat("(?:", Escaped(base_path_), ")?", path);
   }
 
   void Create(const Json& body, Response& response) {
@@ -256,6 +339,16 @@ class HttpGateway final : public Gateway {
         options.pause = kPause;
       }
     }
+    if (const auto rate = body.find("sample_rate"); rate != body.end()) {
+      if (options.audio == AudioFormat::kNone || !rate->is_number_integer() ||
+          *rate < kMinSampleRate || *rate > kMaxSampleRate) {
+        return Refuse(400,
+                      absl::StrCat("expected a sample_rate from ", kMinSampleRate, " to ",
+                                   kMaxSampleRate, ", of audio"),
+                      response);
+      }
+      options.sample_rate = rate->get<int>();
+    }
     const std::string id = RandomName(), key = RandomName();
     if (id.empty() || key.empty()) return Refuse(503, "no random numbers", response);
     std::vector<std::shared_ptr<WebSession>> forgotten;  // Joined without the lock.
@@ -267,23 +360,23 @@ class HttpGateway final : public Gateway {
       }
       sessions_[id] = {key, std::make_shared<WebSession>(client_->StartStream(options), options)};
     }
-    response.set_content(Json{{"id", id}, {"key", key}}.dump() + "\n", "application/json");
+    response.set_content(Dump({{"id", id}, {"key", key}}), "application/json");
   }
 
   // Ends idle sessions, and forgets those that ended a while ago. False: there are too many.
   bool MakeRoom(std::vector<std::shared_ptr<WebSession>>* forgotten)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
-    const absl::Time now = absl::Now();
+    const SteadyTime now = SteadyNow();
     int open = 0;
     auto oldest = sessions_.end();  // Of those that have ended.
     for (auto it = sessions_.begin(); it != sessions_.end();) {
-      const absl::Time ended = it->second.session->ended_at();
+      const SteadyTime ended = it->second.session->ended_at();
       if (ended + options_.keep_ended < now) {
         forgotten->push_back(std::move(it->second.session));
         it = sessions_.erase(it);
         continue;
       }
-      if (ended == absl::InfiniteFuture()) {
+      if (ended == SteadyTime::InfiniteFuture()) {
         ++open;
         if (it->second.session->last_push() + options_.idle_timeout < now) {
           it->second.session->Cancel();
@@ -352,6 +445,7 @@ class HttpGateway final : public Gateway {
       response.set_header("Retry-After", "10");
       return Refuse(503, "too many viewers; try again later", response);
     }
+    response.set_header("X-Accel-Buffering", "no");  // nginx is to hold nothing back.
     response.set_chunked_content_provider(
         "text/event-stream",
         [this, session, next](size_t, httplib::DataSink& sink) mutable {
@@ -363,10 +457,10 @@ class HttpGateway final : public Gateway {
   // One round of a viewer: what is new, or a comment if nothing is. False: the viewer has gone.
   bool Send(WebSession& session, size_t* next, httplib::DataSink& sink) {
     std::string text;
-    const absl::Time silent = absl::Now() + kViewerSilence;
+    const SteadyTime silent = SteadyNow() + kViewerSilence;
     std::vector<std::string> events;
-    while (events.empty() && !stopping_ && !session.over(*next) && absl::Now() < silent) {
-      events = session.EventsFrom(*next, std::min(silent, absl::Now() + kStopPoll));
+    while (events.empty() && !stopping_ && !session.over(*next) && SteadyNow() < silent) {
+      events = session.EventsFrom(*next, std::min(silent, SteadyNow() + kStopPoll));
     }
     for (const std::string& event : events) {
       absl::StrAppend(&text, "id: ", (*next)++, "\ndata: ", event, "\n\n");
@@ -379,6 +473,8 @@ class HttpGateway final : public Gateway {
 
   Client* const client_;
   const GatewayOptions options_;
+  std::set<std::string> host_names_, origins_;  // These, and the base path, are set before serving.
+  std::string base_path_;                       // "/live", or "".
   httplib::Server server_;
   int port_ = 0;
   std::thread thread_;

@@ -17,6 +17,10 @@ struct GatewayOptions {
   // Names that browsers may call it by, besides localhost and addresses: a page of another site
   // could give itself our address, but not one of these names.
   std::vector<std::string> host_names;
+  // Addresses that browsers have of the page behind a proxy, such as "https://talks.example.org/live/": pages of
+  // these origins may write, their names are among `host_names`, and their one path may stand
+  // before all others here.
+  std::vector<std::string> public_urls;
   int max_sessions = 32;  // At once.
   int max_viewers = 64;   // At once, of all sessions: each takes a thread.
   absl::Duration idle_timeout =
@@ -26,20 +30,23 @@ struct GatewayOptions {
 
 // Serves the page of client/web/page, and what it asks for:
 //   GET  /api/models                 as `leapstream models --json`
-//   POST /api/sessions               {"model": …, "k": …, "audio": …} gives {"id": …, "key": …}
+//   POST /api/sessions               {"model": …, "k": …, "audio": …, "sample_rate": …} gives
+//                                    {"id": …, "key": …}
 //   GET  /api/sessions/ID/events     server-sent events, from the first one on or after
 //                                    Last-Event-ID; see web_session.h
 //   POST /api/sessions/ID/source     {"text": …, "ends_segment": …}
 //   POST /api/sessions/ID/audio      if it began with "audio": true: mono 16-bit little-endian
-//                                    samples at 16 kHz, as application/octet-stream
+//                                    samples at its "sample_rate" (16000 if it named none), as
+//                                    application/octet-stream
 //   POST /api/sessions/ID/close      no more source
 // Who has the id may watch; who has the key, sent as X-Leapstream-Key, may write. A POST must be
-// of one of these two types and from a page of the same host, so no other site can make a browser
-// send it.
+// of one of these two types and from a page of the same host, or of a public URL's origin, so no
+// other site can make a browser send it.
 // Errors are {"error": …} with status 400, 403, 404, 409, 413, 429 or 503. Thread-safe.
 class Gateway {
  public:
-  // `client` must outlive it. INVALID_ARGUMENT: the address cannot be listened on.
+  // `client` must outlive it. INVALID_ARGUMENT: the address cannot be listened on, or
+  // a public URL is none, or two of them have two paths.
   static absl::StatusOr<std::unique_ptr<Gateway>> Start(Client* client,
                                                         const GatewayOptions& options);
   virtual ~Gateway() = default;  // Ends all sessions and viewers.

@@ -5,9 +5,10 @@
 #include <variant>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/events_json.h"
+#include "client/cli/piped_audio.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {
@@ -25,7 +26,7 @@ std::string Dump(const Json& json) {
 }  // namespace
 
 WebSession::WebSession(std::unique_ptr<Stream> stream, const StreamOptions& options)
-    : stream_(std::move(stream)), options_(options), last_push_(absl::Now()) {
+    : stream_(std::move(stream)), options_(options), last_push_(SteadyNow()) {
   thread_ = std::thread([this] { Pump(); });
 }
 
@@ -56,6 +57,13 @@ absl::Status WebSession::PushAudio(absl::string_view samples) {
         absl::StrCat("expected whole 16-bit samples, got ", samples.size(), " bytes"));
   }
   MutexLock order(&push_mutex_);
+  if (!std::exchange(audio_begun_, true)) {
+    PipedAudio beginning(options_.sample_rate);
+    if (!beginning.Append(samples).ok() || (beginning.is_known() && !beginning.is_raw())) {
+      return absl::InvalidArgumentError(
+          "expected samples, got the header of an audio file; leave it out, or decode the file");
+    }
+  }
   const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
   LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
   return stream_->PushAudio(samples);
@@ -67,13 +75,13 @@ absl::Status WebSession::Take(std::string event) {
         "the server has not taken yet what was sent before; send more later");
   }
   MutexLock lock(&mutex_);
-  if (ended_at_ != absl::InfiniteFuture()) {
+  if (ended_at_ != SteadyTime::InfiniteFuture()) {
     return absl::FailedPreconditionError("the session has ended; start another one");
   }
   if (bytes_ > kMaxRecordBytes) {
     return absl::ResourceExhaustedError("the session is as long as one may be; start another one");
   }
-  last_push_ = absl::Now();
+  last_push_ = SteadyNow();
   Record(std::move(event));
   return absl::OkStatus();
 }
@@ -85,9 +93,9 @@ absl::Status WebSession::Close() {
 
 void WebSession::Cancel() { stream_->Cancel(); }
 
-std::vector<std::string> WebSession::EventsFrom(size_t first, absl::Time deadline) {
+std::vector<std::string> WebSession::EventsFrom(size_t first, SteadyTime deadline) {
   MutexLock lock(&mutex_);
-  while (events_.size() <= first && ended_at_ == absl::InfiniteFuture()) {
+  while (events_.size() <= first && ended_at_ == SteadyTime::InfiniteFuture()) {
     if (!changed_.WaitUntil(&mutex_, deadline)) break;
   }
   first = std::min(first, events_.size());
@@ -96,15 +104,15 @@ std::vector<std::string> WebSession::EventsFrom(size_t first, absl::Time deadlin
 
 bool WebSession::over(size_t seen) const {
   MutexLock lock(&mutex_);
-  return ended_at_ != absl::InfiniteFuture() && seen >= events_.size();
+  return ended_at_ != SteadyTime::InfiniteFuture() && seen >= events_.size();
 }
 
-absl::Time WebSession::ended_at() const {
+SteadyTime WebSession::ended_at() const {
   MutexLock lock(&mutex_);
   return ended_at_;
 }
 
-absl::Time WebSession::last_push() const {
+SteadyTime WebSession::last_push() const {
   MutexLock lock(&mutex_);
   return last_push_;
 }
@@ -116,7 +124,7 @@ void WebSession::Pump() {
   }
   const absl::Status status = stream_->Wait();
   MutexLock lock(&mutex_);
-  ended_at_ = absl::Now();
+  ended_at_ = SteadyNow();
   Record(Dump({{"event", "ended"},
                {"code", absl::StatusCodeToString(status.code())},
                {"message", status.message()}}));

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "client/client.h"
 
@@ -34,16 +35,17 @@ class WebSession {
   // full; FAILED_PRECONDITION: the source was closed.
   absl::Status Push(absl::string_view text, bool ends_segment);
   // The same with samples, in the format of the options.
-  // FAILED_PRECONDITION: also if the session is not of audio.
+  // FAILED_PRECONDITION: also if the session is not of audio. INVALID_ARGUMENT: not whole samples,
+  // or the first of them are the header of a file.
   absl::Status PushAudio(absl::string_view samples);
   absl::Status Close();  // The source is complete.
   void Cancel();         // Ends it, with the event "ended".
 
   // The events from number `first` (from 0) on. Waits until `deadline` for one; empty if none came.
-  std::vector<std::string> EventsFrom(size_t first, absl::Time deadline);
+  std::vector<std::string> EventsFrom(size_t first, SteadyTime deadline);
   bool over(size_t seen) const;  // It has ended, and there are no more than `seen` events.
-  absl::Time ended_at() const;   // InfiniteFuture: not yet.
-  absl::Time last_push() const;
+  SteadyTime ended_at() const;   // InfiniteFuture: not yet.
+  SteadyTime last_push() const;
 
  private:
   void Pump();  // Of thread_: takes the stream's events.
@@ -57,9 +59,10 @@ class WebSession {
   CondVar changed_;
   std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of events_.
-  absl::Time ended_at_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();
-  absl::Time last_push_ ABSL_GUARDED_BY(mutex_);
+  SteadyTime ended_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
+  SteadyTime last_push_ ABSL_GUARDED_BY(mutex_);
   Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
+  bool audio_begun_ ABSL_GUARDED_BY(push_mutex_) = false;
   std::thread thread_;
 };
 

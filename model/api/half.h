@@ -37,6 +37,16 @@ inline uint16_t FloatToHalf(float value) {
   return sign | static_cast<uint16_t>((bits - 0x38000000) >> 13);
 }
 
+// The nearest bfloat16, ties to even; infinities and NaN stay.
+inline float RoundToBfloat16(float value) {
+  uint32_t bits;
+  std::memcpy(&bits, &value, sizeof(bits));
+  if ((bits & 0x7f800000) != 0x7f800000) bits += 0x7fff + (bits >> 16 & 1);
+  bits &= 0xffff0000;
+  std::memcpy(&value, &bits, sizeof(value));
+  return value;
+}
+
 }  // namespace leapstream
 
 #endif  // LEAPSTREAM_MODEL_API_HALF_H_

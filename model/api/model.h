@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "model/api/speech.h"
 #include "model/api/tokenizer.h"
@@ -43,6 +44,13 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
+  // Of all that it was made of: the files' bytes, and how they were loaded. Models of one content
+  // are the same. Empty: it was not loaded.
+  std::string content;
+  // The reference's text agent keeps what it has written as symbols, so that a token which repeats
+  // a symbol is fed back as the last one of that symbol. Only with a target vocabulary of repeats.
+  bool feeds_back_symbols = false;
+  std::vector<std::string> notes;  // Warnings for its operator; see CheckPieces().
 };
 
 }  // namespace leapstream

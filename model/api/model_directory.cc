@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <fstream>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -15,16 +16,15 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/string_view.h"
+#include "base/check.h"
 #include "base/status.h"
-#include "model/api/safetensors.h"
 
 namespace leapstream {
 namespace {
 
 using Json = nlohmann::json;
 
-constexpr char kModelJson[] = "model.json";
-constexpr size_t kMaxModelJsonBytes = 1 << 20;
+constexpr int64_t kMaxModelJsonBytes = 1 << 20;
 constexpr int kMaxDepth = 8;  // Ours is 2; deeper values are dropped unread.
 constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDictionaryFile,
                                   kSourceSentencePieceFile, kTargetSentencePieceFile};
@@ -258,7 +258,7 @@ absl::Status ValidateSide(absl::string_view name, const SideConfig& side,
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("layers"), side.layers, 1, 256));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("attention_heads"), side.attention_heads, 1, 1024));
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("vocabulary_size"), side.vocabulary_size,
-                                        limits.embeds_tokens ? 5 : 0,
+                                        limits.embeds_tokens ? 4 : 0,
                                         limits.embeds_tokens ? 1 << 24 : 0));
   if (side.embed_dim % side.attention_heads != 0) {
     return absl::InvalidArgumentError(absl::StrCat(what("embed_dim"), " ", side.embed_dim,
@@ -449,10 +449,6 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
   }
-  if (!config.causal_encoder && config.simul_type != "none" && !config.speech.has_value()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("simul_type ", config.simul_type, " needs a causal encoder"));
-  }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckName("activation_fn", config.activation_fn,
                 {"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish"}));
@@ -478,19 +474,41 @@ absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other
   if (difference.empty()) return absl::OkStatus();
   const std::string field = difference[0]["path"].get<std::string>();
   const Json::json_pointer at(field);
-  return absl::InvalidArgumentError(
-      absl::StrCat("field ", field.substr(1), " is ", NetworkToJson(other)[at].dump(),
-                   ", in the first it is ", NetworkToJson(first)[at].dump()));
+  const auto text = [&at](const ModelConfig& config) {
+    return NetworkToJson(config)[at].dump(-1, ' ', false, Json::error_handler_t::replace);
+  };
+  return absl::InvalidArgumentError(absl::StrCat("field ", field.substr(1), " is ", text(other),
+                                                 ", in the first it is ", text(first)));
 }
 
-absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
-  const std::string path = absl::StrCat(directory, "/", kModelJson);
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  const absl::string_view text = file->bytes();
-  if (text.size() > kMaxModelJsonBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": larger than ", kMaxModelJsonBytes, " bytes"));
+namespace {
+
+// What weights of this configuration may have at most, in float32, with their header.
+int64_t MaxWeightsBytes(const ModelConfig& config) {
+  constexpr int64_t kSlack = 64 << 20;
+  int64_t sum = kSlack;
+  for (const TensorSpec& spec : ExpectedTensors(config)) {
+    int64_t bytes = sizeof(float);
+    bool overflows = false;
+    for (const int64_t size : spec.shape) overflows |= __builtin_mul_overflow(bytes, size, &bytes);
+    if (overflows || __builtin_add_overflow(sum, bytes, &sum)) {
+      return std::numeric_limits<int64_t>::max();
+    }
   }
+  return sum;
+}
+
+}  // namespace
+
+absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
+  ModelFiles files;
+  return ReadModelDirectory(directory, &files);
+}
+
+absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files) {
+  const std::string path = absl::StrCat(directory, "/", kModelJson);
+  LEAPSTREAM_ASSIGN_OR_RETURN((*files)[kModelJson], FileBytes::Read(path, kMaxModelJsonBytes));
+  const absl::string_view text = (*files)[kModelJson]->bytes();
   const Json json = Json::parse(
       text.begin(), text.end(),
       [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
@@ -544,11 +562,14 @@ absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
                                                      "`, which is no file of a model"));
     }
     const std::string file_path = absl::StrCat(directory, "/", name);
-    const auto found = Sha256OfFile(file_path);
-    if (!found.ok()) return absl::FailedPreconditionError(found.status().message());
-    if (*found != recorded) {
+    auto file = FileBytes::Read(
+        file_path, name == kWeightsFile ? MaxWeightsBytes(config) : kMaxTextFileBytes);
+    if (!file.ok()) return absl::FailedPreconditionError(file.status().message());
+    const std::string found = Sha256OfBytes((*file)->bytes());
+    (*files)[name] = *std::move(file);
+    if (found != recorded) {
       return absl::FailedPreconditionError(absl::StrCat(
-          file_path, ": its SHA-256 is ", *found, ", ", kModelJson, " has ",
+          file_path, ": its SHA-256 is ", found, ", ", kModelJson, " has ",
           absl::CHexEscape(recorded.substr(0, 64)), "; the file was changed or damaged"));
     }
   }
@@ -580,13 +601,16 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
 }
 
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(
+      const auto file, FileBytes::Read(path, std::numeric_limits<int64_t>::max()));
+  return Sha256OfBytes(file->bytes());
+}
+
+std::string Sha256OfBytes(absl::string_view bytes) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
-  if (EVP_Digest(file->bytes().data(), file->bytes().size(), digest, &size, EVP_sha256(),
-                 nullptr) != 1) {
-    return absl::InternalError(absl::StrCat(path, ": OpenSSL cannot compute SHA-256"));
-  }
+  LEAPSTREAM_CHECK(EVP_Digest(bytes.data(), bytes.size(), digest, &size, EVP_sha256(), nullptr) ==
+                   1);
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
 }
 

@@ -9,6 +9,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "model/api/file_bytes.h"
 #include "model/api/speech.h"
 
 namespace leapstream {
@@ -16,6 +17,7 @@ namespace leapstream {
 inline constexpr int kModelFormatVersion = 1;
 
 // The files of a model directory, beside model.json.
+inline constexpr char kModelJson[] = "model.json";
 inline constexpr char kWeightsFile[] = "weights.safetensors";
 inline constexpr char kSourceDictionaryFile[] = "source.dict.txt";
 inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
@@ -61,8 +63,10 @@ struct ModelConfig {
   std::string name;  // "en-de"; what clients ask for.
   std::string source_language;
   std::string target_language;
-  std::string architecture;    // fairseq's --arch, as found: "transformer_monotonic".
-  bool causal_encoder = true;  // transformer_monotonic*, transformer_unidirectional*.
+  std::string architecture;  // fairseq's --arch, as found: "transformer_monotonic".
+  // transformer_monotonic*, transformer_unidirectional*, unless LeaP's encoder lost its mask to
+  // linearized_train.
+  bool causal_encoder = true;
   // fairseq's --simul-type: "waitk", "hard_aligned", "infinite_lookback", "chunkwise"; "none": the
   // decoder of a model that was trained offline.
   std::string simul_type = "none";
@@ -125,11 +129,15 @@ absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other
 // Reads DIR/model.json. NOT_FOUND: no such file; INVALID_ARGUMENT: not JSON, another format
 // version, a missing or wrong field; FAILED_PRECONDITION: a file's sha256 is not the one recorded.
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory);
+// The same, and gives what it read: model.json and the files that it records, each as it was when
+// its SHA-256 was taken.
+absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files);
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);
 
 // Lower-case hex of the file's SHA-256. NOT_FOUND: it cannot be read.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
+std::string Sha256OfBytes(absl::string_view bytes);
 
 }  // namespace leapstream
 

@@ -24,7 +24,9 @@ struct TensorView {
   absl::string_view bytes;  // Size: product of shape times ElementBytes(type).
 };
 
-// A read-only memory map of a file. Movable through its pointer only; unmapped when destroyed.
+// A read-only memory map of a file, for those that may be larger than the memory. If the file is
+// cut short meanwhile, reading the map is a SIGBUS: see FileBytes for what must not end by one.
+// Movable through its pointer only; unmapped when destroyed.
 class MappedFile {
  public:
   // NOT_FOUND: it cannot be opened; INVALID_ARGUMENT: not a regular file.

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
-#include "model/api/safetensors.h"
+#include "model/api/file_bytes.h"
 #include "sentencepiece_model.pb.h"
 
 // SentencePiece puts std::string_view into namespace absl, which has a type of that name already.
@@ -97,6 +97,18 @@ class SentencePieceTokenizer : public Tokenizer {
     return piece == unknown_piece_ ? PieceKind::kUnknown : PieceKind::kVerbatim;
   }
 
+  std::vector<std::string> Pieces() const override {
+    std::vector<std::string> pieces;
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      if (processor_.IsControl(id) || processor_.IsUnknown(id) || processor_.IsUnused(id) ||
+          processor_.IsByte(id)) {
+        continue;
+      }
+      pieces.push_back(processor_.IdToPiece(id));
+    }
+    return pieces;
+  }
+
   const std::string& unknown_surface() const override { return unknown_surface_; }
   bool strips_leading_space() const override { return strips_; }
   bool strips_all_leading_space() const override { return strips_all_; }
@@ -112,11 +124,16 @@ class SentencePieceTokenizer : public Tokenizer {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<const MappedFile> file, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, FileBytes::Read(path, kMaxTextFileBytes));
+  return Parse(file->bytes(), path);
+}
+
+absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Parse(absl::string_view bytes,
+                                                                  absl::string_view name) {
   auto tokenizer = std::make_unique<SentencePieceTokenizer>();
-  if (const absl::Status status = tokenizer->Init(file->bytes()); !status.ok()) {
+  if (const absl::Status status = tokenizer->Init(bytes); !status.ok()) {
     return absl::Status(status.code(),
-                        absl::StrCat(path, ": expected a SentencePiece model: ", status.message()));
+                        absl::StrCat(name, ": expected a SentencePiece model: ", status.message()));
   }
   return std::unique_ptr<const Tokenizer>(std::move(tokenizer));
 }

@@ -26,6 +26,9 @@ class Tokenizer {
   // NOT_FOUND: it cannot be opened. INVALID_ARGUMENT: not a file, not a SentencePiece model, or one
   // that changes text after decoding (a denormaliser), which cannot be streamed.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& path);
+  // The same of the bytes of a file, which messages call `name`.
+  static absl::StatusOr<std::unique_ptr<const Tokenizer>> Parse(absl::string_view bytes,
+                                                                absl::string_view name);
   virtual ~Tokenizer() = default;
 
   // The pieces of `text` (UTF-8), each with its surface: a run of characters that the model does
@@ -35,6 +38,8 @@ class Tokenizer {
   virtual std::string Decode(const std::vector<std::string>& pieces) const = 0;
 
   virtual PieceKind Kind(absl::string_view piece) const = 0;
+  // All pieces that Encode() can give, but for unknown characters and bytes.
+  virtual std::vector<std::string> Pieces() const { return {}; }
   virtual const std::string& unknown_surface() const = 0;
   // Whether a U+2581 at the start of the text is dropped, as it is unless the model was trained
   // without both add_dummy_prefix and remove_extra_whitespaces.

@@ -19,8 +19,12 @@ class SessionState {
  public:
   virtual ~SessionState() = default;
 
-  // Nothing read, nothing written. Keeps the memory.
+  // Nothing read, nothing written. Keeps the memory, and what SetWaitK() said.
   virtual void Reset() = 0;
+  // The wait-k policy of the session: target token t (from 1) waits for k + (t - 1) / write_stride
+  // source tokens, of speech pre-decision steps. Unset: the policy is another one. What a wait-k
+  // model without mass preservation computes can depend on it, besides on what has been read.
+  virtual void SetWaitK(int /*k*/, int /*write_stride*/) {}
   // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds
   // it and decides the one after it. Until then the opened step has left no trace.
   virtual void Commit(TokenId token) = 0;

@@ -1,15 +1,18 @@
 #include "model/engine/load_model.h"
 
 #include <algorithm>
-#include <regex>
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "model/api/file_bytes.h"
 #include "model/api/model_directory.h"
+#include "model/api/piece_check.h"
 #include "model/engine/model_call.h"
 #include "model/engine/torch_device.h"
 #include "model/engine/transformer.h"
@@ -66,12 +69,20 @@ absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   return absl::OkStatus();
 }
 
+// Lower-case letters, and at most a number of up to three digits after a colon.
+bool IsDeviceName(absl::string_view name) {
+  const absl::string_view kind = name.substr(0, name.find(':'));
+  if (kind.empty() || !absl::c_all_of(kind, absl::ascii_islower)) return false;
+  if (kind.size() == name.size()) return true;
+  name.remove_prefix(kind.size() + 1);
+  return !name.empty() && name.size() <= 3 && absl::c_all_of(name, absl::ascii_isdigit);
+}
+
 // LibTorch's name of a device; empty: our own kernels.
 absl::StatusOr<std::string> ParseDevice(const std::string& device) {
   if (device == "cpu") return std::string();
   if (device == "torch-cpu") return std::string("cpu");
-  static const auto* const names = new std::regex("[a-z]+(:[0-9]{1,3})?");
-  if (std::regex_match(device, *names) && !absl::StartsWith(device, "cpu")) return device;
+  if (IsDeviceName(device) && !absl::StartsWith(device, "cpu")) return device;
   return absl::InvalidArgumentError(
       absl::StrCat("device needs to be cpu, torch-cpu or another device of LibTorch such as "
                    "cuda:0, got ",
@@ -91,14 +102,40 @@ struct Parts {
   ModelConfig config;
   std::string torch_device;  // Empty: our own kernels.
   ComputeType compute_type = ComputeType::kFloat32;
+  ModelFiles files;          // What was read, and so is what was checked.
   std::shared_ptr<Model> model = std::make_shared<Model>();
 };
+
+// The bytes of a file of `directory`; those that were checked, if model.json records it.
+absl::StatusOr<absl::string_view> BytesOf(const char* file, const std::string& directory,
+                                          ModelFiles* files) {
+  std::shared_ptr<FileBytes>& bytes = (*files)[file];
+  if (bytes == nullptr) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(
+        bytes, FileBytes::Read(absl::StrCat(directory, "/", file), kMaxTextFileBytes));
+  }
+  return bytes->bytes();
+}
+
+std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
+                      const LoadOptions& options) {
+  std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
+                                     "\n", options.intra_op_threads, "\n");
+  for (const auto& [name, file] : files) {
+    const auto recorded = config.sha256.find(name);
+    absl::StrAppend(&content, name, " ",
+                    recorded == config.sha256.end() ? Sha256OfBytes(file->bytes())
+                                                    : recorded->second,
+                    "\n");
+  }
+  return Sha256OfBytes(content);
+}
 
 absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions& options) {
   const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
   Parts parts;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.torch_device, ParseDevice(options.device));
-  LEAPSTREAM_ASSIGN_OR_RETURN(parts.config, ReadModelDirectory(directory));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.config, ReadModelDirectory(directory, &parts.files));
   ModelConfig& config = parts.config;
   if (!options.compute_type.empty()) config.compute_type = options.compute_type;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.compute_type, ParseComputeType(config.compute_type));
@@ -108,19 +145,38 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   }
   Model* const model = parts.model.get();
   if (!config.speech.has_value()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view dictionary,
+                                BytesOf(kSourceDictionaryFile, directory, &parts.files));
     LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
-                                Vocabulary::Load(path(kSourceDictionaryFile)));
+                                Vocabulary::Parse(dictionary, path(kSourceDictionaryFile)));
     LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(
         model->source_vocabulary, path(kSourceDictionaryFile), config.encoder.vocabulary_size));
+    LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view pieces,
+                                BytesOf(kSourceSentencePieceFile, directory, &parts.files));
     LEAPSTREAM_ASSIGN_OR_RETURN(model->source_tokenizer,
-                                Tokenizer::Load(path(kSourceSentencePieceFile)));
+                                Tokenizer::Parse(pieces, path(kSourceSentencePieceFile)));
   }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view dictionary,
+                              BytesOf(kTargetDictionaryFile, directory, &parts.files));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_vocabulary,
-                              Vocabulary::Load(path(kTargetDictionaryFile)));
+                              Vocabulary::Parse(dictionary, path(kTargetDictionaryFile)));
   LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(model->target_vocabulary, path(kTargetDictionaryFile),
                                              config.decoder.vocabulary_size));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view pieces,
+                              BytesOf(kTargetSentencePieceFile, directory, &parts.files));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
-                              Tokenizer::Load(path(kTargetSentencePieceFile)));
+                              Tokenizer::Parse(pieces, path(kTargetSentencePieceFile)));
+  model->content = ContentOf(parts.files, config, options);
+  std::vector<SidePieces> sides;
+  if (!config.speech.has_value()) {
+    sides.push_back({"source", &model->source_vocabulary, model->source_tokenizer.get(),
+                     path(kSourceDictionaryFile), path(kSourceSentencePieceFile)});
+  }
+  sides.push_back({"target", &model->target_vocabulary, model->target_tokenizer.get(),
+                   path(kTargetDictionaryFile), path(kTargetSentencePieceFile)});
+  LEAPSTREAM_ASSIGN_OR_RETURN(model->notes, CheckPieces(sides));
+  model->feeds_back_symbols = !config.speech.has_value() && config.simul_type != "none" &&
+                              model->target_vocabulary.has_repeats();
   ModelInfo& info = model->info;
   info.name = options.name.empty() ? config.name : options.name;
   info.source_language = config.source_language;
@@ -147,13 +203,18 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
                                                        const LoadOptions& options) {
   Parts parts;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts, LoadParts(directory, options));
+  for (const auto& loaded : options.loaded) {
+    if (loaded->content == parts.model->content) return loaded;
+  }
   Model* const model = parts.model.get();
+  std::shared_ptr<FileBytes> file = std::move(parts.files[kWeightsFile]);
+  parts.files.clear();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
         Weights weights;
         LEAPSTREAM_ASSIGN_OR_RETURN(
-            weights, Weights::Load(absl::StrCat(directory, "/", kWeightsFile), parts.config,
-                                   parts.compute_type));
+            weights, Weights::Parse(std::move(file), absl::StrCat(directory, "/", kWeightsFile),
+                                    parts.config, parts.compute_type));
         if (parts.torch_device.empty()) {
           LEAPSTREAM_ASSIGN_OR_RETURN(
               model->translator,

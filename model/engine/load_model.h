@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "model/api/model.h"
@@ -18,6 +19,8 @@ struct LoadOptions {
   // MakeTorchTranslator().
   std::string device = "cpu";
   std::string name;  // What clients call it; empty: what model.json says.
+  // What is loaded already. If one of these has the same content, it is given again.
+  std::vector<std::shared_ptr<const Model>> loaded;
 };
 
 // Loads a model directory that leapstream-export wrote. Errors: those of ReadModelDirectory(),

@@ -68,9 +68,14 @@ class Transformer::State : public SessionState {
     prefix_is_encoded_ = true;
     source_read_ = 0;
     target_written_ = 0;
+    steps_ = 0;
     source_finished_ = false;
     last_ = kEndOfSentence;
     committed_ = true;
+  }
+  void SetWaitK(int k, int write_stride) override {
+    k_ = k;
+    write_stride_ = write_stride;
   }
   void Commit(TokenId token) override {
     last_ = token;
@@ -79,6 +84,7 @@ class Transformer::State : public SessionState {
   }
   void Repeat() override {
     committed_ = true;
+    ++steps_;
     for (const auto* states : {&self_, &cross_}) {
       for (const auto& state : *states) state->Settle();
     }
@@ -124,6 +130,9 @@ class Transformer::State : public SessionState {
   bool prefix_is_encoded_ = true;
   int source_read_ = 0;
   int target_written_ = 0;
+  int steps_ = 0;  // Target tokens committed, and steps repeated.
+  int k_ = 0;      // The session's, which says how much a step waits for; 0: it has no wait-k.
+  int write_stride_ = 1;
   bool source_finished_ = false;
   TokenId last_ = kEndOfSentence;  // What the next step feeds; fairseq starts from </s>.
   bool committed_ = true;          // No step is open: nothing provisional is in the states.
@@ -164,9 +173,9 @@ struct Transformer::Scratch {
   std::vector<size_t> places;
   std::vector<TokenId> tokens;  // Of all target rows.
   std::vector<int> positions;
-  // Of target rows that are replayed: how much of their state's source had been read, and how many
-  // rows of `source` are before them.
-  std::vector<int> source_read;
+  // For each target row that is replayed: whether it reads nothing of the source, and how many rows
+  // of `source` are before it.
+  std::vector<bool> reads_nothing;
   std::vector<int64_t> seen;
   std::vector<AttentionRow> source_rows;
 };
@@ -241,6 +250,7 @@ Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activ
   if (config.decoder.output_dim != config.decoder.embed_dim) {
     project_out_ = weights_.Matrix("decoder.project_out");
   }
+  weights_.DiscardOthers();
 }
 
 absl::StatusOr<std::unique_ptr<SessionState>> Transformer::NewState() const {
@@ -448,7 +458,7 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
   for (SessionState* session_state : batch) {
     State* state = static_cast<State*>(session_state);
     if (state->prefix_is_encoded_) continue;
-    for (const auto& cross : state->cross_) cross->Reset();
+    for (const auto& cross : state->cross_) cross->ForgetSource();
     if (speech_ != nullptr) {
       encoded.AddRows(state, state->source_read_, 0);
     } else {
@@ -518,11 +528,19 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Sp
   });
 }
 
-// In wait-k a prefix of one source position attends to nothing: the reference zeroes the row when
-// its monotonic step is 0 (FAIRSEQ.md, quirk 4).
-AttentionState* Transformer::CrossState(const State& state, size_t layer, int source_read) const {
-  const bool nothing = config_.simul_type == "waitk" && source_read == 1;
-  return nothing ? nullptr : state.cross_[layer].get();
+// FAIRSEQ.md, quirks 4 and 6. The reference's inference zeroes the row of a wait-k step that stands
+// on the first source position. With mass preservation that is the last one it can stand on, so
+// that one position alone is never read; without, only a step that is due after one position stands
+// there. Its training zeroes the rows that wait for more than there is, and those only without mass
+// preservation, which otherwise puts them on the last position.
+bool Transformer::ReadsNothing(const State& state, int source_read, int ahead) const {
+  if (config_.simul_type != "waitk") return false;
+  const int64_t due =
+      state.k_ > 0 ? int64_t{state.k_} + (state.steps_ + ahead) / state.write_stride_ : 0;
+  if (config_.cross_normaliser == "softmax") {
+    return !config_.mass_preservation && !config_.speech.has_value() && due > source_read;
+  }
+  return source_read == 1 && (config_.mass_preservation || due == 1);
 }
 
 // The rows that want more source leave: they are decided, and x has one row less for each.
@@ -543,7 +561,9 @@ void Transformer::DecodeLayer(size_t l, Scratch& scratch, Rows* x,
                  [&] { layer.self_attention.Step(in, rows, Past::kProvisional, x->x, floats); });
   });
   for (size_t r = 0; r < owners.size(); ++r) {
-    rows[r].state = CrossState(*owners[r], distinct, owners[r]->source_read_);
+    State& state = *owners[r];
+    rows[r].state =
+        ReadsNothing(state, state.source_read_, 0) ? nullptr : state.cross_[distinct].get();
   }
   Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
     ObserveAdded(name, ".encoder_attn", *x,
@@ -587,7 +607,7 @@ absl::Status Transformer::Replay(absl::Span<const ReplayRows> batch,
     scratch.owners.clear();
     scratch.tokens.clear();
     scratch.positions.clear();
-    scratch.source_read.clear();
+    scratch.reads_nothing.clear();
     scratch.seen.clear();
     for (const ReplayRows& rows : batch) {
       State* state = static_cast<State*>(rows.state);
@@ -597,12 +617,14 @@ absl::Status Transformer::Replay(absl::Span<const ReplayRows> batch,
         scratch.owners.push_back(state);
         scratch.tokens.push_back(i == 0 ? state->last_ : rows.target[i - 1]);
         scratch.positions.push_back(state->target_written_ + static_cast<int>(i));
-        scratch.source_read.push_back(rows.source_read[i]);
+        scratch.reads_nothing.push_back(
+            ReadsNothing(*state, rows.source_read[i], static_cast<int>(i)));
         scratch.seen.push_back(before + rows.source_read[i] - state->source_read_);
       }
       scratch.source.Add(state, rows.source, state->source_read_);
       state->CountSource(rows.source);
       state->target_written_ += static_cast<int>(rows.target.size());
+      state->steps_ += static_cast<int>(rows.target.size());
       if (!rows.target.empty()) state->last_ = rows.target.back();
       state->committed_ = true;
     }
@@ -642,7 +664,7 @@ void Transformer::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, c
   });
   between_layers();
   for (size_t r = 0; r < rows.size(); ++r) {
-    rows[r].state = CrossState(*scratch.owners[r], l, scratch.source_read[r]);
+    rows[r].state = scratch.reads_nothing[r] ? nullptr : scratch.owners[r]->cross_[l].get();
   }
   scratch.source_rows.clear();
   for (size_t s = 0; s < scratch.source.owners.size(); ++s) {

@@ -89,7 +89,9 @@ class Transformer : public Translator {
   // A bidirectional encoder's part of Decide().
   void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
                       BetweenLayers between_layers) const;
-  AttentionState* CrossState(const State& state, size_t layer, int source_read) const;
+  // Whether the target row `ahead` of the state's next one reads nothing of a source of which so
+  // much has been read.
+  bool ReadsNothing(const State& state, int source_read, int ahead) const;
   void DecodeLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
   void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x,
                    BetweenLayers between_layers) const;
@@ -102,7 +104,7 @@ class Transformer : public Translator {
 
   const ModelConfig config_;
   const int threads_;
-  const Weights weights_;  // Before all that points into its memory map.
+  Weights weights_;  // Before all that points into it. Constant once all of them are there.
   const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding source_embedding_;
   const Embedding target_embedding_;

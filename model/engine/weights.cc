@@ -1,7 +1,7 @@
 #include "model/engine/weights.h"
 
 #include <algorithm>
-#include <set>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -30,9 +30,16 @@ bool IsFinite(const TensorView& view) {
 
 absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig& config,
                                       ComputeType compute_type) {
+  LEAPSTREAM_ASSIGN_OR_RETURN(auto file,
+                              FileBytes::Read(path, std::numeric_limits<int64_t>::max()));
+  return Parse(std::move(file), path, config, compute_type);
+}
+
+absl::StatusOr<Weights> Weights::Parse(std::shared_ptr<FileBytes> file, const std::string& path,
+                                       const ModelConfig& config, ComputeType compute_type) {
   Weights weights;
   weights.compute_type_ = compute_type;
-  LEAPSTREAM_ASSIGN_OR_RETURN(weights.file_, MappedFile::Open(path));
+  weights.file_ = std::move(file);
   LEAPSTREAM_ASSIGN_OR_RETURN(weights.views_, ParseSafetensors(weights.file_->bytes(), path));
   std::set<std::string> wanted;
   for (const TensorSpec& spec : ExpectedTensors(config)) {
@@ -67,6 +74,18 @@ absl::StatusOr<Weights> Weights::Load(const std::string& path, const ModelConfig
 }
 
 Tensor Weights::Get(const std::string& name) const {
+  taken_.insert(name);
+  return View(name);
+}
+
+void Weights::DiscardOthers() {
+  for (const auto& [name, view] : views_) {
+    const bool lent = view.type == TensorType::kFloat32 && taken_.count(name) > 0;
+    if (!lent) file_->Discard(view.bytes);
+  }
+}
+
+Tensor Weights::View(const std::string& name) const {
   const TensorView& view = views_.at(name);
   if (view.type == TensorType::kFloat32) {
     return {view.shape, reinterpret_cast<const float*>(view.bytes.data())};
@@ -90,19 +109,19 @@ PackedLinear Weights::Stack(const std::vector<std::string>& names, ComputeType t
   std::vector<float> biases;
   int64_t in = 0;
   for (const std::string& name : names) {
-    const Tensor weight = Get(name + ".weight");
+    const Tensor weight = View(name + ".weight");
     in = weight.size(1);
     weights.insert(weights.end(), weight.data(), weight.data() + weight.count());
     biases.resize(biases.size() + weight.size(0), 0.0f);
     if (!Has(name + ".bias")) continue;
-    const Tensor bias = Get(name + ".bias");
+    const Tensor bias = View(name + ".bias");
     std::copy_n(bias.data(), bias.count(), biases.end() - bias.count());
   }
   return {weights.data(), biases.data(), static_cast<int64_t>(biases.size()), in, type, packed_};
 }
 
 PackedLinear Weights::Matrix(const std::string& name) const {
-  const Tensor weight = Get(name);
+  const Tensor weight = View(name);
   return {weight.data(), nullptr, weight.size(0), weight.size(1), compute_type_, packed_};
 }
 

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_MODEL_FAIRSEQ_CHECKPOINT_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -28,8 +29,9 @@ class FairseqCheckpoint {
   static absl::StatusOr<FairseqCheckpoint> Parse(absl::string_view bytes, absl::string_view name);
 
   const std::string& name() const { return name_; }
-  // Options of the model and its task as text, Python's for numbers, bools and lists of them; None
-  // left out. Those of a nested configuration have flat names too: encoder_embed_dim.
+  // Options of the model and its task as text, Python's for numbers, bools and lists of them,
+  // NumPy's and one-element tensors as numbers; None left out; objects as <their class>. Those of a
+  // nested configuration have flat names: encoder_embed_dim.
   const std::map<std::string, std::string>& options() const { return options_; }
   const std::map<std::string, PickledTensor>& parameters() const { return parameters_; }
   // fairseq's --arch; empty if the checkpoint does not say.
@@ -40,18 +42,25 @@ class FairseqCheckpoint {
   absl::StatusOr<std::vector<float>> ReadFloats(const std::string& parameter) const;
   // The same of some rows only. INVALID_ARGUMENT also: they are not there.
   absl::StatusOr<std::vector<float>> ReadRows(const ParameterRows& rows) const;
+  absl::StatusOr<std::vector<double>> ReadDoubleRows(const ParameterRows& rows) const;
 
  private:
   FairseqCheckpoint(absl::string_view name, ZipArchive archive, Pickle pickle)
       : name_(name), archive_(std::move(archive)), pickle_(std::move(pickle)) {}
   absl::Status Error(absl::string_view what) const;
   ValueId Unwrap(ValueId id) const;
-  std::string OptionText(ValueId id) const;
+  std::string OptionText(ValueId id, int depth) const;
+  std::string RecordText(const PickledValue& record, int depth) const;
+  std::optional<std::string> BytesOf(ValueId id) const;
+  std::string NumpyText(ValueId dtype, ValueId bytes) const;
+  std::string TensorText(const PickledTensor& tensor) const;
   void AddOptions(ValueId parent, absl::string_view prefix);
   void AddNestedOptions(ValueId parent);
   void ResolveInterpolations();
-  absl::StatusOr<std::vector<float>> ReadTensor(const std::string& parameter,
-                                                const PickledTensor& tensor) const;
+  absl::StatusOr<PickledTensor> RowsOf(const ParameterRows& rows) const;
+  template <typename Number>
+  absl::StatusOr<std::vector<Number>> ReadTensor(const std::string& parameter,
+                                                 const PickledTensor& tensor) const;
 
   std::string name_;
   ZipArchive archive_;

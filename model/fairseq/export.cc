@@ -16,6 +16,7 @@
 #include "base/status.h"
 #include "model/api/half.h"
 #include "model/api/model_directory.h"
+#include "model/api/piece_check.h"
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/checkpoint.h"
@@ -154,7 +155,13 @@ absl::StatusOr<Checkpoints> OpenCheckpoints(const ExportOptions& options) {
 absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& config) {
   if (normaliser == "linear" ||
       (config.decoder.cross_attention == "leap" && config.simul_type == "waitk")) {
-    return absl::OkStatus();
+    if (normaliser == "linear" || config.mass_preservation || !config.speech.has_value()) {
+      return absl::OkStatus();
+    }
+    return absl::UnimplementedError(
+        "cross-normaliser softmax of speech needs mass preservation, but option mass_preservation "
+        "is "
+        "`False`; leave it at linear");
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "cross-normaliser ", normaliser, " needs LeaP in cross-attention and simul_type waitk, got ",
@@ -214,18 +221,35 @@ absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& con
 
 }  // namespace
 
-absl::Status ExportModel(const ExportOptions& options) {
+absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& options) {
+  const std::tuple<const char*, const std::string&, const std::string&> given[] = {
+      {"source", options.source_dictionary, options.source_sentencepiece},
+      {"target", options.target_dictionary, options.target_sentencepiece}};
+  Vocabulary vocabularies[2];
+  std::unique_ptr<const Tokenizer> tokenizers[2];
+  std::vector<SidePieces> sides;
+  for (size_t i = 0; i < 2; ++i) {
+    const auto& [side, dictionary, sentencepiece] = given[i];
+    if (dictionary.empty() || sentencepiece.empty()) continue;
+    LEAPSTREAM_ASSIGN_OR_RETURN(vocabularies[i], Vocabulary::Load(dictionary));
+    LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], Tokenizer::Load(sentencepiece));
+    sides.push_back({side, &vocabularies[i], tokenizers[i].get(), dictionary, sentencepiece});
+  }
+  return CheckPieces(sides);
+}
+
+absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes) {
   fs::path output = fs::path(options.output).lexically_normal();
   if (!output.has_filename()) output = output.parent_path();  // It ended with a slash.
   if (output.empty()) return absl::InvalidArgumentError("the output needs a name");
   LEAPSTREAM_RETURN_IF_ERROR(CheckReplaceable(output));
 
   LEAPSTREAM_ASSIGN_OR_RETURN(const Checkpoints checkpoints, OpenCheckpoints(options));
-  ConfigReading reading = ReadConfig(checkpoints.parsed.front());
+  ConfigReading reading = ReadConfig(checkpoints.parsed.front(), options.ignored_options);
   LEAPSTREAM_RETURN_IF_ERROR(reading.status);
   ModelConfig config = std::move(reading.config);
   for (const FairseqCheckpoint& other : checkpoints.parsed) {
-    const ConfigReading also = ReadConfig(other);
+    const ConfigReading also = ReadConfig(other, options.ignored_options);
     LEAPSTREAM_RETURN_IF_ERROR(also.status);
     if (absl::Status same = CheckSameNetwork(config, also.config); !same.ok()) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -257,11 +281,11 @@ absl::Status ExportModel(const ExportOptions& options) {
   if (!config.speech.has_value()) {
     LEAPSTREAM_RETURN_IF_ERROR(
         CheckDictionary(options.source_dictionary, "encoder", config.encoder.vocabulary_size));
-    LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.source_sentencepiece).status());
   }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
-  LEAPSTREAM_RETURN_IF_ERROR(Tokenizer::Load(options.target_sentencepiece).status());
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said, CheckPieceFiles(options));
+  if (notes != nullptr) *notes = std::move(said);
   if (config.share_all_embeddings) {
     LEAPSTREAM_RETURN_IF_ERROR(
         CheckSameSymbols(options.source_dictionary, options.target_dictionary));

@@ -1,7 +1,14 @@
 // leapstream-export: makes a model directory of a fairseq checkpoint, or shows what is in one.
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <exception>
 #include <string>
+#include <vector>
 
 #include <CLI/CLI.hpp>
 
@@ -13,14 +20,23 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
+// Checkpoints are mapped: they may be larger than the memory. The pages of one that is cut short
+// meanwhile are gone, and reading them is a signal instead of an error.
+void OnLostPages(int /*signal*/) {
+  constexpr char kMessage[] =
+      "leapstream-export: a checkpoint was cut short, or could not be read, while it was exported; "
+      "the output is as it was: export again when the checkpoint is complete\n";
+  if (write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1) < 0) _exit(kFailed);
+  _exit(kFailed);
+}
+
 int Fail(const absl::Status& status) {
   std::fprintf(stderr, "leapstream-export: %s\n", std::string(status.message()).c_str());
   return kFailed;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int Run(int argc, char** argv) {
+  signal(SIGBUS, &OnLostPages);
   CLI::App app("Makes a leapstream model directory of a fairseq checkpoint. Runs nothing in it.",
                "leapstream-export");
   leapstream::ExportOptions options;
@@ -29,7 +45,10 @@ int main(int argc, char** argv) {
   app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average")
       ->required();
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
-  app.add_flag("--inspect", inspect, "Show what is in each checkpoint and write nothing");
+  app.add_flag(
+      "--inspect", inspect,
+      "Show what is in each checkpoint, and write nothing; with dictionaries and SentencePiece "
+      "models, also whether those go together");
   const std::pair<const char*, std::pair<std::string*, const char*>> files[] = {
       {"--source-dict", {&options.source_dictionary, "dict.SRC.txt of the training data"}},
       {"--target-dict", {&options.target_dictionary, "dict.TGT.txt of the training data"}},
@@ -48,6 +67,9 @@ int main(int argc, char** argv) {
                  "How LeaP cross-attention is normalised: as fairseq infers, or as it trains")
       ->check(CLI::IsMember({"linear", "softmax"}))
       ->capture_default_str();
+  app.add_option("--ignore-option", options.ignored_options,
+                 "An option of the checkpoint that leapstream does not know, and that is known to "
+                 "change nothing at inference; may be repeated");
   try {  // CLI11 reports by exception.
     app.parse(argc, argv);
     if (options.checkpoints.size() > 1 && !options.average && !inspect) {
@@ -65,7 +87,7 @@ int main(int argc, char** argv) {
 
   if (inspect) {
     for (const std::string& checkpoint : options.checkpoints) {
-      const auto text = leapstream::InspectCheckpoint(checkpoint);
+      const auto text = leapstream::InspectCheckpoint(checkpoint, options);
       if (!text.ok()) return Fail(text.status());
       std::fputs(text->c_str(), stdout);
     }
@@ -73,9 +95,27 @@ int main(int argc, char** argv) {
   }
   options.weight_type =
       dtype == "float16" ? leapstream::TensorType::kFloat16 : leapstream::TensorType::kFloat32;
-  if (const absl::Status status = leapstream::ExportModel(options); !status.ok()) {
+  std::vector<std::string> notes;
+  if (const absl::Status status = leapstream::ExportModel(options, &notes); !status.ok()) {
     return Fail(status);
   }
+  for (const std::string& note : notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   std::printf("%s written\n", options.output.c_str());
   return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int status = kFailed;
+  try {
+    status = Run(argc, argv);
+  } catch (const std::exception& error) {  // Nothing is known to throw; memory may end.
+    std::fprintf(stderr, "leapstream-export: %s\n", error.what());
+  }
+  errno = 0;
+  if (std::fflush(stdout) == 0 && std::ferror(stdout) == 0) return status;
+  const std::string why = errno != 0 ? std::strerror(errno) : "not all of it was taken";
+  if (status == 0) Fail(absl::InternalError("cannot write the output: " + why));
+  return status == 0 ? kFailed : status;
 }

@@ -14,6 +14,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
+#include "model/api/file_bytes.h"
 #include "model/api/safetensors.h"
 #include "model/api/speech.h"
 #include "model/fairseq/zip_archive.h"
@@ -125,11 +126,7 @@ absl::StatusOr<GlobalCmvn> ParseCmvnNpz(absl::string_view bytes, absl::string_vi
 }
 
 absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const std::string& config_yaml) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto yaml, MappedFile::Open(config_yaml));
-  if (yaml->bytes().size() > kMaxYamlBytes) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(config_yaml, ": larger than ", kMaxYamlBytes, " bytes"));
-  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto yaml, FileBytes::Read(config_yaml, kMaxYamlBytes));
   absl::StatusOr<std::string> stats;
   try {  // yaml-cpp reports by exception.
     stats = StatsPath(std::string(yaml->bytes()), config_yaml);
@@ -145,7 +142,7 @@ absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const std::string& config_yaml) {
         absl::StrCat(config_yaml, ": its stats_npz_path names no file: there is neither ", beside,
                      " nor ", path, "; put the CMVN statistics beside the yaml"));
   }
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, FileBytes::Read(path, kMaxTextFileBytes));
   return ParseCmvnNpz(file->bytes(), path);
 }
 

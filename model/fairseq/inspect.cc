@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "model/api/safetensors.h"
 #include "model/fairseq/checkpoint.h"
+#include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
 
@@ -54,13 +55,31 @@ std::string PolicyText(const ModelConfig& config) {
   return text;
 }
 
+// Says what becomes of an option that is on; nothing if it is applied or of the training alone.
+std::string Effect(const ConfigReading& reading, const std::string& name, absl::string_view value) {
+  if (!reading.known_architecture || IsOff(value)) return "";
+  const OptionRow* row = FindOption(name, reading.kind);
+  if (row == nullptr) return "  (not known to leapstream)";
+  const bool of_the_model = !row->why.empty() && row->kinds != kAllModels;
+  switch (row->effect) {
+    case OptionEffect::kApplied:
+      return "";
+    case OptionEffect::kRefused:
+      return absl::StrCat("  (refused unless off: ", row->why, ")");
+    case OptionEffect::kNone:
+      return of_the_model ? absl::StrCat("  (without effect: ", row->why, ")") : "";
+  }
+  return "";
+}
+
 }  // namespace
 
-absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
+absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
+                                              const ExportOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
   LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
                               FairseqCheckpoint::Parse(file->bytes(), path));
-  const ConfigReading reading = ReadConfig(checkpoint);
+  const ConfigReading reading = ReadConfig(checkpoint, options.ignored_options);
   const ModelConfig& config = reading.config;
   absl::Status served = reading.status;
   if (served.ok()) {
@@ -72,11 +91,16 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
       }
     }
   }
+  const absl::StatusOr<std::vector<std::string>> pieces = CheckPieceFiles(options);
+  if (served.ok()) served = pieces.status();
 
   std::string text = absl::StrCat(
       "checkpoint: ", path, "\narchitecture: ",
       KnownOr(absl::CHexEscape(checkpoint.architecture().substr(0, 100)), "not recorded"),
       "\ncan be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\n");
+  if (pieces.ok()) {
+    for (const std::string& note : *pieces) absl::StrAppend(&text, "note: ", note, "\n");
+  }
   if (reading.known_architecture) {
     absl::StrAppend(
         &text, "simul type: ", PolicyText(config), "\nencoder: ", EncoderText(config),
@@ -97,13 +121,13 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path) {
   for (const auto& [name, tensor] : checkpoint.parameters()) {
     const std::string why = reading.known_architecture ? WhyIgnored(config, name) : "";
     absl::StrAppend(&text, "  ", absl::CHexEscape(name), " [", absl::StrJoin(tensor.shape, ", "),
-                    "] ", ToString(tensor.storage.type),
+                    "] ", tensor.storage.TypeName(),
                     why.empty() ? "" : absl::StrCat("  (ignored: ", why, ")"), "\n");
   }
   absl::StrAppend(&text, "options:\n");
   for (const auto& [name, value] : checkpoint.options()) {
     absl::StrAppend(&text, "  ", absl::CHexEscape(name), ": ", absl::Utf8SafeCHexEscape(value),
-                    "\n");
+                    Effect(reading, name, value), "\n");
   }
   return text;
 }

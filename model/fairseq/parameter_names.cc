@@ -12,6 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
+#include "model/api/half.h"
 
 namespace leapstream {
 namespace {
@@ -157,6 +158,14 @@ std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
   return "";
 }
 
+// A sum as fairseq's average_checkpoints.py keeps it between its steps: half precision as float32,
+// any other type as the first checkpoint has it.
+double Rounded(StorageType type, double value) {
+  if (type == StorageType::kFloat64) return value;
+  const auto single = static_cast<float>(value);
+  return type == StorageType::kBFloat16 ? RoundToBfloat16(single) : single;
+}
+
 absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& parameter,
                         const std::string& twin) {
   LEAPSTREAM_RETURN_IF_ERROR(
@@ -173,7 +182,8 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
 
 std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
   const bool waitk = config.simul_type == "waitk";
-  const bool unused_norm = config.simul_type != "none" && config.encoder.layernorm_embedding;
+  const bool unused_norm = config.simul_type != "none" &&
+                           (config.encoder.layernorm_embedding || config.speech.has_value());
   const std::pair<bool, const char*> reasons[] = {
       {parameter == "encoder.version" || parameter == "decoder.version", "a format version"},
       {absl::EndsWith(parameter, ".embed_positions._float_tensor"), "no weight"},
@@ -237,13 +247,26 @@ absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
 
 absl::StatusOr<std::vector<float>> ReadMean(absl::Span<const FairseqCheckpoint> checkpoints,
                                             const ParameterRows& rows) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<float> result, checkpoints[0].ReadRows(rows));
+  if (checkpoints.size() == 1) return checkpoints[0].ReadRows(rows);
+  const auto type = [&rows](const FairseqCheckpoint& checkpoint) {
+    return checkpoint.parameters().at(rows.parameter).storage.type;
+  };
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<double> sums, checkpoints[0].ReadDoubleRows(rows));
+  const StorageType first = type(checkpoints[0]);
   for (const FairseqCheckpoint& checkpoint : checkpoints.subspan(1)) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values, checkpoint.ReadRows(rows));
-    for (size_t i = 0; i < result.size(); ++i) result[i] += values[i];
+    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<double> values, checkpoint.ReadDoubleRows(rows));
+    const bool wide = first == StorageType::kFloat64 || type(checkpoint) == StorageType::kFloat64;
+    for (size_t i = 0; i < sums.size(); ++i) {
+      sums[i] = Rounded(first, wide ? sums[i] + values[i]
+                                    : static_cast<float>(sums[i]) + static_cast<float>(values[i]));
+    }
   }
-  if (checkpoints.size() > 1) {
-    for (float& value : result) value /= static_cast<float>(checkpoints.size());
+  const auto count = static_cast<float>(checkpoints.size());
+  std::vector<float> result;
+  result.reserve(sums.size());
+  for (const double sum : sums) {
+    result.push_back(static_cast<float>(Rounded(
+        first, first == StorageType::kFloat64 ? sum / count : static_cast<float>(sum) / count)));
   }
   return result;
 }

@@ -30,8 +30,8 @@ absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
 std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter);
 
 // The mean over checkpoints of a parameter that lies in the same place in all, as fairseq's
-// average_checkpoints.py computes it: the sum in the order given, divided. Always in float32, where
-// fairseq adds float64 in float64 and bfloat16 in bfloat16. Of one checkpoint, its values.
+// average_checkpoints.py computes it: the sum in the order given, divided, each step rounded to the
+// first checkpoint's type, half precision as float32. Of one checkpoint, its values.
 // `checkpoints` is not empty. Errors: those of ReadRows().
 absl::StatusOr<std::vector<float>> ReadMean(absl::Span<const FairseqCheckpoint> checkpoints,
                                             const ParameterRows& rows);

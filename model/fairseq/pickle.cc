@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status.h"
 
@@ -107,7 +108,9 @@ enum Opcode : uint8_t {
 }  // namespace
 
 int64_t ElementBytes(StorageType type) { return kStorages[static_cast<int>(type)].bytes; }
-const char* ToString(StorageType type) { return kStorages[static_cast<int>(type)].name; }
+std::string PickledStorage::TypeName() const {
+  return type == StorageType::kOther ? other : kStorages[static_cast<int>(type)].name;
+}
 
 // The stack machine. One per pickle. All state is indices into the result's values, so circles
 // neither leak nor recurse.
@@ -246,6 +249,7 @@ class Unpickler {
                              : target.kind == ValueKind::kList || target.kind == ValueKind::kSet);
     if (!fits || (pairs && items.size() % 2 != 0)) return Error("items for what takes none");
     target.items.insert(target.items.end(), items.begin(), items.end());
+    target.keyed = target.keyed || (pairs && target.kind == ValueKind::kRecord);
     return absl::OkStatus();
   }
 
@@ -271,8 +275,9 @@ class Unpickler {
     return absl::OkStatus();
   }
 
-  // torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, ...).
-  absl::Status PushTensor(const std::vector<ValueId>& args) {
+  // torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, ...). _v3
+  // has the type as its seventh argument, for a storage of bytes.
+  absl::Status PushTensor(const std::vector<ValueId>& args, bool typed) {
     if (args.size() < 4 || value(args[0]).kind != ValueKind::kStorage ||
         value(args[1]).kind != ValueKind::kInt || value(args[1]).integer < 0) {
       return Error(
@@ -281,6 +286,9 @@ class Unpickler {
     }
     PickledTensor tensor;
     tensor.storage = pickle_.storages_[value(args[0]).integer];
+    if (typed && args.size() > 6 && value(args[6]).kind == ValueKind::kGlobal) {
+      SetType(value(args[6]).text, &tensor.storage);
+    }
     tensor.offset = value(args[1]).integer;
     LEAPSTREAM_RETURN_IF_ERROR(ReadSizes(args[2], &tensor.shape));
     LEAPSTREAM_RETURN_IF_ERROR(ReadSizes(args[3], &tensor.strides));
@@ -296,7 +304,8 @@ class Unpickler {
                  __builtin_mul_overflow(tensor.shape[i] - 1, tensor.strides[i], &reach) ||
                  __builtin_add_overflow(end, reach, &end);
     }
-    if (overflow || (!empty && end > tensor.storage.elements)) {
+    const bool known = tensor.storage.type != StorageType::kOther;
+    if (overflow || (known && !empty && end > tensor.storage.elements)) {
       return Error(absl::StrCat("a tensor", AfterKey(), " reaches outside its storage ",
                                 tensor.storage.key, ": offset ", tensor.offset, ", shape [",
                                 absl::StrJoin(tensor.shape, ", "), "], strides [",
@@ -306,6 +315,17 @@ class Unpickler {
     PushNew(ValueKind::kTensor).integer = pickle_.tensors_.size();
     pickle_.tensors_.push_back(std::move(tensor));
     return absl::OkStatus();
+  }
+
+  // `dtype`: "torch.float32". A storage of bytes becomes one of elements.
+  static void SetType(absl::string_view dtype, PickledStorage* storage) {
+    storage->other = std::string(absl::StripPrefix(dtype, "torch."));
+    for (const StorageName& each : kStorages) {
+      if (storage->other != each.name || storage->type != StorageType::kOther) continue;
+      storage->type = each.type;
+      storage->elements /= each.bytes;
+      return;
+    }
   }
 
   // ("storage", torch.FloatStorage, key, device, elements); anything else is inert.
@@ -319,12 +339,26 @@ class Unpickler {
         value(items[4]).kind == ValueKind::kInt && value(items[4]).integer >= 0) {
       for (const StorageName& each : kStorages) {
         if (value(items[1]).text != each.global) continue;
-        pickle_.storages_.push_back({each.type, value(items[2]).text, value(items[4]).integer});
-        PushNew(ValueKind::kStorage).integer = pickle_.storages_.size() - 1;
-        return;
+        return PushStorage(each.type, items);
+      }
+      const absl::string_view name = value(items[1]).text;
+      if (absl::StartsWith(name, "torch.") && absl::EndsWith(name, "Storage")) {
+        return PushStorage(StorageType::kOther, items);
       }
     }
     PushNew(ValueKind::kRecord, "persistent id").args = id;
+  }
+
+  // `items`: of the persistent id, checked.
+  void PushStorage(StorageType type, const std::vector<ValueId>& items) {
+    PickledStorage storage{type, "", value(items[2]).text, value(items[4]).integer};
+    if (type == StorageType::kOther) {
+      storage.other = value(items[1]).text;
+      if (storage.other == "torch.ComplexFloatStorage") storage.other = "complex64";
+      if (storage.other == "torch.ComplexDoubleStorage") storage.other = "complex128";
+    }
+    pickle_.storages_.push_back(std::move(storage));
+    PushNew(ValueKind::kStorage).integer = pickle_.storages_.size() - 1;
   }
 
   absl::Status Call(ValueId callable, ValueId args_id) {
@@ -334,10 +368,21 @@ class Unpickler {
     copied_ += value(callable).text.size() + value(args_id).items.size();
     if (!value(args_id).items.empty()) copied_ += value(value(args_id).items[0]).items.size();
     if (copied_ > kMaxCopied) return Exhausted("bytes in arguments", kMaxCopied);
-    const std::string text = value(callable).text;
-    const std::vector<ValueId> args = value(args_id).items;
+    std::string text = value(callable).text;
+    std::vector<ValueId> args = value(args_id).items;
     if (kind == ValueKind::kGlobal) {
-      if (text == "torch._utils._rebuild_tensor_v2") return PushTensor(args);
+      // A subclass of torch.Tensor: (the function that makes it, class, its arguments, state).
+      if (text == "torch._tensor._rebuild_from_type_v2" && args.size() > 2 &&
+          value(args[0]).kind == ValueKind::kGlobal && value(args[2]).kind == ValueKind::kTuple) {
+        copied_ += value(args[0]).text.size() + value(args[2]).items.size();
+        if (copied_ > kMaxCopied) return Exhausted("bytes in arguments", kMaxCopied);
+        text = value(args[0]).text;
+        args = std::vector<ValueId>(value(args[2]).items);
+      }
+      // A tensor whose storage is none of torch's is inert as well.
+      const bool inert = !args.empty() && value(args[0]).kind == ValueKind::kRecord;
+      if (text == "torch._utils._rebuild_tensor_v2" && !inert) return PushTensor(args, false);
+      if (text == "torch._utils._rebuild_tensor_v3" && !inert) return PushTensor(args, true);
       if ((text == "torch._utils._rebuild_parameter" ||
            text == "torch._utils._rebuild_parameter_with_state") &&
           !args.empty()) {
@@ -560,7 +605,7 @@ absl::StatusOr<Pickle> Pickle::Parse(absl::string_view bytes, absl::string_view 
 }
 
 ValueId Pickle::Fields(ValueId id) const {
-  if (at(id).kind == ValueKind::kDict) return id;
+  if (at(id).kind == ValueKind::kDict || at(id).keyed) return id;
   if (at(id).kind != ValueKind::kRecord) return kNoneValue;
   ValueId state = at(id).state;
   // With __slots__ the state is (dict or None, dict).
@@ -568,13 +613,22 @@ ValueId Pickle::Fields(ValueId id) const {
   return at(state).kind == ValueKind::kDict ? state : kNoneValue;
 }
 
-ValueId Pickle::Find(ValueId parent, absl::string_view key) const {
+const ValueId* Pickle::FindEntry(ValueId parent, absl::string_view key) const {
   const std::vector<ValueId>& items = at(Fields(parent)).items;
   for (size_t i = items.size(); i >= 2; i -= 2) {
     const PickledValue& candidate = at(items[i - 2]);
-    if (candidate.kind == ValueKind::kString && candidate.text == key) return items[i - 1];
+    if (candidate.kind == ValueKind::kString && candidate.text == key) return &items[i - 1];
   }
-  return kNoneValue;
+  return nullptr;
+}
+
+ValueId Pickle::Find(ValueId parent, absl::string_view key) const {
+  const ValueId* const found = FindEntry(parent, key);
+  return found == nullptr ? kNoneValue : *found;
+}
+
+bool Pickle::Has(ValueId parent, absl::string_view key) const {
+  return FindEntry(parent, key) != nullptr;
 }
 
 }  // namespace leapstream

@@ -10,7 +10,7 @@
 
 namespace leapstream {
 
-// The storage classes of torch.
+// torch's types of elements.
 enum class StorageType {
   kFloat32,
   kFloat16,
@@ -21,20 +21,23 @@ enum class StorageType {
   kInt16,
   kInt8,
   kUint8,
-  kBool
+  kBool,
+  kOther,  // Complex, quantised, float8, uint16 and what is yet to come: no weights are read of it.
 };
 
-int64_t ElementBytes(StorageType type);
-const char* ToString(StorageType type);  // "float32"
+int64_t ElementBytes(StorageType type);  // Not of kOther.
 
 struct PickledStorage {
   StorageType type = StorageType::kFloat32;
-  std::string key;  // Its bytes are the zip entry FOLDER/data/KEY.
+  std::string other;  // kOther: what torch calls it.
+  std::string key;    // Its bytes are the zip entry FOLDER/data/KEY.
   int64_t elements = 0;
+
+  std::string TypeName() const;  // "float32"
 };
 
-// A view of a storage. Checked: each element lies inside it; no negative size or stride. Sizes and
-// strides are in elements.
+// A view of a storage. Checked: each element lies inside it, unless it is of kOther; no negative
+// size or stride. Sizes and strides are in elements.
 struct PickledTensor {
   PickledStorage storage;
   int64_t offset = 0;
@@ -70,6 +73,7 @@ struct PickledValue {
   std::string text;     // kString (as found, maybe not UTF-8), kBytes, kGlobal, kRecord.
   std::vector<ValueId>
       items;                  // Elements; dict: key, value, key, value ...; record: what was added.
+  bool keyed = false;         // Record: `items` are keys and values, as of a subclass of dict.
   ValueId args = kNoneValue;  // Record: what its class was to be called with.
   ValueId state = kNoneValue;  // Record, dict: what __setstate__ was to get.
 };
@@ -89,13 +93,16 @@ class Pickle {
   // The value under a string key of a dict, or of the dict in a record's state; the last one wins.
   // kNoneValue if there is none.
   ValueId Find(ValueId parent, absl::string_view key) const;
-  // The dict that holds a value's fields: itself, or a record's state (or first part of it).
-  // kNoneValue if there is none.
+  bool Has(ValueId parent, absl::string_view key) const;  // Even if it is None.
+  // The value that holds a value's fields, as keys and values in `items`: itself, if it is a dict
+  // or of a class made like one, or a record's state (or the first part of it). kNoneValue if there
+  // is none.
   ValueId Fields(ValueId id) const;
 
  private:
   friend class Unpickler;
   Pickle() = default;
+  const ValueId* FindEntry(ValueId parent, absl::string_view key) const;
 
   std::vector<PickledValue> values_;
   std::vector<PickledStorage> storages_;

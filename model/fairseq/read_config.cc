@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
 
 namespace leapstream {
@@ -29,24 +30,24 @@ enum class Simultaneity {
 struct Family {
   const char* architecture;
   bool with_suffix;  // Also ARCHITECTURE_*.
+  ModelKind kind;
   bool causal_encoder;
   Simultaneity simultaneity = Simultaneity::kNone;
-  bool speech = false;
 };
 constexpr Family kFamilies[] = {
-    {"transformer_monotonic", true, true, Simultaneity::kMonotonic},
-    {"waitk_transformer", true, true, Simultaneity::kMasked},
-    {"transformer_unidirectional", true, true},
-    {"convtransformer_simul_trans", false, false, Simultaneity::kMonotonic, true},
-    {"convtransformer_simul_trans_espnet", false, false, Simultaneity::kMonotonic, true},
-    {"transformer", false, false},
-    {"transformer_tiny", false, false},
-    {"transformer_iwslt_de_en", false, false},
-    {"transformer_wmt_en_de", false, false},
-    {"transformer_vaswani_wmt_en_de_big", false, false},
-    {"transformer_vaswani_wmt_en_fr_big", false, false},
-    {"transformer_wmt_en_de_big", false, false},
-    {"transformer_wmt_en_de_big_t2t", false, false}};
+    {"transformer_monotonic", true, kMonotonicText, true, Simultaneity::kMonotonic},
+    {"waitk_transformer", true, kMaskedText, true, Simultaneity::kMasked},
+    {"transformer_unidirectional", true, kUnidirectionalText, true},
+    {"convtransformer_simul_trans", false, kSpeechModel, false, Simultaneity::kMonotonic},
+    {"convtransformer_simul_trans_espnet", false, kSpeechModel, false, Simultaneity::kMonotonic},
+    {"transformer", false, kBidirectionalText, false},
+    {"transformer_tiny", false, kBidirectionalText, false},
+    {"transformer_iwslt_de_en", false, kBidirectionalText, false},
+    {"transformer_wmt_en_de", false, kBidirectionalText, false},
+    {"transformer_vaswani_wmt_en_de_big", false, kBidirectionalText, false},
+    {"transformer_vaswani_wmt_en_fr_big", false, kBidirectionalText, false},
+    {"transformer_wmt_en_de_big", false, kBidirectionalText, false},
+    {"transformer_wmt_en_de_big_t2t", false, kBidirectionalText, false}};
 // What names of architectures, tasks and policies for speech have in them.
 constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
                                          "s2s",    "wav2vec", "hubert",          "pre_decision"};
@@ -62,41 +63,6 @@ constexpr absl::string_view kPreDecisionTypes[] = {"average", "last"};
 constexpr absl::string_view kPolicyCriteria[] = {"any"};
 constexpr absl::string_view kActivations[] = {"relu", "gelu",  "gelu_fast", "gelu_accurate",
                                               "tanh", "swish", "linear"};
-
-// Options that change the network in ways that are not served, if they are set at all. From
-// simple_attention on: the attentions of LeaPformer's predecessors.
-constexpr const char* kRefusedOptions[] = {"adaptive_input",
-                                           "adaptive_softmax_cutoff",
-                                           "tie_adaptive_weights",
-                                           "tie_adaptive_proj",
-                                           "cross_self_attention",
-                                           "no_cross_attention",
-                                           "char_inputs",
-                                           "base_layers",
-                                           "merge_src_tgt_embed",
-                                           "quant_noise_pq",
-                                           "quant_noise_scalar",
-                                           "scale_attn",
-                                           "scale_heads",
-                                           "scale_fc",
-                                           "scale_resids",
-                                           "encoder_xformers_att_config",
-                                           "decoder_xformers_att_config",
-                                           "simple_attention",
-                                           "simple_cross_attn",
-                                           "linear_pos_enable",
-                                           "cosformer_attn_enable",
-                                           "cosformer_expt_attn_enable",
-                                           "combin_attn_enable",
-                                           "combin_expt_attn_enable",
-                                           "mid_sin_attn_enable"};
-
-// The same for models of speech only.
-constexpr const char* kRefusedSpeechOptions[] = {"ctc_compress_out", "share_encoder_ffn_attn_layer",
-                                                 "share_decoder_ffn_attn_layer"};
-
-// The same, but text: `0` keeps the first layer alone.
-constexpr const char* kRefusedTexts[] = {"encoder_layers_to_keep", "decoder_layers_to_keep"};
 
 // The attention blocks, and the spellings of the options that switch LeaP on in them.
 struct Block {
@@ -129,9 +95,8 @@ constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_wa
 constexpr int kMultiPathWaitk = 5;
 constexpr int kMaxTableSize = 1 << 24;
 
-std::string Quoted(absl::string_view text) {
-  return absl::StrCat("`", absl::CHexEscape(text.substr(0, 100)), "`");
-}
+std::string Printable(absl::string_view text) { return absl::CHexEscape(text.substr(0, 100)); }
+std::string Quoted(absl::string_view text) { return absl::StrCat("`", Printable(text), "`"); }
 
 bool IsSpeech(absl::string_view name) {
   return absl::c_any_of(kSpeech,
@@ -152,7 +117,8 @@ bool IsOfTheTrainingMachine(absl::string_view option, absl::string_view value) {
 
 class ConfigReader {
  public:
-  explicit ConfigReader(const FairseqCheckpoint& checkpoint) : checkpoint_(checkpoint) {}
+  ConfigReader(const FairseqCheckpoint& checkpoint, absl::Span<const std::string> ignored)
+      : checkpoint_(checkpoint), ignored_(ignored) {}
 
   ConfigReading Run() {
     ModelConfig& config = reading_.config;
@@ -161,16 +127,11 @@ class ConfigReader {
     config.architecture = checkpoint_.architecture();
     config.waitk_lagging = 0;
     ReadFamily();
-    for (const char* option : kRefusedOptions) {
-      if (IsTrue(option)) RefuseOption(option, "");
-    }
-    for (const char* option : kRefusedTexts) {
-      if (Text(option, "") == "0" || IsTrue(option)) RefuseOption(option, "");
-    }
+    if (reading_.known_architecture) CheckOptions();
     const bool gelu = simultaneity_ == Simultaneity::kMasked && IsTrue("gelu");
     config.activation_fn = OneOf("activation_fn", gelu ? "gelu" : "relu", kActivations);
     config.scale_embedding = !IsTrue("no_scale_embedding");
-    config.share_all_embeddings = IsTrue("share_all_embeddings");
+    config.share_all_embeddings = IsTrue("share_all_embeddings") && !config.speech.has_value();
     config.share_decoder_input_output_embed =
         config.share_all_embeddings || IsTrue("share_decoder_input_output_embed");
     config.max_source_positions =
@@ -192,7 +153,7 @@ class ConfigReader {
  private:
   void Refuse(std::string reason) { refusals_.push_back(std::move(reason)); }
   void RefuseOption(absl::string_view option, absl::string_view why) {
-    Refuse(absl::StrCat("option ", option, " is ", Quoted(Text(option, "")), why));
+    Refuse(absl::StrCat("option ", Printable(option), " is ", Quoted(Text(option, "")), why));
   }
   void Fail(std::string error) { errors_.push_back(std::move(error)); }
 
@@ -225,12 +186,7 @@ class ConfigReader {
     const auto found = checkpoint_.options().find(std::string(option));
     return std::string(found == checkpoint_.options().end() ? fallback : found->second);
   }
-  bool IsTrue(absl::string_view option) const {
-    const std::string text = Text(option, "");
-    double number = 1;
-    return !text.empty() && text != "False" && text != "[]" &&
-           !(absl::SimpleAtod(text, &number) && number == 0);
-  }
+  bool IsTrue(absl::string_view option) const { return !IsOff(Text(option, "")); }
   // An option that every such model has.
   int Int(absl::string_view option) {
     if (!Has(option)) Fail(absl::StrCat("option ", option, " is missing"));
@@ -263,8 +219,9 @@ class ConfigReader {
         continue;
       }
       reading_.known_architecture = true;
+      reading_.kind = family.kind;
       config.causal_encoder = family.causal_encoder;
-      if (family.speech) config.speech.emplace();
+      if (family.kind == kSpeechModel) config.speech.emplace();
       simultaneity_ = family.simultaneity;
       if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
       if (simultaneity_ == Simultaneity::kMasked) ReadMask();
@@ -281,6 +238,36 @@ class ConfigReader {
       OneOf("task", "speech_to_text", kSpeechTasks);
     } else {
       OneOf("task", "translation", kTasks);
+    }
+  }
+
+  // Each option is in the table, and none is on that the table refuses.
+  void CheckOptions() {
+    for (const std::string& name : ignored_) {
+      if (FindOption(name, reading_.kind) == nullptr) continue;
+      Fail(absl::StrCat("option ", Printable(name),
+                        " is one that leapstream knows (docs/models.md, "
+                        "\"Options\"), so it cannot be ignored; leave --ignore-option ",
+                        Printable(name), " out"));
+    }
+    const bool other_task = !refusals_.empty();
+    for (const auto& [name, value] : checkpoint_.options()) {
+      const OptionRow* row = FindOption(name, reading_.kind);
+      if (row == nullptr) {
+        if (other_task) continue;  // Its options are not for this table.
+        if (IsOff(value) || absl::c_linear_search(ignored_, name)) continue;
+        RefuseOption(name,
+                     absl::StrCat("; leapstream does not know it (docs/models.md, \"Options\"), "
+                                  "and it may change what the model computes; if it does "
+                                  "nothing but in training, export with --ignore-option ",
+                                  Printable(name)));
+      } else if (row->effect == OptionEffect::kRefused) {
+        // `0` keeps the first layer alone, and blocks of one position are no blocks.
+        const bool of_layers = absl::EndsWith(name, "_layers_to_keep");
+        const bool off = IsOff(value) ? !(of_layers && value == "0")
+                                      : name == "encoder_mask_block_size" && value == "1";
+        if (!off) RefuseOption(name, "");
+      }
     }
   }
 
@@ -326,9 +313,6 @@ class ConfigReader {
 
   void ReadSpeech() {
     SpeechConfig& speech = *reading_.config.speech;
-    for (const char* option : kRefusedSpeechOptions) {
-      if (IsTrue(option)) RefuseOption(option, "");
-    }
     if (const int bins = Int("input_feat_per_channel", kMelBins); bins != kMelBins) {
       RefuseOption("input_feat_per_channel", absl::StrCat("; served: ", kMelBins));
     }
@@ -380,7 +364,7 @@ class ConfigReader {
       std::tie(side->vocabulary_size, side->input_dim) = TableShape(name + ".embed_tokens.weight");
     }
     side->output_dim = is_decoder ? Int("decoder_output_dim", side->embed_dim) : side->embed_dim;
-    if (IsTrue("no_token_positional_embeddings")) {
+    if (IsTrue("no_token_positional_embeddings") && !of_speech) {
       side->positions = PositionKind::kNone;
     } else if (IsTrue(name + "_learned_pos") && !of_speech) {
       side->positions = PositionKind::kLearned;
@@ -388,7 +372,7 @@ class ConfigReader {
       side->max_positions = TableShape(name + ".embed_positions.weight").first - 2;
     }
     // The fork's causal encoder makes all its layers anew and so ignores the option.
-    if (is_decoder || !reading_.config.causal_encoder) {
+    if (!of_speech && (is_decoder || !reading_.config.causal_encoder)) {
       ReadSharedLayers(absl::StrCat("share_", name, "_ffn_attn_layer"), side);
     }
   }
@@ -450,6 +434,11 @@ class ConfigReader {
                             block.side, "'s head size ", head_dim));
       }
     }
+    // The fork's linear form of training has no mask, and its encoders take that path in eval too.
+    if (simultaneity_ != Simultaneity::kMasked && config.encoder.self_attention == "leap" &&
+        IsTrue("linearized_train")) {
+      config.causal_encoder = false;
+    }
   }
   void CheckLeapOptions(const Block& block, bool leap) {
     std::vector<std::string> recorded;
@@ -465,6 +454,7 @@ class ConfigReader {
   }
 
   const FairseqCheckpoint& checkpoint_;
+  const absl::Span<const std::string> ignored_;
   ConfigReading reading_;
   Simultaneity simultaneity_ = Simultaneity::kNone;
   std::vector<std::string> refusals_;
@@ -473,8 +463,9 @@ class ConfigReader {
 
 }  // namespace
 
-ConfigReading ReadConfig(const FairseqCheckpoint& checkpoint) {
-  return ConfigReader(checkpoint).Run();
+ConfigReading ReadConfig(const FairseqCheckpoint& checkpoint,
+                         absl::Span<const std::string> ignored_options) {
+  return ConfigReader(checkpoint, ignored_options).Run();
 }
 
 }  // namespace leapstream

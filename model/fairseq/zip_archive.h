@@ -19,8 +19,8 @@ class ZipArchive {
   static absl::StatusOr<ZipArchive> Parse(absl::string_view bytes, absl::string_view name);
 
   bool Has(const std::string& entry) const { return entries_.count(entry) > 0; }
-  // The bytes of an entry, its CRC checked. NOT_FOUND: no such entry; UNIMPLEMENTED: compressed or
-  // encrypted; INVALID_ARGUMENT: damaged.
+  // The bytes of an entry, its CRC checked if there is one. NOT_FOUND: no such entry;
+  // UNIMPLEMENTED: compressed or encrypted; INVALID_ARGUMENT: damaged.
   absl::StatusOr<absl::string_view> Read(const std::string& entry) const;
   // The folder that all entries of a torch file lie in, such as "archive": that of the one entry
   // FOLDER/data.pkl. INVALID_ARGUMENT: there is none, or more than one.

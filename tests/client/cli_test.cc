@@ -357,6 +357,25 @@ TEST(CliTest, ReplaysATrace) {
   EXPECT_THAT(empty.errors, testing::HasSubstr("want a trace, events as"));
 }
 
+TEST(CliTest, ReplaysWhatOtherToolsPrint) {
+  Program replay({"replay", "-", "--speed", "100"});
+  replay.Type(R"({"target": {"segment": "1", "text": "Gute", "tokens": [
+      {"piece": "▁Gute", "sourceTokensRead": 1, "emitOffset": "0.5s"}]}}
+{"target": {"segment": "1", "text": " Nacht"}}
+{"segment_completed": {"segment": "1", "stats": {"target_tokens": 2}}}
+)");
+  EXPECT_EQ(replay.Exit(), 0) << replay.errors;
+  EXPECT_EQ(replay.output, "Gute Nacht\n");
+  for (const char* line :
+       {R"({"target": {"tokens": [{"emitOffset": "soon"}]}})", R"({"event":"started","time":-1})",
+        R"({"event":"started","time":1e300})", R"({"event":"target","tokens":1,"time":"x"})"}) {
+    Program wrong({"replay", "-"});
+    wrong.Type(line);
+    EXPECT_EQ(wrong.Exit(), 4) << line;
+    EXPECT_THAT(wrong.errors, testing::HasSubstr("line 1: want an event")) << line;
+  }
+}
+
 // util-linux's `script` gives a program a terminal.
 std::string OnATerminal(const std::string& environment, const std::string& arguments) {
   const std::string output = testing::TempDir() + "leapstream_terminal.txt";
@@ -539,6 +558,52 @@ TEST_F(EvaluateTest, ASignalCancels) {
     EXPECT_TRUE(std::filesystem::is_empty(folder_ / "out"));
     service.ReleaseSilent();
   }
+}
+
+// The program with its output at `output`, such as "> /dev/full", and nothing to read.
+int StatusWithOutput(const std::string& arguments, const std::string& output, std::string* errors) {
+  const std::string file = testing::TempDir() + "leapstream_output_errors.txt";
+  const std::string command = absl::StrCat(LEAPSTREAM_BINARY_DIR "/bin/leapstream ", arguments,
+                                           " < /dev/null 2> ", file, " ", output);
+  const int status = std::system(command.c_str());
+  std::ifstream stream(file);
+  errors->assign(std::istreambuf_iterator<char>(stream), {});
+  return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+TEST(CliTest, OutputThatCannotBeWrittenIsAnError) {
+  FakeService service;
+  const std::string at = absl::StrCat(" --server ", service.address());
+  const std::string text = testing::TempDir() + "leapstream_output.txt";
+  const std::string events = testing::TempDir() + "leapstream_output.jsonl";
+  std::ofstream(text) << "gute nacht\n";
+  std::ofstream(events)
+      << R"({"time":0,"event":"target","segment":1,"text":"a","tokens":[{"piece":"a","source_tokens_read":1}]})";
+  std::string errors;
+  for (const std::string& arguments :
+       {std::string("--help"), std::string("--version"), std::string("translate --help"),
+        std::string("completion bash"), std::string("completion fish"), "models" + at,
+        "models --json" + at, "translate --from-file " + text + at,
+        "translate --json --from-file " + text + at, "plot " + events, "plot -o - " + events,
+        "replay " + events}) {
+    EXPECT_EQ(StatusWithOutput(arguments, "> /dev/full", &errors), 1) << arguments;
+    EXPECT_THAT(errors, testing::HasSubstr("No space left on device")) << arguments;
+    EXPECT_EQ(StatusWithOutput(arguments, ">&-", &errors), 1) << arguments;
+    EXPECT_THAT(errors, testing::HasSubstr("cannot write")) << arguments;
+    EXPECT_EQ(StatusWithOutput(arguments, "> /dev/null", &errors), 0) << arguments << errors;
+  }
+  for (const std::string& file : {"a.svg", "a.png"}) {
+    const std::string full = testing::TempDir() + "leapstream_full_" + file;
+    std::filesystem::remove(full);
+    std::filesystem::create_symlink("/dev/full", full);
+    EXPECT_EQ(StatusWithOutput(absl::StrCat("plot ", events, " -o ", full), "", &errors), 1);
+    EXPECT_THAT(errors, testing::HasSubstr("No space left on device"));
+  }
+  EXPECT_EQ(StatusWithOutput(
+                absl::StrCat("translate --trace /dev/full --from-file ", text, at), "> /dev/null",
+                &errors),
+            1);
+  EXPECT_THAT(errors, testing::HasSubstr("could not write all of the trace"));
 }
 
 TEST(CliTest, EndsQuietlyWhenNobodyReads) {

@@ -21,6 +21,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
+#include "tests/client/raw_request.h"
 
 namespace leapstream {
 namespace {
@@ -250,6 +251,113 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
   EXPECT_THAT(Errors(), testing::HasSubstr("its log ends with"));
 }
 
+// A temporary folder that is none, or none to write to, is one line and status 1.
+TEST_F(EvaluationProgramTest, SaysThatItHasNoTemporaryFolder) {
+  const std::string one = folder_ / "one";
+  std::ofstream(one) << "a\n";
+  const std::vector<std::string> evaluate = {"evaluate", "--model", kModel,     "--source", one,
+                                             "--target", one,       "--output", ""};
+  const std::string long_name(5000, 'x');
+  for (const std::string& folder : {std::string("/nonexistent"), one, std::string("/proc"),
+                                    "/" + long_name, std::string("/proc/self/mem/x")}) {
+    std::vector<std::string> arguments = evaluate;
+    arguments.back() = (folder_ / "run").string();
+    setenv("TMPDIR", folder.c_str(), /*overwrite=*/1);
+    const int status = Run(arguments);
+    const int bridge = Run({"simuleval-bridge", "--model", kModel, "--port", "0"});
+    unsetenv("TMPDIR");
+    EXPECT_EQ(bridge, 1) << folder;
+    EXPECT_EQ(status, 1) << folder << Errors();
+    EXPECT_THAT(Errors(), testing::HasSubstr("that can be written to in TMPDIR\n"));
+    EXPECT_THAT(Errors(), testing::Not(testing::HasSubstr("terminate"))) << folder;
+  }
+}
+
+// Standard output that takes nothing is an error, after all else has been written.
+TEST_F(EvaluationProgramTest, WhatWasComputedIsKeptWhenItCannotBePrinted) {
+  const std::string source = folder_ / "source", target = folder_ / "target";
+  std::ofstream(source) << "A house.\nA tree.\n";
+  std::ofstream(target) << "Ein Haus.\nEin Baum.\n";
+  const auto evaluate = [&](const std::string& redirected, const std::string& output) {
+    const std::string command = absl::StrCat(
+        LEAPSTREAM_BINARY_DIR "/bin/leapstream evaluate --model ", kModel, " --k 1,3 --source ",
+        source, " --target ", target, " --output ", output, " 2> ", (folder_ / "err").string(), " ",
+        redirected);
+    const int status = std::system(command.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+  };
+  for (const char* redirected : {"> /dev/full", ">&-", "| true"}) {
+    const std::string output = folder_ / absl::StrCat("run", redirected[1]);
+    const int status = evaluate(redirected, output);
+    if (redirected[0] == '>') {  // Of a pipe the status is that of its reader.
+      EXPECT_EQ(status, 1) << redirected << Errors();
+      EXPECT_THAT(Errors(), testing::HasSubstr("cannot write all of the output")) << redirected;
+    }
+    EXPECT_EQ(ReadJsonLines(fs::path(output) / "k1" / "instances.log").size(), 2u) << redirected;
+    EXPECT_EQ(ReadJsonLines(fs::path(output) / "k3" / "instances.log").size(), 2u) << redirected;
+    const std::string tsv = ReadFile(fs::path(output) / "scores.tsv");
+    EXPECT_EQ(std::count(tsv.begin(), tsv.end(), '\n'), 3) << redirected;
+    EXPECT_TRUE(fs::exists(fs::path(output) / "curve.png")) << redirected;
+  }
+}
+
+TEST_F(EvaluationProgramTest, EvaluatesTheLinesAndMetricsThatAreAskedFor) {
+  const auto evaluate = [&](std::vector<std::string> more, const std::string& name) {
+    std::vector<std::string> arguments = {
+        "evaluate", "--model",  kModel,     "--k",
+        "3",        "--early-end", "stop",     "--source",
+        absl::StrCat(kGolden, "test20.en"), "--target", absl::StrCat(kGolden, "test20.de"),
+        "--output", (folder_ / name).string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  };
+  ASSERT_EQ(evaluate({"--start-index", "5", "--end-index", "8", "--latency-metrics", "AL", "DAL",
+                      "--quality-metrics", "chrF"},
+                     "part"),
+            0)
+      << Errors();
+  const std::vector<Json> rows = ReadJsonLines(folder_ / "part" / "instances.log");
+  ASSERT_EQ(rows.size(), 3u);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (const auto& [field, value] : golden_[5 + i].items()) EXPECT_EQ(rows[i].at(field), value);
+    EXPECT_EQ(rows[i].at("index"), 5 + i);
+  }
+  EXPECT_THAT(ReadFile(folder_ / "part" / "scores.tsv"),
+              testing::StartsWith("k\tchrF\tAL\tDAL\tAL_CA\tDAL_CA\tAL_pieces\tDAL_pieces\t"));
+  EXPECT_THAT(ReadFile(folder_ / "out"), testing::Not(testing::HasSubstr("BLEU")));
+  EXPECT_THAT(ReadFile(folder_ / "out"), testing::Not(testing::HasSubstr("LAAL")));
+
+  ASSERT_EQ(evaluate({"--no-scoring", "--start-index", "19"}, "unscored"), 0) << Errors();
+  EXPECT_EQ(ReadJsonLines(folder_ / "unscored" / "instances.log").size(), 1u);
+  EXPECT_FALSE(fs::exists(folder_ / "unscored" / "scores.tsv"));
+  EXPECT_THAT(ReadFile(folder_ / "out"), testing::Not(testing::HasSubstr("BLEU")));
+
+  ASSERT_EQ(evaluate({"--eval-latency-unit", "spm", "--joined-vocabulary"}, "spm"), 0) << Errors();
+  EXPECT_EQ(Errors(), "");
+  std::map<std::string, std::string> scores = FirstScores(ReadFile(folder_ / "spm" / "scores.tsv"));
+  EXPECT_EQ(scores["BLEU"], "10.248");  // These are SimulEval's, see the golden's README.
+  EXPECT_EQ(scores["LAAL"], "3.490");
+  EXPECT_EQ(scores["AL"], "3.151");
+  EXPECT_EQ(scores["AP"], "0.702");
+  EXPECT_EQ(scores["DAL"], "3.834");
+  EXPECT_EQ(scores["ATD"], "5.344");
+
+  EXPECT_EQ(evaluate({"--start-index", "20"}, "none"), 4);
+  EXPECT_THAT(Errors(), testing::HasSubstr("want a --start-index below"));
+  EXPECT_EQ(evaluate({"--end-index", "21"}, "none"), 4);
+  EXPECT_EQ(evaluate({"--start-index", "3", "--end-index", "3"}, "none"), 4);
+  EXPECT_EQ(evaluate({"--start-index", "-1"}, "none"), 2);
+  EXPECT_EQ(evaluate({"--latency-metrics", "XL"}, "none"), 2);
+  EXPECT_EQ(evaluate({"--eval-latency-unit", "syllable"}, "none"), 2);
+  for (const char* name : {"ja-mecab", "ko-mecab", "spm", "flores101", "flores200", "spBLEU-1K"}) {
+    EXPECT_EQ(evaluate({"--sacrebleu-tokenizer", name}, "none"), 2);
+    EXPECT_THAT(Errors(), testing::HasSubstr(absl::StrCat("sacrebleu --tokenize ", name)));
+  }
+  EXPECT_EQ(evaluate({"--sacrebleu-tokenizer", "14b"}, "none"), 2);
+  EXPECT_THAT(Errors(), testing::HasSubstr("want 13a, zh, char, intl or none, got 14b"));
+  EXPECT_FALSE(fs::exists(folder_ / "none"));
+}
+
 TEST_F(EvaluationProgramTest, PlotsWhatItCanAndRefusesTheRest) {
   const std::string events = folder_ / "events";
   std::ofstream(events)
@@ -267,6 +375,136 @@ TEST_F(EvaluationProgramTest, PlotsWhatItCanAndRefusesTheRest) {
   EXPECT_EQ(Run({"plot", events, "-o", folder_ / "none" / "a.svg"}), 4);
   EXPECT_EQ(Run({"plot", folder_}), 4);
   EXPECT_THAT(Errors(), testing::HasSubstr("Is a directory"));
+}
+
+// A model whose target has no spaces. The golden is what SimulEval recorded of it, and its scores.
+class UnspacedTargetTest : public EvaluationProgramTest {
+ protected:
+  void SetUp() override {
+    EvaluationProgramTest::SetUp();
+    model_ = (folder_ / "zh").string();
+    const std::string command =
+        absl::StrCat("python3 " LEAPSTREAM_SOURCE_DIR "/tests/testing/chinese_model.py ", kModel,
+                     " ", model_);
+    ASSERT_EQ(std::system(command.c_str()), 0);
+  }
+  int Evaluate(std::vector<std::string> more, const std::string& name) {
+    std::vector<std::string> arguments = {
+        "evaluate", "--model",  model_,     "--k",
+        "3",        "--early-end", "stop",     "--source",
+        absl::StrCat(kGolden, "test20.en"), "--target", absl::StrCat(kGolden, "test20.zh"),
+        "--output", (folder_ / name).string()};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    return Run(arguments);
+  }
+  // What the bridge gives, asked as simuleval/evaluator/remote.py does.
+  void Drive(httplib::Client& http, const std::string& source, bool pieces, std::string* prediction,
+             std::vector<int>* delays) {
+    ASSERT_TRUE(http.Post("/reset"));
+    const std::vector<std::string> words = absl::StrSplit(source, ' ', absl::SkipEmpty());
+    size_t step = 0;
+    for (bool finished = false; !finished;) {
+      Json segment = {{"content", Json::array()}, {"finished", true}};
+      if (step < words.size()) {
+        segment["content"] = words[step++];
+        segment["finished"] = step == words.size();
+      }
+      const auto put = http.Put("/input", segment.dump(), "text/plain");
+      ASSERT_TRUE(put && put->status == 200);
+      const auto get = http.Get("/output");
+      ASSERT_TRUE(get && get->status == 200);
+      const Json output = Json::parse(get->body);
+      finished = output.at("finished");
+      const std::string content = output.at("content");
+      if (pieces) {
+        for (const absl::string_view piece : absl::StrSplit(content, ' ', absl::SkipEmpty())) {
+          absl::StrAppend(prediction, piece);
+          delays->push_back(static_cast<int>(step));
+        }
+        continue;
+      }
+      for (const char c : content) {
+        if (c == ' ') continue;
+        *prediction += c;
+        if ((c & 0xC0) != 0x80) delays->push_back(static_cast<int>(step));  // A character's first.
+      }
+    }
+  }
+  int BridgePort() {
+    const fs::path port_file = folder_ / "port";
+    const absl::Time deadline = absl::Now() + kPatience;
+    while (!fs::exists(port_file) && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(20));
+    EXPECT_TRUE(fs::exists(port_file)) << Errors();
+    return fs::exists(port_file) ? std::stoi(ReadFile(port_file)) : 0;
+  }
+
+  std::string model_;
+};
+
+TEST_F(UnspacedTargetTest, IsEvaluatedByItsCharacters) {
+  const std::vector<Json> golden =
+      ReadJsonLines(absl::StrCat(kGolden, "remote_eval.zh.k3.stop.jsonl"));
+  ASSERT_EQ(golden.size(), 20u);
+  ASSERT_EQ(Evaluate({}, "run"), 0) << Errors();  // Nobody need say so.
+  EXPECT_THAT(Errors(),
+              testing::HasSubstr("--eval-latency-unit char --sacrebleu-tokenizer zh\n"));
+  EXPECT_THAT(ReadFile(folder_ / "out"), testing::HasSubstr("|tok:zh|"));
+  EXPECT_THAT(ReadFile(folder_ / "out"), testing::HasSubstr("in source words, per character: "));
+  const std::vector<Json> rows = ReadJsonLines(folder_ / "run" / "instances.log");
+  ASSERT_EQ(rows.size(), golden.size());
+  for (size_t i = 0; i < rows.size(); ++i) {
+    for (const auto& [field, value] : golden[i].items()) EXPECT_EQ(rows[i].at(field), value) << i;
+    EXPECT_EQ(rows[i].at("elapsed").size(), rows[i].at("delays").size());
+  }
+  std::map<std::string, std::string> scores = FirstScores(ReadFile(folder_ / "run" / "scores.tsv"));
+  // These are SimulEval's, see the golden's README.
+  EXPECT_EQ(scores["BLEU"], "58.042");
+  EXPECT_EQ(scores["LAAL"], "3.446");
+  EXPECT_EQ(scores["AL"], "3.313");
+  EXPECT_EQ(scores["AP"], "0.673");
+  EXPECT_EQ(scores["DAL"], "3.834");
+  EXPECT_EQ(scores["ATD"], "5.344");
+
+  // As words, which is what it gave until it knew of this: said, not hidden.
+  ASSERT_EQ(Evaluate({"--eval-latency-unit", "word", "--sacrebleu-tokenizer", "13a"}, "words"), 0);
+  EXPECT_THAT(Errors(), testing::HasSubstr("almost no spaces"));
+
+  ASSERT_EQ(Evaluate({"--eval-latency-unit", "spm", "--joined-vocabulary"}, "pieces"), 0);
+  const std::vector<Json> pieces = ReadJsonLines(folder_ / "pieces" / "instances.log");
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    const std::vector<std::string> written = pieces[i].at("prediction_spm");
+    EXPECT_EQ(absl::StrJoin(written, ""), golden[i].at("prediction"));
+    EXPECT_EQ(pieces[i].at("delays"), golden[i].at("delays"));  // A character is a piece.
+  }
+}
+
+TEST_F(UnspacedTargetTest, BridgeGivesItsCharactersTheMomentTheyAreWritten) {
+  const std::vector<Json> golden =
+      ReadJsonLines(absl::StrCat(kGolden, "remote_eval.zh.k3.stop.jsonl"));
+  const std::vector<std::string> sources =
+      absl::StrSplit(ReadFile(absl::StrCat(kGolden, "test20.en")), '\n', absl::SkipEmpty());
+  for (const char* unit : {"", "spm"}) {
+    std::vector<std::string> arguments = {"simuleval-bridge", "--model", model_, "--k", "3",
+                                          "--early-end", "stop", "--port", "0", "--port-file",
+                                          (folder_ / "port").string()};
+    if (*unit != '\0') arguments.insert(arguments.end(), {"--eval-latency-unit", unit});
+    Start(arguments);
+    httplib::Client http("127.0.0.1", BridgePort());
+    http.set_read_timeout(60);
+    for (size_t i = 0; i < sources.size(); ++i) {
+      std::string prediction;
+      std::vector<int> delays;
+      Drive(http, sources[i], *unit != '\0', &prediction, &delays);
+      EXPECT_EQ(golden.at(i).at("prediction"), prediction) << i << unit;
+      EXPECT_EQ(golden.at(i).at("delays"), Json(delays)) << i << unit;
+    }
+    EXPECT_THAT(Errors(), testing::HasSubstr(
+                              *unit == '\0' ? " --eval-latency-unit char --sacrebleu-tokenizer zh "
+                                            : " --eval-latency-unit spm "));
+    kill(pid_, SIGTERM);
+    EXPECT_EQ(Wait(), 0);
+    fs::remove(folder_ / "port");
+  }
 }
 
 // As simuleval/evaluator/remote.py does it.
@@ -337,6 +575,31 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
   ASSERT_TRUE(cut);
   EXPECT_EQ(cut->status, 500);
   EXPECT_THAT(cut->body, testing::HasSubstr("longer than the server takes"));
+  // Other tools' requests: curl -X POST gives no length, and HEAD must take nothing away.
+  const int port = std::stoi(ReadFile(port_file));
+  const auto raw = [&](const std::string& head, const std::string& body = "") {
+    return RawRequest(port, absl::StrCat(head, "\r\nHost: x\r\nConnection: close\r\n\r\n", body));
+  };
+  EXPECT_THAT(raw("POST /reset HTTP/1.1"), testing::StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(raw("POST /reset HTTP/1.0"), testing::HasSubstr(" 200 "));
+  EXPECT_THAT(raw("PUT /input HTTP/1.1"), testing::HasSubstr("want a segment as a JSON object"));
+  EXPECT_THAT(raw("PUT /input HTTP/1.1\r\nTransfer-Encoding: chunked",
+                  "f\r\n{\"content\": \"A \r\n15\r\nb\", \"finished\": true}\r\n0\r\n\r\n"),
+              testing::StartsWith("HTTP/1.1 200 "));
+  const std::string expecting = R"({"content": [], "finished": true})";
+  EXPECT_THAT(raw(absl::StrCat("PUT /input HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: ",
+                               expecting.size()),
+                  expecting),
+              testing::StartsWith("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 "));
+  EXPECT_THAT(raw("HEAD /output HTTP/1.1"), testing::StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(raw("GET /output HTTP/1.1"), testing::HasSubstr("\"finished\":true"));
+  EXPECT_THAT(raw("HEAD / HTTP/1.1"), testing::StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(raw("GET /reset HTTP/1.1"), testing::HasSubstr("Allow: POST\r\n"));
+  EXPECT_THAT(raw("POST /input HTTP/1.1"), testing::StartsWith("HTTP/1.1 405 "));
+  EXPECT_THAT(raw("GET /outputs HTTP/1.1"), testing::StartsWith("HTTP/1.1 404 "));
+  EXPECT_THAT(raw("GET /outputs HTTP/1.1"), testing::HasSubstr("PUT /input, GET /output"));
+  EXPECT_THAT(raw("DELETE / HTTP/1.1"), testing::StartsWith("HTTP/1.1 4"));
+
   const auto info = http.Get("/");
   ASSERT_TRUE(info);
   EXPECT_THAT(info->body, testing::HasSubstr("leapstream at 127.0.0.1:"));

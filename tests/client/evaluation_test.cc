@@ -6,8 +6,10 @@
 #include <tuple>
 #include <vector>
 
+#include "absl/strings/str_replace.h"
 #include "client/cli/plot.h"
 #include "client/evaluation/instance.h"
+#include "client/evaluation/latency_unit.h"
 #include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
 #include "gmock/gmock.h"
@@ -45,7 +47,65 @@ TEST(InstanceTest, ScoresHaveAColumnEach) {
   EXPECT_NEAR(scores.bleu.brevity_penalty, 0.7788, 1e-4);  // exp(1 - 5/4)
   EXPECT_EQ(ScoreNames().size(), ScoreValues(scores).size());
   EXPECT_EQ(ScoreNames()[0], "BLEU");
+  EXPECT_EQ(ScoreNames({"chrF", "AL"}),
+            (std::vector<std::string>{"chrF", "AL", "AL_CA", "AL_pieces", "AL_pieces_CA"}));
+  EXPECT_EQ(ScoreValues(scores, {"chrF", "AL"}).size(), 5u);
   EXPECT_EQ(ScoreValues(Score({empty}))[7], "nan");  // YAAL
+}
+
+TEST(InstanceTest, TheLogOfPiecesHasThem) {
+  Instance instance;
+  instance.prediction = "ab c";
+  instance.prediction_pieces = {"\u2581a", "b", "\u2581c"};
+  instance.words.delays = {1, 1, 2};
+  const auto json = nlohmann::json::parse(ToSimulEvalLog(instance));
+  EXPECT_EQ(json["prediction_spm"], nlohmann::json({"\u2581a", "b", "\u2581c"}));
+  EXPECT_EQ(json["prediction_length"], 3);
+}
+
+TEST(TargetScoringTest, FollowsFromHowTheReferencesAreWritten) {
+  using metrics::BleuTokenizer;
+  const auto choose = [](const TargetScoring& asked, const std::string& reference) {
+    const TargetScoring chosen = ChooseScoring(asked, {reference});
+    return std::make_tuple(*chosen.unit, *chosen.tokenizer, ScoringNote(asked, chosen, {reference}));
+  };
+  const auto [word, western, nothing] = choose({}, "Das ist ein Satz.");
+  EXPECT_EQ(word, LatencyUnit::kWord);
+  EXPECT_EQ(western, BleuTokenizer::k13a);
+  EXPECT_EQ(nothing, "");
+  const auto [chinese_unit, chinese, said] = choose({}, "这是一句话，iPhone 15。");
+  EXPECT_EQ(chinese_unit, LatencyUnit::kChar);
+  EXPECT_EQ(chinese, BleuTokenizer::kZh);
+  EXPECT_THAT(said, HasSubstr("--eval-latency-unit char --sacrebleu-tokenizer zh"));
+  for (const char* reference : {"これは文です。", "นี่คือประโยค", "ນີ້ແມ່ນປະໂຫຍກ", "ဒါက စာကြောင်းပါ", "នេះជាប្រយោគ"}) {
+    const auto [unit, tokenizer, note] = choose({}, reference);
+    EXPECT_EQ(unit, LatencyUnit::kChar) << reference;
+    EXPECT_EQ(tokenizer, BleuTokenizer::kChar) << reference;
+    EXPECT_THAT(note, HasSubstr("--sacrebleu-tokenizer char")) << reference;
+  }
+  // What is asked for is done, and what it means is said.
+  const auto [asked_unit, zh, warned] = choose({LatencyUnit::kWord, {}}, "这是一句话。");
+  EXPECT_EQ(asked_unit, LatencyUnit::kWord);
+  EXPECT_EQ(zh, BleuTokenizer::kZh);
+  EXPECT_THAT(warned, HasSubstr("almost no spaces"));
+  const auto [spm, asked_13a, warned_too] =
+      choose({LatencyUnit::kSpm, BleuTokenizer::k13a}, "这是一句话。");
+  EXPECT_EQ(spm, LatencyUnit::kSpm);
+  EXPECT_EQ(asked_13a, BleuTokenizer::k13a);
+  EXPECT_THAT(warned_too, HasSubstr("almost no spaces"));
+  const auto all_asked = choose({LatencyUnit::kChar, BleuTokenizer::kChar}, "这是一句话。");
+  EXPECT_EQ(std::get<2>(all_asked), "");
+}
+
+TEST(TargetScoringTest, KnowsTheLanguages) {
+  for (const char* language : {"zh", "zh-TW", "ZH_cn", "zho_Hans", "ja", "th-TH", "lo", "my", "km"}) {
+    EXPECT_TRUE(IsWrittenWithoutSpaces(language)) << language;
+  }
+  for (const char* language : {"", "de", "ko", "vi", "z", "zha", "thx"}) {
+    EXPECT_FALSE(IsWrittenWithoutSpaces(language)) << language;
+  }
+  EXPECT_TRUE(IsChinese("yue"));
+  EXPECT_FALSE(IsChinese("ja"));
 }
 
 TEST(SvgTest, DrawsEveryPointAndEscapesText) {
@@ -153,13 +213,72 @@ TEST(PlotTest, DrawsAStaircasePerSegment) {
   EXPECT_THAT(*svg, testing::Not(HasSubstr("Segment 2")));  // It has no token.
 }
 
+// As grpcurl prints them with the .proto file, and by reflection.
+TEST(PlotTest, DrawsTheAnswersThatOtherToolsPrint) {
+  const std::string camel = R"({
+  "started": {
+    "sessionId": "x",
+    "limits": {"maxSessionDuration": "43200s"}
+  }
+}
+{
+  "resumePoint": {"resumeToken": "AAAA", "segment": "1"}
+}
+{
+  "target": {
+    "sequence": "1",
+    "segment": "1",
+    "text": "a \" } b",
+    "tokens": [
+      {"id": 7, "piece": "▁a<", "sourceTokensRead": 2, "emitOffset": "0.012s"},
+      {"id": 0, "sourceTokensRead": 3}
+    ],
+    "sourceTokensRead": 3
+  }
+}
+{"heartbeat": {}}
+{"target": {"sequence": "2", "segment": "1", "text": "rest"}}
+{
+  "segmentCompleted": {
+    "segment": "1",
+    "stats": {"sourceTokens": 4, "averageLagging": 2.5}
+  }
+}
+{"summary": {"segments": "1"}}
+)";
+  std::string snake = camel;
+  for (const auto& [from, to] : std::vector<std::pair<std::string, std::string>>{
+           {"resumePoint", "resume_point"},           {"sourceTokensRead", "source_tokens_read"},
+           {"segmentCompleted", "segment_completed"}, {"sourceTokens", "source_tokens"},
+           {"averageLagging", "average_lagging"},     {"emitOffset", "emit_offset"}}) {
+    snake = absl::StrReplaceAll(snake, {{"\"" + from + "\"", "\"" + to + "\""}});
+  }
+  ASSERT_NE(camel, snake);
+  std::istringstream with_proto(camel), by_reflection(snake);
+  const absl::StatusOr<std::string> svg = PlotEvents(with_proto);
+  ASSERT_TRUE(svg.ok()) << svg.status();
+  EXPECT_THAT(*svg, HasSubstr("Segment 1: average lagging 2.50"));
+  EXPECT_THAT(*svg, HasSubstr("▁a&lt;"));
+  const absl::StatusOr<std::string> other = PlotEvents(by_reflection);
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(*other, *svg);
+
+  std::istringstream no_tokens(R"({"target": {"segment": "1", "text": "a"}})");
+  EXPECT_THAT(std::string(PlotEvents(no_tokens).status().message()),
+              HasSubstr("output.token_details"));
+}
+
 TEST(PlotTest, RefusesWhatIsNoEvent) {
   for (const std::string line :
        {"x", "[1]", "{}", R"({"event":1})", R"({"event":"target"})",
         R"({"event":"target","segment":"1","tokens":[]})", R"({"event":"target","segment":1})",
         R"({"event":"target","segment":1,"tokens":[{}]})",
         R"({"event":"target","segment":1,"tokens":[{"piece":"a","source_tokens_read":-1}]})",
-        R"({"event":"target","segment":1,"tokens":[{"piece":"a","source_tokens_read":1e99}]})"}) {
+        R"({"event":"target","segment":1,"tokens":[{"piece":"a","source_tokens_read":1e99}]})",
+        R"({"target":1})", R"({"target":{"segment":"x"}})", R"({"target":{"tokens":{}}})",
+        R"({"target":{"tokens":[1]}})", R"({"target":{"tokens":[{"sourceTokensRead":"-1"}]}})",
+        R"({"target":{},"summary":{}})", R"({"text":"of Translate"})", R"({"event":"target")",
+        R"({"event":"target)", R"({"target":{}}})", "}", "{\n}"}) {
     std::istringstream events("\n" + line + "\n");
     const absl::Status status = PlotEvents(events).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << line;

@@ -14,6 +14,7 @@
 #include "client/web/gateway.h"
 #include "nlohmann/json.hpp"
 #include "tests/client/fake_service.h"
+#include "tests/client/raw_request.h"
 
 namespace leapstream {
 namespace {
@@ -31,10 +32,14 @@ class WebTest : public testing::Test {
     auto client = Client::Connect(connection);
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
+    StartGateway({});
+  }
+  void StartGateway(const std::vector<std::string>& public_urls) {
     client::GatewayOptions options;
     options.port = 0;
     options.max_sessions = 2;
     options.max_viewers = 3;
+    options.public_urls = public_urls;
     auto gateway = Gateway::Start(client_.get(), options);
     ASSERT_TRUE(gateway.ok()) << gateway.status();
     gateway_ = *std::move(gateway);
@@ -166,6 +171,13 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   const std::string type = "application/octet-stream";
   const std::string path = Path(session, "audio");
   EXPECT_EQ(PostStatus(path, std::string(6400, '\1'), Key(session), type), 200);
+  const Json file = Start(R"({"audio": true})");
+  const auto header = Post(Path(file, "audio"), "RIFF\xFF\xFF\xFF\xFFWAVEfmt " + std::string(6400, 'x'),
+                           Key(file), type);
+  EXPECT_EQ(header->status, 400);
+  EXPECT_THAT(header->body, HasSubstr("got the header of an audio file"));
+  EXPECT_EQ(PostStatus(Path(file, "close"), "{}", Key(file)), 200);
+  EXPECT_THAT(Get(Path(file, "events"))->body, HasSubstr("ended"));
   EXPECT_EQ(PostStatus(path, "odd", Key(session), type), 400);
   EXPECT_EQ(PostStatus(path, "{}", Key(session)), 400) << "not samples";
   EXPECT_EQ(PostStatus(path, "xx", {}, type), 403);
@@ -178,6 +190,92 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   EXPECT_EQ(PostStatus(Path(text, "audio"), "xx", Key(text), type), 409);
   EXPECT_EQ(PostStatus(Path(text, "source"), "{}", Key(text), type), 400);
   EXPECT_EQ(PostStatus("/api/sessions", R"({"audio": 1})"), 400);
+}
+
+// As `curl -X POST` sends it.
+TEST_F(WebTest, ARequestWithoutALengthHasNoBody) {
+  const Json session = Start();
+  const std::string key = session["key"];
+  const std::string head = 
+      "Host: localhost\r\nConnection: close\r\nContent-Type: application/json\r\n";
+  EXPECT_THAT(RawRequest(gateway_->port(), absl::StrCat("POST ", Path(session, "close"),
+                                                        " HTTP/1.1\r\n", head, "X-Leapstream-Key: ",
+                                                        key, "\r\n\r\n")),
+              testing::StartsWith("HTTP/1.1 200 "));
+  EXPECT_THAT(RawRequest(gateway_->port(),
+                         absl::StrCat("POST /api/sessions HTTP/1.1\r\n", head, "\r\n")),
+              HasSubstr("expected a JSON object"));
+}
+
+TEST_F(WebTest, AudioHasTheRateOfTheDevice) {
+  const Json session = Start(R"({"audio": true, "sample_rate": 44100})");
+  EXPECT_EQ(PostStatus(Path(session, "audio"), std::string(8820, '\1'), Key(session),
+                       "application/octet-stream"),
+            200);
+  EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
+  EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr(R"("audio_ms":100.0)"));
+  EXPECT_EQ(service_.config().sample_rate_hertz(), 44100);
+  for (const char* body :
+       {R"({"audio": true, "sample_rate": 7999})", R"({"audio": true, "sample_rate": 192001})",
+        R"({"audio": true, "sample_rate": "44100"})", R"({"sample_rate": 44100})"}) {
+    const auto refused = Post("/api/sessions", body);
+    EXPECT_EQ(refused->status, 400) << body;
+    EXPECT_THAT(refused->body, HasSubstr("from 8000 to 192000")) << body;
+  }
+}
+
+// nginx with a configuration of one line sends its upstream's address or name as Host, and the path
+// with or without the part before ours.
+TEST_F(WebTest, ServesThePageOfAPublicUrl) {
+  const httplib::Headers proxied = {{"Origin", "https://talks.example.org"},
+                                    {"Sec-Fetch-Site", "same-origin"}};
+  const auto refused = Post("/api/sessions", "{}", proxied);
+  EXPECT_EQ(refused->status, 403);
+  EXPECT_THAT(refused->body, HasSubstr("--public-url"));
+
+  ASSERT_NO_FATAL_FAILURE(
+      StartGateway({"https://Talks.Example.org/live/", "http://talks.lan:8080/live"}));
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", proxied), 200);
+  EXPECT_EQ(PostStatus("/live/api/sessions", "{}", {{"Origin", "http://talks.lan:8080"},
+                                                    {"Host", "talks.lan:8080"}}),
+            200);
+  for (const char* path : {"/", "/live/", "/live/page.js", "/style.css", "/live/api/models"}) {
+    const auto page = Get(path, {{"Host", "talks.example.org"}});
+    ASSERT_TRUE(page) << path;
+    EXPECT_EQ(page->status, 200) << path;
+    // Nothing that the page asks for is named from the root.
+    EXPECT_THAT(page->body, testing::Not(HasSubstr("\"/"))) << path;
+    EXPECT_THAT(page->body, testing::Not(HasSubstr("'/"))) << path;
+    EXPECT_THAT(page->body, testing::Not(HasSubstr("`/"))) << path;
+  }
+  const auto moved = Get("/live");
+  EXPECT_EQ(moved->status, 308);
+  EXPECT_EQ(moved->get_header_value("Location"), "/live/");
+  EXPECT_EQ(Get("/liveX/")->status, 404);
+  EXPECT_EQ(Get("/live/live/")->status, 404);
+  // Others are others still.
+  for (const char* origin : {"https://evil.example", "http://talks.example.org", "null",
+                             "https://talks.example.org:8443", "https://talks.example.org.evil.example"}) {
+    EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", origin}}), 403) << origin;
+  }
+  EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "https://talks.example.org"},
+                                               {"Sec-Fetch-Site", "cross-site"}}),
+            403);
+  EXPECT_EQ(Get("/", {{"Host", "evil.example"}})->status, 403);
+}
+
+TEST_F(WebTest, APublicUrlIsOne) {
+  for (const std::vector<std::string>& urls : std::vector<std::vector<std::string>>{
+           {"talks.example.org"}, {"ftp://talks.example.org/"}, {"https://"}, {"https:///live"},
+           {"https://a b/"}, {"https://a/live?x"}, {"https://a/(live)"},
+           {"https://a/live", "https://b/"}}) {
+    client::GatewayOptions options;
+    options.port = 0;
+    options.public_urls = urls;
+    const absl::Status status = Gateway::Start(client_.get(), options).status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << urls[0];
+    EXPECT_THAT(std::string(status.message()), HasSubstr("--public-url")) << urls[0];
+  }
 }
 
 TEST_F(WebTest, SessionsAreBounded) {

@@ -160,7 +160,7 @@ TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
     EXPECT_TRUE(stream->PushText(kText).ok());
     ASSERT_TRUE(std::holds_alternative<client::Delta>(*stream->Next()));
   }
-  std::thread drain([&] { servers_[0]->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { servers_[0]->Shutdown(SteadyNow() + absl::Seconds(20)); });
   EXPECT_EQ(Translation(**first), Translation(**second));
   drain.join();
   auto third = Open();
@@ -178,7 +178,7 @@ TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
     EXPECT_TRUE(stream->PushText(kText).ok());
     ASSERT_TRUE(std::holds_alternative<client::Delta>(*stream->Next()));
   }
-  std::thread drain([&] { servers_[0]->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { servers_[0]->Shutdown(SteadyNow() + absl::Seconds(20)); });
   absl::SleepFor(absl::Seconds(5));  // Two checks of the slower one.
   std::vector<std::unique_ptr<Stream>> others;
   for (int i = 0; i < 4; ++i) {

@@ -97,6 +97,17 @@ TEST_F(SpeechProgramTest, TranslatesFilesAndStandardInputAsTheReference) {
     const Output raw = Execute(
         absl::StrCat("tail -c +45 ", wav, " | dd bs=777 status=none | ", Translate(stop + "-")));
     EXPECT_EQ(OneSpace(raw.text), text + "\n") << id;
+    // The file itself, as `arecord` writes one into a pipe: its sizes are never filled in.
+    const Output piped = Execute(absl::StrCat(
+        "(head -c 4 ", wav, "; printf '\\377\\377\\377\\377'; head -c 40 ", wav,
+        " | tail -c +9; printf '\\0\\0\\0\\0'; tail -c +45 ", wav, ") | tee ",
+        ::testing::TempDir(), "/unfinished.wav | ", Translate(stop + "-")));
+    EXPECT_EQ(OneSpace(piped.text), text + "\n") << id;
+    for (const char* input : {"", "- < "}) {  // By its name, and as standard input.
+      const Output unfinished = Execute(
+          absl::StrCat(Translate(stop), input, ::testing::TempDir(), "/unfinished.wav"));
+      EXPECT_EQ(OneSpace(unfinished.text), text + "\n") << id << input;
+    }
   }
 }
 
@@ -122,6 +133,13 @@ TEST_F(SpeechProgramTest, EndsSegmentsAtPausesAndNamesFaults) {
   const Output missing = Execute(Translate("--audio /nowhere.wav"));
   EXPECT_EQ(missing.status, 4);
   EXPECT_THAT(missing.text, HasSubstr("/nowhere.wav"));
+  const Output empty = Execute("head -c 44 " + Golden("wav/e-pause.wav") + " | " +
+                               Translate("--audio -"));
+  EXPECT_EQ(empty.status, 4);
+  EXPECT_THAT(empty.text, HasSubstr("the input holds no sample"));
+  const Output flac = Execute("(printf fLaC; head -c 9999 /dev/zero) | " + Translate("--audio -"));
+  EXPECT_EQ(flac.status, 4);
+  EXPECT_THAT(flac.text, HasSubstr("got a file of the kind FLAC; name the file"));
   const Output odd = Execute("printf abc | " + Translate("--audio -"));
   EXPECT_EQ(odd.status, 4);
   EXPECT_THAT(odd.text, HasSubstr("within a 16-bit sample"));

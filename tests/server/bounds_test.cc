@@ -21,6 +21,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/budget.h"
+#include "base/clock.h"
 #include "server/resume_token.h"
 #include "server/server.h"
 #include "server/token_file.h"
@@ -418,7 +419,7 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
   Start(options);
   auto open = Open("", {Config(2), Text("one two three four", 1)});
   ASSERT_TRUE(open->ReadUntil(IsTarget));
-  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { server_->Shutdown(SteadyNow() + absl::Seconds(20)); });
   ASSERT_TRUE(open->ReadUntil([](const Response& r) { return r.has_going_away(); }));
   const auto other = v1::SimultaneousTranslationService::NewStub(
       ConnectWithSmallWindow(server_->port()));

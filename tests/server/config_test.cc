@@ -3,6 +3,9 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <fstream>
 #include <iterator>
 #include <vector>
@@ -40,6 +43,7 @@ TEST(ConfigTest, AnEmptyFileChangesNothing) {
   ServerConfig config;
   EXPECT_TRUE(ApplyYaml("", "x.yaml", &config).ok());
   EXPECT_TRUE(ApplyYaml("# nothing\n", "x.yaml", &config).ok());
+  EXPECT_TRUE(ApplyYaml("---\n---\n", "x.yaml", &config).ok());
   EXPECT_EQ(config.server.listen, ServerOptions().listen);
 }
 
@@ -52,7 +56,14 @@ TEST(ConfigTest, ErrorsNameFileAndLine) {
       {"listen: a:1\nlisten: b:1\n", "x.yaml:2: listen was set"},
       {"\nlog_text: maybe\n", "x.yaml:2: log_text must be"},
       {"listen: [a]\n", "x.yaml:1: listen must be a text"},
-      {"listen:\n", "listen must be a text"},
+      {"listen:\n", "x.yaml:1: listen has no value"},
+      {"listen:\n\n\nlog_text: true\n", "x.yaml:1: listen has no value"},
+      {"log_text: true\nidle_timeout: # none\n", "x.yaml:2: idle_timeout has no value"},
+      {"models: ~\nlog_text: true\n", "x.yaml:1: models has no value"},
+      {"\nmodels:\n  -\nlog_text: true\n", "x.yaml:2: models has an entry that is empty"},
+      {"models:\n  - {path: }\n", "x.yaml:2: a model must be"},
+      {"listen: a:1\n---\nlog_text: true\n", "x.yaml:3: a second YAML document"},
+      {"---\nlisten: a:1\n---\nlisen: a:1\n", "x.yaml:4: a second YAML document"},
       {"models: a\n", "x.yaml:1: models must be a list"},
       {"models:\n  - a\n  - {b: c}\n", "x.yaml:3: unknown setting \"b\" of a model"},
       {"models:\n  - a\n  - [b]\n", "x.yaml:3: a model must be"},
@@ -244,6 +255,21 @@ TEST(ConfigTest, TheShippedFileNamesEverySettingWithItsDefault) {
     EXPECT_THAT(text, HasSubstr(absl::StrCat(
                           "\n", config.origins.count(std::string(key)) > 0 ? "" : "# ", key, ":")))
         << key;
+  }
+}
+
+TEST(ConfigTest, WhatIsNoFileIsNotWaitedFor) {
+  const std::string fifo = testing::TempDir() + "/config_test_fifo";
+  unlink(fifo.c_str());
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  for (const std::string& path : {fifo, std::string("/dev/zero"), std::string("/dev/tty")}) {
+    EXPECT_FALSE(Parse({"--config", path.c_str()}).ok()) << path;
+    for (const char* flag : {"--resume-key-file", "--auth-tokens-file"}) {
+      EXPECT_FALSE(Parse({"--model", "m", "--auth-without-tls", flag, path.c_str(),
+                          "--check-config"})
+                       .ok())
+          << flag << " " << path;
+    }
   }
 }
 

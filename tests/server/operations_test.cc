@@ -12,6 +12,7 @@
 #include <openssl/x509v3.h>
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include <atomic>
 #include <fstream>
@@ -293,7 +294,7 @@ TEST_F(OperationsTest, ProbesTellDrainingFromDead) {
   auto stream = Open(&context);
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { server_->Shutdown(SteadyNow() + absl::Seconds(20)); });
   EXPECT_TRUE(Eventually([&] { return Metric("leapstream_draining") == 1; }));
   EXPECT_THAT(Get("/readyz", 503), HasSubstr("shutting down"));
   EXPECT_EQ(Get("/healthz"), "ok\n");
@@ -308,9 +309,9 @@ TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
   auto stream = Open(&context);
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  const absl::Time until = absl::Now() + absl::Milliseconds(200);
+  const SteadyTime until = SteadyNow() + absl::Milliseconds(200);
   server_->AnnounceDrain(until);
-  EXPECT_GE(absl::Now(), until);
+  EXPECT_GE(SteadyNow(), until);
   EXPECT_EQ(Metric("leapstream_draining"), 1);
   EXPECT_THAT(Get("/readyz", 503), HasSubstr("shutting down"));
   EXPECT_EQ(Get("/healthz"), "ok\n");
@@ -326,7 +327,7 @@ TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
     ASSERT_TRUE(stream->Read(&response));
     EXPECT_FALSE(response.has_going_away());
   } while (!response.has_target());
-  std::thread drain([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread drain([&] { server_->Shutdown(SteadyNow() + absl::Seconds(20)); });
   while (!response.has_going_away() && stream->Read(&response)) {
   }
   EXPECT_TRUE(response.has_going_away());
@@ -341,7 +342,7 @@ TEST_F(OperationsTest, ForceEndsAnAnnouncedDrain) {
   auto stream = Open(&context);
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   std::thread drain([&] {
     server_->AnnounceDrain(start + absl::Minutes(2));
     server_->Shutdown(start + absl::Minutes(2));
@@ -352,7 +353,7 @@ TEST_F(OperationsTest, ForceEndsAnAnnouncedDrain) {
   }
   EXPECT_EQ(Reason(stream->Finish()), "DRAINING");
   drain.join();
-  EXPECT_LT(absl::Now() - start, absl::Minutes(1));
+  EXPECT_LT(SteadyNow() - start, absl::Minutes(1));
 }
 
 TEST_F(OperationsTest, AStepThatHangsIsDeadNotUnready) {
@@ -500,6 +501,49 @@ TEST_F(TokenTest, APrincipalHasItsQuotaAndNoMore) {
   two.TryCancel();
 }
 
+// The line that an operator forgot to take away does not decide.
+TEST_F(TokenTest, ATokenOnSeveralLinesIsGoodIfOneOfThemIs) {
+  const std::string other_line = *TokenFile::Entry("carol", tokens_["alice"]);  // Another salt.
+  const std::string& line = lines_["alice"];
+  const std::string past = " 2001-01-01T00:00:00Z", future = " 2101-01-01T00:00:00Z";
+  const absl::Time now = absl::Now();
+  for (const std::string& file : {line + past + "\n" + line, line + "\n" + line + past,
+                                  line + past + "\n" + line + future + "\n" + line + past,
+                                  other_line + past + "\n" + line, line + "\n" + other_line + past,
+                                  line + "\n" + other_line}) {
+    WriteFile(path_, file + "\n");
+    auto tokens = *TokenFile::Open(path_);
+    const auto holder = tokens->HolderOf(tokens_["alice"], now);
+    ASSERT_TRUE(holder.ok()) << file << holder.status();
+    EXPECT_EQ(holder->principal, "alice") << file;
+    EXPECT_TRUE(tokens->StillAccepts(holder->entry, now).ok()) << file;
+    WriteFile(path_, line + past + "\n");
+    EXPECT_EQ(tokens->StillAccepts(holder->entry, now).code(), absl::StatusCode::kUnauthenticated);
+    EXPECT_FALSE(tokens->HolderOf(tokens_["alice"], now).ok());
+  }
+}
+
+TEST_F(TokenTest, WhatIsNoFileIsNotWaitedFor) {
+  const std::string fifo = testing::TempDir() + "/operations_test_fifo";
+  unlink(fifo.c_str());
+  ASSERT_EQ(mkfifo(fifo.c_str(), 0600), 0);
+  for (const std::string& path : {fifo, testing::TempDir(), std::string("/dev/zero")}) {
+    EXPECT_FALSE(TokenFile::Open(path).ok()) << path;
+    ServerOptions options;
+    options.listen = "localhost:0";
+    options.resume_key_file = path;
+    EXPECT_FALSE(Server::Start(options, {FakeModel()}).ok()) << path;
+    options.resume_key_file.clear();
+    options.tls.certificate = options.tls.key = path;
+    EXPECT_FALSE(Server::Start(options, {FakeModel()}).ok()) << path;
+  }
+  // A change to such a thing is one that cannot be read: what was read before stays.
+  WriteFile(path_, lines_["alice"] + "\n");
+  auto tokens = *TokenFile::Open(path_);
+  ASSERT_EQ(rename(fifo.c_str(), path_.c_str()), 0);
+  EXPECT_TRUE(tokens->HolderOf(tokens_["alice"], absl::Now()).ok());
+}
+
 TEST_F(TokenTest, EntriesAreChecked) {
   EXPECT_FALSE(TokenFile::Entry("two words", tokens_["alice"]).ok());
   EXPECT_FALSE(TokenFile::Entry("", tokens_["alice"]).ok());
@@ -548,8 +592,10 @@ Certificate Issue(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issue
   ASN1_INTEGER_set(X509_get_serialNumber(x), serial++);
   X509_gmtime_adj(X509_getm_notBefore(x), -3600);
   X509_gmtime_adj(X509_getm_notAfter(x), 3600);
-  X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
-                             reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  if (*name != '\0') {
+    X509_NAME_add_entry_by_txt(X509_get_subject_name(x), "CN", MBSTRING_ASC,
+                               reinterpret_cast<const unsigned char*>(name), -1, -1, 0);
+  }
   X509_set_issuer_name(x, X509_get_subject_name(issuer == nullptr ? x : issuer));
   X509_set_pubkey(x, key);
   X509V3_CTX context;
@@ -560,7 +606,9 @@ Certificate Issue(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issue
     X509_EXTENSION_free(extension);
   };
   extend(NID_basic_constraints, issuer == nullptr ? "critical,CA:TRUE" : "CA:FALSE");
-  if (issuer != nullptr) extend(NID_subject_alt_name, absl::StrCat("DNS:", name));
+  if (issuer != nullptr && *name != '\0') {
+    extend(NID_subject_alt_name, absl::StrCat("DNS:", name));
+  }
   X509_sign(x, issuer == nullptr ? key : issuer_key, EVP_sha256());
   return certificate;
 }
@@ -650,6 +698,32 @@ TEST_F(TlsTest, ClientsNeedACertificateOfTheCa) {
   EXPECT_EQ(sessions.sessions(0).principal(), "captioner");
   EXPECT_EQ(Reason(Translate()), "QUOTA_EXCEEDED");
   EXPECT_TRUE(Finish(stream.get()).ok());
+}
+
+// Such a certificate is its own name: else its holder would have no quota.
+TEST_F(TlsTest, ACertificateWithoutANameHasAQuotaOfItsOwn) {
+  options_.tls.client_ca = testing::TempDir() + "/operations_test_clients.crt";
+  options_.max_sessions_per_principal = 1;
+  const Key clients_key = NewKey();
+  const Certificate clients = Issue("clients' CA", clients_key.get(), nullptr, nullptr);
+  WriteFile(options_.tls.client_ca, Pem(clients.get()));
+  Start(options_);
+  std::vector<std::string> principals;
+  for (int i = 0; i < 2; ++i) {
+    const Key key = NewKey();
+    const Certificate nameless = Issue("", key.get(), clients.get(), clients_key.get());
+    Connect(Trusting(ca_.get(), Pem(key.get()), Pem(nameless.get())));
+    grpc::ClientContext context;
+    auto stream = Open(&context);
+    Response response;
+    ASSERT_TRUE(stream->Read(&response)) << stream->Finish().error_message();
+    const grpc::Status status = Translate();
+    EXPECT_EQ(Reason(status), "QUOTA_EXCEEDED") << status.error_message();
+    principals.push_back(Find<google::rpc::QuotaFailure>(status).violations(0).subject());
+    EXPECT_THAT(principals.back(), testing::MatchesRegex("sha256:[0-9a-f]{64}"));
+    EXPECT_TRUE(Finish(stream.get()).ok());
+  }
+  EXPECT_NE(principals[0], principals[1]);
 }
 
 TEST_F(TlsTest, TokensWorkOverIt) {
@@ -777,8 +851,12 @@ class ReloadTest : public OperationsTest {
  protected:
   void SetUp() override {
     ServerHooks hooks;
-    hooks.load = [this](const std::string& name) -> absl::StatusOr<std::shared_ptr<const Model>> {
+    hooks.load = [this](const std::string& name, const std::vector<std::shared_ptr<const Model>>&
+                                                     loaded)
+        -> absl::StatusOr<std::shared_ptr<const Model>> {
       EXPECT_EQ(name, "fake-en-de");
+      loaded_ = loaded.size();
+      if (same_) return loaded.front();
       if (fails_) return absl::InvalidArgumentError("weights.safetensors: cut short");
       MutexLock lock(&mutex_);
       return FakeModel(next_);
@@ -806,6 +884,8 @@ class ReloadTest : public OperationsTest {
   }
 
   std::atomic<bool> fails_{false};
+  std::atomic<bool> same_{false};
+  std::atomic<size_t> loaded_{0};  // Versions that there were at the last reload.
 
  private:
   Mutex mutex_;
@@ -837,6 +917,21 @@ TEST_F(ReloadTest, NewSessionsGetTheNewModelAndOldOnesKeepTheirs) {
   EXPECT_FALSE(text.empty());
   EXPECT_TRUE(Finish(fresh.get()).ok());
   EXPECT_EQ(Metric("leapstream_model_reloads_total{model=\"fake-en-de\",result=\"ok\"}"), 1);
+}
+
+// What has not changed is not loaded again, and what comes back is still there.
+TEST_F(ReloadTest, TheSameModelStays) {
+  grpc::ClientContext context;
+  auto old = Open(&context);
+  Response response;
+  ASSERT_TRUE(old->Read(&response));
+  same_ = true;
+  admin::v1::ReloadModelResponse reloaded;
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Reload("", &reloaded).ok());
+  EXPECT_EQ(reloaded.models(0).old_checksum(), "fa4e");
+  EXPECT_EQ(reloaded.models(0).new_checksum(), "fa4e");
+  EXPECT_EQ(loaded_, 1u) << "there is one version of it";
+  EXPECT_TRUE(Finish(old.get()).ok());
 }
 
 TEST_F(ReloadTest, AModelOfSpeechIsTriedWithAudio) {
@@ -938,6 +1033,15 @@ TEST(QuotedTest, CutsBetweenCharacters) {
   EXPECT_EQ(Quoted("für"), "\"für\"");
   const std::string text = std::string(99, 'a') + "ü" + "bcd";
   EXPECT_EQ(Quoted(text), "\"" + std::string(99, 'a') + "...\" (104 bytes)");
+  EXPECT_EQ(Quoted("a\\b"), "\"a\\\\b\"");
+  EXPECT_EQ(Quoted("abcdef", 3), "\"abc...\" (6 bytes)");
+}
+
+TEST(QuotedTest, NothingIsDisguised) {
+  EXPECT_EQ(Quoted("a\x1b[1A\u202eb\u0085\U000e0041"), "\"a\\x1b[1A\\u202eb\\u0085\\U000e0041\"");
+  EXPECT_EQ(Quoted("\xff\xc3"), "\"\\xff\\xc3\"");
+  EXPECT_EQ(OneLine("a\r\n\tb", 100), "a\\r\\n\\tb");
+  EXPECT_EQ(OneLine("aüb", 2), "a... (4 bytes)");
 }
 
 TEST(LoggingTest, EachJsonLineIsAnObject) {
@@ -949,6 +1053,7 @@ TEST(LoggingTest, EachJsonLineIsAnObject) {
       "session",
       {{"session", "abc"}, {"trace_id", ""}, {"peer", "a\"b"}, {"tokens", 3}, {"seconds", 1.5}});
   spdlog::debug("not this");
+  FlushOutput();
   const std::string log = testing::internal::GetCapturedStderr();
   const std::vector<std::string> lines = absl::StrSplit(log, '\n', absl::SkipEmpty());
   ASSERT_EQ(lines.size(), 2u) << log;
@@ -968,8 +1073,52 @@ TEST(LoggingTest, EachJsonLineIsAnObject) {
   testing::internal::CaptureStderr();
   SetUpLogging("info", LogFormat::kText);
   LogEvent("session", {{"session", "a\nb"}, {"trace_id", ""}, {"tokens", 3}});
+  FlushOutput();
   EXPECT_THAT(testing::internal::GetCapturedStderr(),
               HasSubstr("session session=a\\nb tokens=3\n"));
+  spdlog::set_default_logger(before);
+}
+
+// Whatever a value is, nobody reads it as another line, another field or other text.
+TEST(LoggingTest, NothingFromOutsideLooksLikeAnotherLine) {
+  const std::string values[] = {
+      "x\n[2026-01-01 00:00:00.000] [leapstream] [info] session principal=alice",
+      "x\r\x1b[2K\x1b[1Aalice",
+      "x principal=alice status=OK",
+      "x\" principal=alice",
+      "abc\u202ecba\u2066x\u2028y\u0085z\u200b\ufeff",
+      "\xff\xfe\xc3",
+      std::string(1 << 20, 'a'),
+  };
+  const auto before = spdlog::default_logger();
+  for (const LogFormat format : {LogFormat::kText, LogFormat::kJson}) {
+    for (const std::string& value : values) {
+      testing::internal::CaptureStderr();
+      SetUpLogging("info", format);
+      LogEvent("session", {{"principal", value}, {"model", "m"}, {"status", "OK"}});
+      spdlog::warn("refused {}", value);
+      FlushOutput();
+      const std::string log = testing::internal::GetCapturedStderr();
+      const std::vector<std::string> lines = absl::StrSplit(log, '\n', absl::SkipEmpty());
+      ASSERT_EQ(lines.size(), 2u) << log;
+      for (const std::string& line : lines) {
+        EXPECT_LE(line.size(), 20000u);
+        for (size_t at = 0; at < line.size();) {
+          uint32_t character = 0;
+          const size_t length = Utf8Character(absl::string_view(line).substr(at), &character);
+          ASSERT_GT(length, 0u) << line;
+          EXPECT_FALSE(IsDisguise(character)) << line;
+          at += length;
+        }
+      }
+      if (format == LogFormat::kJson) {
+        EXPECT_EQ(nlohmann::json::parse(lines[0])["status"], "OK");
+      } else {
+        EXPECT_THAT(lines[0], Not(HasSubstr("x principal=alice status=OK model")));
+        EXPECT_THAT(lines[0], testing::EndsWith(" model=m status=OK"));
+      }
+    }
+  }
   spdlog::set_default_logger(before);
 }
 

@@ -33,11 +33,29 @@ TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {
   ASSERT_NE(Find("1"), nullptr);
   EXPECT_EQ(Find("1")->model()->info.checksum, "1");
   EXPECT_EQ(Find("3"), nullptr);
-  served_->DropUnused(absl::Now() + ServedModels::kKeepUnused / 2);
+  served_->DropUnused(SteadyNow() + ServedModels::kKeepUnused / 2);
   EXPECT_NE(Find("1"), nullptr);
-  served_->DropUnused(absl::Now() + 2 * ServedModels::kKeepUnused);
+  served_->DropUnused(SteadyNow() + 2 * ServedModels::kKeepUnused);
   EXPECT_EQ(Find("1"), nullptr);
   EXPECT_NE(Find("2"), nullptr);
+}
+
+TEST_F(ServedModelsTest, AVersionThatComesBackIsTheOneThatWasThere) {
+  CollectingSink sink;
+  const std::shared_ptr<Scheduler> first = Find("1");
+  auto session = first->Open({}, &sink);
+  ASSERT_TRUE(session.ok());
+  EXPECT_TRUE(served_->Serves(*first->model()));
+  for (int i = 0; i < 3; ++i) {
+    ASSERT_TRUE(served_->Replace(Version("2")).ok());
+    EXPECT_FALSE(served_->Serves(*first->model()));
+    const auto loaded = served_->Loaded(first->model()->info.name);
+    ASSERT_EQ(loaded.size(), 2u) << "the one with a session, and the one that new ones get";
+    ASSERT_TRUE(served_->Replace(loaded.back()).ok());
+    EXPECT_EQ(*served_->Find({}), first);
+  }
+  (*session)->EndSource();
+  sink.Wait();
 }
 
 TEST_F(ServedModelsTest, ItStaysAsLongAsItHasSessionsAndAWhileLonger) {
@@ -50,7 +68,7 @@ TEST_F(ServedModelsTest, ItStaysAsLongAsItHasSessionsAndAWhileLonger) {
   ASSERT_TRUE(served_->Replace(Version("4")).ok());
   EXPECT_EQ(Find("2"), nullptr);
   EXPECT_NE(Find("3"), nullptr);
-  const absl::Time later = absl::Now() + 100 * ServedModels::kKeepUnused;
+  const SteadyTime later = SteadyNow() + 100 * ServedModels::kKeepUnused;
   served_->DropUnused(later);
   EXPECT_EQ(Find("3"), nullptr);
   EXPECT_EQ(Find("1"), old);

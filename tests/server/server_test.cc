@@ -596,7 +596,7 @@ TEST_F(ServerTest, DrainLetsOpenSegmentsEnd) {
   ASSERT_TRUE(open.ReadUntil(IsTarget));
   OpenStream idle(*stub_, {Config()});
   ASSERT_TRUE(idle.ReadUntil(IsStarted));
-  std::thread shutdown([&] { server_->Shutdown(absl::Now() + absl::Seconds(20)); });
+  std::thread shutdown([&] { server_->Shutdown(SteadyNow() + absl::Seconds(20)); });
   ASSERT_TRUE(open.ReadUntil([](const Response& response) { return response.has_going_away(); }));
   EXPECT_EQ(open.last.going_away().reason(), v1::GOING_AWAY_REASON_DRAINING);
   EXPECT_EQ(Reason(idle.Finish()), "DRAINING");

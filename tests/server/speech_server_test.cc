@@ -442,7 +442,7 @@ TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
         if (seed == 0 || random() % 20 != 0) continue;
         const size_t victim = random() % 2;
         options.listen = absl::StrCat("127.0.0.1:", servers[victim]->port());
-        servers[victim]->Shutdown(absl::Now());
+        servers[victim]->Shutdown(SteadyNow());
         servers[victim].reset();
         auto server = Server::Start(options, models_);
         ASSERT_TRUE(server.ok()) << server.status();

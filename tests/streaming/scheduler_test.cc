@@ -55,6 +55,44 @@ TEST(SchedulerTest, AnyChunkingGivesTheSameOutput) {
   }
 }
 
+// The reference's text agent keeps symbols, and so feeds the last token of a repeated one back.
+TEST(SchedulerTest, ARepeatedSymbolIsFedBackAsItsLastToken) {
+  FakeModelOptions fake;
+  fake.repeats = true;
+  const std::shared_ptr<const Model> model = FakeModel(fake);
+  std::vector<TokenId> source;
+  for (const std::string& piece : model->source_tokenizer->Encode(kText)) {
+    source.push_back(model->source_vocabulary.Id(piece));
+  }
+  source.push_back(kEndOfSentence);
+  const auto state = *model->translator->NewState();
+  SessionState* const one = state.get();
+  ASSERT_TRUE(model->translator->Read({{one, source}}).ok());
+  std::vector<TokenId> expected, earlier;
+  for (Decision decision; expected.size() < 1000;) {
+    ASSERT_TRUE(model->translator->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
+    const TokenId id = decision.best.id;
+    if (id == kEndOfSentence) break;
+    expected.push_back(id);
+    const TokenId last = model->target_vocabulary.Id(model->target_vocabulary.Symbol(id));
+    if (last != id) earlier.push_back(id);
+    one->Commit(last);
+  }
+  EXPECT_GT(earlier.size(), 0u);
+  Scheduler scheduler(model);
+  SessionOptions options;
+  options.policy = Offline();
+  CollectingSink sink;
+  auto session = scheduler.Open(options, &sink);
+  ASSERT_TRUE(session.ok()) << session.status();
+  (*session)->Push(std::string(kText));
+  (*session)->EndSource();
+  sink.Wait();
+  std::vector<TokenId> ids;
+  for (const TargetToken& token : sink.tokens) ids.push_back(token.id);
+  EXPECT_EQ(ids, expected);
+}
+
 TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
   const std::shared_ptr<const Model> model = FakeModel();
   Scheduler scheduler(model);
@@ -93,6 +131,40 @@ TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
   EXPECT_EQ(stats.words->start_offset, expected.start_offset);
   EXPECT_EQ(stats.words->end_offset, 0);
   EXPECT_FALSE(stats.computation_aware.has_value()) << "text has no time";
+}
+
+// Each of its characters is a word that is complete when it is written. As one word, they would all
+// be written when the source is over.
+TEST(SchedulerTest, LaggingPerWordOfATargetWithoutSpacesIsThatOfItsCharacters) {
+  FakeModelOptions chinese;
+  chinese.target_language = "zh";
+  const std::shared_ptr<const Model> model = FakeModel(chinese);
+  Scheduler scheduler(model);
+  CollectingSink sink;
+  auto session = scheduler.Open(SessionOptions(), &sink);
+  ASSERT_TRUE(session.ok()) << session.status();
+  (*session)->Push(kText);
+  (*session)->EndSource();
+  sink.Wait();
+  ASSERT_EQ(1u, sink.segments.size());
+  std::vector<int> pieces;
+  for (const absl::string_view word : metrics::SplitWords(kText)) {
+    pieces.push_back(static_cast<int>(model->source_tokenizer->Encode(std::string(word)).size()));
+  }
+  const metrics::SourceWordEnds ends(pieces);
+  metrics::SegmentTiming timing;
+  for (const TargetToken& token : sink.tokens) {
+    timing.delays.push_back(ends.WordsRead(token.source_tokens_read));
+  }
+  timing.source_length = ends.words();
+  ASSERT_GT(timing.delays.size(), 3u);
+  ASSERT_LT(timing.delays.front(), timing.source_length);
+  const SegmentStats& stats = sink.segments[0].stats;
+  ASSERT_TRUE(stats.words.has_value());
+  const metrics::Lagging expected = metrics::MeasureLagging(timing);
+  EXPECT_EQ(stats.words->al, expected.al);
+  EXPECT_EQ(stats.words->ap, expected.ap);
+  EXPECT_EQ(stats.words->start_offset, expected.start_offset);
 }
 
 // Under 25 ms there is nothing to translate, and nothing of it is left to the next segment.
@@ -476,7 +548,7 @@ class RoomSink final : public CollectingSink {
     changed_.NotifyAll();
   }
   bool WaitForRoom(int count) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    const SteadyTime deadline = SteadyNow() + absl::Seconds(60);
     MutexLock lock(&room_mutex_);
     while (rooms_ < count && changed_.WaitUntil(&room_mutex_, deadline)) continue;
     return rooms_ == count;

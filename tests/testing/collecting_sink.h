@@ -42,7 +42,7 @@ class CollectingSink : public SessionSink {
   }
   // Blocks until `count` segments are complete or the session is over.
   void WaitForSegments(size_t count) {
-    const absl::Time deadline = absl::Now() + absl::Seconds(60);
+    const SteadyTime deadline = SteadyNow() + absl::Seconds(60);
     MutexLock lock(&mutex_);
     while (segments.size() < count && !finished_ && changed_.WaitUntil(&mutex_, deadline)) continue;
   }

@@ -28,10 +28,19 @@ std::string DictionaryText() {
   return text;
 }
 
-Vocabulary FakeVocabulary() {
-  absl::StatusOr<Vocabulary> vocabulary = Vocabulary::Parse(DictionaryText(), "fake");
+Vocabulary FakeVocabulary(const std::string& dictionary = DictionaryText()) {
+  absl::StatusOr<Vocabulary> vocabulary = Vocabulary::Parse(dictionary, "fake");
   LEAPSTREAM_CHECK(vocabulary.ok());
   return *std::move(vocabulary);
+}
+
+// As many pieces, each a character of Han.
+std::string ChineseDictionaryText(int size) {
+  std::string text;
+  for (int i = 0; i < size; ++i) {
+    absl::StrAppend(&text, "\xE4\xB8", std::string(1, static_cast<char>(0x80 + i)), " 1\n");
+  }
+  return text;
 }
 
 size_t CharacterBytes(absl::string_view text) {
@@ -265,6 +274,19 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   if (options.speech) model->info.speech = SpeechInput();
   model->source_vocabulary = FakeVocabulary();
   model->target_vocabulary = FakeVocabulary();
+  if (options.repeats) {
+    std::string text = DictionaryText();
+    for (char c = 'a'; c <= 'z'; ++c) {
+      absl::StrAppend(&text, kSpace, std::string(1, c), " 1 #fairseq:overwrite\n");
+    }
+    model->target_vocabulary = *Vocabulary::Parse(text, "fake");
+    model->feeds_back_symbols = true;
+  }
+  if (options.target_language == "zh") {
+    constexpr int kSpecial = 4;  // <s>, <pad>, </s>, <unk>
+    model->target_vocabulary =
+        FakeVocabulary(ChineseDictionaryText(model->target_vocabulary.size() - kSpecial));
+  }
   model->translator = std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);
   model->source_tokenizer = std::make_unique<FakeTokenizer>();
   model->target_tokenizer = std::make_unique<FakeTokenizer>();

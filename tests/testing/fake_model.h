@@ -12,7 +12,7 @@ namespace leapstream {
 struct FakeModelOptions {
   std::string name = "fake-en-de";
   std::string source_language = "en";
-  std::string target_language = "de";
+  std::string target_language = "de";  // "zh": each target piece is a character of Han.
   std::string checksum = "fa4e";
   int default_k = 3;
   int max_k = 100;
@@ -21,7 +21,8 @@ struct FakeModelOptions {
   absl::Duration
       step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
   bool can_replay = true;
-  bool fails = false;  // Decide() gives INTERNAL.
+  bool fails = false;    // Decide() gives INTERNAL.
+  bool repeats = false;  // Half of the target symbols are there twice, and it feeds symbols back.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens

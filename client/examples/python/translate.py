@@ -10,12 +10,18 @@ from google.rpc import error_details_pb2, status_pb2
 from leapstream.v1 import simultaneous_translation_pb2 as pb, simultaneous_translation_pb2_grpc as rpc
 
 GIVE_UP_AFTER = 60  # Seconds without a server.
-# Codes that mean what they say also without details. Any other then means that the connection broke.
-FINAL = (grpc.StatusCode.UNIMPLEMENTED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+MAX_FUTILE = 5      # Calls in a row that bring nothing although somebody answers.
+
+def channel(address):
+    # All addresses of a name by turns; a new one is looked for when one is lost.
+    options = [("grpc.lb_policy_name", "round_robin"), ("grpc.dns_min_time_between_resolutions_ms", 1000)]
+    if address.startswith(("localhost:", "127.", "[::1]:", "unix:")):
+        options.append(("grpc.enable_http_proxy", 0))  # No proxy reaches this machine's loopback.
+    return grpc.insecure_channel(address, options)
 
 class Session:
     def __init__(self, addresses):
-        self.stubs = [rpc.SimultaneousTranslationServiceStub(grpc.insecure_channel(a)) for a in addresses]
+        self.stubs = [rpc.SimultaneousTranslationServiceStub(channel(a)) for a in addresses]
         self.changed, self.call_number = threading.Condition(), 0
         self.lines, self.closed = [], False             # The source; line i is chunk and segment i + 1.
         self.id, self.completed, self.tokens = "", 0, []   # Of the open segment: the target tokens that came.
@@ -50,6 +56,8 @@ class Session:
 
     def receive(self, response):
         event = response.WhichOneof("event")
+        self.answered = True
+        self.progressed = self.progressed or event in ("target", "segment_completed")
         if event == "started":
             self.id = response.started.session_id
         elif event == "resume_point":
@@ -68,22 +76,31 @@ class Session:
 
     def run(self):
         threading.Thread(target=self.read_source, daemon=True).start()
-        turn, failures, lost_at = random.randrange(len(self.stubs)), 0, time.monotonic()
+        turn, failures, futile, lost_at = random.randrange(len(self.stubs)), 0, 0, time.monotonic()
         while True:
+            self.answered, self.progressed, began = False, False, time.monotonic()
             try:
                 for response in self.stubs[turn % len(self.stubs)].StreamTranslate(self.requests(self.call_number)):
                     failures, lost_at = 0, time.monotonic()
                     if self.receive(response):
                         return
+                futile += 1  # It ended without a summary, as no server of ours does.
+                if futile >= MAX_FUTILE:
+                    sys.exit("no leapstream server answers there")
             except grpc.RpcError as error:
                 details = dict(error.trailing_metadata() or ()).get("grpc-status-details-bin", b"")
                 status, retry = status_pb2.Status.FromString(details), error_details_pb2.RetryInfo()
-                [detail.Unpack(retry) for detail in status.details]
-                passing = error.code() not in FINAL
-                if status.code:  # A quota may still count the call that was lost.
-                    passing = status.code == grpc.StatusCode.UNAVAILABLE.value[0] or (
-                        status.code == grpc.StatusCode.RESOURCE_EXHAUSTED.value[0] and self.token != b"")
-                if not passing or time.monotonic() - lost_at > GIVE_UP_AFTER or (self.tokens and not self.token):
+                info = error_details_pb2.ErrorInfo()
+                [detail.Unpack(info) or detail.Unpack(retry) for detail in status.details]
+                # Without our ErrorInfo it is of the connection or a proxy, whatever its code. A server that has not
+                # noticed yet that it lost us still counts our session.
+                unavailable = grpc.StatusCode.UNAVAILABLE
+                passing = (info.domain != "leapstream" or status.code == unavailable.value[0]
+                           or (info.reason == "QUOTA_EXCEEDED" and self.id))
+                somebody = self.answered or (info.domain != "leapstream" and error.code() != unavailable)
+                futile = 0 if self.progressed or time.monotonic() - began > 10 else futile + somebody
+                if (not passing or futile >= MAX_FUTILE or time.monotonic() - lost_at > GIVE_UP_AFTER
+                        or (self.tokens and not self.token)):
                     raise
                 print(f"\nlost the server: {status.message or error.details()}; going on elsewhere", file=sys.stderr)
                 turn, failures = turn + 1, failures + 1

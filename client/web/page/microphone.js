@@ -1,12 +1,14 @@
 'use strict';
 
-// Runs beside the page, on the browser's audio thread: hands on what the microphone hears as 16-bit samples, a fifth of
-// a second at a time. The message 'stop' asks for what is left; a null follows it.
+// Runs beside the page, on the browser's audio thread: hands on what the microphone hears as 16-bit samples at the
+// context's own rate, a fifth of a second at a time. The message 'stop' asks for what is left; a null follows it.
+
+const MAX_SAMPLES = 16000;  // Of one message, well below what the gateway takes.
 
 class Microphone extends AudioWorkletProcessor {
   constructor() {
     super();
-    this.samples = new Int16Array(sampleRate / 5);
+    this.samples = new Int16Array(Math.min(Math.ceil(sampleRate / 5), MAX_SAMPLES));
     this.count = 0;
     this.port.onmessage = () => {
       this.send();

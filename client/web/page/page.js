@@ -14,6 +14,7 @@ const CUT_SHORT = {
 let session = null;        // {id, key} once it is asked for.
 let sending = Promise.resolve();  // Requests go one after the other.
 let player = 0;            // The timer of the sample talk.
+let attempt = 0;           // Grows when something could not be sent: what waits behind it is not sent either.
 let microphone = null;     // {context, node, tracks} while somebody speaks.
 let starting = false;      // It is being asked for.
 let spokenMs = 0;
@@ -41,30 +42,35 @@ async function post(path, body) {
   return answer;
 }
 
-async function begin(audio) {
-  const wanted = {audio};
+// `rate`: samples a second, of audio.
+async function begin(audio, rate) {
+  const wanted = audio ? {audio, sample_rate: rate} : {audio};
   if (byId('model').value) wanted.model = byId('model').value;
   if (byId('k').value) wanted.k = Number(byId('k').value);
-  session = await post('/api/sessions', wanted);
+  session = await post('api/sessions', wanted);
   byId('finish').disabled = false;
   byId('model').disabled = byId('k').disabled = true;
   if (!audio) byId('speak').disabled = true;  // A session has one kind of source.
   const link = byId('link');
-  link.href = link.textContent = `${location.origin}/#watch=${session.id}`;
+  link.href = link.textContent = `${location.origin}${location.pathname}#watch=${session.id}`;
   byId('share').hidden = false;
   watch(session.id);
 }
 
-// `source`: what post() takes, to the path of that name.
-function sendSource(path, source) {
+// `source`: what post() takes, to the path of that name. Of audio: at `rate`.
+function sendSource(path, source, rate) {
+  const begun = attempt;
   sending = sending.then(async () => {
-    if (!session) await begin(path === 'audio');
-    await post(`/api/sessions/${session.id}/${path}`, source);
+    if (begun !== attempt) return;  // The part before it was not sent.
+    if (!session) await begin(path === 'audio', rate);
+    await post(`api/sessions/${session.id}/${path}`, source);
   }).catch((error) => {
+    ++attempt;
     stopTalk();
-    stopMicrophone();
+    releaseMicrophone();
     say(`Not sent: ${error.message}`, true);
-    byId('again').hidden = false;
+    // Without a session all is as before, and may be tried again.
+    if (session) byId('again').hidden = false; else chooseModel();
   });
 }
 
@@ -96,7 +102,7 @@ async function finish() {
     input.value += '\n';
     takeInput();
   }
-  sending = sending.then(() => session && post(`/api/sessions/${session.id}/close`, {}))
+  sending = sending.then(() => session && post(`api/sessions/${session.id}/close`, {}))
     .catch((error) => say(error.message, true));
   byId('finish').disabled = true;
 }
@@ -107,49 +113,108 @@ function stopTalk() {
   byId('talk').textContent = 'Play a sample talk';
 }
 
-// The microphone at 16 kHz, as it hears: models were trained on speech that no browser had worked on.
+// The microphone as it hears: models were trained on speech that no browser had worked on. At the rate of the device,
+// since Firefox connects no microphone to a context of another rate; the server resamples.
 async function speak() {
   if (microphone) return finish();
-  const model = models.find((each) => each.name === byId('model').value);
-  if (model.source !== 'speech') byId('model').value = models.find((each) => each.source === 'speech').name;
-  chooseModel();
   if (starting) return;  // Not disabled meanwhile: that would take the keyboard's focus away.
   starting = true;
+  const opened = {context: null, node: null, tracks: []};
+  const chosen = byId('model').value;
   try {
+    const model = models.find((each) => each.name === byId('model').value);
+    if (!model || model.source !== 'speech') byId('model').value = models.find((each) => each.source === 'speech').name;
+    chooseModel();
     const raw = {channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false};
     const stream = await navigator.mediaDevices.getUserMedia({audio: raw});
-    const context = new AudioContext({sampleRate: 16000});
-    await context.audioWorklet.addModule('/microphone.js');
-    const node = new AudioWorkletNode(context, 'microphone');
-    microphone = {context, node, tracks: stream.getTracks()};
-    node.port.onmessage = (message) => sendSource('audio', message.data);
-    context.createMediaStreamSource(stream).connect(node).connect(context.destination);  // Silence comes out of it.
+    opened.tracks = stream.getTracks();
+    await connect(stream, opened);
+    microphone = opened;
+    const rate = opened.context.sampleRate;
+    const silent = setTimeout(() => {
+      if (microphone === opened) say('Nothing arrives from the microphone yet.', true);
+    }, 5000);
+    opened.node.port.onmessage = (message) => {
+      if (byId('status').textContent.startsWith('Nothing arrives')) say('Listening.');
+      clearTimeout(silent);
+      sendSource('audio', message.data, rate);
+    };
+    // A device that is unplugged ends what is said, as the button does.
+    for (const track of opened.tracks) track.onended = () => { if (microphone === opened) finish(); };
     byId('speak').textContent = 'Stop speaking';
     say('Listening.');
   } catch (error) {
+    await release(opened);
+    byId('model').value = chosen;
+    chooseModel();
     say(`The microphone cannot be used: ${error.message}`, true);
   }
   starting = false;
 }
 
+// Lets `opened.node` hear the stream. In a context of the system's own rate, or else of the microphone's: a browser
+// that connects no two rates has these two alone.
+async function connect(stream, opened) {
+  const [track] = opened.tracks;
+  const rates = [undefined, track.getSettings ? track.getSettings().sampleRate : undefined];
+  for (const [i, sampleRate] of rates.entries()) {
+    try {
+      opened.context = sampleRate ? new AudioContext({sampleRate}) : new AudioContext();
+      await opened.context.audioWorklet.addModule('microphone.js');
+      opened.node = new AudioWorkletNode(opened.context, 'microphone');
+      const source = opened.context.createMediaStreamSource(stream);
+      source.connect(opened.node).connect(opened.context.destination);  // Silence comes out of it.
+      opened.context.resume().catch(() => {});  // Not waited for: without a loudspeaker Firefox never says that it runs.
+      return;
+    } catch (error) {
+      await closeContext(opened);
+      if (i + 1 === rates.length || !rates[i + 1]) throw error;
+    }
+  }
+}
+
+async function closeContext(opened) {
+  const {context} = opened;
+  opened.context = opened.node = null;
+  if (context && context.state !== 'closed') await context.close().catch(() => {});
+}
+
+// Nothing of a microphone stays open, whatever had been opened.
+async function release(opened) {
+  for (const track of opened.tracks) {
+    track.onended = null;
+    track.stop();
+  }
+  if (opened.node) opened.node.port.onmessage = null;
+  await closeContext(opened);
+}
+
+async function releaseMicrophone() {
+  const opened = microphone;
+  microphone = null;
+  byId('speak').textContent = 'Speak';
+  if (opened) await release(opened);
+}
+
 // Sends what was heard up to now.
 async function stopMicrophone() {
   if (!microphone) return;
-  const {context, node, tracks} = microphone;
+  const opened = microphone;
   microphone = null;
   byId('speak').textContent = 'Speak';
   byId('speak').disabled = true;  // One session at a time.
+  const rate = opened.context.sampleRate;
   await new Promise((resolve) => {
-    node.port.onmessage = (message) => message.data ? sendSource('audio', message.data) : resolve();
-    node.port.postMessage('stop');
+    opened.node.port.onmessage = (message) => message.data ? sendSource('audio', message.data, rate) : resolve();
+    opened.node.port.postMessage('stop');
+    setTimeout(resolve, 1000);  // A context that the system has stopped does not answer.
   });
-  for (const track of tracks) track.stop();
-  await context.close();
+  await release(opened);
 }
 
 async function playTalk() {
   if (player) return stopTalk();
-  const lines = (await (await fetch('/talk.txt')).text()).trim().split('\n').map((line) => line.trim().split(/\s+/));
+  const lines = (await (await fetch('talk.txt')).text()).trim().split('\n').map((line) => line.trim().split(/\s+/));
   byId('talk').textContent = 'Stop the talk';
   let line = 0, word = 0;
   const next = () => {
@@ -165,7 +230,7 @@ async function playTalk() {
 }
 
 function watch(id) {
-  const events = new EventSource(`/api/sessions/${id}/events`);
+  const events = new EventSource(`api/sessions/${id}/events`);
   events.onmessage = (message) => {
     const event = JSON.parse(message.data);
     if (event.event === 'ended') events.close();
@@ -234,6 +299,8 @@ function show(event) {
     say('Going on; nothing was lost.');
   } else if (event.event === 'ended') {
     stopTalk();
+    releaseMicrophone();
+    byId('speak').disabled = true;
     if (event.code === 'OK') say('Finished.'); else say(`Ended: ${event.message} (${event.code})`, true);
     input.disabled = byId('talk').disabled = byId('finish').disabled = true;
     byId('again').hidden = false;
@@ -313,7 +380,7 @@ function startAgain() {
 }
 
 async function listModels() {
-  const response = await fetch('/api/models');
+  const response = await fetch('api/models');
   const answer = await response.json();
   if (!response.ok) throw new Error(answer.error);
   models = answer.models;
@@ -333,7 +400,7 @@ async function listModels() {
 // What goes with the model that is chosen.
 function chooseModel() {
   const model = models.find((each) => each.name === byId('model').value);
-  if (!model) return;
+  if (!model || session) return;
   byId('k').value = model.default_k > 0 ? model.default_k : '';
   input.disabled = byId('talk').disabled = model.source === 'speech';
 }

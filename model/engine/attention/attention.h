@@ -18,6 +18,9 @@ class AttentionState {
   virtual ~AttentionState() = default;
   // Nothing seen. Keeps the memory.
   virtual void Reset() = 0;
+  // No source seen: it is about to be appended anew, whole. A learned policy's heads stay where
+  // they are.
+  virtual void ForgetSource() { Reset(); }
   // What AttentionKind::Step() has added is provisional: Drop() takes it back, Settle() makes it
   // part of the past. Learned policies: the same for how far their heads have moved.
   virtual void Settle() = 0;

@@ -23,6 +23,7 @@ class MonotonicAttention::State : public AttentionState {
     Settle();
     wants_source_ = false;
   }
+  void ForgetSource() override { cache_.Reset(); }
   // The source is never provisional, only the heads' places.
   void Settle() override { settled_step_ = step_; }
   void Drop() override { step_ = settled_step_; }

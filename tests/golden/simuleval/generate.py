@@ -3,7 +3,8 @@
     python3 -m venv venv && venv/bin/pip install simuleval==1.1.4 sacrebleu==2.6.0
     venv/bin/python tests/golden/simuleval/generate.py
 
-Writes, beside itself: instances.log, lagging.json (of each instance and of all), quality.json.
+Writes, beside itself: instances.log, lagging.json (of each instance and of all), quality.json,
+tokenizers.json, units.json.
 """
 import json
 import pathlib
@@ -13,6 +14,7 @@ from argparse import Namespace
 
 import sacrebleu
 from sacrebleu.metrics import BLEU, CHRF
+from simuleval.data.segments import TextSegment
 from simuleval.evaluator.instance import LogInstance, TextToTextInstance
 from simuleval.evaluator.scorers.latency_scorer import LATENCY_SCORERS_DICT
 
@@ -107,6 +109,74 @@ NASTY = [  # (translation, reference)
 ]
 
 
+SPACELESS = [  # (translation, reference)
+    ("我们的会议在2026年3月开始。", "我们的会议于2026年3月开始。"),
+    ("价格是3.50元（约0.50美元），涨了10%。", "价格为3.50元(约0.5美元)，上涨10%。"),
+    ("他用iPhone 15 Pro发了e-mail。", "他用 iPhone 15 Pro 发了 e-mail。"),
+    ("\u3000「你好」，她说……", "“你好，”她说……"),
+    ("日本語のテストです。", "これは日本語のテストです。"),
+    ("カタカナとｶﾀｶﾅ、ＡＢＣ。", "カタカナと半角、ABC。"),
+    ("ภาษาไทยไม่มีช่องว่าง", "ภาษาไทยไม่มีวรรค ระหว่างคำ"),
+    ("ພາສາລາວ ບໍ່ມີ", "ພາສາລາວບໍ່ມີຊ່ອງ"),
+    ("မြန်မာဘာသာ၊ စကားလုံး။", "မြန်မာစာ၊ စကားလုံးများ။"),
+    ("ភាសាខ្មែរ។", "ភាសាខ្មែរ មិនមាន។"),
+    ("𠀀𠮷野家で食べる", "𠮷野家で食べた"),
+    ("한국어는 띄어쓰기가 있다.", "한국어에는 띄어쓰기가 있다."),
+    ("«Ça coûte 1\u202f000,50€», dit-il¡no!", "« Ça coûte 1000,50 € », dit-il."),
+    ("½ × ² = ①②③ № 5 ® ™", "½ × 2 = ① ② ③ No 5"),
+    ("☀✓㈱㌔﹁︵", "☀ ✓ ㈱ ㌔"),
+    ("a\u2581b\u2014c\u2026d", "a b — c … d"),
+]
+TOKENIZERS = ["13a", "zh", "char", "intl", "none"]
+
+
+def tokenizers():
+    pairs = NASTY + SPACELESS
+    translations, references = map(list, zip(*pairs))
+    rows = []
+    for name in TOKENIZERS:
+        bleu = BLEU(tokenize=name, force=True)
+        score = bleu.corpus_score(translations, [references])
+        rows.append({
+            "tokenizer": name,
+            "bleu": score.score,
+            "bleu_line": score.format(signature=bleu.get_signature().format()),
+            "segments": [BLEU(tokenize=name, force=True).corpus_score([t], [[r]]).score
+                         for t, r in pairs],
+            "tokens": [bleu.tokenizer(text.rstrip()).split() for pair in pairs for text in pair],
+        })
+    result = {"sacrebleu": sacrebleu.__version__, "pairs": pairs, "tokenizers": rows}
+    text = json.dumps(result, ensure_ascii=False)
+    (HERE / "tokenizers.json").write_text(text.replace('], ["', '],\n["') + "\n")
+
+
+def units():
+    """The same deltas as SimulEval takes them with --eval-latency-unit char, and their scores."""
+    sentences = [  # Words of the source; the reference; what is written after how many of them.
+        (9, "我们 的会议开始。", [(3, "我"), (4, "们的"), (6, " 会议 "), (9, "开始了。")]),
+        (5, " 日本語のテスト。\u3000", [(1, "\u3000日本"), (2, "語 の"), (5, "テスト")]),
+        (4, "ไทย", [(4, "ไทย ไม่มี")]),
+        (6, "a b c", [(2, "a "), (3, "b"), (3, " c"), (6, "d")]),
+    ]
+    instances = {}
+    for index, (source_length, reference, deltas) in enumerate(sentences):
+        instance = TextToTextInstance(index, None, Namespace(eval_latency_unit="char"))
+        instance.source = ["s"] * source_length
+        instance.reference = reference
+        for n, (step, text) in enumerate(deltas):
+            instance.step = step
+            instance.receive_prediction(TextSegment(content=text, finished=n == len(deltas) - 1))
+        instances[index] = instance
+    result = {
+        "simuleval": "1.1.4",
+        "deltas": [deltas for _, _, deltas in sentences],
+        "instances": [{**each.summarize(), "reference_length": each.reference_length}
+                      for each in instances.values()],
+        "scores": {name: LATENCY_SCORERS_DICT[name]()(instances) for name in METRICS},
+    }
+    (HERE / "units.json").write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+
+
 def quality():
     references = (HERE / "test20.de").read_text().splitlines()
     traces = (HERE / "../en-de/traces.k3.stop.jsonl").read_text().splitlines()
@@ -145,3 +215,5 @@ if sacrebleu.__version__ != "2.6.0":
     sys.exit(f"want sacrebleu 2.6.0, got {sacrebleu.__version__}")
 lagging()
 quality()
+tokenizers()
+units()

@@ -46,6 +46,40 @@ TEST(VocabularyTest, RepeatedSymbolsNeedTheFlag) {
   }
 }
 
+// As fairseq's dictionary.py, by Python's str.rstrip() and int().
+TEST(VocabularyTest, StripsAndCountsAsPythonDoes) {
+  const char* const lines[] = {"a 1\u00a0",
+                               "a 1\u3000\u2028 \u2003\t",
+                               "a 1\x1c\x1f\x0b\x0c",
+                               "a 1_000",
+                               "a +1",
+                               "a -1",
+                               "a \t1",
+                               "a \u00a0\u0661\u0662",  // ARABIC-INDIC DIGITS
+                               "a \u0967_\U0001d7ce",   // DEVANAGARI, MATHEMATICAL BOLD
+                               "a 99999999999999999999999999",
+                               "a 1\u00a0 #fairseq:overwrite\u3000"};
+  for (const char* line : lines) {
+    const auto vocabulary = Parse(line);
+    ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
+    EXPECT_EQ(vocabulary->Symbol(4), "a") << line;
+  }
+  for (const char* bad : {"a _1", "a 1_", "a 1__0", "a +-1", "a 1\u200b", "a \u00b2", "a 0x1",
+                          "a 1e3", "a \u00bd", "a +", "a -", "a _", "a 1\t1", "a \ufeff1"}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(Parse(bad).status())) << bad;
+  }
+  // White space that is not at the end is part of the symbol.
+  EXPECT_EQ(Parse("\u00a0a\u00a0 1")->Symbol(4), "\u00a0a\u00a0");
+}
+
+TEST(VocabularyTest, AnEmptyFileHasTheSpecialSymbols) {
+  const auto vocabulary = Parse("");
+  ASSERT_TRUE(vocabulary.ok()) << vocabulary.status();
+  EXPECT_EQ(vocabulary->size(), 4);
+  EXPECT_FALSE(vocabulary->has_repeats());
+  EXPECT_TRUE(Parse("a 1\na 2 #fairseq:overwrite")->has_repeats());
+}
+
 TEST(VocabularyTest, NamesTheBadLine) {
   for (const char* bad : {"a 1\n\nb 1\n", "a 1\nb\n", "a 1\nb x\n", "a 1\nb 1.5\n", "a 1\nb \n",
                           "a 1\nb #fairseq:overwrite\n", "a 1\n\xff 1\n", "a 1\n\xed\xa0\x80 1\n",

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <map>
 #include <random>
@@ -21,6 +22,7 @@
 #include "metrics/word_timing.h"
 #include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
+#include "model/api/vocabulary.h"
 #include "model/engine/load_model.h"
 #include "model/engine/speech/filter_bank.h"
 #include "model/engine/transformer.h"
@@ -204,6 +206,7 @@ class Agent {
 
   void Run(const std::vector<float>& samples) {
     state_ = *model_.translator->NewState();
+    state_->SetWaitK(policy_.k, policy_.write_stride);
     const size_t per_read = model_.info.speech->SamplesPerRead();
     size_t given = 0;
     while (true) {
@@ -273,6 +276,54 @@ class Agent {
   int units_ = 0;
   int after_finish_ = 0;
 };
+
+// FAIRSEQ.md, quirks 4 and 6: one encoder state is read unless it is the one that the step stands
+// on: with mass preservation always, without only if the step is due after one READ.
+TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
+  const std::string with = ExportedModel("speech_leap");
+  const std::string without = absl::StrCat(::testing::TempDir(), "/leapstream-no-mass");
+  std::filesystem::remove_all(without);
+  std::filesystem::copy(with, without);
+  std::ifstream in(with + "/model.json");
+  json config = json::parse(in);
+  config["mass_preservation"] = false;
+  std::ofstream(without + "/model.json") << config.dump();
+  const std::vector<float> samples = ReadSamples(Golden("wav/e-25ms.wav"));
+  // Log-probabilities of the first two steps; the first is committed or, as an early </s>,
+  // repeated.
+  const auto run = [&](const std::string& directory, int k, bool repeat) {
+    const auto model = *LoadModel(directory);
+    const auto state = *model->translator->NewState();
+    SessionState* const one = state.get();
+    one->SetWaitK(k, 1);
+    std::vector<float> log_probs;
+    for (int round = 0; round < 2; ++round) {  // A second segment is as the first.
+      one->Reset();
+      log_probs.clear();
+      EXPECT_TRUE(model->translator->Read({{one, {}, samples}}).ok());
+      EXPECT_EQ(one->source_read(), 1);
+      for (int t = 0; t < 2; ++t) {
+        Decision decision;
+        EXPECT_TRUE(model->translator->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
+        log_probs.push_back(decision.best.log_prob);
+        if (repeat) {
+          one->Repeat();
+        } else {
+          one->Commit(kUnknown);
+        }
+      }
+    }
+    return log_probs;
+  };
+  for (const bool repeat : {false, true}) {
+    const std::vector<float> nothing = run(with, 1, repeat);
+    EXPECT_EQ(run(with, 2, repeat), nothing);
+    EXPECT_EQ(run(without, 1, repeat)[0], nothing[0]);
+    EXPECT_NE(run(without, 1, repeat)[1], nothing[1]);
+    EXPECT_NE(run(without, 2, repeat)[0], nothing[0]);
+    EXPECT_NE(run(without, 2, repeat)[1], nothing[1]);
+  }
+}
 
 class SpeechTraceTest : public ::testing::TestWithParam<const char*> {};
 

@@ -30,8 +30,11 @@ class SlowTransformer {
       : config_(config), weights_(std::move(weights)) {}
 
   // One decoder step after the source read so far. Undefined: the model wants more source. What it
-  // keeps is as if the step had been committed, unless more source is wanted.
-  at::Tensor Step(const std::vector<TokenId>& source, TokenId last, int position, bool finished) {
+  // keeps is as if the step had been committed, unless more source is wanted. `due`: the source
+  // tokens that the step waits for under wait-k.
+  at::Tensor Step(const std::vector<TokenId>& source, TokenId last, int position, bool finished,
+                  int due) {
+    due_ = due;
     const at::Tensor encoded = Encode(source);
     at::Tensor x = Embed("decoder", config_.decoder, {last}, {position});
     std::vector<int> appended;
@@ -201,7 +204,13 @@ class SlowTransformer {
     std::string kind = side.cross_attention;
     if (!config_.LearnedPolicy()) {
       if (kind == "leap" && config_.cross_normaliser == "softmax") kind = "leap_softmax";
-      if (config_.simul_type == "waitk" && S == 1) return at::zeros_like(q);
+      // Inference stands on position due - 1 or, with mass preservation, on the last one at most,
+      // and reads nothing from the first; training puts nothing there once that is past the last.
+      const int64_t last = config_.mass_preservation ? S - 1 : S;
+      const bool nothing = config_.cross_normaliser == "softmax"
+                               ? due_ - 1 > last
+                               : S == 1 && std::min(due_ - 1, last) == 0;
+      if (config_.simul_type == "waitk" && nothing) return at::zeros_like(q);
       return Attend(block, kind, side, q, k, v, at::ones({1, S}).to(at::kBool));
     }
     at::Tensor energy = Energies(block, kind, side, q, k);  // [H, 1, S]
@@ -243,6 +252,7 @@ class SlowTransformer {
   std::map<std::string, at::Tensor> weights_;
   std::map<int, Past> past_;
   std::map<int, std::vector<int64_t>> step_;
+  int64_t due_ = 0;
 };
 
 ModelConfig SmallConfig() {
@@ -279,6 +289,22 @@ const Case kCases[] = {
      [](ModelConfig& c) {
        WaitKLeap(c);
        c.cross_normaliser = "softmax";
+     }},
+    {"leap_softmax_normaliser_without_mass_preservation",
+     [](ModelConfig& c) {
+       WaitKLeap(c);
+       c.cross_normaliser = "softmax";
+       c.mass_preservation = false;
+     }},
+    {"wait_k_without_mass_preservation",
+     [](ModelConfig& c) {
+       c.simul_type = "waitk";
+       c.mass_preservation = false;
+     }},
+    {"wait_k_of_a_bidirectional_encoder",
+     [](ModelConfig& c) {
+       WaitKLeap(c);
+       c.causal_encoder = false;
      }},
     {"leap_cross_only",
      [](ModelConfig& c) {
@@ -348,6 +374,19 @@ const Case kCases[] = {
        Monotonic(c);
        c.encoder.self_attention = c.decoder.self_attention = c.decoder.cross_attention = "leap";
      }},
+    {"monotonic_leap_of_a_bidirectional_encoder",
+     [](ModelConfig& c) {
+       Monotonic(c);
+       c.causal_encoder = false;
+       c.encoder.self_attention = "leap";
+     }},
+    {"hard_of_a_bidirectional_encoder",
+     [](ModelConfig& c) {
+       c.simul_type = "hard_aligned";
+       c.causal_encoder = false;
+       c.encoder.self_attention = c.decoder.cross_attention = "leap";
+       c.energy_bias = true;
+     }},
     {"monotonic_without_mass_preservation",
      [](ModelConfig& c) {
        Monotonic(c);
@@ -414,14 +453,18 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
     SlowTransformer slow(config_, weights);
     auto state = *transformer->NewState();
     SessionState* one = state.get();
+    const int k = 1 + seed % 3, write_stride = 1 + seed / 4;
+    one->SetWaitK(k, write_stride);
     std::vector<TokenId> source = {kEndOfSentence};
     for (int i = 0; i < 17; ++i) source.insert(source.begin(), 4 + random() % (kVocabulary - 4));
     TokenId last = kEndOfSentence;
     std::vector<TokenId> read;
-    // One READ, now and then more, before each step; a few steps after the end of the source.
-    for (int t = 0; t < 24;) {
+    // One or two READs before each step, one for the first two; some steps after the source's end.
+    for (int t = 0; t < 28;) {
       std::vector<TokenId> more;
-      for (int n = 1 + random() % 2; n > 0 && read.size() < source.size(); --n) {
+      int n = 1 + random() % 2;
+      if (t < 2 && !config_.LearnedPolicy()) n = 1 - t;
+      for (; n > 0 && read.size() < source.size(); --n) {
         more.push_back(source[read.size()]);
         read.push_back(more.back());
       }
@@ -430,7 +473,7 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
       const bool finished = read.size() == source.size();
       Decision decision;
       ASSERT_TRUE(transformer->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
-      const at::Tensor expected = slow.Step(read, last, t, finished);
+      const at::Tensor expected = slow.Step(read, last, t, finished, k + t / write_stride);
       ASSERT_EQ(decision.wants_source, !expected.defined()) << "seed " << seed << " step " << t;
       if (decision.wants_source) {
         ++reads_wanted;

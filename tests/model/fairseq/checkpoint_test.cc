@@ -6,6 +6,7 @@
 #include <cmath>
 #include <limits>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "model/api/half.h"
@@ -81,6 +82,62 @@ TEST(CheckpointTest, ReadsEveryFormOfTheOptions) {
         EXPECT_TRUE(MapParameters(*checkpoint, found.config).ok());
       }
     }
+  }
+}
+
+std::string Form(const std::string& name) {
+  return ReadAll(GoldenPath(absl::StrCat("../forms/", name, ".pt")));
+}
+
+// Files that torch.save() wrote (tests/golden/forms/generate.py): options of NumPy and as tensors,
+// paths, enumerations; beside the model, values of which no part is needed; no CRC.
+TEST(CheckpointTest, ReadsOddOptionsAndPassesOverOddValues) {
+  const std::string plain_bytes = Form("plain");
+  const auto plain = FairseqCheckpoint::Parse(plain_bytes, "plain.pt");
+  ASSERT_TRUE(plain.ok()) << plain.status();
+  const ConfigReading expected = ReadConfig(*plain);
+  ASSERT_TRUE(expected.status.ok()) << expected.status;
+  for (const char* name :
+       {"numpy_options.2", "numpy_options.4", "odd_options.2", "odd_options.4", "odd_values.2",
+        "odd_values.4", "state_dict_class", "ignored_complex", "no_crc"}) {
+    SCOPED_TRACE(name);
+    const std::string bytes = Form(name);
+    const auto checkpoint = FairseqCheckpoint::Parse(bytes, name);
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    const ConfigReading found = ReadConfig(*checkpoint);
+    ASSERT_TRUE(found.status.ok()) << found.status;
+    EXPECT_EQ(Print(found.config), Print(expected.config));
+    EXPECT_TRUE(MapParameters(*checkpoint, found.config).ok());
+    for (const auto& [parameter, tensor] : plain->parameters()) {
+      EXPECT_EQ(*checkpoint->ReadFloats(parameter), *plain->ReadFloats(parameter)) << parameter;
+    }
+    const auto& options = checkpoint->options();
+    if (absl::StartsWith(name, "numpy")) {
+      EXPECT_EQ(options.at("waitk_lagging"), "3");
+      EXPECT_EQ(options.at("mass_preservation"), "True");
+      EXPECT_EQ(options.at("activation_fn"), "relu");
+      EXPECT_EQ(options.at("dropout"), "0.25");
+      EXPECT_EQ(options.at("attention_dropout"), "0.5");
+      EXPECT_EQ(options.at("lr"), "[0.5, 0.25]");
+      EXPECT_EQ(options.at("seed"), "7");
+    } else if (absl::StartsWith(name, "odd_options")) {
+      EXPECT_EQ(options.at("user_dir"), "/home/somebody/code");
+      EXPECT_EQ(options.at("seed"), "<int>");
+      EXPECT_EQ(options.at("lr"), "[0.5, {a: {1}}]");
+    }
+  }
+}
+
+TEST(CheckpointTest, NamesWeightsOfTypesThatCannotBeRead) {
+  for (const auto& [name, type] :
+       {std::pair("complex_weight", "complex64"), {"float8_weight", "float8_e5m2"}}) {
+    const std::string bytes = Form(name);
+    const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
+    ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();
+    EXPECT_THAT(std::string(checkpoint->ReadFloats("encoder.layer_norm.bias").status().message()),
+                HasSubstr(absl::StrCat("f.pt: parameter encoder.layer_norm.bias: needs "
+                                       "floating-point numbers, has ",
+                                       type)));
   }
 }
 

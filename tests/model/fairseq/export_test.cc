@@ -9,7 +9,9 @@
 #include <tuple>
 
 #include "absl/strings/str_cat.h"
+#include "model/api/half.h"
 #include "model/api/model_directory.h"
+#include "model/api/vocabulary.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/inspect.h"
 #include "model/fairseq/parameter_names.h"
@@ -208,6 +210,52 @@ TEST_F(AverageTest, WidensHalfPrecisionFirst) {
   EXPECT_EQ(Exported("encoder.norm.bias")[0], 1.0f + 1.0f / 2048);
 }
 
+float Bfloat16(double value) {  // Rounded to nearest, ties to even.
+  return RoundToBfloat16(static_cast<float>(value));
+}
+
+// As torch adds and divides: each result is rounded to the type of the first.
+TEST_F(AverageTest, SumsInTheTypeOfTheFirst) {
+  const std::string name = "encoder.layer_norm.bias";
+  const float values[] = {1.0f, 1.0f + 1.0f / 128, 1.0f + 3.0f / 128};  // All are bfloat16.
+  CheckpointForm form;
+  form.type = StorageType::kBFloat16;
+  for (const float value : values) {
+    auto& all = contents_.parameters[name].values;
+    all.assign(all.size(), value);
+    Add(contents_, form);
+  }
+  ASSERT_TRUE(ExportModel(options_).ok());
+  const float expected = Bfloat16(Bfloat16(Bfloat16(values[0] + values[1]) + values[2]) / 3.0f);
+  EXPECT_NE(expected, (values[0] + values[1] + values[2]) / 3);
+  EXPECT_EQ(Exported("encoder.norm.bias")[0], expected);
+  // float32 and bfloat16 give the first one's type.
+  options_.checkpoints = {options_.checkpoints[1]};
+  auto& all = contents_.parameters[name].values;
+  all.assign(all.size(), 1.0f + 1.0f / 4096);
+  Add(contents_);
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(Exported("encoder.norm.bias")[0],
+            Bfloat16(Bfloat16(values[1] + 1.0f + 1.0f / 4096) / 2.0f));
+  std::swap(options_.checkpoints[0], options_.checkpoints[1]);
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(Exported("encoder.norm.bias")[0], (values[1] + (1.0f + 1.0f / 4096)) / 2);
+}
+
+TEST_F(AverageTest, SumsFloat64AsItIs) {
+  const std::string name = "encoder.layer_norm.bias";
+  CheckpointForm form;
+  form.type = StorageType::kFloat64;
+  for (const float value : {16777216.0f, 1.0f, 1.0f}) {  // 2^24: float32 would lose both ones.
+    auto& all = contents_.parameters[name].values;
+    all.assign(all.size(), value);
+    Add(contents_, form);
+  }
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(Exported("encoder.norm.bias")[0], static_cast<float>(16777218.0 / 3));
+  EXPECT_NE(Exported("encoder.norm.bias")[0], 16777216.0f / 3);
+}
+
 TEST_F(AverageTest, AllNeedTheSameOptions) {
   Add(contents_);
   contents_.options["waitk_lagging"] = "9";
@@ -254,6 +302,63 @@ TEST_F(AverageTest, SeveralNeedToBeAskedFor) {
   EXPECT_THAT(std::string(status.message()), HasSubstr("--average"));
   options_.checkpoints.clear();
   EXPECT_TRUE(absl::IsInvalidArgument(ExportModel(options_)));
+}
+
+TEST_F(ExportTest, SwappedSentencePieceModelsAreRefused) {
+  options_.checkpoints = {GoldenPath("checkpoints/learned_gelu_sepdict.pt")};
+  options_.source_dictionary = GoldenPath("data/sep/dict.en.txt");
+  options_.target_dictionary = GoldenPath("data/sep/dict.de.txt");
+  options_.source_sentencepiece = GoldenPath("data/sep/spm.en.model");
+  options_.target_sentencepiece = GoldenPath("data/sep/spm.de.model");
+  std::vector<std::string> notes = {"to be overwritten"};
+  ASSERT_TRUE(ExportModel(options_, &notes).ok());
+  EXPECT_TRUE(notes.empty());
+  fs::remove_all(options_.output);
+  std::swap(options_.source_sentencepiece, options_.target_sentencepiece);
+  const absl::Status status = ExportModel(options_);
+  EXPECT_TRUE(absl::IsInvalidArgument(status));
+  EXPECT_THAT(std::string(status.message()),
+              AllOf(HasSubstr("source: 185 of the 717 pieces of"), HasSubstr("25 %"),
+                    HasSubstr("are source and target swapped?"), HasSubstr("are in the target's")));
+  EXPECT_FALSE(fs::exists(options_.output));
+  EXPECT_THAT(InspectCheckpoint(options_.checkpoints[0], options_).value(),
+              HasSubstr("can be exported: no: source: 185 of the 717 pieces"));
+  // A model of another vocabulary altogether.
+  options_.source_sentencepiece = GoldenPath("../speech/data/spm_unigram400_st.model");
+  options_.target_sentencepiece = GoldenPath("data/sep/spm.de.model");
+  EXPECT_THAT(std::string(ExportModel(options_).message()),
+              AllOf(HasSubstr("source: "), HasSubstr("of the 396 pieces")));
+}
+
+TEST_F(ExportTest, SaysHowManyPiecesADictionaryLacks) {
+  // One in ten of the pieces is not in it, as of a language that uses less of a joined model.
+  const Vocabulary dictionary = *Vocabulary::Load(options_.source_dictionary);
+  std::string text;
+  for (TokenId id = 4; id < dictionary.size(); ++id) {
+    absl::StrAppend(&text, id % 10 == 5 ? absl::StrCat("madeupword", id) : dictionary.Symbol(id),
+                    " 1\n");
+  }
+  options_.source_dictionary = options_.target_dictionary = (root_ / "dict.txt").string();
+  WriteAll(options_.source_dictionary, text);
+  std::vector<std::string> notes;
+  ASSERT_TRUE(ExportModel(options_, &notes).ok()) << ExportModel(options_);
+  ASSERT_EQ(notes.size(), 2u);
+  EXPECT_THAT(notes[0], AllOf(HasSubstr("source: "), HasSubstr(" of the 597 pieces of "),
+                              HasSubstr("dict.txt; the others become <unk>")));
+  EXPECT_THAT(InspectCheckpoint(options_.checkpoints[0], options_).value(),
+              HasSubstr("note: source: "));
+}
+
+TEST_F(ExportTest, OptionsThatAreNotKnownAreIgnoredByName) {
+  CheckpointContents contents = ReadContents(options_.checkpoints[0]);
+  contents.options["my_loss_weight"] = "0.5";
+  options_.checkpoints = {(root_ / "f.pt").string()};
+  WriteAll(options_.checkpoints[0], WriteCheckpoint(contents));
+  EXPECT_TRUE(absl::IsUnimplemented(ExportModel(options_)));
+  EXPECT_THAT(InspectCheckpoint(options_.checkpoints[0]).value(),
+              HasSubstr("my_loss_weight: 0.5  (not known to leapstream)"));
+  options_.ignored_options = {"my_loss_weight"};
+  EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
 }
 
 TEST_F(ExportTest, InspectTellsFamiliesApart) {
@@ -348,6 +453,36 @@ TEST_F(SpeechExportTest, SaysWhichFilesAreWanted) {
   ExportTest::SetUp();
   options_.config_yaml = SpeechPath("data/config_st.yaml");
   EXPECT_THAT(Failure(), HasSubstr("text, takes no --config-yaml"));
+}
+
+// A simultaneous decoder never applies it, and an encoder of speech has none.
+TEST_F(SpeechExportTest, IgnoresTheNormAfterTheEmbedding) {
+  CheckpointContents contents = ReadContents(SpeechPath("checkpoints/speech_leap.pt"));
+  contents.options["layernorm_embedding"] = "True";
+  for (const char* name :
+       {"decoder.layernorm_embedding.weight", "decoder.layernorm_embedding.bias"}) {
+    contents.parameters[name] = {{64}, std::vector<float>(64, 2)};
+  }
+  options_.checkpoints = {(root_ / "f.pt").string()};
+  WriteAll(options_.checkpoints[0], WriteCheckpoint(contents));
+  EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
+  EXPECT_THAT(
+      InspectCheckpoint(options_.checkpoints[0]).value(),
+      AllOf(HasSubstr("can be exported: yes"),
+            HasSubstr("decoder.layernorm_embedding.bias [64] float32  (ignored: a simultaneous "
+                      "decoder does not use it)"),
+            HasSubstr("layernorm_embedding: True  (without effect: an encoder of speech")));
+}
+
+TEST_F(SpeechExportTest, TheSoftmaxNormaliserNeedsMassPreservation) {
+  options_.cross_normaliser = "softmax";
+  EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
+  fs::remove_all(options_.output);
+  CheckpointContents contents = ReadContents(SpeechPath("checkpoints/speech_leap.pt"));
+  contents.options["mass_preservation"] = "False";
+  options_.checkpoints = {(root_ / "f.pt").string()};
+  WriteAll(options_.checkpoints[0], WriteCheckpoint(contents));
+  EXPECT_THAT(Failure(), HasSubstr("option mass_preservation is `False`"));
 }
 
 TEST_F(SpeechExportTest, RefusesByName) {

@@ -91,6 +91,29 @@ TEST(PickleTest, ReadsTensors) {
   EXPECT_EQ(tensor.storage.key, "0");
 }
 
+// PyTorch 2 has a storage of bytes for them, and the type as the seventh argument.
+TEST(PickleTest, ReadsTensorsOfTypesWithoutAStorageOfTheirOwn) {
+  const auto tensor = [](const std::string& type) {
+    return "ctorch._utils\n_rebuild_tensor_v3\n((" + Text("storage") +
+           "ctorch.storage\nUntypedStorage\n" + Text("0") + Text("cpu") + "K\x08tQ" +
+           std::string("K\0", 2) + "K\x02\x85K\x01\x85\x89)ctorch\n" + type + "\n}tR.";
+  };
+  for (const char* type : {"uint16", "uint32", "uint64", "float8_e4m3fnuz", "float4_of_2099"}) {
+    const auto pickle = Parse(tensor(type));
+    ASSERT_TRUE(pickle.ok()) << pickle.status();
+    const PickledTensor& read = pickle->tensor(pickle->at(pickle->root()));
+    EXPECT_EQ(read.storage.type, StorageType::kOther);
+    EXPECT_EQ(read.storage.TypeName(), type);
+    EXPECT_THAT(read.shape, ElementsAre(2));
+  }
+  const auto pickle = Parse(tensor("float32"));
+  ASSERT_TRUE(pickle.ok()) << pickle.status();
+  const PickledTensor& read = pickle->tensor(pickle->at(pickle->root()));
+  EXPECT_EQ(read.storage.type, StorageType::kFloat32);
+  EXPECT_EQ(read.storage.elements, 2);
+  EXPECT_FALSE(Parse(tensor("float64")).ok());  // There are 8 bytes, and two of them need 16.
+}
+
 TEST(PickleTest, RefusesTensorsOutsideTheirStorage) {
   for (const std::string& bad :
        {Tensor(6, 1, {2, 3}, {3, 1}), Tensor(5, 0, {2, 3}, {3, 1}), Tensor(6, 0, {2, 3}, {4, 1}),

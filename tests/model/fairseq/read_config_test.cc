@@ -193,6 +193,53 @@ TEST(ReadConfigTest, RefusesOptionsByNameAndValueAllAtOnce) {
   }
 }
 
+TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
+  CheckpointContents contents = Golden("base");
+  contents.options["sliding_window"] = "16";
+  contents.options["rotary_base"] = "0";  // Off, so it asks for nothing.
+  contents.options["quite_new"] = "False";
+  ConfigReading reading = Read(contents);
+  EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
+  EXPECT_THAT(Message(reading),
+              AllOf(HasSubstr("option sliding_window is `16`; leapstream does not "
+                              "know it"),
+                    HasSubstr("--ignore-option sliding_window"), Not(HasSubstr("rotary_base")),
+                    Not(HasSubstr("quite_new"))));
+  const std::string bytes = WriteCheckpoint(contents);
+  const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
+  EXPECT_TRUE(ReadConfig(*checkpoint, {"sliding_window"}).status.ok());
+  EXPECT_THAT(Message(ReadConfig(*checkpoint, {"sliding_window", "waitk_lagging"})),
+              HasSubstr("option waitk_lagging is one that leapstream knows"));
+  // An option of one kind of model is none of another.
+  contents = Golden("offline");
+  contents.options["waitk"] = "3";
+  EXPECT_THAT(Message(Read(contents)),
+              HasSubstr("option waitk is `3`; leapstream does not know it"));
+  contents.options.erase("waitk");
+  contents.options["alignment_heads"] = "1";
+  EXPECT_THAT(Message(Read(contents)), HasSubstr("option alignment_heads is `1`"));
+}
+
+// The fork then drops the mask of the encoder's LeaP attention, in eval too.
+TEST(ReadConfigTest, LinearizedTrainingMakesALeapEncoderBidirectional) {
+  for (const auto& [name, causal] : {std::pair("base", false),
+                                     {"leap_enc", false},
+                                     {"unidirectional", false},
+                                     {"leap_sa", true},
+                                     {"softmax_postnorm", true},
+                                     {"offline", false}}) {
+    CheckpointContents contents = Golden(name);
+    contents.options["linearized_train"] = "True";
+    contents.options["share_encoder_ffn_attn_layer"] = "[1, 2]";  // Read of `offline` alone.
+    const ConfigReading reading = Read(contents);
+    ASSERT_TRUE(reading.status.ok()) << reading.status;
+    EXPECT_EQ(reading.config.causal_encoder, causal) << name;
+    EXPECT_EQ(reading.config.encoder.shared_layers.empty(), std::string(name) != "offline");
+    contents.options["linearized_train"] = "False";
+    EXPECT_EQ(Read(contents).config.causal_encoder, std::string(name) != "offline");
+  }
+}
+
 TEST(ReadConfigTest, TheFirstLayerAloneIsNoOptionThatIsOff) {
   CheckpointContents contents = Golden("base");
   contents.options["encoder_layers_to_keep"] = "0";
@@ -305,7 +352,9 @@ TEST(ReadConfigTest, EarlyVersionsHaveNoFinalNorm) {
 // simul_type.
 TEST(ReadConfigTest, MaskedWaitKOfOnePathOrMany) {
   CheckpointContents contents = Golden("softmax_postnorm");
-  for (const char* option : {"simul_type", "waitk_lagging", "activation_fn"}) {
+  for (const char* option :
+       {"simul_type", "waitk_lagging", "activation_fn", "mass_preservation", "attention_eps",
+        "noise_mean", "noise_type", "noise_var", "energy_bias_init", "energy_bias"}) {
     contents.options.erase(option);
   }
   contents.parameters.erase("encoder.version");

@@ -1,0 +1,47 @@
+#include "client/cli/output.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <iostream>
+
+#include "absl/strings/str_cat.h"
+
+namespace leapstream::client {
+
+absl::Status FlushOutput() {
+  static int first_error = 0;  // A later flush may succeed, of the little that is left.
+  errno = 0;  // std::cout has no buffer of its own, as long as it is in step with stdout.
+  if (std::fflush(stdout) != 0 && first_error == 0) first_error = errno;
+  if (first_error == EPIPE) return absl::DataLossError("nobody reads the output");
+  if (first_error == 0 && std::ferror(stdout) == 0 && std::cout) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("cannot write all of the output",
+                   first_error == 0 ? "" : absl::StrCat(": ", std::strerror(first_error))));
+}
+
+absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
+  std::FILE* const file = std::fopen(path.c_str(), "wb");
+  if (file == nullptr) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("cannot write ", path, ": ", std::strerror(errno)));
+  }
+  const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
+  const int why = errno;
+  if (std::fclose(file) == 0 && written) return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("cannot write all of ", path, ": ", std::strerror(written ? errno : why)));
+}
+
+void OccupyStandardFiles() {
+  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
+    if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    // The lowest free descriptor is this one: those before it are taken by now.
+    if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return;
+  }
+}
+
+}  // namespace leapstream::client

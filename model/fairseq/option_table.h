@@ -1,0 +1,50 @@
+#ifndef LEAPSTREAM_MODEL_FAIRSEQ_OPTION_TABLE_H_
+#define LEAPSTREAM_MODEL_FAIRSEQ_OPTION_TABLE_H_
+
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "absl/types/span.h"
+
+namespace leapstream {
+
+// The kinds of models whose options differ; bits, so that a row of the table may be for several.
+enum ModelKind : unsigned {
+  kMonotonicText = 1,       // transformer_monotonic*
+  kMaskedText = 2,          // waitk_transformer*
+  kUnidirectionalText = 4,  // transformer_unidirectional*
+  kBidirectionalText = 8,   // transformer and its presets
+  kSpeechModel = 16,        // convtransformer_simul_trans*
+  kAllModels = 31,
+};
+
+// The three things that can become of a checkpoint's option.
+enum class OptionEffect {
+  kApplied,  // It is read, and what it asks for is served or refused by its value.
+  kNone,     // It changes nothing at inference.
+  kRefused,  // Unless it is off.
+};
+
+struct OptionRow {
+  OptionEffect effect;
+  unsigned kinds;           // ModelKinds; 0: only architectures that are not served have them.
+  absl::string_view names;  // With a space between them.
+  absl::string_view why;
+};
+
+// Every option that leapstream knows of. No option has two rows for one kind of model.
+absl::Span<const OptionRow> OptionRows();
+
+// The row of an option for a kind of model. Null: nobody has said what it does, and it may change
+// what the model computes.
+const OptionRow* FindOption(absl::string_view name, ModelKind kind);
+
+// Whether a value switches an option off: "", "None", "False", "0", "[]", "{}" and the like.
+bool IsOff(absl::string_view value);
+
+// The rows as the table of docs/models.md.
+std::string OptionTable();
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_FAIRSEQ_OPTION_TABLE_H_

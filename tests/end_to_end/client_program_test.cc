@@ -1,0 +1,212 @@
+// The program `leapstream` on people's machines: names with several addresses, proxies in
+// the environment, malformed addresses. With real servers, as the system looks names up.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cstdlib>
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/end_to_end/processes.h"
+
+namespace leapstream {
+namespace {
+
+using testing::HasSubstr;
+using testing::Not;
+
+constexpr char kClient[] = LEAPSTREAM_BINARY_DIR "/bin/leapstream";
+
+struct Ran {
+  int status = 0;
+  std::string output;  // And what went to standard error.
+};
+
+class ClientProgramTest : public testing::Test {
+ protected:
+  // By a shell.
+  Ran Run(const std::string& command) {
+    Process shell;
+    const std::string output = folder_ / absl::StrCat("output", ++runs_);
+    shell.Start({"bash", "-c", command}, output);
+    const int status = shell.Wait();
+    return {status, ReadFile(output)};
+  }
+  // The beginning of a command that runs where this file is /etc/hosts.
+  static std::string WithHosts(const std::string& hosts) {
+    return absl::StrCat("exec unshare --map-root-user --mount bash -c 'mount --bind ", hosts,
+                        " /etc/hosts && exec \"$@\"' - ");
+  }
+  // Writes into the same file, which is what is mounted.
+  static void Write(const std::string& path, const std::string& text) {
+    std::ofstream(path, std::ios::trunc) << text;
+  }
+  bool HasNamespaces() {
+    Write(folder_ / "hosts", "127.0.0.1 leapstream.test\n");
+    return Run(WithHosts(folder_ / "hosts") + "getent hosts leapstream.test").status == 0;
+  }
+  // On another address of loopback, with the port of `first`.
+  void StartBeside(const ServerProcess& first, const std::string& host, Process& server,
+                   std::vector<std::string> flags) {
+    const std::string port_file = folder_ / (host + ".port");
+    unlink(port_file.c_str());
+    flags.insert(flags.begin(),
+                 {LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--model", kEmbeddedModel,
+                  "--listen", absl::StrCat(host, ":", first.port()), "--port-file", port_file});
+    server.Start(flags, folder_ / (host + ".log"));
+    const absl::Time deadline = absl::Now() + absl::Minutes(1);
+    while (access(port_file.c_str(), F_OK) != 0 && server.running() && absl::Now() < deadline) {
+      absl::SleepFor(absl::Milliseconds(5));
+    }
+    ASSERT_EQ(access(port_file.c_str(), F_OK), 0) << ReadFile(folder_ / (host + ".log"));
+  }
+
+  TestFolder folder_;
+  int runs_ = 0;
+};
+
+TEST_F(ClientProgramTest, OneNameIsAllItsServers) {
+  if (!HasNamespaces()) GTEST_SKIP() << "no namespaces for a /etc/hosts of our own";
+  ServerProcess first(folder_, "first", {"--max-sessions", "2"});
+  ASSERT_NO_FATAL_FAILURE(first.StartAndWait());
+  Process second;
+  ASSERT_NO_FATAL_FAILURE(StartBeside(first, "127.0.0.2", second, {"--max-sessions", "2"}));
+  Write(folder_ / "hosts", "127.0.0.1 leapstream.test\n127.0.0.2 leapstream.test\n");
+  for (const char* form : {"leapstream.test:", "dns:///leapstream.test:"}) {
+    const Ran load = Run(absl::StrCat(
+        WithHosts(folder_ / "hosts"), kClient, " load --server ", form, first.port(), " --source ",
+        LEAPSTREAM_SOURCE_DIR, "/docs/demo.en --sessions 4 --rate 1 --seconds 2"));
+    EXPECT_EQ(load.status, 0) << load.output;
+    EXPECT_THAT(load.output, Not(HasSubstr("failed sessions"))) << load.output;
+  }
+}
+
+TEST_F(ClientProgramTest, AChangedAddressIsFound) {
+  if (!HasNamespaces()) GTEST_SKIP() << "no namespaces for a /etc/hosts of our own";
+  const std::vector<std::string> flags = {"--resume-key-file", WriteResumeKey(folder_)};
+  ServerProcess first(folder_, "first", flags);
+  ASSERT_NO_FATAL_FAILURE(first.StartAndWait());
+  Process second;
+  ASSERT_NO_FATAL_FAILURE(StartBeside(first, "127.0.0.2", second, flags));
+  const std::string text = "This is one sentence.\nAnd another one comes after it.\n";
+  Write(folder_ / "text", text);
+  const std::string translate = absl::StrCat(kClient, " translate --k 3 --server ");
+  const Ran alone = Run(absl::StrCat(translate, first.address(), " < ", folder_ / "text"));
+  ASSERT_EQ(alone.status, 0) << alone.output;
+
+  Write(folder_ / "hosts", "127.0.0.1 leapstream.test\n");
+  ASSERT_EQ(mkfifo((folder_ / "typed").c_str(), 0600), 0);
+  Process program;
+  program.Start({"bash", "-c",
+                 absl::StrCat(WithHosts(folder_ / "hosts"), translate, "leapstream.test:",
+                              first.port(), " 2> ", folder_ / "errors")},
+                folder_ / "translated", folder_ / "typed");
+  std::ofstream typed(folder_ / "typed");
+  typed << text.substr(0, text.find('\n') + 1) << std::flush;
+  const absl::Time deadline = absl::Now() + absl::Minutes(1);
+  const auto wait_for = [&](const std::string& file, const std::string& what) {
+    while (ReadFile(file).find(what) == std::string::npos) {
+      ASSERT_LT(absl::Now(), deadline) << ReadFile(folder_ / "errors");
+      absl::SleepFor(absl::Milliseconds(10));
+    }
+  };
+  wait_for(folder_ / "translated", "\n");
+  first.Kill();
+  wait_for(folder_ / "errors", "trying again");
+  Write(folder_ / "hosts", "127.0.0.2 leapstream.test\n");
+  wait_for(folder_ / "errors", absl::StrCat("going on at 127.0.0.2:", first.port()));
+  typed << text.substr(text.find('\n') + 1);
+  typed.close();
+  EXPECT_EQ(program.Wait(), 0) << ReadFile(folder_ / "errors");
+  EXPECT_EQ(ReadFile(folder_ / "translated"), alone.output);
+}
+
+TEST_F(ClientProgramTest, NoProxyIsAskedForThisMachine) {
+  ServerProcess server(folder_, "server", {"--admin-listen", "127.0.0.1:0"});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  const std::string proxies =
+      "export http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 "
+      "grpc_proxy=http://127.0.0.1:9 all_proxy=http://127.0.0.1:9; unset no_proxy no_grpc_proxy; ";
+  const std::string at = absl::StrCat(" --server localhost:", server.port());
+  const std::string demo = LEAPSTREAM_SOURCE_DIR "/docs/demo.en";
+  for (const std::string& command :
+       {absl::StrCat("head -2 ", demo, " | ", kClient, " translate", at),
+        absl::StrCat(kClient, " probe --timeout 20s", at),
+        absl::StrCat(kClient, " models --server 127.0.0.1:", server.port()),
+        absl::StrCat(kClient, " load --sessions 1 --rate 3 --seconds 2 --source ", demo, at),
+        absl::StrCat(kClient, " admin stats --server localhost:", server.port_of("admin")),
+        absl::StrCat(kClient, " evaluate --source ", demo, " --target ", demo, " --output ",
+                     folder_ / "scores", at)}) {
+    const Ran ran = Run(proxies + command);
+    EXPECT_EQ(ran.status, 0) << command << "\n" << ran.output;
+  }
+  // One that starts its own server.
+  const Ran own = Run(absl::StrCat(proxies, kClient, " evaluate --source ", demo, " --target ",
+                                   demo, " --output ", folder_ / "own", " --model ",
+                                   kEmbeddedModel));
+  EXPECT_EQ(own.status, 0) << own.output;
+  const Ran elsewhere =
+      Run(absl::StrCat(proxies, kClient, " translate --server 192.0.2.1:50051 < ", demo));
+  EXPECT_EQ(elsewhere.status, 3);
+  EXPECT_THAT(elsewhere.output, HasSubstr("asked through http://127.0.0.1:9, the proxy that the "
+                                          "environment's grpc_proxy names"));
+  const Ran probe = Run(absl::StrCat(
+      proxies, kClient, " probe --timeout 500ms --server 192.0.2.1:50051"));
+  EXPECT_EQ(probe.status, 3);
+  EXPECT_THAT(probe.output, HasSubstr("grpc_proxy"));
+}
+
+// Standard input that cannot be read, as when it is closed, and an output that takes nothing.
+TEST_F(ClientProgramTest, BrokenInputAndOutputAreSaid) {
+  ServerProcess server(folder_, "server");
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  const std::string translate =
+      absl::StrCat("timeout 60 ", kClient, " translate --server ", server.address(), " ");
+  for (const char* input : {"0> /dev/null", "<&-"}) {
+    const Ran text = Run(translate + input);
+    EXPECT_EQ(text.status, 4) << input << text.output;
+    EXPECT_THAT(text.output, HasSubstr("standard input, which is closed")) << input;
+    const Ran audio = Run(translate + "--audio - " + input);
+    EXPECT_EQ(audio.status, 1) << input << audio.output;
+    EXPECT_THAT(audio.output, HasSubstr("cannot read the input")) << input;
+  }
+  for (const char* command : {"translate", "translate --json"}) {
+    const Ran full = Run(absl::StrCat("echo A word. | timeout 60 ", kClient, " ", command,
+                                      " --server ", server.address(), " > /dev/full"));
+    EXPECT_EQ(full.status, 1) << full.output;
+    EXPECT_THAT(full.output, HasSubstr("cannot write the output: No space left on device"));
+    const Ran left = Run(absl::StrCat("set -o pipefail; (echo A word.; sleep 1; echo Another.) | "
+                                      "timeout 60 ", kClient, " ", command, " --server ",
+                                      server.address(), " | head -c 0"));
+    EXPECT_EQ(left.status, 1) << left.output;
+  }
+}
+
+TEST_F(ClientProgramTest, AMalformedAddressIsSaidByEveryCommand) {
+  for (const char* command :
+       {"translate", "translate --audio -", "models", "probe", "load --source /dev/null",
+        "evaluate --source /dev/null --target /dev/null --output /nowhere", "simuleval-bridge",
+        "web", "admin stats", "admin sessions", "admin drain", "admin reload"}) {
+    for (const auto& [given, remedy] : std::vector<std::pair<const char*, const char*>>{
+             {"http://localhost:50051", "leave out http://: localhost:50051"},
+             {"::1:50051", "[::1]:50051"},
+             {":50051", "localhost:50051"},
+             {"localhost", "add the port"},
+             {"localhost:0", "from 1 to 65535"},
+             {"localhost:99999", "from 1 to 65535"},
+             {"local host:50051", "without white space"},
+             {"localhost:50051/", "leave out \"/\""}}) {
+      const Ran ran = Run(absl::StrCat(kClient, " ", command, " --server '", given, "'"));
+      EXPECT_EQ(ran.status, 2) << command << " " << given << "\n" << ran.output;
+      EXPECT_THAT(ran.output, HasSubstr(remedy)) << command << " " << given;
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leapstream

@@ -1,0 +1,96 @@
+#include "server/timers.h"
+
+#include <gtest/gtest.h>
+
+#include <future>
+
+#include "base/clock.h"
+
+namespace leapstream {
+namespace {
+
+constexpr absl::Duration kGrace = LastLook::kGrace;
+
+SteadyTime At(double seconds) { return SteadyTime(absl::Seconds(seconds)); }
+
+TEST(SteadyTimeTest, IsAMomentThatDurationsLeadTo) {
+  EXPECT_EQ(At(3) - At(1), absl::Seconds(2));
+  EXPECT_EQ(At(1) + absl::Seconds(2), At(3));
+  EXPECT_EQ(At(3) - absl::Seconds(2), At(1));
+  EXPECT_LT(SteadyTime(), At(-1e9));
+  EXPECT_EQ(SteadyTime::InfiniteFuture() - absl::Hours(1), SteadyTime::InfiniteFuture());
+  EXPECT_GT(SteadyTime::InfiniteFuture(), At(1e9));
+  EXPECT_EQ(SteadyTime(absl::Nanoseconds(At(7).nanoseconds())), At(7));
+  const SteadyTime now = SteadyNow();
+  EXPECT_LE(now, SteadyNow());
+}
+
+TEST(LastLookTest, NothingIsMissedBeforeItsDeadline) {
+  LastLook look;
+  EXPECT_FALSE(look.Missed(At(10), At(9), SteadyTime()));
+  EXPECT_EQ(look.next(), At(10));
+}
+
+TEST(LastLookTest, TheFirstLookBeyondADeadlineAsksForASecond) {
+  LastLook look;
+  EXPECT_FALSE(look.Missed(At(10), At(10), SteadyTime()));
+  EXPECT_EQ(look.next(), At(10) + kGrace);
+  EXPECT_FALSE(look.Missed(At(10), At(10) + kGrace / 2, SteadyTime()));
+  EXPECT_TRUE(look.Missed(At(10), At(10) + kGrace, SteadyTime()));
+}
+
+TEST(LastLookTest, WhatWasThereAllTheTimeMovesTheDeadline) {
+  LastLook look;
+  EXPECT_FALSE(look.Missed(At(10), At(60), SteadyTime()));       // The process was stopped,
+  EXPECT_FALSE(look.Missed(At(70), At(60) + kGrace, SteadyTime()));  // and then it is read.
+  EXPECT_EQ(look.next(), At(70));
+  EXPECT_FALSE(look.Missed(At(70), At(70), SteadyTime()));
+  EXPECT_TRUE(look.Missed(At(70), At(70) + kGrace, SteadyTime()));
+}
+
+TEST(LastLookTest, WaitsAsLongAsPatienceLasts) {
+  LastLook look;
+  EXPECT_FALSE(look.Missed(At(10), At(60), At(110)));
+  EXPECT_EQ(look.next(), At(110));
+  EXPECT_FALSE(look.Missed(At(10), At(109), At(110)));
+  // A thread is always a little late. That must not go on for ever.
+  EXPECT_TRUE(look.Missed(At(10), At(110.001), At(110.002)));
+}
+
+TEST(LastLookTest, ALateSecondLookIsNotTheLast) {
+  LastLook look;
+  EXPECT_FALSE(look.Missed(At(10), At(10), SteadyTime()));
+  EXPECT_FALSE(look.Missed(At(10), At(100), SteadyTime()));
+  EXPECT_EQ(look.next(), At(100) + kGrace);
+  EXPECT_TRUE(look.Missed(At(10), At(100) + kGrace, SteadyTime()));
+}
+
+TEST(LatenessTest, IsPatientForAsLongAsTheProcessDidNotRun) {
+  Lateness lateness;
+  EXPECT_EQ(lateness.patience(), SteadyTime::InfinitePast());
+  lateness.Woke(At(10), At(9));  // Somebody woke it early.
+  EXPECT_EQ(lateness.patience(), SteadyTime::InfinitePast());
+  lateness.Woke(At(10), At(70));
+  EXPECT_EQ(lateness.patience(), At(130));
+  lateness.Woke(At(71), At(71.5));
+  EXPECT_EQ(lateness.patience(), At(130));
+}
+
+TEST(TimersTest, CallsInOrderOfTime) {
+  std::promise<void> done;
+  std::string called;  // Of the timers' thread until `done`.
+  Timers timers;
+  const SteadyTime now = SteadyNow();
+  timers.At(SteadyTime::InfiniteFuture(), [&] { called += "never"; });
+  timers.At(now + absl::Milliseconds(20), [&] {
+    called += "b";
+    done.set_value();
+  });
+  timers.At(now + absl::Milliseconds(10), [&] { called += "a"; });
+  done.get_future().wait();
+  EXPECT_EQ(called, "ab");
+  EXPECT_GE(SteadyNow(), now + absl::Milliseconds(20));
+}
+
+}  // namespace
+}  // namespace leapstream
