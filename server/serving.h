@@ -11,6 +11,7 @@
 #include "server/server.h"
 #include "server/timers.h"
 #include "server/token_file.h"
+#include "server/worker.h"
 
 namespace leapstream {
 
@@ -32,6 +33,8 @@ struct Serving {
   const std::unique_ptr<Metrics> metrics;
   Admission admission;
   Timers timers;
+  // Opens sessions: the memory for a state takes milliseconds, in which no other call is to wait.
+  Worker opener;
   const std::unique_ptr<ServedModels> models;  // Last: destroyed first.
 };
 

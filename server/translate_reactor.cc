@@ -163,9 +163,29 @@ void TranslateReactor::OnReadDone(bool ok) {
     status = InvalidRequest("MALFORMED_MESSAGE",
                             "the message is not a StreamTranslateRequest; is all its text UTF-8, "
                             "each chunk cut between characters?");
+  } else if (session == nullptr && request.has_config()) {
+    {
+      MutexLock lock(&mutex_);
+      waits_for_opener_ = true;
+    }
+    return serving_->opener.Do([self = shared_from_this(), request = std::move(request)] {
+      self->OpenInTurn(request.config());
+    });
   } else {
     status = Receive(request);
   }
+  if (!status.ok()) return Fail(std::move(status));
+  ReadOn();
+}
+
+void TranslateReactor::OpenInTurn(const v1::SessionConfig& config) {
+  {
+    MutexLock lock(&mutex_);
+    waits_for_opener_ = false;
+    last_received_ = SteadyNow();
+    if (ended_ || final_status_.has_value() || broken_) return;  // Cancelled meanwhile.
+  }
+  absl::Status status = Open(config);
   if (!status.ok()) return Fail(std::move(status));
   ReadOn();
 }
@@ -200,7 +220,6 @@ absl::Status TranslateReactor::Receive(const v1::StreamTranslateRequest& request
     session = session_;
   }
   if (session == nullptr) {
-    if (request.has_config()) return Open(request.config());
     return InvalidRequest("CONFIG_MISSING", "the first message must be config");
   }
   switch (request.event_case()) {
@@ -874,7 +893,7 @@ void TranslateReactor::OnTime(SteadyTime planned) {
       // From now, not from the message: on a busy machine this may have been noticed late.
       if (stuck_since_.has_value()) give_up = due(*stuck_since_ + limits.stuck_reader_timeout);
     }
-    if (session_ == nullptr && !opening_ &&
+    if (session_ == nullptr && !opening_ && !waits_for_opener_ &&
         missed(After(started_, ConfigTimeout()), &config_look_)) {
       end = WithReason(absl::AbortedError(absl::StrCat(
                            "no config came within ", absl::FormatDuration(limits.config_timeout))),

@@ -75,6 +75,8 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   absl::Status Receive(const v1::StreamTranslateRequest& request);
   absl::Status Open(const v1::SessionConfig& config);
+  // The same, and what follows from it: on the opener's thread.
+  void OpenInTurn(const v1::SessionConfig& config);
   // The version of `current` that a resume goes on with.
   absl::StatusOr<std::shared_ptr<Scheduler>> FindResumed(
       const v1::ResumeRequest& request, const std::shared_ptr<Scheduler>& current) const;
@@ -150,6 +152,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   mutable Mutex mutex_;
   SessionSummary summary_ ABSL_GUARDED_BY(mutex_);  // So far, and in the end the session's own.
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
+  bool waits_for_opener_ ABSL_GUARDED_BY(mutex_) = false;  // The config has come.
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
   // The reason to refuse it, unless it takes another call's permit; OK: it has one.
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);

@@ -251,6 +251,10 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
 
  private:
   void OnRequest(grpc::ByteBuffer* bytes) override {
+    serving_->opener.Do([self = shared_from_this(), this, bytes] { OpenInTurn(bytes); });
+  }
+  // On the opener's thread. The bytes are this call's.
+  void OpenInTurn(grpc::ByteBuffer* bytes) {
     {
       MutexLock lock(&mutex_);
       if (ended_.has_value()) return;  // It was answered.

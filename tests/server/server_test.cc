@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/mutex.h"
 #include "tests/server/raw_stream.h"
 #include "tests/testing/fake_model.h"
 
@@ -99,6 +100,50 @@ class ServerTest : public testing::Test {
   std::shared_ptr<grpc::Channel> channel_;
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub_;
 };
+
+// Memory for a state takes milliseconds, and many may open at once.
+TEST_F(ServerTest, WhoOpensSessionsHoldsUpNobodyWhoHasOne) {
+  Mutex mutex;
+  CondVar changed;
+  bool held = false;
+  int waiting = 0;
+  FakeModelOptions options;
+  options.on_new_state = [&] {
+    MutexLock lock(&mutex);
+    ++waiting;
+    changed.NotifyAll();
+    while (held) changed.Wait(&mutex);
+  };
+  Start({FakeModel(options)});
+  OpenStream live(*stub_, {Config()});
+  ASSERT_TRUE(live.ReadUntil(IsStarted));
+  {
+    MutexLock lock(&mutex);
+    held = true;
+    waiting = 0;
+  }
+  std::vector<std::unique_ptr<OpenStream>> others;
+  for (int i = 0; i < 40; ++i) {
+    others.push_back(std::make_unique<OpenStream>(*stub_, std::vector<Request>{Config()}));
+  }
+  {
+    MutexLock lock(&mutex);
+    while (waiting == 0) changed.Wait(&mutex);
+  }
+  live.stream->Write(Text("hello there general "));
+  EXPECT_TRUE(live.ReadUntil(IsTarget)) << "it waits for those that are being opened";
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  v1::ListModelsResponse models;
+  EXPECT_TRUE(stub_->ListModels(&context, {}, &models).ok());
+  others.pop_back();  // Cancelled before its turn.
+  {
+    MutexLock lock(&mutex);
+    held = false;
+    changed.NotifyAll();
+  }
+  for (const auto& other : others) EXPECT_TRUE(other->ReadUntil(IsStarted));
+}
 
 TEST_F(ServerTest, Translates) {
   const Result result = Run({Config(2), Text(kText), EndSegment(), KeepAlive(), Text("once more")});

@@ -165,9 +165,11 @@ class FakeTranslator final : public Translator {
         step_delay_(options.step_delay),
         fails_(options.fails),
         learned_policy_(options.learned_policy),
-        speech_(options.speech) {}
+        speech_(options.speech),
+        on_new_state_(options.on_new_state) {}
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
+    if (on_new_state_ != nullptr) on_new_state_();
     return std::make_unique<FakeState>();
   }
 
@@ -256,6 +258,7 @@ class FakeTranslator final : public Translator {
   const bool fails_;
   const bool learned_policy_;
   const bool speech_;
+  const std::function<void()> on_new_state_;
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_TESTS_TESTING_FAKE_MODEL_H_
 #define LEAPSTREAM_TESTS_TESTING_FAKE_MODEL_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -23,6 +24,7 @@ struct FakeModelOptions {
   bool can_replay = true;
   bool fails = false;    // Decide() gives INTERNAL.
   bool repeats = false;  // Half of the target symbols are there twice, and it feeds symbols back.
+  std::function<void()> on_new_state;  // Called by each NewState(), if there is one.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens

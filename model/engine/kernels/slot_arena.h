@@ -39,10 +39,16 @@ class SlotArena {
     float* const floats_;
   };
 
-  // Makes room for so many slots at once, used ones included.
+  // Makes room for so many slots at once, used ones included. Who takes a slot meanwhile does not
+  // wait for it.
   void Reserve(int64_t slots) {
-    MutexLock lock(&mutex_);
-    while (slots_ < slots) Grow();
+    while (true) {
+      {
+        MutexLock lock(&mutex_);
+        if (slots_ >= slots) return;
+      }
+      Grow();
+    }
   }
 
  private:
@@ -50,22 +56,31 @@ class SlotArena {
   static constexpr int64_t kSlots = 16;  // A slab's, unless that is more than a huge page.
 
   float* Take() {
-    MutexLock lock(&mutex_);
-    if (free_.empty()) Grow();
-    float* const slot = free_.back();
-    free_.pop_back();
-    return slot;
+    while (true) {
+      {
+        MutexLock lock(&mutex_);
+        if (!free_.empty()) {
+          float* const slot = free_.back();
+          free_.pop_back();
+          return slot;
+        }
+      }
+      Grow();
+    }
   }
   void Give(float* slot) {
     MutexLock lock(&mutex_);
     free_.push_back(slot);
   }
-  void Grow() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  // To touch a slab takes milliseconds: without the lock.
+  void Grow() {
     constexpr auto kPage = static_cast<int64_t>(kHugePage / sizeof(float));
     const int64_t some = kSlots * floats_;
     const int64_t size = some < kPage ? some : (floats_ + kPage - 1) / kPage * kPage;
     const int64_t count = size / floats_;
-    slabs_.emplace_back(size);
+    HugePageVector<float> slab(size);
+    MutexLock lock(&mutex_);
+    slabs_.push_back(std::move(slab));
     slots_ += count;
     free_.reserve(slots_);
     // The first one on top.
