@@ -18,6 +18,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
+#include "base/standard_descriptors.h"
 #include "client/cli/admin_command.h"
 #include "client/cli/completion.h"
 #include "client/cli/connection_flags.h"
@@ -345,7 +346,7 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  leapstream::client::OccupyStandardFiles();
+  if (!leapstream::OpenStandardDescriptors()) return 1;
   signal(SIGPIPE, SIG_IGN);  // Who is not read any more says so in its status.
   int status = kExitError;
   try {

@@ -1,8 +1,5 @@
 #include "client/cli/output.h"
 
-#include <fcntl.h>
-#include <unistd.h>
-
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
@@ -34,14 +31,6 @@ absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
   if (std::fclose(file) == 0 && written) return absl::OkStatus();
   return absl::InternalError(
       absl::StrCat("cannot write all of ", path, ": ", std::strerror(written ? errno : why)));
-}
-
-void OccupyStandardFiles() {
-  for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
-    if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
-    // The lowest free descriptor is this one: those before it are taken by now.
-    if (open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd) return;
-  }
 }
 
 }  // namespace leapstream::client

@@ -17,11 +17,6 @@ absl::Status FlushOutput();
 // INVALID_ARGUMENT: it cannot be opened. Both with the system's reason.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes);
 
-// Puts /dev/null, opened the other way round, where this process was given no standard input,
-// output or error: else the next file that it opens would be taken for one of them. What is
-// written there is an error. Before any other file is opened.
-void OccupyStandardFiles();
-
 }  // namespace leapstream::client
 
 #endif  // LEAPSTREAM_CLIENT_CLI_OUTPUT_H_

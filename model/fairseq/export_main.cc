@@ -12,6 +12,7 @@
 
 #include <CLI/CLI.hpp>
 
+#include "base/standard_descriptors.h"
 #include "model/fairseq/export.h"
 #include "model/fairseq/inspect.h"
 
@@ -107,6 +108,7 @@ int Run(int argc, char** argv) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!leapstream::OpenStandardDescriptors()) return kFailed;
   int status = kFailed;
   try {
     status = Run(argc, argv);

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <ATen/Parallel.h>
+#include "base/standard_descriptors.h"
 #include "model/engine/kernels/simd.h"
 #include "tests/bench/thread_time.h"
 #include "tests/model/engine/attention_kinds.h"
@@ -90,6 +91,7 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
 
 int main(int argc, char** argv) {
   using namespace leapstream;
+  if (!OpenStandardDescriptors()) return 1;
   at::set_num_threads(1);
   const int64_t max_length = argc > 1 ? std::atoll(argv[1]) : 8192;
   if (max_length < 64) {

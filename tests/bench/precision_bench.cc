@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_split.h"
 #include "metrics/bleu.h"
+#include "base/standard_descriptors.h"
 #include "model/engine/load_model.h"
 
 namespace leapstream {
@@ -150,4 +151,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return leapstream::OpenStandardDescriptors() ? leapstream::Main(argc, argv) : 1;
+}

@@ -23,6 +23,7 @@
 #include <nlohmann/json.hpp>
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/standard_descriptors.h"
 #include "client/client.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/load_model.h"
@@ -265,4 +266,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return leapstream::OpenStandardDescriptors() ? leapstream::Main(argc, argv) : 1;
+}

@@ -23,6 +23,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/standard_descriptors.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/transformer.h"
 #include "tests/bench/bench_model.h"
@@ -221,4 +222,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return leapstream::OpenStandardDescriptors() ? leapstream::Main(argc, argv) : 1;
+}

@@ -18,6 +18,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "base/standard_descriptors.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/load_model.h"
 #include "model/engine/transformer.h"
@@ -251,4 +252,6 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace leapstream
 
-int main(int argc, char** argv) { return leapstream::Main(argc, argv); }
+int main(int argc, char** argv) {
+  return leapstream::OpenStandardDescriptors() ? leapstream::Main(argc, argv) : 1;
+}
