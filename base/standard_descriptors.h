@@ -10,11 +10,11 @@ namespace leapstream {
 
 // Opens those of the descriptors 0, 1 and 2 that a program was started without (`<&-`), as the
 // first thing in main(): else the next file or socket gets the number, and what is written to
-// standard error goes into it. Standard input has then ended; writing to standard output fails, so
-// that a program that lost its output says so; what goes to standard error is dropped. False: a
-// descriptor could not be opened, and the program cannot go on.
+// standard error goes into it. To read standard input fails then, as it would, and so does to write
+// standard output, so that a program that lost them says so; what goes to standard error is dropped.
+// False: a descriptor could not be opened, and the program cannot go on.
 inline bool OpenStandardDescriptors() {
-  constexpr int kModes[] = {O_RDONLY, O_RDONLY, O_WRONLY};
+  constexpr int kModes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {
     if (fcntl(descriptor, F_GETFD) >= 0 || errno != EBADF) continue;
     // The lowest number that is free is this one. A machine without /dev has a root.

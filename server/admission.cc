@@ -1,14 +1,16 @@
 #include "server/admission.h"
 
 #include <spdlog/spdlog.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
+#include "server/control_groups.h"
 #include "server/status_mapping.h"
 #include "server/timers.h"
 
@@ -21,14 +23,6 @@ constexpr int64_t kQueueBytes = 64 << 10;  // gRPC's buffers and ours, of one st
 constexpr int64_t kMaxReservedBytes = 64 << 20;
 constexpr int kMinSessions = 4;
 constexpr int kMaxSessions = 20000;
-
-// The number in the first line of a file; 0: none.
-int64_t ReadNumber(const char* path) {
-  std::ifstream file(path);
-  std::string word;
-  int64_t number = 0;
-  return file >> word && absl::SimpleAtoi(word, &number) ? number : 0;
-}
 
 }  // namespace
 
@@ -206,18 +200,24 @@ void Admission::EndAll(const absl::Status& why) {
   for (const auto& call : All()) call->End(why);
 }
 
-int64_t AvailableMemory() {
+int64_t AvailableMemory(const std::string& root) {
   int64_t available = 0;
-  std::ifstream meminfo("/proc/meminfo");
+  std::ifstream meminfo(root + "/proc/meminfo");
   std::string key, unit;
   for (int64_t value = 0; meminfo >> key >> value;) {
     std::getline(meminfo, unit);
     if (key == "MemAvailable:") available = value << 10;
   }
-  const int64_t limit = ReadNumber("/sys/fs/cgroup/memory.max");
-  if (limit > 0) {
-    const int64_t left = std::max<int64_t>(limit - ReadNumber("/sys/fs/cgroup/memory.current"), 1);
+  const auto at_most = [&available](int64_t bytes) {
+    const int64_t left = std::max<int64_t>(bytes, 1);
     available = available > 0 ? std::min(available, left) : left;
+  };
+  if (const auto left = ReadGroupLimits(root).memory_left; left.has_value()) at_most(*left);
+  rlimit limit{};  // ulimit -v
+  int64_t pages = 0;
+  if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+      std::ifstream(root + "/proc/self/statm") >> pages) {
+    at_most(static_cast<int64_t>(limit.rlim_cur) - pages * sysconf(_SC_PAGESIZE));
   }
   return available;
 }

@@ -119,9 +119,10 @@ class Admission {
 // "UNAVAILABLE, DRAINING", and such.
 absl::Status Draining();
 
-// Bytes of memory that a process can still get: what the kernel says is available, or what is left
-// of its control group's limit, if that is less. 0: unknown.
-int64_t AvailableMemory();
+// Bytes of memory that this process can still get: the least of what the kernel says is available,
+// what its control groups leave, and what its own limit of address space does. 0: unknown. `root`:
+// see ReadGroupLimits().
+int64_t AvailableMemory(const std::string& root = "");
 
 // How many sessions fit into half of `available_bytes`: the state that a session of the largest
 // model starts with, and what 500 tokens of source and target add; never absurdly few or many.
