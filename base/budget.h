@@ -49,6 +49,27 @@ inline constexpr size_t kLogValueBytes = 200;     // Of a field, and of a line o
 // A client. Addresses of one name that it connects to.
 inline constexpr size_t kAddressesPerName = 64;
 
+// Descriptors.
+inline constexpr int kMaxDescriptors = 1 << 20;  // Of the process, whatever its hard limit is.
+// A fourth of the limit, within these, is for all but connections to the gRPC port: the HTTP port
+// has half of it, the admin port most of the rest, and files that are read again the last fourth.
+inline constexpr int kLeastReservedDescriptors = 16;
+inline constexpr int kMostReservedDescriptors = 64;
+inline constexpr int kServerDescriptors = 8;  // That gRPC and the ports take of their own.
+
+// A connection to a gRPC port has this long for TLS and HTTP/2 to begin.
+inline constexpr int kHandshakeMilliseconds = 20000;
+// Streams of one HTTP/2 connection beyond max_sessions, for the calls that are no sessions: a proxy
+// may have one connection for all clients.
+inline constexpr int kStreamsBesideSessions = 1000;
+
+// The HTTP port. A connection has this long for a request and its answer, however it dawdles.
+inline constexpr int kHttpMilliseconds = 5000;
+inline constexpr size_t kHttpHeadBytes = 8 << 10;
+
+// Freed memory that is kept for the next one who needs some.
+inline constexpr size_t kIdleHeapBytes = 32 << 20;
+
 }  // namespace leapstream::budget
 
 #endif  // LEAPSTREAM_BASE_BUDGET_H_

@@ -1,11 +1,14 @@
 #include "server/config.h"
 
-#include <sched.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <yaml-cpp/yaml.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <functional>
 #include <iostream>
 #include <iterator>
@@ -26,6 +29,9 @@
 #include "base/quoted.h"
 #include "base/status.h"
 #include "server/address.h"
+#include "server/control_groups.h"
+#include "server/listener.h"
+#include "server/resume_token.h"
 #include "server/small_file.h"
 #include "server/token_file.h"
 
@@ -455,16 +461,41 @@ absl::Status Wrong(const C& config, const char* key, absl::string_view message) 
       origin == config.origins.end() ? "" : absl::StrCat(origin->second, ": "), key, " ", message));
 }
 
-// Whether the files that are named can be read, but for the models.
+// Whether a start could write the port there.
+absl::Status CheckPortFile(const C& config) {
+  const std::string& path = config.port_file;
+  if (path.empty()) return absl::OkStatus();
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, slash + 1);
+  struct stat file {};
+  const bool is_folder = stat(path.c_str(), &file) == 0 && S_ISDIR(file.st_mode);
+  if (!is_folder && access(folder.c_str(), W_OK | X_OK) == 0) return absl::OkStatus();
+  return Wrong(config, "port_file",
+               absl::StrCat("must be a file in a folder that can be written to, got ", Quoted(path),
+                            ": ", std::strerror(is_folder ? EISDIR : errno)));
+}
+
+// Whether the files and hosts that are named are there, but for the models: what a start looks at
+// before it binds a port.
 absl::Status CheckFiles(const C& config) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(config.server.tls));
   if (!config.server.auth_tokens_file.empty()) {
     LEAPSTREAM_RETURN_IF_ERROR(TokenFile::Open(config.server.auth_tokens_file).status());
   }
   if (!config.server.resume_key_file.empty()) {
-    LEAPSTREAM_RETURN_IF_ERROR(ReadSmallFile(config.server.resume_key_file).status());
+    LEAPSTREAM_RETURN_IF_ERROR(ResumeSigner::WithKeyFrom(config.server.resume_key_file).status());
   }
-  return absl::OkStatus();
+  const std::pair<const char*, const std::string*> hosts[] = {
+      {"listen", &config.server.listen},
+      {"metrics_listen", &config.server.metrics_listen},
+      {"admin_listen", &config.server.admin_listen}};
+  for (const auto& [key, listen] : hosts) {
+    if (listen->empty()) continue;
+    LEAPSTREAM_ASSIGN_OR_RETURN(const Address address, ParseAddress(*listen));
+    const absl::Status known = CheckHost(address);
+    if (!known.ok()) return Wrong(config, key, absl::StrCat("is wrong: ", known.message()));
+  }
+  return CheckPortFile(config);
 }
 
 std::string YamlText(absl::string_view text) {
@@ -483,17 +514,6 @@ absl::StatusOr<std::string> MakeToken(const std::string& principal, bool read) {
   if (read && !std::getline(std::cin, token)) token.clear();
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::string entry, TokenFile::Entry(principal, token));
   return absl::StrCat(read ? "" : absl::StrCat(token, "\n"), entry, "\n");
-}
-
-// That this process may use: those it may run on, or what its control group grants, rounded up.
-int Cores() {
-  cpu_set_t may_run;
-  const int cores =
-      sched_getaffinity(0, sizeof(may_run), &may_run) == 0 ? CPU_COUNT(&may_run) : CPU_SETSIZE;
-  std::ifstream cgroup("/sys/fs/cgroup/cpu.max");
-  int64_t quota = 0, period = 0;
-  if (!(cgroup >> quota >> period) || quota <= 0 || period <= 0) return cores;  // "max": no limit.
-  return static_cast<int>(std::min<int64_t>(cores, (quota + period - 1) / period));
 }
 
 }  // namespace
@@ -673,13 +693,13 @@ absl::Status CheckConfig(const ServerConfig& config) {
   // A model has one thread at least, however many models there are.
   const int threads = server.replicas * config.intra_op_threads;
   const int64_t all_threads = threads * std::max<int64_t>(config.models.size(), 1);
-  if (threads > 1 && all_threads > Cores()) {
+  if (threads > 1 && all_threads > UsableCores()) {
     return Wrong(
         config, config.intra_op_threads > 1 ? "intra_op_threads" : "replicas",
         absl::StrCat("times ", config.intra_op_threads > 1 ? "replicas" : "intra_op_threads",
                      " times models must not be more than the cores that this process may use, "
                      "which are ",
-                     Cores(), ", got ", all_threads));
+                     UsableCores(), ", got ", all_threads));
   }
   if (config.device != "cpu" && server.max_sessions == 0) {
     return Wrong(

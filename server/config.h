@@ -37,7 +37,7 @@ struct ServerConfig {
   // Where each setting that is not a default comes from: "x.yaml:3", "LEAPSTREAM_LISTEN",
   // "--listen".
   std::map<std::string, std::string> origins;
-  bool check_models = false;  // CheckModel() them before the output.
+  bool check_models = false;  // Whether a start would take them, before the output.
   std::string output;  // Not empty: something else was asked for; print it and do nothing else.
 };
 

@@ -12,21 +12,25 @@
 
 namespace leapstream {
 
-// What GET of a path answers: 200 with the body, or 503 with why not. Called from several threads
-// at once.
+// What GET of a path answers: 200 with the body, or 503 with why not. Called on one thread; it must
+// not block.
 struct HttpPage {
   std::string path;
   std::string content_type;
   std::function<absl::StatusOr<std::string>()> body;
 };
 
-// A small HTTP server for scrapers and probes, with threads of its own. Thread-safe.
+// A small HTTP server for scrapers and probes. One thread serves all connections and waits for
+// none: a client that is slow holds its connection, and nothing else. A connection is for one
+// request, and has budget::kHttpMilliseconds for it; when there are `most_connections`, the oldest
+// one that has asked for nothing yet makes room for the next. Thread-safe.
 class HttpEndpoint {
  public:
   // UNAVAILABLE: the address cannot be listened on.
   static absl::StatusOr<std::unique_ptr<HttpEndpoint>> Start(const Address& address,
-                                                             const std::vector<HttpPage>& pages);
-  virtual ~HttpEndpoint() = default;  // Stops it; waits for answers in progress.
+                                                             const std::vector<HttpPage>& pages,
+                                                             int most_connections);
+  virtual ~HttpEndpoint() = default;  // Stops it.
   virtual int port() const = 0;
 };
 

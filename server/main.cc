@@ -31,10 +31,14 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "base/quoted.h"
+#include "base/standard_descriptors.h"
 #include "base/status.h"
+#include "model/api/model_directory.h"
 #include "model/engine/load_model.h"
 #include "server/config.h"
+#include "server/descriptors.h"
 #include "server/logging.h"
+#include "server/served_models.h"
 #include "server/server.h"
 
 namespace leapstream {
@@ -187,6 +191,25 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(
   return model;
 }
 
+// Whether a start would take the models: loads each alone, but for those of a device, which another
+// machine may have.
+absl::Status CheckModels(const ServerConfig& config) {
+  std::vector<std::string> names;
+  for (const ModelSource& source : config.models) {
+    const LoadOptions how = HowToLoad(source, config);
+    if (config.device == "cpu") {
+      LEAPSTREAM_ASSIGN_OR_RETURN(const std::shared_ptr<const Model> model,
+                                  LoadModel(source.directory, how));
+      names.push_back(model->info.name);
+      continue;
+    }
+    LEAPSTREAM_RETURN_IF_ERROR(CheckModel(source.directory, how));
+    LEAPSTREAM_ASSIGN_OR_RETURN(const ModelConfig model, ReadModelDirectory(source.directory));
+    names.push_back(how.name.empty() ? model.name : how.name);
+  }
+  return CheckModelNames(std::move(names));
+}
+
 // Serves until one of `signals` ends it.
 absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   std::vector<std::shared_ptr<const Model>> models;
@@ -210,7 +233,9 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
                               Server::Start(config.server, std::move(models), hooks));
   spdlog::info("{} sessions at once{}", server->max_sessions(),
-               config.server.max_sessions > 0 ? "" : ", sized from half of the free memory");
+               config.server.max_sessions > 0
+                   ? ""
+                   : ", sized from half of the free memory and the limit of descriptors");
   const std::string host = config.server.listen.substr(0, config.server.listen.rfind(':'));
   PrintLine(absl::StrCat("leapstream-server listens on ", host, ":", server->port(), "\n"));
   if (server->metrics_port() != 0) {
@@ -263,6 +288,8 @@ void LogGrpc(gpr_log_func_args* line) {
 }
 
 int Main(int argc, char** argv) {
+  if (!OpenStandardDescriptors()) return 1;
+  RaiseDescriptorLimit();
   IgnoreOthers();
   Block({SIGHUP});  // Whoever sends it early means what is about to be served.
   // It would write a line for every message that is not UTF-8; the client is told instead.
@@ -276,10 +303,8 @@ int Main(int argc, char** argv) {
   const absl::StatusOr<ServerConfig> config = ParseCommandLine(argc, argv);
   if (!config.ok()) return fail(config.status(), 2);
   if (config->check_models) {
-    for (const ModelSource& model : config->models) {
-      const absl::Status status = CheckModel(model.directory, HowToLoad(model, *config));
-      if (!status.ok()) return fail(status, 2);
-    }
+    const absl::Status status = CheckModels(*config);
+    if (!status.ok()) return fail(status, 2);
   }
   if (!config->output.empty()) {
     std::fputs(config->output.c_str(), stdout);

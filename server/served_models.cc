@@ -73,6 +73,16 @@ absl::Status WarmUp(const Model& model) {
 
 }  // namespace
 
+absl::Status CheckModelNames(std::vector<std::string> names) {
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice == names.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("two models are named ", *twice,
+                   "; clients ask for them by name: export one with --name, or list it under "
+                   "another name in the config's models"));
+}
+
 // The last one to drop a scheduler may be its own step thread, which cannot join itself.
 class ServedModels::Reaper {
  public:
@@ -129,14 +139,9 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
   if (models.empty()) return absl::InvalidArgumentError("no model to serve; name one at least");
   std::sort(models.begin(), models.end(),
             [](const auto& a, const auto& b) { return a->info.name < b->info.name; });
-  for (size_t i = 1; i < models.size(); ++i) {
-    if (models[i]->info.name == models[i - 1]->info.name) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "two models are named ", models[i]->info.name,
-          "; clients ask for them by name: export one with --name, or list it under another "
-          "name in the config's models"));
-    }
-  }
+  std::vector<std::string> names;
+  for (const auto& model : models) names.push_back(model->info.name);
+  LEAPSTREAM_RETURN_IF_ERROR(CheckModelNames(std::move(names)));
   auto served = absl::WrapUnique(new ServedModels(replicas, metrics));
   MutexLock lock(&served->mutex_);
   for (const auto& model : models) {

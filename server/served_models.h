@@ -23,6 +23,9 @@ struct ModelRequest {
   std::string target_language;
 };
 
+// INVALID_ARGUMENT: two of one name.
+absl::Status CheckModelNames(std::vector<std::string> names);
+
 // The models of one server, each with its schedulers: replicas, which share its weights.
 // Thread-safe. The calls that use it count themselves, so that it does not go before they do.
 class ServedModels {

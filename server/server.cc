@@ -9,6 +9,10 @@
 #include <grpcpp/security/server_credentials.h>
 #include <grpcpp/security/tls_certificate_provider.h>
 #include <grpcpp/security/tls_credentials_options.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <spdlog/spdlog.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <chrono>
@@ -29,7 +33,10 @@
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 #include "server/address.h"
 #include "server/admin_service.h"
+#include "server/descriptors.h"
+#include "server/heap.h"
 #include "server/http_endpoint.h"
+#include "server/listener.h"
 #include "server/model_reloader.h"
 #include "server/serving.h"
 #include "server/state_metrics.h"
@@ -100,13 +107,15 @@ class Service final : public grpc::Service {
 
 class GrpcServer final : public Server {
  public:
-  GrpcServer(std::unique_ptr<Serving> serving, const ServerHooks& hooks)
-      : serving_(std::move(serving)),
+  GrpcServer(std::unique_ptr<Serving> serving, const DescriptorPlan& descriptors,
+             const ServerHooks& hooks)
+      : descriptors_(descriptors),
+        serving_(std::move(serving)),
         service_(serving_.get()),
         reloader_(serving_.get(), hooks),
         admin_service_(serving_.get(), &reloader_, hooks.drain) {}
   ~GrpcServer() override {
-    if (server_ != nullptr) Shutdown(SteadyNow());
+    if (listener_ != nullptr) Shutdown(SteadyNow());
   }
 
   absl::Status Listen() {
@@ -116,8 +125,10 @@ class GrpcServer final : public Server {
     grpc::health::v1::HealthCheckRequest::descriptor();
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    // Two servers on one port would share its connections without a word.
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+                               budget::kHandshakeMilliseconds);
+    builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
+                               serving_->admission.max_sessions() + budget::kStreamsBesideSessions);
     // A session may be silent for long; clients may ping to keep proxies from closing it.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
@@ -138,20 +149,21 @@ class GrpcServer final : public Server {
     grpc::ResourceQuota quota("leapstream");
     quota.Resize(BufferBytes(options, serving_->admission.max_sessions()));
     builder.SetResourceQuota(quota);
-    builder.AddListeningPort(options.listen, MakeCredentials(options.tls), &port_);
     builder.RegisterService(&service_);
-    server_ = builder.BuildAndStart();
-    if (server_ == nullptr || port_ == 0) return CannotListen(options.listen);
-    server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), true);
+    LEAPSTREAM_RETURN_IF_ERROR(StartOn(options.listen, MakeCredentials(options.tls),
+                                       descriptors_.connections, "gRPC", builder, &server_,
+                                       &listener_));
     watchdog_ = std::make_unique<Timers>();
     Watch();
     if (!options.metrics_listen.empty()) LEAPSTREAM_RETURN_IF_ERROR(ListenForMetrics());
     return options.admin_listen.empty() ? absl::OkStatus() : ListenForAdmin();
   }
 
-  int port() const override { return port_; }
+  int port() const override { return listener_->port(); }
   int metrics_port() const override { return metrics_ == nullptr ? 0 : metrics_->port(); }
-  int admin_port() const override { return admin_port_; }
+  int admin_port() const override {
+    return admin_listener_ == nullptr ? 0 : admin_listener_->port();
+  }
   int max_sessions() const override { return serving_->admission.max_sessions(); }
   void AnnounceDrain(SteadyTime until) override {
     SayNotServing();
@@ -163,6 +175,7 @@ class GrpcServer final : public Server {
     std::thread stops_listening;
     std::promise<void> stopped;
     if (serving_->options.drain_stops_listening) {
+      listener_->Stop();
       // It ends when all calls have, and only the first Shutdown() does anything.
       stops_listening = std::thread([&] {
         server_->Shutdown();
@@ -172,6 +185,7 @@ class GrpcServer final : public Server {
     if (!serving_->admission.WaitUntilEmpty(deadline)) {
       serving_->admission.EndAll(Draining());
     }
+    listener_->Stop();
     // What ends now has this long to be told so; gRPC cancels the rest.
     if (!stops_listening.joinable()) {
       return server_->Shutdown(
@@ -189,9 +203,41 @@ class GrpcServer final : public Server {
   }
 
  private:
-  static absl::Status CannotListen(const std::string& address) {
-    return absl::UnavailableError(absl::StrCat("cannot listen on ", Quoted(address),
-                                               "; is the port free, and the host this machine?"));
+  // Starts what `builder` has, and a listener that gives it the connections to `listen`: those whose
+  // descriptor is below `most`.
+  absl::Status StartOn(const std::string& listen,
+                       const std::shared_ptr<grpc::ServerCredentials>& credentials, int most,
+                       const char* what, grpc::ServerBuilder& builder,
+                       std::unique_ptr<grpc::Server>* server, std::unique_ptr<Listener>* listener) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const Address address, ParseAddress(listen));
+    ListeningSockets sockets;
+    LEAPSTREAM_ASSIGN_OR_RETURN(sockets, ListeningSockets::Open(address));
+    // gRPC's own listener is deaf for ever once there was no descriptor for a connection.
+    std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
+        builder.experimental().AddExternalConnectionAcceptor(
+            grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
+    *server = builder.BuildAndStart();
+    if (*server == nullptr) {
+      return absl::UnavailableError(absl::StrCat("gRPC cannot serve on ", Quoted(listen)));
+    }
+    *listener = std::make_unique<Listener>(std::move(sockets), most, what);
+    const int user_timeout =
+        serving_->options.keepalive_time > absl::ZeroDuration()
+            ? static_cast<int>(absl::ToInt64Milliseconds(serving_->options.keepalive_timeout))
+            : 0;
+    (*listener)->Start([acceptor, user_timeout](int listening, int connection) {
+      // As gRPC sets them for a listener of its own.
+      const int yes = 1;
+      setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
+      if (user_timeout > 0) {
+        setsockopt(connection, IPPROTO_TCP, TCP_USER_TIMEOUT, &user_timeout, sizeof(user_timeout));
+      }
+      grpc::experimental::ExternalConnectionAcceptor::NewConnectionParameters parameters;
+      parameters.listener_fd = listening;
+      parameters.fd = connection;
+      acceptor->HandleNewConnection(&parameters);
+    });
+    return absl::OkStatus();
   }
 
   static std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const TlsFiles& files) {
@@ -208,12 +254,18 @@ class GrpcServer final : public Server {
   }
 
   void SayNotServing() {
-    server_->GetHealthCheckService()->SetServingStatus("", false);
-    server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), false);
+    MutexLock lock(&mutex_);
+    leaves_ = true;
+    SayServing(false);
+  }
+  void SayServing(bool serving) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    server_->GetHealthCheckService()->SetServingStatus("", serving);
+    server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), serving);
   }
 
-  // OK, or which step loop hangs.
+  // OK, or why nobody can come in, or which step loop hangs.
   absl::Status Alive() {
+    LEAPSTREAM_RETURN_IF_ERROR(listener_->Accepts());
     std::string hanging;
     absl::Duration age;
     for (const ServedModels::State& model : serving_->models->States()) {
@@ -245,6 +297,11 @@ class GrpcServer final : public Server {
   // What is to be looked at now and then.
   void Watch() {
     server_->GetHealthCheckService()->SetServingStatus(kLiveness, Alive().ok());
+    {
+      MutexLock lock(&mutex_);
+      if (!leaves_) SayServing(listener_->Accepts().ok());
+    }
+    ReleaseHeap();
     // Clients whose streams broke while this process was stopped have yet to come back.
     const SteadyTime now = SteadyNow();
     if (now >= watchdog_->patience()) serving_->models->DropUnused(now);
@@ -270,7 +327,8 @@ class GrpcServer final : public Server {
         HttpEndpoint::Start(address, {{"/metrics", "text/plain; version=0.0.4; charset=utf-8",
                                        [this] { return MetricsPage(*serving_); }},
                                       {"/healthz", "text/plain", alive},
-                                      {"/readyz", "text/plain", ready}}));
+                                      {"/readyz", "text/plain", ready}},
+                            descriptors_.http));
     return absl::OkStatus();
   }
 
@@ -283,28 +341,28 @@ class GrpcServer final : public Server {
           Quoted(listen)));
     }
     grpc::ServerBuilder builder;
-    builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
     BoundRequests(kMaxAdminBytes, &builder);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
-    builder.AddListeningPort(listen, grpc::InsecureServerCredentials(), &admin_port_);
     builder.RegisterService(&admin_service_);
-    admin_server_ = builder.BuildAndStart();
-    return admin_server_ == nullptr || admin_port_ == 0 ? CannotListen(listen) : absl::OkStatus();
+    return StartOn(listen, grpc::InsecureServerCredentials(), descriptors_.administrators, "admin",
+                   builder, &admin_server_, &admin_listener_);
   }
 
+  const DescriptorPlan descriptors_;
   std::unique_ptr<Serving> serving_;  // Outlives the calls, and so the gRPC server.
   Service service_;
   ModelReloader reloader_;
   AdminService admin_service_;
   std::unique_ptr<grpc::Server> server_;
-  int port_ = 0;
+  std::unique_ptr<Listener> listener_;
   Mutex mutex_;
+  bool leaves_ ABSL_GUARDED_BY(mutex_) = false;  // Health says so from now on.
   std::optional<SteadyTime> hangs_since_ ABSL_GUARDED_BY(mutex_);  // When that was first seen.
   std::unique_ptr<Timers> watchdog_;
   std::unique_ptr<HttpEndpoint> metrics_;
   std::unique_ptr<grpc::Server> admin_server_;
-  int admin_port_ = 0;
+  std::unique_ptr<Listener> admin_listener_;
 };
 
 }  // namespace
@@ -314,8 +372,18 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerHooks& hooks) {
   LEAPSTREAM_RETURN_IF_ERROR(ParseAddress(options.listen).status());
   LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(options.tls));
-  const int max_sessions = options.max_sessions > 0 ? options.max_sessions
-                                                    : DefaultMaxSessions(models, AvailableMemory());
+  const DescriptorPlan descriptors = PlanDescriptors();
+  int max_sessions = options.max_sessions > 0 ? options.max_sessions
+                                              : DefaultMaxSessions(models, AvailableMemory());
+  if (max_sessions > descriptors.sessions) {
+    spdlog::warn(
+        "{} sessions at once instead of {}{}: each may come over a connection of its own, and this "
+        "process may have {} descriptors; raise their limit (ulimit -Hn, LimitNOFILE=)",
+        descriptors.sessions, max_sessions,
+        options.max_sessions > 0 ? " (max_sessions)" : ", which memory would hold",
+        descriptors.limit);
+    max_sessions = descriptors.sessions;
+  }
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }
@@ -334,7 +402,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   auto server = std::make_unique<GrpcServer>(
       std::make_unique<Serving>(options, max_sessions, *std::move(signer), std::move(tokens),
                                 std::move(metrics), std::move(served)),
-      hooks);
+      descriptors, hooks);
   LEAPSTREAM_RETURN_IF_ERROR(server->Listen());
   return std::unique_ptr<Server>(std::move(server));
 }

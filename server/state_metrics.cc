@@ -1,6 +1,5 @@
 #include "server/state_metrics.h"
 
-#include <dirent.h>
 #include <prometheus/text_serializer.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -14,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "server/descriptors.h"
 #include "server/logging.h"
 
 namespace leapstream {
@@ -57,15 +57,6 @@ std::string ReadFile(const char* path) {
   std::ostringstream text;
   text << file.rdbuf();  // An iterator of the buffer would throw where reading fails.
   return text.str();
-}
-
-int OpenDescriptors() {
-  int count = -3;  // ".", ".." and the folder's own.
-  DIR* const folder = opendir("/proc/self/fd");
-  if (folder == nullptr) return 0;
-  while (readdir(folder) != nullptr) ++count;
-  closedir(folder);
-  return count;
 }
 
 // The standard process_* metrics, as Prometheus' own clients compute them.

@@ -120,10 +120,14 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& pa
 void TokenFile::ReadAgainIfChanged() {
   const Version version = Look(path_);
   if (version == version_) return;
-  version_ = version;
   const absl::StatusOr<std::string> text = ReadSmallFile(path_);
+  // What cannot be read now, for want of a descriptor maybe, can be in a moment; what is wrong stays
+  // wrong until it changes.
+  if (text.ok()) version_ = version;
   auto tokens = text.ok() ? Parse(*text, path_) : text.status();
   if (!tokens.ok()) {
+    if (version == complained_of_) return;
+    complained_of_ = version;
     spdlog::error("the tokens were not read again: {}", std::string(tokens.status().message()));
     return;
   }

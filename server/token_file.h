@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_TOKEN_FILE_H_
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -68,6 +69,7 @@ class TokenFile {
   const std::string path_;
   Mutex mutex_;
   Version version_ ABSL_GUARDED_BY(mutex_);
+  std::optional<Version> complained_of_ ABSL_GUARDED_BY(mutex_);  // The log says it was not read.
   std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mutex_);  // By hash.
 };
 

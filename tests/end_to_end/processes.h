@@ -117,12 +117,14 @@ class ServerProcess : public Process {
         log_(folder / absl::StrCat(name, ".log")),
         flags_(std::move(flags)) {}
 
+  // A command that starts it, such as {"prlimit", "--nofile=64"}.
+  void set_wrapper(std::vector<std::string> wrapper) { wrapper_ = std::move(wrapper); }
   void StartAndWait() {
     unlink(port_file_.c_str());
-    std::vector<std::string> arguments = {
-        LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--listen",
-        absl::StrCat("127.0.0.1:", port_),              "--port-file",
-        port_file_};
+    std::vector<std::string> arguments = wrapper_;
+    arguments.insert(arguments.end(), {LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--listen",
+                                       absl::StrCat("127.0.0.1:", port_), "--port-file",
+                                       port_file_});
     arguments.insert(arguments.end(), flags_.begin(), flags_.end());
     const auto named = [](const std::string& flag) { return flag == "--model" || flag == "--config"; };
     if (std::none_of(flags_.begin(), flags_.end(), named)) {
@@ -149,6 +151,7 @@ class ServerProcess : public Process {
  private:
   const std::string port_file_, log_;
   const std::vector<std::string> flags_;
+  std::vector<std::string> wrapper_;
   int port_ = 0;
 };
 

@@ -153,6 +153,94 @@ TEST_F(ServerProgramTest, WrongUsageIsToldAndNothingAborts) {
   }
 }
 
+// --check-config refuses what a start refuses, but for the ports, and for the same reason.
+TEST_F(ServerProgramTest, WhatIsCheckedIsWhatStarts) {
+  const std::string model = absl::StrCat("--model ", kModel);
+  const std::string half = folder_ + "/half", damaged = folder_ + "/damaged";
+  ASSERT_EQ(Shell(absl::StrCat("cp -r ", kModel, " ", half)).status, 0);
+  ASSERT_EQ(Shell(absl::StrCat("truncate -s 100000 ", half, "/weights.safetensors")).status, 0);
+  ASSERT_EQ(Shell(absl::StrCat("cp -r ", kModel, " ", damaged)).status, 0);
+  std::ofstream(damaged + "/target.dict.txt", std::ios::app) << "more 1\n";
+  std::ofstream(folder_ + "/short_key") << "too short\n";
+  std::ofstream(folder_ + "/config.yaml")
+      << "models:\n  - path: " << kModel << "\n  - {path: " << kModel << ", name: other}\n"
+      << "  - {path: " << kModel << ", name: en-de}\n";
+  const struct {
+    std::string flags;
+    const char* message;
+  } kCases[] = {
+      {absl::StrCat(model, " ", model), "two models are named en-de"},
+      {absl::StrCat("--config ", folder_, "/config.yaml"), "two models are named en-de"},
+      {absl::StrCat("--model ", half), "weights.safetensors"},
+      {absl::StrCat("--model ", damaged), "target.dict.txt"},
+      {absl::StrCat(model, " --resume-key-file ", folder_, "/short_key"), "32 bytes"},
+      {absl::StrCat(model, " --port-file ", folder_, "/nowhere/port"), "port"},
+      {absl::StrCat(model, " --port-file ", folder_), "port"},
+      {absl::StrCat(model, " --listen no-such-host.invalid:0"), "is the host this machine?"},
+      {absl::StrCat(model, " --metrics-listen no-such-host.invalid:0"),
+       "is the host this machine?"},
+  };
+  for (const auto& test : kCases) {
+    const Outcome checked = Shell(absl::StrCat(kServer, " --check-config ", test.flags));
+    EXPECT_EQ(checked.status, 2) << test.flags << "\n" << checked.output;
+    EXPECT_THAT(checked.output, HasSubstr(test.message)) << test.flags;
+    const bool listens = absl::StrContains(test.flags, "--listen");
+    const Outcome started =
+        Shell(absl::StrCat(kServer, listens ? " " : " --listen 127.0.0.1:0 ", test.flags));
+    EXPECT_EQ(started.status, 1) << test.flags << "\n" << started.output;
+    EXPECT_THAT(started.output, HasSubstr(test.message)) << test.flags;
+  }
+  const std::string unused = folder_ + "/port";
+  EXPECT_EQ(Shell(absl::StrCat(kServer, " --check-config ", model, " --port-file ", unused)).status,
+            0);
+  EXPECT_NE(access(unused.c_str(), F_OK), 0) << "a check writes nothing";
+}
+
+// A shell closes descriptors by <&- and >&-. Files and sockets must not get their numbers.
+TEST_F(ServerProgramTest, StandardDescriptorsAreThere) {
+  Start({"--model", kModel});
+  const std::string translate =
+      absl::StrCat(kClient, " translate --server 127.0.0.1:", port_);
+  const Outcome deaf = Shell(absl::StrCat("sh -c '", translate, " <&-'"));
+  EXPECT_EQ(deaf.status, 4);
+  EXPECT_THAT(deaf.output, HasSubstr("standard input, which is closed"));
+  const Outcome quiet = Shell(absl::StrCat("sh -c 'echo hello | ", translate, " 2>&-'"));
+  EXPECT_EQ(quiet.status, 0);
+  EXPECT_FALSE(quiet.output.empty());
+  EXPECT_EQ(Shell(absl::StrCat("sh -c '", translate, " <&- >&- 2>&-'")).status, 4);
+  for (const char* program : {"leapstream", "leapstream-server", "leapstream-export"}) {
+    const std::string path = absl::StrCat(LEAPSTREAM_BINARY_DIR, "/bin/", program);
+    EXPECT_LE(Shell(absl::StrCat("sh -c '", path, " --help <&- >&- 2>&-'")).status, 2) << program;
+  }
+  kill(pid_, SIGTERM);
+  Wait();
+}
+
+TEST_F(ServerProgramTest, AServerStartedWithoutDescriptorsServes) {
+  std::remove((folder_ + "/port").c_str());
+  pid_ = fork();
+  if (pid_ == 0) {
+    for (const int descriptor : {0, 1, 2}) close(descriptor);
+    execl(kServer, kServer, "--model", kModel, "--listen", "127.0.0.1:0", "--log-level", "debug",
+          "--port-file", (folder_ + "/port").c_str(), nullptr);
+    _exit(99);
+  }
+  ASSERT_TRUE(WaitFor([&] { return !ReadAll(folder_ + "/port").empty(); }));
+  ASSERT_TRUE(absl::SimpleAtoi(ReadAll(folder_ + "/port"), &port_));
+  for (const int descriptor : {0, 1, 2}) {
+    char target[100] = "";
+    const std::string link = absl::StrCat("/proc/", pid_, "/fd/", descriptor);
+    ASSERT_GT(readlink(link.c_str(), target, sizeof(target) - 1), 0) << link;
+    EXPECT_STREQ(target, "/dev/null");
+  }
+  for (int i = 0; i < 3; ++i) {
+    const Outcome translated = Translate("hello");
+    EXPECT_EQ(translated.status, 0) << translated.output;
+  }
+  kill(pid_, SIGTERM);
+  EXPECT_EQ(Wait(), 0);
+}
+
 TEST_F(ServerProgramTest, TokensAreMadeForTheFile) {
   const Outcome made = Shell(absl::StrCat(kServer, " --new-token alice"));
   EXPECT_EQ(made.status, 0);
