@@ -251,11 +251,10 @@ bool Listener::AcceptFrom(int listening) {
       case ENOBUFS:
       case ENOMEM: {
         const int error = errno;
-        if (!RefuseByTheSpare(listening)) {
-          Refused(std::strerror(error));
-          return false;
-        }
+        const int refusal = RefuseByTheSpare(listening);
+        if (refusal == EAGAIN) return true;  // There was none to be had, and nobody wants one.
         Refused(std::strerror(error));
+        if (refusal != 0) return false;
         break;
       }
       case EBADF:
@@ -271,13 +270,14 @@ bool Listener::AcceptFrom(int listening) {
   return true;
 }
 
-bool Listener::RefuseByTheSpare(int listening) {
-  if (spare_ < 0) return false;
+int Listener::RefuseByTheSpare(int listening) {
+  if (spare_ < 0) return EMFILE;
   close(spare_);
   const int connection = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  const int error = connection < 0 ? errno : 0;
   if (connection >= 0) close(connection);
   spare_ = open("/dev/null", O_RDONLY | O_CLOEXEC);
-  return connection >= 0;
+  return error;
 }
 
 void Listener::Refused(const char* why) {
