@@ -390,7 +390,8 @@ class Unpickler {
         return absl::OkStatus();
       }
       if (text == "collections.OrderedDict") return PushOrderedDict(args);
-      if (text == "builtins.set" || text == "__builtin__.set") {
+      if (text == "builtins.set" || text == "__builtin__.set" || text == "builtins.frozenset" ||
+          text == "__builtin__.frozenset") {
         PushNew(ValueKind::kSet, "", args.empty() ? args : value(args[0]).items);
         return absl::OkStatus();
       }
