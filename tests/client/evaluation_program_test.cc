@@ -286,8 +286,9 @@ TEST_F(EvaluationProgramTest, WhatWasComputedIsKeptWhenItCannotBePrinted) {
     const int status = std::system(command.c_str());
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   };
+  int runs = 0;
   for (const char* redirected : {"> /dev/full", ">&-", "| true"}) {
-    const std::string output = folder_ / absl::StrCat("run", redirected[1]);
+    const std::string output = (folder_ / absl::StrCat("run", ++runs)).string();
     const int status = evaluate(redirected, output);
     if (redirected[0] == '>') {  // Of a pipe the status is that of its reader.
       EXPECT_EQ(status, 1) << redirected << Errors();
