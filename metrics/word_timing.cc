@@ -1,6 +1,8 @@
 #include "metrics/word_timing.h"
 
 #include <algorithm>
+#include <iterator>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "metrics/unicode.h"
@@ -11,18 +13,33 @@ SourceWordEnds::SourceWordEnds(const std::vector<int>& pieces) {
   for (const int count : pieces) Add(count);
 }
 
-void SourceWordEnds::Add(int pieces) { ends_.push_back(tokens() + pieces); }
+void SourceWordEnds::Add(int pieces) {
+  words_ = std::min(words_, std::numeric_limits<int>::max() - 1) + 1;
+  // A word without pieces needs no place: no token is its own.
+  if (pieces > 0) ends_.push_back({tokens() + pieces, words_});
+}
+
+int SourceWordEnds::tokens_of_first(int words) const {
+  const auto after = std::upper_bound(ends_.begin(), ends_.end(), words,
+                                      [](int word, const End& end) { return word < end.word; });
+  return after == ends_.begin() ? 0 : std::prev(after)->tokens;
+}
 
 int SourceWordEnds::WordsRead(int tokens) const {
   if (tokens <= 0) return 0;
-  const auto word = std::lower_bound(ends_.begin(), ends_.end(), tokens);
-  return word == ends_.end() ? words() : static_cast<int>(word - ends_.begin()) + 1;
+  const auto end =
+      std::lower_bound(ends_.begin(), ends_.end(), tokens,
+                       [](const End& word, int wanted) { return word.tokens < wanted; });
+  return end == ends_.end() ? words() : end->word;
 }
 
 std::vector<TimedWord> TargetWords::Append(absl::string_view text, double source_read,
                                            double elapsed) {
-  absl::StrAppend(&open_, text);
   std::vector<TimedWord> words;
+  const std::vector<absl::string_view> added = SplitWords(text);
+  absl::StrAppend(&open_, text);
+  // Text without white space ends no word, and is looked at once.
+  if (text.empty() || (added.size() == 1 && added[0].size() == text.size())) return words;
   for (const absl::string_view word : SplitWords(open_)) {
     words.push_back({std::string(word), source_read, elapsed});
   }

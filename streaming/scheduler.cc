@@ -28,7 +28,6 @@
 namespace leapstream {
 namespace {
 
-constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
 constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
 constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
 
@@ -43,6 +42,9 @@ enum class Line { kLive, kBacklog };
 struct SegmentEnd {};
 struct SourceEnd {};
 using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
+
+// No source has these: the end comes with the segment's, and padding is between sentences.
+bool IsSpecial(TokenId id) { return id == kEndOfSentence || id == kPadding; }
 
 // What an input counts while it is queued.
 int64_t QueuedBytes(const Input& input) {
@@ -159,6 +161,7 @@ class Scheduler::Loop {
   void Close(const std::shared_ptr<LiveSession>& session);
 
   const std::shared_ptr<const Model> model_;
+  const bool encodes_anew_ = model_->translator->encodes_anew();
   StepObserver* const observer_;
   std::atomic<int64_t> turn_started_{0};  // Unix time in ns; 0: none is going on.
   std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
@@ -233,10 +236,17 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   // --- Step thread ---
 
-  // Does all that needs no model and finds what is due: reads and replay, `max_rows` at most, and
-  // write_due().
+  // Does all that needs no model, as long as that is about `max_work` (see budget::kWorkPerTurn),
+  // and finds what is due: reads and replay, `max_rows` at most, and write_due().
   // False: nothing is, and the session is out of line until something arrives.
-  bool Plan(int max_rows);
+  bool Plan(int max_rows, int64_t max_work);
+  int64_t work() const { return max_work_ - work_left_; }  // That Plan() did.
+  // Rows of the encoder that Decide() will run for it, if it is one that encodes all anew.
+  int64_t encoder_rows() const {
+    if (!write_due_ || !unencoded_) return 0;
+    return speech() ? SpeechInput::States(SpeechInput::Frames(segment_.samples_given))
+                    : segment_.source_given;
+  }
   int read_count() const { return read_count_; }  // READs that are due,
   SourceRows due_reads() {                        // and what they read.
     return {state_.get(), due_reads_, due_samples_};
@@ -294,6 +304,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int skipped = 0;               // Steps that count and wrote nothing: EarlyEnd::kForceFinish.
     int after_source = 0;          // Target tokens written once the source was finished.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
+    std::vector<std::string> pieces;  // Source that came so, of which
+    size_t pieces_taken = 0;          // so many are in `tokens` or read.
     std::string text;
     metrics::SegmentTiming timing;
     // The same of target words; delays are in source tokens until the segment is complete.
@@ -345,8 +357,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Finds how much of the committed target can be taken with the source that is there.
   void PlanReplay(int max_rows);
   void RefuseCommitted(absl::string_view why);
-  // The next source token, if there is one yet.
+  // The next source token, if there is one yet. None also if the turn's work is used up: then
+  // cut_short_ is set.
   absl::StatusOr<std::optional<TokenId>> NextSourceToken();
+  // Moves the next word or piece of the source to segment_.tokens. False: there is none yet.
+  absl::StatusOr<bool> TakeWord();
   // Speech: takes what one READ asks for into due_samples_; at the source's end nothing, as a READ
   // of its own. False: it is not there yet.
   bool TakeAudio();
@@ -397,7 +412,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   std::vector<float> due_samples_;
   bool write_due_ = false;
   size_t inputs_left_ = 0;  // That may still be taken in this turn.
-  bool cut_short_ = false;  // None may, and there are more.
+  int64_t max_work_ = 0;    // Of this turn, in units of budget::kWorkPerTurn,
+  int64_t work_left_ = 0;   // and what is left of it; the last piece of work may exceed it.
+  bool cut_short_ = false;  // Something is left for the next turn because of these.
+  bool unencoded_ = false;  // Source was read since the last Decide().
   absl::Time able_since_;   // When what is due became possible.
   int64_t state_tokens_ = 0;
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
@@ -431,11 +449,12 @@ LiveSession::Taken LiveSession::TakeInput() {
     if (open_ && !segment_.completed) ending.reset();
     if (!ending.has_value()) {
       if (inbox_.empty()) return Taken::kNothing;
-      if (inputs_left_ == 0) {
-        cut_short_ = changed_ = true;
+      if (inputs_left_ == 0 || work_left_ <= 0) {
+        cut_short_ = true;
         return Taken::kNothing;
       }
       --inputs_left_;
+      work_left_ -= budget::kInputWork;
       if (!at_end || !open_) {  // Else the source's end ends the segment first, and comes up again.
         input = std::move(inbox_.front());
         inbox_.pop_front();
@@ -492,6 +511,9 @@ absl::Status LiveSession::Take(SourceInput source) {
                                                    ", got the other kind of source"));
   }
   if (auto* samples = std::get_if<AudioSamples>(&source)) {
+    if (options_.sample_rate != kSpeechSampleRate) {
+      work_left_ -= static_cast<int64_t>(samples->size()) * budget::kResampledWork;
+    }
     audio_->Append(*samples);
     return absl::OkStatus();
   }
@@ -500,23 +522,16 @@ absl::Status LiveSession::Take(SourceInput source) {
         "a segment's source is either text, pieces or token ids; end the segment before changing");
   }
   segment_.form = source.index();
-  // No source has these: the end comes with the segment's, and padding is between sentences.
-  const auto special = [](TokenId id) { return id == kEndOfSentence || id == kPadding; };
   if (auto* text = std::get_if<std::string>(&source)) {
     text_source_.Append(*text);
   } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
-    for (const std::string& piece : *pieces) {
-      const TokenId id = model_.source_vocabulary.Id(piece);
-      if (special(id)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
-                         "; end the segment instead of sending </s>"));
-      }
-      segment_.tokens.push_back(id);
-    }
+    segment_.pieces = std::move(*pieces);  // All that came before were taken.
+    segment_.pieces_taken = 0;
   } else {
-    for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
-      if (id < 0 || id >= model_.source_vocabulary.size() || special(id)) {
+    const auto& ids = std::get<std::vector<TokenId>>(source);
+    work_left_ -= static_cast<int64_t>(ids.size()) / budget::kIdsPerWork;
+    for (const TokenId id : ids) {
+      if (id < 0 || id >= model_.source_vocabulary.size() || IsSpecial(id)) {
         return absl::InvalidArgumentError(
             absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
                          ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ",
@@ -548,24 +563,45 @@ int LiveSession::TargetLimit(int source_read) const {
   return static_cast<int>(limit);
 }
 
+absl::StatusOr<bool> LiveSession::TakeWord() {
+  if (segment_.pieces_taken < segment_.pieces.size()) {
+    const std::string& piece = segment_.pieces[segment_.pieces_taken++];
+    work_left_ -= budget::kPieceWork;
+    const TokenId id = model_.source_vocabulary.Id(piece);
+    if (IsSpecial(id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
+                       "; end the segment instead of sending </s>"));
+    }
+    segment_.tokens.push_back(id);
+    return true;
+  }
+  std::string word;
+  LEAPSTREAM_ASSIGN_OR_RETURN(word, text_source_.NextWord(&work_left_));
+  if (word.empty()) return false;
+  const std::vector<std::string> pieces = model_.source_tokenizer->Encode(word);
+  for (const std::string& piece : pieces) {
+    segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+  }
+  segment_.source_words.Add(static_cast<int>(pieces.size()));
+  work_left_ -= static_cast<int64_t>(word.size()) * budget::kEncodedByteWork;
+  if (pieces.empty()) work_left_ -= budget::kEmptyWordWork;
+  return true;
+}
+
 absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   if (segment_.source_finished) return std::nullopt;
   while (segment_.tokens.empty() && !segment_.source_cut) {
-    absl::StatusOr<std::string> word = text_source_.NextWord();
-    if (!word.ok()) return word.status();
-    const bool complete = !word->empty();
-    if ((complete ? word->size() : text_source_.held_bytes()) > kMaxWordBytes) {
-      segment_.source_cut = true;
-      text_source_.Reset();
-    } else if (complete) {
-      const std::vector<std::string> pieces = model_.source_tokenizer->Encode(*word);
-      for (const std::string& piece : pieces) {
-        segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
-      }
-      segment_.source_words.Add(static_cast<int>(pieces.size()));
-    } else if (segment_.source_closed || TakeInput() != Taken::kInput) {
-      break;
+    bool taken = false;
+    if (work_left_ > 0) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(taken, TakeWord());
     }
+    if (taken) continue;
+    if (work_left_ <= 0) {
+      cut_short_ = true;
+      return std::nullopt;
+    }
+    if (segment_.source_closed || TakeInput() != Taken::kInput) break;
   }
   // </s> needs a position of its own, so the last one is kept for it.
   const bool full = segment_.source_given >= SourceLimit() - 1;
@@ -616,13 +652,14 @@ Progress LiveSession::CurrentProgress() const {
   return progress;
 }
 
-bool LiveSession::Plan(int max_rows) {
+bool LiveSession::Plan(int max_rows, int64_t max_work) {
   read_count_ = 0;
   replay_count_ = 0;
   due_samples_.clear();
   due_reads_.clear();
   write_due_ = false;
   inputs_left_ = budget::kQueuedInputs;
+  max_work_ = work_left_ = max_work;
   cut_short_ = false;
   absl::Time scheduled_at;
   std::optional<absl::Status> cancelled;
@@ -669,7 +706,7 @@ bool LiveSession::Plan(int max_rows) {
     }
     const bool source_over =
         speech() ? segment_.source_finished : segment_.source_closed || segment_.source_cut;
-    if (progress.source_read == 0 && source_over) {
+    if (progress.source_read == 0 && source_over && !cut_short_) {
       CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
       if (finished()) return false;
       // The next segment gets none of the audio that was too short for a state.
@@ -680,6 +717,7 @@ bool LiveSession::Plan(int max_rows) {
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
     break;
   }
+  if (read_count_ > 0) unencoded_ = true;
   const bool works = read_count_ > 0 || replay_count_ > 0 || write_due_;
   if (works) segment_.stats.queue += absl::Now() - scheduled_at;
   able_since_ = scheduled_at;
@@ -689,7 +727,9 @@ bool LiveSession::Plan(int max_rows) {
   } else if (!was_held && !cut_short_ && !replays()) {
     reads_without_wait_ = 0;
   }
-  if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.
+  if (cut_short_) reads_without_wait_ = kLiveReads + 1;  // It has a backlog.
+  // What arrived since changed_ was cleared is for the next turn.
+  if (!works && !changed_ && !cut_short_) {
     scheduled_ = false;
     return false;
   }
@@ -715,7 +755,7 @@ void LiveSession::PlanReplay(int max_rows) {
         ++read_count_;
         continue;
       }
-      if (!segment_.source_closed && !segment_.source_cut) return;  // It has not come yet.
+      if (cut_short_ || (!segment_.source_closed && !segment_.source_cut)) return;  // Not yet.
     } else if (progress.source_read == due && writes &&
                progress.target_written < TargetLimit(progress.source_read)) {
       ++replay_count_;
@@ -746,6 +786,7 @@ void LiveSession::ApplyReplay() {
 }
 
 void LiveSession::Apply(const Decision& decision) {
+  unencoded_ = false;
   // If the step is decided again, it is after at least one more READ.
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
@@ -894,7 +935,9 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.stats = stats;
   completed.so_far = summary_;
   segment_.completed = true;
+  work_left_ -= budget::kSegmentWork;
   segment_.tokens.clear();
+  segment_.pieces.clear();
   text_source_.Reset();  // What is left of the source is dropped.
   if (speech()) audio_->Reset();
   if (segment_.source_closed) open_ = false;
@@ -995,11 +1038,20 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   turn.replays.clear();
   turn.states.clear();
   int rows_left = budget::kRowsPerTurn;
+  int64_t work_left = budget::kWorkPerTurn;
+  int64_t encoder_rows = 0;
   int source_rows = 0;
-  for (const auto& session : turn.sessions) {
-    if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
+  size_t planned = 0;
+  for (; planned < turn.sessions.size(); ++planned) {
+    if (work_left <= 0 || encoder_rows >= budget::kEncoderRowsPerTurn) break;
+    const auto& session = turn.sessions[planned];
+    const bool acts = session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession),
+                                    std::min(work_left, budget::kWorkPerSession));
+    work_left -= session->work();
+    if (acts) {
       source_rows += session->read_count();
       rows_left -= session->read_count() + session->replay_count();
+      if (encodes_anew_) encoder_rows += session->encoder_rows();
       turn.acting.push_back(session.get());
       if (session->replay_count() > 0) {
         turn.replaying.push_back(session.get());
@@ -1013,6 +1065,14 @@ bool Scheduler::Loop::TakeTurn(Line line) {
     } else if (session->finished()) {
       Close(session);
     }
+  }
+  if (planned < turn.sessions.size()) {
+    const auto rest = turn.sessions.begin() + static_cast<std::ptrdiff_t>(planned);
+    MutexLock lock(&mutex_);
+    auto& in_line = lines_[static_cast<size_t>(line)];
+    in_line.insert(in_line.begin(), std::make_move_iterator(rest),
+                   std::make_move_iterator(turn.sessions.end()));
+    turn.sessions.erase(rest, turn.sessions.end());
   }
   absl::Duration waited;
   // Whoever is live does not wait for the end of this turn.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include "base/budget.h"
 #include "metrics/unicode.h"
 #include "metrics/word_timing.h"
 #include "streaming/text_sink.h"
@@ -565,23 +566,87 @@ TEST(SchedulerTest, EndsAfterTheOpenSegment) {
   EXPECT_TRUE(closing.status.ok() || closing.segments.empty()) << closing.status;
 }
 
-TEST(SchedulerTest, AWordWithoutEndEndsItsSegmentHoweverItIsCut) {
+// Source of all that text may be made of, long words and words without pieces among it.
+std::string OddText(std::mt19937& random) {
+  const std::vector<std::string> words = {
+      "the",       " ",          "\t\n",       "\xE2\x80\x8B", "fox, ",  "\xE3\x80\x80", "quick ",
+      "\xC3\xA4",  "\xE2\x80\x8B ", "jumps. ", "over",         "lazy ",  "dog\xE3\x80\x82"};
+  std::string text;
+  for (int i = 0; i < 40; ++i) {
+    const std::string& word = words[random() % words.size()];
+    const int times = random() % 20 == 0 ? 1500 : 1;
+    for (int j = 0; j < times; ++j) text += word;
+  }
+  return text;
+}
+
+// Two segments, so cut into chunks.
+struct Translated {
+  std::vector<std::string> texts;
+  std::vector<FinishReason> reasons;
+  std::vector<int> source_tokens;
+  std::vector<double> word_lagging;
+  bool operator==(const Translated& other) const {
+    return texts == other.texts && reasons == other.reasons &&
+           source_tokens == other.source_tokens && word_lagging == other.word_lagging;
+  }
+};
+Translated TranslateTwice(Scheduler& scheduler, const SessionOptions& options,
+                          const std::string& text, const std::function<size_t()>& size) {
+  CollectingSink sink;
+  auto session = scheduler.Open(options, &sink);
+  EXPECT_TRUE(session.ok()) << session.status();
+  for (int i = 0; i < 2; ++i) {
+    for (size_t at = 0; at < text.size();) {
+      const size_t bytes = size();
+      (*session)->Push(text.substr(at, bytes));
+      at += bytes;
+    }
+    (*session)->EndSegment();
+  }
+  (*session)->EndSource();
+  sink.Wait();
+  EXPECT_TRUE(sink.status.ok()) << sink.status;
+  Translated result;
+  for (const SegmentCompleted& segment : sink.segments) {
+    result.texts.push_back(segment.text);
+    result.reasons.push_back(segment.reason);
+    result.source_tokens.push_back(segment.stats.source_tokens);
+    result.word_lagging.push_back(segment.stats.words.has_value() ? segment.stats.words->al : -1);
+  }
+  return result;
+}
+
+// What is counted to bound a turn must not show.
+TEST(SchedulerTest, AnyChunkingOfOddTextGivesTheSameOutput) {
+  Scheduler scheduler(FakeModel());
+  std::mt19937 random(7);
+  for (int round = 0; round < 30; ++round) {
+    SessionOptions options;
+    options.policy = WaitK{static_cast<int>(1 + random() % 5)};
+    options.max_target_tokens = 200;
+    const std::string text = OddText(random);
+    const Translated whole =
+        TranslateTwice(scheduler, options, text, [&] { return text.size(); });
+    ASSERT_GE(whole.texts.size(), 2u);
+    EXPECT_EQ(whole, TranslateTwice(scheduler, options, text, [] { return size_t{1}; }));
+    EXPECT_EQ(whole, TranslateTwice(scheduler, options, text,
+                                    [&] { return size_t{1} + random() % 3000; }));
+  }
+}
+
+TEST(SchedulerTest, AWordWithoutEndIsTranslatedInPartsHoweverItIsCut) {
   Scheduler scheduler(FakeModel());
   const std::string source = "some words " + std::string(40000, 'x') + " and more";
-  for (const size_t size : {source.size(), size_t{1000}}) {
-    CollectingSink sink;
-    auto session = scheduler.Open({}, &sink);
-    for (size_t at = 0; at < source.size(); at += size) (*session)->Push(source.substr(at, size));
-    (*session)->EndSegment();
-    (*session)->Push(kText);
-    (*session)->EndSource();
-    sink.Wait();
-    ASSERT_TRUE(sink.status.ok()) << sink.status;
-    ASSERT_EQ(2u, sink.segments.size());
-    EXPECT_EQ(FinishReason::kSourceLimit, sink.segments[0].reason);
-    EXPECT_LT(sink.segments[0].stats.source_tokens, 20);
-    EXPECT_EQ(FinishReason::kEndOfSentence, sink.segments[1].reason);
-  }
+  SessionOptions options;
+  options.max_source_tokens = 100000;
+  const Translated whole =
+      TranslateTwice(scheduler, options, source, [&] { return source.size(); });
+  ASSERT_EQ(whole.texts.size(), 2u);
+  EXPECT_EQ(whole.texts[0], whole.texts[1]);
+  EXPECT_EQ(whole.reasons[0], FinishReason::kEndOfSentence);
+  EXPECT_GT(whole.source_tokens[0], 10000) << "nothing of it is dropped";
+  EXPECT_EQ(whole, TranslateTwice(scheduler, options, source, [] { return size_t{1000}; }));
 }
 
 // A model that lets a test look at its calls and act between their layers. Of the step thread.
@@ -630,6 +695,32 @@ class WatchedTranslator final : public Translator {
   const std::unique_ptr<const Translator> translator_;
 };
 
+// Counts what it is asked to tokenise. Of the step thread.
+class WatchedTokenizer final : public Tokenizer {
+ public:
+  explicit WatchedTokenizer(std::unique_ptr<const Tokenizer> tokenizer)
+      : tokenizer_(std::move(tokenizer)) {}
+  std::vector<std::string> Encode(absl::string_view text) const override {
+    ++words;
+    bytes += text.size();
+    EXPECT_LE(text.size(), budget::kWordBytes);
+    return tokenizer_->Encode(text);
+  }
+  std::string Decode(const std::vector<std::string>& pieces) const override {
+    return tokenizer_->Decode(pieces);
+  }
+  PieceKind Kind(absl::string_view piece) const override { return tokenizer_->Kind(piece); }
+  const std::string& unknown_surface() const override { return tokenizer_->unknown_surface(); }
+  bool strips_leading_space() const override { return tokenizer_->strips_leading_space(); }
+  bool strips_all_leading_space() const override { return tokenizer_->strips_all_leading_space(); }
+
+  mutable size_t words = 0;
+  mutable size_t bytes = 0;
+
+ private:
+  const std::unique_ptr<const Tokenizer> tokenizer_;
+};
+
 // A scheduler of a fake model that is watched, with one session that never runs out of source.
 class BacklogTest : public testing::Test {
  protected:
@@ -640,6 +731,9 @@ class BacklogTest : public testing::Test {
     auto watched = std::make_unique<WatchedTranslator>(std::move(model->translator));
     watched_ = watched.get();
     model->translator = std::move(watched);
+    auto tokenizer = std::make_unique<WatchedTokenizer>(std::move(model->source_tokenizer));
+    tokenizer_ = tokenizer.get();
+    model->source_tokenizer = std::move(tokenizer);
     scheduler_ = std::make_unique<Scheduler>(model);
   }
   // Until done_ is set. Nothing is called any more afterwards.
@@ -666,6 +760,7 @@ class BacklogTest : public testing::Test {
 
   SessionOptions options_;
   WatchedTranslator* watched_ = nullptr;
+  WatchedTokenizer* tokenizer_ = nullptr;
   std::vector<std::unique_ptr<TokenSink>> sinks_;
   std::unique_ptr<Scheduler> scheduler_;
   std::promise<void> done_;
@@ -774,6 +869,44 @@ TEST_F(BacklogTest, TakesACommittedTargetAtOnce) {
             replayed);
   EXPECT_EQ(steps, 1);
 }
+
+// Text that costs work and gives no source token, or many bytes for each, is bounded by its cost: a
+// token of another session waits for a turn's work of it at most.
+class CostlyTextTest : public BacklogTest, public testing::WithParamInterface<std::string> {};
+
+TEST_P(CostlyTextTest, LetsOthersAct) {
+  constexpr int kTokens = 20;
+  std::shared_ptr<Session> other;
+  std::string flood;
+  while (flood.size() < 60000) flood += GetParam();
+  std::vector<size_t> words, bytes;
+  other = Open([&](int token) {
+    if (token > kTokens) return;
+    words.push_back(tokenizer_->words);
+    bytes.push_back(tokenizer_->bytes);
+    if (token == kTokens) return done_.set_value();
+    PushWords(*other, 1);
+  });
+  std::vector<std::shared_ptr<Session>> floods;
+  for (int i = 0; i < 3; ++i) {
+    floods.push_back(Open([](int) {}));
+    floods.back()->Hold();
+    for (int j = 0; j < 20; ++j) floods.back()->Push(flood);
+  }
+  PushWords(*other, 1);
+  for (const auto& session : floods) session->Release();
+  WaitAndStop();
+  // Two turns of each line, and what a turn may exceed its work by.
+  const size_t most = 4 * budget::kWorkPerTurn / budget::kEmptyWordWork + 100;
+  for (size_t i = 1; i < words.size(); ++i) {
+    EXPECT_LE(words[i] - words[i - 1], most) << i;
+    EXPECT_LE(bytes[i] - bytes[i - 1], most * budget::kWordBytes / 4) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CostlyTextTest,
+                         testing::Values("\xE2\x80\x8B ", "\xE2\x80\x8B", " ", "\xE3\x80\x80",
+                                         "x", std::string(900, 'q') + " "));
 
 // Ends an empty segment as soon as the one before is complete, as a client that is never late does.
 class EmptySegmentsSink final : public CollectingSink {

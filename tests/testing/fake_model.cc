@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -40,10 +41,13 @@ size_t CharacterBytes(absl::string_view text) {
   return bytes;
 }
 
-// Cuts each word into pieces of one to three characters, the lengths given by its bytes.
+// Cuts each word into pieces of one to three characters, the lengths given by its bytes. Zero-width
+// spaces (U+200B) are no part of any, so that a word of them alone has no pieces.
 class FakeTokenizer final : public Tokenizer {
  public:
-  std::vector<std::string> Encode(absl::string_view text) const override {
+  std::vector<std::string> Encode(absl::string_view given) const override {
+    const std::string visible = absl::StrReplaceAll(given, {{"\xE2\x80\x8B", ""}});
+    absl::string_view text = visible;
     std::vector<std::string> pieces;
     while (!text.empty()) {
       if (text[0] == ' ') {
