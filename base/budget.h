@@ -34,6 +34,10 @@ inline constexpr size_t kWordBytes = 1024;
 // session always has its own.
 inline constexpr int64_t kEncoderRowsPerTurn = 512;
 
+// Of a source and a target token each: what a session is expected to need in the memory for states
+// (max_state_bytes), and may keep between its segments.
+inline constexpr int64_t kTypicalSegmentTokens = 500;
+
 // One session's inbox.
 inline constexpr int64_t kInputBytes = 64;  // What an input counts besides its content.
 // Most inputs a session may have queued, whatever their size: to receive one takes longer than to

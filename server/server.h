@@ -45,6 +45,7 @@ struct ServerOptions {
 
   TlsFiles tls;
   std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
+  int64_t max_state_bytes = 0;         // 0: see DefaultMaxStateBytes().
   int max_sessions_per_principal = 0;  // 0: no limit.
 
   std::string metrics_listen;  // HTTP, for scrapers and probes; empty: none.

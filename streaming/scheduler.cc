@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
@@ -41,28 +42,55 @@ enum class Line { kLive, kBacklog };
 
 struct SegmentEnd {};
 struct SourceEnd {};
-using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
+struct Source {
+  SourceInput input;
+  SourcePosition at;
+};
+using Input = std::variant<Source, SegmentEnd, SourceEnd>;
+
+constexpr size_t kTextForm = 0;  // Of SourceInput.
+constexpr size_t kLongWord = 8;  // Tokens: no segment ends within a shorter one, if it has others.
 
 // No source has these: the end comes with the segment's, and padding is between sentences.
 bool IsSpecial(TokenId id) { return id == kEndOfSentence || id == kPadding; }
 
-// What an input counts while it is queued.
-int64_t QueuedBytes(const Input& input) {
-  int64_t bytes = budget::kInputBytes;
-  const auto* source = std::get_if<SourceInput>(&input);
-  if (source == nullptr) return bytes;
-  if (const auto* text = std::get_if<std::string>(source)) {
-    bytes += static_cast<int64_t>(text->size());
-  } else if (const auto* pieces = std::get_if<std::vector<std::string>>(source)) {
-    for (const std::string& piece : *pieces) {
-      bytes += static_cast<int64_t>(sizeof(piece) + piece.size());
-    }
-  } else if (const auto* audio = std::get_if<AudioSamples>(source)) {
-    bytes += static_cast<int64_t>(audio->size() * sizeof(float));
-  } else {
-    bytes += static_cast<int64_t>(std::get<std::vector<TokenId>>(*source).size() * sizeof(TokenId));
+int64_t PieceBytes(const std::string& piece) {
+  return static_cast<int64_t>(sizeof(piece) + piece.size());
+}
+
+int64_t SourceBytes(const SourceInput& source) {
+  if (const auto* text = std::get_if<std::string>(&source)) {
+    return static_cast<int64_t>(text->size());
+  }
+  if (const auto* audio = std::get_if<AudioSamples>(&source)) {
+    return static_cast<int64_t>(audio->size() * sizeof(float));
+  }
+  if (const auto* ids = std::get_if<std::vector<TokenId>>(&source)) {
+    return static_cast<int64_t>(ids->size() * sizeof(TokenId));
+  }
+  int64_t bytes = 0;
+  for (const std::string& piece : std::get<std::vector<std::string>>(source)) {
+    bytes += PieceBytes(piece);
   }
   return bytes;
+}
+
+// What an input counts while it is queued.
+int64_t QueuedBytes(const Input& input) {
+  const auto* source = std::get_if<Source>(&input);
+  return budget::kInputBytes + (source == nullptr ? 0 : SourceBytes(source->input));
+}
+
+// Without white space, so that what ends a line is not taken for source.
+int64_t VisibleBytes(absl::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return !absl::ascii_isspace(static_cast<unsigned char>(c)); });
+}
+
+// What of source that is dropped counts as such.
+int64_t DroppedBytes(const SourceInput& source) {
+  if (const auto* text = std::get_if<std::string>(&source)) return VisibleBytes(*text);
+  return SourceBytes(source);
 }
 
 absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& model) {
@@ -115,8 +143,11 @@ class LiveSession;
 
 class Scheduler::Loop {
  public:
-  Loop(std::shared_ptr<const Model> model, StepObserver* observer)
-      : model_(std::move(model)), observer_(observer), thread_([this] { Run(); }) {}
+  Loop(std::shared_ptr<const Model> model, StepObserver* observer, StateBudget* budget)
+      : model_(std::move(model)),
+        observer_(observer),
+        budget_(budget),
+        thread_([this] { Run(); }) {}
   ~Loop();
 
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
@@ -129,10 +160,12 @@ class Scheduler::Loop {
     MutexLock lock(&mutex_);
     return static_cast<int>(open_.size());
   }
-  int64_t state_bytes() const {
-    // A pair of a source and a target token adds state_bytes_per_token.
-    return open_sessions() * model_->info.state_bytes_per_session +
-           state_tokens_.load(std::memory_order_relaxed) * model_->info.state_bytes_per_token / 2;
+  int64_t state_bytes() const { return state_bytes_.load(std::memory_order_relaxed); }
+  // Of one session the state has grown by so much.
+  void AddStateBytes(int64_t bytes) {
+    if (bytes == 0) return;
+    state_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    if (budget_ != nullptr) budget_->Add(bytes);
   }
   absl::Duration turn_age() const {
     const int64_t started = turn_started_.load(std::memory_order_relaxed);
@@ -159,12 +192,14 @@ class Scheduler::Loop {
   // False: nobody is in this line.
   bool TakeTurn(Line line);
   void Close(const std::shared_ptr<LiveSession>& session);
+  void EndLargest();
 
   const std::shared_ptr<const Model> model_;
   const bool encodes_anew_ = model_->translator->encodes_anew();
   StepObserver* const observer_;
+  StateBudget* const budget_;
   std::atomic<int64_t> turn_started_{0};  // Unix time in ns; 0: none is going on.
-  std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
+  std::atomic<int64_t> state_bytes_{0};
   mutable Mutex mutex_;
   CondVar work_;  // stop_ is set, or somebody is in line.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
@@ -190,6 +225,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
         committed_source_read_(std::move(from.source_read)),
+        skip_tokens_(std::max(from.skip_tokens, 0)),
         replays_at_once_(model.translator->can_replay() &&
                          options.early_end != EarlyEnd::kForceFinish &&
                          !committed_source_read_.empty()),
@@ -199,7 +235,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     if (replays()) reads_without_wait_ = kLiveReads + 1;  // It has a backlog.
   }
 
-  void Push(SourceInput source) override { Add(std::move(source)); }
+  using Session::Push;
+  void Push(SourceInput source, SourcePosition at) override { Add(Source{std::move(source), at}); }
   void EndSegment() override { Add(SegmentEnd{}); }
   void EndSource() override { Add(SourceEnd{}); }
   void Cancel(absl::Status why) override {
@@ -241,11 +278,13 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // False: nothing is, and the session is out of line until something arrives.
   bool Plan(int max_rows, int64_t max_work);
   int64_t work() const { return max_work_ - work_left_; }  // That Plan() did.
-  // Rows of the encoder that Decide() will run for it, if it is one that encodes all anew.
+  // Rows that its READs and Decide() will run in an encoder that encodes all anew. What is in front
+  // of the encoder of speech counts as these.
   int64_t encoder_rows() const {
-    if (!write_due_ || !unencoded_) return 0;
-    return speech() ? SpeechInput::States(SpeechInput::Frames(segment_.samples_given))
-                    : segment_.source_given;
+    const int64_t all = speech() ? SpeechInput::States(SpeechInput::Frames(segment_.samples_given))
+                                 : segment_.source_given;
+    const int64_t front = speech() ? int64_t{read_count_} * model_.info.speech->pre_decision_ratio : 0;
+    return front + (write_due_ && unencoded_ ? all : 0);
   }
   int read_count() const { return read_count_; }  // READs that are due,
   SourceRows due_reads() {                        // and what they read.
@@ -273,14 +312,16 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     MutexLock lock(&mutex_);
     return LineOfNextTurn();
   }
-  // Tokens that its state has made room for, which stays when a segment ends.
-  int64_t state_tokens() const { return state_tokens_; }
-  // By how many that has grown.
-  int64_t GrowState() {
-    const int64_t before = state_tokens_;
-    state_tokens_ =
-        std::max<int64_t>(before, state_->source_read() + int64_t{state_->target_written()});
-    return state_tokens_ - before;
+  int64_t state_bytes() const { return state_bytes_; }
+  // Tells the loop by how much its state has grown.
+  void CountState() {
+    const int64_t before = std::exchange(state_bytes_, state_->bytes());
+    loop_->AddStateBytes(state_bytes_ - before);
+  }
+  // It is over, and nobody uses the state any more, whoever still has the session.
+  void FreeState() {
+    state_.reset();
+    loop_->AddStateBytes(-std::exchange(state_bytes_, 0));
   }
   // Ends the session; later calls do nothing.
   void Finish(absl::Status status);
@@ -290,6 +331,13 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
 
  private:
+  struct Word {  // Of the source; of pieces and ids one token.
+    int first = 0;  // Source tokens of the segment before it.
+    int skipped = 0;  // Tokens of its beginning, which are of segments before.
+    std::vector<TokenId> tokens;
+    SourcePosition at;
+    int end() const { return first + static_cast<int>(tokens.size()); }
+  };
   struct Segment {  // The open one.
     int64_t number = 0;
     bool source_closed = false;    // Its end has arrived.
@@ -304,8 +352,20 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int skipped = 0;               // Steps that count and wrote nothing: EarlyEnd::kForceFinish.
     int after_source = 0;          // Target tokens written once the source was finished.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
-    std::vector<std::string> pieces;  // Source that came so, of which
-    size_t pieces_taken = 0;          // so many are in `tokens` or read.
+    // What came last as pieces or ids, of which `taken` are in `tokens` or read.
+    std::vector<std::string> pieces;
+    std::vector<TokenId> ids;
+    size_t taken = 0;
+    SourcePosition at;  // Where that begins.
+    // How often in a row </s> was the best next token and nothing was written, because the source
+    // went on, and how much of it had been read the first time.
+    int ends_in_a_row = 0;
+    int end_read = 0;
+    int unread = 0;  // Tokens of a word that were dropped because a limit cut the source.
+    // SessionOptions::next_segments: the words that the next segment may begin with, and whether it
+    // will.
+    std::deque<Word> words;
+    bool goes_on = false;
     std::string text;
     metrics::SegmentTiming timing;
     // The same of target words; delays are in source tokens until the segment is complete.
@@ -343,8 +403,14 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     MutexLock lock(&mutex_);
     return held_;
   }
-  absl::Status Take(SourceInput source);
+  absl::Status Take(Source source);
   void OpenSegment();
+  // The next segment, with the source that is left of the completed one. False: the session is to
+  // end first, and has.
+  bool ContinueInNext();
+  // Where the source begins that has not been made tokens yet.
+  SourcePosition RestAt();
+  SourcePosition TextAt(size_t offset);  // Of text_source_; they must not fall.
   double Delay() const;     // Of what is written now, in the unit of the lagging figures.
   double Computed() const;  // In ms: how long the open segment could act but had not yet.
   // A target token, or </s>, is written when `delay` has been read.
@@ -354,6 +420,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void TakeWords(absl::string_view text, double delay);
   void MeasureWords();
   void CompleteSegment(FinishReason reason);
+  // Gives memory back that a long segment took, so that who is silent has no more than others.
+  void ShrinkState();
+  // Says what becomes of the source that was not translated, and drops it, or keeps it for the next
+  // segment.
+  void LeaveSource(SegmentCompleted* completed);
   // Finds how much of the committed target can be taken with the source that is there.
   void PlanReplay(int max_rows);
   void RefuseCommitted(absl::string_view why);
@@ -402,6 +473,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Of the step thread.
   std::unique_ptr<SessionState> state_;
   TextSource text_source_;
+  struct TextInput {
+    size_t begin;  // In text_source_.
+    SourcePosition at;
+  };
+  std::deque<TextInput> text_inputs_;  // next_segments: what text_source_ has not returned yet.
   const std::unique_ptr<AudioSource> audio_;  // Null for text.
   const TokenId end_symbol_;  // Ends speech once its source has ended; kUnknown: there is none.
   TextSink text_sink_;
@@ -417,9 +493,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool cut_short_ = false;  // Something is left for the next turn because of these.
   bool unencoded_ = false;  // Source was read since the last Decide().
   absl::Time able_since_;   // When what is due became possible.
-  int64_t state_tokens_ = 0;
+  int64_t state_bytes_ = state_->bytes();
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   const std::vector<int> committed_source_read_;  // Of each, or none.
+  int skip_tokens_;  // Of the first word of the segment that is resumed.
   const bool replays_at_once_;
   size_t replayed_ = 0;     // How many of committed_ were.
   int replay_count_ = 0;    // How many are due.
@@ -434,8 +511,52 @@ void LiveSession::OpenSegment() {
   segment_.opened = absl::Now();
   state_->Reset();
   text_source_.Reset();
+  text_inputs_.clear();
   if (speech()) audio_->Reset();
   text_sink_.Reset();
+}
+
+bool LiveSession::ContinueInNext() {
+  std::optional<absl::Status> ending;
+  {
+    MutexLock lock(&mutex_);
+    ending = ending_;
+  }
+  if (ending.has_value()) {
+    Finish(*std::move(ending));
+    return false;
+  }
+  Segment next;
+  next.number = segment_.number + 1;
+  next.source_closed = segment_.source_closed;
+  next.form = segment_.form;
+  next.pieces = std::move(segment_.pieces);
+  next.ids = std::move(segment_.ids);
+  next.taken = segment_.taken;
+  next.at = segment_.at;
+  next.words = std::move(segment_.words);
+  for (Word& word : next.words) {
+    word.first = static_cast<int>(next.tokens.size());
+    next.tokens.insert(next.tokens.end(), word.tokens.begin(), word.tokens.end());
+    if (next.form == kTextForm) next.source_words.Add(static_cast<int>(word.tokens.size()));
+  }
+  next.opened = absl::Now();
+  segment_ = std::move(next);
+  state_->Reset();
+  text_sink_.Reset();
+  return true;
+}
+
+SourcePosition LiveSession::TextAt(size_t offset) {
+  while (text_inputs_.size() > 1 && text_inputs_[1].begin <= offset) text_inputs_.pop_front();
+  if (text_inputs_.empty()) return {};
+  const TextInput& input = text_inputs_.front();
+  return {input.at.chunks, input.at.samples + static_cast<int64_t>(offset - input.begin)};
+}
+
+SourcePosition LiveSession::RestAt() {
+  if (segment_.form == kTextForm) return TextAt(text_source_.rest_begin());
+  return {segment_.at.chunks, segment_.at.samples + static_cast<int64_t>(segment_.taken)};
 }
 
 LiveSession::Taken LiveSession::TakeInput() {
@@ -493,8 +614,12 @@ LiveSession::Taken LiveSession::TakeInput() {
     segment_.source_closed = true;
     text_source_.Finish();
     if (speech()) audio_->Finish();
-  } else if (!segment_.completed && !segment_.source_cut) {
-    absl::Status status = Take(std::move(std::get<SourceInput>(input)));
+  } else if (segment_.completed || segment_.source_cut) {
+    const int64_t dropped = DroppedBytes(std::get<Source>(input).input);
+    summary_.dropped_source_bytes += dropped;
+    work_left_ -= dropped / 4;
+  } else {
+    absl::Status status = Take(std::get<Source>(std::move(input)));
     if (!status.ok()) {
       Finish(std::move(status));
       return Taken::kEnded;
@@ -504,7 +629,8 @@ LiveSession::Taken LiveSession::TakeInput() {
   return Taken::kInput;
 }
 
-absl::Status LiveSession::Take(SourceInput source) {
+absl::Status LiveSession::Take(Source taken) {
+  SourceInput& source = taken.input;
   if (std::holds_alternative<AudioSamples>(source) != speech()) {
     return absl::InvalidArgumentError(absl::StrCat("model ", model_.info.name, " takes ",
                                                    speech() ? "audio" : "text",
@@ -523,21 +649,28 @@ absl::Status LiveSession::Take(SourceInput source) {
   }
   segment_.form = source.index();
   if (auto* text = std::get_if<std::string>(&source)) {
+    if (options_.next_segments) {
+      TextAt(text_source_.rest_begin());  // Forgets inputs that have no rest, as of white space.
+      text_inputs_.push_back({text_source_.end(), taken.at});
+    }
     text_source_.Append(*text);
-  } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
-    segment_.pieces = std::move(*pieces);  // All that came before were taken.
-    segment_.pieces_taken = 0;
-  } else {
-    const auto& ids = std::get<std::vector<TokenId>>(source);
-    work_left_ -= static_cast<int64_t>(ids.size()) / budget::kIdsPerWork;
-    for (const TokenId id : ids) {
-      if (id < 0 || id >= model_.source_vocabulary.size() || IsSpecial(id)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
-                         ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ",
-                         id, "; end the segment instead of sending </s>"));
-      }
-      segment_.tokens.push_back(id);
+    return absl::OkStatus();
+  }
+  // All that came before was taken.
+  segment_.at = taken.at;
+  segment_.taken = 0;
+  if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
+    segment_.pieces = std::move(*pieces);
+    return absl::OkStatus();
+  }
+  segment_.ids = std::get<std::vector<TokenId>>(std::move(source));
+  work_left_ -= static_cast<int64_t>(segment_.ids.size()) / budget::kIdsPerWork;
+  for (const TokenId id : segment_.ids) {
+    if (id < 0 || id >= model_.source_vocabulary.size() || IsSpecial(id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
+                       ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ", id,
+                       "; end the segment instead of sending </s>"));
     }
   }
   return absl::OkStatus();
@@ -564,28 +697,54 @@ int LiveSession::TargetLimit(int source_read) const {
 }
 
 absl::StatusOr<bool> LiveSession::TakeWord() {
-  if (segment_.pieces_taken < segment_.pieces.size()) {
-    const std::string& piece = segment_.pieces[segment_.pieces_taken++];
+  Word word;
+  word.first = segment_.source_given;
+  if (segment_.taken < segment_.ids.size()) {
+    word.at = RestAt();
+    word.tokens.push_back(segment_.ids[segment_.taken++]);
+  } else if (segment_.taken < segment_.pieces.size()) {
+    word.at = RestAt();
+    const std::string& piece = segment_.pieces[segment_.taken++];
     work_left_ -= budget::kPieceWork;
-    const TokenId id = model_.source_vocabulary.Id(piece);
-    if (IsSpecial(id)) {
+    word.tokens.push_back(model_.source_vocabulary.Id(piece));
+    if (IsSpecial(word.tokens[0])) {
       return absl::InvalidArgumentError(
           absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
                        "; end the segment instead of sending </s>"));
     }
-    segment_.tokens.push_back(id);
-    return true;
+  } else {
+    std::string text;
+    LEAPSTREAM_ASSIGN_OR_RETURN(text, text_source_.NextWord(&work_left_));
+    if (text.empty()) return false;
+    for (const std::string& piece : model_.source_tokenizer->Encode(text)) {
+      word.tokens.push_back(model_.source_vocabulary.Id(piece));
+    }
+    work_left_ -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
+    if (word.tokens.empty()) work_left_ -= budget::kEmptyWordWork;
+    if (options_.next_segments) word.at = TextAt(text_source_.word_begin());
+    if (skip_tokens_ > 0 && !word.tokens.empty()) {
+      word.skipped = std::min(std::exchange(skip_tokens_, 0),
+                              static_cast<int>(word.tokens.size()));
+      word.tokens.erase(word.tokens.begin(), word.tokens.begin() + word.skipped);
+    }
   }
-  std::string word;
-  LEAPSTREAM_ASSIGN_OR_RETURN(word, text_source_.NextWord(&work_left_));
-  if (word.empty()) return false;
-  const std::vector<std::string> pieces = model_.source_tokenizer->Encode(word);
-  for (const std::string& piece : pieces) {
-    segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
+  if (options_.next_segments && !word.tokens.empty()) {
+    // What the next segment cannot begin with any more.
+    const int settled = segment_.ends_in_a_row > 0 ? segment_.end_read : segment_.source_given;
+    while (!segment_.words.empty() && segment_.words.front().end() <= settled) {
+      segment_.words.pop_front();
+    }
+    segment_.words.push_back(word);
+    // No word is cut by the limit that is not longer itself.
+    if (word.first > 0 && word.end() > SourceLimit() - 1) {
+      segment_.source_cut = true;
+      return true;
+    }
   }
-  segment_.source_words.Add(static_cast<int>(pieces.size()));
-  work_left_ -= static_cast<int64_t>(word.size()) * budget::kEncodedByteWork;
-  if (pieces.empty()) work_left_ -= budget::kEmptyWordWork;
+  if (segment_.form == kTextForm) {
+    segment_.source_words.Add(static_cast<int>(word.tokens.size()));
+  }
+  segment_.tokens.insert(segment_.tokens.end(), word.tokens.begin(), word.tokens.end());
   return true;
 }
 
@@ -608,6 +767,7 @@ absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   if (full && !segment_.tokens.empty()) segment_.source_cut = true;
   if (segment_.source_cut || (segment_.tokens.empty() && segment_.source_closed)) {
     if (segment_.source_given == 0) return std::nullopt;  // Empty: see Plan().
+    segment_.unread += static_cast<int>(segment_.tokens.size());
     segment_.tokens.clear();
     segment_.source_finished = true;
     ++segment_.source_given;
@@ -676,6 +836,10 @@ bool LiveSession::Plan(int max_rows, int64_t max_work) {
   }
   bool was_held = true;
   while (!(was_held = held())) {
+    if (open_ && segment_.completed && segment_.goes_on) {
+      if (!ContinueInNext()) return false;
+      continue;
+    }
     if (!open_ || segment_.completed) {
       const Taken taken = TakeInput();
       if (taken == Taken::kEnded) return false;
@@ -779,6 +943,7 @@ void LiveSession::RefuseCommitted(absl::string_view why) {
 void LiveSession::ApplyReplay() {
   for (; replay_count_ > 0; --replay_count_, ++replayed_) {
     const double delay = committed_source_read_[replayed_];
+    segment_.ends_in_a_row = 0;
     TakeDelay(delay);
     TakeToken(committed_[replayed_], delay);
     if (replayed_ == 0) segment_.stats.first_token = absl::Now() - segment_.opened;
@@ -793,8 +958,17 @@ void LiveSession::Apply(const Decision& decision) {
   ScoredToken token = decision.best;
   const bool early = !segment_.source_finished;
   if (token.id == kEndOfSentence && early) {
-    if (options_.early_end == EarlyEnd::kReadOn) {
+    const bool reads_on = options_.early_end == EarlyEnd::kReadOn;
+    if (reads_on || options_.early_end == EarlyEnd::kForceFinish) {
+      if (segment_.ends_in_a_row++ == 0) segment_.end_read = state_->source_read();
+    }
+    if (reads_on) {
       ++segment_.lag;  // Nothing was committed, so the step stays open.
+      if (options_.next_segments &&
+          segment_.ends_in_a_row >= std::max(kEndsInARow, segment_.end_read / 4)) {
+        TakeDelay(segment_.end_read);
+        CompleteSegment(FinishReason::kEndOfSentence);
+      }
       return;
     }
     if (options_.early_end == EarlyEnd::kForceFinish) {
@@ -815,6 +989,7 @@ void LiveSession::Apply(const Decision& decision) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
   state_->Commit(token.id);
+  segment_.ends_in_a_row = 0;
   if (segment_.source_finished) ++segment_.after_source;
   segment_.wanted = 0;
   TargetDelta delta;
@@ -917,6 +1092,8 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   ++summary_.segments;
   summary_.source_tokens += stats.source_tokens;
   summary_.target_tokens += stats.target_tokens;
+  SegmentCompleted completed;
+  LeaveSource(&completed);
   SegmentStats& totals = summary_.totals;
   totals.source_audio += stats.source_audio;
   totals.lagging.al += stats.lagging.al;
@@ -925,7 +1102,6 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   totals.queue += stats.queue;
   if (summary_.segments == 1) totals.first_token = stats.first_token;
 
-  SegmentCompleted completed;
   completed.segment = segment_.number;
   completed.unsent = unsent;
   completed.text = segment_.text + unsent;
@@ -936,12 +1112,72 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.so_far = summary_;
   segment_.completed = true;
   work_left_ -= budget::kSegmentWork;
+  ShrinkState();
+  sink_->OnEvent(std::move(completed));
+}
+
+void LiveSession::ShrinkState() {
+  const ModelInfo& info = model_.info;
+  if (info.state_bytes_per_token == 0) return;
+  CountState();
+  const int64_t typical =
+      info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
+  if (state_bytes_ <= typical) return;
+  absl::StatusOr<std::unique_ptr<SessionState>> state = model_.translator->NewState();
+  if (!state.ok()) return;  // It goes on with what it has.
+  state_ = *std::move(state);
+  CountState();
+}
+
+void LiveSession::LeaveSource(SegmentCompleted* completed) {
+  const bool is_over = segment_.source_finished && !segment_.source_cut;
+  const int given = speech() ? state_->source_read() : segment_.source_given;
+  // Without </s>, which speech does not have.
+  const int read = given - (!speech() && segment_.source_finished ? 1 : 0);
+  segment_.goes_on = options_.next_segments && !speech() && given > 0 && !is_over;
+  if (segment_.goes_on) {
+    const int end = segment_.ends_in_a_row > 0 ? std::min(segment_.end_read, read) : read;
+    auto& words = segment_.words;
+    while (!words.empty() && words.front().end() <= end) words.pop_front();
+    // A word of which a part was read comes again, but for one that may be a whole text without
+    // spaces, or is all of the segment.
+    if (!words.empty() && words.front().first < end) {
+      Word& word = words.front();
+      if (word.first == 0 || word.tokens.size() > kLongWord) {
+        const int read_of_it = end - word.first;
+        word.tokens.erase(word.tokens.begin(), word.tokens.begin() + read_of_it);
+        word.skipped += read_of_it;
+      }
+    }
+    completed->continues_at = words.empty() ? RestAt() : words.front().at;
+    completed->continues_after_tokens = words.empty() ? 0 : words.front().skipped;
+    return;
+  }
+  completed->untranslated_source_tokens =
+      segment_.unread + static_cast<int>(segment_.tokens.size()) +
+      (segment_.ends_in_a_row > 0 ? std::max(read - segment_.end_read, 0) : 0);
+  completed->source_dropped = given > 0 && !is_over;
+  summary_.untranslated_source_tokens += completed->untranslated_source_tokens;
+  if (speech()) {
+    summary_.dropped_source_bytes +=
+        audio_->available() * options_.sample_rate / kSpeechSampleRate *
+        static_cast<int64_t>(sizeof(float));
+    audio_->Reset();
+  } else if (segment_.taken < segment_.ids.size()) {
+    summary_.dropped_source_bytes +=
+        static_cast<int64_t>((segment_.ids.size() - segment_.taken) * sizeof(TokenId));
+  }
+  for (size_t i = segment_.taken; i < segment_.pieces.size(); ++i) {
+    summary_.dropped_source_bytes += PieceBytes(segment_.pieces[i]);
+  }
+  summary_.dropped_source_bytes += VisibleBytes(text_source_.rest());
   segment_.tokens.clear();
   segment_.pieces.clear();
-  text_source_.Reset();  // What is left of the source is dropped.
-  if (speech()) audio_->Reset();
+  segment_.ids.clear();
+  segment_.words.clear();
+  text_source_.Reset();
+  text_inputs_.clear();
   if (segment_.source_closed) open_ = false;
-  sink_->OnEvent(std::move(completed));
 }
 
 void LiveSession::Finish(absl::Status status) {
@@ -970,6 +1206,7 @@ Scheduler::Loop::~Loop() {
   }
   for (const auto& session : open) {
     session->Finish(absl::UnavailableError("the server is shutting down; retry elsewhere"));
+    session->FreeState();
   }
 }
 
@@ -987,6 +1224,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
                                                std::move(state), std::move(audio));
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
+  AddStateBytes(session->state_bytes());
   open_.insert(session);
   return std::shared_ptr<Session>(std::move(session));
 }
@@ -1000,9 +1238,26 @@ void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session, Line line) {
 }
 
 void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
-  state_tokens_.fetch_sub(session->state_tokens(), std::memory_order_relaxed);
+  session->FreeState();
   MutexLock lock(&mutex_);
   open_.erase(session);
+}
+
+void Scheduler::Loop::EndLargest() {
+  if (model_->info.state_bytes_per_token == 0) return;  // None has grown.
+  std::shared_ptr<LiveSession> largest;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& session : open_) {
+      if (largest == nullptr || session->state_bytes() > largest->state_bytes()) largest = session;
+    }
+  }
+  if (largest == nullptr || largest->state_bytes() <= model_->info.state_bytes_per_session) return;
+  // It is over in the next turn of its line; until then it is the largest at each further look.
+  largest->Cancel(absl::ResourceExhaustedError(absl::StrCat(
+      "the states of all sessions have more memory than the ", budget_->limit() >> 20,
+      " MB that they may, and this one has the most, ", largest->state_bytes() >> 20,
+      " MB; end segments sooner, or go on elsewhere")));
 }
 
 void Scheduler::Loop::Run() {
@@ -1102,18 +1357,20 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   } else {
     for (LiveSession* session : turn.acting) {
       session->AddTimes(compute, waited);
-      state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
+      if (model_->info.state_bytes_per_token > 0) session->CountState();
     }
     for (LiveSession* session : turn.replaying) session->ApplyReplay();
     for (size_t i = 0; i < turn.writing.size(); ++i) turn.writing[i]->Apply(turn.decisions[i]);
   }
   for (LiveSession* session : turn.acting) Enqueue(session->shared_from_this(), session->line());
   turn.sessions.clear();
+  if (budget_ != nullptr && budget_->exceeded()) EndLargest();
   return true;
 }
 
-Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer)
-    : loop_(std::make_unique<Loop>(std::move(model), observer)) {}
+Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer,
+                     StateBudget* budget)
+    : loop_(std::make_unique<Loop>(std::move(model), observer, budget)) {}
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,

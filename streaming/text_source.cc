@@ -71,6 +71,7 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
 
 std::string TextSource::TakeWord(size_t size) {
   std::string word = text_.substr(begin_, size);
+  word_begin_ = consumed_ + begin_;
   begin_ += size;
   scanned_ = begin_;
   return word;

@@ -32,6 +32,13 @@ class TextSource {
   }
   void Reset();
 
+  // Offsets in all text since Reset(): of the word that NextWord() returned last, of what it has not
+  // returned yet, with white space before it, and of what Append() adds next.
+  size_t word_begin() const { return word_begin_; }
+  size_t rest_begin() const { return consumed_ + begin_; }
+  size_t end() const { return consumed_ + text_.size(); }
+  absl::string_view rest() const { return absl::string_view(text_).substr(begin_); }
+
  private:
   // Cuts the word at begin_ off after `size` bytes.
   std::string TakeWord(size_t size);
@@ -41,6 +48,7 @@ class TextSource {
   size_t begin_ = 0;     // Start of the next word, or of white space before it.
   size_t scanned_ = 0;   // Up to here all is read and there is no word end.
   size_t mark_ = 0;      // After the last punctuation mark of the word; see kWordBytes.
+  size_t word_begin_ = 0;
   size_t consumed_ = 0;  // Bytes cut off before text_, for error messages.
   bool finished_ = false;
   absl::Status error_;

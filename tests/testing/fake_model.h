@@ -22,6 +22,9 @@ struct FakeModelOptions {
       step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
   bool can_replay = true;
   bool fails = false;  // Decide() gives INTERNAL.
+  int ends_after = 0;  // </s> is best once so many target tokens are written; 0: as said below.
+  bool encodes_anew = false;          // Says that it does.
+  int64_t state_bytes_per_token = 0;  // Its states say that they grow so.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens
