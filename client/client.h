@@ -62,6 +62,9 @@ struct StreamOptions {
   std::optional<int> k;  // Of wait-k, in source tokens.
   bool offline = false;  // Instead of wait-k: a segment is read to its end before the first word.
   EarlyEnd early_end = EarlyEnd::kUnspecified;
+  // Text: where a translation ends before its source does, the next segment begins with the source
+  // that is left. Servers from before 0.2 take no notice of it.
+  bool next_segments = false;
   int max_target_tokens = 0;               // Per segment; 0: the server's.
   AudioFormat audio = AudioFormat::kNone;  // kNone: the source is text.
   int sample_rate = 0;                     // Of audio, in Hz; 0: 16000.
@@ -143,6 +146,10 @@ struct SegmentCompleted {
   std::string text;  // Equals the concatenated deltas.
   FinishReason reason = FinishReason::kUnspecified;
   std::optional<SegmentStats> stats;
+  // Of its source, as far as is known: tokens that were read after the translation had ended.
+  int untranslated_source_tokens = 0;
+  bool source_dropped = false;  // Some was left when the translation ended, and is dropped.
+  bool continues = false;       // Some was left, and is that of the next segment.
 };
 
 // The server gives the stream up after `remaining`, or when the open segment is complete.
@@ -156,6 +163,8 @@ struct Summary {
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
   SegmentStats totals;  // Not all figures: see SegmentStats of the protocol.
+  int64_t untranslated_source_tokens = 0;  // The sum over segments since the last resume.
+  int64_t dropped_source_bytes = 0;        // Of source that was not read, since then.
 };
 
 // The server is lost, or will not take the stream now; another call is made for it.

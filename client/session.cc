@@ -350,7 +350,9 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
                      " was open; report this to who runs the server"));
     return call_->Cancel();
   }
-  if (!by_pauses()) {
+  if (completed.continues) {
+    source_.ConsumeOpen(next_consumed_);
+  } else if (!by_pauses()) {
     source_.Complete();
   } else if (!next_resume_token_.empty()) {
     source_.Consume(next_consumed_);

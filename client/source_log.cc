@@ -56,6 +56,15 @@ void SourceLog::Complete() {
   Forget();
 }
 
+void SourceLog::ConsumeOpen(int64_t sequence) {
+  if (completed_ >= segments_.size()) return;  // A server that counts wrongly.
+  Segment& open = segments_[completed_];
+  while (open.sent > 0 && open.chunks.front().sequence <= sequence) {
+    open.chunks.pop_front();
+    --open.sent;
+  }
+}
+
 void SourceLog::Consume(int64_t sequence) {
   while (!segments_.empty()) {
     Segment& first = segments_.front();

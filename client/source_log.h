@@ -33,7 +33,11 @@ class SourceLog {
   // source all the same, but no later call does.
   void Complete();
 
-  // Where the server ends segments, instead: it needs the chunks up to this one no more.
+  // A part of the first segment that is not complete is: the server needs the chunks up to this one
+  // no more.
+  void ConsumeOpen(int64_t sequence);
+
+  // Where pauses end segments, instead: it needs the chunks up to this one no more.
   void Consume(int64_t sequence);
 
   // Another call begins, with the first segment that is not complete. Returns the sequence of its

@@ -31,6 +31,7 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   if (config.policy().has_wait_k()) options.k = config.policy().wait_k().k();
   options.offline = config.policy().has_offline();
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
+  options.next_segments = config.policy().continue_in_next_segment();
   options.max_target_tokens = config.policy().max_target_tokens();
   if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
   if (config.input_format() == pb::INPUT_FORMAT_PCM_F32LE) options.audio = AudioFormat::kPcmF32Le;
@@ -150,6 +151,7 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   if (options.k.has_value()) policy->mutable_wait_k()->set_k(*options.k);
   if (options.offline) policy->mutable_offline();
   policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
+  policy->set_continue_in_next_segment(options.next_segments);
   policy->set_max_target_tokens(options.max_target_tokens);
   if (options.audio != AudioFormat::kNone) {
     config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
@@ -207,6 +209,9 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
       event.text = completed.text();
       event.reason = static_cast<FinishReason>(completed.finish_reason());  // Same numbers.
       if (completed.has_stats()) event.stats = FromProto(completed.stats());
+      event.untranslated_source_tokens = completed.untranslated_source_tokens();
+      event.source_dropped = completed.source_dropped();
+      event.continues = completed.continues();
       return event;
     }
     case pb::StreamTranslateResponse::kGoingAway:
@@ -214,8 +219,12 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
                        pb::GoingAwayReason_Name(response.going_away().reason())};
     case pb::StreamTranslateResponse::kSummary: {
       const auto& summary = response.summary();
-      return Summary{summary.segments(), summary.source_tokens(), summary.target_tokens(),
-                     FromProto(summary.totals())};
+      return Summary{summary.segments(),
+                     summary.source_tokens(),
+                     summary.target_tokens(),
+                     FromProto(summary.totals()),
+                     summary.untranslated_source_tokens(),
+                     summary.dropped_source_bytes()};
     }
     case pb::StreamTranslateResponse::kResumePoint:
     case pb::StreamTranslateResponse::kHeartbeat:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <iterator>
+#include <limits>
 
 #include "absl/strings/str_cat.h"
 #include "metrics/unicode.h"
@@ -12,12 +14,24 @@ SourceWordEnds::SourceWordEnds(const std::vector<int>& pieces) {
   for (const int count : pieces) Add(count);
 }
 
-void SourceWordEnds::Add(int pieces) { ends_.push_back(tokens() + pieces); }
+void SourceWordEnds::Add(int pieces) {
+  words_ = std::min(words_, std::numeric_limits<int>::max() - 1) + 1;
+  // A word without pieces needs no place: no token is its own.
+  if (pieces > 0) ends_.push_back({tokens() + pieces, words_});
+}
+
+int SourceWordEnds::tokens_of_first(int words) const {
+  const auto after = std::upper_bound(ends_.begin(), ends_.end(), words,
+                                      [](int word, const End& end) { return word < end.word; });
+  return after == ends_.begin() ? 0 : std::prev(after)->tokens;
+}
 
 int SourceWordEnds::WordsRead(int tokens) const {
   if (tokens <= 0) return 0;
-  const auto word = std::lower_bound(ends_.begin(), ends_.end(), tokens);
-  return word == ends_.end() ? words() : static_cast<int>(word - ends_.begin()) + 1;
+  const auto end =
+      std::lower_bound(ends_.begin(), ends_.end(), tokens,
+                       [](const End& word, int wanted) { return word.tokens < wanted; });
+  return end == ends_.end() ? words() : end->word;
 }
 
 std::vector<TimedWord> TargetWords::Append(absl::string_view text, double source_read,

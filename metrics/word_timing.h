@@ -16,15 +16,20 @@ class SourceWordEnds {
   explicit SourceWordEnds(const std::vector<int>& pieces);
   void Add(int pieces);  // One more word.
 
-  int words() const { return static_cast<int>(ends_.size()); }
-  int tokens() const { return ends_.empty() ? 0 : ends_.back(); }  // Without </s>.
-  int tokens_of_first(int words) const { return words == 0 ? 0 : ends_[words - 1]; }
+  int words() const { return words_; }
+  int tokens() const { return ends_.empty() ? 0 : ends_.back().tokens; }  // Without </s>.
+  int tokens_of_first(int words) const;
 
   // The smallest number of words with at least `tokens` tokens; all words if none has (</s>).
   int WordsRead(int tokens) const;
 
  private:
-  std::vector<int> ends_;  // Tokens up to the end of each word.
+  struct End {
+    int tokens;  // Up to the end of a word that has some,
+    int word;    // and its number, from 1.
+  };
+  std::vector<End> ends_;
+  int words_ = 0;
 };
 
 // What a target is cut into for lagging.

@@ -18,7 +18,6 @@ namespace leapstream {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
-constexpr int64_t kTypicalSegmentTokens = 500;
 constexpr int64_t kQueueBytes = 64 << 10;  // gRPC's buffers and ours, of one stream.
 constexpr int64_t kMaxReservedBytes = 64 << 20;
 constexpr int kMinSessions = 4;
@@ -222,14 +221,25 @@ int64_t AvailableMemory(const std::string& root) {
   return available;
 }
 
+int64_t TypicalStateBytes(const std::vector<std::shared_ptr<const Model>>& models) {
+  int64_t bytes = 1;
+  for (const auto& model : models) {
+    bytes = std::max(bytes,
+                     model->info.state_bytes_per_session +
+                         budget::kTypicalSegmentTokens * model->info.state_bytes_per_token);
+  }
+  return bytes;
+}
+
+int64_t DefaultMaxStateBytes(const std::vector<std::shared_ptr<const Model>>& models,
+                             int64_t available_bytes, int max_sessions) {
+  const int64_t asked_for = max_sessions * TypicalStateBytes(models);
+  return std::max(available_bytes / 2, std::min(asked_for, available_bytes / 4 * 3));
+}
+
 int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                        int64_t available_bytes) {
-  int64_t session_bytes = 1;
-  for (const auto& model : models) {
-    session_bytes =
-        std::max(session_bytes, model->info.state_bytes_per_session +
-                                    kTypicalSegmentTokens * model->info.state_bytes_per_token);
-  }
+  const int64_t session_bytes = TypicalStateBytes(models);
   return static_cast<int>(std::clamp<int64_t>(available_bytes / 2 / (session_bytes + kQueueBytes),
                                               kMinSessions, kMaxSessions));
 }

@@ -129,6 +129,11 @@ int64_t AvailableMemory(const std::string& root = "");
 int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                        int64_t available_bytes);
 
+// What the states of all sessions may have together: half of `available_bytes`, or up to three
+// quarters, if `max_sessions` of 500 tokens need it. 0: unknown.
+int64_t DefaultMaxStateBytes(const std::vector<std::shared_ptr<const Model>>& models,
+                             int64_t available_bytes, int max_sessions);
+
 // Takes memory for the states of sessions of `model` to come, so that they fault no page: on the
 // CPU for as many as 64 MB hold beyond the `open` ones, on another device for all of `max_sessions`
 // at once. To be called before the first, and then now and then. Safe while the model is in use.

@@ -221,6 +221,10 @@ const std::vector<Setting>& Settings() {
              LEAPSTREAM_FIELD(server.limits.max_source_tokens)),
       Number("max_target_tokens_per_segment", 1, 1 << 20, "Then its translation is cut",
              LEAPSTREAM_FIELD(server.limits.max_target_tokens)),
+      Number("max_state_bytes", 0, int64_t{1} << 50,
+             "Memory of all sessions' states, beyond which the largest session ends; 0: half of "
+             "what there is at the start",
+             LEAPSTREAM_FIELD(server.max_state_bytes)),
       Number("max_queued_bytes", 1, 1 << 30, "Source of a session that waits; then reading stops",
              LEAPSTREAM_FIELD(server.limits.max_queued_bytes)),
       Number("max_unread_bytes", 1, 1 << 30, "Output that a client leaves; then decoding stops",

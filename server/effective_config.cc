@@ -137,6 +137,13 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
     }
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(options.early_end, ToEarlyEnd(policy.early_end()));
+  options.next_segments = policy.continue_in_next_segment();
+  if (options.next_segments && model.speech.has_value()) {
+    return InvalidRequest(
+        "INVALID_POLICY",
+        absl::StrCat("continue_in_next_segment is for text, and model ", model.name,
+                     " takes audio; leave it unset and let pause_detection end segments"));
+  }
   return options;
 }
 
@@ -152,6 +159,7 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   policy.set_max_length_a(options.max_length_a);
   policy.set_max_length_b(options.max_length_b);
   policy.set_early_end(ToProto(options.early_end));
+  policy.set_continue_in_next_segment(options.next_segments);
   config.set_input_format(InputFormat(requested, model));
   if (model.speech.has_value()) {
     config.set_sample_rate_hertz(options.sample_rate);

@@ -70,6 +70,14 @@ struct Metrics::Families {
       AddCounter("leapstream_source_tokens_total", "Source tokens that were read, </s> included.");
   Family<Counter>& target_tokens =
       AddCounter("leapstream_target_tokens_total", "Target tokens that were put out.");
+  Family<Counter>& segments_cut =
+      AddCounter("leapstream_segments_cut_total",
+                 "Segments whose translation ended before it was complete, by reason.");
+  Family<Counter>& untranslated =
+      AddCounter("leapstream_source_tokens_untranslated_total",
+                 "Source tokens that were read after their segment's translation had ended.");
+  Family<Counter>& dropped = AddCounter("leapstream_source_dropped_bytes_total",
+                                        "Source that was dropped without being read.");
   Family<Histogram>& first_token =
       AddHistogram("leapstream_time_to_first_token_seconds",
                    "From a segment's first source to its first target token.");
@@ -192,6 +200,11 @@ ModelMetrics* Metrics::ForModel(const std::string& model) {
     metrics->read_batch_ = &f.step_batch.Add({{"model", model}, {"kind", "read"}}, kBatch);
     metrics->write_batch_ = &f.step_batch.Add({{"model", model}, {"kind", "write"}}, kBatch);
     f.started.Add({{"model", model}, {"resumed", "false"}});
+    for (const char* cut : {"max_length", "source_limit", "early_end"}) {
+      f.segments_cut.Add({{"model", model}, {"reason", cut}});
+    }
+    f.untranslated.Add(labels);
+    f.dropped.Add(labels);
     f.finished.Add({{"model", model}, {"outcome", "OK"}, {"reason", ""}});
   }
   return metrics.get();
@@ -230,6 +243,19 @@ void Metrics::SessionFinished(const std::string& model, const absl::Status& stat
             {"outcome", CodeLabel(status.code())},
             {"reason", std::string(ReasonOf(status))}})
       .Increment();
+}
+
+void Metrics::SegmentCompleted(const std::string& model, const char* cut,
+                               int untranslated_source_tokens) {
+  if (cut != nullptr) {
+    families_->segments_cut.Add({{"model", model}, {"reason", cut}}).Increment();
+  }
+  if (untranslated_source_tokens == 0) return;
+  families_->untranslated.Add({{"model", model}}).Increment(untranslated_source_tokens);
+}
+
+void Metrics::SourceDropped(const std::string& model, int64_t bytes) {
+  families_->dropped.Add({{"model", model}}).Increment(static_cast<double>(bytes));
 }
 
 void Metrics::SessionRejected(absl::string_view reason) {

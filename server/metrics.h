@@ -83,6 +83,9 @@ class Metrics {
   // `reason` is that of the status, or empty.
   void SessionFinished(const std::string& model, const absl::Status& status);
   void SessionRejected(absl::string_view reason);
+  // `cut`: why its translation ended before it was complete; null: it did not, as far as is known.
+  void SegmentCompleted(const std::string& model, const char* cut, int untranslated_source_tokens);
+  void SourceDropped(const std::string& model, int64_t bytes);
   void InputHeld(absl::Duration time);   // A client was not read from.
   void OutputHeld(absl::Duration time);  // A session was not decoded for.
   void ModelReloaded(const std::string& model, bool ok);

@@ -22,7 +22,7 @@ struct ResumeToken {
   // If pauses end segments: where its source begins, or that of complete ones before it, so many,
   // whose ends had not come yet. Else `source` counts chunks alone.
   SourcePosition source;
-  int drops = 0;
+  int drops = 0;  // If segments go on in the next one, instead: tokens of the first word to skip.
   absl::Time expires;
   SessionSummary before;  // Of the segments that are; lagging figures are sums. Of version 2: no
                           // audio and no times.

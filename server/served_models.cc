@@ -120,29 +120,33 @@ class ServedModels::Reaper {
   std::thread thread_;  // Last: it uses the above.
 };
 
-ServedModels::ServedModels(int replicas, Metrics* metrics)
-    : replicas_(replicas), metrics_(metrics), reaper_(std::make_unique<Reaper>()) {}
+ServedModels::ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes)
+    : replicas_(replicas),
+      metrics_(metrics),
+      budget_(max_state_bytes),
+      reaper_(std::make_unique<Reaper>()) {}
 
 ServedModels::Replicas ServedModels::MakeReplicas(const std::shared_ptr<const Model>& model) {
   ModelMetrics* const metrics = metrics_->ForModel(model->info.name);
   Replicas replicas;
   for (int i = 0; i < replicas_; ++i) {
     replicas.emplace_back(
-        new Scheduler(model, metrics),
+        new Scheduler(model, metrics, &budget_),
         [reaper = reaper_.get()](Scheduler* scheduler) { reaper->Take(scheduler); });
   }
   return replicas;
 }
 
 absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
-    std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics) {
+    std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
+    int64_t max_state_bytes) {
   if (models.empty()) return absl::InvalidArgumentError("no model to serve; name one at least");
   std::sort(models.begin(), models.end(),
             [](const auto& a, const auto& b) { return a->info.name < b->info.name; });
   std::vector<std::string> names;
   for (const auto& model : models) names.push_back(model->info.name);
   LEAPSTREAM_RETURN_IF_ERROR(CheckModelNames(std::move(names)));
-  auto served = absl::WrapUnique(new ServedModels(replicas, metrics));
+  auto served = absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes));
   MutexLock lock(&served->mutex_);
   for (const auto& model : models) {
     served->served_.push_back({served->MakeReplicas(model), absl::Now()});

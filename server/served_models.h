@@ -30,9 +30,11 @@ absl::Status CheckModelNames(std::vector<std::string> names);
 // Thread-safe. The calls that use it count themselves, so that it does not go before they do.
 class ServedModels {
  public:
-  // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this.
+  // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this. `max_state_bytes`: that
+  // the sessions' states may have, see StateBudget.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
-      std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics);
+      std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
+      int64_t max_state_bytes = 0);
   ~ServedModels();  // Waits for CallEnded() of all calls: the gRPC server must be shut down
                     // already.
 
@@ -75,6 +77,8 @@ class ServedModels {
   };
   std::vector<State> States() const;
 
+  int64_t max_state_bytes() const { return budget_.limit(); }
+
   void CallStarted();
   void CallEnded();
 
@@ -92,7 +96,7 @@ class ServedModels {
     SteadyTime used;  // When they were last seen with a session, or else were replaced.
   };
 
-  ServedModels(int replicas, Metrics* metrics);
+  ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes);
   static int Sessions(const Replicas& replicas);
   static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
   Replicas MakeReplicas(const std::shared_ptr<const Model>& model);
@@ -103,6 +107,7 @@ class ServedModels {
 
   const int replicas_;
   Metrics* const metrics_;
+  StateBudget budget_;
   const std::unique_ptr<Reaper> reaper_;
   mutable Mutex mutex_;
   CondVar call_ended_;

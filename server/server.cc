@@ -373,8 +373,9 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   LEAPSTREAM_RETURN_IF_ERROR(ParseAddress(options.listen).status());
   LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(options.tls));
   const DescriptorPlan descriptors = PlanDescriptors();
-  int max_sessions = options.max_sessions > 0 ? options.max_sessions
-                                              : DefaultMaxSessions(models, AvailableMemory());
+  const int64_t available = AvailableMemory();
+  int max_sessions =
+      options.max_sessions > 0 ? options.max_sessions : DefaultMaxSessions(models, available);
   if (max_sessions > descriptors.sessions) {
     spdlog::warn(
         "{} sessions at once instead of {}{}: each may come over a connection of its own, and this "
@@ -384,13 +385,16 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
         descriptors.limit);
     max_sessions = descriptors.sessions;
   }
+  const int64_t max_state_bytes =
+      options.max_state_bytes > 0 ? options.max_state_bytes
+                                  : DefaultMaxStateBytes(models, available, max_sessions);
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }
   auto metrics = std::make_unique<Metrics>();
   LEAPSTREAM_ASSIGN_OR_RETURN(
       std::unique_ptr<ServedModels> served,
-      ServedModels::Create(std::move(models), options.replicas, metrics.get()));
+      ServedModels::Create(std::move(models), options.replicas, metrics.get(), max_state_bytes));
   absl::StatusOr<ResumeSigner> signer = options.resume_key_file.empty()
                                             ? ResumeSigner::WithRandomKey()
                                             : ResumeSigner::WithKeyFrom(options.resume_key_file);

@@ -47,6 +47,7 @@ struct ServerOptions {
 
   TlsFiles tls;
   std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
+  int64_t max_state_bytes = 0;         // 0: see DefaultMaxStateBytes().
   int max_sessions_per_principal = 0;  // 0: no limit.
 
   // A drain also closes the port, for proxies that know of no health but a refused connection.

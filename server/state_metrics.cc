@@ -99,7 +99,7 @@ std::vector<prometheus::MetricFamily> CollectState(const Serving& serving) {
   std::vector<prometheus::MetricFamily> families;
   prometheus::MetricFamily active = Gauges("leapstream_sessions_active", "Sessions that are open.");
   prometheus::MetricFamily bytes =
-      Gauges("leapstream_state_bytes", "Memory of the open sessions' model states, about.");
+      Gauges("leapstream_state_bytes", "Memory of the open sessions' model states.");
   prometheus::MetricFamily age = Gauges("leapstream_step_loop_turn_age_seconds",
                                         "How long the step loop's present turn has taken so far.");
   prometheus::MetricFamily info =
@@ -121,6 +121,9 @@ std::vector<prometheus::MetricFamily> CollectState(const Serving& serving) {
   families.push_back(std::move(bytes));
   families.push_back(std::move(age));
   families.push_back(std::move(info));
+  families.push_back(Gauge("leapstream_state_bytes_limit",
+                           "Memory that the states of all sessions may have together.",
+                           static_cast<double>(serving.models->max_state_bytes())));
   families.push_back(Gauge("leapstream_slots", "Sessions that there may be at once.",
                            serving.admission.max_sessions()));
   families.push_back(

@@ -262,7 +262,7 @@ absl::StatusOr<std::shared_ptr<Scheduler>> TranslateReactor::FindResumed(
 
 absl::StatusOr<ResumeToken> TranslateReactor::CheckResume(const v1::ResumeRequest& request,
                                                           const Model& model,
-                                                          bool by_pauses) const {
+                                                          bool server_ends) const {
   LEAPSTREAM_ASSIGN_OR_RETURN(const ResumeToken token,
                               serving_->signer.Verify(request.resume_token(), absl::Now()));
   if (token.session_id != request.session_id()) {
@@ -290,9 +290,9 @@ absl::StatusOr<ResumeToken> TranslateReactor::CheckResume(const v1::ResumeReques
                      token.source.chunks, " that came with this resume token, got ",
                      request.next_source_sequence()));
   }
-  if (by_pauses && request.next_source_sequence() != token.source.chunks + 1) {
+  if (server_ends && request.next_source_sequence() != token.source.chunks + 1) {
     return InvalidRequest("SEQUENCE_MISMATCH",
-                          absl::StrCat("where pauses end segments, next_source_sequence must be ",
+                          absl::StrCat("where the server ends segments, next_source_sequence must be ",
                                        token.source.chunks + 1,
                                        ", one more than consumed_source_sequence came with "
                                        "this resume token, got ",
@@ -345,7 +345,8 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   start.segment = from.segment;
   if (config.has_resume()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(ResumeToken token,
-                                CheckResume(config.resume(), *scheduler->model(), pause.on()));
+                                CheckResume(config.resume(), *scheduler->model(),
+                                            pause.on() || options.next_segments));
     id_ = token.session_id;
     from.segment = token.segment;
     from.before = std::move(token.before);
@@ -354,7 +355,9 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
     from.source_read.assign(config.resume().committed_source_tokens_read().begin(),
                             config.resume().committed_source_tokens_read().end());
     start = {token.segment, {config.resume().next_source_sequence() - 1, 0}, 0};
-    if (pause.on()) start = {token.segment, token.source, token.drops};
+    if (pause.on() || options.next_segments) start = {token.segment, token.source, token.drops};
+    if (!pause.on()) first_source_ = start.source;
+    if (options.next_segments) from.skip_tokens = token.drops;
   }
   const SessionSummary before = from.before;
   const absl::Duration idle_timeout = IdleTimeout(config, limits);
@@ -496,16 +499,35 @@ absl::Status TranslateReactor::ReceiveSource(const v1::SourceChunk& chunk) {
     } else {
       session->Push(std::move(samples));
     }
-  } else if (format == v1::INPUT_FORMAT_TEXT) {
-    session->Push(chunk.text());
-  } else if (format == v1::INPUT_FORMAT_PIECES) {
-    session->Push(
-        std::vector<std::string>(chunk.pieces().pieces().begin(), chunk.pieces().pieces().end()));
-  } else {
-    session->Push(
-        std::vector<TokenId>(chunk.token_ids().ids().begin(), chunk.token_ids().ids().end()));
+    return absl::OkStatus();
   }
+  SourceInput source = chunk.text();
+  if (format == v1::INPUT_FORMAT_PIECES) {
+    source =
+        std::vector<std::string>(chunk.pieces().pieces().begin(), chunk.pieces().pieces().end());
+  } else if (format == v1::INPUT_FORMAT_TOKEN_IDS) {
+    source = std::vector<TokenId>(chunk.token_ids().ids().begin(), chunk.token_ids().ids().end());
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(SkipConsumed(chunks_before, &source));
+  session->Push(std::move(source), std::max(SourcePosition{chunks_before, 0}, first_source_));
   return absl::OkStatus();
+}
+
+absl::Status TranslateReactor::SkipConsumed(int64_t chunks, SourceInput* source) const {
+  if (first_source_.chunks != chunks || first_source_.samples == 0) return absl::OkStatus();
+  return std::visit(
+      [&](auto& content) -> absl::Status {
+        const auto size = static_cast<int64_t>(content.size());
+        if (size < first_source_.samples) {
+          return InvalidRequest(
+              "SEQUENCE_MISMATCH",
+              absl::StrCat("the first chunk of a resumed session must be as it was, of which ",
+                           first_source_.samples, " were translated, got one of ", size));
+        }
+        content.erase(content.begin(), content.begin() + first_source_.samples);
+        return absl::OkStatus();
+      },
+      *source);
 }
 
 void TranslateReactor::PushSegments(Session& session, int64_t chunks, const AudioSamples& samples) {
@@ -604,7 +626,10 @@ void TranslateReactor::OnEvent(SessionEvent event) {
         boundaries_.pop_front();
         ++first_boundary_;
       }
-      if (!boundaries_.empty()) {
+      if (completed->continues_at.has_value()) {
+        start = {0, *completed->continues_at, completed->continues_after_tokens};
+        first_boundary_ = completed->segment + 1;  // What would have ended this one ends the next.
+      } else if (!boundaries_.empty()) {
         start = {0, boundaries_.front(), 0};
       } else if (by_pauses_) {
         ++start.drops;
@@ -620,6 +645,10 @@ void TranslateReactor::OnEvent(SessionEvent event) {
     proto.set_text(std::move(completed->text));
     proto.set_finish_reason(ToProto(completed->reason));
     if (output_.segment_stats()) *proto.mutable_stats() = ToProto(completed->stats);
+    proto.set_untranslated_source_tokens(completed->untranslated_source_tokens);
+    proto.set_source_dropped(completed->source_dropped);
+    proto.set_continues(completed->continues_at.has_value());
+    CountUntranslated(*completed);
     lagging_metrics_.Observe(completed->stats);
     // What is reported of a session that does not come to its summary.
     MutexLock lock(&mutex_);
@@ -632,11 +661,32 @@ void TranslateReactor::OnEvent(SessionEvent event) {
     proto.set_segments(summary.segments);
     proto.set_source_tokens(summary.source_tokens);
     proto.set_target_tokens(summary.target_tokens);
+    proto.set_untranslated_source_tokens(summary.untranslated_source_tokens);
+    proto.set_dropped_source_bytes(summary.dropped_source_bytes);
+    CountDropped(summary.dropped_source_bytes);
     if (output_.segment_stats()) *proto.mutable_totals() = ToProto(summary.totals);
     MutexLock lock(&mutex_);
     summary_ = summary;
   }
   Send(std::move(response));
+}
+
+void TranslateReactor::CountUntranslated(const SegmentCompleted& completed) {
+  const bool continues = completed.continues_at.has_value();
+  const char* cut = nullptr;
+  if (completed.reason == FinishReason::kMaxLength) cut = "max_length";
+  if (completed.reason == FinishReason::kSourceLimit && !continues) cut = "source_limit";
+  if (completed.reason == FinishReason::kEndOfSentence && completed.source_dropped) {
+    cut = "early_end";
+  }
+  serving_->metrics->SegmentCompleted(model_name_, cut, completed.untranslated_source_tokens);
+  CountDropped(completed.so_far.dropped_source_bytes);
+}
+
+void TranslateReactor::CountDropped(int64_t bytes) {
+  if (bytes <= dropped_bytes_) return;
+  serving_->metrics->SourceDropped(model_name_, bytes - dropped_bytes_);
+  dropped_bytes_ = bytes;
 }
 
 void TranslateReactor::SendDelta(TargetDelta delta) {
@@ -738,7 +788,10 @@ void TranslateReactor::OnFinished(absl::Status status) {
     const bool committed = status.GetPayload(kCommittedTargetPayload).has_value();
     status = WithReason(std::move(status), committed ? "RESUME_TARGET_INVALID" : "INVALID_SOURCE");
   }
-  std::shared_ptr<Session> session;  // Its state is freed as soon as it is of no use.
+  if (absl::IsResourceExhausted(status) && ReasonOf(status).empty()) {
+    status = WithReason(std::move(status), "STATE_MEMORY_EXHAUSTED");
+  }
+  std::shared_ptr<Session> session;
   {
     MutexLock lock(&mutex_);
     final_status_ = std::move(status);

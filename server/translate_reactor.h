@@ -80,10 +80,13 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // The version of `current` that a resume goes on with.
   absl::StatusOr<std::shared_ptr<Scheduler>> FindResumed(
       const v1::ResumeRequest& request, const std::shared_ptr<Scheduler>& current) const;
-  // Checks a resume against `model`, what its session will do, and whether `by_pauses`.
+  // Checks a resume against `model` and what its session will do. `server_ends`: segments, where
+  // their source goes on.
   absl::StatusOr<ResumeToken> CheckResume(const v1::ResumeRequest& request, const Model& model,
-                                          bool by_pauses) const;
+                                          bool server_ends) const;
   absl::Status ReceiveSource(const v1::SourceChunk& chunk);
+  // Leaves out what of the chunk is before first_source_. INVALID_ARGUMENT: it has less.
+  absl::Status SkipConsumed(int64_t chunks, SourceInput* source) const;
   // What segmenter_ makes of the chunk that `chunks` others came before.
   void PushSegments(Session& session, int64_t chunks, const AudioSamples& samples);
   // Ends the call with `status`: through the session if there is one, else at once.
@@ -102,6 +105,9 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   void Send(v1::StreamTranslateResponse response);
   void Enqueue(v1::StreamTranslateResponse response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void HoldIfFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+  // Counts what was not translated.
+  void CountUntranslated(const SegmentCompleted& completed);
+  void CountDropped(int64_t bytes);
   // Starts what is due: the next write, or the end of the call. `this` may be gone after it if the
   // caller holds no reference.
   void Pump();
@@ -133,6 +139,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::optional<PauseSegmenter> segmenter_;  // If pauses end segments.
   int64_t samples_since_point_ = 0;          // Then: since PushSegments() sent a resume point,
   int64_t samples_per_point_ = 0;            // and until it sends another one.
+  SourcePosition first_source_;  // Where that of a resumed session begins: before it all is skipped.
 
   // Set before the session can say anything, then constant.
   std::string id_;
@@ -146,6 +153,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   std::shared_ptr<Scheduler> scheduler_;  // Keeps the weights that the session began with.
   // Of the step thread.
   int64_t deltas_ = 0;
+  int64_t dropped_bytes_ = 0;  // That are in the metrics.
 
   grpc::ByteBuffer write_buffer_;  // Of the write in flight.
 

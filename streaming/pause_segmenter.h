@@ -25,15 +25,6 @@ struct PauseRule {
   absl::Status Check() const;
 };
 
-// A place in the source of a session: so many chunks, and so many samples of the one after them.
-struct SourcePosition {
-  int64_t chunks = 0;
-  int64_t samples = 0;
-  bool operator<(const SourcePosition& other) const {
-    return chunks != other.chunks ? chunks < other.chunks : samples < other.samples;
-  }
-};
-
 // Cuts a stream of audio into segments. A segment begins kLeadIn before the first 10 ms that are
 // not quiet, and ends when it has been quiet for as long as the rule says; the quiet between two is
 // of neither. Quiet is a root mean square below the rule's threshold. However the audio is cut into

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
@@ -29,9 +30,8 @@
 namespace leapstream {
 namespace {
 
-constexpr size_t kMaxWordBytes = 16 << 10;  // A longer one ends its segment's source.
-constexpr int kMaxTargetTokens = 1 << 20;   // More than any segment; keeps a * S + b an int.
-constexpr char kEndSymbol[] = "<e>";        // As in the speech agent that the checkpoints go with.
+constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
 
 // A session that has read more source tokens than these without once having to wait for one has a
 // backlog: it translates what is there already, and nobody is speaking it. More than what a piece
@@ -43,25 +43,55 @@ enum class Line { kLive, kBacklog };
 
 struct SegmentEnd {};
 struct SourceEnd {};
-using Input = std::variant<SourceInput, SegmentEnd, SourceEnd>;
+struct Source {
+  SourceInput input;
+  SourcePosition at;
+};
+using Input = std::variant<Source, SegmentEnd, SourceEnd>;
+
+constexpr size_t kTextForm = 0;  // Of SourceInput.
+constexpr size_t kLongWord = 8;  // Tokens: no segment ends within a shorter one, if it has others.
+
+// No source has these: the end comes with the segment's, and padding is between sentences.
+bool IsSpecial(TokenId id) { return id == kEndOfSentence || id == kPadding; }
+
+int64_t PieceBytes(const std::string& piece) {
+  return static_cast<int64_t>(sizeof(piece) + piece.size());
+}
+
+int64_t SourceBytes(const SourceInput& source) {
+  if (const auto* text = std::get_if<std::string>(&source)) {
+    return static_cast<int64_t>(text->size());
+  }
+  if (const auto* audio = std::get_if<AudioSamples>(&source)) {
+    return static_cast<int64_t>(audio->size() * sizeof(float));
+  }
+  if (const auto* ids = std::get_if<std::vector<TokenId>>(&source)) {
+    return static_cast<int64_t>(ids->size() * sizeof(TokenId));
+  }
+  int64_t bytes = 0;
+  for (const std::string& piece : std::get<std::vector<std::string>>(source)) {
+    bytes += PieceBytes(piece);
+  }
+  return bytes;
+}
 
 // What an input counts while it is queued.
 int64_t QueuedBytes(const Input& input) {
-  int64_t bytes = budget::kInputBytes;
-  const auto* source = std::get_if<SourceInput>(&input);
-  if (source == nullptr) return bytes;
-  if (const auto* text = std::get_if<std::string>(source)) {
-    bytes += static_cast<int64_t>(text->size());
-  } else if (const auto* pieces = std::get_if<std::vector<std::string>>(source)) {
-    for (const std::string& piece : *pieces) {
-      bytes += static_cast<int64_t>(sizeof(piece) + piece.size());
-    }
-  } else if (const auto* audio = std::get_if<AudioSamples>(source)) {
-    bytes += static_cast<int64_t>(audio->size() * sizeof(float));
-  } else {
-    bytes += static_cast<int64_t>(std::get<std::vector<TokenId>>(*source).size() * sizeof(TokenId));
-  }
-  return bytes;
+  const auto* source = std::get_if<Source>(&input);
+  return budget::kInputBytes + (source == nullptr ? 0 : SourceBytes(source->input));
+}
+
+// Without white space, so that what ends a line is not taken for source.
+int64_t VisibleBytes(absl::string_view text) {
+  return std::count_if(text.begin(), text.end(),
+                       [](char c) { return !absl::ascii_isspace(static_cast<unsigned char>(c)); });
+}
+
+// What of source that is dropped counts as such.
+int64_t DroppedBytes(const SourceInput& source) {
+  if (const auto* text = std::get_if<std::string>(&source)) return VisibleBytes(*text);
+  return SourceBytes(source);
 }
 
 absl::Status ValidateOptions(const SessionOptions& options, const ModelInfo& model) {
@@ -114,8 +144,11 @@ class LiveSession;
 
 class Scheduler::Loop {
  public:
-  Loop(std::shared_ptr<const Model> model, StepObserver* observer)
-      : model_(std::move(model)), observer_(observer), thread_([this] { Run(); }) {}
+  Loop(std::shared_ptr<const Model> model, StepObserver* observer, StateBudget* budget)
+      : model_(std::move(model)),
+        observer_(observer),
+        budget_(budget),
+        thread_([this] { Run(); }) {}
   ~Loop();
 
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
@@ -128,10 +161,12 @@ class Scheduler::Loop {
     MutexLock lock(&mutex_);
     return static_cast<int>(open_.size());
   }
-  int64_t state_bytes() const {
-    // A pair of a source and a target token adds state_bytes_per_token.
-    return open_sessions() * model_->info.state_bytes_per_session +
-           state_tokens_.load(std::memory_order_relaxed) * model_->info.state_bytes_per_token / 2;
+  int64_t state_bytes() const { return state_bytes_.load(std::memory_order_relaxed); }
+  // Of one session the state has grown by so much.
+  void AddStateBytes(int64_t bytes) {
+    if (bytes == 0) return;
+    state_bytes_.fetch_add(bytes, std::memory_order_relaxed);
+    if (budget_ != nullptr) budget_->Add(bytes);
   }
   absl::Duration turn_age() const {
     const int64_t started = turn_started_.load(std::memory_order_relaxed);
@@ -158,11 +193,14 @@ class Scheduler::Loop {
   // False: nobody is in this line.
   bool TakeTurn(Line line);
   void Close(const std::shared_ptr<LiveSession>& session);
+  void EndLargest();
 
   const std::shared_ptr<const Model> model_;
+  const bool encodes_anew_ = model_->translator->encodes_anew();
   StepObserver* const observer_;
+  StateBudget* const budget_;
   std::atomic<int64_t> turn_started_{0};  // SteadyTime::nanoseconds(); 0: none is going on.
-  std::atomic<int64_t> state_tokens_{0};  // Tokens that the open sessions' states have room for.
+  std::atomic<int64_t> state_bytes_{0};
   mutable Mutex mutex_;
   CondVar work_;  // stop_ is set, or somebody is in line.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
@@ -188,6 +226,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         text_sink_(model.target_tokenizer.get()),
         committed_(std::move(from.committed)),
         committed_source_read_(std::move(from.source_read)),
+        skip_tokens_(std::max(from.skip_tokens, 0)),
         replays_at_once_(model.translator->can_replay() &&
                          options.early_end != EarlyEnd::kForceFinish && !model.feeds_back_symbols &&
                          !committed_source_read_.empty()),
@@ -197,7 +236,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     if (replays()) reads_without_wait_ = kLiveReads + 1;  // It has a backlog.
   }
 
-  void Push(SourceInput source) override { Add(std::move(source)); }
+  using Session::Push;
+  void Push(SourceInput source, SourcePosition at) override { Add(Source{std::move(source), at}); }
   void EndSegment() override { Add(SegmentEnd{}); }
   void EndSource() override { Add(SourceEnd{}); }
   void Cancel(absl::Status why) override {
@@ -234,10 +274,19 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
 
   // --- Step thread ---
 
-  // Does all that needs no model and finds what is due: reads and replay, `max_rows` at most, and
-  // write_due().
+  // Does all that needs no model, as long as that is about `max_work` (see budget::kWorkPerTurn),
+  // and finds what is due: reads and replay, `max_rows` at most, and write_due().
   // False: nothing is, and the session is out of line until something arrives.
-  bool Plan(int max_rows);
+  bool Plan(int max_rows, int64_t max_work);
+  int64_t work() const { return max_work_ - work_left_; }  // That Plan() did.
+  // Rows that its READs and Decide() will run in an encoder that encodes all anew. What is in front
+  // of the encoder of speech counts as these.
+  int64_t encoder_rows() const {
+    const int64_t all = speech() ? SpeechInput::States(SpeechInput::Frames(segment_.samples_given))
+                                 : segment_.source_given;
+    const int64_t front = speech() ? int64_t{read_count_} * model_.info.speech->pre_decision_ratio : 0;
+    return front + (write_due_ && unencoded_ ? all : 0);
+  }
   int read_count() const { return read_count_; }  // READs that are due,
   SourceRows due_reads() {                        // and what they read.
     return {state_.get(), due_reads_, due_samples_};
@@ -268,14 +317,16 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     MutexLock lock(&mutex_);
     return LineOfNextTurn();
   }
-  // Tokens that its state has made room for, which stays when a segment ends.
-  int64_t state_tokens() const { return state_tokens_; }
-  // By how many that has grown.
-  int64_t GrowState() {
-    const int64_t before = state_tokens_;
-    state_tokens_ =
-        std::max<int64_t>(before, state_->source_read() + int64_t{state_->target_written()});
-    return state_tokens_ - before;
+  int64_t state_bytes() const { return state_bytes_; }
+  // Tells the loop by how much its state has grown.
+  void CountState() {
+    const int64_t before = std::exchange(state_bytes_, state_->bytes());
+    loop_->AddStateBytes(state_bytes_ - before);
+  }
+  // It is over, and nobody uses the state any more, whoever still has the session.
+  void FreeState() {
+    state_.reset();
+    loop_->AddStateBytes(-std::exchange(state_bytes_, 0));
   }
   // Ends the session; later calls do nothing.
   void Finish(absl::Status status);
@@ -285,6 +336,13 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
 
  private:
+  struct Word {  // Of the source; of pieces and ids one token.
+    int first = 0;  // Source tokens of the segment before it.
+    int skipped = 0;  // Tokens of its beginning, which are of segments before.
+    std::vector<TokenId> tokens;
+    SourcePosition at;
+    int end() const { return first + static_cast<int>(tokens.size()); }
+  };
   struct Segment {  // The open one.
     int64_t number = 0;
     bool source_closed = false;    // Its end has arrived.
@@ -299,6 +357,20 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int skipped = 0;               // Steps that count and wrote nothing: EarlyEnd::kForceFinish.
     int after_source = 0;          // Target tokens written once the source was finished.
     std::deque<TokenId> tokens;    // Encoded, not yet read.
+    // What came last as pieces or ids, of which `taken` are in `tokens` or read.
+    std::vector<std::string> pieces;
+    std::vector<TokenId> ids;
+    size_t taken = 0;
+    SourcePosition at;  // Where that begins.
+    // How often in a row </s> was the best next token and nothing was written, because the source
+    // went on, and how much of it had been read the first time.
+    int ends_in_a_row = 0;
+    int end_read = 0;
+    int unread = 0;  // Tokens of a word that were dropped because a limit cut the source.
+    // SessionOptions::next_segments: the words that the next segment may begin with, and whether it
+    // will.
+    std::deque<Word> words;
+    bool goes_on = false;
     std::string text;
     metrics::SegmentTiming timing;
     // The same of target words; delays are in source tokens until the segment is complete.
@@ -336,8 +408,14 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     MutexLock lock(&mutex_);
     return held_;
   }
-  absl::Status Take(SourceInput source);
+  absl::Status Take(Source source);
   void OpenSegment();
+  // The next segment, with the source that is left of the completed one. False: the session is to
+  // end first, and has.
+  bool ContinueInNext();
+  // Where the source begins that has not been made tokens yet.
+  SourcePosition RestAt();
+  SourcePosition TextAt(size_t offset);  // Of text_source_; they must not fall.
   double Delay() const;     // Of what is written now, in the unit of the lagging figures.
   double Computed() const;  // In ms: how long the open segment could act but had not yet.
   // A target token, or </s>, is written when `delay` has been read.
@@ -347,11 +425,19 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void TakeWords(absl::string_view text, double delay);
   void MeasureWords();
   void CompleteSegment(FinishReason reason);
+  // Gives memory back that a long segment took, so that who is silent has no more than others.
+  void ShrinkState();
+  // Says what becomes of the source that was not translated, and drops it, or keeps it for the next
+  // segment.
+  void LeaveSource(SegmentCompleted* completed);
   // Finds how much of the committed target can be taken with the source that is there.
   void PlanReplay(int max_rows);
   void RefuseCommitted(absl::string_view why);
-  // The next source token, if there is one yet.
+  // The next source token, if there is one yet. None also if the turn's work is used up: then
+  // cut_short_ is set.
   absl::StatusOr<std::optional<TokenId>> NextSourceToken();
+  // Moves the next word or piece of the source to segment_.tokens. False: there is none yet.
+  absl::StatusOr<bool> TakeWord();
   // Speech: takes what one READ asks for into due_samples_; at the source's end nothing, as a READ
   // of its own. False: it is not there yet.
   bool TakeAudio();
@@ -392,6 +478,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Of the step thread.
   std::unique_ptr<SessionState> state_;
   TextSource text_source_;
+  struct TextInput {
+    size_t begin;  // In text_source_.
+    SourcePosition at;
+  };
+  std::deque<TextInput> text_inputs_;  // next_segments: what text_source_ has not returned yet.
   const std::unique_ptr<AudioSource> audio_;  // Null for text.
   const TokenId end_symbol_;  // Ends speech once its source has ended; kUnknown: there is none.
   TextSink text_sink_;
@@ -402,11 +493,15 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   std::vector<float> due_samples_;
   bool write_due_ = false;
   size_t inputs_left_ = 0;  // That may still be taken in this turn.
-  bool cut_short_ = false;  // None may, and there are more.
+  int64_t max_work_ = 0;    // Of this turn, in units of budget::kWorkPerTurn,
+  int64_t work_left_ = 0;   // and what is left of it; the last piece of work may exceed it.
+  bool cut_short_ = false;  // Something is left for the next turn because of these.
+  bool unencoded_ = false;  // Source was read since the last Decide().
   SteadyTime able_since_;   // When what is due became possible.
-  int64_t state_tokens_ = 0;
+  int64_t state_bytes_ = state_->bytes();
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   const std::vector<int> committed_source_read_;  // Of each, or none.
+  int skip_tokens_;  // Of the first word of the segment that is resumed.
   const bool replays_at_once_;
   size_t replayed_ = 0;     // How many of committed_ were.
   int replay_count_ = 0;    // How many are due.
@@ -421,8 +516,52 @@ void LiveSession::OpenSegment() {
   segment_.opened = SteadyNow();
   state_->Reset();
   text_source_.Reset();
+  text_inputs_.clear();
   if (speech()) audio_->Reset();
   text_sink_.Reset();
+}
+
+bool LiveSession::ContinueInNext() {
+  std::optional<absl::Status> ending;
+  {
+    MutexLock lock(&mutex_);
+    ending = ending_;
+  }
+  if (ending.has_value()) {
+    Finish(*std::move(ending));
+    return false;
+  }
+  Segment next;
+  next.number = segment_.number + 1;
+  next.source_closed = segment_.source_closed;
+  next.form = segment_.form;
+  next.pieces = std::move(segment_.pieces);
+  next.ids = std::move(segment_.ids);
+  next.taken = segment_.taken;
+  next.at = segment_.at;
+  next.words = std::move(segment_.words);
+  for (Word& word : next.words) {
+    word.first = static_cast<int>(next.tokens.size());
+    next.tokens.insert(next.tokens.end(), word.tokens.begin(), word.tokens.end());
+    if (next.form == kTextForm) next.source_words.Add(static_cast<int>(word.tokens.size()));
+  }
+  next.opened = SteadyNow();
+  segment_ = std::move(next);
+  state_->Reset();
+  text_sink_.Reset();
+  return true;
+}
+
+SourcePosition LiveSession::TextAt(size_t offset) {
+  while (text_inputs_.size() > 1 && text_inputs_[1].begin <= offset) text_inputs_.pop_front();
+  if (text_inputs_.empty()) return {};
+  const TextInput& input = text_inputs_.front();
+  return {input.at.chunks, input.at.samples + static_cast<int64_t>(offset - input.begin)};
+}
+
+SourcePosition LiveSession::RestAt() {
+  if (segment_.form == kTextForm) return TextAt(text_source_.rest_begin());
+  return {segment_.at.chunks, segment_.at.samples + static_cast<int64_t>(segment_.taken)};
 }
 
 LiveSession::Taken LiveSession::TakeInput() {
@@ -436,11 +575,12 @@ LiveSession::Taken LiveSession::TakeInput() {
     if (open_ && !segment_.completed) ending.reset();
     if (!ending.has_value()) {
       if (inbox_.empty()) return Taken::kNothing;
-      if (inputs_left_ == 0) {
-        cut_short_ = changed_ = true;
+      if (inputs_left_ == 0 || work_left_ <= 0) {
+        cut_short_ = true;
         return Taken::kNothing;
       }
       --inputs_left_;
+      work_left_ -= budget::kInputWork;
       if (!at_end || !open_) {  // Else the source's end ends the segment first, and comes up again.
         input = std::move(inbox_.front());
         inbox_.pop_front();
@@ -479,8 +619,12 @@ LiveSession::Taken LiveSession::TakeInput() {
     segment_.source_closed = true;
     text_source_.Finish();
     if (speech()) audio_->Finish();
-  } else if (!segment_.completed && !segment_.source_cut) {
-    absl::Status status = Take(std::move(std::get<SourceInput>(input)));
+  } else if (segment_.completed || segment_.source_cut) {
+    const int64_t dropped = DroppedBytes(std::get<Source>(input).input);
+    summary_.dropped_source_bytes += dropped;
+    work_left_ -= dropped / 4;
+  } else {
+    absl::Status status = Take(std::get<Source>(std::move(input)));
     if (!status.ok()) {
       Finish(std::move(status));
       return Taken::kEnded;
@@ -490,13 +634,17 @@ LiveSession::Taken LiveSession::TakeInput() {
   return Taken::kInput;
 }
 
-absl::Status LiveSession::Take(SourceInput source) {
+absl::Status LiveSession::Take(Source taken) {
+  SourceInput& source = taken.input;
   if (std::holds_alternative<AudioSamples>(source) != speech()) {
     return absl::InvalidArgumentError(absl::StrCat("model ", model_.info.name, " takes ",
                                                    speech() ? "audio" : "text",
                                                    ", got the other kind of source"));
   }
   if (auto* samples = std::get_if<AudioSamples>(&source)) {
+    if (options_.sample_rate != kSpeechSampleRate) {
+      work_left_ -= static_cast<int64_t>(samples->size()) * budget::kResampledWork;
+    }
     audio_->Append(*samples);
     return absl::OkStatus();
   }
@@ -505,29 +653,29 @@ absl::Status LiveSession::Take(SourceInput source) {
         "a segment's source is either text, pieces or token ids; end the segment before changing");
   }
   segment_.form = source.index();
-  // No source has these: the end comes with the segment's, and padding is between sentences.
-  const auto special = [](TokenId id) { return id == kEndOfSentence || id == kPadding; };
   if (auto* text = std::get_if<std::string>(&source)) {
-    text_source_.Append(*text);
-  } else if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
-    for (const std::string& piece : *pieces) {
-      const TokenId id = model_.source_vocabulary.Id(piece);
-      if (special(id)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
-                         "; end the segment instead of sending </s>"));
-      }
-      segment_.tokens.push_back(id);
+    if (options_.next_segments) {
+      TextAt(text_source_.rest_begin());  // Forgets inputs that have no rest, as of white space.
+      text_inputs_.push_back({text_source_.end(), taken.at});
     }
-  } else {
-    for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
-      if (id < 0 || id >= model_.source_vocabulary.size() || special(id)) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
-                         ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ",
-                         id, "; end the segment instead of sending </s>"));
-      }
-      segment_.tokens.push_back(id);
+    text_source_.Append(*text);
+    return absl::OkStatus();
+  }
+  // All that came before was taken.
+  segment_.at = taken.at;
+  segment_.taken = 0;
+  if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
+    segment_.pieces = std::move(*pieces);
+    return absl::OkStatus();
+  }
+  segment_.ids = std::get<std::vector<TokenId>>(std::move(source));
+  work_left_ -= static_cast<int64_t>(segment_.ids.size()) / budget::kIdsPerWork;
+  for (const TokenId id : segment_.ids) {
+    if (id < 0 || id >= model_.source_vocabulary.size() || IsSpecial(id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
+                       ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ", id,
+                       "; end the segment instead of sending </s>"));
     }
   }
   return absl::OkStatus();
@@ -553,30 +701,78 @@ int LiveSession::TargetLimit(int source_read) const {
   return static_cast<int>(limit);
 }
 
+absl::StatusOr<bool> LiveSession::TakeWord() {
+  Word word;
+  word.first = segment_.source_given;
+  if (segment_.taken < segment_.ids.size()) {
+    word.at = RestAt();
+    word.tokens.push_back(segment_.ids[segment_.taken++]);
+  } else if (segment_.taken < segment_.pieces.size()) {
+    word.at = RestAt();
+    const std::string& piece = segment_.pieces[segment_.taken++];
+    work_left_ -= budget::kPieceWork;
+    word.tokens.push_back(model_.source_vocabulary.Id(piece));
+    if (IsSpecial(word.tokens[0])) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
+                       "; end the segment instead of sending </s>"));
+    }
+  } else {
+    std::string text;
+    LEAPSTREAM_ASSIGN_OR_RETURN(text, text_source_.NextWord(&work_left_));
+    if (text.empty()) return false;
+    for (const std::string& piece : model_.source_tokenizer->Encode(text)) {
+      word.tokens.push_back(model_.source_vocabulary.Id(piece));
+    }
+    work_left_ -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
+    if (word.tokens.empty()) work_left_ -= budget::kEmptyWordWork;
+    if (options_.next_segments) word.at = TextAt(text_source_.word_begin());
+    if (skip_tokens_ > 0 && !word.tokens.empty()) {
+      word.skipped = std::min(std::exchange(skip_tokens_, 0),
+                              static_cast<int>(word.tokens.size()));
+      word.tokens.erase(word.tokens.begin(), word.tokens.begin() + word.skipped);
+    }
+  }
+  if (options_.next_segments && !word.tokens.empty()) {
+    // What the next segment cannot begin with any more.
+    const int settled = segment_.ends_in_a_row > 0 ? segment_.end_read : segment_.source_given;
+    while (!segment_.words.empty() && segment_.words.front().end() <= settled) {
+      segment_.words.pop_front();
+    }
+    segment_.words.push_back(word);
+    // No word is cut by the limit that is not longer itself.
+    if (word.first > 0 && word.end() > SourceLimit() - 1) {
+      segment_.source_cut = true;
+      return true;
+    }
+  }
+  if (segment_.form == kTextForm) {
+    segment_.source_words.Add(static_cast<int>(word.tokens.size()));
+  }
+  segment_.tokens.insert(segment_.tokens.end(), word.tokens.begin(), word.tokens.end());
+  return true;
+}
+
 absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   if (segment_.source_finished) return std::nullopt;
   while (segment_.tokens.empty() && !segment_.source_cut) {
-    absl::StatusOr<std::string> word = text_source_.NextWord();
-    if (!word.ok()) return word.status();
-    const bool complete = !word->empty();
-    if ((complete ? word->size() : text_source_.held_bytes()) > kMaxWordBytes) {
-      segment_.source_cut = true;
-      text_source_.Reset();
-    } else if (complete) {
-      const std::vector<std::string> pieces = model_.source_tokenizer->Encode(*word);
-      for (const std::string& piece : pieces) {
-        segment_.tokens.push_back(model_.source_vocabulary.Id(piece));
-      }
-      segment_.source_words.Add(static_cast<int>(pieces.size()));
-    } else if (segment_.source_closed || TakeInput() != Taken::kInput) {
-      break;
+    bool taken = false;
+    if (work_left_ > 0) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(taken, TakeWord());
     }
+    if (taken) continue;
+    if (work_left_ <= 0) {
+      cut_short_ = true;
+      return std::nullopt;
+    }
+    if (segment_.source_closed || TakeInput() != Taken::kInput) break;
   }
   // </s> needs a position of its own, so the last one is kept for it.
   const bool full = segment_.source_given >= SourceLimit() - 1;
   if (full && !segment_.tokens.empty()) segment_.source_cut = true;
   if (segment_.source_cut || (segment_.tokens.empty() && segment_.source_closed)) {
     if (segment_.source_given == 0) return std::nullopt;  // Empty: see Plan().
+    segment_.unread += static_cast<int>(segment_.tokens.size());
     segment_.tokens.clear();
     segment_.source_finished = true;
     ++segment_.source_given;
@@ -621,13 +817,14 @@ Progress LiveSession::CurrentProgress() const {
   return progress;
 }
 
-bool LiveSession::Plan(int max_rows) {
+bool LiveSession::Plan(int max_rows, int64_t max_work) {
   read_count_ = 0;
   replay_count_ = 0;
   due_samples_.clear();
   due_reads_.clear();
   write_due_ = false;
   inputs_left_ = budget::kQueuedInputs;
+  max_work_ = work_left_ = max_work;
   cut_short_ = false;
   SteadyTime scheduled_at;
   std::optional<absl::Status> cancelled;
@@ -644,6 +841,10 @@ bool LiveSession::Plan(int max_rows) {
   }
   bool was_held = true;
   while (!(was_held = held())) {
+    if (open_ && segment_.completed && segment_.goes_on) {
+      if (!ContinueInNext()) return false;
+      continue;
+    }
     if (!open_ || segment_.completed) {
       const Taken taken = TakeInput();
       if (taken == Taken::kEnded) return false;
@@ -674,7 +875,7 @@ bool LiveSession::Plan(int max_rows) {
     }
     const bool source_over =
         speech() ? segment_.source_finished : segment_.source_closed || segment_.source_cut;
-    if (progress.source_read == 0 && source_over) {
+    if (progress.source_read == 0 && source_over && !cut_short_) {
       CompleteSegment(FinishReason::kEndOfSentence);  // Nothing to translate.
       if (finished()) return false;
       // The next segment gets none of the audio that was too short for a state.
@@ -685,6 +886,7 @@ bool LiveSession::Plan(int max_rows) {
     write_due_ = progress.source_read > 0 && Decide(policy, progress) == Action::kWrite;
     break;
   }
+  if (read_count_ > 0) unencoded_ = true;
   const bool works = read_count_ > 0 || replay_count_ > 0 || write_due_;
   if (works) segment_.stats.queue += SteadyNow() - scheduled_at;
   able_since_ = scheduled_at;
@@ -694,7 +896,9 @@ bool LiveSession::Plan(int max_rows) {
   } else if (!was_held && !cut_short_ && !replays()) {
     reads_without_wait_ = 0;
   }
-  if (!works && !changed_) {  // What arrived since it was cleared is for the next turn.
+  if (cut_short_) reads_without_wait_ = kLiveReads + 1;  // It has a backlog.
+  // What arrived since changed_ was cleared is for the next turn.
+  if (!works && !changed_ && !cut_short_) {
     scheduled_ = false;
     return false;
   }
@@ -720,7 +924,7 @@ void LiveSession::PlanReplay(int max_rows) {
         ++read_count_;
         continue;
       }
-      if (!segment_.source_closed && !segment_.source_cut) return;  // It has not come yet.
+      if (cut_short_ || (!segment_.source_closed && !segment_.source_cut)) return;  // Not yet.
     } else if (progress.source_read == due && writes &&
                progress.target_written < TargetLimit(progress.source_read)) {
       ++replay_count_;
@@ -744,6 +948,7 @@ void LiveSession::RefuseCommitted(absl::string_view why) {
 void LiveSession::ApplyReplay() {
   for (; replay_count_ > 0; --replay_count_, ++replayed_) {
     const double delay = committed_source_read_[replayed_];
+    segment_.ends_in_a_row = 0;
     TakeDelay(delay);
     TakeToken(committed_[replayed_], delay);
     if (replayed_ == 0) segment_.stats.first_token = SteadyNow() - segment_.opened;
@@ -751,6 +956,7 @@ void LiveSession::ApplyReplay() {
 }
 
 void LiveSession::Apply(const Decision& decision) {
+  unencoded_ = false;
   // If the step is decided again, it is after at least one more READ.
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
@@ -761,8 +967,17 @@ void LiveSession::Apply(const Decision& decision) {
   }
   const bool early = !segment_.source_finished;
   if (token.id == kEndOfSentence && early) {
-    if (options_.early_end == EarlyEnd::kReadOn) {
+    const bool reads_on = options_.early_end == EarlyEnd::kReadOn;
+    if (reads_on || options_.early_end == EarlyEnd::kForceFinish) {
+      if (segment_.ends_in_a_row++ == 0) segment_.end_read = state_->source_read();
+    }
+    if (reads_on) {
       ++segment_.lag;  // Nothing was committed, so the step stays open.
+      if (options_.next_segments &&
+          segment_.ends_in_a_row >= std::max(kEndsInARow, segment_.end_read / 4)) {
+        TakeDelay(segment_.end_read);
+        CompleteSegment(FinishReason::kEndOfSentence);
+      }
       return;
     }
     if (options_.early_end == EarlyEnd::kForceFinish) {
@@ -783,6 +998,7 @@ void LiveSession::Apply(const Decision& decision) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
   state_->Commit(FedBack(token.id));
+  segment_.ends_in_a_row = 0;
   if (segment_.source_finished) ++segment_.after_source;
   segment_.wanted = 0;
   TargetDelta delta;
@@ -885,6 +1101,8 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   ++summary_.segments;
   summary_.source_tokens += stats.source_tokens;
   summary_.target_tokens += stats.target_tokens;
+  SegmentCompleted completed;
+  LeaveSource(&completed);
   SegmentStats& totals = summary_.totals;
   totals.source_audio += stats.source_audio;
   totals.lagging.al += stats.lagging.al;
@@ -893,7 +1111,6 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   totals.queue += stats.queue;
   if (summary_.segments == 1) totals.first_token = stats.first_token;
 
-  SegmentCompleted completed;
   completed.segment = segment_.number;
   completed.unsent = unsent;
   completed.text = segment_.text + unsent;
@@ -903,11 +1120,73 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.stats = stats;
   completed.so_far = summary_;
   segment_.completed = true;
-  segment_.tokens.clear();
-  text_source_.Reset();  // What is left of the source is dropped.
-  if (speech()) audio_->Reset();
-  if (segment_.source_closed) open_ = false;
+  work_left_ -= budget::kSegmentWork;
+  ShrinkState();
   sink_->OnEvent(std::move(completed));
+}
+
+void LiveSession::ShrinkState() {
+  const ModelInfo& info = model_.info;
+  if (info.state_bytes_per_token == 0) return;
+  CountState();
+  const int64_t typical =
+      info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
+  if (state_bytes_ <= typical) return;
+  absl::StatusOr<std::unique_ptr<SessionState>> state = model_.translator->NewState();
+  if (!state.ok()) return;  // It goes on with what it has.
+  state_ = *std::move(state);
+  CountState();
+}
+
+void LiveSession::LeaveSource(SegmentCompleted* completed) {
+  const bool is_over = segment_.source_finished && !segment_.source_cut;
+  const int given = speech() ? state_->source_read() : segment_.source_given;
+  // Without </s>, which speech does not have.
+  const int read = given - (!speech() && segment_.source_finished ? 1 : 0);
+  segment_.goes_on = options_.next_segments && !speech() && given > 0 && !is_over;
+  if (segment_.goes_on) {
+    const int end = segment_.ends_in_a_row > 0 ? std::min(segment_.end_read, read) : read;
+    auto& words = segment_.words;
+    while (!words.empty() && words.front().end() <= end) words.pop_front();
+    // A word of which a part was read comes again, but for one that may be a whole text without
+    // spaces, or is all of the segment.
+    if (!words.empty() && words.front().first < end) {
+      Word& word = words.front();
+      if (word.first == 0 || word.tokens.size() > kLongWord) {
+        const int read_of_it = end - word.first;
+        word.tokens.erase(word.tokens.begin(), word.tokens.begin() + read_of_it);
+        word.skipped += read_of_it;
+      }
+    }
+    completed->continues_at = words.empty() ? RestAt() : words.front().at;
+    completed->continues_after_tokens = words.empty() ? 0 : words.front().skipped;
+    return;
+  }
+  completed->untranslated_source_tokens =
+      segment_.unread + static_cast<int>(segment_.tokens.size()) +
+      (segment_.ends_in_a_row > 0 ? std::max(read - segment_.end_read, 0) : 0);
+  completed->source_dropped = given > 0 && !is_over;
+  summary_.untranslated_source_tokens += completed->untranslated_source_tokens;
+  if (speech()) {
+    summary_.dropped_source_bytes +=
+        audio_->available() * options_.sample_rate / kSpeechSampleRate *
+        static_cast<int64_t>(sizeof(float));
+    audio_->Reset();
+  } else if (segment_.taken < segment_.ids.size()) {
+    summary_.dropped_source_bytes +=
+        static_cast<int64_t>((segment_.ids.size() - segment_.taken) * sizeof(TokenId));
+  }
+  for (size_t i = segment_.taken; i < segment_.pieces.size(); ++i) {
+    summary_.dropped_source_bytes += PieceBytes(segment_.pieces[i]);
+  }
+  summary_.dropped_source_bytes += VisibleBytes(text_source_.rest());
+  segment_.tokens.clear();
+  segment_.pieces.clear();
+  segment_.ids.clear();
+  segment_.words.clear();
+  text_source_.Reset();
+  text_inputs_.clear();
+  if (segment_.source_closed) open_ = false;
 }
 
 void LiveSession::Finish(absl::Status status) {
@@ -936,6 +1215,7 @@ Scheduler::Loop::~Loop() {
   }
   for (const auto& session : open) {
     session->Finish(absl::UnavailableError("the server is shutting down; retry elsewhere"));
+    session->FreeState();
   }
 }
 
@@ -956,6 +1236,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
                                                std::move(state), std::move(audio));
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
+  AddStateBytes(session->state_bytes());
   open_.insert(session);
   return std::shared_ptr<Session>(std::move(session));
 }
@@ -969,9 +1250,26 @@ void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session, Line line) {
 }
 
 void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
-  state_tokens_.fetch_sub(session->state_tokens(), std::memory_order_relaxed);
+  session->FreeState();
   MutexLock lock(&mutex_);
   open_.erase(session);
+}
+
+void Scheduler::Loop::EndLargest() {
+  if (model_->info.state_bytes_per_token == 0) return;  // None has grown.
+  std::shared_ptr<LiveSession> largest;
+  {
+    MutexLock lock(&mutex_);
+    for (const auto& session : open_) {
+      if (largest == nullptr || session->state_bytes() > largest->state_bytes()) largest = session;
+    }
+  }
+  if (largest == nullptr || largest->state_bytes() <= model_->info.state_bytes_per_session) return;
+  // It is over in the next turn of its line; until then it is the largest at each further look.
+  largest->Cancel(absl::ResourceExhaustedError(absl::StrCat(
+      "the states of all sessions have more memory than the ", budget_->limit() >> 20,
+      " MB that they may, and this one has the most, ", largest->state_bytes() >> 20,
+      " MB; end segments sooner, or go on elsewhere")));
 }
 
 void Scheduler::Loop::Run() {
@@ -1007,11 +1305,20 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   turn.replays.clear();
   turn.states.clear();
   int rows_left = budget::kRowsPerTurn;
+  int64_t work_left = budget::kWorkPerTurn;
+  int64_t encoder_rows = 0;
   int source_rows = 0;
-  for (const auto& session : turn.sessions) {
-    if (session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession))) {
+  size_t planned = 0;
+  for (; planned < turn.sessions.size(); ++planned) {
+    if (work_left <= 0 || encoder_rows >= budget::kEncoderRowsPerTurn) break;
+    const auto& session = turn.sessions[planned];
+    const bool acts = session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession),
+                                    std::min(work_left, budget::kWorkPerSession));
+    work_left -= session->work();
+    if (acts) {
       source_rows += session->read_count();
       rows_left -= session->read_count() + session->replay_count();
+      if (encodes_anew_) encoder_rows += session->encoder_rows();
       turn.acting.push_back(session.get());
       if (session->replay_count() > 0) {
         turn.replaying.push_back(session.get());
@@ -1025,6 +1332,14 @@ bool Scheduler::Loop::TakeTurn(Line line) {
     } else if (session->finished()) {
       Close(session);
     }
+  }
+  if (planned < turn.sessions.size()) {
+    const auto rest = turn.sessions.begin() + static_cast<std::ptrdiff_t>(planned);
+    MutexLock lock(&mutex_);
+    auto& in_line = lines_[static_cast<size_t>(line)];
+    in_line.insert(in_line.begin(), std::make_move_iterator(rest),
+                   std::make_move_iterator(turn.sessions.end()));
+    turn.sessions.erase(rest, turn.sessions.end());
   }
   absl::Duration waited;
   // Whoever is live does not wait for the end of this turn.
@@ -1054,18 +1369,20 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   } else {
     for (LiveSession* session : turn.acting) {
       session->AddTimes(compute, waited);
-      state_tokens_.fetch_add(session->GrowState(), std::memory_order_relaxed);
+      if (model_->info.state_bytes_per_token > 0) session->CountState();
     }
     for (LiveSession* session : turn.replaying) session->ApplyReplay();
     for (size_t i = 0; i < turn.writing.size(); ++i) turn.writing[i]->Apply(turn.decisions[i]);
   }
   for (LiveSession* session : turn.acting) Enqueue(session->shared_from_this(), session->line());
   turn.sessions.clear();
+  if (budget_ != nullptr && budget_->exceeded()) EndLargest();
   return true;
 }
 
-Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer)
-    : loop_(std::make_unique<Loop>(std::move(model), observer)) {}
+Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer,
+                     StateBudget* budget)
+    : loop_(std::make_unique<Loop>(std::move(model), observer, budget)) {}
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,

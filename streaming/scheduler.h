@@ -6,6 +6,7 @@
 #include "absl/status/statusor.h"
 #include "model/api/model.h"
 #include "streaming/session.h"
+#include "streaming/state_budget.h"
 #include "streaming/step_observer.h"
 
 namespace leapstream {
@@ -22,8 +23,11 @@ class LiveSession;
 // whose turns give way to the live sessions' between the model's layers.
 class Scheduler {
  public:
-  // Starts the step thread. `observer`, if there is one, must outlive this.
-  explicit Scheduler(std::shared_ptr<const Model> model, StepObserver* observer = nullptr);
+  // Starts the step thread. `observer` and `budget`, if there are any, must outlive this. When the
+  // states have more memory than the budget has, the session whose state has most of it ends with
+  // RESOURCE_EXHAUSTED.
+  explicit Scheduler(std::shared_ptr<const Model> model, StepObserver* observer = nullptr,
+                     StateBudget* budget = nullptr);
   // Ends all open sessions with UNAVAILABLE and joins the step thread.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
@@ -38,7 +42,7 @@ class Scheduler {
 
   const std::shared_ptr<const Model>& model() const;
   int open_sessions() const;
-  // About how much memory the states of the open sessions have.
+  // How much memory the states of the open sessions have.
   int64_t state_bytes() const;
   // The heartbeat: how long the present turn, with those between its layers, has taken so far; zero
   // while there is none. A turn takes milliseconds, so minutes mean that the loop hangs.

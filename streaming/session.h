@@ -2,7 +2,9 @@
 #define LEAPSTREAM_STREAMING_SESSION_H_
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -25,9 +27,25 @@ enum class EarlyEnd {
   kForceFinish,
 };
 
+// A place in the source of a session: so many chunks, and so much of the one after them: samples,
+// bytes of text, pieces or token ids.
+struct SourcePosition {
+  int64_t chunks = 0;
+  int64_t samples = 0;
+  bool operator<(const SourcePosition& other) const {
+    return chunks != other.chunks ? chunks < other.chunks : samples < other.samples;
+  }
+};
+
 struct SessionOptions {
   Policy policy = WaitK();
   EarlyEnd early_end = EarlyEnd::kReadOn;
+  // Text: where a segment's translation ends before its source does, the next segment begins with
+  // the source that is left: after its limits, with kStop at an early </s>, and with kReadOn once
+  // </s> has been the best next token for kEndsInARow READs in a row, and for a quarter of what had
+  // been read before them. Until then, as at the end of a sentence whose translation is shorter, it
+  // may be that there is nothing more to say.
+  bool next_segments = false;
   int max_target_tokens = 0;  // Per segment, </s> not counted; 0: max_length_a * S + max_length_b.
   double max_length_a = 2;    // S: source tokens read so far, </s> included.
   int max_length_b = 100;
@@ -41,6 +59,9 @@ struct SessionOptions {
   int64_t max_queued_bytes = 256 << 10;  // See Session::HasRoom().
   int sample_rate = kSpeechSampleRate;   // Of the audio that is pushed; models of speech.
 };
+
+// See SessionOptions::next_segments.
+inline constexpr int kEndsInARow = 8;
 
 struct TargetToken {
   TokenId id = 0;
@@ -83,6 +104,10 @@ struct SessionSummary {
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
   SegmentStats totals;  // Of the lagging figures only AL and LAAL: means over segments.
+  // Sums of SegmentCompleted::untranslated_source_tokens, and of source that was dropped without
+  // being read: bytes of text, white space not counted, and of pieces, ids and audio.
+  int64_t untranslated_source_tokens = 0;
+  int64_t dropped_source_bytes = 0;
 };
 
 struct SegmentCompleted {
@@ -92,6 +117,17 @@ struct SegmentCompleted {
   FinishReason reason = FinishReason::kEndOfSentence;
   SegmentStats stats;
   SessionSummary so_far;  // With this segment; its lagging figures are sums, not means yet.
+  // Source tokens of it that are known not to have been translated: those that were read while </s>
+  // was the best next token, up to the source's end, and those of a word that a limit cut, unless
+  // the next segment begins with them.
+  int untranslated_source_tokens = 0;
+  // The source had not been read to its end when the translation ended, and what is left of it, if
+  // anything, is dropped.
+  bool source_dropped = false;
+  // Where the source that is left begins, if the next segment begins with it. The next segment may
+  // turn out to be empty.
+  std::optional<SourcePosition> continues_at;
+  int continues_after_tokens = 0;  // Of the word there, which was too long for one segment.
 };
 
 inline constexpr char kCommittedTargetPayload[] = "leapstream/committed_target";
@@ -108,6 +144,7 @@ struct ResumeFrom {
   // it is one that can (Translator::can_replay()) and EarlyEnd is not kForceFinish. None: each is
   // decided again.
   std::vector<int> source_read;
+  int skip_tokens = 0;  // Of the first word: SegmentCompleted::continues_after_tokens.
 };
 
 using SessionEvent = std::variant<TargetDelta, SegmentCompleted, SessionSummary>;
@@ -135,7 +172,10 @@ using SourceInput =
 class Session {
  public:
   virtual ~Session() = default;
-  virtual void Push(SourceInput source) = 0;  // Appended to the open segment; opens one if none is.
+  // Appended to the open segment; opens one if none is. `at`: where it begins; continues_at is
+  // counted from there.
+  virtual void Push(SourceInput source, SourcePosition at) = 0;
+  void Push(SourceInput source) { Push(std::move(source), SourcePosition()); }
   virtual void EndSegment() = 0;  // Completes the open segment; an empty one if none is open.
   virtual void EndSource() = 0;  // Half-close: completes the open segment, if any, and the session.
   virtual void Cancel(absl::Status why) = 0;  // Ends within one step; OnFinished(why).

@@ -4,16 +4,30 @@
 #include "client/cli/characters.h"
 
 namespace leapstream::client {
+namespace {
+
+constexpr int kManyTokens = 20;
+
+}  // namespace
 
 std::string CutSegments::Add(const SegmentCompleted& completed) {
   const char* why = "for a reason that this program does not know";
   switch (completed.reason) {
-    case FinishReason::kEndOfSentence:
-      return "";
+    case FinishReason::kEndOfSentence: {
+      const int untranslated = completed.untranslated_source_tokens;
+      const int read = completed.stats.has_value() ? completed.stats->source_tokens : 0;
+      // A full stop that is read after the end is no loss.
+      if (untranslated < kManyTokens && (read == 0 || 2 * untranslated <= read)) return "";
+      return absl::StrCat("segment ", completed.segment, ": ", Counted(untranslated, "source token"),
+                          " of ", read,
+                          " came after its translation had ended; send shorter segments, such as "
+                          "with --segment sentence");
+    }
     case FinishReason::kMaxLength:
       why = "its translation has as many tokens as it may (--max-target-tokens)";
       break;
     case FinishReason::kSourceLimit:
+      if (completed.continues) return "";  // Nothing was.
       ++dropped_;
       why =
           "its source is longer than the server takes, and the rest was dropped; send shorter ones";
@@ -22,6 +36,13 @@ std::string CutSegments::Add(const SegmentCompleted& completed) {
       break;
   }
   return absl::StrCat("segment ", completed.segment, " was cut short: ", why);
+}
+
+std::string CutSegments::Add(const Summary& summary) const {
+  if (summary.dropped_source_bytes == 0) return "";
+  return absl::StrCat(Counted(summary.dropped_source_bytes, "byte"),
+                      " of source came after the translations of their segments had ended, and were "
+                      "dropped");
 }
 
 absl::Status CutSegments::status() const {

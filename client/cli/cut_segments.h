@@ -12,8 +12,10 @@ namespace leapstream::client {
 // What a run says of segments that a limit cut short. Not thread-safe.
 class CutSegments {
  public:
-  // A sentence to show; "": the segment is whole.
+  // A sentence to show; "": the segment is whole, as far as is known.
   std::string Add(const SegmentCompleted& completed);
+  // The same of source of the whole run that was never read.
+  std::string Add(const Summary& summary) const;
   // What the run ends with. RESOURCE_EXHAUSTED: source was dropped; a translation that is cut at
   // the limit of its own length is no error.
   absl::Status status() const;

@@ -103,6 +103,7 @@ struct ToJsonVisitor {
     }
     policy["max_target_tokens"] = e.applied.max_target_tokens;
     policy["early_end"] = EarlyEndName(e.applied.early_end);
+    if (e.applied.next_segments) policy["continue_in_next_segment"] = true;
     Json config = {{"model", e.applied.model},
                    {"source_language_code", e.applied.source_language_code},
                    {"target_language_code", e.applied.target_language_code},
@@ -144,6 +145,11 @@ struct ToJsonVisitor {
                  {"text", e.text},
                  {"finish_reason", FinishReasonName(e.reason)}};
     if (e.stats.has_value()) json["stats"] = Stats(*e.stats);
+    if (e.untranslated_source_tokens > 0) {
+      json["untranslated_source_tokens"] = e.untranslated_source_tokens;
+    }
+    if (e.source_dropped) json["source_dropped"] = true;
+    if (e.continues) json["continues"] = true;
     return json;
   }
   Json operator()(const GoingAway& e) const {
@@ -160,11 +166,16 @@ struct ToJsonVisitor {
     return {{"event", "resumed"}, {"server", e.address}, {"gap", Seconds(e.gap)}};
   }
   Json operator()(const Summary& e) const {
-    return {{"event", "summary"},
-            {"segments", e.segments},
-            {"source_tokens", e.source_tokens},
-            {"target_tokens", e.target_tokens},
-            {"totals", Totals(e.totals)}};
+    Json json = {{"event", "summary"},
+                 {"segments", e.segments},
+                 {"source_tokens", e.source_tokens},
+                 {"target_tokens", e.target_tokens},
+                 {"totals", Totals(e.totals)}};
+    if (e.untranslated_source_tokens > 0) {
+      json["untranslated_source_tokens"] = e.untranslated_source_tokens;
+    }
+    if (e.dropped_source_bytes > 0) json["dropped_source_bytes"] = e.dropped_source_bytes;
+    return json;
   }
 };
 

@@ -196,7 +196,7 @@ int Run(int argc, char** argv) {
   translate
       ->add_option("--early-end", early_end,
                    "if the model would end before the source does: stop there, suppress the end, "
-                   "or read on")
+                   "or read on; default: read on, and go on in a next segment if it stays so")
       ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
   translate->add_option("--max-target-tokens", options.stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
@@ -330,6 +330,7 @@ int Run(int argc, char** argv) {
   };
   options.segmentation = kSegmentations.at(segmentation);
   options.stream.early_end = kEarlyEnds.at(early_end);
+  options.stream.next_segments = early_end.empty() && audio.path.empty();
   options.stream.deadline = ParseDuration(deadline);
   options.stream.token_details =
       options.json || !options.trace_file.empty() || leapstream::client::CanDrawLanes();

@@ -6,16 +6,39 @@
 #include "absl/container/flat_hash_set.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "client/cli/characters.h"
 
 namespace leapstream::client {
 namespace {
 
+// A sentence ends here, whatever its words are: a recogniser's text may have no marks at all.
+constexpr int kMostWords = 50;
+constexpr int kManyWords = 40;  // And here at the end of a clause.
+constexpr size_t kMostCharacters = 500;
+// The same of a run of characters without a space.
+constexpr int kMostUnspacedCharacters = 100;
+constexpr int kManyUnspacedCharacters = 60;
+
 constexpr absl::string_view kOpening[] = {"\"", "'", "(", "[", "{", "«", "»", "„", "“",
                                           "”",  "‘", "’", "‚", "¿", "¡", "-", "–", "—"};
-constexpr absl::string_view kClosing[] = {"\"", "'", ")", "]", "}", "»", "«", "“", "”", "’", "‘"};
-constexpr absl::string_view kStrongEnds[] = {"?", "!", "…", "？", "！", "。"};
+constexpr absl::string_view kClosing[] = {"\"", "'", ")", "]",  "}",  "»",  "«",  "“",  "”",  "’",
+                                          "‘",  "›", "‹", "」", "』", "）", "】", "》", "〉", "］"};
+// Full stops, question and exclamation marks of scripts that use no "." for one, and some others.
+constexpr absl::string_view kStrongEnds[] = {
+    "?", "!", "…", "‼", "⁇", "⁈", "⁉",  // Latin, Greek, Cyrillic, Hebrew.
+    "。", "｡", "︒", "．", "？", "！",  // Chinese, Japanese.
+    "؟", "۔", "؞", "܀", "܁", "܂",      // Arabic, Urdu, Syriac.
+    "।", "॥", "෴", "꯫", "᱾", "᱿",      // Devanagari, Bengali and others, Sinhala, Meetei, Santali.
+    "។", "៕", "။", "།", "༎",     // Khmer, Burmese, Tibetan.
+    "።", "፧", "፨", "։", "՜", "՞", "᠃"};  // Ethiopic, Armenian, Mongolian.
+// Those after which the next sentence may follow without a space.
+constexpr absl::string_view kUnspacedEnds[] = {"。", "｡", "︒", "？", "！", "।", "॥", "។",
+                                               "៕",  "။",  "།",  "༎",  "።", "፧", "؟", "۔"};
+// Where a sentence that is too long is cut best.
+constexpr absl::string_view kClauseEnds[] = {",", ";", ":", "–", "—", "،", "؛", "，", "、", "；",
+                                             "：", "､", "၊", "፣", "፤"};
 
 // After Moses' nonbreaking_prefix.en and .de, as the next ones: never the last word of a sentence,
 // as far as a program can tell. Lower case.
@@ -62,6 +85,55 @@ bool OpensSentence(absl::string_view next) {
 }
 
 template <size_t N>
+bool EndsWithOneOf(absl::string_view text, const absl::string_view (&ends)[N]) {
+  return std::any_of(std::begin(ends), std::end(ends),
+                     [&](absl::string_view end) { return absl::EndsWith(text, end); });
+}
+
+// Bytes of what `text` begins with, if it is one of these; else 0.
+template <size_t N>
+size_t BytesOfOne(absl::string_view text, const absl::string_view (&marks)[N]) {
+  for (const absl::string_view mark : marks) {
+    if (absl::StartsWith(text, mark)) return mark.size();
+  }
+  return 0;
+}
+
+// Bytes of the first character, which is whole UTF-8 or a byte.
+size_t Utf8Bytes(absl::string_view text) {
+  size_t size = 1;
+  while (size < text.size() && (static_cast<unsigned char>(text[size]) & 0xC0) == 0x80) ++size;
+  return size;
+}
+
+// After how many bytes a sentence ends within `word`, which is written without spaces; all of it: it
+// does not.
+size_t SentenceEndsWithin(absl::string_view word) {
+  int characters = 0;  // Without ASCII's: what is written in Latin has spaces.
+  for (size_t at = 0; at < word.size();) {
+    const size_t bytes = Utf8Bytes(word.substr(at));
+    // What is added to the character before has no width.
+    if (characters >= kMostUnspacedCharacters && DisplayWidth(word.substr(at, bytes)) > 0) {
+      return at;
+    }
+    if (size_t size = BytesOfOne(word.substr(at), kUnspacedEnds); size > 0) {
+      for (; size > 0; size = std::max(BytesOfOne(word.substr(at), kStrongEnds),
+                                       BytesOfOne(word.substr(at), kClosing))) {
+        at += size;
+      }
+      return at;
+    }
+    if (const size_t size = BytesOfOne(word.substr(at), kClauseEnds);
+        size > 0 && characters >= kManyUnspacedCharacters) {
+      return at + size;
+    }
+    if (bytes > 1) ++characters;
+    at += bytes;
+  }
+  return word.size();
+}
+
+template <size_t N>
 bool ConsumeEnd(absl::string_view& text, const absl::string_view (&ends)[N]) {
   return std::any_of(std::begin(ends), std::end(ends), [&](absl::string_view end) {
     return text.size() > end.size() && absl::ConsumeSuffix(&text, end);
@@ -90,7 +162,10 @@ bool SentenceEndsBetween(absl::string_view previous, absl::string_view word,
   next = WithoutOpening(next);
   if (IsLower(next)) return false;
   while (ConsumeEnd(word, kClosing)) continue;
-  if (ConsumeEnd(word, kStrongEnds)) return true;
+  // The mark may stand alone, as in French and often in Hindi.
+  if (EndsWithOneOf(word, kStrongEnds)) {
+    return !previous.empty() || BytesOfOne(word, kStrongEnds) < word.size();
+  }
   if (!absl::ConsumeSuffix(&word, ".")) return false;
   if (absl::EndsWith(word, ".")) return true;  // An ellipsis.
   const absl::string_view stem = WithoutOpening(word);
@@ -115,19 +190,35 @@ void Segmenter::Add(SourceItem item, std::deque<SourceItem>& out) {
   if (segmentation_ == Segmentation::kLine) return out.push_back(std::move(item));
   if (!item.text.empty()) {
     absl::string_view word = item.text;
-    absl::ConsumeSuffix(&word, " ");
-    if (segmentation_ == Segmentation::kSentence && !last_word_.empty() &&
-        SentenceEndsBetween(previous_word_, last_word_, word)) {
-      EndSegment(out);
+    const bool spaced = absl::ConsumeSuffix(&word, " ") || item.ends_line;
+    if (segmentation_ == Segmentation::kSentence) {
+      while (true) {
+        const size_t size = SentenceEndsWithin(word);
+        if (size == word.size()) break;
+        AddWord(word.substr(0, size), "", out);
+        EndSegment(out);
+        word.remove_prefix(size);
+      }
     }
-    previous_word_ = std::exchange(last_word_, std::string(word));
+    AddWord(word, spaced ? " " : "", out);
     line_is_empty_ = false;
-    if (item.ends_line) item.text += ' ';
-    out.push_back({std::move(item.text), false});
   }
   if (!item.ends_line) return;
   if (line_is_empty_) EndSegment(out);
   line_is_empty_ = true;
+}
+
+void Segmenter::AddWord(absl::string_view word, absl::string_view after,
+                        std::deque<SourceItem>& out) {
+  if (segmentation_ == Segmentation::kSentence && !last_word_.empty()) {
+    const bool is_long = words_ >= kMostWords || characters_ >= kMostCharacters ||
+                         (words_ >= kManyWords && EndsWithOneOf(last_word_, kClauseEnds));
+    if (is_long || SentenceEndsBetween(previous_word_, last_word_, word)) EndSegment(out);
+  }
+  ++words_;
+  characters_ += CountCharacters(word);
+  previous_word_ = std::exchange(last_word_, std::string(word));
+  out.push_back({absl::StrCat(word, after), false});
 }
 
 void Segmenter::Finish(std::deque<SourceItem>& out) { EndSegment(out); }
@@ -136,6 +227,8 @@ void Segmenter::EndSegment(std::deque<SourceItem>& out) {
   if (last_word_.empty()) return;
   previous_word_.clear();
   last_word_.clear();
+  words_ = 0;
+  characters_ = 0;
   out.push_back({"", true});
 }
 

@@ -291,11 +291,12 @@ class Translation {
     }
     if (delta.text.empty()) return absl::OkStatus();
     target_line_open_ = screen_target_open_ = true;
+    LEAPSTREAM_RETURN_IF_ERROR(WriteTarget(std::exchange(before_next_, "")));
     return WriteTarget(delta.text);
   }
 
   absl::Status Show(const SegmentCompleted& completed) {
-    ++segments_completed_;
+    if (!completed.continues) ++segments_completed_;
     std::optional<double> lagging;  // Of what wrote nothing there is none.
     if (completed.stats.has_value() && completed.stats->target_tokens > 0) {
       lagging = completed.stats->average_lagging;
@@ -311,6 +312,14 @@ class Translation {
       lanes_->TargetEnd(lagging);
       return absl::OkStatus();
     }
+    if (completed.continues) {
+      // A line of the input is one of the output, of sentences that were found each its own.
+      if (target_line_open_) {
+        before_next_ = options_.segmentation == Segmentation::kSentence ? "\n" : " ";
+      }
+      return absl::OkStatus();
+    }
+    before_next_.clear();
     target_line_open_ = screen_target_open_ = false;
     return WriteTarget("\n");
   }
@@ -339,6 +348,8 @@ class Translation {
 
   absl::Status Show(const Summary& summary) {
     summary_ = summary;
+    const std::string cut = cut_.Add(summary);
+    if (!cut.empty()) notes_.push_back(cut);
     return ShowJson(summary);
   }
 
@@ -455,6 +466,7 @@ class Translation {
   int64_t segments_completed_ = 0;
 
   bool target_line_open_ = false;    // stdout stands within a line.
+  std::string before_next_;          // Between what continues and the text that follows, if any does.
   bool screen_target_open_ = false;  // So does the screen that stdout and stderr share.
   bool source_line_open_ = false;
 

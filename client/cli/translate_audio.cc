@@ -222,6 +222,10 @@ class Shower {
       const std::string cut = cut_.Add(*completed);
       if (!cut.empty()) absl::FPrintF(stderr, "leapstream: %s\n", cut);
     }
+    if (const auto* summary = std::get_if<Summary>(&event)) {
+      const std::string cut = cut_.Add(*summary);
+      if (!cut.empty()) absl::FPrintF(stderr, "leapstream: %s\n", cut);
+    }
     if (const auto* interrupted = std::get_if<Interrupted>(&event)) {
       absl::FPrintF(stderr, "leapstream: no server at the moment (%s); trying again\n",
                     interrupted->why.message());

@@ -106,6 +106,10 @@ class Translator {
     return Decide(states, result, [] {});
   }
 
+  // Whether Decide() encodes all source of a state anew if it has read since (bidirectional
+  // encoders): then its cost grows with what was read, not with what a READ brought.
+  virtual bool encodes_anew() const { return false; }
+
   // Whether Replay() is there. It is not where a step changes what was before it (bidirectional
   // encoders, layers that share their past), nor where it decides what is read (learned policies).
   virtual bool can_replay() const { return false; }

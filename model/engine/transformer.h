@@ -31,6 +31,7 @@ class Transformer : public Translator {
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
   absl::Status Reserve(int states) const override;
+  bool encodes_anew() const override { return !config_.causal_encoder; }
   bool can_replay() const override;
   using Translator::Decide;
   using Translator::Read;

@@ -118,6 +118,28 @@ TEST(SourceLogTest, TheServerMaySayWhatItHasDoneWith) {
 }
 
 // Against a plain model: whatever happens, each call is sent the source from the open segment on.
+TEST(SourceLogTest, TheOpenSegmentMayBeDoneWithInPart) {
+  SourceLog log;
+  log.Append("a");
+  log.Append("b");
+  log.Append("c");
+  log.EndSegment();
+  log.EndSegment();  // An empty one, which is not complete because the first one is in part.
+  log.Append("d");
+  EXPECT_EQ(log.Next()->text, "a");
+  EXPECT_EQ(log.Next()->text, "b");
+  log.ConsumeOpen(1);
+  EXPECT_EQ(Drain(log), "3:c | | 4:d ");
+  EXPECT_EQ(log.Rewind(), 2);
+  EXPECT_EQ(Drain(log), "2:b 3:c | | 4:d ");
+  log.ConsumeOpen(3);
+  EXPECT_EQ(log.Rewind(), 4);
+  EXPECT_EQ(Drain(log), "| | 4:d ");
+  log.Complete();
+  EXPECT_EQ(log.Rewind(), 4);
+  EXPECT_EQ(Drain(log), "| 4:d ");
+}
+
 TEST(SourceLogTest, RandomHistories) {
   std::mt19937 random(1);
   for (int run = 0; run < 500; ++run) {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -83,6 +84,56 @@ TEST(SegmentationTest, NumbersLettersAndCompaniesEndSentencesToo) {
     EXPECT_THAT(Segments(Segmentation::kSentence, absl::StrJoin(sentences, " ")),
                 testing::ElementsAreArray(sentences));
   }
+}
+
+TEST(SegmentationTest, FullStopsOfOtherScripts) {
+  for (const std::vector<std::string>& sentences : std::vector<std::vector<std::string>>{
+           {"क्या हाल है?", "मैं ठीक हूँ।", "वह आया ।", "सब ठीक है।"},  // The third mark stands alone.
+           {"هل أنت بخير؟", "نعم أنا بخير.", "شكرا!"},
+           {"یہ ایک جملہ ہے۔", "یہ دوسرا ہے۔"},
+           {"ሰላም ነው።", "ደህና ነህ፧", "አዎ።"},
+           {"Բարև։", "Ինչպես ես։"},
+           {"မင်္ဂလာပါ။", "နေကောင်းလား။"},
+           {"这是 一句。", "这是 另一句！", "是 吗？"}}) {
+    EXPECT_THAT(Segments(Segmentation::kSentence, absl::StrJoin(sentences, " ")),
+                testing::ElementsAreArray(sentences));
+  }
+}
+
+TEST(SegmentationTest, SentencesWithoutSpacesBetween) {
+  EXPECT_THAT(Segments(Segmentation::kSentence, "你好。今天天气很好！是吗？“是的。”他说。最后一句"),
+              ElementsAre("你好。", "今天天气很好！", "是吗？", "“是的。”", "他说。", "最后一句"));
+  EXPECT_THAT(Segments(Segmentation::kSentence, "そうですか。」と言った。"),
+              ElementsAre("そうですか。」", "と言った。"));
+  EXPECT_THAT(Segments(Segmentation::kSentence, "मैं ठीक हूँ।वह आया।"),
+              ElementsAre("मैं ठीक हूँ।", "वह आया।"));
+}
+
+TEST(SegmentationTest, ASentenceWithoutMarksEndsAnyway) {
+  const auto words = [](int count, const std::string& last) {
+    std::string text;
+    for (int i = 1; i < count; ++i) text += "word ";
+    return text + last;
+  };
+  std::vector<std::string> segments = Segments(Segmentation::kSentence, words(480, "end"));
+  ASSERT_EQ(segments.size(), 10u);
+  EXPECT_EQ(segments[0], words(50, "word"));
+  EXPECT_EQ(segments[9], words(30, "end"));
+  EXPECT_THAT(Segments(Segmentation::kSentence, words(44, "word, ") + words(20, "end")),
+              ElementsAre(words(44, "word,"), words(20, "end")));
+  EXPECT_THAT(Segments(Segmentation::kSentence, words(30, "word, ") + words(15, "end")),
+              ElementsAre(words(30, "word, ") + words(15, "end")));
+  // Chinese without a mark, and with clauses; nothing of it is lost.
+  std::string text, clauses;
+  for (int i = 0; i < 480; ++i) text += "字";
+  for (int i = 0; i < 48; ++i) clauses += "一二三四五六七八九，";
+  for (const std::string& source : {text, clauses}) {
+    segments = Segments(Segmentation::kSentence, source);
+    EXPECT_GE(segments.size(), 5u);
+    EXPECT_EQ(absl::StrJoin(segments, ""), source);
+  }
+  EXPECT_TRUE(absl::EndsWith(segments[0], "，")) << segments[0];
+  EXPECT_THAT(Segments(Segmentation::kLine, text), ElementsAre(text));
 }
 
 TEST(SegmentationTest, EmptyLinesEndSegments) {

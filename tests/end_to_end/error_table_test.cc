@@ -93,10 +93,12 @@ class ErrorTableTest : public testing::Test {
   void SetUp() override {
     WriteEditedModel(folder_ / "edited");
     ExportSpeechModel();
+    ExportSoftmaxModel();
     std::ofstream(folder_ / "config.yaml") << "models:\n  - {path: " << kEmbeddedModel
                                            << ", name: en-de}\n  - {path: " << folder_ / "edited"
                                            << ", name: edited}\n  - {path: " << folder_ / "speech"
-                                           << ", name: speech}\n";
+                                           << ", name: speech}\n  - {path: " << folder_ / "softmax"
+                                           << ", name: softmax}\n";
     for (const char* name : {"alice", "carol"}) {
       tokens_[name] = TokenFile::NewToken();
       std::ofstream(folder_ / "tokens", std::ios::app)
@@ -105,7 +107,7 @@ class ErrorTableTest : public testing::Test {
     }
     Start("main", {"--config", folder_ / "config.yaml", "--max-sessions", absl::StrCat(kSlots),
                    "--stuck-reader-timeout", "2s", "--config-timeout", "1s", "--metrics-listen",
-                   "127.0.0.1:0"});
+                   "127.0.0.1:0", "--max-state-bytes", "1000000"});
     Start("brief", {"--max-session-duration", "1s", "--resume-lifetime", "1s"});
     Start("locked", {"--auth-tokens-file", folder_ / "tokens", "--auth-without-tls", "true",
                      "--max-sessions-per-principal", "1"});
@@ -132,6 +134,20 @@ class ErrorTableTest : public testing::Test {
          golden + "data/spm_unigram400_st.model", "--source-lang", "en", "--target-lang", "fr",
          "--output", folder_ / "speech"},
         folder_ / "export.log");
+    ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
+  }
+
+  // One whose states grow.
+  void ExportSoftmaxModel() {
+    const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
+    const std::string data = golden + "data/joint";
+    Process exporter;
+    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
+                    golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
+                    data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
+                    data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
+                    "--target-lang", "de", "--output", folder_ / "softmax"},
+                   folder_ / "export.log");
     ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
   }
 
@@ -443,6 +459,14 @@ TEST_F(ErrorTableTest, EachRowIsAsDocumentedAndTheServerServesOn) {
       {"UNAUTHENTICATED", "TOKEN_INVALID", "locked", locked(std::string(64, 'a'))},
       {"UNAUTHENTICATED", "TOKEN_EXPIRED", "locked", locked(tokens_["carol"])},
       {"RESOURCE_EXHAUSTED", "QUOTA_EXCEEDED", "locked", [this] { return OverQuota(); }},
+      {"RESOURCE_EXHAUSTED", "STATE_MEMORY_EXHAUSTED", "main",
+       [this] {
+         Request config = Named("softmax");
+         config.mutable_config()->mutable_policy()->set_early_end(v1::EARLY_END_SUPPRESS);
+         std::string text;
+         while (text.size() < 60000) text += "a file and a page ";
+         return peer("main").Ending({config, Text(text)});
+       }},
       {"UNAVAILABLE", "SERVER_FULL", "main", [this] { return Full(); }},
       {"UNAVAILABLE", "DRAINING", "doomed", [this] { return Drained(); }},
       {"UNAVAILABLE", "MAX_DURATION", "brief",

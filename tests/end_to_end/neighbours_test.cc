@@ -153,6 +153,13 @@ class Nuisance {
       }
     }).detach();
   }
+  // All of one segment.
+  void KeepWritingOn(const Request& request) {
+    std::thread([=] {
+      while (stream_->Write(request)) {
+      }
+    }).detach();
+  }
   void KeepReading(absl::Duration pause) {
     std::thread([=] {
       for (Response response; stream_->Read(&response);) absl::SleepFor(pause);
@@ -165,8 +172,9 @@ class Nuisance {
   std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
 };
 
-const char* const kKinds[] = {"readers that stop", "slow readers", "flooding writers",
-                              "stopped in mid-word", "half-open connections"};
+const char* const kKinds[] = {"readers that stop",   "slow readers",          "flooding writers",
+                              "stopped in mid-word", "half-open connections", "words without pieces",
+                              "white space",         "words without end"};
 constexpr int kEach = 3;
 
 // Misbehaves until it is killed. In place of another machine: a process of its own, that gets a
@@ -198,8 +206,16 @@ int Misbehave(const std::string& kind, int port) {
     } else if (kind == kKinds[3]) {
       config.mutable_config()->mutable_idle_timeout()->set_seconds(1);
       add(port, {config, Text("so many wor")});
-    } else {
+    } else if (kind == kKinds[4]) {
       add(forwarder.port(), {config, Text(words)});
+    } else {
+      // Text of which a byte costs work, and gives no source token or few.
+      const std::string costly = kind == kKinds[5] ? "\xE2\x80\x8B " : kind == kKinds[6] ? " " : "x";
+      std::string text;
+      while (text.size() + costly.size() < 60000) text += costly;
+      Nuisance& fast = add(port, {config});
+      fast.KeepWritingOn(Text(text));
+      fast.KeepReading(absl::ZeroDuration());
     }
   }
   if (kind == kKinds[4]) forwarder.Freeze();

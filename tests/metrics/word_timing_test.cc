@@ -32,6 +32,20 @@ TEST(SourceWordEndsTest, ATokenNeedsTheWordsUpToItsOwn) {
   EXPECT_EQ(ends.WordsRead(6), 4);
   EXPECT_EQ(ends.WordsRead(7), 4);  // </s>
   EXPECT_EQ(SourceWordEnds().WordsRead(1), 0);
+  const int tokens[] = {0, 2, 2, 3, 6};
+  for (int words = 0; words <= 4; ++words) EXPECT_EQ(ends.tokens_of_first(words), tokens[words]);
+}
+
+// Words without pieces come without end, and must not be kept.
+TEST(SourceWordEndsTest, WordsWithoutTokensAreCounted) {
+  SourceWordEnds ends({0, 0, 2});
+  for (int i = 0; i < 100; ++i) ends.Add(0);
+  ends.Add(1);
+  EXPECT_EQ(ends.words(), 104);
+  EXPECT_EQ(ends.WordsRead(1), 3);
+  EXPECT_EQ(ends.WordsRead(3), 104);
+  EXPECT_EQ(ends.tokens_of_first(2), 0);
+  EXPECT_EQ(ends.tokens_of_first(50), 2);
 }
 
 TEST(TargetWordsTest, AWordIsCompleteWhenSpaceFollows) {

@@ -2,6 +2,7 @@
 
 #include <functional>
 #include <future>
+#include <map>
 #include <memory>
 #include <random>
 #include <string>
@@ -9,6 +10,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include "base/budget.h"
 #include "metrics/unicode.h"
 #include "metrics/word_timing.h"
 #include "streaming/text_sink.h"
@@ -637,23 +639,354 @@ TEST(SchedulerTest, EndsAfterTheOpenSegment) {
   EXPECT_TRUE(closing.status.ok() || closing.segments.empty()) << closing.status;
 }
 
-TEST(SchedulerTest, AWordWithoutEndEndsItsSegmentHoweverItIsCut) {
+// Source of all that text may be made of, long words and words without pieces among it.
+std::string OddText(std::mt19937& random, int most = 1500) {
+  const std::vector<std::string> words = {
+      "the",       " ",          "\t\n",       "\xE2\x80\x8B", "fox, ",  "\xE3\x80\x80", "quick ",
+      "\xC3\xA4",  "\xE2\x80\x8B ", "jumps. ", "over",         "lazy ",  "dog\xE3\x80\x82"};
+  std::string text;
+  for (int i = 0; i < 40; ++i) {
+    const std::string& word = words[random() % words.size()];
+    const int times = random() % 20 == 0 ? most : 1;
+    for (int j = 0; j < times; ++j) text += word;
+  }
+  return text;
+}
+
+// Two segments, so cut into chunks.
+struct Translated {
+  std::vector<std::string> texts;
+  std::vector<FinishReason> reasons;
+  std::vector<int> source_tokens;
+  std::vector<double> word_lagging;
+  bool operator==(const Translated& other) const {
+    return texts == other.texts && reasons == other.reasons &&
+           source_tokens == other.source_tokens && word_lagging == other.word_lagging;
+  }
+};
+Translated TranslateTwice(Scheduler& scheduler, const SessionOptions& options,
+                          const std::string& text, const std::function<size_t()>& size) {
+  CollectingSink sink;
+  auto session = scheduler.Open(options, &sink);
+  EXPECT_TRUE(session.ok()) << session.status();
+  for (int i = 0; i < 2; ++i) {
+    for (size_t at = 0; at < text.size();) {
+      const size_t bytes = size();
+      (*session)->Push(text.substr(at, bytes));
+      at += bytes;
+    }
+    (*session)->EndSegment();
+  }
+  (*session)->EndSource();
+  sink.Wait();
+  EXPECT_TRUE(sink.status.ok()) << sink.status;
+  Translated result;
+  for (const SegmentCompleted& segment : sink.segments) {
+    result.texts.push_back(segment.text);
+    result.reasons.push_back(segment.reason);
+    result.source_tokens.push_back(segment.stats.source_tokens);
+    result.word_lagging.push_back(segment.stats.words.has_value() ? segment.stats.words->al : -1);
+  }
+  return result;
+}
+
+// What is counted to bound a turn must not show.
+TEST(SchedulerTest, AnyChunkingOfOddTextGivesTheSameOutput) {
+  Scheduler scheduler(FakeModel());
+  std::mt19937 random(7);
+  for (int round = 0; round < 30; ++round) {
+    SessionOptions options;
+    options.policy = WaitK{static_cast<int>(1 + random() % 5)};
+    options.max_target_tokens = 200;
+    const std::string text = OddText(random);
+    const Translated whole =
+        TranslateTwice(scheduler, options, text, [&] { return text.size(); });
+    ASSERT_GE(whole.texts.size(), 2u);
+    EXPECT_EQ(whole, TranslateTwice(scheduler, options, text, [] { return size_t{1}; }));
+    EXPECT_EQ(whole, TranslateTwice(scheduler, options, text,
+                                    [&] { return size_t{1} + random() % 3000; }));
+  }
+}
+
+TEST(SchedulerTest, AWordWithoutEndIsTranslatedInPartsHoweverItIsCut) {
   Scheduler scheduler(FakeModel());
   const std::string source = "some words " + std::string(40000, 'x') + " and more";
-  for (const size_t size : {source.size(), size_t{1000}}) {
-    CollectingSink sink;
-    auto session = scheduler.Open({}, &sink);
-    for (size_t at = 0; at < source.size(); at += size) (*session)->Push(source.substr(at, size));
-    (*session)->EndSegment();
-    (*session)->Push(kText);
-    (*session)->EndSource();
-    sink.Wait();
-    ASSERT_TRUE(sink.status.ok()) << sink.status;
-    ASSERT_EQ(2u, sink.segments.size());
-    EXPECT_EQ(FinishReason::kSourceLimit, sink.segments[0].reason);
-    EXPECT_LT(sink.segments[0].stats.source_tokens, 20);
-    EXPECT_EQ(FinishReason::kEndOfSentence, sink.segments[1].reason);
+  SessionOptions options;
+  options.max_source_tokens = 100000;
+  const Translated whole =
+      TranslateTwice(scheduler, options, source, [&] { return source.size(); });
+  ASSERT_EQ(whole.texts.size(), 2u);
+  EXPECT_EQ(whole.texts[0], whole.texts[1]);
+  EXPECT_EQ(whole.reasons[0], FinishReason::kEndOfSentence);
+  EXPECT_GT(whole.source_tokens[0], 10000) << "nothing of it is dropped";
+  EXPECT_EQ(whole, TranslateTwice(scheduler, options, source, [] { return size_t{1000}; }));
+}
+
+// --- Translations that end before their source does. ---
+
+// Source in one of its forms, cut anywhere.
+struct OddSource {
+  std::vector<SourceInput> chunks;
+  // What begins at `at`.
+  std::vector<std::pair<SourceInput, SourcePosition>> From(SourcePosition at) const {
+    std::vector<std::pair<SourceInput, SourcePosition>> rest;
+    for (size_t i = at.chunks; i < chunks.size(); ++i) {
+      SourceInput chunk = chunks[i];
+      const int64_t skip = static_cast<int64_t>(i) == at.chunks ? at.samples : 0;
+      std::visit([&](auto& all) { all.erase(all.begin(), all.begin() + skip); }, chunk);
+      rest.push_back({std::move(chunk), {static_cast<int64_t>(i), skip}});
+    }
+    return rest;
   }
+};
+OddSource CutText(const std::string& text, const std::function<size_t()>& size) {
+  OddSource source;
+  for (size_t at = 0; at < text.size();) {
+    const size_t bytes = size();
+    source.chunks.push_back(text.substr(at, bytes));
+    at += bytes;
+  }
+  return source;
+}
+
+std::unique_ptr<CollectingSink> TranslateFrom(Scheduler& scheduler, const SessionOptions& options,
+                                              const OddSource& source, SourcePosition at,
+                                              ResumeFrom from) {
+  auto sink = std::make_unique<CollectingSink>();
+  auto session = scheduler.Open(options, sink.get(), std::move(from));
+  EXPECT_TRUE(session.ok()) << session.status();
+  for (const auto& [chunk, position] : source.From(at)) (*session)->Push(chunk, position);
+  (*session)->EndSource();
+  sink->Wait();
+  EXPECT_TRUE(sink->status.ok()) << sink->status;
+  return sink;
+}
+
+std::vector<SessionOptions> OptionsThatEndEarly() {
+  std::vector<SessionOptions> all;
+  for (const EarlyEnd early_end : {EarlyEnd::kStop, EarlyEnd::kReadOn, EarlyEnd::kSuppress}) {
+    for (const int limit : {0, 1, 2, 3}) {
+      SessionOptions options;
+      options.next_segments = true;
+      options.early_end = early_end;
+      options.policy = WaitK{2 + limit};
+      if (limit == 1) options.max_target_tokens = 5;
+      if (limit == 2) options.max_source_tokens = 9;
+      if (limit == 3) options.policy = Offline();
+      if (limit == 3) options.max_source_tokens = 20;
+      all.push_back(options);
+    }
+  }
+  return all;
+}
+
+// However the source is cut, and wherever a session is resumed, the segments are the same.
+TEST(SchedulerTest, WhatIsLeftOfTheSourceIsTheNextSegment) {
+  FakeModelOptions ends;
+  ends.ends_after = 6;
+  std::mt19937 random(11);
+  for (const bool endings : {false, true}) {
+    Scheduler scheduler(FakeModel(endings ? ends : FakeModelOptions()));
+    for (const SessionOptions& options : OptionsThatEndEarly()) {
+      const std::string text = OddText(random, 300) + " and the rest ";
+      const OddSource whole = CutText(text, [&] { return text.size(); });
+      const auto expected = TranslateFrom(scheduler, options, whole, {}, {});
+      ASSERT_GE(expected->segments.size(), 1u);
+      EXPECT_FALSE(expected->segments.back().continues_at.has_value());
+      EXPECT_EQ(expected->summary.dropped_source_bytes, 0);
+      EXPECT_LE(expected->summary.untranslated_source_tokens,
+                std::max(kEndsInARow, expected->segments.back().stats.source_tokens / 4));
+      std::vector<size_t> begins = {0};
+      for (const SegmentCompleted& segment : expected->segments) {
+        EXPECT_FALSE(segment.source_dropped);
+        if (&segment == &expected->segments.back()) break;
+        ASSERT_TRUE(segment.continues_at.has_value());
+        EXPECT_GE(static_cast<size_t>(segment.continues_at->samples), begins.back());
+        begins.push_back(segment.continues_at->samples);
+      }
+      for (int round = 0; round < 4; ++round) {
+        const OddSource cut = CutText(text, [&] { return round == 0 ? 1 : 1 + random() % 40; });
+        std::vector<size_t> starts = {0};
+        for (const SourceInput& chunk : cut.chunks) {
+          starts.push_back(starts.back() + std::get<std::string>(chunk).size());
+        }
+        const auto sink = TranslateFrom(scheduler, options, cut, {}, {});
+        ASSERT_EQ(sink->segments.size(), expected->segments.size());
+        const size_t resumed_after[] = {random() % sink->segments.size(),
+                                        random() % sink->segments.size()};
+        for (size_t i = 0; i < sink->segments.size(); ++i) {
+          const SegmentCompleted& segment = sink->segments[i];
+          EXPECT_EQ(segment.text, expected->segments[i].text);
+          EXPECT_EQ(segment.reason, expected->segments[i].reason);
+          EXPECT_EQ(segment.stats.source_tokens, expected->segments[i].stats.source_tokens);
+          EXPECT_EQ(segment.untranslated_source_tokens,
+                    expected->segments[i].untranslated_source_tokens);
+          if (!segment.continues_at.has_value()) continue;
+          const SourcePosition at = *segment.continues_at;
+          EXPECT_EQ(starts[at.chunks] + at.samples, begins[i + 1]) << "segment " << i + 1;
+          EXPECT_EQ(segment.continues_after_tokens, expected->segments[i].continues_after_tokens);
+          if (i != resumed_after[0] && i != resumed_after[1]) continue;
+          ResumeFrom from;
+          from.skip_tokens = segment.continues_after_tokens;
+          from.segment = static_cast<int64_t>(i) + 2;
+          const auto resumed = TranslateFrom(scheduler, options, cut, at, from);
+          ASSERT_EQ(resumed->segments.size(), sink->segments.size() - i - 1);
+          for (size_t j = 0; j < resumed->segments.size(); ++j) {
+            const SegmentCompleted& again = resumed->segments[j];
+            EXPECT_EQ(again.segment, sink->segments[i + 1 + j].segment);
+            EXPECT_EQ(again.text, sink->segments[i + 1 + j].text);
+            EXPECT_EQ(again.stats.source_tokens, sink->segments[i + 1 + j].stats.source_tokens);
+          }
+        }
+      }
+    }
+  }
+}
+
+// The same of a source of pieces and of ids, a token of which is a word.
+TEST(SchedulerTest, WhatIsLeftOfPiecesAndIdsIsTheNextSegment) {
+  FakeModelOptions ends;
+  ends.ends_after = 6;
+  const auto model = FakeModel(ends);
+  Scheduler scheduler(model);
+  SessionOptions options;
+  options.next_segments = true;
+  std::vector<std::string> pieces;
+  for (int i = 0; i < 20; ++i) {
+    for (const std::string& piece : model->source_tokenizer->Encode(kText)) pieces.push_back(piece);
+  }
+  std::vector<TokenId> ids;
+  for (const std::string& piece : pieces) ids.push_back(model->source_vocabulary.Id(piece));
+  const auto by_pieces = TranslateFrom(scheduler, options, {{pieces}}, {}, {});
+  const auto by_ids = TranslateFrom(scheduler, options, {{ids}}, {}, {});
+  OddSource single;
+  for (const TokenId id : ids) single.chunks.push_back(std::vector<TokenId>{id});
+  const auto one_by_one = TranslateFrom(scheduler, options, single, {}, {});
+  ASSERT_GT(by_pieces->segments.size(), 10u);
+  ASSERT_EQ(by_ids->segments.size(), by_pieces->segments.size());
+  ASSERT_EQ(one_by_one->segments.size(), by_pieces->segments.size());
+  for (size_t i = 0; i < by_pieces->segments.size(); ++i) {
+    EXPECT_EQ(by_ids->segments[i].text, by_pieces->segments[i].text);
+    EXPECT_EQ(one_by_one->segments[i].text, by_pieces->segments[i].text);
+    if (!by_ids->segments[i].continues_at.has_value()) continue;
+    EXPECT_EQ(by_ids->segments[i].untranslated_source_tokens, 0);
+    EXPECT_EQ(by_ids->segments[i].continues_at->samples,
+              by_pieces->segments[i].continues_at->samples);
+    const SourcePosition at = *one_by_one->segments[i].continues_at;
+    EXPECT_EQ(at.chunks + at.samples, by_ids->segments[i].continues_at->samples);
+  }
+}
+
+// Text whose translation ends after six tokens: what becomes of the rest.
+TEST(SchedulerTest, SourceThatIsNotTranslatedIsSaid) {
+  FakeModelOptions ends;
+  ends.ends_after = 6;
+  Scheduler scheduler(FakeModel(ends));
+  std::string text;
+  for (int i = 0; i < 480; ++i) text += "the ";
+  std::mt19937 random(5);
+  SessionOptions read_on, stop;
+  read_on.policy = stop.policy = WaitK{3};
+  stop.early_end = EarlyEnd::kStop;
+  for (int round = 0; round < 5; ++round) {
+    const OddSource source =
+        CutText(text, [&] { return round == 0 ? text.size() : 1 + random() % 100; });
+    const auto on = TranslateFrom(scheduler, read_on, source, {}, {});
+    ASSERT_EQ(on->segments.size(), 1u);
+    EXPECT_EQ(on->segments[0].stats.source_tokens, 481);
+    EXPECT_EQ(on->segments[0].untranslated_source_tokens, 480 - 9) << "k and six were read";
+    EXPECT_FALSE(on->segments[0].source_dropped);
+    EXPECT_EQ(on->summary.untranslated_source_tokens, 480 - 9);
+    EXPECT_EQ(on->summary.dropped_source_bytes, 0);
+    const auto stopped = TranslateFrom(scheduler, stop, source, {}, {});
+    ASSERT_EQ(stopped->segments.size(), 1u);
+    EXPECT_EQ(stopped->segments[0].untranslated_source_tokens, 0);
+    EXPECT_TRUE(stopped->segments[0].source_dropped);
+    EXPECT_EQ(stopped->summary.dropped_source_bytes, 3 * (480 - 9));
+  }
+  read_on.next_segments = true;
+  const auto next = TranslateFrom(scheduler, read_on, CutText(text, [] { return 17; }), {}, {});
+  // Nine each; the last three are fewer than it takes to tell an end from a pause.
+  EXPECT_EQ(next->segments.size(), 480 / 9);
+  EXPECT_EQ(next->summary.untranslated_source_tokens, 480 % 9);
+  for (const SegmentCompleted& segment : next->segments) EXPECT_FALSE(segment.source_dropped);
+}
+
+// A drain ends a session between two segments of one source: the place is where it goes on.
+TEST(SchedulerTest, EndsAfterASegmentThatGoesOn) {
+  FakeModelOptions ends;
+  ends.ends_after = 6;
+  Scheduler scheduler(FakeModel(ends));
+  SessionOptions options;
+  options.next_segments = true;
+  std::promise<void> first_token;
+  bool told = false;
+  TokenSink sink([&] {
+    if (!std::exchange(told, true)) first_token.set_value();
+  });
+  auto session = scheduler.Open(options, &sink);
+  ASSERT_TRUE(session.ok());
+  (*session)->Push(std::string("one two three "));
+  first_token.get_future().wait();
+  (*session)->EndAfterSegment(absl::UnavailableError("draining"));
+  std::string text;
+  for (int i = 0; i < 100; ++i) text += "the ";
+  (*session)->Push(text, {1, 0});
+  sink.Wait();
+  EXPECT_EQ(absl::StatusCode::kUnavailable, sink.status.code());
+  ASSERT_EQ(sink.segments.size(), 1u);
+  EXPECT_TRUE(sink.segments[0].continues_at.has_value());
+}
+
+// --- What a turn, and all states, may cost. ---
+
+TEST(SchedulerTest, TheLargestStateGoesWhenMemoryIsUsedUp) {
+  FakeModelOptions grows;
+  grows.state_bytes_per_token = 1000;
+  const auto model = FakeModel(grows);
+  const int64_t fixed = model->info.state_bytes_per_session;
+  StateBudget budget(3 * fixed + 400 * 1000);
+  Scheduler scheduler(model, nullptr, &budget);
+  SessionOptions options;
+  options.early_end = EarlyEnd::kSuppress;
+  options.policy = WaitK{1};
+  CollectingSink small, large;
+  auto first = scheduler.Open(options, &small);
+  auto second = scheduler.Open(options, &large);
+  EXPECT_EQ(scheduler.state_bytes(), 2 * fixed);
+  std::string words;
+  for (int i = 0; i < 5000; ++i) words += "the ";
+  (*first)->Push(std::string(kText));
+  (*second)->Push(words);
+  large.Wait();
+  EXPECT_EQ(absl::StatusCode::kResourceExhausted, large.status.code()) << large.status;
+  (*first)->EndSource();
+  small.Wait();
+  EXPECT_TRUE(small.status.ok()) << small.status;
+  EXPECT_LE(budget.used(), budget.limit());
+}
+
+TEST(SchedulerTest, MemoryOfALongSegmentIsGivenBack) {
+  FakeModelOptions grows;
+  grows.state_bytes_per_token = 1000;
+  const auto model = FakeModel(grows);
+  StateBudget budget(0);
+  std::string words;
+  for (int i = 0; i < 3000; ++i) words += "the ";
+  CollectingSink sink;
+  {
+    Scheduler scheduler(model, nullptr, &budget);
+    SessionOptions options;
+    options.early_end = EarlyEnd::kSuppress;
+    auto session = scheduler.Open(options, &sink);
+    (*session)->Push(words);
+    (*session)->EndSegment();
+    sink.WaitForSegments(1);
+    EXPECT_EQ(scheduler.state_bytes(), model->info.state_bytes_per_session);
+    EXPECT_EQ(budget.used(), scheduler.state_bytes());
+    (*session)->Push(words);
+  }
+  EXPECT_EQ(budget.used(), 0) << "of a scheduler that is gone";
 }
 
 // A model that lets a test look at its calls and act between their layers. Of the step thread.
@@ -675,6 +1008,13 @@ class WatchedTranslator final : public Translator {
                       BetweenLayers between_layers) const override {
     ++steps;
     ++depth;
+    int64_t rows = 0;  // If each has read since it was decided last.
+    for (const SessionState* state : states) {
+      int& read = read_[state];
+      if (read != state->source_read()) rows += state->source_read();
+      read = state->source_read();
+    }
+    most_rows = std::max(most_rows, rows);
     absl::Status status = translator_->Decide(states, result, [&] {
       if (depth == 1) in_step(states.size());
       between_layers();
@@ -684,6 +1024,7 @@ class WatchedTranslator final : public Translator {
     return status;
   }
 
+  bool encodes_anew() const override { return translator_->encodes_anew(); }
   bool can_replay() const override { return translator_->can_replay(); }
   absl::Status Replay(absl::Span<const ReplayRows> rows,
                       BetweenLayers between_layers) const override {
@@ -691,6 +1032,7 @@ class WatchedTranslator final : public Translator {
     return translator_->Replay(rows, between_layers);
   }
 
+  mutable int64_t most_rows = 0;  // Of an encoder, in one step.
   mutable int steps = 0;
   mutable std::vector<size_t> replayed;  // Tokens, by rows of Replay().
   mutable int depth = 0;                 // Of calls that go on.
@@ -700,6 +1042,33 @@ class WatchedTranslator final : public Translator {
 
  private:
   const std::unique_ptr<const Translator> translator_;
+  mutable std::map<const SessionState*, int> read_;
+};
+
+// Counts what it is asked to tokenise. Of the step thread.
+class WatchedTokenizer final : public Tokenizer {
+ public:
+  explicit WatchedTokenizer(std::unique_ptr<const Tokenizer> tokenizer)
+      : tokenizer_(std::move(tokenizer)) {}
+  std::vector<std::string> Encode(absl::string_view text) const override {
+    ++words;
+    bytes += text.size();
+    EXPECT_LE(text.size(), budget::kWordBytes);
+    return tokenizer_->Encode(text);
+  }
+  std::string Decode(const std::vector<std::string>& pieces) const override {
+    return tokenizer_->Decode(pieces);
+  }
+  PieceKind Kind(absl::string_view piece) const override { return tokenizer_->Kind(piece); }
+  const std::string& unknown_surface() const override { return tokenizer_->unknown_surface(); }
+  bool strips_leading_space() const override { return tokenizer_->strips_leading_space(); }
+  bool strips_all_leading_space() const override { return tokenizer_->strips_all_leading_space(); }
+
+  mutable size_t words = 0;
+  mutable size_t bytes = 0;
+
+ private:
+  const std::unique_ptr<const Tokenizer> tokenizer_;
 };
 
 // A scheduler of a fake model that is watched, with one session that never runs out of source.
@@ -712,6 +1081,9 @@ class BacklogTest : public testing::Test {
     auto watched = std::make_unique<WatchedTranslator>(std::move(model->translator));
     watched_ = watched.get();
     model->translator = std::move(watched);
+    auto tokenizer = std::make_unique<WatchedTokenizer>(std::move(model->source_tokenizer));
+    tokenizer_ = tokenizer.get();
+    model->source_tokenizer = std::move(tokenizer);
     scheduler_ = std::make_unique<Scheduler>(model);
   }
   // Until done_ is set. Nothing is called any more afterwards.
@@ -738,6 +1110,7 @@ class BacklogTest : public testing::Test {
 
   SessionOptions options_;
   WatchedTranslator* watched_ = nullptr;
+  WatchedTokenizer* tokenizer_ = nullptr;
   std::vector<std::unique_ptr<TokenSink>> sinks_;
   std::unique_ptr<Scheduler> scheduler_;
   std::promise<void> done_;
@@ -845,6 +1218,82 @@ TEST_F(BacklogTest, TakesACommittedTargetAtOnce) {
                                 Scheduler::kMaxRowsPerSession / 2),
             replayed);
   EXPECT_EQ(steps, 1);
+}
+
+// Text that costs work and gives no source token, or many bytes for each, is bounded by its cost: a
+// token of another session waits for a turn's work of it at most.
+class CostlyTextTest : public BacklogTest, public testing::WithParamInterface<std::string> {};
+
+TEST_P(CostlyTextTest, LetsOthersAct) {
+  constexpr int kTokens = 20;
+  std::shared_ptr<Session> other;
+  std::string flood;
+  while (flood.size() < 60000) flood += GetParam();
+  std::vector<size_t> words, bytes;
+  other = Open([&](int token) {
+    if (token > kTokens) return;
+    words.push_back(tokenizer_->words);
+    bytes.push_back(tokenizer_->bytes);
+    if (token == kTokens) return done_.set_value();
+    PushWords(*other, 1);
+  });
+  std::vector<std::shared_ptr<Session>> floods;
+  for (int i = 0; i < 3; ++i) {
+    floods.push_back(Open([](int) {}));
+    floods.back()->Hold();
+    for (int j = 0; j < 20; ++j) floods.back()->Push(flood);
+  }
+  PushWords(*other, 1);
+  for (const auto& session : floods) session->Release();
+  WaitAndStop();
+  // Two turns of each line, and what a turn may exceed its work by.
+  const size_t most = 4 * budget::kWorkPerTurn / budget::kEmptyWordWork + 100;
+  for (size_t i = 1; i < words.size(); ++i) {
+    EXPECT_LE(words[i] - words[i - 1], most) << i;
+    EXPECT_LE(bytes[i] - bytes[i - 1], most * budget::kWordBytes / 4) << i;
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, CostlyTextTest,
+                         testing::Values("\xE2\x80\x8B ", "\xE2\x80\x8B", " ", "\xE3\x80\x80",
+                                         "x", std::string(900, 'q') + " "));
+
+// Of models that encode all source anew, a turn's rows are those of the encoder: a few sessions of
+// long segments, and each comes to its turn.
+TEST(SchedulerTest, EncoderRowsOfATurnAreBounded) {
+  FakeModelOptions anew;
+  anew.encodes_anew = true;
+  const auto model = std::const_pointer_cast<Model>(FakeModel(anew));
+  auto watched = std::make_unique<WatchedTranslator>(std::move(model->translator));
+  watched->in_step = [](size_t) {};
+  const WatchedTranslator* const translator = watched.get();
+  model->translator = std::move(watched);
+  constexpr int kSessions = 40, kTokens = 100;
+  std::vector<std::unique_ptr<CollectingSink>> sinks;
+  Scheduler scheduler(model);
+  SessionOptions options;
+  options.policy = WaitK{kTokens - 10};
+  options.early_end = EarlyEnd::kSuppress;
+  std::string words;
+  for (int i = 0; i < kTokens; ++i) words += "the ";
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (int i = 0; i < kSessions; ++i) {
+    sinks.push_back(std::make_unique<CollectingSink>());
+    auto session = scheduler.Open(options, sinks.back().get());
+    ASSERT_TRUE(session.ok());
+    (*session)->Hold();
+    (*session)->Push(words);
+    (*session)->EndSource();
+    sessions.push_back(*session);
+  }
+  for (const auto& session : sessions) session->Release();
+  for (const auto& sink : sinks) {
+    sink->Wait();
+    EXPECT_TRUE(sink->status.ok()) << sink->status;
+    EXPECT_EQ(sink->segments[0].text, sinks[0]->segments[0].text);
+  }
+  EXPECT_GT(translator->most_rows, 0);
+  EXPECT_LE(translator->most_rows, budget::kEncoderRowsPerTurn + kTokens);
 }
 
 // Ends an empty segment as soon as the one before is complete, as a client that is never late does.

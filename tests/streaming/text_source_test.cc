@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "base/budget.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 
@@ -144,15 +145,64 @@ TEST(TextSourceTest, CharacterCutOffByFinish) {
   EXPECT_THAT(Take(source), ElementsAre(HasSubstr("offset 1 ")));
 }
 
+TEST(TextSourceTest, ALongWordComesInParts) {
+  TextSource source;
+  const std::string most(budget::kWordBytes, 'x');
+  source.Append(most + " " + most + "y");
+  EXPECT_THAT(Take(source), ElementsAre(most, most));
+  source.Finish();
+  EXPECT_THAT(Take(source), ElementsAre("y"));
+  source.Reset();
+  // Of two bytes each, so that none ends where the limit is.
+  std::string umlauts = "x";
+  while (umlauts.size() < budget::kWordBytes - 1) umlauts += "\xC3\xA4";
+  ASSERT_EQ(umlauts.size(), budget::kWordBytes - 1);
+  source.Append(umlauts + "\xC3\xA4 ");
+  EXPECT_THAT(Take(source), ElementsAre(umlauts, "\xC3\xA4"));
+}
+
+TEST(TextSourceTest, ALongWordIsCutAfterAMark) {
+  for (const std::string mark : {"\xE3\x80\x82", "\xEF\xBC\x8C", "\xE0\xA5\xA4", ".", ","}) {
+    TextSource source;
+    const std::string first = std::string(600, 'x') + mark, early = "x" + mark;
+    const std::string rest(500, 'y');
+    source.Append(first + rest);
+    source.Finish();
+    EXPECT_THAT(Take(source), ElementsAre(first, rest));
+    source.Reset();
+    source.Append(early + std::string(budget::kWordBytes, 'y') + " ");
+    const std::vector<std::string> words = Take(source);
+    ASSERT_EQ(words.size(), 2u);
+    EXPECT_EQ(words[0].size(), budget::kWordBytes) << "a mark so early leaves too many parts";
+  }
+}
+
+TEST(TextSourceTest, ScansNoMoreThanItMay) {
+  TextSource source;
+  source.Append(std::string(1000, ' ') + "word next");
+  int64_t bytes = 400;
+  EXPECT_EQ(*source.NextWord(&bytes), "");
+  EXPECT_EQ(bytes, 0);
+  bytes = 601;
+  EXPECT_EQ(*source.NextWord(&bytes), "");
+  EXPECT_EQ(bytes, 0);
+  bytes = 100;
+  EXPECT_EQ(*source.NextWord(&bytes), "word");
+  EXPECT_EQ(bytes, 96);
+  EXPECT_EQ(*source.NextWord(&bytes), "");
+  EXPECT_EQ(bytes, 92) << "there is no more";
+}
+
 TEST(TextSourceTest, LongWordInSmallChunksIsLinear) {
   // Quadratic work would be 4e12 byte reads.
   TextSource source;
+  size_t taken = 0;
   for (int i = 0; i < 2000000; ++i) {
     source.Append("x");
-    ASSERT_EQ(source.NextWord()->size(), 0u);
+    taken += source.NextWord()->size();
   }
   source.Append(" ");
-  EXPECT_EQ(source.NextWord()->size(), 2000000u);
+  EXPECT_EQ(taken + source.NextWord()->size(), 2000000u);
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -49,10 +50,13 @@ size_t CharacterBytes(absl::string_view text) {
   return bytes;
 }
 
-// Cuts each word into pieces of one to three characters, the lengths given by its bytes.
+// Cuts each word into pieces of one to three characters, the lengths given by its bytes. Zero-width
+// spaces (U+200B) are no part of any, so that a word of them alone has no pieces.
 class FakeTokenizer final : public Tokenizer {
  public:
-  std::vector<std::string> Encode(absl::string_view text) const override {
+  std::vector<std::string> Encode(absl::string_view given) const override {
+    const std::string visible = absl::StrReplaceAll(given, {{"\xE2\x80\x8B", ""}});
+    absl::string_view text = visible;
     std::vector<std::string> pieces;
     while (!text.empty()) {
       if (text[0] == ' ') {
@@ -139,7 +143,12 @@ uint64_t Mix(uint64_t hash, uint64_t value) {
 }
 
 struct FakeState final : SessionState {
-  void Reset() override { *this = FakeState(); }
+  void Reset() override {
+    FakeState fresh;
+    fresh.room = room;
+    fresh.bytes_per_token = bytes_per_token;
+    *this = fresh;
+  }
   void Commit(TokenId token) override {
     target_hash = Mix(target_hash, token);
     ++written;
@@ -147,7 +156,11 @@ struct FakeState final : SessionState {
   void Repeat() override {}
   int source_read() const override { return read; }
   int target_written() const override { return written; }
-  int64_t bytes() const override { return sizeof(FakeState); }
+  // As a cache: it keeps what it had room for.
+  int64_t bytes() const override {
+    room = std::max(room, read + written);
+    return static_cast<int64_t>(sizeof(FakeState)) + room * bytes_per_token / 2;
+  }
 
   uint64_t source_hash = 1;
   uint64_t target_hash = 2;
@@ -155,6 +168,8 @@ struct FakeState final : SessionState {
   int read = 0;
   int written = 0;
   bool source_finished = false;
+  mutable int room = 0;  // In tokens.
+  int64_t bytes_per_token = 0;
 };
 
 class FakeTranslator final : public Translator {
@@ -164,14 +179,20 @@ class FakeTranslator final : public Translator {
         can_replay_(options.can_replay && !options.learned_policy && !options.speech),
         step_delay_(options.step_delay),
         fails_(options.fails),
+        ends_after_(options.ends_after),
+        encodes_anew_(options.encodes_anew),
+        state_bytes_per_token_(options.state_bytes_per_token),
         learned_policy_(options.learned_policy),
         speech_(options.speech),
         on_new_state_(options.on_new_state) {}
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
     if (on_new_state_ != nullptr) on_new_state_();
-    return std::make_unique<FakeState>();
+    auto state = std::make_unique<FakeState>();
+    state->bytes_per_token = state_bytes_per_token_;
+    return state;
   }
+  bool encodes_anew() const override { return encodes_anew_; }
 
   absl::Status Read(absl::Span<const SourceRows> rows,
                     BetweenLayers between_layers) const override {
@@ -224,7 +245,8 @@ class FakeTranslator final : public Translator {
       const int words = vocabulary_size_ - 4;
       const TokenId first = 4 + static_cast<TokenId>(hash % words);
       const TokenId second = 4 + static_cast<TokenId>((hash % words + 1) % words);
-      const bool end = state.source_finished
+      const bool end = ends_after_ > 0 ? state.written >= ends_after_
+                       : state.source_finished
                            ? state.written >= state.read - 1 + static_cast<int>(hash % 3)
                            : hash % 11 == 0;
       result[b].best = {end ? kEndOfSentence : first, -0.25f};
@@ -256,6 +278,9 @@ class FakeTranslator final : public Translator {
   const bool can_replay_;
   const absl::Duration step_delay_;
   const bool fails_;
+  const int ends_after_;
+  const bool encodes_anew_;
+  const int64_t state_bytes_per_token_;
   const bool learned_policy_;
   const bool speech_;
   const std::function<void()> on_new_state_;
@@ -274,6 +299,7 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.learned_policy = options.learned_policy;
   model->info.max_k = options.max_k;
   model->info.state_bytes_per_session = sizeof(FakeState);
+  model->info.state_bytes_per_token = options.state_bytes_per_token;
   if (options.speech) model->info.speech = SpeechInput();
   model->source_vocabulary = FakeVocabulary();
   model->target_vocabulary = FakeVocabulary();

@@ -22,9 +22,12 @@ struct FakeModelOptions {
   absl::Duration
       step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
   bool can_replay = true;
-  bool fails = false;    // Decide() gives INTERNAL.
   bool repeats = false;  // Half of the target symbols are there twice, and it feeds symbols back.
   std::function<void()> on_new_state;  // Called by each NewState(), if there is one.
+  bool fails = false;  // Decide() gives INTERNAL.
+  int ends_after = 0;  // </s> is best once so many target tokens are written; 0: as said below.
+  bool encodes_anew = false;          // Says that it does.
+  int64_t state_bytes_per_token = 0;  // Its states say that they grow so.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens
