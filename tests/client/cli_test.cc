@@ -592,7 +592,7 @@ TEST(CliTest, OutputThatCannotBeWrittenIsAnError) {
     EXPECT_THAT(errors, testing::HasSubstr("cannot write")) << arguments;
     EXPECT_EQ(StatusWithOutput(arguments, "> /dev/null", &errors), 0) << arguments << errors;
   }
-  for (const std::string& file : {"a.svg", "a.png"}) {
+  for (const char* file : {"a.svg", "a.png"}) {
     const std::string full = testing::TempDir() + "leapstream_full_" + file;
     std::filesystem::remove(full);
     std::filesystem::create_symlink("/dev/full", full);
