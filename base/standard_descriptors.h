@@ -10,9 +10,9 @@ namespace leapstream {
 
 // Opens those of the descriptors 0, 1 and 2 that a program was started without (`<&-`), as the
 // first thing in main(): else the next file or socket gets the number, and what is written to
-// standard error goes into it. To read standard input fails then, as it would, and so does to write
-// standard output, so that a program that lost them says so; what goes to standard error is dropped.
-// False: a descriptor could not be opened, and the program cannot go on.
+// standard error goes into it. Reading standard input fails then, and so does writing standard
+// output: a program that lost them says so. Standard error is dropped. False: a descriptor could
+// not be opened, and the program cannot go on.
 inline bool OpenStandardDescriptors() {
   constexpr int kModes[] = {O_WRONLY, O_RDONLY, O_WRONLY};
   for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO}) {

@@ -3,8 +3,8 @@
 
 namespace leapstream {
 
-// Gives the system back what the allocator holds of freed memory beyond budget::kIdleHeapBytes: of
-// its own it keeps what a burst has left for as long as nothing is freed. To be called now and then.
+// Gives the system back what the allocator holds of freed memory beyond budget::kIdleHeapBytes: it
+// would keep what a burst has left for as long as nothing is freed. To be called now and then.
 void ReleaseHeap();
 
 }  // namespace leapstream

@@ -27,6 +27,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr int kAcceptsAtOnce = 64;
 constexpr std::chrono::milliseconds kPause{50};  // When there is no descriptor for a connection.
+constexpr std::chrono::milliseconds kTime{budget::kHttpMilliseconds};
 
 struct Answer {
   int status = 200;
@@ -105,7 +106,8 @@ class PollingEndpoint final : public HttpEndpoint {
       Clock::time_point until = paused ? paused_until : Clock::time_point::max();
       for (const Connection& connection : connections_) {
         const bool writes = connection.state == Connection::State::kIsAnswered;
-        waiting.push_back({connection.descriptor, static_cast<short>(writes ? POLLOUT : POLLIN), 0});
+        const short events = writes ? POLLOUT : POLLIN;
+        waiting.push_back({connection.descriptor, events, 0});
         until = std::min(until, connection.deadline);
       }
       Poll(&waiting, until);
@@ -148,8 +150,7 @@ class PollingEndpoint final : public HttpEndpoint {
         continue;
       }
       if (connections_.size() >= most_connections_) MakeRoom();
-      connections_.emplace_back(descriptor,
-                                Clock::now() + std::chrono::milliseconds(budget::kHttpMilliseconds));
+      connections_.emplace_back(descriptor, Clock::now() + kTime);
       // What has asked already is answered before it could be in somebody's way.
       if (!Serve(connections_.back())) connections_.pop_back();
     }

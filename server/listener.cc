@@ -55,8 +55,9 @@ bool IsWildcard(const addrinfo& address) {
   if (address.ai_family == AF_INET) {
     return reinterpret_cast<const sockaddr_in*>(address.ai_addr)->sin_addr.s_addr == INADDR_ANY;
   }
-  return address.ai_family == AF_INET6 &&
-         IN6_IS_ADDR_UNSPECIFIED(&reinterpret_cast<const sockaddr_in6*>(address.ai_addr)->sin6_addr);
+  if (address.ai_family != AF_INET6) return false;
+  const auto* const ipv6 = reinterpret_cast<const sockaddr_in6*>(address.ai_addr);
+  return IN6_IS_ADDR_UNSPECIFIED(&ipv6->sin6_addr);
 }
 
 // The descriptor of a socket that listens; negative: -errno. `both`: on an IPv6 address, of IPv4 as

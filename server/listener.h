@@ -67,8 +67,8 @@ class Listener {
   void Run();
   // Takes what waits on one socket. False: something is lacking, and it is of no use to go on now.
   bool AcceptFrom(int listening);
-  // Without a descriptor for it: ends the next connection by means of the spare one. 0, or an errno;
-  // EAGAIN: none waits.
+  // Without a descriptor for it: ends the next connection by means of the spare one. 0, or an
+  // errno; EAGAIN: none waits.
   int RefuseByTheSpare(int listening);
   void Refused(const char* why);
   void Recovered();

@@ -64,6 +64,7 @@ void BoundRequests(int max_message_bytes, grpc::ServerBuilder* builder) {
   // Beyond it gRPC ends all calls of the connection, which behind a proxy are several clients': so
   // it is above what the proxies of docker/ pass on.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, budget::kHeaderBytes);
+  builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, budget::kHandshakeMilliseconds);
   builder->SetMaxReceiveMessageSize(max_message_bytes);
 }
 
@@ -125,8 +126,6 @@ class GrpcServer final : public Server {
     grpc::health::v1::HealthCheckRequest::descriptor();
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
-    builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
-                               budget::kHandshakeMilliseconds);
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                                serving_->admission.max_sessions() + budget::kStreamsBesideSessions);
     // A session may be silent for long; clients may ping to keep proxies from closing it.
@@ -203,8 +202,8 @@ class GrpcServer final : public Server {
   }
 
  private:
-  // Starts what `builder` has, and a listener that gives it the connections to `listen`: those whose
-  // descriptor is below `most`.
+  // Starts what `builder` has, and a listener that gives it the connections to `listen`: those
+  // whose descriptor is below `most`.
   absl::Status StartOn(const std::string& listen,
                        const std::shared_ptr<grpc::ServerCredentials>& credentials, int most,
                        const char* what, grpc::ServerBuilder& builder,

@@ -788,7 +788,9 @@ void TranslateReactor::OnFinished(absl::Status status) {
     const bool committed = status.GetPayload(kCommittedTargetPayload).has_value();
     status = WithReason(std::move(status), committed ? "RESUME_TARGET_INVALID" : "INVALID_SOURCE");
   }
-  if (absl::IsResourceExhausted(status) && ReasonOf(status).empty()) {
+  // Of the session itself: what others end it with has its reason.
+  if (absl::IsResourceExhausted(status) &&
+      ReasonOf(status) == absl::StatusCodeToString(status.code())) {
     status = WithReason(std::move(status), "STATE_MEMORY_EXHAUSTED");
   }
   std::shared_ptr<Session> session;

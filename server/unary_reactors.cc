@@ -232,7 +232,11 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         too_long_ = true;
         return;
       }
-      if (completed->segment > 1) text.push_back('\n');
+      // What of a line goes on in a next segment stays in that line.
+      const bool joins = std::exchange(continues_, completed->continues_at.has_value());
+      if (completed->segment > 1 && !(joins && completed->text.empty())) {
+        text.push_back(joins ? ' ' : '\n');
+      }
       text.append(completed->text);
     } else if (auto* summary = std::get_if<SessionSummary>(&event)) {
       *translation_.mutable_stats() = ToProto(summary->totals);
@@ -294,6 +298,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     }
     v1::SessionConfig config;
     config.mutable_policy()->mutable_offline();
+    config.mutable_policy()->set_continue_in_next_segment(true);
     LEAPSTREAM_ASSIGN_OR_RETURN(
         const SessionOptions options,
         ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
@@ -362,6 +367,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   SessionSummary summary_;
   v1::TranslateResponse translation_;
   bool too_long_ = false;
+  bool continues_ = false;  // The segment that was completed last does, in the next one.
 
   Mutex mutex_;
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;

@@ -36,6 +36,9 @@ constexpr absl::string_view kStrongEnds[] = {
 // Those after which the next sentence may follow without a space.
 constexpr absl::string_view kUnspacedEnds[] = {"。", "｡", "︒", "？", "！", "।", "॥", "។",
                                                "៕",  "။",  "།",  "༎",  "።", "፧", "؟", "۔"};
+// What may close there: no mark that opens elsewhere, as that of German does in Chinese.
+constexpr absl::string_view kUnspacedClosing[] = {")",  "]",  "”",  "’",  "»",  "›", "」",
+                                                  "』", "）", "】", "》", "〉", "］"};
 // Where a sentence that is too long is cut best.
 constexpr absl::string_view kClauseEnds[] = {",", ";", ":", "–", "—", "،", "؛", "，", "、", "；",
                                              "：", "､", "၊", "፣", "፤"};
@@ -118,7 +121,7 @@ size_t SentenceEndsWithin(absl::string_view word) {
     }
     if (size_t size = BytesOfOne(word.substr(at), kUnspacedEnds); size > 0) {
       for (; size > 0; size = std::max(BytesOfOne(word.substr(at), kStrongEnds),
-                                       BytesOfOne(word.substr(at), kClosing))) {
+                                       BytesOfOne(word.substr(at), kUnspacedClosing))) {
         at += size;
       }
       return at;

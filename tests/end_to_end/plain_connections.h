@@ -32,8 +32,8 @@ class PlainConnections {
     for (int i = 0; i < count; ++i) {
       connections_.push_back(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
       ASSERT_GE(connections_.back(), 0);
-      ASSERT_EQ(connect(connections_.back(), reinterpret_cast<sockaddr*>(&address), sizeof(address)),
-                0);
+      const auto* const any = reinterpret_cast<const sockaddr*>(&address);
+      ASSERT_EQ(connect(connections_.back(), any, sizeof(address)), 0);
       send(connections_.back(), sent.data(), sent.size(), MSG_NOSIGNAL);
     }
   }

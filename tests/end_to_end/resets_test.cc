@@ -1,5 +1,5 @@
-// Streams that a client opens and resets at once, as many as the connection takes: what they cost the
-// server, and whether it gives that back. Raw HTTP/2, since no client library would do it.
+// Streams that a client opens and resets at once, as many as the connection takes: what they cost
+// the server, and whether it gives that back. Raw HTTP/2, since no client library would do it.
 #include <gtest/gtest.h>
 
 #include <algorithm>

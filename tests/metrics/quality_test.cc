@@ -84,10 +84,10 @@ TEST(BleuTokenizerTest, EachIsSacreBleus) {
 
 TEST(UnicodeTest, KnowsWhatIsWrittenWithoutSpaces) {
   for (const char32_t c : U"中。、ー日ひカｶ，ไ່ກမខཀ𠮷") {
-    if (c != 0) EXPECT_TRUE(IsOfScriptWithoutSpaces(c)) << std::hex << uint32_t{c};
+    EXPECT_EQ(IsOfScriptWithoutSpaces(c), c != 0) << std::hex << uint32_t{c};  // It ends with 0.
   }
   for (const char32_t c : U" \u3000a1.ßжא한ㄱअ…’€😀") {
-    if (c != 0) EXPECT_FALSE(IsOfScriptWithoutSpaces(c)) << std::hex << uint32_t{c};
+    EXPECT_FALSE(IsOfScriptWithoutSpaces(c)) << std::hex << uint32_t{c};
   }
   EXPECT_TRUE(AreWrittenWithoutSpaces({"他用 iPhone 15 打电话给我们的朋友们。"}));
   EXPECT_FALSE(AreWrittenWithoutSpaces({"The word 中文 means Chinese."}));

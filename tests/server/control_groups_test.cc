@@ -109,7 +109,8 @@ TEST_F(ControlGroupsTest, Version1AtAnyDepth) {
   EXPECT_EQ(CoreQuota(), -1);
   Write("/sys/fs/cgroup/memory/jobs/memory.limit_in_bytes", "2000000000\n");
   Write("/sys/fs/cgroup/memory/jobs/memory.usage_in_bytes", "1500000000\n");
-  Write("/sys/fs/cgroup/memory/jobs/memory.stat", "inactive_file 7\ntotal_inactive_file 500000000\n");
+  Write("/sys/fs/cgroup/memory/jobs/memory.stat",
+        "inactive_file 7\ntotal_inactive_file 500000000\n");
   Write("/sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_quota_us", "250000\n");
   Write("/sys/fs/cgroup/cpu,cpuacct/jobs/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(Memory(), 1'000'000'000);

@@ -40,9 +40,11 @@ int ConnectTo(int port, bool ipv6 = false) {
   address6.sin6_addr = in6addr_loopback;
   address6.sin6_port = address4.sin_port;
   const int descriptor = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM, 0);
-  const int failed = ipv6 ? connect(descriptor, reinterpret_cast<sockaddr*>(&address6), sizeof(address6))
-                          : connect(descriptor, reinterpret_cast<sockaddr*>(&address4), sizeof(address4));
-  if (failed == 0) return descriptor;
+  const auto* const address = ipv6 ? reinterpret_cast<const sockaddr*>(&address6)
+                                   : reinterpret_cast<const sockaddr*>(&address4);
+  if (connect(descriptor, address, ipv6 ? sizeof(address6) : sizeof(address4)) == 0) {
+    return descriptor;
+  }
   close(descriptor);
   return -1;
 }

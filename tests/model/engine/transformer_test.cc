@@ -204,11 +204,12 @@ class SlowTransformer {
     std::string kind = side.cross_attention;
     if (!config_.LearnedPolicy()) {
       if (kind == "leap" && config_.cross_normaliser == "softmax") kind = "leap_softmax";
-      // Inference stands on position due - 1 or, with mass preservation, on the last one at most,
-      // and reads nothing from the first; training puts nothing there once that is past the last.
+      // Inference stands on position due - 1, or on the last one if there is no such; with mass
+      // preservation that is S - 1, without it is S. A step that stands on the first reads nothing.
+      // Training puts steps that wait for more than there is on the last position, or nowhere.
       const int64_t last = config_.mass_preservation ? S - 1 : S;
       const bool nothing = config_.cross_normaliser == "softmax"
-                               ? due_ - 1 > last
+                               ? !config_.mass_preservation && due_ > S
                                : S == 1 && std::min(due_ - 1, last) == 0;
       if (config_.simul_type == "waitk" && nothing) return at::zeros_like(q);
       return Attend(block, kind, side, q, k, v, at::ones({1, S}).to(at::kBool));
