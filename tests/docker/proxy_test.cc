@@ -220,7 +220,12 @@ TEST_P(ProxyTest, OneClientsHeadersEndNoOthersStreams) {
         left -= size;
       }
       v1::ListModelsResponse models;
-      v1::SimultaneousTranslationService::NewStub(channel)->ListModels(&context, {}, &models);
+      const grpc::Status status =
+          v1::SimultaneousTranslationService::NewStub(channel)->ListModels(&context, {}, &models);
+      // Whatever becomes of larger ones: these arrive.
+      if (bytes <= 9000) {
+        EXPECT_TRUE(status.ok()) << status.error_message();
+      }
     }
   }
   for (const auto& stream : victims) {

@@ -67,7 +67,9 @@ class BombsTest : public testing::Test {
   }
   void ExpectNoMoreMemory(const std::string& after) {
     EXPECT_TRUE(server_->running()) << after << server_->log();
-    if (kMeasures) EXPECT_LE(PeakMemory(server_->pid()) - before_, kMoreKb) << after;
+    if (kMeasures) {
+      EXPECT_LE(PeakMemory(server_->pid()) - before_, kMoreKb) << after;
+    }
   }
 
   TestFolder folder_;
@@ -135,7 +137,9 @@ TEST_F(BombsTest, LinesOfATextAreNotAllHeldAtOnce) {
   for (int i = 0; i < 30; ++i) callers.emplace_back(call);
   for (std::thread& caller : callers) caller.join();
   // Their states have their memory from the start.
-  if (kMeasures) EXPECT_LE(PeakMemory(server.pid()) - before, 15 << 10) << "half a megabyte of each";
+  if (kMeasures) {
+    EXPECT_LE(PeakMemory(server.pid()) - before, 15 << 10) << "half a megabyte of each";
+  }
   EXPECT_TRUE(server.running());
 }
 

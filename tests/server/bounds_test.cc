@@ -441,17 +441,6 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
   drain.join();
 }
 
-// A text of a megabyte has a translation of several, with this model.
-TEST_F(BoundsTest, ATranslationFitsIntoAMessage) {
-  Start();
-  std::string text;
-  while (text.size() < 1000000) text += "a a a a a a a a a a a a a a a a a a a a\n";
-  std::string translation;
-  const grpc::Status status = Translate(text, &translation);
-  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << translation.size();
-  EXPECT_EQ(Reason(status), "TEXT_TOO_LONG");
-}
-
 // As the version before this one wrote it: the first 14 fields, and signed with the same key.
 std::string OldToken(const std::string& token, const std::string& key) {
   std::vector<std::string> fields = absl::StrSplit(token.substr(32), '\n');
