@@ -41,7 +41,7 @@ struct ClientOptions {
   std::string address = "localhost:50051";
   absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
   Security security = {};
-  AddressLookup lookup;  // Null: the system's (getaddrinfo).
+  AddressLookup lookup = {};  // Null: the system's (getaddrinfo).
 };
 
 // INVALID_ARGUMENT: the address of `options` names no server, or is malformed; what to write.
