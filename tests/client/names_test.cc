@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/budget.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "client/client.h"
 #include "client/servers.h"
@@ -175,7 +176,7 @@ TEST_F(NamesTest, ADrainingServersStreamsGoToTheOthers) {
     ASSERT_TRUE(Begun(*streams.back()).ok());
     ASSERT_TRUE(streams.back()->PushText("a segment that is open ").ok());
   }
-  std::thread drain([&] { servers_[0]->Shutdown(absl::Now() + absl::Seconds(30)); });
+  std::thread drain([&] { servers_[0]->Shutdown(SteadyNow() + absl::Seconds(30)); });
   for (int i = 0; i < 6; ++i) {  // None of these is interrupted, or sees an error.
     auto stream = Open(/*resumes=*/true);
     EXPECT_TRUE(Begun(*stream).ok());
@@ -197,7 +198,7 @@ TEST_F(NamesTest, AChangedAddressIsFound) {
   auto stream = Open(/*resumes=*/true);
   ASSERT_TRUE(Begun(*stream).ok());
   ASSERT_TRUE(stream->PushText("a segment that is open ").ok());
-  servers_[0]->Shutdown(absl::Now());
+  servers_[0]->Shutdown(SteadyNow());
   // The name still has the old address when the server is lost.
   std::string resumed;
   absl::Time changed = absl::InfiniteFuture();
