@@ -587,7 +587,7 @@ TEST(CliTest, OutputThatCannotBeWrittenIsAnError) {
         "translate --json --from-file " + text + at, "plot " + events, "plot -o - " + events,
         "replay " + events}) {
     EXPECT_EQ(StatusWithOutput(arguments, "> /dev/full", &errors), 1) << arguments;
-    EXPECT_THAT(errors, testing::HasSubstr("No space left on device")) << arguments;
+    EXPECT_THAT(errors, testing::HasSubstr("cannot write")) << arguments;
     EXPECT_EQ(StatusWithOutput(arguments, ">&-", &errors), 1) << arguments;
     EXPECT_THAT(errors, testing::HasSubstr("cannot write")) << arguments;
     EXPECT_EQ(StatusWithOutput(arguments, "> /dev/null", &errors), 0) << arguments << errors;

@@ -73,7 +73,7 @@ TEST(TargetScoringTest, FollowsFromHowTheReferencesAreWritten) {
   EXPECT_EQ(word, LatencyUnit::kWord);
   EXPECT_EQ(western, BleuTokenizer::k13a);
   EXPECT_EQ(nothing, "");
-  const auto [chinese_unit, chinese, said] = choose({}, "这是一句话，iPhone 15。");
+  const auto [chinese_unit, chinese, said] = choose({}, "这是一句很长的话，iPhone 15。");
   EXPECT_EQ(chinese_unit, LatencyUnit::kChar);
   EXPECT_EQ(chinese, BleuTokenizer::kZh);
   EXPECT_THAT(said, HasSubstr("--eval-latency-unit char --sacrebleu-tokenizer zh"));
