@@ -35,7 +35,7 @@ TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
   ASSERT_EQ(100u, traces.size());
   Scheduler scheduler(*model);
   SessionOptions options;
-  options.policy = WaitK(GetParam().k);
+  options.policy = WaitK{GetParam().k};
   options.early_end = EarlyEnd::kStop;
   std::vector<std::unique_ptr<CollectingSink>> sinks;
   for (const auto& trace : traces) {
