@@ -17,6 +17,7 @@ namespace {
 
 struct TypeAndLeast {
   const char* compute_type;
+  int k;
   int same;  // Sentences of 100 that must come out as the reference's, token for token.
 };
 
@@ -27,12 +28,14 @@ TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
   load.compute_type = GetParam().compute_type;
   auto model = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
   ASSERT_TRUE(model.ok()) << model.status();
-  std::ifstream in(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k3.stop.jsonl"));
+  std::ifstream in(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k",
+                                GetParam().k, ".stop.jsonl"));
   std::vector<nlohmann::json> traces;
   for (std::string line; std::getline(in, line);) traces.push_back(nlohmann::json::parse(line));
   ASSERT_EQ(100u, traces.size());
   Scheduler scheduler(*model);
   SessionOptions options;
+  options.policy = WaitK{GetParam().k};
   options.early_end = EarlyEnd::kStop;
   std::vector<std::unique_ptr<CollectingSink>> sinks;
   for (const auto& trace : traces) {
@@ -54,16 +57,17 @@ TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
       EXPECT_EQ(traces[i]["prediction"].get<std::string>(), sinks[i]->segments[0].text);
     }
   }
-  std::printf("%s: %d of %zu sentences are the reference's, token for token\n",
-              GetParam().compute_type, same, traces.size());
+  std::printf("%s, k = %d: %d of %zu sentences are the reference's, token for token\n",
+              GetParam().compute_type, GetParam().k, same, traces.size());
   EXPECT_GE(same, GetParam().same);
 }
 // Weights rounded to float16 may turn a few near ties, coarser types more; a wrong formula turns
 // nearly all sentences.
-INSTANTIATE_TEST_SUITE_P(ComputeTypes, EmbeddedModelTest,
-                         ::testing::Values(TypeAndLeast{"float32", 95},
-                                           TypeAndLeast{"bfloat16", 75}, TypeAndLeast{"int8", 50}),
-                         [](const auto& info) { return std::string(info.param.compute_type); });
+INSTANTIATE_TEST_SUITE_P(
+    ComputeTypes, EmbeddedModelTest,
+    ::testing::Values(TypeAndLeast{"float32", 3, 95}, TypeAndLeast{"float32", 7, 95},
+                      TypeAndLeast{"bfloat16", 3, 75}, TypeAndLeast{"int8", 3, 50}),
+    [](const auto& info) { return absl::StrCat(info.param.compute_type, "K", info.param.k); });
 
 TEST(LoadModelTest, RefusesAnUnknownComputeType) {
   LoadOptions load;
