@@ -18,6 +18,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "server/descriptors.h"
 #include "server/token_file.h"
@@ -73,7 +74,7 @@ class Taken {
     };
   }
   bool WaitFor(size_t count) {
-    const absl::Time deadline = absl::Now() + absl::Milliseconds(kPatienceMilliseconds);
+    const SteadyTime deadline = SteadyNow() + absl::Milliseconds(kPatienceMilliseconds);
     MutexLock lock(&mutex_);
     while (connections_.size() < count) {
       if (!changed_.WaitUntil(&mutex_, deadline)) return connections_.size() >= count;

@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/mutex.h"
 #include "tests/server/raw_stream.h"
 #include "tests/testing/fake_model.h"
@@ -447,10 +448,10 @@ TEST_F(ServerTest, ShutdownEndsOpenSessions) {
   stream->Write(Config());
   Response response;
   ASSERT_TRUE(stream->Read(&response));
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   server_->Shutdown(start + absl::Milliseconds(200));
   server_.reset();
-  EXPECT_LT(absl::Now() - start, absl::Seconds(10));
+  EXPECT_LT(SteadyNow() - start, absl::Seconds(10));
   while (stream->Read(&response)) {
   }
   EXPECT_TRUE(response.has_going_away());
@@ -665,13 +666,13 @@ TEST_F(ServerTest, DrainLetsOpenSegmentsEnd) {
 TEST_F(ServerTest, ForceEndsADrain) {
   OpenStream open(*stub_, {Config(1), Text("one two three four ")});
   ASSERT_TRUE(open.ReadUntil(IsTarget));
-  const absl::Time start = absl::Now();
+  const SteadyTime start = SteadyNow();
   std::thread shutdown([&] { server_->Shutdown(start + absl::Minutes(2)); });
   ASSERT_TRUE(open.ReadUntil([](const Response& response) { return response.has_going_away(); }));
   server_->Force();
   EXPECT_EQ(Reason(open.Finish()), "DRAINING");
   shutdown.join();
-  EXPECT_LT(absl::Now() - start, absl::Seconds(20));
+  EXPECT_LT(SteadyNow() - start, absl::Seconds(20));
 }
 
 // On any token of any segment a session can be cut, and goes on with not a character lost, doubled
