@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
+#include "absl/container/inlined_vector.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
@@ -339,7 +340,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   struct Word {  // Of the source; of pieces and ids one token.
     int first = 0;  // Source tokens of the segment before it.
     int skipped = 0;  // Tokens of its beginning, which are of segments before.
-    std::vector<TokenId> tokens;
+    absl::InlinedVector<TokenId, 8> tokens;
     SourcePosition at;
     int end() const { return first + static_cast<int>(tokens.size()); }
   };
@@ -356,7 +357,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int64_t samples_given = 0;     // Of speech, instead.
     int skipped = 0;               // Steps that count and wrote nothing: EarlyEnd::kForceFinish.
     int after_source = 0;          // Target tokens written once the source was finished.
-    std::deque<TokenId> tokens;    // Encoded, not yet read.
+    std::vector<TokenId> tokens;   // Encoded; those before `read` were read. A turn reuses its memory.
+    size_t read = 0;
     // What came last as pieces or ids, of which `taken` are in `tokens` or read.
     std::vector<std::string> pieces;
     std::vector<TokenId> ids;
@@ -379,6 +381,12 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     metrics::SourceWordEnds source_words;  // Of text.
     SteadyTime opened;
     SegmentStats stats;
+
+    int waiting() const { return static_cast<int>(tokens.size() - read); }
+    void DropTokens() {
+      tokens.clear();
+      read = 0;
+    }
   };
 
   void Add(Input input) {
@@ -749,13 +757,14 @@ absl::StatusOr<bool> LiveSession::TakeWord() {
   if (segment_.form == kTextForm) {
     segment_.source_words.Add(static_cast<int>(word.tokens.size()));
   }
+  if (segment_.waiting() == 0) segment_.DropTokens();
   segment_.tokens.insert(segment_.tokens.end(), word.tokens.begin(), word.tokens.end());
   return true;
 }
 
 absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   if (segment_.source_finished) return std::nullopt;
-  while (segment_.tokens.empty() && !segment_.source_cut) {
+  while (segment_.waiting() == 0 && !segment_.source_cut) {
     bool taken = false;
     if (work_left_ > 0) {
       LEAPSTREAM_ASSIGN_OR_RETURN(taken, TakeWord());
@@ -769,18 +778,17 @@ absl::StatusOr<std::optional<TokenId>> LiveSession::NextSourceToken() {
   }
   // </s> needs a position of its own, so the last one is kept for it.
   const bool full = segment_.source_given >= SourceLimit() - 1;
-  if (full && !segment_.tokens.empty()) segment_.source_cut = true;
-  if (segment_.source_cut || (segment_.tokens.empty() && segment_.source_closed)) {
+  if (full && segment_.waiting() > 0) segment_.source_cut = true;
+  if (segment_.source_cut || (segment_.waiting() == 0 && segment_.source_closed)) {
     if (segment_.source_given == 0) return std::nullopt;  // Empty: see Plan().
-    segment_.unread += static_cast<int>(segment_.tokens.size());
-    segment_.tokens.clear();
+    segment_.unread += segment_.waiting();
+    segment_.DropTokens();
     segment_.source_finished = true;
     ++segment_.source_given;
     return std::optional<TokenId>(kEndOfSentence);
   }
-  if (segment_.tokens.empty()) return std::nullopt;
-  const TokenId token = segment_.tokens.front();
-  segment_.tokens.pop_front();
+  if (segment_.waiting() == 0) return std::nullopt;
+  const TokenId token = segment_.tokens[segment_.read++];
   ++segment_.source_given;
   return std::optional<TokenId>(token);
 }
@@ -1163,7 +1171,7 @@ void LiveSession::LeaveSource(SegmentCompleted* completed) {
     return;
   }
   completed->untranslated_source_tokens =
-      segment_.unread + static_cast<int>(segment_.tokens.size()) +
+      segment_.unread + segment_.waiting() +
       (segment_.ends_in_a_row > 0 ? std::max(read - segment_.end_read, 0) : 0);
   completed->source_dropped = given > 0 && !is_over;
   summary_.untranslated_source_tokens += completed->untranslated_source_tokens;
@@ -1180,7 +1188,7 @@ void LiveSession::LeaveSource(SegmentCompleted* completed) {
     summary_.dropped_source_bytes += PieceBytes(segment_.pieces[i]);
   }
   summary_.dropped_source_bytes += VisibleBytes(text_source_.rest());
-  segment_.tokens.clear();
+  segment_.DropTokens();
   segment_.pieces.clear();
   segment_.ids.clear();
   segment_.words.clear();

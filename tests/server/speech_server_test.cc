@@ -475,7 +475,7 @@ TEST_F(SpeechServerTest, RefusesWhatIsNoAudioByName) {
   std::vector<std::tuple<std::vector<Request>, const char*>> cases = {
       {{Config("speech", s16, 0), Audio("abc")}, "multiple of 2 bytes, got 3"},
       {{Config("speech", f32, 0), Audio("abcdef")}, "multiple of 4 bytes, got 6"},
-      {{Config("speech", f32, 0), Audio(not_a_number)}, "in [-1, 1], got nan"},
+      {{Config("speech", f32, 0), Audio(not_a_number)}, "[-1, 1], got nan"},
       {{Config("speech", f32, 0), Audio(integer)}, "got 20000"},
       {{Config("speech", unset, 0), text}, "got a chunk of INPUT_FORMAT_TEXT"},
       {{Config("speech", v1::INPUT_FORMAT_TEXT, 0)}, "model speech takes audio"},
