@@ -166,7 +166,8 @@ bool IsColorTerminal() {
 
 // As a field of a line: quoted, if it could be taken for more than one.
 std::string FieldText(const std::string& text, size_t max_bytes) {
-  const std::string shown = OneLine(text, max_bytes);
+  // A backslash of the text itself is doubled, so that it takes no quote with it.
+  const std::string shown = OneLine(absl::StrReplaceAll(text, {{"\\", "\\\\"}}), max_bytes);
   if (shown.find_first_of(" =\"") == std::string::npos) return shown;
   return absl::StrCat("\"", absl::StrReplaceAll(shown, {{"\"", "\\\""}}), "\"");
 }

@@ -137,6 +137,13 @@ absl::Status ValidateResume(const ResumeFrom& from, const Model& model) {
   return absl::OkStatus();
 }
 
+// To every new state of a session, before its first READ.
+void TellPolicy(const Policy& policy, SessionState* state) {
+  if (const auto* wait_k = std::get_if<WaitK>(&policy); wait_k != nullptr) {
+    state->SetWaitK(wait_k->k, wait_k->write_stride);
+  }
+}
+
 }  // namespace
 
 // The state machine of one session. Push(), EndSegment(), ... run on any thread and only fill the
@@ -357,7 +364,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int64_t samples_given = 0;     // Of speech, instead.
     int skipped = 0;               // Steps that count and wrote nothing: EarlyEnd::kForceFinish.
     int after_source = 0;          // Target tokens written once the source was finished.
-    std::vector<TokenId> tokens;   // Encoded; those before `read` were read. A turn reuses its memory.
+    std::vector<TokenId> tokens;   // Encoded; those before `read` were read.
     size_t read = 0;
     // What came last as pieces or ids, of which `taken` are in `tokens` or read.
     std::vector<std::string> pieces;
@@ -1142,6 +1149,7 @@ void LiveSession::ShrinkState() {
   if (state_bytes_ <= typical) return;
   absl::StatusOr<std::unique_ptr<SessionState>> state = model_.translator->NewState();
   if (!state.ok()) return;  // It goes on with what it has.
+  TellPolicy(options_.policy, state->get());
   state_ = *std::move(state);
   CountState();
 }
@@ -1237,9 +1245,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   }
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model_->translator->NewState());
-  if (const auto* wait_k = std::get_if<WaitK>(&options.policy); wait_k != nullptr) {
-    state->SetWaitK(wait_k->k, wait_k->write_stride);
-  }
+  TellPolicy(options.policy, state.get());
   auto session = std::make_shared<LiveSession>(options, *model_, sink, this, std::move(from),
                                                std::move(state), std::move(audio));
   MutexLock lock(&mutex_);

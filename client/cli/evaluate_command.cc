@@ -107,18 +107,28 @@ class ProgressLine {
 };
 
 // What was cut counts in the scores as it came, so the reader must know. `policy` may be empty.
-void WarnOfCutTranslations(const std::vector<Instance>& instances, const std::string& policy) {
+// `is` tells which instances are meant; `what` and `why` are said of these.
+void WarnOf(const std::vector<Instance>& instances, const std::string& policy,
+            bool (*is)(const Instance&), absl::string_view what, absl::string_view why) {
   std::vector<int> lines;
   for (const Instance& instance : instances) {
-    if (instance.prediction_cut) lines.push_back(instance.index + 1);
+    if (is(instance)) lines.push_back(instance.index + 1);
   }
   if (lines.empty()) return;
-  const size_t cut = lines.size();
-  lines.resize(std::min(cut, kShownLines));
-  absl::FPrintF(stderr, "leapstream: %s%s cut at the limit of length, and so scored: line %s%s\n",
+  const size_t count = lines.size();
+  lines.resize(std::min(count, kShownLines));
+  absl::FPrintF(stderr, "leapstream: %s%s %s, and so scored: line %s%s\n",
                 policy.empty() ? "" : policy + ": ",
-                Counted(static_cast<int64_t>(cut), "translation"), absl::StrJoin(lines, ", "),
-                cut > kShownLines ? ", ..." : "");
+                Counted(static_cast<int64_t>(count), what), why, absl::StrJoin(lines, ", "),
+                count > kShownLines ? ", ..." : "");
+}
+
+void WarnOfCutTranslations(const std::vector<Instance>& instances, const std::string& policy) {
+  WarnOf(instances, policy, [](const Instance& i) { return i.prediction_cut; }, "translation",
+         "cut at the limit of length");
+  WarnOf(instances, policy,
+         [](const Instance& i) { return i.speech && i.words.source_length == 0; }, "recording",
+         "without a sample");
 }
 
 // Held while files are written, which a signal is not to interrupt.

@@ -150,7 +150,7 @@ absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& 
   }
   auto opened = std::make_unique<SoundFile>(std::move(bytes), file, info);
   if (info.frames <= 0) {
-    return absl::InvalidArgumentError(absl::StrCat("the recording ", path, " holds no sample"));
+    return absl::OutOfRangeError(absl::StrCat("the recording ", path, " holds no sample"));
   }
   return opened;
 }

@@ -172,7 +172,8 @@ class PageTest(unittest.TestCase):
              "--target-spm", f"{SPEECH}/data/spm_unigram400_st.model",
              "--source-lang", "en", "--target-lang", "de", "--name", "speech", "--output", speech],
             check=True, capture_output=True)
-        self.server = self.start("leapstream-server", ["--model", MODEL, "--model", speech])
+        self.server = self.start("leapstream-server", ["--model", MODEL, "--model", speech,
+                                                        "--max-source-tokens-per-segment", "600"])
         self.page = self.start("leapstream", ["web", "--server", self.server])
         self.browser = Browser(self.folder, RECORDING)
         self.addCleanup(self.browser.close)
@@ -252,7 +253,7 @@ class PageTest(unittest.TestCase):
         browser = self.browser
         browser.type("a" * 5 + " ")
         browser.wait_for("document.getElementById('finish').disabled === false")
-        browser.value("document.getElementById('input').value = 'w'.repeat(30000) + '\\n'; "
+        browser.value("document.getElementById('input').value = 'w'.repeat(3000) + '\\n'; "
                       "document.getElementById('input').dispatchEvent(new Event('input'))")
         browser.wait_for("document.getElementById('status').textContent === "
                          "'Sentence 1 was cut short: it is longer than the server takes, and the rest was dropped.'")

@@ -8,6 +8,7 @@ Whatever comes, the server lives, others' calls go on with the same results, and
 descriptor, no memory to speak of.
 """
 
+import importlib
 import os
 import random
 import socket
@@ -44,6 +45,7 @@ def find_h2():
                                 "--target", PACKAGES, "h2>=4,<5"], capture_output=True, text=True)
     if installed.returncode != 0:
         return "h2 is not installed, and pip cannot install it: " + installed.stderr.strip()[-300:]
+    importlib.invalidate_caches()  # The folder was not there when it came to the path.
     import h2.connection
     return None
 

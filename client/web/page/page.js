@@ -5,7 +5,7 @@
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
 const SEND_BYTES = 8000;  // Of one request, well below what the gateway takes.
-// Of FINISH_REASON_END_OF_SENTENCE there is nothing to say.
+const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
 const CUT_SHORT = {
   FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
   FINISH_REASON_SOURCE_LIMIT: 'it is longer than the server takes, and the rest was dropped',
@@ -280,8 +280,12 @@ function show(event) {
     draw(open);
   } else if (event.event === 'segment') {
     announce(event);
-    if (CUT_SHORT[event.finish_reason]) {
+    const left = event.untranslated_source_tokens || 0;
+    const read = event.stats ? event.stats.source_tokens : 0;
+    if (CUT_SHORT[event.finish_reason] && !event.continues) {
       say(`Sentence ${event.segment} was cut short: ${CUT_SHORT[event.finish_reason]}.`, true);
+    } else if (event.source_dropped || left >= MANY_TOKENS || (read > 0 && 2 * left > read)) {
+      say(`The translation of sentence ${event.segment} ended before its source did: the rest was not translated.`, true);
     }
     if (event.stats && event.stats.target_tokens > 0) {
       byId('al').textContent = lagging(event.stats);
