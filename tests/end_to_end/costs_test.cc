@@ -153,7 +153,7 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
     size_t deltas = 0;
     while (const auto event = stream->Next()) {
       if (const auto* completed = std::get_if<client::SegmentCompleted>(&*event)) {
-        segments.push_back(absl::StrCat(completed->text, completed->continues ? "" : "."));
+        segments.push_back(absl::StrCat(completed->text, completed->continues ? "" : "\n"));
       }
       if (!std::holds_alternative<client::Delta>(*event) || !kills || killed == 6) continue;
       if (++deltas % 25 != 0) continue;
@@ -168,7 +168,7 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
   const std::vector<std::string> undisturbed = translate(false);
   EXPECT_GT(undisturbed.size(), 6u);
   EXPECT_EQ(std::count_if(undisturbed.begin(), undisturbed.end(),
-                          [](const std::string& text) { return absl::EndsWith(text, "."); }),
+                          [](const std::string& text) { return absl::EndsWith(text, "\n"); }),
             4)
       << "an end_segment is one end";
   EXPECT_EQ(translate(true), undisturbed);
