@@ -47,7 +47,9 @@ class ClockTest : public testing::Test {
     return client_->StartStream(options);
   }
   void SetDate(int64_t shift) {
-    std::ofstream file(folder_ / "shift", std::ios::binary);
+    const std::string path = folder_ / "shift";
+    std::ofstream(path, std::ios::app);  // The server has it mapped: it never gets shorter.
+    std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
     file.write(reinterpret_cast<const char*>(&shift), sizeof(shift));
   }
   // Speaks one segment, and waits until it is translated. False: the stream has ended.
