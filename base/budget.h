@@ -6,7 +6,7 @@
 
 #include "absl/time/time.h"
 
-// What one client, call or turn may cost, in bytes and rows and not in tokens alone. Every bound
+// The most that one client, call or turn may cost, in bytes and rows and not in tokens alone. Every bound
 // that is no setting stands here, and nowhere else; docs/operating.md, "Budgets", has the same list
 // with the test that holds each.
 namespace leapstream::budget {
@@ -16,7 +16,7 @@ namespace leapstream::budget {
 inline constexpr int kRowsPerTurn = 64;
 inline constexpr size_t kSessionsPerTurn = 256;
 
-// The same turn's work beside the model's, and what a session may have of it. A unit is about what
+// The work of one turn beside the model's, and the share that one session may have. A unit is about what
 // scanning a byte of text takes; 64 K of them are about a millisecond. When they are used up, those
 // who have not had their turn yet are the first of the next one.
 inline constexpr int64_t kWorkPerTurn = 64 << 10;
@@ -24,8 +24,8 @@ inline constexpr int64_t kWorkPerSession = 16 << 10;
 inline constexpr int64_t kInputWork = 128;         // Taking an input from the inbox.
 inline constexpr int64_t kIdsPerWork = 4;          // Source token ids that are checked.
 inline constexpr int64_t kPieceWork = 8;           // Looking up a source piece.
-inline constexpr int64_t kEncodedByteWork = 8;     // Tokenising a byte,
-inline constexpr int64_t kEmptyWordWork = 1024;    // and a word without pieces: no row counts it.
+inline constexpr int64_t kEncodedByteWork = 8;     // Tokenising a byte.
+inline constexpr int64_t kEmptyWordWork = 1024;    // A word without pieces, which no row counts.
 inline constexpr int64_t kResampledWork = 4;       // A sample, at another rate than the model's.
 inline constexpr int64_t kSegmentWork = 2048;      // Completing a segment.
 
@@ -36,8 +36,8 @@ inline constexpr size_t kWordBytes = 1024;
 // session always has its own.
 inline constexpr int64_t kEncoderRowsPerTurn = 512;
 
-// Of a source and a target token each: what a session is expected to need in the memory for states
-// (max_state_bytes), and may keep between its segments.
+// Source tokens, and as many target tokens, that a session's state is expected to have room for in
+// the memory for states (max_state_bytes), and may keep between its segments.
 inline constexpr int64_t kTypicalSegmentTokens = 500;
 
 // One session's inbox.
@@ -66,9 +66,9 @@ inline constexpr int64_t kTranslateLines = 1 << 16;
 inline constexpr size_t kTranslationBytes = (4 << 20) - 1024;
 
 // The log.
-inline constexpr size_t kLogBytes = 256 << 10;    // That wait for whoever reads it.
+inline constexpr size_t kLogBytes = 256 << 10;    // Lines that nobody has read yet.
 inline constexpr size_t kLogLineBytes = 16 << 10;
-inline constexpr size_t kLogValueBytes = 200;     // Of a field, and of a line of gRPC's.
+inline constexpr size_t kLogValueBytes = 200;     // A field, and a line of gRPC itself.
 
 // A client. Addresses of one name that it connects to.
 inline constexpr size_t kAddressesPerName = 64;

@@ -62,7 +62,7 @@ class LastLook {
   // Between the two looks. A look that is itself later than this asks for another one.
   static constexpr absl::Duration kGrace = absl::Milliseconds(500);
 
-  // What is to be known at `now` of a `deadline`. `patience` is Lateness::patience().
+  // Whether, at `now`, the `deadline` is known to be missed. `patience` is Lateness::patience().
   bool Missed(SteadyTime deadline, SteadyTime now, SteadyTime patience) {
     if (now < deadline) {
       deadline_.reset();

@@ -36,7 +36,7 @@ absl::Status Wrong(absl::string_view given, absl::string_view remedy) {
                    remedy.empty() ? "" : "; ", remedy));
 }
 
-// Of "1.2.3.4", and of the short forms that systems take, such as "127.1".
+// Whether `host` is an address such as "1.2.3.4", or a short form that systems take ("127.1").
 bool IsIpv4(const std::string& host, in_addr* address) {
   return !host.empty() && absl::ascii_isdigit(static_cast<unsigned char>(host.back())) &&
          inet_aton(host.c_str(), address) != 0;
