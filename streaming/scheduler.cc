@@ -150,14 +150,16 @@ void TellPolicy(const Policy& policy, SessionState* state) {
 // inbox; everything below "Step thread" runs on the step thread alone.
 class LiveSession;
 
-class Scheduler::Loop {
+class Scheduler::Loop final : public StateBudget::Holder {
  public:
   Loop(std::shared_ptr<const Model> model, StepObserver* observer, StateBudget* budget)
       : model_(std::move(model)),
         observer_(observer),
         budget_(budget),
-        thread_([this] { Run(); }) {}
-  ~Loop();
+        thread_([this] { Run(); }) {
+    if (budget_ != nullptr) budget_->Enter(this);
+  }
+  ~Loop() override;
 
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
                                                 ResumeFrom from);
@@ -170,6 +172,7 @@ class Scheduler::Loop {
     return static_cast<int>(open_.size());
   }
   int64_t state_bytes() const { return state_bytes_.load(std::memory_order_relaxed); }
+  Largest LargestGrown() const override;
   // Of one session the state has grown by so much.
   void AddStateBytes(int64_t bytes) {
     if (bytes == 0) return;
@@ -201,7 +204,6 @@ class Scheduler::Loop {
   // False: nobody is in this line.
   bool TakeTurn(Line line);
   void Close(const std::shared_ptr<LiveSession>& session);
-  void EndLargest();
 
   const std::shared_ptr<const Model> model_;
   const bool encodes_anew_ = model_->translator->encodes_anew();
@@ -325,16 +327,18 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     MutexLock lock(&mutex_);
     return LineOfNextTurn();
   }
-  int64_t state_bytes() const { return state_bytes_; }
+  int64_t state_bytes() const {  // On any thread.
+    return state_bytes_.load(std::memory_order_relaxed);
+  }
   // Tells the loop by how much its state has grown.
   void CountState() {
-    const int64_t before = std::exchange(state_bytes_, state_->bytes());
-    loop_->AddStateBytes(state_bytes_ - before);
+    const int64_t bytes = state_->bytes();
+    loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
   }
   // It is over, and nobody uses the state any more, whoever still has the session.
   void FreeState() {
     state_.reset();
-    loop_->AddStateBytes(-std::exchange(state_bytes_, 0));
+    loop_->AddStateBytes(-state_bytes_.exchange(0, std::memory_order_relaxed));
   }
   // Ends the session; later calls do nothing.
   void Finish(absl::Status status);
@@ -376,8 +380,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int ends_in_a_row = 0;
     int end_read = 0;
     int unread = 0;  // Tokens of a word that were dropped because a limit cut the source.
-    // SessionOptions::next_segments: the words that the next segment may begin with, and whether it
-    // will.
+    // SessionOptions::next_segments: what the segment before left, which is taken first; the words
+    // that the next segment may begin with, and whether it will.
+    std::deque<Word> carried;
     std::deque<Word> words;
     bool goes_on = false;
     std::string text;
@@ -513,7 +518,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool cut_short_ = false;  // Something is left for the next turn because of these.
   bool unencoded_ = false;  // Source was read since the last Decide().
   SteadyTime able_since_;   // When what is due became possible.
-  int64_t state_bytes_ = state_->bytes();
+  std::atomic<int64_t> state_bytes_{state_->bytes()};
   std::vector<TokenId> committed_;  // Of the segment that is resumed; emptied when replayed.
   const std::vector<int> committed_source_read_;  // Of each, or none.
   int skip_tokens_;  // Of the first word of the segment that is resumed.
@@ -554,12 +559,8 @@ bool LiveSession::ContinueInNext() {
   next.ids = std::move(segment_.ids);
   next.taken = segment_.taken;
   next.at = segment_.at;
-  next.words = std::move(segment_.words);
-  for (Word& word : next.words) {
-    word.first = static_cast<int>(next.tokens.size());
-    next.tokens.insert(next.tokens.end(), word.tokens.begin(), word.tokens.end());
-    if (next.form == kTextForm) next.source_words.Add(static_cast<int>(word.tokens.size()));
-  }
+  next.carried = std::move(segment_.words);
+  std::move(segment_.carried.begin(), segment_.carried.end(), std::back_inserter(next.carried));
   next.opened = SteadyNow();
   segment_ = std::move(next);
   state_->Reset();
@@ -718,8 +719,10 @@ int LiveSession::TargetLimit(int source_read) const {
 
 absl::StatusOr<bool> LiveSession::TakeWord() {
   Word word;
-  word.first = segment_.source_given;
-  if (segment_.taken < segment_.ids.size()) {
+  if (!segment_.carried.empty()) {
+    word = std::move(segment_.carried.front());
+    segment_.carried.pop_front();
+  } else if (segment_.taken < segment_.ids.size()) {
     word.at = RestAt();
     word.tokens.push_back(segment_.ids[segment_.taken++]);
   } else if (segment_.taken < segment_.pieces.size()) {
@@ -748,6 +751,7 @@ absl::StatusOr<bool> LiveSession::TakeWord() {
       word.tokens.erase(word.tokens.begin(), word.tokens.begin() + word.skipped);
     }
   }
+  word.first = segment_.source_given;
   if (options_.next_segments && !word.tokens.empty()) {
     // What the next segment cannot begin with any more.
     const int settled = segment_.ends_in_a_row > 0 ? segment_.end_read : segment_.source_given;
@@ -1146,7 +1150,7 @@ void LiveSession::ShrinkState() {
   CountState();
   const int64_t typical =
       info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
-  if (state_bytes_ <= typical) return;
+  if (state_bytes() <= typical) return;
   absl::StatusOr<std::unique_ptr<SessionState>> state = model_.translator->NewState();
   if (!state.ok()) return;  // It goes on with what it has.
   TellPolicy(options_.policy, state->get());
@@ -1174,8 +1178,9 @@ void LiveSession::LeaveSource(SegmentCompleted* completed) {
         word.skipped += read_of_it;
       }
     }
-    completed->continues_at = words.empty() ? RestAt() : words.front().at;
-    completed->continues_after_tokens = words.empty() ? 0 : words.front().skipped;
+    const auto& left = words.empty() ? segment_.carried : words;
+    completed->continues_at = left.empty() ? RestAt() : left.front().at;
+    completed->continues_after_tokens = left.empty() ? 0 : left.front().skipped;
     return;
   }
   completed->untranslated_source_tokens =
@@ -1217,6 +1222,7 @@ void LiveSession::Finish(absl::Status status) {
 }
 
 Scheduler::Loop::~Loop() {
+  if (budget_ != nullptr) budget_->Leave(this);
   {
     MutexLock lock(&mutex_);
     stop_ = true;
@@ -1242,6 +1248,15 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   std::unique_ptr<AudioSource> audio;
   if (model_->info.speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(audio, AudioSource::Create(options.sample_rate));
+  }
+  // What grows later is another matter: see StateBudget::EndLargest(). A device has memory of its
+  // own.
+  if (budget_ != nullptr && model_->info.device == "cpu" &&
+      !budget_->HasRoomFor(model_->info.state_bytes_per_session)) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        "the states of all sessions have ", budget_->used() >> 20, " of the ",
+        budget_->limit() >> 20, " MB that they may, so there is no room for another of ",
+        model_->info.state_bytes_per_session >> 10, " KB; go on elsewhere, or try again"));
   }
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model_->translator->NewState());
@@ -1269,21 +1284,17 @@ void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
   open_.erase(session);
 }
 
-void Scheduler::Loop::EndLargest() {
-  if (model_->info.state_bytes_per_token == 0) return;  // None has grown.
-  std::shared_ptr<LiveSession> largest;
-  {
-    MutexLock lock(&mutex_);
-    for (const auto& session : open_) {
-      if (largest == nullptr || session->state_bytes() > largest->state_bytes()) largest = session;
+StateBudget::Holder::Largest Scheduler::Loop::LargestGrown() const {
+  Largest largest;
+  if (model_->info.state_bytes_per_token == 0) return largest;  // None has grown.
+  MutexLock lock(&mutex_);
+  for (const auto& session : open_) {
+    const int64_t bytes = session->state_bytes();
+    if (bytes > std::max(largest.bytes, model_->info.state_bytes_per_session)) {
+      largest = {bytes, session};
     }
   }
-  if (largest == nullptr || largest->state_bytes() <= model_->info.state_bytes_per_session) return;
-  // It is over in the next turn of its line; until then it is the largest at each further look.
-  largest->Cancel(absl::ResourceExhaustedError(absl::StrCat(
-      "the states of all sessions have more memory than the ", budget_->limit() >> 20,
-      " MB that they may, and this one has the most, ", largest->state_bytes() >> 20,
-      " MB; end segments sooner, or go on elsewhere")));
+  return largest;
 }
 
 void Scheduler::Loop::Run() {
@@ -1390,7 +1401,7 @@ bool Scheduler::Loop::TakeTurn(Line line) {
   }
   for (LiveSession* session : turn.acting) Enqueue(session->shared_from_this(), session->line());
   turn.sessions.clear();
-  if (budget_ != nullptr && budget_->exceeded()) EndLargest();
+  if (budget_ != nullptr && budget_->exceeded()) budget_->EndLargest();
   return true;
 }
 

@@ -3,6 +3,15 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
+#include <set>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/mutex.h"
+#include "streaming/session.h"
 
 namespace leapstream {
 
@@ -10,16 +19,57 @@ namespace leapstream {
 // and how much they may have. Thread-safe.
 class StateBudget {
  public:
+  // Has sessions whose states are counted: the step loop of a scheduler.
+  class Holder {
+   public:
+    virtual ~Holder() = default;
+    struct Largest {
+      int64_t bytes = 0;
+      std::shared_ptr<Session> session;  // Null: no state has grown.
+    };
+    // The session with most memory of those whose state has grown. Called on any thread.
+    virtual Largest LargestGrown() const = 0;
+  };
+
   explicit StateBudget(int64_t limit) : limit_(limit) {}  // 0: there is none.
 
   int64_t limit() const { return limit_; }
   int64_t used() const { return used_.load(std::memory_order_relaxed); }
-  bool exceeded() const { return limit_ > 0 && used() > limit_; }
+  bool exceeded() const { return !HasRoomFor(0); }
+  bool HasRoomFor(int64_t bytes) const { return limit_ == 0 || used() + bytes <= limit_; }
   void Add(int64_t bytes) { used_.fetch_add(bytes, std::memory_order_relaxed); }
+
+  void Enter(const Holder* holder) {
+    MutexLock lock(&mutex_);
+    holders_.insert(holder);
+  }
+  // Returns once EndLargest() is done with the holder.
+  void Leave(const Holder* holder) {
+    MutexLock lock(&mutex_);
+    holders_.erase(holder);
+  }
+
+  // Cancels the session whose state has most memory, whichever holder has it. It is over in the
+  // next turn of its line; until then it is the largest at each further call.
+  void EndLargest() const {
+    MutexLock lock(&mutex_);
+    Holder::Largest largest;
+    for (const Holder* holder : holders_) {
+      Holder::Largest of_holder = holder->LargestGrown();
+      if (of_holder.bytes > largest.bytes) largest = std::move(of_holder);
+    }
+    if (largest.session == nullptr) return;
+    largest.session->Cancel(absl::ResourceExhaustedError(absl::StrCat(
+        "the states of all sessions have more memory than the ", limit_ >> 20,
+        " MB that they may, and this one has the most, ", largest.bytes >> 20,
+        " MB; end segments sooner, or go on elsewhere")));
+  }
 
  private:
   const int64_t limit_;
   std::atomic<int64_t> used_{0};
+  mutable Mutex mutex_;
+  std::set<const Holder*> holders_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace leapstream

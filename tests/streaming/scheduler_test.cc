@@ -765,13 +765,14 @@ std::unique_ptr<CollectingSink> TranslateFrom(Scheduler& scheduler, const Sessio
 std::vector<SessionOptions> OptionsThatEndEarly() {
   std::vector<SessionOptions> all;
   for (const EarlyEnd early_end : {EarlyEnd::kStop, EarlyEnd::kReadOn, EarlyEnd::kSuppress}) {
-    for (const int limit : {0, 1, 2, 3}) {
+    for (const int limit : {0, 1, 2, 3, 4}) {
       SessionOptions options;
       options.next_segments = true;
       options.early_end = early_end;
-      options.policy = WaitK{2 + limit};
+      options.policy = WaitK{limit == 4 ? 1 : 2 + limit};
       if (limit == 1) options.max_target_tokens = 5;
-      if (limit == 2) options.max_source_tokens = 9;
+      // With 4, words that one segment leaves to the next are more than fit into that.
+      if (limit == 2 || limit == 4) options.max_source_tokens = 9;
       if (limit == 3) options.policy = Offline();
       if (limit == 3) options.max_source_tokens = 20;
       all.push_back(options);
@@ -782,11 +783,11 @@ std::vector<SessionOptions> OptionsThatEndEarly() {
 
 // However the source is cut, and wherever a session is resumed, the segments are the same.
 TEST(SchedulerTest, WhatIsLeftOfTheSourceIsTheNextSegment) {
-  FakeModelOptions ends;
-  ends.ends_after = 6;
   std::mt19937 random(11);
-  for (const bool endings : {false, true}) {
-    Scheduler scheduler(FakeModel(endings ? ends : FakeModelOptions()));
+  for (const int ends_after : {0, 6, 2}) {
+    FakeModelOptions ends;
+    ends.ends_after = ends_after;
+    Scheduler scheduler(FakeModel(ends));
     for (const SessionOptions& options : OptionsThatEndEarly()) {
       const std::string text = OddText(random, 300) + " and the rest ";
       const OddSource whole = CutText(text, [&] { return text.size(); });
@@ -966,9 +967,55 @@ TEST(SchedulerTest, TheLargestStateGoesWhenMemoryIsUsedUp) {
   EXPECT_LE(budget.used(), budget.limit());
 }
 
+// The largest of all schedulers that share the budget, and not of the one that notices.
+TEST(SchedulerTest, TheLargestStateGoesWhicheverSchedulerHasIt) {
+  FakeModelOptions grows;
+  grows.state_bytes_per_token = 1000;
+  const auto model = FakeModel(grows);
+  const int64_t fixed = model->info.state_bytes_per_session;
+  StateBudget budget(3 * fixed + 400 * 1000);
+  Scheduler one(model, nullptr, &budget), other(model, nullptr, &budget);
+  SessionOptions options;
+  options.early_end = EarlyEnd::kSuppress;
+  options.policy = WaitK{1};
+  CollectingSink small, large;
+  auto first = one.Open(options, &small);
+  auto second = other.Open(options, &large);
+  std::string words;
+  for (int i = 0; i < 380; ++i) words += "the ";
+  (*second)->Push(words);  // Most of what there is, with its translation, but not all.
+  while (other.state_bytes() < fixed + 350 * 1000) std::this_thread::yield();
+  std::string some;
+  for (int i = 0; i < 200; ++i) some += "the ";
+  (*first)->Push(some);  // Its scheduler notices that it is too much.
+  large.Wait();
+  EXPECT_EQ(absl::StatusCode::kResourceExhausted, large.status.code()) << large.status;
+  (*first)->EndSource();
+  small.Wait();
+  EXPECT_TRUE(small.status.ok()) << small.status;
+}
+
+TEST(SchedulerTest, ASessionWhoseStateHasNoRoomIsRefusedAndNoOtherEnds) {
+  const auto model = FakeModel();
+  StateBudget budget(2 * model->info.state_bytes_per_session);
+  Scheduler scheduler(model, nullptr, &budget);
+  CollectingSink first_sink, second_sink, third_sink;
+  auto first = scheduler.Open({}, &first_sink);
+  auto second = scheduler.Open({}, &second_sink);
+  auto third = scheduler.Open({}, &third_sink);
+  EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted) << third.status();
+  (*first)->EndSource();
+  first_sink.Wait();
+  while (scheduler.open_sessions() > 1) std::this_thread::yield();
+  EXPECT_TRUE(scheduler.Open({}, &third_sink).ok());
+}
+
 TEST(SchedulerTest, MemoryOfALongSegmentIsGivenBack) {
   FakeModelOptions grows;
   grows.state_bytes_per_token = 1000;
+  int states = 0, told = 0;
+  grows.on_new_state = [&] { ++states; };
+  grows.on_wait_k = [&](int k) { told += k == 5 ? 1 : 0; };
   const auto model = FakeModel(grows);
   StateBudget budget(0);
   std::string words;
@@ -978,10 +1025,13 @@ TEST(SchedulerTest, MemoryOfALongSegmentIsGivenBack) {
     Scheduler scheduler(model, nullptr, &budget);
     SessionOptions options;
     options.early_end = EarlyEnd::kSuppress;
+    options.policy = WaitK{5};
     auto session = scheduler.Open(options, &sink);
     (*session)->Push(words);
     (*session)->EndSegment();
     sink.WaitForSegments(1);
+    EXPECT_EQ(states, 2) << "the one that grew, and one in its place";
+    EXPECT_EQ(told, states) << "each new state is told the session's k";
     EXPECT_EQ(scheduler.state_bytes(), model->info.state_bytes_per_session);
     EXPECT_EQ(budget.used(), scheduler.state_bytes());
     (*session)->Push(words);

@@ -147,7 +147,11 @@ struct FakeState final : SessionState {
     FakeState fresh;
     fresh.room = room;
     fresh.bytes_per_token = bytes_per_token;
+    fresh.on_wait_k = on_wait_k;
     *this = fresh;
+  }
+  void SetWaitK(int k, int /*write_stride*/) override {
+    if (on_wait_k != nullptr && *on_wait_k != nullptr) (*on_wait_k)(k);
   }
   void Commit(TokenId token) override {
     target_hash = Mix(target_hash, token);
@@ -170,6 +174,7 @@ struct FakeState final : SessionState {
   bool source_finished = false;
   mutable int room = 0;  // In tokens.
   int64_t bytes_per_token = 0;
+  const std::function<void(int)>* on_wait_k = nullptr;  // The translator's.
 };
 
 class FakeTranslator final : public Translator {
@@ -184,12 +189,14 @@ class FakeTranslator final : public Translator {
         state_bytes_per_token_(options.state_bytes_per_token),
         learned_policy_(options.learned_policy),
         speech_(options.speech),
-        on_new_state_(options.on_new_state) {}
+        on_new_state_(options.on_new_state),
+        on_wait_k_(options.on_wait_k) {}
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override {
     if (on_new_state_ != nullptr) on_new_state_();
     auto state = std::make_unique<FakeState>();
     state->bytes_per_token = state_bytes_per_token_;
+    state->on_wait_k = &on_wait_k_;
     return state;
   }
   bool encodes_anew() const override { return encodes_anew_; }
@@ -284,6 +291,7 @@ class FakeTranslator final : public Translator {
   const bool learned_policy_;
   const bool speech_;
   const std::function<void()> on_new_state_;
+  const std::function<void(int)> on_wait_k_;
 };
 
 }  // namespace

@@ -24,6 +24,7 @@ struct FakeModelOptions {
   bool can_replay = true;
   bool repeats = false;  // Half of the target symbols are there twice, and it feeds symbols back.
   std::function<void()> on_new_state;  // Called by each NewState(), if there is one.
+  std::function<void(int k)> on_wait_k;   // Called by each SetWaitK(), if there is one.
   bool fails = false;  // Decide() gives INTERNAL.
   int ends_after = 0;  // </s> is best once so many target tokens are written; 0: as said below.
   bool encodes_anew = false;          // Says that it does.
