@@ -97,7 +97,6 @@ bool IsFile(const std::string& path, int file) {
 std::string Why(const std::string& reason) {
   if (reason == "GOING_AWAY_REASON_DRAINING") return "it is being stopped";
   if (reason == "GOING_AWAY_REASON_MAX_DURATION") return "a stream may last no longer there";
-  if (reason == "GOING_AWAY_REASON_MODEL_RELOAD") return "it loads its model anew";
   return reason;  // Of a newer server.
 }
 
