@@ -150,4 +150,11 @@ std::string Sha256(absl::string_view text) {
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
 }
 
+std::string NewSessionId() {
+  char bytes[16] = {};
+  // Cannot fail for so few bytes once the kernel's generator is seeded; before that it would wait.
+  if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) return "";
+  return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
+}
+
 }  // namespace leapstream

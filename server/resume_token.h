@@ -49,6 +49,9 @@ class ResumeSigner {
   std::string key_;
 };
 
+// 128 random bits in hex.
+std::string NewSessionId();
+
 // Stands for a principal in a token; empty: for anybody, as the principal.
 std::string OwnerOf(absl::string_view principal);
 

@@ -1,5 +1,7 @@
 #include "server/status_mapping.h"
 
+#include <spdlog/spdlog.h>
+
 #include <optional>
 #include <string>
 
@@ -8,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/rpc/error_details.pb.h"
 #include "google/rpc/status.pb.h"
+#include "streaming/session.h"
 
 namespace leapstream {
 namespace {
@@ -75,6 +78,25 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   }
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
                       details.SerializeAsString());
+}
+
+absl::Status WithSessionReason(absl::Status status, const std::string& session_id) {
+  if (status.code() == absl::StatusCode::kInternal) {
+    spdlog::error("session {}: {}", session_id, std::string(status.message()));
+    return WithReason(absl::InternalError(absl::StrCat(
+                          "internal error, see the server's log; session ", session_id)),
+                      "INTERNAL");
+  }
+  if (status.code() == absl::StatusCode::kInvalidArgument) {
+    const bool committed = status.GetPayload(kCommittedTargetPayload).has_value();
+    return WithReason(std::move(status), committed ? "RESUME_TARGET_INVALID" : "INVALID_SOURCE");
+  }
+  // Only the scheduler ends a session with this code and no reason.
+  const bool of_scheduler = ReasonOf(status) == absl::StatusCodeToString(status.code());
+  if (absl::IsResourceExhausted(status) && of_scheduler) {
+    return WithReason(std::move(status), "STATE_MEMORY_EXHAUSTED");
+  }
+  return status;
 }
 
 }  // namespace leapstream

@@ -32,6 +32,10 @@ absl::Status WithQuotaViolation(absl::Status status, absl::string_view subject,
 // grpc-status-details-bin. Without a reason, that is the name of the code.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
+// The status that a client gets for the one that its session ended with. Internal errors go to the
+// log, and the client gets the session's id.
+absl::Status WithSessionReason(absl::Status status, const std::string& session_id);
+
 }  // namespace leapstream
 
 #endif  // LEAPSTREAM_SERVER_STATUS_MAPPING_H_

@@ -7,11 +7,30 @@ namespace leapstream {
 void ResumePoints::Start(const ResumePoint& start, bool by_pauses, int64_t samples_per_point) {
   by_pauses_ = by_pauses;
   samples_per_point_ = samples_per_point;
-  last_chunk_ = start.source.chunks;
+  MutexLock lock(&mutex_);
+  chunks_ = start.source.chunks;
   first_end_ = start.segment;
 }
 
+int64_t ResumePoints::chunks() const {
+  MutexLock lock(&mutex_);
+  return chunks_;
+}
+
+void ResumePoints::TakeChunk() {
+  MutexLock lock(&mutex_);
+  ++chunks_;
+}
+
+void ResumePoints::EndSegment() { EndSegmentAt({chunks(), 0}); }
+
+void ResumePoints::EndSegmentAt(SourcePosition end) {
+  MutexLock lock(&mutex_);
+  ends_.push_back(end);
+}
+
 ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
+  MutexLock lock(&mutex_);
   ResumePoint point;
   if (by_pauses_) point = latest_;
   while (!ends_.empty() && first_end_ < completed.segment) {
@@ -35,7 +54,7 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
     ++point.skipped;
   } else {
     // The translation ended before its source: all chunks so far belong to the segment.
-    point.source.chunks = last_chunk_;
+    point.source.chunks = chunks_;
   }
   point.segment = completed.segment + 1;
   point.before = completed.so_far;
@@ -45,6 +64,7 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
 std::optional<ResumePoint> ResumePoints::AfterAudio(const PauseSegmenter& segmenter,
                                                     int64_t samples) {
   samples_since_point_ += samples;
+  MutexLock lock(&mutex_);
   const bool long_since = samples_since_point_ >= samples_per_point_;
   const int64_t next = first_end_ + static_cast<int64_t>(ends_.size());
   ResumePoint point = latest_;
@@ -69,10 +89,16 @@ std::optional<ResumePoint> ResumePoints::AfterAudio(const PauseSegmenter& segmen
 }
 
 bool ResumePoints::Record(const ResumePoint& point) {
+  MutexLock lock(&mutex_);
   if (point.segment < latest_.segment) return false;
   if (point.segment == latest_.segment && point.source < latest_.source) return false;
   latest_ = point;
   return true;
+}
+
+ResumePoint ResumePoints::latest() const {
+  MutexLock lock(&mutex_);
+  return latest_;
 }
 
 }  // namespace leapstream

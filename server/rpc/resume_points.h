@@ -5,6 +5,8 @@
 #include <deque>
 #include <optional>
 
+#include "absl/base/thread_annotations.h"
+#include "base/mutex.h"
 #include "streaming/pause_segmenter.h"
 #include "streaming/session.h"
 
@@ -21,19 +23,20 @@ struct ResumePoint {
 };
 
 // The source of one stream by chunks and segments, and from that the places where its session can
-// be resumed. Bookkeeping only, without a clock; not thread-safe.
+// be resumed. Bookkeeping only, without a clock. Thread-safe: the source's side numbers chunks and
+// ends segments, the session's completes them.
 class ResumePoints {
  public:
-  // `start`: where the stream begins. `by_pauses`: the server ends segments at pauses. While audio
+  // Before any other call. `start`: where the stream begins. `by_pauses`: the server ends segments at pauses. While audio
   // needs no segment, a point is due after each `samples_per_point` samples.
   void Start(const ResumePoint& start, bool by_pauses, int64_t samples_per_point = 0);
 
-  // The number that the next chunk must have.
-  int64_t next_chunk() const { return last_chunk_ + 1; }
-  void TakeChunk() { ++last_chunk_; }
-  // The client's or a pause's end of a segment.
-  void EndSegment() { EndSegmentAt({last_chunk_, 0}); }
-  void EndSegmentAt(SourcePosition end) { ends_.push_back(end); }
+  // How many chunks came, those before the stream's start counted.
+  int64_t chunks() const;
+  void TakeChunk();
+  // The client ends a segment after the last chunk, or a pause does.
+  void EndSegment();
+  void EndSegmentAt(SourcePosition end);
 
   // The point after a segment that the session has completed.
   ResumePoint AfterSegment(const SegmentCompleted& completed);
@@ -44,16 +47,18 @@ class ResumePoints {
 
   // Remembers a point as the latest. False, and nothing is changed, if a later one is known.
   bool Record(const ResumePoint& point);
-  const ResumePoint& latest() const { return latest_; }
+  ResumePoint latest() const;
 
  private:
   bool by_pauses_ = false;
   int64_t samples_per_point_ = 0;
-  int64_t samples_since_point_ = 0;  // Audio since AfterAudio() gave a point.
-  int64_t last_chunk_ = 0;
-  int64_t first_end_ = 1;            // The number of the segment that ends_ begins with.
-  std::deque<SourcePosition> ends_;  // Where segments end that the session has not completed.
-  ResumePoint latest_;
+  int64_t samples_since_point_ = 0;  // Of the source's side: audio since AfterAudio() gave a point.
+  mutable Mutex mutex_;
+  int64_t chunks_ ABSL_GUARDED_BY(mutex_) = 0;
+  // Ends of segments that the session has not completed, and the number of the first of them.
+  std::deque<SourcePosition> ends_ ABSL_GUARDED_BY(mutex_);
+  int64_t first_end_ ABSL_GUARDED_BY(mutex_) = 1;
+  ResumePoint latest_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace leapstream

@@ -36,7 +36,7 @@ TEST(ResumePointsTest, ASegmentEndsAtTheChunkBeforeItsEnd) {
   points.TakeChunk();
   points.EndSegment();
   points.TakeChunk();  // It belongs to segment 2, which has begun before 1 is complete.
-  EXPECT_EQ(points.next_chunk(), 4);
+  EXPECT_EQ(points.chunks(), 3);
   const ResumePoint point = points.AfterSegment(Completed(1));
   ExpectPoint(point, 2, 2);
   EXPECT_EQ(point.before.segments, 1);
@@ -58,7 +58,7 @@ TEST(ResumePointsTest, ATranslationThatEndedEarlyTakesAllChunksSoFar) {
 TEST(ResumePointsTest, AResumedStreamCountsOn) {
   ResumePoints points;
   points.Start(Start(7, {20, 0}), false);
-  EXPECT_EQ(points.next_chunk(), 21);
+  EXPECT_EQ(points.chunks(), 20);
   points.TakeChunk();
   points.EndSegment();
   points.TakeChunk();
@@ -107,7 +107,7 @@ class PausesTest : public testing::Test {
   std::optional<ResumePoint> Push(int chunks, bool loud) {
     std::optional<ResumePoint> last;
     for (int i = 0; i < chunks; ++i) {
-      const int64_t before = points_.next_chunk() - 1;
+      const int64_t before = points_.chunks();
       points_.TakeChunk();
       const AudioSamples samples(100, loud ? 10000.0f : 0.0f);
       for (const PauseSegmenter::Part& part : segmenter_.Append(before, samples)) {

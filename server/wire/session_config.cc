@@ -1,4 +1,4 @@
-#include "server/effective_config.h"
+#include "server/wire/session_config.h"
 
 #include <algorithm>
 
@@ -6,14 +6,11 @@
 #include "base/status.h"
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
+#include "server/wire/to_proto.h"
 #include "streaming/audio_source.h"
 
 namespace leapstream {
 namespace {
-
-absl::Duration FromProto(const google::protobuf::Duration& duration) {
-  return absl::Seconds(duration.seconds()) + absl::Nanoseconds(duration.nanos());
-}
 
 absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
   switch (early_end) {
@@ -31,20 +28,6 @@ absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
       return InvalidRequest("UNKNOWN_ENUM_VALUE", absl::StrCat("no early_end has the number ",
                                                                static_cast<int>(early_end)));
   }
-}
-
-v1::EarlyEnd ToProto(EarlyEnd early_end) {
-  switch (early_end) {
-    case EarlyEnd::kStop:
-      return v1::EARLY_END_STOP;
-    case EarlyEnd::kSuppress:
-      return v1::EARLY_END_SUPPRESS;
-    case EarlyEnd::kReadOn:
-      return v1::EARLY_END_READ_ON;
-    case EarlyEnd::kForceFinish:
-      return v1::EARLY_END_FORCE_FINISH;
-  }
-  return v1::EARLY_END_UNSPECIFIED;
 }
 
 // One per policy.
@@ -189,13 +172,6 @@ absl::StatusOr<PauseRule> ToPauseRule(const v1::SessionConfig& config,
   return PauseRule();
 }
 
-v1::PauseDetection ToProto(const PauseRule& rule) {
-  v1::PauseDetection proto;
-  *proto.mutable_min_duration() = ToProto(rule.duration);
-  proto.set_threshold_db(rule.threshold_db);
-  return proto;
-}
-
 std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOptions& options) {
   v1::SessionConfig config = effective;
   config.clear_output();
@@ -208,62 +184,6 @@ absl::Duration IdleTimeout(const v1::SessionConfig& config, const SessionLimits&
   const absl::Duration asked = FromProto(config.idle_timeout());
   if (asked <= absl::ZeroDuration()) return limits.idle_timeout;
   return limits.idle_timeout > absl::ZeroDuration() ? std::min(asked, limits.idle_timeout) : asked;
-}
-
-google::protobuf::Duration ToProto(absl::Duration duration) {
-  google::protobuf::Duration proto;
-  const int64_t seconds = absl::IDivDuration(duration, absl::Seconds(1), &duration);
-  proto.set_seconds(seconds);
-  proto.set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(duration)));
-  return proto;
-}
-
-namespace {
-
-// `proto` is a SegmentStats or a Lagging: the fields have the same names.
-template <typename Proto>
-void SetLagging(const metrics::Lagging& lagging, Proto& proto) {
-  proto.set_average_lagging(lagging.al);
-  proto.set_length_adaptive_average_lagging(lagging.laal);
-  proto.set_average_proportion(lagging.ap);
-  proto.set_differentiable_average_lagging(lagging.dal);
-  proto.set_average_token_delay(lagging.atd);
-  proto.set_start_offset(lagging.start_offset);
-  proto.set_end_offset(lagging.end_offset);
-  if (lagging.yaal.has_value()) proto.set_yet_another_average_lagging(*lagging.yaal);
-}
-
-}  // namespace
-
-v1::SegmentStats ToProto(const SegmentStats& stats) {
-  v1::SegmentStats proto;
-  proto.set_source_tokens(stats.source_tokens);
-  proto.set_target_tokens(stats.target_tokens);
-  SetLagging(stats.lagging, proto);
-  if (stats.words.has_value()) SetLagging(*stats.words, *proto.mutable_words());
-  if (stats.computation_aware.has_value()) {
-    SetLagging(*stats.computation_aware, *proto.mutable_computation_aware());
-  }
-  if (stats.words_computation_aware.has_value()) {
-    SetLagging(*stats.words_computation_aware, *proto.mutable_words_computation_aware());
-  }
-  *proto.mutable_first_token_duration() = ToProto(stats.first_token);
-  *proto.mutable_compute_duration() = ToProto(stats.compute);
-  *proto.mutable_queue_duration() = ToProto(stats.queue);
-  proto.set_source_audio_ms(absl::ToDoubleMilliseconds(stats.source_audio));
-  return proto;
-}
-
-v1::FinishReason ToProto(FinishReason reason) {
-  switch (reason) {
-    case FinishReason::kEndOfSentence:
-      return v1::FINISH_REASON_END_OF_SENTENCE;
-    case FinishReason::kMaxLength:
-      return v1::FINISH_REASON_MAX_LENGTH;
-    case FinishReason::kSourceLimit:
-      return v1::FINISH_REASON_SOURCE_LIMIT;
-  }
-  return v1::FINISH_REASON_UNSPECIFIED;
 }
 
 }  // namespace leapstream

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_SERVER_EFFECTIVE_CONFIG_H_
-#define LEAPSTREAM_SERVER_EFFECTIVE_CONFIG_H_
+#ifndef LEAPSTREAM_SERVER_WIRE_SESSION_CONFIG_H_
+#define LEAPSTREAM_SERVER_WIRE_SESSION_CONFIG_H_
 
 #include <string>
 
@@ -12,7 +12,7 @@
 
 namespace leapstream {
 
-// What a session of `model` is to do. INVALID_ARGUMENT: an enum value that does not exist, or a
+// The options of a session of `model`. INVALID_ARGUMENT: an enum value that does not exist, or a
 // number that no session can have; the scheduler checks the rest.
 absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
                                                 const SessionLimits& limits,
@@ -22,22 +22,17 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
 v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const SessionOptions& options,
                                   const ModelInfo& model);
 
-// Where `config` or, if it says nothing, the server's default ends segments of audio. Off for text.
-// INVALID_ARGUMENT: out of range, or asked for of a model of text.
+// The pauses that end segments of audio: by `config` or, if it says nothing, the server's default.
+// Off for text. INVALID_ARGUMENT: out of range, or asked for of a model of text.
 absl::StatusOr<PauseRule> ToPauseRule(const v1::SessionConfig& config,
                                       const PauseRule& default_rule, const ModelInfo& model);
-v1::PauseDetection ToProto(const PauseRule& rule);
 
-// A digest of all that decides what a session puts out: what a resume must not change.
+// A digest of all settings that decide a session's output: a resume must not change them.
 std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOptions& options);
 
-// What the client asks for, clamped to the server's limit; that, if it asks for nothing.
+// The client's idle timeout, clamped to the server's limit, which holds if it asks for none.
 absl::Duration IdleTimeout(const v1::SessionConfig& config, const SessionLimits& limits);
-
-v1::SegmentStats ToProto(const SegmentStats& stats);
-v1::FinishReason ToProto(FinishReason reason);
-google::protobuf::Duration ToProto(absl::Duration duration);
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_SERVER_EFFECTIVE_CONFIG_H_
+#endif  // LEAPSTREAM_SERVER_WIRE_SESSION_CONFIG_H_

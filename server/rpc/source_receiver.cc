@@ -1,0 +1,91 @@
+#include "server/rpc/source_receiver.h"
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+namespace {
+
+SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
+  SourceReader::Form form;
+  form.format = request.effective.input_format();
+  form.model_name = request.effective.model();
+  form.max_chunk_bytes = max_chunk_bytes;
+  if (!request.pause.on()) form.first = request.start.source;  // A segmenter skips by itself.
+  return form;
+}
+
+}  // namespace
+
+SourceReceiver::SourceReceiver(const OpenRequest& request, int max_chunk_bytes,
+                               ResumePoints* points)
+    : reader_(FormOf(request, max_chunk_bytes)), points_(points) {
+  if (!request.pause.on()) return;
+  segmenter_.emplace(request.pause, request.options.sample_rate, request.start.source,
+                     request.start.skipped);
+}
+
+absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::Receive(
+    const v1::StreamTranslateRequest& request, Session& session) {
+  switch (request.event_case()) {
+    case v1::StreamTranslateRequest::kConfig:
+      return InvalidRequest("CONFIG_REPEATED",
+                            "config must come once, first; open another stream for other settings");
+    case v1::StreamTranslateRequest::kSource:
+      return ReceiveSource(request.source(), session);
+    case v1::StreamTranslateRequest::kEndSegment:
+      EndSegment(session);
+      return std::nullopt;
+    case v1::StreamTranslateRequest::kKeepAlive:
+      return std::nullopt;
+    case v1::StreamTranslateRequest::EVENT_NOT_SET:
+      break;
+  }
+  return InvalidRequest("EVENT_MISSING",
+                        "a message must have config, source, end_segment or keep_alive, got none "
+                        "that this server knows");
+}
+
+void SourceReceiver::EndSegment(Session& session) {
+  if (segmenter_.has_value() && !segmenter_->EndSegment(points_->chunks())) return;
+  points_->EndSegment();
+  session.EndSegment();
+}
+
+absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
+    const v1::SourceChunk& chunk, Session& session) {
+  const int64_t chunks = points_->chunks();
+  if (chunk.sequence() != 0 && chunk.sequence() != chunks + 1) {
+    return InvalidRequest(
+        "SEQUENCE_MISMATCH",
+        absl::StrCat("expected source chunk ", chunks + 1, ", got ", chunk.sequence(),
+                     "; number chunks 1, 2, 3, ... or not at all"));
+  }
+  points_->TakeChunk();
+  LEAPSTREAM_ASSIGN_OR_RETURN(SourceInput source, reader_.Read(chunk, chunks));
+  if (segmenter_.has_value()) {
+    return PushSegments(session, chunks, std::get<AudioSamples>(source));
+  }
+  if (reader_.reads_audio()) {
+    session.Push(std::move(source));
+  } else {
+    session.Push(std::move(source), reader_.Begin(chunks));
+  }
+  return std::nullopt;
+}
+
+std::optional<ResumePoint> SourceReceiver::PushSegments(Session& session, int64_t chunks,
+                                                        const AudioSamples& samples) {
+  for (PauseSegmenter::Part& part : segmenter_->Append(chunks, samples)) {
+    if (!part.samples.empty()) session.Push(std::move(part.samples));
+    if (!part.ends_segment) continue;
+    points_->EndSegmentAt(part.end);
+    session.EndSegment();
+  }
+  return points_->AfterAudio(*segmenter_, static_cast<int64_t>(samples.size()));
+}
+
+}  // namespace leapstream

@@ -1,0 +1,43 @@
+#ifndef LEAPSTREAM_SERVER_RPC_SOURCE_RECEIVER_H_
+#define LEAPSTREAM_SERVER_RPC_SOURCE_RECEIVER_H_
+
+#include <optional>
+
+#include "absl/status/statusor.h"
+#include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/rpc/resume_points.h"
+#include "server/wire/open_request.h"
+#include "server/wire/source_reader.h"
+#include "streaming/pause_segmenter.h"
+#include "streaming/session.h"
+
+namespace leapstream {
+
+// Gives the messages of one open stream to its session. Used by the reading reactions, which do not
+// overlap; not thread-safe.
+class SourceReceiver {
+ public:
+  // `points` must outlive this, and has been started.
+  SourceReceiver(const OpenRequest& request, int max_chunk_bytes, ResumePoints* points);
+
+  // Takes any message but the config. Gives a resume point if one is due. INVALID_ARGUMENT: see
+  // the error table of docs/protocol.md.
+  absl::StatusOr<std::optional<ResumePoint>> Receive(const v1::StreamTranslateRequest& request,
+                                                     Session& session);
+
+ private:
+  absl::StatusOr<std::optional<ResumePoint>> ReceiveSource(const v1::SourceChunk& chunk,
+                                                           Session& session);
+  void EndSegment(Session& session);
+  // Pushes the segments that the segmenter finds in the chunk that `chunks` others came before.
+  std::optional<ResumePoint> PushSegments(Session& session, int64_t chunks,
+                                          const AudioSamples& samples);
+
+  const SourceReader reader_;
+  ResumePoints* const points_;
+  std::optional<PauseSegmenter> segmenter_;  // If pauses end segments.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_RPC_SOURCE_RECEIVER_H_

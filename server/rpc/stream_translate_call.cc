@@ -1,0 +1,580 @@
+#include "server/rpc/stream_translate_call.h"
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/server_context.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/budget.h"
+#include "base/status.h"
+#include "server/refusing_reactor.h"
+#include "server/status_mapping.h"
+#include "server/wire/to_proto.h"
+
+namespace leapstream {
+namespace {
+
+constexpr int kMessageOverhead = 1024;  // A message may have this besides its content.
+constexpr int kSecondsPerPoint = 10;    // Of audio that no segment needs; see ResumePoints.
+
+}  // namespace
+
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamTranslateCall::Start(
+    Serving* serving, grpc::CallbackServerContext* context) {
+  CallMetrics metrics(serving->metrics.get(), Method::kStreamTranslate);
+  const auto refuse = [&](const absl::Status& why) {
+    metrics.Handled(why.code());
+    serving->metrics->SessionRejected(ReasonOf(why));
+    return new RefusingReactor(why);
+  };
+  absl::StatusOr<Caller> caller = IdentifyCaller(*context, serving->tokens.get());
+  if (!caller.ok()) return refuse(caller.status());
+  std::shared_ptr<StreamTranslateCall> call(
+      new StreamTranslateCall(serving, context, *std::move(caller), metrics));
+  const std::string& principal = call->caller_.principal;
+  const absl::Status admitted = serving->admission.Admit(call, principal);
+  if (!admitted.ok() && !serving->admission.Await(call, principal)) return refuse(admitted);
+  StreamTranslateCall* const raw = call.get();
+  {
+    MutexLock lock(&raw->mutex_);
+    raw->refusal_ = admitted;
+    raw->deadlines_.set_undecided(!admitted.ok());
+    raw->WakeAt(raw->deadlines_.config_deadline());
+  }
+  raw->grpc_reference_ = std::move(call);
+  raw->StartRead(&raw->read_buffer_);
+  return raw;
+}
+
+StreamTranslateCall::StreamTranslateCall(Serving* serving, grpc::CallbackServerContext* context,
+                                         Caller caller, CallMetrics metrics)
+    : open_call_(serving->models.get()),
+      serving_(serving),
+      started_(SteadyNow()),
+      caller_(std::move(caller)),
+      call_metrics_(metrics),
+      config_bytes_(&serving->texts),
+      report_(serving->metrics.get(), NewSessionId()),
+      outbox_(serving->options.limits.max_unread_bytes, started_),
+      deadlines_(serving->options.limits, serving->options.resume_lifetime, started_),
+      last_received_(started_),
+      timer_(&serving->timers),
+      context_(context) {}
+
+StreamTranslateCall::~StreamTranslateCall() { serving_->admission.Remove(this); }
+
+void StreamTranslateCall::OnDone() {
+  {
+    MutexLock lock(&context_mutex_);
+    context_ = nullptr;
+  }
+  const auto last = std::move(grpc_reference_);  // May free this when it goes.
+}
+
+// --- Reading. ---
+
+void StreamTranslateCall::OnReadDone(bool ok) {
+  std::shared_ptr<Session> session;
+  {
+    MutexLock lock(&mutex_);
+    session = session_;
+    last_received_ = SteadyNow();
+    if (!ok) half_closed_ = true;
+  }
+  if (!ok) {  // Half-close, or the stream is gone; then OnCancel() comes as well.
+    if (session != nullptr) return session->EndSource();
+    return Fail(InvalidRequest("CONFIG_MISSING",
+                               "the first message must be config, got the end of the stream"));
+  }
+  call_metrics_.Received();
+  v1::StreamTranslateRequest request;
+  absl::Status status = Parse(session == nullptr, &request);
+  if (status.ok() && session == nullptr && request.has_config()) {
+    {
+      MutexLock lock(&mutex_);
+      if (phase_ == Phase::kAwaitsConfig) phase_ = Phase::kQueued;
+    }
+    return serving_->opener.Do([self = shared_from_this(), request = std::move(request)] {
+      self->OpenInTurn(request.config());
+    });
+  }
+  if (status.ok() && session == nullptr) {
+    status = InvalidRequest("CONFIG_MISSING", "the first message must be config");
+  }
+  if (!status.ok()) return Fail(std::move(status));
+  const auto point = source_->Receive(request, *session);
+  if (!point.ok()) return Fail(point.status());
+  if (point->has_value()) SendResumePoint(**point);
+  ReadOn();
+}
+
+absl::Status StreamTranslateCall::Parse(bool first, v1::StreamTranslateRequest* request) {
+  const size_t bytes = read_buffer_.Length();
+  absl::Status status;
+  if (first) {  // It may be larger, when it resumes a session.
+    status = config_bytes_.GrowTo(static_cast<int64_t>(bytes) * budget::kBytesPerConfigByte);
+  } else {
+    const int most = serving_->options.limits.max_chunk_bytes;
+    if (bytes > static_cast<size_t>(most) + kMessageOverhead) {
+      status = CheckChunkBytes(bytes, most, "a message of ");
+    }
+  }
+  if (!status.ok()) {
+    read_buffer_.Clear();
+    return status;
+  }
+  using Traits = grpc::SerializationTraits<v1::StreamTranslateRequest>;
+  if (Traits::Deserialize(&read_buffer_, request).ok()) return absl::OkStatus();
+  return InvalidRequest("MALFORMED_MESSAGE",
+                        "the message is not a StreamTranslateRequest; is all its text UTF-8, "
+                        "each chunk cut between characters?");
+}
+
+void StreamTranslateCall::ReadOn() {
+  std::shared_ptr<Session> session;
+  {
+    MutexLock lock(&mutex_);
+    if (over() || outbox_.broken()) return;
+    session = session_;
+    waits_for_room_ = true;
+    waits_since_ = SteadyNow();
+  }
+  if (session == nullptr || session->HasRoom()) OnRoom();
+}
+
+void StreamTranslateCall::OnRoom() {
+  {
+    MutexLock lock(&mutex_);
+    waits_for_room_ = false;
+    last_received_ = SteadyNow();
+    serving_->metrics->InputHeld(last_received_ - waits_since_);
+    if (over() || outbox_.broken()) return;
+  }
+  StartRead(&read_buffer_);
+}
+
+// --- Opening. ---
+
+void StreamTranslateCall::OpenInTurn(const v1::SessionConfig& config) {
+  {
+    MutexLock lock(&mutex_);
+    last_received_ = SteadyNow();
+    if (over() || outbox_.broken()) return;  // Cancelled meanwhile.
+    phase_ = Phase::kOpening;
+  }
+  absl::Status status = Open(config);
+  if (!status.ok()) {
+    {
+      MutexLock lock(&mutex_);
+      if (phase_ == Phase::kOpening) phase_ = Phase::kQueued;  // There is no session.
+    }
+    return Fail(std::move(status));
+  }
+  ReadOn();
+}
+
+absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
+  if (!config.has_resume()) {
+    MutexLock lock(&mutex_);
+    if (!refusal_.ok()) return refusal_;
+  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));
+  output_ = config.output();
+  if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
+  report_.SetModel(request_.scheduler->model()->info.name, request_.options.policy);
+  points_.Start(request_.start, request_.pause.on(),
+                int64_t{request_.options.sample_rate} * kSecondsPerPoint);
+  source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);
+  {
+    MutexLock lock(&mutex_);
+    if (failed_.has_value()) return *failed_;  // Cancelled meanwhile.
+    deadlines_.set_idle_timeout(request_.idle_timeout);
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(OpenSession());
+  return Announce();
+}
+
+absl::Status StreamTranslateCall::OpenSession() {
+  sink_reference_ = shared_from_this();
+  absl::StatusOr<std::shared_ptr<Session>> session =
+      request_.scheduler->Open(request_.options, this, std::move(request_.from));
+  if (session.ok()) {
+    MutexLock lock(&mutex_);
+    session_ = *std::move(session);
+    if (phase_ == Phase::kOpening) phase_ = Phase::kOpened;
+    return absl::OkStatus();
+  }
+  sink_reference_.reset();
+  if (absl::IsInvalidArgument(session.status())) {
+    return WithReason(session.status(), "INVALID_POLICY");
+  }
+  if (absl::IsResourceExhausted(session.status())) return ServerFull(session.status().message());
+  return Draining();  // The scheduler refuses nothing else while it is there.
+}
+
+absl::Status StreamTranslateCall::Announce() {
+  std::shared_ptr<Session> session;
+  std::optional<absl::Status> failed;
+  {
+    MutexLock lock(&mutex_);
+    session = session_;
+    failed = failed_;
+  }
+  const Admission::Claimed claimed =
+      failed.has_value() ? Admission::Claimed()
+                         : serving_->admission.Claim(report_.id(), shared_from_this());
+  bool refused = false;
+  {
+    MutexLock lock(&mutex_);
+    if (claimed.admitted) refusal_ = absl::OkStatus();
+    refused = !refusal_.ok();
+    if (refused && !failed.has_value()) failed = refusal_;
+  }
+  if (!refused) report_.Started(!request_.resumed_id.empty());
+  if (failed.has_value()) {
+    session->Cancel(*std::move(failed));
+    return absl::OkStatus();  // OnFinished() will come with it.
+  }
+  if (claimed.previous != nullptr) {
+    claimed.previous->End(
+        WithReason(absl::AbortedError("the session was resumed by another stream"), "SUPERSEDED"));
+  }
+  v1::StreamTranslateResponse response;
+  *response.mutable_started() = ToStarted(request_, serving_->options.limits, report_.id());
+  Send(std::move(response));
+  SendResumePoint(request_.start);
+  bool departs = false;
+  {
+    MutexLock lock(&mutex_);
+    if (phase_ == Phase::kOpened) phase_ = Phase::kAnnounced;
+    departs = deadlines_.departure().has_value();
+    WakeAt(deadlines_.first_deadline(Activity()));
+  }
+  if (departs) Depart();
+  return absl::OkStatus();
+}
+
+// --- The session's events. ---
+
+void StreamTranslateCall::OnEvent(SessionEvent event) {
+  if (auto* delta = std::get_if<TargetDelta>(&event)) {
+    if (delta->text.empty() && !output_.token_details()) return;
+    SendDelta(ToProto(*std::move(delta), output_));
+  } else if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
+    SendCompleted(*completed);
+  } else {
+    SendSummary(std::get<SessionSummary>(event));
+  }
+}
+
+void StreamTranslateCall::SendCompleted(const SegmentCompleted& completed) {
+  if (!completed.unsent.empty()) {
+    MutexLock lock(&mutex_);
+    outbox_.AddSeparateDelta(UnsentToProto(completed));
+  }
+  if (serving_->options.log_text) {
+    spdlog::info("session {} segment {}: {}", report_.id(), completed.segment, completed.text);
+  }
+  // Before the event itself: whoever has this one can resume after it.
+  SendResumePoint(points_.AfterSegment(completed));
+  report_.Completed(completed);
+  v1::StreamTranslateResponse response;
+  *response.mutable_segment_completed() = ToProto(completed, output_);
+  Send(std::move(response));
+}
+
+void StreamTranslateCall::SendSummary(const SessionSummary& summary) {
+  report_.Summarized(summary);
+  v1::StreamTranslateResponse response;
+  *response.mutable_summary() = ToProto(summary, output_);
+  Send(std::move(response));
+}
+
+void StreamTranslateCall::OnFinished(absl::Status status) {
+  const auto self = std::move(sink_reference_);
+  status = WithSessionReason(std::move(status), report_.id());
+  {
+    MutexLock lock(&mutex_);
+    SetOver(std::move(status));
+  }
+  Pump();
+}
+
+// --- Writing. ---
+
+void StreamTranslateCall::SendResumePoint(const ResumePoint& point) {
+  ResumeToken token;
+  token.session_id = report_.id();
+  token.owner = OwnerOf(caller_.principal);
+  token.model_checksum = request_.scheduler->model()->info.checksum;
+  token.config_digest = request_.config_digest;
+  token.segment = point.segment;
+  token.source = point.source;
+  token.drops = point.skipped;
+  token.before = point.before;
+  const absl::Time today = absl::Now();
+  token.expires = today + serving_->options.resume_lifetime;
+  v1::StreamTranslateResponse response;
+  v1::ResumePoint& proto = *response.mutable_resume_point();
+  proto.set_resume_token(serving_->signer.Sign(token));
+  proto.set_consumed_source_sequence(point.source.chunks);
+  proto.set_segment(point.segment);
+  {
+    MutexLock lock(&mutex_);
+    if (!points_.Record(point)) return;  // Under the lock, so that points are sent in this order.
+    const SteadyTime now = SteadyNow();
+    deadlines_.ResumePointSent(now, today);
+    WakeAt(now + serving_->options.resume_lifetime / 2);
+    Enqueue(std::move(response));
+  }
+  Pump();
+}
+
+void StreamTranslateCall::SendDelta(v1::TargetDelta delta) {
+  {
+    MutexLock lock(&mutex_);
+    outbox_.AddDelta(std::move(delta));
+    HoldIfFull();
+  }
+  Pump();
+}
+
+void StreamTranslateCall::Send(v1::StreamTranslateResponse response) {
+  {
+    MutexLock lock(&mutex_);
+    Enqueue(std::move(response));
+  }
+  Pump();
+}
+
+void StreamTranslateCall::Enqueue(v1::StreamTranslateResponse response) {
+  outbox_.Add(std::move(response));
+  HoldIfFull();
+}
+
+void StreamTranslateCall::HoldIfFull() {
+  if (!outbox_.full() || held_ || session_ == nullptr) return;
+  held_ = true;
+  held_since_ = SteadyNow();
+  session_->Hold();  // Under the lock, so that Release() comes after it.
+}
+
+void StreamTranslateCall::OnWriteDone(bool ok) {
+  std::shared_ptr<Session> session;
+  {
+    MutexLock lock(&mutex_);
+    outbox_.WriteDone(SteadyNow());
+    if (!ok) {
+      outbox_.Break();
+      session = session_;
+    }
+  }
+  if (!ok && session != nullptr) session->Cancel(absl::CancelledError("the stream is gone"));
+  Pump();
+}
+
+void StreamTranslateCall::Pump() {
+  absl::Status status;
+  bool write = false, gone = false, refused = false;
+  {
+    MutexLock lock(&mutex_);
+    if (outbox_.writing() || phase_ == Phase::kEnded) return;
+    if (!outbox_.empty()) {
+      StartNextWrite();
+      write = true;
+    } else if (phase_ == Phase::kOver) {
+      phase_ = Phase::kEnded;
+      gone = outbox_.broken();
+      outbox_.Break();  // For what others may still add.
+      refused = !refusal_.ok();
+      status = final_status_;
+    } else {
+      return;
+    }
+  }
+  if (write) {
+    call_metrics_.Sent();
+    return StartWrite(&write_buffer_);
+  }
+  serving_->admission.Release(this);
+  ReportEnd(status, refused, gone);
+  Finish(ToGrpcStatus(status));
+}
+
+void StreamTranslateCall::StartNextWrite() {
+  const SteadyTime now = SteadyNow();
+  const v1::StreamTranslateResponse response = outbox_.StartWrite(now);
+  bool own = false;
+  write_buffer_.Clear();
+  using Traits = grpc::SerializationTraits<v1::StreamTranslateResponse>;
+  const grpc::Status serialized = Traits::Serialize(response, &write_buffer_, &own);
+  if (!serialized.ok()) {
+    spdlog::error("session {}: {}", report_.id(), serialized.error_message());
+  }
+  WakeAt(deadlines_.write_deadline(now));
+  if (held_ && outbox_.has_room()) {
+    held_ = false;
+    serving_->metrics->OutputHeld(now - held_since_);
+    session_->Release();
+  }
+}
+
+// --- The end. ---
+
+void StreamTranslateCall::SetOver(absl::Status status) {
+  if (over()) return;
+  phase_ = Phase::kOver;
+  final_status_ = std::move(status);
+}
+
+void StreamTranslateCall::Fail(absl::Status status) {
+  std::shared_ptr<Session> session;
+  {
+    MutexLock lock(&mutex_);
+    // Whatever its first message was: it took nobody's place.
+    if (!refusal_.ok() && !absl::IsCancelled(status)) status = refusal_;
+    if (session_ == nullptr) {
+      if (!failed_.has_value()) failed_ = status;
+      if (phase_ == Phase::kOpening) return;  // Open() will see it.
+      SetOver(*failed_);
+    }
+    session = session_;
+  }
+  if (session != nullptr) return session->Cancel(std::move(status));
+  Pump();
+}
+
+void StreamTranslateCall::OnCancel() { Fail(absl::CancelledError("cancelled by the client")); }
+
+void StreamTranslateCall::Drain(SteadyTime deadline) {
+  GoAway({v1::GOING_AWAY_REASON_DRAINING, deadline});
+}
+
+void StreamTranslateCall::GoAway(const Departure& departure) {
+  Phase phase = Phase::kAwaitsConfig;
+  {
+    MutexLock lock(&mutex_);
+    if (over() || !deadlines_.SetDeparture(departure)) return;
+    phase = phase_;  // Before kAnnounced, Announce() will see it.
+  }
+  if (phase < Phase::kOpening) return Fail(DepartureStatus(departure.reason));
+  if (phase == Phase::kAnnounced) Depart();
+}
+
+void StreamTranslateCall::Depart() {
+  v1::StreamTranslateResponse response;
+  std::shared_ptr<Session> session;
+  absl::Status status;
+  {
+    MutexLock lock(&mutex_);
+    session = session_;
+    const Departure& departure = *deadlines_.departure();
+    v1::GoingAway& going_away = *response.mutable_going_away();
+    going_away.set_reason(departure.reason);
+    *going_away.mutable_remaining_duration() =
+        ToProto(std::max(departure.deadline - SteadyNow(), absl::ZeroDuration()));
+    status = DepartureStatus(departure.reason);
+    WakeAt(departure.deadline);
+  }
+  Send(std::move(response));
+  session->EndAfterSegment(std::move(status));
+}
+
+// --- Time. ---
+
+CallActivity StreamTranslateCall::Activity() const {
+  CallActivity activity;
+  activity.awaits_config = phase_ == Phase::kAwaitsConfig;
+  activity.open = phase_ == Phase::kAnnounced;
+  activity.waits_for_room = waits_for_room_;
+  activity.half_closed = half_closed_;
+  activity.writing = outbox_.writing();
+  activity.has_output = !outbox_.empty();
+  activity.last_received = last_received_;
+  activity.last_sent = outbox_.last_written();
+  activity.write_started = outbox_.write_started();
+  return activity;
+}
+
+void StreamTranslateCall::WakeAt(SteadyTime time) {
+  if (time >= wakes_at_) return;
+  wakes_at_ = time;
+  timer_.Set(time, [weak = weak_from_this(), time] {
+    if (const auto self = weak.lock()) self->OnTime(time);
+  });
+}
+
+void StreamTranslateCall::OnTime(SteadyTime planned) {
+  DueActions due;
+  {
+    MutexLock lock(&mutex_);
+    if (planned != wakes_at_ || phase_ == Phase::kEnded) return;  // Another one was planned since.
+    wakes_at_ = SteadyTime::InfiniteFuture();
+    due = deadlines_.At(SteadyNow(), absl::Now(), serving_->timers.patience(), Activity());
+    if (due.drop_output) {
+      const bool cut = !outbox_.empty();
+      outbox_.Break();
+      if (cut && over()) final_status_ = *due.end;  // It was over, but not told.
+    }
+    WakeAt(due.next);
+  }
+  if (due.end.has_value()) Fail(*std::move(due.end));
+  if (due.departure.has_value()) GoAway(*due.departure);
+  if (due.refresh_resume_point) SendResumePoint(points_.latest());
+  if (due.send_heartbeat) {
+    v1::StreamTranslateResponse response;
+    response.mutable_heartbeat();
+    Send(std::move(response));
+  }
+  if (due.cancel_call) {
+    MutexLock lock(&context_mutex_);
+    if (context_ != nullptr) context_->TryCancel();
+  }
+}
+
+// --- Reports. ---
+
+CallDescription StreamTranslateCall::Describe() const {
+  CallDescription call;
+  call.method = "StreamTranslate";
+  call.principal = caller_.principal;
+  call.peer = caller_.peer;
+  call.trace_id = caller_.trace_id;
+  call.started = started_date_;
+  call.age = SteadyNow() - started_;
+  MutexLock lock(&mutex_);
+  if (phase_ >= Phase::kAnnounced && session_ != nullptr) {
+    call.session_id = report_.id();
+    call.model = report_.model();
+    call.policy = report_.policy();
+  }
+  const SessionSummary summary = report_.summary();
+  call.segments = summary.segments;
+  call.source_tokens = summary.source_tokens;
+  call.target_tokens = summary.target_tokens;
+  call.input_held = waits_for_room_;
+  call.output_held = held_;
+  return call;
+}
+
+void StreamTranslateCall::ReportEnd(absl::Status status, bool refused, bool gone) {
+  if (refused) {
+    call_metrics_.Handled(status.code());
+    serving_->metrics->SessionRejected(ReasonOf(status));
+    return;
+  }
+  if (!gone) {
+    MutexLock lock(&context_mutex_);
+    gone = context_ == nullptr || context_->IsCancelled();
+  }
+  // A client that goes away ends its source, too, and that may come first.
+  if (gone && status.ok()) status = absl::CancelledError("cancelled by the client");
+  call_metrics_.Handled(status.code());
+  report_.Ended(status, caller_, SteadyNow() - started_, serving_->options.log_text);
+}
+
+}  // namespace leapstream
