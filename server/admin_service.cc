@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/time/clock.h"
-#include "server/effective_config.h"
+#include "server/wire/to_proto.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {

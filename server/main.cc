@@ -35,7 +35,7 @@
 #include "base/status.h"
 #include "model/api/model_directory.h"
 #include "model/engine/load_model.h"
-#include "server/config.h"
+#include "server/config/config.h"
 #include "server/descriptors.h"
 #include "server/logging.h"
 #include "server/served_models.h"

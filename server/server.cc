@@ -40,7 +40,7 @@
 #include "server/model_reloader.h"
 #include "server/serving.h"
 #include "server/state_metrics.h"
-#include "server/translate_reactor.h"
+#include "server/rpc/stream_translate_call.h"
 #include "server/unary_reactors.h"
 
 namespace leapstream {
@@ -84,7 +84,7 @@ class Service final : public grpc::Service {
  public:
   explicit Service(Serving* serving) {
     Add("/leapstream.v1.SimultaneousTranslationService/StreamTranslate",
-        [serving](auto* context) { return TranslateReactor::Start(serving, context); });
+        [serving](auto* context) { return StreamTranslateCall::Start(serving, context); });
     Add("/leapstream.v1.SimultaneousTranslationService/Translate",
         [serving](auto* context) { return StartTranslate(serving, context); });
     Add("/leapstream.v1.SimultaneousTranslationService/ListModels",

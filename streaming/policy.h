@@ -10,7 +10,7 @@
 // When to READ and when to WRITE. A policy is one pure value: the same progress gives the same
 // action. Never kRead once the source is finished. A new one is a struct with these three functions
 // and a line in Policy; the compiler then asks for its place on the wire
-// (server/effective_config.cc).
+// (server/wire/session_config.cc).
 namespace leapstream {
 
 enum class Action { kRead, kWrite };

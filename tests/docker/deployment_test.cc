@@ -17,7 +17,7 @@
 #include "absl/time/time.h"
 #include "nlohmann/json.hpp"
 #include "base/budget.h"
-#include "server/config.h"
+#include "server/config/config.h"
 
 namespace leapstream {
 namespace {

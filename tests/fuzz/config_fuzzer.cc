@@ -1,4 +1,4 @@
-#include "server/config.h"
+#include "server/config/config.h"
 #include "tests/fuzz/fuzz_input.h"
 
 using namespace leapstream;

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_SERVER_CONFIG_H_
-#define LEAPSTREAM_SERVER_CONFIG_H_
+#ifndef LEAPSTREAM_SERVER_CONFIG_CONFIG_H_
+#define LEAPSTREAM_SERVER_CONFIG_CONFIG_H_
 
 #include <unistd.h>
 
@@ -48,6 +48,10 @@ absl::Status ApplyYaml(absl::string_view text, absl::string_view path, ServerCon
 // Whether the settings fit together. INVALID_ARGUMENT, with the place of one of them: they do not.
 absl::Status CheckConfig(const ServerConfig& config);
 
+// Whether the files and hosts that the settings name are there, but for the models: whatever a
+// start looks at before it binds a port. INVALID_ARGUMENT or NOT_FOUND: they are not.
+absl::Status CheckFiles(const ServerConfig& config);
+
 // All settings as a configuration file, with where each comes from.
 std::string PrintConfig(const ServerConfig& config);
 
@@ -60,4 +64,4 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_SERVER_CONFIG_H_
+#endif  // LEAPSTREAM_SERVER_CONFIG_CONFIG_H_
