@@ -27,8 +27,8 @@ absl::StatusOr<std::string> ReadFile(const std::string& path) {
   return bytes;
 }
 
-// Adds the header to each call. Call credentials would do so only over TLS, and a proxy on this
-// machine may be what speaks TLS for us.
+// Adds the authorization header to each call. Call credentials would do so only over TLS, and it
+// may be a proxy on this machine that speaks TLS for us.
 class Authorizer final : public grpc::experimental::Interceptor {
  public:
   explicit Authorizer(const std::string& authorization) : authorization_(authorization) {}

@@ -22,7 +22,7 @@ namespace {
 
 constexpr size_t kMaxChunkBytes = 16 << 10;  // Any cut gives the same translation.
 constexpr absl::Duration kProbeInterval = absl::Milliseconds(100);
-constexpr absl::Duration kProbeTurn = absl::Seconds(1);  // Of each of several servers.
+constexpr absl::Duration kProbeTurn = absl::Seconds(1);  // The wait for each of several servers.
 
 // The longest prefix of `text` (UTF-8) that is at most kMaxChunkBytes and ends between characters.
 absl::string_view FirstChunk(absl::string_view text) {
@@ -96,7 +96,8 @@ absl::Status Stream::PushAudio(absl::string_view samples) {
         absl::StrCat("audio must be whole samples of ", width, " bytes, got ", samples.size()));
   }
   while (!samples.empty()) {
-    const absl::string_view chunk = samples.substr(0, kMaxChunkBytes);  // A multiple of any width.
+    // 16 KiB are whole samples of any width.
+    const absl::string_view chunk = samples.substr(0, kMaxChunkBytes);
     if (absl::Status status = session_->Append(std::string(chunk)); !status.ok()) return status;
     samples.remove_prefix(chunk.size());
   }
@@ -147,7 +148,7 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
 
 absl::Status Client::Probe(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
-  // Debian ships no health.proto. Its request for the whole server is empty; the answer's only
+  // Debian ships no health.proto. The request for the whole server is empty; the answer's only
   // field is read as an unknown one of Empty.
   using google::protobuf::Empty;
   std::string reason = "no answer", note;
@@ -195,7 +196,8 @@ bool IsUtf8(absl::string_view text, size_t* valid_bytes) {
   for (; i < text.size();) {
     const unsigned char lead = byte(i);
     size_t length = 0;
-    unsigned char low = 0x80, high = 0xBF;  // Of the second byte: no overlong form, no surrogate.
+    // Range of the second byte, without overlong forms and surrogates.
+    unsigned char low = 0x80, high = 0xBF;
     if (lead < 0x80) {
       length = 1;
     } else if (lead >= 0xC2 && lead <= 0xDF) {

@@ -13,7 +13,7 @@ namespace {
 
 using Addresses = absl::StatusOr<std::vector<std::string>>;
 
-// A change is found within twice this.
+// A change of addresses is found within twice this time.
 constexpr absl::Duration kFresh = absl::Milliseconds(900);
 
 }  // namespace
@@ -32,7 +32,7 @@ struct Names::State {
   bool wanted ABSL_GUARDED_BY(mutex) = false;
   bool running ABSL_GUARDED_BY(mutex) = false;
   bool stopped ABSL_GUARDED_BY(mutex) = false;
-  SteadyTime last ABSL_GUARDED_BY(mutex) = SteadyTime::InfinitePast();  // When a round was over.
+  SteadyTime last ABSL_GUARDED_BY(mutex) = SteadyTime::InfinitePast();  // End of the last round.
   int64_t changes ABSL_GUARDED_BY(mutex) = 0;
   std::vector<Addresses> found ABSL_GUARDED_BY(mutex);
 };

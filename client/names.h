@@ -11,31 +11,32 @@
 
 namespace leapstream::client {
 
-// Looks host names up, again and again, in a thread of its own, since the system's functions for it
-// block. Knows nothing of what is done with the addresses. Thread-safe.
+// Looks up host names, as often as LookAgain() asks for it. This happens in a thread of its own,
+// since the system's functions for it block. Knows nothing of what is done with the addresses.
+// Thread-safe.
 class Names {
  public:
-  // `lookup`: null: the system's.
+  // A null `lookup` stands for the system's.
   Names(std::vector<std::string> hosts, AddressLookup lookup);
   ~Names();  // Does not wait for a lookup that goes on.
   Names(const Names&) = delete;
   Names& operator=(const Names&) = delete;
 
-  // All are looked up anew, unless that goes on or was done a moment ago. Does not block.
+  // Looks up all names again, unless a lookup goes on or ended a moment ago. Does not block.
   void LookAgain();
-  // Until no lookup goes on that is due or had begun; false: not within `timeout`.
+  // Waits until no lookup is due or going on; false: that is not so within `timeout`.
   bool Wait(absl::Duration timeout);
 
-  // The number of answers that differed from the one before; 0: none has come.
+  // The number of answers that differed from the one before; 0: no answer has come.
   int64_t changes() const;
-  // Of the host of this number. An error: its first lookup goes on, or no lookup has ever found
-  // it; what was found once is kept when a name server is out of reach.
+  // The addresses of hosts[host]. An error means that the first lookup of the host goes on, or that
+  // no lookup has ever found it; addresses are kept while a name server is out of reach.
   absl::StatusOr<std::vector<std::string>> addresses(size_t host) const;
 
  private:
   struct State;
   static void Run(const std::shared_ptr<State>& state);
-  const std::shared_ptr<State> state_;  // The thread's too.
+  const std::shared_ptr<State> state_;  // Shared with the thread.
 };
 
 }  // namespace leapstream::client

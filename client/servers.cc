@@ -22,12 +22,13 @@
 namespace leapstream::client {
 namespace {
 
-constexpr absl::Duration kPollInterval = absl::Milliseconds(20);  // Of several channels.
+// Time between looks at several channels.
+constexpr absl::Duration kPollInterval = absl::Milliseconds(20);
 // The longest wait of a beginning stream for the addresses of names.
 constexpr absl::Duration kLookupPatience = absl::Milliseconds(100);
 // The longest wait for servers that connect later, so that streams can go to all by turns.
 constexpr absl::Duration kSettle = absl::Milliseconds(300);
-constexpr absl::Duration kYoung = absl::Seconds(1);  // Of a server: it may still be connecting.
+constexpr absl::Duration kYoung = absl::Seconds(1);  // A younger server may still be connecting.
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
@@ -46,8 +47,8 @@ grpc::ChannelArguments Arguments() {
 }
 
 // gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
-// and then frees them twice when the next one comes just then. The call of this channel, which ends
-// at once, makes it a user, for as long as the process lives.
+// and then frees them twice when the next user comes just then. The call on this channel, which
+// ends at once, makes the channel a user for as long as the process lives.
 std::shared_ptr<grpc::Channel> ReactionThreads() {
   static const auto* const keeper = [] {
     auto* const channel = new std::shared_ptr<grpc::Channel>(
@@ -115,11 +116,11 @@ Servers::Servers(ChannelMaker maker, std::vector<Given> given, std::vector<std::
   MutexLock lock(&mutex_);
   // A name stands for itself until its addresses are known.
   for (Given& each : given_) each.servers.push_back(NewServer(each, ""));
-  absl::BitGen random;  // So that many clients do not begin with the same one.
+  absl::BitGen random;  // Many clients must not all begin with the same server.
   next_ = absl::Uniform<size_t>(random, 0, size_t{1} << 16);
 }
 
-// `address`: one of the name's; "": what was given, as it is.
+// `address` is one of the name's addresses; "" stands for what was given, as it is.
 std::shared_ptr<Server> Servers::NewServer(const Given& given, const std::string& address) const {
   grpc::ChannelArguments arguments = Arguments();
   auto server = std::make_shared<Server>();
@@ -219,7 +220,7 @@ std::shared_ptr<Server> Servers::Next() {
     const auto& server = known[(turn + i) % known.size()];
     const auto state = server->channel->GetState(/*try_to_connect=*/true);
     if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) continue;
-    // One that is being connected to has its turn, unless that takes long.
+    // A server that is being connected to has its turn, unless that takes long.
     if (state == GRPC_CHANNEL_READY || now - server->made < kYoung) return server;
     if (second_best == nullptr) second_best = server;
   }
@@ -229,7 +230,7 @@ std::shared_ptr<Server> Servers::Next() {
 absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
   names_.Wait(timeout);
-  SteadyTime settled = SteadyTime::InfiniteFuture();  // When the others have had their time.
+  SteadyTime settled = SteadyTime::InfiniteFuture();  // End of the wait for the other servers.
   std::set<std::shared_ptr<Server>> refused;    // One refusal is enough here.
   while (true) {
     const std::vector<std::shared_ptr<Server>> servers = All();

@@ -19,9 +19,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kShownBytes = 60;
-constexpr int kMaxDepth = 32;  // Of objects in an event; ours have five.
+constexpr int kMaxDepth = 32;  // Most nested objects in an event; ours have five.
 
-// "segmentCompleted" as "segment_completed".
+// Turns "segmentCompleted" into "segment_completed".
 std::string SnakeCase(const std::string& name) {
   std::string result;
   for (const char c : name) {
@@ -51,7 +51,7 @@ void ReadNumber(Json& object, const char* name) {
   if (member.is_string() && absl::SimpleAtoi(member.get<std::string>(), &number)) member = number;
 }
 
-// `answer`, a StreamTranslateResponse, in our shape; null if it is none.
+// Returns `answer`, a StreamTranslateResponse, in our shape; null if it is none.
 Json FromProtobuf(Json answer) {
   static constexpr std::array<std::pair<const char*, const char*>, 7> kEvents = {{
       {"started", "started"},
@@ -84,8 +84,8 @@ Json FromProtobuf(Json answer) {
   return event;
 }
 
-// How many objects and arrays `line` leaves open. In JSON no text goes over the end of a line: one
-// that does ends them all.
+// The number of objects and arrays that `line` leaves open. In JSON no text goes over the end of a
+// line; a line with such a text counts as ending them all.
 int Opened(absl::string_view line) {
   int open = 0;
   bool text = false;
@@ -112,7 +112,7 @@ bool EventReader::ReadObject() {
     if (text_.empty()) began_ = line_;
     absl::StrAppend(&text_, text_.empty() ? "" : "\n", line);
     open += Opened(line);
-    // A line that begins no object is an event of its own, a wrong one.
+    // A line that begins no object is an event of its own, and a wrong one.
     if (open <= 0 || text_[text_.find_first_not_of(" \t")] != '{') return true;
   }
   return !text_.empty();

@@ -17,7 +17,7 @@ namespace leapstream::client {
 
 absl::StatusOr<std::ifstream> OpenFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::error_code unknown;  // Then reading says what is wrong.
+  std::error_code unknown;  // On this error, reading says what is wrong.
   if (!file || std::filesystem::is_directory(path, unknown)) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));

@@ -9,11 +9,11 @@
 
 namespace leapstream::client {
 
-// A file to read. INVALID_ARGUMENT: it cannot be, with the system's reason.
+// Opens a file to read. INVALID_ARGUMENT: it cannot be read, with the system's reason.
 absl::StatusOr<std::ifstream> OpenFile(const std::string& path);
 
-// The lines of a file, without their ends and a byte order mark. INVALID_ARGUMENT: it cannot be
-// read, or is not UTF-8.
+// The lines of a file, without their ends and a byte order mark. INVALID_ARGUMENT: the file cannot
+// be read, or is not UTF-8.
 absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path);
 
 }  // namespace leapstream::client

@@ -1,5 +1,5 @@
 // Calls that end as servers do not end them: with every code that gRPC, a proxy or a gateway may
-// give. The session is still there, and goes on; but not for ever.
+// give. The session is still there, and goes on, but not for ever.
 #include <deque>
 #include <functional>
 #include <memory>
@@ -26,11 +26,11 @@ using testing::HasSubstr;
 
 // The extent of a call before it ends with its status.
 enum class Extent {
-  kRefused,    // Nothing.
-  kStarted,    // `started`, and the means to resume.
-  kProgress,   // …and a token, if there is one left.
-  kUnsummed,   // All of the translation, but no summary.
-  kWhole,      // All.
+  kRefused,   // Nothing.
+  kStarted,   // `started`, and the means to resume.
+  kProgress,  // `started`, the means to resume, and a token, if one is left.
+  kUnsummed,  // All of the translation, but no summary.
+  kWhole,     // All.
 };
 
 struct Act {
@@ -123,7 +123,8 @@ class ScriptedService final : public v1::SimultaneousTranslationService::Service
   mutable Mutex mutex_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   int resumes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::unique_ptr<grpc::Server> server_;  // Last: it calls the rest until it is gone.
+  // Declared last, since it calls the rest until it is gone.
+  std::unique_ptr<grpc::Server> server_;
 };
 
 struct Result {
@@ -149,7 +150,7 @@ Result Translate(const std::string& address, absl::Duration deadline = absl::Inf
   return result;
 }
 
-// Every code there is, as a proxy may give it.
+// All codes, since a proxy may give any.
 std::vector<grpc::StatusCode> Codes() {
   std::vector<grpc::StatusCode> codes;
   for (int code = 1; code <= 16; ++code) codes.push_back(static_cast<grpc::StatusCode>(code));
@@ -214,7 +215,7 @@ TEST(BrokenCallsTest, ResumesThatSomebodyElseAnswersEnd) {
   EXPECT_LT(service.calls(), 15);
 }
 
-// Nothing is there to be resumed, and to wait would only hide what is wrong.
+// Nothing is there to be resumed, and waiting would only hide what is wrong.
 TEST(BrokenCallsTest, WhatIsNoServerOfOursIsSaidAtOnce) {
   for (const auto code :
        {grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::UNAUTHENTICATED,
@@ -225,14 +226,14 @@ TEST(BrokenCallsTest, WhatIsNoServerOfOursIsSaidAtOnce) {
     EXPECT_EQ(result.status.message(), "by the gateway");
     EXPECT_EQ(service.calls(), 1);
   }
-  // But another address may be one.
+  // Another address may still be a server of ours.
   ScriptedService wrong({{Extent::kRefused, {grpc::StatusCode::UNIMPLEMENTED, "no such path"}}});
   ScriptedService right({{Extent::kWhole, {}}});
   for (int i = 0; i < 4; ++i) {
     const Result result = Translate(absl::StrCat(wrong.address(), ",", right.address()));
     EXPECT_TRUE(result.status.ok()) << result.status;
   }
-  // One that ends all streams of a connection may do so at a stream's beginning.
+  // A proxy that ends all streams of a connection may do so at a stream's beginning.
   ScriptedService once({{Extent::kRefused, {grpc::StatusCode::RESOURCE_EXHAUSTED, "headers"}},
                         {Extent::kWhole, {}}});
   EXPECT_TRUE(Translate(once.address()).status.ok());
@@ -256,7 +257,7 @@ TEST(BrokenCallsTest, AQuotaIsWaitedForWhereTheSessionIsOnesOwn) {
   EXPECT_TRUE(result.status.ok()) << result.status;
   EXPECT_EQ(result.text, "ABCD");
 
-  // It may have begun there, without that we know.
+  // The session may have begun there without our knowledge.
   ScriptedService unknown({{Extent::kRefused, {grpc::StatusCode::INTERNAL, "broken"}},
                            {Extent::kRefused, quota},
                            {Extent::kWhole, {}}});

@@ -36,7 +36,7 @@ TEST(InstanceTest, WritesSimulEvalsLog) {
 }
 
 TEST(InstanceTest, ScoresHaveAColumnEach) {
-  Instance empty;  // Nothing was written: counts for BLEU, not for lagging.
+  Instance empty;  // Nothing was written: it counts for BLEU, but not for lagging.
   empty.reference = "x";
   Instance instance;
   instance.reference = instance.prediction = "a b c d";
@@ -83,7 +83,7 @@ TEST(TargetScoringTest, FollowsFromHowTheReferencesAreWritten) {
     EXPECT_EQ(tokenizer, BleuTokenizer::kChar) << reference;
     EXPECT_THAT(note, HasSubstr("--sacrebleu-tokenizer char")) << reference;
   }
-  // What is asked for is done, and what it means is said.
+  // The scoring that was asked for is done, and a note says what it means.
   const auto [asked_unit, zh, warned] = choose({LatencyUnit::kWord, {}}, "这是一句话。");
   EXPECT_EQ(asked_unit, LatencyUnit::kWord);
   EXPECT_EQ(zh, BleuTokenizer::kZh);
@@ -210,10 +210,10 @@ TEST(PlotTest, DrawsAStaircasePerSegment) {
   ASSERT_TRUE(svg.ok()) << svg.status();
   EXPECT_THAT(*svg, HasSubstr("Segment 1: average lagging 2.50"));
   EXPECT_THAT(*svg, HasSubstr("▁a&lt;"));
-  EXPECT_THAT(*svg, testing::Not(HasSubstr("Segment 2")));  // It has no token.
+  EXPECT_THAT(*svg, testing::Not(HasSubstr("Segment 2")));  // The segment has no token.
 }
 
-// As grpcurl prints them with the .proto file, and by reflection.
+// The answers are in the two forms of grpcurl: with the .proto file, and by reflection.
 TEST(PlotTest, DrawsTheAnswersThatOtherToolsPrint) {
   const std::string camel = R"({
   "started": {

@@ -79,7 +79,7 @@ std::unique_ptr<Server> StartServer(const std::string& listen, int slots) {
 
 class NamesTest : public testing::Test {
  protected:
-  // On 127.0.0.1, 127.0.0.2, …, with one port.
+  // Starts servers on 127.0.0.1, 127.0.0.2, …, with one port.
   void StartServers(size_t count, int slots) {
     for (int tries = 0; servers_.size() < count && tries < 20; ++tries) {
       servers_.clear();
@@ -117,7 +117,7 @@ class NamesTest : public testing::Test {
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
   }
-  // Without a second try anywhere, unless `resumes`.
+  // Opens a stream that has no second try anywhere, unless it `resumes`.
   std::unique_ptr<Stream> Open(bool resumes = false) {
     client::StreamOptions options;
     if (!resumes) options.resume_timeout = absl::ZeroDuration();
@@ -157,7 +157,7 @@ TEST_F(NamesTest, AfterARefusalAnotherAddressComesFirst) {
   std::vector<std::unique_ptr<Stream>> streams;
   for (int i = 0; i < 3; ++i) streams.push_back(Open());
   for (const auto& stream : streams) ASSERT_TRUE(Begun(*stream).ok()) << stream->Wait();
-  names_.Set({Host(0), Host(1)});  // The first one is full.
+  names_.Set({Host(0), Host(1)});  // The server of Host(0) is full.
   ASSERT_NO_FATAL_FAILURE(Connect());
   for (int i = 0; i < 3; ++i) {
     streams.push_back(Open());
@@ -224,7 +224,7 @@ TEST_F(NamesTest, ANewAddressIsUsedWhileTheOldOnesServe) {
   auto first = Open();
   ASSERT_TRUE(Begun(*first).ok());
   names_.Set({Host(0), Host(1)});
-  absl::SleepFor(absl::Seconds(2));  // Only now it must have been found.
+  absl::SleepFor(absl::Seconds(2));  // By now the change must have been found.
   auto second = Open();
   EXPECT_TRUE(Begun(*second).ok()) << second->Wait();
 }
@@ -254,7 +254,7 @@ TEST_F(NamesTest, ANameThatIsNotKnownIsNamed) {
                         "name here"));
 }
 
-// As on many machines: a name of both kinds, where one refuses.
+// `localhost` is a name of both kinds, as on many machines, and one of them refuses.
 TEST_F(NamesTest, LocalhostIsBothItsAddresses) {
   ASSERT_NO_FATAL_FAILURE(StartServers(1, 2));
   client::ClientOptions options;
@@ -303,7 +303,7 @@ TEST_F(NamesTest, ANameOfVeryManyAddressesIsCut) {
   EXPECT_EQ((*servers)->All().size(), budget::kAddressesPerName);
 }
 
-// A proxy that nobody can reach.
+// The proxy in this test cannot be reached.
 TEST_F(NamesTest, NoProxyIsAskedForThisMachineAndOthersAreNamed) {
   ASSERT_NO_FATAL_FAILURE(StartServers(1, 10));
   names_.Set({Host(0)});

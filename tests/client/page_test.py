@@ -1,8 +1,7 @@
-"""Types into the page of `leapstream web` in a headless Chromium, and reads what a user would.
+"""Types into the page of `leapstream web` in a headless Chromium, and reads the page as a user would.
 
 Arguments: the folder of the programs, a model directory, the file for the screenshot, a PNG, and the folder of the
-golden speech models and recordings. Skipped (77) where there
-is no chromium.
+golden speech models and recordings. Skipped (77) where there is no chromium.
 """
 
 import array
@@ -23,11 +22,11 @@ PROGRAMS, MODEL, SCREENSHOT, SPEECH = sys.argv[1:5]
 CHROMIUM = shutil.which("chromium")
 RECORDING = f"{SPEECH}/wav/train-1.wav"
 SENTENCES = ["The weather is nice today.", "We are going home."]
-TIMEOUT = 60  # Seconds, of each thing that is waited for.
+TIMEOUT = 60  # Seconds for each wait.
 
 
 class Browser:
-    """One page in a Chromium that is spoken to over two pipes: the DevTools protocol, a NUL after each message."""
+    """One page in a Chromium. Two pipes carry the DevTools protocol, with a NUL after each message."""
 
     def __init__(self, folder, microphone):
         command_read, command_write = os.pipe()
@@ -42,7 +41,7 @@ class Browser:
         self.process = subprocess.Popen(
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--disable-background-networking", "--no-proxy-server", "--remote-debugging-pipe",
-             # A microphone that hears this recording once, and nobody who has to allow it.
+             # The microphone hears this recording once, and nobody has to allow it.
              "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
              f"--use-file-for-fake-audio-capture={microphone}%noloop",
              f"--user-data-dir={folder}/profile", "--window-size=1000,900", "about:blank"],
@@ -101,13 +100,13 @@ class Browser:
             time.sleep(0.02)
 
     def press(self, key, code):
-        """A key of no character."""
+        """Presses a key that has no character."""
         for kind in ("keyDown", "keyUp"):
             self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code,
                       **({"text": "\r"} if key == "Enter" and kind == "keyDown" else {}))
 
     def tree(self):
-        """{(role, name): properties} of what a screen reader gets."""
+        """{(role, name): properties} for each element that a screen reader gets."""
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
         return {(node["role"]["value"], node.get("name", {}).get("value", "")):
                 {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
@@ -138,7 +137,7 @@ def wait_for_port(process, path):
 
 
 def loudness(samples, rate=16000):
-    """In dB of full scale, of each 10 ms."""
+    """The loudness of each 10 ms, in dB of full scale."""
     step = rate // 100
     return [10 * math.log10(sum(s * s for s in samples[at:at + step]) / step / 2**30 + 1e-6)
             for at in range(0, len(samples) - step, step)]
@@ -185,7 +184,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual(browser.value("document.activeElement.id"), "input")
         target = "[...document.querySelectorAll('#target p')].map((p) => p.textContent)"
         browser.type(SENTENCES[0])
-        # The last word is not complete, the translation has begun.
+        # The last word is not complete, but the translation has begun.
         browser.wait_for("document.querySelector('#target p')?.textContent.length > 0")
         self.assertEqual(browser.value("document.getElementById('input').value"), "today.")
         browser.type("\n" + SENTENCES[1])
@@ -205,7 +204,7 @@ class PageTest(unittest.TestCase):
         with open(SCREENSHOT, "wb") as file:
             file.write(base64.b64decode(image))
 
-        # Who opens the link sees the same.
+        # A viewer who opens the link sees the same.
         link = browser.value("document.getElementById('link').href")
         browser.call("Page.navigate", url="about:blank")
         browser.call("Page.navigate", url=link)
@@ -241,7 +240,7 @@ class PageTest(unittest.TestCase):
             browser.wait_for("document.getElementById('staircase').viewBox.baseVal.width === "
                              "document.getElementById('staircase').clientWidth")
             self.assertLessEqual(browser.value("document.documentElement.scrollWidth"), width)
-        browser.value("document.getElementById('target').scrollTop = 0")  # Somebody reads what was before.
+        browser.value("document.getElementById('target').scrollTop = 0")  # Somebody reads earlier text.
         browser.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
         time.sleep(0.2)
         resize(340, 200)
@@ -266,7 +265,7 @@ class PageTest(unittest.TestCase):
                       "else if (path.endsWith('sessions')) window.began = JSON.parse(options.body);"
                       "return real(path, options); }")
         browser.value("document.getElementById('speak').focus()")
-        browser.press("Enter", 13)  # A key of the user's: without one browsers leave audio alone.
+        browser.press("Enter", 13)  # The user presses a key: without one, browsers leave audio alone.
         # The recording lasts 2.7 s; the silence after it ends the sentence.
         browser.wait_for("document.querySelector('#announced p') !== null")
         self.assertEqual(browser.value("document.getElementById('speak').textContent"), "Stop speaking")
@@ -276,15 +275,15 @@ class PageTest(unittest.TestCase):
         self.assertRegex(browser.value("document.querySelector('#source p').textContent"), r"^[3-9]\.\d s of speech$")
         self.assertRegex(browser.value("document.getElementById('al').textContent"), r"^\d+ ms$")
         self.assertNotEqual(browser.value("document.querySelector('#target p').textContent"), "")
-        # What was sent is the recording, but for the browser's resampling.
+        # The sent samples are the recording, but for the browser's resampling.
         with wave.open(RECORDING) as file:
             said = loudness(array.array("h", file.readframes(file.getnframes())))
-        # This microphone plays as soon as it is opened, and stumbles on a busy machine: so each part is looked for.
+        # This microphone plays as soon as it is opened, and stumbles on a busy machine. So each part is looked for.
         sent, rate = browser.value("window.sent"), browser.value("window.began.sample_rate")
-        # That of the device, which no browser has to change.
+        # The rate is the device's, which no browser has to change.
         self.assertEqual(rate, browser.value("new AudioContext().sampleRate"))
         heard = [loudness(([0] * (rate // 5) + sent)[shift * rate // 16000:], rate) for shift in (0, 40, 80, 120)]
-        size = 30  # Of a part: 0.3 s.
+        size = 30  # Length of a part: 0.3 s.
         found = [max(correlation(said[part:part + size], each[at:at + size])
                      for each in heard for at in range(part, min(part + 40, len(each) - size)))
                  for part in range(0, len(said) - size, size)]
@@ -309,8 +308,8 @@ class PageTest(unittest.TestCase):
                     "window.contexts.every((context) => context.state === 'closed')")
         status = "document.getElementById('status').textContent"
         browser.value("document.getElementById('speak').focus()")
-        press = lambda: browser.press("Enter", 13)  # A key of the user's: without one browsers leave audio alone.
-        # As Firefox says where the rates of context and microphone differ; and whatever else is missing.
+        press = lambda: browser.press("Enter", 13)  # The user presses a key: without one, browsers leave audio alone.
+        # Firefox throws this where the rates of context and microphone differ. Other parts may be missing, too.
         for breaks, mends in [
                 ("AudioContext.prototype.createMediaStreamSource = () => { throw new Error('other rates'); }",
                  "delete AudioContext.prototype.createMediaStreamSource"),
@@ -325,7 +324,7 @@ class PageTest(unittest.TestCase):
             browser.wait_for(f"window.tracks.length > {before} && {status}.startsWith('The microphone cannot be used')")
             browser.wait_for(released)
             browser.value(mends)
-        # A session that cannot begin.
+        # Now a session cannot begin.
         browser.value("window.fetch = async (path, options) => options && options.method === 'POST' ? "
                       "new Response('{\"error\": \"too many\"}', {status: 503}) : window.realFetch(path, options)")
         press()
@@ -333,11 +332,11 @@ class PageTest(unittest.TestCase):
         browser.wait_for(released)
         self.assertEqual(browser.value("document.getElementById('speak').textContent"), "Speak")
         browser.value("window.fetch = window.realFetch")
-        # And now it works.
+        # Now it works.
         press()
         browser.wait_for("document.querySelector('#source p') !== null")
         self.assertFalse(browser.value(released))
-        # A device that is unplugged ends what is said.
+        # Unplugging the device ends the recording.
         browser.value("window.tracks[window.tracks.length - 1].dispatchEvent(new Event('ended'))")
         browser.wait_for(f"{status} === 'Finished.'")
         browser.wait_for(released)
@@ -354,7 +353,7 @@ class PageTest(unittest.TestCase):
         for (role, name), properties in tree.items():
             if properties.get("focusable") and role != "RootWebArea":
                 self.assertNotEqual(name, "", f"a {role} without a name")
-        # Only what is said at the end of a sentence, and the state, speaks up by itself.
+        # Only complete sentences and the state are announced by themselves.
         live = {name or role for (role, name), properties in tree.items() if properties.get("live") == "polite"}
         self.assertEqual(live, {"Completed sentences", "status"})
         # Everything can be reached in the order of the page.

@@ -1,5 +1,5 @@
-// The gateway of `leapstream web` in front of a fake server, asked as a browser would and as one
-// must not.
+// The gateway of `leapstream web` in front of a fake server, with requests that a browser makes and
+// requests that it must not make.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -86,7 +86,7 @@ TEST_F(WebTest, ThePageAsksNobodyElse) {
     EXPECT_FALSE(result->body.empty()) << path;
     EXPECT_THAT(result->get_header_value("Content-Security-Policy"),
                 HasSubstr("default-src 'none'"));
-    // These name the namespace of SVG.
+    // Two files name the namespace of SVG.
     if (std::string(path) != "/page.js" && std::string(path) != "/icon.svg") {
       EXPECT_THAT(result->body, testing::Not(HasSubstr("://"))) << path;
     }
@@ -114,7 +114,7 @@ TEST_F(WebTest, AllViewersSeeTheSame) {
   EXPECT_THAT(seen[0], HasSubstr(R"("event":"ended","code":"OK")"));
   EXPECT_EQ(seen[1], seen[0]);
   EXPECT_EQ(seen[2], seen[0]);
-  // Who comes later sees it from the start, or goes on where it was.
+  // A late viewer sees the session from the start, or goes on where the viewer was.
   EXPECT_EQ(Get(Path(session, "events"))->body, seen[0]);
   EXPECT_THAT(Get(Path(session, "events"), {{"Last-Event-ID", "0"}})->body,
               testing::StartsWith("id: 1\n"));
@@ -134,7 +134,7 @@ TEST_F(WebTest, OtherSitesMayNotWrite) {
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "null"}}), 403);
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Sec-Fetch-Site", "cross-site"}}), 403);
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {}, "text/plain"), 400);
-  // A name that somebody else's DNS gives to this address.
+  // Somebody else's DNS may give this name to our address.
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Host", "evil.example"}}), 403);
   EXPECT_EQ(Get("/", {{"Host", "evil.example"}})->status, 403);
   EXPECT_EQ(Get("/", {{"Host", "localhost:8080"}})->status, 200);
@@ -192,7 +192,7 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   EXPECT_EQ(PostStatus("/api/sessions", R"({"audio": 1})"), 400);
 }
 
-// As `curl -X POST` sends it.
+// The request is as `curl -X POST` sends it.
 TEST_F(WebTest, ARequestWithoutALengthHasNoBody) {
   const Json session = Start();
   const std::string key = session["key"];
@@ -243,7 +243,7 @@ TEST_F(WebTest, ServesThePageOfAPublicUrl) {
     const auto page = Get(path, {{"Host", "talks.example.org"}});
     ASSERT_TRUE(page) << path;
     EXPECT_EQ(page->status, 200) << path;
-    // Nothing that the page asks for is named from the root.
+    // The page names none of its files from the root.
     EXPECT_THAT(page->body, testing::Not(HasSubstr("\"/"))) << path;
     EXPECT_THAT(page->body, testing::Not(HasSubstr("'/"))) << path;
     EXPECT_THAT(page->body, testing::Not(HasSubstr("`/"))) << path;
@@ -253,7 +253,7 @@ TEST_F(WebTest, ServesThePageOfAPublicUrl) {
   EXPECT_EQ(moved->get_header_value("Location"), "/live/");
   EXPECT_EQ(Get("/liveX/")->status, 404);
   EXPECT_EQ(Get("/live/live/")->status, 404);
-  // Others are others still.
+  // Other origins are still refused.
   for (const char* origin : {"https://evil.example", "http://talks.example.org", "null",
                              "https://talks.example.org:8443", "https://talks.example.org.evil.example"}) {
     EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", origin}}), 403) << origin;

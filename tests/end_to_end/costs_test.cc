@@ -1,5 +1,5 @@
-// What long or odd source costs a real server, and what becomes of it: no text is lost in silence,
-// and no memory beyond what was set.
+// The cost of long or odd source for a real server, and its treatment: no text is lost in silence,
+// and no memory is taken beyond the limits.
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -33,7 +33,7 @@ using ::testing::HasSubstr;
 
 std::string Program() { return LEAPSTREAM_BINARY_DIR "/bin/leapstream"; }
 
-// As a recogniser writes: lower case, no marks.
+// Text as a recogniser writes it: lower case, no marks.
 std::string Unpunctuated(size_t words) {
   std::string text;
   size_t count = 0;
@@ -114,7 +114,7 @@ TEST_F(CostsTest, TextWithoutPunctuationIsTranslatedToItsEnd) {
       EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 1) << "a line is a line";
     }
   }
-  // Whoever does not ask for it is told.
+  // A client that does not ask for it is told.
   const Result read_on = Translate(text + "\n", {"--early-end", "read-on"});
   EXPECT_EQ(read_on.status, 0);
   EXPECT_THAT(read_on.err, HasSubstr("came after its translation had ended"));
@@ -174,8 +174,8 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
   EXPECT_EQ(translate(true), undisturbed);
 }
 
-// Soft-max attention keeps all of its past. Sessions within all their limits must not have the
-// server killed: the largest goes, the others are served.
+// Soft-max attention keeps all of its past. Sessions within all their limits must not get the
+// server killed: the largest one ends, and the others are served.
 TEST_F(CostsTest, StatesThatGrowStayWithinTheirMemory) {
   constexpr int64_t kStates = 24 << 20;
   ASSERT_NO_FATAL_FAILURE(
@@ -198,7 +198,7 @@ TEST_F(CostsTest, StatesThatGrowStayWithinTheirMemory) {
   int ended = 0;
   for (size_t i = 0; i < streams.size(); ++i) {
     if (ended == 0 && i + 1 == streams.size()) break;
-    // Of those that are left one at least must go before all have read their source.
+    // At least one of the remaining sessions must end before all have read their source.
     while (true) {
       const auto event = streams[i]->Next();
       if (!event.has_value()) break;

@@ -38,9 +38,9 @@ class SecureClientTest : public testing::Test {
           0);
     }
   }
-  // Writes the token to the file "token"; the file of the tokens that a server accepts.
+  // Writes the token to the file "token". Returns the file of tokens that a server accepts.
   std::string MakeToken() {
-    // It prints the token, then its line.
+    // The server prints the token, then its line.
     EXPECT_EQ(Shell(absl::StrCat(kServer, " --new-token alice > ", folder_ / "new")), 0);
     const std::vector<std::string> printed =
         absl::StrSplit(ReadFile(folder_ / "new"), '\n', absl::SkipEmpty());
@@ -98,7 +98,7 @@ TEST_F(SecureClientTest, TlsAndTokens) {
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);
   options.security.tls = false;
   options.security.ca_file = "";
-  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // In plain text.
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // This client has no TLS.
 
   const std::string program = absl::StrCat(
       "echo a word | ", kClient, " translate --server ", server.address(), " --tls --tls-ca ",
@@ -150,7 +150,7 @@ TEST_F(SecureClientTest, ClientCertificates) {
   options.security.tls = true;
   options.security.ca_file = folder_ / "server.crt";
   options.security.certificate_file = folder_ / "client.crt";
-  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);  // And its key?
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);  // The key is missing.
   options.security.key_file = folder_ / "client.key";
   EXPECT_TRUE(Translate(options).ok()) << Translate(options);
   options.security.certificate_file = folder_ / "stranger.crt";
