@@ -25,6 +25,22 @@ constexpr int kMaxSessions = 20000;
 
 }  // namespace
 
+absl::Status TakenBytes::GrowTo(int64_t bytes) {
+  if (bytes <= taken_) return absl::OkStatus();
+  if (budget_->Take(bytes - taken_)) {
+    taken_ = bytes;
+    return absl::OkStatus();
+  }
+  return ServerFull(absl::StrCat(
+      "the texts of all calls may have ", budget_->limit(),
+      " bytes of this server's memory, and this one needs ", bytes - taken_,
+      " more than are left; retry elsewhere, or later, or send less at once"));
+}
+
+absl::Status ServerFull(absl::string_view why) {
+  return WithRetryDelay(WithReason(absl::UnavailableError(why), "SERVER_FULL"), kRetryDelay);
+}
+
 absl::Status Draining() {
   return WithRetryDelay(
       WithReason(absl::UnavailableError("the server is shutting down; go on elsewhere"),
@@ -45,12 +61,9 @@ bool Admission::draining() const {
 absl::Status Admission::TakePermit(Call* call) {
   if (refusing_) return Draining();
   if (permits_taken_ >= max_sessions_) {
-    return WithRetryDelay(
-        WithReason(absl::UnavailableError(absl::StrCat("all ", max_sessions_,
-                                                       " sessions of this server are taken; retry "
-                                                       "elsewhere, or later")),
-                   "SERVER_FULL"),
-        kRetryDelay);
+    return ServerFull(absl::StrCat("all ", max_sessions_,
+                                   " sessions of this server are taken; retry elsewhere, or "
+                                   "later"));
   }
   if (!call->principal.empty()) {
     int& taken = by_principal_[call->principal];
@@ -219,6 +232,10 @@ int64_t AvailableMemory(const std::string& root) {
     at_most(static_cast<int64_t>(limit.rlim_cur) - pages * sysconf(_SC_PAGESIZE));
   }
   return available;
+}
+
+int64_t TextBytes(int64_t available_bytes) {
+  return std::max(available_bytes / budget::kTextShare, budget::kLeastTextBytes);
 }
 
 int64_t TypicalStateBytes(const std::vector<std::shared_ptr<const Model>>& models) {

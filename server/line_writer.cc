@@ -15,7 +15,7 @@ namespace {
 
 constexpr int kPollMilliseconds = 1000;
 
-// False: it cannot be written. A part of it may have been.
+// False: it cannot be written. `*partly` if a part of it was.
 bool WriteAll(int descriptor, const std::string& bytes, bool* partly) {
   size_t written = 0;
   while (written < bytes.size()) {
@@ -26,7 +26,7 @@ bool WriteAll(int descriptor, const std::string& bytes, bool* partly) {
       pollfd ready = {descriptor, POLLOUT, 0};
       poll(&ready, 1, kPollMilliseconds);
     } else if (errno != EINTR) {
-      *partly = written > 0;
+      *partly |= written > 0;  // Or the line before still is.
       return false;
     }
   }
