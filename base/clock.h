@@ -50,6 +50,11 @@ class SteadyTime {
   absl::Duration offset_ = -absl::InfiniteDuration();
 };
 
+// When a time limit that began at `start` is over. A limit of 0 is none.
+inline SteadyTime EndOf(SteadyTime start, absl::Duration limit) {
+  return limit > absl::ZeroDuration() ? start + limit : SteadyTime::InfiniteFuture();
+}
+
 inline SteadyTime SteadyNow() {
   return SteadyTime(absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()));
 }

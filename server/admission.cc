@@ -48,6 +48,12 @@ absl::Status Draining() {
       kRetryDelay);
 }
 
+absl::Status NotOpened(const absl::Status& why) {
+  if (absl::IsInvalidArgument(why)) return WithReason(why, "INVALID_POLICY");
+  if (absl::IsResourceExhausted(why)) return ServerFull(why.message());
+  return Draining();  // The scheduler refuses nothing else while it is there.
+}
+
 int Admission::taken() const {
   MutexLock lock(&mutex_);
   return permits_taken_;

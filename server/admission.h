@@ -161,6 +161,8 @@ class TakenBytes {
 // UNAVAILABLE with a delay after which to retry: SERVER_FULL with this message, or DRAINING.
 absl::Status ServerFull(absl::string_view why);
 absl::Status Draining();
+// The status of a call for whose session Scheduler::Open() gave `why`.
+absl::Status NotOpened(const absl::Status& why);
 
 // Bytes of memory that this process can still get: the least of what the kernel says is available,
 // what its control groups leave, and what its own limit of address space does. 0: unknown. `root`:

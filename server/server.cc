@@ -41,7 +41,7 @@
 #include "server/serving.h"
 #include "server/state_metrics.h"
 #include "server/rpc/stream_translate_call.h"
-#include "server/unary_reactors.h"
+#include "server/rpc/unary_calls.h"
 
 namespace leapstream {
 namespace {

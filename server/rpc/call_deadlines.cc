@@ -13,11 +13,6 @@ namespace {
 
 constexpr absl::Duration kMaxNotice = absl::Seconds(30);  // Before a session's time is over.
 
-// The end of a time limit, of which 0 means none.
-SteadyTime After(SteadyTime time, absl::Duration limit) {
-  return limit > absl::ZeroDuration() ? time + limit : SteadyTime::InfiniteFuture();
-}
-
 // Whether `time` has come; else it is a time to ask again.
 bool IsDue(SteadyTime time, SteadyTime now, DueActions* due) {
   if (time > now) due->next = std::min(due->next, time);
@@ -78,8 +73,8 @@ void CallDeadlines::CheckReader(SteadyTime now, SteadyTime patience, const CallA
 void CallDeadlines::CheckSession(SteadyTime now, SteadyTime patience, const CallActivity& activity,
                                  DueActions* due) {
   if (activity.waits_for_room) {
-    IsDue(After(now, idle_timeout_), now, due);
-  } else if (!activity.half_closed && IsMissed(After(activity.last_received, idle_timeout_), now,
+    IsDue(EndOf(now, idle_timeout_), now, due);
+  } else if (!activity.half_closed && IsMissed(EndOf(activity.last_received, idle_timeout_), now,
                                                patience, &idle_look_, due)) {
     due->end =
         WithReason(absl::AbortedError(absl::StrCat(
@@ -90,13 +85,13 @@ void CallDeadlines::CheckSession(SteadyTime now, SteadyTime patience, const Call
   CheckDeparture(now, patience, due);
   const absl::Duration interval = limits_.heartbeat_interval;
   due->send_heartbeat = !activity.writing && !activity.has_output &&
-                        IsDue(After(activity.last_sent, interval), now, due);
-  if (due->send_heartbeat || activity.writing) IsDue(After(now, interval), now, due);
+                        IsDue(EndOf(activity.last_sent, interval), now, due);
+  if (due->send_heartbeat || activity.writing) IsDue(EndOf(now, interval), now, due);
 }
 
 void CallDeadlines::CheckDeparture(SteadyTime now, SteadyTime patience, DueActions* due) {
   const absl::Duration notice = std::min(kMaxNotice, limits_.max_session_duration / 4);
-  const SteadyTime last = After(started_, limits_.max_session_duration);
+  const SteadyTime last = EndOf(started_, limits_.max_session_duration);
   if (!departure_.has_value() && IsDue(last - notice, now, due)) {
     // From now: this may be late.
     due->departure = Departure{v1::GOING_AWAY_REASON_MAX_DURATION, now + notice};
@@ -130,17 +125,17 @@ absl::Duration CallDeadlines::ConfigTimeout() const {
                                       : budget::kUndecidedTime;
 }
 
-SteadyTime CallDeadlines::config_deadline() const { return After(started_, ConfigTimeout()); }
+SteadyTime CallDeadlines::config_deadline() const { return EndOf(started_, ConfigTimeout()); }
 
 SteadyTime CallDeadlines::first_deadline(const CallActivity& activity) const {
   const absl::Duration duration = limits_.max_session_duration;
-  return std::min({After(activity.last_received, idle_timeout_),
-                   After(started_, duration) - std::min(kMaxNotice, duration / 4),
-                   After(activity.last_sent, limits_.heartbeat_interval)});
+  return std::min({EndOf(activity.last_received, idle_timeout_),
+                   EndOf(started_, duration) - std::min(kMaxNotice, duration / 4),
+                   EndOf(activity.last_sent, limits_.heartbeat_interval)});
 }
 
 SteadyTime CallDeadlines::write_deadline(SteadyTime write_started) const {
-  return After(write_started, limits_.stuck_reader_timeout);
+  return EndOf(write_started, limits_.stuck_reader_timeout);
 }
 
 }  // namespace leapstream

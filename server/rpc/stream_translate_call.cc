@@ -11,7 +11,7 @@
 #include "absl/time/clock.h"
 #include "base/budget.h"
 #include "base/status.h"
-#include "server/refusing_reactor.h"
+#include "server/rpc/one_message_call.h"
 #include "server/status_mapping.h"
 #include "server/wire/to_proto.h"
 
@@ -25,19 +25,14 @@ constexpr int kSecondsPerPoint = 10;    // Of audio that no segment needs; see R
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamTranslateCall::Start(
     Serving* serving, grpc::CallbackServerContext* context) {
-  CallMetrics metrics(serving->metrics.get(), Method::kStreamTranslate);
-  const auto refuse = [&](const absl::Status& why) {
-    metrics.Handled(why.code());
-    serving->metrics->SessionRejected(ReasonOf(why));
-    return new RefusingReactor(why);
-  };
+  const CallMetrics metrics(serving->metrics.get(), Method::kStreamTranslate);
   absl::StatusOr<Caller> caller = IdentifyCaller(*context, serving->tokens.get());
-  if (!caller.ok()) return refuse(caller.status());
+  if (!caller.ok()) return Refuse(serving, metrics, caller.status());
   std::shared_ptr<StreamTranslateCall> call(
       new StreamTranslateCall(serving, context, *std::move(caller), metrics));
   const std::string& principal = call->caller_.principal;
   const absl::Status admitted = serving->admission.Admit(call, principal);
-  if (!admitted.ok() && !serving->admission.Await(call, principal)) return refuse(admitted);
+  if (!admitted.ok() && !serving->admission.Await(call, principal)) return Refuse(serving, metrics, admitted);
   StreamTranslateCall* const raw = call.get();
   {
     MutexLock lock(&raw->mutex_);
@@ -209,11 +204,7 @@ absl::Status StreamTranslateCall::OpenSession() {
     return absl::OkStatus();
   }
   sink_reference_.reset();
-  if (absl::IsInvalidArgument(session.status())) {
-    return WithReason(session.status(), "INVALID_POLICY");
-  }
-  if (absl::IsResourceExhausted(session.status())) return ServerFull(session.status().message());
-  return Draining();  // The scheduler refuses nothing else while it is there.
+  return NotOpened(session.status());
 }
 
 absl::Status StreamTranslateCall::Announce() {

@@ -1,11 +1,6 @@
-#include "server/unary_reactors.h"
-
-#include <grpcpp/impl/codegen/proto_utils.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
-#include <atomic>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -20,162 +15,16 @@
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "server/caller.h"
+#include "server/logging.h"
+#include "server/rpc/one_message_call.h"
+#include "server/rpc/unary_calls.h"
+#include "server/status_mapping.h"
 #include "server/wire/session_config.h"
 #include "server/wire/to_proto.h"
-#include "server/logging.h"
-#include "server/metrics.h"
-#include "server/refusing_reactor.h"
-#include "server/status_mapping.h"
 #include "streaming/session.h"
 
 namespace leapstream {
 namespace {
-
-template <typename Message>
-absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
-  if (grpc::SerializationTraits<Message>::Deserialize(bytes, message).ok()) return absl::OkStatus();
-  return InvalidRequest("MALFORMED_MESSAGE",
-                        absl::StrCat("the message is not a ", Message::descriptor()->name(),
-                                     "; is all its text UTF-8?"));
-}
-
-SteadyTime After(SteadyTime time, absl::Duration limit) {  // 0: no limit.
-  return limit > absl::ZeroDuration() ? time + limit : SteadyTime::InfiniteFuture();
-}
-
-// A call that takes one message and answers with one, or with an error. Used by gRPC until
-// OnDone(), by a timer, and by whoever answers; each holds a reference.
-class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
-                       public std::enable_shared_from_this<OneMessageCall> {
- public:
-  OneMessageCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics)
-      : open_(serving->models.get()),
-        serving_(serving),
-        call_metrics_(metrics),
-        requested_(&serving->timers),
-        written_(&serving->timers),
-        context_(context) {}
-
-  // Reads the message, for which there is as much time as for the first one of a stream.
-  void ReadRequest() {
-    grpc_reference_ = shared_from_this();
-    const absl::Duration limit = serving_->options.limits.config_timeout;
-    Unless(&OneMessageCall::requested_, After(SteadyNow(), limit), [limit](OneMessageCall* call) {
-      call->Stop(WithReason(absl::AbortedError(absl::StrCat("no message came within ",
-                                                            absl::FormatDuration(limit))),
-                            "CONFIG_TIMEOUT"));
-    });
-    StartRead(&request_);
-  }
-
-  void OnReadDone(bool ok) final {
-    requested_.Done();
-    if (!ok) {  // Half-close, or the call is over.
-      return Reply(InvalidRequest("MALFORMED_MESSAGE",
-                                  "the call must have one message, got the end of the stream"));
-    }
-    call_metrics_.Received();
-    OnRequest(&request_);
-  }
-  void OnWriteDone(bool ok) final {
-    written_.Done();
-    FinishWith(ok ? absl::OkStatus() : absl::CancelledError("cancelled by the client"));
-  }
-  void OnCancel() final { Stop(absl::CancelledError("cancelled by the client")); }
-  void OnDone() final {
-    {
-      MutexLock lock(&context_mutex_);
-      context_ = nullptr;
-    }
-    const auto last = std::move(grpc_reference_);  // May free this when it goes.
-  }
-
- protected:
-  // May empty the bytes. Called once at most.
-  virtual void OnRequest(grpc::ByteBuffer* bytes) = 0;
-  // Ends the call, wherever it is, with an error.
-  virtual void Stop(absl::Status why) { Reply(std::move(why)); }
-  // The call is over but for its status, which is still to be sent.
-  virtual void OnReplied(const absl::Status& status) = 0;
-
-  // Answers, if nobody has: with the message if `status` is OK.
-  void Reply(absl::Status status, const google::protobuf::Message* message = nullptr) {
-    {
-      MutexLock lock(&reply_mutex_);
-      if (std::exchange(replied_, true)) return;
-    }
-    bool own = false;
-    if (status.ok()) {
-      const grpc::Status serialized =
-          grpc::SerializationTraits<google::protobuf::Message>::Serialize(*message, &response_,
-                                                                          &own);
-      if (!serialized.ok()) status = absl::InternalError(serialized.error_message());
-    }
-    if (!status.ok()) return FinishWith(status);
-    call_metrics_.Sent();
-    Unless(&OneMessageCall::written_,
-           After(SteadyNow(), serving_->options.limits.stuck_reader_timeout),
-           [](OneMessageCall* call) {
-             MutexLock lock(&call->context_mutex_);
-             if (call->context_ != nullptr) call->context_->TryCancel();
-           });
-    StartWrite(&response_);
-  }
-
-  // A thing that is to be done by a deadline.
-  class Awaited {
-   public:
-    explicit Awaited(Timers* timers) : timer(timers) {}
-    void Done() {
-      done = true;
-      timer.Cancel();
-    }
-
-    std::atomic<bool> done{false};
-    Timer timer;
-  };
-
-  // Calls `then` if a thing is not done by the deadline, nor at a second look.
-  void Unless(Awaited OneMessageCall::*thing, SteadyTime deadline,
-              std::function<void(OneMessageCall*)> then, LastLook look = {}) {
-    At(&(this->*thing).timer, std::max(deadline, look.next()),
-       [thing, deadline, then = std::move(then), look](OneMessageCall* call) {
-         if ((call->*thing).done) return;
-         LastLook again = look;
-         if (again.Missed(deadline, SteadyNow(), call->serving_->timers.patience())) {
-           return then(call);
-         }
-         call->Unless(thing, deadline, then, again);
-       });
-  }
-  void At(Timer* timer, SteadyTime time, std::function<void(OneMessageCall*)> then) {
-    timer->Set(time, [weak = weak_from_this(), then = std::move(then)] {
-      if (const auto self = weak.lock()) then(self.get());
-    });
-  }
-
- private:
-  const ServedModels::OpenCall open_;
-
- protected:
-  Serving* const serving_;
-  CallMetrics call_metrics_;
-
- private:
-  void FinishWith(const absl::Status& status) {
-    call_metrics_.Handled(status.code());
-    OnReplied(status);
-    Finish(ToGrpcStatus(status));
-  }
-
-  std::shared_ptr<OneMessageCall> grpc_reference_;
-  grpc::ByteBuffer request_, response_;
-  Awaited requested_, written_;
-  Mutex reply_mutex_;
-  bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
-  Mutex context_mutex_;
-  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.
-};
 
 // The length of the first part of `text` that has `most` bytes or less and ends between characters.
 size_t WholeCharacters(absl::string_view text, size_t most) {
@@ -185,7 +34,7 @@ size_t WholeCharacters(absl::string_view text, size_t most) {
   return length > 0 ? length : most;
 }
 
-// What holds for a stream holds here: the session's limits, its permit until the answer is taken,
+// The Translate call. The limits of a stream hold here, too: the session's limits, its permit until the answer is taken,
 // and room in its queue, so that lines are pushed as there is some. The step thread uses it until
 // OnFinished().
 class TranslateCall final : public OneMessageCall, public SessionSink, public LiveCall {
@@ -201,7 +50,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
 
   void Start() {
     const absl::Duration limit = serving_->options.limits.max_session_duration;
-    At(&lasts_, After(started_, limit), [limit](OneMessageCall* call) {
+    At(&lasts_, EndOf(started_, limit), [limit](OneMessageCall* call) {
       static_cast<TranslateCall*>(call)->End(WithReason(
           absl::AbortedError(absl::StrCat("the translation is not complete after ",
                                           absl::FormatDuration(limit),
@@ -249,7 +98,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         }
         return;
       }
-      // What of a line goes on in a next segment stays in that line.
+      // A line may go on in a next segment, and stays one line.
       const bool joins = std::exchange(continues_, completed->continues_at.has_value());
       if (completed->segment > 1 && !(joins && completed->text.empty())) {
         text.push_back(joins ? ' ' : '\n');
@@ -338,7 +187,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler_->Open(options, this);
     if (!session.ok()) {
       sink_reference_.reset();
-      return session.status();
+      return NotOpened(session.status());
     }
     fed_ = session->get();
     MutexLock lock(&mutex_);
@@ -346,7 +195,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     return absl::OkStatus();
   }
 
-  // Pushes lines for as long as there is room; OnRoom() goes on. Of one thread at a time: the step
+  // Pushes lines for as long as there is room; OnRoom() goes on. Used by one thread at a time: the step
   // thread's turn comes when HasRoom() was false, after which nothing is touched here.
   void Feed() {
     const auto most = static_cast<size_t>(serving_->options.limits.max_chunk_bytes);
@@ -411,72 +260,6 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // Before the session was there, too.
 };
 
-absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
-                                            const v1::ListModelsRequest& request) {
-  constexpr int kMaxPage = 100;
-  if (request.page_size() < 0) {
-    return InvalidRequest("INVALID_PAGE_SIZE",
-                          absl::StrCat("page_size must not be negative, got ", request.page_size(),
-                                       "; leave it unset for ", kMaxPage));
-  }
-  const int page_size =
-      request.page_size() == 0 ? kMaxPage : std::min(request.page_size(), kMaxPage);
-  v1::ListModelsResponse response;
-  for (const auto& served : models.All()) {
-    const ModelInfo& info = served->info;
-    if (!request.page_token().empty() && info.name <= request.page_token()) continue;
-    if (response.models_size() == page_size) {
-      response.set_next_page_token(response.models(page_size - 1).name());
-      break;
-    }
-    v1::Model& model = *response.add_models();
-    model.set_name(info.name);
-    model.add_source_language_codes(info.source_language);
-    model.add_target_language_codes(info.target_language);
-    model.set_checksum(info.checksum);
-    model.set_default_k(info.default_k);
-    if (!info.learned_policy) {  // It takes no k.
-      model.set_min_k(info.min_k);
-      model.set_max_k(info.max_k);
-    }
-    model.set_learned_policy(info.learned_policy);
-    model.set_state_bytes_per_session(info.state_bytes_per_session);
-    model.set_state_bytes_per_token(info.state_bytes_per_token);
-    model.set_compute_type(info.compute_type);
-    model.set_source_kind(info.speech.has_value() ? v1::SOURCE_KIND_SPEECH : v1::SOURCE_KIND_TEXT);
-    if (info.speech.has_value()) {
-      *model.mutable_read_duration() =
-          ToProto(absl::Seconds(info.speech->SamplesPerRead()) / kSpeechSampleRate);
-    }
-  }
-  return response;
-}
-
-class ListModelsCall final : public OneMessageCall {
- public:
-  using OneMessageCall::OneMessageCall;
-
- private:
-  void OnRequest(grpc::ByteBuffer* bytes) override {
-    v1::ListModelsRequest request;
-    const absl::Status status = Parse(bytes, &request);
-    if (!status.ok()) return Reply(status);
-    const absl::StatusOr<v1::ListModelsResponse> page = Page(*serving_->models, request);
-    if (!page.ok()) return Reply(page.status());
-    Reply(absl::OkStatus(), &*page);
-  }
-  void OnReplied(const absl::Status& /*status*/) override {}
-};
-
-// Refuses the call and counts that.
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* serving,
-                                                                    CallMetrics metrics,
-                                                                    const absl::Status& why) {
-  metrics.Handled(why.code());
-  serving->metrics->SessionRejected(ReasonOf(why));
-  return new RefusingReactor(why);
-}
-
 }  // namespace
 
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
@@ -490,16 +273,6 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
   if (!admitted.ok()) return Refuse(serving, metrics, admitted);
   // OnDone() cannot come before gRPC has bound the reactor, so the pointer stays good.
   call->Start();
-  return call.get();
-}
-
-grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
-    Serving* serving, grpc::CallbackServerContext* context) {
-  const CallMetrics metrics(serving->metrics.get(), Method::kListModels);
-  const absl::Status known = IdentifyCaller(*context, serving->tokens.get()).status();
-  if (!known.ok()) return Refuse(serving, metrics, known);
-  const auto call = std::make_shared<ListModelsCall>(serving, context, metrics);
-  call->ReadRequest();
   return call.get();
 }
 

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_SERVER_UNARY_REACTORS_H_
-#define LEAPSTREAM_SERVER_UNARY_REACTORS_H_
+#ifndef LEAPSTREAM_SERVER_RPC_UNARY_CALLS_H_
+#define LEAPSTREAM_SERVER_RPC_UNARY_CALLS_H_
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -8,9 +8,8 @@
 
 namespace leapstream {
 
-// Calls of one message each way. To gRPC they are streams: it would read the message of a unary
-// call before we hear of the call, and so before its token is looked at. Each owns itself until the
-// call is done; `serving` and `context` must outlive that.
+// Calls of one message each way; see OneMessageCall. Each owns itself until it is done; `serving` and
+// `context` must outlive that.
 
 // Translate: the lines of the text as segments of one offline session.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
@@ -22,4 +21,4 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_SERVER_UNARY_REACTORS_H_
+#endif  // LEAPSTREAM_SERVER_RPC_UNARY_CALLS_H_

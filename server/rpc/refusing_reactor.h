@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_SERVER_REFUSING_REACTOR_H_
-#define LEAPSTREAM_SERVER_REFUSING_REACTOR_H_
+#ifndef LEAPSTREAM_SERVER_RPC_REFUSING_REACTOR_H_
+#define LEAPSTREAM_SERVER_RPC_REFUSING_REACTOR_H_
 
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -20,4 +20,4 @@ class RefusingReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, g
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_SERVER_REFUSING_REACTOR_H_
+#endif  // LEAPSTREAM_SERVER_RPC_REFUSING_REACTOR_H_

@@ -1,0 +1,110 @@
+#ifndef LEAPSTREAM_SERVER_RPC_ONE_MESSAGE_CALL_H_
+#define LEAPSTREAM_SERVER_RPC_ONE_MESSAGE_CALL_H_
+
+#include <grpcpp/impl/codegen/proto_utils.h>
+#include <grpcpp/support/byte_buffer.h>
+#include <grpcpp/support/server_callback.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/mutex.h"
+#include "server/metrics.h"
+#include "server/serving.h"
+#include "server/status_mapping.h"
+
+namespace leapstream {
+
+// INVALID_ARGUMENT, MALFORMED_MESSAGE: the bytes are not such a message.
+template <typename Message>
+absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
+  if (grpc::SerializationTraits<Message>::Deserialize(bytes, message).ok()) return absl::OkStatus();
+  return InvalidRequest("MALFORMED_MESSAGE",
+                        absl::StrCat("the message is not a ", Message::descriptor()->name(),
+                                     "; is all its text UTF-8?"));
+}
+
+// A call that takes one message and answers with one, or with an error. To gRPC it is a stream: it
+// would read the message of a unary call before we hear of the call, and so before its token is
+// looked at. Used by gRPC until OnDone(), by a timer, and by the answering side; each holds a
+// reference.
+class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
+                       public std::enable_shared_from_this<OneMessageCall> {
+ public:
+  OneMessageCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics)
+      : open_(serving->models.get()),
+        serving_(serving),
+        call_metrics_(metrics),
+        requested_(&serving->timers),
+        written_(&serving->timers),
+        context_(context) {}
+
+  // Reads the message, for which there is as much time as for the first one of a stream.
+  void ReadRequest();
+
+  void OnReadDone(bool ok) final;
+  void OnWriteDone(bool ok) final;
+  void OnCancel() final { Stop(absl::CancelledError("cancelled by the client")); }
+  void OnDone() final;
+
+ protected:
+  // Gets the message, and may empty the bytes. Called once at most.
+  virtual void OnRequest(grpc::ByteBuffer* bytes) = 0;
+  // Ends the call, wherever it is, with an error.
+  virtual void Stop(absl::Status why) { Reply(std::move(why)); }
+  // Hears that the call is over but for its status, which is still to be sent.
+  virtual void OnReplied(const absl::Status& status) = 0;
+
+  // Answers, if nobody has: with the message if `status` is OK.
+  void Reply(absl::Status status, const google::protobuf::Message* message = nullptr);
+
+  // A thing that is to be done by a deadline.
+  class Awaited {
+   public:
+    explicit Awaited(Timers* timers) : timer(timers) {}
+    void Done() {
+      done = true;
+      timer.Cancel();
+    }
+
+    std::atomic<bool> done{false};
+    Timer timer;
+  };
+
+  // Calls `then` if a thing is not done by the deadline, nor at a second look.
+  void Unless(Awaited OneMessageCall::*thing, SteadyTime deadline,
+              std::function<void(OneMessageCall*)> then, LastLook look = {});
+  void At(Timer* timer, SteadyTime time, std::function<void(OneMessageCall*)> then);
+
+ private:
+  const ServedModels::OpenCall open_;
+
+ protected:
+  Serving* const serving_;
+  CallMetrics call_metrics_;
+
+ private:
+  void FinishWith(const absl::Status& status);
+
+  std::shared_ptr<OneMessageCall> grpc_reference_;
+  grpc::ByteBuffer request_, response_;
+  Awaited requested_, written_;
+  Mutex reply_mutex_;
+  bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
+  Mutex context_mutex_;
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.
+};
+
+// Refuses the call, and counts that.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* serving,
+                                                                    CallMetrics metrics,
+                                                                    const absl::Status& why);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_SERVER_RPC_ONE_MESSAGE_CALL_H_
