@@ -407,7 +407,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                                 options.text_bytes > 0 ? options.text_bytes : TextBytes(available),
                                 *std::move(signer), std::move(tokens), std::move(metrics),
                                 std::move(served)),
-      std::move(tls), descriptors, hooks);
+      descriptors, hooks);
   LEAPSTREAM_RETURN_IF_ERROR(server->Listen());
   return std::unique_ptr<Server>(std::move(server));
 }
