@@ -65,6 +65,15 @@ inline constexpr absl::Duration kUndecidedTime = absl::Seconds(1);
 inline constexpr int64_t kTranslateLines = 1 << 16;
 inline constexpr size_t kTranslationBytes = (4 << 20) - 1024;
 
+// The texts of all calls together: a share of the free memory, or more if that is little. A
+// Translate has its text, the translation, and the message that this becomes: so many times its
+// request from the start, and more when they grow beyond. A config may have the tokens of a resume,
+// which take four bytes for each of its own, and twice that while it is read.
+inline constexpr int64_t kTextShare = 8;
+inline constexpr int64_t kLeastTextBytes = 16 << 20;
+inline constexpr int64_t kBytesPerTextByte = 3;
+inline constexpr int64_t kBytesPerConfigByte = 8;
+
 // The log.
 inline constexpr size_t kLogBytes = 256 << 10;    // Lines that nobody has read yet.
 inline constexpr size_t kLogLineBytes = 16 << 10;
@@ -80,6 +89,12 @@ inline constexpr int kMaxDescriptors = 1 << 20;  // Of the process, whatever its
 inline constexpr int kLeastReservedDescriptors = 16;
 inline constexpr int kMostReservedDescriptors = 64;
 inline constexpr int kServerDescriptors = 8;  // That gRPC and the ports take of their own.
+
+// Threads of a gRPC port for calls that need one each: those of administrators, and reflection,
+// which anybody may ask for and hold open.
+inline constexpr int kCallThreads = 64;
+// A connection without a call is closed then.
+inline constexpr absl::Duration kIdleConnection = absl::Minutes(5);
 
 // A connection to a gRPC port has this long for TLS and HTTP/2 to begin.
 inline constexpr int kHandshakeMilliseconds = 20000;

@@ -25,6 +25,21 @@ constexpr int kMaxSessions = 20000;
 
 }  // namespace
 
+absl::Status TakenBytes::GrowTo(int64_t bytes) {
+  if (bytes <= taken_) return absl::OkStatus();
+  if (budget_->Take(bytes - taken_)) {
+    taken_ = bytes;
+    return absl::OkStatus();
+  }
+  return WithRetryDelay(
+      WithReason(absl::UnavailableError(absl::StrCat(
+                     "the texts of all calls may have ", budget_->limit(),
+                     " bytes of this server's memory, and this one needs ", bytes - taken_,
+                     " more than are left; retry elsewhere, or later, or send less at once")),
+                 "SERVER_FULL"),
+      kRetryDelay);
+}
+
 absl::Status Draining() {
   return WithRetryDelay(
       WithReason(absl::UnavailableError("the server is shutting down; go on elsewhere"),
@@ -219,6 +234,10 @@ int64_t AvailableMemory(const std::string& root) {
     at_most(static_cast<int64_t>(limit.rlim_cur) - pages * sysconf(_SC_PAGESIZE));
   }
   return available;
+}
+
+int64_t TextBytes(int64_t available_bytes) {
+  return std::max(available_bytes / budget::kTextShare, budget::kLeastTextBytes);
 }
 
 int64_t TypicalStateBytes(const std::vector<std::shared_ptr<const Model>>& models) {

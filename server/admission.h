@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_ADMISSION_H_
 #define LEAPSTREAM_SERVER_ADMISSION_H_
 
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -116,6 +117,47 @@ class Admission {
   std::map<std::string, const LiveCall*> by_session_ ABSL_GUARDED_BY(mutex_);
 };
 
+// The bytes that calls may hold together of what they were sent and what they answer, beside the
+// buffers of gRPC and the states of their sessions. Thread-safe.
+class ByteBudget {
+ public:
+  explicit ByteBudget(int64_t limit) : limit_(limit) {}
+
+  int64_t limit() const { return limit_; }
+  int64_t taken() const { return taken_.load(std::memory_order_relaxed); }
+
+ private:
+  friend class TakenBytes;
+  // False: there are not so many.
+  bool Take(int64_t bytes) {
+    if (taken_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= limit_) return true;
+    GiveBack(bytes);
+    return false;
+  }
+  void GiveBack(int64_t bytes) { taken_.fetch_sub(bytes, std::memory_order_relaxed); }
+
+  const int64_t limit_;
+  std::atomic<int64_t> taken_{0};
+};
+
+// What one call has of a budget, which must outlive it; given back when it goes. Of one thread at a
+// time.
+class TakenBytes {
+ public:
+  explicit TakenBytes(ByteBudget* budget) : budget_(budget) {}
+  ~TakenBytes() { budget_->GiveBack(taken_); }
+  TakenBytes(const TakenBytes&) = delete;
+  TakenBytes& operator=(const TakenBytes&) = delete;
+
+  // Has `bytes` in all from now on, or what it had if that was more. UNAVAILABLE with a delay after
+  // which to retry: SERVER_FULL, and it has what it had.
+  absl::Status GrowTo(int64_t bytes);
+
+ private:
+  ByteBudget* const budget_;
+  int64_t taken_ = 0;
+};
+
 // "UNAVAILABLE, DRAINING", and such.
 absl::Status Draining();
 
@@ -123,6 +165,9 @@ absl::Status Draining();
 // what its control groups leave, and what its own limit of address space does. 0: unknown. `root`:
 // see ReadGroupLimits().
 int64_t AvailableMemory(const std::string& root = "");
+
+// The ByteBudget of a server that has so much memory. 0: unknown.
+int64_t TextBytes(int64_t available_bytes);
 
 // How many sessions fit into half of `available_bytes`: the state that a session of the largest
 // model starts with, and what 500 tokens of source and target add; never absurdly few or many.

@@ -35,7 +35,7 @@ class ServedModels {
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
       std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
       int64_t max_state_bytes = 0);
-  ~ServedModels();  // Waits for CallEnded() of all calls: the gRPC server must be shut down
+  ~ServedModels();  // Waits for every OpenCall to go: the gRPC server must be shut down
                     // already.
 
   // The model asked for: by name, else by languages (a missing one fits all; "de" fits "de-AT"),
@@ -79,8 +79,17 @@ class ServedModels {
 
   int64_t max_state_bytes() const { return budget_.limit(); }
 
-  void CallStarted();
-  void CallEnded();
+  // Of a call, which has it as its first member, so that it goes last: the server may go then.
+  class OpenCall {
+   public:
+    explicit OpenCall(ServedModels* models) : models_(models) { models_->CallStarted(); }
+    ~OpenCall() { models_->CallEnded(); }
+    OpenCall(const OpenCall&) = delete;
+    OpenCall& operator=(const OpenCall&) = delete;
+
+   private:
+    ServedModels* const models_;
+  };
 
  private:
   class Reaper;  // Ends schedulers that nobody has any more.
@@ -97,6 +106,8 @@ class ServedModels {
   };
 
   ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes);
+  void CallStarted();
+  void CallEnded();
   static int Sessions(const Replicas& replicas);
   static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
   Replicas MakeReplicas(const std::shared_ptr<const Model>& model);

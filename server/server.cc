@@ -403,8 +403,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     LEAPSTREAM_ASSIGN_OR_RETURN(tokens, TokenFile::Open(options.auth_tokens_file));
   }
   auto server = std::make_unique<GrpcServer>(
-      std::make_unique<Serving>(options, max_sessions, *std::move(signer), std::move(tokens),
-                                std::move(metrics), std::move(served)),
+      std::make_unique<Serving>(options, max_sessions,
+                                options.text_bytes > 0 ? options.text_bytes : TextBytes(available),
+                                *std::move(signer), std::move(tokens), std::move(metrics),
+                                std::move(served)),
       descriptors, hooks);
   LEAPSTREAM_RETURN_IF_ERROR(server->Listen());
   return std::unique_ptr<Server>(std::move(server));

@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "base/budget.h"
 #include "base/clock.h"
 #include "model/api/model.h"
 #include "server/tls_files.h"
@@ -40,6 +41,8 @@ struct ServerOptions {
   PauseRule pause;                                    // For sessions of audio that ask for none.
   int max_message_bytes = 1 << 20;                    // Of any request; what gRPC itself refuses.
   int64_t buffer_bytes = 0;  // For gRPC, of messages that are not read; 0: by the free memory.
+  absl::Duration idle_connection = budget::kIdleConnection;
+  int64_t text_bytes = 0;    // For the texts of all calls, see ByteBudget; 0: by the free memory.
   absl::Duration keepalive_time = absl::Seconds(20);  // Then a silent peer is pinged…
   absl::Duration keepalive_timeout = absl::Seconds(10);  // …and taken for dead.
   std::string resume_key_file;  // Shared by all replicas; empty: a random key of this process.
@@ -79,8 +82,9 @@ struct ReloadedModel {
 // A listening gRPC server with one scheduler per model, health and reflection; with metrics over
 // HTTP and the admin service, if addresses for them are given. Thread-safe.
 //
-// Health (grpc.health.v1) knows "" and the service's name: SERVING unless it drains; and
-// "liveness": SERVING, drain or not, unless a step loop hangs.
+// Health (grpc.health.v1) knows "" and the service's name: SERVING unless it drains or its port
+// refuses connections; and "liveness": SERVING, whatever comes over the port, unless a thread hangs
+// that steps a model or accepts connections.
 class Server {
  public:
   // INVALID_ARGUMENT: no model, two of one name, a bad address, or a bad key, certificate or token

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_SERVER_SERVING_H_
 #define LEAPSTREAM_SERVER_SERVING_H_
 
+#include <cstdint>
 #include <memory>
 #include <utility>
 
@@ -17,7 +18,7 @@ namespace leapstream {
 
 // What the calls of one server share. Outlives them: the models wait for the last one.
 struct Serving {
-  Serving(const ServerOptions& options, int max_sessions, ResumeSigner signer,
+  Serving(const ServerOptions& options, int max_sessions, int64_t text_bytes, ResumeSigner signer,
           std::unique_ptr<TokenFile> tokens, std::unique_ptr<Metrics> metrics,
           std::unique_ptr<ServedModels> models)
       : options(options),
@@ -25,6 +26,7 @@ struct Serving {
         tokens(std::move(tokens)),
         metrics(std::move(metrics)),
         admission(max_sessions, options.max_sessions_per_principal),
+        texts(text_bytes),
         models(std::move(models)) {}
 
   const ServerOptions options;
@@ -32,6 +34,7 @@ struct Serving {
   const std::unique_ptr<TokenFile> tokens;  // Null: nobody needs a token.
   const std::unique_ptr<Metrics> metrics;
   Admission admission;
+  ByteBudget texts;  // Of Translate, and of configs.
   Timers timers;
   // Opens sessions: the memory for a state takes milliseconds, in which no other call is to wait.
   Worker opener;

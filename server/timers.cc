@@ -27,10 +27,15 @@ void Timers::At(SteadyTime time, std::function<void()> call) {
   bool earliest = false;
   {
     MutexLock lock(&mutex_);
-    const auto added = calls_.emplace(time, std::move(call));
+    const auto added = calls_.emplace(time, Planned{std::move(call)});
     earliest = added == calls_.begin();
   }
   if (earliest) changed_.NotifyOne();
+}
+
+size_t Timers::waiting() const {
+  MutexLock lock(&mutex_);
+  return calls_.size();
 }
 
 SteadyTime Timers::patience() const {
@@ -53,12 +58,30 @@ void Timers::Run() {
       }
       if (stop_) return;
       while (!calls_.empty() && calls_.begin()->first <= now) {
-        due.push_back(std::move(calls_.begin()->second));
+        Planned& planned = calls_.begin()->second;
+        if (planned.timer != nullptr) planned.timer->planned_.reset();
+        due.push_back(std::move(planned.call));
         calls_.erase(calls_.begin());
       }
     }
     for (const auto& call : due) call();
   }
 }
+
+void Timer::Set(SteadyTime time, std::function<void()> call) {
+  Timers::Calls::node_type before;  // Freed after the lock.
+  bool earliest = false;
+  {
+    MutexLock lock(&timers_->mutex_);
+    if (planned_.has_value()) before = timers_->calls_.extract(*planned_);
+    planned_.reset();
+    if (time == SteadyTime::InfiniteFuture()) return;
+    planned_ = timers_->calls_.emplace(time, Timers::Planned{std::move(call), this});
+    earliest = planned_ == timers_->calls_.begin();
+  }
+  if (earliest) timers_->changed_.NotifyOne();
+}
+
+void Timer::Cancel() { Set(SteadyTime::InfiniteFuture(), nullptr); }
 
 }  // namespace leapstream

@@ -107,25 +107,21 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* TranslateReactor::S
 
 TranslateReactor::TranslateReactor(Serving* serving, grpc::CallbackServerContext* context,
                                    Caller caller, CallMetrics metrics)
-    : serving_(serving),
+    : open_(serving->models.get()),
+      serving_(serving),
       started_(SteadyNow()),
       caller_(std::move(caller)),
       call_metrics_(metrics),
+      config_bytes_(&serving->texts),
       id_(NewSessionId()),
       idle_timeout_(serving->options.limits.idle_timeout),
       last_received_(started_),
       last_sent_(started_),
       write_started_(started_),
-      context_(context) {
-  serving_->models->CallStarted();
-}
+      timer_(&serving->timers),
+      context_(context) {}
 
-TranslateReactor::~TranslateReactor() {
-  serving_->admission.Remove(this);
-  session_.reset();
-  scheduler_.reset();
-  serving_->models->CallEnded();  // Last: the server may go then.
-}
+TranslateReactor::~TranslateReactor() { serving_->admission.Remove(this); }
 
 void TranslateReactor::OnDone() {
   {
@@ -152,7 +148,13 @@ void TranslateReactor::OnReadDone(bool ok) {
   const ServerOptions& options = serving_->options;
   v1::StreamTranslateRequest request;
   absl::Status status;
-  if (TooLarge(read_buffer_.Length(), session == nullptr, options)) {
+  if (session == nullptr) {
+    status = config_bytes_.GrowTo(static_cast<int64_t>(read_buffer_.Length()) *
+                                  budget::kBytesPerConfigByte);
+  }
+  if (!status.ok()) {
+    read_buffer_.Clear();
+  } else if (TooLarge(read_buffer_.Length(), session == nullptr, options)) {
     status = InvalidRequest(
         "CHUNK_TOO_LARGE",
         absl::StrCat("a source chunk may have ", options.limits.max_chunk_bytes,
@@ -184,9 +186,16 @@ void TranslateReactor::OpenInTurn(const v1::SessionConfig& config) {
     waits_for_opener_ = false;
     last_received_ = SteadyNow();
     if (ended_ || final_status_.has_value() || broken_) return;  // Cancelled meanwhile.
+    opening_ = true;  // From here on Fail() leaves the end to this thread, which sets what is told.
   }
   absl::Status status = Open(config);
-  if (!status.ok()) return Fail(std::move(status));
+  if (!status.ok()) {
+    {
+      MutexLock lock(&mutex_);
+      opening_ = false;
+    }
+    return Fail(std::move(status));
+  }
   ReadOn();
 }
 
@@ -390,7 +399,6 @@ absl::Status TranslateReactor::Open(const v1::SessionConfig& config) {
   {
     MutexLock lock(&mutex_);
     if (failed_.has_value()) return *failed_;  // Cancelled meanwhile.
-    opening_ = true;                           // From here on Fail() leaves the end to this thread.
     idle_timeout_ = idle_timeout;
     first_boundary_ = start.segment;
     last_sequence_ = start.source.chunks;
@@ -793,13 +801,10 @@ void TranslateReactor::OnFinished(absl::Status status) {
       ReasonOf(status) == absl::StatusCodeToString(status.code())) {
     status = WithReason(std::move(status), "STATE_MEMORY_EXHAUSTED");
   }
-  std::shared_ptr<Session> session;
   {
     MutexLock lock(&mutex_);
     final_status_ = std::move(status);
-    session = session_;
   }
-  serving_->admission.Release(this);
   Pump();
 }
 
@@ -899,7 +904,7 @@ void TranslateReactor::Depart() {
 void TranslateReactor::WakeAt(SteadyTime time) {
   if (time >= wakes_at_) return;
   wakes_at_ = time;
-  serving_->timers.At(time, [weak = weak_from_this(), time] {
+  timer_.Set(time, [weak = weak_from_this(), time] {
     if (const auto self = weak.lock()) self->OnTime(time);
   });
 }

@@ -125,6 +125,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   // Does what is due, and wakes again when something may be.
   void OnTime(SteadyTime planned);
 
+  const ServedModels::OpenCall open_;
   Serving* const serving_;
   const absl::Time started_date_ = absl::Now();
   const SteadyTime started_;
@@ -135,6 +136,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
 
   // Of the reading reactions, which do not overlap.
   grpc::ByteBuffer read_buffer_;
+  TakenBytes config_bytes_;  // To the end: the session has the tokens of a resume until then.
   v1::InputFormat input_format_ = v1::INPUT_FORMAT_TEXT;
   std::optional<PauseSegmenter> segmenter_;  // If pauses end segments.
   int64_t samples_since_point_ = 0;          // Then: since PushSegments() sent a resume point,
@@ -197,6 +199,7 @@ class TranslateReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, 
   absl::Time resume_expires_ ABSL_GUARDED_BY(mutex_) = absl::InfiniteFuture();  // A date.
   SteadyTime resume_refresh_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   SteadyTime wakes_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
+  Timer timer_;  // For then.
   LastLook config_look_ ABSL_GUARDED_BY(mutex_);
   LastLook idle_look_ ABSL_GUARDED_BY(mutex_);
   LastLook stuck_look_ ABSL_GUARDED_BY(mutex_);

@@ -48,27 +48,27 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
                        public std::enable_shared_from_this<OneMessageCall> {
  public:
   OneMessageCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics)
-      : serving_(serving), call_metrics_(metrics), context_(context) {
-    serving_->models->CallStarted();
-  }
-  ~OneMessageCall() override {
-    serving_->models->CallEnded();  // Last: the server may go then.
-  }
+      : open_(serving->models.get()),
+        serving_(serving),
+        call_metrics_(metrics),
+        requested_(&serving->timers),
+        written_(&serving->timers),
+        context_(context) {}
 
   // Reads the message, for which there is as much time as for the first one of a stream.
   void ReadRequest() {
     grpc_reference_ = shared_from_this();
     const absl::Duration limit = serving_->options.limits.config_timeout;
     Unless(&OneMessageCall::requested_, After(SteadyNow(), limit), [limit](OneMessageCall* call) {
-      call->Reply(WithReason(absl::AbortedError(absl::StrCat("no message came within ",
-                                                             absl::FormatDuration(limit))),
-                             "CONFIG_TIMEOUT"));
+      call->Stop(WithReason(absl::AbortedError(absl::StrCat("no message came within ",
+                                                            absl::FormatDuration(limit))),
+                            "CONFIG_TIMEOUT"));
     });
     StartRead(&request_);
   }
 
   void OnReadDone(bool ok) final {
-    requested_.store(true);
+    requested_.Done();
     if (!ok) {  // Half-close, or the call is over.
       return Reply(InvalidRequest("MALFORMED_MESSAGE",
                                   "the call must have one message, got the end of the stream"));
@@ -77,10 +77,10 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     OnRequest(&request_);
   }
   void OnWriteDone(bool ok) final {
-    written_.store(true);
+    written_.Done();
     FinishWith(ok ? absl::OkStatus() : absl::CancelledError("cancelled by the client"));
   }
-  void OnCancel() override { Reply(absl::CancelledError("cancelled by the client")); }
+  void OnCancel() final { Stop(absl::CancelledError("cancelled by the client")); }
   void OnDone() final {
     {
       MutexLock lock(&context_mutex_);
@@ -92,6 +92,8 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
  protected:
   // May empty the bytes. Called once at most.
   virtual void OnRequest(grpc::ByteBuffer* bytes) = 0;
+  // Ends the call, wherever it is, with an error.
+  virtual void Stop(absl::Status why) { Reply(std::move(why)); }
   // The call is over but for its status, which is still to be sent.
   virtual void OnReplied(const absl::Status& status) = 0;
 
@@ -119,25 +121,42 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     StartWrite(&response_);
   }
 
-  // Calls `then` if a thing is not `done` by the deadline, nor at a second look.
-  void Unless(std::atomic<bool> OneMessageCall::*done, SteadyTime deadline,
+  // A thing that is to be done by a deadline.
+  class Awaited {
+   public:
+    explicit Awaited(Timers* timers) : timer(timers) {}
+    void Done() {
+      done = true;
+      timer.Cancel();
+    }
+
+    std::atomic<bool> done{false};
+    Timer timer;
+  };
+
+  // Calls `then` if a thing is not done by the deadline, nor at a second look.
+  void Unless(Awaited OneMessageCall::*thing, SteadyTime deadline,
               std::function<void(OneMessageCall*)> then, LastLook look = {}) {
-    At(std::max(deadline, look.next()),
-       [done, deadline, then = std::move(then), look](OneMessageCall* call) {
-         if ((call->*done).load()) return;
+    At(&(this->*thing).timer, std::max(deadline, look.next()),
+       [thing, deadline, then = std::move(then), look](OneMessageCall* call) {
+         if ((call->*thing).done) return;
          LastLook again = look;
          if (again.Missed(deadline, SteadyNow(), call->serving_->timers.patience())) {
            return then(call);
          }
-         call->Unless(done, deadline, then, again);
+         call->Unless(thing, deadline, then, again);
        });
   }
-  void At(SteadyTime time, std::function<void(OneMessageCall*)> then) {
-    serving_->timers.At(time, [weak = weak_from_this(), then = std::move(then)] {
+  void At(Timer* timer, SteadyTime time, std::function<void(OneMessageCall*)> then) {
+    timer->Set(time, [weak = weak_from_this(), then = std::move(then)] {
       if (const auto self = weak.lock()) then(self.get());
     });
   }
 
+ private:
+  const ServedModels::OpenCall open_;
+
+ protected:
   Serving* const serving_;
   CallMetrics call_metrics_;
 
@@ -150,7 +169,7 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
   std::shared_ptr<OneMessageCall> grpc_reference_;
   grpc::ByteBuffer request_, response_;
-  std::atomic<bool> requested_{false}, written_{false};
+  Awaited requested_, written_;
   Mutex reply_mutex_;
   bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
   Mutex context_mutex_;
@@ -174,16 +193,14 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                 Caller caller)
       : OneMessageCall(serving, context, metrics),
         caller_(std::move(caller)),
-        started_(SteadyNow()) {}
-  ~TranslateCall() override {
-    serving_->admission.Remove(this);
-    session_.reset();
-    scheduler_.reset();
-  }
+        started_(SteadyNow()),
+        lasts_(&serving->timers),
+        bytes_(&serving->texts) {}
+  ~TranslateCall() override { serving_->admission.Remove(this); }
 
   void Start() {
     const absl::Duration limit = serving_->options.limits.max_session_duration;
-    At(After(started_, limit), [limit](OneMessageCall* call) {
+    At(&lasts_, After(started_, limit), [limit](OneMessageCall* call) {
       static_cast<TranslateCall*>(call)->End(WithReason(
           absl::AbortedError(absl::StrCat("the translation is not complete after ",
                                           absl::FormatDuration(limit),
@@ -193,7 +210,6 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     ReadRequest();
   }
 
-  void OnCancel() override { End(absl::CancelledError("cancelled by the client")); }
   CallDescription Describe() const override {
     CallDescription call;
     call.method = "Translate";
@@ -220,16 +236,16 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
 
   void OnEvent(SessionEvent event) override {
     if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
+      if (too_much_) return;
       std::string& text = *translation_.mutable_text();
       if (text.size() + completed->text.size() + 1 > budget::kTranslationBytes) {
-        if (!too_long_) {
+        if (!std::exchange(too_much_, true)) {
           End(InvalidRequest("TEXT_TOO_LONG",
                              absl::StrCat("the translation is longer than ",
                                           budget::kTranslationBytes,
                                           " bytes, which one message may have; send less at once, "
                                           "or stream it to StreamTranslate")));
         }
-        too_long_ = true;
         return;
       }
       // What of a line goes on in a next segment stays in that line.
@@ -238,6 +254,13 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         text.push_back(joins ? ' ' : '\n');
       }
       text.append(completed->text);
+      // It will be a message as well.
+      const absl::Status room =
+          bytes_.GrowTo(request_bytes_ + 2 * static_cast<int64_t>(text.capacity()));
+      if (!room.ok()) {
+        too_much_ = true;
+        End(room);
+      }
     } else if (auto* summary = std::get_if<SessionSummary>(&event)) {
       *translation_.mutable_stats() = ToProto(summary->totals);
       summary_ = *summary;
@@ -251,6 +274,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
       status = absl::InternalError("internal error, see the server's log");
     }
     Reply(std::move(status), &translation_);
+    v1::TranslateResponse().Swap(&translation_);
   }
 
  private:
@@ -279,6 +303,12 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   }
 
   absl::Status Open(grpc::ByteBuffer* bytes) {
+    request_bytes_ = static_cast<int64_t>(bytes->Length());
+    const absl::Status room = bytes_.GrowTo(request_bytes_ * budget::kBytesPerTextByte);
+    if (!room.ok()) {
+      bytes->Clear();
+      return room;
+    }
     v1::TranslateRequest request;
     LEAPSTREAM_RETURN_IF_ERROR(Parse(bytes, &request));
     const auto lines = std::count(request.text().begin(), request.text().end(), '\n') + 1;
@@ -329,6 +359,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
       fed_->EndSegment();
       all_fed_ = next_ == text_.size();
       if (all_fed_) {
+        std::string().swap(text_);
         fed_->EndSource();
       } else {
         ++next_;  // The line's end.
@@ -336,6 +367,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     }
   }
 
+  void Stop(absl::Status why) override { End(std::move(why)); }
   void OnReplied(const absl::Status& status) override {
     serving_->admission.Release(this);
     const std::string model = scheduler_ == nullptr ? "" : scheduler_->model()->info.name;
@@ -354,6 +386,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   const Caller caller_;
   const absl::Time started_date_ = absl::Now();
   const SteadyTime started_;
+  Timer lasts_;  // As long as a session may.
   std::shared_ptr<Scheduler> scheduler_;  // Set before the session can say anything.
   std::shared_ptr<TranslateCall> sink_reference_;
 
@@ -363,10 +396,12 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   size_t next_ = 0;  // What is to be fed next of it.
   bool all_fed_ = false;
 
-  // Of the step thread.
+  // Of the thread that opens the session until it is open, then of the step thread.
+  TakenBytes bytes_;
+  int64_t request_bytes_ = 0;
   SessionSummary summary_;
   v1::TranslateResponse translation_;
-  bool too_long_ = false;
+  bool too_much_ = false;
   bool continues_ = false;  // The segment that was completed last does, in the next one.
 
   Mutex mutex_;

@@ -4,6 +4,7 @@
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
+#include <cstdio>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -25,6 +26,7 @@ using ::testing::HasSubstr;
 constexpr char kService[] = "/leapstream.v1.SimultaneousTranslationService/";
 constexpr int64_t kMoreKb = 10 << 10;  // That the server may have had at any time.
 constexpr size_t kInflated = 200 << 20;
+constexpr int64_t kAddressSpace = int64_t{1400} << 20;
 
 // The most resident memory so far, in KiB.
 int64_t PeakMemory(pid_t pid) {
@@ -141,6 +143,49 @@ TEST_F(BombsTest, LinesOfATextAreNotAllHeldAtOnce) {
     EXPECT_LE(PeakMemory(server.pid()) - before, 15 << 10) << "half a megabyte of each";
   }
   EXPECT_TRUE(server.running());
+}
+
+// Each is within all limits. Together they are more than the memory that is there.
+TEST_F(BombsTest, ManyTextsFitIntoTheMemory) {
+  ServerProcess server(folder_, "small", {"--max-sessions", "500"});
+  server.set_wrapper({"prlimit", absl::StrCat("--as=", kAddressSpace)});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  const int64_t before = PeakMemory(server.pid());
+  v1::TranslateRequest request;
+  std::string& text = *request.mutable_text();
+  while (text.size() < 1000000) text += "a line of some words that are to be translated\n";
+  const grpc::ByteBuffer message = Bytes(request.SerializeAsString());
+  const std::string method = absl::StrCat(kService, "Translate");
+  constexpr int kCalls = 480;
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<RawStream>> streams;
+  std::vector<std::shared_ptr<grpc::Channel>> channels;
+  for (int i = 0; i < kCalls; ++i) {
+    if (i % 16 == 0) channels.push_back(Connect(server.port()));
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    contexts.back()->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(20)));
+    streams.push_back(OpenRaw(channels.back().get(), contexts.back().get(), method.c_str()));
+    streams.back()->Write(message);
+    streams.back()->WritesDone();
+    absl::SleepFor(absl::Milliseconds(20));  // All at once would be too much for gRPC's own share.
+  }
+  int full = 0;
+  for (const auto& stream : streams) {
+    const grpc::Status status = stream->Finish();
+    if (Reason(status) == "SERVER_FULL") ++full;
+  }
+  EXPECT_TRUE(server.running()) << server.log();
+  EXPECT_GT(full, 0);
+  const int64_t more = PeakMemory(server.pid()) - before;
+  std::printf("%d of %d refused, %lld MB more\n", full, kCalls, static_cast<long long>(more >> 10));
+  if (kMeasures) {
+    EXPECT_LE(more, kAddressSpace / 4 >> 10) << "an eighth for gRPC, and one for texts";
+  }
+  // And then it serves on.
+  v1::TranslateRequest small;
+  small.set_text("hello");
+  const grpc::Status status = Call(server.port(), method, small.SerializeAsString());
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 }  // namespace

@@ -1,10 +1,13 @@
 // Streams that a client opens and resets at once, as many as the connection takes: what they cost
 // the server, and whether it gives that back. Raw HTTP/2, since no client library would do it.
+#include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
@@ -12,6 +15,7 @@
 #include "absl/time/clock.h"
 #include "base/budget.h"
 #include "client/client.h"
+#include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 #include "tests/end_to_end/measure.h"
 #include "tests/end_to_end/plain_connections.h"
 #include "tests/end_to_end/processes.h"
@@ -90,6 +94,41 @@ TEST(ResetsTest, TheirMemoryIsGivenBack) {
                after >> 10);
   EXPECT_LE(after - before, kKept);
   speak();
+}
+
+// What is to happen to a call at some time is forgotten with it.
+TEST(ResetsTest, CallsThatAreOverLeaveNothing) {
+  if (!kMeasures) GTEST_SKIP() << "a sanitizer takes memory of its own";
+  TestFolder folder;
+  ServerProcess server(folder, "server", {"--max-sessions", "64", "--log-level", "warn"});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  const auto channel = grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials());
+  const auto stub = v1::SimultaneousTranslationService::NewStub(channel);
+  int refused = 0;
+  const auto call = [&](int times) {
+    std::vector<std::thread> callers;
+    std::atomic<int> failed{0};
+    for (int caller = 0; caller < 8; ++caller) {
+      callers.emplace_back([&] {
+        for (int i = 0; i < times / 8; ++i) {
+          grpc::ClientContext one, other;
+          v1::TranslateResponse translation;
+          if (!stub->Translate(&one, {}, &translation).ok()) ++failed;
+          v1::ListModelsResponse models;
+          if (!stub->ListModels(&other, {}, &models).ok()) ++failed;
+        }
+      });
+    }
+    for (std::thread& caller : callers) caller.join();
+    refused += failed;
+  };
+  call(2000);
+  const int64_t before = ResidentMemory(server.pid());
+  call(20000);
+  const int64_t after = ResidentMemory(server.pid());
+  absl::PrintF("resident: %d KB before, %d KB after 20000 calls of each\n", before, after);
+  EXPECT_LE(after - before, 10 << 10) << "512 bytes a call";
+  EXPECT_EQ(refused, 0);
 }
 
 // With room for all sessions behind a proxy that has one connection.

@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <future>
+#include <memory>
+#include <string>
 
 #include "base/clock.h"
 
@@ -90,6 +92,45 @@ TEST(TimersTest, CallsInOrderOfTime) {
   done.get_future().wait();
   EXPECT_EQ(called, "ab");
   EXPECT_GE(SteadyNow(), now + absl::Milliseconds(20));
+}
+
+TEST(TimersTest, ATimerThatGoesLeavesNothing) {
+  Timers timers;
+  const SteadyTime later = SteadyNow() + absl::Hours(12);
+  const auto something = std::make_shared<int>(1);
+  for (int i = 0; i < 1000; ++i) {
+    Timer timer(&timers);
+    timer.Set(later, [something] {});
+    EXPECT_EQ(timers.waiting(), 1U);
+    EXPECT_EQ(something.use_count(), 2);
+  }
+  EXPECT_EQ(timers.waiting(), 0U);
+  EXPECT_EQ(something.use_count(), 1);
+}
+
+TEST(TimersTest, ATimerHasOneTime) {
+  std::promise<void> done;
+  std::string called;  // Of the timers' thread until `done`.
+  Timers timers;
+  Timer timer(&timers), cancelled(&timers), again(&timers);
+  const SteadyTime now = SteadyNow();
+  cancelled.Set(now + absl::Milliseconds(5), [&] { called += "cancelled"; });
+  timer.Set(now + absl::Hours(1), [&] { called += "later"; });
+  timer.Set(now + absl::Milliseconds(10), [&] { called += "a"; });
+  EXPECT_EQ(timers.waiting(), 2U);
+  cancelled.Cancel();
+  cancelled.Cancel();
+  again.Set(now + absl::Milliseconds(20), [&] {  // From its own function as well.
+    again.Set(SteadyNow() + absl::Milliseconds(1), [&] {
+      called += "b";
+      done.set_value();
+    });
+  });
+  done.get_future().wait();
+  EXPECT_EQ(called, "ab");
+  EXPECT_EQ(timers.waiting(), 0U);
+  again.Set(SteadyTime::InfiniteFuture(), [] {});
+  EXPECT_EQ(timers.waiting(), 0U);
 }
 
 }  // namespace
