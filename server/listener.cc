@@ -17,6 +17,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/quoted.h"
+#include "base/status.h"
 
 namespace leapstream {
 namespace {
@@ -198,12 +199,18 @@ void Listener::Stop() {
   if (spare_ >= 0) close(spare_);
 }
 
+absl::Status Listener::Turns() const {
+  const int64_t busy_since = busy_since_;
+  if (stopped_ || busy_since == 0 || SteadyNanoseconds() - busy_since <= kHangs) {
+    return absl::OkStatus();
+  }
+  return absl::UnavailableError(
+      absl::StrCat("the thread of the ", what_, " port hangs: it takes no connections"));
+}
+
 absl::Status Listener::Accepts() const {
   if (stopped_) return absl::OkStatus();
-  const int64_t busy_since = busy_since_;
-  if (busy_since != 0 && SteadyNanoseconds() - busy_since > kHangs) {
-    return absl::UnavailableError(absl::StrCat("the ", what_, " port takes no connections"));
-  }
+  LEAPSTREAM_RETURN_IF_ERROR(Turns());
   // The number that a connection would get.
   const int next = fcntl(wake_, F_DUPFD_CLOEXEC, 0);
   if (next >= 0) close(next);

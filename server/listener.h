@@ -61,6 +61,8 @@ class Listener {
   // Whether a connection that came now would be taken; OK once it was stopped. UNAVAILABLE: there
   // is no descriptor for one, or the thread hangs.
   absl::Status Accepts() const;
+  // Whether its thread does anything, connections or not. UNAVAILABLE: it hangs.
+  absl::Status Turns() const;
   int64_t refused() const { return refused_.load(std::memory_order_relaxed); }
 
  private:

@@ -2,6 +2,7 @@
 
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpc/grpc.h>
+#include <grpc/support/cpu.h>
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/health_check_service_interface.h>
 #include <grpcpp/resource_quota.h>
@@ -19,7 +20,6 @@
 #include <functional>
 #include <future>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -42,6 +42,7 @@
 #include "server/state_metrics.h"
 #include "server/translate_reactor.h"
 #include "server/unary_reactors.h"
+#include "server/worker.h"
 
 namespace leapstream {
 namespace {
@@ -55,7 +56,8 @@ constexpr char kLiveness[] = "liveness";
 
 // Sets the bounds of a port on what comes over a connection, whoever makes it and whatever it calls.
 // They hold before a call is looked at, and so before its token is.
-void BoundRequests(int max_message_bytes, grpc::ServerBuilder* builder) {
+void BoundRequests(int max_message_bytes, size_t buffer_bytes, absl::Duration idle_connection,
+                   grpc::ServerBuilder* builder) {
   // gRPC inflates a message before it looks at its size: a megabyte could become a gigabyte. Calls
   // with a grpc-encoding are refused with UNIMPLEMENTED, and no filter is there that could inflate.
   builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
@@ -65,7 +67,15 @@ void BoundRequests(int max_message_bytes, grpc::ServerBuilder* builder) {
   // it is above what the proxies of docker/ pass on.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, budget::kHeaderBytes);
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, budget::kHandshakeMilliseconds);
+  // It ends no connection that has a call, however silent that is.
+  builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
+                              static_cast<int>(absl::ToInt64Milliseconds(idle_connection)));
   builder->SetMaxReceiveMessageSize(max_message_bytes);
+  grpc::ResourceQuota quota("leapstream");
+  quota.Resize(buffer_bytes);
+  // Of them gRPC itself has one for each of its queues, of which there is one for each core.
+  quota.SetMaxThreads(budget::kCallThreads + static_cast<int>(gpr_cpu_num_cores()));
+  builder->SetResourceQuota(quota);
 }
 
 // The bytes that gRPC may hold of messages that are not complete, or not read, before it ends
@@ -117,6 +127,9 @@ class GrpcServer final : public Server {
         admin_service_(serving_.get(), &reloader_, hooks.drain) {}
   ~GrpcServer() override {
     if (listener_ != nullptr) Shutdown(SteadyNow());
+    if (admin_listener_ == nullptr) return;
+    admin_listener_->Stop();
+    admin_server_->Shutdown(LastWords());  // A stream there would be waited for without end.
   }
 
   absl::Status Listen() {
@@ -144,14 +157,14 @@ class GrpcServer final : public Server {
     // 64 KiB of each stream that is not read, and no more: gRPC would let a fast writer have
     // megabytes, which no session needs.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    BoundRequests(options.max_message_bytes, &builder);
-    grpc::ResourceQuota quota("leapstream");
-    quota.Resize(BufferBytes(options, serving_->admission.max_sessions()));
-    builder.SetResourceQuota(quota);
+    BoundRequests(options.max_message_bytes,
+                  BufferBytes(options, serving_->admission.max_sessions()),
+                  options.idle_connection, &builder);
     builder.RegisterService(&service_);
     LEAPSTREAM_RETURN_IF_ERROR(StartOn(options.listen, MakeCredentials(options.tls),
                                        descriptors_.connections, "gRPC", builder, &server_,
                                        &listener_));
+    if (options.drain_stops_listening) drainer_ = std::make_unique<Worker>();
     watchdog_ = std::make_unique<Timers>();
     Watch();
     if (!options.metrics_listen.empty()) LEAPSTREAM_RETURN_IF_ERROR(ListenForMetrics());
@@ -171,14 +184,13 @@ class GrpcServer final : public Server {
   void Shutdown(SteadyTime deadline) override {
     SayNotServing();
     serving_->admission.StartDrain(deadline);
-    std::thread stops_listening;
-    std::promise<void> stopped;
-    if (serving_->options.drain_stops_listening) {
+    const auto stopped = std::make_shared<std::promise<void>>();
+    if (drainer_ != nullptr) {
       listener_->Stop();
       // It ends when all calls have, and only the first Shutdown() does anything.
-      stops_listening = std::thread([&] {
+      drainer_->Do([this, stopped] {
         server_->Shutdown();
-        stopped.set_value();
+        stopped->set_value();
       });
     }
     if (!serving_->admission.WaitUntilEmpty(deadline)) {
@@ -186,15 +198,12 @@ class GrpcServer final : public Server {
     }
     listener_->Stop();
     // What ends now has this long to be told so; gRPC cancels the rest.
-    if (!stops_listening.joinable()) {
-      return server_->Shutdown(
-          gpr_time_from_millis(absl::ToInt64Milliseconds(kLastWords), GPR_TIMESPAN));
-    }
-    if (stopped.get_future().wait_for(absl::ToChronoNanoseconds(kLastWords)) !=
-        std::future_status::ready) {
+    if (drainer_ == nullptr) return server_->Shutdown(LastWords());
+    const std::future<void> is_stopped = stopped->get_future();
+    if (is_stopped.wait_for(absl::ToChronoNanoseconds(kLastWords)) != std::future_status::ready) {
       grpc_server_cancel_all_calls(server_->c_server());
     }
-    stops_listening.join();
+    is_stopped.wait();
   }
   void Force() override { serving_->admission.Force(); }
   absl::StatusOr<std::vector<ReloadedModel>> ReloadModels() override {
@@ -252,6 +261,9 @@ class GrpcServer final : public Server {
     return tls::TlsServerCredentials(options);
   }
 
+  static gpr_timespec LastWords() {
+    return gpr_time_from_millis(absl::ToInt64Milliseconds(kLastWords), GPR_TIMESPAN);
+  }
   void SayNotServing() {
     MutexLock lock(&mutex_);
     leaves_ = true;
@@ -262,9 +274,10 @@ class GrpcServer final : public Server {
     server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), serving);
   }
 
-  // OK, or why nobody can come in, or which step loop hangs.
+  // OK, or what hangs, which only a new process mends. Not that nobody can come in because others
+  // have all descriptors: these sessions are not to end for it.
   absl::Status Alive() {
-    LEAPSTREAM_RETURN_IF_ERROR(listener_->Accepts());
+    LEAPSTREAM_RETURN_IF_ERROR(listener_->Turns());
     std::string hanging;
     absl::Duration age;
     for (const ServedModels::State& model : serving_->models->States()) {
@@ -319,6 +332,7 @@ class GrpcServer final : public Server {
     };
     const auto ready = [this, alive]() -> absl::StatusOr<std::string> {
       if (serving_->admission.draining()) return Draining();
+      LEAPSTREAM_RETURN_IF_ERROR(listener_->Accepts());
       return alive();  // Full is ready: clients are told to retry elsewhere.
     };
     LEAPSTREAM_ASSIGN_OR_RETURN(
@@ -340,7 +354,8 @@ class GrpcServer final : public Server {
           Quoted(listen)));
     }
     grpc::ServerBuilder builder;
-    BoundRequests(kMaxAdminBytes, &builder);
+    BoundRequests(kMaxAdminBytes, budget::kLeastBufferBytes, serving_->options.idle_connection,
+                  &builder);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::MAX_POLLERS, 2);
     builder.SetSyncServerOption(grpc::ServerBuilder::SyncServerOption::NUM_CQS, 1);
     builder.RegisterService(&admin_service_);
@@ -358,6 +373,7 @@ class GrpcServer final : public Server {
   Mutex mutex_;
   bool leaves_ ABSL_GUARDED_BY(mutex_) = false;  // Health says so from now on.
   std::optional<SteadyTime> hangs_since_ ABSL_GUARDED_BY(mutex_);  // When that was first seen.
+  std::unique_ptr<Worker> drainer_;  // If a drain stops listening; from the start, as others are.
   std::unique_ptr<Timers> watchdog_;
   std::unique_ptr<HttpEndpoint> metrics_;
   std::unique_ptr<grpc::Server> admin_server_;

@@ -65,11 +65,12 @@ class DescriptorsTest : public testing::Test {
     PlainConnections flood(server_->port());
     ASSERT_NO_FATAL_FAILURE(flood.Open(connections));
     EXPECT_TRUE(flood.LastIsClosed()) << "it waits for a descriptor";
-    // Who is in stays in, and health is that of the port.
+    // Who is in stays in, and readiness is that of the port. A restart would end who is in, and
+    // bring nobody a descriptor.
     ExpectRightTranslation(*before, all);
     EXPECT_TRUE(Eventually("/readyz", 503));
-    EXPECT_TRUE(Eventually("/healthz", 503));
     EXPECT_THAT(http_->Get("/readyz")->body, HasSubstr("no descriptor"));
+    EXPECT_EQ(http_->Get("/healthz")->status, 200);
     EXPECT_EQ(http_->Get("/metrics")->status, 200) << "there is a reserve";
     EXPECT_THAT(server_->log(), HasSubstr("the gRPC port refuses a connection"));
     flood.Close();
@@ -121,6 +122,27 @@ TEST_F(DescriptorsTest, ConnectionsThatNeverSpeakHttp2AreClosed) {
   ASSERT_NO_FATAL_FAILURE(flood.Open(80));
   EXPECT_TRUE(Eventually("/readyz", 503));
   EXPECT_TRUE(Eventually("/readyz", 200)) << "without the flood's closing";
+}
+
+// As from a proxy that keeps connections, or from somebody who wants the server restarted.
+TEST_F(DescriptorsTest, ConnectionsWithoutCallsMakeItUnreadyAndNotDead) {
+  ASSERT_NO_FATAL_FAILURE(Start("64"));
+  const std::unique_ptr<client::Client> before = Connect();
+  ASSERT_NE(before, nullptr);
+  const std::vector<Sentence> all = ReadSentences();
+  ExpectRightTranslation(*before, all);
+  PlainConnections idle(server_->port());
+  const std::string preface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+  ASSERT_NO_FATAL_FAILURE(idle.Open(80, preface));
+  EXPECT_TRUE(Eventually("/readyz", 503));
+  for (const absl::Time end = absl::Now() + absl::Seconds(5); absl::Now() < end;) {
+    EXPECT_EQ(http_->Get("/healthz")->status, 200);
+    absl::SleepFor(absl::Milliseconds(100));
+  }
+  EXPECT_EQ(http_->Get("/readyz")->status, 503);
+  ExpectRightTranslation(*before, all);
+  idle.Close();
+  EXPECT_TRUE(Eventually("/readyz", 200));
 }
 
 TEST_F(DescriptorsTest, TheSoftLimitIsRaised) {

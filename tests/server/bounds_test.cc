@@ -8,6 +8,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <fstream>
 #include <map>
 #include <memory>
@@ -26,6 +27,7 @@
 #include "server/resume_token.h"
 #include "server/server.h"
 #include "server/token_file.h"
+#include "tests/end_to_end/plain_connections.h"
 #include "tests/server/raw_stream.h"
 #include "tests/testing/fake_model.h"
 
@@ -282,6 +284,196 @@ TEST_F(BoundsTest, ADeadlineAndACancelEndATranslate) {
   EXPECT_TRUE(served) << "its permit is expected to be free soon";
 }
 
+class TextBoundsTest : public BoundsTest {
+ protected:
+  // A call of Translate that nobody waits for.
+  struct Begun {
+    grpc::ClientContext context;
+    std::unique_ptr<RawStream> stream;
+  };
+  std::unique_ptr<Begun> Begin(const std::string& text) {
+    auto begun = std::make_unique<Begun>();
+    SetDeadline(&begun->context);
+    begun->stream =
+        OpenRaw(channel_.get(), &begun->context, absl::StrCat(kService, "Translate").c_str());
+    v1::TranslateRequest request;
+    request.set_text(text);
+    begun->stream->Write(Bytes(request.SerializeAsString()));
+    begun->stream->WritesDone();
+    return begun;
+  }
+  // Text of so many bytes, which a slow model is long at.
+  static std::string Long(size_t bytes) {
+    std::string text;
+    while (text.size() < bytes) text += "some words and more words\n";
+    return text;
+  }
+  static FakeModelOptions Slow() {
+    FakeModelOptions slow;
+    slow.step_delay = absl::Milliseconds(20);
+    return slow;
+  }
+};
+
+TEST_F(TextBoundsTest, TheTextsOfAllCallsHaveABudget) {
+  ServerOptions options;
+  options.text_bytes = 1 << 20;
+  Start(options, Slow());
+  const std::string text = Long(300 << 10);  // It counts thrice.
+  auto first = Begin(text);
+  bool refused = false;  // As soon as the first is in.
+  for (const absl::Time deadline = absl::Now() + absl::Seconds(20); absl::Now() < deadline;) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(500)));
+    v1::TranslateRequest request;
+    request.set_text(text);
+    v1::TranslateResponse response;
+    const grpc::Status status = stub_->Translate(&context, request, &response);
+    refused = status.error_code() != grpc::StatusCode::DEADLINE_EXCEEDED;
+    if (!refused) continue;
+    EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+    EXPECT_EQ(Reason(status), "SERVER_FULL") << status.error_message();
+    EXPECT_EQ(RetryDelay(status), absl::Seconds(1));
+    EXPECT_THAT(status.error_message(), HasSubstr("1048576 bytes"));
+    break;
+  }
+  EXPECT_TRUE(refused);
+  // There is room for a small one, and for a large one when the first has gone.
+  EXPECT_TRUE(Translate("hello").ok());
+  first->context.TryCancel();
+  first->stream->Finish();
+  grpc::StatusCode code = grpc::StatusCode::UNAVAILABLE;
+  for (const absl::Time deadline = absl::Now() + absl::Seconds(20);
+       code == grpc::StatusCode::UNAVAILABLE && absl::Now() < deadline;) {
+    grpc::ClientContext context;
+    context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(500)));
+    v1::TranslateRequest request;
+    request.set_text(text);
+    v1::TranslateResponse response;
+    code = stub_->Translate(&context, request, &response).error_code();
+  }
+  EXPECT_EQ(code, grpc::StatusCode::DEADLINE_EXCEEDED) << "it is in";
+}
+
+// A text of short lines may have a long translation.
+TEST_F(TextBoundsTest, TranslationsCountAsTheyGrow) {
+  ServerOptions options;
+  options.text_bytes = 64 << 10;
+  FakeModelOptions chinese;
+  chinese.target_language = "zh";  // Three bytes for a letter.
+  Start(options, chinese);
+  std::string text;
+  for (int i = 0; i < 2000; ++i) text += "a b c d\n";
+  ASSERT_LT(text.size() * budget::kBytesPerTextByte, 64U << 10);
+  std::string translation;
+  const grpc::Status status = Translate(text, &translation);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << translation.size();
+  EXPECT_EQ(Reason(status), "SERVER_FULL");
+  options.text_bytes = 1 << 20;
+  Start(options, chinese);
+  EXPECT_TRUE(Translate(text, &translation).ok());
+  EXPECT_GT(translation.size(), 20U << 10);
+  EXPECT_TRUE(Translate(text, &translation).ok()) << "what the first had is given back";
+}
+
+// The tokens of a resume wait in the session for the source that they are of.
+TEST_F(TextBoundsTest, AConfigIsBoundedAndCounts) {
+  ServerOptions options;
+  options.text_bytes = 1 << 20;
+  Start(options);
+  Request config = Config(2);
+  v1::ResumeRequest& resume = *config.mutable_config()->mutable_resume();
+  for (int i = 0; i < 200000; ++i) resume.mutable_committed_target()->add_ids(5);
+  const grpc::Status status = Open("", {config})->Finish();
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE) << status.error_message();
+  EXPECT_EQ(Reason(status), "SERVER_FULL");
+  EXPECT_EQ(RetryDelay(status), absl::Seconds(1));
+  auto stream = WithASegment("");
+  stream->stream->WritesDone();
+  EXPECT_TRUE(stream->Finish().ok());
+}
+
+// Else one could have as many of them as permits come free, each with all that it may leave unread.
+TEST_F(BoundsTest, APermitLastsUntilTheOutputIsTaken) {
+  ServerOptions options;
+  options.max_sessions = 1;
+  Start(options);
+  std::string text;
+  for (int i = 0; i < 1200; ++i) text += "word ";
+  auto unread = Open("", {Config(2), Text(text), EndSegment()});
+  unread->stream->WritesDone();
+  const auto other = v1::SimultaneousTranslationService::NewStub(
+      ConnectWithSmallWindow(server_->port()));
+  for (const absl::Time end = absl::Now() + absl::Seconds(2); absl::Now() < end;) {
+    OpenStream next(*other, {Config(2)});
+    next.stream->WritesDone();
+    EXPECT_EQ(Reason(next.Finish()), "SERVER_FULL");
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+  EXPECT_TRUE(unread->Finish().ok());
+  EXPECT_GT(unread->text.size(), 1000U);
+  EXPECT_TRUE(Open("", {Config(2)})->ReadUntil(IsStarted)) << "it is free before that is told";
+}
+
+TEST_F(BoundsTest, AConnectionWithoutCallsIsClosedAndOneWithACallIsNot) {
+  ServerOptions options;
+  options.idle_connection = absl::Seconds(1);
+  Start(options);
+  auto open = Open("", {Config(2)});
+  ASSERT_TRUE(open->ReadUntil(IsStarted));
+  PlainConnections stranger(server_->port());
+  const absl::Time start = absl::Now();
+  const std::string preface("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0", 33);
+  ASSERT_NO_FATAL_FAILURE(stranger.Open(1, preface));
+  EXPECT_TRUE(stranger.LastIsClosed());
+  EXPECT_LT(absl::Now() - start, absl::Seconds(30));
+  absl::SleepFor(absl::Seconds(2));
+  open->stream->Write(Text("one two", 1));
+  open->stream->WritesDone();
+  const grpc::Status status = open->Finish();
+  EXPECT_TRUE(status.ok()) << status.error_message();
+}
+
+int Threads() {
+  std::ifstream status("/proc/self/status");
+  for (std::string line; std::getline(status, line);) {
+    if (absl::StartsWith(line, "Threads:")) return std::atoi(line.c_str() + 8);
+  }
+  return -1;
+}
+
+// gRPC has a thread for each, and asks nobody for a token.
+TEST_F(BoundsTest, ReflectionHasSoManyThreadsAndNoMore) {
+  Start(WithTokens({}));
+  auto alice = WithASegment("alice");
+  const int before = Threads();
+  std::vector<std::unique_ptr<grpc::ClientContext>> contexts;
+  std::vector<std::unique_ptr<RawStream>> streams;
+  for (int i = 0; i < 4 * budget::kCallThreads; ++i) {
+    contexts.push_back(std::make_unique<grpc::ClientContext>());
+    SetDeadline(contexts.back().get());
+    streams.push_back(OpenRaw(channel_.get(), contexts.back().get(),
+                              "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"));
+    streams.back()->Write(Bytes(std::string("\x3a\0", 2)));  // list_services
+  }
+  int answered = 0;
+  for (const auto& stream : streams) {
+    grpc::ByteBuffer answer;
+    if (stream->Read(&answer)) {
+      ++answered;
+    } else {
+      EXPECT_EQ(stream->Finish().error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+    }
+  }
+  const int most = budget::kCallThreads + static_cast<int>(std::thread::hardware_concurrency());
+  EXPECT_GT(answered, budget::kCallThreads / 2);
+  EXPECT_LE(answered, most);
+  EXPECT_LE(Threads() - before, most);
+  // Nobody else waits for them.
+  EXPECT_NE(WithASegment("bob"), nullptr);
+  for (const auto& context : contexts) context->TryCancel();
+}
+
 // As after a reset that only the client saw: the server believes that the old call is alive.
 TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
   ServerOptions options;
@@ -332,6 +524,22 @@ TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
     }
     EXPECT_TRUE(served);
   }
+}
+
+// Under TSan: what a resume sets while it opens is not read by whoever ends the call meanwhile.
+TEST_F(BoundsTest, AResumeThatIsCancelledWhileItOpensSharesNothing) {
+  Start();
+  auto stream = WithASegment("");
+  const Request resume = Resume(*stream);
+  for (int i = 0; i < 200; ++i) {
+    auto next = Open("", {resume});
+    if (i % 2 == 0) absl::SleepFor(absl::Microseconds(10 * i));
+    next->context.TryCancel();
+    EXPECT_FALSE(next->Finish().ok());
+  }
+  auto last = Open("", {resume});
+  last->stream->WritesDone();
+  EXPECT_TRUE(last->Finish().ok());
 }
 
 TEST_F(BoundsTest, AQuotaAloneLetsAResumeIn) {

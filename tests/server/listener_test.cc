@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/notification.h"
 #include "absl/time/clock.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
@@ -187,6 +188,29 @@ TEST(Listener, WithoutAnyDescriptorItRefusesAndThenTakesAgain) {
   EXPECT_TRUE(taken.WaitFor(1));
   EXPECT_TRUE(listener->Accepts().ok()) << listener->Accepts();
   for (const int connection : {waiting, other, again}) close(connection);
+}
+
+// A port without descriptors is not for a restart to mend; a thread that hangs is.
+TEST(Listener, AThreadThatHangsIsToldFromAPortThatRefuses) {
+  Taken taken;
+  const auto full = Listen(NextDescriptor());
+  full->Start(taken.Function());
+  EXPECT_FALSE(full->Accepts().ok());
+  EXPECT_TRUE(full->Turns().ok()) << full->Turns();
+  absl::Notification go_on;
+  const auto hanging = Listen(/*most=*/1 << 20);
+  hanging->Start([&](int /*listening*/, int connection) {
+    close(connection);
+    go_on.WaitForNotification();
+  });
+  EXPECT_TRUE(hanging->Turns().ok());
+  const int client = ConnectTo(hanging->port());
+  const absl::Time deadline = absl::Now() + absl::Seconds(20);
+  while (hanging->Turns().ok() && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(20));
+  EXPECT_THAT(hanging->Turns().message(), HasSubstr("the thread of the test port hangs"));
+  EXPECT_FALSE(hanging->Accepts().ok());
+  go_on.Notify();
+  close(client);
 }
 
 TEST(Listener, OnceStoppedThePortIsClosed) {

@@ -5,6 +5,7 @@
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/client_unary_call.h>
 #include <grpcpp/security/tls_credentials_options.h>
+#include <grpcpp/support/sync_stream.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
 #include <openssl/evp.h>
@@ -13,9 +14,12 @@
 #include <spdlog/sinks/ostream_sink.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <fstream>
+#include <future>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -374,6 +378,27 @@ TEST_F(OperationsTest, AStepThatHangsIsDeadNotUnready) {
   EXPECT_THAT(Get("/healthz", 503), HasSubstr("fake-en-de"));
   context.TryCancel();
   EXPECT_TRUE(Eventually([&] { return HealthOf("liveness") == Health::SERVING; }));
+}
+
+// gRPC would wait without end for whoever holds a stream open there.
+TEST_F(OperationsTest, AStreamOnTheAdminPortHoldsNoEndUp) {
+  Start();
+  const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->admin_port()),
+                                           grpc::InsecureChannelCredentials());
+  grpc::ClientContext context;
+  const grpc::internal::RpcMethod method(
+      "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+      grpc::internal::RpcMethod::BIDI_STREAMING);
+  const std::unique_ptr<grpc::ClientReaderWriter<grpc::ByteBuffer, grpc::ByteBuffer>> stream(
+      grpc::internal::ClientReaderWriterFactory<grpc::ByteBuffer, grpc::ByteBuffer>::Create(
+          channel.get(), method, &context));
+  const grpc::Slice list_services("\x3a\0", 2);
+  grpc::ByteBuffer answer;
+  ASSERT_TRUE(stream->Write(grpc::ByteBuffer(&list_services, 1)));
+  ASSERT_TRUE(stream->Read(&answer));
+  auto ended = std::async(std::launch::async, [&] { server_.reset(); });
+  EXPECT_EQ(ended.wait_for(std::chrono::seconds(20)), std::future_status::ready);
+  context.TryCancel();  // So that a server that waits for it ends after all.
 }
 
 TEST_F(OperationsTest, ReflectionDescribesHealth) {
