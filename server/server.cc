@@ -50,7 +50,7 @@ namespace {
 using Grpc = v1::SimultaneousTranslationService;
 
 constexpr absl::Duration kLastWords = absl::Seconds(1);
-constexpr unsigned int kCertificateCheckSeconds = 2;
+constexpr unsigned int kCertificateCheckSeconds = 1;  // Of copies, which we look after as often.
 constexpr int kMaxAdminBytes = 64 << 10;
 constexpr char kLiveness[] = "liveness";
 
@@ -118,9 +118,11 @@ class Service final : public grpc::Service {
 
 class GrpcServer final : public Server {
  public:
-  GrpcServer(std::unique_ptr<Serving> serving, const DescriptorPlan& descriptors,
-             const ServerHooks& hooks)
+  // `tls` is null without TLS.
+  GrpcServer(std::unique_ptr<Serving> serving, std::unique_ptr<TlsCopies> tls,
+             const DescriptorPlan& descriptors, const ServerHooks& hooks)
       : descriptors_(descriptors),
+        tls_(std::move(tls)),
         serving_(std::move(serving)),
         service_(serving_.get()),
         reloader_(serving_.get(), hooks),
@@ -161,7 +163,7 @@ class GrpcServer final : public Server {
                   BufferBytes(options, serving_->admission.max_sessions()),
                   options.idle_connection, &builder);
     builder.RegisterService(&service_);
-    LEAPSTREAM_RETURN_IF_ERROR(StartOn(options.listen, MakeCredentials(options.tls),
+    LEAPSTREAM_RETURN_IF_ERROR(StartOn(options.listen, MakeCredentials(),
                                        descriptors_.connections, "gRPC", builder, &server_,
                                        &listener_));
     if (options.drain_stops_listening) drainer_ = std::make_unique<Worker>();
@@ -248,8 +250,9 @@ class GrpcServer final : public Server {
     return absl::OkStatus();
   }
 
-  static std::shared_ptr<grpc::ServerCredentials> MakeCredentials(const TlsFiles& files) {
-    if (files.certificate.empty()) return grpc::InsecureServerCredentials();
+  std::shared_ptr<grpc::ServerCredentials> MakeCredentials() const {
+    if (tls_ == nullptr) return grpc::InsecureServerCredentials();
+    const TlsFiles& files = tls_->copies();
     namespace tls = grpc::experimental;
     tls::TlsServerCredentialsOptions options(std::make_shared<tls::FileWatcherCertificateProvider>(
         files.key, files.certificate, files.client_ca, kCertificateCheckSeconds));
@@ -313,6 +316,7 @@ class GrpcServer final : public Server {
       MutexLock lock(&mutex_);
       if (!leaves_) SayServing(listener_->Accepts().ok());
     }
+    if (tls_ != nullptr) tls_->Update();
     ReleaseHeap();
     // Clients whose streams broke while this process was stopped have yet to come back.
     const SteadyTime now = SteadyNow();
@@ -364,6 +368,7 @@ class GrpcServer final : public Server {
   }
 
   const DescriptorPlan descriptors_;
+  const std::unique_ptr<TlsCopies> tls_;  // Of the watchdog, once it listens; gRPC reads its files.
   std::unique_ptr<Serving> serving_;  // Outlives the calls, and so the gRPC server.
   Service service_;
   ModelReloader reloader_;
@@ -386,7 +391,10 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     const ServerOptions& options, std::vector<std::shared_ptr<const Model>> models,
     const ServerHooks& hooks) {
   LEAPSTREAM_RETURN_IF_ERROR(ParseAddress(options.listen).status());
-  LEAPSTREAM_RETURN_IF_ERROR(CheckTlsFiles(options.tls));
+  std::unique_ptr<TlsCopies> tls;
+  if (!options.tls.certificate.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(tls, TlsCopies::Of(options.tls));
+  }
   const DescriptorPlan descriptors = PlanDescriptors();
   const int64_t available = AvailableMemory();
   int max_sessions =
@@ -423,7 +431,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
                                 options.text_bytes > 0 ? options.text_bytes : TextBytes(available),
                                 *std::move(signer), std::move(tokens), std::move(metrics),
                                 std::move(served)),
-      descriptors, hooks);
+      std::move(tls), descriptors, hooks);
   LEAPSTREAM_RETURN_IF_ERROR(server->Listen());
   return std::unique_ptr<Server>(std::move(server));
 }

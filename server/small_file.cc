@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -22,10 +23,12 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
         "cannot read ", path, ": ",
         S_ISDIR(status.st_mode) ? "Is a directory" : "not a regular file; write it to one"));
   }
-  std::string bytes(kMaxBytes + 1, '\0');
+  // As many as it says, and one to see its end; more, if it grows meanwhile.
+  std::string bytes(std::min(static_cast<size_t>(status.st_size), kMaxBytes) + 1, '\0');
   size_t size = 0;
   ssize_t count = descriptor < 0 ? -1 : 1;
-  while (count > 0 && size < bytes.size()) {
+  while (count > 0 && size <= kMaxBytes) {
+    if (size == bytes.size()) bytes.resize(std::min(2 * size, kMaxBytes + 1));
     count = read(descriptor, bytes.data() + size, bytes.size() - size);
     if (count < 0 && errno == EINTR) count = 1;
     else if (count > 0) size += static_cast<size_t>(count);

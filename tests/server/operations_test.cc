@@ -693,6 +693,46 @@ TEST_F(TlsTest, CertificatesAreReadAgain) {
   }));
 }
 
+// Files that are about to be replaced are no reason to refuse anybody.
+TEST_F(TlsTest, FilesThatDoNotFitChangeNothing) {
+  Start(options_);
+  const Key other = NewKey();
+  WriteFile(options_.tls.key, Pem(other.get()));
+  for (int i = 0; i < 6; ++i) {
+    absl::SleepFor(absl::Milliseconds(500));
+    Connect(Trusting(ca_.get()));
+    ASSERT_TRUE(Translate().ok()) << i;
+  }
+}
+
+// gRPC would wait for somebody to write into it, and whoever ends the server for gRPC.
+TEST_F(TlsTest, APipeInTheirPlaceHoldsNothingUp) {
+  Start(options_);
+  Connect(Trusting(ca_.get()));
+  ASSERT_TRUE(Translate().ok());
+  ASSERT_EQ(unlink(options_.tls.key.c_str()), 0);
+  ASSERT_EQ(mkfifo(options_.tls.key.c_str(), 0600), 0);
+  absl::SleepFor(absl::Seconds(4));  // Somebody has looked at it.
+  Connect(Trusting(ca_.get()));
+  EXPECT_TRUE(Translate().ok());
+  ca_key_ = NewKey();
+  ca_ = Issue("new CA", ca_key_.get(), nullptr, nullptr);
+  IssueServer();
+  EXPECT_TRUE(Eventually([&] {
+    Connect(Trusting(ca_.get()));
+    return Translate().ok();
+  }));
+  unlink(options_.tls.key.c_str());
+  ASSERT_EQ(mkfifo(options_.tls.key.c_str(), 0600), 0);
+  absl::SleepFor(absl::Seconds(4));
+  auto ended = std::async(std::launch::async, [&] { server_.reset(); });
+  const bool in_time = ended.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
+  EXPECT_TRUE(in_time);
+  if (!in_time) std::ofstream(options_.tls.key) << "\n";  // So that it ends after all.
+  ended.wait();
+  unlink(options_.tls.key.c_str());
+}
+
 TEST_F(TlsTest, ClientsNeedACertificateOfTheCa) {
   options_.tls.client_ca = testing::TempDir() + "/operations_test_clients.crt";
   options_.max_sessions_per_principal = 1;
