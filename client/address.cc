@@ -108,7 +108,9 @@ absl::Status SplitHostPort(absl::string_view given, absl::string_view text, bool
     out->host = std::string(text.substr(1, end - 1));
     const absl::string_view rest = text.substr(end + 1);
     has_port = absl::StartsWith(rest, ":");
-    if (!has_port && !rest.empty()) return Wrong(given, "after the bracket comes a colon and a port");
+    if (!has_port && !rest.empty()) {
+      return Wrong(given, "after the bracket comes a colon and a port");
+    }
     if (has_port) port = rest.substr(1);
     if (!IsIpv6(out->host, &ipv6)) {
       return Wrong(given, "in brackets stands an IPv6 address, and nothing else does");
@@ -231,9 +233,10 @@ absl::StatusOr<ServerAddress> ParseServerAddress(absl::string_view given, bool t
                                      named.empty() ? "" : absl::StrCat(": ", named)));
   }
   LEAPSTREAM_RETURN_IF_ERROR(SplitHostPort(given, text, tls, &address));
-  if (by_family && (!address.is_literal || absl::StrContains(address.host, ':') != (scheme == "ipv6"))) {
+  const bool of_ipv6 = scheme == "ipv6";
+  if (by_family && (!address.is_literal || absl::StrContains(address.host, ':') != of_ipv6)) {
     return Wrong(given, absl::StrCat("after ", scheme, ": comes an address and a port, such as ",
-                                     scheme == "ipv6" ? "ipv6:[::1]:50051" : "ipv4:127.0.0.1:50051"));
+                                     of_ipv6 ? "ipv6:[::1]:50051" : "ipv4:127.0.0.1:50051"));
   }
   address.target = address.is_literal
                        ? TargetOf(address.host, address.port)
@@ -249,7 +252,8 @@ absl::StatusOr<ServerAddress> ParseServerAddress(absl::string_view given, bool t
 }
 
 std::optional<HttpProxy> ProxyFor(absl::string_view host) {
-  // The rule is that of gRPC 1.51: in this order, and with nothing but http:// as the proxy's scheme.
+  // The rule is that of gRPC 1.51: in this order, and with nothing but http:// as the proxy's
+  // scheme.
   HttpProxy proxy;
   for (const char* variable : {"grpc_proxy", "https_proxy", "http_proxy"}) {
     const char* const value = std::getenv(variable);

@@ -18,8 +18,8 @@ std::string CutSegments::Add(const SegmentCompleted& completed) {
       const int read = completed.stats.has_value() ? completed.stats->source_tokens : 0;
       // A full stop that is read after the end is no loss.
       if (untranslated < kManyTokens && (read == 0 || 2 * untranslated <= read)) return "";
-      return absl::StrCat("segment ", completed.segment, ": ", Counted(untranslated, "source token"),
-                          " of ", read,
+      return absl::StrCat("segment ", completed.segment, ": ",
+                          Counted(untranslated, "source token"), " of ", read,
                           " came after its translation had ended; send shorter segments, such as "
                           "with --segment sentence");
     }
@@ -41,8 +41,8 @@ std::string CutSegments::Add(const SegmentCompleted& completed) {
 std::string CutSegments::Add(const Summary& summary) const {
   if (summary.dropped_source_bytes == 0) return "";
   return absl::StrCat(Counted(summary.dropped_source_bytes, "byte"),
-                      " of source came after the translations of their segments had ended, and were "
-                      "dropped");
+                      " of source came after the translations of their segments had ended, and "
+                      "were dropped");
 }
 
 absl::Status CutSegments::status() const {

@@ -22,7 +22,7 @@ struct EvaluateCommandOptions {
   int sessions = 64;
   double words_per_second = 3;  // See EvaluationOptions.
   bool joined_vocabulary = false;
-  TargetScoring scoring;             // What is not set follows from the references: ChooseScoring().
+  TargetScoring scoring;             // By the references where not set: ChooseScoring().
   int start_index = 0;               // Of the first line that is evaluated, from 0.
   int end_index = -1;                // Of the first one after it that is not; -1: there is none.
   std::vector<std::string> metrics;  // See ScoreNames(); empty: all.
@@ -34,12 +34,12 @@ struct EvaluateCommandOptions {
 //   scores.tsv                  a row for each k
 //   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
 // Prints the scores on standard output and, to a terminal, progress on standard error; there also
-// which translations were cut at the server's limit, and what ScoringNote() says. SIGINT and SIGTERM
-// end the process, with the status of what is cancelled and no file half-written.
-// What is computed is printed and written even if some of it cannot be, or a later k fails; the
-// first error is returned. INVALID_ARGUMENT: files that do not go together or are not UTF-8, a range
-// that is not in them, a file that cannot be opened, or a folder that is not empty. INTERNAL: a file
-// or standard output that cannot be written.
+// which translations were cut at the server's limit, and what ScoringNote() says. SIGINT and
+// SIGTERM end the process, with the status of what is cancelled and no file half-written. What is
+// computed is printed and written even if some of it cannot be, or a later k fails; the first error
+// is returned. INVALID_ARGUMENT: files that do not go together or are not UTF-8, a range that is
+// not in them, a file that cannot be opened, or a folder that is not empty. INTERNAL: a file or
+// standard output that cannot be written.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);
 
 }  // namespace leapstream::client

@@ -232,7 +232,8 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
   bridge_->final_callback([this] { bridge_options_.unit = LatencyUnitOf(unit_); });
 
   plot_ = app.add_subcommand(
-      "plot", "Draw the READ/WRITE staircase of what translate --json or --trace recorded, or grpcurl.");
+      "plot",
+      "Draw the READ/WRITE staircase of what translate --json or --trace recorded, or grpcurl.");
   plot_->add_option("events", plot_input_, "the recorded events, JSON objects; -: stdin")
       ->required();
   plot_->add_option("--output,-o", plot_output_, "a .svg or a .png file; -: SVG on stdout")

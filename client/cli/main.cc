@@ -240,7 +240,8 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(-90.0, -1.0))
       ->type_name("DB")
       ->needs("--pause");
-  translate->add_option("--sample-rate", audio.sample_rate, "of raw samples on standard input, in Hz")
+  translate
+      ->add_option("--sample-rate", audio.sample_rate, "of raw samples on standard input, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str()
       ->needs("--audio");

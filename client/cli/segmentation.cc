@@ -109,8 +109,8 @@ size_t Utf8Bytes(absl::string_view text) {
   return size;
 }
 
-// After how many bytes a sentence ends within `word`, which is written without spaces; all of it: it
-// does not.
+// After how many bytes a sentence ends within `word`, which is written without spaces; all of it:
+// it does not.
 size_t SentenceEndsWithin(absl::string_view word) {
   int characters = 0;  // Without ASCII's: what is written in Latin has spaces.
   for (size_t at = 0; at < word.size();) {

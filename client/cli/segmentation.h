@@ -26,8 +26,8 @@ bool SentenceEndsBetween(absl::string_view previous, absl::string_view word,
 
 // Says where the lines of SourceWords end segments. A word is given out at once; whether its
 // sentence ended is known when the next one comes. Text without spaces is cut after full stops of
-// its script. A sentence ends after 50 words, or after a comma that more than 40 are before, whether
-// or not a mark says so. Not thread-safe.
+// its script. A sentence ends after 50 words, or after a comma that more than 40 are before,
+// whether or not a mark says so. Not thread-safe.
 class Segmenter {
  public:
   explicit Segmenter(Segmentation segmentation) : segmentation_(segmentation) {}

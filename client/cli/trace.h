@@ -42,8 +42,8 @@ struct ReplayOptions {
 
 // Shows a trace, or other events that EventReader reads, on standard output as `leapstream
 // translate` did: on a terminal with its lanes, else the translation alone. Events without a time
-// come when the server says that their last token did. INVALID_ARGUMENT: a line that is no event, or
-// no event at all. Others as FlushOutput().
+// come when the server says that their last token did. INVALID_ARGUMENT: a line that is no event,
+// or no event at all. Others as FlushOutput().
 absl::Status Replay(std::istream& trace, const ReplayOptions& options);
 
 }  // namespace leapstream::client

@@ -19,10 +19,9 @@ struct AudioInputOptions {
 };
 
 // Streams a recording through one session and writes the translation to standard output as it
-// arrives. Channels are averaged. SIGINT ends the input, a
-// second one the run, SIGTERM the run. NOT_FOUND: no such file; INVALID_ARGUMENT: no audio, none
-// that a pipe can have, no sample, or an end within one; DATA_LOSS: nobody reads standard output any more. Else what
-// the server answered.
+// arrives. Channels are averaged. SIGINT ends the input, a second one the run, SIGTERM the run.
+// NOT_FOUND: no such file; INVALID_ARGUMENT: no audio, none that a pipe can have, no sample, or an
+// end within one; DATA_LOSS: nobody reads standard output any more. Else what the server answered.
 absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
                             const AudioInputOptions& input);
 

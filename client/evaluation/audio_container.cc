@@ -102,7 +102,9 @@ bool ReadChunk(const ReadAt& read, const ChunkForm& form, int64_t at, Chunk* chu
 
 // The beginning of the next chunk; `end` or more: there is none.
 int64_t After(const Chunk& chunk, const ChunkForm& form, int64_t end) {
-  if (chunk.size < form.counted || chunk.size - form.counted > static_cast<uint64_t>(end)) return end;
+  if (chunk.size < form.counted || chunk.size - form.counted > static_cast<uint64_t>(end)) {
+    return end;
+  }
   const int64_t next = chunk.at + static_cast<int64_t>(chunk.size - form.counted);
   return next + (form.alignment - next % form.alignment) % form.alignment;
 }
@@ -115,7 +117,8 @@ bool IsAllChunks(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t 
     for (const char c : chunk.id.substr(0, 4)) {
       if (c < ' ' || c > '~') return false;
     }
-    if (chunk.size < form.counted || chunk.size - form.counted > static_cast<uint64_t>(end - chunk.at)) {
+    const auto left = static_cast<uint64_t>(end - chunk.at);
+    if (chunk.size < form.counted || chunk.size - form.counted > left) {
       return false;
     }
     at = After(chunk, form, end);

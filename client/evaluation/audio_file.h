@@ -13,7 +13,8 @@ namespace leapstream::client {
 // writer did not come to fill in its size is read to its end. Not thread-safe.
 class AudioFile {
  public:
-  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is no audio; OUT_OF_RANGE: it holds no sample.
+  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is no audio; OUT_OF_RANGE: it holds no
+  // sample.
   static absl::StatusOr<std::unique_ptr<AudioFile>> Open(const std::string& path);
   // The same of an open file, from its first byte on. `name`: for messages. Takes a copy of `fd`.
   static absl::StatusOr<std::unique_ptr<AudioFile>> Open(int fd, const std::string& name);

@@ -18,7 +18,8 @@
 namespace leapstream::client {
 
 // One sentence as SimulEval's evaluator drives it: words go in, and after each, Pop() says what the
-// translation has become, in the units of its --eval-latency-unit. A gRPC session; knows nothing of HTTP. Not thread-safe.
+// translation has become, in the units of its --eval-latency-unit. A gRPC session; knows nothing of
+// HTTP. Not thread-safe.
 //
 // The evaluator takes a word's delay to be the number of source words that it has sent when it gets
 // the word, so Pop() must not return before the server has written all that it can with the source

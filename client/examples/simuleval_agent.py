@@ -29,7 +29,9 @@ class LeapstreamAgent(TextToTextAgent):
     def __init__(self, args):
         local = args.server.startswith(("localhost:", "127.", "[::1]:", "unix:"))
         options = [("grpc.enable_http_proxy", 0)] if local else []  # No proxy reaches loopback.
-        self.stub = service.SimultaneousTranslationServiceStub(grpc.insecure_channel(args.server, options))
+        self.stub = service.SimultaneousTranslationServiceStub(
+            grpc.insecure_channel(args.server, options)
+        )
         self.pieces_of, self.requests = {}, None
         super().__init__(args)
 

@@ -17,9 +17,9 @@ struct GatewayOptions {
   // Names that browsers may call it by, besides localhost and addresses: a page of another site
   // could give itself our address, but not one of these names.
   std::vector<std::string> host_names;
-  // Addresses that browsers have of the page behind a proxy, such as "https://talks.example.org/live/": pages of
-  // these origins may write, their names are among `host_names`, and their one path may stand
-  // before all others here.
+  // Addresses that browsers have of the page behind a proxy, such as
+  // "https://talks.example.org/live/": pages of these origins may write, their names are among
+  // `host_names`, and their one path may stand before all others here.
   std::vector<std::string> public_urls;
   int max_sessions = 32;  // At once.
   int max_viewers = 64;   // At once, of all sessions: each takes a thread.

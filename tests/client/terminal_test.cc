@@ -88,7 +88,8 @@ TEST(SegmentationTest, NumbersLettersAndCompaniesEndSentencesToo) {
 
 TEST(SegmentationTest, FullStopsOfOtherScripts) {
   for (const std::vector<std::string>& sentences : std::vector<std::vector<std::string>>{
-           {"क्या हाल है?", "मैं ठीक हूँ।", "वह आया ।", "सब ठीक है।"},  // The third mark stands alone.
+           // The third mark stands alone.
+           {"क्या हाल है?", "मैं ठीक हूँ।", "वह आया ।", "सब ठीक है।"},
            {"هل أنت بخير؟", "نعم أنا بخير.", "شكرا!"},
            {"یہ ایک جملہ ہے۔", "یہ دوسرا ہے۔"},
            {"ሰላም ነው።", "ደህና ነህ፧", "አዎ።"},

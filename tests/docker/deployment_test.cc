@@ -81,7 +81,8 @@ TEST(DeploymentTest, AllYamlAndJsonParses) {
 TEST(DeploymentTest, TheImageHasOneName) {
   const std::string cmake = ReadFile(LEAPSTREAM_SOURCE_DIR "/CMakeLists.txt");
   std::smatch version;
-  ASSERT_TRUE(std::regex_search(cmake, version, std::regex("leapstream VERSION (\\d+\\.\\d+\\.\\d+) ")));
+  const std::regex declared("leapstream VERSION (\\d+\\.\\d+\\.\\d+) ");
+  ASSERT_TRUE(std::regex_search(cmake, version, declared));
   const std::string name = absl::StrCat("leapstream:", version[1].str());
   EXPECT_EQ(ComposeService()["image"].as<std::string>(), name);
   EXPECT_EQ(KubernetesObject("Deployment")["spec"]["template"]["spec"]["containers"][0]["image"]

@@ -1,6 +1,6 @@
-// Streams through HAProxy, nginx and Envoy with the configurations of docker/, in front of two servers.
-// Only addresses are changed, and the time that a silent stream may last, so that a test need not
-// wait for a minute.
+// Streams through HAProxy, nginx and Envoy with the configurations of docker/, in front of two
+// servers. Only addresses are changed, and the time that a silent stream may last, so that a test
+// need not wait for a minute.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -195,8 +195,8 @@ TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
   drain.join();
 }
 
-// gRPC ends all streams of an HTTP/2 connection with headers over its limit, and a proxy may have one
-// connection for all clients: 9,000 bytes without a token were enough once.
+// gRPC ends all streams of an HTTP/2 connection with headers over its limit, and a proxy may have
+// one connection for all clients: 9,000 bytes without a token were enough once.
 TEST_P(ProxyTest, OneClientsHeadersEndNoOthersStreams) {
   ASSERT_NO_FATAL_FAILURE(Start(20));
   std::vector<std::unique_ptr<Stream>> victims;

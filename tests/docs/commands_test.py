@@ -1,7 +1,9 @@
-"""Runs every command that README.md and docs/*.md show in a fenced block marked sh, page by page, in a folder of its own.
+"""Runs every command that README.md and docs/*.md show in a fenced block marked sh, page by page,
+in a folder of its own.
 
-Arguments: the folder of the programs, the repository. A block must say what it holds: sh, text, json, mermaid. A command
-fails the test if it fails, unless EXCEPTED says why it is not run; an exception that no page needs fails it, too.
+Arguments: the folder of the programs, the repository. A block must say what it holds: sh, text,
+json, mermaid. A command fails the test if it fails, unless EXCEPTED says why it is not run; an
+exception that no page needs fails it, too.
 """
 
 import contextlib
@@ -32,7 +34,8 @@ EXCEPTED = {  # How a command begins: why it is not run.
     "simuleval": "from PyPI; evaluation_program_test speaks its protocol to the bridge",
     "grpcurl": "not in Debian; server_test makes the same call",
 }
-STAYS = ("leapstream-server --model", "leapstream web", "leapstream simuleval-bridge")  # Until it is stopped.
+# Until it is stopped.
+STAYS = ("leapstream-server --model", "leapstream web", "leapstream simuleval-bridge")
 # What stands for what: other ports, since somebody may use the documented ones, and less work.
 PORTS = {"50051": "server", "50052": "admin", "8080": "web", "12321": "bridge"}
 REPLACED = [
@@ -42,16 +45,18 @@ REPLACED = [
     (r"(leapstream translate)(?!.* --server)", r"\1 --server localhost:50051"),
     (r"(leapstream admin \w+)", r"\1 --server 127.0.0.1:50052"),
 ]
-# Of a page that does not start one itself, or not the right one: what its server gets besides its addresses.
+# Of a page that does not start one itself, or not the right one: what its server gets besides its
+# addresses.
 SERVER = {
     "docs/models.md": ["--model", "models/en-de-speech"],
     "docs/operating.md": ["--model", "served/en-de", "--admin-listen", "127.0.0.1:50052"],
 }
 # What another page has made by then.
 FIRST = {
-    "docs/evaluation.md": "leapstream-export --checkpoint checkpoint_speech.pt --config-yaml config_st.yaml "
-                          "--target-dict spm_unigram10000_st.txt --target-spm spm_unigram10000_st.model "
-                          "--source-lang en --target-lang de --output models/en-de-speech",
+    "docs/evaluation.md": "leapstream-export --checkpoint checkpoint_speech.pt --config-yaml "
+    "config_st.yaml "
+    "--target-dict spm_unigram10000_st.txt --target-spm spm_unigram10000_st.model "
+    "--source-lang en --target-lang de --output models/en-de-speech"
 }
 DEFAULT_SERVER = ["--model", "model/pretrained/en-de"]
 
@@ -83,8 +88,8 @@ def blocks(text):
 
 
 def commands(lines):
-    """Commands as they are typed: continued lines and here documents belong to the line that begins them, and lines
-    that only set a variable to the commands of their block that come after them."""
+    """Commands as they are typed: continued lines and here documents belong to the line that begins
+    them, and lines that only set a variable to the commands of their block that come after them."""
     lines = iter(lines)
     settings = ""
     for line in lines:
@@ -112,16 +117,24 @@ def prepare(folder):
     (folder / "build").mkdir()
     (folder / "build/bin").symlink_to(PROGRAMS)
     for name, source in {
-            "test.en": "simuleval/test20.en", "test.de": "simuleval/test20.de", "source.en": "simuleval/test20.en",
-            "checkpoint_best.pt": "reference/checkpoints/base.pt",
-            "dict.en.txt": "reference/data/joint/dict.en.txt", "dict.de.txt": "reference/data/joint/dict.de.txt",
-            "spm.model": "reference/data/joint/spm.model",
-            "checkpoint_speech.pt": "speech/checkpoints/speech_leap.pt", "config_st.yaml": "speech/data/config_st.yaml",
-            "gcmvn.npz": "speech/data/gcmvn.npz", "spm_unigram10000_st.txt": "speech/data/spm_unigram400_st.txt",
-            "spm_unigram10000_st.model": "speech/data/spm_unigram400_st.model", "talk.wav": "speech/wav/test-1.wav",
+        "test.en": "simuleval/test20.en",
+        "test.de": "simuleval/test20.de",
+        "source.en": "simuleval/test20.en",
+        "checkpoint_best.pt": "reference/checkpoints/base.pt",
+        "dict.en.txt": "reference/data/joint/dict.en.txt",
+        "dict.de.txt": "reference/data/joint/dict.de.txt",
+        "spm.model": "reference/data/joint/spm.model",
+        "checkpoint_speech.pt": "speech/checkpoints/speech_leap.pt",
+        "config_st.yaml": "speech/data/config_st.yaml",
+        "gcmvn.npz": "speech/data/gcmvn.npz",
+        "spm_unigram10000_st.txt": "speech/data/spm_unigram400_st.txt",
+        "spm_unigram10000_st.model": "speech/data/spm_unigram400_st.model",
+        "talk.wav": "speech/wav/test-1.wav",
     }.items():
         shutil.copy(GOLDEN / source, folder / name)
-    (folder / "talk.en").write_text("\n".join((REPOSITORY / "docs/demo.en").read_text().splitlines()[:2]) + "\n")
+    (folder / "talk.en").write_text(
+        "\n".join((REPOSITORY / "docs/demo.en").read_text().splitlines()[:2]) + "\n"
+    )
     (folder / "recordings.txt").write_text(f"{GOLDEN}/speech/wav/test-1.wav\n" * len(
         (folder / "test.de").read_text().splitlines()))
     (folder / "token").write_text("0123456789abcdef0123456789abcdef\n")
@@ -142,7 +155,11 @@ class Page:
         self.ports = dict(zip(PORTS, free_ports(len(PORTS))))
         self.running = []
         self.server = None
-        self.environment = {**os.environ, "PATH": f"{folder}/tools:{PROGRAMS}:{os.environ['PATH']}", "NO_COLOR": "1"}
+        self.environment = {
+            **os.environ,
+            "PATH": f"{folder}/tools:{PROGRAMS}:{os.environ['PATH']}",
+            "NO_COLOR": "1",
+        }
         if name in FIRST:
             self.run(FIRST[name])
 
@@ -152,14 +169,23 @@ class Page:
     def start(self, arguments, port):
         """`arguments`: as of Popen. Waits until somebody answers there."""
         log = open(self.folder / "background.log", "w")
-        process = subprocess.Popen(arguments, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
-                                   stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        process = subprocess.Popen(
+            arguments,
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
         log.close()
         self.running.append(process)
         end = time.monotonic() + TIMEOUT
         while not answers(port):
             if process.poll() is not None or time.monotonic() > end:
-                raise AssertionError(f"does not serve: {arguments}\n{(self.folder / 'background.log').read_text()}")
+                raise AssertionError(
+                    f"does not serve: {arguments}\n{(self.folder / 'background.log').read_text()}"
+                )
             time.sleep(0.05)
         return process
 
@@ -190,9 +216,15 @@ class Page:
             return
         if re.search(r"\bleapstream (translate|admin|load)|\$PID", text):
             self.need_server()
-        result = subprocess.run(["bash", "-euo", "pipefail", "-c", self.with_our_ports(text)], cwd=self.folder,
-                                env=self.environment, stdin=subprocess.DEVNULL, capture_output=True, text=True,
-                                timeout=TIMEOUT)
+        result = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", self.with_our_ports(text)],
+            cwd=self.folder,
+            env=self.environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=TIMEOUT,
+        )
         if result.returncode != 0:
             raise AssertionError(f"exit status {result.returncode}\n{result.stdout}{result.stderr}")
 
@@ -208,11 +240,17 @@ class CommandsTest(unittest.TestCase):
         used, run = set(), 0
         for path in [REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md"))]:
             name = str(path.relative_to(REPOSITORY))
-            with tempfile.TemporaryDirectory(prefix="leapstream-docs-", ignore_cleanup_errors=True) as folder:
+            with tempfile.TemporaryDirectory(
+                prefix="leapstream-docs-", ignore_cleanup_errors=True
+            ) as folder:
                 with contextlib.closing(Page(name, Path(folder), used)) as page:
                     for line, language, lines in blocks(path.read_text()):
                         with self.subTest(page=name, line=line):
-                            self.assertIn(language, {"sh", "text", "json", "mermaid"}, "say what the block holds")
+                            self.assertIn(
+                                language,
+                                {"sh", "text", "json", "mermaid"},
+                                "say what the block holds",
+                            )
                         for command in commands(lines) if language == "sh" else []:
                             with self.subTest(page=name, command=command):
                                 page.run(command)

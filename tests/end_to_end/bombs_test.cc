@@ -1,5 +1,5 @@
-// Requests that cost more than they weigh, against a real server that wants a token, by clients that
-// have none: they are refused, and the server's memory stays what it was.
+// Requests that cost more than they weigh, against a real server that wants a token, by clients
+// that have none: they are refused, and the server's memory stays what it was.
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>

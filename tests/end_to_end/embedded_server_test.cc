@@ -1,5 +1,5 @@
-// SentencePiece, gRPC and a real model in one process: the embedded model behind a real server, reached
-// by the client library.
+// SentencePiece, gRPC and a real model in one process: the embedded model behind a real server,
+// reached by the client library.
 #include <fstream>
 #include <memory>
 #include <string>

@@ -172,9 +172,9 @@ class Nuisance {
   std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
 };
 
-const char* const kKinds[] = {"readers that stop",   "slow readers",          "flooding writers",
-                              "stopped in mid-word", "half-open connections", "words without pieces",
-                              "white space",         "words without end"};
+const char* const kKinds[] = {
+    "readers that stop",     "slow readers",         "flooding writers", "stopped in mid-word",
+    "half-open connections", "words without pieces", "white space",      "words without end"};
 constexpr int kEach = 3;
 
 // Misbehaves until it is killed. In place of another machine: a process of its own, that gets a
@@ -210,7 +210,9 @@ int Misbehave(const std::string& kind, int port) {
       add(forwarder.port(), {config, Text(words)});
     } else {
       // Text of which a byte costs work, and gives no source token or few.
-      const std::string costly = kind == kKinds[5] ? "\xE2\x80\x8B " : kind == kKinds[6] ? " " : "x";
+      const std::string costly = kind == kKinds[5]   ? "\xE2\x80\x8B "
+                                 : kind == kKinds[6] ? " "
+                                                     : "x";
       std::string text;
       while (text.size() + costly.size() < 60000) text += costly;
       Nuisance& fast = add(port, {config});

@@ -126,7 +126,9 @@ class ServerProcess : public Process {
                                        absl::StrCat("127.0.0.1:", port_), "--port-file",
                                        port_file_});
     arguments.insert(arguments.end(), flags_.begin(), flags_.end());
-    const auto named = [](const std::string& flag) { return flag == "--model" || flag == "--config"; };
+    const auto named = [](const std::string& flag) {
+      return flag == "--model" || flag == "--config";
+    };
     if (std::none_of(flags_.begin(), flags_.end(), named)) {
       arguments.insert(arguments.end(), {"--model", kEmbeddedModel});
     }

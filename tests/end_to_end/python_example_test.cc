@@ -44,8 +44,9 @@ TEST(PythonExampleTest, GoesOnWhenServersAreKilled) {
   const std::vector<Sentence> sentences = ReadSentences();
   for (int i = 0; i < 40; ++i) input << sentences[i].source << "\n";
   input.close();
-  ASSERT_EQ(RunShell(absl::StrCat("leapstream translate --early-end read-on --server ", a.address(), " < ",
-                                  folder / "input", " > ", folder / "expected")),
+  ASSERT_EQ(RunShell(absl::StrCat("leapstream translate --early-end read-on --server ",
+                                  a.address(), " < ", folder / "input", " > ",
+                                  folder / "expected")),
             0);
   Process program;
   program.Start({"bash", "-c",

@@ -1,5 +1,5 @@
-// New weights under a running server: by signal and by the admin service, good ones and broken ones,
-// with sessions that must not notice.
+// New weights under a running server: by signal and by the admin service, good ones and broken
+// ones, with sessions that must not notice.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>

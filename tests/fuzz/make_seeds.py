@@ -1,8 +1,10 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets to tests/fuzz/corpus: small, valid inputs of each kind.
 
-What a fuzzing run finds beside them stays in .cache/fuzz; an input that crashed is added to the corpus by hand.
+What a fuzzing run finds beside them stays in .cache/fuzz; an input that crashed is added to the
+corpus by hand.
 """
+
 import collections
 import io
 import json
@@ -46,21 +48,34 @@ class FakeStorage:
 
 
 def pickles():
-    value = collections.OrderedDict(args={"arch": "transformer", "layers": [1, 2, -3], "lr": 0.25, "none": None})
+    value = collections.OrderedDict(
+        args={"arch": "transformer", "layers": [1, 2, -3], "lr": 0.25, "none": None}
+    )
     value["model"] = {"a": (1, b"bytes", "text", True), "set": {1, 2}, "big": 1 << 70}
     return {f"protocol{protocol}": pickle.dumps(value, protocol) for protocol in (2, 3, 4, 5)}
 
 
 def torch_pickle():
     """torch.save() of {"model": {"w": a [2, 3] tensor}}, as opcodes."""
-    storage = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
-    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x00K\x02K\x03\x86K\x03K\x01\x86\x89" + \
-        b"ccollections\nOrderedDict\n)RtR"
+    storage = (
+        b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
+        b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06tQ"
+    )
+    tensor = (
+        b"ctorch._utils\n_rebuild_tensor_v2\n("
+        + storage
+        + b"K\x00K\x02K\x03\x86K\x03K\x01\x86\x89"
+        + b"ccollections\nOrderedDict\n)RtR"
+    )
     return b"\x80\x02}X\x05\x00\x00\x00model}X\x01\x00\x00\x00w" + tensor + b"ss."
 
 
 def zips():
-    entries = {"archive/data.pkl": torch_pickle(), "archive/version": b"3\n", "archive/data/0": bytes(24)}
+    entries = {
+        "archive/data.pkl": torch_pickle(),
+        "archive/version": b"3\n",
+        "archive/data/0": bytes(24),
+    }
     for name, compression in (("stored", zipfile.ZIP_STORED), ("deflated", zipfile.ZIP_DEFLATED)):
         out = io.BytesIO()
         with zipfile.ZipFile(out, "w", compression) as archive:
@@ -94,14 +109,27 @@ def model_json():
 
 def requests():
     config = field(1, b"")
-    wait_k = field(1, field(4, field(1, field(1, 2) + field(2, 2)) + field(3, 20)) + field(6, field(1, 1) + field(3, 1)))
-    text = [field(2, field(1, n) + field(2, word)) for n, word in enumerate((b"hello ", b"wor", b"ld \xc3\xa4 "), 1)]
+    wait_k = field(
+        1,
+        field(4, field(1, field(1, 2) + field(2, 2)) + field(3, 20))
+        + field(6, field(1, 1) + field(3, 1)),
+    )
+    text = [
+        field(2, field(1, n) + field(2, word))
+        for n, word in enumerate((b"hello ", b"wor", b"ld \xc3\xa4 "), 1)
+    ]
     yield "text", parts(config, *text)
     yield "wait_k", parts(wait_k, *text, field(3, b""), field(4, b""), field(2, field(2, b"again")))
     yield "offline", parts(field(1, field(4, field(2, b""))), *text)
-    yield "pieces", parts(field(1, field(5, 2)), field(2, field(3, field(1, b"\xe2\x96\x81a") + field(1, b"b"))))
-    yield "token_ids", parts(field(1, field(5, 3)), field(2, field(4, field(1, bytes([4, 5, 6, 7])))))
-    resume = field(1, b"0" * 32) + field(2, b"token") + field(3, field(1, bytes([9, 8]))) + field(4, 1)
+    yield "pieces", parts(
+        field(1, field(5, 2)), field(2, field(3, field(1, b"\xe2\x96\x81a") + field(1, b"b")))
+    )
+    yield "token_ids", parts(
+        field(1, field(5, 3)), field(2, field(4, field(1, bytes([4, 5, 6, 7]))))
+    )
+    resume = (
+        field(1, b"0" * 32) + field(2, b"token") + field(3, field(1, bytes([9, 8]))) + field(4, 1)
+    )
     yield "resume", parts(field(1, field(8, resume)), *text)
     yield "bad_utf8", parts(config, field(2, field(2, b"\xff\xfe ")))
     yield "not_protobuf", parts(config, b"\xff\xff\xff")
@@ -115,15 +143,45 @@ def main():
         write("zip", name, data)
     write("safetensors", "three", safetensors())
     write("model_json", "en-de", model_json())
-    write("vocabulary", "small", "▁the 10\n▁a 9\n\u00e4 3\nx y 1\n▁the 1 #fairseq:overwrite\n".encode())
+    write(
+        "vocabulary",
+        "small",
+        "▁the 10\n▁a 9\n\u00e4 3\nx y 1\n▁the 1 #fairseq:overwrite\n".encode(),
+    )
     write("config", "all_keys", (ROOT / "configs/server.yaml").read_bytes())
-    write("config", "small", b"listen: '127.0.0.1:0'\nmodels: [a, b]\nlog_text: true\nidle_timeout: 1m\n")
-    write("config", "anchors", b"models: &m [a]\nlog_level: !!str info\nlisten: *m\n? {a: b}\n: c\n")
-    write("text_source", "words", parts("two wo".encode(), "rds\u2003and \u00e4".encode()[:-1], b"\xa4 x", b"\x1c\n"))
+    write(
+        "config",
+        "small",
+        b"listen: '127.0.0.1:0'\nmodels: [a, b]\nlog_text: true\nidle_timeout: 1m\n",
+    )
+    write(
+        "config", "anchors", b"models: &m [a]\nlog_level: !!str info\nlisten: *m\n? {a: b}\n: c\n"
+    )
+    write(
+        "text_source",
+        "words",
+        parts("two wo".encode(), "rds\u2003and \u00e4".encode()[:-1], b"\xa4 x", b"\x1c\n"),
+    )
     write("text_source", "broken", parts(b"a \xe2\x80", b"b \xf0\x9f\x98", b"\x80"))
-    pieces = ["▁Hallo", "▁", "<0xC3>", "<0xA4>", "<0xF0>", "<0x9F>", "▁Welt", "<unk>", "▁▁x", "!", "unknown-piece"]
+    pieces = [
+        "▁Hallo",
+        "▁",
+        "<0xC3>",
+        "<0xA4>",
+        "<0xF0>",
+        "<0x9F>",
+        "▁Welt",
+        "<unk>",
+        "▁▁x",
+        "!",
+        "unknown-piece",
+    ]
     write("text_sink", "pieces", parts(*(piece.encode() for piece in pieces)))
-    write("text_sink", "bytes", parts(*(f"<0x{byte:02X}>".encode() for byte in (0xE2, 0x96, 0x81, 0xE2, 0x41, 0xFF))))
+    write(
+        "text_sink",
+        "bytes",
+        parts(*(f"<0x{byte:02X}>".encode() for byte in (0xE2, 0x96, 0x81, 0xE2, 0x41, 0xFF))),
+    )
     for name, data in requests():
         write("request", name, data)
 

@@ -24,7 +24,8 @@ class ServedModelsTest : public testing::Test {
   }
 
   Metrics metrics_;
-  std::unique_ptr<ServedModels> served_ = *ServedModels::Create({Version("1")}, /*replicas=*/1, &metrics_);
+  std::unique_ptr<ServedModels> served_ =
+      *ServedModels::Create({Version("1")}, /*replicas=*/1, &metrics_);
 };
 
 TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {

@@ -16,7 +16,8 @@ inline double MetricsIn(absl::string_view page, absl::string_view prefix) {
   double sum = -1;
   for (const absl::string_view line : absl::StrSplit(page, '\n')) {
     double value = 0;
-    if (!absl::StartsWith(line, prefix) || !absl::SimpleAtod(line.substr(line.rfind(' ')), &value)) {
+    if (!absl::StartsWith(line, prefix) ||
+        !absl::SimpleAtod(line.substr(line.rfind(' ')), &value)) {
       continue;
     }
     sum = sum < 0 ? value : sum + value;

@@ -2,19 +2,27 @@
 """Translates standard input, a segment per line, and goes on at the next server when one is lost.
 
 usage: translate.py HOST:PORT[,HOST:PORT...] < talk.txt
-Needs grpcio and the generated modules; docs/protocol.md says how to make them, and explains each step.
+Needs grpcio and the generated modules; docs/protocol.md says how to make them, and explains each
+step.
 """
+
 import random, sys, threading, time
 import grpc
 from google.rpc import error_details_pb2, status_pb2
-from leapstream.v1 import simultaneous_translation_pb2 as pb, simultaneous_translation_pb2_grpc as rpc
+from leapstream.v1 import (
+    simultaneous_translation_pb2 as pb,
+    simultaneous_translation_pb2_grpc as rpc,
+)
 
 GIVE_UP_AFTER = 60  # Seconds without a server.
 MAX_FUTILE = 5      # Calls in a row that bring nothing although somebody answers.
 
 def channel(address):
     # All addresses of a name by turns; a new one is looked for when one is lost.
-    options = [("grpc.lb_policy_name", "round_robin"), ("grpc.dns_min_time_between_resolutions_ms", 1000)]
+    options = [
+        ("grpc.lb_policy_name", "round_robin"),
+        ("grpc.dns_min_time_between_resolutions_ms", 1000),
+    ]
     if address.startswith(("localhost:", "127.", "[::1]:", "unix:")):
         options.append(("grpc.enable_http_proxy", 0))  # No proxy reaches this machine's loopback.
     return grpc.insecure_channel(address, options)
@@ -23,9 +31,12 @@ class Session:
     def __init__(self, addresses):
         self.stubs = [rpc.SimultaneousTranslationServiceStub(channel(a)) for a in addresses]
         self.changed, self.call_number = threading.Condition(), 0
-        self.lines, self.closed = [], False             # The source; line i is chunk and segment i + 1.
-        self.id, self.completed, self.tokens = "", 0, []   # Of the open segment: the target tokens that came.
-        self.token, self.next_token = b"", b""          # To resume at the open segment, at the one after it.
+        # The source; line i is chunk and segment i + 1.
+        self.lines, self.closed = [], False
+        # Of the open segment: the target tokens that came.
+        self.id, self.completed, self.tokens = "", 0, []
+        # To resume at the open segment, at the one after it.
+        self.token, self.next_token = b"", b""
 
     def read_source(self):
         for line in sys.stdin:
@@ -36,7 +47,8 @@ class Session:
             self.closed = True
             self.changed.notify_all()
 
-    def requests(self, number):  # Of one call: all source from the open segment on. Its end is the half-close.
+    # Of one call: all source from the open segment on. Its end is the half-close.
+    def requests(self, number):
         config = pb.SessionConfig(output=pb.OutputOptions(token_details=True))
         sent = self.completed
         if self.token:
@@ -47,11 +59,15 @@ class Session:
         yield pb.StreamTranslateRequest(config=config)
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: sent < len(self.lines) or self.closed or number != self.call_number)
+                self.changed.wait_for(
+                    lambda: sent < len(self.lines) or self.closed or number != self.call_number
+                )
                 if number != self.call_number or sent == len(self.lines):
                     return
             sent += 1
-            yield pb.StreamTranslateRequest(source=pb.SourceChunk(sequence=sent, text=self.lines[sent - 1]))
+            yield pb.StreamTranslateRequest(
+                source=pb.SourceChunk(sequence=sent, text=self.lines[sent - 1])
+            )
             yield pb.StreamTranslateRequest(end_segment=pb.EndSegment())
 
     def receive(self, response):
@@ -66,7 +82,8 @@ class Session:
             else:  # Of the next segment: of use once the end of the open one has come.
                 self.next_token = response.resume_point.resume_token
         elif event == "target":
-            if response.target.tokens:  # Else the rest of the segment, which segment_completed has, too.
+            # Else the rest of the segment, which segment_completed has, too.
+            if response.target.tokens:
                 self.tokens += response.target.tokens
                 print(response.target.text, end="", file=sys.stderr, flush=True)  # Live.
         elif event == "segment_completed":
@@ -80,7 +97,9 @@ class Session:
         while True:
             self.answered, self.progressed, began = False, False, time.monotonic()
             try:
-                for response in self.stubs[turn % len(self.stubs)].StreamTranslate(self.requests(self.call_number)):
+                for response in self.stubs[turn % len(self.stubs)].StreamTranslate(
+                    self.requests(self.call_number)
+                ):
                     failures, lost_at = 0, time.monotonic()
                     if self.receive(response):
                         return
@@ -92,20 +111,34 @@ class Session:
                 status, retry = status_pb2.Status.FromString(details), error_details_pb2.RetryInfo()
                 info = error_details_pb2.ErrorInfo()
                 [detail.Unpack(info) or detail.Unpack(retry) for detail in status.details]
-                # Without our ErrorInfo it is of the connection or a proxy, whatever its code. A server that has not
-                # noticed yet that it lost us still counts our session.
+                # Without our ErrorInfo it is of the connection or a proxy, whatever its code. A
+                # server that has not noticed yet that it lost us still counts our session.
                 unavailable = grpc.StatusCode.UNAVAILABLE
                 passing = (info.domain != "leapstream" or status.code == unavailable.value[0]
                            or (info.reason == "QUOTA_EXCEEDED" and self.id))
-                somebody = self.answered or (info.domain != "leapstream" and error.code() != unavailable)
-                futile = 0 if self.progressed or time.monotonic() - began > 10 else futile + somebody
-                if (not passing or futile >= MAX_FUTILE or time.monotonic() - lost_at > GIVE_UP_AFTER
-                        or (self.tokens and not self.token)):
+                somebody = self.answered or (
+                    info.domain != "leapstream" and error.code() != unavailable
+                )
+                futile = (
+                    0 if self.progressed or time.monotonic() - began > 10 else futile + somebody
+                )
+                if (
+                    not passing
+                    or futile >= MAX_FUTILE
+                    or time.monotonic() - lost_at > GIVE_UP_AFTER
+                    or (self.tokens and not self.token)
+                ):
                     raise
-                print(f"\nlost the server: {status.message or error.details()}; going on elsewhere", file=sys.stderr)
+                print(
+                    f"\nlost the server: {status.message or error.details()}; going on elsewhere",
+                    file=sys.stderr,
+                )
                 turn, failures = turn + 1, failures + 1
                 if failures >= len(self.stubs):  # All were asked.
-                    time.sleep(max(retry.retry_delay.seconds, min(2, 0.1 * 2 ** failures)) * random.uniform(1, 1.5))
+                    time.sleep(
+                        max(retry.retry_delay.seconds, min(2, 0.1 * 2**failures))
+                        * random.uniform(1, 1.5)
+                    )
             finally:
                 with self.changed:
                     self.call_number += 1  # Ends the requests of this call.

@@ -1,1 +1,2 @@
-"""The parts of ../compare.py: the same translation step in other engines, timed beside leapstream's."""
+"""The parts of ../compare.py: the same translation step in other engines, timed beside
+leapstream's."""

@@ -1,13 +1,16 @@
-"""fairseq's text agent on the network of agent_model.py: what it computes for each READ and WRITE, and nothing else.
+"""fairseq's text agent on the network of agent_model.py: what it computes for each READ and WRITE,
+and nothing else.
 
-Modelled, in the agent's order: READ appends one token and encodes the whole source prefix again. Before each action the
-decoder is called on the last target token. While the next token may not be written yet, its first layer says READ, its
-entry leaves the cache, and the output projection is computed all the same. Otherwise all layers run; log-softmax over
-the vocabulary and argmax follow. The arithmetic is float32.
+Modelled, in the agent's order: READ appends one token and encodes the whole source prefix again.
+Before each action the decoder is called on the last target token. While the next token may not be
+written yet, its first layer says READ, its entry leaves the cache, and the output projection is
+computed all the same. Otherwise all layers run; log-softmax over the vocabulary and argmax follow.
+The arithmetic is float32.
 
-Left out: SimulEval's loop and its lists, SentencePiece, the search of strings in dictionaries, fairseq's wrappers
-(dropout modules that do nothing in evaluation, named state dictionaries). All of them take the real agent more time,
-never less. Autograd is whoever times it to leave on, as the released text agent does.
+Left out: SimulEval's loop and its lists, SentencePiece, the search of strings in dictionaries,
+fairseq's wrappers (dropout modules that do nothing in evaluation, named state dictionaries). All of
+them take the real agent more time, never less. Autograd is whoever times it to leave on, as the
+released text agent does.
 """
 
 import torch
@@ -37,8 +40,15 @@ class Agent:
         if self.encoded is None:
             return True
         position = len(self.target)
-        call = DecoderCall(self.target[-1] if self.target else END, position, position + 1,
-                           self.network.target_embedding(), self.encoded, self.cache, online=not self.finished)
+        call = DecoderCall(
+            self.target[-1] if self.target else END,
+            position,
+            position + 1,
+            self.network.target_embedding(),
+            self.encoded,
+            self.cache,
+            online=not self.finished,
+        )
         self.logits, reads = self.network.decoder(call)
         return reads
 

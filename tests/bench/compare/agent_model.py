@@ -1,16 +1,18 @@
 """The network that fairseq's LeaPformer fork runs in a text agent, operation for operation.
 
-Parameters are named as in leapstream's weights.safetensors, so that a state dictionary loads strictly. Tensors are time
-first, [T, B, E] with B = 1, and heads are the batch of a product, [H, T, K], as in fairseq.
+Parameters are named as in leapstream's weights.safetensors, so that a state dictionary loads
+strictly. Tensors are time first, [T, B, E] with B = 1, and heads are the batch of a product, [H, T,
+K], as in fairseq.
 
 Copied from the fork on purpose, since they are what its time goes to:
-- The encoder is causal and has no state: it takes the whole source prefix, and its attention is the routine meant for
-  training. That computes the S x S weights of sine and cosine, masks them, and takes the denominator from the diagonal
-  of two more S x S products with the cumulative sums of the keys.
-- Decoder self-attention caches projected keys and values, and makes the features, proportions and K x V sums of all of
-  them again at each call.
-- Cross-attention projects keys and values of all S encoder states at each call, and its wait-k policy builds an
-  H x T x S table of which it uses one row.
+- The encoder is causal and has no state: it takes the whole source prefix, and its attention is the
+  routine meant for training. That computes the S x S weights of sine and cosine, masks them, and
+  takes the denominator from the diagonal of two more S x S products with the cumulative sums of the
+  keys.
+- Decoder self-attention caches projected keys and values, and makes the features, proportions and K
+  x V sums of all of them again at each call.
+- Cross-attention projects keys and values of all S encoder states at each call, and its wait-k
+  policy builds an H x T x S table of which it uses one row.
 """
 
 import dataclasses
@@ -45,7 +47,8 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What leapstream's bench runs; LeaP in all blocks, pre-norm, final norms, sinusoidal positions, relu."""
+    """What leapstream's bench runs; LeaP in all blocks, pre-norm, final norms, sinusoidal
+    positions, relu."""
 
     encoder: Side = Side()
     decoder: Side = Side()
@@ -55,12 +58,26 @@ class Shape:
 
     @staticmethod
     def of_model(directory: Path) -> "Shape":
-        """The shape of a model directory; ValueError if it is of a kind that this network leaves out."""
+        """The shape of a model directory; ValueError if it is of a kind that this network leaves
+        out."""
         config = json.loads((directory / "model.json").read_text())
-        wanted = {"simul_type": "waitk", "activation_fn": "relu", "cross_normaliser": "linear", "causal_encoder": True,
-                  "mass_preservation": True, "scale_embedding": True, "share_decoder_input_output_embed": True}
-        side_wanted = {"self_attention": "leap", "normalize_before": True, "final_norm": True, "shared_layers": [],
-                       "layernorm_embedding": False, "positions": "sinusoidal"}
+        wanted = {
+            "simul_type": "waitk",
+            "activation_fn": "relu",
+            "cross_normaliser": "linear",
+            "causal_encoder": True,
+            "mass_preservation": True,
+            "scale_embedding": True,
+            "share_decoder_input_output_embed": True,
+        }
+        side_wanted = {
+            "self_attention": "leap",
+            "normalize_before": True,
+            "final_norm": True,
+            "shared_layers": [],
+            "layernorm_embedding": False,
+            "positions": "sinusoidal",
+        }
         expect(config, wanted)
         expect(config["encoder"], side_wanted)
         expect(config["decoder"], side_wanted | {"cross_attention": "leap"})
@@ -71,12 +88,21 @@ class Shape:
 def expect(config: dict[str, Any], wanted: dict[str, Any]) -> None:
     for key, value in wanted.items():
         if config[key] != value:
-            raise ValueError(f"{key} is {config[key]!r}; this network is written for {value!r} only")
+            raise ValueError(
+                f"{key} is {config[key]!r}; this network is written for {value!r} only"
+            )
 
 
 def side_of(config: dict[str, Any]) -> Side:
-    return Side(config["embed_dim"], config["ffn_embed_dim"], config["attention_heads"], config["layers"],
-                config["vocabulary_size"], config["normalize_before"], config["final_norm"])
+    return Side(
+        config["embed_dim"],
+        config["ffn_embed_dim"],
+        config["attention_heads"],
+        config["layers"],
+        config["vocabulary_size"],
+        config["normalize_before"],
+        config["final_norm"],
+    )
 
 
 class Cache:
@@ -85,13 +111,19 @@ class Cache:
     def __init__(self, layers: int):
         self.keys: list[Tensor | None] = [None] * layers  # [H, T, K], before the feature map.
         self.values: list[Tensor | None] = [None] * layers  # [H, T, V].
-        self.sums: list[tuple[Tensor, ...] | None] = [None] * layers  # In place of both, of recurrent LeaP.
-        self.steps: list[Tensor | None] = [None] * layers  # [H, 1]: where wait-k stands in the source.
+        # In place of both, of recurrent LeaP.
+        self.sums: list[tuple[Tensor, ...] | None] = [None] * layers
+        # [H, 1]: where wait-k stands in the source.
+        self.steps: list[Tensor | None] = [None] * layers
 
     def copy(self) -> "Cache":
         """Independent of this one: the calls replace tensors and never write into them."""
         copied = Cache(0)
-        copied.keys, copied.values, copied.steps = list(self.keys), list(self.values), list(self.steps)
+        copied.keys, copied.values, copied.steps = (
+            list(self.keys),
+            list(self.values),
+            list(self.steps),
+        )
         copied.sums = list(self.sums)
         return copied
 
@@ -185,7 +217,8 @@ def _proportion(side: Side, leap_factor: int) -> nn.Sequential:
 
 class CausalAttention(Leap):
     def forward(self, x: Tensor) -> Tensor:  # [S, 1, E]
-        # Made anew in each layer: 1s above the diagonal, then -inf, then -1e8, and non-zero is what counts.
+        # Made anew in each layer: 1s above the diagonal, then -inf, then -1e8, and non-zero is what
+        # counts.
         mask = x.new_ones([x.size(0), x.size(0)]).triu(1)
         mask = mask.masked_fill(mask.bool(), float("-inf"))
         mask = mask.masked_fill(mask.to(torch.bool), -1e8)
@@ -194,7 +227,9 @@ class CausalAttention(Leap):
         k_sin, k_cos = self.features(k, self.key_proportion)
         weights = torch.bmm(q_sin, k_sin.transpose(1, 2)) + torch.bmm(q_cos, k_cos.transpose(1, 2))
         numerator = torch.bmm(weights.masked_fill(mask.to(torch.bool), 0), v)
-        sums_sin, sums_cos = torch.cumsum(k_sin, dim=1).transpose(1, 2), torch.cumsum(k_cos, dim=1).transpose(1, 2)
+        sums_sin, sums_cos = torch.cumsum(k_sin, dim=1).transpose(1, 2), torch.cumsum(
+            k_cos, dim=1
+        ).transpose(1, 2)
         every_pair = torch.bmm(q_sin, sums_sin) + torch.bmm(q_cos, sums_cos)  # [H, S, S]
         denominator = torch.diagonal(every_pair, dim1=1, dim2=2).unsqueeze(-1)
         return self.join(numerator / denominator.clamp_min(CLAMP))
@@ -208,10 +243,12 @@ class DecoderAttention(Leap):
 
 
 class CrossAttention(Leap):
-    def forward(self, x: Tensor, encoded: Tensor, step: Tensor) -> Tensor:  # [1, 1, E], [S, 1, E], [H, 1]
+    # [1, 1, E], [S, 1, E], [H, 1]
+    def forward(self, x: Tensor, encoded: Tensor, step: Tensor) -> Tensor:
         q_sin, q_cos = self.features(self.project_query(x), self.query_proportion)
         k_sin, k_cos = self.features(self.split(self.key(encoded)), self.key_proportion)
-        weights = torch.bmm(q_sin, k_sin.transpose(1, 2)) + torch.bmm(q_cos, k_cos.transpose(1, 2))  # [H, 1, S]
+        # [H, 1, S]
+        weights = torch.bmm(q_sin, k_sin.transpose(1, 2)) + torch.bmm(q_cos, k_cos.transpose(1, 2))
         weights = weights.masked_fill(beyond(step, encoded.size(0)), 0)
         weights = weights / weights.sum(dim=-1, keepdim=True).clamp_min(CLAMP)
         weights = weights.masked_fill(unmoved(step), 0)
@@ -240,7 +277,12 @@ class WaitK:
         source = encoded.size(0)
         if source < self.k:
             return torch.zeros(self.heads, source)
-        stops = (torch.arange(target) * (source + 1) + self.k - 1).unsqueeze(0).expand(self.heads, target).long()
+        stops = (
+            (torch.arange(target) * (source + 1) + self.k - 1)
+            .unsqueeze(0)
+            .expand(self.heads, target)
+            .long()
+        )
         stops = stops.clamp(0, min(target, source - self.k + 1) * source - 1)
         table = torch.zeros(self.heads, target * source).scatter(1, stops, 1.0)
         return table.view(self.heads, target, source)[:, -1:].float().squeeze(1)
@@ -303,7 +345,10 @@ class EncoderLayer(Layer):
 
 
 class DecoderLayer(Layer):
-    def __init__(self, side: Side, self_attention: nn.Module, cross_attention: nn.Module, waitk: WaitK):
+
+    def __init__(
+        self, side: Side, self_attention: nn.Module, cross_attention: nn.Module, waitk: WaitK
+    ):
         super().__init__(side, self_attention)
         self.waitk = waitk
         self.cross_attention = cross_attention
@@ -311,10 +356,14 @@ class DecoderLayer(Layer):
 
     def forward(self, x: Tensor, call: DecoderCall, layer: int) -> tuple[Tensor, bool]:
         cache, encoded = call.cache, call.encoded
-        x = self.residual(x, self.self_attention_norm, lambda h: self.self_attention(h, cache, layer))
+        x = self.residual(
+            x, self.self_attention_norm, lambda h: self.self_attention(h, cache, layer)
+        )
         step, wants_to_read = self.waitk.step(call.target, encoded, cache.steps[layer])
         cache.steps[layer] = step
-        x = self.residual(x, self.cross_attention_norm, lambda h: self.cross_attention(h, encoded, step))
+        x = self.residual(
+            x, self.cross_attention_norm, lambda h: self.cross_attention(h, encoded, step)
+        )
         return self.residual(x, self.ffn_norm, self.ffn), wants_to_read
 
 
@@ -323,8 +372,12 @@ class Encoder(nn.Module):
         super().__init__()
         side = shape.encoder
         self.embedding = nn.Parameter(torch.empty(side.vocabulary, side.width))
-        self.layers = nn.ModuleList([
-            EncoderLayer(side, CausalAttention(side, side.width, shape.leap_factor)) for _ in range(side.layers)])
+        self.layers = nn.ModuleList(
+            [
+                EncoderLayer(side, CausalAttention(side, side.width, shape.leap_factor))
+                for _ in range(side.layers)
+            ]
+        )
         self.norm = nn.LayerNorm(side.width)
         self.positions = Positions(side.width)
 
@@ -348,11 +401,15 @@ class Decoder(nn.Module):
     def forward(self, call: DecoderCall) -> tuple[Tensor, bool]:
         """Logits [1, 1, N] of the next target token, and whether to READ instead.
 
-        While the source goes on, the first layer with a head that wants to READ ends the call; the logits are then of
-        no use, but fairseq computes them.
+        While the source goes on, the first layer with a head that wants to READ ends the call; the
+        logits are then of no use, but fairseq computes them.
         """
-        x = math.sqrt(call.embedding.size(1)) * F.embedding(torch.tensor([[call.token]]), call.embedding)
-        x = (x + self.positions.rows(torch.tensor([call.position + FIRST_POSITION]))).transpose(0, 1)
+        x = math.sqrt(call.embedding.size(1)) * F.embedding(
+            torch.tensor([[call.token]]), call.embedding
+        )
+        x = (x + self.positions.rows(torch.tensor([call.position + FIRST_POSITION]))).transpose(
+            0, 1
+        )
         reads = False
         for i, layer in enumerate(self.layers):
             x, wants_to_read = layer(x, call, i)
@@ -362,7 +419,10 @@ class Decoder(nn.Module):
                     call.cache.drop_last(done)
                 break
         # The output is the embedding, unless it has weights of its own.
-        return F.linear(self.norm(x).transpose(0, 1), getattr(self, "output", call.embedding)), reads
+        return (
+            F.linear(self.norm(x).transpose(0, 1), getattr(self, "output", call.embedding)),
+            reads,
+        )
 
 
 class Network(nn.Module):
@@ -370,9 +430,15 @@ class Network(nn.Module):
         super().__init__()
         self.encoder = Encoder(shape)
         side = shape.decoder
-        layers = [DecoderLayer(side, DecoderAttention(side, side.width, shape.leap_factor),
-                               CrossAttention(side, shape.encoder.width, shape.leap_factor), WaitK(shape.k, side.heads))
-                  for _ in range(side.layers)]
+        layers = [
+            DecoderLayer(
+                side,
+                DecoderAttention(side, side.width, shape.leap_factor),
+                CrossAttention(side, shape.encoder.width, shape.leap_factor),
+                WaitK(shape.k, side.heads),
+            )
+            for _ in range(side.layers)
+        ]
         self.decoder = Decoder(side, layers)
         if not shape.shared_embedding:
             self.decoder.embedding = nn.Parameter(torch.empty(side.vocabulary, side.width))

@@ -1,4 +1,5 @@
-"""Times one READ and one WRITE of the reference agent. Arguments: weights file, then the source lengths."""
+"""Times one READ and one WRITE of the reference agent. Arguments: weights file, then the source
+lengths."""
 
 import sys
 from pathlib import Path
@@ -16,8 +17,8 @@ TOKEN = 100  # Any but the special ones.
 def at_source_length(network: Network, source: int) -> Agent:
     """An agent about to READ its source token `source`, then to WRITE.
 
-    Its cache holds noise of the right size: the time does not depend on the values, and to decode up to here would
-    take minutes.
+    Its cache holds noise of the right size: the time does not depend on the values, and to decode
+    up to here would take minutes.
     """
     shape = Shape()
     agent = Agent(network)

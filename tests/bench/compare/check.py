@@ -17,7 +17,8 @@ from compare.weights import read_safetensors
 
 # Where the two best tokens are closer than this, another matrix library may pick the other.
 MARGIN = 1e-4
-# Of log-probabilities, which the traces have with six decimals: some hundred float32 roundings of values below 10.
+# Of log-probabilities, which the traces have with six decimals: some hundred float32 roundings of
+# values below 10.
 TOLERANCE = 1e-4
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -27,7 +28,9 @@ class TextModel:
     """Replays sentences."""
 
     def __init__(self, directory: Path, k: int):
-        self._network = _loaded(Network(dataclasses.replace(Shape.of_model(directory), k=k)), directory)
+        self._network = _loaded(
+            Network(dataclasses.replace(Shape.of_model(directory), k=k)), directory
+        )
 
     def start(self, trace: dict[str, Any], _traces: Path) -> tuple[Agent, list[int]]:
         """An agent, and what each READ gives it."""
@@ -38,12 +41,15 @@ class SpeechModel:
     """Replays recordings."""
 
     def __init__(self, directory: Path, k: int):
-        self._network = _loaded(SpeechNetwork(dataclasses.replace(SpeechShape.of_model(directory), k=k)), directory)
+        self._network = _loaded(
+            SpeechNetwork(dataclasses.replace(SpeechShape.of_model(directory), k=k)), directory
+        )
 
     def start(self, trace: dict[str, Any], traces: Path) -> tuple[SpeechAgent, list[Tensor]]:
         with wave.open(str(traces.parents[1] / trace["wav"])) as file:
-            samples = torch.frombuffer(bytearray(file.readframes(file.getnframes())) or bytearray(2),
-                                       dtype=torch.int16)[:trace["samples"]].float()
+            samples = torch.frombuffer(
+                bytearray(file.readframes(file.getnframes())) or bytearray(2), dtype=torch.int16
+            )[: trace["samples"]].float()
         ends = trace["read_samples"]
         return (SpeechAgent(self._network, trace["force_finish"]),
                 [samples[begin:end] for begin, end in zip([0, *ends[:-1]], ends, strict=True)])
@@ -54,7 +60,9 @@ def _loaded(network: AnyNetwork, directory: Path) -> AnyNetwork:
     return network.eval()
 
 
-def check_trace(agent: Agent | SpeechAgent, reads: list[Any], trace: dict[str, Any]) -> tuple[str, float]:
+def check_trace(
+    agent: Agent | SpeechAgent, reads: list[Any], trace: dict[str, Any]
+) -> tuple[str, float]:
     """What differs ("" if nothing), and the largest difference of a log-probability."""
     actions, worst, given = "", 0.0, iter(reads)
     for action in trace["actions"]:
@@ -78,7 +86,9 @@ def check_trace(agent: Agent | SpeechAgent, reads: list[Any], trace: dict[str, A
 def check(directory: Path, traces: list[Path]) -> bool:
     """Prints one line for each file of traces; whether all agree."""
     good = True
-    kind = SpeechModel if "speech" in json.loads((directory / "model.json").read_text()) else TextModel
+    kind = (
+        SpeechModel if "speech" in json.loads((directory / "model.json").read_text()) else TextModel
+    )
     for path in traces:
         sentences = [json.loads(line) for line in path.read_text().splitlines()]
         model = kind(directory, sentences[0]["k"])
@@ -90,8 +100,11 @@ def check(directory: Path, traces: list[Path]) -> bool:
         wrong = [f"{name}: {what}" for name, what, _ in results if what]
         tokens = sum(len(trace["target_ids"]) for trace in sentences)
         worst = max(difference for _, _, difference in results)
-        print(f"{path.name}: {len(results) - len(wrong)} of {len(results)} sentences, {tokens} target tokens, "
-              f"log-probabilities to {worst:.1e}")
+        print(
+            f"{path.name}: {len(results) - len(wrong)} of {len(results)} sentences, {tokens} "
+            "target tokens, "
+            f"log-probabilities to {worst:.1e}"
+        )
         for line in wrong:
             print(f"  {line}")
         good = good and not wrong

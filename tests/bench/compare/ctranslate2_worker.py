@@ -1,10 +1,12 @@
-"""Times one READ and one WRITE of CTranslate2, int8. Arguments: a folder for the model, then SESSIONS:SOURCE:PREFIX.
+"""Times one READ and one WRITE of CTranslate2, int8. Arguments: a folder for the model, then
+SESSIONS:SOURCE:PREFIX.
 
-CTranslate2 has soft-max attention, a bidirectional encoder and no state between calls. So under wait-k each WRITE is a
-translate_batch() of the source prefix of SOURCE tokens, which encodes it, with the PREFIX target tokens written so far
-as target_prefix, and one token more. It takes a target prefix in token by token (measured: a prefix of n tokens costs
-what n written tokens cost), hence also cases without one: what would be left if it kept the decoder's state. All
-sessions of a batch have the same length, so nothing is padded: its best case.
+CTranslate2 has soft-max attention, a bidirectional encoder and no state between calls. So under
+wait-k each WRITE is a translate_batch() of the source prefix of SOURCE tokens, which encodes it,
+with the PREFIX target tokens written so far as target_prefix, and one token more. It takes a target
+prefix in token by token (measured: a prefix of n tokens costs what n written tokens cost), hence
+also cases without one: what would be left if it kept the decoder's state. All sessions of a batch
+have the same length, so nothing is padded: its best case.
 """
 
 import sys
@@ -83,8 +85,12 @@ class Case:
     def _step(self) -> list[int]:
         """How many tokens each session has after it."""
         results = self._translator.translate_batch(
-            self._sources, target_prefix=self._written, beam_size=1,
-            max_decoding_length=len(self._written[0]) + 1, min_decoding_length=len(self._written[0]) + 1)
+            self._sources,
+            target_prefix=self._written,
+            beam_size=1,
+            max_decoding_length=len(self._written[0]) + 1,
+            min_decoding_length=len(self._written[0]) + 1,
+        )
         return [len(result.hypotheses[0]) for result in results]
 
     def __call__(self) -> float:
@@ -98,8 +104,9 @@ def main() -> None:
     folder = Path(sys.argv[1])
     folder.mkdir(exist_ok=True)
     write_model(folder)
-    translator = ctranslate2.Translator(str(folder), device="cpu", compute_type="int8", inter_threads=1,
-                                        intra_threads=1)
+    translator = ctranslate2.Translator(
+        str(folder), device="cpu", compute_type="int8", inter_threads=1, intra_threads=1
+    )
     cases = {}
     for name in sys.argv[2:]:
         cases[name] = Case(translator, *map(int, name.split(":")))

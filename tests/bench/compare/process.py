@@ -1,7 +1,8 @@
 """Worker processes: each engine is timed in its own, with one thread, on demand of the parent.
 
-A worker writes one JSON line of facts about itself when it is ready, then for each line it reads, the name of a case,
-one line with the CPU seconds of one sample, or of several. So the parent can take turns between engines.
+A worker writes one JSON line of facts about itself when it is ready, then for each line it reads,
+the name of a case, one line with the CPU seconds of one sample, or of several. So the parent can
+take turns between engines.
 """
 
 import json
@@ -13,8 +14,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Some machines set these for all: OpenBLAS then takes kernels or block sizes of another processor, and a comparison
-# with it is worth nothing.
+# Some machines set these for all: OpenBLAS then takes kernels or block sizes of another processor,
+# and a comparison with it is worth nothing.
 HARMFUL = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -25,36 +26,56 @@ def environment() -> dict[str, str]:
 
 
 def cpu_seconds(run: Callable[[], object]) -> float:
-    """CPU time of all threads, since an engine may compute in a thread of its own; waiting for the CPU is not in it."""
+    """CPU time of all threads, since an engine may compute in a thread of its own; waiting for the
+    CPU is not in it."""
     start = time.process_time()
     run()
     return time.process_time() - start
 
 
 def library_name(path: str) -> str:
-    """Of a file that may be one of Debian's alternatives, all called libblas.so.3: with the folder it really is in."""
+    """Of a file that may be one of Debian's alternatives, all called libblas.so.3: with the folder
+    it really is in."""
     real = Path(path).resolve()
     return f"{real.parent.name}/{real.name}"
 
 
 def loaded_blas() -> list[str]:
     """The BLAS libraries mapped into this process."""
-    paths = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line}
-    return sorted(library_name(path) for path in paths if "blas" in Path(path).name or "mkl" in Path(path).name)
+    paths = {
+        line.split()[-1]
+        for line in Path("/proc/self/maps").read_text().splitlines()
+        if ".so" in line
+    }
+    return sorted(
+        library_name(path)
+        for path in paths
+        if "blas" in Path(path).name or "mkl" in Path(path).name
+    )
 
 
-def benchmarks(program: Path, arguments: list[str], log: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """What a program made with Google Benchmark says of itself, and its results; its errors go to the log."""
+def benchmarks(
+    program: Path, arguments: list[str], log: Path
+) -> tuple[dict[str, str], list[dict[str, Any]]]:
+    """What a program made with Google Benchmark says of itself, and its results; its errors go to
+    the log."""
     with log.open("w") as log_file:
-        result = subprocess.run([str(program), "--benchmark_format=json", *arguments], env=environment(),
-                                stdout=subprocess.PIPE, stderr=log_file, text=True)
+        result = subprocess.run(
+            [str(program), "--benchmark_format=json", *arguments],
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=log_file,
+            text=True,
+        )
     if result.returncode != 0:
         raise SystemExit(f"{program} failed with {result.returncode}:\n{log.read_text()[-2000:]}")
     report = json.loads(result.stdout)
     for row in report["benchmarks"]:
         if row.get("error_occurred"):
             raise SystemExit(f"{program}: {row['name']}: {row['error_message']}")
-    return report["context"], [row for row in report["benchmarks"] if row.get("run_type") != "aggregate"]
+    return report["context"], [
+        row for row in report["benchmarks"] if row.get("run_type") != "aggregate"
+    ]
 
 
 def serve(facts: dict[str, Any], cases: Mapping[str, Callable[[], Any]]) -> None:
@@ -67,13 +88,20 @@ class Worker:
     """The parent's end. Use with `with`."""
 
     def __init__(self, name: str, arguments: list[str], log: Path):
-        """Runs Python with the arguments, among them a module of this package; its errors go to the log."""
+        """Runs Python with the arguments, among them a module of this package; its errors go to the
+        log."""
         self._name = name
         self._log = log
         self._log_file = log.open("w")
         self._process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=Path(__file__).parents[1], env=environment() | {"CT2_VERBOSE": "1"},
-            text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file)
+            [sys.executable, *arguments],
+            cwd=Path(__file__).parents[1],
+            env=environment() | {"CT2_VERBOSE": "1"},
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log_file,
+        )
         self.facts: dict[str, Any] = self._answer()
 
     def __enter__(self) -> "Worker":

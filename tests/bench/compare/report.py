@@ -5,10 +5,20 @@ import statistics
 
 from compare.step_bench import Step
 
-AGENT, CTRANSLATE2, ENCODER_ONLY, LIBTORCH = "agent", "ctranslate2", "ctranslate2-no-prefix", "libtorch"
-TITLES = {"float32": "leapstream float32", "int8": "leapstream int8", LIBTORCH: "plain LibTorch step",
-          AGENT: "reference agent", CTRANSLATE2: "CTranslate2 int8",
-          ENCODER_ONLY: "CTranslate2 int8, target prefix left out"}
+AGENT, CTRANSLATE2, ENCODER_ONLY, LIBTORCH = (
+    "agent",
+    "ctranslate2",
+    "ctranslate2-no-prefix",
+    "libtorch",
+)
+TITLES = {
+    "float32": "leapstream float32",
+    "int8": "leapstream int8",
+    LIBTORCH: "plain LibTorch step",
+    AGENT: "reference agent",
+    CTRANSLATE2: "CTranslate2 int8",
+    ENCODER_ONLY: "CTranslate2 int8, target prefix left out",
+}
 
 # CPU seconds of a READ and a WRITE of one session, one value for each round.
 Results = dict[Step, list[float]]
@@ -16,7 +26,11 @@ Results = dict[Step, list[float]]
 
 def _times(results: Results, step: Step) -> list[float] | None:
     """Those of plain LibTorch may be of another position: it updates states as large at each."""
-    alike = [other for other in results if step.engine == LIBTORCH == other.engine and step.sessions == other.sessions]
+    alike = [
+        other
+        for other in results
+        if step.engine == LIBTORCH == other.engine and step.sessions == other.sessions
+    ]
     return next((results[found] for found in [step, *alike] if found in results), None)
 
 
@@ -38,7 +52,9 @@ class Goal:
 
     def row(self, results: Results, floors: Results) -> list[str]:
         measured = self.measured(results)
-        best = self.measured(results | {self.over: floors[self.over]}) if self.over in floors else None
+        best = (
+            self.measured(results | {self.over: floors[self.over]}) if self.over in floors else None
+        )
         at_floor = "" if best is None else f"{best:.1f}"
         wanted = "" if self.wanted is None else f"≥ {self.wanted:g}"
         if measured is None:
@@ -52,20 +68,53 @@ def goals() -> list[Goal]:
     rows = []
     for source, wanted in ((32, {"float32": 4, "int8": 15}), (512, {"float32": 20, "int8": 80})):
         for kind, ratio in wanted.items():
-            rows.append(Goal(f"1 session, {kind}: time against the reference agent, {source} source tokens",
-                             Step(1, source, AGENT), Step(1, source, kind), ratio))
+            rows.append(
+                Goal(
+                    f"1 session, {kind}: time against the reference agent, {source} source tokens",
+                    Step(1, source, AGENT),
+                    Step(1, source, kind),
+                    ratio,
+                )
+            )
     for kind, ratio in {"float32": 40, "int8": 100}.items():
-        rows.append(Goal(f"32 sessions, {kind}: pairs/s and core against an agent process, 32 source tokens",
-                         Step(1, 32, AGENT), Step(32, 32, kind), ratio))
+        rows.append(
+            Goal(
+                f"32 sessions, {kind}: pairs/s and core against an agent process, 32 source tokens",
+                Step(1, 32, AGENT),
+                Step(32, 32, kind),
+                ratio,
+            )
+        )
     for kind, ratio in {"float32": 3, "int8": 8}.items():
-        rows.append(Goal(f"32 sessions, {kind}: tokens/s against plain LibTorch", Step(32, 100, LIBTORCH),
-                         Step(32, 100, kind), ratio))
-    rows.append(Goal("float32: tokens/s of 32 sessions over 1", Step(1, 100, "float32"), Step(32, 100, "float32"), 6))
-    rows.append(Goal("1 session: int8 over float32", Step(1, 100, "float32"), Step(1, 100, "int8"), 3))
+        rows.append(
+            Goal(
+                f"32 sessions, {kind}: tokens/s against plain LibTorch",
+                Step(32, 100, LIBTORCH),
+                Step(32, 100, kind),
+                ratio,
+            )
+        )
+    rows.append(
+        Goal(
+            "float32: tokens/s of 32 sessions over 1",
+            Step(1, 100, "float32"),
+            Step(32, 100, "float32"),
+            6,
+        )
+    )
+    rows.append(
+        Goal("1 session: int8 over float32", Step(1, 100, "float32"), Step(1, 100, "int8"), 3)
+    )
     for sessions, source in ((1, 32), (1, 512), (32, 32)):
         for engine in (CTRANSLATE2, ENCODER_ONLY):
-            rows.append(Goal(f"{_sessions(sessions)}, int8: time against {TITLES[engine]}, {source} source tokens",
-                             Step(sessions, source, engine), Step(sessions, source, "int8")))
+            rows.append(
+                Goal(
+                    f"{_sessions(sessions)}, int8: time against {TITLES[engine]}, {source} source "
+                    "tokens",
+                    Step(sessions, source, engine),
+                    Step(sessions, source, "int8"),
+                )
+            )
     return rows
 
 
@@ -79,13 +128,28 @@ def time_rows(results: Results) -> list[list[str]]:
     for step in sorted(results, key=lambda s: (s.sessions, s.position, order.index(s.engine))):
         times = results[step]
         median = statistics.median(times)
-        rows.append([TITLES[step.engine], str(step.sessions), f"{step.position:,}", f"{median * 1e3:,.2f}",
-                     f"{min(times) * 1e3:,.2f} to {max(times) * 1e3:,.2f}", f"{1 / median:,.1f}"])
+        rows.append(
+            [
+                TITLES[step.engine],
+                str(step.sessions),
+                f"{step.position:,}",
+                f"{median * 1e3:,.2f}",
+                f"{min(times) * 1e3:,.2f} to {max(times) * 1e3:,.2f}",
+                f"{1 / median:,.1f}",
+            ]
+        )
     return rows
 
 
 GOAL_HEADER = ["measure", "measured", "wanted", "reached", "at the floor"]
-TIME_HEADER = ["engine", "sessions", "position", "ms per READ + WRITE of a session", "spread", "pairs/s"]
+TIME_HEADER = [
+    "engine",
+    "sessions",
+    "position",
+    "ms per READ + WRITE of a session",
+    "spread",
+    "pairs/s",
+]
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -97,10 +161,14 @@ def text(header: list[str], rows: list[list[str]]) -> str:
     widths = [max(len(row[i]) for row in [header, *rows]) for i in range(len(header))]
 
     def line(row: list[str]) -> str:
-        cells = [row[0].ljust(widths[0])] + [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
+        cells = [row[0].ljust(widths[0])] + [
+            cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)
+        ]
         return "  ".join(cells)
 
-    return "\n".join([line(header), "  ".join("-" * width for width in widths)] + [line(row) for row in rows])
+    return "\n".join(
+        [line(header), "  ".join("-" * width for width in widths)] + [line(row) for row in rows]
+    )
 
 
 def table(header: list[str], rows: list[list[str]], as_markdown: bool) -> str:
@@ -111,5 +179,7 @@ def report(results: Results, floors: Results, conditions: list[str], as_markdown
     facts = "\n".join(("- " if as_markdown else "") + line for line in conditions)
     parts = [facts, table(TIME_HEADER, time_rows(results), as_markdown)]
     if any(step.engine in ("float32", "int8") for step in results):
-        parts.insert(1, table(GOAL_HEADER, [goal.row(results, floors) for goal in goals()], as_markdown))
+        parts.insert(
+            1, table(GOAL_HEADER, [goal.row(results, floors) for goal in goals()], as_markdown)
+        )
     return "\n\n".join(parts)

@@ -1,10 +1,13 @@
-"""fairseq's speech agent on the network of speech_model.py: what it computes for each READ and WRITE, and nothing else.
+"""fairseq's speech agent on the network of speech_model.py: what it computes for each READ and
+WRITE, and nothing else.
 
-In the agent's order: READ makes features of the new samples and encodes the whole segment again, also where the READ is
-the end and brought none. Before each action the decoder is called, after a copy of its first layer's LeaP state: while
-the next token may not be written yet, that layer says READ and is undone.
+In the agent's order: READ makes features of the new samples and encodes the whole segment again,
+also where the READ is the end and brought none. Before each action the decoder is called, after a
+copy of its first layer's LeaP state: while the next token may not be written yet, that layer says
+READ and is undone.
 
-Left out is what agent.py leaves out, and the building of words. Autograd is off, as this agent has it.
+Left out is what agent.py leaves out, and the building of words. Autograd is off, as this agent has
+it.
 """
 
 import copy
@@ -28,7 +31,9 @@ class SpeechAgent:
         self.encoded: Tensor | None = None  # [S, 1, E]
         self.cache = Cache(len(network.decoder.layers))
         self.logits: Tensor | None = None  # [1, 1, N], of the last WRITE that was decided.
-        self._extract = FeatureExtractor(torch.tensor(network.shape.mean), torch.tensor(network.shape.std))
+        self._extract = FeatureExtractor(
+            torch.tensor(network.shape.mean), torch.tensor(network.shape.std)
+        )
         self._features = torch.empty(0)
 
     def read(self, samples: Tensor) -> None:
@@ -45,8 +50,15 @@ class SpeechAgent:
             return not self.finished
         before = copy.deepcopy(self.cache.sums[0])
         prefix = [token for token in self.target if token is not None]
-        call = DecoderCall(prefix[-1] if prefix else END, len(prefix), len(self.target) + 1,
-                           self.network.target_embedding(), self.encoded, self.cache, online=not self.finished)
+        call = DecoderCall(
+            prefix[-1] if prefix else END,
+            len(prefix),
+            len(self.target) + 1,
+            self.network.target_embedding(),
+            self.encoded,
+            self.cache,
+            online=not self.finished,
+        )
         self.logits, reads = self.network.decoder(call)
         if reads:
             self.cache.sums[0] = before

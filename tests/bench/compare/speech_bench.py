@@ -27,10 +27,14 @@ def weights_file(folder: Path, attention: str) -> Path:
     return folder / f"speech-bench-{attention}.safetensors"
 
 
-def run(program: Path, folder: Path, attention: str, log: Path) -> tuple[dict[Segment, float], dict[str, str]]:
+def run(
+    program: Path, folder: Path, attention: str, log: Path
+) -> tuple[dict[Segment, float], dict[str, str]]:
     """CPU seconds for each second of audio; and what the program says of itself."""
     filter_ = f"attention:{attention}/.*{FILTER}"
-    context, rows = benchmarks(program, ["--weights", str(folder), f"--benchmark_filter={filter_}"], log)
+    context, rows = benchmarks(
+        program, ["--weights", str(folder), f"--benchmark_filter={filter_}"], log
+    )
     segments = {}
     for row in rows:
         match = _NAME.match(row["name"])

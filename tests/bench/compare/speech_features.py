@@ -1,8 +1,9 @@
-"""Online log mel filter banks and CMVN, as fairseq's speech agent makes them of torchaudio's kaldi.fbank.
+"""Online log mel filter banks and CMVN, as fairseq's speech agent makes them of torchaudio's
+kaldi.fbank.
 
-Without torchaudio: the same operations in PyTorch, from the formulas in tests/golden/speech/README.md.
+Without torchaudio: the same operations in PyTorch, from the formulas in
+tests/golden/speech/README.md.
 """
-
 
 import torch
 import torch.nn.functional as F

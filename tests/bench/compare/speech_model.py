@@ -1,13 +1,14 @@
-"""The network that fairseq's LeaPformer fork runs in a speech agent: convtransformer_simul_trans with wait-k.
+"""The network that fairseq's LeaPformer fork runs in a speech agent: convtransformer_simul_trans
+with wait-k.
 
 As agent_model.py, of which it takes all that text has too. Copied from the fork on purpose:
-- The encoder is bidirectional and has no state: both convolutions, the linear layer and all layers run over all frames
-  of the segment. LeaP takes the routine for inference, which is linear in the length; soft-max goes through PyTorch's
-  own multi-head attention.
-- Decoder self-attention has the recurrent state of the agent's --leapformer-attn-enable; with soft-max it caches keys
-  and values.
-- Cross-attention projects keys and values of all S encoder states at each call; its policy pools the keys, chooses
-  among the pools, and spreads what it chose over the states again.
+- The encoder is bidirectional and has no state: both convolutions, the linear layer and all layers
+  run over all frames of the segment. LeaP takes the routine for inference, which is linear in the
+  length; soft-max goes through PyTorch's own multi-head attention.
+- Decoder self-attention has the recurrent state of the agent's --leapformer-attn-enable; with
+  soft-max it caches keys and values.
+- Cross-attention projects keys and values of all S encoder states at each call; its policy pools
+  the keys, chooses among the pools, and spreads what it chose over the states again.
 """
 
 import dataclasses
@@ -65,29 +66,52 @@ class SpeechShape:
 
     @staticmethod
     def of_bench(attention: str) -> "SpeechShape":
-        return SpeechShape(encoder_attention=attention, decoder_attention=attention, cross_attention=attention)
+        return SpeechShape(
+            encoder_attention=attention, decoder_attention=attention, cross_attention=attention
+        )
 
     @staticmethod
     def of_model(directory: Path) -> "SpeechShape":
-        """The shape of a model directory; ValueError if it is of a kind that this network leaves out."""
+        """The shape of a model directory; ValueError if it is of a kind that this network leaves
+        out."""
         config = json.loads((directory / "model.json").read_text())
         side_wanted = {"shared_layers": [], "layernorm_embedding": False, "positions": "sinusoidal"}
-        expect(config, {"simul_type": "waitk", "activation_fn": "relu", "cross_normaliser": "linear",
-                        "causal_encoder": False, "mass_preservation": True, "scale_embedding": True})
+        expect(
+            config,
+            {
+                "simul_type": "waitk",
+                "activation_fn": "relu",
+                "cross_normaliser": "linear",
+                "causal_encoder": False,
+                "mass_preservation": True,
+                "scale_embedding": True,
+            },
+        )
         expect(config["encoder"], side_wanted)
         expect(config["decoder"], side_wanted)
         speech, decoder = config["speech"], config["decoder"]
         return SpeechShape(
-            side_of(config["encoder"]), side_of(decoder), config["encoder"]["self_attention"],
-            decoder["self_attention"], decoder["cross_attention"], config["leap_factor"],
-            config["share_decoder_input_output_embed"], speech["conv_channels"], config["waitk_lagging"],
-            speech["pre_decision_ratio"], speech["pre_decision_type"], tuple(speech["cmvn_mean"]),
-            tuple(speech["cmvn_std"]))
+            side_of(config["encoder"]),
+            side_of(decoder),
+            config["encoder"]["self_attention"],
+            decoder["self_attention"],
+            decoder["cross_attention"],
+            config["leap_factor"],
+            config["share_decoder_input_output_embed"],
+            speech["conv_channels"],
+            config["waitk_lagging"],
+            speech["pre_decision_ratio"],
+            speech["pre_decision_type"],
+            tuple(speech["cmvn_mean"]),
+            tuple(speech["cmvn_std"]),
+        )
 
 
 class BidirectionalLeap(Leap):
     def forward(self, x: Tensor) -> Tensor:  # [S, 1, E]
-        return self.attend_to_all(self.project_query(x), self.split(self.key(x)), self.split(self.value(x)))
+        return self.attend_to_all(
+            self.project_query(x), self.split(self.key(x)), self.split(self.value(x))
+        )
 
 
 class BidirectionalSoftmax(Projections):
@@ -95,9 +119,26 @@ class BidirectionalSoftmax(Projections):
         width = x.size(-1)
         biases = torch.cat([self.query.bias, self.key.bias, self.value.bias])
         attended, _ = F.multi_head_attention_forward(
-            x, x, x, width, self.heads, torch.empty([0]), biases, None, None, False, 0.0, self.output.weight,
-            self.output.bias, training=False, need_weights=False, use_separate_proj_weight=True,
-            q_proj_weight=self.query.weight, k_proj_weight=self.key.weight, v_proj_weight=self.value.weight)
+            x,
+            x,
+            x,
+            width,
+            self.heads,
+            torch.empty([0]),
+            biases,
+            None,
+            None,
+            False,
+            0.0,
+            self.output.weight,
+            self.output.bias,
+            training=False,
+            need_weights=False,
+            use_separate_proj_weight=True,
+            q_proj_weight=self.query.weight,
+            k_proj_weight=self.key.weight,
+            v_proj_weight=self.value.weight,
+        )
         return attended
 
 
@@ -106,8 +147,12 @@ class RecurrentAttention(Leap):
         q_sin, q_cos = self.features(self.project_query(x), self.query_proportion)
         k_sin, k_cos = self.features(self.split(self.key(x)), self.key_proportion)
         v = self.split(self.value(x))
-        new = (torch.bmm(k_sin.transpose(1, 2), v), torch.bmm(k_cos.transpose(1, 2), v), k_sin.transpose(1, 2),
-               k_cos.transpose(1, 2))
+        new = (
+            torch.bmm(k_sin.transpose(1, 2), v),
+            torch.bmm(k_cos.transpose(1, 2), v),
+            k_sin.transpose(1, 2),
+            k_cos.transpose(1, 2),
+        )
         past = cache.sums[layer]
         sums = new if past is None else tuple(a + b for a, b in zip(past, new, strict=True))
         cache.sums[layer] = sums
@@ -123,8 +168,10 @@ class CachedSoftmax(Projections):
 
 
 class SoftmaxCrossAttention(Projections):
-    def forward(self, x: Tensor, encoded: Tensor, step: Tensor) -> Tensor:  # [1, 1, E], [S, 1, E], [H, 1]
-        weights = torch.bmm(self.project_query(x), self.split(self.key(encoded)).transpose(1, 2))  # [H, 1, S]
+    # [1, 1, E], [S, 1, E], [H, 1]
+    def forward(self, x: Tensor, encoded: Tensor, step: Tensor) -> Tensor:
+        # [H, 1, S]
+        weights = torch.bmm(self.project_query(x), self.split(self.key(encoded)).transpose(1, 2))
         weights = torch.softmax(weights.masked_fill(beyond(step, encoded.size(0)), -1e8), dim=-1)
         weights = weights.masked_fill(unmoved(step), 0)
         return self.join(torch.bmm(weights, self.split(self.value(encoded))))
@@ -190,7 +237,9 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         side = shape.encoder
         self.conv = Subsampler(shape.channels, side.width)
-        self.layers = nn.ModuleList([EncoderLayer(side, _encoder_attention(shape)) for _ in range(side.layers)])
+        self.layers = nn.ModuleList(
+            [EncoderLayer(side, _encoder_attention(shape)) for _ in range(side.layers)]
+        )
         self.positions = Positions(side.width)
 
     def forward(self, features: Tensor) -> Tensor:
@@ -205,16 +254,25 @@ class SpeechEncoder(nn.Module):
 
 def _encoder_attention(shape: SpeechShape) -> nn.Module:
     side = shape.encoder
-    return BidirectionalLeap(side, side.width, shape.leap_factor) if shape.encoder_attention == "leap" else \
-        BidirectionalSoftmax(side, side.width)
+    return (
+        BidirectionalLeap(side, side.width, shape.leap_factor)
+        if shape.encoder_attention == "leap"
+        else BidirectionalSoftmax(side, side.width)
+    )
 
 
 def _decoder_layer(shape: SpeechShape) -> DecoderLayer:
     side, source = shape.decoder, shape.encoder.width
-    self_attention = RecurrentAttention(side, side.width, shape.leap_factor) if shape.decoder_attention == "leap" else \
-        CachedSoftmax(side, side.width)
-    cross_attention = CrossAttention(side, source, shape.leap_factor) if shape.cross_attention == "leap" else \
-        SoftmaxCrossAttention(side, source)
+    self_attention = (
+        RecurrentAttention(side, side.width, shape.leap_factor)
+        if shape.decoder_attention == "leap"
+        else CachedSoftmax(side, side.width)
+    )
+    cross_attention = (
+        CrossAttention(side, source, shape.leap_factor)
+        if shape.cross_attention == "leap"
+        else SoftmaxCrossAttention(side, source)
+    )
     return DecoderLayer(side, self_attention, cross_attention, FixedPreDecision(shape))
 
 

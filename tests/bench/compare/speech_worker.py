@@ -1,8 +1,9 @@
 """Times the reference speech agent on segments. Argument: folder of the weights.
 
-A case is a kind of attention; its sample is the CPU time of a whole segment up to each of LENGTHS: READs and WRITEs in
-the agent's order, the READ of the end and what follows it left out, as speech_bench leaves it out. After the end, each
-WRITE costs the agent the keys and values of all encoder states once more, and leapstream a decoder step.
+A case is a kind of attention; its sample is the CPU time of a whole segment up to each of LENGTHS:
+READs and WRITEs in the agent's order, the READ of the end and what follows it left out, as
+speech_bench leaves it out. After the end, each WRITE costs the agent the keys and values of all
+encoder states once more, and leapstream a decoder step.
 """
 
 import sys
@@ -22,7 +23,9 @@ from compare.weights import read_safetensors
 class Case:
     def __init__(self, folder: Path, attention: str):
         self._network = SpeechNetwork(SpeechShape.of_bench(attention)).eval()
-        self._network.load_state_dict(read_safetensors(weights_file(folder, attention)), strict=True)
+        self._network.load_state_dict(
+            read_safetensors(weights_file(folder, attention)), strict=True
+        )
 
     def __call__(self) -> dict[str, float]:
         """CPU seconds for each second of audio, by the length of the segment."""

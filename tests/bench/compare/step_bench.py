@@ -8,8 +8,10 @@ from pathlib import Path
 from compare.process import benchmarks, library_name
 
 # Those that report.goals() names. What the benchmark library may append stays open.
-FILTER = ("^(step/(batch:1/position:(32|100|512)|batch:32/position:(32|100))/compute:(float32|int8)|"
-          "libtorch/batch:(1|32)/position:100/)")
+FILTER = (
+    "^(step/(batch:1/position:(32|100|512)|batch:32/position:(32|100))/compute:(float32|int8)|"
+    "libtorch/batch:(1|32)/position:100/)"
+)
 _NAME = re.compile(r"(step|libtorch)/batch:(\d+)/position:(\d+)(?:/compute:(\w+))?")
 
 
@@ -24,7 +26,8 @@ class Step:
 
 @dataclasses.dataclass(frozen=True)
 class Time:
-    """CPU seconds of one READ and one WRITE of one session, and what they would be at the machine's ceilings."""
+    """CPU seconds of one READ and one WRITE of one session, and what they would be at the machine's
+    ceilings."""
 
     seconds: float
     floor: float | None
@@ -47,6 +50,12 @@ def run(program: Path, weights: Path, log: Path) -> dict[Step, Time]:
 
 def linked_blas(program: Path) -> list[str]:
     """The BLAS that the program's LibTorch loads, past Debian's alternatives."""
-    result = subprocess.run(["ldd", str(program)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    result = subprocess.run(
+        ["ldd", str(program)], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    )
     lines = result.stdout.splitlines()
-    return sorted(library_name(line.split()[2]) for line in lines if "=>" in line and "blas" in line.split()[0])
+    return sorted(
+        library_name(line.split()[2])
+        for line in lines
+        if "=>" in line and "blas" in line.split()[0]
+    )

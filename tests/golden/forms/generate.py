@@ -1,8 +1,10 @@
-"""Checkpoints in forms that no file of the trainer here has: what torch.save() writes of odd options and
-of tensors that no model needs. One tiny network (transformer_monotonic, width 8), the same in all.
+"""Checkpoints in forms that no file of the trainer here has: what torch.save() writes of odd
+options and of tensors that no model needs. One tiny network (transformer_monotonic, width 8), the
+same in all.
 
 Usage: generate.py OUT   (torch 2.3.1, numpy 1.26.4; no fairseq)
 """
+
 import argparse
 import collections
 import datetime
@@ -100,13 +102,18 @@ def odd_options():
 
 def odd_tensors():
     values = torch.arange(6.0).reshape(2, 3)
-    state = {"complex": torch.complex(values, values), "complex128": torch.zeros(2, dtype=torch.complex128)}
+    state = {
+        "complex": torch.complex(values, values),
+        "complex128": torch.zeros(2, dtype=torch.complex128),
+    }
     for name in ("float8_e4m3fn", "float8_e5m2", "float8_e4m3fnuz",
                  "float8_e5m2fnuz", "bool", "int8",
                  "bfloat16"):
         state[name] = torch.ones(3).to(getattr(torch, name))
     state["quantised"] = torch.quantize_per_tensor(values, 0.1, 0, torch.qint8)
-    state["channels"] = torch.quantize_per_channel(values, torch.ones(2), torch.zeros(2), 0, torch.quint8)
+    state["channels"] = torch.quantize_per_channel(
+        values, torch.ones(2), torch.zeros(2), 0, torch.quint8
+    )
     state["sparse"] = values.to_sparse()
     state["csr"] = values.to_sparse_csr()
     state["meta"] = torch.empty(3, device="meta")
@@ -118,13 +125,29 @@ def odd_tensors():
 
 
 def odd_objects():
-    return {"when": datetime.datetime(2026, 11, 29, 23, 0), "counter": collections.Counter("abca"),
-            "default": collections.defaultdict(list, {1: [2]}), "deque": collections.deque([1, 2]),
-            "size": torch.Size([1, 2]), "device": torch.device("cuda", 1), "dtype": torch.float16,
-            "partial": functools.partial(int, "7"), "slice": slice(1, 2), "complex": 1 + 2j,
-            "big": -(2**4000), "set": {1, 2}, "bytes": bytearray(b"xyz"), "path": pathlib.PurePosixPath("a/b"),
-            "array": np.arange(4), "records": np.zeros(2, dtype=[("a", "i4")]), "rng": np.random.RandomState(1).get_state(),
-            "kind": Kind.WAITK, "ellipsis": ..., "delta": datetime.timedelta(1), "text": "\ud800"}
+    return {
+        "when": datetime.datetime(2026, 11, 29, 23, 0),
+        "counter": collections.Counter("abca"),
+        "default": collections.defaultdict(list, {1: [2]}),
+        "deque": collections.deque([1, 2]),
+        "size": torch.Size([1, 2]),
+        "device": torch.device("cuda", 1),
+        "dtype": torch.float16,
+        "partial": functools.partial(int, "7"),
+        "slice": slice(1, 2),
+        "complex": 1 + 2j,
+        "big": -(2**4000),
+        "set": {1, 2},
+        "bytes": bytearray(b"xyz"),
+        "path": pathlib.PurePosixPath("a/b"),
+        "array": np.arange(4),
+        "records": np.zeros(2, dtype=[("a", "i4")]),
+        "rng": np.random.RandomState(1).get_state(),
+        "kind": Kind.WAITK,
+        "ellipsis": ...,
+        "delta": datetime.timedelta(1),
+        "text": "\ud800",
+    }
 
 
 def without_crc(path):
@@ -136,7 +159,9 @@ def without_crc(path):
         data[offset + 14:offset + 18] = bytes(4)
     for _ in entries:
         data[start + 16:start + 20] = bytes(4)
-        start += 46 + sum(int.from_bytes(data[start + at:start + at + 2], "little") for at in (28, 30, 32))
+        start += 46 + sum(
+            int.from_bytes(data[start + at : start + at + 2], "little") for at in (28, 30, 32)
+        )
     path.write_bytes(data)
 
 
@@ -144,10 +169,19 @@ def main(out):
     out.mkdir(parents=True, exist_ok=True)
     torch.save(checkpoint(OPTIONS), out / "plain.pt")
     for protocol in (2, 4):
-        torch.save(checkpoint(numpy_options()), out / f"numpy_options.{protocol}.pt", pickle_protocol=protocol)
-        torch.save(checkpoint(odd_options()), out / f"odd_options.{protocol}.pt", pickle_protocol=protocol)
-        torch.save(checkpoint(OPTIONS, last_optimizer_state=odd_tensors(), extra_state=odd_objects()),
-                   out / f"odd_values.{protocol}.pt", pickle_protocol=protocol)
+        torch.save(
+            checkpoint(numpy_options()),
+            out / f"numpy_options.{protocol}.pt",
+            pickle_protocol=protocol,
+        )
+        torch.save(
+            checkpoint(odd_options()), out / f"odd_options.{protocol}.pt", pickle_protocol=protocol
+        )
+        torch.save(
+            checkpoint(OPTIONS, last_optimizer_state=odd_tensors(), extra_state=odd_objects()),
+            out / f"odd_values.{protocol}.pt",
+            pickle_protocol=protocol,
+        )
     torch.save(checkpoint(OPTIONS, StateDict(model())), out / "state_dict_class.pt")
     state = model()
     state["encoder.embed_positions._float_tensor"] = torch.zeros(1, dtype=torch.complex64)
