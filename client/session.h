@@ -135,8 +135,10 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   // Since then no call is live.
   SteadyTime lost_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for it.
+  // In a row: calls that broke, or that a server sent away, before they were of use…
   int futile_calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // In a row, by somebody who is no server of ours.
+  int futile_moves_ ABSL_GUARDED_BY(mutex_) = 0;
+  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // …and those that no server of ours answered.
   bool maybe_held_ ABSL_GUARDED_BY(mutex_) = false;  // By a server whose connection broke.
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
