@@ -23,6 +23,7 @@
 #include "absl/time/clock.h"
 #include "server/token_file.h"
 #include "tests/end_to_end/edited_model.h"
+#include "tests/end_to_end/exported_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 #include "tests/server/raw_stream.h"
@@ -93,7 +94,7 @@ class ErrorTableTest : public testing::Test {
   void SetUp() override {
     WriteEditedModel(folder_ / "edited");
     ExportSpeechModel();
-    ExportSoftmaxModel();
+    ExportSoftmaxModel(folder_);
     std::ofstream(folder_ / "config.yaml") << "models:\n  - {path: " << kEmbeddedModel
                                            << ", name: en-de}\n  - {path: " << folder_ / "edited"
                                            << ", name: edited}\n  - {path: " << folder_ / "speech"
@@ -134,20 +135,6 @@ class ErrorTableTest : public testing::Test {
          golden + "data/spm_unigram400_st.model", "--source-lang", "en", "--target-lang", "fr",
          "--output", folder_ / "speech"},
         folder_ / "export.log");
-    ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
-  }
-
-  // One whose states grow.
-  void ExportSoftmaxModel() {
-    const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
-    const std::string data = golden + "data/joint";
-    Process exporter;
-    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
-                    golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
-                    data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
-                    data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
-                    "--target-lang", "de", "--output", folder_ / "softmax"},
-                   folder_ / "export.log");
     ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
   }
 
