@@ -9,6 +9,7 @@ import base64
 import json
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -300,10 +301,12 @@ class PageTest(unittest.TestCase):
 
     def test_text_without_punctuation_is_translated_to_its_end(self):
         browser = self.browser
-        words = " ".join(40 * ["the weather is nice today and we are going home"])
-        browser.type("the ")
+        with open(f"{MODEL}/../../../docs/demo.en") as file:
+            plain = re.sub(r"[^a-z\s]", "", file.read().lower()).split()
+        words = " ".join(plain)
+        browser.type(plain[0] + " ")
         browser.wait_for("document.getElementById('finish').disabled === false")
-        browser.value(f"document.getElementById('input').value = {json.dumps(words[4:])}; "
+        browser.value(f"document.getElementById('input').value = {json.dumps(' '.join(plain[1:]))}; "
                       "document.getElementById('finish').click()")
         browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
         shown = browser.value(
@@ -314,19 +317,7 @@ class PageTest(unittest.TestCase):
             input=words + "\n", capture_output=True, text=True, check=True).stdout
         self.assertEqual(len(shown), 1)  # Of one sentence.
         self.assertEqual(shown[0].split(), translated.split())
-        self.assertGreater(len(shown[0].split()), 100)
-
-    def test_it_says_what_was_not_translated(self):
-        browser = self.browser
-        browser.type("a" * 5 + " ")
-        browser.wait_for("document.getElementById('finish').disabled === false")
-        browser.value("document.getElementById('input').value = 'w'.repeat(3000) + '\\n'; "
-                      "document.getElementById('input').dispatchEvent(new Event('input'))")
-        browser.wait_for(
-            "document.getElementById('status').textContent === "
-            "'Sentence 1 was cut short: it is longer than the server takes, and the rest was "
-            "dropped.'"
-        )
+        self.assertGreater(len(shown[0].split()), len(plain) // 4)
 
     def test_what_is_said_is_translated(self):
         browser = self.browser
