@@ -301,12 +301,13 @@ class PageTest(unittest.TestCase):
 
     def test_text_without_punctuation_is_translated_to_its_end(self):
         browser = self.browser
-        with open(f"{MODEL}/../../../docs/demo.en") as file:
-            plain = re.sub(r"[^a-z\s]", "", file.read().lower()).split()
+        with open(f"{SPEECH}/../simuleval/test20.en") as file:
+            plain = re.sub(r"[^a-z\s]", "", file.read().lower()).split()[:200]
         words = " ".join(plain)
         browser.type(plain[0] + " ")
         browser.wait_for("document.getElementById('finish').disabled === false")
-        browser.value(f"document.getElementById('input').value = {json.dumps(' '.join(plain[1:]))}; "
+        rest = json.dumps(" ".join(plain[1:]))
+        browser.value(f"document.getElementById('input').value = {rest}; "
                       "document.getElementById('finish').click()")
         browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
         shown = browser.value(
