@@ -22,7 +22,8 @@ namespace {
 
 constexpr size_t kMaxChunkBytes = 16 << 10;  // Any cut gives the same translation.
 constexpr absl::Duration kProbeInterval = absl::Milliseconds(100);
-constexpr absl::Duration kProbeTurn = absl::Seconds(1);  // The wait for each of several servers.
+// Of each server at first, then more: another address may answer, or the name have got one.
+constexpr absl::Duration kProbeTurn = absl::Seconds(1);
 
 // The longest prefix of `text` (UTF-8) that is at most kMaxChunkBytes and ends between characters.
 absl::string_view FirstChunk(absl::string_view text) {
@@ -136,7 +137,8 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
   absl::Status status;
   // One server answers for all. Servers that cannot be reached or take no call are passed over.
-  for (size_t tries = servers_->All().size(); tries > 0; --tries) {
+  // Their number may grow: the names may still be looked up.
+  for (size_t tries = 0; tries < servers_->All().size(); ++tries) {
     const std::shared_ptr<Server> server = servers_->Next();
     std::vector<Model> models;
     status = ListModelsOf(*server, deadline, &models);
@@ -152,13 +154,13 @@ absl::Status Client::Probe(absl::Duration timeout) {
   // field is read as an unknown one of Empty.
   using google::protobuf::Empty;
   std::string reason = "no answer", note;
-  while (true) {
+  absl::Duration turn = kProbeTurn;
+  for (size_t asked = 1;; ++asked) {
     const std::shared_ptr<Server> server = servers_->Next();
     grpc::TemplatedGenericStub<Empty, Empty> health(server->channel);
     grpc::ClientContext context;
-    const SteadyTime turn =
-        servers_->All().size() == 1 ? deadline : std::min(deadline, SteadyNow() + kProbeTurn);
-    context.set_deadline(GrpcDeadline(turn));
+    context.set_deadline(GrpcDeadline(std::min(deadline, SteadyNow() + turn)));
+    if (asked % servers_->All().size() == 0) turn *= 2;  // All have had theirs.
     note = server->note;
     context.set_wait_for_ready(true);
     Empty request, response;

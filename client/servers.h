@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "base/clock.h"
 #include "base/mutex.h"
 #include "client/address.h"
 #include "client/channel.h"
@@ -29,7 +28,6 @@ struct Server {
   std::string note;  // Names the proxy, at the end of a message that the server cannot be reached.
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub;
-  SteadyTime made;
 };
 
 // The replicas of a service: one for each address that the given names have at the moment.
@@ -44,11 +42,11 @@ class Servers {
   std::vector<std::shared_ptr<Server>> All();
   std::string addresses() const;  // The addresses as given, for messages.
 
-  // The server whose turn it is; a server that is known to be out of reach is passed over. Waits a
-  // moment for names that are being looked up.
+  // The server whose turn it is, of those that are connected; if none is, of those that may be
+  // soon. Waits a moment for names that are being looked up.
   std::shared_ptr<Server> Next();
-  // Waits until one server is connected, and then a moment for the others. UNAVAILABLE: all refuse,
-  // or none answered within `timeout`.
+  // Until one is connected, and a moment for the others and for names that are being looked up.
+  // UNAVAILABLE: all refuse, or none answered within `timeout`.
   absl::Status WaitUntilConnected(absl::Duration timeout);
 
  private:
@@ -58,7 +56,6 @@ class Servers {
     std::optional<HttpProxy> proxy;
     int name = -1;  // Index in names_; -1: the address is not looked up here.
     std::vector<std::shared_ptr<Server>> servers;
-    std::string trouble;  // The reason why there is no address.
   };
 
   Servers(ChannelMaker maker, std::vector<Given> given, std::vector<std::string> hosts,

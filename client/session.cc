@@ -24,6 +24,8 @@ constexpr absl::Duration kMaxDelay = absl::Seconds(2);
 // the session itself is taken for the cause: it must not bring down one server after another.
 constexpr absl::Duration kShortCall = absl::Seconds(10);
 constexpr int kMaxFutileCalls = 5;
+// The same of calls that a server ended because it goes away: in a rolling restart several may.
+constexpr int kMaxFutileMoves = 8;
 
 // If this many resumes in a row get an answer that is neither a server's `started` nor a server's
 // refusal, whoever answers does not want the session.
@@ -312,6 +314,7 @@ void Stream::Session::TakeStarted(Started started) {
     Emit(Resumed{server_->address, now - lost_});
   }
   lost_ = SteadyTime::InfiniteFuture();
+  maybe_held_ = false;  // If it was, this call has taken its place.
   id_ = started.session_id;
   if (!first) return;
   started_ = now;
@@ -442,8 +445,8 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   const SteadyTime now = SteadyNow();
   const bool was_live = call_started_ < SteadyTime::InfiniteFuture();
   const bool was_of_use = progressed_ || (was_live && now - call_started_ >= kShortCall);
-  if (was_of_use) futile_calls_ = answered_calls_ = 0;
-  if (was_live && !was_of_use && !going_away_) ++futile_calls_;
+  if (was_of_use) futile_calls_ = futile_moves_ = answered_calls_ = 0;
+  if (was_live && !was_of_use) ++(going_away_ ? futile_moves_ : futile_calls_);
   const bool answered = !was_live && !unanswered_ && IsAnAnswer(status);
   if (answered) ++answered_calls_;
   if (!IsFromServer(status)) maybe_held_ = true;
@@ -459,8 +462,8 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   record.not_before = now + delay * jitter;
   const std::vector<std::shared_ptr<Server>> servers = servers_->All();
   // A server that announced its end was not overloaded. Behind the only address there may be
-  // others.
-  if (going_away_ && servers.size() == 1) record.not_before = now;
+  // others; the one that takes the stream next may be the same one, or end as well.
+  if (going_away_ && servers.size() == 1 && futile_moves_ <= 1) record.not_before = now;
 
   const bool all_asked = std::all_of(servers.begin(), servers.end(), [&](const auto& server) {
     const auto known = records_.find(server->address);
@@ -478,6 +481,9 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   std::string why;
   if (futile_calls_ >= kMaxFutileCalls) {
     why = absl::StrCat(futile_calls_, " calls in a row broke at once");
+  } else if (futile_moves_ >= kMaxFutileMoves) {
+    why = absl::StrCat(futile_moves_,
+                       " calls in a row were ended at once by servers that go away");
   } else if (answered_calls_ >= max_answered_calls) {
     why = absl::StrCat(answered_calls_, " calls in a row were not answered by a leapstream server");
   } else if (options_.resume_timeout > absl::ZeroDuration() &&

@@ -138,11 +138,12 @@ class Stream::Session final : public std::enable_shared_from_this<Session> {
   std::map<std::string, Record> records_ ABSL_GUARDED_BY(mutex_);  // Keyed by address.
   // The time since which no call is live.
   SteadyTime lost_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
-  bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for the present gap.
+  bool told_ ABSL_GUARDED_BY(mutex_) = false;  // Interrupted was emitted for it.
+  // In a row: calls that broke, or that a server sent away, before they were of use…
   int futile_calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Calls in a row that somebody else than a leapstream server answered.
-  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool maybe_held_ ABSL_GUARDED_BY(mutex_) = false;  // A server that lost us may count the session.
+  int futile_moves_ ABSL_GUARDED_BY(mutex_) = 0;
+  int answered_calls_ ABSL_GUARDED_BY(mutex_) = 0;  // …and those that no server of ours answered.
+  bool maybe_held_ ABSL_GUARDED_BY(mutex_) = false;  // By a server whose connection broke.
   absl::Status last_error_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<grpc::Alarm> alarm_ ABSL_GUARDED_BY(mutex_);
   SteadyTime alarm_time_ ABSL_GUARDED_BY(mutex_);

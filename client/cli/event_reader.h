@@ -11,11 +11,11 @@
 
 namespace leapstream::client {
 
-// Reads the events of a recorded run, one after the other. Each is an object of JSON with a text
-// "event", in the shape of `leapstream translate --json` and --trace. The input is in that shape,
-// or has the answers of StreamTranslate in the JSON of Protocol Buffers, as grpcurl and other tools
-// print them: on one line or on several, with names of either form, 64-bit numbers as texts, zeros
-// left out. Not thread-safe.
+// The events of a recorded run, one after the other, each an object of JSON with a text "event" in
+// the shape of `leapstream translate --json` and --trace. Read from that, and from the answers of
+// StreamTranslate in the JSON of Protocol Buffers, as grpcurl and other tools print them: on one
+// line, on several, or more of them on one; with names of either form, 64-bit numbers as texts,
+// zeros left out. Not thread-safe.
 class EventReader {
  public:
   explicit EventReader(std::istream* input) : input_(input) {}  // `input` outlives it.
@@ -29,13 +29,16 @@ class EventReader {
   absl::Status NotAnEvent() const;
 
  private:
-  // Reads the lines of the next object into text_; false: there is none.
+  // What follows into rest_, if that is empty; false: nothing does.
+  bool NextLine();
+  // The next object into text_; false: there is none.
   bool ReadObject();
 
   std::istream* const input_;
   std::string text_;
-  int line_ = 0;   // The last line that was read.
-  int began_ = 0;  // The first line of text_.
+  std::string rest_;  // Of the last line, after text_.
+  int line_ = 0;    // The last one that was read.
+  int began_ = 0;   // The first one of text_.
 };
 
 }  // namespace leapstream::client

@@ -1,5 +1,8 @@
 #include "client/cli/read_lines.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -23,6 +26,16 @@ absl::StatusOr<std::ifstream> OpenFile(const std::string& path) {
         absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
   }
   return file;
+}
+
+absl::StatusOr<int> OpenToPoll(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  // Only opening is not to wait.
+  if (fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0) return fd;
+  const int why = errno;
+  if (fd >= 0) close(fd);
+  return absl::InvalidArgumentError(
+      absl::StrCat("cannot read ", path, ": ", std::strerror(why)));
 }
 
 absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {

@@ -29,6 +29,7 @@
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
+#include "client/cli/read_lines.h"
 #include "client/cli/segmentation.h"
 #include "client/cli/source_words.h"
 #include "client/cli/terminal.h"
@@ -467,8 +468,8 @@ class Translation {
   int64_t segments_completed_ = 0;
 
   bool target_line_open_ = false;    // stdout stands within a line.
-  std::string before_next_;          // Goes before the continuing text, if any follows.
-  bool screen_target_open_ = false;  // The shared screen of stdout and stderr stands within a line.
+  std::string before_next_;          // Between what continues and the text that follows it.
+  bool screen_target_open_ = false;  // So does the screen that stdout and stderr share.
   bool source_line_open_ = false;
 
   int64_t measured_ = 0;  // Segments in the sums below.
@@ -488,11 +489,7 @@ absl::Status Translate(Client& client, const TranslateOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(TakeOverSignals());
   int input = STDIN_FILENO;
   if (!options.input_file.empty()) {
-    input = open(options.input_file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (input < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("cannot read ", options.input_file, ": ", std::strerror(errno)));
-    }
+    LEAPSTREAM_ASSIGN_OR_RETURN(input, OpenToPoll(options.input_file));
   }
   TraceWriter trace;
   if (!options.trace_file.empty()) {

@@ -25,6 +25,7 @@
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/cli/piped_audio.h"
+#include "client/cli/read_lines.h"
 #include "client/evaluation/audio_container.h"
 #include "client/evaluation/audio_file.h"
 
@@ -175,11 +176,7 @@ absl::StatusOr<std::unique_ptr<AudioInput>> OpenInput(const AudioInputOptions& o
       !(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
     return File::Open(options.path);
   }
-  const int fd = open(options.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    return absl::NotFoundError(
-        absl::StrCat("cannot read ", options.path, ": ", std::strerror(errno)));
-  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const int fd, OpenToPoll(options.path));
   return Piped::Open(fd, options.sample_rate, wait_mask);
 }
 

@@ -133,7 +133,9 @@ absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given) {
   if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
   while (absl::EndsWith(url.path, "/")) url.path.pop_back();
   for (const char c : url.path) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~/", c)) continue;
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~/", c)) {
+      continue;
+    }
     return wrong("its path is of letters, digits, -, ., _, ~ and /");
   }
   return url;
@@ -349,6 +351,7 @@ class HttpGateway final : public Gateway {
       }
       options.sample_rate = rate->get<int>();
     }
+    options.next_segments = options.audio == AudioFormat::kNone;  // As `leapstream translate`.
     const std::string id = RandomName(), key = RandomName();
     if (id.empty() || key.empty()) return Refuse(503, "no random numbers", response);
     std::vector<std::shared_ptr<WebSession>> forgotten;  // Sessions to be joined without the lock.

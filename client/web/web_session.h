@@ -61,8 +61,10 @@ class WebSession {
   size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Bytes of events_.
   SteadyTime ended_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   SteadyTime last_push_ ABSL_GUARDED_BY(mutex_);
-  Mutex push_mutex_;  // Source goes to events_ and to stream_ in one order. Taken first.
-  bool audio_begun_ ABSL_GUARDED_BY(push_mutex_) = false;
+  Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
+  // Whether the samples that were taken are known to begin no file, and them until they are.
+  bool audio_is_raw_ ABSL_GUARDED_BY(push_mutex_) = false;
+  std::string audio_beginning_ ABSL_GUARDED_BY(push_mutex_);
   std::thread thread_;
 };
 

@@ -14,7 +14,7 @@
 #include "base/status.h"
 #include "server/config/config.h"
 #include "server/config/settings.h"
-#include "server/small_file.h"
+#include "base/small_file.h"
 #include "server/token_file.h"
 
 namespace leapstream {

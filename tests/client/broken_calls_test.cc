@@ -26,11 +26,12 @@ using testing::HasSubstr;
 
 // The extent of a call before it ends with its status.
 enum class Extent {
-  kRefused,   // Nothing.
-  kStarted,   // `started`, and the means to resume.
-  kProgress,  // `started`, the means to resume, and a token, if one is left.
-  kUnsummed,  // All of the translation, but no summary.
-  kWhole,     // All.
+  kRefused,    // Nothing.
+  kStarted,    // `started`, and the means to resume.
+  kSentAway,   // …and that the server goes away.
+  kProgress,   // …and a token, if there is one left.
+  kUnsummed,   // All of the translation, but no summary.
+  kWhole,      // All.
 };
 
 struct Act {
@@ -95,6 +96,11 @@ class ScriptedService final : public v1::SimultaneousTranslationService::Service
     response.mutable_resume_point()->set_resume_token("t");
     stream->Write(response);
     if (act.extent == Extent::kStarted) return act.status;
+    if (act.extent == Extent::kSentAway) {
+      response.mutable_going_away()->set_reason(v1::GOING_AWAY_REASON_DRAINING);
+      stream->Write(response);
+      return act.status;
+    }
     int written = resume.committed_target().ids_size();
     for (; written < 4; ++written) {
       auto* target = response.mutable_target();
@@ -267,6 +273,33 @@ TEST(BrokenCallsTest, AQuotaIsWaitedForWhereTheSessionIsOnesOwn) {
   const absl::Status refused = Translate(others.address()).status;
   EXPECT_EQ(client::ErrorReason(refused), "QUOTA_EXCEEDED");
   EXPECT_EQ(others.calls(), 1);
+}
+
+// What a server may still hold is over once the session goes on there.
+TEST(BrokenCallsTest, AQuotaAfterAResumeIsThatOfOtherSessions) {
+  ScriptedService service(
+      {{Extent::kProgress, {grpc::StatusCode::UNAVAILABLE, "broken"}},
+       {Extent::kProgress, FromServer(grpc::StatusCode::UNAVAILABLE, "DRAINING")},
+       {Extent::kRefused, FromServer(grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")}});
+  const Result result = Translate(service.address(), absl::Seconds(10));
+  EXPECT_EQ(client::ErrorReason(result.status), "QUOTA_EXCEEDED") << result.status;
+  EXPECT_EQ(service.calls(), 3);
+}
+
+TEST(BrokenCallsTest, ServersThatAlwaysGoAwayAreLeft) {
+  const Act away = {Extent::kSentAway, FromServer(grpc::StatusCode::UNAVAILABLE, "DRAINING")};
+  ScriptedService never({away});
+  const Result result = Translate(never.address(), absl::Seconds(30));
+  EXPECT_EQ(client::ErrorReason(result.status), "DRAINING") << result.status;
+  EXPECT_THAT(std::string(result.status.message()),
+              HasSubstr("calls in a row were ended at once by servers that go away"));
+  EXPECT_LE(never.calls(), 10);
+
+  // As in a rolling restart.
+  ScriptedService others({away, away, away, {Extent::kWhole, {}}});
+  const Result restarted = Translate(others.address());
+  EXPECT_TRUE(restarted.status.ok()) << restarted.status;
+  EXPECT_EQ(restarted.text, "ABCD");
 }
 
 TEST(BrokenCallsTest, WhatAServerRefusesIsRefused) {

@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/cli/source_words.h"
@@ -66,6 +68,15 @@ class Program {
   void CloseInput() { Close(in_); }
   void CloseOutput() { Close(out_); }
   void Signal(int signal) { kill(pid_, signal); }
+  // Whether it has taken over the signal.
+  bool Catches(int signal) const {
+    std::ifstream status(absl::StrCat("/proc/", pid_, "/status"));
+    for (std::string line; std::getline(status, line);) {
+      if (!absl::StartsWith(line, "SigCgt:")) continue;
+      return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1) != 0;
+    }
+    return false;
+  }
 
   // Returns output up to and with `end`; if that does not come, all output of 10 s.
   std::string OutputUntil(const std::string& end) {
@@ -513,6 +524,23 @@ TEST(CliTest, FirstInterruptEndsThePacedInputToo) {
   EXPECT_EQ(service.source(), "gute ");
 }
 
+// A pipe that nobody writes into is waited for, but not for ever.
+TEST(CliTest, ASignalEndsTheWaitForAPipesWriter) {
+  FakeService service;
+  const std::string pipe = absl::StrCat(testing::TempDir(), "leapstream_pipe.", getpid());
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const char* flag : {"--from-file", "--audio"}) {
+    Program program({"translate", "--server", service.address(), flag, pipe});
+    for (int tries = 0; tries < 1000 && !program.Catches(SIGTERM); ++tries) program.IsQuiet(10);
+    EXPECT_TRUE(program.IsQuiet(200)) << flag;  // It waits now.
+    program.Signal(SIGTERM);
+    EXPECT_EQ(program.OutputUntil("never"), "") << flag;
+    program.Signal(SIGKILL);  // If it has not ended.
+    EXPECT_EQ(program.Exit(), 5) << flag;
+  }
+  unlink(pipe.c_str());
+}
+
 class EvaluateTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -581,7 +609,8 @@ TEST(CliTest, OutputThatCannotBeWrittenIsAnError) {
   const std::string events = testing::TempDir() + "leapstream_output.jsonl";
   std::ofstream(text) << "gute nacht\n";
   std::ofstream(events)
-      << R"({"time":0,"event":"target","segment":1,"text":"a","tokens":[{"piece":"a","source_tokens_read":1}]})";
+      << R"({"time":0,"event":"target","segment":1,"text":"a",)"
+      << R"("tokens":[{"piece":"a","source_tokens_read":1}]})";
   std::string errors;
   for (const std::string& arguments :
        {std::string("--help"), std::string("--version"), std::string("translate --help"),

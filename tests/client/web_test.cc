@@ -122,6 +122,16 @@ TEST_F(WebTest, AllViewersSeeTheSame) {
   EXPECT_EQ(PostStatus(Path(session, "source"), R"({"text": "more"})", Key(session)), 409);
 }
 
+// As with `leapstream translate`.
+TEST_F(WebTest, TextGoesOnInANextSegment) {
+  for (const bool audio : {false, true}) {
+    const Json session = Start(audio ? R"({"audio": true})" : "{}");
+    EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
+    EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr("ended"));
+    EXPECT_EQ(service_.config().policy().continue_in_next_segment(), !audio);
+  }
+}
+
 TEST_F(WebTest, AnErrorOfTheServerIsShown) {
   const Json session = Start(R"({"model": "missing"})");
   EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr(R"("code":"NOT_FOUND")"));
@@ -172,8 +182,9 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   const std::string path = Path(session, "audio");
   EXPECT_EQ(PostStatus(path, std::string(6400, '\1'), Key(session), type), 200);
   const Json file = Start(R"({"audio": true})");
-  const auto header = Post(Path(file, "audio"), "RIFF\xFF\xFF\xFF\xFFWAVEfmt " + std::string(6400, 'x'),
-                           Key(file), type);
+  const auto header =
+      Post(Path(file, "audio"), "RIFF\xFF\xFF\xFF\xFFWAVEfmt " + std::string(6400, 'x'),
+           Key(file), type);
   EXPECT_EQ(header->status, 400);
   EXPECT_THAT(header->body, HasSubstr("got the header of an audio file"));
   EXPECT_EQ(PostStatus(Path(file, "close"), "{}", Key(file)), 200);
@@ -192,7 +203,28 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   EXPECT_EQ(PostStatus("/api/sessions", R"({"audio": 1})"), 400);
 }
 
-// The request is as `curl -X POST` sends it.
+// However it is cut, and however often it is tried.
+TEST_F(WebTest, TheHeaderOfAFileIsNoSample) {
+  const std::string type = "application/octet-stream";
+  const std::string file = std::string("RIFF\x24\x10\0\0WAVEfmt \x10\0\0\0", 20) +
+                           std::string("\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0", 16);
+  const auto refused = [&](const Json& session, const std::string& bytes) {
+    const auto result = Post(Path(session, "audio"), bytes, Key(session), type);
+    return result->status == 400 &&
+           result->body.find("got the header of an audio file") != std::string::npos;
+  };
+  const Json whole = Start(R"({"audio": true})");
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(refused(whole, file)) << i;
+  EXPECT_EQ(PostStatus(Path(whole, "audio"), std::string(6400, '\1'), Key(whole), type), 200);
+
+  const Json cut = Start(R"({"audio": true})");
+  for (const std::string& part : {file.substr(0, 0), file.substr(0, 2), file.substr(2, 4)}) {
+    EXPECT_EQ(PostStatus(Path(cut, "audio"), part, Key(cut), type), 200) << part;
+  }
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(refused(cut, file.substr(6))) << i;
+}
+
+// As `curl -X POST` sends it.
 TEST_F(WebTest, ARequestWithoutALengthHasNoBody) {
   const Json session = Start();
   const std::string key = session["key"];
@@ -253,9 +285,10 @@ TEST_F(WebTest, ServesThePageOfAPublicUrl) {
   EXPECT_EQ(moved->get_header_value("Location"), "/live/");
   EXPECT_EQ(Get("/liveX/")->status, 404);
   EXPECT_EQ(Get("/live/live/")->status, 404);
-  // Other origins are still refused.
-  for (const char* origin : {"https://evil.example", "http://talks.example.org", "null",
-                             "https://talks.example.org:8443", "https://talks.example.org.evil.example"}) {
+  // Others are others still.
+  for (const char* origin :
+       {"https://evil.example", "http://talks.example.org", "null",
+        "https://talks.example.org:8443", "https://talks.example.org.evil.example"}) {
     EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", origin}}), 403) << origin;
   }
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "https://talks.example.org"},

@@ -21,6 +21,7 @@
 #include "gtest/gtest.h"
 #include "httplib.h"
 #include "tests/end_to_end/measure.h"
+#include "tests/end_to_end/exported_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 #include "tests/testing/metrics_page.h"
@@ -83,19 +84,6 @@ class CostsTest : public testing::Test {
     result.out = ReadFile(folder_ / "out");
     result.err = ReadFile(folder_ / "err");
     return result;
-  }
-  std::string ExportSoftmaxModel() {
-    const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
-    const std::string data = golden + "data/joint";
-    Process exporter;
-    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
-                    golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
-                    data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
-                    data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
-                    "--target-lang", "de", "--output", folder_ / "softmax"},
-                   folder_ / "export.log");
-    EXPECT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
-    return folder_ / "softmax";
   }
 
   TestFolder folder_;
@@ -179,7 +167,7 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
 TEST_F(CostsTest, StatesThatGrowStayWithinTheirMemory) {
   constexpr int64_t kStates = 24 << 20;
   ASSERT_NO_FATAL_FAILURE(
-      Start({"--model", ExportSoftmaxModel(), "--max-state-bytes", absl::StrCat(kStates)}));
+      Start({"--model", ExportSoftmaxModel(folder_), "--max-state-bytes", absl::StrCat(kStates)}));
   EXPECT_EQ(Metric("leapstream_state_bytes_limit"), kStates);
   auto client = Client::Connect({server_->address(), absl::Seconds(10)});
   ASSERT_TRUE(client.ok()) << client.status();

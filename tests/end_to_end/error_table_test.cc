@@ -23,6 +23,7 @@
 #include "absl/time/clock.h"
 #include "server/token_file.h"
 #include "tests/end_to_end/edited_model.h"
+#include "tests/end_to_end/exported_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 #include "tests/server/raw_stream.h"
@@ -93,7 +94,7 @@ class ErrorTableTest : public testing::Test {
   void SetUp() override {
     WriteEditedModel(folder_ / "edited");
     ExportSpeechModel();
-    ExportSoftmaxModel();
+    ExportSoftmaxModel(folder_);
     std::ofstream(folder_ / "config.yaml") << "models:\n  - {path: " << kEmbeddedModel
                                            << ", name: en-de}\n  - {path: " << folder_ / "edited"
                                            << ", name: edited}\n  - {path: " << folder_ / "speech"
@@ -137,21 +138,7 @@ class ErrorTableTest : public testing::Test {
     ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
   }
 
-  // Exports a model whose states grow.
-  void ExportSoftmaxModel() {
-    const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
-    const std::string data = golden + "data/joint";
-    Process exporter;
-    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
-                    golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
-                    data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
-                    data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
-                    "--target-lang", "de", "--output", folder_ / "softmax"},
-                   folder_ / "export.log");
-    ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
-  }
-
-  // A normal session is served as always.
+  // A normal session, as it has always been.
   void ExpectServes(const std::string& server) {
     std::pair<grpc::Status, std::string> served = Serve(server);
     // On "brief" a session may be over before a busy machine has translated the sentence.

@@ -1,5 +1,6 @@
 // The client library and the program with servers that want TLS, a client's certificate or a token.
 #include <httplib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -93,6 +94,16 @@ TEST_F(SecureClientTest, TlsAndTokens) {
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);
   options.security.token_file = folder_ / "nowhere";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kNotFound);
+  // A pipe that nobody writes into is not waited for.
+  ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  for (std::string client::Security::*file :
+       {&client::Security::token_file, &client::Security::ca_file}) {
+    ClientOptions piped = options;
+    piped.security.token_file = "";
+    piped.security.*file = folder_ / "pipe";
+    EXPECT_THAT(std::string(Client::Connect(piped).status().message()),
+                HasSubstr("pipe: not a regular file; write it to one"));
+  }
   options.security.token_file = folder_ / "token";
   options.security.ca_file = folder_ / "stranger.crt";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);

@@ -255,8 +255,15 @@ function newParagraph(lane) {
   return lane.appendChild(document.createElement('p'));
 }
 
+// What continues the segment before it, with the rest of its source, goes on in its paragraph.
 function segment(number) {
-  if (!segments.has(number)) segments.set(number, {paragraph: newParagraph(byId('target')), steps: []});
+  if (!segments.has(number)) {
+    const before = segments.get(number - 1);
+    const continues = before !== undefined && before.continues;
+    if (continues) before.paragraph.append(' ');
+    const paragraph = continues ? before.paragraph : newParagraph(byId('target'));
+    segments.set(number, {paragraph, steps: [], continues: false});
+  }
   return segments.get(number);
 }
 
@@ -280,6 +287,7 @@ function show(event) {
     for (const token of event.tokens) open.steps.push({read: token.source_tokens_read, ms: token.source_audio_ms});
     draw(open);
   } else if (event.event === 'segment') {
+    if (event.continues) segment(event.segment).continues = true;
     announce(event);
     const left = event.untranslated_source_tokens || 0;
     const read = event.stats ? event.stats.source_tokens : 0;
