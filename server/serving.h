@@ -9,7 +9,7 @@
 #include "server/metrics.h"
 #include "server/resume_token.h"
 #include "server/served_models.h"
-#include "server/server.h"
+#include "server/options.h"
 #include "server/timers.h"
 #include "server/token_file.h"
 #include "server/worker.h"

@@ -10,7 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "server/logging.h"
-#include "server/server.h"
+#include "server/options.h"
 
 namespace leapstream {
 

@@ -7,7 +7,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
-#include "server/server.h"
+#include "server/options.h"
 
 namespace leapstream {
 

@@ -7,7 +7,7 @@
 #include "absl/time/time.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "model/api/model.h"
-#include "server/server.h"
+#include "server/options.h"
 #include "streaming/session.h"
 
 namespace leapstream {
