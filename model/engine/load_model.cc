@@ -14,6 +14,7 @@
 #include "model/api/model_directory.h"
 #include "model/api/piece_check.h"
 #include "model/engine/model_call.h"
+#include "model/engine/model_family.h"
 #include "model/engine/torch_device.h"
 #include "model/engine/transformer.h"
 #include "model/engine/weights.h"
@@ -211,10 +212,10 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   parts.files.clear();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
-        Weights weights;
+        Weights weights = Weights::Listing();
         LEAPSTREAM_ASSIGN_OR_RETURN(
             weights, Weights::Parse(std::move(file), absl::StrCat(directory, "/", kWeightsFile),
-                                    parts.config, parts.compute_type));
+                                    parts.compute_type));
         if (parts.torch_device.empty()) {
           LEAPSTREAM_ASSIGN_OR_RETURN(
               model->translator,

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/api/translator.h"
 #include "model/engine/weights.h"
 
@@ -23,7 +23,7 @@ struct TorchDevice {
 // loading it takes. UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
 // library, it is of another version, or there is no such device.
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
-                                                                const Weights& weights,
+                                                                Weights& weights,
                                                                 const TorchDevice& device);
 
 // Whether a LibTorch device computes such a model, in config.compute_type. UNIMPLEMENTED: it does
@@ -34,7 +34,7 @@ absl::Status CheckTorchComputes(const ModelConfig& config);
 // a string, and a function. The structs that they share are those of one version only.
 inline constexpr char kTorchVersion[] = "leapstream_torch_version";
 inline constexpr char kTorchFactory[] = "leapstream_make_torch_translator";
-using TorchFactory = void(const ModelConfig&, const Weights&, const TorchDevice&,
+using TorchFactory = void(const ModelConfig&, Weights&, const TorchDevice&,
                           absl::StatusOr<std::unique_ptr<Translator>>*);
 
 }  // namespace leapstream

@@ -10,7 +10,7 @@
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/leap_features.h"
 #include "model/engine/attention/linear_attention.h"
-#include "model/engine/attention/make_attention.h"
+#include "model/engine/attention/kinds.h"
 #include "model/engine/contract.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/model_call.h"
@@ -35,9 +35,9 @@ void Residual(const LayerNorm& norm, bool normalize_before, const Transformer::R
 
 // Makes each distinct layer once; returns the order in which they are run.
 template <typename Layer>
-std::vector<size_t> MakeLayers(const Weights& weights, const std::string& side_name,
-                               const ModelConfig& config, const SideConfig& side,
-                               Activation activation, std::vector<Layer>* layers) {
+std::vector<size_t> MakeLayers(const Parameters& parameters, const ModelConfig& config,
+                               const SideConfig& side, Activation activation,
+                               std::vector<Layer>* layers) {
   std::vector<size_t> order;
   for (int l = 0; l < side.layers; ++l) {
     const int distinct = side.LayerOf(l);
@@ -46,9 +46,13 @@ std::vector<size_t> MakeLayers(const Weights& weights, const std::string& side_n
       continue;
     }
     order.push_back(layers->size());
-    layers->emplace_back(weights, absl::StrCat(side_name, ".layers.", l), config, activation);
+    layers->emplace_back(parameters.Under(absl::StrCat("layers.", l)), config, activation);
   }
   return order;
+}
+
+Tensor TableOf(const Parameters& parameters, absl::string_view name, const SideConfig& side) {
+  return parameters.Under(name).Table("embedding", {side.vocabulary_size, side.input_dim});
 }
 
 // Rows of prefixes after which a batch is encoded, so that many sessions with bidirectional
@@ -202,28 +206,37 @@ class Transformer::ScratchLoan {
   std::unique_ptr<Scratch> scratch_;
 };
 
-Transformer::EncoderLayer::EncoderLayer(const Weights& weights, const std::string& name,
-                                        const ModelConfig& config, Activation activation)
-    : self_attention(MakeSelfAttention(weights, name + ".self_attention", config.encoder)),
-      self_attention_norm(weights, name + ".self_attention_norm"),
-      ffn(weights, name + ".ffn", activation),
-      ffn_norm(weights, name + ".ffn_norm") {}
+Transformer::EncoderLayer::EncoderLayer(const Parameters& parameters, const ModelConfig& config,
+                                        Activation activation)
+    : self_attention(
+          MakeSelfAttention(parameters.Under("self_attention"), config, config.encoder)),
+      self_attention_norm(parameters.Under("self_attention_norm"), config.encoder.embed_dim),
+      ffn(parameters.Under("ffn"), config.encoder, activation),
+      ffn_norm(parameters.Under("ffn_norm"), config.encoder.embed_dim) {}
 
-Transformer::DecoderLayer::DecoderLayer(const Weights& weights, const std::string& name,
-                                        const ModelConfig& config, Activation activation)
-    : self_attention(MakeSelfAttention(weights, name + ".self_attention", config.decoder)),
-      self_attention_norm(weights, name + ".self_attention_norm"),
-      cross_attention(MakeCrossAttention(weights, name + ".cross_attention", config)),
-      cross_attention_norm(weights, name + ".cross_attention_norm"),
-      ffn(weights, name + ".ffn", activation),
-      ffn_norm(weights, name + ".ffn_norm") {}
+Transformer::DecoderLayer::DecoderLayer(const Parameters& parameters, const ModelConfig& config,
+                                        Activation activation)
+    : self_attention(
+          MakeSelfAttention(parameters.Under("self_attention"), config, config.decoder)),
+      self_attention_norm(parameters.Under("self_attention_norm"), config.decoder.embed_dim),
+      cross_attention(MakeCrossAttention(parameters.Under("cross_attention"), config)),
+      cross_attention_norm(parameters.Under("cross_attention_norm"), config.decoder.embed_dim),
+      ffn(parameters.Under("ffn"), config.decoder, activation),
+      ffn_norm(parameters.Under("ffn_norm"), config.decoder.embed_dim) {}
 
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config,
                                                                  Weights weights, int threads) {
   absl::StatusOr<Activation> activation = ParseActivation(config.activation_fn);
   if (!activation.ok()) return activation.status();
-  return std::unique_ptr<Transformer>(
+  std::unique_ptr<Transformer> transformer(
       new Transformer(config, std::move(weights), *activation, threads));
+  LEAPSTREAM_RETURN_IF_ERROR(transformer->weights_.Finish());
+  return transformer;
+}
+
+std::vector<TensorSpec> Transformer::ListTensors(const ModelConfig& config) {
+  const Transformer listed(config, Weights::Listing(), Activation::kRelu, /*threads=*/1);
+  return listed.weights_.taken();
 }
 
 Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activation activation,
@@ -231,26 +244,28 @@ Transformer::Transformer(const ModelConfig& config, Weights owned_weights, Activ
     : config_(config),
       threads_(threads),
       weights_(std::move(owned_weights)),
+      parameters_(weights_),
       speech_(config.speech.has_value()
-                  ? std::make_unique<const SpeechFrontEnd>(weights_, *config.speech)
+                  ? std::make_unique<const SpeechFrontEnd>(parameters_.Under("encoder"),
+                                                           *config.speech, config.encoder.embed_dim)
                   : nullptr),
-      source_embedding_(weights_, config, config.encoder, "encoder",
-                        config.speech.has_value() ? "" : "encoder.embedding"),
-      target_embedding_(weights_, config, config.decoder, "decoder",
-                        config.share_all_embeddings ? "encoder.embedding" : "decoder.embedding"),
-      encoder_order_(
-          MakeLayers(weights_, "encoder", config, config.encoder, activation, &encoder_layers_)),
-      decoder_order_(
-          MakeLayers(weights_, "decoder", config, config.decoder, activation, &decoder_layers_)),
-      output_(weights_.Matrix(OutputName(config))) {
+      source_embedding_(config.speech.has_value() ? Tensor() : TableOf(parameters_, "encoder", config.encoder),
+                        parameters_.Under("encoder"), config.encoder, config),
+      target_embedding_(config.share_all_embeddings ? TableOf(parameters_, "encoder", config.encoder) : TableOf(parameters_, "decoder", config.decoder),
+                        parameters_.Under("decoder"), config.decoder, config),
+      encoder_order_(MakeLayers(parameters_.Under("encoder"), config, config.encoder, activation,
+                                &encoder_layers_)),
+      decoder_order_(MakeLayers(parameters_.Under("decoder"), config, config.decoder, activation,
+                                &decoder_layers_)),
+      output_(parameters_.Matrix(OutputName(config), {config.decoder.vocabulary_size,
+                                                      config.decoder.output_dim})) {
   for (int l = 0; l < config.encoder.layers; ++l) encoder_names_.push_back(absl::StrCat("enc.", l));
   for (int l = 0; l < config.decoder.layers; ++l) decoder_names_.push_back(absl::StrCat("dec.", l));
-  if (config.encoder.final_norm) encoder_norm_ = LayerNorm(weights_, "encoder.norm");
-  if (config.decoder.final_norm) decoder_norm_ = LayerNorm(weights_, "decoder.norm");
+  if (config.encoder.final_norm) encoder_norm_ = LayerNorm(parameters_.Under("encoder.norm"), config.encoder.embed_dim);
+  if (config.decoder.final_norm) decoder_norm_ = LayerNorm(parameters_.Under("decoder.norm"), config.decoder.embed_dim);
   if (config.decoder.output_dim != config.decoder.embed_dim) {
-    project_out_ = weights_.Matrix("decoder.project_out");
+    project_out_ = parameters_.Matrix("decoder.project_out", {config.decoder.output_dim, config.decoder.embed_dim});
   }
-  weights_.DiscardOthers();
 }
 
 absl::StatusOr<std::unique_ptr<SessionState>> Transformer::NewState() const {

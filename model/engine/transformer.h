@@ -8,11 +8,12 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/api/translator.h"
 #include "model/engine/attention/attention.h"
 #include "model/engine/layers.h"
 #include "model/engine/speech/speech_front_end.h"
+#include "model/engine/parameters.h"
 #include "model/engine/weights.h"
 
 namespace leapstream {
@@ -25,9 +26,12 @@ namespace leapstream {
 class Transformer : public Translator {
  public:
   // `threads`: that share the work of a Read() or Decide(), the calling one included. Results do
-  // not depend on it. UNIMPLEMENTED: an option that is not supported. Throws on broken weights.
+  // not depend on it. UNIMPLEMENTED: an option that is not supported. INVALID_ARGUMENT: weights
+  // of another network: see Weights::Finish(). `config` has passed ValidateModelConfig().
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config,
                                                              Weights weights, int threads = 1);
+  // The tensors that Create() takes.
+  static std::vector<TensorSpec> ListTensors(const ModelConfig& config);
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
   absl::Status Reserve(int states) const override;
@@ -57,16 +61,14 @@ class Transformer : public Translator {
 
  private:
   struct EncoderLayer {
-    EncoderLayer(const Weights& weights, const std::string& name, const ModelConfig& config,
-                 Activation activation);
+    EncoderLayer(const Parameters& parameters, const ModelConfig& config, Activation activation);
     Attention self_attention;
     LayerNorm self_attention_norm;
     FeedForward ffn;
     LayerNorm ffn_norm;
   };
   struct DecoderLayer {
-    DecoderLayer(const Weights& weights, const std::string& name, const ModelConfig& config,
-                 Activation activation);
+    DecoderLayer(const Parameters& parameters, const ModelConfig& config, Activation activation);
     Attention self_attention;
     LayerNorm self_attention_norm;
     Attention cross_attention;
@@ -106,6 +108,7 @@ class Transformer : public Translator {
   const ModelConfig config_;
   const int threads_;
   Weights weights_;  // Before all that points into it. Constant once all of them are there.
+  const Parameters parameters_;
   const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding source_embedding_;
   const Embedding target_embedding_;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "model/api/safetensors.h"
+#include "model/engine/attention/kinds.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
@@ -107,8 +108,9 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
         "\ndecoder: ", SideText(config.decoder), "\nattention: encoder ",
         config.encoder.self_attention, ", decoder ", config.decoder.self_attention, ", cross ",
         config.decoder.cross_attention,
-        config.encoder.self_attention == "leap" || config.decoder.self_attention == "leap" ||
-                config.decoder.cross_attention == "leap"
+        HasProportionNets(config.encoder.self_attention) ||
+                HasProportionNets(config.decoder.self_attention) ||
+                HasProportionNets(config.decoder.cross_attention)
             ? absl::StrCat("\nleap factor: ", config.leap_factor)
             : "",
         "\nactivation: ", absl::CHexEscape(config.activation_fn.substr(0, 100)), "\nembeddings: ",

@@ -13,6 +13,7 @@
 #include "model/engine/attention/leap_features.h"
 #include "model/engine/contract.h"
 #include "model/engine/model_call.h"
+#include "model/engine/model_family.h"
 
 namespace leapstream {
 namespace {
@@ -136,12 +137,14 @@ class TorchTranslator::State : public SessionState {
 };
 
 absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
-    const ModelConfig& config, const Weights& weights, const TorchDevice& device) {
+    const ModelConfig& config, Weights& weights, const TorchDevice& device) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   try {
     c10::InferenceMode guard;
     at::zeros({1}, c10::Device(device.name)).add_(1).item<float>();  // What it computes comes back.
-    return std::unique_ptr<TorchTranslator>(new TorchTranslator(config, weights, device));
+    std::unique_ptr<TorchTranslator> translator(new TorchTranslator(config, weights, device));
+    LEAPSTREAM_RETURN_IF_ERROR(weights.Finish());
+    return translator;
   } catch (const c10::Error& e) {
     // The rest lists all that LibTorch was built with.
     const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
@@ -151,15 +154,15 @@ absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
   }
 }
 
-TorchTranslator::TorchTranslator(const ModelConfig& config, const Weights& weights,
+TorchTranslator::TorchTranslator(const ModelConfig& config, Weights& weights,
                                  const TorchDevice& device)
     : config_(config),
       activation_(*ParseActivation(config.activation_fn)),
       device_(device.name),
       threads_(device.threads),
       slots_(std::make_shared<Slots>(config, device_)) {
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
-    const Tensor tensor = weights.Get(spec.name);
+  for (const TensorSpec& spec : ListTensors(config)) {
+    const Tensor tensor = weights.Take(spec.name, spec.shape);
     weights_[spec.name] =
         at::from_blob(const_cast<float*>(tensor.data()), tensor.shape()).clone().to(device_);
   }

@@ -14,6 +14,10 @@
 
 namespace leapstream {
 
+// For kinds that divide by the sum of energies as it is: it only keeps a query that sees nothing
+// from 0 / 0.
+inline constexpr float kTinyNormaliserFloor = 1e-6f;
+
 struct LinearOptions {
   int64_t heads = 0;
   int64_t d = 0;

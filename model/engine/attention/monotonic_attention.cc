@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "model/engine/attention/key_value_cache.h"
-#include "model/engine/attention/leap_features.h"
 
 namespace leapstream {
 
@@ -115,7 +114,7 @@ void MonotonicAttention::Attend(const float* queries, absl::Span<const Attention
         } else {
           float sum = 0;
           for (int64_t p = 0; p < count; ++p) sum += weights[p];
-          const float scale = 1.0f / std::max(sum, kLeapNormaliserFloor);
+          const float scale = 1.0f / std::max(sum, options_.floor);
           for (int64_t p = 0; p < count; ++p) weights[p] *= scale;
         }
       }

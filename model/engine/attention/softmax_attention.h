@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "model/engine/attention/attention.h"
+#include "model/engine/attention/attention_entry.h"
 #include "model/engine/attention/feature_map.h"
 
 namespace leapstream {
@@ -34,6 +35,12 @@ class SoftmaxAttention : public AttentionKind {
   const int64_t heads_;
   const int64_t d_;
 };
+
+inline std::unique_ptr<const FeatureMap> MakeScaledFeatures(const AttentionBlock& block) {
+  return std::make_unique<ScaledFeatures>(block.heads, block.d);
+}
+inline constexpr AttentionEntry kSoftmaxKind = {"softmax", &MakeScaledFeatures,
+                                                Normaliser::kSoftmax};
 
 }  // namespace leapstream
 

@@ -60,37 +60,20 @@ int64_t ConvSubsampler::State::bytes() const {
                               sizeof(float));
 }
 
-ConvSubsampler::ConvSubsampler(const Weights& weights, int channels) : channels_(channels) {
+ConvSubsampler::ConvSubsampler(const Parameters& parameters, int channels, int64_t width)
+    : channels_(channels), first_(parameters.Under("0").ExactLinear({channels, 1, 3, 3})) {
   const int64_t C = channels;
-  const Tensor first = weights.Get("encoder.conv.0.weight");   // [C, 1, 3, 3]
-  const Tensor second = weights.Get("encoder.conv.1.weight");  // [C, C, 3, 3]
-  const Tensor out = weights.Get("encoder.conv.out.weight");   // [E, C, kBins2]
-  const int64_t E = out.size(0);
-  const Tensor bias0 = weights.Get("encoder.conv.0.bias");
-  const Tensor bias1 = weights.Get("encoder.conv.1.bias");
-  const Tensor bias_out = weights.Get("encoder.conv.out.bias");
-  first_ = PackedLinear(first.data(), bias0.data(), C, 9, ComputeType::kFloat32, weights.packed());
-  // Channels last, so that what is unfolded is copied in runs.
-  std::vector<float> permuted(C * 9 * C);
-  for (int64_t o = 0; o < C; ++o) {
+  // Channels last, so that what is unfolded is copied in runs: [C, 9] to [9, C], [C, kBins2] to
+  // [kBins2, C].
+  const auto channels_last = [C](int64_t places) {
+    std::vector<int64_t> order(places * C);
     for (int64_t c = 0; c < C; ++c) {
-      for (int64_t i = 0; i < 9; ++i) {
-        permuted[(o * 9 + i) * C + c] = second.data()[(o * C + c) * 9 + i];
-      }
+      for (int64_t i = 0; i < places; ++i) order[i * C + c] = c * places + i;
     }
-  }
-  second_ = PackedLinear(permuted.data(), bias1.data(), C, 9 * C, weights.compute_type(),
-                         weights.packed());
-  permuted.resize(E * kBins2 * C);
-  for (int64_t e = 0; e < E; ++e) {
-    for (int64_t c = 0; c < C; ++c) {
-      for (int64_t f = 0; f < kBins2; ++f) {
-        permuted[(e * kBins2 + f) * C + c] = out.data()[(e * C + c) * kBins2 + f];
-      }
-    }
-  }
-  out_ = PackedLinear(permuted.data(), bias_out.data(), E, kBins2 * C, weights.compute_type(),
-                      weights.packed());
+    return order;
+  };
+  second_ = parameters.Under("1").Linear({C, C, 3, 3}, channels_last(9));
+  out_ = parameters.Under("out").Linear({width, C * kBins2}, channels_last(kBins2));
 }
 
 void ConvSubsampler::Append(absl::Span<const float> frames, State& state, Workspace& scratch,

@@ -8,7 +8,7 @@
 #include "absl/types/span.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/workspace.h"
-#include "model/engine/weights.h"
+#include "model/engine/parameters.h"
 
 namespace leapstream {
 
@@ -42,7 +42,8 @@ class ConvSubsampler {
     int64_t final_rows_ = 0;
   };
 
-  ConvSubsampler(const Weights& weights, int channels);
+  // width: of the encoder, E.
+  ConvSubsampler(const Parameters& parameters, int channels, int64_t width);
 
   // frames: [n, kMelBins]. Called with the output of the second ReLU, [rows, kBins2, C], if it is
   // not null; for tests.

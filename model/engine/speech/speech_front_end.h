@@ -7,11 +7,11 @@
 #include <functional>
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/engine/kernels/workspace.h"
 #include "model/engine/speech/conv_subsampler.h"
 #include "model/engine/speech/filter_bank.h"
-#include "model/engine/weights.h"
+#include "model/engine/parameters.h"
 
 namespace leapstream {
 
@@ -34,8 +34,9 @@ class SpeechFrontEnd {
     ConvSubsampler::State subsampled_;
   };
 
-  SpeechFrontEnd(const Weights& weights, const SpeechConfig& config)
-      : config_(config), subsampler_(weights, config.conv_channels) {}
+  // parameters: the encoder's, of this width.
+  SpeechFrontEnd(const Parameters& parameters, const SpeechConfig& config, int64_t width)
+      : config_(config), subsampler_(parameters.Under("conv"), config.conv_channels, width) {}
 
   // With the new frames' "features" [n, kMelBins] and the subsampler's "conv" [rows, kBins2 C], row
   // by row from the row that is given; for tests.

@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/api/safetensors.h"
 #include "model/engine/load_model.h"
 #include "model/engine/transformer.h"
@@ -390,7 +391,7 @@ TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
   const std::string directory = ExportedModel(name);
   auto config = ReadModelDirectory(directory);
   ASSERT_TRUE(config.ok()) << config.status();
-  auto weights = Weights::Load(directory + "/" + kWeightsFile, *config);
+  auto weights = Weights::Load(directory + "/" + kWeightsFile);
   ASSERT_TRUE(weights.ok()) << weights.status();
   auto transformer = Transformer::Create(*config, std::move(*weights));
   ASSERT_TRUE(transformer.ok()) << transformer.status();

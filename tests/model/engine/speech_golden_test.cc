@@ -21,6 +21,7 @@
 #include "absl/strings/str_split.h"
 #include "metrics/word_timing.h"
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/api/safetensors.h"
 #include "model/api/vocabulary.h"
 #include "model/engine/load_model.h"
@@ -379,7 +380,7 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
   const std::string directory = ExportedModel(name);
   const auto config = ReadModelDirectory(directory);
   ASSERT_TRUE(config.ok()) << config.status();
-  auto weights = Weights::Load(absl::StrCat(directory, "/", kWeightsFile), *config);
+  auto weights = Weights::Load(absl::StrCat(directory, "/", kWeightsFile));
   ASSERT_TRUE(weights.ok()) << weights.status();
   auto transformer = Transformer::Create(*config, *std::move(weights));
   ASSERT_TRUE(transformer.ok()) << transformer.status();

@@ -1,4 +1,5 @@
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -191,10 +192,10 @@ TEST(ModelConfigTest, SharedLayersAreTheFirstOfThem) {
   for (int i = 0; i < side.layers; ++i) EXPECT_EQ(side.LayerOf(i), first[i]) << i;
 }
 
-TEST(ExpectedTensorsTest, FollowsTheOptions) {
+TEST(ListTensorsTest, FollowsTheOptions) {
   const auto names = [](const ModelConfig& config) {
     std::set<std::string> result;
-    for (const TensorSpec& spec : ExpectedTensors(config)) {
+    for (const TensorSpec& spec : ListTensors(config)) {
       EXPECT_TRUE(result.insert(spec.name).second) << spec.name;
     }
     return result;
@@ -229,7 +230,7 @@ TEST(ExpectedTensorsTest, FollowsTheOptions) {
   EXPECT_EQ(names(config).count("decoder.project_out"), 1u);
   config = Config();
   config.encoder.embed_dim = 48;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
+  for (const TensorSpec& spec : ListTensors(config)) {
     if (spec.name == "decoder.layers.0.cross_attention.key.weight") {
       EXPECT_EQ(spec.shape, (std::vector<int64_t>{64, 48}));
     }
