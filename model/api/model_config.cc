@@ -92,6 +92,16 @@ absl::Status CheckSide(absl::string_view name, const SideConfig& side, bool embe
 
 absl::Status CheckSpeech(const ModelConfig& config) {
   const SpeechConfig& speech = *config.speech;
+  if (speech.mel_bins % 4 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "speech.mel_bins needs to be a multiple of 4 for the two convolutions, got ",
+        speech.mel_bins));
+  }
+  if (speech.input.frame_shift_samples > speech.input.frame_samples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("speech.frame_shift_samples needs to be frame_samples at most, got ",
+                     speech.input.frame_shift_samples, " and ", speech.input.frame_samples));
+  }
   for (const auto& [name, values] :
        {std::pair("mean", &speech.cmvn_mean), {"std", &speech.cmvn_std}}) {
     for (const float value : *values) {

@@ -37,13 +37,13 @@ struct SideConfig {
   int LayerOf(int layer) const;
 };
 
-// What is before the first layer of an encoder of speech: log mel filter banks, global CMVN and two
-// convolutions.
+// The front end of an encoder of speech: log mel filter banks, global CMVN and two convolutions.
 struct SpeechConfig {
   SpeechInput input;
+  int mel_bins = 80;  // Filter banks.
   int conv_channels = 0;
-  std::vector<float> cmvn_mean;  // [kMelBins]
-  std::vector<float> cmvn_std;   // [kMelBins], positive.
+  std::vector<float> cmvn_mean;  // [mel_bins]
+  std::vector<float> cmvn_std;   // [mel_bins], positive.
 };
 
 struct ModelConfig {
@@ -64,7 +64,7 @@ struct ModelConfig {
   bool scale_embedding = true;         // Embeddings times sqrt(embed_dim).
   int leap_factor = 4;  // The proportion nets are head_dim -> head_dim / leap_factor -> 1.
   int cosformer_max_length = 8192;  // cosFormer's M: the positions over which its weights fade.
-  std::string cross_normaliser = "linear";  // Of LeaP: "linear" or "softmax" (reference quirk 10).
+  std::string cross_normaliser = "linear";  // "linear" or "softmax"; docs/fairseq.md, rule 10.
   bool mass_preservation = true;            // Learned policies stay on the last source token.
   bool energy_bias = false;                 // Learned policies.
   bool share_all_embeddings = false;        // Then decoder.embedding is encoder.embedding.

@@ -21,8 +21,8 @@ inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
 
-// What a reader of a model directory knows of networks: checks a configuration further than
-// CheckModelFields() does, and says how large its weights file may be at most.
+// The knowledge of networks that reading a model directory needs: checks a configuration further
+// than CheckModelFields() does, and gives the most bytes that its weights file may have.
 using NetworkCheck = absl::FunctionRef<absl::StatusOr<int64_t>(const ModelConfig&)>;
 
 // Reads DIR/model.json and the files that it records, and gives what it read, each file as it was

@@ -17,7 +17,7 @@
 // A new field is a Later() one, so that the model directories that users have load for ever.
 namespace leapstream {
 
-// Of a number; of text and of a list: of its length.
+// The range of a number, or of the length of a text or a list.
 struct Range {
   int64_t low;
   int64_t high;
@@ -26,7 +26,7 @@ struct OneOf {
   std::initializer_list<absl::string_view> names;
 };
 
-// How an enum is written, in the order of its values.
+// The names of an enum's values, in their order.
 template <typename E>
 struct EnumNames;
 template <>
@@ -69,17 +69,23 @@ template <>
 struct Fields<SpeechConfig> : std::true_type {
   template <typename Speech, typename Visitor>
   static void Visit(Speech& speech, Visitor& v) {
-    v("pre_decision_ratio", speech.input.pre_decision_ratio, Range{1, 1000});  // Of 40 ms each.
+    // A frame is as long as the transform of the filter banks at most.
+    v.Later("frame_samples", speech.input.frame_samples, SpeechInput().frame_samples,
+            Range{2, 512});
+    v.Later("frame_shift_samples", speech.input.frame_shift_samples,
+            SpeechInput().frame_shift_samples, Range{1, 512});
+    v.Later("mel_bins", speech.mel_bins, SpeechConfig().mel_bins, Range{4, 128});
+    v("pre_decision_ratio", speech.input.pre_decision_ratio, Range{1, 1000});
     v("pre_decision_type", speech.input.pre_decision_type);
     v("conv_channels", speech.conv_channels, Range{1, 1 << 13});
-    v("cmvn_mean", speech.cmvn_mean, Range{kMelBins, kMelBins});
-    v("cmvn_std", speech.cmvn_std, Range{kMelBins, kMelBins});
+    v("cmvn_mean", speech.cmvn_mean, Range{speech.mel_bins, speech.mel_bins});
+    v("cmvn_std", speech.cmvn_std, Range{speech.mel_bins, speech.mel_bins});
   }
 };
 
 template <>
 struct Fields<ModelConfig> : std::true_type {
-  // What the network is, and what it was trained to do: all but names and files.
+  // The fields of the network and of its training: all but names and files.
   template <typename Model, typename Visitor>
   static void VisitNetwork(Model& model, Visitor& v) {
     v("architecture", model.architecture);

@@ -115,7 +115,7 @@ class FieldReader {
   absl::Status status_;
 };
 
-// Which of the fields that older files lack are written.
+// The fields, of those that older files lack, that are written.
 enum class LaterFields { kAll, kChanged };
 
 class FieldWriter {

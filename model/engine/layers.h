@@ -36,6 +36,11 @@ enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
 // fairseq's --activation-fn. UNIMPLEMENTED: another name.
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
+// A side's token embeddings [N, input_dim]; parameters: the side's.
+inline Tensor EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
+  return parameters.Table("embedding", {side.vocabulary_size, side.input_dim});
+}
+
 class FeedForward {
  public:
   FeedForward(const Parameters& parameters, const SideConfig& side, Activation activation)
@@ -51,7 +56,7 @@ class FeedForward {
   Activation activation_;
 };
 
-// What goes into a side's first layer: token embedding, projected to the side's width if its own is
+// The input of a side's first layer: token embedding, projected to the side's width if its own is
 // another, plus position, normalised if the side asks for it. fairseq's first position is row
 // padding_idx + 1 = 2 of its table.
 class Embedding {

@@ -1,5 +1,6 @@
 #include "model/engine/model_family.h"
 
+#include <algorithm>
 #include <limits>
 #include <utility>
 
@@ -10,7 +11,33 @@
 namespace leapstream {
 namespace {
 
-// What weights of this configuration may have at most, in float32, with their header.
+// A bidirectional encoder's cost grows with the square of the length, so it keeps to the length
+// that it was trained for.
+int MaxTextTokens(const ModelConfig& config) {
+  const int table = config.encoder.max_positions;
+  if (config.causal_encoder) return table;
+  constexpr int kFairseqDefault = 1024;  // Its --max-source-positions.
+  const int trained =
+      config.max_source_positions > 0 ? config.max_source_positions : kFairseqDefault;
+  return table > 0 ? std::min(trained, table) : trained;
+}
+// fairseq counts filter bank frames.
+int MaxSpeechStates(const ModelConfig& config) {
+  return std::max(config.max_source_positions / config.speech->input.frames_per_state, 2);
+}
+
+absl::StatusOr<std::unique_ptr<Translator>> MakeTransformer(const ModelConfig& config,
+                                                            Weights weights, int threads) {
+  return Transformer::Create(config, std::move(weights), threads);
+}
+
+// Encoder and decoder; of speech, a front end stands for the source embedding.
+constexpr ModelFamily kTextFamily = {"text", true, &MaxTextTokens, &Transformer::ListTensors,
+                                     &MakeTransformer};
+constexpr ModelFamily kSpeechFamily = {"speech", false, &MaxSpeechStates, &Transformer::ListTensors,
+                                       &MakeTransformer};
+
+// The most bytes that weights of this configuration may have: float32, with their header.
 int64_t MaxWeightsBytes(const ModelConfig& config) {
   constexpr int64_t kSlack = 64 << 20;
   int64_t sum = kSlack;
@@ -32,8 +59,19 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
   return CheckAttentionKinds(config);
 }
 
+const ModelFamily& FamilyOf(const ModelConfig& config) {
+  return config.speech.has_value() ? kSpeechFamily : kTextFamily;
+}
+
 std::vector<TensorSpec> ListTensors(const ModelConfig& config) {
-  return Transformer::ListTensors(config);
+  return FamilyOf(config).list_tensors(config);
+}
+
+absl::StatusOr<std::unique_ptr<Translator>> MakeTranslator(const ModelConfig& config,
+                                                           Weights weights,
+                                                           const TorchDevice& device) {
+  if (!device.name.empty()) return MakeTorchTranslator(config, weights, device);
+  return FamilyOf(config).make(config, std::move(weights), device.threads);
 }
 
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {

@@ -21,9 +21,9 @@ class Parameters {
  public:
   using Shape = std::vector<int64_t>;
 
-  // Of all the weights.
+  // Covers all the weights.
   explicit Parameters(Weights& weights) : weights_(&weights) {}
-  // Of the part that `name` names.
+  // Covers the tensors whose names go on with `name` and a dot.
   Parameters Under(absl::string_view name) const;
 
   // The product with "weight" and "bias". shape: of "weight"; the first number is that of outputs,

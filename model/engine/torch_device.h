@@ -11,10 +11,10 @@
 
 namespace leapstream {
 
-// What LoadOptions::device says.
+// The device that LoadOptions::device names.
 struct TorchDevice {
-  std::string name;  // LibTorch's: "cpu", "cuda:0".
-  int threads = 1;   // Of LibTorch, on the CPU.
+  std::string name;  // LibTorch's: "cpu", "cuda:0"; empty: none of them.
+  int threads = 1;   // They share the work of a call, on the CPU.
 };
 
 // The model in LibTorch operations: see model/torch/torch_translator.h. It lies in a shared library
@@ -30,8 +30,8 @@ absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfi
 // not.
 absl::Status CheckTorchComputes(const ModelConfig& config);
 
-// What that library exports, with C linkage, under these names: the version that it was built with,
-// a string, and a function. The structs that they share are those of one version only.
+// That library exports, with C linkage, under these names: the version that it was built with, a
+// string, and a function. The structs that they share are those of one version only.
 inline constexpr char kTorchVersion[] = "leapstream_torch_version";
 inline constexpr char kTorchFactory[] = "leapstream_make_torch_translator";
 using TorchFactory = void(const ModelConfig&, Weights&, const TorchDevice&,

@@ -26,7 +26,7 @@ bool IsFinite(const TensorView& view) {
                                            : IsFinite<uint16_t>(view.bytes, 0x7c00);
 }
 
-// What is wrong with the tensor that is wanted. `found`: null if there is none.
+// Checks the tensor that a layer takes. `found`: null if there is none.
 absl::Status CheckTensor(const std::string& file, const TensorSpec& wanted,
                          const TensorView* found) {
   const auto error = [&](absl::string_view what, absl::string_view remedy) {
@@ -73,7 +73,7 @@ Tensor Weights::Take(const std::string& name, const std::vector<int64_t>& shape)
   if (file_ == nullptr || !status_.ok()) return Tensor();
   const auto found = views_.find(name);
   const TensorView* const view = found == views_.end() ? nullptr : &found->second;
-  // Of a tensor that is taken again, only the shape may be another one.
+  // A tensor that is taken again was checked; only the shape may be another one.
   if (first || view->shape != shape) status_ = CheckTensor(name_, {name, shape}, view);
   if (!status_.ok()) return Tensor();
   if (view->type == TensorType::kFloat32) {

@@ -173,17 +173,17 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
 
 // The files that this kind of model needs are given, and no others.
 absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
-  const bool speech = config.speech.has_value();
+  const ModelFamily& family = FamilyOf(config);
   const std::tuple<const char*, const std::string*, bool> files[] = {
-      {"--config-yaml", &options.config_yaml, speech},
-      {"--source-dict", &options.source_dictionary, !speech},
-      {"--source-spm", &options.source_sentencepiece, !speech},
+      {"--config-yaml", &options.config_yaml, config.speech.has_value()},
+      {"--source-dict", &options.source_dictionary, family.has_source_vocabulary},
+      {"--source-spm", &options.source_sentencepiece, family.has_source_vocabulary},
       {"--target-dict", &options.target_dictionary, true},
       {"--target-spm", &options.target_sentencepiece, true}};
   for (const auto& [flag, path, wanted] : files) {
     if (path->empty() != wanted) continue;
     return absl::InvalidArgumentError(absl::StrCat("architecture ", config.architecture,
-                                                   ", a model of ", speech ? "speech" : "text",
+                                                   ", a model of ", family.source,
                                                    wanted ? ", needs " : ", takes no ", flag));
   }
   return absl::OkStatus();

@@ -34,8 +34,8 @@ const FairseqAttention kRows[] = {
 
 absl::Span<const FairseqAttention> FairseqAttentions() { return kRows; }
 
-const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint, AttentionPlace place,
-                                     int layer) {
+const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint,
+                                             AttentionPlace place, int layer) {
   for (const FairseqAttention& row : kRows) {
     for (const absl::string_view marker : row.markers) {
       for (const char* layers : {".layers.", ".transformer_layers."}) {  // Of text; of speech.

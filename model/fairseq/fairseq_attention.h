@@ -36,8 +36,8 @@ struct FairseqAttention {
 absl::Span<const FairseqAttention> FairseqAttentions();
 
 // The row of the block of a layer, which counts from 0; null: soft-max.
-const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint, AttentionPlace place,
-                                     int layer);
+const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint,
+                                             AttentionPlace place, int layer);
 
 // fairseq's names of a place: "encoder" and "self_attn".
 const char* SideOf(AttentionPlace place);

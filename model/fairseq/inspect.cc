@@ -40,10 +40,11 @@ std::string EncoderText(const ModelConfig& config) {
                                   SideText(config.encoder));
   if (!config.speech.has_value()) return text;
   const SpeechConfig& speech = *config.speech;
-  return absl::StrCat(text, "\nsource: speech, ", kMelBins, " filter banks, 2 convolutions of ",
-                      speech.conv_channels, " channels\npre-decision: every ",
-                      speech.input.pre_decision_ratio, " states (",
-                      speech.input.pre_decision_ratio * kStateMilliseconds, " ms), ",
+  return absl::StrCat(text, "\nsource: speech, ", speech.mel_bins,
+                      " filter banks, 2 convolutions of ", speech.conv_channels,
+                      " channels\npre-decision: every ", speech.input.pre_decision_ratio, " states (",
+                      speech.input.pre_decision_ratio * speech.input.MillisecondsPerState(),
+                      " ms), ",
                       speech.input.pre_decision_type == PreDecision::kLast ? "last" : "average");
 }
 

@@ -18,6 +18,7 @@
 #include "model/engine/attention/softmax_attention.h"
 #include "model/engine/model_family.h"
 #include "model/fairseq/fairseq_attention.h"
+#include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
 
@@ -344,7 +345,7 @@ class ConfigReader {
     side->layers = Int(name + "_layers");
     side->attention_heads = Int(name + "_attention_heads");
     side->normalize_before = IsTrue(name + "_normalize_before");
-    // The decoder of a simul_type has this norm and never applies it (reference quirk 19).
+    // The decoder of a simul_type has this norm and never applies it (docs/fairseq.md, rule 19).
     side->layernorm_embedding =
         IsTrue("layernorm_embedding") && !(is_decoder && reading_.config.simul_type != "none");
     const bool of_speech = !is_decoder && reading_.config.speech.has_value();

@@ -52,7 +52,6 @@ class TorchTranslator : public Translator {
 
   TorchTranslator(const ModelConfig& config, Weights& weights, const TorchDevice& device);
 
-  absl::Status Grow(int64_t slots) const;  // With the lock of slots_.
   at::Tensor Linear(const std::string& name, const at::Tensor& x) const;
   at::Tensor Norm(const std::string& name, const at::Tensor& x) const;
   at::Tensor FeedForward(const std::string& name, const at::Tensor& x) const;

@@ -57,8 +57,8 @@ ModelConfig SpeechConfigOf(const std::string& attention) {
   config.share_decoder_input_output_embed = true;
   SpeechConfig& speech = config.speech.emplace();
   speech.conv_channels = 256;
-  speech.cmvn_mean.assign(kMelBins, 12.0f);
-  speech.cmvn_std.assign(kMelBins, 4.0f);
+  speech.cmvn_mean.assign(speech.mel_bins, 12.0f);
+  speech.cmvn_std.assign(speech.mel_bins, 4.0f);
   return config;
 }
 

@@ -19,7 +19,7 @@ struct AttentionBlock {
   int64_t sharing = 1;  // Layers that may add to one state in one step.
 };
 
-// How energies become weights.
+// The ways in which energies become weights.
 enum class Normaliser {
   kSoftmax,  // The past is a cache of keys and values: it grows.
   kSum,      // Energies are divided by their sum: the past is sums of a fixed size.

@@ -12,7 +12,7 @@ namespace leapstream {
 
 // Soft-max attention (Vaswani et al. 2017) over a KeyValueCache: the state and the cost of a
 // position grow with the length. With LeaP's features it is what the released LeaPformer trains its
-// wait-k cross-attention as (reference quirk 10).
+// wait-k cross-attention as (docs/fairseq.md, rule 10).
 class SoftmaxAttention : public AttentionKind {
  public:
   SoftmaxAttention(std::unique_ptr<const FeatureMap> features, int64_t heads, int64_t d)

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "model/api/speech.h"
-
 namespace leapstream {
 namespace {
 
@@ -60,11 +58,13 @@ int64_t ConvSubsampler::State::bytes() const {
                               sizeof(float));
 }
 
-ConvSubsampler::ConvSubsampler(const Parameters& parameters, int channels, int64_t width)
-    : channels_(channels), first_(parameters.Under("0").ExactLinear({channels, 1, 3, 3})) {
-  const int64_t C = channels;
-  // Channels last, so that what is unfolded is copied in runs: [C, 9] to [9, C], [C, kBins2] to
-  // [kBins2, C].
+ConvSubsampler::ConvSubsampler(const Parameters& parameters, const SpeechConfig& config,
+                               int64_t width)
+    : bins_(config.mel_bins),
+      channels_(config.conv_channels),
+      first_(parameters.Under("0").ExactLinear({config.conv_channels, 1, 3, 3})) {
+  const int64_t C = channels_;
+  // Channels last, so that what is unfolded is copied in runs: [C, places] to [places, C].
   const auto channels_last = [C](int64_t places) {
     std::vector<int64_t> order(places * C);
     for (int64_t c = 0; c < C; ++c) {
@@ -73,14 +73,14 @@ ConvSubsampler::ConvSubsampler(const Parameters& parameters, int channels, int64
     return order;
   };
   second_ = parameters.Under("1").Linear({C, C, 3, 3}, channels_last(9));
-  out_ = parameters.Under("out").Linear({width, C * kBins2}, channels_last(kBins2));
+  out_ = parameters.Under("out").Linear({width, C * (bins_ / 4)}, channels_last(bins_ / 4));
 }
 
 void ConvSubsampler::Append(absl::Span<const float> frames, State& state, Workspace& scratch,
                             const Observer& observer) const {
-  constexpr size_t kBlock = kBlockFrames * kMelBins;
-  for (size_t begin = 0; begin < frames.size(); begin += kBlock) {
-    AppendBlock(frames.subspan(begin, kBlock), state, scratch, observer);
+  const size_t block = kBlockFrames * bins_;
+  for (size_t begin = 0; begin < frames.size(); begin += block) {
+    AppendBlock(frames.subspan(begin, block), state, scratch, observer);
   }
 }
 
@@ -88,42 +88,44 @@ void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, W
                                  const Observer& observer) const {
   const Workspace::Scope scope(scratch);
   const int64_t C = channels_;
+  const int bins1 = bins_ / 2;  // Bins of the first convolution's output.
+  const int bins2 = bins_ / 4;  // Bins of the second one's.
   state.frames_.insert(state.frames_.end(), frames.begin(), frames.end());
-  state.frame_count_ += static_cast<int64_t>(frames.size()) / kMelBins;
+  state.frame_count_ += static_cast<int64_t>(frames.size()) / bins_;
   const int64_t T = state.frame_count_;
   const int64_t hidden = (T + 1) / 2;  // Rows of the first convolution,
   const int64_t final_hidden = T / 2;  // and those that see no padding in place of a frame.
   const int64_t rows = (hidden + 1) / 2;
 
-  const int64_t row1 = kBins1 * C;
+  const int64_t row1 = bins1 * C;
   const int64_t new_hidden = hidden - state.hidden_count_;
-  float* unfolded = scratch.Floats(new_hidden * kBins1 * 9);
-  Unfold({state.frames_.data(), state.first_frame_, T, kMelBins, 1}, state.hidden_count_, hidden,
+  float* unfolded = scratch.Floats(new_hidden * bins1 * 9);
+  Unfold({state.frames_.data(), state.first_frame_, T, bins_, 1}, state.hidden_count_, hidden,
          unfolded);
   const int64_t kept = static_cast<int64_t>(state.hidden_.size());
   state.hidden_.resize(kept + new_hidden * row1);
-  first_.Apply(unfolded, new_hidden * kBins1, state.hidden_.data() + kept, scratch,
+  first_.Apply(unfolded, new_hidden * bins1, state.hidden_.data() + kept, scratch,
                Epilogue::kRelu);
 
   const int64_t new_rows = rows - state.final_rows_;
-  const int64_t row2 = kBins2 * C;
-  float* seen = scratch.Floats(new_rows * kBins2 * 9 * C);
-  Unfold({state.hidden_.data(), state.first_hidden_, hidden, kBins1, channels_}, state.final_rows_,
+  const int64_t row2 = bins2 * C;
+  float* seen = scratch.Floats(new_rows * bins2 * 9 * C);
+  Unfold({state.hidden_.data(), state.first_hidden_, hidden, bins1, channels_}, state.final_rows_,
          rows, seen);
   float* conv = scratch.Floats(new_rows * row2);
-  second_.Apply(seen, new_rows * kBins2, conv, scratch, Epilogue::kRelu);
+  second_.Apply(seen, new_rows * bins2, conv, scratch, Epilogue::kRelu);
   if (observer) {
     observer(state.final_rows_, absl::MakeConstSpan(conv, new_rows * row2));
   }
   state.rows_.resize(rows * out_.out());
   out_.Apply(conv, new_rows, state.rows_.data() + state.final_rows_ * out_.out(), scratch);
 
-  // What is not final is computed again.
+  // Rows that are not final are computed again.
   state.hidden_.resize((final_hidden - state.first_hidden_) * row1);
   state.hidden_count_ = final_hidden;
   state.final_rows_ = final_hidden / 2;
   Trim(2 * state.final_rows_ - 1, row1, &state.hidden_, &state.first_hidden_);
-  Trim(2 * final_hidden - 1, kMelBins, &state.frames_, &state.first_frame_);
+  Trim(2 * final_hidden - 1, bins_, &state.frames_, &state.first_frame_);
 }
 
 }  // namespace leapstream
