@@ -4,8 +4,8 @@
 #include <cstdio>
 #include <cstdlib>
 
-// Aborts when one of our own invariants is broken. Nothing that a client, a file or a flag holds
-// may reach one: that is an absl::Status.
+// Aborts when one of our own invariants is broken. No content from a client, a file or a flag may
+// get this far: that is an absl::Status.
 #define LEAPSTREAM_CHECK(condition)                                                          \
   do {                                                                                       \
     if (!(condition)) {                                                                      \

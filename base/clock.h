@@ -10,9 +10,9 @@
 
 namespace leapstream {
 
-// A moment by a clock that only goes forward, whatever is done to the date of the machine. All
-// durations are measured and all timers set by it; absl::Time is a date, for expiries and logs.
-// The two are different types so that a date where a duration is measured does not compile.
+// A moment by a clock that only goes forward, whatever is done to the machine's date. All durations
+// are measured and all timers set by it; absl::Time is a date, for expiries and logs. The two are
+// different types, so that a date where a duration is measured does not compile.
 class SteadyTime {
  public:
   constexpr SteadyTime() = default;  // InfinitePast().
@@ -21,7 +21,7 @@ class SteadyTime {
   static constexpr SteadyTime InfinitePast() { return SteadyTime(-absl::InfiniteDuration()); }
   static constexpr SteadyTime InfiniteFuture() { return SteadyTime(absl::InfiniteDuration()); }
 
-  // Since the clock's own beginning: what an atomic can hold.
+  // Nanoseconds since the clock's own beginning, for use in an atomic.
   int64_t nanoseconds() const { return absl::ToInt64Nanoseconds(offset_); }
   // For waits of the standard library.
   std::chrono::steady_clock::time_point ToChrono() const {
@@ -54,12 +54,12 @@ inline SteadyTime SteadyNow() {
   return SteadyTime(absl::FromChrono(std::chrono::steady_clock::now().time_since_epoch()));
 }
 
-// Whether somebody who was to do a thing by a deadline has not done it. The first look beyond the
-// deadline only asks for a second one: this process may have been stopped, its machine paused, or
-// its threads late, so that what it waits for is there and has not been read. Not thread-safe.
+// Decides whether somebody has missed a deadline. The first look beyond the deadline only asks for
+// a second one: this process may have been stopped, its machine paused, or its threads late, so
+// that the expected thing is there and has not been read. Not thread-safe.
 class LastLook {
  public:
-  // Between the two looks. A look that is itself later than this asks for another one.
+  // The time between the two looks. A look that is itself later than this asks for another one.
   static constexpr absl::Duration kGrace = absl::Milliseconds(500);
 
   // Whether, at `now`, the `deadline` is known to be missed. `patience` is Lateness::patience().
@@ -75,16 +75,16 @@ class LastLook {
     }
     return now >= next_;
   }
-  // When to look again, after Missed() was false.
+  // The time to look again, after Missed() was false.
   SteadyTime next() const { return next_; }
 
  private:
-  std::optional<SteadyTime> deadline_;  // The one that was passed at the first look.
+  std::optional<SteadyTime> deadline_;  // The deadline that had passed at the first look.
   SteadyTime next_;
 };
 
-// How late a thread wakes tells how long its process did not run. Peers go on in that time, and
-// what they sent may need as long again to arrive: TCP repeats it ever more seldom. Not
+// The lateness of a waking thread says how long its process did not run. Peers go on in that time,
+// and what they sent may need as long again to arrive, since TCP repeats it ever more seldom. Not
 // thread-safe.
 class Lateness {
  public:
@@ -92,7 +92,7 @@ class Lateness {
   void Woke(SteadyTime planned, SteadyTime now) {
     if (now > planned) patience_ = std::max(patience_, now + (now - planned));
   }
-  // Until then nobody is to be blamed for silence.
+  // The time until which nobody is to be blamed for silence.
   SteadyTime patience() const { return patience_; }
 
  private:

@@ -10,8 +10,8 @@
 namespace leapstream {
 
 // std::mutex and std::condition_variable with the annotations of clang's thread-safety analysis,
-// which knows neither. Not absl::Mutex: that of a distribution is not instrumented, so TSan does
-// not see what it orders.
+// which knows neither. absl::Mutex is not used: a distribution's is not instrumented, so TSan does
+// not see the order that it makes.
 class ABSL_LOCKABLE Mutex {
  public:
   void Lock() ABSL_EXCLUSIVE_LOCK_FUNCTION() { mutex_.lock(); }
@@ -36,8 +36,8 @@ class ABSL_SCOPED_LOCKABLE MutexLock {
   Mutex* const mutex_;
 };
 
-// Wait in a loop that tests the condition: waits end for no reason, too. Whoever makes the
-// condition true notifies, under the lock if the waiting thread may then destroy this.
+// Wait in a loop that tests the condition, since waits end for no reason, too. Whoever makes the
+// condition true notifies; it does so under the lock if the waiting thread may then destroy this.
 class CondVar {
  public:
   void Wait(Mutex* mutex) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {

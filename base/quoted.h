@@ -12,7 +12,8 @@
 
 namespace leapstream {
 
-// The length of the character at the front of `text`, and which it is; 0: it is not UTF-8 there.
+// The length of the character at the front of `text`; `*character` gets its code point. 0: the text
+// is not UTF-8 there.
 inline size_t Utf8Character(absl::string_view text, uint32_t* character) {
   const auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = text.empty() ? 0xff : byte(0);
@@ -34,7 +35,7 @@ inline size_t Utf8Character(absl::string_view text, uint32_t* character) {
   return length;
 }
 
-// Whether a character changes how the text around it is shown: it begins a line, steers a terminal,
+// Whether a character changes the look of the text around it: it begins a line, steers a terminal,
 // turns the direction of writing, or is not seen.
 inline bool IsDisguise(uint32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) ||  // Controls.
@@ -45,8 +46,8 @@ inline bool IsDisguise(uint32_t c) {
          (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c <= 0xe007f);
 }
 
-// `text` on one line, with escapes for every disguise and for bytes that are not UTF-8; what is
-// longer than `max_bytes` is cut between characters, and says how long it was.
+// `text` on one line, with escapes for every disguise and for bytes that are not UTF-8. Text longer
+// than `max_bytes` is cut between characters, and the result says how long it was.
 inline std::string OneLine(absl::string_view text, size_t max_bytes) {
   std::string line;
   size_t at = 0;
@@ -77,10 +78,11 @@ inline std::string OneLine(absl::string_view text, size_t max_bytes) {
   return line;
 }
 
-// A value from outside, as a message may show it: in quotes, on one line, cut. A status travels in
-// HTTP/2 headers, which have a limit, and what is not printable would triple.
+// A value from outside, ready for a message: in quotes, on one line, cut. A status travels in
+// HTTP/2 headers, which have a limit, and characters that are not printable would triple.
 inline std::string Quoted(absl::string_view value, size_t max_bytes = 100) {
-  size_t end = std::min(value.size(), max_bytes);  // Not within a character: those are 10xxxxxx.
+  // Not within a character, whose later bytes are 10xxxxxx.
+  size_t end = std::min(value.size(), max_bytes);
   while (end < value.size() && end > max_bytes - 3 && (value[end] & 0xC0) == 0x80) --end;
   const std::string shown =
       absl::StrReplaceAll(value.substr(0, end), {{"\\", "\\\\"}, {"\"", "\\\""}});

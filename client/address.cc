@@ -28,7 +28,7 @@ namespace leapstream::client {
 namespace {
 
 constexpr int kMaxPort = 65535;
-constexpr int kTlsPort = 443;  // gRPC's, where none is named.
+constexpr int kTlsPort = 443;  // The port of gRPC if none is given.
 
 absl::Status Wrong(absl::string_view given, absl::string_view remedy) {
   return absl::InvalidArgumentError(
@@ -42,7 +42,7 @@ bool IsIpv4(const std::string& host, in_addr* address) {
          inet_aton(host.c_str(), address) != 0;
 }
 
-// Without brackets; a zone ("%eth0") may follow.
+// Whether `host` is an IPv6 address, without brackets; a zone ("%eth0") may follow.
 bool IsIpv6(const std::string& host, in6_addr* address) {
   const size_t zone = host.find('%');
   if (zone != std::string::npos && zone + 1 == host.size()) return false;
@@ -51,7 +51,7 @@ bool IsIpv6(const std::string& host, in6_addr* address) {
 
 bool IsLoopback(const in_addr& address) {
   const uint32_t bits = ntohl(address.s_addr);
-  return bits >> 24 == 127 || bits == INADDR_ANY;  // To connect to the latter is to loopback.
+  return bits >> 24 == 127 || bits == INADDR_ANY;  // Connecting to INADDR_ANY reaches loopback.
 }
 
 bool IsLoopback(const in6_addr& address) {
@@ -82,7 +82,7 @@ std::string PortRemedy(absl::string_view text, int* port) {
   return "";
 }
 
-// "host", "host:port", "[address]:port" into its parts.
+// Splits "host", "host:port" or "[address]:port" into its parts.
 absl::Status SplitHostPort(absl::string_view given, absl::string_view text, bool tls,
                            ServerAddress* out) {
   const auto is_in = [&](absl::string_view characters) {
@@ -163,7 +163,7 @@ absl::Status SplitHostPort(absl::string_view given, absl::string_view text, bool
   return absl::OkStatus();
 }
 
-// "unix:path", "unix:///path", "unix-abstract:name".
+// Checks the path of "unix:path", "unix:///path" or "unix-abstract:name".
 absl::Status CheckSocketPath(absl::string_view given, absl::string_view scheme,
                              absl::string_view path) {
   if (absl::ConsumePrefix(&path, "//") && !absl::StartsWith(path, "/")) {
@@ -202,7 +202,7 @@ absl::StatusOr<ServerAddress> ParseServerAddress(absl::string_view given, bool t
   if (scheme == "ipv4" || scheme == "ipv6") {
     by_family = true;
     text = rest;
-  } else if (scheme == "dns" && !IsNumber(rest)) {  // Else it is a host of that name.
+  } else if (scheme == "dns" && !IsNumber(rest)) {  // With a number after it, `dns` is a host.
     text = rest;
     if (absl::ConsumePrefix(&text, "//")) {
       const size_t slash = text.find('/');
@@ -249,7 +249,8 @@ absl::StatusOr<ServerAddress> ParseServerAddress(absl::string_view given, bool t
 }
 
 std::optional<HttpProxy> ProxyFor(absl::string_view host) {
-  // The rule is that of gRPC 1.51: in this order, and with nothing but http:// as the proxy's scheme.
+  // The rule is that of gRPC 1.51: the variables in this order, and http:// as the proxy's only
+  // scheme.
   HttpProxy proxy;
   for (const char* variable : {"grpc_proxy", "https_proxy", "http_proxy"}) {
     const char* const value = std::getenv(variable);

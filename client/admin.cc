@@ -15,7 +15,8 @@ namespace pb = ::leapstream::admin::v1;
 constexpr absl::Duration kTimeout = absl::Seconds(10);
 constexpr absl::Duration kReloadTimeout = absl::Minutes(10);
 
-// Their numbers are the same. The message says it all; there is nobody to branch on the reason.
+// The codes have the same numbers. The message says it all; there is nobody to branch on the
+// reason.
 absl::Status ToStatus(const grpc::Status& status) {
   return absl::Status(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
 }
@@ -31,7 +32,7 @@ absl::Duration ToDuration(const google::protobuf::Duration& duration) {
 }  // namespace
 
 struct AdminClient::Stub {
-  // The stub's method on `request`, within `timeout`.
+  // Calls the stub's method with `request`, within `timeout`.
   template <typename Method, typename Request, typename Response>
   absl::Status Call(Method method, const Request& request, absl::Duration timeout,
                     Response* response) {
@@ -44,7 +45,7 @@ struct AdminClient::Stub {
 };
 
 AdminClient::AdminClient(const std::string& address) {
-  // It listens on loopback alone, which no proxy can reach.
+  // The admin service listens on loopback alone, which no proxy can reach.
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   stub_.reset(new Stub{pb::AdminService::NewStub(grpc::CreateCustomChannel(

@@ -15,16 +15,16 @@ namespace leapstream::client {
 // A call that holds one of the server's permits.
 struct AdminSession {
   std::string method;
-  std::string session_id;  // This, model and policy: empty until it has a session.
+  std::string session_id;  // Empty, like model and policy, until the call has a session.
   std::string model;
   std::string policy;
-  std::string principal;  // Empty: not authenticated.
+  std::string principal;  // Empty: the call is not authenticated.
   std::string peer;
   std::string trace_id;
-  absl::Time started;  // The date, by the server's clock…
-  absl::Duration age;  // …and how long ago that was.
-  int64_t segments = 0;  // Complete ones, and the tokens of these.
-  int64_t source_tokens = 0;
+  absl::Time started;         // The date, by the server's clock.
+  absl::Duration age;         // The time since `started`.
+  int64_t segments = 0;       // Complete segments only.
+  int64_t source_tokens = 0;  // In complete segments, like target_tokens.
   int64_t target_tokens = 0;
   bool input_held = false;
   bool output_held = false;
@@ -53,8 +53,8 @@ struct ReloadedModel {
   std::string new_checksum;
 };
 
-// The admin service of one server (leapstream.admin.v1). Errors are those of the calls;
-// UNAVAILABLE: nobody answers there. Thread-safe.
+// The admin service of one server (leapstream.admin.v1). Each method returns the error of its call.
+// UNAVAILABLE: no server answers. Thread-safe.
 class AdminClient {
  public:
   explicit AdminClient(const std::string& address);
@@ -62,9 +62,10 @@ class AdminClient {
 
   absl::StatusOr<std::vector<AdminSession>> ListSessions();
   absl::StatusOr<AdminStats> GetStats();
-  // Begins what SIGTERM begins; does not wait for the end.
+  // Starts the drain that SIGTERM starts, and does not wait for its end.
   absl::Status Drain();
-  // Of the model of this name; of all, if it is empty. Returns when they serve.
+  // Reloads the model of this name, or all models if `model` is empty. Returns when the new ones
+  // serve.
   absl::StatusOr<std::vector<ReloadedModel>> Reload(const std::string& model);
 
  private:

@@ -1,13 +1,11 @@
 #include "client/channel.h"
 
-#include <cerrno>
-#include <cstdio>
-#include <cstring>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/small_file.h"
 #include "base/status.h"
 #include "grpcpp/create_channel.h"
 #include "grpcpp/security/credentials.h"
@@ -15,17 +13,6 @@
 
 namespace leapstream::client {
 namespace {
-
-absl::StatusOr<std::string> ReadFile(const std::string& path) {
-  const std::unique_ptr<std::FILE, int (*)(std::FILE*)> file(std::fopen(path.c_str(), "rb"),
-                                                             &std::fclose);
-  std::string bytes(1 << 20, '\0');  // More than any certificate or token.
-  if (file != nullptr) bytes.resize(std::fread(bytes.data(), 1, bytes.size(), file.get()));
-  if (file == nullptr || std::ferror(file.get()) != 0) {
-    return absl::NotFoundError(absl::StrCat("cannot read ", path, ": ", std::strerror(errno)));
-  }
-  return bytes;
-}
 
 // Adds the header to each call. Call credentials would do so only over TLS, and a proxy on this
 // machine may be what speaks TLS for us.
@@ -76,7 +63,7 @@ absl::StatusOr<ChannelMaker> ChannelMaker::Create(const Security& security) {
       {&security.token_file, &maker.authorization_}};
   for (const auto& file : files) {
     if (file.first->empty()) continue;
-    LEAPSTREAM_ASSIGN_OR_RETURN(*file.second, ReadFile(*file.first));
+    LEAPSTREAM_ASSIGN_OR_RETURN(*file.second, ReadSmallFile(*file.first));
   }
   if (!security.token_file.empty()) {
     const absl::string_view token = absl::StripAsciiWhitespace(maker.authorization_);

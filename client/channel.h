@@ -15,13 +15,14 @@ namespace leapstream::client {
 // Makes channels that are secured as `Security` says. Const, thread-safe.
 class ChannelMaker {
  public:
-  // Reads the files. NOT_FOUND: one cannot be read; INVALID_ARGUMENT: files without TLS, half of a
-  // certificate and its key, or a token that is not one line.
+  // Reads the files. NOT_FOUND: a file cannot be read. INVALID_ARGUMENT: there are certificates
+  // without TLS, a certificate without its key or a key without its certificate, or a token that is
+  // not exactly one line.
   static absl::StatusOr<ChannelMaker> Create(const Security& security);
 
   // INVALID_ARGUMENT: a token would leave this machine without TLS.
   absl::Status MaySendToken(const ServerAddress& address) const;
-  // `target`: of an address for which that is OK.
+  // `target` belongs to an address for which MaySendToken() has returned OK.
   std::shared_ptr<grpc::Channel> Make(const std::string& target,
                                       const grpc::ChannelArguments& arguments) const;
 
@@ -31,7 +32,7 @@ class ChannelMaker {
   std::string ca_;
   std::string certificate_;
   std::string key_;
-  std::string authorization_;  // Empty: none is sent.
+  std::string authorization_;  // Value of the header; empty: none is sent.
 };
 
 }  // namespace leapstream::client

@@ -22,7 +22,8 @@ namespace {
 
 constexpr size_t kMaxChunkBytes = 16 << 10;  // Any cut gives the same translation.
 constexpr absl::Duration kProbeInterval = absl::Milliseconds(100);
-constexpr absl::Duration kProbeTurn = absl::Seconds(1);  // Of each of several servers.
+// Of each server at first, then more: another address may answer, or the name have got one.
+constexpr absl::Duration kProbeTurn = absl::Seconds(1);
 
 // The longest prefix of `text` (UTF-8) that is at most kMaxChunkBytes and ends between characters.
 absl::string_view FirstChunk(absl::string_view text) {
@@ -96,7 +97,8 @@ absl::Status Stream::PushAudio(absl::string_view samples) {
         absl::StrCat("audio must be whole samples of ", width, " bytes, got ", samples.size()));
   }
   while (!samples.empty()) {
-    const absl::string_view chunk = samples.substr(0, kMaxChunkBytes);  // A multiple of any width.
+    // 16 KiB are whole samples of any width.
+    const absl::string_view chunk = samples.substr(0, kMaxChunkBytes);
     if (absl::Status status = session_->Append(std::string(chunk)); !status.ok()) return status;
     samples.remove_prefix(chunk.size());
   }
@@ -135,7 +137,8 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
   absl::Status status;
   // One server answers for all. Servers that cannot be reached or take no call are passed over.
-  for (size_t tries = servers_->All().size(); tries > 0; --tries) {
+  // Their number may grow: the names may still be looked up.
+  for (size_t tries = 0; tries < servers_->All().size(); ++tries) {
     const std::shared_ptr<Server> server = servers_->Next();
     std::vector<Model> models;
     status = ListModelsOf(*server, deadline, &models);
@@ -147,17 +150,17 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
 
 absl::Status Client::Probe(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
-  // Debian ships no health.proto. Its request for the whole server is empty; the answer's only
+  // Debian ships no health.proto. The request for the whole server is empty; the answer's only
   // field is read as an unknown one of Empty.
   using google::protobuf::Empty;
   std::string reason = "no answer", note;
-  while (true) {
+  absl::Duration turn = kProbeTurn;
+  for (size_t asked = 1;; ++asked) {
     const std::shared_ptr<Server> server = servers_->Next();
     grpc::TemplatedGenericStub<Empty, Empty> health(server->channel);
     grpc::ClientContext context;
-    const SteadyTime turn =
-        servers_->All().size() == 1 ? deadline : std::min(deadline, SteadyNow() + kProbeTurn);
-    context.set_deadline(GrpcDeadline(turn));
+    context.set_deadline(GrpcDeadline(std::min(deadline, SteadyNow() + turn)));
+    if (asked % servers_->All().size() == 0) turn *= 2;  // All have had theirs.
     note = server->note;
     context.set_wait_for_ready(true);
     Empty request, response;
@@ -195,7 +198,8 @@ bool IsUtf8(absl::string_view text, size_t* valid_bytes) {
   for (; i < text.size();) {
     const unsigned char lead = byte(i);
     size_t length = 0;
-    unsigned char low = 0x80, high = 0xBF;  // Of the second byte: no overlong form, no surrogate.
+    // Range of the second byte, without overlong forms and surrogates.
+    unsigned char low = 0x80, high = 0xBF;
     if (lead < 0x80) {
       length = 1;
     } else if (lead >= 0xC2 && lead <= 0xDF) {

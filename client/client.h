@@ -16,18 +16,19 @@
 #include "absl/time/time.h"
 
 // The client library. It hides gRPC and the wire's messages; docs/protocol.md says what they mean.
-// A namespace of its own, since the streaming layer has types of the same names.
+// It has a namespace of its own, since the streaming layer has types of the same names.
 namespace leapstream::client {
 
 class Servers;
 
-// Files are read once, when the client is made.
+// The files are read once, when the client is made.
 struct Security {
   bool tls = false;
-  std::string ca_file;  // PEM, of those who sign servers' certificates; empty: the system's.
-  std::string certificate_file;  // The client's own, in PEM, and its key; empty: it has none.
-  std::string key_file;
-  std::string token_file;  // Sent with each call; without TLS only to this machine. Empty: none.
+  // PEM of the authorities that sign servers' certificates; empty: the system's.
+  std::string ca_file;
+  std::string certificate_file;  // The client's own certificate, in PEM; empty: it has none.
+  std::string key_file;          // The certificate's key, in PEM.
+  std::string token_file;  // Token for each call, without TLS only to this machine; empty: none.
 };
 
 // Finds the addresses of a host name, such as "10.0.0.1" and "fe80::1%eth0"; may block.
@@ -35,50 +36,52 @@ using AddressLookup =
     std::function<absl::StatusOr<std::vector<std::string>>(const std::string& host)>;
 
 struct ClientOptions {
-  // host:port, or any other name that gRPC resolves. Several, with commas between them, are
-  // replicas, and so are all addresses of a name: streams take turns at them, and go on at another
-  // when one is lost. Names are looked up again while streams begin or look for a server.
+  // host:port, or any other name that gRPC resolves. Several addresses, with commas between them,
+  // are replicas, and so are all addresses of a name: streams take turns at them, and go on at
+  // another one when a replica is lost. Names are looked up again while streams begin or look for a
+  // server.
   std::string address = "localhost:50051";
-  absl::Duration connect_timeout = absl::Seconds(5);  // 0: connect when the first call is made.
+  absl::Duration connect_timeout = absl::Seconds(5);  // 0: the first call connects.
   Security security = {};
   AddressLookup lookup = {};  // Null: the system's (getaddrinfo).
 };
 
-// INVALID_ARGUMENT: the address of `options` names no server, or is malformed; what to write.
+// INVALID_ARGUMENT: `options.address` names no server, or is malformed; the message says what to
+// write.
 absl::Status CheckServerAddresses(const ClientOptions& options);
 
 enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn, kForceFinish };
 
-// What Stream::PushAudio() gets: mono little-endian samples, floats in [-1, 1].
+// Format of the samples for Stream::PushAudio(): mono, little-endian; floats are in [-1, 1].
 enum class AudioFormat { kNone, kPcmS16Le, kPcmF32Le };
 
 enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
-// Unset fields are left to the server; what it applied is in Started.
+// The server decides about unset fields; Started has the values that it applied.
 struct StreamOptions {
   std::string model;
   std::string source_language_code;  // BCP-47.
   std::string target_language_code;
-  std::optional<int> k;  // Of wait-k, in source tokens.
-  bool offline = false;  // Instead of wait-k: a segment is read to its end before the first word.
+  std::optional<int> k;  // The k of wait-k, in source tokens.
+  bool offline = false;  // Reads a segment to its end before the first word, instead of wait-k.
   EarlyEnd early_end = EarlyEnd::kUnspecified;
-  // Text: where a translation ends before its source does, the next segment begins with the source
-  // that is left. Servers from before 0.2 take no notice of it.
+  // Text only: if a translation ends before its source does, the next segment begins with the
+  // source that is left. Servers older than 0.2 ignore this.
   bool next_segments = false;
-  int max_target_tokens = 0;               // Per segment; 0: the server's.
+  int max_target_tokens = 0;               // Per segment; 0: the server's default.
   AudioFormat audio = AudioFormat::kNone;  // kNone: the source is text.
-  int sample_rate = 0;                     // Of audio, in Hz; 0: 16000.
-  // Of audio: how long a pause ends a segment, 0: none does; and what is quiet, in dB of full
-  // scale.
+  int sample_rate = 0;                     // Rate of the audio in Hz; 0: 16000.
+  // Audio only: the length of a pause that ends a segment (0: no pause ends one), and the level
+  // below which audio is quiet, in dB of full scale.
   std::optional<absl::Duration> pause;
   double pause_threshold_db = 0;
   bool token_details = false;  // Fills Delta::tokens.
   bool log_probs = false;
   bool segment_stats = true;                           // Fills SegmentCompleted::stats.
-  absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's.
-  absl::Duration deadline = absl::InfiniteDuration();  // Of the whole stream.
-  // How long a server is looked for when none takes the stream, or the one that had it is lost. The
-  // stream then goes on where it was. 0: it ends with the first error.
+  absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's default.
+  absl::Duration deadline = absl::InfiniteDuration();  // Limit of the whole stream.
+  // Time for finding a server when none takes the stream, or when the server that had it is lost.
+  // The stream then goes on where it was. 0: the stream ends with the first error.
   absl::Duration resume_timeout = absl::Seconds(60);
 };
 
@@ -93,7 +96,7 @@ struct Started {
   std::string session_id;
   std::string model;
   std::string model_checksum;
-  StreamOptions applied;  // Without `deadline`, which the server does not echo.
+  StreamOptions applied;  // All but `deadline`, which the server does not echo.
   Limits limits;
 };
 
@@ -102,19 +105,20 @@ struct Token {
   std::string piece;
   int source_tokens_read = 0;
   float log_prob = 0;
-  absl::Duration emit_offset;  // Since the session started.
-  double source_audio_ms = 0;  // Speech: audio of the segment that had been read.
+  absl::Duration emit_offset;  // Time since the session started.
+  double source_audio_ms = 0;  // Speech only: the segment's audio that had been read.
 };
 
-// Text to append to the segment's; never taken back.
+// Text to append to that of the segment. It is never taken back.
 struct Delta {
   int64_t sequence = 0;
   int64_t segment = 0;
   std::string text;
   std::vector<Token> tokens;
-  // Of this segment, when the text was written; of speech, encoder states.
+  // Tokens of this segment's source (speech: encoder states) that had been read when the text was
+  // written.
   int source_tokens_read = 0;
-  double source_audio_ms = 0;  // Speech: audio of the segment that had been read.
+  double source_audio_ms = 0;  // Speech only: the segment's audio that had been read.
 };
 
 struct Lagging {
@@ -128,13 +132,13 @@ struct Lagging {
   std::optional<double> yet_another_average_lagging;
 };
 
-// See SegmentStats of the protocol. Its own figures are in tokens, of speech in ms.
+// See SegmentStats in the protocol. The inherited figures are in tokens, for speech in ms.
 struct SegmentStats : Lagging {
   int source_tokens = 0;
   int target_tokens = 0;
   std::optional<Lagging> words;
-  std::optional<Lagging> computation_aware;  // Of speech; so is the next one.
-  std::optional<Lagging> words_computation_aware;
+  std::optional<Lagging> computation_aware;        // Speech only.
+  std::optional<Lagging> words_computation_aware;  // Speech only.
   absl::Duration first_token;
   absl::Duration compute;
   absl::Duration queue;
@@ -146,28 +150,28 @@ struct SegmentCompleted {
   std::string text;  // Equals the concatenated deltas.
   FinishReason reason = FinishReason::kUnspecified;
   std::optional<SegmentStats> stats;
-  // Of its source, as far as is known: tokens that were read after the translation had ended.
+  // Source tokens that were read after the translation had ended, as far as is known.
   int untranslated_source_tokens = 0;
-  bool source_dropped = false;  // Some was left when the translation ended, and is dropped.
-  bool continues = false;       // Some was left, and is that of the next segment.
+  bool source_dropped = false;  // Source was left when the translation ended, and is dropped.
+  bool continues = false;       // Source was left, and belongs to the next segment.
 };
 
 // The server gives the stream up after `remaining`, or when the open segment is complete.
 struct GoingAway {
   absl::Duration remaining;
-  std::string reason;  // As in the proto: "GOING_AWAY_REASON_DRAINING", ….
+  std::string reason;  // Name of the proto's enum value, such as "GOING_AWAY_REASON_DRAINING".
 };
 
 struct Summary {
   int64_t segments = 0;
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
-  SegmentStats totals;  // Not all figures: see SegmentStats of the protocol.
+  SegmentStats totals;                     // Some figures only: see SegmentStats in the protocol.
   int64_t untranslated_source_tokens = 0;  // The sum over segments since the last resume.
-  int64_t dropped_source_bytes = 0;        // Of source that was not read, since then.
+  int64_t dropped_source_bytes = 0;  // Bytes of source that was not read, since the last resume.
 };
 
-// The server is lost, or will not take the stream now; another call is made for it.
+// The server is lost, or will not take the stream now. Another call is made for the stream.
 struct Interrupted {
   absl::Status why;
 };
@@ -175,53 +179,55 @@ struct Interrupted {
 // The stream goes on at a server, after an interruption or an announced move; nothing was lost.
 struct Resumed {
   std::string address;
-  absl::Duration gap;  // Since the last call ended.
+  absl::Duration gap;  // Time since the last call ended.
 };
 
 using Event =
     std::variant<Started, Delta, SegmentCompleted, GoingAway, Interrupted, Resumed, Summary>;
 
-// One session, through as many calls as it takes: what is known of the open segment is kept, and
-// given to the next server when one is lost. The events are those of a stream that was never
-// interrupted, but for Interrupted and Resumed. Thread-safe. Made by Client::StartStream().
+// One session, carried by as many calls as it takes. The stream keeps what it knows of the open
+// segment, and gives that to the next server when a server is lost. The events are those of an
+// uninterrupted stream, plus Interrupted and Resumed. Thread-safe. Made by Client::StartStream().
 class Stream {
  public:
   ~Stream();  // Cancels a stream that is not over, and waits until it is.
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
 
-  // The five below never block: what the server does not take yet is queued, see unsent_bytes().
-  // On a stream that is over they do nothing and return OK; Wait() has the reason.
-  // FAILED_PRECONDITION: after CloseSource().
+  // The next five methods never block: source that the server does not take yet is queued; see
+  // unsent_bytes(). On a stream that is over they do nothing and return OK; Wait() has the reason.
+  // FAILED_PRECONDITION: CloseSource() has been called.
 
-  // Appended to the open segment. INVALID_ARGUMENT: not UTF-8; nothing of it was sent.
+  // Appends to the open segment. INVALID_ARGUMENT: `text` is not UTF-8, and nothing of it was sent.
   absl::Status PushText(absl::string_view text);
-  // Samples in StreamOptions::audio's format. INVALID_ARGUMENT: not whole samples, or the stream is
-  // not of audio; nothing of it was sent.
+  // Appends samples in the format of StreamOptions::audio. INVALID_ARGUMENT: they are not whole
+  // samples, or the stream takes no audio; nothing was sent.
   absl::Status PushAudio(absl::string_view samples);
-  // The next text opens a new segment. Nothing happens if pauses end segments and none is open.
+  // The next text opens a new segment. Nothing happens if pauses end segments and no segment is
+  // open.
   absl::Status EndSegment();
-  absl::Status KeepAlive();    // Counts as activity, nothing else.
+  absl::Status KeepAlive();    // Counts as activity and does nothing else.
   absl::Status CloseSource();  // Half-close: ends the open segment, if any, and the session.
 
-  // The stream ends with CANCELLED, unless it was over. Events that have not been taken are lost.
+  // Ends the stream with CANCELLED, unless it is over. Events that nobody has taken are lost.
   void Cancel();
 
-  // The next event; blocks for it. Nothing: the stream is over. Events that are not taken are kept
-  // up to a limit, after which the server is slowed down.
+  // Returns the next event and blocks until there is one; nullopt: the stream is over. Events that
+  // nobody takes are kept up to a limit, after which the server is slowed down.
   std::optional<Event> Next();
-  std::optional<Event> TryNext();  // Does not block.
-  bool finished() const;           // The stream is over, and every event has been taken.
+  std::optional<Event> TryNext();  // Does not block; nullopt also if no event has come yet.
+  bool finished() const;           // Whether the stream is over and every event has been taken.
 
-  // Blocks until the stream is over, throwing away the events that nobody took, and says how it
-  // ended: OK after a Summary. A server's ErrorInfo is kept, see ErrorReason(). INTERNAL: also if a
-  // server does not continue a segment's text as it was.
+  // Blocks until the stream is over, throwing away the events that nobody took, and says how the
+  // stream ended: OK after a Summary. A server's ErrorInfo is kept; see ErrorReason(). INTERNAL
+  // also says that a server did not continue a segment's text as it was.
   absl::Status Wait();
 
-  int64_t unsent_bytes() const;  // Of text and control messages that wait to be sent.
+  // Bytes of source that wait to be sent; an end of a segment counts as one.
+  int64_t unsent_bytes() const;
 
-  // For poll(): readable when TryNext(), finished() or unsent_bytes() may have changed, until a
-  // TryNext() that returns nothing. Owned by the stream; -1 if the system had none left.
+  // A descriptor for poll(). It is readable when TryNext(), finished() or unsent_bytes() may have
+  // changed, until a TryNext() returns nothing. The stream owns it; -1 if the system had none left.
   int ready_fd() const;
 
  private:
@@ -236,10 +242,10 @@ struct Model {
   std::vector<std::string> source_language_codes;
   std::vector<std::string> target_language_codes;
   std::string checksum;
-  bool speech = false;           // It takes audio, not text.
-  absl::Duration read_duration;  // Speech: of one READ, the unit of k.
-  bool learned_policy = false;   // It decides itself when to read, and takes no k.
-  int default_k = 0;             // 0: none; segments are read to their ends if no k is asked for.
+  bool speech = false;           // The model takes audio, not text.
+  absl::Duration read_duration;  // Speech only: audio of one READ, the unit of k.
+  bool learned_policy = false;   // The model decides itself when to read, and takes no k.
+  int default_k = 0;             // 0: none; without a k, segments are read to their ends.
   int min_k = 0;
   int max_k = 0;
   int64_t state_bytes_per_session = 0;
@@ -247,23 +253,23 @@ struct Model {
   std::string compute_type;
 };
 
-// Connections to the replicas of a service, shared by any number of streams. Thread-safe. Streams
-// may outlive it.
+// Connections to the replicas of a service, shared by any number of streams. Streams may outlive
+// the client. Thread-safe.
 class Client {
  public:
-  // UNAVAILABLE: nobody answers at any of the addresses, or not within the timeout.
-  // INVALID_ARGUMENT: there is no address, or what `security` asks for does not fit together.
-  // NOT_FOUND: one of its files cannot be read.
+  // UNAVAILABLE: no server answers at any address, or none within the timeout. INVALID_ARGUMENT:
+  // the address is missing or malformed, or the settings of `security` do not fit together.
+  // NOT_FOUND: a file of `security` cannot be read.
   static absl::StatusOr<std::unique_ptr<Client>> Connect(const ClientOptions& options);
   ~Client();
 
-  // Opens a session; errors come from Stream::Wait().
+  // Opens a session; Stream::Wait() has its errors.
   std::unique_ptr<Stream> StartStream(const StreamOptions& options);
 
   absl::StatusOr<std::vector<Model>> ListModels(absl::Duration timeout = absl::Seconds(10));
 
   // Waits until one server says that it is serving: by grpc.health.v1, or, on a server without it,
-  // by answering ListModels. UNAVAILABLE: not within the timeout.
+  // by answering ListModels. UNAVAILABLE: no server said so within the timeout.
   absl::Status Probe(absl::Duration timeout);
 
  private:
@@ -271,11 +277,11 @@ class Client {
   std::shared_ptr<Servers> servers_;
 };
 
-// The reason of the google.rpc.ErrorInfo that came with `status`, such as "MODEL_NOT_FOUND", or "".
+// The reason in the google.rpc.ErrorInfo of `status`, such as "MODEL_NOT_FOUND"; "" if it has none.
 std::string ErrorReason(const absl::Status& status);
 
-// Whether `text` is UTF-8 in whole, shortest-form code points. `*valid_bytes` is the length of the
-// longest prefix that is.
+// Whether `text` is UTF-8 of whole code points in their shortest forms. `*valid_bytes` gets the
+// length of its longest prefix that is.
 bool IsUtf8(absl::string_view text, size_t* valid_bytes);
 
 }  // namespace leapstream::client

@@ -9,7 +9,7 @@
 
 namespace leapstream::client {
 
-// A deadline as gRPC takes it for calls, alarms and waits, without the date coming into it.
+// Converts `deadline` for the calls, alarms and waits of gRPC; the system's date has no part in it.
 inline gpr_timespec GrpcDeadline(SteadyTime deadline) {
   const absl::Duration left = deadline - SteadyNow();
   if (left >= absl::Hours(24 * 366)) return gpr_inf_future(GPR_CLOCK_MONOTONIC);

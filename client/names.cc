@@ -1,5 +1,6 @@
 #include "client/names.h"
 
+#include <algorithm>
 #include <thread>
 #include <utility>
 
@@ -13,35 +14,41 @@ namespace {
 
 using Addresses = absl::StatusOr<std::vector<std::string>>;
 
-// A change is found within twice this.
+// A change of addresses is found within twice this time.
 constexpr absl::Duration kFresh = absl::Milliseconds(900);
 
 }  // namespace
 
 struct Names::State {
-  State(std::vector<std::string> all_hosts, AddressLookup given)
-      : hosts(std::move(all_hosts)),
-        lookup(given != nullptr ? std::move(given) : AddressLookup(&LookUp)),
-        found(hosts.size(), absl::UnavailableError("the name is being looked up")) {}
+  struct Host {
+    std::string name;
+    Addresses found = absl::UnavailableError("the name is being looked up");
+    bool wanted = false;
+    bool running = false;
+    SteadyTime begun = SteadyTime::InfinitePast();  // When its lookup was last wanted…
+    SteadyTime last = SteadyTime::InfinitePast();   // …and last over.
+  };
 
-  const std::vector<std::string> hosts;
+  State(const std::vector<std::string>& names, AddressLookup given)
+      : lookup(given != nullptr ? std::move(given) : AddressLookup(&LookUp)), hosts(names.size()) {
+    for (size_t i = 0; i < names.size(); ++i) hosts[i].name = names[i];
+  }
+
   const AddressLookup lookup;
-  Mutex mutex;
-  CondVar wake;  // wanted or stopped was set.
-  CondVar done;  // A round is over.
-  bool wanted ABSL_GUARDED_BY(mutex) = false;
-  bool running ABSL_GUARDED_BY(mutex) = false;
+  mutable Mutex mutex;
+  CondVar wake;  // Some `wanted`, or stopped, was set.
+  CondVar done;  // A lookup is over.
   bool stopped ABSL_GUARDED_BY(mutex) = false;
-  SteadyTime last ABSL_GUARDED_BY(mutex) = SteadyTime::InfinitePast();  // When a round was over.
   int64_t changes ABSL_GUARDED_BY(mutex) = 0;
-  std::vector<Addresses> found ABSL_GUARDED_BY(mutex);
+  std::vector<Host> hosts ABSL_GUARDED_BY(mutex);
 };
 
-Names::Names(std::vector<std::string> hosts, AddressLookup lookup)
-    : state_(std::make_shared<State>(std::move(hosts), std::move(lookup))) {
-  if (state_->hosts.empty()) return;
+Names::Names(const std::vector<std::string>& hosts, AddressLookup lookup)
+    : state_(std::make_shared<State>(hosts, std::move(lookup))) {
   // Detached: a name server that does not answer must not hold up the end of the process.
-  std::thread([state = state_] { Run(state); }).detach();
+  for (size_t i = 0; i < hosts.size(); ++i) {
+    std::thread([state = state_, i] { Run(state, i); }).detach();
+  }
   LookAgain();
 }
 
@@ -51,43 +58,60 @@ Names::~Names() {
   state_->wake.NotifyAll();
 }
 
-void Names::Run(const std::shared_ptr<State>& state) {
+void Names::Run(const std::shared_ptr<State>& state, size_t number) {
   while (true) {
+    std::string name;
     {
       MutexLock lock(&state->mutex);
-      while (!state->wanted && !state->stopped) state->wake.Wait(&state->mutex);
+      State::Host& host = state->hosts[number];
+      while (!host.wanted && !state->stopped) state->wake.Wait(&state->mutex);
       if (state->stopped) return;
-      state->wanted = false;
-      state->running = true;
+      host.wanted = false;
+      host.running = true;
+      name = host.name;
     }
-    std::vector<Addresses> found;
-    for (const std::string& host : state->hosts) found.push_back(state->lookup(host));
+    Addresses found = state->lookup(name);
+    if (found.ok() && found->empty()) found = absl::UnavailableError("the name has no address");
     MutexLock lock(&state->mutex);
-    for (size_t i = 0; i < found.size(); ++i) {
-      Addresses& known = state->found[i];
-      if (!found[i].ok() && known.ok()) continue;
-      if (found[i] == known) continue;
-      known = std::move(found[i]);
+    State::Host& host = state->hosts[number];
+    if ((found.ok() || !host.found.ok()) && found != host.found) {
+      host.found = std::move(found);
       ++state->changes;
     }
-    state->running = false;
-    state->last = SteadyNow();
+    host.running = false;
+    host.last = SteadyNow();
     state->done.NotifyAll();
   }
 }
 
 void Names::LookAgain() {
   MutexLock lock(&state_->mutex);
-  if (state_->hosts.empty() || state_->running || state_->wanted) return;
-  if (SteadyNow() - state_->last < kFresh) return;
-  state_->wanted = true;
+  const SteadyTime now = SteadyNow();
+  for (State::Host& host : state_->hosts) {
+    if (host.running || host.wanted || now - host.last < kFresh) continue;
+    host.wanted = true;
+    host.begun = now;
+  }
   state_->wake.NotifyAll();
 }
 
-bool Names::Wait(absl::Duration timeout) {
-  const SteadyTime deadline = SteadyNow() + timeout;
+void Names::Wait(absl::Duration patience) {
   MutexLock lock(&state_->mutex);
-  while (state_->wanted || state_->running) {
+  while (true) {
+    const SteadyTime now = SteadyNow();
+    SteadyTime until = SteadyTime::InfinitePast();
+    for (const State::Host& host : state_->hosts) {
+      if (host.wanted || host.running) until = std::max(until, host.begun + patience);
+    }
+    if (until <= now) return;
+    state_->done.WaitUntil(&state_->mutex, until);
+  }
+}
+
+bool Names::WaitForFirst(SteadyTime deadline) {
+  MutexLock lock(&state_->mutex);
+  const auto none = [](const State::Host& host) { return host.last == SteadyTime::InfinitePast(); };
+  while (std::any_of(state_->hosts.begin(), state_->hosts.end(), none)) {
     if (!state_->done.WaitUntil(&state_->mutex, deadline)) return false;
   }
   return true;
@@ -100,7 +124,7 @@ int64_t Names::changes() const {
 
 absl::StatusOr<std::vector<std::string>> Names::addresses(size_t host) const {
   MutexLock lock(&state_->mutex);
-  return state_->found[host];
+  return state_->hosts[host].found;
 }
 
 }  // namespace leapstream::client

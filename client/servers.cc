@@ -22,12 +22,12 @@
 namespace leapstream::client {
 namespace {
 
-constexpr absl::Duration kPollInterval = absl::Milliseconds(20);  // Of several channels.
-// The longest wait of a beginning stream for the addresses of names.
+constexpr absl::Duration kPollInterval = absl::Milliseconds(20);   // Of several channels.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(500);  // Of the only server's name.
+// The longest wait for the addresses of names before servers are called that are known already.
 constexpr absl::Duration kLookupPatience = absl::Milliseconds(100);
 // The longest wait for servers that connect later, so that streams can go to all by turns.
 constexpr absl::Duration kSettle = absl::Milliseconds(300);
-constexpr absl::Duration kYoung = absl::Seconds(1);  // Of a server: it may still be connecting.
 
 grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
@@ -46,8 +46,8 @@ grpc::ChannelArguments Arguments() {
 }
 
 // gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
-// and then frees them twice when the next one comes just then. The call of this channel, which ends
-// at once, makes it a user, for as long as the process lives.
+// and then frees them twice when the next user comes just then. The call on this channel, which
+// ends at once, makes the channel a user for as long as the process lives.
 std::shared_ptr<grpc::Channel> ReactionThreads() {
   static const auto* const keeper = [] {
     auto* const channel = new std::shared_ptr<grpc::Channel>(
@@ -110,20 +110,19 @@ Servers::Servers(ChannelMaker maker, std::vector<Given> given, std::vector<std::
                  AddressLookup lookup)
     : reaction_threads_(ReactionThreads()),
       maker_(std::move(maker)),
-      names_(std::move(hosts), std::move(lookup)),
+      names_(hosts, std::move(lookup)),
       given_(std::move(given)) {
   MutexLock lock(&mutex_);
   // A name stands for itself until its addresses are known.
   for (Given& each : given_) each.servers.push_back(NewServer(each, ""));
-  absl::BitGen random;  // So that many clients do not begin with the same one.
+  absl::BitGen random;  // Many clients must not all begin with the same server.
   next_ = absl::Uniform<size_t>(random, 0, size_t{1} << 16);
 }
 
-// `address`: one of the name's; "": what was given, as it is.
+// `address` is one of the name's addresses; "" stands for what was given, as it is.
 std::shared_ptr<Server> Servers::NewServer(const Given& given, const std::string& address) const {
   grpc::ChannelArguments arguments = Arguments();
   auto server = std::make_shared<Server>();
-  server->made = SteadyNow();
   server->address =
       address.empty() ? given.address.given : WithPort(address, given.address.port);
   if (!given.address.authority.empty()) {
@@ -151,13 +150,11 @@ void Servers::Update() {
     if (given.name < 0) continue;
     absl::StatusOr<std::vector<std::string>> found =
         names_.addresses(static_cast<size_t>(given.name));
-    given.trouble = found.ok() ? "" : std::string(found.status().message());
     // A proxy finds the name by itself, and often nobody else can.
     if (!found.ok() ||
         (given.proxy.has_value() && !std::all_of(found->begin(), found->end(), &IsOfThisMachine))) {
       continue;
     }
-    if (found->size() > budget::kAddressesPerName) found->resize(budget::kAddressesPerName);
     // Servers that stay keep their places, so that turns go on; a lookup may give any order.
     std::vector<std::shared_ptr<Server>> servers;
     for (const auto& server : given.servers) {
@@ -167,6 +164,12 @@ void Servers::Update() {
       if (same == found->end()) continue;
       servers.push_back(server);
       found->erase(same);
+    }
+    // Of too many, all clients together are to use all.
+    const size_t room = budget::kAddressesPerName - servers.size();
+    if (found->size() > room) {
+      std::shuffle(found->begin(), found->end(), absl::BitGen());
+      found->resize(room);
     }
     for (const std::string& address : *found) servers.push_back(NewServer(given, address));
     given.servers = std::move(servers);
@@ -199,8 +202,11 @@ std::string Servers::Trouble() {
   MutexLock lock(&mutex_);
   std::string trouble;
   for (const Given& given : given_) {
-    if (!given.trouble.empty()) {
-      absl::StrAppend(&trouble, "; ", given.address.host, ": ", given.trouble);
+    if (given.name >= 0) {
+      const absl::Status status = names_.addresses(static_cast<size_t>(given.name)).status();
+      if (!status.ok()) {
+        absl::StrAppend(&trouble, "; ", given.address.host, ": ", status.message());
+      }
     }
     for (const auto& server : given.servers) absl::StrAppend(&trouble, server->note);
   }
@@ -213,25 +219,27 @@ std::shared_ptr<Server> Servers::Next() {
   MutexLock lock(&mutex_);
   const std::vector<std::shared_ptr<Server>> known = Known();
   const size_t turn = next_++;
-  const SteadyTime now = SteadyNow();
-  std::shared_ptr<Server> second_best;
-  for (size_t i = 0; i < known.size(); ++i) {
+  std::shared_ptr<Server> ready, connecting;  // The first of each kind, from the turn's on.
+  for (size_t i = 0; i < known.size(); ++i) {  // All: each is to be connected when its turn comes.
     const auto& server = known[(turn + i) % known.size()];
     const auto state = server->channel->GetState(/*try_to_connect=*/true);
-    if (state == GRPC_CHANNEL_TRANSIENT_FAILURE || state == GRPC_CHANNEL_SHUTDOWN) continue;
-    // One that is being connected to has its turn, unless that takes long.
-    if (state == GRPC_CHANNEL_READY || now - server->made < kYoung) return server;
-    if (second_best == nullptr) second_best = server;
+    if (state == GRPC_CHANNEL_READY) {
+      if (ready == nullptr) ready = server;
+    } else if (state != GRPC_CHANNEL_TRANSIENT_FAILURE && state != GRPC_CHANNEL_SHUTDOWN) {
+      if (connecting == nullptr) connecting = server;
+    }
   }
-  return second_best != nullptr ? second_best : known[turn % known.size()];
+  if (ready != nullptr) return ready;
+  return connecting != nullptr ? connecting : known[turn % known.size()];
 }
 
 absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
   const SteadyTime deadline = SteadyNow() + timeout;
-  names_.Wait(timeout);
+  names_.Wait(std::min(timeout, kLookupPatience));
   SteadyTime settled = SteadyTime::InfiniteFuture();  // When the others have had their time.
   std::set<std::shared_ptr<Server>> refused;    // One refusal is enough here.
   while (true) {
+    const bool looked_up = names_.WaitForFirst(SteadyNow());
     const std::vector<std::shared_ptr<Server>> servers = All();
     std::shared_ptr<Server> pending;
     auto pending_state = GRPC_CHANNEL_IDLE;
@@ -249,10 +257,9 @@ absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
     }
     const SteadyTime now = SteadyNow();
     if (ready) settled = std::min(settled, now + kSettle);
-    if (ready && (pending == nullptr || now >= std::min(settled, deadline))) {
-      return absl::OkStatus();
-    }
-    if (pending == nullptr) {
+    const bool over = pending == nullptr && looked_up;
+    if (ready && (over || now >= std::min(settled, deadline))) return absl::OkStatus();
+    if (over) {
       return absl::UnavailableError(
           absl::StrCat("no server answers at ", addresses(), Trouble()));
     }
@@ -260,9 +267,13 @@ absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
       return absl::UnavailableError(absl::StrCat("no server answered at ", addresses(), " within ",
                                                  absl::FormatDuration(timeout), Trouble()));
     }
-    const SteadyTime until =
-        servers.size() == 1 ? deadline : std::min(deadline, now + kPollInterval);
-    pending->channel->WaitForStateChange(pending_state, GrpcDeadline(until));
+    const bool alone = looked_up && servers.size() == 1;
+    const SteadyTime until = std::min(deadline, now + (alone ? kLookInterval : kPollInterval));
+    if (pending == nullptr) {
+      names_.WaitForFirst(until);
+    } else {
+      pending->channel->WaitForStateChange(pending_state, GrpcDeadline(until));
+    }
   }
 }
 

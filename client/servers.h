@@ -11,7 +11,6 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "base/clock.h"
 #include "base/mutex.h"
 #include "client/address.h"
 #include "client/channel.h"
@@ -23,59 +22,58 @@
 
 namespace leapstream::client {
 
-// One address of one server: a name that has several is several of them.
+// One address of one server. A name with several addresses stands for several of these.
 struct Server {
   std::string address;  // For messages.
-  std::string note;     // An addition to messages when it cannot be reached: the proxy's name.
+  std::string note;  // Names the proxy, at the end of a message that the server cannot be reached.
   std::shared_ptr<grpc::Channel> channel;
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub;
-  SteadyTime made;
 };
 
 // The replicas of a service: one for each address that the given names have at the moment.
 // Thread-safe.
 class Servers {
  public:
-  // INVALID_ARGUMENT: no address, or a malformed one; others are ChannelMaker's.
+  // INVALID_ARGUMENT: the address is missing or malformed. Other errors are those of ChannelMaker.
   static absl::StatusOr<std::shared_ptr<Servers>> Create(const ClientOptions& options);
 
-  // The servers that are known now, one at least. Names are looked up again if that was not done a
+  // The servers that are known now, at least one. Names are looked up again unless that was done a
   // moment ago; a later call has the result. Does not block.
   std::vector<std::shared_ptr<Server>> All();
-  std::string addresses() const;  // As they were given, for messages.
+  std::string addresses() const;  // The addresses as given, for messages.
 
-  // The server whose turn it is; one that is known to be out of reach is passed over. Waits a
-  // moment for names that are being looked up.
+  // The server whose turn it is, of those that are connected; if none is, of those that may be
+  // soon. Waits a moment for names that are being looked up.
   std::shared_ptr<Server> Next();
-  // Until one is connected, and a moment for the others. UNAVAILABLE: all refuse, or none answered
-  // within `timeout`.
+  // Until one is connected, and a moment for the others and for names that are being looked up.
+  // UNAVAILABLE: all refuse, or none answered within `timeout`.
   absl::Status WaitUntilConnected(absl::Duration timeout);
 
  private:
-  // An address as given, and the servers that it stands for at the moment: one at least.
+  // An address as given, and the servers that it stands for at the moment, at least one.
   struct Given {
     ServerAddress address;
     std::optional<HttpProxy> proxy;
-    int name = -1;  // In names_; -1: it is not looked up here.
+    int name = -1;  // Index in names_; -1: the address is not looked up here.
     std::vector<std::shared_ptr<Server>> servers;
-    std::string trouble;  // Why there is no address.
   };
 
   Servers(ChannelMaker maker, std::vector<Given> given, std::vector<std::string> hosts,
           AddressLookup lookup);
   std::shared_ptr<Server> NewServer(const Given& given, const std::string& address) const;
   std::vector<std::shared_ptr<Server>> Known() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Takes over what the lookups have found.
+  // Takes over the addresses that the lookups have found.
   void Update() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Why there may be no answer, to be appended to a message.
+  // Reasons for which no server may have answered, to be appended to a message.
   std::string Trouble();
 
-  const std::shared_ptr<grpc::Channel> reaction_threads_;  // Which gRPC is to keep; see servers.cc.
+  // Keeps gRPC's reaction threads; see servers.cc.
+  const std::shared_ptr<grpc::Channel> reaction_threads_;
   const ChannelMaker maker_;
   Names names_;
   mutable Mutex mutex_;
   std::vector<Given> given_ ABSL_GUARDED_BY(mutex_);
-  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // The changes of names_ that were taken over.
+  int64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;  // The names_.changes() that Update() took over.
   size_t next_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 

@@ -16,38 +16,40 @@
 namespace leapstream::client {
 namespace {
 
-constexpr size_t kMaxQueuedEvents = 1024;                     // Then the server is slowed down.
-constexpr absl::Duration kAnswerTimeout = absl::Seconds(10);  // From a call to its `started`.
+constexpr size_t kMaxQueuedEvents = 1024;  // With so many, the server is slowed down.
+constexpr absl::Duration kAnswerTimeout = absl::Seconds(10);  // Time from a call to its `started`.
 constexpr absl::Duration kFirstDelay = absl::Milliseconds(25);
 constexpr absl::Duration kMaxDelay = absl::Seconds(2);
-// A call that breaks sooner than this, and brought nothing, was of no use. After some of them the
-// session itself is taken for the cause: it must not bring down one server after another.
+// A call that breaks sooner than this, and brought nothing, was of no use. After some such calls
+// the session itself is taken for the cause: it must not bring down one server after another.
 constexpr absl::Duration kShortCall = absl::Seconds(10);
 constexpr int kMaxFutileCalls = 5;
+// The same of calls that a server ended because it goes away: in a rolling restart several may.
+constexpr int kMaxFutileMoves = 8;
 
-// A resume that is answered otherwise than by a server's `started` or its refusal, so often in a
-// row, is not wanted by whoever answers.
+// If this many resumes in a row get an answer that is neither a server's `started` nor a server's
+// refusal, whoever answers does not want the session.
 constexpr int kMaxAnsweredCalls = 10;
-constexpr absl::Duration kClockError = absl::Milliseconds(100);  // Between two machines' timers.
-// Names may have got other addresses meanwhile.
+constexpr absl::Duration kClockError = absl::Milliseconds(100);  // Difference of two timers.
+// Interval of the looks at names, which may have got other addresses meanwhile.
 constexpr absl::Duration kLookInterval = absl::Milliseconds(500);
 
-// True if another call may do better. A status that is not of a leapstream server is of gRPC, a
+// Whether another call may do better. A status that no leapstream server sent comes from gRPC, a
 // proxy or a gateway, whatever its code: the session is still there.
 bool MayPass(const absl::Status& status) {
   return !IsFromServer(status) || absl::IsUnavailable(status) ||
          ErrorReason(status) == "RESUME_MODEL_MISMATCH";
 }
 
-// True if somebody on the way may have answered who is no server of ours. The codes left out are
+// Whether somebody on the way, who is no server of ours, may have answered. The codes left out are
 // those that gRPC makes of broken connections, and of proxies that have no server at the moment.
 bool IsAnAnswer(const absl::Status& status) {
   return !IsFromServer(status) && !absl::IsUnavailable(status) && !absl::IsCancelled(status) &&
          !absl::IsInternal(status) && !absl::IsUnknown(status);
 }
 
-// True if the next answer would be the same, before anything has begun: there is another service
-// at this address, or a gateway that does not let us in.
+// Whether the next call would get the same answer, if no session has begun: there is another
+// service at this address, or a gateway does not let us in.
 bool IsLasting(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kUnauthenticated:
@@ -66,7 +68,7 @@ bool IsLasting(const absl::Status& status) {
 
 }  // namespace
 
-// Reactions move messages only. Keeps itself and the session alive until OnDone().
+// The reactions only move messages. The call keeps itself and the session alive until OnDone().
 class Stream::Session::Call final
     : public grpc::ClientBidiReactor<pb::StreamTranslateRequest, pb::StreamTranslateResponse> {
  public:
@@ -78,7 +80,7 @@ class Stream::Session::Call final
     if (deadline < SteadyTime::InfiniteFuture()) context_.set_deadline(GrpcDeadline(deadline));
     self_ = std::move(self);
     stub.async()->StreamTranslate(&context_, this);
-    AddHold();  // Until reading is over: calls from outside start reads and writes.
+    AddHold();  // Held until reading is over, as calls from outside start reads and writes.
     Write(std::move(first));
     Read();
     StartCall();
@@ -119,7 +121,7 @@ Stream::Session::Session(std::shared_ptr<Servers> servers, const StreamOptions& 
       deadline_(SteadyNow() + options.deadline),
       ready_fd_(eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)),
       config_(ToProto(options)) {
-  // The tokens are what a resume begins with.
+  // A resume begins with the tokens.
   if (options.resume_timeout > absl::ZeroDuration()) {
     config_.mutable_output()->set_token_details(true);
   }
@@ -130,7 +132,8 @@ Stream::Session::~Session() {
 }
 
 void Stream::Session::Start() {
-  std::shared_ptr<Server> first = servers_->Next();  // It may wait for a name: not under the lock.
+  // Next() may wait for a name: not under the lock.
+  std::shared_ptr<Server> first = servers_->Next();
   MutexLock lock(&mutex_);
   server_ = std::move(first);
   StartCall();
@@ -311,6 +314,7 @@ void Stream::Session::TakeStarted(Started started) {
     Emit(Resumed{server_->address, now - lost_});
   }
   lost_ = SteadyTime::InfiniteFuture();
+  maybe_held_ = false;  // If it was, this call has taken its place.
   id_ = started.session_id;
   if (!first) return;
   started_ = now;
@@ -365,7 +369,8 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
 }
 
 void Stream::Session::TakeResumePoint(const pb::ResumePoint& point) {
-  // That of the next segment comes before the end of the open one is known, which must not be lost.
+  // The point of the next segment comes before the end of the open one is known; that must not be
+  // lost.
   if (point.segment() == segment_) {
     resume_token_ = point.resume_token();
     if (by_pauses()) source_.Consume(point.consumed_source_sequence());
@@ -405,7 +410,7 @@ void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
 
 bool Stream::Session::MayGoOn(const absl::Status& status) const {
   if (status.ok() || cancelled_) return false;
-  // Ours, and not that of a proxy; the server, which knows it too, may be a little early.
+  // The deadline is ours, and not a proxy's; the server, which knows it too, may be a little early.
   if (absl::IsDeadlineExceeded(status) && SteadyNow() + kClockError >= deadline_) return false;
   // A server that does not know yet that it lost us still counts our session; it finds out.
   const bool held = maybe_held_ && ErrorReason(status) == "QUOTA_EXCEEDED";
@@ -422,8 +427,8 @@ std::shared_ptr<Server> Stream::Session::BestServer(SteadyTime now) {
     const auto record = records_.find(server->address);
     return record == records_.end() ? now : std::max(record->second.not_before, now);
   };
-  // Any of several that may be called now, since many streams may be looking for one; but the last
-  // one only if no other may.
+  // Picks any of the servers that may be called now, since many streams may be looking for one. The
+  // last one is picked only if no other may be called.
   std::shared_ptr<Server> best;
   const size_t offset = absl::Uniform<size_t>(random_, 0, servers.size());
   for (size_t i = 0; i < servers.size(); ++i) {
@@ -440,8 +445,8 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   const SteadyTime now = SteadyNow();
   const bool was_live = call_started_ < SteadyTime::InfiniteFuture();
   const bool was_of_use = progressed_ || (was_live && now - call_started_ >= kShortCall);
-  if (was_of_use) futile_calls_ = answered_calls_ = 0;
-  if (was_live && !was_of_use && !going_away_) ++futile_calls_;
+  if (was_of_use) futile_calls_ = futile_moves_ = answered_calls_ = 0;
+  if (was_live && !was_of_use) ++(going_away_ ? futile_moves_ : futile_calls_);
   const bool answered = !was_live && !unanswered_ && IsAnAnswer(status);
   if (answered) ++answered_calls_;
   if (!IsFromServer(status)) maybe_held_ = true;
@@ -457,15 +462,15 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   record.not_before = now + delay * jitter;
   const std::vector<std::shared_ptr<Server>> servers = servers_->All();
   // A server that announced its end was not overloaded. Behind the only address there may be
-  // others.
-  if (going_away_ && servers.size() == 1) record.not_before = now;
+  // others; the one that takes the stream next may be the same one, or end as well.
+  if (going_away_ && servers.size() == 1 && futile_moves_ <= 1) record.not_before = now;
 
   const bool all_asked = std::all_of(servers.begin(), servers.end(), [&](const auto& server) {
     const auto known = records_.find(server->address);
     return known != records_.end() && known->second.failures > 0;
   });
   const bool begun = !id_.empty();
-  // Nobody is asked twice if nothing would be resumed either, or if the answer will be the same.
+  // No server is asked twice if the stream would not be resumed, or if the answer will be the same.
   if (all_asked && (options_.resume_timeout <= absl::ZeroDuration() ||
                     (!begun && answered && IsLasting(status)))) {
     return End(status);
@@ -476,6 +481,9 @@ void Stream::Session::CallAgain(const absl::Status& status) {
   std::string why;
   if (futile_calls_ >= kMaxFutileCalls) {
     why = absl::StrCat(futile_calls_, " calls in a row broke at once");
+  } else if (futile_moves_ >= kMaxFutileMoves) {
+    why = absl::StrCat(futile_moves_,
+                       " calls in a row were ended at once by servers that go away");
   } else if (answered_calls_ >= max_answered_calls) {
     why = absl::StrCat(answered_calls_, " calls in a row were not answered by a leapstream server");
   } else if (options_.resume_timeout > absl::ZeroDuration() &&
@@ -507,16 +515,16 @@ void Stream::Session::WaitUntil(SteadyTime time) {
 
 void Stream::Session::OnAlarm(int64_t number) {
   MutexLock lock(&mutex_);
-  if (done_ || number != alarms_) return;  // It had fired when it was replaced.
+  if (done_ || number != alarms_) return;  // This alarm had fired when it was replaced.
   const SteadyTime now = SteadyNow();
   if (call_ != nullptr) {
     // The call itself has the deadline, too.
     if (call_started_ < SteadyTime::InfiniteFuture() || now >= deadline_) return;
-    // This process may have been stopped, and the answer be there.
+    // This process may have been stopped, and the answer may be there.
     if (now - alarm_time_ >= LastLook::kGrace) {
       answer_by_ = std::max(answer_by_, now + LastLook::kGrace);
     }
-    // A server that is not there any more need not be waited for if its name has got another one.
+    // A server that is gone need not be waited for if its name has got another address.
     const std::vector<std::shared_ptr<Server>> servers = servers_->All();
     const bool is_known = std::find(servers.begin(), servers.end(), server_) != servers.end();
     if (now < answer_by_ &&

@@ -47,7 +47,7 @@ std::optional<SourceMessage> SourceLog::Next() {
 }
 
 void SourceLog::Complete() {
-  if (completed_ >= segments_.size()) return;  // A server that counts wrongly.
+  if (completed_ >= segments_.size()) return;  // The server counts wrongly.
   Segment& segment = segments_[completed_++];
   segment.complete = true;
   segment.chunks.erase(segment.chunks.begin(),
@@ -57,7 +57,7 @@ void SourceLog::Complete() {
 }
 
 void SourceLog::ConsumeOpen(int64_t sequence) {
-  if (completed_ >= segments_.size()) return;  // A server that counts wrongly.
+  if (completed_ >= segments_.size()) return;  // The server counts wrongly.
   Segment& open = segments_[completed_];
   while (open.sent > 0 && open.chunks.front().sequence <= sequence) {
     open.chunks.pop_front();

@@ -228,7 +228,7 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
     }
     case pb::StreamTranslateResponse::kResumePoint:
     case pb::StreamTranslateResponse::kHeartbeat:
-    case pb::StreamTranslateResponse::EVENT_NOT_SET:  // Or of a newer server.
+    case pb::StreamTranslateResponse::EVENT_NOT_SET:  // An event of a newer server, for example.
       break;
   }
   return std::nullopt;

@@ -11,24 +11,24 @@
 #include "grpcpp/support/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 
-// Between the wire's messages and the library's types. Private to the library.
+// Conversions between the wire's messages and the library's types. Private to the library.
 namespace leapstream::client {
 
 namespace pb = ::leapstream::v1;
 
-// With the details as payloads.
+// Keeps the details as payloads.
 absl::Status ToStatus(const grpc::Status& status);
-// Whether a leapstream server said so, and not gRPC or a proxy: it has an ErrorInfo of ours.
+// Whether a leapstream server sent `status`, and not gRPC or a proxy: it has an ErrorInfo of ours.
 bool IsFromServer(const absl::Status& status);
-// The same code and payloads with another message.
+// Returns the same code and payloads with another message.
 absl::Status WithMessage(const absl::Status& status, absl::string_view message);
-// `status` with Server::note after the message, if it did not come from a server.
+// Returns `status` with Server::note after the message, if it did not come from a server.
 absl::Status WithNote(const absl::Status& status, absl::string_view note);
-absl::Duration RetryDelay(const absl::Status& status);  // Of its RetryInfo; 0: none.
+absl::Duration RetryDelay(const absl::Status& status);  // From its RetryInfo; 0: it has none.
 
 absl::Duration FromProto(const google::protobuf::Duration& duration);
 pb::SessionConfig ToProto(const StreamOptions& options);
-// Nothing: an event that the user of this library need not see.
+// Returns nullopt for an event that the user of this library need not see.
 std::optional<Event> FromProto(const pb::StreamTranslateResponse& response);
 
 }  // namespace leapstream::client

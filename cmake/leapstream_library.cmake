@@ -1,4 +1,4 @@
-# What each folder may use; "_" stands for "/". The layer picture of docs/design.md, enforced: a target
+# The folders that each folder may use; "_" stands for "/". This enforces the layer picture of docs/design.md: a target
 # sees the headers of the folders it names and of no others.
 set(MAY_USE_base "")
 set(MAY_USE_proto "")
@@ -25,7 +25,7 @@ function(leapstream_library name)
     endif()
   endforeach()
   string(REPLACE "_" "/" folder ${name})
-  set(root ${PROJECT_BINARY_DIR}/include/${name})  # Holds nothing but a link to the folder.
+  set(root ${PROJECT_BINARY_DIR}/include/${name})  # It holds nothing but a link to the folder.
   get_filename_component(parent ${root}/${folder} DIRECTORY)
   file(MAKE_DIRECTORY ${parent})
   file(CREATE_LINK ${PROJECT_SOURCE_DIR}/${folder} ${root}/${folder} SYMBOLIC)
@@ -43,7 +43,8 @@ function(leapstream_library name)
   endif()
 endfunction()
 
-# After a test's own properties: what it, and the programs that it starts, need in a sanitized build.
+# Call it after the test's own properties are set. It sets the environment that the test, and the programs that it
+# starts, need in a sanitized build.
 function(leapstream_test_environment name)
   if(LEAPSTREAM_SANITIZE STREQUAL "thread")
     set_tests_properties(${name} PROPERTIES ENVIRONMENT

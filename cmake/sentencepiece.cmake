@@ -1,4 +1,4 @@
-# Debian's SentencePiece, built from its source: static, position independent, inference only. Its
+# Builds Debian's SentencePiece from its source: static, position independent, inference only. The
 # shared library cannot be used: it carries its own protobuf and abseil, which clash with gRPC's.
 if(NOT EXISTS ${SPM_SOURCE_DIR}/src/sentencepiece_processor.cc)
   message(FATAL_ERROR "There is no SentencePiece source in ${SPM_SOURCE_DIR}: run ./dev setup")
@@ -11,7 +11,7 @@ file(CONFIGURE OUTPUT ${spm_binary_dir}/config.h CONTENT
 #define PACKAGE \"sentencepiece\"
 #define PACKAGE_STRING \"sentencepiece\"
 ")
-# src/init.h includes the bundled protobuf by path; we build with the system's.
+# src/init.h includes the bundled protobuf by path; this header takes the system's instead.
 file(CONFIGURE
   OUTPUT ${spm_binary_dir}/shim/third_party/protobuf-lite/google/protobuf/message_lite.h
   CONTENT "#include <google/protobuf/message_lite.h>\n")
@@ -38,7 +38,8 @@ add_library(leapstream_sentencepiece STATIC
 set_target_properties(leapstream_sentencepiece PROPERTIES
   POSITION_INDEPENDENT_CODE ON EXPORT_COMPILE_COMMANDS OFF)
 target_compile_options(leapstream_sentencepiece PRIVATE -w)
-# It has a partial abseil of its own: renamed, no symbol of it meets the real one.
+# The source has a partial abseil of its own. It is renamed, so that no symbol of it meets the real
+# one.
 target_compile_definitions(leapstream_sentencepiece PRIVATE absl=spm_absl _USE_INTERNAL_STRING_VIEW)
 target_include_directories(leapstream_sentencepiece SYSTEM
   PUBLIC ${SPM_SOURCE_DIR}/src ${spm_binary_dir}/proto

@@ -47,7 +47,7 @@ std::string ReplacePairs(absl::string_view text, absl::string_view before, absl:
 }
 
 // Tokens are numbers, so that an n-gram is four of them.
-using Ngram = std::array<uint32_t, kOrders>;  // Unused places at the end: 0.
+using Ngram = std::array<uint32_t, kOrders>;  // Unused places at the end are 0.
 using Counts = absl::flat_hash_map<Ngram, int64_t>;
 
 class Numbering {
@@ -81,7 +81,7 @@ Counts CountNgrams(const std::vector<uint32_t>& tokens) {
   return counts;
 }
 
-// The part of mteval-v13a that depends on the language, which is taken to be a Western one.
+// The part of mteval-v13a that depends on the language, taken to be a Western one.
 std::string TokenizeWestern(absl::string_view text) {
   std::string spaced;
   for (const char c : text) {
@@ -101,7 +101,8 @@ std::string TokenizeWestern(absl::string_view text) {
 }
 
 std::string Tokenize13a(absl::string_view text) {
-  // Each in turn, over the whole text: the result of one may be the next one's input.
+  // The rules apply in turn, each over the whole text: the result of one may be the next one's
+  // input.
   std::string line(text);
   for (const auto& [from, to] : {std::pair<const char*, const char*>{"<skipped>", ""},
                                  {"-\n", ""},
@@ -115,8 +116,8 @@ std::string Tokenize13a(absl::string_view text) {
   return TokenizeWestern(absl::StrCat(" ", line, " "));
 }
 
-// What sacreBLEU's tokenizer `zh` takes for a Chinese character. Two of its ranges are meant to be
-// U+20000 to U+2A6D6 and U+2F800 to U+2FA1D, but are these.
+// Whether sacreBLEU's tokenizer `zh` takes `c` for a Chinese character. Two of its ranges are meant
+// to be U+20000 to U+2A6D6 and U+2F800 to U+2FA1D, but are these.
 bool IsChineseOfSacreBleu(char32_t c) {
   static constexpr std::pair<char32_t, char32_t> kRanges[] = {
       {0x3400, 0x4DB5}, {0x4E00, 0x9FA5}, {0x9FA6, 0x9FBB}, {0xF900, 0xFA2D}, {0xFA30, 0xFA6A},
@@ -140,7 +141,8 @@ std::string TokenizeZh(absl::string_view text) {
   return TokenizeWestern(spaced);
 }
 
-// mteval-v14's: of Unicode's categories, where those of 13a are ASCII's. Each in turn, as there.
+// mteval-v14's tokenizer: its rules go by Unicode's categories, where those of 13a go by ASCII's.
+// They apply in turn, as there.
 std::string TokenizeIntl(absl::string_view text) {
   std::vector<absl::string_view> line = Characters(text);
   const auto is = [](bool (*has_category)(char32_t), absl::string_view character) {

@@ -14,7 +14,8 @@ namespace leapstream::metrics {
 // sacreBLEU's tokenizers that need no dictionary and no model.
 enum class BleuTokenizer { k13a, kZh, kChar, kIntl, kNone };
 
-// sacreBLEU's name of it: "13a", "zh", "char", "intl" or "none"; nothing: it is none of these.
+// sacreBLEU's names of the tokenizers: "13a", "zh", "char", "intl" and "none"; nullopt: `name` is
+// none of these.
 const char* BleuTokenizerName(BleuTokenizer tokenizer);
 std::optional<BleuTokenizer> BleuTokenizerOf(absl::string_view name);
 
@@ -31,17 +32,18 @@ struct BleuScore {
   int64_t translation_length = 0;  // In tokens.
   int64_t reference_length = 0;
 
-  // As sacreBLEU prints it: "BLEU|nrefs:1|… = 19.35 51.9/… (BP = … ratio = … hyp_len = … …)".
+  // Returns the score as sacreBLEU prints it:
+  // "BLEU|nrefs:1|… = 19.35 51.9/… (BP = … ratio = … hyp_len = … …)".
   std::string ToString() const;
 };
 
-// BLEU as sacreBLEU computes it by default, but for the tokenizer: one reference, case matters,
-// smoothing "exp" (the n-th precision without a match counts as half of the one before that had
-// none). `translations` and `references` are of one length, UTF-8, not tokenised.
+// BLEU as sacreBLEU computes it by default, except for the tokenizer: one reference, case matters,
+// smoothing "exp" (the n-th precision without a match counts as half of the previous one without a
+// match). `translations` and `references` have one length; they are UTF-8 and not tokenised.
 BleuScore Bleu(absl::Span<const std::string> translations, absl::Span<const std::string> references,
                BleuTokenizer tokenizer = BleuTokenizer::k13a);
 
-// The tokens of a line as sacreBLEU has them, with white space between them.
+// The tokens of a line by sacreBLEU's rules, with white space between them.
 std::string Tokenize(BleuTokenizer tokenizer, absl::string_view text);
 
 }  // namespace leapstream::metrics

@@ -16,7 +16,7 @@ namespace {
 constexpr size_t kOrders = 6;
 constexpr double kBeta = 2;
 
-using Ngram = std::array<char32_t, kOrders>;  // Unused places at the end: past Unicode.
+using Ngram = std::array<char32_t, kOrders>;  // Unused places at the end are past Unicode.
 using Counts = absl::flat_hash_map<Ngram, int64_t>;
 constexpr char32_t kUnused = 0x110000;
 
@@ -53,7 +53,7 @@ double Chrf(absl::Span<const std::string> translations, absl::Span<const std::st
     for (size_t n = 0; n < kOrders; ++n) {
       const int64_t count = NgramsOf(reference.size(), n + 1);
       expected[n] += count;
-      // As in sacreBLEU: a segment whose reference has none of this order does not count.
+      // As in sacreBLEU, a segment does not count if its reference has no n-gram of this order.
       if (count > 0) translated[n] += NgramsOf(translation.size(), n + 1);
     }
     const Counts reference_counts = CountNgrams(reference);

@@ -15,11 +15,13 @@ int OwnLengthIfNone(int reference_length, absl::Span<const double> delays) {
   return reference_length > 0 ? reference_length : static_cast<int>(delays.size());
 }
 
-// The source that has been said by the end of each chunk, cut into units of `duration`; the last
-// unit of a chunk is shorter if the chunk does not come out even.
+// The source said by the end of each chunk, cut into units of `duration`; the last unit of a chunk
+// is shorter if the chunk does not come out even.
 struct SourceUnits {
-  std::vector<double> ends = {0};     // ends[s]: of unit s, from 1; ends[0] is the beginning.
-  std::vector<size_t> through = {0};  // through[c]: units in the chunks up to c, from 1.
+  // ends[s] is the end of unit s, from 1; ends[0] is the beginning.
+  std::vector<double> ends = {0};
+  // through[c] is the number of units in the chunks up to c, from 1.
+  std::vector<size_t> through = {0};
 
   void AddChunk(double size, double duration) {
     const auto whole = static_cast<int64_t>(size / duration);
@@ -59,7 +61,7 @@ double AverageLagging(absl::Span<const double> delays, double source_length, int
   for (const double delay : delays) {
     sum += delay - steps * pace;
     ++steps;
-    // What is written after the whole source is read does not lag.
+    // A unit that is written after the whole source was read does not lag.
     if (delay >= source_length) break;
   }
   return sum / steps;
@@ -112,7 +114,7 @@ double AverageTokenDelay(absl::Span<const double> delays, absl::Span<const doubl
   SourceUnits source;
   size_t targets_before_chunk = 0;
   double target_end = 0;
-  double computed = 0;  // Up to the last unit.
+  double computed = 0;  // Computation up to the last unit.
   double sum = 0;
   for (size_t i = 0; i < delays.size(); ++i) {
     if (i == 0 || delays[i] != delays[i - 1]) {

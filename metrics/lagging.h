@@ -6,36 +6,37 @@
 
 #include "absl/types/span.h"
 
-// How far a simultaneous translation lags behind its source, as SimulEval 1.1 computes it
-// (simuleval/evaluator/scorers/latency_scorer.py). Pure functions; they know nothing of sessions.
-// D[i], i from 1: how much of the source had been read when target unit i was written. |X| and |Y|:
-// lengths of the source and of the reference, |D|: of the translation. The unit is the caller's
-// choice (words, pieces, milliseconds) and the same for D and |X|.
+// The lag of a simultaneous translation behind its source, as SimulEval 1.1 computes it
+// (simuleval/evaluator/scorers/latency_scorer.py). These are pure functions; they know nothing of
+// sessions. D[i], i from 1, is the length of the source that had been read when target unit i was
+// written. |X|, |Y| and |D| are the lengths of the source, the reference and the translation. The
+// unit is the caller's choice (words, pieces, milliseconds) and the same for D and |X|.
 namespace leapstream::metrics {
 
-// What one unit lasts when it is said, in the unit of the delays.
+// The time that one unit lasts when it is said, in the unit of the delays.
 struct UnitDurations {
-  double source = 1;  // SimulEval's for text: "virtual time 1".
+  double source = 1;  // SimulEval's value for text: "virtual time 1".
   double target = 1;
 };
-// SimulEval's for speech to text, in ms. It scores a log (also at the end of every run of 1.1.1 or
-// later, and with --score-only) as if it came from speech, whatever is in it.
+// SimulEval's values for speech to text, in ms. SimulEval scores a log (also at the end of every
+// run of 1.1.1 or later, and with --score-only) as if it came from speech, whatever is in it.
 inline constexpr UnitDurations kSpeechDurations = {300, 0};
 
-// One segment.
+// The timing of one segment.
 struct SegmentTiming {
   std::vector<double> delays;    // D, ascending.
-  std::vector<double> elapsed;   // D plus the computation until then, in the same unit; or empty.
+  // D plus the computation until then, in the same unit; may be empty.
+  std::vector<double> elapsed;
   double source_length = 0;      // |X|
-  int reference_length = 0;      // |Y|; 0: there is no reference, |D| is used.
-  UnitDurations durations = {};  // For ATD.
+  int reference_length = 0;      // |Y|; 0: there is no reference, and |D| is used.
+  UnitDurations durations = {};  // Only ATD uses these.
 };
 
-// Everything below is 0 for a segment with no target or no source.
+// All functions below return 0 for a segment with no target or no source.
 
 // Average Lagging, Ma et al. 2019 (arXiv:1810.08398), eq. 8 with |Y| for the translation's length:
 //   AL = 1/tau * sum_{i=1..tau} (D[i] - (i - 1) |X| / |Y|),  tau = min{i : D[i] >= |X|}, else |D|.
-// D[1] if that is beyond |X| already.
+// AL is D[1] if that is beyond |X| already.
 double AverageLagging(absl::Span<const double> delays, double source_length, int reference_length);
 
 // Length-Adaptive Average Lagging, Polák et al. 2022 (arXiv:2204.06028), Papi et al. 2022
@@ -54,7 +55,7 @@ double DifferentiableAverageLagging(absl::Span<const double> delays, double sour
 
 // Yet Another Average Lagging, short form, Polák et al. 2025 (arXiv:2509.17349), as OmniSTEval
 // computes it (SimulEval 1.1 has no such scorer): LAAL's summand over the units written before the
-// source was over, D[i] < |X|. Nothing if there is none; a corpus leaves such segments out.
+// source was over, D[i] < |X|. nullopt: there is no such unit; a corpus leaves such segments out.
 std::optional<double> YetAnotherAverageLagging(absl::Span<const double> delays,
                                                double source_length, int reference_length);
 
@@ -62,12 +63,12 @@ std::optional<double> YetAnotherAverageLagging(absl::Span<const double> delays,
 // between the end of the unit and the end of the source unit that it is matched with. Units written
 // at one delay make a chunk; unit i is matched with source unit
 //   s(i) = min(i - max(0, Y_c - X_c), X_{c+1}),
-// where X_c and Y_c count the units of source and target in the chunks before its own. With
-// `elapsed`, what was computed for a unit makes it end later; empty: nothing.
+// where X_c and Y_c count the units of source and target in the chunks before its own. `elapsed`
+// adds the computation for a unit, so that it ends later; empty: nothing is added.
 double AverageTokenDelay(absl::Span<const double> delays, absl::Span<const double> elapsed,
                          UnitDurations durations = UnitDurations());
 
-// All of them. StartOffset = D[1], EndOffset = D[|D|] - |X|.
+// All figures of a segment. StartOffset is D[1], EndOffset is D[|D|] - |X|.
 struct Lagging {
   double al = 0;
   double laal = 0;
@@ -79,12 +80,13 @@ struct Lagging {
   std::optional<double> yaal;
 };
 
-// Of one segment, by what had been read (computation-unaware).
+// Measures one segment by the source that had been read (computation-unaware).
 Lagging MeasureLagging(const SegmentTiming& segment);
-// The same with `elapsed` in place of D (computation-aware; ATD as above). Zeros without elapsed.
+// Measures with `elapsed` in place of D (computation-aware; ATD as above); all 0 without `elapsed`.
 Lagging MeasureComputationAwareLagging(const SegmentTiming& segment);
 
-// Means over the segments that have a target, as SimulEval's; yaal: over those that have one.
+// Means over the segments that have a target, as in SimulEval; yaal is over the segments that have
+// one.
 Lagging MeanLagging(absl::Span<const SegmentTiming> segments, bool computation_aware);
 
 }  // namespace leapstream::metrics

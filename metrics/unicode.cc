@@ -69,10 +69,10 @@ bool IsOfScriptWithoutSpaces(char32_t c) {
       {0x3190, 0x4DBF},    // Kanbun to Han, extension A.
       {0x4E00, 0xA4CF},    // Han, Yi.
       {0xA980, 0xA9FF},    // Javanese, Burmese, extended.
-      {0xAA60, 0xAADF},    // The same, Tai Viet.
+      {0xAA60, 0xAADF},    // Burmese, extended; Tai Viet.
       {0xF900, 0xFAFF},    // Han, compatible.
       {0xFE10, 0xFE1F},    // Upright punctuation.
-      {0xFE30, 0xFE4F},    // The same, compatible.
+      {0xFE30, 0xFE4F},    // Compatible punctuation.
       {0xFF01, 0xFF9F},    // Full-width forms, half-width kana.
       {0x1B000, 0x1B16F},  // Kana, extended.
       {0x20000, 0x3FFFF},  // Han, extensions B and later.
@@ -111,7 +111,7 @@ bool AreChinese(absl::Span<const std::string> texts) {
 }
 
 bool HaveAlmostNoSpaces(absl::Span<const std::string> texts) {
-  constexpr size_t kLongWord = 24;  // Characters, of which no language has so many on average.
+  constexpr size_t kLongWord = 24;  // In characters; no language has so many on average.
   size_t characters = 0, words = 0;
   for (const std::string& text : texts) {
     for (const absl::string_view word : SplitWords(text)) {

@@ -10,35 +10,36 @@
 
 namespace leapstream::metrics {
 
-// The first code point of `text`, which is not empty, and its size in bytes in `*size`. A byte that
+// The first code point of `text`, which is not empty. `*size` gets its size in bytes. A byte that
 // is no UTF-8 is U+FFFD, here and below.
 char32_t FirstCodePoint(absl::string_view text, size_t* size);
 
-// The code points of UTF-8.
+// The code points of UTF-8 text.
 std::u32string CodePoints(absl::string_view text);
 
-// Each of them as it is in `text`: a view of its bytes.
+// The characters of `text`, each a view of its bytes.
 std::vector<absl::string_view> Characters(absl::string_view text);
 
 // White space as Python's str.split() and str.strip() see it.
 bool IsSpace(char32_t c);
 
-// Of the general category N, P or S. As the package `regex` of Python has them.
+// Whether `c` is of the general category N, P or S, as in Python's package `regex`.
 bool IsNumber(char32_t c);
 bool IsPunctuation(char32_t c);
 bool IsSymbol(char32_t c);
 
-// Of a script in which no space stands between words: Chinese, Japanese, Thai, Lao, Burmese, Khmer,
-// Tibetan and some that are related to them; also their punctuation and full-width forms.
+// Whether `c` is of a script in which no space stands between words: Chinese, Japanese, Thai, Lao,
+// Burmese, Khmer, Tibetan and some that are related to them; also their punctuation and full-width
+// forms.
 bool IsOfScriptWithoutSpaces(char32_t c);
 
-// Whether most of what is no white space in these texts is of such scripts.
+// Whether most characters of these texts, white space left out, are of such scripts.
 bool AreWrittenWithoutSpaces(absl::Span<const std::string> texts);
 
-// Whether almost all that is of such scripts in these texts is Han or punctuation.
+// Whether almost all characters of such scripts in these texts are Han or punctuation.
 bool AreChinese(absl::Span<const std::string> texts);
 
-// Whether what stands between white space in these texts is longer than words are, on average.
+// Whether the stretches between white space in these texts are longer than words are, on average.
 bool HaveAlmostNoSpaces(absl::Span<const std::string> texts);
 
 // Python's text.split(): the words between white space, as views of `text`.

@@ -16,7 +16,7 @@ SourceWordEnds::SourceWordEnds(const std::vector<int>& pieces) {
 
 void SourceWordEnds::Add(int pieces) {
   words_ = std::min(words_, std::numeric_limits<int>::max() - 1) + 1;
-  // A word without pieces needs no place: no token is its own.
+  // A word without pieces needs no place, since it has no token.
   if (pieces > 0) ends_.push_back({tokens() + pieces, words_});
 }
 

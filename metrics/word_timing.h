@@ -8,47 +8,48 @@
 
 namespace leapstream::metrics {
 
-// Which source word had to be there for a number of source tokens to be read. Not thread-safe.
+// The source words that had to be there for a number of source tokens to be read. Not thread-safe.
 class SourceWordEnds {
  public:
   SourceWordEnds() = default;
-  // pieces[i]: source tokens that word i is made of.
+  // pieces[i] is the number of source tokens of word i.
   explicit SourceWordEnds(const std::vector<int>& pieces);
-  void Add(int pieces);  // One more word.
+  void Add(int pieces);  // Adds one word.
 
   int words() const { return words_; }
-  int tokens() const { return ends_.empty() ? 0 : ends_.back().tokens; }  // Without </s>.
+  // All tokens, without </s>.
+  int tokens() const { return ends_.empty() ? 0 : ends_.back().tokens; }
   int tokens_of_first(int words) const;
 
-  // The smallest number of words with at least `tokens` tokens; all words if none has (</s>).
+  // The smallest number of words with at least `tokens` tokens; all words if there is none (</s>).
   int WordsRead(int tokens) const;
 
  private:
   struct End {
-    int tokens;  // Up to the end of a word that has some,
-    int word;    // and its number, from 1.
+    int tokens;  // Tokens up to the end of a word that has some.
+    int word;    // Number of that word, from 1.
   };
   std::vector<End> ends_;
   int words_ = 0;
 };
 
-// What a target is cut into for lagging.
+// The units into which a target is cut for lagging.
 enum class TargetUnit {
-  // What white space stands between. A word is complete when white space or the end of the segment
+  // The text between white space. A word is complete when white space or the end of the segment
   // follows: only then is it certain that no further piece belongs to it.
   kWord,
-  // A code point, complete when it is there; U+0020 is none. SimulEval's `char`.
+  // A code point, complete when it is there; U+0020 is no unit. SimulEval's `char`.
   kChar,
-  // A word, but each character of a script without spaces is a unit of its own, complete when it is
-  // there, and ends the word before it.
+  // A word, except that each character of a script without spaces is a unit of its own, complete
+  // when it is there. It ends the word before it.
   kWordOrCharacter,
 };
 
-// A unit of the target, and when it was complete.
+// A unit of the target, and the time at which it was complete.
 struct TimedWord {
   std::string text;
-  double source_read = 0;  // In the unit of the caller.
-  double elapsed = 0;      // So is this one.
+  double source_read = 0;  // In the caller's unit.
+  double elapsed = 0;      // In the caller's unit.
 };
 
 // Puts text deltas together to units; words are cut as Python's str.split() does. Not thread-safe.
@@ -56,9 +57,9 @@ class TargetWords {
  public:
   explicit TargetWords(TargetUnit unit = TargetUnit::kWord) : unit_(unit) {}
 
-  // The units that `text`, which is whole characters, completed.
+  // Returns the units that `text`, which is whole characters, completed.
   std::vector<TimedWord> Append(absl::string_view text, double source_read, double elapsed);
-  // The last word, if one is open.
+  // Returns the last word, if one is open.
   std::vector<TimedWord> Finish(double source_read, double elapsed);
 
  private:

@@ -27,12 +27,12 @@
 #include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "base/quoted.h"
+#include "base/small_file.h"
 #include "base/status.h"
 #include "server/address.h"
 #include "server/control_groups.h"
 #include "server/listener.h"
 #include "server/resume_token.h"
-#include "server/small_file.h"
 #include "server/token_file.h"
 
 namespace leapstream {

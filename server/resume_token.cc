@@ -17,8 +17,8 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/check.h"
+#include "base/small_file.h"
 #include "base/status.h"
-#include "server/small_file.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {

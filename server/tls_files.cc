@@ -6,8 +6,8 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
+#include "base/small_file.h"
 #include "base/status.h"
-#include "server/small_file.h"
 
 namespace leapstream {
 namespace {

@@ -1,7 +1,6 @@
-# Reads the sources for calls of the standard library and of nlohmann/json that throw where a form that
-# does not throw is there: nothing here catches them, so that a file, a folder or an environment that is
-# not as it should be would end the program. Run with cmake -DSOURCE_DIR=... -P. With -DTEXT=FILE only
-# that file is read.
+# Reads the sources for calls of the standard library and of nlohmann/json that throw although there is a form
+# that does not throw. Nothing here catches exceptions, so that a bad file, folder or environment would end the
+# program. Run with cmake -DSOURCE_DIR=... -P. With -DTEXT=FILE only that file is read.
 if(DEFINED TEXT)
   set(files ${TEXT})
 else()
@@ -14,8 +13,8 @@ else()
   file(GLOB_RECURSE files ${patterns})
 endif()
 
-# A call of std::filesystem, up to the end of its statement, that is given no error code. Calls on paths,
-# which touch no file, are none of these.
+# Matches a call of std::filesystem, up to the end of its statement, that gets no error code. Calls on paths,
+# which touch no file, do not count.
 string(CONCAT filesystem
        "(std::filesystem|fs)::(absolute|canonical|weakly_canonical|copy|copy_file|copy_symlink|create_directory|"
        "create_directories|create_symlink|create_hard_link|current_path|equivalent|exists|file_size|"
@@ -25,15 +24,15 @@ string(CONCAT filesystem
 set(others
     "std::sto(i|l|ll|ul|ull|f|d|ld)\\("     # absl::SimpleAtoi
     "std::s?regex"                          # Its stack grows with the text.
-    "istreambuf_iterator"                   # Throws where the file is a folder; rdbuf() does not.
+    "istreambuf_iterator"                   # Throws if the file is a folder; rdbuf() does not.
     "\\.exceptions\\("
     "std::async"
-    "\\.dump\\(\\)"                         # Of text that is not UTF-8.
-    "[Jj]son::parse\\([^@]*@([^@]*@)?")          # What it calls may have a statement of its own.
+    "\\.dump\\(\\)"                         # Throws for text that is not UTF-8.
+    "[Jj]son::parse\\([^@]*@([^@]*@)?")          # Its callback may have a statement of its own.
 set(failed 0)
 foreach(file IN LISTS files)
   file(READ ${file} text)
-  # A list's own characters, and what only looks like a call.
+  # Removes characters that lists use, and text that only looks like a call.
   string(REGEX REPLACE "//[^\n]*" "" text "${text}")
   string(REPLACE "@" " " text "${text}")
   string(REPLACE ";" "@" text "${text}")

@@ -9,12 +9,13 @@
 
 namespace leapstream::client {
 
-// `leapstream admin sessions | stats | drain | reload`: its flags, and running it.
+// The command `leapstream admin sessions | stats | drain | reload`: its flags, and running it.
 class AdminCommand {
  public:
-  // Adds it to `app`, which must not parse once this object is gone. `footer`: of its --help.
+  // Adds the command to `app`, which must not parse once this object is gone. `footer` ends the
+  // command's --help.
   void AddTo(CLI::App& app, const std::string& footer);
-  // Runs what was chosen; nothing: it was not.
+  // Runs what was chosen; nullopt: the command was not chosen.
   std::optional<absl::Status> Run();
 
  private:

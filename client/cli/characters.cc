@@ -11,7 +11,8 @@
 namespace leapstream::client {
 namespace {
 
-// Part of the C library, so it is always there. Of this thread, while the object lives.
+// Makes C.UTF-8 this thread's locale while the object lives. That locale is part of the C library,
+// so it is always there.
 class Utf8Locale {
  public:
   Utf8Locale() {
@@ -28,7 +29,7 @@ class Utf8Locale {
   locale_t previous_ = nullptr;
 };
 
-// Takes the first character off. Under a Utf8Locale.
+// Takes the first character off. A Utf8Locale must be in effect.
 wchar_t Next(absl::string_view& text) {
   wchar_t character = 0;
   mbstate_t state = {};

@@ -7,21 +7,21 @@
 
 #include "absl/strings/string_view.h"
 
-// What the C library knows of UTF-8 text, whatever the program's locale is. Text that is not UTF-8
+// The C library's knowledge of UTF-8 text, whatever the program's locale is. Text that is not UTF-8
 // counts as a character per byte. Thread-safe.
 namespace leapstream::client {
 
-// U+FEFF, which some editors begin a file with.
+// U+FEFF. Some editors begin a file with it.
 inline constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // Bytes of the first character. `text` is not empty.
 size_t CharacterBytes(absl::string_view text);
 size_t CountCharacters(absl::string_view text);
-bool IsLower(absl::string_view text);  // Its first character; false if there is none.
-// Columns that a terminal needs for it; control characters need none.
+bool IsLower(absl::string_view text);  // Whether the first character is lower case.
+// Columns that a terminal needs for `text`; control characters need none.
 int DisplayWidth(absl::string_view text);
 
-std::string Counted(int64_t number, absl::string_view noun);  // "1 token", "2 tokens".
+std::string Counted(int64_t number, absl::string_view noun);  // Returns "1 token", "2 tokens".
 
 }  // namespace leapstream::client
 

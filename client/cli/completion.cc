@@ -16,14 +16,14 @@ namespace leapstream::client {
 namespace {
 
 struct Flag {
-  std::string name;                 // With its dashes.
-  std::string text;                 // What it does.
-  std::vector<std::string> values;  // That it takes; none: any, or none at all.
+  std::string name;                 // The name with its dashes.
+  std::string text;                 // The flag's description.
+  std::vector<std::string> values;  // Values that it takes; none: any value, or no value at all.
   bool takes_value = false;
   bool takes_path = false;
 };
 
-// "{a,b}" in an option's type: what it takes; none: anything.
+// The values in "{a,b}", a part of the option's type; none: it takes any value.
 std::vector<std::string> Values(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   const size_t open = type.find('{'), close = type.find('}');
@@ -35,7 +35,7 @@ std::vector<const CLI::App*> Commands(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
 }
 
-// With those of the commands below it, each once.
+// The flags of `app` and of the commands below it, each once.
 std::vector<Flag> Flags(const CLI::App& app) {
   std::vector<Flag> flags;
   for (const CLI::Option* option : app.get_options()) {
@@ -60,7 +60,7 @@ std::vector<Flag> Flags(const CLI::App& app) {
   return flags;
 }
 
-// What may stand after a command without dashes: commands below it, values of its arguments.
+// Words that may stand after a command without dashes: commands below it, values of its arguments.
 std::vector<std::string> Words(const CLI::App& app) {
   std::vector<std::string> words;
   for (const CLI::App* command : Commands(app)) words.push_back(command->get_name());
@@ -88,7 +88,7 @@ std::string Bash(const CLI::App& app) {
       if (!flag.values.empty()) {
         absl::StrAppend(&script, "        ", flag.name, ") COMPREPLY=($(compgen -W '",
                         absl::StrJoin(flag.values, " "), "' -- \"$cur\")); return ;;\n");
-      } else if (flag.takes_value) {  // Nothing of ours: `-o default` offers files.
+      } else if (flag.takes_value) {  // No word of ours fits: `-o default` offers files.
         absl::StrAppend(&script, "        ", flag.name, ") COMPREPLY=(); return ;;\n");
       }
     }

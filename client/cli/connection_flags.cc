@@ -13,7 +13,7 @@ CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
                 connection.address = absl::StrReplaceAll(given, {{"\n", ","}});
               },
               "host:port of the server; of replicas: repeated, or with commas")
-          ->join()  // With a line feed.
+          ->join()  // Repeated values are joined with a line feed.
           ->default_str(connection.address);
   Security& security = connection.security;
   CLI::Option* const tls =

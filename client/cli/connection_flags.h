@@ -6,8 +6,8 @@
 
 namespace leapstream::client {
 
-// The options of `command` that say which server, and how it and the client trust each other. Both
-// arguments must live until the command line is parsed. Returns --server.
+// Adds to `command` the options that name the server, and say how the server and the client trust
+// each other. Both arguments must live until the command line is parsed. Returns --server.
 CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection);
 
 }  // namespace leapstream::client

@@ -16,7 +16,7 @@ std::string CutSegments::Add(const SegmentCompleted& completed) {
     case FinishReason::kEndOfSentence: {
       const int untranslated = completed.untranslated_source_tokens;
       const int read = completed.stats.has_value() ? completed.stats->source_tokens : 0;
-      // A full stop that is read after the end is no loss.
+      // A full stop that is read after the end of the translation is no loss.
       if (untranslated < kManyTokens && (read == 0 || 2 * untranslated <= read)) return "";
       return absl::StrCat("segment ", completed.segment, ": ", Counted(untranslated, "source token"),
                           " of ", read,
@@ -27,7 +27,7 @@ std::string CutSegments::Add(const SegmentCompleted& completed) {
       why = "its translation has as many tokens as it may (--max-target-tokens)";
       break;
     case FinishReason::kSourceLimit:
-      if (completed.continues) return "";  // Nothing was.
+      if (completed.continues) return "";  // Nothing was dropped.
       ++dropped_;
       why =
           "its source is longer than the server takes, and the rest was dropped; send shorter ones";

@@ -9,19 +9,19 @@
 
 namespace leapstream::client {
 
-// What a run says of segments that a limit cut short. Not thread-safe.
+// Reports segments that a limit cut short, for one run. Not thread-safe.
 class CutSegments {
  public:
-  // A sentence to show; "": the segment is whole, as far as is known.
+  // Returns a sentence to show; "": the segment is whole, as far as is known.
   std::string Add(const SegmentCompleted& completed);
-  // The same of source of the whole run that was never read.
+  // Returns a sentence on source of the whole run that was never read; "": there was none.
   std::string Add(const Summary& summary) const;
-  // What the run ends with. RESOURCE_EXHAUSTED: source was dropped; a translation that is cut at
-  // the limit of its own length is no error.
+  // The run's status. RESOURCE_EXHAUSTED: source was dropped. A translation that is cut at the
+  // limit of its own length is no error.
   absl::Status status() const;
 
  private:
-  int64_t dropped_ = 0;  // Segments of whose source a part was.
+  int64_t dropped_ = 0;  // Segments with source that was dropped.
 };
 
 }  // namespace leapstream::client

@@ -40,8 +40,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kExitCancelled = 5;   // As --help says.
-constexpr size_t kShownLines = 20;  // Of cut translations.
+constexpr int kExitCancelled = 5;   // The exit status that --help names.
+constexpr size_t kShownLines = 20;  // Most lines that a warning lists.
 constexpr char kClearLine[] = "\r\x1B[K";
 
 absl::Status MakeFolder(const fs::path& path) {
@@ -77,7 +77,7 @@ absl::Status MakeEmptyFolder(const fs::path& path) {
 
 std::string PolicyName(std::optional<int> k) { return k.has_value() ? absl::StrCat("k=", *k) : ""; }
 
-// A line on a terminal that is written over; nothing elsewhere.
+// A line on a terminal that is written over. Elsewhere it shows nothing.
 class ProgressLine {
  public:
   ProgressLine(std::string name, size_t total)
@@ -106,8 +106,8 @@ class ProgressLine {
   SteadyTime last_ = SteadyTime::InfinitePast();
 };
 
-// What was cut counts in the scores as it came, so the reader must know. `policy` may be empty.
-// `is` tells which instances are meant; `what` and `why` are said of these.
+// Warns of instances whose translations count in the scores although something is wrong with them,
+// such as a cut. `policy` may be empty. `is` selects the instances; `what` and `why` describe them.
 void WarnOf(const std::vector<Instance>& instances, const std::string& policy,
             bool (*is)(const Instance&), absl::string_view what, absl::string_view why) {
   std::vector<int> lines;
@@ -131,13 +131,13 @@ void WarnOfCutTranslations(const std::vector<Instance>& instances, const std::st
          "without a sample");
 }
 
-// Held while files are written, which a signal is not to interrupt.
+// Held while files are written, since a signal is not to interrupt that.
 Mutex& Writing() {
   static auto* const mutex = new Mutex();
   return *mutex;
 }
 
-// From now on SIGINT and SIGTERM end the process with the status of what is cancelled. Call it
+// From now on SIGINT and SIGTERM end the process with the exit status of a cancelled run. Call it
 // before there are other threads: they must inherit that signals are blocked.
 void EndWhenSignalled() {
   sigset_t signals;
@@ -151,7 +151,7 @@ void EndWhenSignalled() {
     MutexLock lock(&Writing());
     absl::FPrintF(stderr, "%sleapstream: cancelled\n",
                   isatty(STDERR_FILENO) == 1 ? kClearLine : "");
-    _exit(kExitCancelled);  // A server of ours dies with this process.
+    _exit(kExitCancelled);  // Our own server dies with this process.
   }).detach();
 }
 
@@ -178,7 +178,7 @@ std::string QualityLatencyCurve(const std::vector<Row>& rows,
   Curve al{"AL", {}}, laal{"LAAL", {}};
   for (const Row& row : rows) {
     al.points.push_back({row.scores.words.al, row.scores.bleu.score, PolicyName(row.k)});
-    // Beside the other one, at the same height: it needs no label.
+    // A LAAL point is beside its AL point, at the same height: it needs no label.
     laal.points.push_back({row.scores.words.laal, row.scores.bleu.score, ""});
   }
   return ChartSvg(
@@ -186,13 +186,13 @@ std::string QualityLatencyCurve(const std::vector<Row>& rows,
       options.speech ? "lagging (ms)" : "lagging (source words)", "BLEU", {al, laal});
 }
 
-// What was evaluated, and how.
+// The sentences and references, and how they are scored.
 struct TestSet {
   std::vector<std::string> sources, references;
-  TargetScoring scoring;  // Both are set.
+  TargetScoring scoring;  // Both members are set.
 };
 
-// SimulEval's, which is read by `simuleval --score-only --output FOLDER`, and with what options.
+// SimulEval's file of options, which `simuleval --score-only --output FOLDER` reads.
 std::string ConfigYaml(const EvaluateCommandOptions& options, const TargetScoring& scoring) {
   std::string yaml =
       absl::StrCat("source_type: ", options.speech ? "speech" : "text", "\ntarget_type: text\n");
@@ -215,7 +215,7 @@ absl::Status WriteLog(const fs::path& folder, const std::vector<Instance>& insta
   return WriteFile(folder / "config.yaml", config);
 }
 
-// LAAL and so on of `suffix`, without the columns of the others.
+// LAAL and its like with `suffix`, without the columns that were not chosen.
 std::string LaggingLine(const Scores& scores, const std::vector<std::string>& metrics,
                         absl::string_view suffix) {
   const std::vector<std::string> names = ScoreNames(metrics), values = ScoreValues(scores, metrics);
@@ -305,7 +305,7 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options, const Te
     }
     absl::PrintF("%s in %.1f s\n",
                  Counted(static_cast<int64_t>(test_set.sources.size()), "sentence"), seconds);
-    (void)FlushOutput();  // It says so again at the end: what is computed is written first.
+    (void)FlushOutput();  // The call at the end returns the same error; results are written first.
   }
   MutexLock lock(&Writing());
   if (!rows.empty()) status.Update(WriteScores(rows, options, test_set.sources.size()));
@@ -313,7 +313,7 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options, const Te
   return status;
 }
 
-// The lines of both files that are asked for.
+// Reads the lines of both files that are to be evaluated.
 absl::StatusOr<TestSet> ReadTestSet(const EvaluateCommandOptions& options) {
   TestSet result;
   LEAPSTREAM_ASSIGN_OR_RETURN(result.sources, ReadLines(options.source_file));
@@ -339,7 +339,7 @@ absl::StatusOr<TestSet> ReadTestSet(const EvaluateCommandOptions& options) {
   return result;
 }
 
-// What the scores are of, where that is not plain.
+// Says what the scores are of, where that is not plain.
 void NoteScoring(const EvaluateCommandOptions& options, const TestSet& test_set) {
   const auto note = [](absl::string_view text) {
     absl::FPrintF(stderr, "leapstream: %s\n", text);

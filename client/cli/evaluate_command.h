@@ -13,33 +13,33 @@ namespace leapstream::client {
 struct EvaluateCommandOptions {
   std::string source_file;  // A sentence per line, or with `speech` the path of a recording.
   bool speech = false;
-  std::string target_file;  // As many lines: the references.
+  std::string target_file;  // The references, a line for each source.
   std::string output_folder;
-  std::string model_folder;  // If set, a server of its own is started for it.
-  ClientOptions connection;  // Else this one is used.
-  StreamOptions stream;      // `k` is not used.
-  std::vector<int> ks;       // Empty: what `stream` says, once.
+  std::string model_folder;  // If set, a server of our own is started for it.
+  ClientOptions connection;  // The server to use if model_folder is not set.
+  StreamOptions stream;      // Its k is not used.
+  std::vector<int> ks;       // A run for each; empty: one run, as `stream` says.
   int sessions = 64;
   double words_per_second = 3;  // See EvaluationOptions.
   bool joined_vocabulary = false;
-  TargetScoring scoring;             // What is not set follows from the references: ChooseScoring().
-  int start_index = 0;               // Of the first line that is evaluated, from 0.
-  int end_index = -1;                // Of the first one after it that is not; -1: there is none.
+  TargetScoring scoring;  // Unset members follow from the references: ChooseScoring().
+  int start_index = 0;    // Index of the first line to evaluate, from 0.
+  int end_index = -1;     // Index after the last line to evaluate; -1: no line is left out.
   std::vector<std::string> metrics;  // See ScoreNames(); empty: all.
-  bool scores = true;                // False: instances.log and config.yaml alone.
+  bool scores = true;                // False: only instances.log and config.yaml.
 };
 
 // Translates the test set at each k and writes to the output folder, which it makes if need be:
 //   instances.log, config.yaml  as SimulEval; in a folder k1, k3, … each if there are several k
 //   scores.tsv                  a row for each k
 //   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
-// Prints the scores on standard output and, to a terminal, progress on standard error; there also
-// which translations were cut at the server's limit, and what ScoringNote() says. SIGINT and SIGTERM
-// end the process, with the status of what is cancelled and no file half-written.
-// What is computed is printed and written even if some of it cannot be, or a later k fails; the
-// first error is returned. INVALID_ARGUMENT: files that do not go together or are not UTF-8, a range
-// that is not in them, a file that cannot be opened, or a folder that is not empty. INTERNAL: a file
-// or standard output that cannot be written.
+// Prints the scores on standard output. Standard error has the translations that were cut at the
+// server's limit, the text of ScoringNote(), and on a terminal the progress. SIGINT and SIGTERM end
+// the process with the exit status of a cancelled run, and leave no file half-written. Results are
+// printed and written even if some of them cannot be, or if a later k fails; the first error is
+// returned. INVALID_ARGUMENT: files do not go together or are not UTF-8, the range is not in them,
+// a file cannot be opened, or the folder is not empty. INTERNAL: a file or standard output cannot
+// be written.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);
 
 }  // namespace leapstream::client

@@ -28,7 +28,7 @@ namespace {
 
 constexpr int kMaxK = 1 << 20;
 
-// "1,3,5": each k once, in the order given; nothing: it is no such list.
+// Parses "1,3,5": each k once, in the order given; empty if `text` is no such list.
 std::vector<int> ParseKs(absl::string_view text) {
   std::vector<int> ks;
   for (const absl::string_view part : absl::StrSplit(text, ',')) {

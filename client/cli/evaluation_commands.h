@@ -12,12 +12,12 @@
 
 namespace leapstream::client {
 
-// `leapstream evaluate`, `simuleval-bridge` and `plot`: their flags, and running them.
+// The commands `leapstream evaluate`, `simuleval-bridge` and `plot`: their flags, and running them.
 class EvaluationCommands {
  public:
-  // Adds them to `app`, which must not parse once this object is gone. `footer`: of their --help.
+  // Adds them to `app`, which must not parse once this object is gone. `footer` ends their --help.
   void AddTo(CLI::App& app, const std::string& footer);
-  // Runs the one that was chosen; nothing: none was.
+  // Runs the command that was chosen; nullopt: none of them was.
   std::optional<absl::Status> Run();
 
  private:

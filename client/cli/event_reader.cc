@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <limits>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -19,9 +18,9 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr size_t kShownBytes = 60;
-constexpr int kMaxDepth = 32;  // Of objects in an event; ours have five.
+constexpr int kMaxDepth = 32;  // Most nested objects in an event; ours have five.
 
-// "segmentCompleted" as "segment_completed".
+// Turns "segmentCompleted" into "segment_completed".
 std::string SnakeCase(const std::string& name) {
   std::string result;
   for (const char c : name) {
@@ -51,7 +50,7 @@ void ReadNumber(Json& object, const char* name) {
   if (member.is_string() && absl::SimpleAtoi(member.get<std::string>(), &number)) member = number;
 }
 
-// `answer`, a StreamTranslateResponse, in our shape; null if it is none.
+// Returns `answer`, a StreamTranslateResponse, in our shape; null if it is none.
 Json FromProtobuf(Json answer) {
   static constexpr std::array<std::pair<const char*, const char*>, 7> kEvents = {{
       {"started", "started"},
@@ -84,36 +83,50 @@ Json FromProtobuf(Json answer) {
   return event;
 }
 
-// How many objects and arrays `line` leaves open. In JSON no text goes over the end of a line: one
-// that does ends them all.
-int Opened(absl::string_view line) {
-  int open = 0;
+constexpr char kSpace[] = " \t\r";
+
+// The end of the object in `line` of which `*open` objects and arrays were open before it; npos:
+// it goes on after the line, and `*open` are open then. In JSON no text goes over the end of a
+// line: one that does ends them all.
+size_t EndOfObject(absl::string_view line, int* open) {
   bool text = false;
   for (size_t i = 0; i < line.size(); ++i) {
     const char c = line[i];
     if (text && c == '\\') ++i;
     if (c == '"') text = !text;
     if (text) continue;
-    if (c == '{' || c == '[') ++open;
-    if (c == '}' || c == ']') --open;
+    if (c == '{' || c == '[') ++*open;
+    if ((c == '}' || c == ']') && --*open <= 0) return i + 1;
   }
-  return text ? std::numeric_limits<int>::min() / 2 : open;
+  return text ? line.size() : absl::string_view::npos;
 }
 
 }  // namespace
 
+bool EventReader::NextLine() {
+  if (rest_.find_first_not_of(kSpace) != std::string::npos) return true;
+  while (std::getline(*input_, rest_)) {
+    ++line_;
+    if (line_ == 1 && absl::StartsWith(rest_, kByteOrderMark)) {
+      rest_.erase(0, kByteOrderMark.size());
+    }
+    if (rest_.find_first_not_of(kSpace) != std::string::npos) return true;
+  }
+  rest_.clear();
+  return false;
+}
+
 bool EventReader::ReadObject() {
   text_.clear();
   int open = 0;
-  for (std::string line; std::getline(*input_, line);) {
-    ++line_;
-    if (line_ == 1 && absl::StartsWith(line, kByteOrderMark)) line.erase(0, kByteOrderMark.size());
-    if (line.find_first_not_of(" \t\r") == std::string::npos) continue;
+  while (NextLine()) {
+    size_t end = rest_.size();  // What begins no object is an event of its own, a wrong one.
+    const bool object = open > 0 || rest_[rest_.find_first_not_of(kSpace)] == '{';
+    if (object) end = EndOfObject(rest_, &open);
     if (text_.empty()) began_ = line_;
-    absl::StrAppend(&text_, text_.empty() ? "" : "\n", line);
-    open += Opened(line);
-    // A line that begins no object is an event of its own, a wrong one.
-    if (open <= 0 || text_[text_.find_first_not_of(" \t")] != '{') return true;
+    absl::StrAppend(&text_, text_.empty() ? "" : "\n", absl::string_view(rest_).substr(0, end));
+    rest_.erase(0, end == std::string::npos ? rest_.size() : end);
+    if (end != std::string::npos) return true;
   }
   return !text_.empty();
 }

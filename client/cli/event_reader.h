@@ -14,24 +14,29 @@ namespace leapstream::client {
 // The events of a recorded run, one after the other, each an object of JSON with a text "event" in
 // the shape of `leapstream translate --json` and --trace. Read from that, and from the answers of
 // StreamTranslate in the JSON of Protocol Buffers, as grpcurl and other tools print them: on one
-// line or on several, with names of either form, 64-bit numbers as texts, zeros left out. Not
-// thread-safe.
+// line, on several, or more of them on one; with names of either form, 64-bit numbers as texts,
+// zeros left out. Not thread-safe.
 class EventReader {
  public:
-  explicit EventReader(std::istream* input) : input_(input) {}  // Outlives it.
+  explicit EventReader(std::istream* input) : input_(input) {}  // `input` outlives it.
 
-  // Nothing: there are no more. INVALID_ARGUMENT: what follows is no event of either shape.
+  // Returns the next event; nullopt: there are no more. INVALID_ARGUMENT: the next object is no
+  // event of either shape.
   absl::StatusOr<std::optional<nlohmann::json>> Next();
 
-  // INVALID_ARGUMENT with the line and the beginning of the event that Next() returned last.
+  // Returns INVALID_ARGUMENT with the line and the beginning of the event that Next() returned
+  // last.
   absl::Status NotAnEvent() const;
 
  private:
-  // The lines of the next object into text_; false: there is none.
+  // What follows into rest_, if that is empty; false: nothing does.
+  bool NextLine();
+  // The next object into text_; false: there is none.
   bool ReadObject();
 
   std::istream* const input_;
   std::string text_;
+  std::string rest_;  // Of the last line, after text_.
   int line_ = 0;    // The last one that was read.
   int began_ = 0;   // The first one of text_.
 };

@@ -80,7 +80,7 @@ Json Stats(const SegmentStats& stats) {
   return json;
 }
 
-// Only what is defined of a whole session: see SegmentStats of the protocol.
+// Has only the figures that are defined for a whole session: see SegmentStats in the protocol.
 Json Totals(const SegmentStats& totals) {
   Json json = {{"source_tokens", totals.source_tokens},
                {"target_tokens", totals.target_tokens},

@@ -8,8 +8,8 @@
 
 namespace leapstream::client {
 
-// One line of JSON without its line feed. Fields are named as in the proto, with durations as
-// proto3 JSON has them ("0.120s") and 64-bit numbers as numbers.
+// Returns one line of JSON, without its line feed. Fields are named as in the proto, with durations
+// as proto3 JSON has them ("0.120s") and 64-bit numbers as numbers.
 std::string ToJson(const Event& event);
 std::string ToJson(const std::vector<Model>& models);
 

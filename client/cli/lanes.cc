@@ -18,7 +18,8 @@ constexpr int kMinRoom = 8;
 constexpr absl::string_view kPlain = "\x1b[0m", kDim = "\x1b[2m", kRead = "\x1b[36m",
                             kWrite = "\x1b[32m", kTarget = "\x1b[1m";
 
-// What a terminal takes for a command would break the picture.
+// Replaces control characters: a terminal would take them for commands, and they would break the
+// picture.
 std::string Printable(absl::string_view text) {
   std::string result(text);
   for (char& c : result) {
@@ -133,7 +134,7 @@ void Lanes::LeaveFigures() {
   output_ += "\r\x1b[K";
 }
 
-// The rows so far are left; what is next is drawn from the line of figures on.
+// Leaves the rows so far; the next rows begin at the line of figures.
 void Lanes::NewBlock() {
   if (Now() == 0) return;
   output_ += TakeOutput();
@@ -158,7 +159,7 @@ std::string Lanes::Figures() const {
 
 std::string Lanes::Drawn(int row) const {
   if (row == 3) return absl::StrCat(Style(kDim), Figures(), Style(kPlain));
-  if (row == 4) {  // Its end, if it is too long.
+  if (row == 4) {  // The end of the word, if it is too long.
     absl::string_view shown = typing_;
     while (DisplayWidth(shown) > Room()) shown.remove_prefix(CharacterBytes(shown));
     return absl::StrCat(Style(kDim), kTypingLabel, Style(kPlain), shown);
@@ -176,7 +177,7 @@ std::string Lanes::TakeOutput() {
     if (rows != drawn_) {
       if (!first) absl::StrAppend(&output_, "\r\x1b[", last, "A");
       for (int i = 0; i <= last; ++i) {
-        // The last row also for the cursor.
+        // The last row is written also for the cursor.
         if (first || i == last || rows[i] != drawn_[i]) {
           absl::StrAppend(&output_, "\r", rows[i], "\x1b[K");
         }
@@ -193,7 +194,7 @@ void Lanes::Finish() {
   options_.typing = options_.typing && !drawn_.empty();
   output_ += TakeOutput();
   if (options_.typing) {
-    output_ += "\r\x1b[K";  // Nothing is typed any more.
+    output_ += "\r\x1b[K";  // The typing line is over.
   } else if (!drawn_.empty()) {
     output_ += "\r\n";
   }

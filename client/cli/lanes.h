@@ -13,27 +13,28 @@ namespace leapstream::client {
 struct LanesOptions {
   int columns = 80;
   bool colour = true;
-  bool typing = false;  // With a line of what is being typed, the cursor at its end.
+  bool typing = false;  // A line shows what is being typed, with the cursor at its end.
 };
 
-// Draws a session for a terminal, time from left to right: what is said, what the policy did (R:
+// Draws a session for a terminal, time from left to right: the words said, the policy's actions (R:
 // read a source token, W: wrote a target token), and the translation, each thing in the column of
-// its moment; below them a line of figures. Full rows stay where they are, and the next ones begin
-// under them. Knows no terminal: it makes the bytes that one is to be sent. Not thread-safe.
+// its moment; below them is a line of figures. Full rows stay where they are, and the next ones
+// begin under them. Knows no terminal: it makes the bytes that one is to be sent. Not thread-safe.
 class Lanes {
  public:
   explicit Lanes(const LanesOptions& options) : options_(options) {}
 
   void Source(absl::string_view word);
-  void SourceEnd();  // Of a segment.
-  // Text to append, and how many source tokens of the segment had been read at each of its tokens.
+  void SourceEnd();  // Ends a segment.
+  // `text` is appended. `source_tokens_read` has, for each of its tokens, the source tokens of the
+  // segment that had been read.
   void Target(absl::string_view text, const std::vector<int>& source_tokens_read);
-  void TargetEnd(std::optional<double> average_lagging);  // Of a segment; in source tokens.
+  void TargetEnd(std::optional<double> average_lagging);  // Ends a segment. In source tokens.
   void Note(absl::string_view line);                      // A line of its own.
-  void Redraw();                                          // Below what others wrote meanwhile.
-  void Resize(int columns);  // What is drawn stays as the terminal left it; new rows begin.
-  void Typing(absl::string_view word);  // What stands in that line.
-  void Finish();  // Nothing follows: the cursor is left at the start of a line.
+  void Redraw();             // Draws again, below what others wrote meanwhile.
+  void Resize(int columns);  // Drawn rows stay as the terminal left them; new rows begin.
+  void Typing(absl::string_view word);  // Sets the text of the typing line.
+  void Finish();                        // Called last. Leaves the cursor at the start of a line.
 
   // The bytes that bring a terminal from the last call to now; each changed row is written over in
   // one go, so that nothing flickers.
@@ -48,10 +49,10 @@ class Lanes {
   int Room() const;
   void Place(Row& row, int column, absl::string_view text, absl::string_view style);
   void Mark(Row& row, absl::string_view mark);
-  int Now() const;  // The column of what happens next.
+  int Now() const;  // Column of what happens next.
   void MakeRoom(int width);
   void NewBlock();
-  void LeaveFigures();  // They are cleared, and the cursor is where they were.
+  void LeaveFigures();  // Clears the figures, and leaves the cursor where they were.
   std::string Figures() const;
   std::string Drawn(int row) const;
   absl::string_view Style(absl::string_view code) const { return options_.colour ? code : ""; }
@@ -63,11 +64,11 @@ class Lanes {
   std::string output_;
 
   int64_t segment_ = 1;
-  int read_ = 0;  // Of the open segment, in tokens.
-  int written_ = 0;
+  int read_ = 0;     // Tokens read in the open segment.
+  int written_ = 0;  // Tokens written in the open segment.
   bool finished_ = false;
-  double lagging_ = 0;  // Sums over the segments that had a figure.
-  int64_t measured_ = 0;
+  double lagging_ = 0;    // Sum over the segments that had a figure.
+  int64_t measured_ = 0;  // Segments in lagging_.
 };
 
 }  // namespace leapstream::client

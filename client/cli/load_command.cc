@@ -42,7 +42,7 @@ void Print(const LoadReport& report, const LoadOptions& options) {
   }
 }
 
-// CLI::Range() takes "nan".
+// A range check that refuses "nan", which CLI::Range() takes.
 CLI::Validator Between(double least, double most) {
   return CLI::Validator(
       [least, most](const std::string& text) {
@@ -94,7 +94,7 @@ absl::Status LoadCommand::Measure() {
   if (!report.wrong_texts.empty()) {
     return absl::InternalError(absl::StrCat(report.wrong_texts.size(), " texts are wrong"));
   }
-  // Sessions that a server refuses are a result, unless there is no other.
+  // Sessions that a server refuses are a result, unless there is no other result.
   if (report.tokens > 0) return absl::OkStatus();
   if (!report.first_failure.ok()) return report.first_failure;
   return absl::InternalError("no session got a single token");

@@ -11,13 +11,14 @@
 
 namespace leapstream::client {
 
-// `leapstream load`: its flags, and running it.
+// The command `leapstream load`: its flags, and running it.
 class LoadCommand {
  public:
-  // Adds it to `app`, which must not parse once this object is gone. `footer`: of its --help.
+  // Adds the command to `app`, which must not parse once this object is gone. `footer` ends the
+  // command's --help.
   void AddTo(CLI::App& app, const std::string& footer);
-  // Runs it if it was chosen; else nothing. INTERNAL: a text was wrong. If no session ended well,
-  // the first one's error.
+  // Runs the command if it was chosen; nullopt if not. INTERNAL: a text was wrong. If no session
+  // ended well, the error is the first session's.
   std::optional<absl::Status> Run();
 
  private:

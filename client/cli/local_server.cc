@@ -25,11 +25,12 @@ namespace {
 
 constexpr char kProgram[] = "leapstream-server";
 constexpr absl::Duration kStartTimeout = absl::Minutes(2);  // A large model takes its time to load.
-constexpr absl::Duration kStopTimeout = absl::Seconds(15);  // The server's own is ten seconds.
+// The server itself takes up to ten seconds.
+constexpr absl::Duration kStopTimeout = absl::Seconds(15);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);
 constexpr size_t kLogEndBytes = 2000;
 
-// Its path, or "" if there is none.
+// The path of the program, or "" if there is none.
 std::string FindProgram() {
   std::error_code error;
   const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
@@ -85,11 +86,11 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
   if (pid < 0) return absl::InternalError(absl::StrCat("cannot fork: ", std::strerror(errno)));
   if (pid == 0) {  // Only async-signal-safe calls from here on.
     prctl(PR_SET_PDEATHSIG, SIGKILL);
-    setpgid(0, 0);  // Ctrl-C is for the client, which then ends the server.
+    setpgid(0, 0);  // Ctrl-C goes to the client, which then ends the server.
     sigset_t none;
     sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);  // What we block is none of its concern.
-    signal(SIGPIPE, SIG_DFL);                  // Nor is what we ignore.
+    sigprocmask(SIG_SETMASK, &none, nullptr);  // The server blocks no signal.
+    signal(SIGPIPE, SIG_DFL);                  // The server ignores no signal.
     if (getppid() != parent) _exit(127);
     const int log = open(log_file.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600);
     const int null = open("/dev/null", O_RDWR);

@@ -12,11 +12,12 @@
 namespace leapstream::client {
 
 // A leapstream-server that this process started on a free loopback port, from the folder of this
-// program or else from $PATH. It is ended with this object, and dies with this process.
+// program or else from $PATH. The server ends with this object, and dies with this process.
 class LocalServer {
  public:
-  // Waits until it serves. `model`: a model directory. NOT_FOUND: there is no such program.
-  // FAILED_PRECONDITION: it ended, for example because of the model; the message has its log's end.
+  // Waits until the server serves `model`, a model directory. NOT_FOUND: there is no such program.
+  // FAILED_PRECONDITION: the server ended, for example because of the model; the message has the
+  // end of its log.
   static absl::StatusOr<std::unique_ptr<LocalServer>> Start(const std::string& model);
   ~LocalServer();
   LocalServer(const LocalServer&) = delete;
@@ -30,8 +31,8 @@ class LocalServer {
   std::string LogEnd() const;
   void RemoveFolder();
 
-  // Of the port file and the log. Removed as soon as the server serves, so that it does not stay
-  // when this process is killed.
+  // Folder of the port file and the log. It is removed as soon as the server serves, so that it
+  // does not stay when this process is killed.
   std::string folder_;
   pid_t pid_ = 0;
   std::string address_;

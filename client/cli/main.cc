@@ -92,7 +92,7 @@ int ExitCode(const absl::Status& status) {
 }
 
 int Report(const absl::Status& status) {
-  if (!status.ok() && !absl::IsDataLoss(status)) {  // That: our reader left, and knows.
+  if (!status.ok() && !absl::IsDataLoss(status)) {  // DATA_LOSS: our reader left, and knows.
     const std::string reason = leapstream::client::ErrorReason(status);
     absl::FPrintF(stderr, "leapstream: %s%s\n",
                   absl::IsDeadlineExceeded(status) ? "the deadline passed" : status.message(),
@@ -110,7 +110,7 @@ const CLI::Validator kDuration(
     },
     "DURATION");
 
-// Of "3/s"; 0: it is no pace.
+// Parses "3/s"; 0: `text` is no pace.
 double WordsPerSecond(absl::string_view text) {
   double result = 0;
   const bool has_unit = absl::ConsumeSuffix(&text, "/s");
@@ -310,7 +310,8 @@ int Run(int argc, char** argv) {
   }
   if (const auto status = web.Run()) return Report(*status);
   if (replay->parsed()) return Report(ReplayFile(trace_file, replay_options));
-  if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();  // It waits by itself.
+  // Probe() waits by itself.
+  if (probe->parsed()) connection.connect_timeout = absl::ZeroDuration();
   auto client = Client::Connect(connection);
   if (!client.ok()) return Report(client.status());
   if (probe->parsed()) return Report((*client)->Probe(ParseDuration(timeout)));
@@ -348,13 +349,13 @@ int Run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   if (!leapstream::OpenStandardDescriptors()) return 1;
-  signal(SIGPIPE, SIG_IGN);  // Who is not read any more says so in its status.
+  signal(SIGPIPE, SIG_IGN);  // A write that nobody reads then fails with EPIPE.
   int status = kExitError;
   try {
     status = Run(argc, argv);
-  } catch (const std::exception& error) {  // Nothing is known to throw; memory may end.
+  } catch (const std::exception& error) {  // Nothing is known to throw, but memory may end.
     absl::FPrintF(stderr, "leapstream: %s\n", error.what());
   }
-  const absl::Status output = leapstream::client::FlushOutput();  // Also of what --help prints.
+  const absl::Status output = leapstream::client::FlushOutput();  // Covers --help, too.
   return status == 0 ? Report(output) : status;
 }

@@ -10,8 +10,8 @@
 namespace leapstream::client {
 
 absl::Status FlushOutput() {
-  static int first_error = 0;  // A later flush may succeed, of the little that is left.
-  errno = 0;  // std::cout has no buffer of its own, as long as it is in step with stdout.
+  static int first_error = 0;  // A later flush of the little that is left may succeed.
+  errno = 0;  // std::cout has no buffer of its own while it is in step with stdout.
   if (std::fflush(stdout) != 0 && first_error == 0) first_error = errno;
   if (first_error == EPIPE) return absl::DataLossError("nobody reads the output");
   if (first_error == 0 && std::ferror(stdout) == 0 && std::cout) return absl::OkStatus();

@@ -8,13 +8,13 @@
 
 namespace leapstream::client {
 
-// Whether all that was printed on standard output until now has arrived, also what the C library
-// wrote by itself when its buffer was full. DATA_LOSS: nobody reads it any more. INTERNAL: it could
-// not be written, with the system's reason; said again by every later call.
+// Flushes standard output, and says whether all that was printed until now has arrived, also what
+// the C library wrote by itself when its buffer was full. DATA_LOSS: nobody reads it any more.
+// INTERNAL: it could not be written, with the system's reason; every later call says so again.
 absl::Status FlushOutput();
 
-// Makes `path` a file of these bytes, or replaces one. INTERNAL: not all of it could be written.
-// INVALID_ARGUMENT: it cannot be opened. Both with the system's reason.
+// Makes `path` a file of these bytes, or replaces it. INTERNAL: not all bytes could be written.
+// INVALID_ARGUMENT: the file cannot be opened. Both have the system's reason.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes);
 
 }  // namespace leapstream::client

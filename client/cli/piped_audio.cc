@@ -15,7 +15,7 @@ namespace {
 constexpr uint64_t kMaxFormatBytes = 4096;
 constexpr uint64_t kMaxChannels = 256;
 constexpr uint64_t kMaxSampleRate = 1000000;
-// A writer into a pipe cannot go back to fill a size in, and names one that is never reached:
+// A writer into a pipe cannot go back to fill in a size, and declares one that is never reached:
 // 0x7FFFFFFF, 0x80000000 and 0xFFFFFFFF, less the header, have been seen.
 constexpr uint64_t kNoSize = 0x7FFF0000;
 
@@ -35,7 +35,7 @@ absl::Status Refuse(absl::string_view what) {
       "1 - | leapstream translate --audio -"));
 }
 
-// G.711, as 16-bit values.
+// A-law of G.711, decoded to 16-bit values.
 int ALaw(unsigned char byte) {
   byte ^= 0x55;
   const int exponent = byte >> 4 & 7, mantissa = byte & 15;
@@ -63,7 +63,7 @@ absl::Status PipedAudio::Append(absl::string_view bytes) {
 absl::Status PipedAudio::Finish() {
   if (state_ == State::kUnknown) LEAPSTREAM_RETURN_IF_ERROR(ReadHeader());
   if (state_ == State::kChunks && has_format_ && bytes_.size() >= 8 &&
-      absl::StartsWith(bytes_, "data")) {  // It waited for what comes after.
+      absl::StartsWith(bytes_, "data")) {  // The header waited for more bytes.
     bytes_.erase(0, 8);
     BeginSamples(0, /*until_end=*/true);
   }
@@ -101,7 +101,7 @@ absl::Status PipedAudio::ReadHeader() {
   while (state_ == State::kChunks) {
     const size_t before = bytes_.size();
     LEAPSTREAM_RETURN_IF_ERROR(ReadChunk());
-    if (bytes_.size() == before) break;  // There is not enough of it.
+    if (bytes_.size() == before) break;  // The chunk is not complete yet.
   }
   return absl::OkStatus();
 }
@@ -116,7 +116,7 @@ absl::Status PipedAudio::ReadChunk() {
   if (id == "data") {
     if (!has_format_) return Refuse("a WAV file whose samples come before their format");
     if (size == 0) {
-      // Either it was never filled in, or there is no sample: then other chunks may follow.
+      // Either the size was never filled in, or there is no sample: then other chunks may follow.
       if (bytes_.size() < 12) return absl::OkStatus();
       for (const char* other : {"LIST", "bext", "id3 ", "ID3 ", "cue ", "smpl", "JUNK", "PAD "}) {
         if (bytes_.compare(8, 4, other) == 0) {
@@ -148,7 +148,7 @@ absl::Status PipedAudio::ReadFormat(absl::string_view content) {
     return Number(content.substr(at, size), big_endian_);
   };
   uint64_t tag = number(0, 2);
-  if (tag == 0xFFFE && content.size() >= 26) tag = number(24, 2);  // Of the extensible form.
+  if (tag == 0xFFFE && content.size() >= 26) tag = number(24, 2);  // Extensible form.
   const uint64_t bits = number(14, 2);
   channels_ = number(2, 2);
   has_format_ = true;

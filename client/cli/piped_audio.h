@@ -12,23 +12,25 @@
 namespace leapstream::client {
 
 // Samples that come through a pipe: raw ones, or a WAV or AU file as it is being written. Knows
-// nothing of where the bytes come from. Not thread-safe.
+// nothing of the source of the bytes. Not thread-safe.
 class PipedAudio {
  public:
   explicit PipedAudio(int raw_sample_rate) : sample_rate_(raw_sample_rate) {}
 
-  // INVALID_ARGUMENT: a file of another kind, or with samples of another coding; what to do.
+  // INVALID_ARGUMENT: a file of another kind, or with samples of another coding; the message says
+  // what to do.
   absl::Status Append(absl::string_view bytes);
-  // There are no more bytes. INVALID_ARGUMENT: there was no sample, or they end within one, or
-  // within a header.
+  // Ends the input. INVALID_ARGUMENT: there was no sample, or the bytes end within a sample or a
+  // header.
   absl::Status Finish();
 
-  // The header has been read, or there is none. Only then the others mean something.
+  // Whether the header has been read, or there is none. The getters below mean something only then.
   bool is_known() const { return state_ == State::kSamples || state_ == State::kAfter; }
   bool is_raw() const { return raw_; }
   AudioFormat format() const { return raw_ ? AudioFormat::kPcmS16Le : AudioFormat::kPcmF32Le; }
   int sample_rate() const { return sample_rate_; }
-  // Whole samples that have come since the last call: of one channel, the mean of all.
+  // Returns the whole samples that have come since the last call, of one channel: the mean of all
+  // channels.
   std::string Take();
 
  private:
@@ -40,14 +42,15 @@ class PipedAudio {
   absl::Status ReadFormat(absl::string_view content);
   absl::Status ReadAuHeader();
   absl::Status CheckFormat(uint64_t rate);
-  // `declared`: bytes by the header; what was never filled in lasts until the end.
+  // `declared`: bytes by the header. With `until_end`, which is for a size that was never filled
+  // in, the samples last until the end.
   void BeginSamples(uint64_t declared, bool until_end);
-  size_t width() const;  // Of a sample, in bytes.
+  size_t width() const;  // Bytes of a sample.
   double Decode(const char* sample) const;
 
   State state_ = State::kUnknown;
-  std::string bytes_;    // That came and are not taken.
-  uint64_t skipped_ = 0;  // Bytes of a chunk without a meaning that are still to come.
+  std::string bytes_;     // Bytes that came and are not taken.
+  uint64_t skipped_ = 0;  // Bytes still to come of a chunk that means nothing here.
   bool raw_ = true;
   bool big_endian_ = false;
   bool has_format_ = false;
@@ -56,7 +59,7 @@ class PipedAudio {
   uint64_t channels_ = 1;
   int sample_rate_;
   bool until_end_ = true;
-  uint64_t left_ = 0;  // Bytes of samples, if not until the end.
+  uint64_t left_ = 0;  // Bytes of samples still to come, if until_end_ is false.
 };
 
 }  // namespace leapstream::client

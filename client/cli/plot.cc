@@ -18,7 +18,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr size_t kMaxSegments = 200;  // More is no picture.
+constexpr size_t kMaxSegments = 200;  // A document with more is no picture.
 constexpr int64_t kMaxColumns = 10000;
 
 }  // namespace

@@ -8,9 +8,9 @@
 
 namespace leapstream::client {
 
-// The READ/WRITE staircases of a recorded run as an SVG document, a segment each. `events`: what
-// EventReader reads; rows are target pieces, columns source pieces. INVALID_ARGUMENT: something is
-// no event (with its line), or no target token is there.
+// Returns the READ/WRITE staircases of a recorded run as an SVG document, with one for each
+// segment; rows are target pieces, columns source pieces. `events` are such as EventReader reads.
+// INVALID_ARGUMENT: something is no event (with its line), or no target token is there.
 absl::StatusOr<std::string> PlotEvents(std::istream& events);
 
 }  // namespace leapstream::client

@@ -8,7 +8,7 @@
 namespace leapstream::client {
 
 absl::Status WritePortFile(const std::string& path, int port) {
-  const std::string unfinished = path + ".tmp";  // Nobody reads half of it.
+  const std::string unfinished = path + ".tmp";  // So nobody reads half of the file.
   std::ofstream file(unfinished);
   file << port << "\n";
   file.close();

@@ -7,7 +7,7 @@
 
 namespace leapstream::client {
 
-// Writes `port` to the file `path`, which is there only once it is complete. INVALID_ARGUMENT: it
+// Writes `port` to the file `path`, which appears only once it is complete. INVALID_ARGUMENT: it
 // cannot be written.
 absl::Status WritePortFile(const std::string& path, int port);
 

@@ -1,5 +1,8 @@
 #include "client/cli/read_lines.h"
 
+#include <fcntl.h>
+#include <unistd.h>
+
 #include <cerrno>
 #include <cstring>
 #include <filesystem>
@@ -17,12 +20,22 @@ namespace leapstream::client {
 
 absl::StatusOr<std::ifstream> OpenFile(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
-  std::error_code unknown;  // Then reading says what is wrong.
+  std::error_code unknown;  // On this error, reading says what is wrong.
   if (!file || std::filesystem::is_directory(path, unknown)) {
     return absl::InvalidArgumentError(
         absl::StrCat("cannot read ", path, ": ", std::strerror(file ? EISDIR : errno)));
   }
   return file;
+}
+
+absl::StatusOr<int> OpenToPoll(const std::string& path) {
+  const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  // Only opening is not to wait.
+  if (fd >= 0 && fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK) == 0) return fd;
+  const int why = errno;
+  if (fd >= 0) close(fd);
+  return absl::InvalidArgumentError(
+      absl::StrCat("cannot read ", path, ": ", std::strerror(why)));
 }
 
 absl::StatusOr<std::vector<std::string>> ReadLines(const std::string& path) {

@@ -9,8 +9,13 @@
 
 namespace leapstream::client {
 
-// A file to read. INVALID_ARGUMENT: it cannot be, with the system's reason.
+// Opens a file to read. INVALID_ARGUMENT: it cannot be read, with the system's reason.
 absl::StatusOr<std::ifstream> OpenFile(const std::string& path);
+
+// A descriptor to poll() and read, of a file, a pipe or a device. Does not wait for a pipe's
+// writer, as open() does, for which a program that has taken over signals could not be ended:
+// poll() waits for it. INVALID_ARGUMENT: it cannot be read.
+absl::StatusOr<int> OpenToPoll(const std::string& path);
 
 // The lines of a file, without their ends and a byte order mark. INVALID_ARGUMENT: it cannot be
 // read, or is not UTF-8.

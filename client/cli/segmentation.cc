@@ -13,11 +13,12 @@
 namespace leapstream::client {
 namespace {
 
-// A sentence ends here, whatever its words are: a recogniser's text may have no marks at all.
+// After so many words or characters a sentence ends in any case: a recogniser's text may have no
+// marks at all.
 constexpr int kMostWords = 50;
-constexpr int kManyWords = 40;  // And here at the end of a clause.
+constexpr int kManyWords = 40;  // After so many words a clause ends a sentence, too.
 constexpr size_t kMostCharacters = 500;
-// The same of a run of characters without a space.
+// The same limits for a run of characters without a space.
 constexpr int kMostUnspacedCharacters = 100;
 constexpr int kManyUnspacedCharacters = 60;
 
@@ -33,18 +34,19 @@ constexpr absl::string_view kStrongEnds[] = {
     "।", "॥", "෴", "꯫", "᱾", "᱿",      // Devanagari, Bengali and others, Sinhala, Meetei, Santali.
     "។", "៕", "။", "།", "༎",     // Khmer, Burmese, Tibetan.
     "።", "፧", "፨", "։", "՜", "՞", "᠃"};  // Ethiopic, Armenian, Mongolian.
-// Those after which the next sentence may follow without a space.
+// Marks after which the next sentence may follow without a space.
 constexpr absl::string_view kUnspacedEnds[] = {"。", "｡", "︒", "？", "！", "।", "॥", "។",
                                                "៕",  "။",  "།",  "༎",  "።", "፧", "؟", "۔"};
-// What may close there: no mark that opens elsewhere, as that of German does in Chinese.
+// Marks that may close there. Left out are marks that open in other languages, such as German's in
+// Chinese.
 constexpr absl::string_view kUnspacedClosing[] = {")",  "]",  "”",  "’",  "»",  "›", "」",
                                                   "』", "）", "】", "》", "〉", "］"};
-// Where a sentence that is too long is cut best.
+// Marks at which a sentence that is too long is best cut.
 constexpr absl::string_view kClauseEnds[] = {",", ";", ":", "–", "—", "،", "؛", "，", "、", "；",
                                              "：", "､", "၊", "፣", "፤"};
 
-// After Moses' nonbreaking_prefix.en and .de, as the next ones: never the last word of a sentence,
-// as far as a program can tell. Lower case.
+// Words that are never the last one of a sentence, as far as a program can tell. Lower case. This
+// list and the next two are modelled on Moses' nonbreaking_prefix.en and .de.
 const absl::flat_hash_set<absl::string_view>& Abbreviations() {
   static const auto* const words = new absl::flat_hash_set<absl::string_view>{
       // Titles and ranks.
@@ -63,7 +65,8 @@ const absl::flat_hash_set<absl::string_view>& Abbreviations() {
   return *words;
 }
 
-// These may be it: companies, places, what follows names, months and days. Lower case.
+// Abbreviations that may end a sentence: companies, places, additions to names, months and days.
+// Lower case.
 const absl::flat_hash_set<absl::string_view>& AbbreviationsThatMayEnd() {
   static const auto* const words = new absl::flat_hash_set<absl::string_view>{
       "ave", "blvd", "bros", "co",  "corp", "inc",  "ltd", "mt",  "rd",   "st",    "jr",  "sr",
@@ -72,7 +75,7 @@ const absl::flat_hash_set<absl::string_view>& AbbreviationsThatMayEnd() {
   return *words;
 }
 
-// What begins a sentence and is seldom a name: "Plan B. Then", but "J. Smith".
+// Words that begin sentences and are seldom names: "Plan B. Then", but "J. Smith".
 const absl::flat_hash_set<absl::string_view>& Openers() {
   static const auto* const words = new absl::flat_hash_set<absl::string_view>{
       "A",    "An",    "And",   "As",   "At",   "But",   "For", "He",   "How",  "However", "I",
@@ -81,7 +84,7 @@ const absl::flat_hash_set<absl::string_view>& Openers() {
   return *words;
 }
 
-// "It's" opens as "It" does.
+// "It's" opens a sentence as "It" does.
 bool OpensSentence(absl::string_view next) {
   next = next.substr(0, std::min(next.find('\''), next.find("’")));
   return Openers().contains(next);
@@ -93,7 +96,7 @@ bool EndsWithOneOf(absl::string_view text, const absl::string_view (&ends)[N]) {
                      [&](absl::string_view end) { return absl::EndsWith(text, end); });
 }
 
-// Bytes of what `text` begins with, if it is one of these; else 0.
+// Bytes of the mark that `text` begins with; 0 if it begins with none of `marks`.
 template <size_t N>
 size_t BytesOfOne(absl::string_view text, const absl::string_view (&marks)[N]) {
   for (const absl::string_view mark : marks) {
@@ -109,13 +112,13 @@ size_t Utf8Bytes(absl::string_view text) {
   return size;
 }
 
-// After how many bytes a sentence ends within `word`, which is written without spaces; all of it: it
-// does not.
+// The number of bytes after which a sentence ends within `word`, which is written without spaces;
+// all its bytes if no sentence ends there.
 size_t SentenceEndsWithin(absl::string_view word) {
-  int characters = 0;  // Without ASCII's: what is written in Latin has spaces.
+  int characters = 0;  // ASCII is not counted, as Latin text has spaces.
   for (size_t at = 0; at < word.size();) {
     const size_t bytes = Utf8Bytes(word.substr(at));
-    // What is added to the character before has no width.
+    // A character without width is added to the one before.
     if (characters >= kMostUnspacedCharacters && DisplayWidth(word.substr(at, bytes)) > 0) {
       return at;
     }

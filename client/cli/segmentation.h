@@ -12,39 +12,39 @@ namespace leapstream::client {
 enum class Segmentation {
   kLine,      // A line is a segment.
   kSentence,  // Lines are running text: a segment ends with a sentence, or at an empty line.
-  kExplicit,  // An empty line ends a segment, nothing else.
+  kExplicit,  // Only an empty line ends a segment.
 };
 
 // Whether a sentence ends between `word` and `next` of running text; `previous` is the word before
-// them in the same sentence, "" if there is none. Made to be safe for abbreviations, initials and
-// ordinal numbers of English and German: rather two sentences in one segment than one in two. After
-// one letter ("Plan B."), a number of one or two digits, "U.S.", "Inc." and their like a sentence
-// ends only if `next` is one of a few English words that begin sentences, such as "The" and "Then".
-// Full stops and question marks of other scripts are known.
+// them in the same sentence, "" if there is none. The rules are safe for abbreviations, initials
+// and ordinal numbers of English and German: rather two sentences in one segment than one in two.
+// After one letter ("Plan B."), a number of one or two digits, "U.S.", "Inc." and their like, a
+// sentence ends only if `next` is one of a few English words that begin sentences, such as "The"
+// and "Then". Full stops and question marks of other scripts are known.
 bool SentenceEndsBetween(absl::string_view previous, absl::string_view word,
                          absl::string_view next);
 
-// Says where the lines of SourceWords end segments. A word is given out at once; whether its
-// sentence ended is known when the next one comes. Text without spaces is cut after full stops of
-// its script. A sentence ends after 50 words, or after a comma that more than 40 are before, whether
-// or not a mark says so. Not thread-safe.
+// Decides where the lines of SourceWords end segments. A word is given out at once; whether its
+// sentence ended is known when the next word comes. Text without spaces is cut after full stops of
+// its script. Without such a mark, a sentence ends after 50 words, or after a comma that is at the
+// end of its 40th word or a later one. Not thread-safe.
 class Segmenter {
  public:
   explicit Segmenter(Segmentation segmentation) : segmentation_(segmentation) {}
 
-  // `ends_line` of what is added to `out` means the end of a segment.
+  // Items in `out` have `ends_line` where a segment ends.
   void Add(SourceItem item, std::deque<SourceItem>& out);
-  void Finish(std::deque<SourceItem>& out);  // The input is over.
+  void Finish(std::deque<SourceItem>& out);  // Ends the input.
 
  private:
   void AddWord(absl::string_view word, absl::string_view after, std::deque<SourceItem>& out);
   void EndSegment(std::deque<SourceItem>& out);
 
   const Segmentation segmentation_;
-  std::string last_word_;      // Of the open segment; "": none is open.
-  std::string previous_word_;  // Before the last one in it; "": none.
-  int words_ = 0;              // Of the open segment, as the next one.
-  size_t characters_ = 0;
+  std::string last_word_;      // The open segment's last word; "": no segment is open.
+  std::string previous_word_;  // The word before last_word_ in its segment; "": none.
+  int words_ = 0;              // Words of the open segment.
+  size_t characters_ = 0;      // Characters of the open segment.
   bool line_is_empty_ = true;
 };
 

@@ -58,8 +58,8 @@ class Agent {
         text, finished != segment.end() && finished->is_boolean() && finished->get<bool>());
   }
 
-  // A text segment. It is one even when it holds no word: SimulEval 1.1.0 leaves out empty
-  // segments, and with them that the sentence is finished.
+  // Returns a text segment, even when it holds no word: SimulEval 1.1.0 leaves out empty segments,
+  // and with them that the sentence is finished.
   absl::StatusOr<std::string> Pop() {
     MutexLock lock(&mutex_);
     LEAPSTREAM_ASSIGN_OR_RETURN(const SimulEvalSession::Output output, session().Pop());
@@ -94,7 +94,7 @@ void Answer(const absl::Status& status, httplib::Response& response) {
   response.set_content(absl::StrCat(status.message(), "\n"), "text/plain");
 }
 
-// What a path that is none of the others, or a wrong method, is answered with.
+// Answers a path that is none of these, or a wrong method.
 void Explain(const httplib::Request& request, httplib::Response& response) {
   static constexpr std::pair<absl::string_view, absl::string_view> kMethods[] = {
       {"/reset", "POST"}, {"/input", "PUT"}, {"/output", "GET"}, {"/", "GET"}};
@@ -107,7 +107,7 @@ void Explain(const httplib::Request& request, httplib::Response& response) {
       "want what SimulEval asks: POST /reset, PUT /input, GET /output, or GET /\n", "text/plain");
 }
 
-// What `simuleval` needs for a target that is not scored by words.
+// The flags that `simuleval` needs for a target that is not scored by words.
 std::string ScoringFlags(LatencyUnit unit, absl::string_view language) {
   if (unit == LatencyUnit::kWord) return "";
   std::string flags = absl::StrCat(" --eval-latency-unit ", LatencyUnitName(unit));
@@ -130,7 +130,7 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const std::stri
   server.set_tcp_nodelay(true);
   server.set_pre_routing_handler([](const httplib::Request& request, httplib::Response& response) {
     TakeNoLengthAsNoBody(request);
-    // httplib takes HEAD for GET, which would take away what the evaluator is to get.
+    // httplib takes HEAD for GET; so HEAD would take away the output that the evaluator is to get.
     if (request.method != "HEAD" || request.path != "/output") {
       return httplib::Server::HandlerResponse::Unhandled;
     }
@@ -187,7 +187,7 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const std::stri
 }  // namespace
 
 absl::Status SimulEvalBridge(const BridgeOptions& given) {
-  // Blocked before any thread is made, which then block them too.
+  // The signals are blocked before any thread is made, so that the threads inherit it.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);
@@ -201,7 +201,7 @@ absl::Status SimulEvalBridge(const BridgeOptions& given) {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client,
                               Client::Connect(options.connection));
-  // What the server refuses is said now, not to an evaluator that cannot read it.
+  // The server's refusal is reported now, and not to an evaluator that cannot read it.
   const std::unique_ptr<Stream> trial = client->StartStream(options.stream);
   LEAPSTREAM_RETURN_IF_ERROR(trial->CloseSource());
   std::string language;

@@ -14,11 +14,11 @@ struct BridgeOptions {
   std::string host = "127.0.0.1";
   int port = 12321;          // SimulEval's default; 0: a free one.
   std::string port_file;     // If set, the port is written to it once the bridge listens.
-  std::string model_folder;  // If set, a server of its own is started for it.
-  ClientOptions connection;  // Else this one is used.
+  std::string model_folder;  // If set, a server of our own is started for it.
+  ClientOptions connection;  // The server to use if model_folder is not set.
   StreamOptions stream;
-  // Of the evaluator; not set: words, and characters where IsWrittenWithoutSpaces() holds for the
-  // target language, which is then said on standard error.
+  // The evaluator's unit. If it is not set, words are taken, and characters where
+  // IsWrittenWithoutSpaces() holds for the target language, which is then said on standard error.
   std::optional<LatencyUnit> unit;
 };
 
@@ -28,10 +28,10 @@ struct BridgeOptions {
 //   PUT  /input    a segment: {"content": "word", "finished": false, …}
 //   GET  /output   the units that it completed: {"content": "Wort", "finished": false, …}
 //   GET  /         what this is
-// A request that says neither how long its body is nor that it comes in chunks has none. Others are
-// answered with status 404, or 405 if only the method is wrong, and what there is.
-// An error of the server's is answered with status 500 and its text, and logged.
-// INVALID_ARGUMENT: the address cannot be listened on.
+// A request that says neither how long its body is nor that it comes in chunks has no body. Other
+// requests are answered with status 404, or 405 if only the method is wrong, and with a list of
+// these. A server's error is answered with status 500 and its text, and logged. INVALID_ARGUMENT:
+// the address cannot be listened on.
 absl::Status SimulEvalBridge(const BridgeOptions& options);
 
 }  // namespace leapstream::client

@@ -80,7 +80,7 @@ absl::Status SourceWords::Append(absl::string_view bytes, std::vector<SourceItem
     }
   }
   if (pending_.size() > kMaxHeldBytes) {
-    size_t cut = pending_.size() - 3;  // A character that is not complete has three bytes at most.
+    size_t cut = pending_.size() - 3;  // An incomplete character has three bytes at most.
     while (cut > 0 && (static_cast<unsigned char>(pending_[cut]) & 0xC0) == 0x80) --cut;
     LEAPSTREAM_RETURN_IF_ERROR(TakeWord(cut, "", items));
   }

@@ -10,9 +10,9 @@
 
 namespace leapstream::client {
 
-// What is to be sent next: text, then possibly the end of its segment.
+// The next item to send: text, then possibly the end of its segment.
 struct SourceItem {
-  std::string text;  // A word and one space; without the space at a line's end; empty: no text.
+  std::string text;  // A word and one space; at a line's end without the space; "": no text.
   bool ends_line = false;
 };
 
@@ -22,18 +22,18 @@ struct SourceItem {
 class SourceWords {
  public:
   // Adds the items that `bytes` completed to `items`. INVALID_ARGUMENT: not UTF-8; the message has
-  // line and byte. Then the items before the bad word were added, and nothing more may be appended.
+  // line and byte. The items before the bad word were then added, and nothing more may be appended.
   absl::Status Append(absl::string_view bytes, std::vector<SourceItem>& items);
-  // The end of the input: a last line without a line feed is complete. Same errors.
+  // Ends the input: a last line without a line feed is complete. The errors are those of Append().
   absl::Status Finish(std::vector<SourceItem>& items);
 
  private:
   absl::Status TakeWord(size_t size, absl::string_view after, std::vector<SourceItem>& items);
 
-  std::string pending_;  // Not given out yet; holds no complete word between calls.
+  std::string pending_;  // Bytes not given out yet; between calls they hold no complete word.
   bool line_has_words_ = false;
   int64_t line_ = 1;
-  int64_t offset_ = 0;  // Of pending_ in the input.
+  int64_t offset_ = 0;  // Offset of pending_ in the input.
 };
 
 }  // namespace leapstream::client

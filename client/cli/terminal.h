@@ -9,19 +9,19 @@ namespace leapstream::client {
 
 // Whether standard output is a terminal that lanes can be drawn on.
 bool CanDrawLanes();
-// Its width, and colours unless $NO_COLOR says otherwise (no-color.org).
+// The terminal's width, and colours unless $NO_COLOR says otherwise (no-color.org).
 LanesOptions TerminalOptions();
 
 // While it lives, the terminal of standard input hands on each key at once and shows none, so that
-// the program can; signals still come from it (Ctrl-C).
+// the program can show them. Signals still come from the terminal (Ctrl-C).
 class RawInput {
  public:
   RawInput();
-  ~RawInput();  // As it was before.
+  ~RawInput();  // Restores the earlier settings.
   RawInput(const RawInput&) = delete;
   RawInput& operator=(const RawInput&) = delete;
 
-  void Apply();  // Again: a shell that had stopped the program has set its own.
+  void Apply();  // Sets it again: a shell that had stopped the program has set its own.
 
  private:
   termios before_ = {};

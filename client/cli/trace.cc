@@ -24,7 +24,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr double kMaxTime = 1e7;  // Seconds of a recording.
+constexpr double kMaxTime = 1e7;  // Longest recording, in seconds.
 
 absl::Status Print(absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
@@ -43,8 +43,8 @@ T Get(const Json& event, const char* name, T otherwise) {
   }
 }
 
-// When it came, in seconds since the session's start: as --trace recorded it, else as the server
-// says of its last token, else `otherwise`. NaN: it is no time.
+// The time of the event in seconds since the session's start: as --trace recorded it, else as the
+// server says of its last token, else `otherwise`. NaN: the event has a time that is none.
 double TimeOf(const Json& event, double otherwise) {
   if (event.contains("time")) return Get<double>(event, "time", std::nan(""));
   const auto tokens = event.find("tokens");

@@ -21,11 +21,11 @@ class TraceWriter {
   absl::Status Open(const std::string& path);
   bool is_open() const { return file_.is_open(); }
 
-  // Nothing if it is not open.
+  // The next three methods do nothing if no file is open.
   void Source(absl::string_view text);
   void SourceEnd();
   void Add(const Event& event);
-  // INTERNAL: not all of it could be written.
+  // INTERNAL: not all of the trace could be written.
   absl::Status Close();
 
  private:
@@ -37,13 +37,13 @@ class TraceWriter {
 };
 
 struct ReplayOptions {
-  double speed = 1;  // Times as fast as it was.
+  double speed = 1;  // Factor of the recorded speed.
 };
 
 // Shows a trace, or other events that EventReader reads, on standard output as `leapstream
 // translate` did: on a terminal with its lanes, else the translation alone. Events without a time
-// come when the server says that their last token did. INVALID_ARGUMENT: a line that is no event, or
-// no event at all. Others as FlushOutput().
+// come when the server says that their last token did. INVALID_ARGUMENT: a line is no event, or
+// there is no event at all. Other errors are those of FlushOutput().
 absl::Status Replay(std::istream& trace, const ReplayOptions& options);
 
 }  // namespace leapstream::client

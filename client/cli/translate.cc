@@ -29,6 +29,7 @@
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
+#include "client/cli/read_lines.h"
 #include "client/cli/segmentation.h"
 #include "client/cli/source_words.h"
 #include "client/cli/terminal.h"
@@ -39,10 +40,10 @@ namespace leapstream::client {
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
-constexpr size_t kMaxQueuedItems = 1024;        // Then standard input is left alone…
-constexpr int64_t kMaxUnsentBytes = 256 << 10;  // …and also when the server is slow.
+constexpr size_t kMaxQueuedItems = 1024;        // With more, standard input is left alone.
+constexpr int64_t kMaxUnsentBytes = 256 << 10;  // With more, input waits for a slow server.
 
-// What a signal handler may touch.
+// All that a signal handler may touch.
 std::atomic<int> interrupts{0};
 std::atomic<bool> terminated{false};
 std::atomic<bool> resized{false};
@@ -93,18 +94,17 @@ bool IsFile(const std::string& path, int file) {
          named.st_dev == opened.st_dev && named.st_ino == opened.st_ino;
 }
 
-// Of GoingAway.
+// Explains the reason of GoingAway.
 std::string Why(const std::string& reason) {
   if (reason == "GOING_AWAY_REASON_DRAINING") return "it is being stopped";
   if (reason == "GOING_AWAY_REASON_MAX_DURATION") return "a stream may last no longer there";
-  if (reason == "GOING_AWAY_REASON_MODEL_RELOAD") return "it loads its model anew";
-  return reason;  // Of a newer server.
+  return reason;  // A newer server's reason.
 }
 
 // One run: a single thread that waits for input, events, signals and the pace in one poll().
 class Translation {
  public:
-  // `input`: a file descriptor to read from, not owned.
+  // `input` is a file descriptor to read from, not owned.
   Translation(Client& client, const TranslateOptions& options, int input, TraceWriter& trace)
       : options_(options),
         input_(input),
@@ -146,7 +146,7 @@ class Translation {
     return options;
   }
 
-  // Ends the source. When paced, what has been read of it may still wait for its time: it is
+  // Ends the source. When paced, words that have been read may still wait for their time: they are
   // dropped.
   void OnInterrupt() {
     if (paced_) {
@@ -157,7 +157,7 @@ class Translation {
     }
   }
 
-  // What is not UTF-8 ends the input; what came before it is translated.
+  // Bytes that are not UTF-8 end the input; the text before them is translated.
   void TakeInput(absl::string_view bytes, bool last) {
     std::vector<SourceItem> items;
     input_status_ = words_.Append(bytes, items);
@@ -178,7 +178,8 @@ class Translation {
     return WriteTarget(lanes_->TakeOutput());
   }
 
-  // When paced: the next line waits for the translation of the last one.
+  // Whether the next item may be sent. When paced, the next line waits for the translation of the
+  // last one.
   bool MaySend() const {
     if (items_.empty() || (paced_ && segments_completed_ < segments_ended_)) return false;
     return !paced_ || items_.front().text.empty() || SteadyNow() >= next_word_;
@@ -297,7 +298,7 @@ class Translation {
 
   absl::Status Show(const SegmentCompleted& completed) {
     if (!completed.continues) ++segments_completed_;
-    std::optional<double> lagging;  // Of what wrote nothing there is none.
+    std::optional<double> lagging;  // A segment that wrote nothing has none.
     if (completed.stats.has_value() && completed.stats->target_tokens > 0) {
       lagging = completed.stats->average_lagging;
       ++measured_;
@@ -313,7 +314,8 @@ class Translation {
       return absl::OkStatus();
     }
     if (completed.continues) {
-      // A line of the input is one of the output, of sentences that were found each its own.
+      // A line of input is a line of output, except that sentences which were found get a line
+      // each.
       if (target_line_open_) {
         before_next_ = options_.segmentation == Segmentation::kSentence ? "\n" : " ";
       }
@@ -445,17 +447,17 @@ class Translation {
   const bool paced_;
   const bool reports_;                         // Figures and notes go to stderr.
   const std::unique_ptr<Lanes> lanes_;         // Null: plain text.
-  const std::unique_ptr<RawInput> raw_input_;  // If the input is typed below them.
+  const std::unique_ptr<RawInput> raw_input_;  // Null: the input is not typed below the lanes.
   const bool shows_source_;                    // Source words go to stderr as they are sent.
   const bool one_screen_;
-  const absl::Duration interval_;  // Between paced words.
+  const absl::Duration interval_;  // Time between paced words.
 
   TypedWords typed_;
   SourceWords words_;
   Segmenter segmenter_;
   TraceWriter& trace_;
   absl::Status input_status_;
-  std::deque<SourceItem> items_;  // Read, to be sent.
+  std::deque<SourceItem> items_;  // Items that were read and are to be sent.
   bool input_open_ = true;
   bool interrupted_ = false;
   bool closed_ = false;
@@ -466,11 +468,11 @@ class Translation {
   int64_t segments_completed_ = 0;
 
   bool target_line_open_ = false;    // stdout stands within a line.
-  std::string before_next_;          // Between what continues and the text that follows, if any does.
+  std::string before_next_;          // Between what continues and the text that follows it.
   bool screen_target_open_ = false;  // So does the screen that stdout and stderr share.
   bool source_line_open_ = false;
 
-  int64_t measured_ = 0;  // Segments that the sums below are of.
+  int64_t measured_ = 0;  // Segments in the sums below.
   double lagging_ = 0;
   double adaptive_lagging_ = 0;
   absl::Duration first_token_;
@@ -478,7 +480,7 @@ class Translation {
   CutSegments cut_;
   Summary summary_;
 
-  std::unique_ptr<Stream> stream_;  // Last: cancelled first when a run ends early.
+  std::unique_ptr<Stream> stream_;  // Declared last: when a run ends early, it is cancelled first.
 };
 
 }  // namespace
@@ -487,11 +489,7 @@ absl::Status Translate(Client& client, const TranslateOptions& options) {
   LEAPSTREAM_RETURN_IF_ERROR(TakeOverSignals());
   int input = STDIN_FILENO;
   if (!options.input_file.empty()) {
-    input = open(options.input_file.c_str(), O_RDONLY | O_CLOEXEC);
-    if (input < 0) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("cannot read ", options.input_file, ": ", std::strerror(errno)));
-    }
+    LEAPSTREAM_ASSIGN_OR_RETURN(input, OpenToPoll(options.input_file));
   }
   TraceWriter trace;
   if (!options.trace_file.empty()) {

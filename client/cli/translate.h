@@ -13,18 +13,18 @@ struct TranslateOptions {
   StreamOptions stream;
   std::string input_file;  // "": standard input.
   Segmentation segmentation = Segmentation::kLine;
-  double words_per_second = 0;  // 0: as they come.
-  std::string trace_file;       // "": none. See TraceWriter.
+  double words_per_second = 0;  // 0: words go as they come.
+  std::string trace_file;       // "": no trace. See TraceWriter.
   bool json = false;
   bool verbose = false;
 };
 
 // Streams the input through one session and writes the translation to standard output as it
-// arrives; to a terminal in Lanes, and what is typed into one is then sent word by word. Takes over
-// SIGINT (first: half-close, second: cancel), SIGTERM (cancel), SIGCONT, SIGWINCH and SIGPIPE; call
-// once per process. CANCELLED: by a signal. DATA_LOSS: nobody reads standard output any more.
-// INVALID_ARGUMENT: also if the input is not UTF-8, or a file cannot be opened. Else what the
-// server answered.
+// arrives. On a terminal it is shown in Lanes, and what is typed there is sent word by word. Takes
+// over SIGINT (first: half-close, second: cancel), SIGTERM (cancel), SIGCONT, SIGWINCH and SIGPIPE;
+// call it once per process. CANCELLED: a signal ended it. DATA_LOSS: nobody reads standard output
+// any more. INVALID_ARGUMENT: also if the input is not UTF-8, or a file cannot be opened. Other
+// errors are the server's answers.
 absl::Status Translate(Client& client, const TranslateOptions& options);
 
 }  // namespace leapstream::client

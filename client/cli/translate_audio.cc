@@ -25,6 +25,7 @@
 #include "client/cli/cut_segments.h"
 #include "client/cli/events_json.h"
 #include "client/cli/piped_audio.h"
+#include "client/cli/read_lines.h"
 #include "client/evaluation/audio_container.h"
 #include "client/evaluation/audio_file.h"
 
@@ -34,11 +35,12 @@ namespace {
 constexpr absl::Duration kChunk = absl::Milliseconds(100);
 constexpr int64_t kMaxUnsentBytes = 256 << 10;
 
-std::atomic<int> interrupts{0};  // What a signal handler may touch.
+std::atomic<int> interrupts{0};  // A signal handler may touch this.
 
 void OnSignal(int signal) { interrupts += signal == SIGTERM ? 2 : 1; }
 
-// Blocks the signals but while it waits in ppoll(), so that none is missed.
+// Blocks SIGINT and SIGTERM except in ppoll(), so that none is missed. Returns the mask for
+// ppoll().
 sigset_t TakeOverSignals() {
   struct sigaction action = {};
   action.sa_handler = OnSignal;
@@ -55,14 +57,15 @@ sigset_t TakeOverSignals() {
   return before;
 }
 
-// Where samples come from, in the stream's format.
+// A source of samples, in the stream's format.
 class AudioInput {
  public:
   virtual ~AudioInput() = default;
   virtual int sample_rate() const = 0;
   virtual AudioFormat format() const = 0;
-  virtual int fd() const { return -1; }  // To wait for before Read(); -1: it never blocks.
-  // The next samples; nothing: the end.
+  // Descriptor to wait for before Read(); -1: it never blocks.
+  virtual int fd() const { return -1; }
+  // The next samples; nullopt: the end.
   virtual absl::StatusOr<std::optional<std::string>> Read() = 0;
   // The fault of an input that has ended. The samples before it are translated all the same.
   virtual absl::Status status() const { return absl::OkStatus(); }
@@ -75,7 +78,7 @@ absl::Status CannotRead() {
 // Samples as they come through a pipe, or from a device.
 class Piped final : public AudioInput {
  public:
-  // Waits until it is known what comes. Owns `fd`, unless that is standard input.
+  // Waits until the kind of input is known. Owns `fd`, unless that is standard input.
   static absl::StatusOr<std::unique_ptr<AudioInput>> Open(int fd, int raw_sample_rate,
                                                           const sigset_t& wait_mask) {
     std::unique_ptr<Piped> input(new Piped(fd, raw_sample_rate));
@@ -88,7 +91,7 @@ class Piped final : public AudioInput {
         return CannotRead();
       }
       LEAPSTREAM_RETURN_IF_ERROR(input->Fill());
-      // With samples a session is worth it in any case; it ends with this.
+      // With samples a session is worthwhile in any case; it ends with this status.
       if (!input->audio_.is_known()) LEAPSTREAM_RETURN_IF_ERROR(input->status_);
     }
     return input;
@@ -150,7 +153,7 @@ class File final : public AudioInput {
   const std::unique_ptr<AudioFile> file_;
 };
 
-// True if standard input is a recording in a file, with its header, and nothing of it was read.
+// Whether standard input is a recording in a file, with its header, and nothing of it was read.
 bool IsRecording(int fd) {
   struct stat status;
   if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode) || lseek(fd, 0, SEEK_CUR) != 0) {
@@ -173,15 +176,11 @@ absl::StatusOr<std::unique_ptr<AudioInput>> OpenInput(const AudioInputOptions& o
       !(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
     return File::Open(options.path);
   }
-  const int fd = open(options.path.c_str(), O_RDONLY | O_CLOEXEC);
-  if (fd < 0) {
-    return absl::NotFoundError(
-        absl::StrCat("cannot read ", options.path, ": ", std::strerror(errno)));
-  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const int fd, OpenToPoll(options.path));
   return Piped::Open(fd, options.sample_rate, wait_mask);
 }
 
-// Waits for a reader that does not read, but not for ever: a signal ends that.
+// Waits for a reader that does not read, but not for ever: a signal ends the wait.
 absl::Status Write(absl::string_view text, const sigset_t& wait_mask) {
   while (!text.empty()) {
     pollfd polled = {STDOUT_FILENO, POLLOUT, 0};
@@ -189,7 +188,7 @@ absl::Status Write(absl::string_view text, const sigset_t& wait_mask) {
       return absl::CancelledError("cancelled");
     }
     if (polled.revents == 0) continue;
-    const size_t fits = std::min<size_t>(text.size(), PIPE_BUF);  // Then it does not block.
+    const size_t fits = std::min<size_t>(text.size(), PIPE_BUF);  // PIPE_BUF bytes do not block.
     const ssize_t size = write(STDOUT_FILENO, text.data(), fits);
     if (size >= 0) {
       text.remove_prefix(static_cast<size_t>(size));
@@ -243,7 +242,7 @@ class Shower {
     line_open_ = false;
     return Write("\n", wait_mask_);
   }
-  // Source that was dropped.
+  // Says whether source was dropped.
   absl::Status status() const { return cut_.status(); }
   // An error message must not continue a line of ours.
   absl::Status EndLine() {

@@ -11,18 +11,18 @@
 namespace leapstream::client {
 
 struct AudioInputOptions {
-  // A file that libsndfile reads; "-": standard input. That, and a pipe that has a name, may have
-  // raw mono PCM_S16LE as well, or WAV or AU while it is being written.
+  // A file that libsndfile reads; "-": standard input. Standard input and a named pipe may also
+  // have raw mono PCM_S16LE, or WAV or AU while it is being written.
   std::string path;
-  int sample_rate = 16000;  // Of raw samples; a header has its own.
+  int sample_rate = 16000;  // Rate of raw samples; a header has its own.
   bool real_time = true;    // A file is sent as if it were being spoken.
 };
 
 // Streams a recording through one session and writes the translation to standard output as it
-// arrives. Channels are averaged. SIGINT ends the input, a
-// second one the run, SIGTERM the run. NOT_FOUND: no such file; INVALID_ARGUMENT: no audio, none
-// that a pipe can have, no sample, or an end within one; DATA_LOSS: nobody reads standard output any more. Else what
-// the server answered.
+// arrives. Channels are averaged. The first SIGINT ends the input; a second one or SIGTERM ends the
+// run. NOT_FOUND: there is no such file. INVALID_ARGUMENT: the input is no audio, or none that a
+// pipe can have, has no sample, or ends within one. DATA_LOSS: nobody reads standard output any
+// more. Other errors are the server's answers.
 absl::Status TranslateAudio(Client& client, const TranslateOptions& options,
                             const AudioInputOptions& input);
 

@@ -7,16 +7,16 @@
 
 namespace leapstream::client {
 
-// What somebody types into a terminal that neither shows nor edits it (RawInput). A word can be
-// changed until white space ends it: backspace takes its last character back, Ctrl-U and Ctrl-W all
-// of it; Ctrl-D ends the input. Other control characters and cursor keys do nothing. Not
-// thread-safe.
+// The text that somebody types into a terminal that neither shows nor edits it (RawInput). A word
+// can be changed until white space ends it: backspace takes its last character back, Ctrl-U and
+// Ctrl-W take all of it; Ctrl-D ends the input. Other control characters and cursor keys do
+// nothing. Not thread-safe.
 class TypedWords {
  public:
-  // The words that `bytes` completed, with the white space after each; what comes after Ctrl-D is
+  // The words that `bytes` completed, with the white space after each; bytes after Ctrl-D are
   // dropped.
   std::string Append(absl::string_view bytes);
-  // The end of the input: the open word is complete, whether or not white space follows.
+  // Ends the input: the open word is complete, whether or not white space follows.
   std::string Finish();
 
   const std::string& open() const { return open_; }  // The word that is being typed.
@@ -26,7 +26,7 @@ class TypedWords {
   enum class Escape { kNone, kBegun, kSequence };
 
   std::string open_;
-  Escape escape_ = Escape::kNone;  // Within what a cursor or function key sends.
+  Escape escape_ = Escape::kNone;  // Position within the bytes of a cursor or function key.
   bool ended_ = false;
 };
 

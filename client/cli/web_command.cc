@@ -69,7 +69,7 @@ std::optional<absl::Status> WebCommand::Run() {
 
 absl::Status WebCommand::Serve() {
   LEAPSTREAM_RETURN_IF_ERROR(SplitAddress(listen_, &options_.host, &options_.port));
-  // Blocked before any thread is made, which then block them too.
+  // The signals are blocked before any thread is made, so that the threads inherit it.
   sigset_t signals;
   sigemptyset(&signals);
   sigaddset(&signals, SIGINT);

@@ -11,11 +11,11 @@
 
 namespace leapstream::client {
 
-// The command web. Must outlive the parsing of the arguments.
+// The command `leapstream web`. It must outlive the parsing of the arguments.
 class WebCommand {
  public:
   void AddTo(CLI::App& app, const std::string& footer);
-  // Serves until SIGINT or SIGTERM if the command line asks for it; else nothing.
+  // Serves until SIGINT or SIGTERM if the command was chosen; nullopt if not.
   std::optional<absl::Status> Run();
 
  private:

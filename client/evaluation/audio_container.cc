@@ -10,7 +10,7 @@ namespace {
 
 using absl::string_view;
 
-constexpr int kMaxChunks = 1000;  // Before the samples.
+constexpr int kMaxChunks = 1000;  // Most chunks before the samples.
 
 uint64_t Little(string_view bytes) {
   uint64_t value = 0;
@@ -34,7 +34,7 @@ std::string Bytes(uint64_t value, int width, bool big) {
   return bytes;
 }
 
-// Of MPEG audio; 0: the four bytes are no header of a frame.
+// Bytes of a frame of MPEG audio; 0: the four bytes are no header of a frame.
 size_t MpegFrameBytes(string_view header) {
   static constexpr int kKbits[5][16] = {
       {0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448, -1},
@@ -47,7 +47,7 @@ size_t MpegFrameBytes(string_view header) {
   const auto bits = static_cast<uint32_t>(Big(header.substr(0, 4)));
   const uint32_t version = bits >> 19 & 3, layer = 4 - (bits >> 17 & 3), rate = bits >> 10 & 3;
   if (bits >> 21 != 0x7FF || version == 1 || layer == 4 || rate == 3) return 0;
-  const bool first = version == 3;  // Of MPEG; 2 and 0 are MPEG 2 and 2.5.
+  const bool first = version == 3;  // MPEG 1; 2 and 0 are MPEG 2 and 2.5.
   const int kbits = kKbits[first ? layer - 1 : (layer == 1 ? 3 : 4)][bits >> 12 & 15];
   if (kbits <= 0) return 0;
   const int hertz = kHertz[rate] / (first ? 1 : (version == 2 ? 2 : 4));
@@ -56,7 +56,7 @@ size_t MpegFrameBytes(string_view header) {
   return (layer == 3 && !first ? 72000 : 144000) * kbits / hertz + padding;
 }
 
-// Of AAC in ADTS; 0: no header of a frame.
+// Bytes of a frame of AAC in ADTS; 0: the bytes are no header of a frame.
 size_t AdtsFrameBytes(string_view header) {
   if (header.size() < 7) return 0;
   const uint64_t bits = Big(header.substr(0, 7));
@@ -65,8 +65,8 @@ size_t AdtsFrameBytes(string_view header) {
   return size > 7 ? size : 0;
 }
 
-// Samples may look like one header; two in a row, at the distance that the first one names, are no
-// accident.
+// Samples may look like one header; two headers in a row, at the distance that the first one names,
+// are no accident.
 template <typename FrameBytes>
 bool BeginsWithFrames(string_view head, FrameBytes frame_bytes) {
   const size_t first = frame_bytes(head);
@@ -74,22 +74,22 @@ bool BeginsWithFrames(string_view head, FrameBytes frame_bytes) {
 }
 
 struct Chunk {
-  int64_t at = 0;  // Of its content.
+  int64_t at = 0;  // Place of the content.
   uint64_t size = 0;
   std::string id;
 };
 
-// A container of chunks: an id, a size and the content.
+// The layout of a container of chunks. A chunk is an id, a size and the content.
 struct ChunkForm {
   size_t id_bytes, size_bytes;
   bool big;
-  uint64_t counted;  // Bytes of its header that a size counts.
+  uint64_t counted;  // Bytes of a chunk's header that its size includes.
   int64_t alignment;
 
   int64_t header() const { return static_cast<int64_t>(id_bytes + size_bytes); }
 };
 
-// False: there is no chunk at `at`.
+// Reads the chunk at `at`; false: there is none.
 bool ReadChunk(const ReadAt& read, const ChunkForm& form, int64_t at, Chunk* chunk) {
   const std::string bytes = read(at, static_cast<size_t>(form.header()));
   if (static_cast<int64_t>(bytes.size()) < form.header()) return false;
@@ -100,14 +100,14 @@ bool ReadChunk(const ReadAt& read, const ChunkForm& form, int64_t at, Chunk* chu
   return true;
 }
 
-// The beginning of the next chunk; `end` or more: there is none.
+// The beginning of the chunk after `chunk`; `end` or more: there is none.
 int64_t After(const Chunk& chunk, const ChunkForm& form, int64_t end) {
   if (chunk.size < form.counted || chunk.size - form.counted > static_cast<uint64_t>(end)) return end;
   const int64_t next = chunk.at + static_cast<int64_t>(chunk.size - form.counted);
   return next + (form.alignment - next % form.alignment) % form.alignment;
 }
 
-// True if all from `at` to `end` is chunks, one at least: then no samples are there.
+// Whether everything from `at` to `end` is chunks, one at least. If so, no samples are there.
 bool IsAllChunks(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t end) {
   for (int i = 0; i < kMaxChunks; ++i) {
     Chunk chunk;
@@ -124,7 +124,7 @@ bool IsAllChunks(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t 
   return false;
 }
 
-// Looks for the chunk of the samples, from `at` on; calls `other` with those before it.
+// Looks for the chunk of the samples, from `at` on; calls `other` with the chunks before it.
 bool FindSamples(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t end,
                  string_view id, Chunk* samples, const std::function<void(const Chunk&)>& other) {
   for (int i = 0; i < kMaxChunks && at < end; ++i) {
@@ -136,8 +136,8 @@ bool FindSamples(const ReadAt& read, const ChunkForm& form, int64_t at, int64_t 
   return false;
 }
 
-// True if the size of a chunk of samples is wrong: it was never filled in, or is too large.
-// `inner`: bytes of its content before the samples.
+// Whether the size of a chunk of samples is wrong: it was never filled in, or is too large.
+// `inner`: bytes of the chunk's content before the samples.
 bool IsWrong(const ReadAt& read, const ChunkForm& form, const Chunk& samples, uint64_t declared,
              uint64_t inner, int64_t end) {
   const int64_t begin = samples.at + static_cast<int64_t>(inner);
@@ -230,9 +230,9 @@ std::vector<Patch> MendCaf(const ReadAt& read, int64_t size) {
   return {{samples.at - 8, Bytes(static_cast<uint64_t>(size - samples.at), 8, true)}};
 }
 
-// 0 samples in all is "unknown" there.
+// A total of 0 samples means "unknown" in FLAC.
 std::vector<Patch> MendFlac(const std::string& head) {
-  constexpr size_t kTotal = 21;  // The place of its 36 bits, with four others before.
+  constexpr size_t kTotal = 21;  // The byte with the first 4 bits of the 36-bit total.
   if (head.size() < 42 || (head[4] & 0x7F) != 0) return {};
   if ((head[kTotal] & 0x0F) != 0 || Big(head.substr(kTotal + 1, 4)) != 0) return {};
   return {{static_cast<int64_t>(kTotal),

@@ -18,7 +18,7 @@
 namespace leapstream::client {
 namespace {
 
-// The bytes of a file, but for the sizes in its header, which may have to be mended.
+// The bytes of a file, with the sizes in its header mended if need be.
 class MendedFile {
  public:
   MendedFile(int fd, int64_t size) : fd_(fd), size_(size) {
@@ -114,7 +114,7 @@ class SoundFile final : public AudioFile {
   const SF_INFO info_;
 };
 
-// The number of frames; reads them all.
+// Counts the frames; reads them all.
 sf_count_t CountFrames(SNDFILE* file, const SF_INFO& info) {
   constexpr sf_count_t kFrames = 4096;
   std::vector<float> samples(static_cast<size_t>(kFrames * info.channels));
@@ -123,7 +123,7 @@ sf_count_t CountFrames(SNDFILE* file, const SF_INFO& info) {
   return count;
 }
 
-// Takes `fd` over. `has_path`: `path` is not for messages alone.
+// Takes over `fd`. `has_path`: `path` can be opened, and is not only for messages.
 absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& path,
                                                      bool has_path) {
   struct stat status;
@@ -134,10 +134,10 @@ absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& 
   }
   auto bytes = std::make_unique<MendedFile>(fd, status.st_size);
   SF_INFO info = {};
-  // The name alone tells the kind of some files.
+  // Some kinds of files can be told only by the name.
   SNDFILE* file = has_path && !bytes->mended() ? sf_open(path.c_str(), SFM_READ, &info)
                                                : bytes->Open(&info);
-  if (file != nullptr && bytes->mended()) {  // The header's count of samples may be one of these.
+  if (file != nullptr && bytes->mended()) {  // The header's count of samples may be a mended size.
     const sf_count_t frames = CountFrames(file, info);
     sf_close(file);
     file = bytes->Open(&info);

@@ -9,18 +9,19 @@
 
 namespace leapstream::client {
 
-// A recording in any format that libsndfile reads, as what Stream::PushAudio() takes. One whose
-// writer did not come to fill in its size is read to its end. Not thread-safe.
+// A recording in any format that libsndfile reads, converted for Stream::PushAudio(). A recording
+// whose writer did not come to fill in its size is read to its end. Not thread-safe.
 class AudioFile {
  public:
-  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is no audio; OUT_OF_RANGE: it holds no sample.
+  // NOT_FOUND: it cannot be read. INVALID_ARGUMENT: it is no audio. OUT_OF_RANGE: it has no sample.
   static absl::StatusOr<std::unique_ptr<AudioFile>> Open(const std::string& path);
-  // The same of an open file, from its first byte on. `name`: for messages. Takes a copy of `fd`.
+  // Reads an open file, from its first byte on; errors as above. `name` is for messages. Takes a
+  // copy of `fd`.
   static absl::StatusOr<std::unique_ptr<AudioFile>> Open(int fd, const std::string& name);
   virtual ~AudioFile() = default;
 
   virtual int sample_rate() const = 0;
-  virtual int64_t samples() const = 0;  // Of one channel.
+  virtual int64_t samples() const = 0;  // Samples of one channel.
   // The next `count` samples as AudioFormat::kPcmF32Le, the mean of all channels; fewer at the end,
   // none after it. Every 16-bit sample is exactly a float.
   virtual std::string Read(int64_t count) = 0;

@@ -24,8 +24,8 @@
 namespace leapstream::client {
 namespace {
 
-// As SimulEval counts a reference's words: len(reference.split(" ")), and its characters:
-// len(reference.strip()), spaces within included. 0 of pieces, which are the server's to count.
+// The length of a reference by SimulEval: in words len(reference.split(" ")), in characters
+// len(reference.strip()), spaces within included. It is 0 in pieces, which the server counts.
 int SimulEvalLength(const std::string& reference, LatencyUnit unit) {
   switch (unit) {
     case LatencyUnit::kWord:
@@ -48,11 +48,12 @@ std::vector<std::string> WordsOf(const std::string& text) {
 struct Source {
   LatencyUnit unit = LatencyUnit::kWord;
   StreamOptions stream;
-  Instance instance;  // All but the prediction and what was measured.
+  Instance instance;  // Everything but the prediction and the measurements.
   std::function<absl::Status(Stream& stream)> send;
-  // Of what had been read: as source tokens, and of speech as ms of audio.
+  // The delay in words and in pieces for what had been read: source tokens, and of speech ms of
+  // audio.
   std::function<double(int tokens, double audio_ms)> word_delay, piece_delay;
-  double words_per_second = 0, pieces_per_second = 0;  // What a second of computation counts.
+  double words_per_second = 0, pieces_per_second = 0;  // Delay that a second of computation counts.
 };
 
 absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
@@ -106,7 +107,7 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
       instance.prediction_cut = completed->reason == FinishReason::kMaxLength;
       instance.source_dropped = completed->reason == FinishReason::kSourceLimit;
       add(target.Finish(source.word_delay(stats.source_tokens, stats.source_audio_ms), seconds));
-      // </s>, or what the length limit stopped.
+      // The last piece is </s>, or the one that the length limit stopped.
       if (stats.source_tokens > 0) {
         add_piece(source.piece_delay(stats.source_tokens, stats.source_audio_ms), seconds);
       }
@@ -136,7 +137,7 @@ absl::StatusOr<Instance> TranslateText(Client& client, PieceCounter& counter,
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> reference_counts,
                                 counter.Count(WordsOf(reference)));
     const int pieces = metrics::SourceWordEnds(reference_counts).tokens();
-    instance.pieces.reference_length = pieces + 1;  // With </s>.
+    instance.pieces.reference_length = pieces + 1;  // The added piece is </s>.
     if (options.unit == LatencyUnit::kSpm) instance.words.reference_length = pieces;
   }
   source.send = [joined = instance.source](Stream& stream) { return stream.PushText(joined); };
@@ -149,13 +150,14 @@ absl::StatusOr<Instance> TranslateText(Client& client, PieceCounter& counter,
   return TranslateOne(client, std::move(source));
 }
 
-constexpr int kEmptyRate = 16000;  // Any that servers take.
+constexpr int kEmptyRate = 16000;  // Any rate that servers take.
 
 absl::StatusOr<Instance> TranslateRecording(Client& client, const std::string& path,
                                             const std::string& reference,
                                             const EvaluationOptions& options) {
   const absl::StatusOr<std::unique_ptr<AudioFile>> file = AudioFile::Open(path);
-  // A recording without a sample is scored as SimulEval scores it; evaluate's caller names it.
+  // A recording without a sample is scored as SimulEval scores it; the caller of EvaluateSpeech()
+  // reports it.
   const bool empty = absl::IsOutOfRange(file.status());
   if (!file.ok() && !empty) return file.status();
   const int rate = empty ? kEmptyRate : (*file)->sample_rate();
@@ -188,7 +190,7 @@ absl::StatusOr<Instance> TranslateRecording(Client& client, const std::string& p
   return TranslateOne(client, std::move(source));
 }
 
-// Calls `translate` with 0 .. size - 1, many at once.
+// Calls `translate` with each index from 0 to size - 1, many at once.
 absl::StatusOr<std::vector<Instance>> TranslateAll(
     size_t size, const EvaluationOptions& options,
     const std::function<absl::StatusOr<Instance>(size_t)>& translate) {
@@ -209,7 +211,7 @@ absl::StatusOr<std::vector<Instance>> TranslateAll(
         index = shared.next++;
       }
       absl::StatusOr<Instance> instance = translate(index);
-      if (instance.ok() && instance->source_dropped) {  // Its scores would mean nothing.
+      if (instance.ok() && instance->source_dropped) {  // The scores would mean nothing.
         instance = absl::ResourceExhaustedError(
             absl::StrCat("line ", options.first_index + index + 1,
                          " of the sources is longer than the server takes; make it shorter"));
@@ -230,7 +232,7 @@ absl::StatusOr<std::vector<Instance>> TranslateAll(
   for (size_t i = 0; i < sessions; ++i) {
     try {
       threads.emplace_back(work);
-    } catch (const std::system_error&) {  // The machine has no more threads: fewer at once.
+    } catch (const std::system_error&) {  // The machine has no more threads.
       break;
     }
   }

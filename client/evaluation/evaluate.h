@@ -16,31 +16,32 @@ namespace leapstream::client {
 
 struct EvaluationOptions {
   StreamOptions stream;
-  int sessions = 64;    // At once.
-  int first_index = 0;  // Of `sources`, in the test set that they are of; lines count from it.
+  int sessions = 64;    // Number at once.
+  int first_index = 0;  // Index of sources[0] in its test set; lines in messages count from it.
   LatencyUnit unit = LatencyUnit::kWord;
-  // For computation-aware lagging: a second that passed is worth this many words, and as many
-  // pieces as this many words of the sentence have on average.
+  // For computation-aware lagging: a second of time counts as this many words, and as many pieces
+  // as this many words of the sentence have on average.
   double words_per_second = 3;
-  // The server's source tokenizer is its target tokenizer too, so that it can count the references'
-  // pieces, which lagging in pieces is then measured against. Else the translation's own length
+  // The server's source tokenizer is its target tokenizer too. It can then count the references'
+  // pieces, and lagging in pieces is measured against these. Otherwise the translation's own length
   // stands for the reference's.
   bool joined_vocabulary = false;
   std::function<void(int done)> on_progress;  // Called from several threads, not at once.
 };
 
-// Translates each source as a session of its own and says when each target unit was complete. All
-// of a source is sent at once: how fast text comes changes neither the translation nor what had
-// been read when it was written. `sources` and `references` are of one length and UTF-8. The first
-// error ends the evaluation and is returned. RESOURCE_EXHAUSTED: also if a source is longer than
-// the server takes.
+// Translates each source in a session of its own and records when each target unit was complete. A
+// source is sent all at once: the pace of the text changes neither the translation nor what had
+// been read when it was written. `sources` and `references` have one length and are UTF-8. The
+// first error ends the evaluation and is returned. RESOURCE_EXHAUSTED: also if a source is longer
+// than the server takes.
 absl::StatusOr<std::vector<Instance>> Evaluate(Client& client, PieceCounter& pieces,
                                                absl::Span<const std::string> sources,
                                                absl::Span<const std::string> references,
                                                const EvaluationOptions& options);
 
-// The same of recordings, by their paths. Delays are ms of audio, and computation counts as it is:
-// words_per_second and joined_vocabulary are not used. Errors also as AudioFile::Open().
+// Does the same with recordings, given by their paths. Delays are ms of audio, and computation
+// counts with its real duration: words_per_second and joined_vocabulary are not used. Errors are
+// also those of AudioFile::Open().
 absl::StatusOr<std::vector<Instance>> EvaluateSpeech(Client& client,
                                                      absl::Span<const std::string> recordings,
                                                      absl::Span<const std::string> references,

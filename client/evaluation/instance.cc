@@ -61,7 +61,7 @@ std::string ToSimulEvalLog(const Instance& instance) {
       {"reference", instance.reference},
       {"source", instance.source},
       {"source_length", static_cast<int64_t>(instance.words.source_length)}};
-  if (instance.speech) {  // As SimulEval, which gives lines about the file, the path first.
+  if (instance.speech) {  // SimulEval gives lines about the file, the path first.
     json["delays"] = instance.words.delays;
     json["source"] = {instance.source};
     json["source_length"] = instance.words.source_length;

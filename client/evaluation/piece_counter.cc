@@ -16,7 +16,7 @@ PieceCounter::PieceCounter(Client* client, const StreamOptions& options) : clien
   options_.source_language_code = options.source_language_code;
   options_.target_language_code = options.target_language_code;
   options_.offline = true;
-  options_.max_target_tokens = 1;  // What is written does not matter.
+  options_.max_target_tokens = 1;  // The translation does not matter.
 }
 
 absl::StatusOr<std::vector<int>> PieceCounter::Count(absl::Span<const std::string> words) {

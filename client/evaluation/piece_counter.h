@@ -13,12 +13,12 @@
 
 namespace leapstream::client {
 
-// How many source tokens a server makes of a word. The client has no tokenizer, so it asks: a
-// segment that holds the word alone reads that many, and </s>. Servers tokenise word by word, so
-// counts add up. Each word is asked for once. Thread-safe.
+// Counts the source tokens that a server makes of a word. The client has no tokenizer, so it asks
+// the server: a segment that holds the word alone reads that many tokens, and </s>. Servers
+// tokenise word by word, so counts add up. Each word is asked for once. Thread-safe.
 class PieceCounter {
  public:
-  // `client` must outlive it. Of `options`, model and languages matter.
+  // `client` must outlive it. Only the model and languages of `options` matter.
   PieceCounter(Client* client, const StreamOptions& options);
 
   // The count of each word. Errors are the server's.

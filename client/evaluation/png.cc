@@ -13,7 +13,7 @@ namespace leapstream::client {
 namespace {
 
 constexpr double kScale = 2;
-constexpr double kMaxPixels = 32767;  // Of a side: cairo's limit.
+constexpr double kMaxPixels = 32767;  // Largest side, a limit of cairo.
 
 absl::Status Refused(absl::string_view what, const char* why) {
   return absl::InvalidArgumentError(absl::StrCat("cannot make a PNG, ", what, ": ", why));

@@ -8,8 +8,8 @@
 
 namespace leapstream::client {
 
-// A whole SVG document as the bytes of a PNG, at twice its size, for screens and slides.
-// INVALID_ARGUMENT: not an SVG, or one that is too large for a picture of pixels. Thread-safe.
+// Renders a whole SVG document as the bytes of a PNG, at twice its size, for screens and slides.
+// INVALID_ARGUMENT: `svg` is no SVG, or is too large for a picture of pixels. Thread-safe.
 absl::StatusOr<std::string> SvgToPng(absl::string_view svg);
 
 }  // namespace leapstream::client

@@ -13,7 +13,8 @@
 namespace leapstream::client {
 namespace {
 
-// A step takes about a millisecond. Waiting longer or shorter than it changes no result.
+// The wait for events that may still come. A step takes about a millisecond. A longer or shorter
+// wait changes no result.
 constexpr absl::Duration kQuiet = absl::Milliseconds(15);
 
 StreamOptions WithDetails(StreamOptions options) {
@@ -39,7 +40,7 @@ absl::Status SimulEvalSession::Push(absl::string_view text, bool finished) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<int> counts, counter_->Count(words));
   counts_.insert(counts_.end(), counts.begin(), counts.end());
   for (const std::string& word : words) {
-    const std::string sent = absl::StrCat(word, " ");  // Only then is it a whole word.
+    const std::string sent = absl::StrCat(word, " ");  // The space makes it a whole word.
     LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(sent));
     source_ += sent;
   }
@@ -71,7 +72,7 @@ absl::StatusOr<SimulEvalSession::Output> SimulEvalSession::Pop() {
       LEAPSTREAM_ASSIGN_OR_RETURN(foreseen, Foresee());
     }
   }
-  if (progress_.source_dropped) {  // Its scores would mean nothing.
+  if (progress_.source_dropped) {  // The scores would mean nothing.
     return absl::ResourceExhaustedError("the sentence is longer than the server takes");
   }
   return Output{std::exchange(text_, ""), progress_.completed};
@@ -125,7 +126,7 @@ absl::StatusOr<SimulEvalSession::Progress> SimulEvalSession::Foresee() {
         if (token.source_tokens_read <= there) ++progress.tokens;
       }
     } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
-      // It ended although it had not read </s>.
+      // The segment ended although it had not read </s>.
       progress.completed = completed->stats.has_value() && completed->stats->source_tokens <= there;
     }
   }

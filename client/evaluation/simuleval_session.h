@@ -17,23 +17,25 @@
 
 namespace leapstream::client {
 
-// One sentence as SimulEval's evaluator drives it: words go in, and after each, Pop() says what the
-// translation has become, in the units of its --eval-latency-unit. A gRPC session; knows nothing of HTTP. Not thread-safe.
+// One sentence as SimulEval's evaluator drives it: words go in, and after each, Pop() returns the
+// new part of the translation, in the units of --eval-latency-unit. It is one gRPC session and
+// knows nothing of HTTP. Not thread-safe.
 //
 // The evaluator takes a word's delay to be the number of source words that it has sent when it gets
-// the word, so Pop() must not return before the server has written all that it can with the source
-// that it has. The server does not say that it waits for source. Under wait-k it follows from the
-// last token: the next one needs one more source token at least. Where that does not settle it (a
+// the word. So Pop() must not return before the server has written all that it can with the source
+// that it has. The server does not say when it waits for source. Under wait-k that follows from the
+// last token: the next one needs at least one more source token. Where that does not settle it (a
 // learned policy, an early </s> that made the server read on), and nothing comes for a moment, the
-// source so far is translated once more as a segment that ends there: what it writes before it
-// reads </s> is what the server writes now. So timing never changes a result.
+// source so far is translated once more as a segment that ends there. The tokens that this
+// translation has before it reads </s> are those that the server writes now. So timing never
+// changes a result.
 class SimulEvalSession {
  public:
-  // Both must outlive it.
+  // `client` and `pieces` must outlive it.
   SimulEvalSession(Client* client, PieceCounter* pieces, const StreamOptions& options,
                    LatencyUnit unit);
 
-  // The next words; `finished`: the sentence ends with them. Words after the end are ignored.
+  // Sends the next words; `finished`: the sentence ends with them. Words after the end are ignored.
   absl::Status Push(absl::string_view text, bool finished);
 
   struct Output {
@@ -42,26 +44,26 @@ class SimulEvalSession {
     std::string text;
     bool finished = false;
   };
-  // What was written since the last call. RESOURCE_EXHAUSTED: the sentence is longer than the
-  // server takes. Other errors are the server's.
+  // Returns the units written since the last call. RESOURCE_EXHAUSTED: the sentence is longer than
+  // the server takes. Other errors are the server's.
   absl::StatusOr<Output> Pop();
 
  private:
-  // What has come from the server so far.
+  // The state of the translation by the events so far.
   struct Progress {
     bool started = false;
-    std::optional<int> k;  // Of wait-k.
+    std::optional<int> k;  // The k of wait-k.
     bool offline = false;
-    int tokens = 0;  // Written.
+    int tokens = 0;  // Written tokens.
     int last_read = 0;
     bool completed = false;
     bool source_dropped = false;
   };
   void Take(const Event& event);
   bool IsSurelyBlocked() const;
-  // Tokens that can be written before more source comes, and whether the segment can end.
+  // Finds the tokens that can be written before more source comes, and whether the segment can end.
   absl::StatusOr<Progress> Foresee();
-  // Whether something came within `timeout`.
+  // Waits for an event; false: none came within `timeout`.
   bool WaitForEvent(absl::Duration timeout) const;
 
   Client* const client_;

@@ -17,7 +17,7 @@ constexpr char kFont[] = "font-family=\"DejaVu Sans, Helvetica, Arial, sans-seri
 constexpr std::array<const char*, 4> kColours = {"#0072B2", "#D55E00", "#009E73", "#CC79A7"};
 
 std::string Number(double value) { return absl::StrFormat("%.6g", value); }
-// Where things are drawn: a tenth of a pixel is enough.
+// A coordinate; a tenth of a pixel is enough.
 std::string Place(double value) { return absl::StrFormat("%.1f", value); }
 
 std::string Text(double x, double y, const std::string& attributes, const std::string& text) {
@@ -56,7 +56,7 @@ struct Box {
   }
 };
 
-// Puts labels beside their points, where they cover least of what is drawn.
+// Puts labels beside their points, where they cover as little as possible of the drawing.
 class Labels {
  public:
   explicit Labels(Box chart) : chart_(chart) {}
@@ -69,7 +69,7 @@ class Labels {
       Avoid({a.x + (b.x - a.x) * part, a.y + (b.y - a.y) * part});
     }
   }
-  // The middle of a label of this size for the marker at `point`. Later ones keep away from it.
+  // The middle of a label of this size for the marker at `point`. Later labels keep away from it.
   Point Place(const Point& point, double width, double height) {
     Box best = {};
     int best_cost = -1;
@@ -92,7 +92,7 @@ class Labels {
         }
       }
     }
-    if (best_cost < 0) return point;  // A chart smaller than the label.
+    if (best_cost < 0) return point;  // The chart is smaller than the label.
     for (double y = best.top; y <= best.bottom; y += kStep) {
       AvoidLine({best.left, y}, {best.right, y});
     }
@@ -108,7 +108,7 @@ class Labels {
   std::vector<Point> drawn_;  // Lines and areas as points kStep apart.
 };
 
-// One axis: a round range around the values, and where its ticks are.
+// One axis: a round range around the values, and the places of its ticks.
 class Axis {
  public:
   Axis(double low, double high, double from, double to) : from_(from), to_(to) {
@@ -174,7 +174,7 @@ std::string ChartSvg(const std::string& title, const std::string& x_label,
       y_high = std::max(y_high, point.y);
     }
   }
-  if (x_low > x_high) x_low = x_high = y_low = y_high = 0;  // No points.
+  if (x_low > x_high) x_low = x_high = y_low = y_high = 0;  // There are no points.
   const Axis x(x_low, x_high, kLeft, kRight);
   const Axis y(y_low, y_high, kBottom, kTop);
 
@@ -219,7 +219,7 @@ std::string ChartSvg(const std::string& title, const std::string& x_label,
       if (point.label.empty()) continue;
       const auto characters = static_cast<double>(metrics::CodePoints(point.label).size());
       const Point middle = labels.Place(at, characters * kLabelCharacter, kLabelHeight);
-      // White around it, since a line may pass there if there is no better place.
+      // White goes around the label, since a line may pass there if there is no better place.
       absl::StrAppend(
           &svg,
           Text(middle.x, middle.y + 4.5,
@@ -265,7 +265,7 @@ std::string StaircaseSvg(const std::vector<Staircase>& staircases) {
                                     "text-anchor=\"middle\" fill=\"#666\"", absl::StrCat(i)));
       }
     }
-    // The path READs to the right and WRITEs downwards.
+    // The path goes to the right for READs and downwards for WRITEs.
     double x = left;
     std::string path = absl::StrCat("M", Place(left), " ", Place(grid_top));
     for (size_t i = 0; i < stairs.target.size() && i < stairs.delays.size(); ++i) {

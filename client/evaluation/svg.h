@@ -8,7 +8,7 @@ namespace leapstream::client {
 
 struct CurvePoint {
   double x = 0, y = 0;
-  std::string label;  // Stands beside it; may be empty.
+  std::string label;  // Stands beside the point; may be empty.
 };
 
 struct Curve {
@@ -17,20 +17,20 @@ struct Curve {
 };
 
 // A chart as a whole SVG document: axes with round ticks, a grid, a legend, and the points' labels,
-// where they cover least. Curves are told apart by colour and by marker. Readable on white, at most
-// four curves.
+// where they cover as little as possible. Curves are told apart by colour and by marker. Readable
+// on white, with at most four curves.
 std::string ChartSvg(const std::string& title, const std::string& x_label,
                      const std::string& y_label, const std::vector<Curve>& curves);
 
-// A READ/WRITE staircase of one segment as a whole SVG document: a column for each source unit, a
-// row for each target unit, and the line of what had been read when each was written.
+// The READ/WRITE staircase of one segment: a column for each source unit, a row for each target
+// unit, and the line of the source that had been read when each unit was written.
 struct Staircase {
   std::string title;
-  int source_length = 0;            // As many columns at least.
+  int source_length = 0;            // The least number of columns.
   std::vector<std::string> target;  // Labels of the rows.
-  std::vector<int> delays;          // Of each target unit, in source units.
+  std::vector<int> delays;          // Source units read at each target unit.
 };
-// Several are drawn one below the other.
+// A whole SVG document, with the staircases one below the other.
 std::string StaircaseSvg(const std::vector<Staircase>& staircases);
 
 // `text` with &, <, > and quotes escaped, and without the control characters that XML forbids.

@@ -39,7 +39,8 @@ class LeapstreamAgent(TextToTextAgent):
             self.requests.put(None)
         self.requests = queue.SimpleQueue()
         policy = pb.DecodingPolicy(wait_k=pb.WaitK(k=self.args.k), early_end=pb.EARLY_END_STOP)
-        output = pb.OutputOptions(token_details=True)  # An event for each token, without text too.
+        # Gives an event for each token, also for one without text.
+        output = pb.OutputOptions(token_details=True)
         self.send(config=pb.SessionConfig(policy=policy, output=output))
         self.events = self.stub.StreamTranslate(iter(self.requests.get, None))
         self.sent, self.pieces, self.read, self.text = 0, 0, 0, ""
@@ -47,10 +48,10 @@ class LeapstreamAgent(TextToTextAgent):
     def send(self, **event):
         self.requests.put(pb.StreamTranslateRequest(**event))
 
-    def count(self, word):  # The source pieces of a word, from the figures of its own translation.
+    def count(self, word):  # Source pieces of a word, from the figures of its own translation.
         if word not in self.pieces_of:
             answer = self.stub.Translate(pb.TranslateRequest(text=word))
-            self.pieces_of[word] = max(answer.stats.source_tokens - 1, 0)  # Without </s>.
+            self.pieces_of[word] = max(answer.stats.source_tokens - 1, 0)  # The figure includes </s>.
         return self.pieces_of[word]
 
     def policy(self):
@@ -60,7 +61,7 @@ class LeapstreamAgent(TextToTextAgent):
         self.sent = len(self.states.source)
         if self.states.source_finished:
             self.send(end_segment=pb.EndSegment())
-        # The next token needs a piece more than the last one, and k at least.
+        # The next token needs one piece more than the last one, and at least k.
         while self.states.source_finished or max(self.args.k, self.read + 1) <= self.pieces:
             event = next(self.events)
             pieces = "".join(" " + token.piece for token in event.target.tokens)
@@ -69,7 +70,7 @@ class LeapstreamAgent(TextToTextAgent):
             if event.HasField("segment_completed"):
                 return WriteAction(self.text, finished=True)
         words, _, rest = self.text.rpartition(" ")  # The last word may go on.
-        if self.args.eval_latency_unit != "word":  # A character or a piece may not.
+        if self.args.eval_latency_unit != "word":  # Characters and pieces are complete.
             words, rest = self.text, ""
         self.text = rest
         return WriteAction(words, finished=False) if words else ReadAction()

@@ -20,7 +20,7 @@
 namespace leapstream::client {
 namespace {
 
-// What a server may take after the last word until a session counts as failed.
+// The time that a server has after the last word until a session counts as failed.
 constexpr absl::Duration kPatience = absl::Seconds(30);
 
 struct Sentence {
@@ -33,11 +33,11 @@ struct Translation {
   std::string text;
 };
 
-// One session: says sentence after sentence, a word at each interval, and takes down what comes
-// back. Not thread-safe.
+// One session. It says sentence after sentence, a word at each interval, and records the answers.
+// Not thread-safe.
 class Speaker {
  public:
-  // `sentences` must outlive it; it begins with the one at `next`.
+  // `sentences` must outlive it. It begins with the sentence at `next`.
   Speaker(std::unique_ptr<Stream> stream, const std::vector<Sentence>& sentences, size_t next)
       : stream_(std::move(stream)), sentences_(sentences), next_sentence_(next) {}
 
@@ -45,12 +45,12 @@ class Speaker {
     due_ = first_word;
     interval_ = interval;
   }
-  // When it has something to say.
+  // The time of the next word.
   SteadyTime due() const { return closed_ ? SteadyTime::InfiniteFuture() : due_; }
   bool over() const { return over_; }
   int ready_fd() const { return stream_->ready_fd(); }
 
-  // Says what is due; at `end` no more.
+  // Says the words that are due; from `end` on it says no more, and closes the source.
   absl::Status Speak(SteadyTime now, SteadyTime end) {
     for (; !closed_ && due_ <= now && due_ < end; due_ += interval_) {
       LEAPSTREAM_RETURN_IF_ERROR(SayWord());
@@ -58,7 +58,7 @@ class Speaker {
     if (closed_ || due_ < end) return absl::OkStatus();
     closed_ = true;
     due_ = SteadyTime::InfiniteFuture();
-    return stream_->CloseSource();  // It ends the open segment too.
+    return stream_->CloseSource();  // This ends the open segment, too.
   }
 
   void Listen(SteadyTime now, LoadReport& report) {
@@ -80,7 +80,7 @@ class Speaker {
   struct Spoken {  // A sentence that is not translated yet.
     const metrics::SourceWordEnds* ends = nullptr;
     std::string source;
-    std::vector<SteadyTime> due;  // Of each word so far.
+    std::vector<SteadyTime> due;  // The time of each word so far.
     std::string text;
     bool has_tokens = false;
   };
@@ -93,7 +93,7 @@ class Speaker {
     absl::StrAppend(&spoken.source, spoken.source.empty() ? "" : " ", word);
     spoken.due.push_back(due_);
     const bool last = next_word_ == sentence.words.size();
-    // A word is complete, and so can be read, with the space after it.
+    // A word is complete, and can be read, only with the space after it.
     LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(absl::StrCat(word, last ? "" : " ")));
     if (!last) return absl::OkStatus();
     next_word_ = 0;
@@ -162,7 +162,7 @@ class Speaker {
   int64_t tokens_ = 0;
 };
 
-// Until all are over.
+// Runs until all speakers are over.
 absl::Status Run(std::vector<std::unique_ptr<Speaker>>& speakers, SteadyTime end,
                  LoadReport& report) {
   while (true) {
@@ -185,12 +185,13 @@ absl::Status Run(std::vector<std::unique_ptr<Speaker>>& speakers, SteadyTime end
   }
 }
 
-// Translates each source when nothing else is translated. A source that is there twice is
+// Translates each source while nothing else is translated. A source that is there twice is
 // translated once.
 absl::StatusOr<std::map<std::string, std::string>> TranslateAlone(
     Client& client, const std::vector<std::unique_ptr<Speaker>>& speakers, StreamOptions options) {
   options.deadline = absl::InfiniteDuration();
-  options.resume_timeout = kPatience;  // A full server may not have noticed yet that all are over.
+  // A full server may not have noticed yet that the sessions are over.
+  options.resume_timeout = kPatience;
   const std::unique_ptr<Stream> stream = client.StartStream(options);
   std::map<std::string, std::string> alone;
   for (const auto& speaker : speakers) {
@@ -231,7 +232,7 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
                                 const LoadOptions& options) {
   PieceCounter pieces(&client, options.stream);
   std::vector<Sentence> split;
-  std::vector<std::string> all_words;  // Asked for at once, which is one stream.
+  std::vector<std::string> all_words;  // Counted in one call, which is one stream.
   for (const std::string& sentence : sentences) {
     std::vector<std::string> words;
     for (const absl::string_view word : metrics::SplitWords(sentence)) words.emplace_back(word);
@@ -248,11 +249,11 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
   StreamOptions stream = options.stream;
   stream.token_details = true;
   stream.deadline = options.duration + kPatience;
-  stream.resume_timeout = absl::ZeroDuration();  // A server that is lost is a failure here.
+  stream.resume_timeout = absl::ZeroDuration();  // The loss of a server is a failure here.
   const auto sessions = static_cast<size_t>(options.sessions);
   std::vector<std::unique_ptr<Speaker>> speakers;
   for (size_t i = 0; i < sessions; ++i) {
-    // Spread over the sentences, so that not all say the same.
+    // The speakers begin at different sentences, so that not all say the same.
     const size_t first = i * split.size() / sessions;
     speakers.push_back(std::make_unique<Speaker>(client.StartStream(stream), split, first));
   }

@@ -15,20 +15,20 @@
 namespace leapstream::client {
 
 struct LoadOptions {
-  StreamOptions stream;  // `token_details`, `deadline` and `resume_timeout` are set by Load().
+  StreamOptions stream;  // Load() sets token_details, deadline and resume_timeout.
   int sessions = 32;
-  double words_per_second = 3;  // Of each session.
+  double words_per_second = 3;  // Pace of each session.
   absl::Duration duration = absl::Seconds(10);
 };
 
-// Times that were measured, in no order.
+// Measured times, in no order.
 class Latencies {
  public:
   void Add(absl::Duration latency) { all_.push_back(latency); }
   void Add(const Latencies& other) {
     all_.insert(all_.end(), other.all_.begin(), other.all_.end());
   }
-  // The smallest one that `percent` of them do not exceed; 0 if there are none.
+  // The smallest time that `percent` of all times do not exceed; 0 if there are none.
   absl::Duration Percentile(double percent) const;
 
  private:
@@ -36,26 +36,26 @@ class Latencies {
 };
 
 struct LoadReport {
-  // Ended well, and 95 % of their tokens came before the speaker's next word would have.
+  // Sessions that ended well, and 95 % of whose tokens came before the speaker's next word was due.
   int sustained_sessions = 0;
-  // From when the word was due that a token waited for to the token's arrival.
-  Latencies first_token;  // Of each sentence.
+  // Times to a token's arrival, from when the word that it waited for was due.
+  Latencies first_token;  // The first token of each sentence.
   Latencies every_token;
   int64_t tokens = 0;
-  int64_t sentences = 0;                // That were completed.
-  absl::Duration elapsed;               // Until the last session was over.
-  double average_lagging = 0;           // In source tokens, mean of the sentences.
-  std::map<std::string, int> failures;  // Of sessions, by reason.
+  int64_t sentences = 0;                // Completed sentences.
+  absl::Duration elapsed;               // Time until the last session was over.
+  double average_lagging = 0;           // Mean of the sentences, in source tokens.
+  std::map<std::string, int> failures;  // Numbers of failed sessions, by reason.
   absl::Status first_failure;
-  // Sentences whose completed text is not their deltas, or not what the server makes of them alone:
-  // what was sent and what came.
+  // A report for each sentence whose completed text is not its deltas, or not the server's
+  // translation of it alone: the text sent and the texts that came.
   std::vector<std::string> wrong_texts;
 };
 
 // Speaks `sentences` (UTF-8, with a word at least) to the server in many sessions at once, at a
-// pace that does not depend on its answers (an open loop), and then has it translate each of them
-// alone. When the time is over the open sentences end where they are. Errors: sentences could not
-// be translated alone; what happens to sessions is in the report.
+// pace that does not depend on the server's answers (an open loop). Then it has the server
+// translate each sentence alone. When the time is over, the open sentences end where they are.
+// Errors: sentences could not be translated alone. Failures of sessions are in the report.
 absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> sentences,
                                 const LoadOptions& options);
 

@@ -37,15 +37,15 @@ using httplib::Request;
 using httplib::Response;
 
 constexpr size_t kMaxRequestBytes = 64 << 10;
-constexpr int kOtherThreads = 16;  // For all but viewers.
+constexpr int kOtherThreads = 16;  // Threads for all but viewers.
 constexpr int kMaxK = 1000;
-constexpr int kSampleRate = 16000;                            // Of audio, if none is named.
-constexpr int kMinSampleRate = 8000, kMaxSampleRate = 192000;  // As the protocol has it.
-constexpr absl::Duration kPause = absl::Milliseconds(600);    // That ends a segment.
-constexpr absl::Duration kViewerSilence = absl::Seconds(10);  // Then a comment is sent.
+constexpr int kSampleRate = 16000;                             // Rate of audio if none is named.
+constexpr int kMinSampleRate = 8000, kMaxSampleRate = 192000;  // The protocol's bounds.
+constexpr absl::Duration kPause = absl::Milliseconds(600);     // A pause that ends a segment.
+constexpr absl::Duration kViewerSilence = absl::Seconds(10);   // After this, a comment is sent.
 constexpr absl::Duration kStopPoll = absl::Seconds(1);
 
-// Nothing but the page's own files, in no other page's frame.
+// The page loads nothing but its own files, and no other page may have it in a frame.
 constexpr char kContentPolicy[] =
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
@@ -96,12 +96,12 @@ std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-// As a part of a regular expression. Of paths that PublicUrl() took.
+// Escapes `path` for a regular expression. Only paths that ParsePublicUrl() took may be given.
 std::string Escaped(absl::string_view path) { return absl::StrReplaceAll(path, {{".", "\\."}}); }
 
-// "https://talks.example.org/live/" into its parts.
+// The parts of a URL such as "https://talks.example.org/live/".
 struct PublicUrl {
-  std::string origin;  // In lower case, without the port that its scheme has by itself.
+  std::string origin;  // In lower case, without the default port of its scheme.
   std::string name;
   std::string path;  // "/live"; "" for "/".
 };
@@ -133,7 +133,9 @@ absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given) {
   if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
   while (absl::EndsWith(url.path, "/")) url.path.pop_back();
   for (const char c : url.path) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~/", c)) continue;
+    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~/", c)) {
+      continue;
+    }
     return wrong("its path is of letters, digits, -, ., _, ~ and /");
   }
   return url;
@@ -232,7 +234,7 @@ class HttpGateway final : public Gateway {
   int port() const override { return port_; }
 
  private:
-  // Who asks: see the class comment. False: `response` is the refusal.
+  // Checks who asks: see the class comment. False: `response` is the refusal.
   bool Check(const Request& request, Response& response) {
     const std::string host = request.get_header_value("Host");
     const std::string name = HostName(host);
@@ -244,7 +246,7 @@ class HttpGateway final : public Gateway {
              response);
       return false;
     }
-    // The library would inflate it, and bounds only the bytes that came over the wire.
+    // httplib would inflate the body, and bounds only the bytes that came over the wire.
     if (request.has_header("Content-Encoding")) {
       Refuse(415, "compressed requests are not taken; send it without Content-Encoding", response);
       return false;
@@ -279,7 +281,7 @@ class HttpGateway final : public Gateway {
         response.set_content(std::string(PageFile(file.file)), file.type);
       });
     }
-    if (!base_path_.empty()) {  // The page names its files from where it is.
+    if (!base_path_.empty()) {  // The page names its files relative to its own path.
       server_.Get(Escaped(base_path_), [this](const Request&, Response& response) {
         response.set_redirect(base_path_ + "/", 308);
       });
@@ -311,7 +313,7 @@ class HttpGateway final : public Gateway {
                  });
   }
 
-  // The pattern of a path, with the base path before it and without: some proxies take that away.
+  // The pattern of a path, with and without the base path before it: some proxies take that away.
   std::string Path(absl::string_view path) const {
     return base_path_.empty() ? std::string(path)
                               : absl::StrCat("(?:", Escaped(base_path_), ")?", path);
@@ -349,9 +351,10 @@ class HttpGateway final : public Gateway {
       }
       options.sample_rate = rate->get<int>();
     }
+    options.next_segments = options.audio == AudioFormat::kNone;  // As `leapstream translate`.
     const std::string id = RandomName(), key = RandomName();
     if (id.empty() || key.empty()) return Refuse(503, "no random numbers", response);
-    std::vector<std::shared_ptr<WebSession>> forgotten;  // Joined without the lock.
+    std::vector<std::shared_ptr<WebSession>> forgotten;  // Sessions to be joined without the lock.
     {
       MutexLock lock(&mutex_);
       if (!MakeRoom(&forgotten)) {
@@ -363,12 +366,12 @@ class HttpGateway final : public Gateway {
     response.set_content(Dump({{"id", id}, {"key", key}}), "application/json");
   }
 
-  // Ends idle sessions, and forgets those that ended a while ago. False: there are too many.
+  // Ends idle sessions, and forgets sessions that ended a while ago. False: too many are open.
   bool MakeRoom(std::vector<std::shared_ptr<WebSession>>* forgotten)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     const SteadyTime now = SteadyNow();
     int open = 0;
-    auto oldest = sessions_.end();  // Of those that have ended.
+    auto oldest = sessions_.end();  // The oldest session that has ended.
     for (auto it = sessions_.begin(); it != sessions_.end();) {
       const SteadyTime ended = it->second.session->ended_at();
       if (ended + options_.keep_ended < now) {
@@ -437,7 +440,7 @@ class HttpGateway final : public Gateway {
     size_t next = 0;
     if (absl::SimpleAtoi(request.get_header_value("Last-Event-ID"), &next)) ++next;
     if (session->over(next)) {
-      response.status = 204;  // Or the browser would ask again and again.
+      response.status = 204;  // With another status the browser would ask again and again.
       return;
     }
     if (++viewers_ > options_.max_viewers) {
@@ -445,7 +448,7 @@ class HttpGateway final : public Gateway {
       response.set_header("Retry-After", "10");
       return Refuse(503, "too many viewers; try again later", response);
     }
-    response.set_header("X-Accel-Buffering", "no");  // nginx is to hold nothing back.
+    response.set_header("X-Accel-Buffering", "no");  // Otherwise nginx holds events back.
     response.set_chunked_content_provider(
         "text/event-stream",
         [this, session, next](size_t, httplib::DataSink& sink) mutable {
@@ -454,7 +457,8 @@ class HttpGateway final : public Gateway {
         [this](bool) { --viewers_; });
   }
 
-  // One round of a viewer: what is new, or a comment if nothing is. False: the viewer has gone.
+  // One round of a viewer: sends new events, or a comment if there are none. False: the viewer has
+  // gone.
   bool Send(WebSession& session, size_t* next, httplib::DataSink& sink) {
     std::string text;
     const SteadyTime silent = SteadyNow() + kViewerSilence;
@@ -473,7 +477,7 @@ class HttpGateway final : public Gateway {
 
   Client* const client_;
   const GatewayOptions options_;
-  std::set<std::string> host_names_, origins_;  // These, and the base path, are set before serving.
+  std::set<std::string> host_names_, origins_;  // These, and base_path_, are set before serving.
   std::string base_path_;                       // "/live", or "".
   httplib::Server server_;
   int port_ = 0;

@@ -13,22 +13,22 @@ namespace leapstream::client {
 
 struct GatewayOptions {
   std::string host = "127.0.0.1";
-  int port = 8080;  // 0: a free one.
-  // Names that browsers may call it by, besides localhost and addresses: a page of another site
-  // could give itself our address, but not one of these names.
+  int port = 8080;  // 0: a free port.
+  // Names that browsers may call the gateway by, besides localhost and addresses. A page of another
+  // site could give itself our address, but not one of these names.
   std::vector<std::string> host_names;
-  // Addresses that browsers have of the page behind a proxy, such as "https://talks.example.org/live/": pages of
-  // these origins may write, their names are among `host_names`, and their one path may stand
-  // before all others here.
+  // Addresses that browsers have of the page behind a proxy, such as
+  // "https://talks.example.org/live/". Pages of these origins may write, their names are added to
+  // host_names, and their one path may stand before all others here.
   std::vector<std::string> public_urls;
-  int max_sessions = 32;  // At once.
-  int max_viewers = 64;   // At once, of all sessions: each takes a thread.
+  int max_sessions = 32;  // Sessions at once.
+  int max_viewers = 64;   // Viewers at once, of all sessions: each takes a thread.
   absl::Duration idle_timeout =
       absl::Minutes(10);                          // A session that got no source for so long ends.
-  absl::Duration keep_ended = absl::Minutes(10);  // Its record can be read for so long.
+  absl::Duration keep_ended = absl::Minutes(10);  // An ended session can be read for so long.
 };
 
-// Serves the page of client/web/page, and what it asks for:
+// Serves the page of client/web/page, and the requests of the page:
 //   GET  /api/models                 as `leapstream models --json`
 //   POST /api/sessions               {"model": …, "k": …, "audio": …, "sample_rate": …} gives
 //                                    {"id": …, "key": …}
@@ -39,14 +39,14 @@ struct GatewayOptions {
 //                                    samples at its "sample_rate" (16000 if it named none), as
 //                                    application/octet-stream
 //   POST /api/sessions/ID/close      no more source
-// Who has the id may watch; who has the key, sent as X-Leapstream-Key, may write. A POST must be
-// of one of these two types and from a page of the same host, or of a public URL's origin, so no
-// other site can make a browser send it.
-// Errors are {"error": …} with status 400, 403, 404, 409, 413, 429 or 503. Thread-safe.
+// Whoever has the id may watch. Whoever has the key, sent as X-Leapstream-Key, may write. A POST
+// must be of type application/json or, for audio, application/octet-stream, and must come from a
+// page of the same host or of a public URL's origin. So no other site can make a browser send it.
+// Errors are {"error": …} with status 400, 403, 404, 409, 413, 415, 429 or 503. Thread-safe.
 class Gateway {
  public:
-  // `client` must outlive it. INVALID_ARGUMENT: the address cannot be listened on, or
-  // a public URL is none, or two of them have two paths.
+  // `client` must outlive it. INVALID_ARGUMENT: the address cannot be listened on, a public URL is
+  // malformed, or two public URLs have different paths.
   static absl::StatusOr<std::unique_ptr<Gateway>> Start(Client* client,
                                                         const GatewayOptions& options);
   virtual ~Gateway() = default;  // Ends all sessions and viewers.

@@ -6,7 +6,7 @@
 namespace leapstream::client {
 
 // A file of the page in client/web/page, put into the program when it was built, such as
-// "/style.css". Empty: there is none of this path.
+// "/style.css". Empty: no file has this path.
 absl::string_view PageFile(absl::string_view path);
 
 }  // namespace leapstream::client

@@ -57,15 +57,22 @@ absl::Status WebSession::PushAudio(absl::string_view samples) {
         absl::StrCat("expected whole 16-bit samples, got ", samples.size(), " bytes"));
   }
   MutexLock order(&push_mutex_);
-  if (!std::exchange(audio_begun_, true)) {
-    PipedAudio beginning(options_.sample_rate);
-    if (!beginning.Append(samples).ok() || (beginning.is_known() && !beginning.is_raw())) {
+  std::string beginning = audio_beginning_;
+  bool is_raw = audio_is_raw_;
+  if (!is_raw) {
+    beginning.append(samples.data(), samples.size());
+    PipedAudio audio(options_.sample_rate);
+    if (!audio.Append(beginning).ok() || !audio.is_raw()) {
       return absl::InvalidArgumentError(
           "expected samples, got the header of an audio file; leave it out, or decode the file");
     }
+    is_raw = audio.is_known();
   }
   const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
   LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
+  // What was refused is no part of it: the next samples are looked at in its place.
+  audio_is_raw_ = is_raw;
+  audio_beginning_ = is_raw ? "" : std::move(beginning);
   return stream_->PushAudio(samples);
 }
 

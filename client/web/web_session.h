@@ -17,39 +17,39 @@
 
 namespace leapstream::client {
 
-// A translation that a browser made: one stream, and a record of all that was said in it, which any
-// number of viewers read from its start. Thread-safe.
+// A translation that a browser made: one stream, and a record of everything said in it. Any number
+// of viewers read the record from its start. Thread-safe.
 class WebSession {
  public:
-  // Events are JSON objects, as events_json.h has them, and two more kinds:
+  // Events are JSON objects, as in events_json.h. There are two more kinds:
   //   {"event": "source", "text": …, "ends_segment": …}  what was sent
   //   {"event": "ended", "code": …, "message": …}        the last one; code "OK" after a summary
-  // Of audio: {"event": "source", "audio_ms": …}. `stream` was started with `options`.
+  // Sessions of audio have {"event": "source", "audio_ms": …}. `stream` was started with `options`.
   WebSession(std::unique_ptr<Stream> stream, const StreamOptions& options);
   ~WebSession();  // Cancels the stream.
   WebSession(const WebSession&) = delete;
   WebSession& operator=(const WebSession&) = delete;
 
-  // Sends text, which may be empty, and then possibly the end of its segment. INVALID_ARGUMENT: not
-  // UTF-8; RESOURCE_EXHAUSTED: the server has not taken what was sent before, or the record is
-  // full; FAILED_PRECONDITION: the source was closed.
+  // Sends text, which may be empty, and then possibly the end of its segment. INVALID_ARGUMENT: it
+  // is not UTF-8. RESOURCE_EXHAUSTED: the server has not taken the source from before, or the
+  // record is full. FAILED_PRECONDITION: the source was closed.
   absl::Status Push(absl::string_view text, bool ends_segment);
-  // The same with samples, in the format of the options.
-  // FAILED_PRECONDITION: also if the session is not of audio. INVALID_ARGUMENT: not whole samples,
-  // or the first of them are the header of a file.
+  // Sends samples, in the format of the options, with the same errors. FAILED_PRECONDITION: also if
+  // the session is not of audio. INVALID_ARGUMENT: they are not whole samples, or the session's
+  // first samples are the header of a file.
   absl::Status PushAudio(absl::string_view samples);
-  absl::Status Close();  // The source is complete.
-  void Cancel();         // Ends it, with the event "ended".
+  absl::Status Close();  // Says that the source is complete.
+  void Cancel();         // Ends the session, with the event "ended".
 
   // The events from number `first` (from 0) on. Waits until `deadline` for one; empty if none came.
   std::vector<std::string> EventsFrom(size_t first, SteadyTime deadline);
-  bool over(size_t seen) const;  // It has ended, and there are no more than `seen` events.
+  bool over(size_t seen) const;  // Whether it has ended with no more than `seen` events.
   SteadyTime ended_at() const;   // InfiniteFuture: not yet.
   SteadyTime last_push() const;
 
  private:
-  void Pump();  // Of thread_: takes the stream's events.
-  // Whether more source may be pushed; if so, `event` is recorded.
+  void Pump();  // Runs in thread_, and takes the stream's events.
+  // OK if more source may be pushed; `event` is then recorded.
   absl::Status Take(std::string event);
   void Record(std::string event) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -58,11 +58,13 @@ class WebSession {
   mutable Mutex mutex_;
   CondVar changed_;
   std::vector<std::string> events_ ABSL_GUARDED_BY(mutex_);
-  size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Of events_.
+  size_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;  // Bytes of events_.
   SteadyTime ended_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
   SteadyTime last_push_ ABSL_GUARDED_BY(mutex_);
   Mutex push_mutex_;  // Source goes to the stream in the order of its events. Taken first.
-  bool audio_begun_ ABSL_GUARDED_BY(push_mutex_) = false;
+  // Whether the samples that were taken are known to begin no file, and them until they are.
+  bool audio_is_raw_ ABSL_GUARDED_BY(push_mutex_) = false;
+  std::string audio_beginning_ ABSL_GUARDED_BY(push_mutex_);
   std::thread thread_;
 };
 

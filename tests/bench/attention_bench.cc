@@ -1,9 +1,9 @@
-// Attention kinds side by side: what one position of one block costs between the projections, which
-// all kinds have alike, and what a segment's state weighs. One row per kind and length:
+// Attention kinds side by side: the cost of one position of one block between the projections,
+// which all kinds have alike, and the size of a segment's state. One row per kind and length:
 //   stream us  one more position at that length, keys and values of the past kept (BigBird is
-//              bidirectional: every prefix anew, so there the cost of the whole is meant);
+//              bidirectional: it computes every prefix anew, so there it is the cost of the whole);
 //   whole ms   all positions of a segment at once, each seeing all;
-//   state KB   what is kept of the segment.
+//   state KB   bytes kept of the segment.
 // Then the ratios of soft-max, BigBird and cosFormer to LeaP. Usage: attention_bench [MAX_LENGTH].
 #include <algorithm>
 #include <cstdio>
@@ -25,7 +25,7 @@ namespace {
 
 constexpr int64_t kHeads = 4;
 constexpr int64_t kHeadDim = 64;
-constexpr int64_t kMeasured = 32;  // Positions of which the median is taken.
+constexpr int64_t kMeasured = 32;  // Positions for the median.
 
 struct Figures {
   double stream_us = 0;
@@ -63,7 +63,7 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
     kind.kind->Append(row(k, 0), row(v, 0), all, scratch);
     kind.kind->Attend(row(q, 0), all, row(out, 0), scratch);
     times.push_back(1e3 * (ThreadSeconds() - start));
-    if (times.back() > 2000) break;  // Long enough to be measured once.
+    if (times.back() > 2000) break;  // This is long enough to be measured once.
   }
   figures.whole_ms = Median(times);
   figures.state_kb = state->bytes() / 1e3;
@@ -71,7 +71,7 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
     figures.stream_us = figures.whole_ms * 1e3;
     return figures;
   }
-  // The past is appended at once, the last positions are stepped.
+  // The past is appended at once; then the last positions are stepped.
   state->Reset();
   const int64_t first = T - std::min(T, kMeasured);
   if (first > 0) kind.kind->Append(row(k, 0), row(v, 0), Rows(state.get(), 0, first), scratch);

@@ -36,7 +36,7 @@ inline ModelConfig BenchConfig(int vocabulary) {
   return config;
 }
 
-// Writes random weights for it, always the same, unless there is such a file.
+// Writes random weights for `config`, always the same, unless the file is there.
 inline absl::Status WriteRandomWeights(const ModelConfig& config, const std::string& path) {
   if (std::filesystem::exists(path)) return absl::OkStatus();
   std::mt19937 random(1);

@@ -14,7 +14,7 @@
 #include "absl/status/status.h"
 #include "model/engine/kernels/packed_linear.h"
 
-// What programs share that are made with Google Benchmark.
+// Shared by programs that are made with Google Benchmark.
 namespace leapstream {
 
 inline constexpr std::pair<ComputeType, const char*> kTypes[] = {
@@ -22,7 +22,7 @@ inline constexpr std::pair<ComputeType, const char*> kTypes[] = {
     {ComputeType::kBfloat16, "bfloat16"},
     {ComputeType::kInt8, "int8"}};
 
-// Reports names as they were registered; Google Benchmark puts how it was measured behind them.
+// Reports names as they were registered; Google Benchmark appends the way of measuring to them.
 template <typename Reporter>
 class Plain : public Reporter {
  public:
@@ -36,11 +36,11 @@ class Plain : public Reporter {
     Reporter::ReportRuns(plain);
   }
 
-  bool failed = false;  // One of them.
+  bool failed = false;  // One of the benchmarks failed.
 };
 
-// A program of benchmarks: `prepare` registers them. `flags` are its name, then Google Benchmark's
-// flags. Returns what main() does.
+// Runs a program of benchmarks: `prepare` registers them. `flags` are the program's name, then
+// Google Benchmark's flags. Returns main()'s exit status.
 template <typename F>
 int RunBenchmarks(std::vector<char*> flags, const F& prepare) {
   const bool json = std::any_of(flags.begin(), flags.end(), [](const char* flag) {

@@ -16,7 +16,7 @@
 namespace leapstream {
 namespace {
 
-// Compilers split wider ones through memory.
+// A vector that compilers keep in registers: they split wider ones through memory.
 typedef float Wide __attribute__((vector_size(32), may_alias));
 typedef int64_t WideIntegers __attribute__((vector_size(32), may_alias));
 constexpr int64_t kTimes = 1 << 22;
@@ -32,7 +32,7 @@ double BestSeconds(F&& f) {
   return best;
 }
 
-// As four streams, 32 KB apart, which keeps more of the memory busy than one.
+// Reads four streams, 32 KB apart, which keep more of the memory busy than one.
 LEAPSTREAM_CLONES int64_t Read(const WideIntegers* x, int64_t count) {
   constexpr int64_t kApart = (32 << 10) / sizeof(WideIntegers);
   WideIntegers bits[4] = {}, more[4] = {};
@@ -52,7 +52,7 @@ LEAPSTREAM_CLONES void Update(Wide* x, int64_t count) {
   for (int64_t i = 0; i < count; ++i) x[i] += 1.0f;
 }
 
-// Independent sums, as many as the instruction's latency needs; returns how many operations.
+// Independent sums, as many as the instruction's latency needs. Returns the number of operations.
 #ifdef __x86_64__
 __attribute__((target("avx2,fma"))) double Floats256() {
   __m256 sums[12] = {};
@@ -63,7 +63,7 @@ __attribute__((target("avx2,fma"))) double Floats256() {
   }
   return 2.0 * 8 * 12 * kTimes;
 }
-// 64 products, added up by four within 16 bits before they are widened.
+// Sums of 64 products, added up by four within 16 bits before they are widened.
 __attribute__((target("avx2"))) double Int8s256() {
   __m256i sums[8] = {};
   const __m256i x = _mm256_set1_epi8(1);
@@ -100,7 +100,7 @@ __attribute__((target("avx512f,avx512vnni"))) double Int8sVnni() {
 }
 #endif
 
-// Without any instruction of its own. The barrier keeps the compiler from folding the loop.
+// Sums without instructions of one processor. The barrier keeps the compiler from folding the loop.
 double FloatsAnywhere() {
   Wide sums[4] = {}, x = Wide{} + 0.5f;
   for (int64_t t = 0; t < kTimes; ++t) {
@@ -119,7 +119,7 @@ double OpsPerSecond(double (*loop)()) {
 
 Ceilings MeasureCeilings() {
   Ceilings ceilings;
-  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB: no cache holds it.
+  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB, more than any cache holds.
   const auto bytes = static_cast<double>(memory.size() * sizeof(float));
   const auto wide = static_cast<int64_t>(bytes / sizeof(Wide));
   volatile int64_t used = 0;
@@ -139,7 +139,8 @@ Ceilings MeasureCeilings() {
   if (__builtin_cpu_supports("avx512vnni")) int8s = Int8sVnni;
 #endif
   ceilings.ops[ComputeType::kFloat32] = OpsPerSecond(floats);
-  ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];  // Its sums are.
+  // bfloat16 is summed in float32.
+  ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];
   ceilings.ops[ComputeType::kInt8] = OpsPerSecond(int8s);
   return ceilings;
 }

@@ -7,8 +7,8 @@
 
 namespace leapstream {
 
-// What one thread of this machine can do at most, by loops that share nothing with our kernels: a
-// kernel that becomes slower is then further from them.
+// The most that one thread of this machine can do, by loops that share nothing with our kernels. So
+// a kernel that becomes slower is further from these figures.
 struct Ceilings {
   double read = 0;                    // Bytes per second, from memory.
   double update = 0;                  // Bytes per second read and written in place.

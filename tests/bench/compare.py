@@ -64,8 +64,8 @@ PACKAGES = {
     "numpy": "pip install numpy, in a venv",
 }
 AGENT_SOURCES = (32, 512)
-CTRANSLATE2_CASES = ((1, 32), (1, 512), (32, 32))  # Sessions and source tokens.
-LAG = 3  # Source tokens that the target stays behind: k.
+CTRANSLATE2_CASES = ((1, 32), (1, 512), (32, 32))  # Pairs of sessions and source tokens.
+LAG = 3  # The k of wait-k, in source tokens.
 
 
 def arguments() -> argparse.Namespace:
@@ -174,7 +174,7 @@ class Comparison:
 
 
 def ctranslate2_backend(log: str) -> str:
-    """What its log says about the processor's instructions and the library of int8 products."""
+    """The words of its log on the processor's instructions and the library of int8 products."""
     parts = [re.search(rf"{name}: ([^\n]*)", log) for name in ("Selected ISA", "GEMM_S8 backend")]
     return ", ".join(match.group(0) for match in parts if match)
 

@@ -1,4 +1,4 @@
-// What a compute type costs in quality: BLEU of a test set translated by each, and how often it
+// The cost of a compute type in quality: BLEU of a test set translated by each, and how often each
 // decides as float32 does when both have read and written the same. Wait-k, an early </s> stops.
 // Usage: precision_bench MODEL_DIR SOURCE REFERENCE [K]. A sentence a line.
 #include <algorithm>
@@ -43,8 +43,8 @@ std::string Decode(const Model& model, const Tokens& ids) {
   return model.target_tokenizer->Decode(pieces);
 }
 
-// What the model decides after each prefix. `forced`: the targets that are fed, and so how many are
-// decided; null: its own decisions, up to </s>.
+// The model's decisions after each prefix. `forced` has the targets to feed, and so the number of
+// decisions; null: the model's own decisions are fed, up to </s>.
 std::vector<Tokens> Translate(const Model& model, const std::vector<Tokens>& sources, size_t k,
                               const std::vector<Tokens>* forced) {
   const Translator& translator = *model.translator;

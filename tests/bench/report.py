@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Runs a short form of the benchmarks and writes what they print into docs/benchmarks.md, under the line that says so.
+"""Runs a short form of the benchmarks and writes their output into docs/benchmarks.md, under the heading of the last run.
 
     ./dev bench        # Builds, then runs this.
 
@@ -24,7 +24,7 @@ STEPS = ("libtorch/batch:(1|8|32)/position:100|step/batch:(1|8|32|128)/position:
 
 def output(*command: str) -> str:
     print("bench: " + " ".join(command), file=sys.stderr, flush=True)
-    # Where it is set for other reasons it slows down the OpenBLAS that we compare with.
+    # If this is set for other reasons, it slows down the OpenBLAS that we compare with.
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
     run = subprocess.run(command, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if run.returncode != 0:
@@ -46,7 +46,7 @@ def step_rows() -> list[str]:
              + ".", "",
              "| step | µs per READ and WRITE | tokens/s | GFLOP/s | GB/s | of peak | of floor | × LibTorch |",
              "| --- | --- | --- | --- | --- | --- | --- | --- |"]
-    plain: dict[str, float] = {}  # By batch.
+    plain: dict[str, float] = {}  # Keyed by batch.
     for row in report["benchmarks"]:
         name = row["name"]
         if row.get("error_occurred"):

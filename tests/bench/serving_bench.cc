@@ -1,9 +1,9 @@
-// What the scheduler and the RPC layer cost on top of the model: a server in this process, its
-// clients in another one, so that this one's CPU time is the server's. Each client pushes a
-// sentence word by word, a message each, as fast as it is taken. Per model and compute type: CPU
-// time in the model, of the whole process, and what the rest adds; first with the sessions opened
-// on the scheduler directly (no RPC), then over gRPC on loopback. Usage: serving_bench [SESSIONS
-// [MODEL_DIR]]. Prints its conditions.
+// The cost of the scheduler and the RPC layer on top of the model. The server is in this process
+// and its clients are in another one, so that this one's CPU time is the server's. Each client
+// pushes a sentence word by word, a message each, as fast as the server takes it. For each model
+// and compute type it prints CPU time in the model, of the whole process, and the rest; first with
+// the sessions opened on the scheduler directly (no RPC), then over gRPC on loopback. Usage:
+// serving_bench [SESSIONS [MODEL_DIR]]. Prints its conditions.
 #include <spdlog/spdlog.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -37,8 +37,8 @@
 namespace leapstream {
 namespace {
 
-constexpr int kSentences = 6;   // Of each session.
-constexpr int kMaxTarget = 30;  // Of a sentence; random weights would never end one.
+constexpr int kSentences = 6;   // Number for each session.
+constexpr int kMaxTarget = 30;  // Per sentence; random weights would never end one.
 
 std::vector<std::vector<std::string>> Sentences() {
   std::ifstream in(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k3.stop.jsonl"));
@@ -50,7 +50,7 @@ std::vector<std::vector<std::string>> Sentences() {
   return sentences;
 }
 
-// Time in the model, of the threads that call it.
+// Measures the time in the model, of the threads that call it.
 class Timed : public Translator {
  public:
   explicit Timed(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
@@ -62,7 +62,7 @@ class Timed : public Translator {
                     BetweenLayers between_layers) const override {
     const double start = ThreadSeconds() - seconds_;
     absl::Status status = model_->translator->Read(rows, between_layers);
-    seconds_ = ThreadSeconds() - start;  // With calls between its layers, once.
+    seconds_ = ThreadSeconds() - start;  // Calls between its layers count once.
     for (const SourceRows& each : rows) read_ += static_cast<int64_t>(each.tokens.size());
     return status;
   }
@@ -70,12 +70,12 @@ class Timed : public Translator {
                       BetweenLayers between_layers) const override {
     const double start = ThreadSeconds() - seconds_;
     absl::Status status = model_->translator->Decide(states, result, between_layers);
-    seconds_ = ThreadSeconds() - start;  // With calls between its layers, once.
+    seconds_ = ThreadSeconds() - start;  // Calls between its layers count once.
     written_ += static_cast<int64_t>(states.size());
     ++steps_;
     return status;
   }
-  mutable double seconds_ = 0;  // Of the one step thread.
+  mutable double seconds_ = 0;  // Time of the one step thread.
   mutable int64_t read_ = 0, written_ = 0, steps_ = 0;
 
  private:
@@ -89,15 +89,15 @@ double ProcessSeconds() {
          static_cast<double>(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1e-6;
 }
 
-// The clients, in a process of their own that knows no gRPC before: forked first. A port comes in
-// by the pipe, a byte goes out when all is translated.
+// The clients, in a process of their own. It is forked first, before this process uses gRPC. A port
+// comes in by the pipe, and a byte goes out when everything is translated.
 class Clients {
  public:
   Clients(int sessions, std::vector<std::vector<std::string>> sentences) {
     if (pipe(in_) != 0 || pipe(out_) != 0) std::abort();
     pid_ = fork();
     if (pid_ != 0) return;
-    close(in_[1]);  // Else it would wait for itself once its parent is gone.
+    close(in_[1]);  // Otherwise it would wait for itself once its parent is gone.
     close(out_[0]);
     int port = 0;
     while (read(in_[0], &port, sizeof(port)) == sizeof(port) && port != 0) {

@@ -1,15 +1,16 @@
-// What a segment of speech costs with a model of the size of fairseq's espnet architecture: 12
+// The cost of a segment of speech with a model of the size of fairseq's espnet architecture: 12
 // encoder layers, d 256, 4 heads, FFN 2,048, 6 decoder layers, 256 convolution channels, 280 ms
 // READs, wait-3; on one thread, in its CPU time. speech/attention:A/seconds:S/compute:T is a
-// segment of S seconds from its start, the end of the source left out. Counters:
+// segment of S seconds from its start, without the end of the source. Counters:
 //   ms_per_second   CPU time for each second of its audio;
-//   sessions        so many go in real time;
+//   sessions        the number that can run in real time;
 //   ms_front        features and subsampler, per READ, once for each sample;
 //   ms_last_read    the last READ's encoder, which runs again over all, and decoder step;
-//   GFLOP/s         of the products alone, over all the time, and of_peak: against what the
-//                   processor can multiply and add in registers, measured first.
-// Usage: speech_bench [--weights FOLDER] [Google Benchmark's flags]. Random weights, which are
-// written to FOLDER/speech-bench-A.safetensors unless they are there.
+//   GFLOP/s         operations of the products alone, over all the time;
+//   of_peak         that, over the rate at which the processor multiplies and adds in registers,
+//                   which is measured first.
+// Usage: speech_bench [--weights FOLDER] [Google Benchmark's flags]. Without a file
+// FOLDER/speech-bench-A.safetensors, random weights are written to it.
 #include <benchmark/benchmark.h>
 
 #include <cstdlib>
@@ -62,7 +63,7 @@ ModelConfig SpeechConfigOf(const std::string& attention) {
   return config;
 }
 
-// One model at a time.
+// Has one model at a time.
 class Bench {
  public:
   explicit Bench(std::string folder) : folder_(std::move(folder)) {}
@@ -105,12 +106,12 @@ class Bench {
  private:
   struct Times {
     double front = 0;
-    double rest = 0;  // Encoder and decoder,
-    double last = 0;  // and theirs of the last READ.
+    double rest = 0;  // Encoder and decoder.
+    double last = 0;  // Encoder and decoder in the last READ.
   };
 
-  // Weights times rows: convolutions of each state once, the encoder's and cross-attention's keys
-  // and values of all states after each READ, the decoder's of each step.
+  // Weights times rows: each state counts once for the convolutions; all states after each READ for
+  // the encoder, and for the keys and values of cross-attention; each step for the decoder.
   static double Multiplications(const ModelConfig& config, int reads) {
     double front = 0, again = 0, step = 0;
     for (const TensorSpec& spec : ListTensors(config)) {
@@ -119,20 +120,20 @@ class Bench {
       for (const int64_t size : spec.shape) count *= static_cast<double>(size);
       const auto has = [&](const char* part) { return spec.name.find(part) != std::string::npos; };
       if (has("encoder.conv.0")) {
-        front += count * 2 * 40;  // Two rows of 40 bins a state,
+        front += count * 2 * 40;  // A state needs two rows of 40 bins.
       } else if (has("encoder.conv.1")) {
-        front += count * 20;  // and one of 20.
+        front += count * 20;  // A state needs one row of 20.
       } else if (has("encoder.conv.out")) {
         front += count;
       } else if (has("proportion")) {
-        continue;  // Small, and of each head.
+        continue;  // These are small, and differ by head.
       } else if (has("encoder.") || has("cross_attention.key") || has("cross_attention.value")) {
         again += count;
       } else {
         step += count;
       }
     }
-    const double states = config.speech->input.pre_decision_ratio;  // Of a READ.
+    const double states = config.speech->input.pre_decision_ratio;  // States of a READ.
     double products = front * states * reads;
     for (int n = kLag; n <= reads; ++n) products += again * states * n + step;
     return products;

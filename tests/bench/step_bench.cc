@@ -1,9 +1,10 @@
 // The step of a model: one READ and one WRITE of each of B sessions that have P positions behind
-// them, on one thread, in its CPU time. Beside it what the machine could do: weights read once or
-// multiplied at peak, whichever takes longer, plus states read and written once, at ceilings that
-// are measured here first. libtorch/... is the same in LibTorch's operations.
-// Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without --model a
-// model of a usual size with random weights, see bench_model.h, which are written to FILE.
+// them, on one thread, in its CPU time. Beside it stands the least time that the machine needs: to
+// read the weights once or multiply them at peak, whichever takes longer, plus to read and write
+// the states once, at ceilings that are measured first. libtorch/... is the same step in LibTorch's
+// operations. Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without
+// --model the model has a usual size and random weights, which are written to FILE; see
+// bench_model.h.
 #include <benchmark/benchmark.h>
 #include <link.h>
 
@@ -35,7 +36,7 @@ double BytesPerWeight(ComputeType type) {
   return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
 }
 
-// Sessions side by side, moved on position by position.
+// Sessions side by side, which advance position by position.
 class Sessions {
  public:
   Sessions(const Translator& translator, int count) : translator_(translator), decisions_(count) {
@@ -66,7 +67,8 @@ class Sessions {
   int position_ = 0;
 };
 
-// One translator at a time, and the sessions of the latest batch size, which later positions use.
+// Has one translator at a time, and the sessions of the latest batch size, which later positions
+// use.
 class Bench {
  public:
   Bench(std::string weights, std::string directory)
@@ -142,7 +144,7 @@ class Bench {
     return ComputeType::kFloat32;
   }
 
-  // Which library LibTorch's products come from: the reference BLAS is many times slower than
+  // The library that LibTorch's products come from: the reference BLAS is many times slower than
   // OpenBLAS.
   static std::string Blas() {
     std::string found = "unknown";
@@ -196,7 +198,8 @@ class Bench {
   const std::string directory_;
   ModelConfig config_;
   int64_t parameters_ = 0;
-  int64_t multiplied_ = 0;  // Weights that a step multiplies; the embedding only as the output.
+  // Weights that a step multiplies; the embedding counts only as the output.
+  int64_t multiplied_ = 0;
   Ceilings ceilings_;
   std::string kind_;
   std::unique_ptr<Translator> translator_;

@@ -5,8 +5,9 @@
 
 namespace leapstream {
 
-// Seconds that this thread has run. What is measured runs on one thread and never waits, so on a
-// quiet machine this is the wall's time; on a shared one it leaves out what others took.
+// Seconds that this thread has run. A measurement runs on one thread and never waits. So on a quiet
+// machine this is the time of the clock on the wall; on a shared one it leaves out the time of
+// others.
 inline double ThreadSeconds() {
   timespec now;
   clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);

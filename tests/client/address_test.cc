@@ -139,11 +139,11 @@ TEST_F(ProxyTest, IsThatOfGrpc) {
   setenv("http_proxy", "http://name:secret@proxy:3128", 1);
   ASSERT_TRUE(ProxyFor("a.b").has_value());
   EXPECT_EQ(ProxyFor("a.b")->variable, "http_proxy");
-  EXPECT_EQ(ProxyFor("a.b")->value, "http://proxy:3128");  // No secret in a message.
+  EXPECT_EQ(ProxyFor("a.b")->value, "http://proxy:3128");  // The secret is in no message.
   setenv("no_proxy", "x.y, .b", 1);
   EXPECT_FALSE(ProxyFor("a.b").has_value());
   EXPECT_TRUE(ProxyFor("a.c").has_value());
-  setenv("grpc_proxy", "", 1);  // None, whatever the others say.
+  setenv("grpc_proxy", "", 1);  // No proxy, whatever the others say.
   EXPECT_FALSE(ProxyFor("a.c").has_value());
 }
 
@@ -152,7 +152,7 @@ TEST(LookUpTest, KnowsThisMachine) {
   ASSERT_TRUE(addresses.ok()) << addresses.status();
   EXPECT_THAT(*addresses, testing::Contains("127.0.0.1"));
   for (const std::string& address : *addresses) EXPECT_TRUE(IsOfThisMachine(address)) << address;
-  EXPECT_FALSE(IsOfThisMachine("192.0.2.1"));  // Of documentation.
+  EXPECT_FALSE(IsOfThisMachine("192.0.2.1"));  // An address for documentation.
   EXPECT_FALSE(LookUp("no-such-name.invalid").ok());
 }
 

@@ -1,4 +1,4 @@
-// Recordings whose headers are unfinished, and what comes through a pipe, against libsndfile.
+// Recordings whose headers are unfinished, and input through a pipe, compared with libsndfile.
 #include <fcntl.h>
 #include <sndfile.h>
 #include <unistd.h>
@@ -24,7 +24,7 @@ namespace {
 using testing::HasSubstr;
 
 constexpr int kRate = 22050;
-constexpr int kFrames = 3002;  // Even: a byte of padding would count as a sample.
+constexpr int kFrames = 3002;  // An even number: a byte of padding would count as a sample.
 
 std::string Path(const std::string& name) {
   return absl::StrCat(testing::TempDir(), "leapstream_audio_test.", getpid(), ".", name);
@@ -69,7 +69,7 @@ std::string Samples(const std::string& bytes, int64_t* count = nullptr) {
 struct Header {
   const char* name;
   int format;
-  std::vector<std::pair<size_t, size_t>> sizes;  // The place and the bytes of each.
+  std::vector<std::pair<size_t, size_t>> sizes;  // Place and length in bytes of each size.
 };
 
 std::vector<Header> Headers() {
@@ -87,7 +87,8 @@ std::vector<Header> Headers() {
   };
 }
 
-// The places of the sizes of a file, found by their values: that of the samples, and of the whole.
+// The places of the sizes of a file, found by their values: the size of the samples, and that of
+// the whole.
 std::vector<std::pair<size_t, size_t>> Sizes(const std::string& bytes, const Header& header) {
   if (!header.sizes.empty()) return header.sizes;
   const std::string kind = header.name;
@@ -120,7 +121,7 @@ TEST(AudioFileTest, WhatWasNeverFilledInIsReadToItsEnd) {
             << Samples(broken).substr(0, 100);
         EXPECT_EQ(count, kFrames) << header.name << static_cast<int>(fill);
       }
-      // Cut in the middle, as when a disk is full.
+      // The file is cut in the middle, as on a full disk.
       const std::string cut = Samples(whole.substr(0, whole.size() / 2), &count);
       EXPECT_GT(cut.size(), 1000u) << header.name << ": " << cut;
       EXPECT_TRUE(absl::StartsWith(samples, cut)) << header.name;
@@ -145,7 +146,7 @@ TEST(AudioFileTest, ARecordingWithoutASampleIsNamed) {
     EXPECT_THAT(Samples(Recording(header.format, 1, 0)), HasSubstr("holds no sample"))
         << header.name;
   }
-  // Not even if something follows them that is none.
+  // There is no sample even if another chunk follows.
   const std::string empty = Recording(SF_FORMAT_WAV | SF_FORMAT_PCM_16, 1, 0).substr(0, 44);
   EXPECT_THAT(Samples(empty + std::string("LIST\4\0\0\0INFO", 12)), HasSubstr("holds no sample"));
   EXPECT_THAT(Samples(""), HasSubstr("cannot read the recording"));
@@ -203,7 +204,7 @@ TEST(PipedAudioTest, WhoWritesIntoAPipeKnowsNoSize) {
     piped.replace(40, 4, std::string(size, 4));
     EXPECT_TRUE(Piped(piped, 100) == samples);
   }
-  // The chunk after the samples is none of them.
+  // The chunk after the samples has no samples.
   EXPECT_TRUE(Piped(whole + "LIST....", 100) == samples);
   const std::string empty = whole.substr(0, 40) + std::string(4, '\0');
   EXPECT_EQ(Piped(empty, 10), "the input holds no sample");
@@ -237,7 +238,7 @@ TEST(PipedAudioTest, OtherFilesAreRefusedWithAdvice) {
 }
 
 TEST(PipedAudioTest, RawSamplesAreWhatTheyAre) {
-  // Silence, noise, and values that look like one header of MPEG.
+  // The samples are silence, noise, and values that look like one header of MPEG.
   std::string noise;
   uint32_t state = 1;
   for (int i = 0; i < 20000; ++i) {

@@ -1,5 +1,5 @@
 // Calls that end as servers do not end them: with every code that gRPC, a proxy or a gateway may
-// give. The session is still there, and goes on; but not for ever.
+// give. The session is still there, and goes on, but not for ever.
 #include <deque>
 #include <functional>
 #include <memory>
@@ -28,6 +28,7 @@ using testing::HasSubstr;
 enum class Extent {
   kRefused,    // Nothing.
   kStarted,    // `started`, and the means to resume.
+  kSentAway,   // …and that the server goes away.
   kProgress,   // …and a token, if there is one left.
   kUnsummed,   // All of the translation, but no summary.
   kWhole,      // All.
@@ -95,6 +96,11 @@ class ScriptedService final : public v1::SimultaneousTranslationService::Service
     response.mutable_resume_point()->set_resume_token("t");
     stream->Write(response);
     if (act.extent == Extent::kStarted) return act.status;
+    if (act.extent == Extent::kSentAway) {
+      response.mutable_going_away()->set_reason(v1::GOING_AWAY_REASON_DRAINING);
+      stream->Write(response);
+      return act.status;
+    }
     int written = resume.committed_target().ids_size();
     for (; written < 4; ++written) {
       auto* target = response.mutable_target();
@@ -123,7 +129,8 @@ class ScriptedService final : public v1::SimultaneousTranslationService::Service
   mutable Mutex mutex_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
   int resumes_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::unique_ptr<grpc::Server> server_;  // Last: it calls the rest until it is gone.
+  // Declared last, since it calls the rest until it is gone.
+  std::unique_ptr<grpc::Server> server_;
 };
 
 struct Result {
@@ -149,7 +156,7 @@ Result Translate(const std::string& address, absl::Duration deadline = absl::Inf
   return result;
 }
 
-// Every code there is, as a proxy may give it.
+// All codes, since a proxy may give any.
 std::vector<grpc::StatusCode> Codes() {
   std::vector<grpc::StatusCode> codes;
   for (int code = 1; code <= 16; ++code) codes.push_back(static_cast<grpc::StatusCode>(code));
@@ -214,7 +221,7 @@ TEST(BrokenCallsTest, ResumesThatSomebodyElseAnswersEnd) {
   EXPECT_LT(service.calls(), 15);
 }
 
-// Nothing is there to be resumed, and to wait would only hide what is wrong.
+// Nothing is there to be resumed, and waiting would only hide what is wrong.
 TEST(BrokenCallsTest, WhatIsNoServerOfOursIsSaidAtOnce) {
   for (const auto code :
        {grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::UNAUTHENTICATED,
@@ -225,14 +232,14 @@ TEST(BrokenCallsTest, WhatIsNoServerOfOursIsSaidAtOnce) {
     EXPECT_EQ(result.status.message(), "by the gateway");
     EXPECT_EQ(service.calls(), 1);
   }
-  // But another address may be one.
+  // Another address may still be a server of ours.
   ScriptedService wrong({{Extent::kRefused, {grpc::StatusCode::UNIMPLEMENTED, "no such path"}}});
   ScriptedService right({{Extent::kWhole, {}}});
   for (int i = 0; i < 4; ++i) {
     const Result result = Translate(absl::StrCat(wrong.address(), ",", right.address()));
     EXPECT_TRUE(result.status.ok()) << result.status;
   }
-  // One that ends all streams of a connection may do so at a stream's beginning.
+  // A proxy that ends all streams of a connection may do so at a stream's beginning.
   ScriptedService once({{Extent::kRefused, {grpc::StatusCode::RESOURCE_EXHAUSTED, "headers"}},
                         {Extent::kWhole, {}}});
   EXPECT_TRUE(Translate(once.address()).status.ok());
@@ -256,7 +263,7 @@ TEST(BrokenCallsTest, AQuotaIsWaitedForWhereTheSessionIsOnesOwn) {
   EXPECT_TRUE(result.status.ok()) << result.status;
   EXPECT_EQ(result.text, "ABCD");
 
-  // It may have begun there, without that we know.
+  // The session may have begun there without our knowledge.
   ScriptedService unknown({{Extent::kRefused, {grpc::StatusCode::INTERNAL, "broken"}},
                            {Extent::kRefused, quota},
                            {Extent::kWhole, {}}});
@@ -266,6 +273,33 @@ TEST(BrokenCallsTest, AQuotaIsWaitedForWhereTheSessionIsOnesOwn) {
   const absl::Status refused = Translate(others.address()).status;
   EXPECT_EQ(client::ErrorReason(refused), "QUOTA_EXCEEDED");
   EXPECT_EQ(others.calls(), 1);
+}
+
+// What a server may still hold is over once the session goes on there.
+TEST(BrokenCallsTest, AQuotaAfterAResumeIsThatOfOtherSessions) {
+  ScriptedService service(
+      {{Extent::kProgress, {grpc::StatusCode::UNAVAILABLE, "broken"}},
+       {Extent::kProgress, FromServer(grpc::StatusCode::UNAVAILABLE, "DRAINING")},
+       {Extent::kRefused, FromServer(grpc::StatusCode::RESOURCE_EXHAUSTED, "QUOTA_EXCEEDED")}});
+  const Result result = Translate(service.address(), absl::Seconds(10));
+  EXPECT_EQ(client::ErrorReason(result.status), "QUOTA_EXCEEDED") << result.status;
+  EXPECT_EQ(service.calls(), 3);
+}
+
+TEST(BrokenCallsTest, ServersThatAlwaysGoAwayAreLeft) {
+  const Act away = {Extent::kSentAway, FromServer(grpc::StatusCode::UNAVAILABLE, "DRAINING")};
+  ScriptedService never({away});
+  const Result result = Translate(never.address(), absl::Seconds(30));
+  EXPECT_EQ(client::ErrorReason(result.status), "DRAINING") << result.status;
+  EXPECT_THAT(std::string(result.status.message()),
+              HasSubstr("calls in a row were ended at once by servers that go away"));
+  EXPECT_LE(never.calls(), 10);
+
+  // As in a rolling restart.
+  ScriptedService others({away, away, away, {Extent::kWhole, {}}});
+  const Result restarted = Translate(others.address());
+  EXPECT_TRUE(restarted.status.ok()) << restarted.status;
+  EXPECT_EQ(restarted.text, "ABCD");
 }
 
 TEST(BrokenCallsTest, WhatAServerRefusesIsRefused) {

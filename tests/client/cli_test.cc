@@ -3,6 +3,7 @@
 #include <poll.h>
 #include <pty.h>
 #include <signal.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/cli/source_words.h"
@@ -66,8 +68,17 @@ class Program {
   void CloseInput() { Close(in_); }
   void CloseOutput() { Close(out_); }
   void Signal(int signal) { kill(pid_, signal); }
+  // Whether it has taken over the signal.
+  bool Catches(int signal) const {
+    std::ifstream status(absl::StrCat("/proc/", pid_, "/status"));
+    for (std::string line; std::getline(status, line);) {
+      if (!absl::StartsWith(line, "SigCgt:")) continue;
+      return (std::stoull(line.substr(7), nullptr, 16) >> (signal - 1) & 1) != 0;
+    }
+    return false;
+  }
 
-  // Output up to and with `end`; all that came within 10 s if it does not come.
+  // Returns output up to and with `end`; if that does not come, all output of 10 s.
   std::string OutputUntil(const std::string& end) {
     std::string text;
     char c;
@@ -128,7 +139,8 @@ TEST(CliTest, LeavesOutAByteOrderMark) {
   Program program({"translate", "--server", service.address()});
   program.Type("\xEF\xBB\xBFgute nacht\n\xEF\xBB\xBFja\n");
   EXPECT_EQ(program.Exit(), 0);
-  EXPECT_EQ(service.source(), "gute nacht|\xEF\xBB\xBFja|");  // Elsewhere it is text.
+  // Only the first U+FEFF is a byte order mark.
+  EXPECT_EQ(service.source(), "gute nacht|\xEF\xBB\xBFja|");
 }
 
 TEST(CliTest, SendsWordsTheMomentTheyAreComplete) {
@@ -170,7 +182,8 @@ class TerminalProgram {
   void Type(const std::string& keys) {
     ASSERT_EQ(write(terminal_, keys.data(), keys.size()), static_cast<ssize_t>(keys.size()));
   }
-  // What the terminal was sent, up to and with `end`; all that came within 10 s if it does not.
+  // Returns the bytes sent to the terminal, up to and with `end`; if that does not come, all bytes
+  // of 10 s.
   std::string ShownUntil(const std::string& end) {
     std::string text;
     char c;
@@ -195,7 +208,7 @@ class TerminalProgram {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
   }
 
-  std::string shown;  // At the end.
+  std::string shown;  // All bytes, once the program has ended.
 
  private:
   pid_t pid_ = 0;
@@ -257,7 +270,7 @@ TEST(CliTest, WritesJson) {
       EXPECT_EQ(json["stats"]["average_lagging"], 2.5);
       EXPECT_TRUE(json["stats"].contains("average_proportion"));
     }
-    if (json["event"] == "summary") {  // Nothing that is not defined of a session.
+    if (json["event"] == "summary") {  // Only figures that are defined for a session.
       EXPECT_EQ(json["totals"]["average_lagging"], 2.5);
       EXPECT_FALSE(json["totals"].contains("average_proportion"));
       EXPECT_FALSE(json["totals"].contains("start_offset"));
@@ -272,7 +285,7 @@ TEST(CliTest, PacesWordsAndReportsLagging) {
   const absl::Time start = absl::Now();
   program.Type("a b c\nd\n");
   EXPECT_EQ(program.Exit(), 0);
-  EXPECT_GE(absl::Now() - start, absl::Milliseconds(300));  // Three pauses.
+  EXPECT_GE(absl::Now() - start, absl::Milliseconds(300));  // Three pauses of the pace.
   EXPECT_EQ(program.output, "A B C\nD\n");
   EXPECT_THAT(program.errors, testing::HasSubstr("source: a b c\nsource: d\n"));
   EXPECT_THAT(program.errors, testing::HasSubstr("mean AL 2.50"));
@@ -283,7 +296,7 @@ TEST(CliTest, RefusesInputThatIsNotUtf8) {
   Program program({"translate", "--server", service.address()});
   program.Type("ja\n gr\xFC\xDF dich\n");
   EXPECT_EQ(program.Exit(), 4);
-  EXPECT_EQ(program.output, "JA\n");  // What came before is not lost.
+  EXPECT_EQ(program.output, "JA\n");  // The text before the error is not lost.
   EXPECT_THAT(program.errors, testing::HasSubstr("not at byte 6, line 2"));
 }
 
@@ -298,7 +311,7 @@ TEST(CliTest, SaysThatALineWasCutShort) {
             "(--max-target-tokens)\n");
 }
 
-// Here text is lost, unlike there.
+// Source was dropped: text is lost, unlike in the test above.
 TEST(CliTest, FailsIfSourceWasDropped) {
   FakeService service;
   Program program({"translate", "--server", service.address(), "--model", "long"});
@@ -376,7 +389,7 @@ TEST(CliTest, ReplaysWhatOtherToolsPrint) {
   }
 }
 
-// util-linux's `script` gives a program a terminal.
+// Runs the program on a terminal, which util-linux's `script` provides.
 std::string OnATerminal(const std::string& environment, const std::string& arguments) {
   const std::string output = testing::TempDir() + "leapstream_terminal.txt";
   const std::string command = absl::StrCat("script -qec \"env TERM=xterm ", environment,
@@ -443,7 +456,7 @@ TEST(CliTest, ExitCodes) {
   EXPECT_EQ(run({"translate", "--pace", "0"}), 2);
   EXPECT_EQ(run({"translate", "--pace", "0/s"}), 2);
   EXPECT_EQ(run({"translate", "--pace", "3"}), 2);
-  // What would be ignored.
+  // These flags would be ignored.
   EXPECT_EQ(run({"translate", "--audio", "-", "--pace", "3/s"}), 2);
   EXPECT_EQ(run({"translate", "--audio", "-", "--trace", "x"}), 2);
   EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
@@ -496,7 +509,7 @@ TEST(CliTest, FirstInterruptEndsTheInputSecondCancels) {
   service.ReleaseSilent();
 }
 
-// The whole input has been read by then, and waits for its time.
+// The whole input has been read by the time of the signal, and waits for its time.
 TEST(CliTest, FirstInterruptEndsThePacedInputToo) {
   FakeService service;
   const std::string file = testing::TempDir() + "leapstream_paced.txt";
@@ -509,6 +522,23 @@ TEST(CliTest, FirstInterruptEndsThePacedInputToo) {
   EXPECT_EQ(program.Exit(), 0);
   EXPECT_EQ(program.output, "");
   EXPECT_EQ(service.source(), "gute ");
+}
+
+// A pipe that nobody writes into is waited for, but not for ever.
+TEST(CliTest, ASignalEndsTheWaitForAPipesWriter) {
+  FakeService service;
+  const std::string pipe = absl::StrCat(testing::TempDir(), "leapstream_pipe.", getpid());
+  ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
+  for (const char* flag : {"--from-file", "--audio"}) {
+    Program program({"translate", "--server", service.address(), flag, pipe});
+    for (int tries = 0; tries < 1000 && !program.Catches(SIGTERM); ++tries) program.IsQuiet(10);
+    EXPECT_TRUE(program.IsQuiet(200)) << flag;  // It waits now.
+    program.Signal(SIGTERM);
+    EXPECT_EQ(program.OutputUntil("never"), "") << flag;
+    program.Signal(SIGKILL);  // If it has not ended.
+    EXPECT_EQ(program.Exit(), 5) << flag;
+  }
+  unlink(pipe.c_str());
 }
 
 class EvaluateTest : public testing::Test {
@@ -560,7 +590,8 @@ TEST_F(EvaluateTest, ASignalCancels) {
   }
 }
 
-// The program with its output at `output`, such as "> /dev/full", and nothing to read.
+// Runs the program with its output redirected by `output`, such as "> /dev/full", and without
+// input.
 int StatusWithOutput(const std::string& arguments, const std::string& output, std::string* errors) {
   const std::string file = testing::TempDir() + "leapstream_output_errors.txt";
   const std::string command = absl::StrCat(LEAPSTREAM_BINARY_DIR "/bin/leapstream ", arguments,
@@ -578,7 +609,8 @@ TEST(CliTest, OutputThatCannotBeWrittenIsAnError) {
   const std::string events = testing::TempDir() + "leapstream_output.jsonl";
   std::ofstream(text) << "gute nacht\n";
   std::ofstream(events)
-      << R"({"time":0,"event":"target","segment":1,"text":"a","tokens":[{"piece":"a","source_tokens_read":1}]})";
+      << R"({"time":0,"event":"target","segment":1,"text":"a",)"
+      << R"("tokens":[{"piece":"a","source_tokens_read":1}]})";
   std::string errors;
   for (const std::string& arguments :
        {std::string("--help"), std::string("--version"), std::string("translate --help"),

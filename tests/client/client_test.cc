@@ -8,8 +8,8 @@ namespace leapstream::client {
 namespace {
 
 // gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
-// and then frees twice if that happens test after test. A server that stays for all tests keeps
-// them.
+// and then frees them twice if that happens test after test. A server that stays for all tests
+// keeps them.
 class KeepReactionThreads : public testing::Environment {
  public:
   void SetUp() override { service_.emplace(); }
@@ -66,7 +66,8 @@ TEST(ClientTest, KeepsTheServersErrorInfo) {
   FakeService service;
   StreamOptions options;
   options.model = "missing";
-  auto stream = ConnectTo(service.address())->StartStream(options);  // Outlives its client.
+  // The stream outlives its client.
+  auto stream = ConnectTo(service.address())->StartStream(options);
   const absl::Status status = stream->Wait();
   EXPECT_EQ(status.code(), absl::StatusCode::kNotFound);
   EXPECT_EQ(ErrorReason(status), "MODEL_NOT_FOUND");
@@ -100,7 +101,8 @@ TEST(ClientTest, NeverSendsHalfACharacter) {
   auto stream = ConnectTo(service.address())->StartStream({});
   EXPECT_EQ(stream->PushText("gr\xC3").code(), absl::StatusCode::kInvalidArgument);
   std::string long_text = "x";
-  for (int i = 0; i < 20000; ++i) long_text += "ü";  // Cut at odd offsets, into several chunks.
+  // This is cut at odd offsets into several chunks.
+  for (int i = 0; i < 20000; ++i) long_text += "ü";
   ASSERT_TRUE(stream->PushText(long_text).ok());
   ASSERT_TRUE(stream->CloseSource().ok());
   EXPECT_TRUE(stream->Wait().ok());

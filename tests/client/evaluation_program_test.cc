@@ -1,5 +1,5 @@
 // Runs `leapstream evaluate` and `leapstream simuleval-bridge` on the embedded model, and compares
-// with what SimulEval recorded when it drove the bridge.
+// the results with those that SimulEval recorded when it drove the bridge.
 #include <httplib.h>
 #include <signal.h>
 #include <sys/wait.h>
@@ -48,7 +48,7 @@ std::vector<Json> ReadJsonLines(const fs::path& path) {
   return rows;
 }
 
-// By column, of the first row of scores.tsv.
+// The first row of scores.tsv, keyed by column.
 std::map<std::string, std::string> FirstScores(const std::string& tsv) {
   const std::vector<std::string> lines = absl::StrSplit(tsv, '\n');
   const std::vector<std::string> names = absl::StrSplit(lines.at(0), '\t');
@@ -113,7 +113,7 @@ TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
                  "--output", output.string()}),
             0)
       << Errors();
-  EXPECT_EQ(Errors(), "");  // No terminal, no progress.
+  EXPECT_EQ(Errors(), "");  // Without a terminal there is no progress.
   EXPECT_THAT(
       ReadFile(folder_ / "out"),
       testing::HasSubstr("BLEU|nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0"));
@@ -138,8 +138,7 @@ TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
   EXPECT_EQ(scores["sentences"], "20");
 }
 
-// The delays are those that the reference agent had, the scores those that SimulEval 1.1.4 gives
-// the log.
+// The delays are the reference agent's; the scores are those that SimulEval 1.1.4 gives the log.
 TEST_F(EvaluationProgramTest, EvaluatesSpeechAsSimulEval) {
   const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/speech/";
   const std::string model = folder_ / "model";
@@ -186,7 +185,7 @@ TEST_F(EvaluationProgramTest, EvaluatesSpeechAsSimulEval) {
   EXPECT_EQ(ReadFile(output / "config.yaml"), "source_type: speech\ntarget_type: text\n");
 
   std::map<std::string, std::string> scores = FirstScores(ReadFile(output / "scores.tsv"));
-  EXPECT_EQ(scores["BLEU"], "25.310");  // These are SimulEval's, see the golden's README.
+  EXPECT_EQ(scores["BLEU"], "25.310");  // These scores are SimulEval's; see the golden's README.
   EXPECT_EQ(scores["LAAL"], "1588.101");
   EXPECT_EQ(scores["AL"], "263.978");
   EXPECT_EQ(scores["AP"], "2.691");
@@ -225,12 +224,12 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
     EXPECT_EQ(Run({"evaluate", "--k", k, "--source", one, "--target", one, "--output", one}), 2);
     EXPECT_THAT(Errors(), testing::HasSubstr("want different numbers")) << k;
   }
-  // What another run left could be taken for this one's.
+  // Files that another run left could be taken for this one's.
   fs::create_directories(folder_ / "run" / "k9");
   EXPECT_EQ(evaluate(one, one), 4);
   EXPECT_THAT(Errors(), testing::HasSubstr("run with k9 in it; empty it, or name another"));
   fs::remove(folder_ / "run" / "k9");
-  // Its own server is on this machine and speaks no TLS.
+  // Our own server is on this machine and speaks no TLS.
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--tls", "--source", one, "--target", one,
                  "--output", (folder_ / "run").string()}),
             2);
@@ -249,7 +248,7 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
   EXPECT_THAT(Errors(), testing::HasSubstr("its log ends with"));
 }
 
-// A temporary folder that is none, or none to write to, is one line and status 1.
+// A temporary folder that is no folder, or cannot be written to, gives one line and status 1.
 TEST_F(EvaluationProgramTest, SaysThatItHasNoTemporaryFolder) {
   const std::string one = folder_ / "one";
   std::ofstream(one) << "a\n";
@@ -271,7 +270,7 @@ TEST_F(EvaluationProgramTest, SaysThatItHasNoTemporaryFolder) {
   }
 }
 
-// Standard output that takes nothing is an error, after all else has been written.
+// Standard output that takes nothing is an error, but only after everything else has been written.
 TEST_F(EvaluationProgramTest, WhatWasComputedIsKeptWhenItCannotBePrinted) {
   const std::string source = folder_ / "source", target = folder_ / "target";
   std::ofstream(source) << "A house.\nA tree.\n";
@@ -288,7 +287,7 @@ TEST_F(EvaluationProgramTest, WhatWasComputedIsKeptWhenItCannotBePrinted) {
   for (const char* redirected : {"> /dev/full", ">&-", "| true"}) {
     const std::string output = (folder_ / absl::StrCat("run", ++runs)).string();
     const int status = evaluate(redirected, output);
-    if (redirected[0] == '>') {  // Of a pipe the status is that of its reader.
+    if (redirected[0] == '>') {  // The status of a pipe is that of its reader.
       EXPECT_EQ(status, 1) << redirected << Errors();
       EXPECT_THAT(Errors(), testing::HasSubstr("cannot write all of the output")) << redirected;
     }
@@ -334,7 +333,7 @@ TEST_F(EvaluationProgramTest, EvaluatesTheLinesAndMetricsThatAreAskedFor) {
   ASSERT_EQ(evaluate({"--eval-latency-unit", "spm", "--joined-vocabulary"}, "spm"), 0) << Errors();
   EXPECT_EQ(Errors(), "");
   std::map<std::string, std::string> scores = FirstScores(ReadFile(folder_ / "spm" / "scores.tsv"));
-  EXPECT_EQ(scores["BLEU"], "11.555");  // These are SimulEval's, see the golden's README.
+  EXPECT_EQ(scores["BLEU"], "11.555");  // These scores are SimulEval's; see the golden's README.
   EXPECT_EQ(scores["LAAL"], "3.455");
   EXPECT_EQ(scores["AL"], "3.151");
   EXPECT_EQ(scores["AP"], "0.712");
@@ -376,7 +375,7 @@ TEST_F(EvaluationProgramTest, PlotsWhatItCanAndRefusesTheRest) {
   EXPECT_THAT(Errors(), testing::HasSubstr("Is a directory"));
 }
 
-// A model whose target has no spaces. The golden is what SimulEval recorded of it, and its scores.
+// A model whose target has no spaces. The golden is SimulEval's record of it, with its scores.
 class UnspacedTargetTest : public EvaluationProgramTest {
  protected:
   void SetUp() override {
@@ -396,7 +395,7 @@ class UnspacedTargetTest : public EvaluationProgramTest {
     arguments.insert(arguments.end(), more.begin(), more.end());
     return Run(arguments);
   }
-  // What the bridge gives, asked as simuleval/evaluator/remote.py does.
+  // Drives the bridge as simuleval/evaluator/remote.py does, and returns its output.
   void Drive(httplib::Client& http, const std::string& source, bool pieces, std::string* prediction,
              std::vector<int>* delays) {
     ASSERT_TRUE(http.Post("/reset"));
@@ -425,7 +424,8 @@ class UnspacedTargetTest : public EvaluationProgramTest {
       for (const char c : content) {
         if (c == ' ') continue;
         *prediction += c;
-        if ((c & 0xC0) != 0x80) delays->push_back(static_cast<int>(step));  // A character's first.
+        // The first byte of a character.
+        if ((c & 0xC0) != 0x80) delays->push_back(static_cast<int>(step));
       }
     }
   }
@@ -444,7 +444,7 @@ TEST_F(UnspacedTargetTest, IsEvaluatedByItsCharacters) {
   const std::vector<Json> golden =
       ReadJsonLines(absl::StrCat(kGolden, "remote_eval.zh.k3.stop.jsonl"));
   ASSERT_EQ(golden.size(), 20u);
-  ASSERT_EQ(Evaluate({}, "run"), 0) << Errors();  // Nobody need say so.
+  ASSERT_EQ(Evaluate({}, "run"), 0) << Errors();  // Nobody needs to name the unit.
   EXPECT_THAT(Errors(),
               testing::HasSubstr("--eval-latency-unit char --sacrebleu-tokenizer zh\n"));
   EXPECT_THAT(ReadFile(folder_ / "out"), testing::HasSubstr("|tok:zh|"));
@@ -456,7 +456,7 @@ TEST_F(UnspacedTargetTest, IsEvaluatedByItsCharacters) {
     EXPECT_EQ(rows[i].at("elapsed").size(), rows[i].at("delays").size());
   }
   std::map<std::string, std::string> scores = FirstScores(ReadFile(folder_ / "run" / "scores.tsv"));
-  // These are SimulEval's, see the golden's README.
+  // These scores are SimulEval's; see the golden's README.
   EXPECT_EQ(scores["BLEU"], "64.434");
   EXPECT_EQ(scores["LAAL"], "3.343");
   EXPECT_EQ(scores["AL"], "3.092");
@@ -464,7 +464,7 @@ TEST_F(UnspacedTargetTest, IsEvaluatedByItsCharacters) {
   EXPECT_EQ(scores["DAL"], "3.800");
   EXPECT_EQ(scores["ATD"], "5.419");
 
-  // As words, which is what it gave until it knew of this: said, not hidden.
+  // Scored as words, as before this was known, it says so.
   ASSERT_EQ(Evaluate({"--eval-latency-unit", "word", "--sacrebleu-tokenizer", "13a"}, "words"), 0);
   EXPECT_THAT(Errors(), testing::HasSubstr("almost no spaces"));
 
@@ -506,9 +506,9 @@ TEST_F(UnspacedTargetTest, BridgeGivesItsCharactersTheMomentTheyAreWritten) {
   }
 }
 
-// As simuleval/evaluator/remote.py does it.
+// The requests are those of simuleval/evaluator/remote.py.
 TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
-  // What its server refuses it does not wait for.
+  // The bridge refuses at once what its server refuses.
   EXPECT_EQ(Run({"simuleval-bridge", "--model", kModel, "--k", "5000", "--port", "0"}), 4);
   EXPECT_THAT(Errors(), testing::HasSubstr("got 5000"));
   const fs::path port_file = folder_ / "port";
@@ -555,7 +555,7 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
     EXPECT_EQ(golden_[i].at("delays"), Json(delays)) << i;
   }
 
-  // What is no segment is refused, and the bridge goes on.
+  // A body that is no segment is refused, and the bridge goes on.
   for (const char* body : {"", "x", "[1]", "\xFF"}) {
     const auto put = http.Put("/input", body, "text/plain");
     ASSERT_TRUE(put);
@@ -563,18 +563,18 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
   }
   ASSERT_TRUE(http.Post("/reset"));
   ASSERT_TRUE(http.Put("/input", R"({"content": [], "finished": true})", "text/plain"));
-  const auto empty = http.Get("/output");  // A sentence without a word.
+  const auto empty = http.Get("/output");  // The sentence has no word.
   ASSERT_TRUE(empty);
   EXPECT_EQ(Json::parse(empty->body).at("finished"), true);
   EXPECT_EQ(Json::parse(empty->body).at("content"), "");
   ASSERT_TRUE(http.Post("/reset"));
   const Json long_word = {{"content", std::string(20000, 'w')}, {"finished", true}};
   ASSERT_TRUE(http.Put("/input", long_word.dump(), "text/plain"));
-  const auto cut = http.Get("/output");  // Not scored as if it were whole.
+  const auto cut = http.Get("/output");  // A cut sentence is not scored as if it were whole.
   ASSERT_TRUE(cut);
   EXPECT_EQ(cut->status, 500);
   EXPECT_THAT(cut->body, testing::HasSubstr("longer than the server takes"));
-  // Other tools' requests: curl -X POST gives no length, and HEAD must take nothing away.
+  // Other tools send other requests: curl -X POST gives no length, and HEAD must take nothing away.
   const int port = std::stoi(ReadFile(port_file));
   const auto raw = [&](const std::string& head, const std::string& body = "") {
     return RawRequest(port, absl::StrCat(head, "\r\nHost: x\r\nConnection: close\r\n\r\n", body));

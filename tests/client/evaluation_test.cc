@@ -36,7 +36,7 @@ TEST(InstanceTest, WritesSimulEvalsLog) {
 }
 
 TEST(InstanceTest, ScoresHaveAColumnEach) {
-  Instance empty;  // Nothing was written: counts for BLEU, not for lagging.
+  Instance empty;  // Nothing was written: it counts for BLEU, but not for lagging.
   empty.reference = "x";
   Instance instance;
   instance.reference = instance.prediction = "a b c d";
@@ -67,7 +67,8 @@ TEST(TargetScoringTest, FollowsFromHowTheReferencesAreWritten) {
   using metrics::BleuTokenizer;
   const auto choose = [](const TargetScoring& asked, const std::string& reference) {
     const TargetScoring chosen = ChooseScoring(asked, {reference});
-    return std::make_tuple(*chosen.unit, *chosen.tokenizer, ScoringNote(asked, chosen, {reference}));
+    return std::make_tuple(*chosen.unit, *chosen.tokenizer,
+                           ScoringNote(asked, chosen, {reference}));
   };
   const auto [word, western, nothing] = choose({}, "Das ist ein Satz.");
   EXPECT_EQ(word, LatencyUnit::kWord);
@@ -77,13 +78,14 @@ TEST(TargetScoringTest, FollowsFromHowTheReferencesAreWritten) {
   EXPECT_EQ(chinese_unit, LatencyUnit::kChar);
   EXPECT_EQ(chinese, BleuTokenizer::kZh);
   EXPECT_THAT(said, HasSubstr("--eval-latency-unit char --sacrebleu-tokenizer zh"));
-  for (const char* reference : {"これは文です。", "นี่คือประโยค", "ນີ້ແມ່ນປະໂຫຍກ", "ဒါက စာကြောင်းပါ", "នេះជាប្រយោគ"}) {
+  for (const char* reference :
+       {"これは文です。", "นี่คือประโยค", "ນີ້ແມ່ນປະໂຫຍກ", "ဒါက စာကြောင်းပါ", "នេះជាប្រយោគ"}) {
     const auto [unit, tokenizer, note] = choose({}, reference);
     EXPECT_EQ(unit, LatencyUnit::kChar) << reference;
     EXPECT_EQ(tokenizer, BleuTokenizer::kChar) << reference;
     EXPECT_THAT(note, HasSubstr("--sacrebleu-tokenizer char")) << reference;
   }
-  // What is asked for is done, and what it means is said.
+  // The scoring that was asked for is done, and a note says what it means.
   const auto [asked_unit, zh, warned] = choose({LatencyUnit::kWord, {}}, "这是一句话。");
   EXPECT_EQ(asked_unit, LatencyUnit::kWord);
   EXPECT_EQ(zh, BleuTokenizer::kZh);
@@ -98,7 +100,8 @@ TEST(TargetScoringTest, FollowsFromHowTheReferencesAreWritten) {
 }
 
 TEST(TargetScoringTest, KnowsTheLanguages) {
-  for (const char* language : {"zh", "zh-TW", "ZH_cn", "zho_Hans", "ja", "th-TH", "lo", "my", "km"}) {
+  for (const char* language :
+       {"zh", "zh-TW", "ZH_cn", "zho_Hans", "ja", "th-TH", "lo", "my", "km"}) {
     EXPECT_TRUE(IsWrittenWithoutSpaces(language)) << language;
   }
   for (const char* language : {"", "de", "ko", "vi", "z", "zha", "thx"}) {
@@ -210,10 +213,10 @@ TEST(PlotTest, DrawsAStaircasePerSegment) {
   ASSERT_TRUE(svg.ok()) << svg.status();
   EXPECT_THAT(*svg, HasSubstr("Segment 1: average lagging 2.50"));
   EXPECT_THAT(*svg, HasSubstr("▁a&lt;"));
-  EXPECT_THAT(*svg, testing::Not(HasSubstr("Segment 2")));  // It has no token.
+  EXPECT_THAT(*svg, testing::Not(HasSubstr("Segment 2")));  // The segment has no token.
 }
 
-// As grpcurl prints them with the .proto file, and by reflection.
+// The answers are in the two forms of grpcurl: with the .proto file, and by reflection.
 TEST(PlotTest, DrawsTheAnswersThatOtherToolsPrint) {
   const std::string camel = R"({
   "started": {
@@ -266,6 +269,24 @@ TEST(PlotTest, DrawsTheAnswersThatOtherToolsPrint) {
   std::istringstream no_tokens(R"({"target": {"segment": "1", "text": "a"}})");
   EXPECT_THAT(std::string(PlotEvents(no_tokens).status().message()),
               HasSubstr("output.token_details"));
+}
+
+TEST(PlotTest, ReadsEventsThatShareALine) {
+  const std::string first =
+      R"({"event":"target","segment":1,"tokens":[{"piece":"a}{","source_tokens_read":2}]})";
+  const std::string second = R"({"event":"segment",
+      "segment":1,"stats":{"average_lagging":2.5,"source_tokens":4}})";
+  std::istringstream apart(first + "\n" + second + "\n");
+  const absl::StatusOr<std::string> svg = PlotEvents(apart);
+  ASSERT_TRUE(svg.ok()) << svg.status();
+  for (const char* between : {"", " ", "\t"}) {
+    std::istringstream together(first + between + second + " ");
+    const absl::StatusOr<std::string> same = PlotEvents(together);
+    ASSERT_TRUE(same.ok()) << same.status();
+    EXPECT_EQ(*same, *svg);
+  }
+  std::istringstream wrong("\n" + first + "x" + second);
+  EXPECT_THAT(std::string(PlotEvents(wrong).status().message()), HasSubstr("line 2"));
 }
 
 TEST(PlotTest, RefusesWhatIsNoEvent) {

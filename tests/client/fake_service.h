@@ -36,7 +36,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
   std::string address() const { return absl::StrCat("127.0.0.1:", port_); }
   grpc::Server& server() { return *server_; }
 
-  v1::SessionConfig config() const {  // Of the last session.
+  v1::SessionConfig config() const {  // The last session's.
     MutexLock lock(&mutex_);
     return config_;
   }
@@ -163,11 +163,12 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
 
   int port_ = 0;
   mutable Mutex mutex_;
-  CondVar release_;  // released_ was set.
+  CondVar release_;  // Signalled when released_ is set.
   v1::SessionConfig config_ ABSL_GUARDED_BY(mutex_);
   std::string source_ ABSL_GUARDED_BY(mutex_);
   bool released_ ABSL_GUARDED_BY(mutex_) = false;
-  std::unique_ptr<grpc::Server> server_;  // Last: it calls the rest until it is gone.
+  // Declared last, since it calls the rest until it is gone.
+  std::unique_ptr<grpc::Server> server_;
 };
 
 }  // namespace leapstream

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <fstream>
 #include <memory>
@@ -35,30 +36,59 @@ using client::Client;
 using client::Stream;
 using testing::HasSubstr;
 
-// The addresses of any name; they may be changed at any time.
+// The addresses of any name; they may be changed at any time. A lookup of slow.test goes on until
+// this object is gone.
 class FakeNames {
  public:
+  ~FakeNames() {
+    MutexLock lock(&state_->mutex);
+    state_->over = true;
+    state_->changed.NotifyAll();
+  }
   void Set(std::vector<std::string> addresses) {
-    MutexLock lock(&mutex_);
-    addresses_ = std::move(addresses);
+    MutexLock lock(&state_->mutex);
+    state_->addresses = std::move(addresses);
   }
   client::AddressLookup lookup() {
-    return [this](const std::string&) -> absl::StatusOr<std::vector<std::string>> {
-      MutexLock lock(&mutex_);
-      ++lookups_;
-      if (addresses_.empty()) return absl::UnavailableError("no such name here");
-      return addresses_;
+    return [state = state_](const std::string& host) -> absl::StatusOr<std::vector<std::string>> {
+      MutexLock lock(&state->mutex);
+      ++state->lookups;
+      while (host == "slow.test" && !state->over) state->changed.Wait(&state->mutex);
+      if (state->addresses.empty()) return absl::UnavailableError("no such name here");
+      return state->addresses;
     };
   }
   int lookups() const {
-    MutexLock lock(&mutex_);
-    return lookups_;
+    MutexLock lock(&state_->mutex);
+    return state_->lookups;
   }
 
  private:
-  mutable Mutex mutex_;
-  std::vector<std::string> addresses_ ABSL_GUARDED_BY(mutex_);
-  int lookups_ ABSL_GUARDED_BY(mutex_) = 0;
+  struct State {
+    Mutex mutex;
+    CondVar changed;
+    std::vector<std::string> addresses ABSL_GUARDED_BY(mutex);
+    int lookups ABSL_GUARDED_BY(mutex) = 0;
+    bool over ABSL_GUARDED_BY(mutex) = false;
+  };
+  const std::shared_ptr<State> state_ = std::make_shared<State>();  // The lookups' too.
+};
+
+// A port where connections are made, and nobody says anything.
+class MuteServer {
+ public:
+  MuteServer(const std::string& host, int port) : fd_(socket(AF_INET, SOCK_STREAM, 0)) {
+    sockaddr_in address = {};
+    address.sin_family = AF_INET;
+    address.sin_port = htons(static_cast<uint16_t>(port));
+    inet_pton(AF_INET, host.c_str(), &address.sin_addr);
+    EXPECT_EQ(bind(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+    EXPECT_EQ(listen(fd_, 16), 0);
+  }
+  ~MuteServer() { close(fd_); }
+
+ private:
+  const int fd_;
 };
 
 std::unique_ptr<Server> StartServer(const std::string& listen, int slots) {
@@ -79,7 +109,7 @@ std::unique_ptr<Server> StartServer(const std::string& listen, int slots) {
 
 class NamesTest : public testing::Test {
  protected:
-  // On 127.0.0.1, 127.0.0.2, …, with one port.
+  // Starts servers on 127.0.0.1, 127.0.0.2, …, with one port.
   void StartServers(size_t count, int slots) {
     for (int tries = 0; servers_.size() < count && tries < 20; ++tries) {
       servers_.clear();
@@ -117,7 +147,7 @@ class NamesTest : public testing::Test {
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = *std::move(client);
   }
-  // Without a second try anywhere, unless `resumes`.
+  // Opens a stream that has no second try anywhere, unless it `resumes`.
   std::unique_ptr<Stream> Open(bool resumes = false) {
     client::StreamOptions options;
     if (!resumes) options.resume_timeout = absl::ZeroDuration();
@@ -157,7 +187,7 @@ TEST_F(NamesTest, AfterARefusalAnotherAddressComesFirst) {
   std::vector<std::unique_ptr<Stream>> streams;
   for (int i = 0; i < 3; ++i) streams.push_back(Open());
   for (const auto& stream : streams) ASSERT_TRUE(Begun(*stream).ok()) << stream->Wait();
-  names_.Set({Host(0), Host(1)});  // The first one is full.
+  names_.Set({Host(0), Host(1)});  // The server of Host(0) is full.
   ASSERT_NO_FATAL_FAILURE(Connect());
   for (int i = 0; i < 3; ++i) {
     streams.push_back(Open());
@@ -224,7 +254,7 @@ TEST_F(NamesTest, ANewAddressIsUsedWhileTheOldOnesServe) {
   auto first = Open();
   ASSERT_TRUE(Begun(*first).ok());
   names_.Set({Host(0), Host(1)});
-  absl::SleepFor(absl::Seconds(2));  // Only now it must have been found.
+  absl::SleepFor(absl::Seconds(2));  // By now the change must have been found.
   auto second = Open();
   EXPECT_TRUE(Begun(*second).ok()) << second->Wait();
 }
@@ -254,7 +284,7 @@ TEST_F(NamesTest, ANameThatIsNotKnownIsNamed) {
                         "name here"));
 }
 
-// As on many machines: a name of both kinds, where one refuses.
+// `localhost` is a name of both kinds, as on many machines, and one of them refuses.
 TEST_F(NamesTest, LocalhostIsBothItsAddresses) {
   ASSERT_NO_FATAL_FAILURE(StartServers(1, 2));
   client::ClientOptions options;
@@ -301,6 +331,104 @@ TEST_F(NamesTest, ANameOfVeryManyAddressesIsCut) {
   ASSERT_TRUE(servers.ok());
   EXPECT_FALSE((*servers)->WaitUntilConnected(absl::Seconds(20)).ok());
   EXPECT_EQ((*servers)->All().size(), budget::kAddressesPerName);
+}
+
+// A name server may rotate them, and an answer has only some of them in the end.
+TEST_F(NamesTest, OfVeryManyAddressesTheSameAreKept) {
+  std::vector<std::string> many;
+  for (int i = 0; i < 200; ++i) many.push_back(absl::StrCat("127.1.0.", i + 1));
+  names_.Set(many);
+  client::ClientOptions options;
+  options.address = "leapstream.test:1";
+  options.lookup = names_.lookup();
+  auto servers = client::Servers::Create(options);
+  ASSERT_TRUE(servers.ok());
+  EXPECT_FALSE((*servers)->WaitUntilConnected(absl::Seconds(20)).ok());
+  const auto first = (*servers)->All();
+  ASSERT_EQ(first.size(), budget::kAddressesPerName);
+  std::rotate(many.begin(), many.begin() + 100, many.end());
+  names_.Set(many);
+  const int before = names_.lookups();
+  while (names_.lookups() < before + 2) (*servers)->All();
+  EXPECT_EQ((*servers)->All(), first);
+}
+
+TEST_F(NamesTest, ANameWithoutAddressesStandsForItself) {
+  client::ClientOptions options;
+  options.address = "leapstream.invalid:1";
+  options.lookup = [](const std::string&) { return std::vector<std::string>(); };
+  auto servers = client::Servers::Create(options);
+  ASSERT_TRUE(servers.ok());
+  const absl::Status status = (*servers)->WaitUntilConnected(absl::Seconds(20));
+  EXPECT_THAT(std::string(status.message()), HasSubstr("the name has no address"));
+  EXPECT_EQ((*servers)->All().size(), 1u);
+  EXPECT_EQ((*servers)->Next()->address, "leapstream.invalid:1");
+}
+
+TEST_F(NamesTest, ASlowNameDelaysNoOther) {
+  ASSERT_NO_FATAL_FAILURE(StartServers(1, 10));
+  names_.Set({Host(0)});
+  client::ClientOptions options;
+  options.address = absl::StrCat("slow.test:1,leapstream.test:", port_);
+  options.connect_timeout = absl::Seconds(10);
+  options.lookup = names_.lookup();
+  const absl::Time began = absl::Now();
+  auto client = Client::Connect(options);
+  ASSERT_TRUE(client.ok()) << client.status();
+  EXPECT_LT(absl::Now() - began, absl::Seconds(8));
+  client_ = *std::move(client);
+  auto stream = Open();
+  EXPECT_TRUE(Begun(*stream).ok()) << stream->Wait();
+}
+
+TEST_F(NamesTest, ANameThatIsStillLookedUpIsNamed) {
+  client::ClientOptions options;
+  options.address = "slow.test:1";
+  options.connect_timeout = absl::Milliseconds(500);
+  options.lookup = names_.lookup();
+  const absl::Status status = Client::Connect(options).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
+  EXPECT_THAT(std::string(status.message()),
+              HasSubstr("no server answered at slow.test:1 within 500ms; slow.test: the name is "
+                        "being looked up"));
+}
+
+TEST_F(NamesTest, AServerThatIsConnectedComesBeforeOneThatIsNot) {
+  ASSERT_NO_FATAL_FAILURE(StartServers(1, 10));
+  const MuteServer mute(Host(1), port_);
+  names_.Set({Host(0)});
+  client::ClientOptions options;
+  options.address = absl::StrCat("leapstream.test:", port_);
+  options.lookup = names_.lookup();
+  auto servers = client::Servers::Create(options);
+  ASSERT_TRUE(servers.ok());
+  ASSERT_TRUE((*servers)->WaitUntilConnected(absl::Seconds(20)).ok());
+  names_.Set({Host(1), Host(0)});
+  while ((*servers)->All().size() < 2) absl::SleepFor(absl::Milliseconds(5));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ((*servers)->Next()->address, Address(0));
+}
+
+TEST_F(NamesTest, AChangedAddressIsFoundWhileNobodyAnswersAtTheOldOne) {
+  ASSERT_NO_FATAL_FAILURE(StartServers(1, 10));
+  const MuteServer mute(Host(1), port_);
+  client::ClientOptions options;
+  options.address = absl::StrCat("leapstream.test:", port_);
+  options.lookup = names_.lookup();
+  for (const bool probed : {false, true}) {
+    names_.Set({Host(1)});
+    options.connect_timeout = probed ? absl::ZeroDuration() : absl::Seconds(20);
+    std::thread change([&] {
+      absl::SleepFor(absl::Milliseconds(300));
+      names_.Set({Host(0)});
+    });
+    auto client = Client::Connect(options);
+    EXPECT_TRUE(client.ok()) << client.status();
+    if (client.ok() && probed) {
+      const absl::Status status = (*client)->Probe(absl::Seconds(20));
+      EXPECT_TRUE(status.ok()) << status;
+    }
+    change.join();
+  }
 }
 
 // A proxy that nobody can reach.

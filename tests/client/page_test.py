@@ -1,8 +1,7 @@
-"""Types into the page of `leapstream web` in a headless Chromium, and reads what a user would.
+"""Types into the page of `leapstream web` in a headless Chromium, and reads the page as a user would.
 
-Arguments: the folder of the programs, a model directory, the file for the screenshot, a PNG, and the folder of the
-golden speech models and recordings. Skipped (77) where there
-is no chromium.
+Arguments: the folder of the programs, a model directory, the file for the screenshot, a PNG, and
+the folder of the golden speech models and recordings. Skipped (77) where there is no chromium.
 """
 
 import array
@@ -10,6 +9,7 @@ import base64
 import json
 import math
 import os
+import re
 import shutil
 import statistics
 import subprocess
@@ -23,11 +23,12 @@ PROGRAMS, MODEL, SCREENSHOT, SPEECH = sys.argv[1:5]
 CHROMIUM = shutil.which("chromium")
 RECORDING = f"{SPEECH}/wav/train-1.wav"
 SENTENCES = ["The weather is nice today.", "We are going home."]
-TIMEOUT = 60  # Seconds, of each thing that is waited for.
+TIMEOUT = 60  # Seconds for each wait.
 
 
 class Browser:
-    """One page in a Chromium that is spoken to over two pipes: the DevTools protocol, a NUL after each message."""
+    """One page in a Chromium that is spoken to over two pipes: the DevTools protocol, a NUL after
+    each message."""
 
     def __init__(self, folder, microphone):
         command_read, command_write = os.pipe()
@@ -42,7 +43,7 @@ class Browser:
         self.process = subprocess.Popen(
             [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
              "--disable-background-networking", "--no-proxy-server", "--remote-debugging-pipe",
-             # A microphone that hears this recording once, and nobody who has to allow it.
+             # The microphone hears this recording once, and nobody has to allow it.
              "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",
              f"--use-file-for-fake-audio-capture={microphone}%noloop",
              f"--user-data-dir={folder}/profile", "--window-size=1000,900", "about:blank"],
@@ -83,7 +84,10 @@ class Browser:
                 return answer["result"]
             if answer.get("method") == "Runtime.exceptionThrown":
                 self.errors.append(answer["params"]["exceptionDetails"])
-            elif answer.get("method") == "Log.entryAdded" and answer["params"]["entry"]["level"] == "error":
+            elif (
+                answer.get("method") == "Log.entryAdded"
+                and answer["params"]["entry"]["level"] == "error"
+            ):
                 self.errors.append(answer["params"]["entry"])
 
     def value(self, expression):
@@ -101,13 +105,19 @@ class Browser:
             time.sleep(0.02)
 
     def press(self, key, code):
-        """A key of no character."""
+        """Presses a key that has no character."""
         for kind in ("keyDown", "keyUp"):
-            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code,
-                      **({"text": "\r"} if key == "Enter" and kind == "keyDown" else {}))
+            self.call(
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                code=key,
+                windowsVirtualKeyCode=code,
+                **({"text": "\r"} if key == "Enter" and kind == "keyDown" else {}),
+            )
 
     def tree(self):
-        """{(role, name): properties} of what a screen reader gets."""
+        """{(role, name): properties} for each element that a screen reader gets."""
         nodes = self.call("Accessibility.getFullAXTree")["nodes"]
         return {(node["role"]["value"], node.get("name", {}).get("value", "")):
                 {each["name"]: each["value"].get("value") for each in node.get("properties", [])}
@@ -138,7 +148,7 @@ def wait_for_port(process, path):
 
 
 def loudness(samples, rate=16000):
-    """In dB of full scale, of each 10 ms."""
+    """The loudness of each 10 ms, in dB of full scale."""
     step = rate // 100
     return [10 * math.log10(sum(s * s for s in samples[at:at + step]) / step / 2**30 + 1e-6)
             for at in range(0, len(samples) - step, step)]
@@ -147,7 +157,9 @@ def loudness(samples, rate=16000):
 def correlation(a, b):
     mean_a, mean_b = sum(a) / len(a), sum(b) / len(b)
     a, b = [x - mean_a for x in a], [x - mean_b for x in b]
-    return sum(x * y for x, y in zip(a, b)) / math.sqrt(sum(x * x for x in a) * sum(x * x for x in b) + 1e-9)
+    return sum(x * y for x, y in zip(a, b)) / math.sqrt(
+        sum(x * x for x in a) * sum(x * x for x in b) + 1e-9
+    )
 
 
 class PageTest(unittest.TestCase):
@@ -166,46 +178,76 @@ class PageTest(unittest.TestCase):
         self.folder = folder.name
         speech = f"{self.folder}/speech"
         subprocess.run(
-            [f"{PROGRAMS}/leapstream-export", "--checkpoint", f"{SPEECH}/checkpoints/speech_leap.pt",
-             "--config-yaml", f"{SPEECH}/data/config_st.yaml",
-             "--target-dict", f"{SPEECH}/data/spm_unigram400_st.txt",
-             "--target-spm", f"{SPEECH}/data/spm_unigram400_st.model",
-             "--source-lang", "en", "--target-lang", "de", "--name", "speech", "--output", speech],
-            check=True, capture_output=True)
+            [
+                f"{PROGRAMS}/leapstream-export",
+                "--checkpoint",
+                f"{SPEECH}/checkpoints/speech_leap.pt",
+                "--config-yaml",
+                f"{SPEECH}/data/config_st.yaml",
+                "--target-dict",
+                f"{SPEECH}/data/spm_unigram400_st.txt",
+                "--target-spm",
+                f"{SPEECH}/data/spm_unigram400_st.model",
+                "--source-lang",
+                "en",
+                "--target-lang",
+                "de",
+                "--name",
+                "speech",
+                "--output",
+                speech,
+            ],
+            check=True,
+            capture_output=True,
+        )
         self.server = self.start("leapstream-server", ["--model", MODEL, "--model", speech,
                                                         "--max-source-tokens-per-segment", "600"])
         self.page = self.start("leapstream", ["web", "--server", self.server])
         self.browser = Browser(self.folder, RECORDING)
         self.addCleanup(self.browser.close)
         self.browser.call("Page.navigate", url=f"http://{self.page}/")
-        self.browser.wait_for("document.readyState === 'complete' && document.querySelector('#model option') !== null")
+        self.browser.wait_for(
+            "document.readyState === 'complete' && document.querySelector('#model option') !== null"
+        )
 
     def test_what_is_typed_is_translated(self):
         browser = self.browser
         self.assertEqual(browser.value("document.activeElement.id"), "input")
         target = "[...document.querySelectorAll('#target p')].map((p) => p.textContent)"
         browser.type(SENTENCES[0])
-        # The last word is not complete, the translation has begun.
+        # The last word is not complete, but the translation has begun.
         browser.wait_for("document.querySelector('#target p')?.textContent.length > 0")
         self.assertEqual(browser.value("document.getElementById('input').value"), "today.")
         browser.type("\n" + SENTENCES[1])
         browser.value("document.getElementById('finish').click()")
         browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
 
-        source = browser.value("[...document.querySelectorAll('#source p')].map((p) => p.textContent)")
+        source = browser.value(
+            "[...document.querySelectorAll('#source p')].map((p) => p.textContent)"
+        )
         self.assertEqual(source, SENTENCES)
         shown = browser.value(target)
         translated = subprocess.run(
-            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de"], input="\n".join(SENTENCES) + "\n",
-            capture_output=True, text=True, check=True).stdout.splitlines()
+            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de"],
+            input="\n".join(SENTENCES) + "\n",
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout.splitlines()
         self.assertEqual([line.strip() for line in shown], [line.strip() for line in translated])
-        self.assertGreater(browser.value("document.querySelectorAll('#staircase circle').length"), 3)
-        self.assertRegex(browser.value("document.getElementById('al').textContent"), r"^-?\d+\.\d tokens$")
-        image = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)["data"]
+        self.assertGreater(
+            browser.value("document.querySelectorAll('#staircase circle').length"), 3
+        )
+        self.assertRegex(
+            browser.value("document.getElementById('al').textContent"), r"^-?\d+\.\d tokens$"
+        )
+        image = browser.call("Page.captureScreenshot", format="png", captureBeyondViewport=True)[
+            "data"
+        ]
         with open(SCREENSHOT, "wb") as file:
             file.write(base64.b64decode(image))
 
-        # Who opens the link sees the same.
+        # A viewer who opens the link sees the same.
         link = browser.value("document.getElementById('link').href")
         browser.call("Page.navigate", url="about:blank")
         browser.call("Page.navigate", url=link)
@@ -215,8 +257,13 @@ class PageTest(unittest.TestCase):
 
     def test_captions_follow_on_a_screen_of_any_size(self):
         browser = self.browser
-        resize = lambda width, height: browser.call("Emulation.setDeviceMetricsOverride", width=width, height=height,
-                                                    deviceScaleFactor=1, mobile=False)
+        resize = lambda width, height: browser.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         at_end = ("['source', 'target'].every((id) => { const lane = document.getElementById(id); "
                   "return lane.scrollHeight > lane.clientHeight && "
                   "lane.scrollHeight - lane.scrollTop - lane.clientHeight < 2; })")
@@ -241,49 +288,75 @@ class PageTest(unittest.TestCase):
             browser.wait_for("document.getElementById('staircase').viewBox.baseVal.width === "
                              "document.getElementById('staircase').clientWidth")
             self.assertLessEqual(browser.value("document.documentElement.scrollWidth"), width)
-        browser.value("document.getElementById('target').scrollTop = 0")  # Somebody reads what was before.
-        browser.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        # Somebody reads what was before.
+        browser.value("document.getElementById('target').scrollTop = 0")
+        browser.value(
+            "new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))"
+        )
         time.sleep(0.2)
         resize(340, 200)
         time.sleep(0.2)
         self.assertEqual(browser.value("document.getElementById('target').scrollTop"), 0)
         self.assertEqual(browser.errors, [])
 
-    def test_it_says_what_was_not_translated(self):
+    def test_text_without_punctuation_is_translated_to_its_end(self):
         browser = self.browser
-        browser.type("a" * 5 + " ")
+        with open(f"{SPEECH}/../simuleval/test20.en") as file:
+            plain = re.sub(r"[^a-z\s]", "", file.read().lower()).split()[:200]
+        words = " ".join(plain)
+        browser.type(plain[0] + " ")
         browser.wait_for("document.getElementById('finish').disabled === false")
-        browser.value("document.getElementById('input').value = 'w'.repeat(3000) + '\\n'; "
-                      "document.getElementById('input').dispatchEvent(new Event('input'))")
-        browser.wait_for("document.getElementById('status').textContent === "
-                         "'Sentence 1 was cut short: it is longer than the server takes, and the rest was dropped.'")
+        rest = json.dumps(" ".join(plain[1:]))
+        browser.value(f"document.getElementById('input').value = {rest}; "
+                      "document.getElementById('finish').click()")
+        browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
+        shown = browser.value(
+            "[...document.querySelectorAll('#target p')].map((p) => p.textContent)")
+        translated = subprocess.run(
+            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de",
+             "--segment", "line"],
+            input=words + "\n", capture_output=True, text=True, check=True).stdout
+        self.assertEqual(len(shown), 1)  # Of one sentence.
+        self.assertEqual(shown[0].split(), translated.split())
+        self.assertGreater(len(shown[0].split()), len(plain) // 4)
 
     def test_what_is_said_is_translated(self):
         browser = self.browser
         self.assertFalse(browser.value("document.getElementById('speak').hidden"))
-        browser.value("window.sent = []; const real = window.fetch; window.fetch = (path, options) => {"
-                      "if (options && options.body instanceof Int16Array) window.sent.push(...options.body);"
-                      "else if (path.endsWith('sessions')) window.began = JSON.parse(options.body);"
-                      "return real(path, options); }")
+        browser.value(
+            "window.sent = []; const real = window.fetch; window.fetch = (path, options) => {"
+            "if (options && options.body instanceof Int16Array) window.sent.push(...options.body);"
+            "else if (path.endsWith('sessions')) window.began = JSON.parse(options.body);"
+            "return real(path, options); }"
+        )
         browser.value("document.getElementById('speak').focus()")
-        browser.press("Enter", 13)  # A key of the user's: without one browsers leave audio alone.
+        browser.press("Enter", 13)  # The user presses a key: without one, browsers leave audio alone.
         # The recording lasts 2.7 s; the silence after it ends the sentence.
         browser.wait_for("document.querySelector('#announced p') !== null")
-        self.assertEqual(browser.value("document.getElementById('speak').textContent"), "Stop speaking")
+        self.assertEqual(
+            browser.value("document.getElementById('speak').textContent"), "Stop speaking"
+        )
         self.assertTrue(browser.value("document.getElementById('input').disabled"))
         browser.press("Enter", 13)
         browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
-        self.assertRegex(browser.value("document.querySelector('#source p').textContent"), r"^[3-9]\.\d s of speech$")
+        self.assertRegex(
+            browser.value("document.querySelector('#source p').textContent"),
+            r"^[3-9]\.\d s of speech$",
+        )
         self.assertRegex(browser.value("document.getElementById('al').textContent"), r"^\d+ ms$")
         self.assertNotEqual(browser.value("document.querySelector('#target p').textContent"), "")
-        # What was sent is the recording, but for the browser's resampling.
+        # The sent samples are the recording, but for the browser's resampling.
         with wave.open(RECORDING) as file:
             said = loudness(array.array("h", file.readframes(file.getnframes())))
-        # This microphone plays as soon as it is opened, and stumbles on a busy machine: so each part is looked for.
+        # This microphone plays as soon as it is opened, and stumbles on a busy machine: so each
+        # part is looked for.
         sent, rate = browser.value("window.sent"), browser.value("window.began.sample_rate")
-        # That of the device, which no browser has to change.
+        # The rate is the device's, which no browser has to change.
         self.assertEqual(rate, browser.value("new AudioContext().sampleRate"))
-        heard = [loudness(([0] * (rate // 5) + sent)[shift * rate // 16000:], rate) for shift in (0, 40, 80, 120)]
+        heard = [
+            loudness(([0] * (rate // 5) + sent)[shift * rate // 16000 :], rate)
+            for shift in (0, 40, 80, 120)
+        ]
         size = 30  # Of a part: 0.3 s.
         found = [max(correlation(said[part:part + size], each[at:at + size])
                      for each in heard for at in range(part, min(part + 40, len(each) - size)))
@@ -302,42 +375,60 @@ class PageTest(unittest.TestCase):
                 return stream;
             };
             const Real = AudioContext;
-            window.AudioContext = class extends Real { constructor(...a) { super(...a); window.contexts.push(this); } };
+            window.AudioContext = class extends Real {
+              constructor(...a) { super(...a); window.contexts.push(this); }
+            };
             window.realFetch = window.fetch;
         """)
         released = ("window.tracks.every((track) => track.readyState === 'ended') && "
                     "window.contexts.every((context) => context.state === 'closed')")
         status = "document.getElementById('status').textContent"
         browser.value("document.getElementById('speak').focus()")
-        press = lambda: browser.press("Enter", 13)  # A key of the user's: without one browsers leave audio alone.
-        # As Firefox says where the rates of context and microphone differ; and whatever else is missing.
+        # A key of the user's: without one browsers leave audio alone.
+        press = lambda: browser.press("Enter", 13)
+        # As Firefox says where the rates of context and microphone differ; and whatever else is
+        # missing.
         for breaks, mends in [
-                ("AudioContext.prototype.createMediaStreamSource = () => { throw new Error('other rates'); }",
-                 "delete AudioContext.prototype.createMediaStreamSource"),
-                ("window.node = AudioWorkletNode; window.AudioWorkletNode = class { constructor() "
-                 "{ throw new Error('no node'); } }",
-                 "window.AudioWorkletNode = window.node"),
-                ("AudioWorklet.prototype.addModule = () => Promise.reject(new Error('no module'))",
-                 "delete AudioWorklet.prototype.addModule")]:
+            (
+                "AudioContext.prototype.createMediaStreamSource = () => { throw new Error('other "
+                "rates'); }",
+                "delete AudioContext.prototype.createMediaStreamSource",
+            ),
+            (
+                "window.node = AudioWorkletNode; window.AudioWorkletNode = class { constructor() "
+                "{ throw new Error('no node'); } }",
+                "window.AudioWorkletNode = window.node",
+            ),
+            (
+                "AudioWorklet.prototype.addModule = () => Promise.reject(new Error('no module'))",
+                "delete AudioWorklet.prototype.addModule",
+            ),
+        ]:
             browser.value(breaks)
             before = browser.value("window.tracks.length")
             press()
-            browser.wait_for(f"window.tracks.length > {before} && {status}.startsWith('The microphone cannot be used')")
+            browser.wait_for(
+                f"window.tracks.length > {before} && {status}.startsWith('The microphone cannot be "
+                "used')"
+            )
             browser.wait_for(released)
             browser.value(mends)
         # A session that cannot begin.
-        browser.value("window.fetch = async (path, options) => options && options.method === 'POST' ? "
-                      "new Response('{\"error\": \"too many\"}', {status: 503}) : window.realFetch(path, options)")
+        browser.value(
+            "window.fetch = async (path, options) => options && options.method === 'POST' ? "
+            'new Response(\'{"error": "too many"}\', {status: 503}) : window.realFetch(path, '
+            'options)'
+        )
         press()
         browser.wait_for(f"{status} === 'Not sent: too many'")
         browser.wait_for(released)
         self.assertEqual(browser.value("document.getElementById('speak').textContent"), "Speak")
         browser.value("window.fetch = window.realFetch")
-        # And now it works.
+        # Now it works.
         press()
         browser.wait_for("document.querySelector('#source p') !== null")
         self.assertFalse(browser.value(released))
-        # A device that is unplugged ends what is said.
+        # Unplugging the device ends the recording.
         browser.value("window.tracks[window.tracks.length - 1].dispatchEvent(new Event('ended'))")
         browser.wait_for(f"{status} === 'Finished.'")
         browser.wait_for(released)
@@ -346,16 +437,31 @@ class PageTest(unittest.TestCase):
         browser = self.browser
         browser.call("Accessibility.enable")
         tree = browser.tree()
-        for role, name in [("region", "Source"), ("region", "Translation"), ("log", "Completed sentences"),
-                           ("combobox", "Model"), ("spinbutton", "Wait-k"), ("spinbutton", "Words per second"),
-                           ("button", "Play a sample talk"), ("button", "Speak"), ("button", "Finish"),
-                           ("heading", "Lagging"), ("image", "No token is written yet.")]:
-            self.assertTrue(any(role == r and name in n for r, n in tree), (role, name, tree.keys()))
+        for role, name in [
+            ("region", "Source"),
+            ("region", "Translation"),
+            ("log", "Completed sentences"),
+            ("combobox", "Model"),
+            ("spinbutton", "Wait-k"),
+            ("spinbutton", "Words per second"),
+            ("button", "Play a sample talk"),
+            ("button", "Speak"),
+            ("button", "Finish"),
+            ("heading", "Lagging"),
+            ("image", "No token is written yet."),
+        ]:
+            self.assertTrue(
+                any(role == r and name in n for r, n in tree), (role, name, tree.keys())
+            )
         for (role, name), properties in tree.items():
             if properties.get("focusable") and role != "RootWebArea":
                 self.assertNotEqual(name, "", f"a {role} without a name")
         # Only what is said at the end of a sentence, and the state, speaks up by itself.
-        live = {name or role for (role, name), properties in tree.items() if properties.get("live") == "polite"}
+        live = {
+            name or role
+            for (role, name), properties in tree.items()
+            if properties.get("live") == "polite"
+        }
         self.assertEqual(live, {"Completed sentences", "status"})
         # Everything can be reached in the order of the page.
         order = ["source", "target", "input", "model", "k", "pace", "talk", "speak"]
@@ -367,15 +473,21 @@ class PageTest(unittest.TestCase):
         self.assertEqual(reached, order)
 
         # A sentence is announced once, when it is complete, with its READs, WRITEs and lagging.
-        browser.value("window.said = 0; new MutationObserver((all) => { window.said += all.length; }).observe("
-                      "document.getElementById('announced'), {childList: true, subtree: true, characterData: true})")
+        browser.value(
+            "window.said = 0; new MutationObserver((all) => { window.said += all.length; "
+            "}).observe("
+            "document.getElementById('announced'), {childList: true, subtree: true, characterData: "
+            "true})"
+        )
         browser.value("document.getElementById('input').focus()")
         browser.type("\n".join(SENTENCES) + "\n")
         browser.wait_for("document.querySelectorAll('#announced p').length === 2")
         tokens = browser.value("document.querySelectorAll('#staircase circle').length")
         self.assertGreater(tokens, 3)
         self.assertEqual(browser.value("window.said"), 2)
-        said = browser.value("[...document.querySelectorAll('#announced p')].map((p) => p.textContent)")
+        said = browser.value(
+            "[...document.querySelectorAll('#announced p')].map((p) => p.textContent)"
+        )
         for sentence in said:
             self.assertRegex(sentence, r"\w.* Read \d+, written \d+, lagging -?\d+\.\d tokens\.$")
         self.assertIn(("image", f"{tokens} target tokens written, "), {(r, n[:n.find(", ") + 2])

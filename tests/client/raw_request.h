@@ -12,8 +12,8 @@
 
 namespace leapstream {
 
-// Sends these bytes to a port of this machine and returns all that comes until the other side closes
-// the connection, which it does after an answer if they say "Connection: close".
+// Sends these bytes to a port of this machine and returns all that comes until the other side
+// closes the connection. With "Connection: close" in the bytes it does so after an answer.
 inline std::string RawRequest(int port, absl::string_view bytes) {
   const int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address = {};

@@ -11,7 +11,7 @@
 namespace leapstream::client {
 namespace {
 
-// Chunks as "sequence:text ", ends of segments as "| ".
+// Chunks are shown as "sequence:text ", ends of segments as "| ".
 std::string Drain(SourceLog& log) {
   std::string text;
   while (const auto message = log.Next()) {
@@ -62,11 +62,11 @@ TEST(SourceLogTest, ASegmentMayBeCompleteBeforeItsSource) {
   EXPECT_EQ(Drain(log), "4:d ");
 
   log.Complete();
-  EXPECT_EQ(log.Rewind(), 5);  // To the new server the next chunk is of the next segment…
+  EXPECT_EQ(log.Rewind(), 5);  // The new server's next chunk is of the next segment.
   log.Append("of the old one");
   EXPECT_EQ(log.unsent_bytes(), 0);
   EXPECT_EQ(Drain(log), "");
-  log.EndSegment();  // …and so is the next end.
+  log.EndSegment();  // The next end belongs to the next segment, too.
   log.Append("e");
   log.EndSegment();
   EXPECT_EQ(Drain(log), "5:e | ");
@@ -83,7 +83,7 @@ TEST(SourceLogTest, EmptySegmentsCount) {
   EXPECT_EQ(Drain(log), "| 1:a ");
   log.Complete();
   log.Complete();
-  log.Complete();  // More than there are.
+  log.Complete();  // There is no second segment to complete.
   log.EndSegment();
   log.Close();
   EXPECT_EQ(log.Rewind(), 2);
@@ -105,7 +105,7 @@ TEST(SourceLogTest, TheServerMaySayWhatItHasDoneWith) {
   log.Append("d");
   log.Consume(3);
   EXPECT_EQ(log.Rewind(), 4);
-  EXPECT_EQ(Drain(log), "| 4:d ");  // Its end was not sent before.
+  EXPECT_EQ(Drain(log), "| 4:d ");  // Its end had not been sent.
   log.Consume(3);
   log.Consume(3);
   EXPECT_EQ(log.Rewind(), 4);
@@ -117,14 +117,16 @@ TEST(SourceLogTest, TheServerMaySayWhatItHasDoneWith) {
   EXPECT_TRUE(log.all_sent());
 }
 
-// Against a plain model: whatever happens, each call is sent the source from the open segment on.
+// A plain model is the reference: whatever happens, each call is sent the source from the open
+// segment on.
 TEST(SourceLogTest, TheOpenSegmentMayBeDoneWithInPart) {
   SourceLog log;
   log.Append("a");
   log.Append("b");
   log.Append("c");
   log.EndSegment();
-  log.EndSegment();  // An empty one, which is not complete because the first one is in part.
+  // An empty segment. It stays incomplete while the first one is complete only in part.
+  log.EndSegment();
   log.Append("d");
   EXPECT_EQ(log.Next()->text, "a");
   EXPECT_EQ(log.Next()->text, "b");
@@ -144,8 +146,8 @@ TEST(SourceLogTest, RandomHistories) {
   std::mt19937 random(1);
   for (int run = 0; run < 500; ++run) {
     SourceLog log;
-    std::vector<std::string> segments = {""};  // All source ever, by segment.
-    size_t completed = 0, sent_segment = 0;    // What the server of this call knows.
+    std::vector<std::string> segments = {""};  // All source so far, by segment.
+    size_t completed = 0, sent_segment = 0;    // The state of this call's server.
     std::vector<std::string> call = {""};
     int64_t chunk = 0;
     for (int step = 0; step < 60; ++step) {
@@ -170,7 +172,7 @@ TEST(SourceLogTest, RandomHistories) {
             }
           }
           break;
-        case 4: {  // The server completes the segment that it works at, if it knows of it.
+        case 4: {  // The server completes the segment that it works at, if it knows that segment.
           const size_t known = sent_segment + call.size() - (call.back().empty() ? 1 : 0);
           if (completed < known) {
             log.Complete();

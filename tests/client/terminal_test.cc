@@ -1,4 +1,4 @@
-// What is drawn on a terminal, and how running text is cut; without a terminal and a server.
+// The drawing on a terminal, and the cutting of running text; without a terminal and a server.
 #include <algorithm>
 #include <deque>
 #include <sstream>
@@ -88,7 +88,7 @@ TEST(SegmentationTest, NumbersLettersAndCompaniesEndSentencesToo) {
 
 TEST(SegmentationTest, FullStopsOfOtherScripts) {
   for (const std::vector<std::string>& sentences : std::vector<std::vector<std::string>>{
-           {"क्या हाल है?", "मैं ठीक हूँ।", "वह आया ।", "सब ठीक है।"},  // The third mark stands alone.
+           {"क्या हाल है?", "मैं ठीक हूँ।", "वह आया ।", "सब ठीक है।"},  // A mark may stand alone.
            {"هل أنت بخير؟", "نعم أنا بخير.", "شكرا!"},
            {"یہ ایک جملہ ہے۔", "یہ دوسرا ہے۔"},
            {"ሰላም ነው።", "ደህና ነህ፧", "አዎ።"},
@@ -123,7 +123,7 @@ TEST(SegmentationTest, ASentenceWithoutMarksEndsAnyway) {
               ElementsAre(words(44, "word,"), words(20, "end")));
   EXPECT_THAT(Segments(Segmentation::kSentence, words(30, "word, ") + words(15, "end")),
               ElementsAre(words(30, "word, ") + words(15, "end")));
-  // Chinese without a mark, and with clauses; nothing of it is lost.
+  // Chinese without a mark, and with clauses. No character is lost.
   std::string text, clauses;
   for (int i = 0; i < 480; ++i) text += "字";
   for (int i = 0; i < 48; ++i) clauses += "一二三四五六七八九，";
@@ -160,7 +160,8 @@ TEST(CharactersTest, KnowsWidthsWhateverTheLocale) {
   EXPECT_EQ(CountCharacters("\xFFx"), 2u);
 }
 
-// As much of a terminal as the lanes use. No column limit: lines that are too long are seen so.
+// The part of a terminal that the lanes use. It has no column limit, so that lines that are too
+// long are seen.
 class Screen {
  public:
   void Write(const std::string& bytes) {
@@ -176,7 +177,7 @@ class Screen {
         ++i;
       } else if (bytes[i] == '\n') {
         ++row_;
-        column_ = 0;  // As terminals do for programs' line feeds.
+        column_ = 0;  // Terminals do this for programs' line feeds.
         Line();
         ++i;
       } else {
@@ -241,7 +242,7 @@ TEST(LanesTest, EachThingStandsInTheColumnOfItsMoment) {
     lanes.Finish();
     draw();
     EXPECT_THAT(screen.lines().back(), "");
-    // No word of a segment that never came.
+    // Nothing is said of a segment that never came.
     EXPECT_THAT(screen.lines(), testing::Contains("1 segment; mean AL 2.50 of 1"));
     EXPECT_EQ(all.find("\x1b[2J"), std::string::npos);  // Nothing is cleared and drawn again.
     EXPECT_EQ(all.find("\x1b[1m") != std::string::npos, colour);
@@ -313,7 +314,7 @@ TEST(LanesTest, WhatIsTypedStandsBelowAndGoesAwayAtTheEnd) {
   EXPECT_EQ(screen.lines().back(), "typing  can");
   const std::vector<std::string> lines = screen.lines();
   EXPECT_EQ(std::count(lines.begin(), lines.end(), "typing  can"), 1);
-  lanes.Typing(std::string(200, 'x') + "end");  // The end is what is being typed.
+  lanes.Typing(std::string(200, 'x') + "end");  // The end shows, since it is being typed.
   draw();
   EXPECT_THAT(screen.lines().back(), testing::EndsWith("xend"));
   EXPECT_LE(screen.widest(), 60u);
@@ -330,8 +331,8 @@ TEST(TypedWordsTest, AWordCanBeChangedUntilSpaceEndsIt) {
   EXPECT_EQ(words.open(), "wo");
   EXPECT_EQ(words.Append("\x17"), "");
   EXPECT_EQ(words.Append("w\xC3\xA4\xE2\x82\xAC\x08\x08\x08\x08x\n"), "x\n");
-  EXPECT_EQ(words.Append("a\x1b[Db\x1bOP\x1b"), "");  // Cursor and function keys…
-  EXPECT_EQ(words.Append("[3~c\x07\t"), "abc ");      // …in whatever pieces they come.
+  EXPECT_EQ(words.Append("a\x1b[Db\x1bOP\x1b"), "");  // Cursor and function keys do nothing.
+  EXPECT_EQ(words.Append("[3~c\x07\t"), "abc ");      // Their bytes may come in any pieces.
   EXPECT_EQ(words.Append("last\x04more"), "last");
   EXPECT_TRUE(words.ended());
   EXPECT_EQ(words.Append("x "), "");

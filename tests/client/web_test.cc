@@ -1,5 +1,5 @@
-// The gateway of `leapstream web` in front of a fake server, asked as a browser would and as one
-// must not.
+// The gateway of `leapstream web` in front of a fake server, with requests that a browser makes and
+// requests that it must not make.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -86,7 +86,7 @@ TEST_F(WebTest, ThePageAsksNobodyElse) {
     EXPECT_FALSE(result->body.empty()) << path;
     EXPECT_THAT(result->get_header_value("Content-Security-Policy"),
                 HasSubstr("default-src 'none'"));
-    // These name the namespace of SVG.
+    // Two files name the namespace of SVG.
     if (std::string(path) != "/page.js" && std::string(path) != "/icon.svg") {
       EXPECT_THAT(result->body, testing::Not(HasSubstr("://"))) << path;
     }
@@ -114,12 +114,22 @@ TEST_F(WebTest, AllViewersSeeTheSame) {
   EXPECT_THAT(seen[0], HasSubstr(R"("event":"ended","code":"OK")"));
   EXPECT_EQ(seen[1], seen[0]);
   EXPECT_EQ(seen[2], seen[0]);
-  // Who comes later sees it from the start, or goes on where it was.
+  // A late viewer sees the session from the start, or goes on where the viewer was.
   EXPECT_EQ(Get(Path(session, "events"))->body, seen[0]);
   EXPECT_THAT(Get(Path(session, "events"), {{"Last-Event-ID", "0"}})->body,
               testing::StartsWith("id: 1\n"));
   EXPECT_EQ(Get(Path(session, "events"), {{"Last-Event-ID", "1000"}})->status, 204);
   EXPECT_EQ(PostStatus(Path(session, "source"), R"({"text": "more"})", Key(session)), 409);
+}
+
+// As with `leapstream translate`.
+TEST_F(WebTest, TextGoesOnInANextSegment) {
+  for (const bool audio : {false, true}) {
+    const Json session = Start(audio ? R"({"audio": true})" : "{}");
+    EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
+    EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr("ended"));
+    EXPECT_EQ(service_.config().policy().continue_in_next_segment(), !audio);
+  }
 }
 
 TEST_F(WebTest, AnErrorOfTheServerIsShown) {
@@ -134,7 +144,7 @@ TEST_F(WebTest, OtherSitesMayNotWrite) {
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "null"}}), 403);
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Sec-Fetch-Site", "cross-site"}}), 403);
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {}, "text/plain"), 400);
-  // A name that somebody else's DNS gives to this address.
+  // Somebody else's DNS may give this name to our address.
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Host", "evil.example"}}), 403);
   EXPECT_EQ(Get("/", {{"Host", "evil.example"}})->status, 403);
   EXPECT_EQ(Get("/", {{"Host", "localhost:8080"}})->status, 200);
@@ -172,8 +182,9 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   const std::string path = Path(session, "audio");
   EXPECT_EQ(PostStatus(path, std::string(6400, '\1'), Key(session), type), 200);
   const Json file = Start(R"({"audio": true})");
-  const auto header = Post(Path(file, "audio"), "RIFF\xFF\xFF\xFF\xFFWAVEfmt " + std::string(6400, 'x'),
-                           Key(file), type);
+  const auto header =
+      Post(Path(file, "audio"), "RIFF\xFF\xFF\xFF\xFFWAVEfmt " + std::string(6400, 'x'),
+           Key(file), type);
   EXPECT_EQ(header->status, 400);
   EXPECT_THAT(header->body, HasSubstr("got the header of an audio file"));
   EXPECT_EQ(PostStatus(Path(file, "close"), "{}", Key(file)), 200);
@@ -190,6 +201,27 @@ TEST_F(WebTest, ASessionOfAudioTakesSamplesAndNothingElseDoes) {
   EXPECT_EQ(PostStatus(Path(text, "audio"), "xx", Key(text), type), 409);
   EXPECT_EQ(PostStatus(Path(text, "source"), "{}", Key(text), type), 400);
   EXPECT_EQ(PostStatus("/api/sessions", R"({"audio": 1})"), 400);
+}
+
+// However it is cut, and however often it is tried.
+TEST_F(WebTest, TheHeaderOfAFileIsNoSample) {
+  const std::string type = "application/octet-stream";
+  const std::string file = std::string("RIFF\x24\x10\0\0WAVEfmt \x10\0\0\0", 20) +
+                           std::string("\1\0\1\0\x80\x3e\0\0\0\x7d\0\0\2\0\x10\0", 16);
+  const auto refused = [&](const Json& session, const std::string& bytes) {
+    const auto result = Post(Path(session, "audio"), bytes, Key(session), type);
+    return result->status == 400 &&
+           result->body.find("got the header of an audio file") != std::string::npos;
+  };
+  const Json whole = Start(R"({"audio": true})");
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(refused(whole, file)) << i;
+  EXPECT_EQ(PostStatus(Path(whole, "audio"), std::string(6400, '\1'), Key(whole), type), 200);
+
+  const Json cut = Start(R"({"audio": true})");
+  for (const std::string& part : {file.substr(0, 0), file.substr(0, 2), file.substr(2, 4)}) {
+    EXPECT_EQ(PostStatus(Path(cut, "audio"), part, Key(cut), type), 200) << part;
+  }
+  for (int i = 0; i < 2; ++i) EXPECT_TRUE(refused(cut, file.substr(6))) << i;
 }
 
 // As `curl -X POST` sends it.
@@ -243,7 +275,7 @@ TEST_F(WebTest, ServesThePageOfAPublicUrl) {
     const auto page = Get(path, {{"Host", "talks.example.org"}});
     ASSERT_TRUE(page) << path;
     EXPECT_EQ(page->status, 200) << path;
-    // Nothing that the page asks for is named from the root.
+    // The page names none of its files from the root.
     EXPECT_THAT(page->body, testing::Not(HasSubstr("\"/"))) << path;
     EXPECT_THAT(page->body, testing::Not(HasSubstr("'/"))) << path;
     EXPECT_THAT(page->body, testing::Not(HasSubstr("`/"))) << path;
@@ -254,8 +286,9 @@ TEST_F(WebTest, ServesThePageOfAPublicUrl) {
   EXPECT_EQ(Get("/liveX/")->status, 404);
   EXPECT_EQ(Get("/live/live/")->status, 404);
   // Others are others still.
-  for (const char* origin : {"https://evil.example", "http://talks.example.org", "null",
-                             "https://talks.example.org:8443", "https://talks.example.org.evil.example"}) {
+  for (const char* origin :
+       {"https://evil.example", "http://talks.example.org", "null",
+        "https://talks.example.org:8443", "https://talks.example.org.evil.example"}) {
     EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", origin}}), 403) << origin;
   }
   EXPECT_EQ(PostStatus("/api/sessions", "{}", {{"Origin", "https://talks.example.org"},

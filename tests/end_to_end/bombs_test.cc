@@ -23,7 +23,7 @@ namespace {
 using ::testing::HasSubstr;
 
 constexpr char kService[] = "/leapstream.v1.SimultaneousTranslationService/";
-constexpr int64_t kMoreKb = 10 << 10;  // That the server may have had at any time.
+constexpr int64_t kMoreKb = 10 << 10;  // Memory that the server may take at any time.
 constexpr size_t kInflated = 200 << 20;
 
 // The most resident memory so far, in KiB.
@@ -106,7 +106,7 @@ TEST_F(BombsTest, NothingIsInflated) {
   ExpectNoMoreMemory("deflate");
 }
 
-// gRPC looks at a message's size when it has all of it.
+// gRPC looks at a message's size only when it has all of the message.
 TEST_F(BombsTest, NothingIsReadForACallWithoutAToken) {
   ASSERT_NO_FATAL_FAILURE(Start({}));
   const std::string large(kInflated, '\0');
@@ -124,7 +124,7 @@ TEST_F(BombsTest, LinesOfATextAreNotAllHeldAtOnce) {
   v1::TranslateRequest request;
   request.set_text(std::string(budget::kTranslateLines - 1, '\n'));
   const std::string method = absl::StrCat(kService, "Translate");
-  // The lines are many steps of the model: nobody waits for their end.
+  // The lines are many steps of the model; nobody waits for their end.
   const auto call = [&] {
     const grpc::Status status = Call(server.port(), method, request.SerializeAsString(),
                                      GRPC_COMPRESS_NONE, absl::Seconds(5));
@@ -136,7 +136,7 @@ TEST_F(BombsTest, LinesOfATextAreNotAllHeldAtOnce) {
   std::vector<std::thread> callers;
   for (int i = 0; i < 30; ++i) callers.emplace_back(call);
   for (std::thread& caller : callers) caller.join();
-  // Their states have their memory from the start.
+  // The states of the lines have their memory from the start.
   if (kMeasures) {
     EXPECT_LE(PeakMemory(server.pid()) - before, 15 << 10) << "half a megabyte of each";
   }

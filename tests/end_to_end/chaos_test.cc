@@ -39,7 +39,7 @@ class ChaosTest : public testing::Test {
     }
   }
 
-  // One more session, of so many sentences, at five words a second.
+  // Starts one more session, of so many sentences, at five words a second.
   void Speak(int sentences, absl::Duration pause = absl::ZeroDuration()) {
     std::vector<Sentence> own;
     for (int j = 0; j < sentences; ++j) {
@@ -47,7 +47,7 @@ class ChaosTest : public testing::Test {
     }
     speakers_.push_back(std::make_unique<Speaker>(*client_, own, 5, pause));
   }
-  // Prints what happened.
+  // Expects what the name says, and prints the moves and gaps.
   void ExpectFaultlessTranscripts(absl::string_view what) {
     int moves = 0;
     for (const auto& speaker : speakers_) {
@@ -69,10 +69,10 @@ class ChaosTest : public testing::Test {
   const std::vector<Sentence> all_ = ReadSentences();
   TestFolder folder_;
   std::vector<std::unique_ptr<ServerProcess>> servers_;
-  std::vector<int> metrics_ports_;  // Of servers_.
+  std::vector<int> metrics_ports_;  // The ports of servers_.
   std::unique_ptr<Client> client_;
   std::vector<std::unique_ptr<Speaker>> speakers_;
-  std::vector<absl::Duration> gaps_;  // From an interruption to the next text.
+  std::vector<absl::Duration> gaps_;  // Times from an interruption to the next text.
   int moves_ = 0;
 };
 
@@ -89,7 +89,7 @@ class BehindProxyTest : public ChaosTest, public testing::WithParamInterface<std
     ASSERT_NO_FATAL_FAILURE(StartServers(flags));
     ASSERT_NO_FATAL_FAILURE(StartProxy());
   }
-  // On a free port in front of the servers, as docker/ has it.
+  // Starts it on a free port in front of the servers, with the configuration in docker/.
   void StartProxy() {
     std::vector<ProxiedServer> servers;
     for (int i = 0; i < kServers; ++i) servers.push_back({servers_[i]->port(), metrics_ports_[i]});
@@ -103,8 +103,8 @@ class BehindProxyTest : public ChaosTest, public testing::WithParamInterface<std
     client_ = *std::move(client);
     ASSERT_TRUE(client_->Probe(absl::Seconds(10)).ok()) << ReadFile(log);
   }
-  // Sixty sessions speak, every other with a pause after each sentence; a moment later one of the
-  // servers, which is returned.
+  // Lets sixty sessions speak, every other with a pause after each sentence. Returns one of the
+  // servers, a moment later.
   ServerProcess& OneOfThemWhileAllSpeak(int sentences, absl::Duration pause) {
     for (int i = 0; i < FromEnvironment("CHAOS_SESSIONS", 60); ++i) {
       Speak(FromEnvironment("CHAOS_SENTENCES", sentences), i % 2 * pause);
@@ -128,7 +128,7 @@ TEST_P(BehindProxyTest, AKilledServerCostsNoText) {
 TEST_P(BehindProxyTest, AStoppedServerIsNoError) {
   ServerProcess& stopped = OneOfThemWhileAllSpeak(5, absl::Seconds(1));
   stopped.Signal(SIGTERM);
-  // New ones come before, while and after the others leave.
+  // New sessions come before, while and after the others leave.
   for (int i = 0; i < 40; ++i) {
     absl::SleepFor(absl::Milliseconds(200));
     Speak(1);
@@ -151,7 +151,7 @@ TEST_F(ChaosTest, RefusesQuicklyWhenFullAndServesOn) {
   std::vector<std::unique_ptr<client::Stream>> served;
   for (int i = 0; i < 10; ++i) {
     served.push_back(client_->StartStream(options));
-    ASSERT_TRUE(served.back()->Next().has_value());  // Started.
+    ASSERT_TRUE(served.back()->Next().has_value());  // This event is Started.
   }
   std::vector<absl::Duration> refusals;
   for (int i = 0; i < 20; ++i) {
@@ -172,7 +172,7 @@ TEST_F(ChaosTest, RefusesQuicklyWhenFullAndServesOn) {
   EXPECT_TRUE(client_->StartStream(options)->CloseSource().ok());
 }
 
-// Arrivals and departures of all kinds. CHAOS_SOAK_SECONDS makes it last.
+// Clients come and go in all ways. CHAOS_SOAK_SECONDS sets the duration.
 TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
   ServerProcess server(folder_, "soak");
   server.StartAndWait();
@@ -184,7 +184,7 @@ TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
       const Sentence& sentence = all_[random() % all_.size()];
       const auto kind = random() % 4;
       EXPECT_TRUE(stream->PushText(sentence.source).ok());
-      if (kind == 0) continue;  // Gone in the middle of a word.
+      if (kind == 0) continue;  // It is gone in the middle of a word.
       if (kind == 1) {
         stream->Next();
         stream->Cancel();
@@ -205,7 +205,7 @@ TEST_F(ChaosTest, MemoryAndDescriptorsStayFlat) {
       clients.emplace_back(arrive, random_(), absl::Now() + time);
     }
     for (std::thread& client : clients) client.join();
-    absl::SleepFor(absl::Milliseconds(300));  // For the server to see that they left.
+    absl::SleepFor(absl::Milliseconds(300));  // Time for the server to see that they left.
   };
   const absl::Duration time = absl::Seconds(FromEnvironment("CHAOS_SOAK_SECONDS", 3));
   soak(time);

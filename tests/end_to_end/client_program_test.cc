@@ -1,5 +1,5 @@
-// The program `leapstream` on people's machines: names with several addresses, proxies in
-// the environment, malformed addresses. With real servers, as the system looks names up.
+// The program `leapstream` on people's machines: names with several addresses, proxies in the
+// environment, malformed addresses. The servers are real, and names are looked up by the system.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -24,12 +24,12 @@ constexpr char kClient[] = LEAPSTREAM_BINARY_DIR "/bin/leapstream";
 
 struct Ran {
   int status = 0;
-  std::string output;  // And what went to standard error.
+  std::string output;  // Standard output and standard error.
 };
 
 class ClientProgramTest : public testing::Test {
  protected:
-  // By a shell.
+  // Runs `command` in a shell.
   Ran Run(const std::string& command) {
     Process shell;
     const std::string output = folder_ / absl::StrCat("output", ++runs_);
@@ -37,12 +37,12 @@ class ClientProgramTest : public testing::Test {
     const int status = shell.Wait();
     return {status, ReadFile(output)};
   }
-  // The beginning of a command that runs where this file is /etc/hosts.
+  // Returns the beginning of a command that runs with this file as /etc/hosts.
   static std::string WithHosts(const std::string& hosts) {
     return absl::StrCat("exec unshare --map-root-user --mount bash -c 'mount --bind ", hosts,
                         " /etc/hosts && exec \"$@\"' - ");
   }
-  // Writes into the same file, which is what is mounted.
+  // Writes into the same file, since that one is mounted.
   static void Write(const std::string& path, const std::string& text) {
     std::ofstream(path, std::ios::trunc) << text;
   }
@@ -50,7 +50,7 @@ class ClientProgramTest : public testing::Test {
     Write(folder_ / "hosts", "127.0.0.1 leapstream.test\n");
     return Run(WithHosts(folder_ / "hosts") + "getent hosts leapstream.test").status == 0;
   }
-  // On another address of loopback, with the port of `first`.
+  // Starts a server on another address of loopback, with the port of `first`.
   void StartBeside(const ServerProcess& first, const std::string& host, Process& server,
                    std::vector<std::string> flags) {
     const std::string port_file = folder_ / (host + ".port");
@@ -145,7 +145,7 @@ TEST_F(ClientProgramTest, NoProxyIsAskedForThisMachine) {
     const Ran ran = Run(proxies + command);
     EXPECT_EQ(ran.status, 0) << command << "\n" << ran.output;
   }
-  // One that starts its own server.
+  // `evaluate` starts a server of its own.
   const Ran own = Run(absl::StrCat(proxies, kClient, " evaluate --source ", demo, " --target ",
                                    demo, " --output ", folder_ / "own", " --model ",
                                    kEmbeddedModel));
@@ -161,7 +161,8 @@ TEST_F(ClientProgramTest, NoProxyIsAskedForThisMachine) {
   EXPECT_THAT(probe.output, HasSubstr("grpc_proxy"));
 }
 
-// Standard input that cannot be read, as when it is closed, and an output that takes nothing.
+// Standard input that cannot be read, for example since it is closed, and an output that takes
+// nothing.
 TEST_F(ClientProgramTest, BrokenInputAndOutputAreSaid) {
   ServerProcess server(folder_, "server");
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());

@@ -1,5 +1,5 @@
-// What becomes of sessions when the date is set under a server, and when the server does not run
-// for longer than they may be silent.
+// Sessions when the date is set under a server, and when the server does not run for longer than
+// they may be silent.
 #include <gtest/gtest.h>
 
 #include <atomic>
@@ -43,12 +43,12 @@ class ClockTest : public testing::Test {
   std::unique_ptr<client::Stream> Open() {
     client::StreamOptions options;
     options.k = 3;
-    options.resume_timeout = absl::ZeroDuration();  // What the server does is to be seen.
+    options.resume_timeout = absl::ZeroDuration();  // The test looks at the server's own behaviour.
     return client_->StartStream(options);
   }
   void SetDate(int64_t shift) {
     const std::string path = folder_ / "shift";
-    std::ofstream(path, std::ios::app);  // The server has it mapped: it never gets shorter.
+    std::ofstream(path, std::ios::app);  // The server maps the file, so it never gets shorter.
     std::fstream file(path, std::ios::binary | std::ios::in | std::ios::out);
     file.write(reinterpret_cast<const char*>(&shift), sizeof(shift));
   }

@@ -1,5 +1,5 @@
-// What long or odd source costs a real server, and what becomes of it: no text is lost in silence,
-// and no memory beyond what was set.
+// The cost of long or odd source for a real server, and its treatment: no text is lost in silence,
+// and no memory is taken beyond the limits.
 #include <sys/wait.h>
 
 #include <algorithm>
@@ -21,6 +21,7 @@
 #include "gtest/gtest.h"
 #include "httplib.h"
 #include "tests/end_to_end/measure.h"
+#include "tests/end_to_end/exported_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 #include "tests/testing/metrics_page.h"
@@ -33,7 +34,7 @@ using ::testing::HasSubstr;
 
 std::string Program() { return LEAPSTREAM_BINARY_DIR "/bin/leapstream"; }
 
-// As a recogniser writes: lower case, no marks.
+// Text as a recogniser writes it: lower case, no marks.
 std::string Unpunctuated(size_t words) {
   std::string text;
   size_t count = 0;
@@ -84,19 +85,6 @@ class CostsTest : public testing::Test {
     result.err = ReadFile(folder_ / "err");
     return result;
   }
-  std::string ExportSoftmaxModel() {
-    const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
-    const std::string data = golden + "data/joint";
-    Process exporter;
-    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
-                    golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
-                    data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
-                    data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
-                    "--target-lang", "de", "--output", folder_ / "softmax"},
-                   folder_ / "export.log");
-    EXPECT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
-    return folder_ / "softmax";
-  }
 
   TestFolder folder_;
   std::unique_ptr<ServerProcess> server_;
@@ -114,7 +102,7 @@ TEST_F(CostsTest, TextWithoutPunctuationIsTranslatedToItsEnd) {
       EXPECT_EQ(std::count(result.out.begin(), result.out.end(), '\n'), 1) << "a line is a line";
     }
   }
-  // Whoever does not ask for it is told.
+  // A client that does not ask for it is told.
   const Result read_on = Translate(text + "\n", {"--early-end", "read-on"});
   EXPECT_EQ(read_on.status, 0);
   EXPECT_THAT(read_on.err, HasSubstr("came after its translation had ended"));
@@ -174,12 +162,12 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
   EXPECT_EQ(translate(true), undisturbed);
 }
 
-// Soft-max attention keeps all of its past. Sessions within all their limits must not have the
-// server killed: the largest goes, the others are served.
+// Soft-max attention keeps all of its past. Sessions within all their limits must not get the
+// server killed: the largest one ends, and the others are served.
 TEST_F(CostsTest, StatesThatGrowStayWithinTheirMemory) {
   constexpr int64_t kStates = 24 << 20;
   ASSERT_NO_FATAL_FAILURE(
-      Start({"--model", ExportSoftmaxModel(), "--max-state-bytes", absl::StrCat(kStates)}));
+      Start({"--model", ExportSoftmaxModel(folder_), "--max-state-bytes", absl::StrCat(kStates)}));
   EXPECT_EQ(Metric("leapstream_state_bytes_limit"), kStates);
   auto client = Client::Connect({server_->address(), absl::Seconds(10)});
   ASSERT_TRUE(client.ok()) << client.status();
@@ -198,7 +186,7 @@ TEST_F(CostsTest, StatesThatGrowStayWithinTheirMemory) {
   int ended = 0;
   for (size_t i = 0; i < streams.size(); ++i) {
     if (ended == 0 && i + 1 == streams.size()) break;
-    // Of those that are left one at least must go before all have read their source.
+    // At least one of the remaining sessions must end before all have read their source.
     while (true) {
       const auto event = streams[i]->Next();
       if (!event.has_value()) break;

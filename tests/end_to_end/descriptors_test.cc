@@ -1,4 +1,4 @@
-// A server that runs out of descriptors, as a real process with a limit of them.
+// A server that runs out of descriptors. It is a real process with a limit of them.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -27,7 +27,7 @@ using ::testing::Not;
 
 class DescriptorsTest : public testing::Test {
  protected:
-  // With `limit` descriptors at most, "SOFT:HARD" or one number for both.
+  // Starts it with at most `limit` descriptors, "SOFT:HARD" or one number for both.
   void Start(const std::string& limit, std::vector<std::string> flags = {}) {
     flags.insert(flags.end(), {"--metrics-listen", "127.0.0.1:0"});
     server_ = std::make_unique<ServerProcess>(folder_, "server", std::move(flags));
@@ -41,7 +41,7 @@ class DescriptorsTest : public testing::Test {
     EXPECT_TRUE(client.ok()) << client.status();
     return client.ok() ? *std::move(client) : nullptr;
   }
-  // Whether a page comes to have this status.
+  // Waits for the page to have this status; false: it has not got it in a minute.
   bool Eventually(const std::string& page, int status) {
     for (const absl::Time end = absl::Now() + absl::Minutes(1); absl::Now() < end;) {
       const auto answer = http_->Get(page.c_str());
@@ -65,7 +65,7 @@ class DescriptorsTest : public testing::Test {
     PlainConnections flood(server_->port());
     ASSERT_NO_FATAL_FAILURE(flood.Open(connections));
     EXPECT_TRUE(flood.LastIsClosed()) << "it waits for a descriptor";
-    // Who is in stays in, and health is that of the port.
+    // Sessions that began before go on, and health is that of the port.
     ExpectRightTranslation(*before, all);
     EXPECT_TRUE(Eventually("/readyz", 503));
     EXPECT_TRUE(Eventually("/healthz", 503));
@@ -140,7 +140,7 @@ TEST_F(DescriptorsTest, SessionsAreNoMoreThanDescriptors) {
   EXPECT_EQ(MetricIn(http_->Get("/metrics")->body, "leapstream_slots"), 3);
 }
 
-// As many sessions as are sold can come over as many connections.
+// As many sessions as there are slots can come over as many connections.
 TEST_F(DescriptorsTest, EachSessionMayHaveAConnectionOfItsOwn) {
   ASSERT_NO_FATAL_FAILURE(Start("64"));
   const auto slots =

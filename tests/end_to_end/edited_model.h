@@ -17,16 +17,17 @@
 
 namespace leapstream {
 
-// The only source token by which the edited model translates otherwise: it breaks it.
+// The only source token that the edited model translates differently: it breaks the model.
 inline constexpr int kPoison = 5999;
 
-// Writes another version of the embedded model to `directory`: another checksum, the same
-// translations, and as source kPoison is beyond all numbers, on which the server answers INTERNAL.
+// Writes another version of the embedded model to `directory`: with another checksum and the same
+// translations. The source token kPoison takes it beyond all numbers, and the server answers
+// INTERNAL.
 inline void WriteEditedModel(const std::string& directory) {
   std::filesystem::copy(kEmbeddedModel, directory);
   auto config = ParseModelJson(ReadFile(directory + "/" + kModelJson));
   ASSERT_TRUE(config.ok()) << config.status();
-  config->share_all_embeddings = false;  // Else the poison would be in each of the logits.
+  config->share_all_embeddings = false;  // Otherwise the poison would be in each of the logits.
   const std::string path = directory + "/" + kWeightsFile;
   std::string file = ReadFile(path);
   uint64_t header_bytes = 0;

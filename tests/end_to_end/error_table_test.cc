@@ -1,5 +1,5 @@
 // Each row of the table of errors in docs/protocol.md is provoked once on real servers: its code,
-// reason and details are what the table says, and the server serves on.
+// reason and details are those of the table, and the server serves on.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -23,6 +23,7 @@
 #include "absl/time/clock.h"
 #include "server/token_file.h"
 #include "tests/end_to_end/edited_model.h"
+#include "tests/end_to_end/exported_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 #include "tests/server/raw_stream.h"
@@ -59,7 +60,7 @@ std::set<Row> DocumentedRows() {
   return rows;
 }
 
-// As the table has it: CANCELLED, not 1.
+// The name in the table: CANCELLED, not 1.
 std::string CodeName(grpc::StatusCode code) {
   return absl::StatusCodeToString(static_cast<absl::StatusCode>(code));
 }
@@ -69,7 +70,7 @@ class Peer {
   explicit Peer(int port)
       : channel(ConnectWithSmallWindow(port)),
         stub(v1::SimultaneousTranslationService::NewStub(channel)) {}
-  // How a stream of these messages ends.
+  // The status that ends a stream of these messages.
   grpc::Status Ending(const std::vector<Request>& requests, const std::string& token = "") const {
     grpc::ClientContext context;
     SetDeadline(&context);
@@ -93,7 +94,7 @@ class ErrorTableTest : public testing::Test {
   void SetUp() override {
     WriteEditedModel(folder_ / "edited");
     ExportSpeechModel();
-    ExportSoftmaxModel();
+    ExportSoftmaxModel(folder_);
     std::ofstream(folder_ / "config.yaml") << "models:\n  - {path: " << kEmbeddedModel
                                            << ", name: en-de}\n  - {path: " << folder_ / "edited"
                                            << ", name: edited}\n  - {path: " << folder_ / "speech"
@@ -137,30 +138,16 @@ class ErrorTableTest : public testing::Test {
     ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
   }
 
-  // One whose states grow.
-  void ExportSoftmaxModel() {
-    const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
-    const std::string data = golden + "data/joint";
-    Process exporter;
-    exporter.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-export", "--checkpoint",
-                    golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
-                    data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
-                    data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
-                    "--target-lang", "de", "--output", folder_ / "softmax"},
-                   folder_ / "export.log");
-    ASSERT_EQ(exporter.Wait(), 0) << ReadFile(folder_ / "export.log");
-  }
-
   // A normal session, as it has always been.
   void ExpectServes(const std::string& server) {
     std::pair<grpc::Status, std::string> served = Serve(server);
-    // Brief's sessions may be over before a busy machine has translated the sentence.
+    // On "brief" a session may be over before a busy machine has translated the sentence.
     const absl::Time deadline = absl::Now() + absl::Seconds(20);
     while (Reason(served.first) == "MAX_DURATION" && absl::Now() < deadline) served = Serve(server);
     EXPECT_TRUE(served.first.ok()) << server << ": " << served.first.error_message();
     EXPECT_EQ(served.second, sentence_.translation) << server;
   }
-  // How a normal session ends, and its translation.
+  // The status of a normal session, and its translation.
   std::pair<grpc::Status, std::string> Serve(const std::string& server) {
     Request config = Named(server == "main" ? "en-de" : "");
     config.mutable_config()->mutable_policy()->mutable_wait_k()->set_k(3);
@@ -182,7 +169,7 @@ class ErrorTableTest : public testing::Test {
     config.mutable_config()->set_model(model);
     return config;
   }
-  // A request of this kind to a model of text, changed by `edit`.
+  // A request to a model of text, changed by `edit`.
   static Request Edited(const std::function<void(v1::SessionConfig*)>& edit) {
     Request config = Named("en-de");
     edit(config.mutable_config());
@@ -199,7 +186,7 @@ class ErrorTableTest : public testing::Test {
     return request;
   }
 
-  // A session of main that has one complete segment; `resume` goes on with it.
+  // A session of `server` that has one complete segment; `resume` continues it.
   struct Resumable {
     std::unique_ptr<OpenStream> stream;
     Request resume;
@@ -218,7 +205,7 @@ class ErrorTableTest : public testing::Test {
     resume.set_next_source_sequence(2);
     return begun;
   }
-  // How a resume ends that `edit` has changed.
+  // The status of a resume that `edit` has changed.
   grpc::Status Resume(const std::function<void(v1::SessionConfig*)>& edit,
                       const std::vector<Request>& then = {}) {
     Resumable begun = Begin();
@@ -231,20 +218,20 @@ class ErrorTableTest : public testing::Test {
     return status;
   }
 
-  // The gauge of main's slots that are taken.
+  // The gauge of main's used slots.
   double SlotsUsed() {
     httplib::Client http("127.0.0.1", servers_["main"]->port_of("metrics"));
     const auto page = http.Get("/metrics");
     return page ? MetricIn(page->body, "leapstream_slots_used") : -1;
   }
-  // Until no session of main is left from the case before.
+  // Waits until no session of main is left from the case before.
   void WaitUntilIdle() {
     const absl::Time deadline = absl::Now() + absl::Seconds(20);
     while (SlotsUsed() != 0 && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(5));
     EXPECT_EQ(SlotsUsed(), 0);
   }
 
-  // Reads nothing until the server has given it up, then what it says.
+  // Reads nothing until the server has given up the stream; then reads its status.
   grpc::Status StuckReader() {
     Request config = Edited([](v1::SessionConfig* c) {
       c->mutable_policy()->mutable_wait_k()->set_k(1);
@@ -258,7 +245,7 @@ class ErrorTableTest : public testing::Test {
              stuck.stream->Write(EndSegment())) {
       }
     });
-    WaitUntilIdle();  // Its slot is free; before twice the timeout it may still hear why.
+    WaitUntilIdle();  // The slot is free; up to twice the timeout the client may still hear why.
     const grpc::Status status = stuck.Finish();
     writer.join();
     return status;
@@ -296,7 +283,7 @@ class ErrorTableTest : public testing::Test {
     EXPECT_TRUE(first->Finish().ok());
     return status;
   }
-  // SIGTERM; then as it was.
+  // Sends SIGTERM to `doomed`, and starts it again.
   grpc::Status Drained() {
     ServerProcess& server = *servers_["doomed"];
     OpenStream open(*peer("doomed").stub, {Config(), Text("an open segment ")});
@@ -328,7 +315,7 @@ class ErrorTableTest : public testing::Test {
   }
   grpc::Status Expired() {
     Resumable begun = Begin("brief");
-    grpc::Status status = begun.stream->Finish();  // It has lasted long enough.
+    grpc::Status status = begun.stream->Finish();  // The session has lasted long enough.
     const absl::Time deadline = absl::Now() + absl::Seconds(10);
     while (Reason(status) != "RESUME_TOKEN_EXPIRED" && absl::Now() < deadline) {
       status = peer("brief").Ending({begun.resume});

@@ -42,7 +42,7 @@ class Forwarder {
     close(wake_);
   }
   int port() const { return port_; }
-  // For good.
+  // The forwarder stays frozen.
   void Freeze() {
     const uint64_t one = 1;
     EXPECT_EQ(write(wake_, &one, sizeof(one)), static_cast<ssize_t>(sizeof(one)));
@@ -77,7 +77,7 @@ class Forwarder {
       }
     }
   }
-  // False: Freeze() came first. Whoever does not read must not keep it waiting for ever.
+  // False: Freeze() came first. A side that does not read must not keep it waiting for ever.
   bool Forward(const char* bytes, ssize_t size, int to) {
     for (ssize_t sent = 0; sent < size;) {
       pollfd polled[] = {{wake_, POLLIN, 0}, {to, POLLOUT, 0}};
@@ -85,7 +85,7 @@ class Forwarder {
       if (polled[0].revents != 0) return false;
       const ssize_t more = send(to, bytes + sent, size - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
       if (more < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-      if (more <= 0) break;  // Gone: its own event says so.
+      if (more <= 0) break;  // The side is gone, and its own event says so.
       sent += more;
     }
     return true;
@@ -113,7 +113,7 @@ class Forwarder {
   const int listener_;
   const int wake_;
   int port_ = 0;
-  std::map<int, int> peer_of_;  // Of the thread, while it runs.
+  std::map<int, int> peer_of_;  // The thread owns it while it runs.
   std::thread thread_;
 };
 

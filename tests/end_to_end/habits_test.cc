@@ -1,5 +1,5 @@
-// What operators do to a server that is none of its interface: logs that nobody reads, signals that
-// mean nothing, files that change while they are read. None of it may end or stop anything.
+// Things that operators do to a server beside its interface: logs that nobody reads, signals
+// without a meaning, files that change while they are read. None of them may end or stop anything.
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <gmock/gmock.h>
@@ -41,7 +41,7 @@ constexpr int kPipeBytes = 4096;
 
 class HabitsTest : public testing::Test {
  protected:
-  // With flags, and for the metrics and the admin service any free port.
+  // Starts a server with `flags`, and free ports for metrics and the admin service.
   void Serve(std::vector<std::string> flags = {}) {
     flags.insert(flags.end(), {"--metrics-listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"});
     server_ = std::make_unique<ServerProcess>(folder_, "server", std::move(flags));
@@ -49,7 +49,7 @@ class HabitsTest : public testing::Test {
     stub_ = v1::SimultaneousTranslationService::NewStub(
         grpc::CreateChannel(server_->address(), grpc::InsecureChannelCredentials()));
   }
-  // Its output goes to a pipe, of which it has one end.
+  // Starts a server whose output goes to a pipe; the test has the other end.
   void ServeIntoPipe() {
     const std::string pipe = folder_ / "server.log";
     ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
@@ -65,7 +65,7 @@ class HabitsTest : public testing::Test {
   void TearDown() override {
     if (reader_ >= 0) close(reader_);
   }
-  // What is in the pipe, once there is something; empty: its writer has gone.
+  // Waits for bytes in the pipe and returns them; empty: the writer has gone.
   std::string ReadSome() {
     std::string bytes(kPipeBytes, '\0');
     pollfd ready = {reader_, POLLIN, 0};
@@ -91,7 +91,7 @@ class HabitsTest : public testing::Test {
     return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" +
            std::string("\0\0\0\4\0\0\0\0\0", 9);  // SETTINGS.
   }
-  // All that comes back to these bytes until the server ends the connection.
+  // Sends `bytes`, and returns all that comes back until the server ends the connection.
   std::string Exchange(const std::string& bytes) {
     const int connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     sockaddr_in address = {};
@@ -121,7 +121,7 @@ TEST_F(HabitsTest, ALogThatNobodyReadsStopsNothing) {
   ASSERT_NO_FATAL_FAILURE(ServeIntoPipe());
   const auto dropped = [this] { return Metric("leapstream_log_lines_dropped_total"); };
   EXPECT_EQ(dropped(), 0);
-  // Each call is a line.
+  // Each call logs a line.
   int calls = 0;
   for (; calls < 20000 && (calls % 100 != 0 || dropped() == 0); ++calls) {
     const grpc::Status status = Translate();
@@ -132,14 +132,14 @@ TEST_F(HabitsTest, ALogThatNobodyReadsStopsNothing) {
   stream.stream->WritesDone();
   EXPECT_TRUE(stream.Finish().ok());
   EXPECT_EQ(stream.completed.size(), 1u);
-  // It is said once somebody reads again.
+  // The drop is reported once somebody reads again.
   std::string log;
   while (!absl::StrContains(log, "lines of the log were dropped")) {
     const std::string more = ReadSome();
     ASSERT_FALSE(more.empty()) << log.substr(log.size() - std::min<size_t>(log.size(), 1000));
     log += more;
   }
-  // And stops again: neither signals nor the end wait for it.
+  // The reader stops again: neither signals nor the end wait for it.
   for (int i = 0; i < 100; ++i) ASSERT_TRUE(Translate().ok());
   server_->Signal(SIGHUP);
   server_->Signal(SIGTERM);
@@ -156,7 +156,7 @@ TEST_F(HabitsTest, ALogWhoseReaderDiesKillsNobody) {
   EXPECT_EQ(server_->Wait(), 0);
 }
 
-// Errors at start are said, if somebody listens, and end it in any case.
+// Errors at start are written if somebody reads them, and end the start in any case.
 TEST_F(HabitsTest, AFullPipeDoesNotKeepABadStart) {
   const std::string pipe = folder_ / "full";
   ASSERT_EQ(mkfifo(pipe.c_str(), 0600), 0);
@@ -196,7 +196,7 @@ TEST_F(HabitsTest, ASignalBeforeItServesIsHeard) {
     server.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream-server", "--model", kEmbeddedModel,
                   "--listen", "127.0.0.1:0", "--port-file", log + ".port"},
                  log);
-    // It has begun to look after its signals.
+    // The signal is sent when the server has blocked its signals, to handle them itself.
     const auto blocks = [&] {
       const std::string status = ReadFile(absl::StrCat("/proc/", server.pid(), "/status"));
       const size_t at = status.find("SigBlk:");
@@ -213,13 +213,13 @@ TEST_F(HabitsTest, ASignalBeforeItServesIsHeard) {
       server.Signal(SIGTERM);
       EXPECT_EQ(server.Wait(), 0) << ReadFile(log);
     } else {
-      const int status = server.Wait();  // By the signal itself, before it is about to serve.
+      const int status = server.Wait();  // Before it serves, the signal itself may end it.
       EXPECT_TRUE(status == 0 || status == -signal) << status << "\n" << ReadFile(log);
     }
   }
 }
 
-// HTTP/2 as nobody's library writes it: a header whose value has a line feed.
+// HTTP/2 that no library writes: a header value with a line feed.
 TEST_F(HabitsTest, NobodyWritesLinesOfTheLog) {
   ASSERT_NO_FATAL_FAILURE(Serve({"--log-level", "trace"}));
   const std::string forged =
@@ -240,7 +240,7 @@ TEST_F(HabitsTest, NobodyWritesLinesOfTheLog) {
     std::string bytes = Preface();
     bytes += std::string("\0", 1) + static_cast<char>(headers.size() >> 8) +
              static_cast<char>(headers.size() & 0xff);
-    bytes += std::string("\1\5\0\0\0\1", 6) + headers;  // HEADERS, all of them, of stream 1.
+    bytes += std::string("\1\5\0\0\0\1", 6) + headers;  // HEADERS, complete, of stream 1.
     Exchange(bytes);
   }
   ASSERT_TRUE(Translate().ok());
@@ -252,7 +252,7 @@ TEST_F(HabitsTest, NobodyWritesLinesOfTheLog) {
   }
 }
 
-// As docs/protocol.md says.
+// The rule is in docs/protocol.md.
 TEST_F(HabitsTest, PingsMayNotComeTooOften) {
   ASSERT_NO_FATAL_FAILURE(Serve());
   std::string bytes = Preface();
@@ -260,8 +260,8 @@ TEST_F(HabitsTest, PingsMayNotComeTooOften) {
   EXPECT_THAT(Exchange(bytes), HasSubstr("too_many_pings"));
 }
 
-// With sessions on each version, a reload of what has not changed takes no memory, nor does one of
-// what was there before.
+// With sessions on each version, a reload of an unchanged model takes no memory, nor does a reload
+// of a version that was there before.
 TEST_F(HabitsTest, ReloadsOfTheSameModelTakeNoMemory) {
   WriteEditedModel(folder_ / "edited");
   const auto serve = [this](const std::string& directory) {
@@ -293,7 +293,7 @@ TEST_F(HabitsTest, ReloadsOfTheSameModelTakeNoMemory) {
       }
     }
   }
-  // The sessions have some of that; each version that is loaded takes more.
+  // The sessions take some of that; each version that is loaded would take more.
   if (kMeasures) EXPECT_LT(ResidentMemory(server_->pid()) - before, 150 << 10);  // KiB.
   for (const auto& stream : streams) {
     stream->stream->WritesDone();
@@ -302,7 +302,8 @@ TEST_F(HabitsTest, ReloadsOfTheSameModelTakeNoMemory) {
   }
 }
 
-// `cp` writes into the file that is there. Whoever maps it is killed when it is cut short.
+// `cp` writes into the file that is there. A process that maps the file is killed when it is cut
+// short.
 TEST_F(HabitsTest, AModelThatIsOverwrittenWhileItIsReadEndsNothing) {
   std::filesystem::copy(kEmbeddedModel, folder_ / "model");
   ASSERT_NO_FATAL_FAILURE(Serve({"--model", folder_ / "model"}));

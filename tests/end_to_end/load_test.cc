@@ -22,7 +22,7 @@ class LoadTest : public testing::Test {
     std::ofstream file(folder_ / "source");
     for (const Sentence& sentence : ReadSentences()) file << sentence.source << "\n";
   }
-  // Its exit status; what it printed is in output_.
+  // Runs it and returns its exit status; output_ has the output.
   int Load(const ServerProcess& server, int sessions) {
     Process load;
     load.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream", "load", "--server", server.address(),
@@ -47,7 +47,7 @@ TEST_F(LoadTest, AllTextsAreRightAndTheFiguresAreThere) {
   EXPECT_THAT(output_, ContainsRegex("sessions sustained: [0-4] of 4, at 10 words per second"));
   EXPECT_THAT(output_, ContainsRegex("first token  p50 [0-9.]+ ms  p95 [0-9.]+ ms  p99 [0-9.]+"));
   EXPECT_THAT(output_, ContainsRegex("every token  p50 [0-9.]+ ms  p95 [0-9.]+ ms  p99 [0-9.]+"));
-  // 4 sessions x 20 words.
+  // There are 4 sessions x 20 words.
   EXPECT_THAT(output_,
               ContainsRegex("[0-9.]+ tokens/s: [0-9]{2,3} in [0-9.]+ s, [0-9]+ sentences"));
   EXPECT_THAT(output_, ContainsRegex("average lagging: [0-9]*[1-9][0-9.]* source tokens"));

@@ -16,7 +16,7 @@
 
 namespace leapstream {
 
-// With a sanitizer in it, a program's times and memory are not its own.
+// A sanitizer changes a program's times and memory.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 inline constexpr bool kMeasures = false;
 #else

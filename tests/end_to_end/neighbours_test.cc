@@ -1,5 +1,6 @@
-// What clients that misbehave do to the others of a real server: nothing that these would notice.
-// CHAOS_ROUNDS makes it measure so many times; CHAOS_NICE is the priority of who misbehaves.
+// The effect of misbehaving clients on the others of a real server: nothing that these would
+// notice. CHAOS_ROUNDS is the number of measurements; CHAOS_NICE is the priority of the misbehaving
+// process.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -32,14 +33,15 @@ namespace {
 using Stub = v1::SimultaneousTranslationService::Stub;
 
 constexpr int kMeters = 6;
-constexpr absl::Duration kPiece = absl::Milliseconds(50);  // Between source pieces of one meter.
+// Time between source pieces of one meter.
+constexpr absl::Duration kPiece = absl::Milliseconds(50);
 constexpr absl::Duration kPhase = absl::Milliseconds(2200);
 // A token waits for one layer of the others' turn. The rest is for cores that all have to share:
-// what is computed is at times put off for a scheduler's slice of some ms, which p50 hardly
-// notices.
+// computation is at times put off for a scheduler's slice of some ms, which p50 hardly notices.
 constexpr absl::Duration kLayer = absl::Microseconds(500);
 constexpr absl::Duration kSlices = absl::Milliseconds(6);
-// Queues of 256 KiB and 64 KiB of each of kEach sessions, gRPC's, and what the allocator keeps.
+// Queues of 256 KiB and 64 KiB for each of kEach sessions, gRPC's queues, and memory that the
+// allocator keeps.
 constexpr int64_t kMoreMemory = 32 << 10;  // KiB.
 constexpr int kSegmentPieces = 25;
 
@@ -57,8 +59,8 @@ std::vector<std::string> SomePieces() {
   return pieces;
 }
 
-// A well-behaved client that speaks a piece at a time and notes how long the token that each makes
-// possible takes to arrive.
+// A well-behaved client. It speaks a piece at a time, and measures how long the token that each
+// piece makes possible takes to arrive.
 class Meter {
  public:
   Meter(int port, int number) : stub_(Connect(port)), offset_(number * 37) {
@@ -83,7 +85,8 @@ class Meter {
     Request config = Config(3);
     config.mutable_config()->set_input_format(v1::INPUT_FORMAT_PIECES);
     config.mutable_config()->mutable_output()->set_token_details(true);
-    // Such source has no translation that ends: what came after its end would delay the next one.
+    // Translations of such source would not end; source after their end would delay the next
+    // segment.
     config.mutable_config()->mutable_policy()->set_max_target_tokens(kSegmentPieces - 4);
     stream_->Write(config);
     absl::Time due = absl::Now() + kPiece * offset_ / (37 * kMeters);
@@ -117,7 +120,7 @@ class Meter {
       std::lock_guard<std::mutex> lock(mutex_);
       const auto spoken =
           spoken_at_.find({response.target().segment(), response.target().source_tokens_read()});
-      if (spoken == spoken_at_.end()) continue;  // The end of the meter, in mid-segment.
+      if (spoken == spoken_at_.end()) continue;  // The meter ends in mid-segment.
       for (int i = 0; i < response.target().tokens_size(); ++i) {
         latencies_.push_back(now - spoken->second);
       }
@@ -133,7 +136,8 @@ class Meter {
   std::unique_ptr<grpc::ClientReaderWriter<Request, Response>> stream_;
   std::atomic<bool> stop_{false};
   std::mutex mutex_;
-  std::map<std::pair<int64_t, int64_t>, absl::Time> spoken_at_;  // By segment and source token.
+  // Keyed by segment and source token.
+  std::map<std::pair<int64_t, int64_t>, absl::Time> spoken_at_;
   std::vector<absl::Duration> latencies_;
   std::thread reader_, writer_;
 };
@@ -153,7 +157,7 @@ class Nuisance {
       }
     }).detach();
   }
-  // All of one segment.
+  // All writes belong to one segment.
   void KeepWritingOn(const Request& request) {
     std::thread([=] {
       while (stream_->Write(request)) {
@@ -177,8 +181,8 @@ const char* const kKinds[] = {"readers that stop",   "slow readers",          "f
                               "white space",         "words without end"};
 constexpr int kEach = 3;
 
-// Misbehaves until it is killed. In place of another machine: a process of its own, that gets a
-// smaller share of the cores than the server and those that measure, but one.
+// Misbehaves until it is killed. A process of its own takes the place of another machine. It gets a
+// smaller share of the cores than the server and the meters, but one.
 int Misbehave(const std::string& kind, int port) {
   setpriority(PRIO_PROCESS, 0, FromEnvironment("CHAOS_NICE", getpriority(PRIO_PROCESS, 0) + 5));
   Request config = Config(1);
@@ -209,7 +213,7 @@ int Misbehave(const std::string& kind, int port) {
     } else if (kind == kKinds[4]) {
       add(forwarder.port(), {config, Text(words)});
     } else {
-      // Text of which a byte costs work, and gives no source token or few.
+      // Text in which a byte costs work, and gives few source tokens or none.
       const std::string costly = kind == kKinds[5] ? "\xE2\x80\x8B " : kind == kKinds[6] ? " " : "x";
       std::string text;
       while (text.size() + costly.size() < 60000) text += costly;
@@ -225,8 +229,9 @@ int Misbehave(const std::string& kind, int port) {
 class NeighboursTest : public testing::Test {
  protected:
   void SetUp() override {
-    // Where it is allowed, what else the machine does is kept out of the measurement: a step thread
-    // that always has work, as with a flooding writer, else waits for its turn among compilers.
+    // Where it is allowed, this keeps the machine's other work out of the measurement. Otherwise a
+    // step thread that always has work, as with a flooding writer, waits for its turn among
+    // compilers.
     setpriority(PRIO_PROCESS, 0, -10);
     server_ = std::make_unique<ServerProcess>(
         folder_, "server",
@@ -235,7 +240,7 @@ class NeighboursTest : public testing::Test {
                                  "--keepalive-timeout", "1s"});
     ASSERT_NO_FATAL_FAILURE(server_->StartAndWait());
   }
-  // How many sessions have ended so.
+  // The number of sessions with this ending.
   double Ended(const std::string& outcome, const std::string& reason) {
     httplib::Client http("127.0.0.1", server_->port_of("metrics"));
     const auto page = http.Get("/metrics");
@@ -245,7 +250,7 @@ class NeighboursTest : public testing::Test {
                                                       "model=\"en-de\",outcome=\"",
                                                       outcome, "\",reason=\"", reason, "\"}")));
   }
-  // What the server has done so far, for all sessions.
+  // The server's work so far, for all sessions.
   struct Work {
     double target_tokens = 0, turns = 0, turn_seconds = 0, source_tokens = 0;
   };
@@ -284,15 +289,15 @@ TEST_F(NeighboursTest, NoticeNothing) {
     EXPECT_GT(all.size(), 50u);
     return all;
   };
-  latencies_of(kPhase / 2);  // To warm up.
+  latencies_of(kPhase / 2);  // The first one warms up.
   const int64_t memory = ResidentMemory(server_->pid());
   int64_t most_memory = memory;
   std::vector<std::string> kinds = {"quiet"};
   kinds.insert(kinds.end(), std::begin(kKinds), std::end(kKinds));
-  // Of each kind its best round: what else the machine does only adds, and it comes and goes. One
-  // round is enough if it shows what is to be shown.
+  // Each kind counts with its best round: the machine's other work only adds, and it comes and
+  // goes. One round is enough if it holds.
   std::map<std::string, absl::Duration> p50, p99;
-  std::map<std::string, Work> work;  // Per second, in the round of p99: how much was going on.
+  std::map<std::string, Work> work;  // Work per second in the round of p99.
   const auto holds = [&](const std::string& kind) {
     return p50[kind] <= 1.5 * p50[kinds[0]] + kLayer && p99[kind] <= 1.5 * p99[kinds[0]] + kSlices;
   };

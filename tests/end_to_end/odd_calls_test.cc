@@ -1,6 +1,6 @@
 // Calls that no client makes: random bytes, broken messages, and valid messages with odd values in
-// odd order, ended in every way, on a real server. Nothing of them stays. CHAOS_CALLS is how many,
-// CHAOS_SEED repeats them (but for the order in which the threads' calls meet).
+// odd order, ended in every way, on a real server. Nothing of them may stay. CHAOS_CALLS is their
+// number; CHAOS_SEED repeats them (but for the order in which the threads' calls meet).
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
@@ -39,10 +39,10 @@ class OddCalls {
                                          grpc::InsecureChannelCredentials(), arguments);
   }
 
-  // One call, of any kind.
+  // Makes one call, of any kind.
   void Make() {
     grpc::ClientContext context;
-    // Now and then so short that it ends a call at any point.
+    // Now and then the deadline is so short that it ends a call at any point.
     const absl::Duration limit =
         Below(20) == 0 ? absl::Microseconds(Below(20000)) : absl::Seconds(30);
     context.set_deadline(absl::ToChronoTime(absl::Now() + limit));
@@ -58,10 +58,10 @@ class OddCalls {
       }
     }
     switch (Below(4)) {
-      case 0:  // Gone, without a word.
+      case 0:  // The client is gone, without a word.
         context.TryCancel();
         break;
-      case 1: {  // Gone, after the first answer.
+      case 1: {  // The client is gone, after the first answer.
         grpc::ByteBuffer response;
         stream->WritesDone();
         stream->Read(&response);
@@ -107,7 +107,7 @@ class OddCalls {
     Request request;
     v1::SessionConfig& config = *request.mutable_config();
     v1::DecodingPolicy& policy = *config.mutable_policy();
-    // Most are such that a session begins.
+    // Most values allow a session to begin.
     policy.mutable_wait_k()->set_k(static_cast<int>(1 + Below(5)));
     if (Below(4) == 0) policy.mutable_offline();
     if (Below(20) == 0) policy.mutable_learned();
@@ -168,7 +168,7 @@ class OddCalls {
     }
     return Mutated(request, 8);
   }
-  // Its bytes, one in `rarely` times with some changed, cut off or added.
+  // The request's bytes. One time in `rarely`, some are changed, cut off or added.
   std::string Mutated(const Request& request, uint64_t rarely) {
     std::string bytes = request.SerializeAsString();
     if (Below(rarely) != 0) return bytes;
@@ -192,7 +192,7 @@ class OddCalls {
                   Below(2) == 0 ? RandomBytes(Below(60)) : request.SerializeAsString(), &response));
   }
 
-  // Nothing may end for reasons that are not the caller's.
+  // No call may end for reasons that are not the caller's.
   void Check(const grpc::Status& status) {
     const std::string code =
         absl::StatusCodeToString(static_cast<absl::StatusCode>(status.error_code()));
@@ -243,7 +243,7 @@ TEST(OddCallsTest, NothingOfThemStays) {
     for (std::thread& thread : threads) thread.join();
     return endings;
   };
-  run(calls / 4, seed + 1);  // Until the allocator and gRPC have what they keep.
+  run(calls / 4, seed + 1);  // The allocator and gRPC now have the memory that they keep.
   const int64_t memory = ResidentMemory(server.pid());
   const absl::Time start = absl::Now();
   for (const auto& [ending, times] : run(calls, seed)) absl::PrintF("%7d %s\n", times, ending);
@@ -273,7 +273,7 @@ TEST(OddCallsTest, NothingOfThemStays) {
   for (const auto& [gauge, value] : gauges()) EXPECT_EQ(value, 0) << gauge;
   EXPECT_LT(ResidentMemory(server.pid()), memory + memory / 10);
   server.Signal(SIGTERM);
-  EXPECT_EQ(server.Wait(), 0) << server.log();  // A sanitizer would have something to say here.
+  EXPECT_EQ(server.Wait(), 0) << server.log();  // A sanitizer would report a leak here.
 }
 
 }  // namespace

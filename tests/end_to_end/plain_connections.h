@@ -16,7 +16,7 @@
 
 namespace leapstream {
 
-// Connections to a port of this machine that say what they are told to, and no more.
+// Connections to a port of this machine that send the given bytes, and no more.
 class PlainConnections {
  public:
   explicit PlainConnections(int port) : port_(port) {}
@@ -37,7 +37,7 @@ class PlainConnections {
       send(connections_.back(), sent.data(), sent.size(), MSG_NOSIGNAL);
     }
   }
-  // Waits until the other side has closed the connection that was opened last.
+  // Waits until the other side has closed the newest connection.
   bool LastIsClosed() {
     pollfd waiting = {connections_.back(), POLLIN, 0};
     char buffer[4096];
@@ -46,7 +46,7 @@ class PlainConnections {
     }
     return false;
   }
-  // So many bytes that the connection that was opened last gets; fewer if it is closed.
+  // Receives `size` bytes from the newest connection; fewer if it is closed.
   std::string ReceiveFromLast(size_t size) {
     std::string bytes(size, 0);
     const ssize_t got = recv(connections_.back(), bytes.data(), size, MSG_WAITALL);
@@ -58,7 +58,7 @@ class PlainConnections {
     connections_.clear();
   }
 
-  // So that this process can have `count` of them. False: it may not.
+  // Raises the limit, so that this process can have `count` connections. False: it may not.
   static bool MakeRoom(rlim_t count) {
     rlimit limit{};
     getrlimit(RLIMIT_NOFILE, &limit);

@@ -23,8 +23,8 @@
 
 namespace leapstream {
 
-// $CHAOS_SEED (a server takes what begins with LEAPSTREAM_ for its own), or another one each time;
-// printed, so that a run can be repeated.
+// $CHAOS_SEED, or another seed each time. It is printed, so that a run can be repeated. Its name
+// does not begin with LEAPSTREAM_, since a server takes such variables for its own.
 inline uint64_t RandomSeed() {
   const char* const given = std::getenv("CHAOS_SEED");
   const uint64_t seed =
@@ -40,7 +40,7 @@ inline std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-// A folder that is gone with this object.
+// A folder that is removed with this object.
 class TestFolder {
  public:
   TestFolder() : path_(testing::TempDir() + "leapstream.XXXXXX") {
@@ -82,7 +82,7 @@ class Process {
   void Signal(int signal) {
     if (pid_ > 0) kill(pid_, signal);
   }
-  // The exit status; negative: of the signal that ended it.
+  // Returns the exit status; negative: the signal that ended it.
   int Wait() {
     if (pid_ <= 0) return 0;
     int status = 0;
@@ -106,18 +106,18 @@ class Process {
 
 inline constexpr char kEmbeddedModel[] = LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de";
 
-// A leapstream-server on loopback, with the embedded model if `flags` name none. Started again, it
-// has the same port.
+// A leapstream-server on loopback, with the embedded model if `flags` name none. It keeps its port
+// when it is started again.
 class ServerProcess : public Process {
  public:
-  // `name`: of its files in `folder`, which must outlive it.
+  // `name` is that of its files in `folder`, which must outlive it.
   ServerProcess(const TestFolder& folder, const std::string& name,
                 std::vector<std::string> flags = {})
       : port_file_(folder / absl::StrCat(name, ".port")),
         log_(folder / absl::StrCat(name, ".log")),
         flags_(std::move(flags)) {}
 
-  // A command that starts it, such as {"prlimit", "--nofile=64"}.
+  // The wrapper is a command that starts it, such as {"prlimit", "--nofile=64"}.
   void set_wrapper(std::vector<std::string> wrapper) { wrapper_ = std::move(wrapper); }
   void StartAndWait() {
     unlink(port_file_.c_str());
@@ -139,7 +139,7 @@ class ServerProcess : public Process {
     port_ = std::stoi(ReadFile(port_file_));
   }
   int port() const { return port_; }
-  // The last port that it printed after "metrics" or "admin"; 0: none.
+  // The last port that it printed after `what`, which is "metrics" or "admin"; 0: none.
   int port_of(const std::string& what) const {
     const std::string printed = log(), before = absl::StrCat(what, " on port ");
     const size_t at = printed.rfind(before);
@@ -155,7 +155,7 @@ class ServerProcess : public Process {
   int port_ = 0;
 };
 
-// 32 bytes that servers sign resume tokens with.
+// Writes 32 bytes with which servers sign resume tokens; returns the file's path.
 inline std::string WriteResumeKey(const TestFolder& folder) {
   const std::string path = folder / "resume_key";
   std::ofstream(path) << "0123456789abcdef0123456789abcdef\n";

@@ -20,7 +20,7 @@ int RunShell(const std::string& command) {
                          .c_str());
 }
 
-// The shell commands of the page between two marks.
+// The first shell commands of the page after `mark`.
 std::string CommandsOf(const std::string& page, const std::string& mark) {
   const std::string text = ReadFile(absl::StrCat(LEAPSTREAM_SOURCE_DIR "/docs/", page));
   const size_t start = text.find(mark);

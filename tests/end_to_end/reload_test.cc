@@ -38,7 +38,7 @@ class ReloadTest : public testing::Test {
         absl::StrCat("127.0.0.1:", server_->port_of("admin")));
   }
 
-  // In one step, as docs/operating.md says.
+  // Changes the model in one step, as docs/operating.md says.
   void Serve(const std::string& directory) {
     std::filesystem::create_directory_symlink(directory, folder_ / "next");
     std::filesystem::rename(folder_ / "next", folder_ / "model");
@@ -52,7 +52,7 @@ class ReloadTest : public testing::Test {
                                                       result, "\"}")))
                 : -1;
   }
-  // A reload by signal, until it has come to an end.
+  // Reloads by signal, and waits for the end of the reload.
   void Hangup(const std::string& result) {
     const double before = Reloads(result);
     server_->Signal(SIGHUP);
@@ -91,7 +91,7 @@ TEST_F(ReloadTest, NoSessionNotices) {
   Hangup("ok");
   const std::string second = Checksum();
   EXPECT_NE(second, first);
-  speak(4, &speakers);  // On the new weights, beside the others on the old ones.
+  speak(4, &speakers);  // These have the new weights, and the others the old ones.
 
   Serve(folder_ / "broken");
   Hangup("failed");

@@ -1,4 +1,4 @@
-// Streams that a client opens and resets at once, as many as the connection takes: what they cost
+// Streams that a client opens and resets at once, as many as the connection takes: their cost for
 // the server, and whether it gives that back. Raw HTTP/2, since no client library would do it.
 #include <gtest/gtest.h>
 
@@ -41,7 +41,7 @@ std::string Preface() {
   return "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + Frame(/*SETTINGS*/ 4, 0, 0, "");
 }
 
-// So many calls of a method, each reset as soon as it is made.
+// Frames of `count` calls of a method, each reset as soon as it is made.
 std::string Resets(const std::string& method, uint32_t first, int count) {
   const std::string headers = "\x83\x86" /* POST, http */ + Header(":path", method) +
                               Header(":authority", "x") +
@@ -79,7 +79,7 @@ TEST(ResetsTest, TheirMemoryIsGivenBack) {
   }
   speak();
   int64_t after = ResidentMemory(server.pid());
-  constexpr int64_t kKept = 96 << 10;  // In KiB: what is kept of freed memory, and of 64 states.
+  constexpr int64_t kKept = 96 << 10;  // In KiB: freed memory that is kept, and 64 states.
   for (const absl::Time end = absl::Now() + absl::Minutes(2);
        after - before > kKept && absl::Now() < end;) {
     most = std::max(most, after);
@@ -92,14 +92,14 @@ TEST(ResetsTest, TheirMemoryIsGivenBack) {
   speak();
 }
 
-// With room for all sessions behind a proxy that has one connection.
+// A connection has room for all sessions behind a proxy that has one connection.
 TEST(ResetsTest, AConnectionHasSoManyStreamsAndNoMore) {
   TestFolder folder;
   ServerProcess server(folder, "server", {"--max-sessions", "64"});
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
   PlainConnections connection(server.port());
   ASSERT_NO_FATAL_FAILURE(connection.Open(1, Preface()));
-  const std::string settings = connection.ReceiveFromLast(9);  // The server's come first.
+  const std::string settings = connection.ReceiveFromLast(9);  // The server's settings come first.
   const std::string payload = connection.ReceiveFromLast(static_cast<unsigned char>(settings[2]));
   int64_t streams = -1;
   for (size_t i = 0; i + 6 <= payload.size(); i += 6) {

@@ -1,4 +1,5 @@
-// What a server takes of its machine, as real processes: time to start, memory, threads, devices.
+// The resources that a server takes of its machine, as a real process: time to start, memory,
+// threads, devices.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -22,7 +23,8 @@ namespace {
 
 using ::testing::HasSubstr;
 
-// In KiB, once the server has taken what it takes ahead, which it looks after every second.
+// Memory in KiB, once the server has allocated ahead what it needs, for which it looks every
+// second.
 int64_t SettledMemory(pid_t pid) {
   int64_t before = 0, now = ResidentMemory(pid);
   for (int i = 0; i < 20 && now - before > 100; ++i) {
@@ -39,7 +41,7 @@ class ResourcesTest : public testing::Test {
     EXPECT_TRUE(client.ok()) << client.status();
     return *std::move(client);
   }
-  // As the reference translates, in several sessions at once.
+  // Expects the reference's translations, in several sessions at once.
   void ExpectRightTranslations(const ServerProcess& server) {
     const auto client = Connect(server);
     const std::vector<Sentence> all = ReadSentences();
@@ -70,7 +72,7 @@ TEST_F(ResourcesTest, TheEmbeddedModelServesWithinHalfASecond) {
   absl::PrintF("served after %s at best, %s in the middle, %s at worst\n",
                absl::FormatDuration(times.front()), absl::FormatDuration(times[2]),
                absl::FormatDuration(times.back()));
-  // The best: what else the machine does only makes it later.
+  // The best time counts: the machine's other work only makes it later.
   EXPECT_LT(times.front(), absl::Milliseconds(500));
 }
 
@@ -82,7 +84,7 @@ TEST_F(ResourcesTest, AnIdleSessionTakesItsStateAndATenthMore) {
   const auto models = client->ListModels();
   ASSERT_TRUE(models.ok()) << models.status();
   const int64_t state = models->at(0).state_bytes_per_session;
-  const int64_t start = SettledMemory(server.pid());  // With memory for the first sessions.
+  const int64_t start = SettledMemory(server.pid());  // Includes memory for the first sessions.
   std::vector<std::unique_ptr<client::Stream>> idle;
   const auto open = [&](size_t until) {
     const size_t from = idle.size();
@@ -90,7 +92,7 @@ TEST_F(ResourcesTest, AnIdleSessionTakesItsStateAndATenthMore) {
       idle.push_back(client->StartStream(LikeTheReference()));
       EXPECT_TRUE(idle.back()->PushText("Open the menu and choose a").ok());
     }
-    for (size_t i = from; i < until; ++i) {  // Until it waits for more source.
+    for (size_t i = from; i < until; ++i) {  // Each waits for more source now.
       bool translated = false;
       while (!translated) {
         const auto event = idle[i]->Next();
@@ -99,7 +101,7 @@ TEST_F(ResourcesTest, AnIdleSessionTakesItsStateAndATenthMore) {
       }
     }
   };
-  ASSERT_NO_FATAL_FAILURE(open(100));  // More than the memory that is taken at the start.
+  ASSERT_NO_FATAL_FAILURE(open(100));  // More sessions than have memory from the start.
   const int64_t before = SettledMemory(server.pid());
   EXPECT_GE((before - start) * 1024, 90 * state)
       << "as many sessions as at the start are expected to have their memory before they open";

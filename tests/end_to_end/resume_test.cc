@@ -84,7 +84,7 @@ TEST_F(ResumeTest, AnAnnouncedEndInterruptsNobody) {
     EXPECT_TRUE(speaker->interruptions().empty());
     moves += speaker->moves();
   }
-  EXPECT_EQ(moves, 3);  // They had taken turns.
+  EXPECT_EQ(moves, 3);  // Streams had taken turns at the servers.
   EXPECT_EQ(servers_[0]->Wait(), 0);
 }
 
@@ -94,7 +94,8 @@ TEST_F(ResumeTest, AFullServerSendsStreamsToTheOther) {
   for (int i = 0; i < 4; ++i) {
     speakers.push_back(std::make_unique<Speaker>(*client_, Sentences(i, 2), 30));
   }
-  // All are taken. One more waits as long as it was told to, and has it in the end.
+  // All slots are taken. One more stream waits as long as it was told to, and has a slot in the
+  // end.
   absl::SleepFor(absl::Milliseconds(200));
   speakers.push_back(std::make_unique<Speaker>(*client_, Sentences(4, 1), 100));
   client::StreamOptions impatient = LikeTheReference();
@@ -119,19 +120,19 @@ TEST_F(ResumeTest, GivesUpWhenNoServerIsLeft) {
   const absl::Status status = stream->Wait();
   EXPECT_EQ(status.code(), absl::StatusCode::kUnavailable);
   EXPECT_THAT(std::string(status.message()), testing::HasSubstr("within 1s"));
-  // A cancel while no call is there.
+  // A cancel comes while there is no call.
   stream = client_->StartStream(LikeTheReference());
   while (auto event = stream->Next()) {
     if (std::holds_alternative<client::Interrupted>(*event)) stream->Cancel();
   }
   EXPECT_EQ(stream->Wait().code(), absl::StatusCode::kCancelled);
-  // And a deadline.
+  // A deadline passes while there is no call.
   options.resume_timeout = absl::Seconds(60);
   options.deadline = absl::Milliseconds(300);
   EXPECT_EQ(client_->StartStream(options)->Wait().code(), absl::StatusCode::kDeadlineExceeded);
 }
 
-// Another key: the server that died was the only one that could have gone on.
+// The other server has another key, so only the server that died could have gone on.
 TEST_F(ResumeTest, SaysWhyAServerDoesNotGoOn) {
   ASSERT_NO_FATAL_FAILURE(StartServers(1));
   std::ofstream(folder_ / "other_key") << "another key, of thirty-two bytes at least\n";
@@ -140,7 +141,7 @@ TEST_F(ResumeTest, SaysWhyAServerDoesNotGoOn) {
   auto client = Client::Connect({servers_[0]->address() + "," + other.address()});
   ASSERT_TRUE(client.ok());
   auto a = (*client)->StartStream(LikeTheReference());
-  auto b = (*client)->StartStream(LikeTheReference());  // One of them at each.
+  auto b = (*client)->StartStream(LikeTheReference());  // Each server has one of them.
   for (auto* stream : {a.get(), b.get()}) {
     ASSERT_TRUE(stream->PushText("it was a dark night and nobody ").ok());
     while (auto event = stream->Next()) {

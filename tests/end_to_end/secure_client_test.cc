@@ -1,5 +1,6 @@
 // The client library and the program with servers that want TLS, a client's certificate or a token.
 #include <httplib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -38,9 +39,9 @@ class SecureClientTest : public testing::Test {
           0);
     }
   }
-  // Writes the token to the file "token"; the file of the tokens that a server accepts.
+  // Writes the token to the file "token". Returns the file of tokens that a server accepts.
   std::string MakeToken() {
-    // It prints the token, then its line.
+    // The server prints the token, then its line.
     EXPECT_EQ(Shell(absl::StrCat(kServer, " --new-token alice > ", folder_ / "new")), 0);
     const std::vector<std::string> printed =
         absl::StrSplit(ReadFile(folder_ / "new"), '\n', absl::SkipEmpty());
@@ -93,12 +94,22 @@ TEST_F(SecureClientTest, TlsAndTokens) {
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);
   options.security.token_file = folder_ / "nowhere";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kNotFound);
+  // A pipe that nobody writes into is not waited for.
+  ASSERT_EQ(mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  for (std::string client::Security::*file :
+       {&client::Security::token_file, &client::Security::ca_file}) {
+    ClientOptions piped = options;
+    piped.security.token_file = "";
+    piped.security.*file = folder_ / "pipe";
+    EXPECT_THAT(std::string(Client::Connect(piped).status().message()),
+                HasSubstr("pipe: not a regular file; write it to one"));
+  }
   options.security.token_file = folder_ / "token";
   options.security.ca_file = folder_ / "stranger.crt";
   EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);
   options.security.tls = false;
   options.security.ca_file = "";
-  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // In plain text.
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kUnavailable);  // This client has no TLS.
 
   const std::string program = absl::StrCat(
       "echo a word | ", kClient, " translate --server ", server.address(), " --tls --tls-ca ",
@@ -150,7 +161,7 @@ TEST_F(SecureClientTest, ClientCertificates) {
   options.security.tls = true;
   options.security.ca_file = folder_ / "server.crt";
   options.security.certificate_file = folder_ / "client.crt";
-  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);  // And its key?
+  EXPECT_EQ(Translate(options).code(), absl::StatusCode::kInvalidArgument);  // The key is missing.
   options.security.key_file = folder_ / "client.key";
   EXPECT_TRUE(Translate(options).ok()) << Translate(options);
   options.security.certificate_file = folder_ / "stranger.crt";

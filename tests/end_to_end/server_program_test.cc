@@ -36,7 +36,7 @@ std::string ReadAll(const std::string& path) {
 
 struct Outcome {
   int status = -1;
-  std::string output;  // Both of them.
+  std::string output;  // Standard output and standard error.
 };
 
 Outcome Shell(const std::string& command) {
@@ -106,7 +106,7 @@ class ServerProgramTest : public testing::Test {
     return Shell(absl::StrCat("sh -c \"echo '", text, "' | ", kClient,
                               " translate --server 127.0.0.1:", port_, "\""));
   }
-  // Of the ended server.
+  // Waits for the server's end.
   int Wait() {
     int status = 0;
     EXPECT_EQ(waitpid(pid_, &status, 0), pid_);
@@ -153,7 +153,8 @@ TEST_F(ServerProgramTest, WrongUsageIsToldAndNothingAborts) {
   }
 }
 
-// --check-config refuses what a start refuses, but for the ports, and for the same reason.
+// --check-config refuses the configurations that a start refuses, except for the ports, and for the
+// same reason.
 TEST_F(ServerProgramTest, WhatIsCheckedIsWhatStarts) {
   const std::string model = absl::StrCat("--model ", kModel);
   const std::string half = folder_ + "/half", damaged = folder_ + "/damaged";
@@ -270,7 +271,7 @@ TEST_F(ServerProgramTest, AnOperatorsDay) {
   EXPECT_EQ(json["models"][0]["name"], "en-de");
   EXPECT_EQ(Shell(absl::StrCat(kClient, " admin sessions", admin_)).status, 0);
 
-  // A broken model is not taken; the server serves on. Then a good one is.
+  // A broken model is not taken, and the server serves on. Then a good one is taken.
   Shell(absl::StrCat("sh -c \"head -c 1000 ", folder_, "/one/weights.safetensors > ", folder_,
                      "/two/w && mv ", folder_, "/two/w ", folder_,
                      "/two/weights.safetensors && "
@@ -293,7 +294,8 @@ TEST_F(ServerProgramTest, AnOperatorsDay) {
   })) << Log();
   EXPECT_EQ(Translate("Hello world").output, first.output);
 
-  // It serves on for the drain_delay, however often it is asked to drain; a second signal ends it.
+  // The server serves on for the drain_delay, however often it is asked to drain; a second signal
+  // ends it.
   EXPECT_EQ(Shell(absl::StrCat(kClient, " admin drain", admin_)).status, 0);
   EXPECT_TRUE(WaitFor([&] {
     stats = Shell(absl::StrCat(kClient, " admin stats --json", admin_));

@@ -19,7 +19,7 @@ namespace leapstream {
 
 struct Sentence {
   std::string source;
-  std::string translation;  // By the reference, wait-3, early end stop.
+  std::string translation;  // The reference's, with wait-3; an early end stops.
 };
 
 inline std::vector<Sentence> ReadSentences() {
@@ -40,13 +40,13 @@ inline client::StreamOptions LikeTheReference() {
   return options;
 }
 
-// One client in a thread: speaks sentences at a pace, with pauses between them, and writes down
-// what comes back.
+// One client in a thread. It speaks sentences at a pace, with pauses between them, and records the
+// answers.
 class Speaker {
  public:
   struct Interruption {
-    absl::Time at;                                         // When the client noticed.
-    absl::Duration until_text = absl::InfiniteDuration();  // From then to the next text.
+    absl::Time at;                                         // Time at which the client noticed.
+    absl::Duration until_text = absl::InfiniteDuration();  // Time until the next text.
   };
 
   Speaker(client::Client& client, std::vector<Sentence> sentences, double words_per_second,
@@ -61,7 +61,8 @@ class Speaker {
     if (thread_.joinable()) thread_.join();
   }
 
-  // After Join(): what was promised, whatever happened to the servers.
+  // Called after Join(). Expects the transcript that was promised, whatever happened to the
+  // servers.
   void ExpectFaultlessTranscript() const {
     EXPECT_TRUE(status_.ok()) << status_;
     ASSERT_EQ(texts_.size(), sentences_.size());
@@ -127,7 +128,7 @@ class Speaker {
   int moves_ = 0;
   client::Summary summary_;
   absl::Status status_;
-  std::thread thread_;  // Last: it uses the rest.
+  std::thread thread_;  // Declared last, since it uses the rest.
 };
 
 }  // namespace leapstream

@@ -82,28 +82,28 @@ class SpeechProgramTest : public ::testing::Test {
   }
 
   std::unique_ptr<Server> server_;
-  std::map<std::string, std::string> texts_;  // Of the reference.
+  std::map<std::string, std::string> texts_;  // Texts of the reference.
 };
 
 TEST_F(SpeechProgramTest, TranslatesFilesAndStandardInputAsTheReference) {
   for (const auto& [id, text] : texts_) {
-    if (id == "e-22k") continue;  // The reference takes it for 16 kHz.
+    if (id == "e-22k") continue;  // The reference takes this file for 16 kHz.
     const std::string wav = Golden(absl::StrCat("wav/", id, ".wav"));
     const std::string stop = "--k 2 --early-end stop --pace max --audio ";
     const Output file = Execute(Translate(stop + wav));
     EXPECT_EQ(file.status, 0) << file.text;
     EXPECT_EQ(OneSpace(file.text), text + "\n") << id;
-    // Pieces of odd sizes: the program keeps half a sample back.
+    // The pieces have odd sizes: the program keeps half a sample back.
     const Output raw = Execute(
         absl::StrCat("tail -c +45 ", wav, " | dd bs=777 status=none | ", Translate(stop + "-")));
     EXPECT_EQ(OneSpace(raw.text), text + "\n") << id;
-    // The file itself, as `arecord` writes one into a pipe: its sizes are never filled in.
+    // The file as `arecord` writes it into a pipe: its sizes are never filled in.
     const Output piped = Execute(absl::StrCat(
         "(head -c 4 ", wav, "; printf '\\377\\377\\377\\377'; head -c 40 ", wav,
         " | tail -c +9; printf '\\0\\0\\0\\0'; tail -c +45 ", wav, ") | tee ",
         ::testing::TempDir(), "/unfinished.wav | ", Translate(stop + "-")));
     EXPECT_EQ(OneSpace(piped.text), text + "\n") << id;
-    for (const char* input : {"", "- < "}) {  // By its name, and as standard input.
+    for (const char* input : {"", "- < "}) {  // As a file name, and as standard input.
       const Output unfinished = Execute(
           absl::StrCat(Translate(stop), input, ::testing::TempDir(), "/unfinished.wav"));
       EXPECT_EQ(OneSpace(unfinished.text), text + "\n") << id << input;
@@ -112,7 +112,7 @@ TEST_F(SpeechProgramTest, TranslatesFilesAndStandardInputAsTheReference) {
 }
 
 TEST_F(SpeechProgramTest, EndsSegmentsAtPausesAndNamesFaults) {
-  // A sentence and four seconds of nothing, which are no sentence.
+  // A sentence and four seconds of silence give one segment.
   const Output paused =
       Execute(Translate("--k 2 --pace max --json --pause 600ms --pause-threshold -40.5 --audio " +
                         Golden("wav/e-pause.wav")));

@@ -8,7 +8,7 @@
 
 #include "absl/strings/string_view.h"
 
-// What libFuzzer, or run_corpus.cc, calls with one input.
+// libFuzzer, or run_corpus.cc, calls this with one input.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace leapstream {
@@ -18,8 +18,8 @@ inline absl::string_view FuzzBytes(const uint8_t* data, size_t size) {
   return size == 0 ? "" : absl::string_view(reinterpret_cast<const char*>(data), size);
 }
 
-// Cuts the input into parts: before each stands its length, two bytes, the low one first. The last
-// part may be shorter than it says.
+// Cuts the input into parts. Before each part stands its length, in two bytes, the low one first.
+// The last part may be shorter than its length.
 inline std::vector<std::string> FuzzParts(absl::string_view bytes) {
   std::vector<std::string> parts;
   while (bytes.size() >= 2) {

@@ -1,8 +1,8 @@
 """Speaks broken HTTP/2 to a real server: malformed frames and headers, resets, floods, wrong gRPC framing.
 
 Arguments: the folder of the programs, a model directory, a folder in which h2 may be installed. Skipped (77) where h2
-is neither there nor to be had from PyPI. CHAOS_CALLS is how many connections are made, CHAOS_SEED repeats them,
-CHAOS_SECONDS is the most time they may take.
+is neither there nor available from PyPI. CHAOS_CALLS is the number of connections, CHAOS_SEED repeats them,
+CHAOS_SECONDS is their time limit.
 
 Whatever comes, the server lives, others' calls go on with the same results, and nothing stays: no permit, no
 descriptor, no memory to speak of.
@@ -30,7 +30,7 @@ PATHS = [SERVICE + "StreamTranslate", SERVICE + "Translate", SERVICE + "ListMode
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
 END_STREAM, END_HEADERS, PADDED, PRIORITIZED = 1, 4, 8, 32
-MEMORY_MB = 128  # More than before; the allocator keeps some, and so do states of sessions.
+MEMORY_MB = 128  # Growth of memory; the allocator keeps some, and so do states of sessions.
 
 
 def find_h2():
@@ -45,7 +45,7 @@ def find_h2():
                                 "--target", PACKAGES, "h2>=4,<5"], capture_output=True, text=True)
     if installed.returncode != 0:
         return "h2 is not installed, and pip cannot install it: " + installed.stderr.strip()[-300:]
-    importlib.invalidate_caches()  # The folder was not there when it came to the path.
+    importlib.invalidate_caches()  # The folder was missing when it came to the path.
     import h2.connection
     return None
 
@@ -96,7 +96,7 @@ class Server:
 
 
 class GoodCall:
-    """A Translate of one line, as a client makes it that means well."""
+    """A Translate of one line, as a well-meaning client makes it."""
 
     def __init__(self, port):
         import h2.config
@@ -148,16 +148,16 @@ class Attack:
             if self.rng.random() < 0.5:
                 self.socket.settimeout(0.05)
                 self.socket.recv(65536)
-        except OSError:  # It was closed, which is an answer.
+        except OSError:  # The server closed the connection, which is an answer.
             pass
-        if self.rng.random() < 0.5:  # With a reset.
+        if self.rng.random() < 0.5:  # The end is a reset.
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.socket.close()
         return kind.__name__
 
     def send(self, *parts):
         data = b"".join(parts)
-        while data:  # In pieces of any size.
+        while data:  # The pieces have any size.
             size = self.rng.choice([len(data), len(data), self.rng.randint(1, len(data))])
             self.socket.sendall(data[:size])
             data = data[size:]
@@ -176,7 +176,7 @@ class Attack:
     def config(self):
         return message(b"\x0a\x00")  # A StreamTranslateRequest with an empty config.
 
-    # The kinds.
+    # The kinds of connections.
 
     def garbage(self):
         self.send(self.rng.choice([b"", PREFACE, PREFACE[:self.rng.randint(0, 24)], b"GET / HTTP/1.1\r\n\r\n",
@@ -212,12 +212,12 @@ class Attack:
     def header_flood(self):
         self.start()
         self.send(frame(HEADERS, 0, 1, self.headers()))
-        for _ in range(self.rng.randint(1, 200)):  # Without an end.
+        for _ in range(self.rng.randint(1, 200)):  # The headers have no end.
             self.send(frame(CONTINUATION, 0, 1, self.encoder.encode([("x" + str(self.rng.random()), "y" * 1000)])))
 
     def hpack(self):
         self.start()
-        # One large entry, and then references to it, of a byte each.
+        # One large entry is followed by references to it, of a byte each.
         self.send(frame(HEADERS, END_HEADERS, 1, self.headers([("big", "z" * 3900)]) + b"\xbe" * self.rng.choice([10, 100, 15000])),
                   frame(HEADERS, END_HEADERS, 3, self.bytes(3000)),
                   frame(HEADERS, END_HEADERS, 5, b"\x3f\xff\xff\xff\xff\x0f" + b"\x7f" * 50))
@@ -283,7 +283,7 @@ class Attack:
                 whole[at:at] = self.bytes(10)
         self.send(bytes(whole))
 
-    def half_open(self):  # Streams that begin, up to any point, and are left so.
+    def half_open(self):  # Streams begin, up to any point, and are left like that.
         self.start()
         for stream in range(1, 2 * self.rng.randint(1, 60), 2):
             self.send(frame(HEADERS, END_HEADERS, stream, self.headers(path=self.rng.choice(PATHS[:3]))))
@@ -317,7 +317,7 @@ def main():
                 if call % 10 == 9:
                     try:
                         assert good.translate("Open the menu.") == expected
-                    except AssertionError as error:  # A full server is none that is broken.
+                    except AssertionError as error:  # A full server is not broken.
                         if "with 14" not in str(error):
                             raise
             print(kinds)

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Writes the seeds of the fuzz targets to tests/fuzz/corpus: small, valid inputs of each kind.
 
-What a fuzzing run finds beside them stays in .cache/fuzz; an input that crashed is added to the corpus by hand.
+Further inputs that a fuzzing run finds stay in .cache/fuzz; an input that crashed is added to the corpus by hand.
 """
 import collections
 import io
@@ -22,7 +22,7 @@ def write(target, name, data):
 
 
 def parts(*chunks):
-    """As FuzzParts() in fuzz_input.h reads them."""
+    """Parts in the form that FuzzParts() in fuzz_input.h reads."""
     return b"".join(struct.pack("<H", len(chunk)) + chunk for chunk in chunks)
 
 

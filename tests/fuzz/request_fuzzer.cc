@@ -1,5 +1,5 @@
-// Raw bytes as the messages of a StreamTranslate call to a real server with a fake model. The call
-// must end, and the server must translate afterwards as before.
+// Raw bytes are the messages of a StreamTranslate call to a real server with a fake model. The call
+// must end, and the server must translate as before.
 #include <grpcpp/grpcpp.h>
 #include <grpcpp/impl/codegen/rpc_method.h>
 #include <grpcpp/support/sync_stream.h>
@@ -23,7 +23,7 @@ using namespace leapstream;
 namespace {
 
 constexpr char kMethod[] = "/leapstream.v1.SimultaneousTranslationService/StreamTranslate";
-constexpr int kCheckEvery = 64;  // Inputs.
+constexpr int kCheckEvery = 64;  // Number of inputs.
 
 struct Service {
   std::unique_ptr<Server> server;
@@ -35,7 +35,7 @@ const Service& TheService() {
     spdlog::set_level(spdlog::level::off);
     ServerOptions options;
     options.listen = "127.0.0.1:0";
-    options.max_sessions = 2;  // A session that is not freed is found soon.
+    options.max_sessions = 2;  // With two, a session that is not freed is found soon.
     options.limits.max_source_tokens = 200;
     options.limits.max_target_tokens = 400;
     auto started = Server::Start(options, {FakeModel()});

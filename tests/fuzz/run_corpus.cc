@@ -1,5 +1,4 @@
-// Runs a fuzz target over the files of the folders that are named: what libFuzzer does without time
-// to search.
+// Runs a fuzz target over the files of the given folders, as libFuzzer does without time to search.
 #include <cstdio>
 #include <filesystem>
 #include <fstream>

@@ -1,4 +1,4 @@
-// Every part is UTF-8, and together they are what SentencePiece makes of the pieces.
+// Checks that every part is UTF-8, and that together they are SentencePiece's text for the pieces.
 #include <cstdlib>
 #include <string>
 #include <vector>

@@ -1,4 +1,4 @@
-// Any chunking gives the same words, or the same error.
+// Checks that any chunking gives the same words, or the same error.
 #include <cstdlib>
 #include <string>
 #include <vector>

@@ -16,7 +16,7 @@ using Json = nlohmann::json;
 constexpr char kFolder[] = LEAPSTREAM_SOURCE_DIR "/tests/golden/simuleval/";
 constexpr double kTolerance = 1e-9;  // At most 30 terms of at most 30 and their sums, in float64.
 
-// As SimulEval counts: len(text.split(" ")).
+// SimulEval's count: len(text.split(" ")).
 int WordsOf(const std::string& text) {
   return 1 + static_cast<int>(std::count(text.begin(), text.end(), ' '));
 }
@@ -79,7 +79,7 @@ TEST(MetricsLaggingTest, YaalLeavesOutWhatIsWrittenAfterTheSource) {
   EXPECT_DOUBLE_EQ(*YetAnotherAverageLagging(std::vector<double>{2, 4, 4, 4}, 4, 8), 2);
   EXPECT_DOUBLE_EQ(*YetAnotherAverageLagging(std::vector<double>{1, 3, 4}, 4, 4), (1 + 2) / 2.0);
   EXPECT_FALSE(YetAnotherAverageLagging(std::vector<double>{4, 4}, 4, 2).has_value());
-  // A segment without one does not count in the mean.
+  // A segment without this figure does not count in the mean.
   const std::vector<SegmentTiming> segments = {{{4, 4}, {}, 4, 2}, {{1, 2}, {}, 4, 2}};
   EXPECT_DOUBLE_EQ(*MeanLagging(segments, false).yaal, (1 + 0) / 2.0);
 }
@@ -96,11 +96,11 @@ TEST(MetricsLaggingTest, NothingToMeasure) {
     }
   }
   EXPECT_EQ(MeanLagging({}, false).al, 0);
-  // Without a reference the translation's own length is taken.
+  // Without a reference the translation's own length counts.
   EXPECT_DOUBLE_EQ(AverageLagging(std::vector<double>{1, 2, 3}, 3, 0), 1);
 }
 
-// Rows of the official agent's own evaluation: all lengths in pieces, </s> included.
+// The rows are from the official agent's own evaluation: all lengths are in pieces, </s> included.
 TEST(MetricsLaggingTest, EqualsTheOfficialAgentsEvaluation) {
   std::ifstream file(LEAPSTREAM_SOURCE_DIR "/tests/metrics/lagging_rows.jsonl");
   int rows = 0;
@@ -109,7 +109,7 @@ TEST(MetricsLaggingTest, EqualsTheOfficialAgentsEvaluation) {
     const auto delays = row.at("delays").get<std::vector<double>>();
     const double source = row.at("source_length");
     const int reference = row.at("reference_length");
-    constexpr double kRounded = 5.1e-5;  // Four decimals.
+    constexpr double kRounded = 5.1e-5;  // The rows have four decimals.
     EXPECT_NEAR(AverageLagging(delays, source, reference), row.at("al"), kRounded) << line;
     EXPECT_NEAR(LengthAdaptiveAverageLagging(delays, source, reference), row.at("laal"), kRounded)
         << line;

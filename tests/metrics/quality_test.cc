@@ -1,4 +1,4 @@
-// BLEU and chrF against sacreBLEU's own results.
+// BLEU and chrF, compared with sacreBLEU's own results.
 #include <fstream>
 #include <string>
 #include <vector>
@@ -84,7 +84,8 @@ TEST(BleuTokenizerTest, EachIsSacreBleus) {
 
 TEST(UnicodeTest, KnowsWhatIsWrittenWithoutSpaces) {
   for (const char32_t c : U"中。、ー日ひカｶ，ไ່ກမខཀ𠮷") {
-    EXPECT_EQ(IsOfScriptWithoutSpaces(c), c != 0) << std::hex << uint32_t{c};  // It ends with 0.
+    // The text ends with a 0.
+    EXPECT_EQ(IsOfScriptWithoutSpaces(c), c != 0) << std::hex << uint32_t{c};
   }
   for (const char32_t c : U" \u3000a1.ßжא한ㄱअ…’€😀") {
     EXPECT_FALSE(IsOfScriptWithoutSpaces(c)) << std::hex << uint32_t{c};

@@ -36,7 +36,7 @@ TEST(SourceWordEndsTest, ATokenNeedsTheWordsUpToItsOwn) {
   for (int words = 0; words <= 4; ++words) EXPECT_EQ(ends.tokens_of_first(words), tokens[words]);
 }
 
-// Words without pieces come without end, and must not be kept.
+// Words without pieces may come without end, and must not be kept.
 TEST(SourceWordEndsTest, WordsWithoutTokensAreCounted) {
   SourceWordEnds ends({0, 0, 2});
   for (int i = 0; i < 100; ++i) ends.Add(0);

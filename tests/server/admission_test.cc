@@ -7,7 +7,7 @@
 namespace leapstream {
 namespace {
 
-// Remembers what it was asked to take memory for.
+// Remembers the number of states for which it was asked to take memory.
 class ReservingTranslator : public Translator {
  public:
   explicit ReservingTranslator(int* reserved) : reserved_(reserved) {}

@@ -1,5 +1,5 @@
-// Bounds on what one call may cost, and the place that a resume takes: real calls on loopback, with
-// a fake model.
+// Bounds on the cost of one call, and the place that a resume takes: real calls on loopback, with a
+// fake model.
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
@@ -48,7 +48,7 @@ class BoundsTest : public testing::Test {
     channel_ = ConnectWithSmallWindow(server_->port());
     stub_ = v1::SimultaneousTranslationService::NewStub(channel_);
   }
-  // Tokens of alice and bob, who must have one from now on.
+  // Makes tokens for alice and bob; from now on calls need one.
   ServerOptions WithTokens(ServerOptions options) {
     options.auth_tokens_file = testing::TempDir() + "/bounds_test_tokens";
     std::ofstream file(options.auth_tokens_file);
@@ -58,7 +58,7 @@ class BoundsTest : public testing::Test {
     }
     return options;
   }
-  // A stream of somebody, or of nobody.
+  // Opens a stream of somebody, or, with an empty name, of nobody.
   std::unique_ptr<OpenStream> Open(const std::string& name, const std::vector<Request>& requests) {
     return std::make_unique<OpenStream>(*stub_, requests, [&](grpc::ClientContext* context) {
       if (!name.empty()) {
@@ -76,7 +76,7 @@ class BoundsTest : public testing::Test {
     if (translation != nullptr) *translation = response.text();
     return status;
   }
-  // A config that resumes after the last resume point of `stream`.
+  // Returns a config that resumes after the last resume point of `stream`.
   static Request Resume(const OpenStream& stream) {
     Request resume = Config(2);
     v1::ResumeRequest& request = *resume.mutable_config()->mutable_resume();
@@ -85,7 +85,7 @@ class BoundsTest : public testing::Test {
     request.set_next_source_sequence(stream.point.consumed_source_sequence() + 1);
     return resume;
   }
-  // A stream with one complete segment.
+  // Opens a stream and completes one segment.
   std::unique_ptr<OpenStream> WithASegment(const std::string& name) {
     auto stream = Open(name, {Config(2), Text("one two", 1), EndSegment()});
     EXPECT_TRUE(stream->ReadUntil([](const Response& r) { return r.has_segment_completed(); }));
@@ -116,11 +116,12 @@ TEST_F(BoundsTest, CompressedCallsAreNotTaken) {
       EXPECT_THAT(status.error_message(), HasSubstr("is disabled")) << method;
     }
   }
-  // And without, on the same connection.
+  // A call without them on the same connection is served.
   EXPECT_TRUE(Translate("hello there").ok());
 }
 
-// gRPC ends all calls of a connection with headers over its limit: below, only this call counts.
+// gRPC ends all calls of a connection with headers over its limit. Below that limit, only the one
+// call ends.
 TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
   Start(WithTokens({}));
   auto neighbour = Open("alice", {Config(2), Text("one two", 1)});
@@ -142,8 +143,8 @@ TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
   EXPECT_TRUE(neighbour->Finish().ok());
 }
 
-// gRPC takes a message as a whole before it looks at its size. Only the bytes that it may hold in
-// all are a bound.
+// gRPC takes a message as a whole before it looks at its size. Only the bytes that it may hold for
+// all calls bound it.
 TEST_F(BoundsTest, MessagesWithoutEndAreGivenUp) {
   ServerOptions options;
   options.buffer_bytes = 8 << 20;
@@ -164,7 +165,7 @@ TEST_F(BoundsTest, MessagesWithoutEndAreGivenUp) {
     stream->Write(Bytes(large));
     const grpc::Status status = stream->Finish();
     EXPECT_FALSE(status.ok());
-    // That would be said of a message that was taken as a whole.
+    // The message was not taken as a whole; otherwise this text would be there.
     EXPECT_THAT(status.error_message(), ::testing::Not(HasSubstr("larger than max"))) << method;
   }
   EXPECT_TRUE(Translate("hello there").ok());
@@ -208,7 +209,7 @@ TEST_F(BoundsTest, TranslateIsOneMessageEachWay) {
       EXPECT_EQ(gone->Finish().error_code(), grpc::StatusCode::CANCELLED);
     }
   }
-  // None of them has kept the one permit.
+  // No call has kept the one permit.
   grpc::Status status;
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
   do {
@@ -219,7 +220,7 @@ TEST_F(BoundsTest, TranslateIsOneMessageEachWay) {
 
 TEST_F(BoundsTest, TranslateTakesLinesAsThereIsRoom) {
   ServerOptions options;
-  options.limits.max_queued_bytes = 1;  // One input at a time.
+  options.limits.max_queued_bytes = 1;  // The inbox holds one input.
   options.limits.max_chunk_bytes = 64;  // Lines are pushed in parts.
   Start();
   std::string text = "a first line\n\n\n";
@@ -282,21 +283,21 @@ TEST_F(BoundsTest, ADeadlineAndACancelEndATranslate) {
   EXPECT_TRUE(served) << "its permit is expected to be free soon";
 }
 
-// As after a reset that only the client saw: the server believes that the old call is alive.
+// The server believes that the old call is alive, as after a reset that only the client saw.
 TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
   ServerOptions options;
   options.max_sessions = 2;
   options.max_sessions_per_principal = 1;
   Start(WithTokens(options));
   auto alice = WithASegment("alice"), bob = WithASegment("bob");
-  // Both limits are reached. What is no resume is refused, and nobody takes another's place.
+  // Both limits are reached. A call that is no resume is refused, and nobody takes another's place.
   EXPECT_EQ(Reason(Open("alice", {Config(2)})->Finish()), "SERVER_FULL");
   EXPECT_EQ(Reason(Open("bob", {Resume(*alice)})->Finish()), "SERVER_FULL");
   Request forged = Resume(*alice);
   forged.mutable_config()->mutable_resume()->mutable_resume_token()->back() ^= 1;
   EXPECT_EQ(Reason(Open("alice", {forged})->Finish()), "SERVER_FULL");
   EXPECT_EQ(Reason(Open("alice", {})->Finish()), "SERVER_FULL") << "says nothing";
-  // Over and over, each takes the place of the one before.
+  // Each resume takes the place of the one before, over and over.
   for (int i = 0; i < 5; ++i) {
     auto next = Open("alice", {Resume(*alice)});
     ASSERT_TRUE(next->ReadUntil([](const Response& r) { return r.has_resume_point(); }))
@@ -307,7 +308,7 @@ TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
     EXPECT_EQ(Reason(status), "SUPERSEDED");
     alice = std::move(next);
   }
-  // Two at once: one of them has it in the end.
+  // Of two resumes at once, one has it in the end.
   const Request resume = Resume(*alice);
   auto one = Open("alice", {resume}), two = Open("alice", {resume});
   EXPECT_EQ(Reason(alice->Finish()), "SUPERSEDED");
@@ -317,7 +318,7 @@ TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
   EXPECT_TRUE(first.ok() || second.ok()) << first.error_message() << second.error_message();
   bob->stream->WritesDone();
   EXPECT_TRUE(bob->Finish().ok());
-  // No permit is lost or won by all that.
+  // The number of permits is unchanged.
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
   for (int i = 0; i < 3; ++i) {
     bool served = false;
@@ -378,7 +379,7 @@ TEST_F(BoundsTest, AResumeBeginsAfterWhatIsConsumed) {
     resume.mutable_config()->mutable_resume()->set_next_source_sequence(next);
     EXPECT_EQ(Reason(Open("", {resume})->Finish()), "SEQUENCE_MISMATCH") << next;
   }
-  // The rest of a segment that was complete before its end is not sent again.
+  // The rest of a segment whose translation was complete before its end is not sent again.
   Request later = Resume(*stream);
   later.mutable_config()->mutable_resume()->set_next_source_sequence(5);
   EXPECT_TRUE(Open("", {later})->ReadUntil(IsStarted));
@@ -391,7 +392,7 @@ TEST_F(BoundsTest, TotalsSurviveAResume) {
   Request config = Config(2);
   config.mutable_config()->mutable_output()->set_segment_stats(true);
   Request audio;
-  audio.mutable_source()->set_audio(std::string(32000, '\1'));  // A second.
+  audio.mutable_source()->set_audio(std::string(32000, '\1'));  // A second of audio.
   audio.mutable_source()->set_sequence(1);
   auto stream = Open("", {config, audio, EndSegment()});
   ASSERT_TRUE(stream->ReadUntil([](const Response& r) { return r.has_segment_completed(); }));
@@ -431,7 +432,7 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
     SetDeadline(&context);
     v1::ListModelsResponse models;
     status = other->ListModels(&context, {}, &models);
-    // A connection from just before is reset, and the next one is refused.
+    // A connection from before is reset, and the next one is refused.
   } while (!absl::StrContains(status.error_message(), "refused") && absl::Now() < deadline);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_THAT(status.error_message(), HasSubstr("refused")) << "nobody listens";
@@ -443,7 +444,8 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
   drain.join();
 }
 
-// As the version before this one wrote it: the first 14 fields, and signed with the same key.
+// Returns the token as the version before this one wrote it: the first 14 fields, signed with the
+// same key.
 std::string OldToken(const std::string& token, const std::string& key) {
   std::vector<std::string> fields = absl::StrSplit(token.substr(32), '\n');
   fields.resize(14);
@@ -456,7 +458,7 @@ std::string OldToken(const std::string& token, const std::string& key) {
   return std::string(reinterpret_cast<char*>(mac), size) + text;
 }
 
-// An old token names no principal: good for those who have no name, and for nobody else.
+// An old token names no principal. It is good for callers without a name, and for nobody else.
 TEST_F(BoundsTest, OldTokensAreGoodForTheNamelessAlone) {
   const std::string key = "0123456789abcdef0123456789abcdef";
   ServerOptions options;

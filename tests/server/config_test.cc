@@ -163,7 +163,7 @@ TEST(ConfigTest, UnknownVariablesAreErrorsButForThoseOfKubernetes) {
 
 TEST(ConfigTest, UnknownFlagsNameTheNearest) {
   ExpectWrong(Parse({"--modle", "m"}), "unknown flag \"--modle\"; is --model meant?");
-  // A switch without a value, before another flag and at the end.
+  // A switch may have no value, before another flag and at the end.
   const auto switched = Parse({"--log-text", "--model", "m", "--drain-stops-listening"});
   ASSERT_TRUE(switched.ok()) << switched.status();
   EXPECT_TRUE(switched->server.log_text && switched->server.drain_stops_listening);

@@ -14,7 +14,7 @@
 namespace leapstream {
 namespace {
 
-// A machine's /proc and /sys, as far as limits are concerned.
+// A machine's /proc and /sys, with the files that limits need.
 class ControlGroupsTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -26,7 +26,7 @@ class ControlGroupsTest : public testing::Test {
     std::filesystem::create_directories(std::filesystem::path(root_ + path).parent_path());
     std::ofstream(root_ + path) << text;
   }
-  // Of /proc/self/cgroup and /proc/self/mountinfo.
+  // Writes /proc/self/cgroup and /proc/self/mountinfo.
   void Proc(const std::string& cgroup, const std::string& mountinfo) {
     Write("/proc/self/cgroup", cgroup);
     Write("/proc/self/mountinfo", mountinfo);
@@ -52,7 +52,7 @@ TEST_F(ControlGroupsTest, WithoutAnyThereIsNoLimit) {
   EXPECT_EQ(CoreQuota(), -1);
 }
 
-// As a container sees its own, and as systemd's services are.
+// Containers see their own group this way, and so do systemd's services.
 TEST_F(ControlGroupsTest, Version2AtAnyDepth) {
   for (const std::string group : {"/", "/system.slice/leapstream.service", "/a/b/c/d"}) {
     SetUp();
@@ -74,7 +74,8 @@ TEST_F(ControlGroupsTest, EveryGroupAboveCounts) {
   Write("/sys/fs/cgroup/pods.slice/pod1/memory.max", "5000000000\n");
   Write("/sys/fs/cgroup/pods.slice/pod1/memory.current", "100\n");
   Write("/sys/fs/cgroup/pods.slice/memory.max", "8000000000\n");
-  Write("/sys/fs/cgroup/pods.slice/memory.current", "7000000000\n");  // The neighbours', too.
+  // Includes the neighbours' memory.
+  Write("/sys/fs/cgroup/pods.slice/memory.current", "7000000000\n");
   Write("/sys/fs/cgroup/pods.slice/cpu.max", "400000 100000\n");
   EXPECT_EQ(Memory(), 1'000'000'000);
   EXPECT_EQ(CoreQuota(), 4);
@@ -117,7 +118,8 @@ TEST_F(ControlGroupsTest, Version1AtAnyDepth) {
   EXPECT_EQ(CoreQuota(), 3);
 }
 
-// Docker with version 1: /proc names the group as the machine does, and shows it as the root.
+// This is Docker with version 1: /proc names the group as the machine does, and shows it as the
+// root.
 TEST_F(ControlGroupsTest, AContainerSeesItsGroupAsTheRoot) {
   Proc("4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc/below\n",
        "31 30 0:27 /docker/abc /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n"
@@ -127,7 +129,7 @@ TEST_F(ControlGroupsTest, AContainerSeesItsGroupAsTheRoot) {
   Write("/sys/fs/cgroup/cpu,cpuacct/below/cpu.cfs_period_us", "100000\n");
   EXPECT_EQ(Memory(), 4096);
   EXPECT_EQ(CoreQuota(), 1);
-  // Its group is another than the one that is shown.
+  // The process is in another group than the one that is shown.
   Proc("4:memory:/../elsewhere\n",
        "31 30 0:27 / /sys/fs/cgroup/memory ro - cgroup cgroup rw,memory\n");
   EXPECT_EQ(Memory(), 4096);
@@ -151,7 +153,7 @@ TEST_F(ControlGroupsTest, OddPlacesAndNames) {
   Write("/mnt/control groups/a:b c/memory.max", "777\n");
   EXPECT_EQ(Memory(), 777);
   Proc("nonsense\n\n:\n0::\n", "nonsense\n - cgroup2\n");
-  Write("/sys/fs/cgroup/memory.max", "555\n");  // Where it usually is.
+  Write("/sys/fs/cgroup/memory.max", "555\n");  // The usual place.
   EXPECT_EQ(Memory(), 555);
 }
 

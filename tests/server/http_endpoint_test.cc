@@ -24,7 +24,7 @@ using ::testing::StartsWith;
 
 constexpr int kMostConnections = 8;
 
-// A client that does as it likes.
+// A client that sends any bytes.
 class RawClient {
  public:
   explicit RawClient(int port) : descriptor_(socket(AF_INET, SOCK_STREAM, 0)) {
@@ -32,7 +32,7 @@ class RawClient {
     address.sin_family = AF_INET;
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     address.sin_port = htons(static_cast<uint16_t>(port));
-    const int small = 4096;  // So that an answer that is not read is soon in the server's way.
+    const int small = 4096;  // With a small buffer, an unread answer is soon in the server's way.
     setsockopt(descriptor_, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
     EXPECT_EQ(connect(descriptor_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   }
@@ -45,7 +45,7 @@ class RawClient {
     return send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL) ==
            static_cast<ssize_t>(bytes.size());
   }
-  // Up to the end.
+  // Receives up to the end.
   std::string Receive() {
     std::string all;
     char buffer[65536];
@@ -144,7 +144,7 @@ TEST_F(HttpEndpointTest, SlowClientsHoldNobodyUp) {
         clients.back()->Send(slow.sent);
       }
       ExpectProbesAreAnswered();
-      for (auto& client : clients) client->Send("x");  // Another byte.
+      for (auto& client : clients) client->Send("x");  // Each client sends another byte.
       ExpectProbesAreAnswered();
     }
   }
@@ -153,7 +153,7 @@ TEST_F(HttpEndpointTest, SlowClientsHoldNobodyUp) {
 TEST_F(HttpEndpointTest, ARequestHasItsTimeAndEachByteHasNot) {
   RawClient slow(endpoint_->port());
   int bytes = 0;
-  pollfd waiting{};  // Nothing is waited for but the time.
+  pollfd waiting{};  // Only the time is waited for.
   while (slow.Send("x") && bytes < 1000) {
     ++bytes;
     poll(&waiting, 0, budget::kHttpMilliseconds / 10);

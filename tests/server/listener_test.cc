@@ -30,7 +30,7 @@ using ::testing::HasSubstr;
 
 constexpr int kPatienceMilliseconds = 20000;
 
-// Connected to a port of this machine; -1: it is not listened on.
+// Connects to a port of this machine; -1: nobody listens there.
 int ConnectTo(int port, bool ipv6 = false) {
   sockaddr_in address4{};
   address4.sin_family = AF_INET;
@@ -62,7 +62,7 @@ bool IsClosed(int connection) {
   return poll(&waiting, 1, kPatienceMilliseconds) == 1 && recv(connection, &byte, 1, 0) <= 0;
 }
 
-// Keeps what a listener gives it.
+// Keeps the connections that a listener gives it.
 class Taken {
  public:
   ~Taken() { CloseAll(); }
@@ -153,7 +153,7 @@ TEST(Listener, BeyondItsDescriptorsItRefusesAndThenTakesAgain) {
   const auto listener = Listen(NextDescriptor() + 20);
   listener->Start(taken.Function());
   EXPECT_TRUE(listener->Accepts().ok()) << listener->Accepts();
-  // Both sides are of this process.
+  // Both sides of a connection are in this process.
   for (int i = 0; i < 12; ++i) clients.push_back(ConnectTo(listener->port()));
   EXPECT_TRUE(IsClosed(clients.back()));
   EXPECT_GT(listener->refused(), 0);
@@ -166,7 +166,7 @@ TEST(Listener, BeyondItsDescriptorsItRefusesAndThenTakesAgain) {
   close(again);
 }
 
-// What makes gRPC's own listener deaf for ever.
+// This makes gRPC's own listener deaf for ever.
 TEST(Listener, WithoutAnyDescriptorItRefusesAndThenTakesAgain) {
   Taken taken;
   const auto listener = Listen(/*most=*/1 << 20);
@@ -200,7 +200,7 @@ TEST(Listener, OnceStoppedThePortIsClosed) {
   EXPECT_TRUE(listener->Accepts().ok()) << "it is closed on purpose";
 }
 
-// Else a token that is taken back in such a moment would be good for ever.
+// Otherwise a token that is revoked in such a moment would be good for ever.
 TEST(TokenFile, AChangeForWhichThereIsNoDescriptorIsReadLater) {
   const std::string path = testing::TempDir() + "/listener_test_tokens";
   const std::string token = TokenFile::NewToken(), other = TokenFile::NewToken();

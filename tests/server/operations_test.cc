@@ -1,5 +1,5 @@
-// What an operator sees and does, on a real server with a fake model: metrics and probes, TLS and
-// tokens, quotas, the admin service, reloads.
+// An operator's tools on a real server with a fake model: metrics and probes, TLS and tokens,
+// quotas, the admin service, reloads.
 #include <gmock/gmock.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -69,7 +69,7 @@ std::string Reason(const grpc::Status& status) {
   return Find<google::rpc::ErrorInfo>(status).reason();
 }
 
-// Until it is true, for 20 seconds at most.
+// Waits until `condition` is true; false: it was not within 20 seconds.
 template <typename Condition>
 bool Eventually(Condition condition) {
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
@@ -82,7 +82,8 @@ bool Eventually(Condition condition) {
 
 void WriteFile(const std::string& path, const std::string& text) {
   std::ofstream(path + ".new") << text;
-  std::rename((path + ".new").c_str(), path.c_str());  // As an operator should: at once.
+  // Operators should do this, too: it replaces the file in one step.
+  std::rename((path + ".new").c_str(), path.c_str());
 }
 
 struct Credentials {
@@ -109,7 +110,8 @@ class OperationsTest : public testing::Test {
   }
   void Connect(const std::shared_ptr<grpc::ChannelCredentials>& credentials) {
     grpc::ChannelArguments arguments;
-    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);  // A connection of its own.
+    // The channel has a connection of its own.
+    arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
     channel_ = grpc::CreateCustomChannel(absl::StrCat("localhost:", server_->port()), credentials,
                                          arguments);
     stub_ = v1::SimultaneousTranslationService::NewStub(channel_);
@@ -121,7 +123,7 @@ class OperationsTest : public testing::Test {
     EXPECT_EQ(answer->status, status) << answer->body;
     return answer->body;
   }
-  // Of the sample with this name and labels; -1: there is none.
+  // The value of the sample with this name and labels; -1: there is none.
   double Metric(const std::string& sample) { return MetricIn(Get("/metrics"), sample); }
 
   Health::ServingStatus HealthOf(const std::string& service) {
@@ -150,7 +152,7 @@ class OperationsTest : public testing::Test {
     stream->Write(first);
     return stream;
   }
-  // Of a whole session; its text goes to `text`.
+  // Runs a whole session and returns its status; its text goes to `text`.
   grpc::Status Translate(const Credentials& credentials = {}, std::string* text = nullptr) {
     grpc::ClientContext context;
     auto stream = Open(&context, credentials);
@@ -302,7 +304,7 @@ TEST_F(OperationsTest, ProbesTellDrainingFromDead) {
   drain.join();
 }
 
-// So that load balancers look elsewhere before anybody is refused or sent away.
+// Load balancers can then look elsewhere before anybody is refused or sent away.
 TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
   Start();
   grpc::ClientContext context;
@@ -443,7 +445,7 @@ TEST_F(TokenTest, OnlyGoodTokensComeIn) {
             grpc::StatusCode::UNAUTHENTICATED);
   EXPECT_EQ(Metric("leapstream_sessions_rejected_total{reason=\"TOKEN_EXPIRED\"}"), 1);
 
-  // Revoked, and then a file that cannot be read, which changes nothing.
+  // The token is revoked. Then the file cannot be read, which changes nothing.
   WriteFile(path_, lines_["bob"] + "\n");
   EXPECT_EQ(Reason(Translate(Of("alice"))), "TOKEN_INVALID");
   EXPECT_TRUE(Translate(Of("bob")).ok());
@@ -501,9 +503,10 @@ TEST_F(TokenTest, APrincipalHasItsQuotaAndNoMore) {
   two.TryCancel();
 }
 
-// The line that an operator forgot to take away does not decide.
+// A line that an operator forgot to remove does not decide.
 TEST_F(TokenTest, ATokenOnSeveralLinesIsGoodIfOneOfThemIs) {
-  const std::string other_line = *TokenFile::Entry("carol", tokens_["alice"]);  // Another salt.
+  // This line has another salt.
+  const std::string other_line = *TokenFile::Entry("carol", tokens_["alice"]);
   const std::string& line = lines_["alice"];
   const std::string past = " 2001-01-01T00:00:00Z", future = " 2101-01-01T00:00:00Z";
   const absl::Time now = absl::Now();
@@ -537,7 +540,7 @@ TEST_F(TokenTest, WhatIsNoFileIsNotWaitedFor) {
     options.tls.certificate = options.tls.key = path;
     EXPECT_FALSE(Server::Start(options, {FakeModel()}).ok()) << path;
   }
-  // A change to such a thing is one that cannot be read: what was read before stays.
+  // A file that becomes such a thing cannot be read, and the tokens from before stay.
   WriteFile(path_, lines_["alice"] + "\n");
   auto tokens = *TokenFile::Open(path_);
   ASSERT_EQ(rename(fifo.c_str(), path_.c_str()), 0);
@@ -583,7 +586,8 @@ std::string Pem(X509* certificate) {
   return std::string(bytes, static_cast<size_t>(size));
 }
 
-// One signed by `issuer`; by itself, and so a CA's, if that is null.
+// Issues a certificate signed by `issuer`. With a null issuer it is signed by itself, and so is a
+// CA's.
 Certificate Issue(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key) {
   static std::atomic<long> serial{1};
   Certificate certificate(X509_new());
@@ -685,7 +689,7 @@ TEST_F(TlsTest, ClientsNeedACertificateOfTheCa) {
   Connect(Trusting(ca_.get(), Pem(key.get()), Pem(good.get())));
   ASSERT_TRUE(Translate().ok());
 
-  // Its name is the principal, with a quota.
+  // The certificate's name is the principal, with a quota.
   grpc::ClientContext context;
   ASSERT_TRUE(Eventually([&] { return Metric("leapstream_slots_used") == 0; }));
   auto stream = Open(&context);
@@ -700,7 +704,7 @@ TEST_F(TlsTest, ClientsNeedACertificateOfTheCa) {
   EXPECT_TRUE(Finish(stream.get()).ok());
 }
 
-// Such a certificate is its own name: else its holder would have no quota.
+// Such a certificate is its own name: otherwise its holder would have no quota.
 TEST_F(TlsTest, ACertificateWithoutANameHasAQuotaOfItsOwn) {
   options_.tls.client_ca = testing::TempDir() + "/operations_test_clients.crt";
   options_.max_sessions_per_principal = 1;
@@ -885,7 +889,7 @@ class ReloadTest : public OperationsTest {
 
   std::atomic<bool> fails_{false};
   std::atomic<bool> same_{false};
-  std::atomic<size_t> loaded_{0};  // Versions that there were at the last reload.
+  std::atomic<size_t> loaded_{0};  // Versions in memory at the last reload.
 
  private:
   Mutex mutex_;
@@ -919,7 +923,7 @@ TEST_F(ReloadTest, NewSessionsGetTheNewModelAndOldOnesKeepTheirs) {
   EXPECT_EQ(Metric("leapstream_model_reloads_total{model=\"fake-en-de\",result=\"ok\"}"), 1);
 }
 
-// What has not changed is not loaded again, and what comes back is still there.
+// An unchanged model is not loaded again, and a version that comes back is still there.
 TEST_F(ReloadTest, TheSameModelStays) {
   grpc::ClientContext context;
   auto old = Open(&context);

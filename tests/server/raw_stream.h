@@ -59,7 +59,7 @@ inline std::string Reason(const grpc::Status& status) {
   return info.reason();
 }
 
-// The detail after the ErrorInfo; false: it is not there, or of another type.
+// Reads the detail after the ErrorInfo; false: there is none, or it has another type.
 template <typename Detail>
 bool SecondDetail(const grpc::Status& status, Detail* detail) {
   google::rpc::Status details;
@@ -67,7 +67,7 @@ bool SecondDetail(const grpc::Status& status, Detail* detail) {
          details.details(1).UnpackTo(detail);
 }
 
-// Of the RetryInfo; 0: none.
+// The delay in the RetryInfo; 0: there is none.
 inline absl::Duration RetryDelay(const grpc::Status& status) {
   google::rpc::RetryInfo info;
   if (!SecondDetail(status, &info)) return absl::ZeroDuration();
@@ -94,7 +94,7 @@ inline void SetDeadline(grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
 }
 
-// A stream of bytes, whatever they say. The context has its deadline.
+// Opens a stream of bytes with any content. The context has its deadline.
 inline std::unique_ptr<RawStream> OpenRaw(grpc::Channel* channel, grpc::ClientContext* context,
                                           const char* method) {
   const grpc::internal::RpcMethod rpc(method, grpc::internal::RpcMethod::BIDI_STREAMING);
@@ -113,8 +113,8 @@ inline grpc::Status CallRaw(grpc::Channel* channel, grpc::ClientContext* context
   return status;
 }
 
-// A connection that no other channel has, with a small, fixed window: gRPC would hold megabytes for
-// a reader that does not read, which take long to fill, and to read.
+// A connection that no other channel has, with a small, fixed window. Otherwise gRPC would hold
+// megabytes for a reader that does not read, and these take long to fill and to read.
 inline std::shared_ptr<grpc::Channel> ConnectWithSmallWindow(int port) {
   grpc::ChannelArguments arguments;
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -124,7 +124,7 @@ inline std::shared_ptr<grpc::Channel> ConnectWithSmallWindow(int port) {
                                    grpc::InsecureChannelCredentials(), arguments);
 }
 
-// One stream that a test holds in its hands.
+// One stream, driven by hand.
 class OpenStream {
  public:
   // `prepare` may add to the context.
@@ -135,7 +135,7 @@ class OpenStream {
     stream = stub.StreamTranslate(&context);
     for (const Request& request : requests) stream->Write(request);
   }
-  // Up to the first response that `wanted` likes; false: the stream is over.
+  // Reads up to the first response that `wanted` accepts; false: the stream is over.
   bool ReadUntil(const std::function<bool(const Response&)>& wanted) {
     while (stream->Read(&last)) {
       if (last.has_target()) {

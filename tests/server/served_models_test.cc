@@ -1,4 +1,4 @@
-// Which versions of a model are there after reloads, and for how long.
+// The versions of a model that are there after reloads, and for how long.
 #include "server/served_models.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ std::shared_ptr<const Model> Version(const std::string& checksum) {
 
 class ServedModelsTest : public testing::Test {
  protected:
-  // Of the one model.
+  // Finds this version of the one model.
   std::shared_ptr<Scheduler> Find(const std::string& checksum) {
     return served_->Version(*served_->Find({}), checksum);
   }

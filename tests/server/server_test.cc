@@ -84,7 +84,7 @@ class ServerTest : public testing::Test {
     EXPECT_THAT(result.status.error_message(), HasSubstr(message));
   }
 
-  // The server still translates, and as before.
+  // Expects the server to translate as before.
   void ExpectAnswers() {
     const Result result = Run({Config(), Text("hello there")});
     ASSERT_TRUE(result.status.ok()) << result.status.error_message();
@@ -102,7 +102,7 @@ class ServerTest : public testing::Test {
   std::unique_ptr<v1::SimultaneousTranslationService::Stub> stub_;
 };
 
-// Memory for a state takes milliseconds, and many may open at once.
+// Memory for a state takes milliseconds to get, and many sessions may open at once.
 TEST_F(ServerTest, WhoOpensSessionsHoldsUpNobodyWhoHasOne) {
   Mutex mutex;
   CondVar changed;
@@ -137,7 +137,7 @@ TEST_F(ServerTest, WhoOpensSessionsHoldsUpNobodyWhoHasOne) {
   SetDeadline(&context);
   v1::ListModelsResponse models;
   EXPECT_TRUE(stub_->ListModels(&context, {}, &models).ok());
-  others.pop_back();  // Cancelled before its turn.
+  others.pop_back();  // It is cancelled before its turn.
   {
     MutexLock lock(&mutex);
     held = false;
@@ -302,7 +302,7 @@ TEST_F(ServerTest, RandomBytes) {
     if (seed % 2 == 1) stream->Write(Bytes(Config().SerializeAsString()));
     std::string bytes(1 + random() % 40, '\0');
     for (char& c : bytes) c = static_cast<char>(random());
-    bytes += '\x07';  // No valid message ends so.
+    bytes += '\x07';  // No valid message ends like this.
     stream->Write(Bytes(bytes));
     stream->WritesDone();
     for (grpc::ByteBuffer response; stream->Read(&response);) {
@@ -527,7 +527,7 @@ TEST_F(ServerTest, TimeLimits) {
   OpenStream shorter(*stub_, {config});
   const absl::Time start = absl::Now();
   EXPECT_EQ(Reason(shorter.Finish()), "IDLE_TIMEOUT");
-  // Less than the server's own limit, with the second look that both have.
+  // This is less than the server's own limit, with the second look that both have.
   EXPECT_LT(absl::Now() - start, absl::Milliseconds(600) + LastLook::kGrace);
 
   // keep_alive is activity: heartbeats say when to send the next one.
@@ -599,7 +599,7 @@ TEST_F(ServerTest, AStuckReaderIsEnded) {
            stuck.stream->Write(EndSegment())) {
     }
   });
-  // Its place is free at once, long before it reads on.
+  // The stream's place is free at once, long before the client reads on.
   const absl::Time start = absl::Now();
   bool served = false;
   while (!served && absl::Now() - start < absl::Seconds(20)) {
@@ -616,7 +616,7 @@ TEST_F(ServerTest, AStuckReaderIsEnded) {
   }
 }
 
-// Whatever a client leaves unread for a while, it gets in the end.
+// A client gets everything in the end, whatever it leaves unread for a while.
 TEST_F(ServerTest, ASlowReaderLosesNothing) {
   Request config = Config(1);
   config.mutable_config()->mutable_output()->set_token_details(true);
@@ -676,8 +676,8 @@ TEST_F(ServerTest, ForceEndsADrain) {
   EXPECT_LT(SteadyNow() - start, absl::Seconds(20));
 }
 
-// On any token of any segment a session can be cut, and goes on with not a character lost, doubled
-// or changed, on another server with the same key.
+// A session can be cut at any token of any segment. It goes on, on another server with the same
+// key, and no character is lost, doubled or changed.
 TEST_F(ServerTest, ResumesAtAnyToken) {
   const std::string key = testing::TempDir() + "/resume_key";
   std::ofstream(key) << "0123456789abcdef0123456789abcdef\n";
@@ -724,7 +724,7 @@ TEST_F(ServerTest, ResumesAtAnyToken) {
       return read >= cut;
     }));
     first.context.TryCancel();
-    if (point.segment() != segment) continue;  // Cut at a segment's end.
+    if (point.segment() != segment) continue;  // The cut is at a segment's end.
     ++cuts;
     Request resume = config;
     v1::ResumeRequest& request = *resume.mutable_config()->mutable_resume();
@@ -798,7 +798,7 @@ TEST_F(ServerTest, ForgedAndForeignResumesAreRefused) {
   ExpectError({config}, kInvalid, "RESUME_TARGET_INVALID");
   config.mutable_config()->mutable_resume()->mutable_committed_target()->set_ids(0, 5);
   ExpectError({config, Text(" ", 2)}, kInvalid, "RESUME_TARGET_INVALID");
-  // k is 2.
+  // This is an error since k is 2.
   config.mutable_config()->mutable_resume()->add_committed_source_tokens_read(1);
   ExpectError({config, Text("three four ", 2)}, kInvalid, "RESUME_TARGET_INVALID");
   config.mutable_config()->mutable_resume()->add_committed_source_tokens_read(2);
@@ -829,7 +829,7 @@ TEST_F(ServerTest, AStaleResumeIsRefusedAndAFreshPointIsSent) {
   resume.set_session_id(stream.started.session_id());
   resume.set_resume_token(stream.point.resume_token());
   resume.set_next_source_sequence(2);
-  const absl::Time stale = absl::Now() + options.resume_lifetime;  // Or before.
+  const absl::Time stale = absl::Now() + options.resume_lifetime;  // The token is stale by then.
   ASSERT_TRUE(
       stream.ReadUntil([](const Response& response) { return response.has_resume_point(); }));
   EXPECT_NE(stream.point.resume_token(), resume.resume_token());

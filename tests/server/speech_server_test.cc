@@ -40,7 +40,8 @@ std::string Pcm16(int rate = 16000) {
   return bytes;
 }
 
-// Five utterances with pauses between them, one too short to be one, and no end after the last.
+// Five utterances with pauses between them, and one that is too short to count. No pause follows
+// the last.
 std::string Talk() {
   std::string bytes;
   const auto add = [&](double seconds, double level, double hertz) {
@@ -136,7 +137,7 @@ class SpeechServerTest : public testing::Test {
     return result;
   }
 
-  // How a stream of these requests ends.
+  // The status that ends a stream of these requests.
   grpc::Status Ending(const std::vector<Request>& requests) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Seconds(30)));
@@ -263,7 +264,7 @@ TEST_F(SpeechServerTest, PausesEndSegmentsHoweverTheAudioIsCut) {
   const RawRun whole = RunRaw(config, CutUp(Talk(), 1, 60000), 1);
   ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
   ASSERT_EQ(whole.segments.size(), 5u);
-  // What each of them is worth alone: with the lead-in, and with the pause.
+  // Each segment gives the same alone, with the lead-in and with the pause.
   Request alone = config;
   alone.mutable_config()->clear_pause_detection();
   const std::pair<double, double> parts[] = {
@@ -281,8 +282,8 @@ TEST_F(SpeechServerTest, PausesEndSegmentsHoweverTheAudioIsCut) {
     ASSERT_EQ(cut.segments.size(), 5u) << largest;
     for (size_t s = 0; s < 5; ++s) EXPECT_EQ(cut.segments[s].text(), whole.segments[s].text());
   }
-  // A minute of quiet moves the resume point of the last segment on, more of it than can be queued
-  // while the segment before is translated.
+  // A minute of quiet moves the resume point of the last segment on. It is longer than can be
+  // queued while the segment before is translated.
   std::string with_minute = Talk();
   with_minute.insert(15 * 32000, 60 * 32000, '\0');
   const RawRun minute = RunRaw(config, CutUp(with_minute, 1, 60000), 1);
@@ -295,8 +296,8 @@ TEST_F(SpeechServerTest, PausesEndSegmentsHoweverTheAudioIsCut) {
   EXPECT_GT(consumed.back(), consumed.front());
 }
 
-// From every resume point that there was the rest is as it was, also where a translation had ended
-// before its source.
+// From each resume point the rest is the same, also where a translation had ended before its
+// source.
 TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
   for (const v1::EarlyEnd early_end : {v1::EARLY_END_READ_ON, v1::EARLY_END_STOP}) {
     for (int seed = 1; seed <= 3; ++seed) {
@@ -305,7 +306,8 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
       const RawRun whole = RunRaw(config, chunks, 1);
       ASSERT_EQ(whole.segments.size(), 5u);
       ASSERT_GE(whole.points.size(), 6u);
-      // A client forgets what a point has consumed: none goes back behind another one.
+      // A client forgets the source that a point has consumed, so no point goes back behind an
+      // earlier one.
       for (size_t p = 1; p < whole.points.size(); ++p) {
         EXPECT_GE(whole.points[p].consumed_source_sequence(),
                   whole.points[p - 1].consumed_source_sequence())
@@ -320,7 +322,7 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
           EXPECT_EQ(segment.text(), whole.segments[segment.segment() - 1].text())
               << "segment " << segment.segment() << " from " << point.segment();
         }
-        // Where it begins is not the client's choice.
+        // The client cannot choose where the resume begins.
         const RawRun wrong = RunRaw(ResumeAt(config, whole, point, next + 1), {}, 1);
         EXPECT_THAT(wrong.status.error_message(), HasSubstr("next_source_sequence must be"));
       }
@@ -328,7 +330,7 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
   }
 }
 
-// Noise that never pauses: its translation has ended at the limit, and nobody needs the rest.
+// In noise that never pauses, the translation has ended at the limit, and nobody needs the rest.
 TEST_F(SpeechServerTest, ClientsNeedNotKeepNoiseWithoutEnd) {
   const Request config = PauseConfig(600, v1::EARLY_END_STOP);
   const std::string talk = Talk();
@@ -392,7 +394,7 @@ TEST_F(SpeechServerTest, APauseIsTheServersUnlessTheClientSaysSo) {
   // Segments that are too long are cut, and the next pause begins another one all the same.
   EXPECT_EQ(by_default.summary.totals.source_audio_ms, 2400 + 2400 + 1000 + 2400 + 2107);
   asked.pause = absl::Milliseconds(700);
-  asked.pause_threshold_db = -60;  // So that a level of 20 in 32768, -67 dB, is still quiet.
+  asked.pause_threshold_db = -60;  // With this, a level of 20 in 32768, -67 dB, is still quiet.
   EXPECT_EQ(Run(asked, Talk(), 5000).summary.segments, 3);
   asked.pause_threshold_db = -80;
   EXPECT_EQ(Run(asked, Talk(), 5000).summary.segments, 2);
@@ -402,7 +404,7 @@ TEST_F(SpeechServerTest, APauseIsTheServersUnlessTheClientSaysSo) {
   EXPECT_EQ(off.started.applied.pause, absl::ZeroDuration());
 }
 
-// The library, with servers that go away in the middle.
+// The library goes on when servers go away in the middle.
 TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
   const std::string key = absl::StrCat(testing::TempDir(), "/speech_server_test_key");
   std::ofstream(key) << std::string(64, 'k');

@@ -41,8 +41,8 @@ TEST(LastLookTest, TheFirstLookBeyondADeadlineAsksForASecond) {
 
 TEST(LastLookTest, WhatWasThereAllTheTimeMovesTheDeadline) {
   LastLook look;
-  EXPECT_FALSE(look.Missed(At(10), At(60), SteadyTime()));       // The process was stopped,
-  EXPECT_FALSE(look.Missed(At(70), At(60) + kGrace, SteadyTime()));  // and then it is read.
+  EXPECT_FALSE(look.Missed(At(10), At(60), SteadyTime()));           // The process was stopped.
+  EXPECT_FALSE(look.Missed(At(70), At(60) + kGrace, SteadyTime()));  // Then the message is read.
   EXPECT_EQ(look.next(), At(70));
   EXPECT_FALSE(look.Missed(At(70), At(70), SteadyTime()));
   EXPECT_TRUE(look.Missed(At(70), At(70) + kGrace, SteadyTime()));
@@ -53,7 +53,7 @@ TEST(LastLookTest, WaitsAsLongAsPatienceLasts) {
   EXPECT_FALSE(look.Missed(At(10), At(60), At(110)));
   EXPECT_EQ(look.next(), At(110));
   EXPECT_FALSE(look.Missed(At(10), At(109), At(110)));
-  // A thread is always a little late. That must not go on for ever.
+  // A thread is always a little late. That must not delay the end for ever.
   EXPECT_TRUE(look.Missed(At(10), At(110.001), At(110.002)));
 }
 
@@ -78,7 +78,7 @@ TEST(LatenessTest, IsPatientForAsLongAsTheProcessDidNotRun) {
 
 TEST(TimersTest, CallsInOrderOfTime) {
   std::promise<void> done;
-  std::string called;  // Of the timers' thread until `done`.
+  std::string called;  // Belongs to the timers' thread until `done`.
   Timers timers;
   const SteadyTime now = SteadyNow();
   timers.At(SteadyTime::InfiniteFuture(), [&] { called += "never"; });

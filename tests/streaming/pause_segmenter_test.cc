@@ -15,7 +15,7 @@ constexpr int kFrame = kRate / 100;
 
 AudioSamples& AddTone(double seconds, float level, AudioSamples* samples) {
   const auto count = static_cast<int>(std::lround(seconds * kRate));
-  // 100 Hz: each 10 ms are one period, so that all frames of a tone are of one level.
+  // At 100 Hz each 10 ms are one period, so that all frames of a tone have one level.
   for (int i = 0; i < count; ++i) {
     samples->push_back(32768 * level * std::sin(2 * static_cast<float>(M_PI) * i / kFrame));
   }
@@ -52,15 +52,15 @@ AudioSamples Part(const AudioSamples& samples, double begin, double end) {
 AudioSamples Talk() {
   AudioSamples samples;
   AddTone(1, 0, &samples);
-  AddTone(1, 0.5f, &samples);    // Ends at 2 s, so that 500 ms are over at 2.5 s.
+  AddTone(1, 0.5f, &samples);    // This ends at 2 s, so that 500 ms are over at 2.5 s.
   AddTone(1, 0.001f, &samples);  // Noise.
   AddTone(1, 0.2f, &samples);
-  AddTone(0.49, 0, &samples);      // Too short.
-  AddTone(0.51, 0.2f, &samples);   // Ends at 5 s.
-  AddTone(0.5, 0.001f, &samples);  // Exactly as long as a pause.
-  AddTone(0.5, 0.2f, &samples);    // Ends at 6 s.
+  AddTone(0.49, 0, &samples);      // This is too short.
+  AddTone(0.51, 0.2f, &samples);   // This ends at 5 s.
+  AddTone(0.5, 0.001f, &samples);  // This is exactly as long as a pause.
+  AddTone(0.5, 0.2f, &samples);    // This ends at 6 s.
   AddTone(2, 0, &samples);
-  AddTone(0.1, 0.3f, &samples);  // Open to the end.
+  AddTone(0.1, 0.3f, &samples);  // This is open to the end.
   return samples;
 }
 
@@ -113,10 +113,10 @@ TEST(PauseSegmenterTest, SilenceMakesNoSegmentAndIsForgotten) {
   EXPECT_FALSE(cutter.segmenter.EndSegment(1000));
 }
 
-// However the audio is cut, and from wherever another one goes on.
+// The chunks of the audio do not matter, nor the place of a resume.
 TEST(PauseSegmenterTest, ChunksAndResumesDoNotShow) {
   AudioSamples talk = Talk();
-  talk.insert(talk.begin(), 77, 1);  // Frames now lie across: 500 ms have but 49 that are quiet.
+  talk.insert(talk.begin(), 77, 1);  // Now frames lie across: 500 ms have only 49 quiet ones.
   Cutter whole(PauseSegmenter(HalfASecond(), kRate));
   whole.Append(0, talk);
   ASSERT_EQ(whole.segments.size(), 3u);
@@ -139,7 +139,7 @@ TEST(PauseSegmenterTest, ChunksAndResumesDoNotShow) {
     Cutter cut(PauseSegmenter(HalfASecond(), kRate));
     for (size_t c = 0; c < chunks.size(); ++c) {
       cut.Append(static_cast<int64_t>(c), chunks[c]);
-      // Where it could be left between two segments, another one goes on.
+      // Another segmenter can go on from a place between two segments.
       const auto restart = cut.segmenter.restart();
       if (const auto loud = cut.segmenter.last_loud(); loud.has_value() && random() % 8 == 0) {
         EXPECT_EQ(from(*loud, 1),

@@ -7,7 +7,8 @@
 namespace leapstream {
 namespace {
 
-// Wait-k with a source of `length` tokens: never early, never stuck, never a READ past the end.
+// Wait-k with a source of `length` tokens is never early, never stuck, and never READs past the
+// end.
 TEST(WaitKTest, IsNeverEarlyAndNeverStuck) {
   for (int k = 1; k <= 12; ++k) {
     for (int stride = 1; stride <= 3; ++stride) {

@@ -28,7 +28,7 @@ bool IsUtf8(absl::string_view text) {
   return true;
 }
 
-// Appends the pieces one by one; each part must be UTF-8 of its own.
+// Appends the pieces one by one; each part must be UTF-8 by itself.
 std::string Stream(const Tokenizer& tokenizer, const std::vector<std::string>& pieces) {
   TextSink sink(&tokenizer);
   std::string text;
@@ -42,7 +42,7 @@ std::string Stream(const Tokenizer& tokenizer, const std::vector<std::string>& p
   return text + rest;
 }
 
-// Bytes as <0xNN>; <unk>, <s> and </s> as usual; all else is text.
+// Bytes are <0xNN>; <unk>, <s> and </s> are as usual; everything else is text.
 class FakeTokenizer : public Tokenizer {
  public:
   FakeTokenizer(bool strips, bool strips_all) : strips_(strips), strips_all_(strips_all) {}
@@ -72,7 +72,7 @@ std::vector<std::string> BytePieces(absl::string_view bytes) {
   return pieces;
 }
 
-// A length-delimited field, or one that holds a small number, in protobuf's wire format.
+// A length-delimited field in protobuf's wire format. The overload below is for a small number.
 std::string Field(int number, absl::string_view bytes) {
   std::string out = {static_cast<char>(number << 3 | 2)};
   LEAPSTREAM_CHECK(bytes.size() < 128);
@@ -172,7 +172,7 @@ TEST(TextSinkTest, EqualsDecodeOnRandomPieces) {
   std::mt19937 random(7);
   for (int i = 0; i < 20000; ++i) {
     std::vector<std::string> pieces(random() % 9);
-    // Beginnings are the hard part: half of the sequences start with what may vanish.
+    // Beginnings are the hard part: half of the sequences start with pieces that may vanish.
     for (size_t n = 0; n < pieces.size(); ++n) {
       pieces[n] = choice[random() % (n < 3 && i % 2 == 0 ? 8 : choice.size())];
     }

@@ -68,7 +68,7 @@ TEST(TextSourceTest, SpacesArePythons) {
   for (const std::string& space : spaces) {
     EXPECT_THAT(Words("a" + space + "b"), ElementsAre("a", "b")) << space;
   }
-  // U+200B, U+FEFF, U+180E, U+001B, U+0000.
+  // These are U+200B, U+FEFF, U+180E, U+001B and U+0000.
   const std::vector<std::string> others = {"\xE2\x80\x8B", "\xEF\xBB\xBF", "\xE1\xA0\x8E", "\x1B",
                                            std::string(1, '\0')};
   for (const std::string& other : others) {
@@ -153,7 +153,7 @@ TEST(TextSourceTest, ALongWordComesInParts) {
   source.Finish();
   EXPECT_THAT(Take(source), ElementsAre("y"));
   source.Reset();
-  // Of two bytes each, so that none ends where the limit is.
+  // The characters have two bytes each, so that none ends at the limit.
   std::string umlauts = "x";
   while (umlauts.size() < budget::kWordBytes - 1) umlauts += "\xC3\xA4";
   ASSERT_EQ(umlauts.size(), budget::kWordBytes - 1);

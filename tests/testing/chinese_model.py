@@ -1,5 +1,5 @@
-"""Makes a model whose target is written without spaces of the embedded one: each target piece is
-renamed to a Chinese character, so that translations are those, one character for a piece.
+"""Makes a model whose target is written without spaces from the embedded one: each target piece is
+renamed to a Chinese character, so that translations are the same, with one character for a piece.
 
     python3 tests/testing/chinese_model.py model/pretrained/en-de OUTPUT
 """

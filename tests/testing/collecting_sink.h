@@ -12,7 +12,7 @@
 
 namespace leapstream {
 
-// Keeps all that a session puts out. Read the fields after Wait().
+// Keeps all output of a session. Read the fields after Wait().
 class CollectingSink : public SessionSink {
  public:
   void OnEvent(SessionEvent event) override {
@@ -48,15 +48,15 @@ class CollectingSink : public SessionSink {
   }
 
   std::vector<TargetToken> tokens;
-  std::vector<std::string> texts;  // That came with them.
+  std::vector<std::string> texts;  // The texts that came with `tokens`.
   std::vector<SegmentCompleted> segments;
-  std::vector<std::string> appended;  // Per segment, the concatenation of what was sent.
+  std::vector<std::string> appended;  // Per segment, the concatenated texts.
   SessionSummary summary;
   absl::Status status;
 
  private:
   Mutex mutex_;
-  CondVar changed_;  // A segment was added, or finished_ was set.
+  CondVar changed_;  // Signalled when a segment is added or finished_ is set.
   std::string text_so_far_ ABSL_GUARDED_BY(mutex_);
   bool finished_ ABSL_GUARDED_BY(mutex_) = false;
 };

@@ -35,7 +35,7 @@ Vocabulary FakeVocabulary(const std::string& dictionary = DictionaryText()) {
   return *std::move(vocabulary);
 }
 
-// As many pieces, each a character of Han.
+// A dictionary of `size` pieces, each a Han character.
 std::string ChineseDictionaryText(int size) {
   std::string text;
   for (int i = 0; i < size; ++i) {
@@ -50,8 +50,8 @@ size_t CharacterBytes(absl::string_view text) {
   return bytes;
 }
 
-// Cuts each word into pieces of one to three characters, the lengths given by its bytes. Zero-width
-// spaces (U+200B) are no part of any, so that a word of them alone has no pieces.
+// Cuts each word into pieces of one to three characters; the word's bytes give the lengths.
+// Zero-width spaces (U+200B) are in no piece, so that a word of them alone has no pieces.
 class FakeTokenizer final : public Tokenizer {
  public:
   std::vector<std::string> Encode(absl::string_view given) const override {
@@ -165,7 +165,7 @@ struct FakeState final : SessionState {
   }
   int source_read() const override { return read; }
   int target_written() const override { return written; }
-  // As a cache: it keeps what it had room for.
+  // The bytes are those of a cache, which keeps its room.
   int64_t bytes() const override {
     room = std::max(room, read + written);
     return static_cast<int64_t>(sizeof(FakeState)) + room * bytes_per_token / 2;
@@ -173,13 +173,13 @@ struct FakeState final : SessionState {
 
   uint64_t source_hash = 1;
   uint64_t target_hash = 2;
-  int64_t samples = 0;  // Of speech.
+  int64_t samples = 0;  // Samples of speech.
   int read = 0;
   int written = 0;
   bool source_finished = false;
   mutable int room = 0;  // In tokens.
   int64_t bytes_per_token = 0;
-  const std::function<void(int)>* on_wait_k = nullptr;  // The translator's.
+  const std::function<void(int)>* on_wait_k = nullptr;  // The translator owns it.
 };
 
 class FakeTranslator final : public Translator {

@@ -17,18 +17,20 @@ struct FakeModelOptions {
   std::string checksum = "fa4e";
   int default_k = 3;
   int max_k = 100;
-  bool speech = false;  // Takes audio, READs of 280 ms. It never learns of the source's end.
+  // The model takes audio, with READs of 280 ms. It never learns of the source's end.
+  bool speech = false;
   bool learned_policy = false;  // Wants more source for about a third of its decisions.
   absl::Duration
-      step_delay;  // What each Decide() takes; lets a test act in the middle of a segment.
+      step_delay;  // Duration of each Decide(); lets a test act in the middle of a segment.
   bool can_replay = true;
-  bool repeats = false;  // Half of the target symbols are there twice, and it feeds symbols back.
+  // Half of the target symbols are there twice, and the model feeds symbols back.
+  bool repeats = false;
   std::function<void()> on_new_state;  // Called by each NewState(), if there is one.
   std::function<void(int k)> on_wait_k;   // Called by each SetWaitK(), if there is one.
   bool fails = false;  // Decide() gives INTERNAL.
-  int ends_after = 0;  // </s> is best once so many target tokens are written; 0: as said below.
-  bool encodes_anew = false;          // Says that it does.
-  int64_t state_bytes_per_token = 0;  // Its states say that they grow so.
+  int ends_after = 0;  // </s> is best once so many target tokens are written; 0: see FakeModel().
+  bool encodes_anew = false;          // Returned by the translator's encodes_anew().
+  int64_t state_bytes_per_token = 0;  // The states report this growth.
 };
 
 // A model without a network. Its best token is a hash of all source tokens read and target tokens

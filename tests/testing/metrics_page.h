@@ -10,7 +10,7 @@
 
 namespace leapstream {
 
-// What the samples of /metrics add up to whose name and labels begin with `prefix`, such as
+// The sum of the samples of /metrics whose name and labels begin with `prefix`, such as
 // "leapstream_slots_used " or "leapstream_state_bytes{"; -1: there are none.
 inline double MetricsIn(absl::string_view page, absl::string_view prefix) {
   double sum = -1;
@@ -24,7 +24,7 @@ inline double MetricsIn(absl::string_view page, absl::string_view prefix) {
   return sum;
 }
 
-// Of the one sample with this name and labels.
+// The value of the one sample with this name and labels.
 inline double MetricIn(absl::string_view page, const std::string& sample) {
   return MetricsIn(page, sample + " ");
 }

@@ -19,7 +19,7 @@
 #include "absl/strings/string_view.h"
 #include "gtest/gtest.h"
 
-// The proxies of docker/, with their configurations as they are shipped there but for addresses.
+// The proxies of docker/, with the shipped configurations except for addresses.
 namespace leapstream {
 
 // The first program of this name in $PATH or /usr/sbin; empty: there is none.
@@ -40,7 +40,7 @@ inline void ReplaceOrFail(const std::string& pattern, const std::string& by, std
   *text = std::regex_replace(*text, regex, by);
 }
 
-// A port of loopback that nobody has now.
+// Returns a port of loopback that nobody has now.
 inline int FreePort() {
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_in address = {};
@@ -68,7 +68,7 @@ inline std::string ShippedFile(const std::string& name) {
   return text.str();
 }
 
-// What docker/compose.yaml gives the servers behind HAProxy as `drain_delay`.
+// The `drain_delay` that docker/compose.yaml gives the servers behind HAProxy.
 inline std::string ShippedDrainDelay() {
   const std::string compose = ShippedFile("compose.yaml");
   std::smatch found;
@@ -76,7 +76,7 @@ inline std::string ShippedDrainDelay() {
   return found[1];
 }
 
-// docker/haproxy/haproxy.cfg, listening on `port` of loopback, for these servers there.
+// docker/haproxy/haproxy.cfg, changed to listen on `port` of loopback, for these servers there.
 inline std::string ShippedHaproxyConfig(int port, const std::vector<ProxiedServer>& servers) {
   std::string config = ShippedFile("haproxy/haproxy.cfg"), lines;
   for (const ProxiedServer& server : servers) {
@@ -90,7 +90,7 @@ inline std::string ShippedHaproxyConfig(int port, const std::vector<ProxiedServe
   return config;
 }
 
-// docker/envoy/envoy.yaml, likewise.
+// docker/envoy/envoy.yaml, changed in the same way.
 inline std::string ShippedEnvoyConfig(int port, const std::vector<ProxiedServer>& servers) {
   std::string config = ShippedFile("envoy/envoy.yaml"), endpoints;
   for (const ProxiedServer& server : servers) {
@@ -109,7 +109,7 @@ inline std::string ShippedEnvoyConfig(int port, const std::vector<ProxiedServer>
   return config;
 }
 
-// docker/nginx/nginx.conf, likewise, with its files in `folder`.
+// docker/nginx/nginx.conf, changed in the same way, with its files in `folder`.
 inline std::string ShippedNginxConfig(int port, const std::vector<ProxiedServer>& servers,
                                       const std::string& folder) {
   std::string config = ShippedFile("nginx/nginx.conf"), lines;
@@ -121,13 +121,14 @@ inline std::string ShippedNginxConfig(int port, const std::vector<ProxiedServer>
   ReplaceOrFail("server leapstream:50051 max_fails=1 fail_timeout=2s;", lines, &config);
   ReplaceOrFail("/tmp/nginx", absl::StrCat(folder, "/nginx"), &config);
   ReplaceOrFail("worker_processes auto", "worker_processes 1", &config);
-  // Which a test may not raise.
+  // A test may not raise this limit.
   ReplaceOrFail("worker_rlimit_nofile 65536;", "", &config);
   ReplaceOrFail("worker_connections 20000", "worker_connections 500", &config);
   return config;
 }
 
-// What starts such a proxy with its configuration in `file`. `program`: from FindProgram().
+// The command that starts such a proxy with its configuration in `file`. `program` comes from
+// FindProgram().
 inline std::vector<std::string> ProxyCommand(const std::string& program, const std::string& file) {
   if (absl::EndsWith(program, "/haproxy")) return {program, "-db", "-f", file};
   if (absl::EndsWith(program, "/nginx")) return {program, "-g", "daemon off;", "-c", file};

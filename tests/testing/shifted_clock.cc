@@ -1,5 +1,6 @@
-// Preloaded into a program, it shifts the date: by as many seconds as the file has, as an int64_t,
-// that $SHIFTED_CLOCK names. Who writes to the file sets the clock. Other clocks are as they were.
+// Preloaded into a program, it shifts the date by a number of seconds. The file that $SHIFTED_CLOCK
+// names has the number, as an int64_t; writing to the file sets the clock. Other clocks are
+// unchanged.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>

@@ -21,7 +21,7 @@ inline std::string ReadPcm16(const std::string& path) {
   return data == std::string::npos ? "" : bytes.substr(data + 8);
 }
 
-// The same as numbers, as models of speech take them.
+// The samples as numbers, as models of speech take them.
 inline std::vector<float> ReadSamples(const std::string& path) {
   const std::string pcm = ReadPcm16(path);
   std::vector<float> samples(pcm.size() / 2);

@@ -1,8 +1,8 @@
-// What gRPC promises of the order of events, told to TSan. It cannot see that itself: a
-// distribution's gRPC is not instrumented, and hands work from thread to thread by its own atomics.
-// Without this each reaction would seem to race with the code that asked for it.
+// Tells TSan of the order of events that gRPC promises. TSan cannot see it: a distribution's gRPC
+// is not instrumented, and hands work from thread to thread by its own atomics. Without this each
+// reaction would seem to race with the code that asked for it.
 //
-// Stands before libgrpc and libgrpc++ in the order of symbols, of programs built for TSan only.
+// In programs built for TSan only, it stands before libgrpc and libgrpc++ in the order of symbols.
 #include <dlfcn.h>
 #include <grpc/grpc.h>
 #include <grpcpp/alarm.h>
@@ -22,10 +22,10 @@
     return real;                                                                         \
   }())
 
-static char started_servers;  // Stands for the order of all their starts,
-static char ended_calls;      // and of the ends of all their calls.
+static char started_servers;  // Stands for the order of all servers' starts.
+static char ended_calls;      // Stands for the order of all calls' ends.
 
-// What came before an operation comes before its completion. A tag names the two.
+// Everything before an operation comes before its completion. A tag names the two.
 extern "C" {
 
 grpc_call_error grpc_call_start_batch(grpc_call* call, const grpc_op* ops, size_t nops, void* tag,
@@ -47,8 +47,8 @@ grpc_call_error grpc_server_request_registered_call(grpc_server* server, void* r
       cq_bound_to_call, cq_for_notification, tag);
 }
 
-// What a program did before it started a server comes before every call that it serves: handlers
-// take a reference to their call first of all.
+// Everything before a server's start comes before every call that it serves: handlers take a
+// reference to their call first of all.
 void grpc_server_start(grpc_server* server) {
   __tsan_release(&started_servers);
   LEAPSTREAM_REAL(grpc_server_start)(server);
@@ -59,7 +59,8 @@ void grpc_call_ref(grpc_call* call) {
   LEAPSTREAM_REAL(grpc_call_ref)(call);
 }
 
-// What handlers did comes before the end of their call, and all ends before a server is destroyed.
+// Everything in a handler comes before the end of its call, and all ends come before a server is
+// destroyed.
 void grpc_call_unref(grpc_call* call) {
   __tsan_release(&ended_calls);
   LEAPSTREAM_REAL(grpc_call_unref)(call);
@@ -87,8 +88,8 @@ grpc_event grpc_completion_queue_pluck(grpc_completion_queue* cq, void* tag, gpr
 
 }  // extern "C"
 
-// What came before an alarm was set comes before its callback is called, and that before it is
-// destroyed.
+// Everything before an alarm is set comes before its callback is called, and the callback comes
+// before the alarm is destroyed.
 namespace {
 
 class AlarmCallback {
@@ -105,7 +106,7 @@ class AlarmCallback {
   }
 
  private:
-  mutable char made_ = 0;  // Stands for the order of all that is done with it.
+  mutable char made_ = 0;  // Stands for the order of all accesses to it.
   const std::function<void(bool)> call_;
 };
 
@@ -122,8 +123,8 @@ void Alarm::SetInternal(gpr_timespec deadline, std::function<void(bool)> call) {
 
 }  // namespace grpc
 
-// OnCancel() and OnDone() come after all that their counters waited for, on another thread: here a
-// new one instead of one of gRPC's executor.
+// OnCancel() and OnDone() come after everything that their counters waited for, on another thread:
+// here a new one instead of one of gRPC's executor.
 namespace grpc::internal {
 
 void ServerCallbackCall::ScheduleOnDone(bool inline_ondone) {

@@ -1,9 +1,9 @@
-// What OpenMP promises of the order of events, told to TSan, which cannot see it: a distribution's
-// libgomp is not instrumented, and hands work from thread to thread by its own futexes. What came
-// before a parallel region comes before its parts, and these before what comes after it; one
+// Tells TSan of the order of events that OpenMP promises. TSan cannot see it: a distribution's
+// libgomp is not instrumented, and hands work from thread to thread by its own futexes. Everything
+// before a parallel region comes before its parts, and these come before everything after it; one
 // critical section comes before the next. Races of parts with one another stay visible.
 //
-// Stands before libgomp in the order of symbols, of programs built for TSan only.
+// In programs built for TSan only, it stands before libgomp in the order of symbols.
 #include <dlfcn.h>
 #include <sanitizer/tsan_interface.h>
 

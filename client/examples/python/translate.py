@@ -9,11 +9,11 @@ import grpc
 from google.rpc import error_details_pb2, status_pb2
 from leapstream.v1 import simultaneous_translation_pb2 as pb, simultaneous_translation_pb2_grpc as rpc
 
-GIVE_UP_AFTER = 60  # Seconds without a server.
-MAX_FUTILE = 5      # Calls in a row that bring nothing although somebody answers.
+GIVE_UP_AFTER = 60  # Most seconds without a server.
+MAX_FUTILE = 5      # Most calls in a row that bring nothing although somebody answers.
 
 def channel(address):
-    # All addresses of a name by turns; a new one is looked for when one is lost.
+    # Calls take turns at all addresses of a name; gRPC looks for a new one when one is lost.
     options = [("grpc.lb_policy_name", "round_robin"), ("grpc.dns_min_time_between_resolutions_ms", 1000)]
     if address.startswith(("localhost:", "127.", "[::1]:", "unix:")):
         options.append(("grpc.enable_http_proxy", 0))  # No proxy reaches this machine's loopback.
@@ -24,8 +24,8 @@ class Session:
         self.stubs = [rpc.SimultaneousTranslationServiceStub(channel(a)) for a in addresses]
         self.changed, self.call_number = threading.Condition(), 0
         self.lines, self.closed = [], False             # The source; line i is chunk and segment i + 1.
-        self.id, self.completed, self.tokens = "", 0, []   # Of the open segment: the target tokens that came.
-        self.token, self.next_token = b"", b""          # To resume at the open segment, at the one after it.
+        self.id, self.completed, self.tokens = "", 0, []   # `tokens`: the open segment's target tokens that came.
+        self.token, self.next_token = b"", b""          # Resume tokens of the open segment and of the next one.
 
     def read_source(self):
         for line in sys.stdin:
@@ -36,7 +36,7 @@ class Session:
             self.closed = True
             self.changed.notify_all()
 
-    def requests(self, number):  # Of one call: all source from the open segment on. Its end is the half-close.
+    def requests(self, number):  # All source of one call, from the open segment on. Its end is the half-close.
         config = pb.SessionConfig(output=pb.OutputOptions(token_details=True))
         sent = self.completed
         if self.token:
@@ -63,10 +63,11 @@ class Session:
         elif event == "resume_point":
             if response.resume_point.segment == self.completed + 1:
                 self.token = response.resume_point.resume_token
-            else:  # Of the next segment: of use once the end of the open one has come.
+            else:  # The next segment's token is of use once the open one has ended.
                 self.next_token = response.resume_point.resume_token
         elif event == "target":
-            if response.target.tokens:  # Else the rest of the segment, which segment_completed has, too.
+            # Text without tokens is the rest of the segment; segment_completed has it, too.
+            if response.target.tokens:
                 self.tokens += response.target.tokens
                 print(response.target.text, end="", file=sys.stderr, flush=True)  # Live.
         elif event == "segment_completed":
@@ -84,7 +85,7 @@ class Session:
                     failures, lost_at = 0, time.monotonic()
                     if self.receive(response):
                         return
-                futile += 1  # It ended without a summary, as no server of ours does.
+                futile += 1  # The call ended without a summary, as no call of our servers does.
                 if futile >= MAX_FUTILE:
                     sys.exit("no leapstream server answers there")
             except grpc.RpcError as error:
@@ -92,8 +93,8 @@ class Session:
                 status, retry = status_pb2.Status.FromString(details), error_details_pb2.RetryInfo()
                 info = error_details_pb2.ErrorInfo()
                 [detail.Unpack(info) or detail.Unpack(retry) for detail in status.details]
-                # Without our ErrorInfo it is of the connection or a proxy, whatever its code. A server that has not
-                # noticed yet that it lost us still counts our session.
+                # A status without our ErrorInfo comes from the connection or a proxy, whatever its code. A server
+                # that has not noticed yet that it lost us still counts our session.
                 unavailable = grpc.StatusCode.UNAVAILABLE
                 passing = (info.domain != "leapstream" or status.code == unavailable.value[0]
                            or (info.reason == "QUOTA_EXCEEDED" and self.id))

@@ -1,9 +1,10 @@
 'use strict';
 
-// Runs beside the page, on the browser's audio thread: hands on what the microphone hears as 16-bit samples at the
-// context's own rate, a fifth of a second at a time. The message 'stop' asks for what is left; a null follows it.
+// Runs beside the page, on the browser's audio thread. It passes on the microphone's sound as 16-bit samples at
+// the context's own rate, a fifth of a second at a time. The message 'stop' asks for the samples that are left; a
+// null follows them.
 
-const MAX_SAMPLES = 16000;  // Of one message, well below what the gateway takes.
+const MAX_SAMPLES = 16000;  // Samples of one message, well below the gateway's limit.
 
 class Microphone extends AudioWorkletProcessor {
   constructor() {

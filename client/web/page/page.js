@@ -1,10 +1,11 @@
 'use strict';
 
-// One session at a time. It begins with the first word that is sent; who opens the page with #watch=ID only watches.
+// The page has one session at a time. It begins with the first word that is sent; a page opened with #watch=ID only
+// watches.
 
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
-const SEND_BYTES = 8000;  // Of one request, well below what the gateway takes.
+const SEND_BYTES = 8000;  // Bytes of one request, well below the gateway's limit.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
 const CUT_SHORT = {
   FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
@@ -14,15 +15,15 @@ const CUT_SHORT = {
 let session = null;        // {id, key} once it is asked for.
 let sending = Promise.resolve();  // Requests go one after the other.
 let player = 0;            // The timer of the sample talk.
-let attempt = 0;           // Grows when something could not be sent: what waits behind it is not sent either.
+let attempt = 0;           // Grows when something could not be sent: the requests behind it are not sent either.
 let microphone = null;     // {context, node, tracks} while somebody speaks.
-let starting = false;      // It is being asked for.
+let starting = false;      // The microphone is being asked for.
 let spokenMs = 0;
 let models = [];
-let segments = new Map();  // Number: {paragraph, steps, done}.
+let segments = new Map();  // Keyed by number; values are {paragraph, steps, done}.
 let sourceParagraph = null;
-let sentenceOpen = false;  // Something of it was sent, but not its end.
-let drawn = null;          // The segment that the staircase is of.
+let sentenceOpen = false;  // Part of a sentence was sent, but not its end.
+let drawn = null;          // The segment in the staircase.
 const following = new Set([byId('source'), byId('target')]);  // Lanes whose end is in view, until somebody scrolls up.
 
 function say(text, isError = false) {
@@ -30,7 +31,7 @@ function say(text, isError = false) {
   byId('status').classList.toggle('error', isError);
 }
 
-// `body`: an object, or samples.
+// `body` is an object, or samples.
 async function post(path, body) {
   const audio = body instanceof Int16Array;
   const headers = {'Content-Type': audio ? 'application/octet-stream' : 'application/json'};
@@ -42,7 +43,7 @@ async function post(path, body) {
   return answer;
 }
 
-// `rate`: samples a second, of audio.
+// `rate` is of audio: samples a second.
 async function begin(audio, rate) {
   const wanted = audio ? {audio, sample_rate: rate} : {audio};
   if (byId('model').value) wanted.model = byId('model').value;
@@ -57,11 +58,11 @@ async function begin(audio, rate) {
   watch(session.id);
 }
 
-// `source`: what post() takes, to the path of that name. Of audio: at `rate`.
+// Posts `source`, an object or samples, to `path` of the session. `rate` is of audio.
 function sendSource(path, source, rate) {
   const begun = attempt;
   sending = sending.then(async () => {
-    if (begun !== attempt) return;  // The part before it was not sent.
+    if (begun !== attempt) return;  // The part before this one was not sent.
     if (!session) await begin(path === 'audio', rate);
     await post(`api/sessions/${session.id}/${path}`, source);
   }).catch((error) => {
@@ -69,7 +70,7 @@ function sendSource(path, source, rate) {
     stopTalk();
     releaseMicrophone();
     say(`Not sent: ${error.message}`, true);
-    // Without a session all is as before, and may be tried again.
+    // Without a session nothing has changed, and it may be tried again.
     if (session) byId('again').hidden = false; else chooseModel();
   });
 }
@@ -113,11 +114,11 @@ function stopTalk() {
   byId('talk').textContent = 'Play a sample talk';
 }
 
-// The microphone as it hears: models were trained on speech that no browser had worked on. At the rate of the device,
-// since Firefox connects no microphone to a context of another rate; the server resamples.
+// Takes the microphone's sound unchanged: models were trained on speech that no browser had worked on. The rate is the
+// device's, since Firefox connects no microphone to a context of another rate; the server resamples.
 async function speak() {
   if (microphone) return finish();
-  if (starting) return;  // Not disabled meanwhile: that would take the keyboard's focus away.
+  if (starting) return;  // The button stays enabled meanwhile, since disabling it would take the keyboard's focus away.
   starting = true;
   const opened = {context: null, node: null, tracks: []};
   const chosen = byId('model').value;
@@ -139,7 +140,7 @@ async function speak() {
       clearTimeout(silent);
       sendSource('audio', message.data, rate);
     };
-    // A device that is unplugged ends what is said, as the button does.
+    // The loss of a device ends the recording, as the button does.
     for (const track of opened.tracks) track.onended = () => { if (microphone === opened) finish(); };
     byId('speak').textContent = 'Stop speaking';
     say('Listening.');
@@ -152,8 +153,8 @@ async function speak() {
   starting = false;
 }
 
-// Lets `opened.node` hear the stream. In a context of the system's own rate, or else of the microphone's: a browser
-// that connects no two rates has these two alone.
+// Lets `opened.node` hear the stream. The context has the system's own rate, or else the microphone's: these are the
+// only two that a browser which cannot connect two rates may take.
 async function connect(stream, opened) {
   const [track] = opened.tracks;
   const rates = [undefined, track.getSettings ? track.getSettings().sampleRate : undefined];
@@ -163,8 +164,8 @@ async function connect(stream, opened) {
       await opened.context.audioWorklet.addModule('microphone.js');
       opened.node = new AudioWorkletNode(opened.context, 'microphone');
       const source = opened.context.createMediaStreamSource(stream);
-      source.connect(opened.node).connect(opened.context.destination);  // Silence comes out of it.
-      opened.context.resume().catch(() => {});  // Not waited for: without a loudspeaker Firefox never says that it runs.
+      source.connect(opened.node).connect(opened.context.destination);  // The node puts out silence.
+      opened.context.resume().catch(() => {});  // Not awaited: without a loudspeaker Firefox never says that it runs.
       return;
     } catch (error) {
       await closeContext(opened);
@@ -179,7 +180,7 @@ async function closeContext(opened) {
   if (context && context.state !== 'closed') await context.close().catch(() => {});
 }
 
-// Nothing of a microphone stays open, whatever had been opened.
+// Closes all that had been opened for a microphone.
 async function release(opened) {
   for (const track of opened.tracks) {
     track.onended = null;
@@ -196,7 +197,7 @@ async function releaseMicrophone() {
   if (opened) await release(opened);
 }
 
-// Sends what was heard up to now.
+// Sends the sound that was heard up to now.
 async function stopMicrophone() {
   if (!microphone) return;
   const opened = microphone;
@@ -254,8 +255,15 @@ function newParagraph(lane) {
   return lane.appendChild(document.createElement('p'));
 }
 
+// What continues the segment before it, with the rest of its source, goes on in its paragraph.
 function segment(number) {
-  if (!segments.has(number)) segments.set(number, {paragraph: newParagraph(byId('target')), steps: []});
+  if (!segments.has(number)) {
+    const before = segments.get(number - 1);
+    const continues = before !== undefined && before.continues;
+    if (continues) before.paragraph.append(' ');
+    const paragraph = continues ? before.paragraph : newParagraph(byId('target'));
+    segments.set(number, {paragraph, steps: [], continues: false});
+  }
   return segments.get(number);
 }
 
@@ -279,6 +287,7 @@ function show(event) {
     for (const token of event.tokens) open.steps.push({read: token.source_tokens_read, ms: token.source_audio_ms});
     draw(open);
   } else if (event.event === 'segment') {
+    if (event.continues) segment(event.segment).continues = true;
     announce(event);
     const left = event.untranslated_source_tokens || 0;
     const read = event.stats ? event.stats.source_tokens : 0;
@@ -319,12 +328,13 @@ function lagging(stats) {
   return stats.source_audio_ms ? `${Math.round(stats.average_lagging)} ms` : `${stats.average_lagging.toFixed(1)} tokens`;
 }
 
-// What a screen reader says: a sentence when it is complete, since to hear it word by word and over again helps nobody.
+// The announcement for a screen reader: a sentence when it is complete, since hearing it word by word, over and over,
+// helps nobody.
 function announce(event) {
   const lane = byId('announced');
   const figures = event.stats
     ? ` Read ${event.stats.source_tokens}, written ${event.stats.target_tokens}, lagging ${lagging(event.stats)}.` : '';
-  const paragraph = document.createElement('p');  // Put there when it is whole: one change is one announcement.
+  const paragraph = document.createElement('p');  // Added when it is complete: one change is one announcement.
   paragraph.lang = byId('target').lang;
   const spoken = document.createElement('span');
   spoken.lang = 'en';
@@ -345,7 +355,7 @@ function draw(open) {
   const steps = open.steps;
   if (steps.length === 0) return;
   const read = steps[steps.length - 1].read;
-  const ms = steps[steps.length - 1].ms;  // Of speech.
+  const ms = steps[steps.length - 1].ms;  // Only speech has it.
   byId('read').textContent = ms === undefined ? read : `${(ms / 1000).toFixed(1)} s`;
   byId('written').textContent = steps.length;
   byId('behind').textContent = ms === undefined ? tokens(Math.max(0, read - steps.length)) : '–';
@@ -353,7 +363,7 @@ function draw(open) {
   drawStaircase();
 }
 
-// Where the line is low on the left, little had been read when much was written.
+// A line that is low on the left says that little had been read when much was written.
 function drawStaircase() {
   if (!drawn) return;
   const steps = drawn.steps;
@@ -401,7 +411,7 @@ async function listModels() {
   }
 }
 
-// What goes with the model that is chosen.
+// Sets the inputs that depend on the chosen model.
 function chooseModel() {
   const model = models.find((each) => each.name === byId('model').value);
   if (!model || session) return;

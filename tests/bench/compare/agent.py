@@ -1,4 +1,4 @@
-"""fairseq's text agent on the network of agent_model.py: what it computes for each READ and WRITE, and nothing else.
+"""fairseq's text agent on the network of agent_model.py: its computation for each READ and WRITE, and nothing else.
 
 Modelled, in the agent's order: READ appends one token and encodes the whole source prefix again. Before each action the
 decoder is called on the last target token. While the next token may not be written yet, its first layer says READ, its
@@ -7,7 +7,7 @@ the vocabulary and argmax follow. The arithmetic is float32.
 
 Left out: SimulEval's loop and its lists, SentencePiece, the search of strings in dictionaries, fairseq's wrappers
 (dropout modules that do nothing in evaluation, named state dictionaries). All of them take the real agent more time,
-never less. Autograd is whoever times it to leave on, as the released text agent does.
+never less. Whoever times it may leave autograd on, as the released text agent does.
 """
 
 import torch
@@ -25,7 +25,7 @@ class Agent:
         self.finished = False
         self.encoded: torch.Tensor | None = None  # [S, 1, E]
         self.cache = Cache(len(network.decoder.layers))
-        self.logits: torch.Tensor | None = None  # [1, 1, N], of the last WRITE that was decided.
+        self.logits: torch.Tensor | None = None  # [1, 1, N], from the last WRITE that was decided.
 
     def read(self, token: int) -> None:
         """Takes one source token; END says that there are no more."""

@@ -3,7 +3,7 @@
 Parameters are named as in leapstream's weights.safetensors, so that a state dictionary loads strictly. Tensors are time
 first, [T, B, E] with B = 1, and heads are the batch of a product, [H, T, K], as in fairseq.
 
-Copied from the fork on purpose, since they are what its time goes to:
+These are copied from the fork on purpose, since its time goes to them:
 - The encoder is causal and has no state: it takes the whole source prefix, and its attention is the routine meant for
   training. That computes the S x S weights of sine and cosine, masks them, and takes the denominator from the diagonal
   of two more S x S products with the cumulative sums of the keys.
@@ -25,7 +25,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-END = 2  # </s>, of both dictionaries.
+END = 2  # </s> in both dictionaries.
 FIRST_POSITION = 2  # Row of the first token in fairseq's table of positions.
 CLAMP = 0.1  # Least denominator of LeaP attention.
 
@@ -45,7 +45,7 @@ class Side:
 
 @dataclasses.dataclass(frozen=True)
 class Shape:
-    """What leapstream's bench runs; LeaP in all blocks, pre-norm, final norms, sinusoidal positions, relu."""
+    """The shape of leapstream's bench; LeaP in all blocks, pre-norm, final norms, sinusoidal positions, relu."""
 
     encoder: Side = Side()
     decoder: Side = Side()
@@ -80,23 +80,24 @@ def side_of(config: dict[str, Any]) -> Side:
 
 
 class Cache:
-    """What the decoder keeps between two calls of one sentence."""
+    """The decoder's memory between two calls of one sentence."""
 
     def __init__(self, layers: int):
         self.keys: list[Tensor | None] = [None] * layers  # [H, T, K], before the feature map.
         self.values: list[Tensor | None] = [None] * layers  # [H, T, V].
-        self.sums: list[tuple[Tensor, ...] | None] = [None] * layers  # In place of both, of recurrent LeaP.
-        self.steps: list[Tensor | None] = [None] * layers  # [H, 1]: where wait-k stands in the source.
+        # Recurrent LeaP has these instead of keys and values.
+        self.sums: list[tuple[Tensor, ...] | None] = [None] * layers
+        self.steps: list[Tensor | None] = [None] * layers  # [H, 1]: wait-k's position in the source.
 
     def copy(self) -> "Cache":
-        """Independent of this one: the calls replace tensors and never write into them."""
+        """Returns an independent cache: the calls replace tensors and never write into them."""
         copied = Cache(0)
         copied.keys, copied.values, copied.steps = list(self.keys), list(self.values), list(self.steps)
         copied.sums = list(self.sums)
         return copied
 
     def append(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        """All keys and values, the new ones with them."""
+        """Appends, and returns all keys and values."""
         past_key, past_value = self.keys[layer], self.values[layer]
         if past_key is not None and past_value is not None:
             k, v = torch.cat([past_key, k], dim=1), torch.cat([past_value, v], dim=1)
@@ -104,7 +105,7 @@ class Cache:
         return k, v
 
     def drop_last(self, layer: int) -> None:
-        """Nothing of a recurrent layer, whose sums the agent puts back."""
+        """Drops the last key and value. It drops nothing of a recurrent layer, whose sums the agent puts back."""
         key, value = self.keys[layer], self.values[layer]
         if key is None or value is None:
             return
@@ -114,11 +115,11 @@ class Cache:
 
 @dataclasses.dataclass
 class DecoderCall:
-    """What a call of the decoder is about."""
+    """The input of one call of the decoder."""
 
-    token: int  # The last one.
-    position: int  # Its own, from 0.
-    target: int  # Which target token comes next, from 1: what wait-k counts.
+    token: int  # The last token.
+    position: int  # Position of `token`, from 0.
+    target: int  # Number of the next target token, from 1; wait-k counts these.
     embedding: Tensor
     encoded: Tensor  # [S, 1, E]
     cache: Cache
@@ -126,7 +127,7 @@ class DecoderCall:
 
 
 class Projections(nn.Module):
-    """What all kinds of attention share."""
+    """Common to all kinds of attention."""
 
     def __init__(self, side: Side, source_width: int):
         super().__init__()
@@ -148,7 +149,7 @@ class Projections(nn.Module):
 
 
 class Leap(Projections):
-    """Feature maps and proportions too."""
+    """Adds feature maps and proportions."""
 
     def __init__(self, side: Side, source_width: int, leap_factor: int):
         super().__init__(side, source_width)
@@ -185,7 +186,7 @@ def _proportion(side: Side, leap_factor: int) -> nn.Sequential:
 
 class CausalAttention(Leap):
     def forward(self, x: Tensor) -> Tensor:  # [S, 1, E]
-        # Made anew in each layer: 1s above the diagonal, then -inf, then -1e8, and non-zero is what counts.
+        # The mask is made anew in each layer: 1s above the diagonal, then -inf, then -1e8. Only non-zero counts.
         mask = x.new_ones([x.size(0), x.size(0)]).triu(1)
         mask = mask.masked_fill(mask.bool(), float("-inf"))
         mask = mask.masked_fill(mask.to(torch.bool), -1e8)
@@ -229,7 +230,7 @@ def unmoved(step: Tensor) -> Tensor:
 
 
 class WaitK:
-    """Where the heads stop in the source, the way that fairseq's monotonic attention finds out."""
+    """Finds where the heads stop in the source, in the way of fairseq's monotonic attention."""
 
     def __init__(self, k: int, heads: int):
         self.k = k
@@ -361,7 +362,7 @@ class Decoder(nn.Module):
                 for done in range(i + 1):
                     call.cache.drop_last(done)
                 break
-        # The output is the embedding, unless it has weights of its own.
+        # The output matrix is the embedding, unless the model has one of its own.
         return F.linear(self.norm(x).transpose(0, 1), getattr(self, "output", call.embedding)), reads
 
 
@@ -378,5 +379,5 @@ class Network(nn.Module):
             self.decoder.embedding = nn.Parameter(torch.empty(side.vocabulary, side.width))
 
     def target_embedding(self) -> Tensor:
-        """Of the decoder's input and output."""
+        """The embedding of the decoder's input and output."""
         return getattr(self.decoder, "embedding", self.encoder.embedding)

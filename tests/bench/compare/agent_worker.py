@@ -10,7 +10,7 @@ from compare.agent_model import Network, Shape
 from compare.process import cpu_seconds, loaded_blas, serve
 from compare.weights import read_safetensors
 
-TOKEN = 100  # Any but the special ones.
+TOKEN = 100  # Any token but the special ones.
 
 
 def at_source_length(network: Network, source: int) -> Agent:
@@ -60,7 +60,7 @@ def main() -> None:
         network = Network(Shape()).eval()
         network.load_state_dict(read_safetensors(Path(sys.argv[1])), strict=True)
         cases = {length: Case(network, int(length)) for length in sys.argv[2:]}
-    # From here on with autograd, as the released text agent: it never turns it off.
+    # From here on autograd is on, as in the released text agent, which never turns it off.
     for case in cases.values():
         case()
     serve({"torch": torch.__version__, "autograd": "on", "blas": loaded_blas()}, cases)

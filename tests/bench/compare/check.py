@@ -15,9 +15,9 @@ from compare.speech_agent import SpeechAgent
 from compare.speech_model import SpeechNetwork, SpeechShape
 from compare.weights import read_safetensors
 
-# Where the two best tokens are closer than this, another matrix library may pick the other.
+# If the two best tokens are closer than this, another matrix library may pick the other one.
 MARGIN = 1e-4
-# Of log-probabilities, which the traces have with six decimals: some hundred float32 roundings of values below 10.
+# For log-probabilities, which the traces have with six decimals: some hundred float32 roundings of values below 10.
 TOLERANCE = 1e-4
 
 AnyNetwork = TypeVar("AnyNetwork", bound=nn.Module)
@@ -30,7 +30,7 @@ class TextModel:
         self._network = _loaded(Network(dataclasses.replace(Shape.of_model(directory), k=k)), directory)
 
     def start(self, trace: dict[str, Any], _traces: Path) -> tuple[Agent, list[int]]:
-        """An agent, and what each READ gives it."""
+        """An agent, and its input for each READ."""
         return Agent(self._network), [*trace["source_ids"], END]
 
 
@@ -55,7 +55,7 @@ def _loaded(network: AnyNetwork, directory: Path) -> AnyNetwork:
 
 
 def check_trace(agent: Agent | SpeechAgent, reads: list[Any], trace: dict[str, Any]) -> tuple[str, float]:
-    """What differs ("" if nothing), and the largest difference of a log-probability."""
+    """Returns a difference ("" if there is none), and the largest difference of a log-probability."""
     actions, worst, given = "", 0.0, iter(reads)
     for action in trace["actions"]:
         wants_to_read = agent.wants_to_read()
@@ -76,7 +76,7 @@ def check_trace(agent: Agent | SpeechAgent, reads: list[Any], trace: dict[str, A
 
 
 def check(directory: Path, traces: list[Path]) -> bool:
-    """Prints one line for each file of traces; whether all agree."""
+    """Prints one line for each file of traces. Returns whether all agree."""
     good = True
     kind = SpeechModel if "speech" in json.loads((directory / "model.json").read_text()) else TextModel
     for path in traces:

@@ -1,4 +1,4 @@
-"""What a measurement needs beside it to be of use: machine, versions, commit."""
+"""The conditions of a measurement, without which it is of no use: machine, versions, commit."""
 
 import os
 import subprocess

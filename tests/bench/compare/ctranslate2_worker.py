@@ -3,7 +3,7 @@
 CTranslate2 has soft-max attention, a bidirectional encoder and no state between calls. So under wait-k each WRITE is a
 translate_batch() of the source prefix of SOURCE tokens, which encodes it, with the PREFIX target tokens written so far
 as target_prefix, and one token more. It takes a target prefix in token by token (measured: a prefix of n tokens costs
-what n written tokens cost), hence also cases without one: what would be left if it kept the decoder's state. All
+as much as n written tokens), hence also cases without one: the cost that it would have if it kept the state. All
 sessions of a batch have the same length, so nothing is padded: its best case.
 """
 
@@ -40,7 +40,7 @@ class RandomSpec:
 
     def _layer(self, layer: Any) -> None:
         self._attention(layer.self_attention, outputs=(3 * WIDTH, WIDTH))
-        if hasattr(layer, "attention"):  # Of the decoder, on the encoder.
+        if hasattr(layer, "attention"):  # The decoder's attention to the encoder.
             self._attention(layer.attention, outputs=(WIDTH, 2 * WIDTH, WIDTH))
         self._norm(layer.ffn.layer_norm)
         self._matrix(layer.ffn.linear_0, FFN_WIDTH, WIDTH)
@@ -81,7 +81,7 @@ class Case:
         self._written = [[tokens[200 + i]] * prefix for i in range(sessions)]
 
     def _step(self) -> list[int]:
-        """How many tokens each session has after it."""
+        """Returns how many tokens each session has after it."""
         results = self._translator.translate_batch(
             self._sources, target_prefix=self._written, beam_size=1,
             max_decoding_length=len(self._written[0]) + 1, min_decoding_length=len(self._written[0]) + 1)

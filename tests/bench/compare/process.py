@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-# Some machines set these for all: OpenBLAS then takes kernels or block sizes of another processor, and a comparison
-# with it is worth nothing.
+# Some machines set these for all programs. OpenBLAS then takes kernels or block sizes of another processor, and a
+# comparison with it is worth nothing.
 HARMFUL = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -32,7 +32,7 @@ def cpu_seconds(run: Callable[[], object]) -> float:
 
 
 def library_name(path: str) -> str:
-    """Of a file that may be one of Debian's alternatives, all called libblas.so.3: with the folder it really is in."""
+    """Name of a file with its real folder: it may be one of Debian's alternatives, all called libblas.so.3."""
     real = Path(path).resolve()
     return f"{real.parent.name}/{real.name}"
 
@@ -44,7 +44,7 @@ def loaded_blas() -> list[str]:
 
 
 def benchmarks(program: Path, arguments: list[str], log: Path) -> tuple[dict[str, str], list[dict[str, Any]]]:
-    """What a program made with Google Benchmark says of itself, and its results; its errors go to the log."""
+    """Runs a program made with Google Benchmark. Returns its context and results; its errors go to the log."""
     with log.open("w") as log_file:
         result = subprocess.run([str(program), "--benchmark_format=json", *arguments], env=environment(),
                                 stdout=subprocess.PIPE, stderr=log_file, text=True)

@@ -15,17 +15,17 @@ Results = dict[Step, list[float]]
 
 
 def _times(results: Results, step: Step) -> list[float] | None:
-    """Those of plain LibTorch may be of another position: it updates states as large at each."""
+    """Times of a step. Plain LibTorch's may be of another position: its states are as large at each."""
     alike = [other for other in results if step.engine == LIBTORCH == other.engine and step.sessions == other.sessions]
     return next((results[found] for found in [step, *alike] if found in results), None)
 
 
 @dataclasses.dataclass(frozen=True)
 class Goal:
-    """A ratio of two times, and what it is to be at least."""
+    """A ratio of two times, and its least wanted value."""
 
     what: str
-    of: Step  # The numerator: what is slower, as a rule.
+    of: Step  # The numerator: as a rule, the slower one.
     over: Step
     wanted: float | None = None
 
@@ -48,7 +48,7 @@ class Goal:
 
 
 def goals() -> list[Goal]:
-    """In the order of the table; those without a wanted value are for the reader."""
+    """All goals, in the order of the table; those without a wanted value are for the reader."""
     rows = []
     for source, wanted in ((32, {"float32": 4, "int8": 15}), (512, {"float32": 20, "int8": 80})):
         for kind, ratio in wanted.items():

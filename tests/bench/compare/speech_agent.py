@@ -1,10 +1,10 @@
-"""fairseq's speech agent on the network of speech_model.py: what it computes for each READ and WRITE, and nothing else.
+"""fairseq's speech agent on the network of speech_model.py: its computation for each READ and WRITE, and nothing else.
 
-In the agent's order: READ makes features of the new samples and encodes the whole segment again, also where the READ is
+The order is the agent's: READ makes features of the new samples and encodes the whole segment again, also where the READ is
 the end and brought none. Before each action the decoder is called, after a copy of its first layer's LeaP state: while
 the next token may not be written yet, that layer says READ and is undone.
 
-Left out is what agent.py leaves out, and the building of words. Autograd is off, as this agent has it.
+It leaves out what agent.py leaves out, and the building of words. Autograd is off, as in this agent.
 """
 
 import copy
@@ -23,11 +23,11 @@ class SpeechAgent:
     def __init__(self, network: SpeechNetwork, force_finish: bool = False):
         self.network = network
         self.force_finish = force_finish
-        self.target: list[int | None] = []  # None: </s> that came too early and was not taken.
+        self.target: list[int | None] = []  # None: an </s> that came too early and was not taken.
         self.finished = False
         self.encoded: Tensor | None = None  # [S, 1, E]
         self.cache = Cache(len(network.decoder.layers))
-        self.logits: Tensor | None = None  # [1, 1, N], of the last WRITE that was decided.
+        self.logits: Tensor | None = None  # [1, 1, N], from the last WRITE that was decided.
         self._extract = FeatureExtractor(torch.tensor(network.shape.mean), torch.tensor(network.shape.std))
         self._features = torch.empty(0)
 

@@ -1,4 +1,4 @@
-"""Runs leapstream's speech_bench and reads its results; names what is measured of speech."""
+"""Runs leapstream's speech_bench and reads its results; names the measurements of speech."""
 
 import dataclasses
 import re
@@ -19,16 +19,16 @@ class Segment:
 
     attention: str
     seconds: int
-    engine: str  # "float32" or "int8" of leapstream, or AGENT.
+    engine: str  # "float32" or "int8" for leapstream, or AGENT.
 
 
 def weights_file(folder: Path, attention: str) -> Path:
-    """Where speech_bench looks for it."""
+    """The file for which speech_bench looks."""
     return folder / f"speech-bench-{attention}.safetensors"
 
 
 def run(program: Path, folder: Path, attention: str, log: Path) -> tuple[dict[Segment, float], dict[str, str]]:
-    """CPU seconds for each second of audio; and what the program says of itself."""
+    """CPU seconds for each second of audio, and the program's context."""
     filter_ = f"attention:{attention}/.*{FILTER}"
     context, rows = benchmarks(program, ["--weights", str(folder), f"--benchmark_filter={filter_}"], log)
     segments = {}

@@ -1,6 +1,6 @@
 """Online log mel filter banks and CMVN, as fairseq's speech agent makes them of torchaudio's kaldi.fbank.
 
-Without torchaudio: the same operations in PyTorch, from the formulas in tests/golden/speech/README.md.
+It needs no torchaudio: it has the same operations in PyTorch, from the formulas in tests/golden/speech/README.md.
 """
 
 
@@ -13,7 +13,7 @@ FRAME, SHIFT = 400, 160  # Samples: 25 and 10 ms.
 FFT = 512
 MEL_BINS = 80
 PREEMPHASIS = 0.97
-LEAST = 2.0 ** -23  # Energy below it counts as this: kaldi's.
+LEAST = 2.0 ** -23  # The least energy, a constant of kaldi.
 
 
 def mel(frequency: Tensor) -> Tensor:
@@ -31,7 +31,7 @@ def mel_banks() -> Tensor:
 
 
 class FeatureExtractor:
-    """Of one recording. What fills no frame yet is kept."""
+    """Features of one recording. Samples that fill no frame yet are kept."""
 
     def __init__(self, mean: Tensor, std: Tensor):
         self._mean, self._std = mean, std
@@ -54,5 +54,5 @@ class FeatureExtractor:
 
 
 def noise(milliseconds: int, generator: torch.Generator) -> Tensor:
-    """Samples as loud as speech; what they are does not change what is computed."""
+    """Samples as loud as speech; their values do not change the computation."""
     return torch.randn(milliseconds * SAMPLE_RATE // 1000, generator=generator) * 1000

@@ -1,13 +1,13 @@
 """The network that fairseq's LeaPformer fork runs in a speech agent: convtransformer_simul_trans with wait-k.
 
-As agent_model.py, of which it takes all that text has too. Copied from the fork on purpose:
+It takes from agent_model.py all parts that text has, too. These are copied from the fork on purpose:
 - The encoder is bidirectional and has no state: both convolutions, the linear layer and all layers run over all frames
   of the segment. LeaP takes the routine for inference, which is linear in the length; soft-max goes through PyTorch's
   own multi-head attention.
 - Decoder self-attention has the recurrent state of the agent's --leapformer-attn-enable; with soft-max it caches keys
   and values.
 - Cross-attention projects keys and values of all S encoder states at each call; its policy pools the keys, chooses
-  among the pools, and spreads what it chose over the states again.
+  among the pools, and spreads its choice over the states again.
 """
 
 import dataclasses
@@ -43,7 +43,7 @@ STATE_MS = 40  # Two convolutions of stride 2 over frames of 10 ms.
 
 @dataclasses.dataclass(frozen=True)
 class SpeechShape:
-    """Without arguments, what leapstream's bench runs: convtransformer_simul_trans_espnet."""
+    """Without arguments, the shape of leapstream's bench: convtransformer_simul_trans_espnet."""
 
     encoder: Side = Side(width=256, heads=4, layers=12, vocabulary=0, final_norm=False)
     decoder: Side = Side(width=256, heads=4, layers=6, vocabulary=10000)
@@ -54,7 +54,7 @@ class SpeechShape:
     shared_output: bool = True
     channels: int = 256
     k: int = 3
-    ratio: int = 7  # Encoder states of a READ.
+    ratio: int = 7  # Encoder states in a READ.
     pooling: str = "average"  # Or "last".
     mean: tuple[float, ...] = (12.0,) * MEL_BINS
     std: tuple[float, ...] = (4.0,) * MEL_BINS
@@ -150,7 +150,7 @@ class FixedPreDecision(WaitK):
             if source % self.ratio != 0:
                 pools = torch.cat([pools, keys[:, :, -1:]], dim=-1)
         pools = pools.transpose(0, 2)
-        # The last pool is not full, and there is another, or "last" took each state for one.
+        # The last pool is not full and is not the only one, or "last" took each state for a pool.
         return pools[:-1] if max(1, source // self.ratio) < pools.size(0) else pools
 
     def choose(self, target: int, encoded: Tensor) -> Tensor:
@@ -160,7 +160,7 @@ class FixedPreDecision(WaitK):
         p_pooled = table[:, -1:].expand(self.heads, -1, -1).contiguous()  # [H, 1, P]
         if self.ratio == 1:
             return p_pooled.squeeze(1)
-        # A pool's choice is at its last state; between them are zeros.
+        # The choice of a pool is at its last state; between them are zeros.
         at_last = F.pad(torch.ones(1, 1, 1), (self.ratio - 1, 0))
         p_choose = F.conv_transpose1d(p_pooled, at_last, stride=self.ratio)
         if p_choose.size(-1) < source:
@@ -230,5 +230,5 @@ class SpeechNetwork(nn.Module):
             self.decoder.output = nn.Parameter(torch.empty(side.vocabulary, side.width))
 
     def target_embedding(self) -> Tensor:
-        """Of the decoder's input."""
+        """The embedding of the decoder's input."""
         return self.decoder.get_parameter("embedding")

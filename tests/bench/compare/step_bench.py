@@ -7,7 +7,8 @@ from pathlib import Path
 
 from compare.process import benchmarks, library_name
 
-# Those that report.goals() names. What the benchmark library may append stays open.
+# The benchmarks that report.goals() names. The pattern is open at the end, since the library may append to
+# names.
 FILTER = ("^(step/(batch:1/position:(32|100|512)|batch:32/position:(32|100))/compute:(float32|int8)|"
           "libtorch/batch:(1|32)/position:100/)")
 _NAME = re.compile(r"(step|libtorch)/batch:(\d+)/position:(\d+)(?:/compute:(\w+))?")
@@ -19,12 +20,12 @@ class Step:
 
     sessions: int
     position: int
-    engine: str  # "float32" or "int8" of leapstream, or "libtorch".
+    engine: str  # "float32" or "int8" for leapstream, or "libtorch".
 
 
 @dataclasses.dataclass(frozen=True)
 class Time:
-    """CPU seconds of one READ and one WRITE of one session, and what they would be at the machine's ceilings."""
+    """CPU seconds of one READ and one WRITE of one session, and their least number by the machine's ceilings."""
 
     seconds: float
     floor: float | None

@@ -23,7 +23,7 @@ def read_safetensors(path: Path) -> dict[str, Tensor]:
         begin, end = entry["data_offsets"]
         kind = _TYPES[entry["dtype"]]
         count = (end - begin) // torch.empty((), dtype=kind).element_size()
-        # A clone is aligned, which the file's tensors need not be.
+        # A clone is aligned; the file's tensors need not be.
         flat = torch.frombuffer(data, dtype=kind, count=count, offset=8 + header_size + begin).clone()
         tensor = flat.view(entry["shape"])
         tensors[name] = tensor.float() if kind is torch.float16 else tensor
@@ -47,7 +47,7 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor]) -> None:
 
 
 def random_weights(shapes: dict[str, torch.Size]) -> dict[str, Tensor]:
-    """Weights of a trained network's size: what a layer puts out varies about as much as what it takes in."""
+    """Weights of a trained network's size: a layer's output varies about as much as its input."""
     generator = torch.Generator().manual_seed(1)
     weights = {}
     for name, shape in shapes.items():

@@ -1,5 +1,5 @@
-"""Checkpoints in forms that no file of the trainer here has: what torch.save() writes of odd options and
-of tensors that no model needs. One tiny network (transformer_monotonic, width 8), the same in all.
+"""Checkpoints in forms that no file of the trainer here has: the output of torch.save() for odd options and
+for tensors that no model needs. One tiny network (transformer_monotonic, width 8), the same in all.
 
 Usage: generate.py OUT   (torch 2.3.1, numpy 1.26.4; no fairseq)
 """
@@ -17,7 +17,7 @@ import torch
 
 
 class StateDict(collections.OrderedDict):
-    """A class of its own, as a training framework's."""
+    """A class of its own, like a training framework's."""
 
 
 class Kind(enum.Enum):

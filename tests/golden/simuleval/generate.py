@@ -1,9 +1,9 @@
-"""Records what SimulEval 1.1.4 and sacreBLEU 2.6.0 compute; the C++ tests compare with it.
+"""Records the results of SimulEval 1.1.4 and sacreBLEU 2.6.0; the C++ tests compare with them.
 
     python3 -m venv venv && venv/bin/pip install simuleval==1.1.4 sacrebleu==2.6.0
     venv/bin/python tests/golden/simuleval/generate.py
 
-Writes, beside itself: instances.log, lagging.json (of each instance and of all), quality.json,
+Writes, beside itself: instances.log, lagging.json (for each instance and for all), quality.json,
 tokenizers.json, units.json.
 """
 import json
@@ -30,9 +30,9 @@ def instance(index, rng):
         delays = [min(source_length, i + k) for i in range(length)]
     else:
         delays = sorted(rng.randint(1, source_length) for _ in range(length))
-    if index == 5:  # Written before anything was read.
+    if index == 5:  # The first unit is written before anything was read.
         delays[0] = 0
-    if index == 7:  # Late from the start.
+    if index == 7:  # All units are late from the start.
         delays = [source_length] * length
     spent, elapsed = 0.0, []
     for delay in delays:
@@ -74,7 +74,7 @@ def lagging():
 
     def scores(first, last):
         row = {name: score(name, texts[first:last]) for name in METRICS}
-        # A text instance has no computation-aware scores but ATD's: those of a log.
+        # A text instance has only ATD's computation-aware score; the others come from a log.
         row.update({name + "_CA": score(name, logs[first:last], True) for name in METRICS})
         row["ATD_CA"] = score("ATD", texts[first:last], True)
         row["ATD_as_log"] = score("ATD", logs[first:last])
@@ -151,8 +151,10 @@ def tokenizers():
 
 
 def units():
-    """The same deltas as SimulEval takes them with --eval-latency-unit char, and their scores."""
-    sentences = [  # Words of the source; the reference; what is written after how many of them.
+    """Deltas in the form that SimulEval takes with --eval-latency-unit char, and their scores."""
+    # Each has the words of the source, the reference, and pairs of source words and the text
+    # written after them.
+    sentences = [
         (9, "我们 的会议开始。", [(3, "我"), (4, "们的"), (6, " 会议 "), (9, "开始了。")]),
         (5, " 日本語のテスト。\u3000", [(1, "\u3000日本"), (2, "語 の"), (5, "テスト")]),
         (4, "ไทย", [(4, "ไทย ไม่มี")]),

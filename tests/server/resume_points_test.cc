@@ -1,0 +1,169 @@
+#include "server/rpc/resume_points.h"
+
+#include <vector>
+
+#include <gtest/gtest.h>
+
+namespace leapstream {
+namespace {
+
+SegmentCompleted Completed(int64_t segment) {
+  SegmentCompleted completed;
+  completed.segment = segment;
+  completed.so_far.segments = segment;
+  return completed;
+}
+
+ResumePoint Start(int64_t segment, SourcePosition source) {
+  ResumePoint start;
+  start.segment = segment;
+  start.source = source;
+  return start;
+}
+
+void ExpectPoint(const ResumePoint& point, int64_t segment, int64_t chunks, int64_t samples = 0,
+                 int skipped = 0) {
+  EXPECT_EQ(point.segment, segment);
+  EXPECT_EQ(point.source.chunks, chunks);
+  EXPECT_EQ(point.source.samples, samples);
+  EXPECT_EQ(point.skipped, skipped);
+}
+
+TEST(ResumePointsTest, ASegmentEndsAtTheChunkBeforeItsEnd) {
+  ResumePoints points;
+  points.Start(Start(1, {}), false);
+  points.TakeChunk();
+  points.TakeChunk();
+  points.EndSegment();
+  points.TakeChunk();  // It belongs to segment 2, which has begun before 1 is complete.
+  EXPECT_EQ(points.next_chunk(), 4);
+  const ResumePoint point = points.AfterSegment(Completed(1));
+  ExpectPoint(point, 2, 2);
+  EXPECT_EQ(point.before.segments, 1);
+}
+
+TEST(ResumePointsTest, ATranslationThatEndedEarlyTakesAllChunksSoFar) {
+  ResumePoints points;
+  points.Start(Start(1, {}), false);
+  for (int i = 0; i < 3; ++i) points.TakeChunk();
+  ExpectPoint(points.AfterSegment(Completed(1)), 2, 3);
+  // Its source goes on, and ends then: the next segment begins there.
+  points.TakeChunk();
+  points.EndSegment();
+  points.TakeChunk();
+  points.EndSegment();
+  ExpectPoint(points.AfterSegment(Completed(2)), 3, 5);
+}
+
+TEST(ResumePointsTest, AResumedStreamCountsOn) {
+  ResumePoints points;
+  points.Start(Start(7, {20, 0}), false);
+  EXPECT_EQ(points.next_chunk(), 21);
+  points.TakeChunk();
+  points.EndSegment();
+  points.TakeChunk();
+  ExpectPoint(points.AfterSegment(Completed(7)), 8, 21);
+}
+
+TEST(ResumePointsTest, SourceThatIsLeftBeginsTheNextSegment) {
+  ResumePoints points;
+  points.Start(Start(1, {}), false);
+  points.TakeChunk();
+  points.TakeChunk();
+  points.EndSegment();  // Meant for segment 1; it ends the segment that takes what is left.
+  SegmentCompleted continued = Completed(1);
+  continued.continues_at = SourcePosition{1, 12};
+  continued.continues_after_tokens = 3;
+  ExpectPoint(points.AfterSegment(continued), 2, 1, 12, 3);
+  points.TakeChunk();
+  ExpectPoint(points.AfterSegment(Completed(2)), 3, 2);
+}
+
+TEST(ResumePointsTest, AnOlderPointIsNotRecorded) {
+  ResumePoints points;
+  points.Start(Start(1, {}), false);
+  EXPECT_TRUE(points.Record(Start(3, {5, 0})));
+  EXPECT_FALSE(points.Record(Start(2, {9, 0})));
+  EXPECT_FALSE(points.Record(Start(3, {4, 0})));
+  EXPECT_TRUE(points.Record(Start(3, {5, 0}))) << "a refresh";
+  EXPECT_TRUE(points.Record(Start(3, {5, 1})));
+  ExpectPoint(points.latest(), 3, 5, 1);
+}
+
+// Audio of 1 kHz in chunks of 100 ms, which the server cuts at pauses of 300 ms.
+class PausesTest : public testing::Test {
+ protected:
+  static constexpr int kRate = 1000;
+  PausesTest() : segmenter_(Rule(), kRate) {
+    points_.Start(Start(1, {}), true, /*samples_per_point=*/2 * kRate);
+    points_.Record(Start(1, {}));
+  }
+  static PauseRule Rule() {
+    PauseRule rule;
+    rule.duration = absl::Milliseconds(300);
+    return rule;
+  }
+  // Pushes chunks that are loud or quiet; the last point that was due.
+  std::optional<ResumePoint> Push(int chunks, bool loud) {
+    std::optional<ResumePoint> last;
+    for (int i = 0; i < chunks; ++i) {
+      const int64_t before = points_.next_chunk() - 1;
+      points_.TakeChunk();
+      const AudioSamples samples(100, loud ? 10000.0f : 0.0f);
+      for (const PauseSegmenter::Part& part : segmenter_.Append(before, samples)) {
+        if (part.ends_segment) points_.EndSegmentAt(part.end);
+      }
+      if (const auto point = points_.AfterAudio(segmenter_, 100); point.has_value()) {
+        EXPECT_TRUE(points_.Record(*point));
+        last = point;
+      }
+    }
+    return last;
+  }
+
+  PauseSegmenter segmenter_;
+  ResumePoints points_;
+};
+
+TEST_F(PausesTest, HoursOfQuietNeedNotBeKept) {
+  const auto point = Push(600, false);
+  ASSERT_TRUE(point.has_value());
+  EXPECT_EQ(point->segment, 1);
+  EXPECT_GT(point->source.chunks, 550);
+}
+
+TEST_F(PausesTest, AnOpenSegmentIsKeptWhole) {
+  Push(40, false);
+  const SourcePosition before = points_.latest().source;
+  EXPECT_FALSE(Push(400, true).has_value());
+  EXPECT_EQ(points_.latest().source.chunks, before.chunks);
+}
+
+TEST_F(PausesTest, ASegmentEndsInItsPause) {
+  Push(20, true);
+  Push(10, false);
+  const ResumePoint point = points_.AfterSegment(Completed(1));
+  EXPECT_EQ(point.segment, 2);
+  EXPECT_EQ(point.skipped, 0);
+  EXPECT_GE(point.source.chunks, 20);
+}
+
+// The translation is complete while somebody still speaks.
+TEST_F(PausesTest, OfACompleteSegmentOnlyItsEndIsWaitedFor) {
+  Push(20, true);
+  const ResumePoint early = points_.AfterSegment(Completed(1));
+  ExpectPoint(early, 2, 0, 0, 1);
+  EXPECT_TRUE(points_.Record(early));
+  const auto noise = Push(100, true);
+  ASSERT_TRUE(noise.has_value()) << "what is loud in it need not be kept";
+  EXPECT_EQ(noise->segment, 2);
+  EXPECT_EQ(noise->skipped, 1);
+  EXPECT_GT(noise->source.chunks, 90);
+  const auto quiet = Push(10, false);
+  ASSERT_TRUE(quiet.has_value());
+  EXPECT_EQ(quiet->segment, 2);
+  EXPECT_EQ(quiet->skipped, 0) << "its end has been found";
+}
+
+}  // namespace
+}  // namespace leapstream
