@@ -33,7 +33,7 @@
 #include "base/quoted.h"
 #include "base/standard_descriptors.h"
 #include "base/status.h"
-#include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/engine/load_model.h"
 #include "server/config/config.h"
 #include "server/descriptors.h"

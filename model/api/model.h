@@ -14,14 +14,14 @@
 
 namespace leapstream {
 
-// What clients are told of a model, and what a session must not exceed.
+// The facts that clients are told of a model, and the limits of its sessions.
 struct ModelInfo {
   std::string name;
   std::string source_language;
   std::string target_language;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
-  std::string device = "cpu";  // That computes it and has the states; see LoadOptions.
+  std::string device = "cpu";  // It computes, and has the states; see LoadOptions.
   // It takes speech: source tokens are encoder states, and there is no source vocabulary.
   std::optional<SpeechInput> speech;
   // The model decides when to READ; wait-k is not for it.
@@ -31,8 +31,8 @@ struct ModelInfo {
   int max_k = 1000;
   int max_source_tokens = 0;  // Positions that the model has, </s> included; 0: no limit.
   int max_target_tokens = 0;  // The same for target tokens, </s> not included; 0: no limit.
-  int64_t state_bytes_per_session = 0;  // What a segment starts with.
-  int64_t state_bytes_per_token = 0;    // What a source and a target token add, to within a block.
+  int64_t state_bytes_per_session = 0;  // At a segment's start.
+  int64_t state_bytes_per_token = 0;    // Added by a source and a target token, to within a block.
 };
 
 // A translator with all that turns text into its tokens and back. Immutable and thread-safe; shared
@@ -44,7 +44,7 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
-  // Of all that it was made of: the files' bytes, and how they were loaded. Models of one content
+  // A hash of all that it was made of: the files' bytes and the options. Models of one content
   // are the same. Empty: it was not loaded.
   std::string content;
   // The reference's text agent keeps what it has written as symbols, so that a token which repeats

@@ -3,42 +3,53 @@
 
 #include <cstdint>
 
-// How long things are in a model that takes speech: fairseq's convtransformer_simul_trans with
-// fixed pre-decision (Ma et al. 2020). Samples are 16 kHz mono, 16-bit integers as numbers.
 namespace leapstream {
 
+// Samples of models are 16 kHz mono, 16-bit integers as numbers.
 inline constexpr int kSpeechSampleRate = 16000;
-inline constexpr int kMelBins = 80;
-inline constexpr int kFrameSamples = 400;       // 25 ms.
-inline constexpr int kFrameShiftSamples = 160;  // 10 ms.
-inline constexpr int kStateMilliseconds = 40;   // Two convolutions of stride 2.
 
-// How p_choose's keys are pooled. It matters only before the first whole step.
+// The pooling of p_choose's keys. It matters only before the first whole step.
 enum class PreDecision { kAverage, kLast };
 
+// The durations of a model that takes speech: fairseq's convtransformer_simul_trans with
+// fixed pre-decision (Ma et al. 2020), by default.
 struct SpeechInput {
-  int pre_decision_ratio = 7;  // Encoder states of a pre-decision step.
+  int frame_samples = 400;        // 25 ms.
+  int frame_shift_samples = 160;  // 10 ms.
+  int frames_per_state = 4;       // Two convolutions of stride 2.
+  int pre_decision_ratio = 7;     // Encoder states of a pre-decision step.
   PreDecision pre_decision_type = PreDecision::kAverage;
 
-  // What one READ asks for.
-  int SamplesPerRead() const {
-    return pre_decision_ratio * kStateMilliseconds * (kSpeechSampleRate / 1000);
-  }
+  int SamplesPerState() const { return frames_per_state * frame_shift_samples; }
+  int MillisecondsPerState() const { return SamplesPerState() / (kSpeechSampleRate / 1000); }
+  // The samples that one READ asks for.
+  int SamplesPerRead() const { return pre_decision_ratio * SamplesPerState(); }
   // Whole frames of so many samples: the tail that fills none is not padded.
-  static int64_t Frames(int64_t samples) {
-    if (samples < kFrameSamples) return 0;
-    return (samples - (kFrameSamples - kFrameShiftSamples)) / kFrameShiftSamples;
+  int64_t FramesOf(int64_t samples) const {
+    if (samples < frame_samples) return 0;
+    return (samples - (frame_samples - frame_shift_samples)) / frame_shift_samples;
   }
-  static int64_t States(int64_t frames) { return (frames + 3) / 4; }
+  // Encoder states of so many samples.
+  int64_t StatesOf(int64_t samples) const {
+    return (FramesOf(samples) + frames_per_state - 1) / frames_per_state;
+  }
 
-  // How many steps the policy sees in so many encoder states, of which there is one at least.
+  // The steps that the policy sees in so many encoder states, of which there is one at least.
   int Steps(int states) const {
     if (states >= pre_decision_ratio) return states / pre_decision_ratio;
     // The reference does not pool a key that is too short, then cuts one entry off.
     if (pre_decision_type == PreDecision::kAverage || states < 3) return 1;
     return states - 1;
   }
+
+  // The same of the default durations, for callers that have no model's.
+  static int64_t Frames(int64_t samples) { return SpeechInput().FramesOf(samples); }
+  static int64_t States(int64_t frames) {
+    constexpr int kFramesPerState = 4;
+    return (frames + kFramesPerState - 1) / kFramesPerState;
+  }
 };
+inline constexpr int kStateMilliseconds = 40;  // Likewise.
 
 }  // namespace leapstream
 

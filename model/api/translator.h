@@ -13,7 +13,7 @@ namespace leapstream {
 
 using TokenId = int32_t;  // A fairseq dictionary index.
 
-// What a model remembers of one segment: the recurrent states of its attention blocks. A value that
+// A model's memory of one segment: the recurrent states of its attention blocks. A value that
 // its session owns; in at most one batch at a time, so it needs no lock.
 class SessionState {
  public:
@@ -33,6 +33,11 @@ class SessionState {
   // it is there twice. What fairseq's speech agent does for an early </s> with --force-finish.
   virtual void Repeat() = 0;
 
+  // A copy that goes on by itself: what happens to one of the two changes nothing of the other.
+  // Fed the same, both give the same, to the bit as far as the translator's results are. For a
+  // state that is in no batch. RESOURCE_EXHAUSTED: there is no memory for another.
+  virtual absl::StatusOr<std::unique_ptr<SessionState>> Clone() const = 0;
+
   // Source tokens read, </s> included; of speech, encoder states.
   virtual int source_read() const = 0;
   virtual int target_written() const = 0;  // Target tokens committed.
@@ -48,7 +53,7 @@ struct SourceRows {
   absl::Span<const float> samples = {};
 };
 
-// What was read and written of one state's segment before, in order. None is owned.
+// The source and target of one state's segment so far, in order. None is owned.
 struct ReplayRows {
   SessionState* state = nullptr;
   absl::Span<const TokenId> source;  // May be more than the target needs.
@@ -69,7 +74,7 @@ struct Decision {
   ScoredToken second;  // The best of the others.
 };
 
-// What a call of a Translator is to do between its layers: it may so call the same Translator for
+// Called by a Translator between the layers of a call: it may call the same Translator for
 // other states. Called on the thread of the call, under no lock, never at the same time as a layer.
 using BetweenLayers = absl::FunctionRef<void()>;
 
@@ -113,9 +118,9 @@ class Translator {
   // Whether Replay() is there. It is not where a step changes what was before it (bidirectional
   // encoders, layers that share their past), nor where it decides what is read (learned policies).
   virtual bool can_replay() const { return false; }
-  // What Read(), Decide() and Commit() would do by turns, with all of the source and all of the
-  // target at once, and no decision. INVALID_ARGUMENT: see Read(), or source_read falls, is 0 or
-  // more than there is; UNIMPLEMENTED: not can_replay(). Then no state has changed.
+  // Does what Read(), Decide() and Commit() would do by turns, with all of the source and all of
+  // the target at once, and decides nothing. INVALID_ARGUMENT: see Read(), or source_read falls, is
+  // 0 or more than there is; UNIMPLEMENTED: not can_replay(). Then no state has changed.
   virtual absl::Status Replay(absl::Span<const ReplayRows> /*rows*/,
                               BetweenLayers /*between_layers*/) const {
     return absl::UnimplementedError("this model takes no target at once");

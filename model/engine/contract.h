@@ -5,10 +5,10 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/api/translator.h"
 
-// What every Translator of a fairseq model refuses, and how it decides.
+// Checks that every Translator of a fairseq model makes, and its rule of decision.
 namespace leapstream {
 
 absl::Status CheckSource(absl::Span<const SourceRows> rows, const ModelConfig& config);

@@ -32,13 +32,6 @@ float Activate(Activation activation, float x) {
 
 }  // namespace
 
-LayerNorm::LayerNorm(const Weights& weights, const std::string& name) {
-  for (const auto& [what, values] : {std::pair(".weight", &weight_), {".bias", &bias_}}) {
-    const Tensor tensor = weights.Get(name + what);
-    values->assign(tensor.data(), tensor.data() + tensor.count());
-  }
-}
-
 void LayerNorm::Apply(const float* x, int64_t rows, float* y) const {
   const auto width = static_cast<int64_t>(weight_.size());
   for (int64_t r = 0; r < rows; ++r) {
@@ -71,15 +64,20 @@ void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scrat
   out_.Apply(h, rows, y, scratch, Epilogue::kAdd);
 }
 
-Embedding::Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
-                     const std::string& prefix, const std::string& tokens)
-    : tokens_(tokens.empty() ? Tensor() : weights.Get(tokens)),
+Embedding::Embedding(Tensor tokens, const Parameters& parameters, const SideConfig& side,
+                     const ModelConfig& config)
+    : tokens_(std::move(tokens)),
       positions_(side.positions),
       scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f),
       width_(side.embed_dim) {
-  if (side.input_dim != side.embed_dim) project_ = weights.Matrix(prefix + ".project_in");
-  if (side.layernorm_embedding) norm_ = LayerNorm(weights, prefix + ".embedding_norm");
-  if (positions_ == PositionKind::kLearned) learned_ = weights.Get(prefix + ".positions");
+  if (side.input_dim != side.embed_dim) {
+    project_ = parameters.Matrix("project_in", {width_, side.input_dim});
+  }
+  if (side.layernorm_embedding) norm_ = LayerNorm(parameters.Under("embedding_norm"), width_);
+  if (positions_ == PositionKind::kLearned) {
+    // fairseq's table begins with two rows that no position has.
+    learned_ = parameters.Table("positions", {int64_t{side.max_positions} + kPadding + 1, width_});
+  }
   // In float32 step by step, as fairseq/modules/sinusoidal_positional_embedding.py computes its
   // table.
   const int half = side.embed_dim / 2;

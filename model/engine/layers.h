@@ -7,11 +7,11 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/api/translator.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/workspace.h"
-#include "model/engine/weights.h"
+#include "model/engine/parameters.h"
 
 // The layers that have no state. All take and give rows: [R, width] float32, contiguous, one row
 // per token of whatever session. Const and thread-safe. Rows do not see each other. Nothing here
@@ -21,7 +21,8 @@ namespace leapstream {
 class LayerNorm {  // epsilon 1e-5, as fairseq's.
  public:
   LayerNorm() = default;
-  LayerNorm(const Weights& weights, const std::string& name);
+  LayerNorm(const Parameters& parameters, int64_t width)
+      : weight_(parameters.Values("weight", {width})), bias_(parameters.Values("bias", {width})) {}
   // y may be x.
   void Apply(const float* x, int64_t rows, float* y) const;
   bool defined() const { return !weight_.empty(); }
@@ -35,11 +36,16 @@ enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
 // fairseq's --activation-fn. UNIMPLEMENTED: another name.
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
+// A side's token embeddings [N, input_dim]; parameters: the side's.
+inline Tensor EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
+  return parameters.Table("embedding", {side.vocabulary_size, side.input_dim});
+}
+
 class FeedForward {
  public:
-  FeedForward(const Weights& weights, const std::string& name, Activation activation)
-      : hidden_(weights.Linear({name + ".hidden"})),
-        out_(weights.Linear({name + ".out"})),
+  FeedForward(const Parameters& parameters, const SideConfig& side, Activation activation)
+      : hidden_(parameters.Under("hidden").Linear({side.ffn_embed_dim, side.embed_dim})),
+        out_(parameters.Under("out").Linear({side.embed_dim, side.ffn_embed_dim})),
         activation_(activation) {}
   // Adds to y.
   void Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const;
@@ -50,15 +56,15 @@ class FeedForward {
   Activation activation_;
 };
 
-// What goes into a side's first layer: token embedding, projected to the side's width if its own is
+// The input of a side's first layer: token embedding, projected to the side's width if its own is
 // another, plus position, normalised if the side asks for it. fairseq's first position is row
 // padding_idx + 1 = 2 of its table.
 class Embedding {
  public:
-  // prefix: "encoder" or "decoder"; `tokens`: the embedding's name, which may be the other side's;
-  // empty for an encoder of speech.
-  Embedding(const Weights& weights, const ModelConfig& config, const SideConfig& side,
-            const std::string& prefix, const std::string& tokens);
+  // tokens: [N, input_dim], which may be the other side's; empty for an encoder of speech.
+  // parameters: the side's.
+  Embedding(Tensor tokens, const Parameters& parameters, const SideConfig& side,
+            const ModelConfig& config);
   // tokens and their positions (from 0), of one length R. out: [R, E].
   void Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
              Workspace& scratch) const;

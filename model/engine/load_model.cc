@@ -13,9 +13,10 @@
 #include "model/api/file_bytes.h"
 #include "model/api/model_directory.h"
 #include "model/api/piece_check.h"
+#include "model/engine/layers.h"
 #include "model/engine/model_call.h"
+#include "model/engine/model_family.h"
 #include "model/engine/torch_device.h"
-#include "model/engine/transformer.h"
 #include "model/engine/weights.h"
 
 namespace leapstream {
@@ -29,17 +30,7 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
                    "; export the checkpoint again with its own dictionary"));
 }
 
-int BidirectionalLimit(const ModelConfig& config) {
-  // Of speech fairseq counts filter bank frames, of which a state has four.
-  if (config.speech.has_value()) return std::max(config.max_source_positions / 4, 2);
-  constexpr int kFairseqDefault = 1024;  // Of --max-source-positions.
-  const int trained =
-      config.max_source_positions > 0 ? config.max_source_positions : kFairseqDefault;
-  const int table = config.encoder.max_positions;
-  return table > 0 ? std::min(trained, table) : trained;
-}
-
-// What a session needs, by running one.
+// Measures the memory that a session needs, by running one.
 absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   constexpr int kTokens = 32;  // Whole blocks of a cache.
   std::unique_ptr<SessionState> state;
@@ -47,7 +38,7 @@ absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   info->state_bytes_per_session = state->bytes();
   const std::vector<TokenId> source(kTokens, kUnknown);
   const std::vector<float> samples(
-      info->speech.has_value() ? kTokens * kStateMilliseconds * (kSpeechSampleRate / 1000) : 0);
+      info->speech.has_value() ? kTokens * info->speech->SamplesPerState() : 0);
   Decision decision;
   SessionState* const one = state.get();
   const int tokens =
@@ -97,12 +88,12 @@ absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
       absl::StrCat("compute_type needs to be float32, bfloat16 or int8, got ", Quoted(name)));
 }
 
-// What is to be loaded, all but the translator.
+// A model to be loaded, all but the translator.
 struct Parts {
   ModelConfig config;
-  std::string torch_device;  // Empty: our own kernels.
+  TorchDevice device;
   ComputeType compute_type = ComputeType::kFloat32;
-  ModelFiles files;          // What was read, and so is what was checked.
+  ModelFiles files;          // The bytes that were read, which are those that were checked.
   std::shared_ptr<Model> model = std::make_shared<Model>();
 };
 
@@ -134,17 +125,17 @@ std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
 absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions& options) {
   const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
   Parts parts;
-  LEAPSTREAM_ASSIGN_OR_RETURN(parts.torch_device, ParseDevice(options.device));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.device.name, ParseDevice(options.device));
+  parts.device.threads = options.intra_op_threads;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.config, ReadModelDirectory(directory, &parts.files));
   ModelConfig& config = parts.config;
   if (!options.compute_type.empty()) config.compute_type = options.compute_type;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.compute_type, ParseComputeType(config.compute_type));
   LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
-  if (!parts.torch_device.empty()) {
-    LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
-  }
+  if (!parts.device.name.empty()) LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
+  const ModelFamily& family = FamilyOf(config);
   Model* const model = parts.model.get();
-  if (!config.speech.has_value()) {
+  if (family.has_source_vocabulary) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view dictionary,
                                 BytesOf(kSourceDictionaryFile, directory, &parts.files));
     LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
@@ -168,14 +159,14 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
                               Tokenizer::Parse(pieces, path(kTargetSentencePieceFile)));
   model->content = ContentOf(parts.files, config, options);
   std::vector<SidePieces> sides;
-  if (!config.speech.has_value()) {
+  if (family.has_source_vocabulary) {
     sides.push_back({"source", &model->source_vocabulary, model->source_tokenizer.get(),
                      path(kSourceDictionaryFile), path(kSourceSentencePieceFile)});
   }
   sides.push_back({"target", &model->target_vocabulary, model->target_tokenizer.get(),
                    path(kTargetDictionaryFile), path(kTargetSentencePieceFile)});
   LEAPSTREAM_ASSIGN_OR_RETURN(model->notes, CheckPieces(sides));
-  model->feeds_back_symbols = !config.speech.has_value() && config.simul_type != "none" &&
+  model->feeds_back_symbols = family.has_source_vocabulary && config.simul_type != "none" &&
                               model->target_vocabulary.has_repeats();
   ModelInfo& info = model->info;
   info.name = options.name.empty() ? config.name : options.name;
@@ -187,11 +178,8 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.learned_policy = config.LearnedPolicy();
   info.default_k = config.waitk_lagging;
   info.max_k = std::max(info.max_k, config.waitk_lagging);
-  // A bidirectional encoder's cost grows with the square of the length, so it keeps to the length
-  // that it was trained for.
   if (config.speech.has_value()) info.speech = config.speech->input;
-  info.max_source_tokens =
-      config.causal_encoder ? config.encoder.max_positions : BidirectionalLimit(config);
+  info.max_source_tokens = family.max_source_tokens(config);
   // The step that decides </s> needs a position too.
   info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
   return parts;
@@ -211,20 +199,12 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   parts.files.clear();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
-        Weights weights;
         LEAPSTREAM_ASSIGN_OR_RETURN(
-            weights, Weights::Parse(std::move(file), absl::StrCat(directory, "/", kWeightsFile),
-                                    parts.config, parts.compute_type));
-        if (parts.torch_device.empty()) {
-          LEAPSTREAM_ASSIGN_OR_RETURN(
-              model->translator,
-              Transformer::Create(parts.config, std::move(weights), options.intra_op_threads));
-        } else {
-          LEAPSTREAM_ASSIGN_OR_RETURN(
-              model->translator,
-              MakeTorchTranslator(parts.config, weights,
-                                  {parts.torch_device, options.intra_op_threads}));
-        }
+            Weights weights,
+            Weights::Parse(std::move(file), absl::StrCat(directory, "/", kWeightsFile),
+                           parts.compute_type));
+        LEAPSTREAM_ASSIGN_OR_RETURN(
+            model->translator, MakeTranslator(parts.config, std::move(weights), parts.device));
         return MeasureState(*model->translator, &model->info);
       }));
   return std::shared_ptr<const Model>(std::move(parts.model));

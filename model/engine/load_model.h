@@ -11,15 +11,15 @@
 namespace leapstream {
 
 struct LoadOptions {
-  // What the weights of products are computed in: "float32", "bfloat16" or "int8"; empty: what
-  // model.json says. See ComputeType.
+  // The type of the weights of products: "float32", "bfloat16" or "int8"; empty: model.json says
+  // it. See ComputeType.
   std::string compute_type;
-  int intra_op_threads = 1;  // That share the work of a call, the calling one included.
+  int intra_op_threads = 1;  // They share the work of a call, the calling one included.
   // "cpu": our own kernels; "torch-cpu", or another device of LibTorch such as "cuda:0": see
   // MakeTorchTranslator().
   std::string device = "cpu";
-  std::string name;  // What clients call it; empty: what model.json says.
-  // What is loaded already. If one of these has the same content, it is given again.
+  std::string name;  // The name for clients; empty: model.json says it.
+  // Models that are loaded already. If one of these has the same content, it is given again.
   std::vector<std::shared_ptr<const Model>> loaded;
 };
 

@@ -12,7 +12,7 @@
 
 namespace leapstream {
 
-// Where an exception becomes a Status. `what` names the call. f() returns an absl::Status, and
+// Turns an exception into a Status. `what` names the call. f() returns an absl::Status, and
 // ParallelFor() in it splits its work among so many `threads`, the calling one included.
 template <typename F>
 absl::Status ModelCall(absl::string_view what, int threads, F&& f) {

@@ -7,7 +7,7 @@
 
 namespace leapstream {
 
-// How many threads ParallelFor() uses when this thread calls it.
+// The number of threads that ParallelFor() uses when this thread calls it.
 inline int& ParallelThreads() {
   static thread_local int threads = 1;
   return threads;

@@ -6,8 +6,18 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
+#include "model/engine/attention/kinds.h"
 
 namespace leapstream {
+
+namespace {
+
+bool InLibTorch(absl::string_view kind) {
+  const AttentionEntry* const entry = FindAttention(kind);
+  return entry != nullptr && entry->in_libtorch;
+}
+
+}  // namespace
 
 absl::Status CheckTorchComputes(const ModelConfig& config) {
   const auto unsupported = [](absl::string_view what) {
@@ -28,19 +38,19 @@ absl::Status CheckTorchComputes(const ModelConfig& config) {
     return unsupported(absl::StrCat("cross_normaliser ", config.cross_normaliser));
   }
   for (const SideConfig* side : {&config.encoder, &config.decoder}) {
-    if (side->self_attention != "leap") return unsupported(side->self_attention + " attention");
+    if (!InLibTorch(side->self_attention)) return unsupported(side->self_attention + " attention");
     for (int l = 0; l < side->layers; ++l) {
       if (side->LayerOf(l) != l) return unsupported("layers that share their parameters");
     }
   }
-  if (config.decoder.cross_attention != "leap") {
+  if (!InLibTorch(config.decoder.cross_attention)) {
     return unsupported(config.decoder.cross_attention + " cross-attention");
   }
   return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
-                                                                const Weights& weights,
+                                                                Weights& weights,
                                                                 const TorchDevice& device) {
   std::error_code error;
   const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);

@@ -5,16 +5,16 @@
 #include <string>
 
 #include "absl/status/statusor.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/api/translator.h"
 #include "model/engine/weights.h"
 
 namespace leapstream {
 
-// What LoadOptions::device says.
+// The device that LoadOptions::device names.
 struct TorchDevice {
-  std::string name;  // LibTorch's: "cpu", "cuda:0".
-  int threads = 1;   // Of LibTorch, on the CPU.
+  std::string name;  // LibTorch's: "cpu", "cuda:0"; empty: none of them.
+  int threads = 1;   // They share the work of a call, on the CPU.
 };
 
 // The model in LibTorch operations: see model/torch/torch_translator.h. It lies in a shared library
@@ -23,18 +23,18 @@ struct TorchDevice {
 // loading it takes. UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
 // library, it is of another version, or there is no such device.
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
-                                                                const Weights& weights,
+                                                                Weights& weights,
                                                                 const TorchDevice& device);
 
 // Whether a LibTorch device computes such a model, in config.compute_type. UNIMPLEMENTED: it does
 // not.
 absl::Status CheckTorchComputes(const ModelConfig& config);
 
-// What that library exports, with C linkage, under these names: the version that it was built with,
-// a string, and a function. The structs that they share are those of one version only.
+// That library exports, with C linkage, under these names: the version that it was built with, a
+// string, and a function. The structs that they share are those of one version only.
 inline constexpr char kTorchVersion[] = "leapstream_torch_version";
 inline constexpr char kTorchFactory[] = "leapstream_make_torch_translator";
-using TorchFactory = void(const ModelConfig&, const Weights&, const TorchDevice&,
+using TorchFactory = void(const ModelConfig&, Weights&, const TorchDevice&,
                           absl::StatusOr<std::unique_ptr<Translator>>*);
 
 }  // namespace leapstream

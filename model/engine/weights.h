@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_ENGINE_WEIGHTS_H_
 #define LEAPSTREAM_MODEL_ENGINE_WEIGHTS_H_
 
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <set>
@@ -9,52 +10,61 @@
 
 #include "absl/status/statusor.h"
 #include "model/api/file_bytes.h"
-#include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/tensor.h"
 
 namespace leapstream {
 
-// The parameters of a model, checked against ExpectedTensors(). float32 tensors lie in the bytes of
-// the file; float16 ones are widened as they are taken. Must outlive the tensors it gave. Not
-// thread-safe.
+// A parameter of the network under the name it has in weights.safetensors.
+struct TensorSpec {
+  std::string name;
+  std::vector<int64_t> shape;
+};
+
+// The tensors of a model, which its layers take one by one, each by its name and its shape; see
+// Parameters. A file checks each tensor as it is taken: the first error is kept for Finish(), and
+// all tensors taken from then on are empty. A Listing() has no file and gives empty tensors only.
+// float32 tensors lie in the bytes of the file; float16 ones are widened as they are taken. Must
+// outlive the tensors that it lent. Not thread-safe.
 class Weights {
  public:
-  // INVALID_ARGUMENT: a tensor is missing, of another shape, not finite, or not wanted.
-  // compute_type: of the products that Linear() and Matrix() give.
-  static absl::StatusOr<Weights> Load(const std::string& path, const ModelConfig& config,
+  // NOT_FOUND: no such file; INVALID_ARGUMENT: not a safetensors file. compute_type: of the
+  // products that Parameters make.
+  static absl::StatusOr<Weights> Load(const std::string& path,
                                       ComputeType compute_type = ComputeType::kFloat32);
   // The same of the bytes of a file, which messages call `name`.
   static absl::StatusOr<Weights> Parse(std::shared_ptr<FileBytes> file, const std::string& name,
-                                       const ModelConfig& config, ComputeType compute_type);
+                                       ComputeType compute_type);
+  // Learns which tensors are taken: taken() then lists all that a model has.
+  static Weights Listing() { return Weights(); }
 
+  // A tensor whose values are copied at once. Empty: there are none to copy.
+  Tensor Take(const std::string& name, const std::vector<int64_t>& shape);
+  // The same of a tensor that is used where it lies, for as long as these weights live.
+  Tensor Lend(const std::string& name, const std::vector<int64_t>& shape);
+  // To be called when all tensors are taken; gives the memory of all that were not lent back.
+  // INVALID_ARGUMENT: a tensor was missing, of another shape, or not finite, or nobody took it.
+  absl::Status Finish();
+
+  // Each tensor once, in the order in which they were taken first.
+  const std::vector<TensorSpec>& taken() const { return taken_; }
   ComputeType compute_type() const { return compute_type_; }
-  // Of what is packed: it goes there in the order in which it is asked for.
+  // The memory of packed products: they lie in it in the order in which they are made.
   const std::shared_ptr<HugePageArena>& packed() const { return packed_; }
-  bool Has(const std::string& name) const { return views_.count(name) > 0; }
-  // Throws std::out_of_range if there is none: ask only for what was expected.
-  Tensor Get(const std::string& name) const;
-  // Gives the memory of all tensors back that nobody got: products have their own. They are not to
-  // be asked for any more.
-  void DiscardOthers();
-  // NAME.weight and, if there, NAME.bias; of several, stacked into one that gives all their
-  // outputs.
-  PackedLinear Linear(const std::vector<std::string>& names) const;
-  // A matrix without a bias.
-  PackedLinear Matrix(const std::string& name) const;
-  // The same in float32 whatever the compute type: for the small nets that feed sines.
-  PackedLinear ExactLinear(const std::string& name) const;
 
  private:
-  Tensor View(const std::string& name) const;
-  PackedLinear Stack(const std::vector<std::string>& names, ComputeType type) const;
+  Weights() = default;
 
   ComputeType compute_type_ = ComputeType::kFloat32;
-  std::shared_ptr<FileBytes> file_;
-  mutable std::set<std::string> taken_;  // By Get().
-  std::shared_ptr<HugePageArena> packed_ = std::make_shared<HugePageArena>();
+  std::string name_;
+  std::shared_ptr<FileBytes> file_;  // Null of a listing.
   std::map<std::string, TensorView> views_;
+  std::vector<TensorSpec> taken_;
+  std::set<std::string> names_taken_;
+  std::set<std::string> names_lent_;
+  absl::Status status_;
+  std::shared_ptr<HugePageArena> packed_ = std::make_shared<HugePageArena>();
 };
 
 }  // namespace leapstream

@@ -16,9 +16,12 @@
 #include "base/status.h"
 #include "model/api/half.h"
 #include "model/api/model_directory.h"
+#include "model/api/model_json.h"
 #include "model/api/piece_check.h"
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
+#include "model/engine/attention/kinds.h"
+#include "model/engine/model_family.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/parameter_names.h"
@@ -154,7 +157,7 @@ absl::StatusOr<Checkpoints> OpenCheckpoints(const ExportOptions& options) {
 
 absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& config) {
   if (normaliser == "linear" ||
-      (config.decoder.cross_attention == "leap" && config.simul_type == "waitk")) {
+      (HasProportionNets(config.decoder.cross_attention) && config.simul_type == "waitk")) {
     if (normaliser == "linear" || config.mass_preservation || !config.speech.has_value()) {
       return absl::OkStatus();
     }
@@ -170,17 +173,17 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
 
 // The files that this kind of model needs are given, and no others.
 absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
-  const bool speech = config.speech.has_value();
+  const ModelFamily& family = FamilyOf(config);
   const std::tuple<const char*, const std::string*, bool> files[] = {
-      {"--config-yaml", &options.config_yaml, speech},
-      {"--source-dict", &options.source_dictionary, !speech},
-      {"--source-spm", &options.source_sentencepiece, !speech},
+      {"--config-yaml", &options.config_yaml, config.speech.has_value()},
+      {"--source-dict", &options.source_dictionary, family.has_source_vocabulary},
+      {"--source-spm", &options.source_sentencepiece, family.has_source_vocabulary},
       {"--target-dict", &options.target_dictionary, true},
       {"--target-spm", &options.target_sentencepiece, true}};
   for (const auto& [flag, path, wanted] : files) {
     if (path->empty() != wanted) continue;
     return absl::InvalidArgumentError(absl::StrCat("architecture ", config.architecture,
-                                                   ", a model of ", speech ? "speech" : "text",
+                                                   ", a model of ", family.source,
                                                    wanted ? ", needs " : ", takes no ", flag));
   }
   return absl::OkStatus();
@@ -195,7 +198,7 @@ absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& con
   }
   std::map<std::string, std::string> storage;
   std::map<std::string, TensorView> tensors;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
+  for (const TensorSpec& spec : ListTensors(config)) {
     const ParameterRows& source = parameters.sources.at(spec.name);
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values,
                                 ReadMean(checkpoints.parsed, source));

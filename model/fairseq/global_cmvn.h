@@ -9,6 +9,8 @@
 
 namespace leapstream {
 
+inline constexpr int kMelBins = 80;  // Of the models of speech that are exported.
+
 // Mean and standard deviation of each filter bank over the training data.
 struct GlobalCmvn {
   std::vector<float> mean;  // [kMelBins]

@@ -5,6 +5,7 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "model/api/safetensors.h"
+#include "model/engine/attention/kinds.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
@@ -39,10 +40,11 @@ std::string EncoderText(const ModelConfig& config) {
                                   SideText(config.encoder));
   if (!config.speech.has_value()) return text;
   const SpeechConfig& speech = *config.speech;
-  return absl::StrCat(text, "\nsource: speech, ", kMelBins, " filter banks, 2 convolutions of ",
-                      speech.conv_channels, " channels\npre-decision: every ",
-                      speech.input.pre_decision_ratio, " states (",
-                      speech.input.pre_decision_ratio * kStateMilliseconds, " ms), ",
+  return absl::StrCat(text, "\nsource: speech, ", speech.mel_bins,
+                      " filter banks, 2 convolutions of ", speech.conv_channels,
+                      " channels\npre-decision: every ", speech.input.pre_decision_ratio, " states (",
+                      speech.input.pre_decision_ratio * speech.input.MillisecondsPerState(),
+                      " ms), ",
                       speech.input.pre_decision_type == PreDecision::kLast ? "last" : "average");
 }
 
@@ -107,8 +109,9 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
         "\ndecoder: ", SideText(config.decoder), "\nattention: encoder ",
         config.encoder.self_attention, ", decoder ", config.decoder.self_attention, ", cross ",
         config.decoder.cross_attention,
-        config.encoder.self_attention == "leap" || config.decoder.self_attention == "leap" ||
-                config.decoder.cross_attention == "leap"
+        HasProportionNets(config.encoder.self_attention) ||
+                HasProportionNets(config.decoder.self_attention) ||
+                HasProportionNets(config.decoder.cross_attention)
             ? absl::StrCat("\nleap factor: ", config.leap_factor)
             : "",
         "\nactivation: ", absl::CHexEscape(config.activation_fn.substr(0, 100)), "\nembeddings: ",

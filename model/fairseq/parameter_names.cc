@@ -13,26 +13,24 @@
 #include "absl/strings/strip.h"
 #include "base/status.h"
 #include "model/api/half.h"
+#include "model/engine/model_family.h"
+#include "model/fairseq/fairseq_attention.h"
 
 namespace leapstream {
 namespace {
 
 constexpr size_t kMaxNamesInError = 10;
 
-// The names that versions of LeaPformer gave the proportion nets.
-constexpr const char* kLeapNames[] = {"LeaP", "denom", "numer"};
-
-// What fairseq or LeaPformer called a parameter before; fairseq still upgrades these itself.
+// What fairseq called a parameter before; fairseq still upgrades these itself. Kinds of attention
+// have more of them.
 struct OlderName {
-  const char* side;  // Where the parameter's name starts with this.
-  const char* now;
-  const char* before;
+  absl::string_view side;  // Where the parameter's name starts with this.
+  absl::string_view now;
+  absl::string_view before;
   int part = 0;  // Which of the `parts` of the rows of `before` it is.
   int parts = 1;
 };
 constexpr OlderName kOlderNames[] = {
-    {"", "_LeaP.", "_denom."},
-    {"", "_LeaP.", "_numer."},
     {"decoder.", "decoder.output_projection.weight", "decoder.embed_out"},
     {"encoder.", ".self_attn_layer_norm.", ".layer_norms.0."},
     {"encoder.", ".final_layer_norm.", ".layer_norms.1."},
@@ -58,30 +56,31 @@ std::string FairseqName(const ModelConfig& config, absl::string_view name) {
                                         {"encoder.conv.out.", "encoder.out."}});
     name = spoken;
   }
-  return absl::StrReplaceAll(name, {{"coder.embedding", "coder.embed_tokens.weight"},
-                                    {"coder.positions", "coder.embed_positions.weight"},
-                                    {"coder.embedding_norm", "coder.layernorm_embedding"},
-                                    {"coder.norm", "coder.layer_norm"},
-                                    {"coder.output", "coder.output_projection.weight"},
-                                    {"coder.project_in", "coder.project_in_dim.weight"},
-                                    {"coder.project_out", "coder.project_out_dim.weight"},
-                                    {"self_attention", "self_attn"},
-                                    {"self_attention_norm", "self_attn_layer_norm"},
-                                    {"cross_attention", "encoder_attn"},
-                                    {"cross_attention_norm", "encoder_attn_layer_norm"},
-                                    {"query.", "q_proj."},
-                                    {"key.", "k_proj."},
-                                    {"value.", "v_proj."},
-                                    {"output.", "out_proj."},
-                                    {"query_soft.", "q_proj_soft."},
-                                    {"key_soft.", "k_proj_soft."},
-                                    {"query_proportion.hidden", "q_LeaP.0"},
-                                    {"query_proportion.out", "q_LeaP.2"},
-                                    {"key_proportion.hidden", "k_LeaP.0"},
-                                    {"key_proportion.out", "k_LeaP.2"},
-                                    {"ffn.hidden", "fc1"},
-                                    {"ffn.out", "fc2"},
-                                    {"ffn_norm", "final_layer_norm"}});
+  std::vector<std::pair<absl::string_view, absl::string_view>> renames = {
+      {"coder.embedding", "coder.embed_tokens.weight"},
+      {"coder.positions", "coder.embed_positions.weight"},
+      {"coder.embedding_norm", "coder.layernorm_embedding"},
+      {"coder.norm", "coder.layer_norm"},
+      {"coder.output", "coder.output_projection.weight"},
+      {"coder.project_in", "coder.project_in_dim.weight"},
+      {"coder.project_out", "coder.project_out_dim.weight"},
+      {"self_attention", "self_attn"},
+      {"self_attention_norm", "self_attn_layer_norm"},
+      {"cross_attention", "encoder_attn"},
+      {"cross_attention_norm", "encoder_attn_layer_norm"},
+      {"query.", "q_proj."},
+      {"key.", "k_proj."},
+      {"value.", "v_proj."},
+      {"output.", "out_proj."},
+      {"query_soft.", "q_proj_soft."},
+      {"key_soft.", "k_proj_soft."},
+      {"ffn.hidden", "fc1"},
+      {"ffn.out", "fc2"},
+      {"ffn_norm", "final_layer_norm"}};
+  for (const FairseqAttention& row : FairseqAttentions()) {
+    renames.insert(renames.end(), row.renames.begin(), row.renames.end());
+  }
+  return absl::StrReplaceAll(name, renames);
 }
 
 std::string ShapeText(const std::vector<int64_t>& shape) {
@@ -122,6 +121,12 @@ absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint&
   const std::string now = FairseqName(config, spec.name);
   static constexpr OlderName kItself = {"", "", ""};
   std::vector<std::pair<std::string, const OlderName*>> candidates = {{now, &kItself}};
+  for (const FairseqAttention& row : FairseqAttentions()) {
+    for (const auto& [name, before] : row.older_names) {
+      if (!absl::StrContains(now, name)) continue;
+      candidates.emplace_back(absl::StrReplaceAll(now, {{name, before}}), &kItself);
+    }
+  }
   for (const OlderName& older : kOlderNames) {
     if (!absl::StartsWith(now, older.side) || !absl::StrContains(now, older.now)) continue;
     candidates.emplace_back(absl::StrReplaceAll(now, {{older.now, older.before}}), &older);
@@ -208,7 +213,7 @@ absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
   ParameterMap result;
   std::vector<std::string> missing;
   std::set<std::string> used;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
+  for (const TensorSpec& spec : ListTensors(config)) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::optional<ParameterRows> source,
                                 FindSource(checkpoint, config, spec));
     if (!source.has_value()) {
@@ -293,19 +298,6 @@ bool HasLayer(const FairseqCheckpoint& checkpoint, absl::string_view side, int l
   return checkpoint.parameters().count(absl::StrCat(side, ".layers.", layer, ".fc1.weight")) > 0 ||
          checkpoint.parameters().count(
              absl::StrCat(side, ".transformer_layers.", layer, ".fc1.weight")) > 0;
-}
-
-bool HasProportionNets(const FairseqCheckpoint& checkpoint, absl::string_view side,
-                       absl::string_view attention, int layer) {
-  for (const char* name : kLeapNames) {
-    for (const char* layers : {".layers.", ".transformer_layers."}) {  // Of text; of speech.
-      if (checkpoint.parameters().count(
-              absl::StrCat(side, layers, layer, ".", attention, ".q_", name, ".0.weight")) > 0) {
-        return true;
-      }
-    }
-  }
-  return false;
 }
 
 }  // namespace leapstream

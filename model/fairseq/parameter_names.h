@@ -8,14 +8,14 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/fairseq/checkpoint.h"
 
 namespace leapstream {
 
 // Where the parameters of a served model lie in a checkpoint.
 struct ParameterMap {
-  std::map<std::string, ParameterRows> sources;  // Under our names, those of ExpectedTensors().
+  std::map<std::string, ParameterRows> sources;  // Under our names, those of ListTensors().
   std::map<std::string, std::string> ignored;    // fairseq's name to WhyIgnored().
 };
 
@@ -39,10 +39,8 @@ absl::StatusOr<std::vector<float>> ReadMean(absl::Span<const FairseqCheckpoint> 
 // INVALID_ARGUMENT names the file and the parameter: `other` has not the parameters of `first`.
 absl::Status CheckSameParameters(const FairseqCheckpoint& first, const FairseqCheckpoint& other);
 
-// Layers count from 0; `side` is "encoder" or "decoder", `attention` "self_attn" or "encoder_attn".
+// Layers count from 0; `side` is "encoder" or "decoder".
 bool HasLayer(const FairseqCheckpoint& checkpoint, absl::string_view side, int layer);
-bool HasProportionNets(const FairseqCheckpoint& checkpoint, absl::string_view side,
-                       absl::string_view attention, int layer);
 
 }  // namespace leapstream
 

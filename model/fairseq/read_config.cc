@@ -14,6 +14,11 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "model/engine/attention/kinds.h"
+#include "model/engine/attention/softmax_attention.h"
+#include "model/engine/model_family.h"
+#include "model/fairseq/fairseq_attention.h"
+#include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
 
@@ -64,29 +69,16 @@ constexpr absl::string_view kPolicyCriteria[] = {"any"};
 constexpr absl::string_view kActivations[] = {"relu", "gelu",  "gelu_fast", "gelu_accurate",
                                               "tanh", "swish", "linear"};
 
-// The attention blocks, and the spellings of the options that switch LeaP on in them.
+// Where the configuration has a block's kind of attention.
 struct Block {
-  const char* side;
-  const char* attention;
-  const char* options[2];
+  AttentionPlace place;
   SideConfig ModelConfig::*config;
   std::string SideConfig::*kind;
 };
-constexpr Block kBlocks[] = {{"encoder",
-                              "self_attn",
-                              {"enc_leapformer_enable", "encoder_leapformer_enable"},
-                              &ModelConfig::encoder,
-                              &SideConfig::self_attention},
-                             {"decoder",
-                              "self_attn",
-                              {"dec_sa_leapformer_enable", "decoder_sa_leapformer_enable"},
-                              &ModelConfig::decoder,
-                              &SideConfig::self_attention},
-                             {"decoder",
-                              "encoder_attn",
-                              {"dec_ca_leapformer_enable", "decoder_ca_leapformer_enable"},
-                              &ModelConfig::decoder,
-                              &SideConfig::cross_attention}};
+constexpr Block kBlocks[] = {
+    {kEncoderSelf, &ModelConfig::encoder, &SideConfig::self_attention},
+    {kDecoderSelf, &ModelConfig::decoder, &SideConfig::self_attention},
+    {kDecoderCross, &ModelConfig::decoder, &SideConfig::cross_attention}};
 
 constexpr int kDefaultPositions = 1024;  // fairseq's DEFAULT_MAX_{SOURCE,TARGET}_POSITIONS.
 constexpr int kDefaultLeapFactor = 4;    // The fork's, which it does not always record.
@@ -353,7 +345,7 @@ class ConfigReader {
     side->layers = Int(name + "_layers");
     side->attention_heads = Int(name + "_attention_heads");
     side->normalize_before = IsTrue(name + "_normalize_before");
-    // The decoder of a simul_type has this norm and never applies it (reference quirk 19).
+    // The decoder of a simul_type has this norm and never applies it (docs/fairseq.md, rule 19).
     side->layernorm_embedding =
         IsTrue("layernorm_embedding") && !(is_decoder && reading_.config.simul_type != "none");
     const bool of_speech = !is_decoder && reading_.config.speech.has_value();
@@ -419,38 +411,46 @@ class ConfigReader {
     config.leap_factor = Int("leap_factor", kDefaultLeapFactor);
     for (const Block& block : kBlocks) {
       SideConfig& side = config.*block.config;
-      const bool leap = HasProportionNets(checkpoint_, block.side, block.attention, 0);
-      side.*block.kind = leap ? "leap" : "softmax";
-      for (int i = 1; i < side.layers && HasLayer(checkpoint_, block.side, i); ++i) {
-        if (HasProportionNets(checkpoint_, block.side, block.attention, i) == leap) continue;
-        Fail(absl::StrCat(block.side, " layers 0 and ", i, " differ in ", block.attention,
-                          ": only one of them has LeaP's proportion nets"));
+      const char* const side_name = SideOf(block.place);
+      const FairseqAttention* const row = FindFairseqAttention(checkpoint_, block.place, 0);
+      side.*block.kind = row != nullptr ? row->kind->name : kSoftmaxKind.name;
+      for (int i = 1; i < side.layers && HasLayer(checkpoint_, side_name, i); ++i) {
+        const FairseqAttention* const other = FindFairseqAttention(checkpoint_, block.place, i);
+        if (other == row) continue;
+        const FairseqAttention& one = row != nullptr ? *row : *other;
+        Fail(absl::StrCat(side_name, " layers 0 and ", i, " differ in ", BlockOf(block.place),
+                          ": only one of them has ", one.owner, " ", one.part));
         break;
       }
-      CheckLeapOptions(block, leap);
+      for (const FairseqAttention& each : FairseqAttentions()) {
+        CheckAttentionOptions(block.place, each, &each == row);
+      }
       const int head_dim = side.attention_heads > 0 ? side.embed_dim / side.attention_heads : 0;
-      if (leap && (config.leap_factor < 1 || head_dim % config.leap_factor != 0)) {
+      if (HasProportionNets(side.*block.kind) &&
+          (config.leap_factor < 1 || head_dim % config.leap_factor != 0)) {
         Refuse(absl::StrCat("option leap_factor is `", config.leap_factor, "`, no divisor of the ",
-                            block.side, "'s head size ", head_dim));
+                            side_name, "'s head size ", head_dim));
       }
     }
     // The fork's linear form of training has no mask, and its encoders take that path in eval too.
-    if (simultaneity_ != Simultaneity::kMasked && config.encoder.self_attention == "leap" &&
-        IsTrue("linearized_train")) {
+    const FairseqAttention* const encoder = FindFairseqAttention(checkpoint_, kEncoderSelf, 0);
+    if (simultaneity_ != Simultaneity::kMasked && encoder != nullptr &&
+        encoder->unmasked_option != nullptr && IsTrue(encoder->unmasked_option)) {
       config.causal_encoder = false;
     }
   }
-  void CheckLeapOptions(const Block& block, bool leap) {
+  // The options that switch a kind on agree with what the block has, `found`.
+  void CheckAttentionOptions(AttentionPlace place, const FairseqAttention& row, bool found) {
     std::vector<std::string> recorded;
     bool enabled = false;
-    for (const char* option : block.options) {
+    for (const char* option : row.options[place]) {
       if (!Has(option)) continue;
       enabled = enabled || IsTrue(option);
       recorded.push_back(absl::StrCat("option ", option, " is ", Quoted(Text(option, ""))));
     }
-    if (recorded.empty() || enabled == leap) return;
-    Fail(absl::StrCat(absl::StrJoin(recorded, ", "), ", but ", block.side, ".layers.*.",
-                      block.attention, leap ? " has" : " has no", " proportion nets"));
+    if (recorded.empty() || enabled == found) return;
+    Fail(absl::StrCat(absl::StrJoin(recorded, ", "), ", but ", SideOf(place), ".layers.*.",
+                      BlockOf(place), found ? " has " : " has no ", row.part));
   }
 
   const FairseqCheckpoint& checkpoint_;

@@ -5,7 +5,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/option_table.h"
 

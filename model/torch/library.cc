@@ -9,7 +9,7 @@ extern "C" __attribute__((visibility("default"))) const char leapstream_torch_ve
     LEAPSTREAM_VERSION;
 
 extern "C" __attribute__((visibility("default"))) void leapstream_make_torch_translator(
-    const leapstream::ModelConfig& config, const leapstream::Weights& weights,
+    const leapstream::ModelConfig& config, leapstream::Weights& weights,
     const leapstream::TorchDevice& device,
     absl::StatusOr<std::unique_ptr<leapstream::Translator>>* result) {
   auto translator = leapstream::TorchTranslator::Create(config, weights, device);

@@ -13,6 +13,7 @@
 #include "model/engine/attention/leap_features.h"
 #include "model/engine/contract.h"
 #include "model/engine/model_call.h"
+#include "model/engine/model_family.h"
 
 namespace leapstream {
 namespace {
@@ -48,7 +49,7 @@ std::string Layer(absl::string_view side, int l) { return absl::StrCat(side, ".l
 // until it is settled.
 class TorchTranslator::Slots {
  public:
-  Slots(const ModelConfig& config, c10::Device device) {
+  Slots(const ModelConfig& config, c10::Device device, int threads) : threads_(threads) {
     const auto sums = [&](const SideConfig& side) {
       const int64_t d = side.embed_dim / side.attention_heads;
       return at::zeros({side.layers, 0, side.attention_heads, 2 * d, d + 1}, device);
@@ -66,7 +67,51 @@ class TorchTranslator::Slots {
   }
 
   // Makes room for so many slots at once, used ones included.
-  void Reserve(int64_t slots) {
+  absl::Status Reserve(int64_t slots) {
+    MutexLock lock(&mutex);
+    return Grow(slots);
+  }
+  // Takes a slot; makes more if none is free.
+  absl::StatusOr<int64_t> Take() {
+    int64_t slot = TakeFree();
+    while (slot < 0) {  // Beyond what was reserved. Another thread may be faster.
+      MutexLock lock(&mutex);
+      LEAPSTREAM_RETURN_IF_ERROR(Grow(std::max<int64_t>(8, 2 * encoder.size(1))));
+      slot = TakeFree();
+    }
+    return slot;
+  }
+  void Give(int64_t slot) {
+    MutexLock lock(&free_mutex_);
+    free_.push_back(slot);
+  }
+  // Copies all that one slot has to another.
+  absl::Status Copy(int64_t from, int64_t to) {
+    MutexLock lock(&mutex);
+    return TorchCall("a copy of a session's state", threads_, [&] {
+      for (at::Tensor* const pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
+        pool->select(1, to).copy_(pool->select(1, from));
+      }
+      return absl::OkStatus();
+    });
+  }
+
+  Mutex mutex;                      // Guards the pools, and the device's work.
+  at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
+  at::Tensor newest_key, newest_value;
+  int64_t bytes_of_one = 0;  // Set once.
+
+ private:
+  // With the lock of `mutex`.
+  absl::Status Grow(int64_t slots) {
+    const absl::Status status = TorchCall("states of sessions", threads_, [&] {
+      Enlarge(slots);
+      return absl::OkStatus();
+    });
+    // It only allocates, and on the CPU LibTorch has no error of its own for having no memory.
+    return status.ok() ? status : absl::ResourceExhaustedError(status.message());
+  }
+  void Enlarge(int64_t slots) {
     const int64_t before = encoder.size(1);
     if (slots <= before) return;
     at::Tensor* const pools[] = {&encoder, &self, &cross, &newest_key, &newest_value};
@@ -78,29 +123,20 @@ class TorchTranslator::Slots {
       larger.back().narrow(1, 0, before).copy_(*pool);
     }
     for (size_t i = 0; i < larger.size(); ++i) *pools[i] = std::move(larger[i]);
-    MutexLock lock(&free_mutex);
-    for (int64_t slot = slots - 1; slot >= before; --slot) free.push_back(slot);
+    MutexLock lock(&free_mutex_);
+    for (int64_t slot = slots - 1; slot >= before; --slot) free_.push_back(slot);
   }
-  int64_t Take() {  // -1: there is none.
-    MutexLock lock(&free_mutex);
-    if (free.empty()) return -1;
-    const int64_t slot = free.back();
-    free.pop_back();
+  int64_t TakeFree() {  // -1: there is none.
+    MutexLock lock(&free_mutex_);
+    if (free_.empty()) return -1;
+    const int64_t slot = free_.back();
+    free_.pop_back();
     return slot;
   }
-  void Give(int64_t slot) {
-    MutexLock lock(&free_mutex);
-    free.push_back(slot);
-  }
 
-  Mutex mutex;                      // Guards the pools, and the device's work.
-  at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
-  at::Tensor newest_key, newest_value;
-  int64_t bytes_of_one = 0;  // Set once.
-
- private:
-  Mutex free_mutex;  // Held for no work: sessions end on any thread.
-  std::vector<int64_t> free;
+  const int threads_;
+  Mutex free_mutex_;  // Held for no work: sessions end on any thread.
+  std::vector<int64_t> free_;
 };
 
 class TorchTranslator::State : public SessionState {
@@ -110,38 +146,48 @@ class TorchTranslator::State : public SessionState {
   ~State() override { slots_->Give(slot_); }
 
   void Reset() override {
-    cleared_ = settled_ = false;
-    source_read_ = target_written_ = 0;
-    last_ = kEndOfSentence;
+    progress_ = Progress();
   }
   void Commit(TokenId token) override {
-    last_ = token;
-    ++target_written_;
-    settled_ = true;
+    progress_.last = token;
+    ++progress_.target_written;
+    progress_.settled = true;
   }
-  void Repeat() override { settled_ = true; }
-  int source_read() const override { return source_read_; }
-  int target_written() const override { return target_written_; }
+  void Repeat() override { progress_.settled = true; }
+  absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const int64_t slot, slots_->Take());
+    auto copy = std::make_unique<State>(slots_, slot);  // Gives the slot back on an error.
+    LEAPSTREAM_RETURN_IF_ERROR(slots_->Copy(slot_, slot));
+    copy->progress_ = progress_;
+    return copy;
+  }
+  int source_read() const override { return progress_.source_read; }
+  int target_written() const override { return progress_.target_written; }
   int64_t bytes() const override { return slots_->bytes_of_one; }
 
  private:
   friend class TorchTranslator;
   const std::shared_ptr<Slots> slots_;
   const int64_t slot_;
-  bool cleared_ = false;  // The slot holds no other segment's sums.
-  bool settled_ = false;  // The newest position is part of the past, and not yet in the sums.
-  int source_read_ = 0;
-  int target_written_ = 0;
-  TokenId last_ = kEndOfSentence;
+  struct Progress {
+    bool cleared = false;  // The slot holds no other segment's sums.
+    bool settled = false;  // The newest position is part of the past, and not yet in the sums.
+    int source_read = 0;
+    int target_written = 0;
+    TokenId last = kEndOfSentence;
+  };
+  Progress progress_;
 };
 
 absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
-    const ModelConfig& config, const Weights& weights, const TorchDevice& device) {
+    const ModelConfig& config, Weights& weights, const TorchDevice& device) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   try {
     c10::InferenceMode guard;
     at::zeros({1}, c10::Device(device.name)).add_(1).item<float>();  // What it computes comes back.
-    return std::unique_ptr<TorchTranslator>(new TorchTranslator(config, weights, device));
+    std::unique_ptr<TorchTranslator> translator(new TorchTranslator(config, weights, device));
+    LEAPSTREAM_RETURN_IF_ERROR(weights.Finish());
+    return translator;
   } catch (const c10::Error& e) {
     // The rest lists all that LibTorch was built with.
     const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
@@ -151,15 +197,15 @@ absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
   }
 }
 
-TorchTranslator::TorchTranslator(const ModelConfig& config, const Weights& weights,
+TorchTranslator::TorchTranslator(const ModelConfig& config, Weights& weights,
                                  const TorchDevice& device)
     : config_(config),
       activation_(*ParseActivation(config.activation_fn)),
       device_(device.name),
       threads_(device.threads),
-      slots_(std::make_shared<Slots>(config, device_)) {
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
-    const Tensor tensor = weights.Get(spec.name);
+      slots_(std::make_shared<Slots>(config, device_, threads_)) {
+  for (const TensorSpec& spec : ListTensors(config)) {
+    const Tensor tensor = weights.Take(spec.name, spec.shape);
     weights_[spec.name] =
         at::from_blob(const_cast<float*>(tensor.data()), tensor.shape()).clone().to(device_);
   }
@@ -168,28 +214,11 @@ TorchTranslator::TorchTranslator(const ModelConfig& config, const Weights& weigh
 TorchTranslator::~TorchTranslator() = default;
 
 absl::StatusOr<std::unique_ptr<SessionState>> TorchTranslator::NewState() const {
-  int64_t slot = slots_->Take();
-  while (slot < 0) {  // Beyond what was reserved. Another thread may be faster.
-    MutexLock lock(&slots_->mutex);
-    LEAPSTREAM_RETURN_IF_ERROR(Grow(std::max<int64_t>(8, 2 * slots_->encoder.size(1))));
-    slot = slots_->Take();
-  }
+  LEAPSTREAM_ASSIGN_OR_RETURN(const int64_t slot, slots_->Take());
   return std::make_unique<State>(slots_, slot);
 }
 
-absl::Status TorchTranslator::Reserve(int states) const {
-  MutexLock lock(&slots_->mutex);
-  return Grow(states);
-}
-
-absl::Status TorchTranslator::Grow(int64_t slots) const {
-  const absl::Status status = TorchCall("states of sessions", threads_, [&] {
-    slots_->Reserve(slots);
-    return absl::OkStatus();
-  });
-  // It only allocates, and on the CPU LibTorch has no error of its own for having no memory.
-  return status.ok() ? status : absl::ResourceExhaustedError(status.message());
-}
+absl::Status TorchTranslator::Reserve(int states) const { return slots_->Reserve(states); }
 
 at::Tensor TorchTranslator::Linear(const std::string& name, const at::Tensor& x) const {
   const auto bias = weights_.find(name + ".bias");
@@ -367,8 +396,8 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
     for (const SourceRows& rows : batch) {
       State& state = static_cast<State&>(*rows.state);
       most = std::max(most, rows.tokens.size());
-      if (!state.cleared_) fresh.push_back(state.slot_);
-      state.cleared_ = true;
+      if (!state.progress_.cleared) fresh.push_back(state.slot_);
+      state.progress_.cleared = true;
     }
     if (!fresh.empty()) {
       const at::Tensor slots = Indices(fresh);
@@ -383,7 +412,7 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
         if (t >= rows.tokens.size()) continue;
         State& state = static_cast<State&>(*rows.state);
         tokens.push_back(rows.tokens[t]);
-        positions.push_back(state.source_read_++);
+        positions.push_back(state.progress_.source_read++);
         slots.push_back(state.slot_);
       }
       Encode(tokens, positions, Indices(slots));
@@ -403,13 +432,15 @@ absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
     std::vector<float> sees;
     for (SessionState* session_state : batch) {
       State& state = static_cast<State&>(*session_state);
-      tokens.push_back(state.last_);
-      positions.push_back(state.target_written_);
+      tokens.push_back(state.progress_.last);
+      positions.push_back(state.progress_.target_written);
       slots.push_back(state.slot_);
       // As in Transformer: in wait-k a prefix of one source position attends to nothing.
-      sees.push_back(config_.simul_type == "waitk" && state.source_read_ == 1 ? 0.0f : 1.0f);
-      if (state.settled_) settled.push_back(state.slot_);
-      state.settled_ = false;
+      const bool sees_nothing =
+          config_.simul_type == "waitk" && state.progress_.source_read == 1;
+      sees.push_back(sees_nothing ? 0.0f : 1.0f);
+      if (state.progress_.settled) settled.push_back(state.slot_);
+      state.progress_.settled = false;
     }
     if (!settled.empty()) {
       const at::Tensor of = Indices(settled);

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
-#include "model/api/model_directory.h"
+#include "model/api/model_config.h"
 #include "model/api/translator.h"
 #include "model/engine/layers.h"
 #include "model/engine/torch_device.h"
@@ -31,7 +31,7 @@ class TorchTranslator : public Translator {
   // UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
   // device.
   static absl::StatusOr<std::unique_ptr<TorchTranslator>> Create(const ModelConfig& config,
-                                                                 const Weights& weights,
+                                                                 Weights& weights,
                                                                  const TorchDevice& device);
   ~TorchTranslator() override;
 
@@ -50,9 +50,8 @@ class TorchTranslator : public Translator {
     at::Tensor query, key, value;
   };
 
-  TorchTranslator(const ModelConfig& config, const Weights& weights, const TorchDevice& device);
+  TorchTranslator(const ModelConfig& config, Weights& weights, const TorchDevice& device);
 
-  absl::Status Grow(int64_t slots) const;  // With the lock of slots_.
   at::Tensor Linear(const std::string& name, const at::Tensor& x) const;
   at::Tensor Norm(const std::string& name, const at::Tensor& x) const;
   at::Tensor FeedForward(const std::string& name, const at::Tensor& x) const;

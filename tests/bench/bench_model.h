@@ -11,7 +11,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/api/safetensors.h"
 
 namespace leapstream {
@@ -43,7 +43,7 @@ inline absl::Status WriteRandomWeights(const ModelConfig& config, const std::str
   std::uniform_real_distribution<float> uniform(-1, 1);
   std::map<std::string, std::vector<float>> weights;
   std::map<std::string, TensorView> views;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
+  for (const TensorSpec& spec : ListTensors(config)) {
     int64_t count = 1;
     for (const int64_t size : spec.shape) count *= size;
     std::vector<float>& w = weights[spec.name];

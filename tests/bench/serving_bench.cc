@@ -27,6 +27,7 @@
 #include "client/client.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/load_model.h"
+#include "model/engine/model_family.h"
 #include "server/server.h"
 #include "streaming/scheduler.h"
 #include "tests/bench/bench_model.h"

@@ -58,8 +58,8 @@ ModelConfig SpeechConfigOf(const std::string& attention) {
   config.share_decoder_input_output_embed = true;
   SpeechConfig& speech = config.speech.emplace();
   speech.conv_channels = 256;
-  speech.cmvn_mean.assign(kMelBins, 12.0f);
-  speech.cmvn_std.assign(kMelBins, 4.0f);
+  speech.cmvn_mean.assign(speech.mel_bins, 12.0f);
+  speech.cmvn_std.assign(speech.mel_bins, 4.0f);
   return config;
 }
 
@@ -114,7 +114,7 @@ class Bench {
   // the encoder, and for the keys and values of cross-attention; each step for the decoder.
   static double Multiplications(const ModelConfig& config, int reads) {
     double front = 0, again = 0, step = 0;
-    for (const TensorSpec& spec : ExpectedTensors(config)) {
+    for (const TensorSpec& spec : ListTensors(config)) {
       if (spec.shape.size() < 2) continue;
       double count = 1;
       for (const int64_t size : spec.shape) count *= static_cast<double>(size);
@@ -147,7 +147,7 @@ class Bench {
     const ModelConfig config = SpeechConfigOf(attention);
     const std::string path = absl::StrCat(folder_, "/speech-bench-", attention, ".safetensors");
     if (absl::Status status = WriteRandomWeights(config, path); !status.ok()) return status;
-    auto weights = Weights::Load(path, config, type);
+    auto weights = Weights::Load(path, type);
     if (!weights.ok()) return weights.status();
     auto model = Transformer::Create(config, *std::move(weights));
     if (!model.ok()) return model.status();

@@ -85,7 +85,7 @@ class Bench {
     } else if (absl::Status written = WriteRandomWeights(config_, weights_); !written.ok()) {
       return written;
     }
-    for (const TensorSpec& spec : ExpectedTensors(config_)) {
+    for (const TensorSpec& spec : ListTensors(config_)) {
       int64_t count = 1;
       for (const int64_t size : spec.shape) count *= size;
       parameters_ += count;
@@ -167,7 +167,7 @@ class Bench {
       sessions_.reset();
       translator_.reset();
       kind_.clear();
-      auto weights = Weights::Load(weights_, config_, Type(kind));
+      auto weights = Weights::Load(weights_, Type(kind));
       if (!weights.ok()) return weights.status();
       if (kind == "libtorch") {
         ModelConfig config = config_;

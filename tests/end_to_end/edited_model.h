@@ -11,6 +11,7 @@
 #include "gtest/gtest.h"
 #include "model/api/half.h"
 #include "model/api/model_directory.h"
+#include "model/api/model_json.h"
 #include "nlohmann/json.hpp"
 #include "tests/end_to_end/processes.h"
 
@@ -24,7 +25,7 @@ inline constexpr int kPoison = 5999;
 // INTERNAL.
 inline void WriteEditedModel(const std::string& directory) {
   std::filesystem::copy(kEmbeddedModel, directory);
-  auto config = ReadModelDirectory(directory);
+  auto config = ParseModelJson(ReadFile(directory + "/" + kModelJson));
   ASSERT_TRUE(config.ok()) << config.status();
   config->share_all_embeddings = false;  // Otherwise the poison would be in each of the logits.
   const std::string path = directory + "/" + kWeightsFile;

@@ -158,6 +158,11 @@ struct FakeState final : SessionState {
     ++written;
   }
   void Repeat() override {}
+  absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override {
+    auto copy = std::make_unique<FakeState>(*this);
+    copy->room = 0;
+    return copy;
+  }
   int source_read() const override { return read; }
   int target_written() const override { return written; }
   // The bytes are those of a cache, which keeps its room.
@@ -227,7 +232,7 @@ class FakeTranslator final : public Translator {
         ++state.samples;
       }
       if (!row.samples.empty()) {
-        state.read = static_cast<int>(SpeechInput::States(SpeechInput::Frames(state.samples)));
+        state.read = static_cast<int>(SpeechInput().StatesOf(state.samples));
       }
     }
     return absl::OkStatus();

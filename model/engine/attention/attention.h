@@ -12,7 +12,7 @@
 
 namespace leapstream {
 
-// What one attention block remembers of a segment. A value that its session owns.
+// The past of one attention block in a segment. A value that its session owns.
 class AttentionState {
  public:
   virtual ~AttentionState() = default;
@@ -21,16 +21,18 @@ class AttentionState {
   // No source seen: it is about to be appended anew, whole. A learned policy's heads stay where
   // they are.
   virtual void ForgetSource() { Reset(); }
-  // What AttentionKind::Step() has added is provisional: Drop() takes it back, Settle() makes it
-  // part of the past. Learned policies: the same for how far their heads have moved.
+  // AttentionKind::Step() adds provisionally: Drop() takes it back, Settle() makes it part of the
+  // past. For learned policies both also hold for the moves of the heads.
   virtual void Settle() = 0;
   virtual void Drop() = 0;
   // Learned policies, after Attend(): a head would rather see more of the source first.
   virtual bool wants_source() const { return false; }
   virtual int64_t bytes() const = 0;
+  // A copy that goes on by itself.
+  virtual std::unique_ptr<AttentionState> Clone() const = 0;
 };
 
-// Whose a row is and where in its segment, from 0.
+// One row: its state, and its position in the segment, from 0.
 struct AttentionRow {
   AttentionState* state = nullptr;
   int position = 0;
@@ -118,12 +120,11 @@ class Attention {
   void Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
               Workspace& scratch) const;
 
-  // Cross-attention of target rows that have seen different lengths of their source: source row s
-  // is appended before the first target row of its state whose `seen`, as many source rows of the
-  // batch as are before it, is more than s. Source rows that no target row has seen are appended
-  // last. To the bit what Append() and Attend() give by turns. `sources`: [S, width of the
-  // encoder], rows of one state together, states in the order of `rows`; a target row without a
-  // state attends to nothing.
+  // Cross-attention of target rows that have seen different lengths of their source. Target row r
+  // sees, of its own state, the first seen[r] source rows of this batch and no later ones. Equals,
+  // to the bit, Append() and Attend() called by turns. `sources`: [S, width of the encoder], rows
+  // of one state together, states in the order of `rows`; a target row without a state attends to
+  // nothing.
   void AppendAndAttend(const float* sources, absl::Span<const AttentionRow> source_rows,
                        const float* x, absl::Span<const AttentionRow> rows,
                        absl::Span<const int64_t> seen, float* y, Workspace& scratch) const;

@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <memory>
 
+#include "model/engine/attention/attention_entry.h"
 #include "model/engine/attention/feature_map.h"
+#include "model/engine/attention/linear_attention.h"
 
 namespace leapstream {
 
@@ -45,6 +48,13 @@ class CosformerFeatures : public FeatureMap {
   const int64_t d_;
   const int64_t max_length_;
 };
+
+inline std::unique_ptr<const FeatureMap> MakeCosformerFeatures(const AttentionBlock& block) {
+  return std::make_unique<CosformerFeatures>(block.heads, block.d,
+                                             block.config.cosformer_max_length);
+}
+inline constexpr AttentionEntry kCosformerKind = {"cosformer", &MakeCosformerFeatures,
+                                                  Normaliser::kSum, kTinyNormaliserFloor};
 
 }  // namespace leapstream
 

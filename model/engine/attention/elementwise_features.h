@@ -3,8 +3,11 @@
 
 #include <cmath>
 #include <cstdint>
+#include <memory>
 
+#include "model/engine/attention/attention_entry.h"
 #include "model/engine/attention/feature_map.h"
+#include "model/engine/attention/linear_attention.h"
 
 namespace leapstream {
 
@@ -35,6 +38,17 @@ class ElementwiseFeatures : public FeatureMap {
   const int64_t d_;
   float (*const feature_)(float);
 };
+
+template <float (*feature)(float)>
+std::unique_ptr<const FeatureMap> MakeElementwiseFeatures(const AttentionBlock& block) {
+  return std::make_unique<ElementwiseFeatures>(block.heads, block.d, feature);
+}
+inline constexpr AttentionEntry kLinearReluKind = {"linear_relu",
+                                                   &MakeElementwiseFeatures<&ReluFeature>,
+                                                   Normaliser::kSum, kTinyNormaliserFloor};
+inline constexpr AttentionEntry kLinearEluKind = {"linear_elu",
+                                                  &MakeElementwiseFeatures<&EluPlusOneFeature>,
+                                                  Normaliser::kSum, kTinyNormaliserFloor};
 
 }  // namespace leapstream
 

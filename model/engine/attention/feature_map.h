@@ -15,7 +15,7 @@ namespace leapstream {
 class FeatureMap {
  public:
   virtual ~FeatureMap() = default;
-  virtual int64_t width() const = 0;  // Of the features of one head.
+  virtual int64_t width() const = 0;  // One head's number of features.
   // x: [R, H, d] as projected. features: [R, H, width()].
   virtual void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
                        Workspace& scratch) const = 0;

@@ -9,6 +9,18 @@ namespace leapstream {
 
 static_assert(KeyValueCache::kBlock == kPanel, "keys of a block are a panel of the product");
 
+KeyValueCache::KeyValueCache(const KeyValueCache& other)
+    : heads_(other.heads_),
+      K_(other.K_),
+      V_(other.V_),
+      length_(other.length_),
+      settled_(other.settled_) {
+  for (int64_t b = 0; b < Rounded(length_) / kBlock; ++b) {
+    blocks_.push_back(std::make_unique<float[]>(BlockFloats()));
+    std::copy_n(other.blocks_[b].get(), BlockFloats(), blocks_.back().get());
+  }
+}
+
 int64_t KeyValueCache::bytes() const {
   return static_cast<int64_t>(blocks_.size() * BlockFloats() * sizeof(float));
 }

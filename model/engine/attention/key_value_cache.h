@@ -18,11 +18,17 @@ class KeyValueCache : public AttentionState {
 
   // K and V: width of one head's keys and values.
   KeyValueCache(int64_t heads, int64_t K, int64_t V) : heads_(heads), K_(K), V_(V) {}
+  // For Clone(). A copy has the blocks that it needs, and none that the other has in reserve.
+  KeyValueCache(const KeyValueCache& other);
+  KeyValueCache& operator=(const KeyValueCache&) = delete;
 
   void Reset() override { length_ = settled_ = 0; }
   void Settle() override { settled_ = length_; }
   void Drop() override { length_ = settled_; }
   int64_t bytes() const override;
+  std::unique_ptr<AttentionState> Clone() const override {
+    return std::make_unique<KeyValueCache>(*this);
+  }
 
   int64_t length() const { return length_; }
   // key: [H, K], value: [H, V].

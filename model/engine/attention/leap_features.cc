@@ -1,10 +1,26 @@
 #include "model/engine/attention/leap_features.h"
 
 #include <cmath>
+#include <utility>
 
 #include "model/engine/kernels/simd.h"
 
 namespace leapstream {
+
+std::unique_ptr<const FeatureMap> MakeLeapFeatures(const AttentionBlock& block) {
+  const int64_t hidden = block.d / block.config.leap_factor;
+  const auto net = [&](const char* name) {
+    const Parameters parameters = block.parameters.Under(name);
+    ProportionNet net;
+    net.hidden = parameters.Under("hidden").ExactLinear({hidden, block.d});
+    net.out = parameters.Under("out").ExactLinear({1, hidden});
+    return net;
+  };
+  ProportionNet query = net("query_proportion");
+  return std::make_unique<LeapFeatures>(std::move(query), net("key_proportion"), block.heads,
+                                        block.d);
+}
+
 void LeapFeatures::Map(const Scaled& rows, const ProportionNet& net, float* features,
                        Workspace& scratch) const {
   const Workspace::Scope scope(scratch);

@@ -2,8 +2,10 @@
 #define LEAPSTREAM_MODEL_ENGINE_ATTENTION_LEAP_FEATURES_H_
 
 #include <cstdint>
+#include <memory>
 #include <utility>
 
+#include "model/engine/attention/attention_entry.h"
 #include "model/engine/attention/feature_map.h"
 #include "model/engine/kernels/packed_linear.h"
 
@@ -50,6 +52,14 @@ class LeapFeatures : public FeatureMap {
   const ProportionNet query_proportion_;
   const ProportionNet key_proportion_;
 };
+
+std::unique_ptr<const FeatureMap> MakeLeapFeatures(const AttentionBlock& block);
+inline constexpr AttentionEntry kLeapKind = {"leap",
+                                             &MakeLeapFeatures,
+                                             Normaliser::kSum,
+                                             kLeapNormaliserFloor,
+                                             /*proportion_nets=*/true,
+                                             /*in_libtorch=*/true};
 
 }  // namespace leapstream
 

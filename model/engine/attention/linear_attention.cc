@@ -40,12 +40,23 @@ class LinearAttention::State : public AttentionState {
   }
   void Settle() override { settled_ = held_; }
   void Drop() override { held_ = settled_; }
+  std::unique_ptr<AttentionState> Clone() const override {
+    return std::unique_ptr<AttentionState>(new State(*this));
+  }
   int64_t bytes() const override {
     return static_cast<int64_t>(sizeof(State)) + slot_.size() * static_cast<int64_t>(sizeof(float));
   }
 
  private:
   friend class LinearAttention;
+  State(const State& other)
+      : slot_(other.slot_.arena()),
+        newest_(slot_.floats() + (other.newest_ - other.slot_.floats())),
+        folded_(other.folded_),
+        held_(other.held_),
+        settled_(other.settled_) {
+    std::copy_n(other.slot_.floats(), slot_.size(), slot_.floats());
+  }
   float* memory() const { return slot_.floats(); }  // [H, max(sums, rows)]
 
   const SlotArena::Slot slot_;
@@ -221,7 +232,7 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
   });
 }
 
-Tensor LinearAttention::Sums(const AttentionState& state) const {
+Tensor LinearAttention::SumsForTest(const AttentionState& state) const {
   const auto& own = static_cast<const State&>(state);
   const int64_t width = F_ + d_;
   std::vector<float> sums(heads_ * SumFloats());

@@ -14,10 +14,14 @@
 
 namespace leapstream {
 
+// For kinds that divide by the sum of energies as it is: it only keeps a query that sees nothing
+// from 0 / 0.
+inline constexpr float kTinyNormaliserFloor = 1e-6f;
+
 struct LinearOptions {
   int64_t heads = 0;
   int64_t d = 0;
-  // What the denominator is raised to if it is smaller.
+  // A denominator that is smaller is raised to this.
   float floor = 0;
   // Positions that are kept as rows before they are folded into sums. Unset: as many as lie in the
   // memory of the sums, about where sums become cheaper to read.
@@ -49,8 +53,8 @@ class LinearAttention : public AttentionKind {
 
   const FeatureMap& features() const { return *features_; }
   // All that a state has, provisional positions too: [H, F V + F] with F = features().width(), per
-  // head sum f v^T then sum f. For tests.
-  Tensor Sums(const AttentionState& state) const;
+  // head sum f v^T then sum f.
+  Tensor SumsForTest(const AttentionState& state) const;
 
  private:
   class State;
@@ -59,14 +63,14 @@ class LinearAttention : public AttentionKind {
     const float* values;
   };
   int64_t SumFloats() const { return F_ * (d_ + 1); }
-  // Of a head, without its newest positions.
+  // A head's floats, without its newest positions.
   int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
   // Makes room for one more row, and adds it.
   void Add(const Row& row, State& state) const;
   void FoldAll(State& state) const;
   // `count` rows, [count, H, F] and [count, H, V], that are part of the past at once.
   void AddAll(const Row& first, int64_t count, State& state) const;
-  // Of a state that is folded: the first `count` of its newest positions, which are past.
+  // Folds the first `count` newest positions, which are past, into the sums of a folded state.
   void FoldNewest(State& state, int64_t count) const;
   void DropNewest(State& state, int64_t count) const;
   // out [H, V]: attends to all that the state has.

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "model/engine/attention/key_value_cache.h"
-#include "model/engine/attention/leap_features.h"
 
 namespace leapstream {
 
@@ -29,11 +28,12 @@ class MonotonicAttention::State : public AttentionState {
   void Drop() override { step_ = settled_step_; }
   bool wants_source() const override { return wants_source_; }
   int64_t bytes() const override { return cache_.bytes(); }
+  std::unique_ptr<AttentionState> Clone() const override { return std::make_unique<State>(*this); }
 
  private:
   friend class MonotonicAttention;
   KeyValueCache cache_;
-  std::vector<int64_t> step_;  // Where each head stands; as many positions as there are: past all.
+  std::vector<int64_t> step_;  // Each head's position; past all of them: their number.
   std::vector<int64_t> settled_step_;
   bool wants_source_ = false;
 };
@@ -65,7 +65,7 @@ void MonotonicAttention::MoveHeads(const float* features, State& state, Workspac
   const int64_t length = state.cache_.length();
   const int64_t ceiling = options_.mass_preservation ? length - 1 : length;
   std::vector<int64_t>& step = state.step_;
-  // In the fork, one head at the ceiling takes all others there (reference quirk 12).
+  // In the fork, one head at the ceiling takes all others there (docs/fairseq.md, rule 12).
   if (std::any_of(step.begin(), step.end(), [&](int64_t s) { return s >= ceiling; })) {
     std::fill(step.begin(), step.end(), ceiling);
   }
@@ -115,7 +115,7 @@ void MonotonicAttention::Attend(const float* queries, absl::Span<const Attention
         } else {
           float sum = 0;
           for (int64_t p = 0; p < count; ++p) sum += weights[p];
-          const float scale = 1.0f / std::max(sum, kLeapNormaliserFloor);
+          const float scale = 1.0f / std::max(sum, options_.floor);
           for (int64_t p = 0; p < count; ++p) weights[p] *= scale;
         }
       }

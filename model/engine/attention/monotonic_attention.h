@@ -10,11 +10,11 @@
 
 namespace leapstream {
 
-// How the heads of a monotonic attention read what they have moved past.
+// The ways in which heads of a monotonic attention read the positions that they have moved past.
 enum class Lookback {
   kHard,     // Only the position at which the head stands: hard_aligned.
   kSoftmax,  // infinite_lookback and, at inference, chunkwise.
-  kClamped,  // LeaP energies over max(their sum, 0.1): the same with LeaP.
+  kClamped,  // Energies over max(their sum, floor): the same with LeaP and its like.
 };
 
 struct MonotonicOptions {
@@ -23,6 +23,7 @@ struct MonotonicOptions {
   Lookback lookback = Lookback::kHard;
   bool mass_preservation = true;  // Heads may stay on the last source position.
   float energy_bias = 0;
+  float floor = 0;  // The least sum of kClamped.
 };
 
 // Monotonic multihead cross-attention (Ma et al. 2020) as fairseq runs it one target token at a

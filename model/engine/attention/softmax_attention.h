@@ -5,13 +5,14 @@
 #include <memory>
 
 #include "model/engine/attention/attention.h"
+#include "model/engine/attention/attention_entry.h"
 #include "model/engine/attention/feature_map.h"
 
 namespace leapstream {
 
 // Soft-max attention (Vaswani et al. 2017) over a KeyValueCache: the state and the cost of a
 // position grow with the length. With LeaP's features it is what the released LeaPformer trains its
-// wait-k cross-attention as (reference quirk 10).
+// wait-k cross-attention as (docs/fairseq.md, rule 10).
 class SoftmaxAttention : public AttentionKind {
  public:
   SoftmaxAttention(std::unique_ptr<const FeatureMap> features, int64_t heads, int64_t d)
@@ -34,6 +35,12 @@ class SoftmaxAttention : public AttentionKind {
   const int64_t heads_;
   const int64_t d_;
 };
+
+inline std::unique_ptr<const FeatureMap> MakeScaledFeatures(const AttentionBlock& block) {
+  return std::make_unique<ScaledFeatures>(block.heads, block.d);
+}
+inline constexpr AttentionEntry kSoftmaxKind = {"softmax", &MakeScaledFeatures,
+                                                Normaliser::kSoftmax};
 
 }  // namespace leapstream
 

@@ -10,7 +10,7 @@
 
 namespace leapstream {
 
-// What the weights of products are kept as; sums are float32, of int8 exact 32-bit integers.
+// The types of the weights of products. Sums are float32, those of int8 exact 32-bit integers.
 enum class ComputeType {
   kFloat32,
   kBfloat16,  // Half the memory to read; products are float32's.
@@ -41,7 +41,7 @@ class PackedLinear {
 
   int64_t in() const { return in_; }
   int64_t out() const { return out_; }
-  int64_t bytes() const;  // Of the packed weights.
+  int64_t bytes() const;  // The packed weights' memory.
 
  private:
   void Pack(const float* weight, int64_t output);
@@ -49,7 +49,7 @@ class PackedLinear {
   ComputeType type_ = ComputeType::kFloat32;
   int64_t in_ = 0;
   int64_t out_ = 0;
-  std::shared_ptr<const HugePageArena> memory_;  // Of all below.
+  std::shared_ptr<const HugePageArena> memory_;  // The memory of all below.
   // One of them, see Product::panels; zero beyond `out` and `in`.
   float* floats_ = nullptr;
   uint16_t* halves_ = nullptr;

@@ -8,13 +8,13 @@ namespace leapstream {
 
 inline constexpr int64_t kPanel = 16;  // Outputs per panel of a PackedLinear.
 
-// What is done with a product's sums after the bias was added.
+// The last operation on a product's sums, after the bias was added.
 enum class Epilogue { kStore, kRelu, kAdd /* to what y holds */ };
 
-// What quantise() says of a row beside its numbers.
+// The result of quantise() for a row, beside its numbers.
 struct QuantisedRow {
   float scale = 0;
-  int32_t too_little = 0;  // What is missing of each of its sums, in a kernel's own form of it.
+  int32_t too_little = 0;  // Missing from each of the row's sums, as the kernel stores rows.
 };
 
 // y = epilogue(x W^T + bias): see PackedLinear.

@@ -33,6 +33,7 @@ class SlotArena {
     Slot& operator=(const Slot&) = delete;
     float* floats() const { return floats_; }
     int64_t size() const { return arena_->floats_; }
+    const std::shared_ptr<SlotArena>& arena() const { return arena_; }
 
    private:
     const std::shared_ptr<SlotArena> arena_;
@@ -91,7 +92,7 @@ class SlotArena {
   Mutex mutex_;
   std::vector<HugePageVector<float>> slabs_ ABSL_GUARDED_BY(mutex_);
   std::vector<float*> free_ ABSL_GUARDED_BY(mutex_);
-  int64_t slots_ ABSL_GUARDED_BY(mutex_) = 0;  // Of all slabs.
+  int64_t slots_ ABSL_GUARDED_BY(mutex_) = 0;  // The slots of all slabs.
 };
 
 }  // namespace leapstream

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "model/api/speech.h"
-
 namespace leapstream {
 namespace {
 
@@ -60,44 +58,29 @@ int64_t ConvSubsampler::State::bytes() const {
                               sizeof(float));
 }
 
-ConvSubsampler::ConvSubsampler(const Weights& weights, int channels) : channels_(channels) {
-  const int64_t C = channels;
-  const Tensor first = weights.Get("encoder.conv.0.weight");   // [C, 1, 3, 3]
-  const Tensor second = weights.Get("encoder.conv.1.weight");  // [C, C, 3, 3]
-  const Tensor out = weights.Get("encoder.conv.out.weight");   // [E, C, kBins2]
-  const int64_t E = out.size(0);
-  const Tensor bias0 = weights.Get("encoder.conv.0.bias");
-  const Tensor bias1 = weights.Get("encoder.conv.1.bias");
-  const Tensor bias_out = weights.Get("encoder.conv.out.bias");
-  first_ = PackedLinear(first.data(), bias0.data(), C, 9, ComputeType::kFloat32, weights.packed());
-  // Channels last, so that what is unfolded is copied in runs.
-  std::vector<float> permuted(C * 9 * C);
-  for (int64_t o = 0; o < C; ++o) {
+ConvSubsampler::ConvSubsampler(const Parameters& parameters, const SpeechConfig& config,
+                               int64_t width)
+    : bins_(config.mel_bins),
+      channels_(config.conv_channels),
+      first_(parameters.Under("0").ExactLinear({config.conv_channels, 1, 3, 3})) {
+  const int64_t C = channels_;
+  // Channels last, so that what is unfolded is copied in runs: [C, places] to [places, C].
+  const auto channels_last = [C](int64_t places) {
+    std::vector<int64_t> order(places * C);
     for (int64_t c = 0; c < C; ++c) {
-      for (int64_t i = 0; i < 9; ++i) {
-        permuted[(o * 9 + i) * C + c] = second.data()[(o * C + c) * 9 + i];
-      }
+      for (int64_t i = 0; i < places; ++i) order[i * C + c] = c * places + i;
     }
-  }
-  second_ = PackedLinear(permuted.data(), bias1.data(), C, 9 * C, weights.compute_type(),
-                         weights.packed());
-  permuted.resize(E * kBins2 * C);
-  for (int64_t e = 0; e < E; ++e) {
-    for (int64_t c = 0; c < C; ++c) {
-      for (int64_t f = 0; f < kBins2; ++f) {
-        permuted[(e * kBins2 + f) * C + c] = out.data()[(e * C + c) * kBins2 + f];
-      }
-    }
-  }
-  out_ = PackedLinear(permuted.data(), bias_out.data(), E, kBins2 * C, weights.compute_type(),
-                      weights.packed());
+    return order;
+  };
+  second_ = parameters.Under("1").Linear({C, C, 3, 3}, channels_last(9));
+  out_ = parameters.Under("out").Linear({width, C * (bins_ / 4)}, channels_last(bins_ / 4));
 }
 
 void ConvSubsampler::Append(absl::Span<const float> frames, State& state, Workspace& scratch,
                             const Observer& observer) const {
-  constexpr size_t kBlock = kBlockFrames * kMelBins;
-  for (size_t begin = 0; begin < frames.size(); begin += kBlock) {
-    AppendBlock(frames.subspan(begin, kBlock), state, scratch, observer);
+  const size_t block = kBlockFrames * bins_;
+  for (size_t begin = 0; begin < frames.size(); begin += block) {
+    AppendBlock(frames.subspan(begin, block), state, scratch, observer);
   }
 }
 
@@ -105,42 +88,44 @@ void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, W
                                  const Observer& observer) const {
   const Workspace::Scope scope(scratch);
   const int64_t C = channels_;
+  const int bins1 = bins_ / 2;  // Bins of the first convolution's output.
+  const int bins2 = bins_ / 4;  // Bins of the second one's.
   state.frames_.insert(state.frames_.end(), frames.begin(), frames.end());
-  state.frame_count_ += static_cast<int64_t>(frames.size()) / kMelBins;
+  state.frame_count_ += static_cast<int64_t>(frames.size()) / bins_;
   const int64_t T = state.frame_count_;
   const int64_t hidden = (T + 1) / 2;  // Rows of the first convolution,
   const int64_t final_hidden = T / 2;  // and those that see no padding in place of a frame.
   const int64_t rows = (hidden + 1) / 2;
 
-  const int64_t row1 = kBins1 * C;
+  const int64_t row1 = bins1 * C;
   const int64_t new_hidden = hidden - state.hidden_count_;
-  float* unfolded = scratch.Floats(new_hidden * kBins1 * 9);
-  Unfold({state.frames_.data(), state.first_frame_, T, kMelBins, 1}, state.hidden_count_, hidden,
+  float* unfolded = scratch.Floats(new_hidden * bins1 * 9);
+  Unfold({state.frames_.data(), state.first_frame_, T, bins_, 1}, state.hidden_count_, hidden,
          unfolded);
   const int64_t kept = static_cast<int64_t>(state.hidden_.size());
   state.hidden_.resize(kept + new_hidden * row1);
-  first_.Apply(unfolded, new_hidden * kBins1, state.hidden_.data() + kept, scratch,
+  first_.Apply(unfolded, new_hidden * bins1, state.hidden_.data() + kept, scratch,
                Epilogue::kRelu);
 
   const int64_t new_rows = rows - state.final_rows_;
-  const int64_t row2 = kBins2 * C;
-  float* seen = scratch.Floats(new_rows * kBins2 * 9 * C);
-  Unfold({state.hidden_.data(), state.first_hidden_, hidden, kBins1, channels_}, state.final_rows_,
+  const int64_t row2 = bins2 * C;
+  float* seen = scratch.Floats(new_rows * bins2 * 9 * C);
+  Unfold({state.hidden_.data(), state.first_hidden_, hidden, bins1, channels_}, state.final_rows_,
          rows, seen);
   float* conv = scratch.Floats(new_rows * row2);
-  second_.Apply(seen, new_rows * kBins2, conv, scratch, Epilogue::kRelu);
+  second_.Apply(seen, new_rows * bins2, conv, scratch, Epilogue::kRelu);
   if (observer) {
     observer(state.final_rows_, absl::MakeConstSpan(conv, new_rows * row2));
   }
   state.rows_.resize(rows * out_.out());
   out_.Apply(conv, new_rows, state.rows_.data() + state.final_rows_ * out_.out(), scratch);
 
-  // What is not final is computed again.
+  // Rows that are not final are computed again.
   state.hidden_.resize((final_hidden - state.first_hidden_) * row1);
   state.hidden_count_ = final_hidden;
   state.final_rows_ = final_hidden / 2;
   Trim(2 * state.final_rows_ - 1, row1, &state.hidden_, &state.first_hidden_);
-  Trim(2 * final_hidden - 1, kMelBins, &state.frames_, &state.first_frame_);
+  Trim(2 * final_hidden - 1, bins_, &state.frames_, &state.first_frame_);
 }
 
 }  // namespace leapstream

@@ -6,9 +6,10 @@
 #include <vector>
 
 #include "absl/types/span.h"
+#include "model/api/model_config.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/workspace.h"
-#include "model/engine/weights.h"
+#include "model/engine/parameters.h"
 
 namespace leapstream {
 
@@ -17,10 +18,7 @@ namespace leapstream {
 // encoder's width. Const and thread-safe.
 class ConvSubsampler {
  public:
-  static constexpr int kBins1 = 40;  // Of the first convolution's output, for 80 filter banks.
-  static constexpr int kBins2 = 20;  // Of the second one's.
-
-  // What is kept of a segment. A row is computed once, but for the last one or two, which see zeros
+  // The memory of a segment. A row is computed once, but for the last one or two, which see zeros
   // in place of frames that have not come.
   class State {
    public:
@@ -31,34 +29,35 @@ class ConvSubsampler {
 
    private:
     friend class ConvSubsampler;
-    std::vector<float> frames_;  // [.., kMelBins], from frame first_frame_.
+    std::vector<float> frames_;  // [.., bins], from frame first_frame_.
     int64_t first_frame_ = 0;
     int64_t frame_count_ = 0;
-    std::vector<float>
-        hidden_;  // Final rows of the first one, [.., kBins1, C], from first_hidden_.
-    int64_t first_hidden_ = 0;
+    std::vector<float> hidden_;  // Final rows of the first one, [.., bins / 2, C],
+    int64_t first_hidden_ = 0;   // from this one.
     int64_t hidden_count_ = 0;  // All that are final.
     std::vector<float> rows_;
     int64_t final_rows_ = 0;
   };
 
-  ConvSubsampler(const Weights& weights, int channels);
+  // width: of the encoder, E.
+  ConvSubsampler(const Parameters& parameters, const SpeechConfig& config, int64_t width);
 
-  // frames: [n, kMelBins]. Called with the output of the second ReLU, [rows, kBins2, C], if it is
-  // not null; for tests.
+  // frames: [n, bins]. An observer, which is a test's, is called with the output of the second
+  // ReLU, [rows, bins / 4, C].
   using Observer = std::function<void(int64_t first_row, absl::Span<const float> conv)>;
   void Append(absl::Span<const float> frames, State& state, Workspace& scratch,
               const Observer& observer) const;
-  int channels() const { return channels_; }
+  int64_t conv_width() const { return int64_t{bins_ / 4} * channels_; }
 
  private:
   void AppendBlock(absl::Span<const float> frames, State& state, Workspace& scratch,
                    const Observer& observer) const;
 
-  int channels_;
+  const int bins_;
+  const int channels_;
   PackedLinear first_;   // [9] -> [C]
   PackedLinear second_;  // [3, 3, C] -> [C]
-  PackedLinear out_;     // [kBins2, C] -> [E]
+  PackedLinear out_;     // [bins / 4, C] -> [E]
 };
 
 }  // namespace leapstream

@@ -30,14 +30,18 @@ kiss_fftr_cfg PlanOfThread() {
 
 }  // namespace
 
-FilterBank::FilterBank() : window_(kFrameSamples), mel_banks_(kMelBins * (kFftSize / 2)) {
-  for (int i = 0; i < kFrameSamples; ++i) {  // Povey's window.
-    const double hann = 0.5 - 0.5 * std::cos(2 * M_PI * i / (kFrameSamples - 1));
+FilterBank::FilterBank(const SpeechConfig& config)
+    : input_(config.input),
+      window_(config.input.frame_samples),
+      mel_banks_(config.mel_bins * (kFftSize / 2)) {
+  const int frame = input_.frame_samples;
+  for (int i = 0; i < frame; ++i) {  // Povey's window.
+    const double hann = 0.5 - 0.5 * std::cos(2 * M_PI * i / (frame - 1));
     window_[i] = static_cast<float>(std::pow(hann, 0.85));
   }
   const double low = Mel(kLowHertz);
-  const double spacing = (Mel(kHighHertz) - low) / (kMelBins + 1);
-  for (int b = 0; b < kMelBins; ++b) {
+  const double spacing = (Mel(kHighHertz) - low) / (config.mel_bins + 1);
+  for (int b = 0; b < config.mel_bins; ++b) {
     const double left = low + b * spacing;
     Band band{kFftSize / 2, 0};
     for (int j = 0; j < kFftSize / 2; ++j) {
@@ -54,16 +58,17 @@ FilterBank::FilterBank() : window_(kFrameSamples), mel_banks_(kMelBins * (kFftSi
 }
 
 void FilterBank::Window(const float* samples, float* windowed) const {
+  const int frame = input_.frame_samples;
   double sum = 0;
-  for (int i = 0; i < kFrameSamples; ++i) sum += samples[i];
-  const auto mean = static_cast<float>(sum / kFrameSamples);
+  for (int i = 0; i < frame; ++i) sum += samples[i];
+  const auto mean = static_cast<float>(sum / frame);
   float last = samples[0] - mean;
-  for (int i = 0; i < kFrameSamples; ++i) {
+  for (int i = 0; i < frame; ++i) {
     const float centred = samples[i] - mean;
     windowed[i] = (centred - static_cast<float>(kPreemphasis) * last) * window_[i];
     last = centred;
   }
-  std::fill(windowed + kFrameSamples, windowed + kFftSize, 0.0f);
+  std::fill(windowed + frame, windowed + kFftSize, 0.0f);
 }
 
 void FilterBank::Power(const float* windowed, float* power) {
@@ -75,7 +80,7 @@ void FilterBank::Power(const float* windowed, float* power) {
 }
 
 void FilterBank::LogMel(const float* power, float* log_mel) const {
-  for (int b = 0; b < kMelBins; ++b) {
+  for (int b = 0; b < bins(); ++b) {
     const float* weights = mel_banks_.data() + b * (kFftSize / 2);
     float energy = 0;
     for (int j = bands_[b].first; j < bands_[b].first + bands_[b].count; ++j) {
@@ -89,17 +94,20 @@ void FrameBuffer::Append(absl::Span<const float> samples, const FilterBank& bank
                          absl::Span<const float> mean, absl::Span<const float> std,
                          std::vector<float>* frames) {
   residual_.insert(residual_.end(), samples.begin(), samples.end());
-  const int64_t count = SpeechInput::Frames(residual());
+  const int64_t count = bank.input().FramesOf(residual());
+  const int shift = bank.input().frame_shift_samples;
+  const auto before = static_cast<int64_t>(frames->size());
+  frames->resize(before + count * bank.bins());
   for (int64_t f = 0; f < count; ++f) {
     float windowed[FilterBank::kFftSize];
     float power[FilterBank::kFftBins];
-    float log_mel[kMelBins];
-    bank.Window(residual_.data() + f * kFrameShiftSamples, windowed);
+    bank.Window(residual_.data() + f * shift, windowed);
     FilterBank::Power(windowed, power);
-    bank.LogMel(power, log_mel);
-    for (int b = 0; b < kMelBins; ++b) frames->push_back((log_mel[b] - mean[b]) / std[b]);
+    float* const frame = frames->data() + before + f * bank.bins();
+    bank.LogMel(power, frame);
+    for (int b = 0; b < bank.bins(); ++b) frame[b] = (frame[b] - mean[b]) / std[b];
   }
-  residual_.erase(residual_.begin(), residual_.begin() + count * kFrameShiftSamples);
+  residual_.erase(residual_.begin(), residual_.begin() + count * shift);
 }
 
 }  // namespace leapstream

@@ -5,33 +5,37 @@
 #include <vector>
 
 #include "absl/types/span.h"
-#include "model/api/speech.h"
+#include "model/api/model_config.h"
 
 namespace leapstream {
 
 // Log mel filter banks as fairseq's speech models were trained on:
-// torchaudio.compliance.kaldi.fbank with 80 bins, no dither and no energy, then global CMVN. In
+// torchaudio.compliance.kaldi.fbank with no dither and no energy, then global CMVN. In
 // float32. Const and thread-safe.
 class FilterBank {
  public:
   static constexpr int kFftSize = 512;
   static constexpr int kFftBins = kFftSize / 2 + 1;
 
-  FilterBank();
+  explicit FilterBank(const SpeechConfig& config);
 
-  const std::vector<float>& window() const { return window_; }        // [kFrameSamples]
-  const std::vector<float>& mel_banks() const { return mel_banks_; }  // [kMelBins, kFftSize / 2]
+  const std::vector<float>& window() const { return window_; }        // [frame_samples]
+  const std::vector<float>& mel_banks() const { return mel_banks_; }  // [bins, kFftSize / 2]
+
+  const SpeechInput& input() const { return input_; }
+  int bins() const { return static_cast<int>(bands_.size()); }
 
   // One frame's steps; for tests too.
-  void Window(const float* samples, float* windowed) const;  // [kFrameSamples] -> [kFftSize]
+  void Window(const float* samples, float* windowed) const;  // [frame_samples] -> [kFftSize]
   static void Power(const float* windowed, float* power);    // -> [kFftBins]
-  void LogMel(const float* power, float* log_mel) const;     // -> [kMelBins]
+  void LogMel(const float* power, float* log_mel) const;     // -> [bins]
 
  private:
-  struct Band {  // Of one mel bin: the FFT bins whose weight is not 0.
+  struct Band {  // The FFT bins whose weight in one mel bin is not 0.
     int first;
     int count;
   };
+  const SpeechInput input_;
   std::vector<float> window_;
   std::vector<float> mel_banks_;
   std::vector<Band> bands_;
@@ -42,7 +46,7 @@ class FilterBank {
 class FrameBuffer {
  public:
   void Reset() { residual_.clear(); }
-  // Appends to `frames` the [n, kMelBins] that became whole, (log mel - mean) / std.
+  // Appends to `frames` the [n, bins] that became whole, (log mel - mean) / std.
   void Append(absl::Span<const float> samples, const FilterBank& bank, absl::Span<const float> mean,
               absl::Span<const float> std, std::vector<float>* frames);
   int64_t residual() const { return static_cast<int64_t>(residual_.size()); }

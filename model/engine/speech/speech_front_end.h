@@ -2,16 +2,14 @@
 #define LEAPSTREAM_MODEL_ENGINE_SPEECH_SPEECH_FRONT_END_H_
 
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <vector>
 
-#include <functional>
 #include "absl/strings/string_view.h"
 #include "absl/types/span.h"
-#include "model/api/model_directory.h"
 #include "model/engine/kernels/workspace.h"
-#include "model/engine/speech/conv_subsampler.h"
-#include "model/engine/speech/filter_bank.h"
-#include "model/engine/weights.h"
+#include "model/engine/tensor.h"
 
 namespace leapstream {
 
@@ -19,34 +17,24 @@ namespace leapstream {
 // the audio, however it is cut. Const and thread-safe.
 class SpeechFrontEnd {
  public:
+  // One segment's audio: its rows so far, and as much of the samples as later rows need.
   class State {
    public:
-    void Reset() {
-      samples_.Reset();
-      subsampled_.Reset();
-    }
-    const std::vector<float>& rows() const { return subsampled_.rows(); }  // [S, E]
-    int64_t bytes() const { return samples_.bytes() + subsampled_.bytes(); }
-
-   private:
-    friend class SpeechFrontEnd;
-    FrameBuffer samples_;
-    ConvSubsampler::State subsampled_;
+    virtual ~State() = default;
+    virtual void Reset() = 0;
+    virtual const std::vector<float>& rows() const = 0;  // [S, E]
+    virtual int64_t bytes() const = 0;
+    virtual std::unique_ptr<State> Clone() const = 0;
   };
-
-  SpeechFrontEnd(const Weights& weights, const SpeechConfig& config)
-      : config_(config), subsampler_(weights, config.conv_channels) {}
-
-  // With the new frames' "features" [n, kMelBins] and the subsampler's "conv" [rows, kBins2 C], row
-  // by row from the row that is given; for tests.
+  // Is called with intermediate rows by their name, and the number of the first one.
   using Observer = std::function<void(absl::string_view, int64_t first_row, const Tensor&)>;
-  void Append(absl::Span<const float> samples, State& state, Workspace& scratch,
-              const Observer& observer) const;
 
- private:
-  const SpeechConfig config_;
-  const FilterBank bank_;
-  const ConvSubsampler subsampler_;
+  virtual ~SpeechFrontEnd() = default;
+  virtual std::unique_ptr<State> NewState() const = 0;
+  // Appends to the state's rows; the last of its rows may change, too. `observer` is a test's, or
+  // empty.
+  virtual void Append(absl::Span<const float> samples, State& state, Workspace& scratch,
+                      const Observer& observer) const = 0;
 };
 
 }  // namespace leapstream

@@ -20,7 +20,7 @@
 
 namespace leapstream {
 
-inline constexpr int64_t kCosformerMaxLength = 8192;
+inline const int64_t kCosformerMaxLength = ModelConfig().cosformer_max_length;
 inline constexpr int64_t kBigBirdBlock = 64;
 inline constexpr int64_t kBigBirdRandomBlocks = 3;
 
@@ -66,10 +66,6 @@ struct AttentionKindCase {
   NaiveAttention naive;
 };
 
-// Plain linear attention and cosFormer divide by the sum of energies as it is; the floor only keeps
-// a query that sees nothing from 0 / 0.
-inline constexpr float kTinyFloor = 1e-6f;
-
 inline at::Tensor NormaliseNaive(const at::Tensor& energy, const at::Tensor& v,
                                  const at::Tensor& mask, float floor) {
   const at::Tensor seen = energy * mask.to(at::kFloat);
@@ -114,23 +110,26 @@ inline std::vector<AttentionKindCase> AttentionKinds(std::mt19937& random, int64
         return energy.masked_fill(mask.logical_not(), -INFINITY).softmax(-1).matmul(v);
       });
   add("cosformer",
-      linear(std::make_unique<CosformerFeatures>(heads, d, kCosformerMaxLength), kTinyFloor),
+      linear(std::make_unique<CosformerFeatures>(heads, d, kCosformerMaxLength),
+             kTinyNormaliserFloor),
       [](const auto& q, const auto& k, const auto& v, const auto& mask) {
         const at::Tensor i = at::arange(q.size(1), at::kFloat) / kCosformerMaxLength;
         const at::Tensor angle = (i.unsqueeze(-1) - i.unsqueeze(-2)) * (M_PI / 2);
         const at::Tensor energy = q.relu().matmul(k.relu().transpose(-1, -2)) * angle.cos();
-        return NormaliseNaive(energy, v, mask, kTinyFloor);
+        return NormaliseNaive(energy, v, mask, kTinyNormaliserFloor);
       });
   add("linear_relu",
-      linear(std::make_unique<ElementwiseFeatures>(heads, d, &ReluFeature), kTinyFloor),
+      linear(std::make_unique<ElementwiseFeatures>(heads, d, &ReluFeature), kTinyNormaliserFloor),
       [](const auto& q, const auto& k, const auto& v, const auto& mask) {
-        return NormaliseNaive(q.relu().matmul(k.relu().transpose(-1, -2)), v, mask, kTinyFloor);
+        return NormaliseNaive(q.relu().matmul(k.relu().transpose(-1, -2)), v, mask,
+                              kTinyNormaliserFloor);
       });
   add("linear_elu",
-      linear(std::make_unique<ElementwiseFeatures>(heads, d, &EluPlusOneFeature), kTinyFloor),
+      linear(std::make_unique<ElementwiseFeatures>(heads, d, &EluPlusOneFeature),
+             kTinyNormaliserFloor),
       [](const auto& q, const auto& k, const auto& v, const auto& mask) {
         return NormaliseNaive((at::elu(q) + 1).matmul((at::elu(k) + 1).transpose(-1, -2)), v, mask,
-                              kTinyFloor);
+                              kTinyNormaliserFloor);
       });
 
   auto big_bird = std::make_unique<BigBirdAttention>(heads, d, kBigBirdBlock, kBigBirdRandomBlocks);

@@ -246,7 +246,7 @@ TEST(MonotonicAttentionTest, HeadsMoveOnWhileTheEnergyIsNegative) {
   EXPECT_EQ(attend(), 50);
 }
 
-// Reference quirk 12.
+// docs/fairseq.md, rule 12.
 TEST(MonotonicAttentionTest, OneHeadAtTheCeilingTakesTheOthersThere) {
   MonotonicOptions options;
   options.heads = 2;

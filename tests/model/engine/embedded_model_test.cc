@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/engine/load_model.h"
 #include "streaming/scheduler.h"
+#include "tests/model/engine/clones.h"
 #include "tests/testing/collecting_sink.h"
 
 namespace leapstream {
@@ -91,6 +92,16 @@ TEST(CheckModelTest, KnowsWithoutADeviceWhatItCannotDo) {
     load.device = device;
     EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kInvalidArgument) << device;
   }
+}
+
+TEST(LibTorchDeviceTest, ClonesOfAStateGoOnByThemselves) {
+  LoadOptions load;
+  load.device = "torch-cpu";
+  const auto model =
+      LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ExpectClonesGoOnByThemselves(*(*model)->translator, {(*model)->source_vocabulary.size(), 0,
+                                                       (*model)->target_vocabulary.size()});
 }
 
 TEST(LibTorchDeviceTest, MemoryThatIsNotThereHarmsNoSessionThatIs) {

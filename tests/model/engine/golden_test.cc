@@ -12,6 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/api/safetensors.h"
 #include "model/engine/load_model.h"
 #include "model/engine/transformer.h"
@@ -390,7 +391,7 @@ TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
   const std::string directory = ExportedModel(name);
   auto config = ReadModelDirectory(directory);
   ASSERT_TRUE(config.ok()) << config.status();
-  auto weights = Weights::Load(directory + "/" + kWeightsFile, *config);
+  auto weights = Weights::Load(directory + "/" + kWeightsFile);
   ASSERT_TRUE(weights.ok()) << weights.status();
   auto transformer = Transformer::Create(*config, std::move(*weights));
   ASSERT_TRUE(transformer.ok()) << transformer.status();
@@ -399,7 +400,7 @@ TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
   auto golden = ParseSafetensors((*file)->bytes(), name);
   ASSERT_TRUE(golden.ok()) << golden.status();
   std::map<std::string, std::vector<float>> seen;
-  (*transformer)->set_observer([&seen](absl::string_view what, const Tensor& rows) {
+  (*transformer)->ObserveForTest([&seen](absl::string_view what, const Tensor& rows) {
     std::vector<float>& all = seen[std::string(what)];
     all.insert(all.end(), rows.data(), rows.data() + rows.count());
   });
@@ -436,7 +437,7 @@ TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
         wanted = read + 1;
       } while (decision.wants_source);
       for (int l = 0; config->decoder.self_attention == "leap" && l < config->decoder.layers; ++l) {
-        const Tensor folded = (*transformer)->DecoderSelfAttentionSums(*state, l);  // [H, ...]
+        const Tensor folded = (*transformer)->DecoderSelfAttentionSumsForTest(*state, l);
         const int64_t d = config->decoder.embed_dim / config->decoder.attention_heads;
         const auto part = [&](const char* key, int64_t begin, int64_t size) {
           std::vector<float>& all = seen[absl::StrCat("recurrent.", l, ".", key)];

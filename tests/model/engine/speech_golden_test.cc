@@ -21,6 +21,7 @@
 #include "absl/strings/str_split.h"
 #include "metrics/word_timing.h"
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/api/safetensors.h"
 #include "model/api/vocabulary.h"
 #include "model/engine/load_model.h"
@@ -122,13 +123,15 @@ constexpr const char* kRecordings[] = {
 
 TEST(SpeechFeaturesTest, EqualTheReferencesStepByStep) {
   const Tensors golden(Golden("tensors/fbank.safetensors"));
-  const FilterBank bank;
+  const SpeechConfig config;
+  const FilterBank bank(config);
   std::vector<float> window = bank.window();
   // Rounded once from double here, computed in float32 there.
   ExpectClose(ToTensor(window), golden.Get("window"), 2e-6, "window");
   std::vector<float> mel = bank.mel_banks();
   // Mel frequencies of up to 2840 in float32, differences of which are divided by 34: 2840 * 2^-24.
-  ExpectClose(at::from_blob(mel.data(), {kMelBins, 256}), golden.Get("mel_banks"), 2e-5, "mel");
+  ExpectClose(at::from_blob(mel.data(), {config.mel_bins, 256}), golden.Get("mel_banks"), 2e-5,
+              "mel");
   int compared = 0;
   for (const std::string id : kRecordings) {
     std::vector<float> samples = ReadSamples(Golden(absl::StrCat("wav/", id, ".wav")));
@@ -137,7 +140,7 @@ TEST(SpeechFeaturesTest, EqualTheReferencesStepByStep) {
       const at::Tensor power = golden.Get(id + "/power");
       for (int64_t f = 0; f < windowed.size(0); ++f) {
         std::vector<float> x(FilterBank::kFftSize), p(FilterBank::kFftBins);
-        bank.Window(samples.data() + f * kFrameShiftSamples, x.data());
+        bank.Window(samples.data() + f * config.input.frame_shift_samples, x.data());
         const double most = windowed[f].abs().max().item<double>();
         // The mean of 400 samples in another order.
         ExpectClose(ToTensor(x), windowed[f], 4e-5 * std::max(most, 1.0), id + "/windowed");
@@ -178,11 +181,11 @@ TEST(SpeechFeaturesTest, EqualTheReferencesStepByStep) {
         std::vector<float> added;
         buffer.Append({samples.data() + begin, count}, bank, mean, std, &added);
         begin += count;
-        EXPECT_EQ(static_cast<int64_t>(added.size()) / kMelBins,
+        EXPECT_EQ(static_cast<int64_t>(added.size()) / config.mel_bins,
                   static_cast<int64_t>(counts[s].item<double>()))
             << online << " segment " << s;
         EXPECT_EQ(buffer.residual(), static_cast<int64_t>(residuals[s].item<double>())) << online;
-        EXPECT_EQ(SpeechInput::Frames(begin), counts.slice(0, 0, s + 1).sum().item<double>());
+        EXPECT_EQ(config.input.FramesOf(begin), counts.slice(0, 0, s + 1).sum().item<double>());
       }
       ++compared;
     }
@@ -277,8 +280,8 @@ class Agent {
   int after_finish_ = 0;
 };
 
-// FAIRSEQ.md, quirks 4 and 6: one encoder state is read unless it is the one that the step stands
-// on: with mass preservation always, without only if the step is due after one READ.
+// docs/fairseq.md, rules 4 and 6: one encoder state is read unless it is the one that the step
+// stands on: with mass preservation always, without only if the step is due after one READ.
 TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
   const std::string with = ExportedModel("speech_leap");
   const std::string without = absl::StrCat(::testing::TempDir(), "/leapstream-no-mass");
@@ -379,13 +382,13 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
   const std::string directory = ExportedModel(name);
   const auto config = ReadModelDirectory(directory);
   ASSERT_TRUE(config.ok()) << config.status();
-  auto weights = Weights::Load(absl::StrCat(directory, "/", kWeightsFile), *config);
+  auto weights = Weights::Load(absl::StrCat(directory, "/", kWeightsFile));
   ASSERT_TRUE(weights.ok()) << weights.status();
   auto transformer = Transformer::Create(*config, *std::move(weights));
   ASSERT_TRUE(transformer.ok()) << transformer.status();
   const Tensors golden(Golden(absl::StrCat("tensors/", name, ".safetensors")));
   std::map<std::string, std::vector<at::Tensor>> seen;
-  (*transformer)->set_observer([&](absl::string_view what, const Tensor& rows) {
+  (*transformer)->ObserveForTest([&](absl::string_view what, const Tensor& rows) {
     seen[std::string(what)].push_back(ToTorch(rows));
   });
   // Sums of up to 640 products in another order, of features that differ by 1e-4 where it is not
@@ -444,7 +447,7 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
         const int64_t d = config->decoder.embed_dim / heads;
         for (int l = 0; l < config->decoder.layers; ++l) {
           // [H, 2 d, d] and [H, 2 d]
-          const at::Tensor sums = ToTorch((*transformer)->DecoderSelfAttentionSums(*one, l));
+          const at::Tensor sums = ToTorch((*transformer)->DecoderSelfAttentionSumsForTest(*one, l));
           const std::string prefix = absl::StrCat("recurrent.", l, ".");
           const at::Tensor kv = sums.slice(1, 0, 2 * d * d).reshape({heads, 2, d, d});
           const at::Tensor z = sums.slice(1, 2 * d * d).reshape({heads, 2, d});

@@ -13,11 +13,16 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include "absl/strings/str_cat.h"
 #include "model/api/safetensors.h"
 #include "model/api/vocabulary.h"
+#include "model/engine/attention/cosformer_features.h"
+#include "model/engine/attention/elementwise_features.h"
+#include "model/engine/model_family.h"
 #include "model/engine/transformer.h"
+#include "tests/model/engine/clones.h"
 
 namespace leapstream {
 namespace {
@@ -35,7 +40,9 @@ class SlowTransformer {
   at::Tensor Step(const std::vector<TokenId>& source, TokenId last, int position, bool finished,
                   int due) {
     due_ = due;
+    first_query_ = 0;
     const at::Tensor encoded = Encode(source);
+    first_query_ = position;
     at::Tensor x = Embed("decoder", config_.decoder, {last}, {position});
     std::vector<int> appended;
     for (int l = 0; l < config_.decoder.layers; ++l) {
@@ -58,8 +65,8 @@ class SlowTransformer {
         const at::Tensor all = at::ones({1, past.keys.size(0)}).to(at::kBool);
         return Linear(
             block + ".output",
-            Attend(block, config_.decoder.self_attention == "leap" ? "leap" : "softmax",
-                   config_.decoder, Linear(block + ".query", h), past.keys, past.values, all));
+            Attend(block, config_.decoder.self_attention, config_.decoder,
+                   Linear(block + ".query", h), past.keys, past.values, all));
       });
       bool wants = false;
       residual("cross_attention_norm", [&](const at::Tensor& h) {
@@ -168,6 +175,18 @@ class SlowTransformer {
     const double d = side.embed_dim / side.attention_heads;
     const at::Tensor query = Heads(side, q) / std::sqrt(d), key = Heads(side, k);
     if (kind == "softmax") return query.matmul(key.transpose(1, 2));
+    const at::Tensor plain = Heads(side, q);
+    if (kind == "linear_relu") return plain.relu().matmul(key.relu().transpose(1, 2));
+    if (kind == "linear_elu") {
+      return (at::elu(plain) + 1).matmul((at::elu(key) + 1).transpose(1, 2));
+    }
+    if (kind == "cosformer") {
+      const at::Tensor i = at::arange(q.size(0), at::kFloat) + first_query_;
+      const at::Tensor j = at::arange(k.size(0), at::kFloat);
+      const at::Tensor angle =
+          (i.unsqueeze(-1) - j.unsqueeze(-2)) * (M_PI / 2 / config_.cosformer_max_length);
+      return plain.relu().matmul(key.relu().transpose(1, 2)) * angle.cos();
+    }
     const auto proportion = [&](const std::string& net, const at::Tensor& x) {
       return Linear(block + net + ".out", Linear(block + net + ".hidden", x).relu()).sigmoid();
     };
@@ -176,19 +195,19 @@ class SlowTransformer {
         proportion(".query_proportion", fq) - proportion(".key_proportion", fk).transpose(1, 2);
     return fq.matmul(fk.transpose(1, 2)) * (angle * (M_PI / 2)).cos();
   }
-  // kind: "softmax", "leap" (clamped) or "leap_softmax". mask: [T, S] or [H, T, S]. Returns [T, E].
+  // kind: of model.json, or "leap_softmax". mask: [T, S] or [H, T, S]. Returns [T, E].
   at::Tensor Attend(const std::string& block, const std::string& kind, const SideConfig& side,
                     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const at::Tensor& mask) {
-    const at::Tensor energy = Energies(block, kind == "softmax" ? "softmax" : "leap", side, q, k);
+    const at::Tensor energy = Energies(block, kind == "leap_softmax" ? "leap" : kind, side, q, k);
     return Weigh(kind, side, energy, v, mask);
   }
   at::Tensor Weigh(const std::string& kind, const SideConfig& side, const at::Tensor& energy,
                    const at::Tensor& v, const at::Tensor& mask) {
     at::Tensor weights;
-    if (kind == "leap") {
+    if (kind != "softmax" && kind != "leap_softmax") {
       weights = energy.masked_fill(mask.logical_not(), 0);
-      weights = weights / weights.sum(-1, true).clamp_min(0.1);
+      weights = weights / weights.sum(-1, true).clamp_min(kind == "leap" ? 0.1 : 1e-6);
     } else {
       weights = energy.masked_fill(mask.logical_not(), -1e8).softmax(-1);
     }
@@ -254,6 +273,7 @@ class SlowTransformer {
   std::map<int, Past> past_;
   std::map<int, std::vector<int64_t>> step_;
   int64_t due_ = 0;
+  int first_query_ = 0;  // Position of the first row that attends.
 };
 
 ModelConfig SmallConfig() {
@@ -284,7 +304,28 @@ void Monotonic(ModelConfig& c) {
   c.energy_bias = true;
 }
 
+// A kind that no checkpoint has, and that model.json may name.
+template <const AttentionEntry& kind>
+void WaitKOf(ModelConfig& c) {
+  c.simul_type = "waitk";
+  c.cosformer_max_length = 60;
+  c.encoder.self_attention = c.decoder.self_attention = c.decoder.cross_attention = kind.name;
+}
+
 const Case kCases[] = {
+    {"cosformer", WaitKOf<kCosformerKind>},
+    {"linear_relu", WaitKOf<kLinearReluKind>},
+    {"linear_elu", WaitKOf<kLinearEluKind>},
+    {"cosformer_of_a_bidirectional_encoder",
+     [](ModelConfig& c) {
+       WaitKOf<kCosformerKind>(c);
+       c.causal_encoder = false;
+     }},
+    {"linear_relu_of_a_learned_policy",
+     [](ModelConfig& c) {
+       Monotonic(c);
+       c.encoder.self_attention = c.decoder.cross_attention = kLinearReluKind.name;
+     }},
     {"leap", WaitKLeap},
     {"leap_softmax_normaliser",
      [](ModelConfig& c) {
@@ -411,6 +452,30 @@ const Case kCases[] = {
      }},
 };
 
+// A model with random weights, which are put into `weights`.
+std::unique_ptr<Transformer> RandomTransformer(const ModelConfig& config, const char* name,
+                                               std::mt19937& random,
+                                               std::map<std::string, at::Tensor>& weights) {
+  std::normal_distribution<float> normal;
+  std::map<std::string, TensorView> views;
+  for (const TensorSpec& spec : ListTensors(config)) {
+    at::Tensor& w = weights[spec.name] = at::empty(spec.shape);
+    const float scale = spec.shape.size() == 2 ? 1 / std::sqrt(float(spec.shape[1])) : 0.3f;
+    for (int64_t i = 0; i < w.numel(); ++i) w.data_ptr<float>()[i] = scale * normal(random);
+    // A negative bias, so that heads of LeaP, whose energies are not, move at all.
+    if (spec.name.find("energy_bias") != std::string::npos) w.fill_(-0.3);
+    views[spec.name] = {TensorType::kFloat32, spec.shape,
+                        absl::string_view(static_cast<const char*>(w.data_ptr()), w.nbytes())};
+  }
+  const std::string path = absl::StrCat(::testing::TempDir(), "/", name, ".safetensors");
+  EXPECT_TRUE(WriteSafetensors(path, views).ok());
+  auto loaded = Weights::Load(path);
+  EXPECT_TRUE(loaded.ok()) << loaded.status();
+  auto transformer = Transformer::Create(config, *std::move(loaded));
+  EXPECT_TRUE(transformer.ok()) << transformer.status();
+  return *std::move(transformer);
+}
+
 class TransformerTest : public ::testing::TestWithParam<Case> {
  protected:
   void SetUp() override {
@@ -420,25 +485,7 @@ class TransformerTest : public ::testing::TestWithParam<Case> {
   // With random weights, which are put into `weights`.
   std::unique_ptr<Transformer> MakeTransformer(std::mt19937& random,
                                                std::map<std::string, at::Tensor>& weights) {
-    std::normal_distribution<float> normal;
-    std::map<std::string, TensorView> views;
-    for (const TensorSpec& spec : ExpectedTensors(config_)) {
-      at::Tensor& w = weights[spec.name] = at::empty(spec.shape);
-      const float scale = spec.shape.size() == 2 ? 1 / std::sqrt(float(spec.shape[1])) : 0.3f;
-      for (int64_t i = 0; i < w.numel(); ++i) w.data_ptr<float>()[i] = scale * normal(random);
-      // A negative bias, so that heads of LeaP, whose energies are not, move at all.
-      if (spec.name.find("energy_bias") != std::string::npos) w.fill_(-0.3);
-      views[spec.name] = {TensorType::kFloat32, spec.shape,
-                          absl::string_view(static_cast<const char*>(w.data_ptr()), w.nbytes())};
-    }
-    const std::string path =
-        absl::StrCat(::testing::TempDir(), "/", GetParam().name, ".safetensors");
-    EXPECT_TRUE(WriteSafetensors(path, views).ok());
-    auto loaded = Weights::Load(path, config_);
-    EXPECT_TRUE(loaded.ok()) << loaded.status();
-    auto transformer = Transformer::Create(config_, *std::move(loaded));
-    EXPECT_TRUE(transformer.ok()) << transformer.status();
-    return *std::move(transformer);
+    return RandomTransformer(config_, GetParam().name, random, weights);
   }
 
   ModelConfig config_ = SmallConfig();
@@ -650,8 +697,75 @@ TEST_P(TransformerTest, ReplayingWhatCannotBeIsRefusedAndChangesNothing) {
     EXPECT_EQ(0, good->target_written());
   }
 }
+TEST_P(TransformerTest, ClonesGoOnByThemselves) {
+  std::mt19937 random(1);
+  std::map<std::string, at::Tensor> weights;
+  const std::unique_ptr<Transformer> transformer = MakeTransformer(random, weights);
+  ExpectClonesGoOnByThemselves(*transformer, {kVocabulary, 0, kVocabulary});
+}
+
 INSTANTIATE_TEST_SUITE_P(Options, TransformerTest, ::testing::ValuesIn(kCases),
                          [](const auto& info) { return std::string(info.param.name); });
+
+TEST(SpeechStateTest, ClonesGoOnByThemselves) {
+  for (const char* kind : {"softmax", "leap"}) {
+    ModelConfig config = SmallConfig();
+    config.simul_type = "waitk";
+    config.causal_encoder = false;
+    config.encoder.vocabulary_size = 0;
+    config.encoder.self_attention = config.decoder.self_attention = kind;
+    SpeechConfig& speech = config.speech.emplace();
+    speech.conv_channels = 4;
+    speech.mel_bins = 40;
+    speech.input.frame_samples = 320;
+    speech.cmvn_mean.assign(speech.mel_bins, 10);
+    speech.cmvn_std.assign(speech.mel_bins, 3);
+    ASSERT_TRUE(ValidateModelConfig(config).ok()) << ValidateModelConfig(config);
+    std::mt19937 random(1);
+    std::map<std::string, at::Tensor> weights;
+    const auto transformer = RandomTransformer(config, "speech_clones", random, weights);
+    // Not a whole number of rows, so that some samples wait for more.
+    ExpectClonesGoOnByThemselves(*transformer, {0, 1500, kVocabulary});
+  }
+}
+
+// Writes zeros as weights of a configuration, and changes them before.
+absl::Status LoadChanged(const ModelConfig& config,
+                         const std::function<void(std::map<std::string, TensorView>&)>& change) {
+  const std::string zeros(1 << 16, '\0');
+  std::map<std::string, TensorView> views;
+  for (const TensorSpec& spec : ListTensors(config)) {
+    size_t count = 1;
+    for (const int64_t size : spec.shape) count *= size;
+    views[spec.name] = {TensorType::kFloat32, spec.shape,
+                        absl::string_view(zeros).substr(0, count * sizeof(float))};
+  }
+  change(views);
+  const std::string path = absl::StrCat(::testing::TempDir(), "/changed.safetensors");
+  EXPECT_TRUE(WriteSafetensors(path, views).ok());
+  auto weights = Weights::Load(path);
+  EXPECT_TRUE(weights.ok()) << weights.status();
+  return Transformer::Create(config, *std::move(weights)).status();
+}
+
+TEST(WeightsTest, ExactlyTheTensorsThatLayersTakeAreWanted) {
+  ModelConfig config = SmallConfig();
+  WaitKLeap(config);
+  EXPECT_TRUE(LoadChanged(config, [](auto&) {}).ok());
+  const char* name = "decoder.layers.1.cross_attention.key_proportion.hidden.weight";
+  absl::Status status = LoadChanged(config, [&](auto& views) { views.erase(name); });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr(absl::StrCat("tensor ", name, " of shape [2, 8] is missing")));
+  status = LoadChanged(config, [&](auto& views) { views[name].shape = {8, 2}; });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr("should be floating and of shape [2, 8], found [8, 2]"));
+  status = LoadChanged(config, [&](auto& views) { views["decoder.more"] = views[name]; });
+  EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
+  EXPECT_THAT(std::string(status.message()),
+              ::testing::HasSubstr("tensor decoder.more is not part of this architecture"));
+}
 
 TEST(WeightsTest, NumbersThatAreNotFiniteAreRefused) {
   const ModelConfig config = SmallConfig();
@@ -665,7 +779,7 @@ TEST(WeightsTest, NumbersThatAreNotFiniteAreRefused) {
         absl::string_view(reinterpret_cast<const char*>(&kNaN), 4)}) {
     std::map<std::string, std::string> bytes;
     std::map<std::string, TensorView> views;
-    const std::vector<TensorSpec> specs = ExpectedTensors(config);
+    const std::vector<TensorSpec> specs = ListTensors(config);
     for (const TensorSpec& spec : specs) {
       size_t count = 1;
       for (const int64_t size : spec.shape) count *= size;
@@ -677,7 +791,9 @@ TEST(WeightsTest, NumbersThatAreNotFiniteAreRefused) {
                           spec.shape, bytes[spec.name]};
     }
     ASSERT_TRUE(WriteSafetensors(path, views).ok());
-    const absl::Status status = Weights::Load(path, config).status();
+    auto weights = Weights::Load(path);
+    ASSERT_TRUE(weights.ok()) << weights.status();
+    const absl::Status status = Transformer::Create(config, *std::move(weights)).status();
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
     EXPECT_NE(status.message().find(specs.back().name + " should have finite numbers only"),
               absl::string_view::npos)

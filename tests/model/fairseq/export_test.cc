@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/api/half.h"
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/inspect.h"
@@ -59,8 +60,8 @@ TEST_F(ExportTest, WritesWhatTheCheckpointHolds) {
   const std::string bytes = ReadAll(options_.checkpoints[0]);
   const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
   const auto map = MapParameters(*checkpoint, *config);
-  EXPECT_EQ(tensors->size(), ExpectedTensors(*config).size());
-  for (const TensorSpec& spec : ExpectedTensors(*config)) {
+  EXPECT_EQ(tensors->size(), ListTensors(*config).size());
+  for (const TensorSpec& spec : ListTensors(*config)) {
     const TensorView& tensor = tensors->at(spec.name);
     EXPECT_EQ(tensor.shape, spec.shape) << spec.name;
     const auto values = checkpoint->ReadRows(map->sources.at(spec.name));

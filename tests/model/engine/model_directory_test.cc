@@ -1,4 +1,5 @@
 #include "model/api/model_directory.h"
+#include "model/engine/model_family.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -8,7 +9,9 @@
 #include <iterator>
 #include <set>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "model/api/model_json.h"
 
 namespace leapstream {
 namespace {
@@ -44,6 +47,11 @@ ModelConfig Config() {
   return config;
 }
 
+std::string ReadAll(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return std::string(std::istreambuf_iterator<char>(file), {});
+}
+
 class ModelDirectoryTest : public testing::Test {
  protected:
   void SetUp() override {
@@ -58,10 +66,7 @@ class ModelDirectoryTest : public testing::Test {
   void Write(const std::string& name, const std::string& text) {
     std::ofstream(directory_ + "/" + name, std::ios::binary | std::ios::trunc) << text;
   }
-  std::string Json() {
-    std::ifstream file(directory_ + "/model.json", std::ios::binary);
-    return std::string(std::istreambuf_iterator<char>(file), {});
-  }
+  std::string Json() { return ReadAll(directory_ + "/model.json"); }
 
   std::string directory_;
 };
@@ -141,6 +146,56 @@ TEST_F(ModelDirectoryTest, NamesTheBadField) {
   EXPECT_TRUE(absl::IsNotFound(ReadModelDirectory(directory_ + "/none").status()));
 }
 
+// Files as each version of the format wrote them: model directories that users have load for ever.
+TEST(ModelJsonTest, EveryFormatVersionThatWasEverWrittenIsRead) {
+  for (int version = 1; version <= kModelFormatVersion; ++version) {
+    for (const char* kind : {"text", "speech"}) {
+      const std::string path =
+          absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/model_json/version_", version, ".",
+                       kind, ".json");
+      const std::string text = ReadAll(path);
+      ASSERT_FALSE(text.empty()) << path;
+      const auto config = ParseModelJson(text);
+      ASSERT_TRUE(config.ok()) << path << ": " << config.status();
+      EXPECT_TRUE(ValidateModelConfig(*config).ok()) << path << ValidateModelConfig(*config);
+      EXPECT_EQ(config->speech.has_value(), kind == std::string("speech"));
+      // Written again, it is the same: what is new is written only where it says something new.
+      EXPECT_EQ(ModelJson(*config), text) << path;
+    }
+  }
+}
+
+TEST(ModelJsonTest, AFieldThatIsNewHasItsFirstValueInOlderFiles) {
+  ModelConfig config = Config();
+  EXPECT_EQ(ModelJson(config).find("cosformer_max_length"), std::string::npos);
+  EXPECT_EQ(ParseModelJson(ModelJson(config))->cosformer_max_length, 8192);
+  config.cosformer_max_length = 500;
+  EXPECT_THAT(ModelJson(config), HasSubstr("\"cosformer_max_length\": 500"));
+  EXPECT_EQ(ParseModelJson(ModelJson(config))->cosformer_max_length, 500);
+  const absl::Status differs = CheckSameNetwork(Config(), config);
+  EXPECT_TRUE(absl::IsInvalidArgument(differs));
+  EXPECT_THAT(std::string(differs.message()),
+              HasSubstr("field cosformer_max_length is 500, in the first it is 8192"));
+  config.cosformer_max_length = 0;
+  EXPECT_THAT(std::string(ValidateModelConfig(config).message()),
+              HasSubstr("cosformer_max_length needs to be in [1, 16777216], got 0"));
+}
+
+TEST(ModelJsonTest, EveryFieldOfTheFirstVersionIsNeeded) {
+  const std::string good = ModelJson(Config());
+  for (size_t quote = good.find('"'); quote != std::string::npos;) {
+    const size_t end = good.find('"', quote + 1);
+    if (good[end + 1] == ':') {
+      const std::string name = good.substr(quote + 1, end - quote - 1);
+      std::string without = good;
+      without.insert(end, "_");
+      // fairseq_options may have any names, and sha256 is empty here.
+      EXPECT_EQ(ParseModelJson(without).ok(), name == "arch") << name;
+    }
+    quote = good.find('"', end + 1);
+  }
+}
+
 TEST(ModelConfigTest, BoundsAllSizes) {
   EXPECT_TRUE(ValidateModelConfig(Config()).ok());
   for (int SideConfig::*field :
@@ -191,10 +246,10 @@ TEST(ModelConfigTest, SharedLayersAreTheFirstOfThem) {
   for (int i = 0; i < side.layers; ++i) EXPECT_EQ(side.LayerOf(i), first[i]) << i;
 }
 
-TEST(ExpectedTensorsTest, FollowsTheOptions) {
+TEST(ListTensorsTest, FollowsTheOptions) {
   const auto names = [](const ModelConfig& config) {
     std::set<std::string> result;
-    for (const TensorSpec& spec : ExpectedTensors(config)) {
+    for (const TensorSpec& spec : ListTensors(config)) {
       EXPECT_TRUE(result.insert(spec.name).second) << spec.name;
     }
     return result;
@@ -229,7 +284,7 @@ TEST(ExpectedTensorsTest, FollowsTheOptions) {
   EXPECT_EQ(names(config).count("decoder.project_out"), 1u);
   config = Config();
   config.encoder.embed_dim = 48;
-  for (const TensorSpec& spec : ExpectedTensors(config)) {
+  for (const TensorSpec& spec : ListTensors(config)) {
     if (spec.name == "decoder.layers.0.cross_attention.key.weight") {
       EXPECT_EQ(spec.shape, (std::vector<int64_t>{64, 48}));
     }

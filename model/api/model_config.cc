@@ -1,0 +1,162 @@
+#include "model/api/model_config.h"
+
+#include <cmath>
+#include <string>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/status.h"
+#include "model/api/model_fields.h"
+
+namespace leapstream {
+namespace {
+
+absl::Status CheckRange(absl::string_view what, int64_t value, const Range& range) {
+  if (value >= range.low && value <= range.high) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat(what, " needs to be in [", range.low, ", ", range.high, "], got ", value));
+}
+
+// Checks each field by itself; keeps the first error.
+class FieldChecker {
+ public:
+  explicit FieldChecker(std::string where) : where_(std::move(where)) {}
+
+  template <typename T>
+  void operator()(const char* name, const T& value) {
+    if constexpr (Fields<T>::value) {
+      FieldChecker nested(absl::StrCat(where_, name, "."));
+      Fields<T>::Visit(value, nested);
+      Keep(nested.status_);
+    }
+  }
+  void operator()(const char* name, int value, const Range& range) {
+    Keep(CheckRange(absl::StrCat(where_, name), value, range));
+  }
+  template <typename T>
+  void operator()(const char* name, const T& value, const Range& range) {
+    const auto size = static_cast<int64_t>(value.size());
+    Keep(CheckRange(absl::StrCat("length of ", where_, name), size, range));
+  }
+  void operator()(const char* name, const std::string& value, const OneOf& one) {
+    if (absl::c_linear_search(one.names, value)) return;
+    Keep(absl::InvalidArgumentError(absl::StrCat(
+        where_, name, " needs to be one of ", absl::StrJoin(one.names, ", "), ", got `",
+        absl::CHexEscape(value.substr(0, 100)), "`")));
+  }
+  template <typename T, typename... Check>
+  void Later(const char* name, const T& value, const T& /*first*/, const Check&... check) {
+    (*this)(name, value, check...);
+  }
+  template <typename T>
+  void Optional(const char* name, const std::optional<T>& value) {
+    if (value.has_value()) (*this)(name, *value);
+  }
+
+  const absl::Status& status() const { return status_; }
+
+ private:
+  void Keep(const absl::Status& status) {
+    if (status_.ok()) status_ = status;
+  }
+
+  const std::string where_;
+  absl::Status status_;
+};
+
+absl::Status CheckSide(absl::string_view name, const SideConfig& side, bool embeds_tokens) {
+  const auto what = [name](absl::string_view field) { return absl::StrCat(name, ".", field); };
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("vocabulary_size"), side.vocabulary_size,
+                                        embeds_tokens ? Range{4, 1 << 24} : Range{0, 0}));
+  if (side.embed_dim % side.attention_heads != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(what("embed_dim"), " ", side.embed_dim,
+                                                   " is no multiple of attention_heads ",
+                                                   side.attention_heads));
+  }
+  for (const int layer : side.shared_layers) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("shared_layers"), layer, {1, side.layers}));
+  }
+  const bool learned = side.positions == PositionKind::kLearned;
+  // Two: a token and </s>.
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("max_positions"), side.max_positions,
+                                        learned ? Range{2, 1 << 24} : Range{0, 0}));
+  if (side.positions == PositionKind::kSinusoidal && side.embed_dim < 4) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(what("embed_dim"), " is below 4, too small for sinusoidal positions"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status CheckSpeech(const ModelConfig& config) {
+  const SpeechConfig& speech = *config.speech;
+  if (speech.mel_bins % 4 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "speech.mel_bins needs to be a multiple of 4 for the two convolutions, got ",
+        speech.mel_bins));
+  }
+  if (speech.input.frame_shift_samples > speech.input.frame_samples) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("speech.frame_shift_samples needs to be frame_samples at most, got ",
+                     speech.input.frame_shift_samples, " and ", speech.input.frame_samples));
+  }
+  for (const auto& [name, values] :
+       {std::pair("mean", &speech.cmvn_mean), {"std", &speech.cmvn_std}}) {
+    for (const float value : *values) {
+      if (std::isfinite(value) && (value > 0 || values == &speech.cmvn_mean)) continue;
+      return absl::InvalidArgumentError(absl::StrCat(
+          "speech.cmvn_", name, " needs finite numbers, a std also positive ones, got ", value));
+    }
+  }
+  if (config.simul_type != "waitk" || config.causal_encoder) {
+    return absl::InvalidArgumentError(
+        "a model of speech needs simul_type waitk and a bidirectional encoder");
+  }
+  if (config.share_all_embeddings || config.encoder.layernorm_embedding ||
+      config.encoder.final_norm || config.encoder.positions == PositionKind::kLearned) {
+    return absl::InvalidArgumentError(
+        "an encoder of speech has no embedding to share or to normalise, no norm after its layers "
+        "and no learned positions");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+int SideConfig::LayerOf(int layer) const {
+  if (!absl::c_linear_search(shared_layers, layer + 1)) return layer;
+  return *absl::c_min_element(shared_layers) - 1;
+}
+
+absl::Status CheckModelFields(const ModelConfig& config) {
+  FieldChecker fields("");
+  Fields<ModelConfig>::Visit(config, fields);
+  LEAPSTREAM_RETURN_IF_ERROR(fields.status());
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSide("encoder", config.encoder, !config.speech.has_value()));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSide("decoder", config.decoder, /*embeds_tokens=*/true));
+  if (config.speech.has_value()) LEAPSTREAM_RETURN_IF_ERROR(CheckSpeech(config));
+  if (config.encoder.input_dim != config.encoder.embed_dim ||
+      config.encoder.output_dim != config.encoder.embed_dim) {
+    return absl::InvalidArgumentError("encoder.input_dim and output_dim need to be embed_dim");
+  }
+  if (config.share_decoder_input_output_embed &&
+      config.decoder.input_dim != config.decoder.output_dim) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "share_decoder_input_output_embed needs decoder.output_dim ", config.decoder.output_dim,
+        " to be the embedding's width ", config.decoder.input_dim));
+  }
+  if (config.energy_bias && !config.LearnedPolicy()) {
+    return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
+  }
+  if (config.share_all_embeddings &&
+      (config.encoder.input_dim != config.decoder.input_dim ||
+       config.encoder.vocabulary_size != config.decoder.vocabulary_size)) {
+    return absl::InvalidArgumentError(
+        "share_all_embeddings needs the same embed_dim and vocabulary_size on both sides");
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace leapstream

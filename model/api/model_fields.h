@@ -1,0 +1,127 @@
+#ifndef LEAPSTREAM_MODEL_API_MODEL_FIELDS_H_
+#define LEAPSTREAM_MODEL_API_MODEL_FIELDS_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <type_traits>
+
+#include "absl/strings/string_view.h"
+#include "model/api/model_config.h"
+
+// The fields of model.json, each once: its name, where it lies, and what it may be. Reading,
+// writing, comparing and checking are visitors of these lists. A visitor has
+//   v(name, value, check...)              a field that every model.json has;
+//   v.Later(name, value, first, check...) one that older files lack: they mean the value `first`,
+//                                         and it is not written where it is that;
+//   v.Optional(name, value)               an object that only some models have.
+// A new field is a Later() one, so that the model directories that users have load for ever.
+namespace leapstream {
+
+// The range of a number, or of the length of a text or a list.
+struct Range {
+  int64_t low;
+  int64_t high;
+};
+struct OneOf {
+  std::initializer_list<absl::string_view> names;
+};
+
+// The names of an enum's values, in their order.
+template <typename E>
+struct EnumNames;
+template <>
+struct EnumNames<PositionKind> {
+  static constexpr const char* kNames[] = {"none", "sinusoidal", "learned"};
+};
+template <>
+struct EnumNames<PreDecision> {
+  static constexpr const char* kNames[] = {"average", "last"};
+};
+
+// Fields<C>::Visit(c, v) visits all fields of a C, const or not. The bounds are far above any model
+// of this kind, and keep every product of sizes within int64_t.
+template <typename Config>
+struct Fields : std::false_type {};
+
+template <>
+struct Fields<SideConfig> : std::true_type {
+  template <typename Side, typename Visitor>
+  static void Visit(Side& side, Visitor& v) {
+    v("embed_dim", side.embed_dim, Range{1, 1 << 15});
+    v("ffn_embed_dim", side.ffn_embed_dim, Range{1, 1 << 18});
+    v("layers", side.layers, Range{1, 256});
+    v("attention_heads", side.attention_heads, Range{1, 1024});
+    v("input_dim", side.input_dim, Range{1, 1 << 15});
+    v("output_dim", side.output_dim, Range{1, 1 << 15});
+    v("normalize_before", side.normalize_before);
+    v("final_norm", side.final_norm);
+    v("layernorm_embedding", side.layernorm_embedding);
+    v("positions", side.positions);
+    v("max_positions", side.max_positions, Range{0, 1 << 24});
+    v("vocabulary_size", side.vocabulary_size, Range{0, 1 << 24});
+    v("self_attention", side.self_attention);
+    v("cross_attention", side.cross_attention);
+    v("shared_layers", side.shared_layers);
+  }
+};
+
+template <>
+struct Fields<SpeechConfig> : std::true_type {
+  template <typename Speech, typename Visitor>
+  static void Visit(Speech& speech, Visitor& v) {
+    // A frame is as long as the transform of the filter banks at most.
+    v.Later("frame_samples", speech.input.frame_samples, SpeechInput().frame_samples,
+            Range{2, 512});
+    v.Later("frame_shift_samples", speech.input.frame_shift_samples,
+            SpeechInput().frame_shift_samples, Range{1, 512});
+    v.Later("mel_bins", speech.mel_bins, SpeechConfig().mel_bins, Range{4, 128});
+    v("pre_decision_ratio", speech.input.pre_decision_ratio, Range{1, 1000});
+    v("pre_decision_type", speech.input.pre_decision_type);
+    v("conv_channels", speech.conv_channels, Range{1, 1 << 13});
+    v("cmvn_mean", speech.cmvn_mean, Range{speech.mel_bins, speech.mel_bins});
+    v("cmvn_std", speech.cmvn_std, Range{speech.mel_bins, speech.mel_bins});
+  }
+};
+
+template <>
+struct Fields<ModelConfig> : std::true_type {
+  // The fields of the network and of its training: all but names and files.
+  template <typename Model, typename Visitor>
+  static void VisitNetwork(Model& model, Visitor& v) {
+    v("architecture", model.architecture);
+    v("causal_encoder", model.causal_encoder);
+    v("simul_type", model.simul_type,
+      OneOf{{"none", "waitk", "hard_aligned", "infinite_lookback", "chunkwise"}});
+    v.Optional("speech", model.speech);
+    v("encoder", model.encoder);
+    v("decoder", model.decoder);
+    v("activation_fn", model.activation_fn,
+      OneOf{{"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish"}});
+    v("scale_embedding", model.scale_embedding);
+    v("leap_factor", model.leap_factor, Range{1, 1 << 15});
+    v.Later("cosformer_max_length", model.cosformer_max_length, ModelConfig().cosformer_max_length,
+            Range{1, 1 << 24});
+    v("cross_normaliser", model.cross_normaliser, OneOf{{"linear", "softmax"}});
+    v("mass_preservation", model.mass_preservation);
+    v("energy_bias", model.energy_bias);
+    v("share_all_embeddings", model.share_all_embeddings);
+    v("share_decoder_input_output_embed", model.share_decoder_input_output_embed);
+    v("waitk_lagging", model.waitk_lagging, Range{0, 1'000'000});
+    v("max_source_positions", model.max_source_positions, Range{0, 1 << 24});
+    v("max_target_positions", model.max_target_positions, Range{0, 1 << 24});
+  }
+  template <typename Model, typename Visitor>
+  static void Visit(Model& model, Visitor& v) {
+    v("name", model.name, Range{1, 256});
+    v("source_language", model.source_language, Range{1, 64});
+    v("target_language", model.target_language, Range{1, 64});
+    VisitNetwork(model, v);
+    v("compute_type", model.compute_type, OneOf{{"float32", "bfloat16", "int8"}});
+    v("fairseq_options", model.fairseq_options);
+    v("sha256", model.sha256);
+  }
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_API_MODEL_FIELDS_H_

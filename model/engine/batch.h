@@ -1,0 +1,102 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_BATCH_H_
+#define LEAPSTREAM_MODEL_ENGINE_BATCH_H_
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <utility>
+#include <vector>
+
+#include "absl/types/span.h"
+#include "model/api/translator.h"
+#include "model/engine/attention/attention.h"
+#include "model/engine/kernels/workspace.h"
+#include "model/engine/session_state.h"
+
+namespace leapstream {
+
+struct Rows {  // [count, width], contiguous.
+  float* x;
+  int64_t count;
+  int64_t width;
+};
+
+// Source rows of several sessions. Those of one are in order; of a bidirectional encoder, its whole
+// prefix.
+struct SourceBatch {
+  void Clear() {
+    owners.clear();
+    tokens.clear();
+    positions.clear();
+  }
+  void Add(TransformerState* owner, absl::Span<const TokenId> source, int first) {
+    AddRows(owner, static_cast<int>(source.size()), first);
+    tokens.insert(tokens.end(), source.begin(), source.end());
+  }
+  void AddRows(TransformerState* owner, int count, int first) {
+    for (int i = 0; i < count; ++i) {
+      owners.push_back(owner);
+      positions.push_back(first + i);
+    }
+  }
+
+  std::vector<TransformerState*> owners;  // One for each row.
+  std::vector<TokenId> tokens;            // None for speech.
+  std::vector<int> positions;
+};
+
+// Target rows of several sessions, on their way through the decoder. Those of one are in order.
+struct TargetBatch {
+  void Clear() {
+    owners.clear();
+    places.clear();
+    tokens.clear();
+    positions.clear();
+    reads_nothing.clear();
+    seen.clear();
+  }
+
+  std::vector<TransformerState*> owners;  // One for each row that is still to be decided.
+  std::vector<size_t> places;             // Places of those rows in the call's batch.
+  std::vector<TokenId> tokens;            // One for each row of the call.
+  std::vector<int> positions;
+  // For each row that is replayed: whether it reads nothing of the source, and how many rows of the
+  // source batch are before it.
+  std::vector<bool> reads_nothing;
+  std::vector<int64_t> seen;
+};
+
+// The memory that a call needs beside its results.
+struct Scratch {
+  Workspace floats;
+  SourceBatch source;
+  TargetBatch target;
+  std::vector<AttentionRow> rows;
+  std::vector<AttentionRow> source_rows;
+};
+
+// Scratch memory for one call, kept by the thread that makes it for its next one. A call that is
+// made between the layers of another has its own.
+class ScratchLoan {
+ public:
+  ScratchLoan() {
+    if (Idle().empty()) Idle().push_back(std::make_unique<Scratch>());
+    scratch_ = std::move(Idle().back());
+    Idle().pop_back();
+  }
+  ~ScratchLoan() { Idle().push_back(std::move(scratch_)); }
+  ScratchLoan(const ScratchLoan&) = delete;
+  ScratchLoan& operator=(const ScratchLoan&) = delete;
+  Scratch& operator*() const { return *scratch_; }
+
+ private:
+  static std::vector<std::unique_ptr<Scratch>>& Idle() {
+    thread_local std::vector<std::unique_ptr<Scratch>> idle;
+    return idle;
+  }
+  std::unique_ptr<Scratch> scratch_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_BATCH_H_

@@ -1,0 +1,275 @@
+#include "model/engine/decoder.h"
+
+#include <algorithm>
+#include <cmath>
+#include <vector>
+
+#include "model/engine/attention/kinds.h"
+#include "model/engine/attention/linear_attention.h"
+#include "model/engine/contract.h"
+
+namespace leapstream {
+namespace {
+
+constexpr char kSide[] = "decoder";
+
+}  // namespace
+
+TransformerDecoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config)
+    : self_attention(
+          MakeSelfAttention(parameters.Under("self_attention"), config, config.decoder)),
+      self_attention_norm(parameters.Under("self_attention_norm"), config.decoder.embed_dim),
+      cross_attention(MakeCrossAttention(parameters.Under("cross_attention"), config)),
+      cross_attention_norm(parameters.Under("cross_attention_norm"), config.decoder.embed_dim),
+      ffn(parameters.Under("ffn"), config.decoder, *ParseActivation(config.activation_fn)),
+      ffn_norm(parameters.Under("ffn_norm"), config.decoder.embed_dim) {}
+
+TransformerDecoder::TransformerDecoder(const Parameters& parameters, const ModelConfig& config,
+                                       const RowObserver& observer)
+    : config_(config),
+      observer_(observer),
+      embedding_(EmbeddingTable(parameters.Under(config.share_all_embeddings ? "encoder" : kSide),
+                                config.decoder),
+                 parameters.Under(kSide), config.decoder, config),
+      stack_(parameters.Under(kSide), config, config.decoder, "dec"),
+      norm_(config.decoder.final_norm
+                ? LayerNorm(parameters.Under(kSide).Under("norm"), config.decoder.embed_dim)
+                : LayerNorm()),
+      output_(parameters.Matrix(OutputName(config),
+                                {config.decoder.vocabulary_size, config.decoder.output_dim})),
+      project_out_(
+          config.decoder.output_dim != config.decoder.embed_dim
+              ? parameters.Under(kSide).Matrix(
+                    "project_out", {config.decoder.output_dim, config.decoder.embed_dim})
+              : PackedLinear()) {}
+
+void TransformerDecoder::AddTo(TransformerState* state) const {
+  for (const Layer& layer : stack_.layers) {
+    state->self_.push_back(layer.self_attention.NewState());
+    state->cross_.push_back(layer.cross_attention.NewState());
+  }
+}
+
+void TransformerDecoder::Reserve(int states) const {
+  for (const Layer& layer : stack_.layers) {
+    layer.self_attention.kind().Reserve(states);
+    layer.cross_attention.kind().Reserve(states);
+  }
+}
+
+void TransformerDecoder::Append(const SourceBatch& batch, const Rows& encoded,
+                                Scratch& scratch) const {
+  if (batch.owners.empty()) return;
+  for (size_t l = 0; l < stack_.layers.size(); ++l) {
+    scratch.rows.clear();
+    for (size_t r = 0; r < batch.owners.size(); ++r) {
+      scratch.rows.push_back({batch.owners[r]->cross_[l].get(), batch.positions[r]});
+    }
+    stack_.layers[l].cross_attention.Append(encoded.x, scratch.rows, scratch.floats);
+  }
+}
+
+void TransformerDecoder::ForgetSource(TransformerState* state) const {
+  for (const auto& cross : state->cross_) cross->ForgetSource();
+}
+
+absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
+                                        absl::Span<Decision> result, Scratch& scratch,
+                                        BetweenLayers between_layers) const {
+  TargetBatch& target = scratch.target;
+  target.Clear();
+  for (size_t b = 0; b < states.size(); ++b) {
+    auto* const state = static_cast<TransformerState*>(states[b]);
+    state->OpenStep();
+    target.owners.push_back(state);
+    target.places.push_back(b);
+    target.tokens.push_back(state->progress_.last);
+    target.positions.push_back(state->progress_.target_written);
+  }
+  Workspace& floats = scratch.floats;
+  const Workspace::Scope scope(floats);
+  const auto count = static_cast<int64_t>(states.size());
+  const int64_t width = config_.decoder.embed_dim;
+  Rows x{floats.Floats(count * width), count, width};
+  embedding_.Apply(target.tokens, target.positions, x.x, floats);
+  for (size_t l = 0; l < stack_.order.size() && x.count > 0; ++l) {
+    between_layers();
+    DecideLayer(l, scratch, &x, result);
+  }
+  if (x.count == 0) return absl::OkStatus();
+  between_layers();
+  return DecideTokens(target, x, floats, result);
+}
+
+absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const Rows& x,
+                                              Workspace& floats,
+                                              absl::Span<Decision> result) const {
+  if (norm_.defined()) norm_.Apply(x.x, x.count, x.x);
+  const float* features = x.x;
+  if (project_out_.in() > 0) {
+    float* projected = floats.Floats(x.count * project_out_.out());
+    project_out_.Apply(x.x, x.count, projected, floats);
+    features = projected;
+  }
+  const int64_t vocabulary = output_.out();
+  float* logits = floats.Floats(x.count * vocabulary);
+  output_.Apply(features, x.count, logits, floats);
+  observer_.Show("", "logits", {logits, x.count, vocabulary});
+  for (int64_t r = 0; r < x.count; ++r) {
+    Decision& decision = result[target.places[r]];
+    decision = Decided(logits + r * vocabulary, vocabulary);
+    if (!std::isfinite(decision.best.log_prob)) {
+      return absl::InternalError("the model's activations are not finite; check its weights");
+    }
+  }
+  return absl::OkStatus();
+}
+
+// docs/fairseq.md, rules 4 and 6. The reference's inference zeroes the row of a wait-k step that
+// stands on the first source position. With mass preservation that is the last one it can stand on,
+// so that one position alone is never read; without, only a step that is due after one position
+// stands there. Its training zeroes the rows that wait for more than there is, and those only
+// without mass preservation, which otherwise puts them on the last position.
+bool TransformerDecoder::ReadsNothing(const TransformerState& state, int source_read,
+                                      int ahead) const {
+  if (config_.simul_type != "waitk") return false;
+  const int64_t due =
+      state.k_ > 0 ? int64_t{state.k_} + (state.progress_.steps + ahead) / state.write_stride_ : 0;
+  if (config_.cross_normaliser == "softmax") {
+    return !config_.mass_preservation && !config_.speech.has_value() && due > source_read;
+  }
+  return source_read == 1 && (config_.mass_preservation || due == 1);
+}
+
+void TransformerDecoder::DecideLayer(size_t l, Scratch& scratch, Rows* x,
+                                     absl::Span<Decision> result) const {
+  const size_t distinct = stack_.order[l];
+  const Layer& layer = stack_.layers[distinct];
+  const std::string& name = stack_.names[l];
+  const bool before = config_.decoder.normalize_before;
+  Workspace& floats = scratch.floats;
+  const std::vector<TransformerState*>& owners = scratch.target.owners;
+  std::vector<AttentionRow>& rows = scratch.rows;
+  rows.clear();
+  for (TransformerState* state : owners) {
+    rows.push_back({state->self_[distinct].get(), state->progress_.target_written});
+  }
+  Residual(layer.self_attention_norm, before, *x, floats, [&](const float* in) {
+    observer_.ShowAdded(name, ".self_attn", *x, [&] {
+      layer.self_attention.Step(in, rows, Past::kProvisional, x->x, floats);
+    });
+  });
+  for (size_t r = 0; r < owners.size(); ++r) {
+    TransformerState& state = *owners[r];
+    rows[r].state = ReadsNothing(state, state.progress_.source_read, 0)
+                        ? nullptr
+                        : state.cross_[distinct].get();
+  }
+  Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
+    observer_.ShowAdded(name, ".encoder_attn", *x,
+                        [&] { layer.cross_attention.Attend(in, rows, x->x, floats); });
+  });
+  if (config_.LearnedPolicy()) DropUndecided(scratch.target, rows, x, result);
+  Residual(layer.ffn_norm, before, *x, floats,
+           [&](const float* in) { layer.ffn.Apply(in, x->count, x->x, floats); });
+  observer_.Show(name, ".out", *x);
+}
+
+void TransformerDecoder::DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows,
+                                       Rows* x, absl::Span<Decision> result) const {
+  std::vector<TransformerState*>& owners = target.owners;
+  size_t kept = 0;
+  for (size_t r = 0; r < owners.size(); ++r) {
+    if (rows[r].state->wants_source() && !owners[r]->progress_.source_finished) {
+      owners[r]->progress_.wanted_source = true;
+      result[target.places[r]] = Decision();
+      result[target.places[r]].wants_source = true;
+      continue;
+    }
+    std::copy_n(x->x + r * x->width, x->width, x->x + kept * x->width);
+    owners[kept] = owners[r];
+    target.places[kept] = target.places[r];
+    ++kept;
+  }
+  owners.resize(kept);
+  x->count = static_cast<int64_t>(kept);
+}
+
+void TransformerDecoder::OpenReplay(const ReplayRows& rows, Scratch& scratch) const {
+  auto* const state = static_cast<TransformerState*>(rows.state);
+  TransformerState::Progress& progress = state->progress_;
+  TargetBatch& target = scratch.target;
+  state->OpenStep();
+  const auto before = static_cast<int64_t>(scratch.source.owners.size());
+  const auto count = static_cast<int>(rows.target.size());
+  for (int i = 0; i < count; ++i) {
+    target.owners.push_back(state);
+    target.tokens.push_back(i == 0 ? progress.last : rows.target[i - 1]);
+    target.positions.push_back(progress.target_written + i);
+    target.reads_nothing.push_back(ReadsNothing(*state, rows.source_read[i], i));
+    target.seen.push_back(before + rows.source_read[i] - progress.source_read);
+  }
+  scratch.source.Add(state, rows.source, progress.source_read);
+  state->CountSource(rows.source);
+  progress.target_written += count;
+  progress.steps += count;
+  if (count > 0) progress.last = rows.target.back();
+  progress.committed = true;
+}
+
+void TransformerDecoder::Replay(const Rows& encoded, Scratch& scratch,
+                                BetweenLayers between_layers) const {
+  const TargetBatch& target = scratch.target;
+  if (target.owners.empty()) return Append(scratch.source, encoded, scratch);
+  Workspace& floats = scratch.floats;
+  const auto count = static_cast<int64_t>(target.owners.size());
+  const int64_t width = config_.decoder.embed_dim;
+  const Rows x{floats.Floats(count * width), count, width};
+  embedding_.Apply(target.tokens, target.positions, x.x, floats);
+  for (size_t l = 0; l < stack_.layers.size(); ++l) {
+    between_layers();
+    ReplayLayer(l, encoded, scratch, x, between_layers);
+  }
+}
+
+// Soft-max over a long past makes each half of it as long as a step: there is a gap between them,
+// too.
+void TransformerDecoder::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch,
+                                     const Rows& x, BetweenLayers between_layers) const {
+  const Layer& layer = stack_.layers[l];
+  const bool before = config_.decoder.normalize_before;
+  Workspace& floats = scratch.floats;
+  const TargetBatch& target = scratch.target;
+  std::vector<AttentionRow>& rows = scratch.rows;
+  rows.clear();
+  for (size_t r = 0; r < target.owners.size(); ++r) {
+    rows.push_back({target.owners[r]->self_[l].get(), target.positions[r]});
+  }
+  Residual(layer.self_attention_norm, before, x, floats, [&](const float* in) {
+    layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
+  });
+  between_layers();
+  for (size_t r = 0; r < rows.size(); ++r) {
+    rows[r].state = target.reads_nothing[r] ? nullptr : target.owners[r]->cross_[l].get();
+  }
+  scratch.source_rows.clear();
+  for (size_t s = 0; s < scratch.source.owners.size(); ++s) {
+    scratch.source_rows.push_back(
+        {scratch.source.owners[s]->cross_[l].get(), scratch.source.positions[s]});
+  }
+  Residual(layer.cross_attention_norm, before, x, floats, [&](const float* in) {
+    layer.cross_attention.AppendAndAttend(encoded.x, scratch.source_rows, in, rows, target.seen,
+                                          x.x, floats);
+  });
+  Residual(layer.ffn_norm, before, x, floats,
+           [&](const float* in) { layer.ffn.Apply(in, x.count, x.x, floats); });
+}
+
+Tensor TransformerDecoder::SelfAttentionSumsForTest(const TransformerState& state,
+                                                    int layer) const {
+  const size_t distinct = stack_.order[layer];
+  const auto& kind = stack_.layers[distinct].self_attention.kind();
+  return dynamic_cast<const LinearAttention&>(kind).SumsForTest(*state.self_[distinct]);
+}
+
+}  // namespace leapstream

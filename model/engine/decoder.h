@@ -1,0 +1,89 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_DECODER_H_
+#define LEAPSTREAM_MODEL_ENGINE_DECODER_H_
+
+#include <cstdint>
+
+#include "absl/status/status.h"
+#include "absl/types/span.h"
+#include "model/api/model_config.h"
+#include "model/api/translator.h"
+#include "model/engine/attention/attention.h"
+#include "model/engine/batch.h"
+#include "model/engine/kernels/packed_linear.h"
+#include "model/engine/layer_stack.h"
+#include "model/engine/layers.h"
+#include "model/engine/observer.h"
+#include "model/engine/parameters.h"
+#include "model/engine/session_state.h"
+
+namespace leapstream {
+
+// The target side of a Transformer: encoded source rows are appended to its cross-attention, and a
+// step decides the next token. Const and thread-safe, but for what is in the states.
+class TransformerDecoder {
+ public:
+  // parameters: of all the model. `config` and `observer` must outlive it.
+  TransformerDecoder(const Parameters& parameters, const ModelConfig& config,
+                     const RowObserver& observer);
+
+  // Makes the decoder's part of a state.
+  void AddTo(TransformerState* state) const;
+  // Takes memory for so many states at once.
+  void Reserve(int states) const;
+  // Whether layers share their past, so that a step changes what was before it.
+  bool shares_layers() const { return stack_.layers.size() < stack_.order.size(); }
+
+  // Adds the encoder's output of `batch` to the states of cross-attention.
+  void Append(const SourceBatch& batch, const Rows& encoded, Scratch& scratch) const;
+  // Forgets the source, which is about to be appended anew.
+  void ForgetSource(TransformerState* state) const;
+  // See Translator::Decide().
+  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                      Scratch& scratch, BetweenLayers between_layers) const;
+
+  // Takes a state's part of a replay: source rows go into scratch.source, which is then to be
+  // encoded, and target rows into scratch.target. The state is moved on.
+  void OpenReplay(const ReplayRows& rows, Scratch& scratch) const;
+  // Runs what OpenReplay() has taken.
+  void Replay(const Rows& encoded, Scratch& scratch, BetweenLayers between_layers) const;
+
+  // The sums of a layer's LeaP self-attention with the newest position in: see
+  // LinearAttention::SumsForTest().
+  Tensor SelfAttentionSumsForTest(const TransformerState& state, int layer) const;
+
+ private:
+  struct Layer {
+    Layer(const Parameters& parameters, const ModelConfig& config);
+    Attention self_attention;
+    LayerNorm self_attention_norm;
+    Attention cross_attention;
+    LayerNorm cross_attention_norm;
+    FeedForward ffn;
+    LayerNorm ffn_norm;
+  };
+
+  // Whether the target row `ahead` of the state's next one reads nothing of a source of which so
+  // much has been read.
+  bool ReadsNothing(const TransformerState& state, int source_read, int ahead) const;
+  void DecideLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+  // Takes rows out of the batch that want more source: they are decided, and x has one row less
+  // for each.
+  void DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows, Rows* x,
+                     absl::Span<Decision> result) const;
+  absl::Status DecideTokens(const TargetBatch& target, const Rows& x, Workspace& floats,
+                            absl::Span<Decision> result) const;
+  void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x,
+                   BetweenLayers between_layers) const;
+
+  const ModelConfig& config_;
+  const RowObserver& observer_;
+  const Embedding embedding_;
+  const LayerStack<Layer> stack_;
+  const LayerNorm norm_;            // Undefined if there is none.
+  const PackedLinear output_;
+  const PackedLinear project_out_;  // Has no inputs if there is none.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_DECODER_H_

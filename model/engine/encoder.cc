@@ -1,0 +1,155 @@
+#include "model/engine/encoder.h"
+
+#include <algorithm>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "model/engine/attention/kinds.h"
+#include "model/engine/speech/conv_front_end.h"
+
+namespace leapstream {
+namespace {
+
+constexpr char kSide[] = "encoder";
+
+std::unique_ptr<const SpeechFrontEnd> MakeFrontEnd(const Parameters& parameters,
+                                                   const ModelConfig& config) {
+  if (!config.speech.has_value()) return nullptr;
+  return std::make_unique<ConvFrontEnd>(parameters.Under(kSide), *config.speech,
+                                        config.encoder.embed_dim);
+}
+
+}  // namespace
+
+TransformerEncoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config)
+    : self_attention(
+          MakeSelfAttention(parameters.Under("self_attention"), config, config.encoder)),
+      self_attention_norm(parameters.Under("self_attention_norm"), config.encoder.embed_dim),
+      ffn(parameters.Under("ffn"), config.encoder, *ParseActivation(config.activation_fn)),
+      ffn_norm(parameters.Under("ffn_norm"), config.encoder.embed_dim) {}
+
+TransformerEncoder::TransformerEncoder(const Parameters& parameters, const ModelConfig& config,
+                                       const RowObserver& observer)
+    : config_(config),
+      observer_(observer),
+      speech_(MakeFrontEnd(parameters, config)),
+      embedding_(
+          config.speech.has_value() ? Tensor()
+                                    : EmbeddingTable(parameters.Under(kSide), config.encoder),
+          parameters.Under(kSide), config.encoder, config),
+      stack_(parameters.Under(kSide), config, config.encoder, "enc"),
+      norm_(config.encoder.final_norm
+                ? LayerNorm(parameters.Under(kSide).Under("norm"), config.encoder.embed_dim)
+                : LayerNorm()) {}
+
+void TransformerEncoder::AddTo(TransformerState* state) const {
+  for (size_t l = 0; l < states(); ++l) {
+    state->encoder_.push_back(stack_.layers[l].self_attention.NewState());
+  }
+  if (speech_ != nullptr) state->speech_ = speech_->NewState();
+}
+
+void TransformerEncoder::Reserve(int states) const {
+  for (size_t l = 0; l < this->states(); ++l) {
+    stack_.layers[l].self_attention.kind().Reserve(states);
+  }
+}
+
+void TransformerEncoder::ReadTokens(const SourceRows& rows, SourceBatch* batch) const {
+  if (rows.tokens.empty()) return;
+  auto* const state = static_cast<TransformerState*>(rows.state);
+  if (config_.causal_encoder) {
+    batch->Add(state, rows.tokens, state->progress_.source_read);
+  } else {
+    state->prefix_.insert(state->prefix_.end(), rows.tokens.begin(), rows.tokens.end());
+    state->progress_.prefix_is_encoded = false;
+  }
+  state->CountSource(rows.tokens);
+}
+
+void TransformerEncoder::ReadSamples(const SourceRows& rows, Workspace& scratch) const {
+  auto* const state = static_cast<TransformerState*>(rows.state);
+  SpeechFrontEnd::Observer observer;
+  if (const RowObserver::Listener& listener = observer_.listener()) {
+    observer = [&listener](absl::string_view name, int64_t first_row, const Tensor& values) {
+      listener(absl::StrCat(name, "@", first_row), values);
+    };
+  }
+  speech_->Append(rows.samples, *state->speech_, scratch, observer);
+  const auto states = static_cast<int>(static_cast<int64_t>(state->speech_->rows().size()) /
+                                       config_.encoder.embed_dim);
+  // The last rows may have changed even if there are no more of them.
+  state->progress_.prefix_is_encoded = states == 0;
+  state->progress_.source_read = states;
+}
+
+bool TransformerEncoder::ReadPrefix(TransformerState* state, SourceBatch* batch) const {
+  if (state->progress_.prefix_is_encoded) return false;
+  if (speech_ != nullptr) {
+    batch->AddRows(state, state->progress_.source_read, 0);
+  } else {
+    batch->Add(state, state->prefix_, 0);
+  }
+  state->progress_.prefix_is_encoded = true;
+  return true;
+}
+
+void TransformerEncoder::Embed(const SourceBatch& batch, float* x, Workspace& scratch) const {
+  if (speech_ == nullptr) {
+    return embedding_.Apply(batch.tokens, batch.positions, x, scratch);
+  }
+  const int64_t width = config_.encoder.embed_dim;
+  const auto count = static_cast<int64_t>(batch.owners.size());
+  for (int64_t r = 0; r < count; ++r) {
+    std::copy_n(batch.owners[r]->speech_->rows().data() + batch.positions[r] * width, width,
+                x + r * width);
+  }
+  observer_.Show("", "subsampled", {x, count, width});
+  embedding_.ApplyToRows(batch.positions, x);
+  observer_.Show("", "encoder_in", {x, count, width});
+}
+
+Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
+                                BetweenLayers between_layers) const {
+  Workspace& floats = scratch.floats;
+  const auto count = static_cast<int64_t>(batch.owners.size());
+  const int64_t width = config_.encoder.embed_dim;
+  const Rows x{floats.Floats(count * width), count, width};
+  if (count == 0) return x;
+  Embed(batch, x.x, floats);
+  const bool before = config_.encoder.normalize_before;
+  std::vector<AttentionRow>& rows = scratch.rows;
+  rows.resize(count);
+  for (size_t l = 0; l < stack_.order.size(); ++l) {
+    if (l > 0) between_layers();
+    const Layer& layer = stack_.layers[stack_.order[l]];
+    const std::string& name = stack_.names[l];
+    for (int64_t r = 0; r < count; ++r) {
+      const auto& states = batch.owners[r]->encoder_;
+      AttentionState* state = states[config_.causal_encoder ? stack_.order[l] : 0].get();
+      rows[r] = {state, batch.positions[r]};
+      if (!config_.causal_encoder && batch.positions[r] == 0) state->Reset();
+    }
+    Residual(layer.self_attention_norm, before, x, floats, [&](float* in) {
+      observer_.ShowProportions(name, layer.self_attention, config_.encoder.attention_heads,
+                                {in, count, width});
+      observer_.ShowAdded(name, ".self_attn", x, [&] {
+        if (config_.causal_encoder) {
+          layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
+        } else {
+          layer.self_attention.Append(in, rows, floats);
+          layer.self_attention.Attend(in, rows, x.x, floats);
+        }
+      });
+    });
+    Residual(layer.ffn_norm, before, x, floats,
+             [&](const float* in) { layer.ffn.Apply(in, count, x.x, floats); });
+    observer_.Show(name, ".out", x);
+  }
+  if (norm_.defined()) norm_.Apply(x.x, count, x.x);
+  observer_.Show("", "encoder_out", x);
+  between_layers();
+  return x;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,71 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_ENCODER_H_
+#define LEAPSTREAM_MODEL_ENGINE_ENCODER_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "absl/types/span.h"
+#include "model/api/model_config.h"
+#include "model/api/translator.h"
+#include "model/engine/attention/attention.h"
+#include "model/engine/batch.h"
+#include "model/engine/layer_stack.h"
+#include "model/engine/layers.h"
+#include "model/engine/observer.h"
+#include "model/engine/parameters.h"
+#include "model/engine/session_state.h"
+#include "model/engine/speech/speech_front_end.h"
+
+namespace leapstream {
+
+// The source side of a Transformer: tokens or samples in, rows for cross-attention out. A causal
+// encoder takes each row once; a bidirectional one encodes a prefix anew whenever it has grown.
+// Const and thread-safe, but for what is in the states.
+class TransformerEncoder {
+ public:
+  // parameters: of all the model. `config` and `observer` must outlive it.
+  TransformerEncoder(const Parameters& parameters, const ModelConfig& config,
+                     const RowObserver& observer);
+
+  // Makes the encoder's part of a state.
+  void AddTo(TransformerState* state) const;
+  // Takes memory for so many states at once.
+  void Reserve(int states) const;
+
+  // Takes a state's new tokens: they are put into `batch`, which is to be encoded, by a causal
+  // encoder, and are kept until ReadPrefix() by a bidirectional one.
+  void ReadTokens(const SourceRows& rows, SourceBatch* batch) const;
+  // Takes a state's new samples; they are encoded after ReadPrefix().
+  void ReadSamples(const SourceRows& rows, Workspace& scratch) const;
+  // Puts the whole prefix of a state into `batch`, if it has grown since it was put there last;
+  // returns whether it has.
+  bool ReadPrefix(TransformerState* state, SourceBatch* batch) const;
+  // The encoded batch [R, E], in memory of `scratch`; adds to the encoder's states.
+  Rows Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
+
+ private:
+  struct Layer {
+    Layer(const Parameters& parameters, const ModelConfig& config);
+    Attention self_attention;
+    LayerNorm self_attention_norm;
+    FeedForward ffn;
+    LayerNorm ffn_norm;
+  };
+
+  // The number of layers that have a state of their own.
+  size_t states() const { return config_.causal_encoder ? stack_.layers.size() : 1; }
+  // In front of the first layer: x [R, E].
+  void Embed(const SourceBatch& batch, float* x, Workspace& scratch) const;
+
+  const ModelConfig& config_;
+  const RowObserver& observer_;
+  const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
+  const Embedding embedding_;
+  const LayerStack<Layer> stack_;
+  const LayerNorm norm_;  // Undefined if there is none.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_ENCODER_H_

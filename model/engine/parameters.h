@@ -1,0 +1,55 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_PARAMETERS_H_
+#define LEAPSTREAM_MODEL_ENGINE_PARAMETERS_H_
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "model/engine/kernels/packed_linear.h"
+#include "model/engine/tensor.h"
+#include "model/engine/weights.h"
+
+namespace leapstream {
+
+// A layer's part of the weights: the tensors whose names begin with the layer's. The layer's
+// constructor takes each of its tensors here, and that is the only place where the tensor's name
+// and shape are written. A constructor also runs without values (Weights::Listing()): it looks at
+// none. A view of weights, which must outlive it.
+class Parameters {
+ public:
+  using Shape = std::vector<int64_t>;
+
+  // Covers all the weights.
+  explicit Parameters(Weights& weights) : weights_(&weights) {}
+  // Covers the tensors whose names go on with `name` and a dot.
+  Parameters Under(absl::string_view name) const;
+
+  // The product with "weight" and "bias". shape: of "weight"; the first number is that of outputs,
+  // those after it multiply to that of inputs. order: input i of the product is input order[i] of
+  // the tensor; empty: the tensor's own order.
+  PackedLinear Linear(const Shape& shape, const std::vector<int64_t>& order = {}) const;
+  // The same in float32 whatever the compute type: for small inputs, and nets that feed sines.
+  PackedLinear ExactLinear(const Shape& shape) const;
+  // Several products of one shape, stacked into one that gives all their outputs.
+  PackedLinear Stacked(std::initializer_list<absl::string_view> names, const Shape& shape) const;
+  // The product with tensor `name` [out, in], without a bias.
+  PackedLinear Matrix(absl::string_view name, const Shape& shape) const;
+  // A tensor that is read where it lies.
+  Tensor Table(absl::string_view name, const Shape& shape) const;
+  // A copy of a tensor's values; of a listing, none.
+  std::vector<float> Values(absl::string_view name, const Shape& shape) const;
+
+ private:
+  std::string NameOf(absl::string_view name) const;
+  PackedLinear Product(std::initializer_list<absl::string_view> names, const Shape& shape,
+                       ComputeType type, const std::vector<int64_t>& order) const;
+
+  Weights* weights_;
+  std::string name_;  // Empty, or the layer's with a dot behind it.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_PARAMETERS_H_

@@ -1,0 +1,84 @@
+#include "model/engine/session_state.h"
+
+#include <utility>
+
+#include "base/status.h"
+#include "model/engine/model_call.h"
+
+namespace leapstream {
+
+void TransformerState::Reset() {
+  for (const AttentionStates* states : {&encoder_, &self_, &cross_}) {
+    for (const auto& state : *states) state->Reset();
+  }
+  prefix_.clear();
+  if (speech_ != nullptr) speech_->Reset();
+  progress_ = Progress();
+}
+
+void TransformerState::SetWaitK(int k, int write_stride) {
+  k_ = k;
+  write_stride_ = write_stride;
+}
+
+void TransformerState::Commit(TokenId token) {
+  progress_.last = token;
+  ++progress_.target_written;
+  Repeat();
+}
+
+void TransformerState::Repeat() {
+  progress_.committed = true;
+  ++progress_.steps;
+  for (const AttentionStates* states : {&self_, &cross_}) {
+    for (const auto& state : *states) state->Settle();
+  }
+}
+
+absl::StatusOr<std::unique_ptr<SessionState>> TransformerState::Clone() const {
+  auto copy = std::make_unique<TransformerState>();
+  LEAPSTREAM_RETURN_IF_ERROR(ModelCall("a copy of a session's state", 1, [&] {
+    for (const auto& [from, to] : {std::pair(&encoder_, &copy->encoder_),
+                                   {&self_, &copy->self_},
+                                   {&cross_, &copy->cross_}}) {
+      for (const auto& state : *from) to->push_back(state->Clone());
+    }
+    copy->prefix_ = prefix_;
+    if (speech_ != nullptr) copy->speech_ = speech_->Clone();
+    return absl::OkStatus();
+  }));
+  copy->progress_ = progress_;
+  copy->k_ = k_;
+  copy->write_stride_ = write_stride_;
+  return copy;
+}
+
+int64_t TransformerState::bytes() const {
+  auto bytes =
+      static_cast<int64_t>(sizeof(TransformerState) + prefix_.capacity() * sizeof(TokenId));
+  if (speech_ != nullptr) bytes += speech_->bytes();
+  for (const AttentionStates* states : {&encoder_, &self_, &cross_}) {
+    for (const auto& state : *states) bytes += state->bytes();
+  }
+  return bytes;
+}
+
+void TransformerState::CountSource(absl::Span<const TokenId> tokens) {
+  if (tokens.empty()) return;
+  progress_.source_read += static_cast<int>(tokens.size());
+  progress_.source_finished = tokens.back() == kEndOfSentence;
+}
+
+void TransformerState::OpenStep() {
+  if (!progress_.committed) {
+    for (const auto& self : self_) self->Drop();
+    // The moves of a learned policy's heads stay if they were what asked for more source.
+    for (const auto& cross : cross_) {
+      if (!progress_.wanted_source) cross->Drop();
+    }
+  }
+  progress_.committed = false;
+  progress_.wanted_source = false;
+}
+
+}  // namespace leapstream

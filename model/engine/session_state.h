@@ -1,0 +1,65 @@
+#ifndef LEAPSTREAM_MODEL_ENGINE_SESSION_STATE_H_
+#define LEAPSTREAM_MODEL_ENGINE_SESSION_STATE_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/types/span.h"
+#include "model/api/translator.h"
+#include "model/api/vocabulary.h"
+#include "model/engine/attention/attention.h"
+#include "model/engine/speech/speech_front_end.h"
+
+namespace leapstream {
+
+// The state of one session of a Transformer, whose parts change it.
+class TransformerState : public SessionState {
+ public:
+  using AttentionStates = std::vector<std::unique_ptr<AttentionState>>;
+
+  void Reset() override;
+  void SetWaitK(int k, int write_stride) override;
+  void Commit(TokenId token) override;
+  void Repeat() override;
+  absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override;
+  int source_read() const override { return progress_.source_read; }
+  int target_written() const override { return progress_.target_written; }
+  int64_t bytes() const override;
+
+ private:
+  friend class Transformer;
+  friend class TransformerEncoder;
+  friend class TransformerDecoder;
+
+  // The state of a segment beside its past.
+  struct Progress {
+    bool prefix_is_encoded = true;
+    int source_read = 0;
+    int target_written = 0;
+    int steps = 0;  // Target tokens committed, and steps repeated.
+    bool source_finished = false;
+    TokenId last = kEndOfSentence;  // The token that the next step feeds; fairseq starts from </s>.
+    bool committed = true;          // No step is open: nothing provisional is in the states.
+    bool wanted_source = false;     // The open step was decided so.
+  };
+
+  void CountSource(absl::Span<const TokenId> tokens);
+  // Forgets a step that was opened and not committed.
+  void OpenStep();
+
+  // One for each distinct layer; a bidirectional encoder keeps nothing and has one for all.
+  AttentionStates encoder_;
+  AttentionStates self_;
+  AttentionStates cross_;
+  std::vector<TokenId> prefix_;                    // The source of a bidirectional text encoder.
+  std::unique_ptr<SpeechFrontEnd::State> speech_;  // The source of speech; else null.
+  Progress progress_;
+  int k_ = 0;  // The session's wait-k; 0: it has none.
+  int write_stride_ = 1;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_ENGINE_SESSION_STATE_H_
