@@ -165,7 +165,8 @@ v1::SessionStarted ToStarted(const OpenRequest& request, const SessionLimits& li
                                   : options.max_target_tokens_cap);
   if (model.speech.has_value()) {
     *told.mutable_max_audio_per_segment() =
-        ToProto(absl::Milliseconds(kStateMilliseconds) * told.max_source_tokens_per_segment());
+        ToProto(absl::Milliseconds(model.speech->MillisecondsPerState()) *
+                told.max_source_tokens_per_segment());
   }
   *told.mutable_idle_timeout() = ToProto(request.idle_timeout);
   *told.mutable_max_session_duration() = ToProto(limits.max_session_duration);
