@@ -1,0 +1,52 @@
+#ifndef LEAPSTREAM_STREAMING_AUDIO_SEGMENT_H_
+#define LEAPSTREAM_STREAMING_AUDIO_SEGMENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "streaming/audio_source.h"
+#include "streaming/segment_source.h"
+
+namespace leapstream {
+
+// Speech: a READ reads SpeechInput::SamplesPerRead() samples, the last ones what is left, and one
+// more nothing, which finishes the source. Source tokens are encoder states.
+class AudioSegment final : public SegmentSource {
+ public:
+  // Of a model that takes speech.
+  AudioSegment(const SessionOptions& options, const ModelInfo& model,
+               std::unique_ptr<AudioSource> audio);
+
+  void Open() override;
+  absl::Status Append(SourceInput source, SourcePosition at, int64_t* work) override;
+  void Close() override;
+  absl::StatusOr<Next> NextRead(int64_t* work) override;
+  int due_reads() const override { return due_reads_; }
+  SourceRows due_rows(SessionState* state) const override { return {state, {}, due_}; }
+  void ForgetReads() override;
+  Progress progress() const override;
+  bool is_empty() const override { return finished_ && states() == 0; }
+  int64_t encoder_rows() const override { return states(); }
+  int64_t front_rows() const override {
+    return int64_t{due_reads_} * model_.speech->pre_decision_ratio;
+  }
+  double Delay(int source_read) const override;
+  absl::Duration audio_given() const override;
+  SourceLeft Leave(int source_read) override;
+
+ private:
+  int64_t states() const { return SpeechInput::States(SpeechInput::Frames(given_)); }
+
+  const ModelInfo& model_;
+  const int sample_rate_;  // Of the audio that is pushed.
+  const int64_t limit_;    // Samples of a segment.
+  const std::unique_ptr<AudioSource> audio_;
+  int64_t given_ = 0;  // Samples of the segment that were made due.
+  int due_reads_ = 0;
+  std::vector<float> due_;  // What those read.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_STREAMING_AUDIO_SEGMENT_H_
