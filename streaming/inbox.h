@@ -58,7 +58,8 @@ class Inbox {
   Turn BeginTurn();
 
   bool held() const;
-  std::optional<absl::Status> ending() const;  // Why the session ends after its segment, if it does.
+  // Why the session ends after its segment; nothing: it does not.
+  std::optional<absl::Status> ending() const;
 
   // The session's open segment, as far as it decides about the next input.
   enum class Segment {

@@ -138,8 +138,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void EndPlan(Due* due);
 
   // Pops the next input and applies it. False: there is none that may be applied, or the session
-  // has ended. Within one turn at most as many as may be queued: who sends what needs no model, such
-  // as empty segments, as fast as it is taken, lets others act, too.
+  // has ended. A turn takes at most as many inputs as may be queued: a client that sends empty
+  // segments as fast as they are taken lets others act, too.
   bool PopInput();
   void ApplyInput(Input input);
   // Makes one more READ due, taking inputs as long as it needs them. False: there is none yet, none
