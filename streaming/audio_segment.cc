@@ -45,7 +45,7 @@ absl::StatusOr<SegmentSource::Next> AudioSegment::NextRead(int64_t* /*work*/) {
   if (given_ + available > limit_) cut_ = true;
   if (available < wanted && !closed_ && !cut_) return Next::kWaits;
   const int64_t count = std::min({wanted, available, limit_ - given_});
-  audio_->Take(count, &due_);
+  audio_->Pop(count, &due_);
   given_ += count;
   finished_ = count == 0;
   ++due_reads_;
@@ -76,7 +76,7 @@ absl::Duration AudioSegment::audio_given() const {
 
 SourceLeft AudioSegment::Leave(int source_read) {
   SourceLeft left;
-  // More may be there than was read: how much depends on when it came.
+  // How much is there beyond what was read depends on when it came, and so decides nothing.
   left.at_limit = cut_ && finished_;
   left.untranslated_tokens = ReadAfterEnd(source_read);
   left.dropped = source_read > 0 && (!finished_ || cut_);

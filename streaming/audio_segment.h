@@ -14,7 +14,7 @@ namespace leapstream {
 // more nothing, which finishes the source. Source tokens are encoder states.
 class AudioSegment final : public SegmentSource {
  public:
-  // Of a model that takes speech.
+  // `model` takes speech and must outlive this.
   AudioSegment(const SessionOptions& options, const ModelInfo& model,
                std::unique_ptr<AudioSource> audio);
 
@@ -39,12 +39,12 @@ class AudioSegment final : public SegmentSource {
   int64_t states() const { return SpeechInput::States(SpeechInput::Frames(given_)); }
 
   const ModelInfo& model_;
-  const int sample_rate_;  // Of the audio that is pushed.
-  const int64_t limit_;    // Samples of a segment.
+  const int sample_rate_;  // The rate of the audio that is appended.
+  const int64_t limit_;    // The most samples of a segment.
   const std::unique_ptr<AudioSource> audio_;
   int64_t given_ = 0;  // Samples of the segment that were made due.
   int due_reads_ = 0;
-  std::vector<float> due_;  // What those read.
+  std::vector<float> due_;  // The samples of the READs that are due.
 };
 
 }  // namespace leapstream

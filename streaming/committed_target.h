@@ -26,25 +26,27 @@ class CommittedTarget {
   // the model, the options and `from` allow that.
   CommittedTarget(ResumeFrom* from, const SessionOptions& options, const Model& model);
 
-  bool pending() const { return next_ < tokens_.size(); }  // Some were neither forced nor replayed.
-  bool replays() const { return at_once_ && pending(); }   // Those are to be replayed.
+  // Some tokens were neither forced nor replayed.
+  bool pending() const { return next_ < tokens_.size(); }
+  // Some tokens are to be replayed.
+  bool replays() const { return at_once_ && pending(); }
 
   TokenId next() const { return tokens_[next_]; }  // REQUIRES: pending().
   void PopForced() { ++next_; }                    // next() has been forced.
 
-  // What the model has to do for the next token to be replayed.
+  // The way to the next replayed token.
   enum class Step {
     kNone,        // All tokens are due.
-    kRead,        // Reads another source token,
-    kReadOn,      // the same, because </s> was the best next token.
-    kReplay,      // Replays it: see PlanReplay().
-    kImpossible,  // The policy cannot have written it when it is said to have been.
+    kRead,        // The model reads another source token, as the policy says,
+    kReadOn,      // or because </s> was the best next token.
+    kReplay,      // The token is replayed: see PlanReplay().
+    kImpossible,  // The policy cannot have written the token when it is said to have been.
   };
   // `progress`: of the source, when all READs that are due have been made. REQUIRES: replays().
   Step NextStep(Progress progress, const SessionOptions& options, const ModelInfo& model) const;
   // Makes one more token due in this turn. NextStep() said kReplay.
   void PlanReplay() { ++due_; }
-  void ForgetPlan() { due_ = 0; }  // None is due.
+  void ForgetPlan() { due_ = 0; }  // No token is due any more.
 
   int due() const { return static_cast<int>(due_); }
   // The tokens that are due, and how much source had been read for each. REQUIRES: there are some.
@@ -54,26 +56,26 @@ class CommittedTarget {
   absl::Span<const int> due_source_read() const {
     return absl::MakeConstSpan(source_read_).subspan(next_, due_);
   }
-  // Those that were due have been replayed.
+  // The tokens that were due have been replayed.
   void ApplyReplay() {
     next_ += due_;
     due_ = 0;
   }
 
-  void Clear();  // Its segment is complete.
+  void Clear();  // The segment is complete.
 
   // Why a session ends whose source or options give another target. INVALID_ARGUMENT with
   // kCommittedTargetPayload.
-  absl::Status NoSegment() const;                           // The source ended before its segment.
-  absl::Status TooMany(int written) const;                  // The segment ended before its target.
+  absl::Status NoSegment() const;           // The session's source ended before the segment began.
+  absl::Status TooMany(int written) const;  // The segment was complete before all tokens were used.
   absl::Status Impossible(const Policy& policy, int source_read) const;  // Step::kImpossible.
 
  private:
   bool at_once_ = false;
   std::vector<TokenId> tokens_;
-  std::vector<int> source_read_;  // Of each, if they are replayed.
-  size_t next_ = 0;               // How many were forced or replayed,
-  size_t due_ = 0;                // and how many more are due in this turn.
+  std::vector<int> source_read_;  // One for each token, if tokens are replayed.
+  size_t next_ = 0;               // Tokens that were forced or replayed.
+  size_t due_ = 0;                // Tokens after those that are due in this turn.
 };
 
 }  // namespace leapstream

@@ -13,7 +13,7 @@ namespace {
 // backlog. More than what a piece of a recognised sentence brings.
 constexpr int kLiveReads = 8;
 
-// What an input counts while it is queued.
+// The bytes that an input counts while it is queued.
 int64_t QueuedBytes(const Input& input) {
   const auto* chunk = std::get_if<SourceChunk>(&input);
   return budget::kInputBytes + (chunk == nullptr ? 0 : SourceBytes(chunk->source));

@@ -64,13 +64,13 @@ class Inbox {
   // The session's open segment, as far as it decides about the next input.
   enum class Segment {
     kNone,        // None is open.
-    kOpen,        // It is translated. The session does not end within it.
-    kTranslated,  // It is complete but for the end of its source.
+    kOpen,        // One is being translated. The session does not end within it.
+    kTranslated,  // One is complete but for the end of its source.
   };
   struct Popped {
     enum class Kind {
       kNothing,  // No input has arrived.
-      kRefused,  // One has, but the turn takes no more.
+      kRefused,  // An input has arrived, but the turn takes no more.
       kInput,
       kEnding,   // The session is to end now, with `ending`.
     };
@@ -83,16 +83,16 @@ class Inbox {
   // and stays. `may_take`: the turn takes another input.
   Popped Pop(Segment segment, bool may_take);
 
-  struct TurnEnd {
-    int reads = 0;           // That the turn makes.
+  struct TurnEnd {  // How the planning of a turn ended.
+    int reads = 0;           // READs of this turn.
     bool acts = false;       // The session has something to do in the model.
-    bool waits = false;      // It does all that it can with the source that is there.
-    bool cut_short = false;  // The turn's work was used up before that.
+    bool waits = false;      // The session needs more source to go on.
+    bool cut_short = false;  // The turn's work was used up before all was done.
   };
   // A turn of the session is planned. True: it has another one after this. False: it is not queued
   // any more, until something arrives.
   bool EndTurn(const TurnEnd& end);
-  Queue queue() const;  // Of its next turn.
+  Queue queue() const;  // The queue for the session's next turn.
 
   // The session is over: drops all inputs.
   void Close();
@@ -105,7 +105,7 @@ class Inbox {
   const std::function<void(Queue)> wake_;
   mutable Mutex mutex_;
   std::deque<Input> inputs_ ABSL_GUARDED_BY(mutex_);
-  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;         // Of inputs_.
+  int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;         // The memory of inputs_.
   bool room_wanted_ ABSL_GUARDED_BY(mutex_) = false;  // HasRoom() was false since there was room.
   std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> ending_ ABSL_GUARDED_BY(mutex_);  // After the open segment.

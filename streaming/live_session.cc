@@ -282,7 +282,7 @@ void LiveSession::ShrinkState() {
       info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
   if (state_bytes() <= typical) return;
   absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, options_.policy);
-  if (!state.ok()) return;  // It goes on with what it has.
+  if (!state.ok()) return;  // The session goes on with the large state.
   state_ = *std::move(state);
   CountState();
 }
@@ -306,7 +306,7 @@ void LiveSession::ApplyReplay() {
 
 void LiveSession::Apply(const Decision& decision) {
   unencoded_ = false;
-  // If the step is decided again, it is after at least one more READ.
+  // A step that is decided again waits for one more READ at least.
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
   ScoredToken token = decision.best;
@@ -318,7 +318,7 @@ void LiveSession::Apply(const Decision& decision) {
     if (ApplyEarlyEnd()) return;
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
   }
-  // What was put out before is kept, even where another machine's arithmetic would decide
+  // A token that was put out before is kept, even where another machine's arithmetic would decide
   // otherwise.
   const bool forced = committed_.pending();
   if (forced) token.id = committed_.next();

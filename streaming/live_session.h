@@ -29,17 +29,17 @@ namespace leapstream {
 // A state of `model` that knows a session's policy. RESOURCE_EXHAUSTED: no memory for it.
 absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Policy& policy);
 
-// What a session needs of the model in one turn: reads alone, a replay with its reads, or reads and
-// a decision after them. What it points to is the session's, until its next Plan().
+// A session's part in one turn of the model: reads alone, a replay with its reads, or reads and a
+// decision after them. The rows point into the session and are good until its next Plan().
 struct Due {
   SourceRows reads;
-  ReplayRows replay;      // Its source is that of `reads`.
+  ReplayRows replay;         // Has the source tokens of `reads` as its source.
   bool decides = false;
-  int read_count = 0;     // READs of `reads`; one of speech may read nothing.
-  int replay_count = 0;   // Target tokens of `replay`.
-  int64_t encoder_rows = 0;  // Of an encoder that encodes all anew: see SegmentSource.
-  int64_t work = 0;          // That planning took, in units of budget::kWorkPerTurn.
-  bool has_turn = false;  // The session takes part in this turn, and is queued again after it.
+  int read_count = 0;        // READs of `reads`; one of speech may read nothing.
+  int replay_count = 0;      // Target tokens of `replay`.
+  int64_t encoder_rows = 0;  // Rows of an encoder that encodes all anew: see SegmentSource.
+  int64_t work = 0;          // Work of planning, in units of budget::kWorkPerTurn.
+  bool has_turn = false;     // The session takes part in this turn, and is queued again after it.
 };
 
 // One session, on its scheduler's side: brings its inputs, the policy, the model's decisions and
@@ -100,7 +100,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void Finish(absl::Status status);
 
   bool finished() const { return phase_ == Phase::kOver; }
-  Queue queue() const { return inbox_.queue(); }  // Of its next turn.
+  Queue queue() const { return inbox_.queue(); }  // The queue for the next turn.
   // Tells the loop by how much the state has grown.
   void CountState();
   // Nobody uses the state any more, whoever still has the session. REQUIRES: finished().
@@ -119,10 +119,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     std::string text;
   };
   struct Turn {  // The present one.
-    SteadyTime able_since;   // When what is due became possible.
-    size_t inputs_left = 0;  // That may still be taken.
-    int64_t work_left = 0;   // The last piece of work may exceed it.
-    bool cut_short = false;  // Something is left for the next turn because of these.
+    SteadyTime able_since;   // When the session became able to act.
+    size_t inputs_left = 0;  // Inputs that may still be taken.
+    int64_t work_left = 0;   // Less than 0 after a last piece of work that was larger.
+    bool cut_short = false;  // inputs_left or work_left left something for the next turn.
     bool held = false;       // The session was held, so that nothing more was done.
     bool decides = false;
   };
@@ -130,11 +130,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void Move(PhaseEvent event) { phase_ = Next(phase_, event); }
   // Plans until something is due or nothing more can be done without source, work or the model.
   void PlanSegments(int max_rows);
-  // The same for the open segment. False: it turned out to be empty, and is complete.
+  // Does so for the open segment. False: the segment turned out to be empty, and is complete.
   bool PlanSegment(int max_rows);
   // Finds how much of the committed target can be replayed with the source that is there.
   void PlanReplay(int max_rows);
-  // What is due now. Also tells the inbox how the turn ended.
+  // Fills in what is due, and tells the inbox how planning ended.
   void EndPlan(Due* due);
 
   // Pops the next input and applies it. False: there is none that may be applied, or the session
@@ -147,21 +147,21 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool NextRead();
 
   void OpenSegment();
-  // The next segment, with the source that is left of the one before. The session may end instead.
+  // Opens the next segment with the source that the one before left, or ends the session.
   void OpenNextSegment();
   void BeginSegment();
   void CompleteSegment(FinishReason reason);
   // Gives memory back that a long segment took, so that who is silent has no more than others.
   void ShrinkState();
 
-  // </s> is the best next token, but the source goes on. True: that is all there is to do about it.
+  // Handles an </s> that is the best next token while the source goes on. True: nothing is written.
   bool ApplyEarlyEnd();
   void Write(ScoredToken token, bool forced);
-  // The text that a target token adds.
+  // Returns the text that a target token adds.
   std::string AppendToken(TokenId id, double delay);
   TokenId FedBack(TokenId id) const;  // See Model::feeds_back_symbols.
 
-  // As it is when all READs that are due have been made.
+  // The progress after all READs that are due.
   Progress CurrentProgress() const;
   double Delay() const { return source_->Delay(state_->source_read()); }
   int target_limit() const;
@@ -178,7 +178,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   CommittedTarget committed_;
   Inbox inbox_;
 
-  // Of the step thread.
+  // The step thread's.
   std::unique_ptr<SessionState> state_;
   const std::unique_ptr<SegmentSource> source_;
   TextSink text_sink_;

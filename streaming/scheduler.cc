@@ -71,8 +71,8 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
     std::vector<LiveSession*> replaying;
     std::vector<ReplayRows> replays;
     std::vector<LiveSession*> deciding;
-    std::vector<SessionState*> states;  // Of the sessions that decide,
-    std::vector<Decision> decisions;    // and what is decided for them.
+    std::vector<SessionState*> states;  // The states of `deciding`,
+    std::vector<Decision> decisions;    // and the decision for each.
     int source_rows = 0;                // READs of `rows`.
     absl::Duration compute;             // In the model,
     absl::Duration waited;              // and between its layers, for live turns.
@@ -100,7 +100,7 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::array<std::vector<std::shared_ptr<LiveSession>>, 2> queues_ ABSL_GUARDED_BY(mutex_);
   std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
-  std::array<Turn, 2> turns_;  // Of each queue.
+  std::array<Turn, 2> turns_;  // One for each queue.
   std::thread thread_;         // Last: it uses all of the above.
 };
 
@@ -131,8 +131,8 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   LiveSession::Parts parts;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.source,
                               SegmentSource::Create(options, *model_, from.skip_tokens));
-  // What grows later is another matter: see StateBudget::EndLargest(). A device has memory of its
-  // own.
+  // The growth of a state is no matter of this check: see StateBudget::EndLargest(). A device has
+  // memory of its own.
   if (budget_ != nullptr && model_->info.device == "cpu" &&
       !budget_->HasRoomFor(model_->info.state_bytes_per_session)) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -263,7 +263,7 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
 
 absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   turn->waited = absl::ZeroDuration();
-  // Whoever is live does not wait for the end of this turn.
+  // Live sessions do not wait for the end of this turn.
   const auto give_way = [&] {
     if (queue == Queue::kLive) return;
     const SteadyTime start = SteadyNow();

@@ -15,8 +15,8 @@ namespace leapstream {
 
 // The source of a segment that is complete, as far as its figures depend on it.
 struct SourceFigures {
-  int tokens = 0;         // Read ones, </s> included; of speech, encoder states.
-  bool finished = false;  // </s> is one of them.
+  int tokens = 0;         // Source tokens read, </s> included; of speech, encoder states.
+  bool finished = false;  // Of text, whether </s> is one of `tokens`.
   double length = 0;      // All that was read, in the unit of the delays.
   absl::Duration audio;   // Speech: all that was read.
   // The words of text; none of pieces and ids. Null: speech, whose delays are milliseconds.
@@ -35,7 +35,7 @@ class SegmentMeter {
 
   // The session was able to act for so long and waited for the step loop.
   void RecordQueue(absl::Duration waited) { stats_.queue += waited; }
-  // Its batch took so long in the model, and waited there for other sessions' turns.
+  // The session's batch took so long in the model, and waited there for other sessions' turns.
   void RecordStep(absl::Duration compute, absl::Duration waited) {
     stats_.compute += compute;
     stats_.queue += waited;
@@ -67,15 +67,15 @@ class SegmentMeter {
   }
   void MeasureWords(const SourceFigures& source);
 
-  // Of the open segment.
+  // The open segment:
   SteadyTime opened_;
   metrics::SegmentTiming timing_;
-  // Of target words. The delays of text are in source tokens until the segment is complete.
+  // Timing of target words. The delays of text are in source tokens until the segment is complete.
   metrics::SegmentTiming word_timing_;
   metrics::TargetWords target_words_{metrics::TargetUnit::kWordOrCharacter};
   SegmentStats stats_;
 
-  SessionSummary summary_;  // Of the session.
+  SessionSummary summary_;  // The session's sums.
 };
 
 }  // namespace leapstream

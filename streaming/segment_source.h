@@ -15,7 +15,7 @@
 
 namespace leapstream {
 
-// The source of a segment that its translation left, and what becomes of it.
+// The source that a segment's translation left, and its fate.
 struct SourceLeft {
   bool at_limit = false;       // The segment's limit cut its source.
   int untranslated_tokens = 0;  // See SegmentCompleted::untranslated_source_tokens,
@@ -38,8 +38,8 @@ class SegmentSource {
                                                                int skip_tokens);
   virtual ~SegmentSource() = default;
 
-  // A segment begins: with nothing, or with the source that the one before it left. The second one
-  // REQUIRES that Leave() said continues_at.
+  // A segment begins with no source, or with the source that the one before it left.
+  // OpenWithRest() REQUIRES that Leave() said continues_at.
   virtual void Open() = 0;
   virtual void OpenWithRest() {}
 
@@ -52,15 +52,17 @@ class SegmentSource {
   enum class Next {
     kRead,   // One more READ is due.
     kWaits,  // The next READ needs more source, or its end.
-    kWork,   // The turn's work is used up; it goes on in the next one.
+    kWork,   // The turn's work is used up: ask again in the next one.
     kNone,   // No READ is left.
   };
   // Makes one more READ due, if it can. INVALID_ARGUMENT: the source is not UTF-8, or has a piece
   // that no source has.
   virtual absl::StatusOr<Next> NextRead(int64_t* work) = 0;
   virtual int due_reads() const = 0;
-  virtual SourceRows due_rows(SessionState* state) const = 0;  // What they read. Lent until then.
-  virtual void ForgetReads() = 0;  // They have been made, or no model needs them.
+  // The source of the READs that are due, for `state`. Points into this until ForgetReads().
+  virtual SourceRows due_rows(SessionState* state) const = 0;
+  // No READ is due any more: the model has made them, or does not need them.
+  virtual void ForgetReads() = 0;
 
   // The next questions are answered as if all READs that are due had been made.
 
@@ -75,34 +77,35 @@ class SegmentSource {
 
   // `source_read` (SessionState) in the unit of the lagging figures: see SegmentMeter.
   virtual double Delay(int source_read) const = 0;
-  virtual absl::Duration audio_given() const { return absl::ZeroDuration(); }  // Of speech.
+  // How much speech has been made due; zero of text.
+  virtual absl::Duration audio_given() const { return absl::ZeroDuration(); }
   virtual const metrics::SourceWordEnds* words() const { return nullptr; }  // See SourceFigures.
 
-  // The translation may have ended when `source_read` source tokens had been read: </s> has been
-  // the best next token since. GoesOn(): it had not.
+  // The translation may have ended when `source_read` source tokens had been read, since </s> is
+  // the best next token. Later ends count only after GoesOn().
   void MayHaveEnded(int source_read) {
     if (!end_.has_value()) end_ = source_read;
   }
-  void GoesOn() { end_.reset(); }
-  std::optional<int> end() const { return end_; }
+  void GoesOn() { end_.reset(); }  // The translation has not ended.
+  std::optional<int> end() const { return end_; }  // Where it may have ended.
 
-  // The translation is complete, with `source_read` source tokens. Says what becomes of the source
-  // that is left: it stays for OpenWithRest(), or is dropped.
+  // The translation is complete, with `source_read` source tokens. The source that is left stays
+  // for OpenWithRest() if the result has continues_at, else it is dropped.
   virtual SourceLeft Leave(int source_read) = 0;
 
   bool closed() const { return closed_; }      // Close() was called.
-  bool finished() const { return finished_; }  // Its end is read, when all that is due is.
-  bool cut() const { return cut_; }  // A limit was reached: more source is to be dropped.
+  bool finished() const { return finished_; }  // The source's end is due or read.
+  bool cut() const { return cut_; }            // A limit was reached: drop all further source.
 
  protected:
-  // Source of the other kind than the model takes, which is `takes`.
+  // The error for source of another kind than `takes`, the kind that the model takes.
   static absl::Status WrongKind(const ModelInfo& model, const char* takes);
   void OpenBase(bool closed) {
     closed_ = closed;
     finished_ = cut_ = false;
     end_.reset();
   }
-  // Tokens that were read after the translation's end.
+  // How many of `read` tokens were read after the translation's end.
   int ReadAfterEnd(int read) const { return end_.has_value() && read > *end_ ? read - *end_ : 0; }
 
   bool closed_ = false;

@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
 
-constexpr char kEndSymbol[] = "<e>";       // As in the speech agent that the checkpoints go with.
+constexpr char kEndSymbol[] = "<e>";       // The reference's speech agent has the same.
 
 // The smaller one of two limits, each of which 0 lifts.
 int Smaller(int one, int other) {

@@ -7,18 +7,18 @@ namespace leapstream {
 enum class Phase {
   kIdle,        // No segment is open.
   kOpen,        // A segment is open and being translated.
-  kTranslated,  // Its translation is complete, but more of its source may come, which is dropped.
-  kContinues,   // Its translation is complete, and the next segment begins with its source's rest.
+  kTranslated,  // A segment's translation is complete; more of its source may come and is dropped.
+  kContinues,   // A segment's translation is complete; the next one begins with its source's rest.
   kOver,        // The session has ended.
 };
 
 enum class PhaseEvent {
   kInput,            // Source, or the end of a segment, has been taken from the inbox.
-  kSourceEnd,        // That was the end of a segment, and is applied.
+  kSourceEnd,        // The end of a segment has been applied.
   kTranslated,       // The segment is complete, and so is its source.
   kTranslatedEarly,  // The segment is complete before the end of its source has come.
   kLeavesRest,       // The segment is complete and leaves source to the next one.
-  kNextSegment,      // That segment begins.
+  kNextSegment,      // The segment with that source begins.
   kFinish,           // The session ends.
 };
 

@@ -76,7 +76,7 @@ absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
     ++given_;
     return Next::kRead;
   }
-  if (given_ == 0) return Next::kNone;  // It is empty.
+  if (given_ == 0) return Next::kNone;  // The segment is empty.
   unread_ += waiting();
   DropTokens();
   finished_ = true;

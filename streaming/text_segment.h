@@ -16,8 +16,8 @@ namespace leapstream {
 // leaves source to the next one (SessionOptions::next_segments), that begins with whole words.
 class TextSegment final : public SegmentSource {
  public:
-  // Of a model that takes text, which must outlive it. `skip_tokens`: of the first word that has
-  // tokens, how many are of an earlier segment.
+  // `model` takes text and must outlive this. The first `skip_tokens` tokens of the first word that
+  // has some are of an earlier segment.
   TextSegment(const SessionOptions& options, const Model& model, int skip_tokens);
 
   void Open() override;
@@ -38,13 +38,13 @@ class TextSegment final : public SegmentSource {
  private:
   struct Word : SourceWord {
     int first = 0;    // Source tokens of the segment before it.
-    int skipped = 0;  // Tokens of its beginning, which are of segments before.
+    int skipped = 0;  // Tokens of the word's beginning that are of segments before.
     int end() const { return first + static_cast<int>(tokens.size()); }
   };
 
   // Moves the next word to tokens_. False: there is none yet, or the work is used up.
   absl::StatusOr<bool> ReadWord(int64_t* work);
-  // Keeps a word that the next segment may begin with, and forgets those that it cannot.
+  // Keeps a word that the next segment may begin with, and forgets words that it cannot begin with.
   void Keep(const Word& word);
   // Finds in kept_ where the next segment begins; `read`: source tokens that were read.
   void FindRest(int read, SourceLeft* left);
@@ -55,17 +55,17 @@ class TextSegment final : public SegmentSource {
   const Model& model_;
   const bool next_segments_;
   const int limit_;  // Source tokens of a segment, </s> included.
-  int skip_tokens_;  // Of the session's first word that has some.
+  int skip_tokens_;  // Tokens to be skipped of the next word that has some.
   WordSource source_;
   std::vector<TokenId> due_;
 
-  // Of the open segment.
+  // The open segment:
   int given_ = 0;                // Source tokens that were made due, </s> included.
-  std::vector<TokenId> tokens_;  // Of the words that were read; those before next_ were made due.
-  size_t next_ = 0;
-  int unread_ = 0;             // Tokens of a word that were dropped because a limit cut the source.
-  std::deque<Word> carried_;   // What the segment before left, which is read first.
-  std::deque<Word> kept_;      // Words that the next segment may begin with.
+  std::vector<TokenId> tokens_;  // Tokens of words that were popped,
+  size_t next_ = 0;              // of which so many were made due.
+  int unread_ = 0;            // Tokens of a word that were dropped because a limit cut the source.
+  std::deque<Word> carried_;  // Words that the segment before left; they are read first.
+  std::deque<Word> kept_;     // Words that the next segment may begin with.
   metrics::SourceWordEnds words_;
 };
 

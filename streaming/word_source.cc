@@ -23,10 +23,19 @@ void WordSource::Open() {
   form_.reset();
   text_.Reset();
   chunks_.clear();
+  OpenWords();
   pieces_ = std::vector<std::string>();
   ids_ = std::vector<TokenId>();
   at_ = SourcePosition();
   popped_ = 0;
+}
+
+void WordSource::OpenWords() {
+  closed_ = words_finished_ = false;
+  state_ = TokenizerState();
+  held_.clear();
+  ready_.clear();
+  next_ready_ = 0;
 }
 
 absl::Status WordSource::Append(SourceInput source, SourcePosition at, int64_t* work) {
@@ -62,7 +71,10 @@ absl::Status WordSource::Append(SourceInput source, SourcePosition at, int64_t* 
   return absl::OkStatus();
 }
 
-void WordSource::Close() { text_.Finish(); }
+void WordSource::Close() {
+  closed_ = true;
+  text_.Finish();
+}
 
 absl::StatusOr<bool> WordSource::PopWord(int64_t* work, SourceWord* word) {
   if (popped_ < ids_.size()) {
@@ -84,22 +96,41 @@ absl::StatusOr<bool> WordSource::PopWord(int64_t* work, SourceWord* word) {
 }
 
 absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
+  while (next_ready_ == ready_.size()) {
+    bool appended = false;
+    LEAPSTREAM_ASSIGN_OR_RETURN(appended, AppendWord(work));
+    if (!appended) return false;
+  }
+  for (const std::string& symbol : ready_[next_ready_++]) {
+    word->tokens.push_back(model_.source_vocabulary.Id(symbol));
+  }
+  if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
+  word->at = held_.front().at;
+  held_.pop_front();
+  return true;
+}
+
+absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
+  ready_.clear();
+  next_ready_ = 0;
   std::string text;
   LEAPSTREAM_ASSIGN_OR_RETURN(text, text_.NextWord(work));
-  if (text.empty()) return false;
-  for (const std::string& piece : model_.source_tokenizer->Encode(text)) {
-    word->tokens.push_back(model_.source_vocabulary.Id(piece));
+  if (text.empty()) {
+    if (!closed_ || words_finished_ || *work <= 0) return false;
+    words_finished_ = true;
+    model_.source_tokenizer->FinishWords(&state_, &ready_);
+    return !ready_.empty();
   }
+  held_.push_back({places_ ? TextAt(text_.word_begin()) : SourcePosition(), text.size()});
+  model_.source_tokenizer->AppendWord(text, &state_, &ready_);
   *work -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
-  if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
-  if (places_) word->at = TextAt(text_.word_begin());
   return true;
 }
 
 bool WordSource::is_text() const { return form_ == kTextForm; }
 
 SourcePosition WordSource::rest_at() {
-  if (is_text()) return TextAt(text_.rest_begin());
+  if (is_text()) return held_.empty() ? TextAt(text_.rest_begin()) : held_.front().at;
   return {at_.chunks, at_.samples + static_cast<int64_t>(popped_)};
 }
 
@@ -112,6 +143,7 @@ SourcePosition WordSource::TextAt(size_t offset) {
 
 int64_t WordSource::DropRest() {
   int64_t bytes = VisibleBytes(text_.rest());
+  for (const Held& held : held_) bytes += static_cast<int64_t>(held.bytes);
   if (popped_ < ids_.size()) {
     bytes += static_cast<int64_t>((ids_.size() - popped_) * sizeof(TokenId));
   }
@@ -120,6 +152,7 @@ int64_t WordSource::DropRest() {
   ids_.clear();
   text_.Reset();
   chunks_.clear();
+  OpenWords();
   return bytes;
 }
 
