@@ -25,7 +25,7 @@ class Source final : public AudioSource {
   void Reset() override {
     waiting_.clear();
     samples_.clear();
-    taken_ = 0;
+    popped_ = 0;
     if (resampler_ != nullptr) src_reset(resampler_.get());
   }
 
@@ -48,15 +48,15 @@ class Source final : public AudioSource {
     waiting_.clear();
   }
 
-  int64_t available() const override { return static_cast<int64_t>(samples_.size()) - taken_; }
+  int64_t available() const override { return static_cast<int64_t>(samples_.size()) - popped_; }
 
-  void Take(int64_t count, std::vector<float>* samples) override {
-    const auto first = samples_.begin() + taken_;
+  void Pop(int64_t count, std::vector<float>* samples) override {
+    const auto first = samples_.begin() + popped_;
     samples->insert(samples->end(), first, first + count);
-    taken_ += count;
-    if (taken_ >= kSpeechSampleRate || available() == 0) {
-      samples_.erase(samples_.begin(), samples_.begin() + taken_);
-      taken_ = 0;
+    popped_ += count;
+    if (popped_ >= kSpeechSampleRate || available() == 0) {
+      samples_.erase(samples_.begin(), samples_.begin() + popped_);
+      popped_ = 0;
     }
   }
 
@@ -87,7 +87,7 @@ class Source final : public AudioSource {
   const Resampler resampler_;   // Null: nothing is to be done.
   std::vector<float> waiting_;  // Less than a block.
   std::vector<float> samples_;
-  int64_t taken_ = 0;  // Of their beginning.
+  int64_t popped_ = 0;  // Of their beginning.
 };
 
 }  // namespace

@@ -28,7 +28,7 @@ class AudioSource {
   virtual void Finish() = 0;  // No more comes: what the resampler still holds becomes available.
   virtual int64_t available() const = 0;  // Samples at kSpeechSampleRate.
   // Moves `count` of them, of those available, to the end of `samples`.
-  virtual void Take(int64_t count, std::vector<float>* samples) = 0;
+  virtual void Pop(int64_t count, std::vector<float>* samples) = 0;
 };
 
 }  // namespace leapstream

@@ -11,8 +11,6 @@
 
 namespace leapstream {
 
-class LiveSession;
-
 // The step loop of one model: each turn it takes every session that can act, reads the source
 // tokens that are due as rows of one batch, and decides the next target token of all that may write
 // as rows of another. One thread; starts a turn whenever there is work. Thread-safe.
@@ -51,7 +49,6 @@ class Scheduler {
   static constexpr int kMaxRowsPerSession = 16;
 
  private:
-  friend class LiveSession;
   class Loop;
   std::unique_ptr<Loop> loop_;
 };

@@ -8,26 +8,27 @@
 
 namespace leapstream {
 
-// Turns target pieces into text that is only ever appended to. Always whole, valid UTF-8: bytes
-// (<0xNN> pieces) are held until they make a character, and become U+FFFD when they cannot. The
-// concatenation of all that Append() and Finish() return equals Tokenizer::Decode() of the pieces.
-// Not thread-safe; `tokenizer` must outlive it.
+// Turns target symbols into text that is only ever appended to, and always whole, valid UTF-8: the
+// beginning of a character is held until the character is whole, and becomes U+FFFD when it cannot
+// be. The concatenation of all that Append() and Finish() return equals Tokenizer::Decode() of the
+// symbols. Not thread-safe; `tokenizer` must outlive it.
 class TextSink {
  public:
-  explicit TextSink(const Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
+  explicit TextSink(const TargetTokenizer* tokenizer) : tokenizer_(tokenizer) {}
 
-  std::string Append(absl::string_view piece);  // The text to append; may be empty.
-  std::string Finish();                         // What is still held.
-  void Reset();
+  std::string Append(absl::string_view symbol);  // The text to append; may be empty.
+  std::string Finish();                          // The rest of the text.
+  void Reset();                                  // Another text begins.
 
  private:
-  // The text of the held bytes up to a character that more bytes could complete, or with `all`, of
-  // all of them.
-  std::string TakeHeld(bool all);
+  std::string AppendBytes(const TargetBytes& bytes);
+  // Pops the text of the held bytes up to a character that more bytes could complete, or with
+  // `all`, of all held bytes.
+  std::string PopHeld(bool all);
 
-  const Tokenizer* tokenizer_;
-  std::string held_bytes_;
-  bool at_start_ = true;  // The next U+2581 may be dropped.
+  const TargetTokenizer* tokenizer_;
+  TokenizerState state_;
+  std::string held_;
 };
 
 }  // namespace leapstream

@@ -17,14 +17,14 @@ bool IsSpace(char32_t c) {
          c == 0x205F || c == 0x3000;
 }
 
-// After which a word that is too long is cut best: the marks of sentences and clauses in scripts that
-// are written without spaces, and in others.
+// Whether a word that is too long is best cut after `c`: a mark that ends sentences or clauses, in
+// scripts that are written without spaces, and in others.
 bool IsMark(char32_t c) {
   static constexpr char32_t kMarks[] = {
-      '!',    ',',    '.',    ':',    ';',    '?',    0x037E, 0x0589, 0x060C, 0x061B, 0x061F, 0x06D4,
-      0x0964, 0x0965, 0x0F0D, 0x104A, 0x104B, 0x1361, 0x1362, 0x1363, 0x1364, 0x1365, 0x1366, 0x1367,
-      0x1368, 0x17D4, 0x17D5, 0x203C, 0x2026, 0x3001, 0x3002, 0xFE12, 0xFF01, 0xFF0C, 0xFF0E, 0xFF1A,
-      0xFF1B, 0xFF1F, 0xFF61, 0xFF64};
+      '!',    ',',    '.',    ':',    ';',    '?',    0x037E, 0x0589, 0x060C, 0x061B,
+      0x061F, 0x06D4, 0x0964, 0x0965, 0x0F0D, 0x104A, 0x104B, 0x1361, 0x1362, 0x1363,
+      0x1364, 0x1365, 0x1366, 0x1367, 0x1368, 0x17D4, 0x17D5, 0x203C, 0x2026, 0x3001,
+      0x3002, 0xFE12, 0xFF01, 0xFF0C, 0xFF0E, 0xFF1A, 0xFF1B, 0xFF1F, 0xFF61, 0xFF64};
   return std::binary_search(std::begin(kMarks), std::end(kMarks), c);
 }
 
@@ -54,22 +54,22 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
     *bytes = std::max<int64_t>(*bytes - static_cast<int64_t>(length), 0);
     const size_t size = scanned_ - begin_;
     if (IsSpace(code_point)) {
-      std::string word = TakeWord(size);
+      std::string word = CutWord(size);
       scanned_ += length;
       begin_ = scanned_;
       if (!word.empty()) return word;
     } else if (size + length > budget::kWordBytes) {
-      return TakeWord(mark_ > begin_ + budget::kWordBytes / 2 ? mark_ - begin_ : size);
+      return CutWord(mark_ > begin_ + budget::kWordBytes / 2 ? mark_ - begin_ : size);
     } else {
       scanned_ += length;
       if (IsMark(code_point)) mark_ = scanned_;
     }
   }
   if (!finished_) return std::string();
-  return TakeWord(text.size() - begin_);
+  return CutWord(text.size() - begin_);
 }
 
-std::string TextSource::TakeWord(size_t size) {
+std::string TextSource::CutWord(size_t size) {
   std::string word = text_.substr(begin_, size);
   word_begin_ = consumed_ + begin_;
   begin_ += size;

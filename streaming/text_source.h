@@ -32,16 +32,16 @@ class TextSource {
   }
   void Reset();
 
-  // Offsets in all text since Reset(): of the word that NextWord() returned last, of what it has not
-  // returned yet, with white space before it, and of what Append() adds next.
+  // Offsets in all text since Reset(): of the word that NextWord() returned last, of the text that
+  // it has not returned yet, with white space before it, and of the text that Append() adds next.
   size_t word_begin() const { return word_begin_; }
   size_t rest_begin() const { return consumed_ + begin_; }
   size_t end() const { return consumed_ + text_.size(); }
   absl::string_view rest() const { return absl::string_view(text_).substr(begin_); }
 
  private:
-  // Cuts the word at begin_ off after `size` bytes.
-  std::string TakeWord(size_t size);
+  // Cuts the word at begin_ off, which has `size` bytes.
+  std::string CutWord(size_t size);
   void Compact();
 
   std::string text_;     // What is not cut yet starts at `begin_`.

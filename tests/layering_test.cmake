@@ -2,7 +2,7 @@
 # layer picture allows. Run with cmake -DSOURCE_DIR=... -P.
 set(torch_folders "^(model/torch|tests/model/engine|tests/bench)/")
 set(grpc_folders "^(server|client|tests/server|tests/client|tests/docker|tests/end_to_end|tests/bench|tests/fuzz|tests/tsan)/")
-set(sentencepiece_files "^model/api/tokenizer\\.cc$")
+set(sentencepiece_files "^model/api/sentencepiece\\.cc$")
 
 set(patterns)
 foreach(folder base client metrics model proto server streaming tests)

@@ -41,15 +41,7 @@ struct SpeechInput {
     if (pre_decision_type == PreDecision::kAverage || states < 3) return 1;
     return states - 1;
   }
-
-  // The same of the default durations, for callers that have no model's.
-  static int64_t Frames(int64_t samples) { return SpeechInput().FramesOf(samples); }
-  static int64_t States(int64_t frames) {
-    constexpr int kFramesPerState = 4;
-    return (frames + kFramesPerState - 1) / kFramesPerState;
-  }
 };
-inline constexpr int kStateMilliseconds = 40;  // Likewise.
 
 }  // namespace leapstream
 

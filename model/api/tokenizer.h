@@ -8,20 +8,55 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
+// How text becomes the symbols of a dictionary, and symbols text. A tokenizer is const and
+// thread-safe. Its only memory of a segment is a TokenizerState, a value that the session has.
 namespace leapstream {
 
-// What SentencePiece makes of a piece when it turns pieces into text.
-enum class PieceKind {
-  kText,      // Its surface, U+2581 as a space.
-  kControl,   // Nothing.
-  kUnknown,   // The model's unk surface (" \u2047 ").
-  kByte,      // One byte of a UTF-8 sequence: <0xNN>.
-  kVerbatim,  // Itself, U+2581 and all: a piece that the model does not have.
+// The memory that one side of a tokenizer has of a segment. A new one is at the segment's start. A
+// copy goes on by itself.
+struct TokenizerState {
+  bool begun = false;  // Some text was there.
+  std::string held;    // Not final yet: in a form of the tokenizer's own.
 };
 
-// A SentencePiece model. Const and thread-safe. The only class that sees SentencePiece: its header
-// cannot be included beside gRPC's (both define names in absl).
-class Tokenizer {
+// The source side: words of text in, symbols that are final out. Words come one by one, without the
+// white space between them, and none is longer than budget::kWordBytes.
+class SourceTokenizer {
+ public:
+  using Symbols = std::vector<std::string>;
+
+  virtual ~SourceTokenizer() = default;
+
+  // Takes the next word (UTF-8) of the segment. Appends to *ready, in order, an entry for each word
+  // whose symbols no later text changes: for this word, or, where a tokenizer has to see the word
+  // after it, for words before.
+  virtual void AppendWord(absl::string_view word, TokenizerState* state,
+                          std::vector<Symbols>* ready) const = 0;
+  // The segment has ended: all words are final.
+  virtual void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const = 0;
+};
+
+// Bytes of a text that no later symbol changes. They may end within a character.
+struct TargetBytes {
+  std::string bytes;
+  // A character that the bytes before these left incomplete stays so.
+  bool breaks_character = false;
+};
+
+// The target side: symbols in, bytes that are final out. Bytes that depend on a later symbol, as a
+// space before punctuation does, come with that symbol, or at the end.
+class TargetTokenizer {
+ public:
+  virtual ~TargetTokenizer() = default;
+
+  virtual TargetBytes AppendSymbol(absl::string_view symbol, TokenizerState* state) const = 0;
+  // The segment has ended: the bytes that are still held.
+  virtual TargetBytes FinishSymbols(TokenizerState* state) const = 0;
+};
+
+// Both sides, and the same of whole texts. What kind of tokenizer it is follows from its file; so
+// far all are SentencePiece models (model/api/sentencepiece.h).
+class Tokenizer : public SourceTokenizer, public TargetTokenizer {
  public:
   // NOT_FOUND: it cannot be opened. INVALID_ARGUMENT: not a file, not a SentencePiece model, or one
   // that changes text after decoding (a denormaliser), which cannot be streamed.
@@ -29,24 +64,13 @@ class Tokenizer {
   // The same of the bytes of a file, which messages call `name`.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Parse(absl::string_view bytes,
                                                                 absl::string_view name);
-  virtual ~Tokenizer() = default;
 
-  // The pieces of `text` (UTF-8), each with its surface: a run of characters that the model does
-  // not know is one piece with those characters.
+  // The symbols of a text (UTF-8).
   virtual std::vector<std::string> Encode(absl::string_view text) const = 0;
-  // The text of `pieces`, as SentencePiece has it. The slow twin of TextSink.
-  virtual std::string Decode(const std::vector<std::string>& pieces) const = 0;
-
-  virtual PieceKind Kind(absl::string_view piece) const = 0;
-  // All pieces that Encode() can give, but for unknown characters and bytes.
+  // The text of `symbols`. The slow twin of the target side.
+  virtual std::string Decode(const std::vector<std::string>& symbols) const = 0;
+  // All symbols that Encode() can give, but for unknown characters and bytes.
   virtual std::vector<std::string> Pieces() const { return {}; }
-  virtual const std::string& unknown_surface() const = 0;
-  // Whether a U+2581 at the start of the text is dropped, as it is unless the model was trained
-  // without both add_dummy_prefix and remove_extra_whitespaces.
-  virtual bool strips_leading_space() const = 0;
-  // Whether each kText piece loses its first U+2581 until there is text (remove_extra_whitespaces),
-  // not only the first such piece.
-  virtual bool strips_all_leading_space() const = 0;
 };
 
 }  // namespace leapstream

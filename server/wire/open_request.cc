@@ -1,6 +1,5 @@
 #include "server/wire/open_request.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,6 +9,7 @@
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
 #include "server/wire/to_proto.h"
+#include "streaming/session_limits.h"
 
 namespace leapstream {
 namespace {
@@ -157,16 +157,10 @@ v1::SessionStarted ToStarted(const OpenRequest& request, const SessionLimits& li
   v1::SessionLimits& told = *started.mutable_limits();
   told.set_max_chunk_bytes(limits.max_chunk_bytes);
   const SessionOptions& options = request.options;
-  told.set_max_source_tokens_per_segment(
-      model.max_source_tokens > 0 ? std::min(model.max_source_tokens, options.max_source_tokens)
-                                  : options.max_source_tokens);
-  told.set_max_target_tokens_per_segment(
-      model.max_target_tokens > 0 ? std::min(model.max_target_tokens, options.max_target_tokens_cap)
-                                  : options.max_target_tokens_cap);
+  told.set_max_source_tokens_per_segment(SourceLimit(options, model));
+  told.set_max_target_tokens_per_segment(TargetCap(options, model));
   if (model.speech.has_value()) {
-    *told.mutable_max_audio_per_segment() =
-        ToProto(absl::Milliseconds(model.speech->MillisecondsPerState()) *
-                told.max_source_tokens_per_segment());
+    *told.mutable_max_audio_per_segment() = ToProto(AudioLimit(options, model));
   }
   *told.mutable_idle_timeout() = ToProto(request.idle_timeout);
   *told.mutable_max_session_duration() = ToProto(limits.max_session_duration);

@@ -1100,19 +1100,28 @@ class WatchedTokenizer final : public Tokenizer {
  public:
   explicit WatchedTokenizer(std::unique_ptr<const Tokenizer> tokenizer)
       : tokenizer_(std::move(tokenizer)) {}
-  std::vector<std::string> Encode(absl::string_view text) const override {
+  void AppendWord(absl::string_view text, TokenizerState* state,
+                  std::vector<Symbols>* ready) const override {
     ++words;
     bytes += text.size();
     EXPECT_LE(text.size(), budget::kWordBytes);
+    tokenizer_->AppendWord(text, state, ready);
+  }
+  void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const override {
+    tokenizer_->FinishWords(state, ready);
+  }
+  TargetBytes AppendSymbol(absl::string_view symbol, TokenizerState* state) const override {
+    return tokenizer_->AppendSymbol(symbol, state);
+  }
+  TargetBytes FinishSymbols(TokenizerState* state) const override {
+    return tokenizer_->FinishSymbols(state);
+  }
+  std::vector<std::string> Encode(absl::string_view text) const override {
     return tokenizer_->Encode(text);
   }
   std::string Decode(const std::vector<std::string>& pieces) const override {
     return tokenizer_->Decode(pieces);
   }
-  PieceKind Kind(absl::string_view piece) const override { return tokenizer_->Kind(piece); }
-  const std::string& unknown_surface() const override { return tokenizer_->unknown_surface(); }
-  bool strips_leading_space() const override { return tokenizer_->strips_leading_space(); }
-  bool strips_all_leading_space() const override { return tokenizer_->strips_all_leading_space(); }
 
   mutable size_t words = 0;
   mutable size_t bytes = 0;

@@ -11,6 +11,7 @@
 #include "absl/strings/str_join.h"
 #include "base/check.h"
 #include "gtest/gtest.h"
+#include "model/api/sentencepiece.h"
 #include "streaming/utf8.h"
 
 namespace leapstream {
@@ -43,7 +44,7 @@ std::string Stream(const Tokenizer& tokenizer, const std::vector<std::string>& p
 }
 
 // Bytes are <0xNN>; <unk>, <s> and </s> are as usual; everything else is text.
-class FakeTokenizer : public Tokenizer {
+class FakeTokenizer : public SentencePiece {
  public:
   FakeTokenizer(bool strips, bool strips_all) : strips_(strips), strips_all_(strips_all) {}
 
@@ -111,9 +112,9 @@ TEST(TextSinkTest, EqualsDecodeOfByteFallbackModels) {
   const std::string path = ::testing::TempDir() + "/text_sink_test.model";
   for (int flags = 0; flags < 4; ++flags) {
     std::ofstream(path, std::ios::binary) << ByteFallbackModel(flags & 1, flags & 2);
-    auto loaded = Tokenizer::Load(path);
+    auto loaded = SentencePiece::Load(path);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
-    const Tokenizer& tokenizer = **loaded;
+    const SentencePiece& tokenizer = **loaded;
     ASSERT_EQ(tokenizer.Kind("<0xE2>"), PieceKind::kByte);
     const std::vector<std::string> text = {"a",
                                            "b",

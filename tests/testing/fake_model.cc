@@ -11,6 +11,7 @@
 #include "absl/time/clock.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "model/api/sentencepiece.h"
 
 namespace leapstream {
 namespace {
@@ -52,7 +53,7 @@ size_t CharacterBytes(absl::string_view text) {
 
 // Cuts each word into pieces of one to three characters; the word's bytes give the lengths.
 // Zero-width spaces (U+200B) are in no piece, so that a word of them alone has no pieces.
-class FakeTokenizer final : public Tokenizer {
+class FakeTokenizer final : public SentencePiece {
  public:
   std::vector<std::string> Encode(absl::string_view given) const override {
     const std::string visible = absl::StrReplaceAll(given, {{"\xE2\x80\x8B", ""}});

@@ -1,4 +1,4 @@
-#include "model/api/tokenizer.h"
+#include "model/api/sentencepiece.h"
 
 #include <fstream>
 #include <iterator>
@@ -24,17 +24,17 @@ std::string ReadFile(const std::string& path) {
 absl::StatusCode LoadBytes(const std::string& bytes) {
   const std::string path = ::testing::TempDir() + "/tokenizer_test.model";
   std::ofstream(path, std::ios::binary | std::ios::trunc) << bytes;
-  return Tokenizer::Load(path).status().code();
+  return SentencePiece::Load(path).status().code();
 }
 
 class TokenizerTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto loaded = Tokenizer::Load(kModel);
+    auto loaded = SentencePiece::Load(kModel);
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     tokenizer_ = *std::move(loaded);
   }
-  std::unique_ptr<const Tokenizer> tokenizer_;
+  std::unique_ptr<const SentencePiece> tokenizer_;
 };
 
 TEST_F(TokenizerTest, EncodesAndDecodes) {
@@ -80,8 +80,8 @@ TEST_F(TokenizerTest, BytesThatAreNotTextDoNotHarm) {
 }
 
 TEST(TokenizerLoadTest, MissingFile) {
-  EXPECT_EQ(Tokenizer::Load("/nonexistent/spm.model").status().code(), absl::StatusCode::kNotFound);
-  EXPECT_EQ(Tokenizer::Load(::testing::TempDir()).status().code(),
+  EXPECT_EQ(SentencePiece::Load("/nonexistent/spm.model").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(SentencePiece::Load(::testing::TempDir()).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 
@@ -112,7 +112,7 @@ TEST(TokenizerLoadTest, DamagedModelDoesNotCrash) {
     std::string damaged = model;
     for (int n = 0; n < 4; ++n) damaged[random() % damaged.size()] = static_cast<char>(random());
     std::ofstream(path, std::ios::binary | std::ios::trunc) << damaged;
-    if (auto tokenizer = Tokenizer::Load(path); tokenizer.ok()) {
+    if (auto tokenizer = SentencePiece::Load(path); tokenizer.ok()) {
       ++loaded;
       (*tokenizer)->Decode((*tokenizer)->Encode("A \xC3\xBC word \xE2\x84\xA2 of \xEF\xBC\xA1."));
     }

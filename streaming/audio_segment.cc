@@ -1,0 +1,89 @@
+#include "streaming/audio_segment.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "base/budget.h"
+#include "model/api/speech.h"
+#include "streaming/session_limits.h"
+
+namespace leapstream {
+
+AudioSegment::AudioSegment(const SessionOptions& options, const ModelInfo& model,
+                           std::unique_ptr<AudioSource> audio)
+    : model_(model),
+      sample_rate_(options.sample_rate),
+      limit_(absl::ToInt64Milliseconds(AudioLimit(options, model)) * (kSpeechSampleRate / 1000)),
+      audio_(std::move(audio)) {}
+
+void AudioSegment::Open() {
+  OpenBase(false);
+  given_ = 0;
+  audio_->Reset();
+}
+
+absl::Status AudioSegment::Append(SourceInput source, SourcePosition /*at*/, int64_t* work) {
+  const auto* samples = std::get_if<AudioSamples>(&source);
+  if (samples == nullptr) return WrongKind(model_, "audio");
+  if (sample_rate_ != kSpeechSampleRate) {
+    *work -= static_cast<int64_t>(samples->size()) * budget::kResampledWork;
+  }
+  audio_->Append(*samples);
+  return absl::OkStatus();
+}
+
+void AudioSegment::Close() {
+  closed_ = true;
+  audio_->Finish();
+}
+
+absl::StatusOr<SegmentSource::Next> AudioSegment::NextRead(int64_t* /*work*/) {
+  if (finished_) return Next::kNone;
+  const int64_t wanted = model_.speech->SamplesPerRead();
+  const int64_t available = audio_->available();
+  if (given_ + available > limit_) cut_ = true;
+  if (available < wanted && !closed_ && !cut_) return Next::kWaits;
+  const int64_t count = std::min({wanted, available, limit_ - given_});
+  audio_->Pop(count, &due_);
+  given_ += count;
+  finished_ = count == 0;
+  ++due_reads_;
+  return Next::kRead;
+}
+
+void AudioSegment::ForgetReads() {
+  due_reads_ = 0;
+  due_.clear();
+}
+
+Progress AudioSegment::progress() const {
+  const auto all = static_cast<int>(states());
+  Progress progress;
+  progress.source_read = all == 0 ? 0 : model_.speech->Steps(all);
+  progress.source_finished = finished_;
+  progress.source_is_short = all < model_.speech->pre_decision_ratio;
+  return progress;
+}
+
+double AudioSegment::Delay(int /*source_read*/) const {
+  return absl::ToDoubleMilliseconds(audio_given());
+}
+
+absl::Duration AudioSegment::audio_given() const {
+  return absl::Seconds(given_) / kSpeechSampleRate;
+}
+
+SourceLeft AudioSegment::Leave(int source_read) {
+  SourceLeft left;
+  // How much is there beyond what was read depends on when it came, and so decides nothing.
+  left.at_limit = cut_ && finished_;
+  left.untranslated_tokens = ReadAfterEnd(source_read);
+  left.dropped = source_read > 0 && (!finished_ || cut_);
+  left.dropped_bytes = audio_->available() * sample_rate_ / kSpeechSampleRate *
+                       static_cast<int64_t>(sizeof(float));
+  audio_->Reset();
+  return left;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,52 @@
+#ifndef LEAPSTREAM_STREAMING_AUDIO_SEGMENT_H_
+#define LEAPSTREAM_STREAMING_AUDIO_SEGMENT_H_
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "streaming/audio_source.h"
+#include "streaming/segment_source.h"
+
+namespace leapstream {
+
+// Speech: a READ reads SpeechInput::SamplesPerRead() samples, the last ones what is left, and one
+// more nothing, which finishes the source. Source tokens are encoder states.
+class AudioSegment final : public SegmentSource {
+ public:
+  // `model` takes speech and must outlive this.
+  AudioSegment(const SessionOptions& options, const ModelInfo& model,
+               std::unique_ptr<AudioSource> audio);
+
+  void Open() override;
+  absl::Status Append(SourceInput source, SourcePosition at, int64_t* work) override;
+  void Close() override;
+  absl::StatusOr<Next> NextRead(int64_t* work) override;
+  int due_reads() const override { return due_reads_; }
+  SourceRows due_rows(SessionState* state) const override { return {state, {}, due_}; }
+  void ForgetReads() override;
+  Progress progress() const override;
+  bool is_empty() const override { return finished_ && states() == 0; }
+  int64_t encoder_rows() const override { return states(); }
+  int64_t front_rows() const override {
+    return int64_t{due_reads_} * model_.speech->pre_decision_ratio;
+  }
+  double Delay(int source_read) const override;
+  absl::Duration audio_given() const override;
+  SourceLeft Leave(int source_read) override;
+
+ private:
+  int64_t states() const { return model_.speech->StatesOf(given_); }
+
+  const ModelInfo& model_;
+  const int sample_rate_;  // The rate of the audio that is appended.
+  const int64_t limit_;    // The most samples of a segment.
+  const std::unique_ptr<AudioSource> audio_;
+  int64_t given_ = 0;  // Samples of the segment that were made due.
+  int due_reads_ = 0;
+  std::vector<float> due_;  // The samples of the READs that are due.
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_STREAMING_AUDIO_SEGMENT_H_

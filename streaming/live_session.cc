@@ -1,0 +1,425 @@
+#include "streaming/live_session.h"
+
+#include <algorithm>
+#include <optional>
+#include <variant>
+
+#include "absl/types/span.h"
+#include "base/budget.h"
+#include "streaming/source_bytes.h"
+
+namespace leapstream {
+namespace {
+
+// The open segment, as the inbox has to know it.
+Inbox::Segment ForInbox(Phase phase) {
+  if (phase == Phase::kIdle) return Inbox::Segment::kNone;
+  return phase == Phase::kOpen ? Inbox::Segment::kOpen : Inbox::Segment::kTranslated;
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Policy& policy) {
+  absl::StatusOr<std::unique_ptr<SessionState>> state = model.translator->NewState();
+  if (!state.ok()) return state;
+  if (const auto* wait_k = std::get_if<WaitK>(&policy); wait_k != nullptr) {
+    (*state)->SetWaitK(wait_k->k, wait_k->write_stride);
+  }
+  return state;
+}
+
+LiveSession::LiveSession(Parts parts, const Model& model, Loop* loop)
+    : options_(parts.options),
+      model_(model),
+      sink_(parts.sink),
+      loop_(loop),
+      opened_(SteadyNow()),
+      agent_(AgentRulesOf(model)),
+      committed_(&parts.from, options_, model),
+      inbox_(options_.max_queued_bytes, committed_.replays(),
+             [this](Queue queue) { loop_->Enqueue(shared_from_this(), queue); }),
+      state_(std::move(parts.state)),
+      source_(std::move(parts.source)),
+      text_sink_(model.target_tokenizer.get()),
+      meter_(std::move(parts.from.before)),
+      state_bytes_(state_->bytes()) {
+  segment_.number = parts.from.segment - 1;  // The last one that was completed.
+}
+
+// --- Planning. ---
+
+Due LiveSession::Plan(int max_rows, int64_t max_work) {
+  Due due;
+  if (finished()) return due;
+  turn_ = Turn();
+  turn_.inputs_left = budget::kQueuedInputs;
+  turn_.work_left = max_work;
+  source_->ForgetReads();
+  committed_.ForgetPlan();
+  Inbox::Turn begun = inbox_.BeginTurn();
+  turn_.able_since = begun.able_since;
+  if (begun.cancelled.has_value()) {
+    Finish(*std::move(begun.cancelled));
+    return due;
+  }
+  PlanSegments(max_rows);
+  due.work = max_work - turn_.work_left;
+  if (!finished()) EndPlan(&due);
+  return due;
+}
+
+void LiveSession::PlanSegments(int max_rows) {
+  while (!finished()) {
+    turn_.held = inbox_.held();
+    if (turn_.held) return;
+    if (phase_ == Phase::kContinues) {
+      OpenNextSegment();
+    } else if (phase_ == Phase::kOpen) {
+      if (PlanSegment(max_rows)) return;
+    } else if (!PopInput()) {
+      return;
+    }
+  }
+}
+
+bool LiveSession::PlanSegment(int max_rows) {
+  if (committed_.replays()) {
+    PlanReplay(max_rows);
+    return true;
+  }
+  Progress progress = CurrentProgress();
+  while (source_->due_reads() < max_rows && Decide(options_.policy, progress) == Action::kRead) {
+    if (!NextRead()) break;
+    progress = CurrentProgress();
+  }
+  if (finished()) return true;
+  if (source_->is_empty() && !turn_.cut_short) {
+    CompleteSegment(FinishReason::kEndOfSentence);
+    source_->ForgetReads();  // Audio that is too short for one encoder state is for no model.
+    return false;
+  }
+  turn_.decides = progress.source_read > 0 && Decide(options_.policy, progress) == Action::kWrite;
+  return true;
+}
+
+void LiveSession::PlanReplay(int max_rows) {
+  while (source_->due_reads() + committed_.due() < max_rows) {
+    const Progress progress = CurrentProgress();
+    const CommittedTarget::Step step = committed_.NextStep(progress, options_, model_.info);
+    if (step == CommittedTarget::Step::kNone) return;
+    if (step == CommittedTarget::Step::kReplay) {
+      committed_.PlanReplay();
+      continue;
+    }
+    if (step != CommittedTarget::Step::kImpossible) {
+      if (NextRead()) {
+        if (step == CommittedTarget::Step::kReadOn) ++segment_.lag;
+        continue;
+      }
+      if (finished()) return;
+      if (turn_.cut_short || (!source_->closed() && !source_->cut())) return;  // Not yet.
+    }
+    return Finish(committed_.Impossible(options_.policy, progress.source_read));
+  }
+}
+
+void LiveSession::EndPlan(Due* due) {
+  due->reads = source_->due_rows(state_.get());
+  due->read_count = source_->due_reads();
+  due->replay_count = committed_.due();
+  if (due->replay_count > 0) {
+    due->replay = {state_.get(), due->reads.tokens, committed_.due_tokens(),
+                   committed_.due_source_read()};
+  }
+  due->decides = turn_.decides;
+  if (due->read_count > 0) unencoded_ = true;
+  due->encoder_rows =
+      source_->front_rows() + (due->decides && unencoded_ ? source_->encoder_rows() : 0);
+  Inbox::TurnEnd end;
+  end.reads = due->read_count;
+  end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides;
+  end.waits = !turn_.held && !turn_.cut_short && !committed_.replays();
+  end.cut_short = turn_.cut_short;
+  if (end.acts) meter_.RecordQueue(SteadyNow() - turn_.able_since);
+  due->has_turn = inbox_.EndTurn(end);
+}
+
+// --- Source. ---
+
+bool LiveSession::PopInput() {
+  const bool may_take = turn_.inputs_left > 0 && turn_.work_left > 0;
+  Inbox::Popped popped = inbox_.Pop(ForInbox(phase_), may_take);
+  switch (popped.kind) {
+    case Inbox::Popped::Kind::kNothing:
+      return false;
+    case Inbox::Popped::Kind::kRefused:
+      turn_.cut_short = true;
+      return false;
+    case Inbox::Popped::Kind::kEnding:
+      Finish(std::move(popped.ending));
+      return false;
+    case Inbox::Popped::Kind::kInput:
+      break;
+  }
+  --turn_.inputs_left;
+  turn_.work_left -= budget::kInputWork;
+  if (popped.room) sink_->OnRoom();
+  ApplyInput(std::move(popped.input));
+  return !finished();
+}
+
+void LiveSession::ApplyInput(Input input) {
+  if (std::holds_alternative<SourceEnd>(input)) {
+    if (committed_.pending()) return Finish(committed_.NoSegment());
+    sink_->OnEvent(meter_.Summary());
+    return Finish(absl::OkStatus());
+  }
+  if (phase_ == Phase::kIdle) OpenSegment();
+  if (std::holds_alternative<SegmentEnd>(input)) {
+    source_->Close();
+    return Move(PhaseEvent::kSourceEnd);
+  }
+  auto& chunk = std::get<SourceChunk>(input);
+  if (phase_ == Phase::kTranslated || source_->cut()) {
+    const int64_t dropped = DroppedBytes(chunk.source);
+    meter_.RecordDropped(dropped);
+    turn_.work_left -= dropped / 4;
+    return;
+  }
+  absl::Status status = source_->Append(std::move(chunk.source), chunk.at, &turn_.work_left);
+  if (!status.ok()) Finish(std::move(status));
+}
+
+bool LiveSession::NextRead() {
+  while (true) {
+    const absl::StatusOr<SegmentSource::Next> next = source_->NextRead(&turn_.work_left);
+    if (!next.ok()) {
+      Finish(next.status());
+      return false;
+    }
+    switch (*next) {
+      case SegmentSource::Next::kRead:
+        return true;
+      case SegmentSource::Next::kNone:
+        return false;
+      case SegmentSource::Next::kWork:
+        turn_.cut_short = true;
+        return false;
+      case SegmentSource::Next::kWaits:
+        if (!PopInput()) return false;
+    }
+  }
+}
+
+Progress LiveSession::CurrentProgress() const {
+  Progress progress = source_->progress();
+  progress.target_written = state_->target_written() + segment_.skipped;
+  progress.lag = segment_.lag;
+  progress.wanted = segment_.wanted;
+  return progress;
+}
+
+// --- Segments. ---
+
+void LiveSession::OpenSegment() {
+  source_->Open();
+  BeginSegment();
+  Move(PhaseEvent::kInput);
+}
+
+void LiveSession::OpenNextSegment() {
+  if (std::optional<absl::Status> ending = inbox_.ending(); ending.has_value()) {
+    return Finish(*std::move(ending));
+  }
+  source_->OpenWithRest();
+  BeginSegment();
+  Move(PhaseEvent::kNextSegment);
+}
+
+void LiveSession::BeginSegment() {
+  const int64_t number = segment_.number + 1;
+  segment_ = Segment();
+  segment_.number = number;
+  meter_.Begin(SteadyNow());
+  state_->Reset();
+  text_sink_.Reset();
+}
+
+void LiveSession::CompleteSegment(FinishReason reason) {
+  const int source_read = state_->source_read();
+  const int target_written = state_->target_written();
+  if (committed_.pending()) return Finish(committed_.TooMany(target_written));
+  committed_.Clear();
+  SegmentCompleted completed;
+  completed.segment = segment_.number;
+  completed.unsent = text_sink_.Finish();
+  completed.text = std::move(segment_.text) + completed.unsent;
+  completed.stats = meter_.Complete({source_read, source_->finished(), Delay(),
+                                     source_->audio_given(), source_->words()},
+                                    target_written, completed.unsent);
+  const SourceLeft left = source_->Leave(source_read);
+  meter_.RecordUntranslated(left.untranslated_tokens);
+  meter_.RecordDropped(left.dropped_bytes);
+  completed.reason = left.at_limit ? FinishReason::kSourceLimit : reason;
+  completed.so_far = meter_.so_far();
+  completed.untranslated_source_tokens = left.untranslated_tokens;
+  completed.source_dropped = left.dropped;
+  completed.continues_at = left.continues_at;
+  completed.continues_after_tokens = left.continues_after_tokens;
+  Move(left.continues_at.has_value() ? PhaseEvent::kLeavesRest
+       : source_->closed()           ? PhaseEvent::kTranslated
+                                     : PhaseEvent::kTranslatedEarly);
+  turn_.work_left -= budget::kSegmentWork;
+  ShrinkState();
+  sink_->OnEvent(std::move(completed));
+}
+
+void LiveSession::ShrinkState() {
+  const ModelInfo& info = model_.info;
+  if (info.state_bytes_per_token == 0) return;
+  CountState();
+  const int64_t typical =
+      info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
+  if (state_bytes() <= typical) return;
+  absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, options_.policy);
+  if (!state.ok()) return;  // The session goes on with the large state.
+  state_ = *std::move(state);
+  CountState();
+}
+
+// --- The model's results. ---
+
+void LiveSession::ApplyReplay() {
+  const absl::Span<const TokenId> tokens = committed_.due_tokens();
+  const absl::Span<const int> source_read = committed_.due_source_read();
+  const bool first = state_->target_written() == committed_.due();
+  segment_.ends_in_a_row = 0;
+  source_->GoesOn();
+  for (size_t i = 0; i < tokens.size(); ++i) {
+    const double delay = source_->Delay(source_read[i]);
+    meter_.RecordToken(delay);
+    AppendToken(tokens[i], delay);
+  }
+  if (first && !tokens.empty()) meter_.RecordFirstToken(SteadyNow());
+  committed_.ApplyReplay();
+}
+
+void LiveSession::Apply(const Decision& decision) {
+  unencoded_ = false;
+  // A step that is decided again waits for one more READ at least.
+  segment_.wanted = state_->source_read() + 1;
+  if (decision.wants_source) return;
+  ScoredToken token = decision.best;
+  // To an agent that keeps symbols, each token that reads </s> is one.
+  if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(kEndOfSentence)) {
+    token.id = kEndOfSentence;
+  }
+  if (token.id == kEndOfSentence && !source_->finished()) {
+    if (ApplyEarlyEnd()) return;
+    if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
+  }
+  // A token that was put out before is kept, even where another machine's arithmetic would decide
+  // otherwise.
+  const bool forced = committed_.pending();
+  if (forced) token.id = committed_.next();
+  meter_.RecordToken(Delay());
+  if (token.id == kEndOfSentence) return CompleteSegment(FinishReason::kEndOfSentence);
+  if (agent_.decides_past_limit && state_->target_written() >= target_limit()) {
+    return CompleteSegment(FinishReason::kMaxLength);
+  }
+  Write(token, forced);
+  if (token.id == agent_.end_symbol && token.id != kUnknown && source_->finished()) {
+    return CompleteSegment(FinishReason::kEndOfSentence);
+  }
+  if (!agent_.decides_past_limit && Full()) CompleteSegment(FinishReason::kMaxLength);
+}
+
+bool LiveSession::ApplyEarlyEnd() {
+  const bool reads_on = options_.early_end == EarlyEnd::kReadOn;
+  if (!reads_on && options_.early_end != EarlyEnd::kForceFinish) return false;
+  ++segment_.ends_in_a_row;
+  source_->MayHaveEnded(state_->source_read());
+  if (reads_on) {
+    ++segment_.lag;  // Nothing was committed, so the step stays open.
+    const int end = *source_->end();
+    if (options_.next_segments && segment_.ends_in_a_row >= std::max(kEndsInARow, end / 4)) {
+      meter_.RecordToken(source_->Delay(end));
+      CompleteSegment(FinishReason::kEndOfSentence);
+    }
+    return true;
+  }
+  ++segment_.skipped;
+  state_->Repeat();
+  if (state_->target_written() > 0 && Full()) CompleteSegment(FinishReason::kMaxLength);
+  return true;
+}
+
+void LiveSession::Write(ScoredToken token, bool forced) {
+  state_->Commit(FedBack(token.id));
+  segment_.ends_in_a_row = 0;
+  source_->GoesOn();
+  if (source_->finished()) ++segment_.after_source;
+  segment_.wanted = 0;
+  TargetDelta delta;
+  delta.segment = segment_.number;
+  delta.token.id = token.id;
+  delta.token.piece = model_.target_vocabulary.Symbol(token.id);
+  delta.token.source_tokens_read = state_->source_read();
+  delta.token.source_audio = source_->audio_given();
+  delta.token.log_prob = token.log_prob;
+  const SteadyTime now = SteadyNow();
+  delta.token.emit_offset = now - opened_;
+  delta.text = AppendToken(token.id, Delay());
+  const bool first = state_->target_written() == 1;
+  const absl::Duration since_source =
+      first ? meter_.RecordFirstToken(now) : absl::ZeroDuration();
+  if (forced) return committed_.PopForced();
+  if (StepObserver* const observer = loop_->observer(); observer != nullptr) {
+    observer->OnToken(now - turn_.able_since);
+    if (first) observer->OnFirstToken(since_source);
+  }
+  sink_->OnEvent(std::move(delta));
+}
+
+std::string LiveSession::AppendToken(TokenId id, double delay) {
+  std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
+  segment_.text += text;
+  meter_.RecordText(text, delay);
+  return text;
+}
+
+TokenId LiveSession::FedBack(TokenId id) const {
+  if (!model_.feeds_back_symbols) return id;
+  return model_.target_vocabulary.Id(model_.target_vocabulary.Symbol(id));
+}
+
+int LiveSession::target_limit() const {
+  return TargetLimit(options_, model_.info, state_->source_read());
+}
+
+bool LiveSession::Full() const {
+  const int after = options_.max_target_tokens_after_source;
+  return state_->target_written() + segment_.skipped >= target_limit() ||
+         (after > 0 && segment_.after_source >= after);
+}
+
+// --- The end. ---
+
+void LiveSession::CountState() {
+  const int64_t bytes = state_->bytes();
+  loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
+}
+
+void LiveSession::FreeState() {
+  state_.reset();
+  loop_->AddStateBytes(-state_bytes_.exchange(0, std::memory_order_relaxed));
+}
+
+void LiveSession::Finish(absl::Status status) {
+  if (finished()) return;
+  Move(PhaseEvent::kFinish);
+  inbox_.Close();
+  sink_->OnFinished(std::move(status));
+}
+
+}  // namespace leapstream

@@ -1,0 +1,75 @@
+#include "streaming/session_limits.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "model/api/speech.h"
+#include "streaming/policy.h"
+
+namespace leapstream {
+namespace {
+
+constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+
+constexpr char kEndSymbol[] = "<e>";       // The reference's speech agent has the same.
+
+// The smaller one of two limits, each of which 0 lifts.
+int Smaller(int one, int other) {
+  if (one == 0 || other == 0) return std::max(one, other);
+  return std::min(one, other);
+}
+
+}  // namespace
+
+absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model) {
+  if (absl::Status policy = CheckFor(options.policy, model); !policy.ok()) return policy;
+  if (options.max_target_tokens < 0 || options.max_length_b < 0 || !(options.max_length_a >= 0) ||
+      options.max_length_a > kMaxTargetTokens) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "length limits must not be negative or absurd, got max_target_tokens ",
+        options.max_target_tokens, ", max_length_a ", options.max_length_a, ", max_length_b ",
+        options.max_length_b, "; leave them unset for the defaults"));
+  }
+  if (options.max_target_tokens_after_source < 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_target_tokens_after_source must not be negative, got ",
+                     options.max_target_tokens_after_source, "; leave it unset for the default"));
+  }
+  if (options.max_target_tokens_cap < 0 || options.max_queued_bytes < 1) {
+    return absl::InvalidArgumentError("a session needs a target limit and room for its source");
+  }
+  if (options.max_source_tokens < 2) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("max_source_tokens must be at least 2 (a token and </s>), got ",
+                     options.max_source_tokens));
+  }
+  return absl::OkStatus();
+}
+
+int SourceLimit(const SessionOptions& options, const ModelInfo& model) {
+  return Smaller(options.max_source_tokens, model.max_source_tokens);
+}
+
+absl::Duration AudioLimit(const SessionOptions& options, const ModelInfo& model) {
+  return absl::Milliseconds(model.speech->MillisecondsPerState()) * SourceLimit(options, model);
+}
+
+int TargetCap(const SessionOptions& options, const ModelInfo& model) {
+  return Smaller(options.max_target_tokens_cap, model.max_target_tokens);
+}
+
+int TargetLimit(const SessionOptions& options, const ModelInfo& model, int source_read) {
+  double limit = options.max_target_tokens > 0
+                     ? options.max_target_tokens
+                     : options.max_length_a * source_read + options.max_length_b;
+  const int tokens = static_cast<int>(std::min<double>(limit, kMaxTargetTokens));
+  const int cap = TargetCap(options, model);
+  return cap > 0 ? std::min(tokens, cap) : tokens;
+}
+
+AgentRules AgentRulesOf(const Model& model) {
+  if (!model.info.speech.has_value()) return {};
+  return {false, model.target_vocabulary.Id(kEndSymbol)};
+}
+
+}  // namespace leapstream

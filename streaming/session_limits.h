@@ -1,0 +1,42 @@
+#ifndef LEAPSTREAM_STREAMING_SESSION_LIMITS_H_
+#define LEAPSTREAM_STREAMING_SESSION_LIMITS_H_
+
+#include "absl/status/status.h"
+#include "absl/time/time.h"
+#include "model/api/model.h"
+#include "model/api/translator.h"
+#include "model/api/vocabulary.h"
+#include "streaming/session.h"
+
+// The rules of what a session may ask for, and of how long its segments may become. Pure functions:
+// sessions obey them, and clients are told their results.
+namespace leapstream {
+
+// INVALID_ARGUMENT: an option is out of range, or the model does not take the policy.
+absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model);
+
+// The most source tokens of a segment, </s> included; of speech, encoder states.
+int SourceLimit(const SessionOptions& options, const ModelInfo& model);
+// SourceLimit() of speech as the time that so many encoder states last.
+absl::Duration AudioLimit(const SessionOptions& options, const ModelInfo& model);
+
+// The most target tokens of a segment, </s> not included, however long its source is; 0: the source
+// alone limits them.
+int TargetCap(const SessionOptions& options, const ModelInfo& model);
+// The most target tokens of a segment, </s> not included, when `source_read` source tokens, </s>
+// included, have been read. Never more than TargetCap(), and never less for more source.
+int TargetLimit(const SessionOptions& options, const ModelInfo& model, int source_read);
+
+// Where the reference's agents for text and for speech differ in how they end a segment.
+struct AgentRules {
+  // The text agent decides one more step than the limit allows, and drops its token. The speech
+  // agent does not, and counts steps that wrote nothing.
+  bool decides_past_limit = true;
+  // A target token that ends the segment once its source is finished; kUnknown: there is none.
+  TokenId end_symbol = kUnknown;
+};
+AgentRules AgentRulesOf(const Model& model);
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_STREAMING_SESSION_LIMITS_H_

@@ -1,0 +1,171 @@
+#include "streaming/text_segment.h"
+
+#include <algorithm>
+#include <iterator>
+#include <utility>
+#include <variant>
+
+#include "base/status.h"
+#include "streaming/session_limits.h"
+
+namespace leapstream {
+namespace {
+
+// Tokens: no segment ends within a shorter word, if it has others.
+constexpr size_t kLongWord = 8;
+
+}  // namespace
+
+TextSegment::TextSegment(const SessionOptions& options, const Model& model, int skip_tokens)
+    : model_(model),
+      next_segments_(options.next_segments),
+      limit_(SourceLimit(options, model.info)),
+      skip_tokens_(std::max(skip_tokens, 0)),
+      source_(model, options.next_segments) {}
+
+void TextSegment::Open() {
+  OpenBase(false);
+  source_.Open();
+  OpenTokens();
+  carried_.clear();
+  kept_.clear();
+}
+
+void TextSegment::OpenWithRest() {
+  OpenBase(closed_);
+  OpenTokens();
+  std::move(carried_.begin(), carried_.end(), std::back_inserter(kept_));
+  carried_ = std::move(kept_);
+  kept_.clear();
+}
+
+void TextSegment::OpenTokens() {
+  given_ = 0;
+  tokens_ = std::vector<TokenId>();
+  next_ = 0;
+  unread_ = 0;
+  words_ = metrics::SourceWordEnds();
+}
+
+absl::Status TextSegment::Append(SourceInput source, SourcePosition at, int64_t* work) {
+  if (std::holds_alternative<AudioSamples>(source)) return WrongKind(model_.info, "text");
+  return source_.Append(std::move(source), at, work);
+}
+
+void TextSegment::Close() {
+  closed_ = true;
+  source_.Close();
+}
+
+absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
+  if (finished_) return Next::kNone;
+  while (waiting() == 0 && !cut_) {
+    bool found = false;
+    if (*work > 0) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(found, ReadWord(work));
+    }
+    if (found) continue;
+    if (*work <= 0) return Next::kWork;
+    if (closed_) break;
+    return Next::kWaits;
+  }
+  // </s> needs a position of its own, so the last one is kept for it.
+  if (given_ >= limit_ - 1 && waiting() > 0) cut_ = true;
+  if (!cut_ && waiting() > 0) {
+    due_.push_back(tokens_[next_++]);
+    ++given_;
+    return Next::kRead;
+  }
+  if (given_ == 0) return Next::kNone;  // The segment is empty.
+  unread_ += waiting();
+  DropTokens();
+  finished_ = true;
+  due_.push_back(kEndOfSentence);
+  ++given_;
+  return Next::kRead;
+}
+
+absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
+  Word word;
+  if (!carried_.empty()) {
+    word = std::move(carried_.front());
+    carried_.pop_front();
+  } else {
+    bool found = false;
+    LEAPSTREAM_ASSIGN_OR_RETURN(found, source_.PopWord(work, &word));
+    if (!found) return false;
+    if (skip_tokens_ > 0 && source_.is_text() && !word.tokens.empty()) {
+      word.skipped =
+          std::min(std::exchange(skip_tokens_, 0), static_cast<int>(word.tokens.size()));
+      word.tokens.erase(word.tokens.begin(), word.tokens.begin() + word.skipped);
+    }
+  }
+  word.first = given_;
+  if (next_segments_ && !word.tokens.empty()) {
+    Keep(word);
+    // No word is cut by the limit that is not longer itself.
+    if (word.first > 0 && word.end() > limit_ - 1) {
+      cut_ = true;
+      return true;
+    }
+  }
+  if (source_.is_text()) words_.Add(static_cast<int>(word.tokens.size()));
+  if (waiting() == 0) DropTokens();
+  tokens_.insert(tokens_.end(), word.tokens.begin(), word.tokens.end());
+  return true;
+}
+
+void TextSegment::Keep(const Word& word) {
+  const int settled = end().value_or(given_);
+  while (!kept_.empty() && kept_.front().end() <= settled) kept_.pop_front();
+  kept_.push_back(word);
+}
+
+void TextSegment::DropTokens() {
+  tokens_.clear();
+  next_ = 0;
+}
+
+Progress TextSegment::progress() const {
+  Progress progress;
+  progress.source_read = given_;
+  progress.source_finished = finished_;
+  return progress;
+}
+
+SourceLeft TextSegment::Leave(int /*source_read*/) {
+  const bool is_over = finished_ && !cut_;
+  const int read = given_ - (finished_ ? 1 : 0);  // Without </s>.
+  SourceLeft left;
+  left.at_limit = cut_;
+  if (next_segments_ && given_ > 0 && !is_over) {
+    FindRest(read, &left);
+    return left;
+  }
+  left.untranslated_tokens = unread_ + waiting() + ReadAfterEnd(read);
+  left.dropped = given_ > 0 && !is_over;
+  left.dropped_bytes = source_.DropRest();
+  DropTokens();
+  kept_.clear();
+  return left;
+}
+
+void TextSegment::FindRest(int read, SourceLeft* left) {
+  const int end_read = std::min(end().value_or(read), read);
+  while (!kept_.empty() && kept_.front().end() <= end_read) kept_.pop_front();
+  // A word of which a part was read comes again, but for one that may be a whole text without
+  // spaces, or is all of the segment.
+  if (!kept_.empty() && kept_.front().first < end_read) {
+    Word& word = kept_.front();
+    if (word.first == 0 || word.tokens.size() > kLongWord) {
+      const int read_of_it = end_read - word.first;
+      word.tokens.erase(word.tokens.begin(), word.tokens.begin() + read_of_it);
+      word.skipped += read_of_it;
+    }
+  }
+  const std::deque<Word>& rest = kept_.empty() ? carried_ : kept_;
+  left->continues_at = rest.empty() ? source_.rest_at() : rest.front().at;
+  left->continues_after_tokens = rest.empty() ? 0 : rest.front().skipped;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,159 @@
+#include "streaming/word_source.h"
+
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "base/budget.h"
+#include "base/quoted.h"
+#include "base/status.h"
+#include "streaming/source_bytes.h"
+
+namespace leapstream {
+namespace {
+
+constexpr size_t kTextForm = 0;  // Of SourceInput.
+
+// No source has these: the end comes with the segment's, and padding is between sentences.
+bool IsSpecial(TokenId id) { return id == kEndOfSentence || id == kPadding; }
+
+}  // namespace
+
+void WordSource::Open() {
+  form_.reset();
+  text_.Reset();
+  chunks_.clear();
+  OpenWords();
+  pieces_ = std::vector<std::string>();
+  ids_ = std::vector<TokenId>();
+  at_ = SourcePosition();
+  popped_ = 0;
+}
+
+void WordSource::OpenWords() {
+  closed_ = words_finished_ = false;
+  state_ = TokenizerState();
+  held_.clear();
+  ready_.clear();
+  next_ready_ = 0;
+}
+
+absl::Status WordSource::Append(SourceInput source, SourcePosition at, int64_t* work) {
+  if (form_.has_value() && *form_ != source.index()) {
+    return absl::InvalidArgumentError(
+        "a segment's source is either text, pieces or token ids; end the segment before changing");
+  }
+  form_ = source.index();
+  if (auto* text = std::get_if<std::string>(&source)) {
+    if (places_) {
+      TextAt(text_.rest_begin());  // Forgets chunks that have no rest, as of white space.
+      chunks_.push_back({text_.end(), at});
+    }
+    text_.Append(*text);
+    return absl::OkStatus();
+  }
+  at_ = at;
+  popped_ = 0;
+  if (auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
+    pieces_ = std::move(*pieces);
+    return absl::OkStatus();
+  }
+  ids_ = std::get<std::vector<TokenId>>(std::move(source));
+  *work -= static_cast<int64_t>(ids_.size()) / budget::kIdsPerWork;
+  for (const TokenId id : ids_) {
+    if (id < 0 || id >= model_.source_vocabulary.size() || IsSpecial(id)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
+                       ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ", id,
+                       "; end the segment instead of sending </s>"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+void WordSource::Close() {
+  closed_ = true;
+  text_.Finish();
+}
+
+absl::StatusOr<bool> WordSource::PopWord(int64_t* work, SourceWord* word) {
+  if (popped_ < ids_.size()) {
+    word->at = rest_at();
+    word->tokens.push_back(ids_[popped_++]);
+    return true;
+  }
+  if (popped_ >= pieces_.size()) return PopTextWord(work, word);
+  word->at = rest_at();
+  const std::string& piece = pieces_[popped_++];
+  *work -= budget::kPieceWork;
+  word->tokens.push_back(model_.source_vocabulary.Id(piece));
+  if (IsSpecial(word->tokens[0])) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
+                     "; end the segment instead of sending </s>"));
+  }
+  return true;
+}
+
+absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
+  while (next_ready_ == ready_.size()) {
+    bool appended = false;
+    LEAPSTREAM_ASSIGN_OR_RETURN(appended, AppendWord(work));
+    if (!appended) return false;
+  }
+  for (const std::string& symbol : ready_[next_ready_++]) {
+    word->tokens.push_back(model_.source_vocabulary.Id(symbol));
+  }
+  if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
+  word->at = held_.front().at;
+  held_.pop_front();
+  return true;
+}
+
+absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
+  ready_.clear();
+  next_ready_ = 0;
+  std::string text;
+  LEAPSTREAM_ASSIGN_OR_RETURN(text, text_.NextWord(work));
+  if (text.empty()) {
+    if (!closed_ || words_finished_ || *work <= 0) return false;
+    words_finished_ = true;
+    model_.source_tokenizer->FinishWords(&state_, &ready_);
+    return !ready_.empty();
+  }
+  held_.push_back({places_ ? TextAt(text_.word_begin()) : SourcePosition(), text.size()});
+  model_.source_tokenizer->AppendWord(text, &state_, &ready_);
+  *work -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
+  return true;
+}
+
+bool WordSource::is_text() const { return form_ == kTextForm; }
+
+SourcePosition WordSource::rest_at() {
+  if (is_text()) return held_.empty() ? TextAt(text_.rest_begin()) : held_.front().at;
+  return {at_.chunks, at_.samples + static_cast<int64_t>(popped_)};
+}
+
+SourcePosition WordSource::TextAt(size_t offset) {
+  while (chunks_.size() > 1 && chunks_[1].begin <= offset) chunks_.pop_front();
+  if (chunks_.empty()) return {};
+  const Chunk& chunk = chunks_.front();
+  return {chunk.at.chunks, chunk.at.samples + static_cast<int64_t>(offset - chunk.begin)};
+}
+
+int64_t WordSource::DropRest() {
+  int64_t bytes = VisibleBytes(text_.rest());
+  for (const Held& held : held_) bytes += static_cast<int64_t>(held.bytes);
+  if (popped_ < ids_.size()) {
+    bytes += static_cast<int64_t>((ids_.size() - popped_) * sizeof(TokenId));
+  }
+  for (size_t i = popped_; i < pieces_.size(); ++i) bytes += PieceBytes(pieces_[i]);
+  pieces_.clear();
+  ids_.clear();
+  text_.Reset();
+  chunks_.clear();
+  OpenWords();
+  return bytes;
+}
+
+}  // namespace leapstream

@@ -1,0 +1,141 @@
+#include "streaming/word_source.h"
+
+#include <random>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/testing/fake_model.h"
+
+namespace leapstream {
+namespace {
+
+using ::testing::ElementsAre;
+
+constexpr char kThe[] = "\xe2\x96\x81the";  // U+2581
+
+// A tokenizer that has to see one word ahead: each word is one symbol, "the" if the next word
+// begins with that and else "in", after U+2581 unless the word is the first one.
+class LookAhead final : public Tokenizer {
+ public:
+  void AppendWord(absl::string_view word, TokenizerState* state,
+                  std::vector<Symbols>* ready) const override {
+    if (!state->held.empty()) Emit(word.substr(0, 3) == "the", state, ready);
+    state->held = std::string(word);
+  }
+  void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const override {
+    if (!state->held.empty()) Emit(false, state, ready);
+    state->held.clear();
+  }
+  TargetBytes AppendSymbol(absl::string_view, TokenizerState*) const override { return {}; }
+  TargetBytes FinishSymbols(TokenizerState*) const override { return {}; }
+  std::vector<std::string> Encode(absl::string_view) const override { return {}; }
+  std::string Decode(const std::vector<std::string>&) const override { return ""; }
+
+ private:
+  static void Emit(bool the, TokenizerState* state, std::vector<Symbols>* ready) {
+    const std::string symbol = the ? "the" : "in";
+    ready->push_back({(state->begun ? "\xe2\x96\x81" : "") + symbol});
+    state->begun = true;
+  }
+};
+
+class WordSourceTest : public testing::Test {
+ protected:
+  WordSourceTest() : model_(std::const_pointer_cast<Model>(FakeModel())) {}
+  // All words that there are, as the symbols of their tokens.
+  std::vector<std::string> Pop(WordSource& source) {
+    std::vector<std::string> words;
+    while (true) {
+      SourceWord word;
+      const absl::StatusOr<bool> popped = source.PopWord(&work_, &word);
+      EXPECT_TRUE(popped.ok()) << popped.status();
+      if (!popped.ok() || !*popped) return words;
+      std::string symbols;
+      for (const TokenId id : word.tokens) symbols += model_->source_vocabulary.Symbol(id);
+      words.push_back(symbols);
+      places_.push_back(word.at);
+    }
+  }
+  void Append(WordSource& source, SourceInput input, SourcePosition at = {}) {
+    EXPECT_TRUE(source.Append(std::move(input), at, &work_).ok());
+  }
+
+  const std::shared_ptr<Model> model_;
+  std::vector<SourcePosition> places_;
+  int64_t work_ = 1 << 30;
+};
+
+TEST_F(WordSourceTest, WordsAndTheirPlacesAreThoseOfTheText) {
+  WordSource source(*model_, true);
+  Append(source, std::string(" the "), {0, 0});
+  Append(source, std::string("t"), {1, 10});
+  Append(source, std::string("he  the"), {2, 20});
+  EXPECT_THAT(Pop(source), ElementsAre(kThe, kThe));
+  EXPECT_EQ(places_[0].samples, 1);
+  EXPECT_EQ(places_[1].chunks, 1);
+  EXPECT_EQ(places_[1].samples, 10);
+  EXPECT_EQ(source.rest_at().chunks, 2);
+  EXPECT_EQ(source.rest_at().samples, 20 + 4) << "white space is no source";
+  source.Close();
+  EXPECT_THAT(Pop(source), ElementsAre(kThe));
+  EXPECT_EQ(places_[2].samples, 20 + 4);
+}
+
+TEST_F(WordSourceTest, AnyChunkingGivesTheSameTokensWhateverTheTokenizerHolds) {
+  const std::string text = " the fox the the  in then an";
+  for (const bool ahead : {false, true}) {
+    if (ahead) model_->source_tokenizer = std::make_unique<LookAhead>();
+    std::mt19937 random(23);
+    std::vector<std::string> expected;
+    std::vector<int64_t> expected_at;
+    for (int round = 0; round < 300; ++round) {
+      WordSource source(*model_, true);
+      std::vector<std::string> words;
+      std::vector<int64_t> at, begins;
+      places_.clear();
+      const auto pop = [&] {
+        for (std::string& word : Pop(source)) words.push_back(std::move(word));
+      };
+      for (size_t begin = 0; begin < text.size();) {
+        const size_t size = round == 0 ? text.size() : 1 + random() % 5;
+        Append(source, text.substr(begin, size), {static_cast<int64_t>(begins.size()), 0});
+        begins.push_back(static_cast<int64_t>(begin));
+        begin += size;
+        if (random() % 2 == 0) pop();
+      }
+      source.Close();
+      pop();
+      for (const SourcePosition& place : places_) {
+        at.push_back(begins[place.chunks] + place.samples);
+      }
+      if (round == 0) expected = words;
+      if (round == 0) expected_at = at;
+      ASSERT_EQ(words, expected);
+      ASSERT_EQ(at, expected_at);
+    }
+    EXPECT_THAT(expected_at, ElementsAre(1, 5, 9, 13, 18, 21, 26));
+    if (ahead) {
+      EXPECT_THAT(expected, ElementsAre("in", kThe, kThe, "\xe2\x96\x81in", kThe, "\xe2\x96\x81in",
+                                        "\xe2\x96\x81in"));
+    }
+  }
+}
+
+TEST_F(WordSourceTest, AWordThatTheTokenizerHoldsIsPartOfTheRest) {
+  model_->source_tokenizer = std::make_unique<LookAhead>();
+  WordSource source(*model_, true);
+  Append(source, std::string("fox the and"), {4, 0});
+  EXPECT_EQ(Pop(source).size(), 1u);
+  EXPECT_EQ(source.rest_at().samples, 4) << "\"the\" is not final";
+  EXPECT_EQ(source.DropRest(), 6) << "white space is no source";
+  source.Open();
+  Append(source, std::string("the "));
+  source.Close();
+  EXPECT_THAT(Pop(source), ElementsAre("in")) << "nothing is left of the segment before";
+}
+
+}  // namespace
+}  // namespace leapstream
