@@ -7,8 +7,9 @@
 
 namespace leapstream {
 
-// The bytes of a file that an operator wrote: a configuration, a key. NOT_FOUND: it cannot be read,
-// or is no regular file: a pipe would have to be waited for; INVALID_ARGUMENT: more than a mebibyte.
+// Reads a file that an operator wrote, such as a configuration or a key. NOT_FOUND: the file cannot
+// be read, or is no regular file, such as a pipe, whose writer would have to be waited for.
+// INVALID_ARGUMENT: it has more than 1 MiB.
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path);
 
 }  // namespace leapstream
