@@ -14,7 +14,7 @@ namespace leapstream {
 
 absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
   constexpr size_t kMaxBytes = 1 << 20;
-  // O_NONBLOCK: opening a pipe must not wait for its writer.
+  // O_NONBLOCK is set so that opening a pipe does not wait for its writer.
   const int descriptor = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
   struct stat status = {};
   if (descriptor >= 0 && fstat(descriptor, &status) == 0 && !S_ISREG(status.st_mode)) {
@@ -23,7 +23,8 @@ absl::StatusOr<std::string> ReadSmallFile(const std::string& path) {
         "cannot read ", path, ": ",
         S_ISDIR(status.st_mode) ? "Is a directory" : "not a regular file; write it to one"));
   }
-  // As many as it says, and one to see its end; more, if it grows meanwhile.
+  // There is room for the file's size and one byte more, so that its end is seen. If the file grows
+  // meanwhile, so do the bytes.
   std::string bytes(std::min(static_cast<size_t>(status.st_size), kMaxBytes) + 1, '\0');
   size_t size = 0;
   ssize_t count = descriptor < 0 ? -1 : 1;

@@ -9,14 +9,15 @@
 namespace leapstream {
 
 struct Address {
-  std::string host;  // Without the brackets of an IPv6 address.
+  std::string host;  // The brackets of an IPv6 address are left out.
   int port = 0;      // 0: any free one.
 };
 
-// Reads HOST:PORT, where an IPv6 address is in brackets. INVALID_ARGUMENT: it is something else.
+// Reads HOST:PORT, where an IPv6 address is in brackets. INVALID_ARGUMENT: `text` is something
+// else.
 absl::StatusOr<Address> ParseAddress(absl::string_view text);
 
-// Whether only this machine reaches it: 127.0.0.0/8, ::1 or localhost.
+// True if only this machine reaches the address: 127.0.0.0/8, ::1 or localhost.
 bool IsLoopback(const Address& address);
 
 }  // namespace leapstream

@@ -10,11 +10,11 @@
 
 namespace leapstream {
 
-// leapstream.admin.v1, on threads of gRPC's synchronous server: a reload takes one for its time.
-// Thread-safe.
+// The service leapstream.admin.v1. Its calls run on threads of gRPC's synchronous server; a reload
+// takes one of them until it is done. Thread-safe.
 class AdminService final : public admin::v1::AdminService::Service {
  public:
-  // `serving` and `reloader` must outlive this. `drain` may be null.
+  // `serving` and `reloader` must outlive this. `drain` may be null: the service cannot drain.
   AdminService(Serving* serving, ModelReloader* reloader, std::function<void()> drain);
 
   grpc::Status ListSessions(grpc::ServerContext* context,

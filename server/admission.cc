@@ -18,7 +18,7 @@ namespace leapstream {
 namespace {
 
 constexpr absl::Duration kRetryDelay = absl::Seconds(1);
-constexpr int64_t kQueueBytes = 64 << 10;  // gRPC's buffers and ours, of one stream.
+constexpr int64_t kQueueBytes = 64 << 10;  // The buffers of one stream, gRPC's and ours.
 constexpr int64_t kMaxReservedBytes = 64 << 20;
 constexpr int kMinSessions = 4;
 constexpr int kMaxSessions = 20000;
@@ -51,7 +51,7 @@ absl::Status Draining() {
 absl::Status NotOpened(const absl::Status& why) {
   if (absl::IsInvalidArgument(why)) return WithReason(why, "INVALID_POLICY");
   if (absl::IsResourceExhausted(why)) return ServerFull(why.message());
-  return Draining();  // The scheduler refuses nothing else while it is there.
+  return Draining();  // There is no other error than that the scheduler ends.
 }
 
 int Admission::taken() const {
@@ -231,7 +231,7 @@ int64_t AvailableMemory(const std::string& root) {
     available = available > 0 ? std::min(available, left) : left;
   };
   if (const auto left = ReadGroupLimits(root).memory_left; left.has_value()) at_most(*left);
-  rlimit limit{};  // ulimit -v
+  rlimit limit{};  // The limit that ulimit -v sets.
   int64_t pages = 0;
   if (getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
       std::ifstream(root + "/proc/self/statm") >> pages) {

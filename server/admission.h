@@ -18,7 +18,7 @@
 
 namespace leapstream {
 
-// What an operator may know of a call. No text.
+// A call as an operator sees it. It holds no text.
 struct CallDescription {
   std::string method;
   std::string session_id;  // These three are empty until the call has a session.
@@ -27,13 +27,13 @@ struct CallDescription {
   std::string principal;
   std::string peer;
   std::string trace_id;
-  absl::Time started;  // The date…
-  absl::Duration age;  // …and how long ago.
-  int64_t segments = 0;  // Complete ones, and the tokens of these.
+  absl::Time started;    // A date.
+  absl::Duration age;    // The time since the start.
+  int64_t segments = 0;  // Those that are complete. The next two numbers are of these.
   int64_t source_tokens = 0;
   int64_t target_tokens = 0;
-  bool input_held = false;   // Its client is not read from: too much waits to be translated.
-  bool output_held = false;  // It is not translated for: its client leaves too much unread.
+  bool input_held = false;   // Nothing is read from the client: too much waits to be translated.
+  bool output_held = false;  // Nothing is translated: the client leaves too much unread.
 };
 
 // A call that holds a permit, as Admission sees it. Thread-safe.
@@ -41,52 +41,60 @@ class LiveCall {
  public:
   virtual ~LiveCall() = default;
   virtual CallDescription Describe() const = 0;
-  // Of the token that it came in with, see TokenFile::Holder; empty: it needed none.
+  // The TokenFile::Holder::entry of the call's token; empty: the call needed no token.
   virtual const std::string& token_entry() const = 0;
-  virtual void Drain(SteadyTime deadline) = 0;  // Say so; end when the open segment has, or then.
-  virtual void End(absl::Status why) = 0;       // Within one step.
+  // Tells the client that the server drains. The call ends with its open segment, or at the
+  // deadline.
+  virtual void Drain(SteadyTime deadline) = 0;
+  // Ends the call within one step of the model.
+  virtual void End(absl::Status why) = 0;
 };
 
-// Who may come in: a permit per session, none once a drain has started. Knows the calls that did.
-// Calls them only outside its lock. Thread-safe.
+// Decides which calls may come in: each session needs a permit, and there are none once a drain has
+// started. It knows the calls that it let in, and calls them only outside its lock. Thread-safe.
 class Admission {
  public:
-  // `max_per_principal`: 0 for no such limit.
+  // `max_per_principal` of 0 means that there is no such limit.
   Admission(int max_sessions, int max_per_principal)
       : max_sessions_(max_sessions), max_per_principal_(max_per_principal) {}
 
   int max_sessions() const { return max_sessions_; }
-  int taken() const;      // Permits.
-  bool draining() const;  // Load balancers are to look elsewhere, whether or not calls are refused.
+  int taken() const;  // The number of permits that calls have.
+  // True: load balancers are to look elsewhere, whether or not calls are refused yet.
+  bool draining() const;
 
-  // Gives `call` of `principal` (empty: anybody, for whom there is no quota) a permit until
-  // Release(). UNAVAILABLE with a delay after which to retry: SERVER_FULL or DRAINING.
-  // RESOURCE_EXHAUSTED: QUOTA_EXCEEDED.
+  // Gives `call` a permit until Release(). An empty `principal` stands for anybody and has no
+  // quota. UNAVAILABLE with a retry delay: SERVER_FULL or DRAINING. RESOURCE_EXHAUSTED:
+  // QUOTA_EXCEEDED.
   absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal);
-  // True: a call that Admit() refused may stay for a moment, without a permit, since one of the same
-  // principal has a permit that Claim() could give it. False: none has, or as many wait for that
-  // as may, or a drain has started.
+  // Asks whether a call that Admit() refused may stay for a moment, without a permit. True: another
+  // call of the same principal has a permit, which Claim() could give to this one. False: there is
+  // no such call, or a drain has started, or budget::kUndecidedCalls calls wait already.
   bool Await(const std::shared_ptr<LiveCall>& call, const std::string& principal);
-  void Release(const LiveCall* call);  // The permit; nothing if it was released.
-  void Remove(const LiveCall* call);   // From the destructor: releases and forgets it.
+  // Takes the call's permit back. Does nothing if the call has none.
+  void Release(const LiveCall* call);
+  // Releases the permit and forgets the call. To be called by the call's destructor.
+  void Remove(const LiveCall* call);
 
   struct Claimed {
     bool admitted = false;               // The call has a permit.
     std::shared_ptr<LiveCall> previous;  // The session's call until now, if there was one.
   };
-  // Makes a call the one of the session of this id. One that waits without a permit takes that of
-  // the session's call if both are of one principal, or else one that has become free; if there is
-  // none, nothing changes.
+  // Makes `call` the call of this session. A call that waits without a permit takes the permit of
+  // the session's call, if both are of one principal, or else a permit that has become free. If
+  // there is none, nothing changes and `admitted` is false.
   Claimed Claim(const std::string& session_id, const std::shared_ptr<LiveCall>& call);
 
-  // draining() from now on; else all stays as it is. Blocks until then, or until Force().
+  // Makes draining() true; all else stays as it is. Blocks until the time `until`, or until
+  // Force().
   void AnnounceDrain(SteadyTime until);
-  // From now on nobody is admitted, and those that are get Drain(deadline).
+  // Admits nobody from now on, and calls Drain(deadline) of each call that was admitted.
   void StartDrain(SteadyTime deadline);
-  // Blocks until no call is left; false: not by the deadline, or Force() came first. A process that
-  // was stopped has as long again as that made it late.
+  // Blocks until no call is left. False: calls were left at the deadline, or Force() came first. If
+  // this process was stopped and sees the deadline late, it waits as long again as it was late.
   bool WaitUntilEmpty(SteadyTime deadline);
-  void Force();  // Ends AnnounceDrain() and WaitUntilEmpty() now and at any later time.
+  // Ends AnnounceDrain() and WaitUntilEmpty(), now and whenever they are called later.
+  void Force();
   void EndAll(const absl::Status& why);
   std::vector<std::shared_ptr<LiveCall>> WithPermit() const;
 
@@ -99,26 +107,26 @@ class Admission {
     bool waits = false;  // See Await().
   };
   std::vector<std::shared_ptr<LiveCall>> All() const;
-  // Gives `call`, whose principal is known, a permit; or says why not.
+  // Gives `call` a permit, or returns the error of Admit(). `call->principal` must be set.
   absl::Status TakePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleasePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int max_sessions_;
   const int max_per_principal_;
   mutable Mutex mutex_;
-  CondVar changed_;  // calls_ became empty, or forced_ was set.
+  CondVar changed_;  // Notified when calls_ became empty or forced_ was set.
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;
   bool refusing_ ABSL_GUARDED_BY(mutex_) = false;
   bool forced_ ABSL_GUARDED_BY(mutex_) = false;
   int permits_taken_ ABSL_GUARDED_BY(mutex_) = 0;
   int waiting_ ABSL_GUARDED_BY(mutex_) = 0;  // Calls that wait; see Await().
-  std::map<std::string, int> by_principal_ ABSL_GUARDED_BY(mutex_);  // Permits; none is 0.
+  std::map<std::string, int> by_principal_ ABSL_GUARDED_BY(mutex_);  // Permits, 1 or more.
   std::map<const LiveCall*, Call> calls_ ABSL_GUARDED_BY(mutex_);
   std::map<std::string, const LiveCall*> by_session_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The bytes that calls may hold together of what they were sent and what they answer, beside the
-// buffers of gRPC and the states of their sessions. Thread-safe.
+// The bytes that all calls together may hold of their requests and answers. The buffers of gRPC and
+// the states of sessions do not count. Thread-safe.
 class ByteBudget {
  public:
   explicit ByteBudget(int64_t limit) : limit_(limit) {}
@@ -128,7 +136,7 @@ class ByteBudget {
 
  private:
   friend class TakenBytes;
-  // False: there are not so many.
+  // False: fewer bytes are left, and none was taken.
   bool Take(int64_t bytes) {
     if (taken_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= limit_) return true;
     GiveBack(bytes);
@@ -140,8 +148,8 @@ class ByteBudget {
   std::atomic<int64_t> taken_{0};
 };
 
-// What one call has of a budget, which must outlive it; given back when it goes. Of one thread at a
-// time.
+// The bytes that one call has of a budget. The budget must outlive them; the destructor gives them
+// back. Used by one thread at a time.
 class TakenBytes {
  public:
   explicit TakenBytes(ByteBudget* budget) : budget_(budget) {}
@@ -149,8 +157,8 @@ class TakenBytes {
   TakenBytes(const TakenBytes&) = delete;
   TakenBytes& operator=(const TakenBytes&) = delete;
 
-  // Has `bytes` in all from now on, or what it had if that was more. UNAVAILABLE with a delay after
-  // which to retry: SERVER_FULL, and it has what it had.
+  // Raises the call's bytes to `bytes` in all; never lowers them. UNAVAILABLE with a retry delay:
+  // SERVER_FULL, and nothing has changed.
   absl::Status GrowTo(int64_t bytes);
 
  private:
@@ -158,34 +166,37 @@ class TakenBytes {
   int64_t taken_ = 0;
 };
 
-// UNAVAILABLE with a delay after which to retry: SERVER_FULL with this message, or DRAINING.
+// UNAVAILABLE with a retry delay: SERVER_FULL with the message `why`, or DRAINING.
 absl::Status ServerFull(absl::string_view why);
 absl::Status Draining();
-// The status of a call for whose session Scheduler::Open() gave `why`.
+// The status of a call whose session Scheduler::Open() refused with `why`.
 absl::Status NotOpened(const absl::Status& why);
 
-// Bytes of memory that this process can still get: the least of what the kernel says is available,
-// what its control groups leave, and what its own limit of address space does. 0: unknown. `root`:
-// see ReadGroupLimits().
+// The bytes of memory that this process can still get: the least of what the kernel says is
+// available, what its control groups leave, and what its own limit of address space leaves. 0:
+// unknown. `root`: see ReadGroupLimits().
 int64_t AvailableMemory(const std::string& root = "");
 
-// The ByteBudget of a server that has so much memory. 0: unknown.
+// The limit of the ByteBudget of a server. `available_bytes` may be 0: unknown.
 int64_t TextBytes(int64_t available_bytes);
 
-// How many sessions fit into half of `available_bytes`: the state that a session of the largest
-// model starts with, and what 500 tokens of source and target add; never absurdly few or many.
+// The number of sessions that fit into half of `available_bytes`, but 4 at least and 20,000 at
+// most. A session counts with its buffers, the state that it starts with, and what 500 tokens of
+// source and target add to the state, in the largest of `models`.
 int DefaultMaxSessions(const std::vector<std::shared_ptr<const Model>>& models,
                        int64_t available_bytes);
 
-// What the states of all sessions may have together: half of `available_bytes`, or up to three
-// quarters, if `max_sessions` of 500 tokens need it. 0: unknown.
+// The bytes that the states of all sessions may have together: half of `available_bytes`, or up to
+// three quarters if `max_sessions` sessions of 500 tokens need it. If `available_bytes` is 0, which
+// means unknown, the result is 0: no limit.
 int64_t DefaultMaxStateBytes(const std::vector<std::shared_ptr<const Model>>& models,
                              int64_t available_bytes, int max_sessions);
 
-// Takes memory for the states of sessions of `model` to come, so that they fault no page: on the
-// CPU for as many as 64 MB hold beyond the `open` ones, on another device for all of `max_sessions`
-// at once. To be called before the first, and then now and then. Safe while the model is in use.
-// RESOURCE_EXHAUSTED: there is not so much.
+// Takes memory for the states of later sessions of `model`, so that opening them faults no page. On
+// the CPU it is memory for as many states as 64 MB hold, beyond those of the `open` sessions. On
+// another device it is memory for all of `max_sessions`, taken when `open` is 0. To be called
+// before the first session, and then now and then. Safe while the model is in use.
+// RESOURCE_EXHAUSTED: there is not so much memory.
 absl::Status ReserveStates(const Model& model, int open, int max_sessions);
 
 }  // namespace leapstream

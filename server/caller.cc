@@ -19,7 +19,7 @@
 namespace leapstream {
 namespace {
 
-// The value of a header that comes once; empty: it does not.
+// The value of a header that comes once; empty: the header is missing or comes several times.
 absl::string_view Header(const grpc::ServerContextBase& context, const char* name) {
   const auto& metadata = context.client_metadata();
   if (metadata.count(name) != 1) return {};
@@ -27,8 +27,8 @@ absl::string_view Header(const grpc::ServerContextBase& context, const char* nam
   return absl::string_view(value.data(), value.size());
 }
 
-// What stands for the name that a client's certificate does not have: its SHA-256, as `openssl x509
-// -fingerprint` has it. Empty: there is no certificate.
+// A principal for a client whose certificate has no name: the certificate's SHA-256, as `openssl
+// x509 -fingerprint` computes it. Empty: there is no certificate.
 std::string Fingerprint(const grpc::AuthContext& auth) {
   const std::vector<grpc::string_ref> certificates =
       auth.FindPropertyValues(GRPC_X509_PEM_CERT_PROPERTY_NAME);
@@ -49,7 +49,8 @@ bool IsLowerHex(absl::string_view text) {
 }  // namespace
 
 std::string TraceIdOf(absl::string_view traceparent) {
-  // version "-" trace-id "-" parent-id "-" flags; later versions may go on after that.
+  // The form is version "-" trace-id "-" parent-id "-" flags; later versions may go on after the
+  // flags.
   if (traceparent.size() < 55 || traceparent[2] != '-' || traceparent[35] != '-' ||
       traceparent[52] != '-') {
     return "";

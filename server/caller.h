@@ -11,19 +11,20 @@
 
 namespace leapstream {
 
-// Who makes a call, as far as is known.
+// The client of a call, as far as it is known.
 struct Caller {
-  std::string principal;    // Of its token, or else of its certificate; empty: anybody.
-  std::string token_entry;  // See TokenFile::Holder; empty: it needs no token.
-  std::string peer;         // Such as "ipv4:127.0.0.1:4711"; a proxy's, if there is one.
-  std::string trace_id;     // 32 hex digits of its `traceparent`, or empty.
+  std::string principal;    // That of its token, or else of its certificate; empty: anybody.
+  std::string token_entry;  // See TokenFile::Holder; empty: the server wants no token.
+  std::string peer;         // Such as "ipv4:127.0.0.1:4711"; the proxy, if there is one.
+  std::string trace_id;     // 32 hex digits of the call's `traceparent`, or empty.
 };
 
-// Reads `authorization` and `traceparent` of the call's metadata. UNAUTHENTICATED: `tokens` is not
-// null, and the call has no token or a wrong one; that is logged, without the token.
+// Reads `authorization` and `traceparent` of the call's metadata, and the client's certificate if
+// `tokens` is null. UNAUTHENTICATED: `tokens` is not null, and the call has no token or a wrong
+// one. The refusal is logged, without the token.
 absl::StatusOr<Caller> IdentifyCaller(const grpc::ServerContextBase& context, TokenFile* tokens);
 
-// The trace id of a W3C Trace Context header, or nothing if it is not one.
+// The trace id of a W3C Trace Context header; empty: `traceparent` is no such header.
 std::string TraceIdOf(absl::string_view traceparent);
 
 }  // namespace leapstream

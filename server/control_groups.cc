@@ -16,17 +16,18 @@
 namespace leapstream {
 namespace {
 
-// Version 1 says "no limit" by a number: the largest whole page of an int64_t.
+// Version 1 says "no limit" by a huge number, the last whole page of an int64_t. Any number above
+// this one means it.
 constexpr int64_t kNoLimit = int64_t{1} << 60;
 
 enum class Kind { kUnified, kMemory, kCpu };  // Version 2, and two controllers of version 1.
 
 struct Mount {
   std::string root;   // The group that is seen at `point`.
-  std::string point;  // With the root of the file tree before it.
+  std::string point;  // The folder's path, with the `root` of ReadGroupLimits() before it.
 };
 
-// The number that a file begins with, or that follows `key` on a line of its own.
+// The number that the file begins with, or that follows `key` in the file.
 std::optional<int64_t> ReadNumber(const std::string& path, absl::string_view key = "") {
   std::ifstream file(path);
   std::string word;
@@ -42,7 +43,7 @@ std::optional<int64_t> ReadNumber(const std::string& path, absl::string_view key
   return std::nullopt;
 }
 
-// The kernel writes spaces and the like in a path as \040.
+// Undoes the kernel's escapes: it writes a space in a path as \040.
 std::string Unescape(absl::string_view path) {
   std::string plain;
   for (size_t i = 0; i < path.size(); ++i) {
@@ -63,15 +64,15 @@ bool HasController(absl::string_view list, absl::string_view controller) {
   return std::find(all.begin(), all.end(), controller) != all.end();
 }
 
-// Of version 1: the controller's name.
+// The controller's name in version 1.
 absl::string_view Controller(Kind kind) { return kind == Kind::kMemory ? "memory" : "cpu"; }
 
-// Where groups of this kind are mounted; else where they usually are.
+// The places where groups of this kind are mounted; if none is found, the usual places.
 std::vector<Mount> Mounts(const std::string& root, Kind kind) {
   std::vector<Mount> mounts;
   std::ifstream file(root + "/proc/self/mountinfo");
   for (std::string line; std::getline(file, line);) {
-    // ID parent device root point options [tags] - type source options
+    // The form is: ID parent device root point options [tags] - type source options.
     const std::pair<absl::string_view, absl::string_view> halves =
         absl::StrSplit(line, absl::MaxSplits(" - ", 1));
     const std::vector<absl::string_view> here = absl::StrSplit(halves.first, ' ');
@@ -89,7 +90,7 @@ std::vector<Mount> Mounts(const std::string& root, Kind kind) {
   return {{"/", usual + "/cpu"}, {"/", usual + "/cpu,cpuacct"}};
 }
 
-// The group of this process; "/" if nothing says.
+// The group of this process; "/" if /proc does not say.
 std::string OwnGroup(const std::string& root, Kind kind) {
   std::ifstream file(root + "/proc/self/cgroup");
   for (std::string line; std::getline(file, line);) {
@@ -103,16 +104,16 @@ std::string OwnGroup(const std::string& root, Kind kind) {
   return "/";
 }
 
-// The folders of this process's group and of those above it, as far as `mount` shows them.
+// The folders of this process's group and of the groups above it, as far as `mount` shows them.
 std::vector<std::string> Folders(const Mount& mount, const std::string& group) {
   std::string below = group;
   if (mount.root != "/") {
-    // A container may see its group as the root of the mount, and by its full name in /proc.
+    // In a container the group may be the root of the mount, while /proc has its full name.
     below = absl::StartsWith(absl::StrCat(group, "/"), absl::StrCat(mount.root, "/"))
                 ? group.substr(mount.root.size())
                 : "";
   }
-  if (absl::StrContains(absl::StrCat(below, "/"), "/../")) below = "";  // Outside of what is shown.
+  if (absl::StrContains(absl::StrCat(below, "/"), "/../")) below = "";  // It is not shown.
   std::vector<std::string> folders;
   while (!below.empty() && below != "/") {
     folders.push_back(mount.point + below);
@@ -130,7 +131,7 @@ void ReadMemory(const std::string& folder, Kind kind, GroupLimits* limits) {
   std::optional<int64_t> limit, used, cache;
   if (kind == Kind::kUnified) {
     TakeLeast(ReadNumber(folder + "/memory.max"), &limit);
-    TakeLeast(ReadNumber(folder + "/memory.high"), &limit);  // Beyond it everything gets slow.
+    TakeLeast(ReadNumber(folder + "/memory.high"), &limit);  // Beyond it the kernel slows us.
     if (!limit.has_value()) return;
     used = ReadNumber(folder + "/memory.current");
     cache = ReadNumber(folder + "/memory.stat", "inactive_file");
@@ -147,10 +148,10 @@ void ReadMemory(const std::string& folder, Kind kind, GroupLimits* limits) {
 void ReadCores(const std::string& folder, Kind kind, GroupLimits* limits) {
   std::optional<int64_t> quota, period;
   if (kind == Kind::kUnified) {
-    quota = ReadNumber(folder + "/cpu.max");  // "max": no limit.
+    quota = ReadNumber(folder + "/cpu.max");  // "max" means no limit.
     if (quota.has_value()) period = ReadNumber(folder + "/cpu.max", absl::StrCat(*quota));
   } else {
-    quota = ReadNumber(folder + "/cpu.cfs_quota_us");  // -1: no limit.
+    quota = ReadNumber(folder + "/cpu.cfs_quota_us");  // -1 means no limit.
     period = ReadNumber(folder + "/cpu.cfs_period_us");
   }
   if (quota.value_or(0) <= 0 || period.value_or(0) <= 0) return;

@@ -7,18 +7,21 @@
 
 namespace leapstream {
 
-// What control groups grant this process: its own group and all above it that can be seen, of
-// version 1 and 2, where a machine mounts them. Empty: no limit, or none that can be read.
+// The limits that control groups set for this process. They come from its own group and from all
+// groups above it that can be seen, of versions 1 and 2. An empty field: there is no limit, or none
+// that can be read.
 struct GroupLimits {
-  // Bytes that are left below the nearest limit. Page cache that the kernel can drop is left, too.
+  // The bytes that are left below the nearest limit. Page cache that the kernel can drop counts as
+  // left.
   std::optional<int64_t> memory_left;
   std::optional<int64_t> cores;  // The smallest quota, rounded up.
 };
 
-// `root`: of the file tree that /proc and /sys are looked for in; tests invent one.
+// `root` is the folder that has /proc and /sys; tests invent one.
 GroupLimits ReadGroupLimits(const std::string& root = "");
 
-// Cores that this process may use: those it may run on, or what its control groups grant.
+// The number of cores that this process may use: those that it may run on, or the quota of its
+// control groups if that is smaller.
 int UsableCores(const std::string& root = "");
 
 }  // namespace leapstream

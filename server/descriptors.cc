@@ -15,11 +15,11 @@ void RaiseDescriptorLimit() {
   const rlim_t wanted = std::min<rlim_t>(limit.rlim_max, budget::kMaxDescriptors);
   if (limit.rlim_cur >= wanted) return;
   limit.rlim_cur = wanted;
-  setrlimit(RLIMIT_NOFILE, &limit);  // If it fails, the plan has fewer.
+  setrlimit(RLIMIT_NOFILE, &limit);  // If this fails, PlanDescriptors() has fewer.
 }
 
 int OpenDescriptors() {
-  int count = -3;  // ".", ".." and the folder's own.
+  int count = -3;  // ".", ".." and the descriptor of the folder itself.
   DIR* const folder = opendir("/proc/self/fd");
   if (folder == nullptr) return 0;
   while (readdir(folder) != nullptr) ++count;

@@ -3,26 +3,27 @@
 
 namespace leapstream {
 
-// Raises the soft limit of descriptors to the hard one: no call of ours is bounded by the usual
-// 1,024. To be called before any thread starts.
+// Raises the soft limit of descriptors to the hard one, but not above budget::kMaxDescriptors. No
+// system call that this program makes is bound to the usual soft limit of 1,024. To be called
+// before any thread starts.
 void RaiseDescriptorLimit();
 
-// How the descriptors of this process are shared out. Connections get the lowest numbers, so that
-// the number of a new one says how many are left.
+// How the descriptors of this process are shared out. The kernel gives each new descriptor the
+// lowest number that is free, so the number of a new connection says how many are left.
 struct DescriptorPlan {
-  int limit = 0;         // Of this process.
-  int connections = 0;   // A connection to the gRPC port has a number below this one,
-  int administrators = 0;  // and one to the admin port below this one.
-  int http = 0;          // Connections to the HTTP port at once.
-  int sessions = 0;      // Connections that there is room for beside what is open now.
+  int limit = 0;           // All descriptors of this process.
+  int connections = 0;     // Connections to the gRPC port have numbers below this one.
+  int administrators = 0;  // Connections to the admin port have numbers below this one.
+  int http = 0;            // The most connections that the HTTP port has at once.
+  int sessions = 0;        // Connections to the gRPC port that there is still room for.
 };
 
-// For the limit that holds now.
+// The plan for the present limit and the descriptors that are open now.
 DescriptorPlan PlanDescriptors();
-// The same for a limit, and so many descriptors that are open.
+// The plan for a process that may have `limit` descriptors and has `open` of them open.
 DescriptorPlan PlanDescriptors(int limit, int open);
 
-// How many this process has open; 0: unknown.
+// The number of descriptors that this process has open; 0: unknown.
 int OpenDescriptors();
 
 }  // namespace leapstream

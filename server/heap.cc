@@ -4,7 +4,7 @@
 
 #include "base/budget.h"
 
-// Of tcmalloc; null in a program that is not linked with it.
+// Functions of tcmalloc. They are null in a program that is not linked with it.
 extern "C" {
 __attribute__((weak)) int MallocExtension_GetNumericProperty(const char* property, size_t* value);
 __attribute__((weak)) void MallocExtension_ReleaseToSystem(size_t bytes);

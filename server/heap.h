@@ -3,8 +3,9 @@
 
 namespace leapstream {
 
-// Gives the system back what the allocator holds of freed memory beyond budget::kIdleHeapBytes: it
-// would keep what a burst has left for as long as nothing is freed. To be called now and then.
+// Gives the system the freed memory that the allocator holds beyond budget::kIdleHeapBytes. The
+// allocator itself gives memory back only when more is freed, so it would keep a burst's memory for
+// as long as nothing happens. To be called now and then.
 void ReleaseHeap();
 
 }  // namespace leapstream

@@ -26,7 +26,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr int kAcceptsAtOnce = 64;
-constexpr std::chrono::milliseconds kPause{50};  // When there is no descriptor for a connection.
+// The time in which nothing is accepted, after descriptors were lacking.
+constexpr std::chrono::milliseconds kPause{50};
 constexpr std::chrono::milliseconds kTime{budget::kHttpMilliseconds};
 
 struct Answer {
@@ -34,7 +35,7 @@ struct Answer {
   const char* reason = "OK";
   std::string content_type = "text/plain";
   std::string body;
-  bool with_body = true;  // Not for HEAD.
+  bool with_body = true;  // False for HEAD.
 };
 
 std::string ToBytes(const Answer& answer) {
@@ -45,7 +46,7 @@ std::string ToBytes(const Answer& answer) {
                       "\r\nConnection: close\r\n\r\n", answer.with_body ? answer.body : "");
 }
 
-// Where the head of a request ends; npos: not yet.
+// The place where the head of a request ends; npos: its end has not come yet.
 size_t EndOfHead(absl::string_view received) {
   const size_t with_returns = received.find("\r\n\r\n");
   const size_t without = received.find("\n\n");
@@ -53,7 +54,9 @@ size_t EndOfHead(absl::string_view received) {
 }
 
 struct Connection {
-  enum class State { kAsks, kIsAnswered, kLeaves };  // kLeaves: it has its answer.
+  // A connection asks first, then its answer is written. In kLeaves it has the whole answer, and
+  // the client is still to close.
+  enum class State { kAsks, kIsAnswered, kLeaves };
 
   Connection(int descriptor, Clock::time_point deadline)
       : descriptor(descriptor), deadline(deadline) {}
@@ -82,7 +85,7 @@ class PollingEndpoint final : public HttpEndpoint {
     stopped_ = true;
     const uint64_t one = 1;
     if (write(wake_, &one, sizeof(one)) < 0) {
-      // It is woken already.
+      // The thread is woken already.
     }
     thread_.join();
     close(wake_);
@@ -137,7 +140,7 @@ class PollingEndpoint final : public HttpEndpoint {
     poll(waiting->data(), waiting->size(), timeout);
   }
 
-  // False: there is no descriptor for what waits.
+  // Takes the connections that wait on one socket. False: there is no descriptor for them.
   bool Accept(int listening) {
     for (int i = 0; i < kAcceptsAtOnce; ++i) {
       const int descriptor = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
@@ -151,14 +154,15 @@ class PollingEndpoint final : public HttpEndpoint {
       }
       if (connections_.size() >= most_connections_) MakeRoom();
       connections_.emplace_back(descriptor, Clock::now() + kTime);
-      // What has asked already is answered before it could be in somebody's way.
+      // A request that has come already is answered now, before MakeRoom() could close its
+      // connection.
       if (!Serve(connections_.back())) connections_.pop_back();
     }
     return true;
   }
 
-  // Ends a connection, the one that deserves it most: with its answer, or else without a question,
-  // or else any; of these the oldest. False: there is none.
+  // Closes one connection: one that has its answer, or else one that has asked for nothing yet, or
+  // else any; the oldest such one. False: there is none.
   bool MakeRoom() {
     for (const Connection::State state : {Connection::State::kLeaves, Connection::State::kAsks,
                                           Connection::State::kIsAnswered}) {
@@ -172,7 +176,7 @@ class PollingEndpoint final : public HttpEndpoint {
     return false;
   }
 
-  // Reads and writes what can be without waiting. False: the connection is over.
+  // Reads and writes as much as is possible without waiting. False: the connection is over.
   bool Serve(Connection& connection) {
     if (connection.state == Connection::State::kAsks && !Read(connection)) return false;
     if (connection.state == Connection::State::kIsAnswered && !Write(connection)) return false;
@@ -242,7 +246,8 @@ class PollingEndpoint final : public HttpEndpoint {
       if (size < 0) return errno == EAGAIN;
       connection.sent += static_cast<size_t>(size);
     }
-    // Closed at once, with something left to read, it would be reset, and the answer might be lost.
+    // If the connection were closed now with bytes left to read, TCP would reset it, and the client
+    // might lose the answer.
     shutdown(connection.descriptor, SHUT_WR);
     connection.state = Connection::State::kLeaves;
     connection.answer.clear();
@@ -250,7 +255,8 @@ class PollingEndpoint final : public HttpEndpoint {
     return true;
   }
 
-  // Reads on until the client closes as well. False: it has, or sends for too long.
+  // Reads the client's remaining bytes and drops them. False: the client has closed the connection,
+  // or it failed.
   static bool Drain(Connection& connection) {
     char buffer[4096];
     for (int i = 0; i < 16; ++i) {
@@ -266,8 +272,8 @@ class PollingEndpoint final : public HttpEndpoint {
   const size_t most_connections_;
   const int wake_;
   std::atomic<bool> stopped_{false};
-  Connections connections_;  // Of the thread.
-  std::thread thread_;       // Last: it uses the above.
+  Connections connections_;  // Used by thread_ only.
+  std::thread thread_;       // Last: it uses the members above.
 };
 
 }  // namespace

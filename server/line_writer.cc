@@ -15,18 +15,18 @@ namespace {
 
 constexpr int kPollMilliseconds = 1000;
 
-// False: it cannot be written. `*partly` if a part of it was.
+// Writes all bytes. False: they cannot be written; `*partly` becomes true if some of them were.
 bool WriteAll(int descriptor, const std::string& bytes, bool* partly) {
   size_t written = 0;
   while (written < bytes.size()) {
     const ssize_t count = write(descriptor, bytes.data() + written, bytes.size() - written);
     if (count >= 0) {
       written += static_cast<size_t>(count);
-    } else if (errno == EAGAIN) {  // Somebody who shares the descriptor made it so.
+    } else if (errno == EAGAIN) {  // Another process made the shared descriptor non-blocking.
       pollfd ready = {descriptor, POLLOUT, 0};
       poll(&ready, 1, kPollMilliseconds);
     } else if (errno != EINTR) {
-      *partly |= written > 0;  // Or the line before still is.
+      *partly |= written > 0;  // It stays true if the line before was cut.
       return false;
     }
   }
@@ -44,14 +44,14 @@ struct LineWriter::State {
   const DroppedLine dropped_line;
 
   Mutex mutex;
-  CondVar changed;  // There is a line, or none any more, or stop was set.
+  CondVar changed;  // Notified when `lines` got one, a line was dealt with, or `stop` was set.
   std::deque<std::string> lines ABSL_GUARDED_BY(mutex);
-  size_t bytes ABSL_GUARDED_BY(mutex) = 0;  // Of `lines`.
+  size_t bytes ABSL_GUARDED_BY(mutex) = 0;  // The size of `lines`.
   bool writing ABSL_GUARDED_BY(mutex) = false;
   bool stop ABSL_GUARDED_BY(mutex) = false;
-  bool full ABSL_GUARDED_BY(mutex) = false;  // Until half of it is free again.
+  bool full ABSL_GUARDED_BY(mutex) = false;  // Stays true until half of the queue is free again.
   int64_t dropped ABSL_GUARDED_BY(mutex) = 0;
-  int64_t said ABSL_GUARDED_BY(mutex) = 0;  // So many of them.
+  int64_t said ABSL_GUARDED_BY(mutex) = 0;  // The dropped lines that a DroppedLine has told of.
 };
 
 LineWriter::LineWriter(int descriptor, size_t max_bytes, DroppedLine dropped_line)
@@ -73,7 +73,7 @@ void LineWriter::Write(std::string line) {
     ++state_->dropped;
     return;
   }
-  // Where they are missing.
+  // A line that tells of dropped lines comes where they are missing.
   if (state_->dropped > state_->said && !state_->lines.empty()) {
     std::string dropped = state_->dropped_line(state_->dropped - state_->said);
     state_->said = state_->dropped;
@@ -100,7 +100,7 @@ int64_t LineWriter::dropped() const {
 }
 
 void LineWriter::Run(const std::shared_ptr<State>& state) {
-  bool cut = false;  // The last line that was written has no end.
+  bool cut = false;  // True: only a part of the last line was written, without its line feed.
   while (true) {
     std::string line;
     {

@@ -23,10 +23,12 @@ namespace leapstream {
 namespace {
 
 constexpr int kBacklog = 65535;         // The kernel takes less if it wants to.
-constexpr int kAcceptsAtOnce = 64;      // Of one socket, before the others have their turn.
-constexpr int kPauseMilliseconds = 50;  // When something is lacking.
-constexpr int64_t kHangs = 5'000'000'000;           // In ns, for a few connections.
-constexpr int64_t kBetweenLines = 10'000'000'000;   // In ns, of the log.
+constexpr int kAcceptsAtOnce = 64;      // The most of one socket, before the others' turn.
+constexpr int kPauseMilliseconds = 50;  // The wait when something is lacking.
+// A thread that is busy for so many ns with a few connections hangs.
+constexpr int64_t kHangs = 5'000'000'000;
+// The time in ns between two lines of the log that say that the port refuses.
+constexpr int64_t kBetweenLines = 10'000'000'000;
 
 int64_t SteadyNanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -61,14 +63,14 @@ bool IsWildcard(const addrinfo& address) {
   return IN6_IS_ADDR_UNSPECIFIED(&ipv6->sin6_addr);
 }
 
-// The descriptor of a socket that listens; negative: -errno. `both`: on an IPv6 address, of IPv4 as
-// well.
+// Returns the descriptor of a socket that listens, or -errno. With `both`, a socket on an IPv6
+// address takes IPv4 connections as well.
 int OpenSocket(const sockaddr* address, socklen_t size, bool both) {
   const int descriptor =
       socket(address->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
   if (descriptor < 0) return -errno;
   const int yes = 1, only_one = both ? 0 : 1;
-  // No SO_REUSEPORT: two servers on one port would share its connections without a word.
+  // SO_REUSEPORT is not set: two servers on one port would share its connections without a word.
   setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof(yes));
   if (address->sa_family == AF_INET6) {
     setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &only_one, sizeof(only_one));
@@ -98,7 +100,7 @@ void SetPort(int port, addrinfo* address) {
   }
 }
 
-// Whether one before it in its list is the same: /etc/hosts may say a thing twice.
+// True if the list has the same address before this one: /etc/hosts may say a thing twice.
 bool IsRepeated(const addrinfo* list, const addrinfo& address) {
   for (const addrinfo* before = list; before != &address; before = before->ai_next) {
     if (before->ai_addrlen == address.ai_addrlen &&
@@ -109,7 +111,7 @@ bool IsRepeated(const addrinfo* list, const addrinfo& address) {
   return false;
 }
 
-// Whether the machine only lacks this kind of address.
+// True if the error means that the machine does not have this address or this kind of address.
 bool IsAbsent(int error) {
   return error == EAFNOSUPPORT || error == EADDRNOTAVAIL || error == EPROTONOSUPPORT;
 }
@@ -161,7 +163,8 @@ absl::StatusOr<ListeningSockets> ListeningSockets::Open(const Address& address) 
       continue;
     }
     failed = -descriptor;
-    // A name may stand for an address that this machine lacks, but not for one that is taken.
+    // A name may have an address that this machine lacks; then its other addresses are enough. An
+    // address whose port is taken is an error.
     if (!IsAbsent(failed)) {
       sockets.Close();
       break;
@@ -191,7 +194,7 @@ void Listener::Stop() {
   if (stopped_.exchange(true)) return;
   const uint64_t one = 1;
   if (write(wake_, &one, sizeof(one)) < 0) {
-    // It is woken already.
+    // The thread is woken already.
   }
   if (thread_.joinable()) thread_.join();
   sockets_.Close();
@@ -211,7 +214,7 @@ absl::Status Listener::Turns() const {
 absl::Status Listener::Accepts() const {
   if (stopped_) return absl::OkStatus();
   LEAPSTREAM_RETURN_IF_ERROR(Turns());
-  // The number that a connection would get.
+  // `next` is the number that a new connection would get.
   const int next = fcntl(wake_, F_DUPFD_CLOEXEC, 0);
   if (next >= 0) close(next);
   if ((next >= 0 && next < most_ && !failing_) || stopped_) return absl::OkStatus();
@@ -224,7 +227,7 @@ void Listener::Run() {
   for (const int descriptor : sockets_.descriptors()) waiting.push_back({descriptor, POLLIN, 0});
   bool paused = false;
   while (!stopped_) {
-    // While something is lacking, only the end is waited for.
+    // While something is lacking, only Stop() ends the wait early.
     poll(waiting.data(), paused ? 1 : waiting.size(), paused ? kPauseMilliseconds : -1);
     busy_since_ = SteadyNanoseconds();
     const bool retry = std::exchange(paused, false);
@@ -260,7 +263,7 @@ bool Listener::AcceptFrom(int listening) {
       case ENOMEM: {
         const int error = errno;
         const int refusal = RefuseByTheSpare(listening);
-        if (refusal == EAGAIN) return true;  // There was none to be had, and nobody wants one.
+        if (refusal == EAGAIN) return true;  // No connection waits, so none is refused.
         Refused(std::strerror(error));
         if (refusal != 0) return false;
         break;
@@ -272,7 +275,7 @@ bool Listener::AcceptFrom(int listening) {
         Refused(std::strerror(errno));
         return false;
       default:
-        break;  // The connection is gone already, or its network is: accept(2).
+        break;  // The connection or its network is gone already; see accept(2).
     }
   }
   return true;

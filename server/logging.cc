@@ -30,7 +30,8 @@ constexpr absl::Duration kLastWords = absl::Seconds(1);
 
 std::string Dump(const nlohmann::ordered_json& json) {
   const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-  // What JSON itself leaves as it is. Outside of strings there is none of it.
+  // JSON itself leaves characters as they are that change the look of the text around them. They
+  // can only be in strings, where an escape may stand for each.
   std::string shown;
   for (size_t at = 0; at < text.size();) {
     uint32_t character = 0;
@@ -49,15 +50,16 @@ std::string Dump(const nlohmann::ordered_json& json) {
   return shown;
 }
 
-// For JSON, which has its own escapes.
+// Cuts a text for JSON, which has its own escapes.
 std::string Cut(const std::string& text, size_t max_bytes) {
   if (text.size() <= max_bytes) return text;
-  size_t end = max_bytes;  // Not within a character: those bytes are 10xxxxxx.
+  size_t end = max_bytes;  // No cut within a character: its later bytes are 10xxxxxx.
   while (end > max_bytes - 3 && (text[end] & 0xc0) == 0x80) --end;
   return absl::StrCat(text.substr(0, end), "... (", text.size(), " bytes)");
 }
 
-// Messages of the event logger are objects already; others become one member.
+// Formats a message as an object. Messages of the event logger are objects already; the text of
+// others becomes one member.
 class JsonFormatter final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
@@ -81,7 +83,7 @@ class JsonFormatter final : public spdlog::formatter {
   }
 };
 
-// As spdlog's pattern, but that each message is one line.
+// Formats messages as spdlog's pattern does, but each as one line.
 class TextFormatter final : public spdlog::formatter {
  public:
   explicit TextFormatter(bool color) : color_(color) {}
@@ -118,7 +120,7 @@ class TextFormatter final : public spdlog::formatter {
   spdlog::pattern_formatter pattern_;
 };
 
-// What says that lines are missing; set once, before anybody logs.
+// A function that makes the line about dropped ones. It is set once, before anybody logs.
 using DroppedLine = std::string (*)(int64_t lines);
 std::string PlainDroppedLine(int64_t lines) {
   return absl::StrCat("leapstream-server: ", lines,
@@ -126,7 +128,7 @@ std::string PlainDroppedLine(int64_t lines) {
 }
 std::atomic<DroppedLine> dropped_line{&PlainDroppedLine};
 
-// Kept for ever: threads may log while the process ends.
+// The writers are never destroyed: threads may log while the process ends.
 LineWriter& StandardOutput() {
   static auto* const writer =
       new LineWriter(STDOUT_FILENO, budget::kLogBytes, [](int64_t) { return std::string(); });
@@ -164,9 +166,9 @@ bool IsColorTerminal() {
   return spdlog::details::os::in_terminal(stderr) && spdlog::details::os::is_color_terminal();
 }
 
-// As a field of a line: quoted, if it could be taken for more than one.
+// The text as a field of a line. It is quoted if it could be taken for more than one field.
 std::string FieldText(const std::string& text, size_t max_bytes) {
-  // A backslash of the text itself is doubled, so that it takes no quote with it.
+  // A backslash of the text itself is doubled, so that it cannot escape the quote at the end.
   const std::string shown = OneLine(absl::StrReplaceAll(text, {{"\\", "\\\\"}}), max_bytes);
   if (shown.find_first_of(" =\"") == std::string::npos) return shown;
   return absl::StrCat("\"", absl::StrReplaceAll(shown, {{"\"", "\\\""}}), "\"");
@@ -189,7 +191,7 @@ void SetUpLogging(const std::string& level, LogFormat format) {
       return Format(TextFormatter(IsColorTerminal()), spdlog::level::warn, DroppedText(lines));
     };
   }
-  // Not set_default_logger's registration rules: both share the sink and so its lock.
+  // The default logger and the logger of events share the sink, and so its lock.
   spdlog::set_default_logger(std::make_shared<spdlog::logger>("leapstream", std::move(sink)));
   spdlog::set_level(spdlog::level::from_str(level));
 }
@@ -205,7 +207,7 @@ void FlushOutput() {
 
 void LogEvent(absl::string_view message, std::initializer_list<LogField> fields) {
   if (!spdlog::should_log(spdlog::level::info)) return;
-  // The last one is the one that may be long: see Open().
+  // The last field is the one that may be long.
   const auto max_bytes = [&fields](const LogField& field) {
     return &field == fields.end() - 1 ? budget::kLogLineBytes / 2 : budget::kLogValueBytes;
   };

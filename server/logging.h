@@ -10,33 +10,33 @@
 
 namespace leapstream {
 
-enum class LogFormat { kText, kJson };  // kJson: one object a line.
+enum class LogFormat { kText, kJson };  // kJson has one object per line.
 
-// Makes spdlog's default logger, and that of LogEvent(), write to stderr, on a thread of its own:
-// who logs never waits for whoever reads it; see LineWriter. Each message is one line, with escapes
-// for what would look like another, and cut at budget::kLogLineBytes. `level` is one of spdlog's
-// names. Before any thread logs.
+// Makes spdlog's default logger and the logger of LogEvent() write to stderr. A thread of its own
+// writes, so that nobody who logs waits for the reader; see LineWriter. Each message is one line:
+// it has escapes for bytes that would look like the start of another line, and is cut at
+// budget::kLogLineBytes. `level` is one of spdlog's names. To be called before any thread logs.
 void SetUpLogging(const std::string& level, LogFormat format);
 
-// Lines of the log that nobody read in time.
+// The number of lines for standard error that were dropped, because nobody read them in time.
 int64_t DroppedLogLines();
 
-// Writes a line, which ends with a line feed, to standard output or standard error, without waiting
-// for whoever reads it. Before SetUpLogging(), too.
+// Writes a line to standard output or standard error, without waiting for the reader. The line ends
+// with a line feed. May be called before SetUpLogging().
 void PrintLine(std::string line);
 void PrintErrorLine(std::string line);
-// Waits until all that was logged and printed is written, but not for long: somebody may read none
-// of it. To be called before the process ends.
+// Waits until all lines that were logged and printed are written, but not for long: perhaps nobody
+// reads them. To be called before the process ends.
 void FlushOutput();
 
 struct LogField {
   absl::string_view name;
-  std::variant<std::string, int64_t, double> value;  // An empty text is left out.
+  std::variant<std::string, int64_t, double> value;  // A field with an empty text is left out.
 };
 
-// An information with fields: "message name=value ...", or members of the JSON object. A text with
-// spaces or quotes is quoted; what is longer than budget::kLogValueBytes is cut, unless it is the
-// last.
+// Logs a message of level info with fields: "message name=value ...", or members of the JSON
+// object. A text with spaces or quotes is quoted. A text is cut at budget::kLogValueBytes, and that
+// of the last field at half of budget::kLogLineBytes.
 void LogEvent(absl::string_view message, std::initializer_list<LogField> fields);
 
 }  // namespace leapstream

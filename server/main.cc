@@ -1,4 +1,4 @@
-// leapstream-server: the program that sees every layer and puts them together.
+// leapstream-server, the program that puts all layers together.
 
 #include <fcntl.h>
 #include <google/protobuf/stubs/logging.h>
@@ -44,13 +44,14 @@
 namespace leapstream {
 namespace {
 
-// What a server is told by. All of them are blocked and waited for; those that would end it by
-// default although nobody who sends them means that are ignored.
+// The signals that the server acts on are blocked, and the main thread waits for them. Other
+// signals are ignored that would end the process by default although their senders do not mean
+// that.
 constexpr int kSignals[] = {SIGTERM, SIGINT, SIGHUP};
 constexpr int kIgnored[] = {SIGPIPE, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF,
                             SIGIO,   SIGPWR,  SIGTTOU, SIGXFSZ, SIGSTKFLT};
 
-// Before any thread starts, so that all inherit it.
+// To be called before any thread starts, so that all threads inherit the mask.
 sigset_t Block(absl::Span<const int> signals) {
   sigset_t set;
   sigemptyset(&set);
@@ -63,10 +64,11 @@ void IgnoreOthers() {
   for (int real_time = SIGRTMIN; real_time <= SIGRTMAX; ++real_time) signal(real_time, SIG_IGN);
 }
 
-// What the main thread waits for. No signal stands for it: anybody may send those.
+// The events that the main thread waits for: signals, a drain that the admin service asks for, and
+// the end of the drain. The last two are no signals, since anybody may send a signal.
 class Wakeups {
  public:
-  enum What : uint64_t { kDrain = 1, kDrained = 1 << 16 };  // Sums of them are read.
+  enum What : uint64_t { kDrain = 1, kDrained = 1 << 16 };  // Wait() reads the sum of several.
 
   explicit Wakeups(const sigset_t& signals)
       : signals_(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK)),
@@ -105,7 +107,7 @@ class Wakeups {
   const int signals_, wakeups_;
 };
 
-// Whether somebody has asked for the end already.
+// True if a signal that ends the server has come already.
 bool EndIsPending() {
   sigset_t pending;
   sigemptyset(&pending);
@@ -113,7 +115,8 @@ bool EndIsPending() {
   return sigismember(&pending, SIGTERM) == 1 || sigismember(&pending, SIGINT) == 1;
 }
 
-// Renamed when complete, so that a script that waits for the file never reads half of it.
+// Writes the port to a file, which gets its name when it is complete: a script that waits for the
+// file never reads half of it.
 absl::Status WritePort(int port, const std::string& path) {
   const std::string unfinished = path + ".tmp";
   const std::string line = absl::StrCat(port, "\n");
@@ -128,8 +131,9 @@ absl::Status WritePort(int port, const std::string& path) {
                                                  std::strerror(written ? errno : error)));
 }
 
-// Does a thing when asked to, on a thread that is there from the start: at the moment of need there
-// may be none to be had. Several questions while it is done make one more.
+// Calls a function when it is asked to, on a thread that exists from the start: at the moment of
+// need there may be no thread to be had. If it is asked several times while the function runs, it
+// calls the function once more.
 class OnDemand {
  public:
   explicit OnDemand(std::function<void()> what)
@@ -166,7 +170,7 @@ class OnDemand {
   CondVar changed_;
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   bool asked_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;  // Last: it uses the above.
+  std::thread thread_;  // Last: it uses the members above.
 };
 
 LoadOptions HowToLoad(const ModelSource& source, const ServerConfig& config) {
@@ -191,8 +195,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(
   return model;
 }
 
-// Whether a start would take the models: loads each alone, but for those of a device, which another
-// machine may have.
+// OK if a start would take the models. Loads one after the other for the CPU. For another device,
+// which only another machine may have, it checks the directories alone.
 absl::Status CheckModels(const ServerConfig& config) {
   std::vector<std::string> names;
   for (const ModelSource& source : config.models) {
@@ -210,10 +214,10 @@ absl::Status CheckModels(const ServerConfig& config) {
   return CheckModelNames(std::move(names));
 }
 
-// Serves until one of `signals` ends it.
+// Serves until a drain is over, which one of `signals` or the admin service has started.
 absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   std::vector<std::shared_ptr<const Model>> models;
-  std::map<std::string, ModelSource> sources;  // By the model's name.
+  std::map<std::string, ModelSource> sources;  // Their keys are the models' names.
   Wakeups wakeups(signals);
   if (!wakeups.ok()) {
     return absl::ResourceExhaustedError("there are no descriptors to wait for signals with");
@@ -244,14 +248,14 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   if (server->admin_port() != 0) {
     PrintLine(absl::StrCat("admin on port ", server->admin_port(), "\n"));
   }
-  FlushOutput();  // Whoever waits for the file may want to read that.
+  FlushOutput();  // A script that waits for the port file may want to read these lines then.
   if (!config.port_file.empty()) {
     LEAPSTREAM_RETURN_IF_ERROR(WritePort(server->port(), config.port_file));
   }
-  // Both beside this thread, which has to hear signals meanwhile.
+  // Reloads and drains have threads of their own: this thread has to wait for signals meanwhile.
   OnDemand reload([&] {
     spdlog::info("SIGHUP: loading the models anew");
-    (void)server->ReloadModels();  // It is logged there.
+    (void)server->ReloadModels();  // It logs its errors itself.
   });
   OnDemand drain([&] {
     server->AnnounceDrain(SteadyNow() + config.drain_delay);
@@ -281,7 +285,7 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   }
 }
 
-// gRPC's own lines, such as failed handshakes, in our log and its format.
+// Writes gRPC's own lines, such as those about failed handshakes, to our log.
 void LogGrpc(gpr_log_func_args* line) {
   spdlog::log(line->severity == GPR_LOG_SEVERITY_ERROR ? spdlog::level::warn : spdlog::level::debug,
               "grpc: {}", Quoted(line->message, budget::kLogValueBytes));
@@ -291,8 +295,9 @@ int Main(int argc, char** argv) {
   if (!OpenStandardDescriptors()) return 1;
   RaiseDescriptorLimit();
   IgnoreOthers();
-  Block({SIGHUP});  // Whoever sends it early means what is about to be served.
-  // It would write a line for every message that is not UTF-8; the client is told instead.
+  Block({SIGHUP});  // An early SIGHUP is meant for the models that are about to be served.
+  // protobuf would log a line for every message that is not UTF-8; the client gets an error
+  // instead.
   google::protobuf::SetLogHandler(nullptr);
 
   const auto fail = [](const absl::Status& status, int exit_status) {
@@ -326,7 +331,7 @@ int Main(int argc, char** argv) {
 int main(int argc, char** argv) {
   try {
     return leapstream::Main(argc, argv);
-  } catch (const std::exception& error) {  // Such as std::thread's, where there can be no more.
+  } catch (const std::exception& error) {  // One source is std::thread, if there can be no more.
     std::fprintf(stderr, "leapstream-server: %s\n", error.what());
     return 1;
   }

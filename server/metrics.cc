@@ -26,7 +26,8 @@ const Buckets kTokens = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64};
 
 constexpr char kService[] = "leapstream.v1.SimultaneousTranslationService";
 
-// k is the client's to choose, and each value is a series of its own.
+// Clients choose k, and each value of the label is a series of its own. So large ones share a
+// label.
 std::string PolicyLabel(const Policy& policy) {
   const auto* wait_k = std::get_if<WaitK>(&policy);
   if (wait_k == nullptr) return ToString(policy);
@@ -34,7 +35,7 @@ std::string PolicyLabel(const Policy& policy) {
   return wait_k->k <= 32 ? "17-32" : "33+";
 }
 
-// As in the specification of gRPC: "InvalidArgument".
+// The code's name as the gRPC metrics write it, such as "InvalidArgument".
 std::string CodeLabel(absl::StatusCode code) {
   if (code == absl::StatusCode::kOk) return "OK";
   const std::string name = absl::StatusCodeToString(code);  // "INVALID_ARGUMENT".
@@ -178,7 +179,7 @@ Metrics::Metrics() : families_(std::make_unique<Families>(&registry_)) {
     ok["grpc_code"] = "OK";
     f.rpc_handled.Add(ok);
   }
-  // There from the start, so that a rate over them is one.
+  // These counters exist from the start, so that a rate over them sees the first event.
   for (const char* reason : {"SERVER_FULL", "DRAINING"}) f.rejected.Add({{"reason", reason}});
   input_held_ = &f.backpressure.Add({{"direction", "input"}});
   output_held_ = &f.backpressure.Add({{"direction", "output"}});
@@ -220,7 +221,7 @@ void Metrics::ObserveLagging(const prometheus::Labels& labels, const metrics::La
   const auto observe = [&](const char* figure, double value) {
     prometheus::Labels all = labels;
     all["figure"] = figure;
-    // No quantiles: those of single segments can be had from the histograms.
+    // There are no quantiles here: the histograms give those of single segments.
     families_->lagging.Add(all, prometheus::Summary::Quantiles()).Observe(value);
   };
   observe("AL", lagging.al);

@@ -28,7 +28,7 @@ class Family;
 
 namespace leapstream {
 
-// What the sessions and steps of one model are counted in. Thread-safe.
+// The metrics of the sessions and steps of one model. Thread-safe.
 class ModelMetrics final : public StepObserver {
  public:
   void OnStep(const StepFigures& step) override;
@@ -48,12 +48,12 @@ class ModelMetrics final : public StepObserver {
 
 class Metrics;
 
-// What the sessions of one model and policy are counted in; null pointers count nothing.
+// The lagging metrics of the sessions of one model and policy. Null pointers count nothing.
 struct LaggingMetrics {
   prometheus::Histogram* average_lagging = nullptr;
   prometheus::Histogram* length_adaptive = nullptr;
-  Metrics* all = nullptr;  // For the means of all figures…
-  std::string model, k;    // …and their labels.
+  Metrics* all = nullptr;  // The means of all figures are counted there, with these labels.
+  std::string model, k;
   void Observe(const SegmentStats& stats) const;
 };
 
@@ -62,9 +62,9 @@ enum class Method { kStreamTranslate, kTranslate, kListModels };
 
 class CallMetrics;
 
-// All that a server counts; what is a state, and not an event, is asked for when it is scraped.
-// Never labelled by session, and no label has more values than a configuration and a few policies
-// give it. Thread-safe.
+// All events that a server counts; its present state is in CollectState(). No metric has a label
+// per session, and no label has more values than a configuration and a few policies give it.
+// Thread-safe.
 class Metrics {
  public:
   Metrics();
@@ -72,22 +72,23 @@ class Metrics {
   Metrics& operator=(const Metrics&) = delete;
   ~Metrics();
 
-  // Those of the model of this name, made when first asked for; good as long as this.
+  // The metrics of the model of this name. They live as long as this object.
   ModelMetrics* ForModel(const std::string& model);
   LaggingMetrics ForLagging(const std::string& model, const Policy& policy);
 
-  // `labels` say what the figures are of.
+  // `labels` say which model, policy and unit the figures belong to.
   void ObserveLagging(const prometheus::Labels& labels, const metrics::Lagging& lagging);
 
   void SessionStarted(const std::string& model, bool resumed);
-  // `reason` is that of the status, or empty.
+  // Counts the session by the code of `status` and by its ReasonOf().
   void SessionFinished(const std::string& model, const absl::Status& status);
   void SessionRejected(absl::string_view reason);
-  // `cut`: why its translation ended before it was complete; null: it did not, as far as is known.
+  // `cut` says why the translation ended before it was complete. Null: it was complete, as far as
+  // is known.
   void SegmentCompleted(const std::string& model, const char* cut, int untranslated_source_tokens);
   void SourceDropped(const std::string& model, int64_t bytes);
-  void InputHeld(absl::Duration time);   // A client was not read from.
-  void OutputHeld(absl::Duration time);  // A session was not decoded for.
+  void InputHeld(absl::Duration time);   // Nothing was read from a client for so long.
+  void OutputHeld(absl::Duration time);  // A session was not decoded for so long.
   void ModelReloaded(const std::string& model, bool ok);
 
   const prometheus::Registry& registry() const { return registry_; }
@@ -104,20 +105,21 @@ class Metrics {
 
   prometheus::Registry registry_;
   const std::unique_ptr<Families> families_;
-  std::map<Method, MethodMetrics> methods_;  // Constant.
-  prometheus::Counter* input_held_;          // Of `families_`.
+  std::map<Method, MethodMetrics> methods_;  // Constant once constructed.
+  prometheus::Counter* input_held_;
   prometheus::Counter* output_held_;
   Mutex mutex_;
   std::map<std::string, std::unique_ptr<ModelMetrics>> models_ ABSL_GUARDED_BY(mutex_);
 };
 
-// One call in the grpc_server_* metrics. Not thread-safe, but for Received() and Sent().
+// Counts one call in the grpc_server_* metrics. Received() and Sent() are thread-safe; the rest is
+// not.
 class CallMetrics {
  public:
   CallMetrics(Metrics* metrics, Method method);
   void Received();
   void Sent();
-  void Handled(absl::StatusCode code);  // Once.
+  void Handled(absl::StatusCode code);  // Counts the end. To be called once.
 
  private:
   Metrics* const metrics_;

@@ -53,7 +53,7 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   if (status.ok() && changed) {
     try {
       status = serving_->models->Replace(*std::move(model));
-    } catch (const std::system_error& error) {  // Of std::thread.
+    } catch (const std::system_error& error) {  // std::thread throws it.
       status = absl::ResourceExhaustedError(
           absl::StrCat("the machine gives no thread to step it: ", error.what()));
     }

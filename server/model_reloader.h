@@ -18,9 +18,9 @@ class ModelReloader {
   ModelReloader(Serving* serving, ServerHooks hooks)
       : serving_(serving), hooks_(std::move(hooks)) {}
 
-  // Reloads the model of this name; all, if it is empty. NOT_FOUND: there is no such model.
-  // FAILED_PRECONDITION: one could not be loaded or does not translate; it serves on as it was, and
-  // those after it were not tried. UNIMPLEMENTED: there is nothing to load from.
+  // Reloads the model of this name, or all models if the name is empty. NOT_FOUND: there is no such
+  // model. FAILED_PRECONDITION: a model could not be loaded or does not translate; it serves on as
+  // it was, and the models after it were not tried. UNIMPLEMENTED: `hooks.load` is null.
   absl::StatusOr<std::vector<ReloadedModel>> Reload(const std::string& name);
 
  private:
@@ -28,7 +28,7 @@ class ModelReloader {
 
   Serving* const serving_;
   const ServerHooks hooks_;
-  Mutex mutex_;  // Two loads at once might not fit into memory.
+  Mutex mutex_;  // Held while models are loaded: two loads at once might not fit into memory.
 };
 
 }  // namespace leapstream

@@ -11,48 +11,56 @@
 
 namespace leapstream {
 
-// What one session may take, and how long; 0 turns a time limit off.
+// The limits of one session, in bytes, tokens and time. 0 turns a time limit off.
 struct SessionLimits {
-  int max_chunk_bytes = 64 << 10;        // Of a message of a stream, too.
-  int max_source_tokens = 10000;         // Per segment, </s> included.
-  int max_target_tokens = 20000;         // Per segment.
-  int64_t max_queued_bytes = 256 << 10;  // Source that waits to be translated; then reading stops.
-  int64_t max_unread_bytes =
-      64 << 10;  // Output that the client leaves unread; then decoding stops.
-  absl::Duration config_timeout = absl::Seconds(10);  // For the first message.
-  absl::Duration idle_timeout = absl::Minutes(5);     // Without a message from the client.
+  // The size of a source chunk. Any message after the first may have 1 KiB more.
+  int max_chunk_bytes = 64 << 10;
+  int max_source_tokens = 10000;  // The most of one segment, </s> included.
+  int max_target_tokens = 20000;  // The most of one segment.
+  // The source that may wait to be translated. Beyond it the server reads nothing more.
+  int64_t max_queued_bytes = 256 << 10;
+  // The output that the client may leave unread. Beyond it the server decodes nothing more.
+  int64_t max_unread_bytes = 64 << 10;
+  absl::Duration config_timeout = absl::Seconds(10);  // The wait for the first message.
+  absl::Duration idle_timeout = absl::Minutes(5);     // The wait for any later message.
   absl::Duration max_session_duration = absl::Hours(12);
-  absl::Duration stuck_reader_timeout = absl::Seconds(30);  // For one message to be taken.
-  absl::Duration heartbeat_interval = absl::Seconds(15);    // After a silence of the server.
+  absl::Duration stuck_reader_timeout = absl::Seconds(30);  // The wait for one message to be taken.
+  // The silence of the server after which it sends a heartbeat.
+  absl::Duration heartbeat_interval = absl::Seconds(15);
 };
 
 struct ServerOptions {
   std::string listen = "0.0.0.0:50051";  // Port 0: any free one.
-  bool log_text = false;                 // Translations and error messages are logged.
+  bool log_text = false;                 // True: translations and error messages are logged.
   int replicas = 1;                      // Step threads of each model, which share its weights.
   int max_sessions = 0;                  // 0: as many as fit into half of the memory.
   SessionLimits limits;
-  PauseRule pause;                                    // For sessions of audio that ask for none.
-  int max_message_bytes = 1 << 20;                    // Of any request; what gRPC itself refuses.
-  int64_t buffer_bytes = 0;  // For gRPC, of messages that are not read; 0: by the free memory.
-  absl::Duration idle_connection = budget::kIdleConnection;  // Until one without a call is closed.
-  int64_t text_bytes = 0;    // For the texts of all calls, see ByteBudget; 0: by the free memory.
-  absl::Duration keepalive_time = absl::Seconds(20);  // Then a silent peer is pinged…
-  absl::Duration keepalive_timeout = absl::Seconds(10);  // …and taken for dead.
-  std::string resume_key_file;  // Shared by all replicas; empty: a random key of this process.
-  absl::Duration resume_lifetime = absl::Hours(1);  // Of a resume token.
+  PauseRule pause;                  // The pauses for sessions of audio that do not choose any.
+  int max_message_bytes = 1 << 20;  // The size of any request; gRPC itself refuses larger ones.
+  // The bytes that gRPC may hold of messages that are not read yet; 0: a share of the free memory.
+  int64_t buffer_bytes = 0;
+  // The time after which a connection without a call is closed.
+  absl::Duration idle_connection = budget::kIdleConnection;
+  // The limit of the ByteBudget of all calls; 0: a share of the free memory.
+  int64_t text_bytes = 0;
+  absl::Duration keepalive_time = absl::Seconds(20);  // The silence after which a peer is pinged.
+  // The wait for the answer to a ping. Then the peer is taken for dead.
+  absl::Duration keepalive_timeout = absl::Seconds(10);
+  // The key of resume tokens, which all servers share; empty: a random key of this process.
+  std::string resume_key_file;
+  absl::Duration resume_lifetime = absl::Hours(1);  // The time that a resume token is good.
 
   TlsFiles tls;
   std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
   int64_t max_state_bytes = 0;         // 0: see DefaultMaxStateBytes().
   int max_sessions_per_principal = 0;  // 0: no limit.
 
-  // A drain also closes the port, for proxies that know of no health but a refused connection.
+  // True: a drain also closes the port, for proxies that only notice a refused connection.
   bool drain_stops_listening = false;
 
-  std::string metrics_listen;  // HTTP, for scrapers and probes; empty: none.
-  std::string admin_listen;    // leapstream.admin.v1; empty: none.
-  // How long a turn of a step loop may take before the server calls itself dead.
+  std::string metrics_listen;  // The HTTP port for scrapers and probes; empty: none.
+  std::string admin_listen;    // The port of leapstream.admin.v1; empty: none.
+  // The time that a turn of a step loop may take before the server calls itself dead.
   absl::Duration liveness_timeout = absl::Seconds(60);
 };
 

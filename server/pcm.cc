@@ -11,7 +11,9 @@ namespace leapstream {
 namespace {
 
 constexpr float kFullScale = 32768;
-constexpr float kMaxFloat = 256;  // Integers sent as floats are a mistake that nobody would hear.
+// A larger float is an error. A client that sends integers as floats would get a bad translation,
+// and nobody would notice why.
+constexpr float kMaxFloat = 256;
 
 uint32_t LittleEndian(const char* bytes, int count) {
   uint32_t value = 0;

@@ -9,8 +9,9 @@ namespace leapstream {
 
 enum class PcmEncoding { kS16Le, kF32Le };
 
-// The samples of a chunk of audio, as 16-bit integers as numbers: floats of [-1, 1] times 32768.
-// INVALID_ARGUMENT: not whole samples, or a float that is not finite or far outside [-1, 1].
+// The samples of a chunk of audio, on the scale of 16-bit integers: floats of [-1, 1] are
+// multiplied by 32768. INVALID_ARGUMENT: the bytes are not whole samples, or a float is not finite
+// or far outside [-1, 1].
 absl::StatusOr<AudioSamples> DecodePcm(absl::string_view bytes, PcmEncoding encoding);
 
 }  // namespace leapstream

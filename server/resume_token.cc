@@ -27,9 +27,9 @@ namespace {
 constexpr size_t kMacBytes = 32;
 constexpr size_t kMinKeyBytes = 32;
 constexpr size_t kMaxTokenBytes = 4096;
-constexpr char kVersion[] = "3";  // Of the fields below.
+constexpr char kVersion[] = "3";  // The version that Sign() writes, and its number of fields.
 constexpr size_t kFields = 19;
-constexpr char kOldVersion[] = "2";  // Has the first 14 of them.
+constexpr char kOldVersion[] = "2";  // It has the first 14 of the fields.
 constexpr size_t kOldFields = 14;
 
 absl::Status Forged() {
@@ -80,7 +80,7 @@ std::string ResumeSigner::Mac(absl::string_view text) const {
 
 std::string ResumeSigner::Sign(const ResumeToken& token) const {
   const SegmentStats& totals = token.before.totals;
-  // %a loses nothing of a double.
+  // %a writes a double without any loss.
   std::string text = absl::StrJoin(
       std::vector<std::string>{
           kVersion, token.session_id, absl::BytesToHexString(token.model_checksum),
@@ -99,7 +99,7 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   if (token.size() <= kMacBytes || token.size() > kMaxTokenBytes) return Forged();
   const absl::string_view text = token.substr(kMacBytes);
   if (CRYPTO_memcmp(Mac(text).data(), token.data(), kMacBytes) != 0) return Forged();
-  // From here on it is what we, or another version of us, have written.
+  // The signature is good, so this server or another version of it wrote the text.
   const std::vector<std::string> fields = absl::StrSplit(text, '\n');
   ResumeToken result;
   int64_t expires = 0;
@@ -152,7 +152,7 @@ std::string Sha256(absl::string_view text) {
 
 std::string NewSessionId() {
   char bytes[16] = {};
-  // Cannot fail for so few bytes once the kernel's generator is seeded; before that it would wait.
+  // getrandom() cannot fail for so few bytes; it waits until the kernel's generator is seeded.
   if (getrandom(bytes, sizeof(bytes), 0) != sizeof(bytes)) return "";
   return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
 }

@@ -12,34 +12,35 @@
 
 namespace leapstream {
 
-// What a server must know of a session to go on with it. Holds no text.
+// The knowledge of a session that a server needs to go on with it. It holds no text.
 struct ResumeToken {
   std::string session_id;
-  std::optional<std::string> owner;  // OwnerOf() its principal; nothing: a token of version 2.
+  std::optional<std::string> owner;  // OwnerOf() the principal; nullopt: the token has version 2.
   std::string model_checksum;
-  std::string config_digest;  // Of all that decides what is put out; see ConfigDigest().
-  int64_t segment = 1;        // The first that is not complete.
-  // If pauses end segments: where its source begins, or that of complete ones before it, so many,
-  // whose ends had not come yet. Else `source` counts chunks alone.
+  std::string config_digest;  // See ConfigDigest().
+  int64_t segment = 1;        // The first segment that is not complete.
+  // The client sends its source again from here; see ResumePoint.
   SourcePosition source;
-  int drops = 0;  // If segments go on in the next one, instead: tokens of the first word to skip.
+  int drops = 0;  // ResumePoint::skipped.
   absl::Time expires;
-  SessionSummary before;  // Of the segments that are; lagging figures are sums. Of version 2: no
-                          // audio and no times.
+  // The complete segments. Lagging figures are sums. A token of version 2 has no duration of audio
+  // and no times.
+  SessionSummary before;
 };
 
 // Signs tokens with HMAC-SHA-256. Const, thread-safe.
 class ResumeSigner {
  public:
-  // A key of this process alone: its tokens are forgeries to every other one.
+  // Uses a key of this process alone: no other process accepts its tokens.
   static ResumeSigner WithRandomKey();
-  // The file's bytes, white space at its end not counted. NOT_FOUND: it cannot be read;
-  // INVALID_ARGUMENT: fewer than 32 bytes.
+  // Uses the file's bytes without the white space at its end. NOT_FOUND: the file cannot be read.
+  // INVALID_ARGUMENT: it has fewer than 32 bytes.
   static absl::StatusOr<ResumeSigner> WithKeyFrom(const std::string& path);
 
   std::string Sign(const ResumeToken& token) const;
-  // INVALID_ARGUMENT, RESUME_TOKEN_INVALID: not signed with this key. FAILED_PRECONDITION,
-  // RESUME_TOKEN_EXPIRED: too old at `now`.
+  // INVALID_ARGUMENT, RESUME_TOKEN_INVALID: the token was not signed with this key.
+  // FAILED_PRECONDITION, RESUME_TOKEN_EXPIRED: it has expired at `now`, or another version of the
+  // server wrote it.
   absl::StatusOr<ResumeToken> Verify(absl::string_view token, absl::Time now) const;
 
  private:
@@ -52,7 +53,7 @@ class ResumeSigner {
 // 128 random bits in hex.
 std::string NewSessionId();
 
-// Stands for a principal in a token; empty: for anybody, as the principal.
+// The text that stands for a principal in a token; empty for an empty principal, which is anybody.
 std::string OwnerOf(absl::string_view principal);
 
 // Hex SHA-256.

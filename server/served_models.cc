@@ -21,7 +21,7 @@ absl::string_view PrimarySubtag(absl::string_view language) {
   return language.substr(0, language.find_first_of("-_"));
 }
 
-// Whether a model of one language can be used when `wanted` is asked for.
+// True if a model of the language `model` can serve a request for `wanted`.
 bool Fits(absl::string_view wanted, absl::string_view model) {
   return wanted.empty() || absl::EqualsIgnoreCase(PrimarySubtag(wanted), PrimarySubtag(model));
 }
@@ -43,8 +43,8 @@ std::string Names(const std::vector<Served>& models) {
   });
 }
 
-// A few steps, so that a model that cannot make one never replaces one that can, and the first
-// session finds its weights in memory.
+// Makes a few steps, so that a model that cannot make one never replaces one that can, and so that
+// the first session finds the weights in memory.
 absl::Status WarmUp(const Model& model) {
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model.translator->NewState());
@@ -83,7 +83,8 @@ absl::Status CheckModelNames(std::vector<std::string> names) {
                    "another name in the config's models"));
 }
 
-// The last one to drop a scheduler may be its own step thread, which cannot join itself.
+// Destroys schedulers on a thread of its own: the last one to drop a scheduler may be the
+// scheduler's own step thread, which cannot join itself.
 class ServedModels::Reaper {
  public:
   Reaper() : thread_([this] { Run(); }) {}
@@ -105,7 +106,7 @@ class ServedModels::Reaper {
   void Run() {
     bool stop = false;
     while (!stop) {
-      std::vector<std::unique_ptr<Scheduler>> dropped;  // Freed without the lock.
+      std::vector<std::unique_ptr<Scheduler>> dropped;  // Destroyed after the lock is released.
       MutexLock lock(&mutex_);
       while (!stop_ && dropped_.empty()) changed_.Wait(&mutex_);
       dropped.swap(dropped_);
@@ -114,10 +115,10 @@ class ServedModels::Reaper {
   }
 
   Mutex mutex_;
-  CondVar changed_;  // stop_ was set, or dropped_ got something.
+  CondVar changed_;  // Notified when stop_ was set or dropped_ got something.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::vector<std::unique_ptr<Scheduler>> dropped_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;  // Last: it uses the above.
+  std::thread thread_;  // Last: it uses the members above.
 };
 
 ServedModels::ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes)
@@ -155,7 +156,7 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
 }
 
 ServedModels::~ServedModels() {
-  std::vector<Served> served;  // Dropped before the reaper goes.
+  std::vector<Served> served;  // These two are destroyed before the reaper.
   std::vector<Replaced> replaced;
   MutexLock lock(&mutex_);
   while (calls_ > 0) call_ended_.Wait(&mutex_);
@@ -197,7 +198,7 @@ absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
   Replicas replicas = MakeReplicas(model);
   const std::string& name = model->info.name;
-  std::vector<Replicas> dropped;  // After the lock.
+  std::vector<Replicas> dropped;  // Destroyed after the lock is released.
   MutexLock lock(&mutex_);
   std::vector<Replicas> again;
   TakeReplaced(&again, [&model](const Replaced& replaced) {
@@ -243,7 +244,7 @@ std::shared_ptr<Scheduler> ServedModels::LeastBusy(const Replicas& replicas) {
 }
 
 void ServedModels::DropUnused(SteadyTime now) {
-  std::vector<Replicas> dropped;  // After the lock.
+  std::vector<Replicas> dropped;  // Destroyed after the lock is released.
   MutexLock lock(&mutex_);
   for (Replaced& replaced : replaced_) {
     if (Sessions(replaced.replicas) > 0) replaced.used = now;
@@ -255,7 +256,7 @@ void ServedModels::DropUnused(SteadyTime now) {
 void ServedModels::ReserveAhead(int max_sessions) const {
   for (const Served& served : Copy()) {
     const int open = Sessions(served.replicas);
-    // Without memory ahead a session takes its own, and says so if it cannot.
+    // An error does no harm here: a session then takes its own memory, and fails if there is none.
     if (open > 0) ReserveStates(*served.model(), open, max_sessions).IgnoreError();
   }
 }

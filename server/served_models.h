@@ -18,68 +18,72 @@
 namespace leapstream {
 
 struct ModelRequest {
-  std::string name;  // Each may be empty.
+  std::string name;  // Each of these may be empty.
   std::string source_language;
   std::string target_language;
 };
 
-// INVALID_ARGUMENT: two of one name.
+// INVALID_ARGUMENT: two of the names are the same.
 absl::Status CheckModelNames(std::vector<std::string> names);
 
-// The models of one server, each with its schedulers: replicas, which share its weights.
-// Thread-safe. The calls that use it count themselves, so that it does not go before they do.
+// The models of one server, each with its schedulers, the replicas, which share its weights.
+// Thread-safe. Calls that use the models have an OpenCall, and the destructor waits for all of
+// them.
 class ServedModels {
  public:
-  // INVALID_ARGUMENT: none, or two of one name. `metrics` must outlive this. `max_state_bytes`: that
-  // the sessions' states may have, see StateBudget.
+  // `metrics` must outlive this. `max_state_bytes` is the StateBudget of the sessions.
+  // INVALID_ARGUMENT: there are no models, or two of one name.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
       std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
       int64_t max_state_bytes = 0);
-  ~ServedModels();  // Waits for every OpenCall to go: the gRPC server must be shut down
-                    // already.
+  // Waits until every OpenCall is destroyed. The gRPC server must be shut down before.
+  ~ServedModels();
 
-  // The model asked for: by name, else by languages (a missing one fits all; "de" fits "de-AT"),
-  // else the only one. NOT_FOUND: no such model, names those there are. INVALID_ARGUMENT: several
-  // fit, or the languages are not the named model's. The replica with the fewest sessions. A call
-  // keeps the scheduler until it ends, and so the weights that it began with; it may drop it on any
-  // thread.
+  // Finds the requested model by its name, or else by its languages, or else takes the only model,
+  // and returns the replica with the fewest sessions. A missing language fits all, and "de" fits
+  // "de-AT". A call keeps the scheduler until it ends, and so the weights that it began with; it
+  // may drop the scheduler on any thread. NOT_FOUND: there is no such model; the message names
+  // those that there are. INVALID_ARGUMENT: several models fit, or the named model has other
+  // languages.
   absl::StatusOr<std::shared_ptr<Scheduler>> Find(const ModelRequest& request) const;
-  // The version of `current`'s model that has this checksum: itself, one that it has replaced and
+  // The version of `current`'s model that has this checksum: `current` itself, a replaced version
   // that is still there, or null.
   std::shared_ptr<Scheduler> Version(const std::shared_ptr<Scheduler>& current,
                                      absl::string_view checksum) const;
-  // Those that new sessions get, by name.
+  // The models that new sessions get, in the order of their names.
   std::vector<std::shared_ptr<const Model>> All() const;
 
-  // All that there are of this name: what new sessions get, and what others still have.
+  // All versions of the model of this name that are there: the one that new sessions get, and the
+  // replaced ones.
   std::vector<std::shared_ptr<const Model>> Loaded(absl::string_view name) const;
-  // Whether new sessions get this very model.
+  // True if new sessions get this very object.
   bool Serves(const Model& model) const;
 
-  // New sessions get `model` in place of that of the same name, once it has translated something.
-  // One that was replaced earlier, and is still there, comes back with its schedulers.
-  // NOT_FOUND: there is none of that name. Other errors: it cannot translate. Then nothing changes.
-  // The old one stays for its sessions, and for those that break and are resumed.
+  // Lets `model` translate something. Then new sessions get it in place of the model of the same
+  // name. A model that was replaced earlier, and is still there, comes back with its schedulers.
+  // The old model stays for its sessions, and for sessions of it that break and are resumed.
+  // NOT_FOUND: there is no model of that name. Other errors: `model` cannot translate. After an
+  // error nothing has changed.
   absl::Status Replace(const std::shared_ptr<const Model>& model);
-  // Lets replaced ones go that had no session for kKeepUnused. To be called now and then.
+  // Drops replaced models that have had no session for kKeepUnused. To be called now and then.
   void DropUnused(SteadyTime now);
   static constexpr absl::Duration kKeepUnused = absl::Minutes(1);
 
-  // See ReserveStates(). To be called now and then.
+  // Calls ReserveStates() for models that have sessions. To be called now and then.
   void ReserveAhead(int max_sessions) const;
 
   struct State {
     ModelInfo info;
-    int sessions = 0;  // With those that are still on earlier weights.
+    int sessions = 0;  // Those of replaced versions count, too.
     int64_t state_bytes = 0;
-    absl::Duration turn_age;  // The largest of its step loops; see Scheduler::turn_age().
-    absl::Time since;         // The date on which it was loaded.
+    absl::Duration turn_age;  // The largest Scheduler::turn_age() of its step loops.
+    absl::Time since;         // The date on which the present version was loaded.
   };
   std::vector<State> States() const;
 
   int64_t max_state_bytes() const { return budget_.limit(); }
 
-  // Of a call, which has it as its first member, so that it goes last: the server may go then.
+  // Every call has one as its first member, which is destroyed last. Then the server may go.
   class OpenCall {
    public:
     explicit OpenCall(ServedModels* models) : models_(models) { models_->CallStarted(); }
@@ -92,8 +96,8 @@ class ServedModels {
   };
 
  private:
-  class Reaper;  // Ends schedulers that nobody has any more.
-  using Replicas = std::vector<std::shared_ptr<Scheduler>>;  // One at least, of one model.
+  class Reaper;  // Destroys schedulers that nobody has any more.
+  using Replicas = std::vector<std::shared_ptr<Scheduler>>;  // One or more, of one model.
   struct Served {
     Replicas replicas;
     absl::Time since;
@@ -102,7 +106,7 @@ class ServedModels {
 
   struct Replaced {
     Replicas replicas;
-    SteadyTime used;  // When they were last seen with a session, or else were replaced.
+    SteadyTime used;  // The time when they last had a session, or else were replaced.
   };
 
   ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes);
@@ -112,7 +116,7 @@ class ServedModels {
   static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
   Replicas MakeReplicas(const std::shared_ptr<const Model>& model);
   std::vector<Served> Copy() const;
-  // Moves those to `taken` of which `which` is true.
+  // Moves the replaced ones for which `which` is true to `taken`.
   void TakeReplaced(std::vector<Replicas>* taken, const std::function<bool(const Replaced&)>& which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
@@ -123,7 +127,7 @@ class ServedModels {
   mutable Mutex mutex_;
   CondVar call_ended_;
   int calls_ ABSL_GUARDED_BY(mutex_) = 0;
-  std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);  // By name.
+  std::vector<Served> served_ ABSL_GUARDED_BY(mutex_);  // Sorted by name.
   std::vector<Replaced> replaced_ ABSL_GUARDED_BY(mutex_);
 };
 

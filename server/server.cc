@@ -50,37 +50,39 @@ namespace {
 using Grpc = v1::SimultaneousTranslationService;
 
 constexpr absl::Duration kLastWords = absl::Seconds(1);
-constexpr unsigned int kCertificateCheckSeconds = 1;  // Of copies, which we look after as often.
+constexpr unsigned int kCertificateCheckSeconds = 1;  // Watch() updates the copies as often.
 constexpr int kMaxAdminBytes = 64 << 10;
 constexpr char kLiveness[] = "liveness";
 
-// Sets the bounds of a port on what comes over a connection, whoever makes it and whatever it calls.
-// They hold before a call is looked at, and so before its token is.
+// Sets the bounds that hold for all connections to a port, before any call is looked at, and so
+// before its token is.
 void BoundRequests(int max_message_bytes, size_t buffer_bytes, absl::Duration idle_connection,
                    grpc::ServerBuilder* builder) {
-  // gRPC inflates a message before it looks at its size: a megabyte could become a gigabyte. Calls
-  // with a grpc-encoding are refused with UNIMPLEMENTED, and no filter is there that could inflate.
+  // gRPC would inflate a message before it looks at its size: a megabyte could become a gigabyte.
+  // With these two, calls that have a grpc-encoding are refused with UNIMPLEMENTED, and no filter
+  // can inflate.
   builder->AddChannelArgument(GRPC_COMPRESSION_CHANNEL_ENABLED_ALGORITHMS_BITSET,
                               1 << GRPC_COMPRESS_NONE);
   builder->AddChannelArgument(GRPC_ARG_ENABLE_PER_MESSAGE_DECOMPRESSION, 0);
-  // Beyond it gRPC ends all calls of the connection, which behind a proxy are several clients': so
-  // it is above what the proxies of docker/ pass on.
+  // Beyond this size of headers gRPC ends all calls of the connection, which may be calls of
+  // several clients if it comes from a proxy. So the size is above that which the proxies of
+  // docker/ pass on.
   builder->AddChannelArgument(GRPC_ARG_MAX_METADATA_SIZE, budget::kHeaderBytes);
   builder->AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, budget::kHandshakeMilliseconds);
-  // It ends no connection that has a call, however silent that is.
+  // This ends no connection that has a call, however silent the call is.
   builder->AddChannelArgument(GRPC_ARG_MAX_CONNECTION_IDLE_MS,
                               static_cast<int>(absl::ToInt64Milliseconds(idle_connection)));
   builder->SetMaxReceiveMessageSize(max_message_bytes);
   grpc::ResourceQuota quota("leapstream");
   quota.Resize(buffer_bytes);
-  // Of them gRPC itself has one for each of its queues, of which there is one for each core.
+  // gRPC itself takes one of the threads for each of its queues, and has one queue per core.
   quota.SetMaxThreads(budget::kCallThreads + static_cast<int>(gpr_cpu_num_cores()));
   builder->SetResourceQuota(quota);
 }
 
-// The bytes that gRPC may hold of messages that are not complete, or not read, before it ends
-// streams. It looks at the size of a message when that has come as a whole, so that nothing else
-// bounds a message. Sessions within their limits stay below.
+// The bytes that gRPC may hold of messages that are not complete or not read. Beyond it gRPC ends
+// streams. Nothing else bounds a message, since gRPC looks at the size of a message only when it
+// has come as a whole. Sessions within their limits stay below this bound.
 size_t BufferBytes(const ServerOptions& options, int max_sessions) {
   if (options.buffer_bytes > 0) return static_cast<size_t>(options.buffer_bytes);
   return static_cast<size_t>(std::max({AvailableMemory() / budget::kBufferShare,
@@ -88,8 +90,8 @@ size_t BufferBytes(const ServerOptions& options, int max_sessions) {
                                        max_sessions * budget::kBufferBytesPerSession}));
 }
 
-// Raw messages, and streams whatever the proto says: gRPC reads nothing of a call until we ask it
-// to, which is when the call has come in.
+// Serves all methods as streams of raw messages, whatever the proto says: then gRPC reads no
+// message of a call until it is told to, after the call was let in.
 class Service final : public grpc::Service {
  public:
   explicit Service(Serving* serving) {
@@ -104,7 +106,7 @@ class Service final : public grpc::Service {
  private:
   using Start = std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(
       grpc::CallbackServerContext* context)>;
-  // `name` is kept.
+  // `name` must outlive this.
   void Add(const char* name, Start start) {
     AddMethod(new grpc::internal::RpcServiceMethod(name, grpc::internal::RpcMethod::BIDI_STREAMING,
                                                    nullptr));
@@ -131,22 +133,22 @@ class GrpcServer final : public Server {
     if (listener_ != nullptr) Shutdown(SteadyNow());
     if (admin_listener_ == nullptr) return;
     admin_listener_->Stop();
-    admin_server_->Shutdown(LastWords());  // A stream there would be waited for without end.
+    admin_server_->Shutdown(LastWords());  // Ends streams that are open, too.
   }
 
   absl::Status Listen() {
     const ServerOptions& options = serving_->options;
     grpc::EnableDefaultHealthCheckService(true);
-    // gRPC serves it without a descriptor; naming it here links one in, for reflection.
+    // gRPC serves health without its descriptor. This call links the descriptor in, for reflection.
     grpc::health::v1::HealthCheckRequest::descriptor();
     grpc::reflection::InitProtoReflectionServerBuilderPlugin();
     grpc::ServerBuilder builder;
     builder.AddChannelArgument(GRPC_ARG_MAX_CONCURRENT_STREAMS,
                                serving_->admission.max_sessions() + budget::kStreamsBesideSessions);
-    // A session may be silent for long; clients may ping to keep proxies from closing it.
+    // A session may be silent for long, and clients may ping so that no proxy closes it.
     builder.AddChannelArgument(GRPC_ARG_KEEPALIVE_PERMIT_WITHOUT_CALLS, 1);
     builder.AddChannelArgument(GRPC_ARG_HTTP2_MIN_RECV_PING_INTERVAL_WITHOUT_DATA_MS, 10000);
-    // A peer whose machine or network is gone says nothing; only a ping finds out.
+    // A peer whose machine or network is gone sends nothing; only a ping finds out.
     if (options.keepalive_time > absl::ZeroDuration()) {
       builder.AddChannelArgument(
           GRPC_ARG_KEEPALIVE_TIME_MS,
@@ -154,10 +156,10 @@ class GrpcServer final : public Server {
       builder.AddChannelArgument(
           GRPC_ARG_KEEPALIVE_TIMEOUT_MS,
           static_cast<int>(absl::ToInt64Milliseconds(options.keepalive_timeout)));
-      builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // No limit.
+      builder.AddChannelArgument(GRPC_ARG_HTTP2_MAX_PINGS_WITHOUT_DATA, 0);  // 0: no limit.
     }
-    // 64 KiB of each stream that is not read, and no more: gRPC would let a fast writer have
-    // megabytes, which no session needs.
+    // gRPC then holds 64 KiB of each stream that is not read. With the probe it would hold
+    // megabytes for a fast writer, which no session needs.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
     BoundRequests(options.max_message_bytes,
                   BufferBytes(options, serving_->admission.max_sessions()),
@@ -189,7 +191,8 @@ class GrpcServer final : public Server {
     const auto stopped = std::make_shared<std::promise<void>>();
     if (drainer_ != nullptr) {
       listener_->Stop();
-      // It ends when all calls have, and only the first Shutdown() does anything.
+      // This call of gRPC returns when all calls have ended. A second one with a time would do
+      // nothing, so late calls are cancelled below.
       drainer_->Do([this, stopped] {
         server_->Shutdown();
         stopped->set_value();
@@ -199,7 +202,7 @@ class GrpcServer final : public Server {
       serving_->admission.EndAll(Draining());
     }
     listener_->Stop();
-    // What ends now has this long to be told so; gRPC cancels the rest.
+    // Calls that end now have kLastWords to tell their clients; then they are cancelled.
     if (drainer_ == nullptr) return server_->Shutdown(LastWords());
     const std::future<void> is_stopped = stopped->get_future();
     if (is_stopped.wait_for(absl::ToChronoNanoseconds(kLastWords)) != std::future_status::ready) {
@@ -213,8 +216,8 @@ class GrpcServer final : public Server {
   }
 
  private:
-  // Starts what `builder` has, and a listener that gives it the connections to `listen`: those
-  // whose descriptor is below `most`.
+  // Starts a server with the services of `builder`, and a listener that gives it the connections to
+  // `listen` whose descriptors are below `most`. `what` is the port's name in messages.
   absl::Status StartOn(const std::string& listen,
                        const std::shared_ptr<grpc::ServerCredentials>& credentials, int most,
                        const char* what, grpc::ServerBuilder& builder,
@@ -222,7 +225,7 @@ class GrpcServer final : public Server {
     LEAPSTREAM_ASSIGN_OR_RETURN(const Address address, ParseAddress(listen));
     ListeningSockets sockets;
     LEAPSTREAM_ASSIGN_OR_RETURN(sockets, ListeningSockets::Open(address));
-    // gRPC's own listener is deaf for ever once there was no descriptor for a connection.
+    // gRPC's own listener takes no connection any more once there was no descriptor for one.
     std::shared_ptr<grpc::experimental::ExternalConnectionAcceptor> acceptor =
         builder.experimental().AddExternalConnectionAcceptor(
             grpc::ServerBuilder::experimental_type::ExternalConnectionType::FROM_FD, credentials);
@@ -236,7 +239,7 @@ class GrpcServer final : public Server {
             ? static_cast<int>(absl::ToInt64Milliseconds(serving_->options.keepalive_timeout))
             : 0;
     (*listener)->Start([acceptor, user_timeout](int listening, int connection) {
-      // As gRPC sets them for a listener of its own.
+      // gRPC sets these options, too, for connections to a listener of its own.
       const int yes = 1;
       setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof(yes));
       if (user_timeout > 0) {
@@ -277,8 +280,9 @@ class GrpcServer final : public Server {
     server_->GetHealthCheckService()->SetServingStatus(Grpc::service_full_name(), serving);
   }
 
-  // OK, or what hangs, which only a new process mends. Not that nobody can come in because others
-  // have all descriptors: these sessions are not to end for it.
+  // OK, or an error that says which thread hangs: only a new process mends that. A port that
+  // refuses connections for want of descriptors is no such error, since the sessions that are open
+  // would end with the process.
   absl::Status Alive() {
     LEAPSTREAM_RETURN_IF_ERROR(listener_->Turns());
     std::string hanging;
@@ -293,13 +297,13 @@ class GrpcServer final : public Server {
     MutexLock lock(&mutex_);
     if (hanging.empty()) hangs_since_.reset();
     if (!hanging.empty() && !hangs_since_.has_value()) hangs_since_ = now;
-    // The turn of a process that was stopped for long ends in a moment.
+    // After a stop of the whole process a turn looks old, and ends in a moment.
     if (hanging.empty() || now - *hangs_since_ < LastLook::kGrace) return absl::OkStatus();
     return absl::InternalError(absl::StrCat("the step loop of model ", hanging,
                                             " has made no step for ", absl::FormatDuration(age)));
   }
 
-  // A token that was taken back, or has expired, ends what it began.
+  // Ends the calls whose token was revoked or has expired.
   void EndUnauthenticated() {
     if (serving_->tokens == nullptr) return;
     const absl::Time now = absl::Now();  // Expiries are dates.
@@ -309,7 +313,7 @@ class GrpcServer final : public Server {
     }
   }
 
-  // What is to be looked at now and then.
+  // Does all that is to be done once a second.
   void Watch() {
     server_->GetHealthCheckService()->SetServingStatus(kLiveness, Alive().ok());
     {
@@ -318,7 +322,8 @@ class GrpcServer final : public Server {
     }
     if (tls_ != nullptr) tls_->Update();
     ReleaseHeap();
-    // Clients whose streams broke while this process was stopped have yet to come back.
+    // If this process was stopped, clients whose streams broke meanwhile have yet to come back and
+    // resume, so models are kept a little longer.
     const SteadyTime now = SteadyNow();
     if (now >= watchdog_->patience()) serving_->models->DropUnused(now);
     serving_->models->ReserveAhead(serving_->admission.max_sessions());
@@ -337,7 +342,7 @@ class GrpcServer final : public Server {
     const auto ready = [this, alive]() -> absl::StatusOr<std::string> {
       if (serving_->admission.draining()) return Draining();
       LEAPSTREAM_RETURN_IF_ERROR(listener_->Accepts());
-      return alive();  // Full is ready: clients are told to retry elsewhere.
+      return alive();  // A full server is ready: it tells clients to retry elsewhere.
     };
     LEAPSTREAM_ASSIGN_OR_RETURN(
         metrics_,
@@ -368,17 +373,20 @@ class GrpcServer final : public Server {
   }
 
   const DescriptorPlan descriptors_;
-  const std::unique_ptr<TlsCopies> tls_;  // Of the watchdog, once it listens; gRPC reads its files.
-  std::unique_ptr<Serving> serving_;  // Outlives the calls, and so the gRPC server.
+  const std::unique_ptr<TlsCopies> tls_;  // Used by the watchdog's thread; gRPC reads the copies.
+  std::unique_ptr<Serving> serving_;      // Outlives the gRPC server and so all calls.
   Service service_;
   ModelReloader reloader_;
   AdminService admin_service_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<Listener> listener_;
   Mutex mutex_;
-  bool leaves_ ABSL_GUARDED_BY(mutex_) = false;  // Health says so from now on.
-  std::optional<SteadyTime> hangs_since_ ABSL_GUARDED_BY(mutex_);  // When that was first seen.
-  std::unique_ptr<Worker> drainer_;  // If a drain stops listening; from the start, as others are.
+  bool leaves_ ABSL_GUARDED_BY(mutex_) = false;  // True: health says NOT_SERVING for good.
+  // The time when Alive() first saw that a step loop hangs.
+  std::optional<SteadyTime> hangs_since_ ABSL_GUARDED_BY(mutex_);
+  // Null unless a drain stops listening. Its thread exists from the start: at the time of the drain
+  // there may be none to be had.
+  std::unique_ptr<Worker> drainer_;
   std::unique_ptr<Timers> watchdog_;
   std::unique_ptr<HttpEndpoint> metrics_;
   std::unique_ptr<grpc::Server> admin_server_;

@@ -16,7 +16,8 @@
 
 namespace leapstream {
 
-// What the calls of one server share. Outlives them: the models wait for the last one.
+// The objects that all calls of one server share. They outlive the calls: the destructor of
+// `models` waits for the last call.
 struct Serving {
   Serving(const ServerOptions& options, int max_sessions, int64_t text_bytes, ResumeSigner signer,
           std::unique_ptr<TokenFile> tokens, std::unique_ptr<Metrics> metrics,
@@ -34,9 +35,10 @@ struct Serving {
   const std::unique_ptr<TokenFile> tokens;  // Null: nobody needs a token.
   const std::unique_ptr<Metrics> metrics;
   Admission admission;
-  ByteBudget texts;  // Of Translate, and of configs.
+  ByteBudget texts;  // The bytes of calls of Translate, and of configs.
   Timers timers;
-  // Opens sessions: the memory for a state takes milliseconds, in which no other call is to wait.
+  // Opens sessions. To get the memory for a state takes milliseconds, and gRPC's threads must not
+  // wait so long: the calls of others would wait, too.
   Worker opener;
   const std::unique_ptr<ServedModels> models;  // Last: destroyed first.
 };

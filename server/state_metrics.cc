@@ -55,13 +55,14 @@ prometheus::MetricFamily Counter(const char* name, const char* help, double valu
 std::string ReadFile(const char* path) {
   std::ifstream file(path);
   std::ostringstream text;
-  text << file.rdbuf();  // An iterator of the buffer would throw where reading fails.
+  text << file.rdbuf();  // An istreambuf_iterator would throw if reading failed.
   return text.str();
 }
 
-// The standard process_* metrics, as Prometheus' own clients compute them.
+// Adds the standard process_* metrics, as Prometheus' own clients compute them.
 void AddProcess(std::vector<prometheus::MetricFamily>* families) {
-  // Fields after the program's name, which may have spaces: the first of these is number 3.
+  // These are the fields after the program's name, which may itself have spaces. The first of them
+  // has the number 3.
   const std::string stat = ReadFile("/proc/self/stat");
   const std::vector<std::string> fields =
       absl::StrSplit(stat.substr(std::min(stat.size(), stat.rfind(')') + 2)), ' ');

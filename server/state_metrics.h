@@ -10,7 +10,7 @@
 
 namespace leapstream {
 
-// What a server is like at this moment, and what its process uses: the gauges of a scrape.
+// The present state of a server, and the resources that its process uses: the gauges of a scrape.
 std::vector<prometheus::MetricFamily> CollectState(const Serving& serving);
 
 // All metrics, in Prometheus' text format.

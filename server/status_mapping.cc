@@ -91,7 +91,7 @@ absl::Status WithSessionReason(absl::Status status, const std::string& session_i
     const bool committed = status.GetPayload(kCommittedTargetPayload).has_value();
     return WithReason(std::move(status), committed ? "RESUME_TARGET_INVALID" : "INVALID_SOURCE");
   }
-  // Only the scheduler ends a session with this code and no reason.
+  // Only the scheduler ends a session with RESOURCE_EXHAUSTED and no reason.
   const bool of_scheduler = ReasonOf(status) == absl::StatusCodeToString(status.code());
   if (absl::IsResourceExhausted(status) && of_scheduler) {
     return WithReason(std::move(status), "STATE_MEMORY_EXHAUSTED");

@@ -11,29 +11,31 @@
 
 namespace leapstream {
 
-// `status` with the reason (upper snake case) that its google.rpc.ErrorInfo will carry. A status
-// that has one keeps it; OK stays OK.
+// Returns `status` with the reason (upper snake case) that its google.rpc.ErrorInfo will have. A
+// status that has a reason keeps it, and OK stays OK.
 absl::Status WithReason(absl::Status status, absl::string_view reason);
 
-// That reason, or the name of the code; of OK, nothing.
+// The reason that WithReason() has set, or else the name of the code; empty for OK.
 std::string ReasonOf(const absl::Status& status);
 
 // INVALID_ARGUMENT with a reason.
 absl::Status InvalidRequest(absl::string_view reason, absl::string_view message);
 
-// `status` with a google.rpc.RetryInfo, after the ErrorInfo.
+// Returns `status` with a google.rpc.RetryInfo, which comes after the ErrorInfo.
 absl::Status WithRetryDelay(absl::Status status, absl::Duration delay);
 
-// `status` with a google.rpc.QuotaFailure of one violation, after the ErrorInfo.
+// Returns `status` with a google.rpc.QuotaFailure of one violation, which comes after the
+// ErrorInfo.
 absl::Status WithQuotaViolation(absl::Status status, absl::string_view subject,
                                 absl::string_view description);
 
-// What the client gets: the same code and message, and one ErrorInfo (domain "leapstream") in
-// grpc-status-details-bin. Without a reason, that is the name of the code.
+// The status that the client gets for an error of a call. It has the same code and message. Its
+// grpc-status-details-bin has an ErrorInfo of the domain "leapstream" with ReasonOf(status), then
+// the RetryInfo and the QuotaFailure if there are any.
 grpc::Status ToGrpcStatus(const absl::Status& status);
 
-// The status that a client gets for the one that its session ended with. Internal errors go to the
-// log, and the client gets the session's id.
+// Gives the status that a session ended with the reason that its client gets. The text of an
+// internal error goes to the log, and the client gets the session's id instead.
 absl::Status WithSessionReason(absl::Status status, const std::string& session_id);
 
 }  // namespace leapstream

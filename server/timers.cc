@@ -7,7 +7,8 @@
 namespace leapstream {
 namespace {
 
-constexpr absl::Duration kBeat = absl::Seconds(1);  // So that a stop is seen for what it is.
+// The longest sleep. A process that was stopped is seen to be late soon after, whatever is planned.
+constexpr absl::Duration kBeat = absl::Seconds(1);
 
 }  // namespace
 
@@ -69,7 +70,7 @@ void Timers::Run() {
 }
 
 void Timer::Set(SteadyTime time, std::function<void()> call) {
-  Timers::Calls::node_type before;  // Freed after the lock.
+  Timers::Calls::node_type before;  // Destroyed after the lock is released.
   bool earliest = false;
   {
     MutexLock lock(&timers_->mutex_);

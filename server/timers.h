@@ -16,60 +16,62 @@ namespace leapstream {
 
 class Timer;
 
-// One thread that calls functions at their times. It sleeps until the earliest one, a second at
-// most. Thread-safe.
+// Calls functions at their times, on one thread. The thread sleeps until the earliest time, but no
+// longer than a second. Thread-safe.
 class Timers {
  public:
   Timers();
-  ~Timers();  // What is not due yet is dropped.
+  ~Timers();  // Drops the functions that are not due yet.
   Timers(const Timers&) = delete;
   Timers& operator=(const Timers&) = delete;
 
-  // `call` runs on the timers' thread: it must not block. InfiniteFuture(): never. What is to be
-  // forgotten with somebody who may go before is a Timer.
+  // `call` runs on the timers' thread and must not block. At InfiniteFuture() it is dropped at
+  // once. A function that must be forgotten when its owner goes has a Timer instead.
   void At(SteadyTime time, std::function<void()> call);
-  // How many functions wait for their time.
+  // The number of functions that wait for their times.
   size_t waiting() const;
-  // See Lateness.
+  // See Lateness::patience().
   SteadyTime patience() const;
 
  private:
   friend class Timer;
   struct Planned {
     std::function<void()> call;
-    Timer* timer = nullptr;  // That it is of, if any.
+    Timer* timer = nullptr;  // The Timer that has planned it; null: none.
   };
   using Calls = std::multimap<SteadyTime, Planned>;
 
   void Run();
 
   mutable Mutex mutex_;
-  CondVar changed_;  // stop_ was set, or there is an earlier call.
+  CondVar changed_;  // Notified when stop_ was set or an earlier time was added.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   Lateness lateness_ ABSL_GUARDED_BY(mutex_);
   Calls calls_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;  // Last: it uses the above.
+  std::thread thread_;  // Last: it uses the members above.
 };
 
-// One function of Timers, which must outlive it, that is forgotten when this goes: a call that is
-// over leaves nothing behind. Thread-safe. The function may still run once this has gone, if its
-// time had come, so it holds a weak pointer to what it needs.
+// One function of Timers. It is forgotten when the Timer is destroyed, so that a call that is over
+// leaves nothing behind. If its time has come already, the function may still run after that, so it
+// should hold a weak pointer to the object that it needs. Thread-safe.
 class Timer {
  public:
+  // `timers` must outlive this.
   explicit Timer(Timers* timers) : timers_(timers) {}
   ~Timer() { Cancel(); }
   Timer(const Timer&) = delete;
   Timer& operator=(const Timer&) = delete;
 
-  // As Timers::At(), in the place of what was set before.
+  // Plans `call` as Timers::At() does, and forgets the function that was set before.
   void Set(SteadyTime time, std::function<void()> call);
+  // Forgets the function.
   void Cancel();
 
  private:
   friend class Timers;
 
   Timers* const timers_;
-  std::optional<Timers::Calls::iterator> planned_;  // Guarded by the lock of timers_.
+  std::optional<Timers::Calls::iterator> planned_;  // Guarded by timers_->mutex_.
 };
 
 }  // namespace leapstream

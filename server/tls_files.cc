@@ -36,14 +36,14 @@ Owned<BIO, &BIO_free> Source(const std::string& pem) {
   return Owned<BIO, &BIO_free>(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
 }
 
-// Nobody is there to be asked for one.
+// Gives OpenSSL no password: there is nobody to be asked for one.
 int NoPassword(char* /*buffer*/, int /*size*/, int /*writes*/, void* /*unused*/) { return -1; }
 
 Certificate Next(BIO* source) {
   return Certificate(PEM_read_bio_X509_AUX(source, nullptr, &NoPassword, nullptr));
 }
 
-// Whether the text was read to its end; else there was something in it that is no certificate.
+// True if the text was read to its end. False: there is something in it that is no certificate.
 bool AtEnd() {
   if (ERR_GET_REASON(ERR_peek_last_error()) != PEM_R_NO_START_LINE) return false;
   ERR_clear_error();
@@ -75,7 +75,8 @@ bool HasCertificates(const std::string& pem) {
   return count > 0 && AtEnd();
 }
 
-// A file of memory; negative: there is none to be had.
+// Returns the descriptor of a file in memory that has these bytes; negative: there is none to be
+// had.
 int MemoryFile(const std::string& bytes) {
   const int file = memfd_create("leapstream-tls", MFD_CLOEXEC);
   if (file < 0) return file;
@@ -153,7 +154,7 @@ absl::Status TlsCopies::Copy(const Contents& contents) {
     if (all && descriptors_[i] < 0) {
       descriptors_[i] = std::exchange(made[i], -1);
     } else if (all) {
-      dup3(made[i], descriptors_[i], O_CLOEXEC);  // At once, under the same path.
+      dup3(made[i], descriptors_[i], O_CLOEXEC);  // The path gets the new file in one step.
     }
     if (made[i] >= 0) close(made[i]);
   }

@@ -9,34 +9,35 @@
 
 namespace leapstream {
 
-// PEM files; read again when they change.
+// The names of PEM files. The files are read again when they change.
 struct TlsFiles {
   std::string certificate;  // The chain, the server's own first. Empty: no TLS.
-  std::string key;
-  std::string
-      client_ca;  // Clients must have a certificate that these signed; empty: they need none.
+  std::string key;          // The private key of the server's own certificate.
+  // Clients must have a certificate that one of these signed; empty: they need none.
+  std::string client_ca;
 };
 
-// Whether they can be used. gRPC would find out at the first handshake, and tell nobody.
-// INVALID_ARGUMENT: a file that is not PEM, or a key that is not the certificate's; NOT_FOUND: one
-// that cannot be read, or is no regular file.
+// OK if the files can be used, or if there are none. gRPC itself would find an error at the first
+// handshake, and tell nobody. INVALID_ARGUMENT: a file is not PEM, or the key is not that of the
+// certificate. NOT_FOUND: a file cannot be read, or is no regular file.
 absl::Status CheckTlsFiles(const TlsFiles& files);
 
-// What the files have, in files of memory, for gRPC to read instead: it would wait without end at
-// one that has become a pipe, and so would whoever ends the server. Not thread-safe.
+// Copies of the files in memory, which gRPC reads instead of the files. If a file has become a
+// pipe, gRPC would wait for its writer without end, and the end of the server would wait for gRPC.
+// Not thread-safe.
 class TlsCopies {
  public:
-  // `files` name a certificate. Errors are those of CheckTlsFiles(); RESOURCE_EXHAUSTED: there are
-  // no descriptors for copies.
+  // `files` must have a certificate. Errors are those of CheckTlsFiles(), and NOT_FOUND if /proc is
+  // not mounted. RESOURCE_EXHAUSTED: there are no descriptors for the copies.
   static absl::StatusOr<std::unique_ptr<TlsCopies>> Of(const TlsFiles& files);
   ~TlsCopies();
   TlsCopies(const TlsCopies&) = delete;
   TlsCopies& operator=(const TlsCopies&) = delete;
 
-  // To be read for as long as this exists.
+  // The names of the copies, which exist as long as this object.
   const TlsFiles& copies() const { return copies_; }
-  // Reads the files again. If they have changed, and fit together, the copies are as they are now;
-  // else nothing changes, and the first time the log says why.
+  // Reads the files again. If they have changed and fit together, copies them. If they do not fit,
+  // the copies stay as they are, and the log says why, once.
   void Update();
 
  private:
@@ -51,9 +52,9 @@ class TlsCopies {
 
   const TlsFiles files_;
   TlsFiles copies_;
-  int descriptors_[3] = {-1, -1, -1};  // Of the copies, in the order of the names.
-  Contents contents_;                  // Of the copies.
-  std::string complained_of_;
+  int descriptors_[3] = {-1, -1, -1};  // Those of the copies, in the order of TlsFiles.
+  Contents contents_;                  // Those of the copies.
+  std::string complained_of_;          // The error that the log has already; empty: none.
 };
 
 }  // namespace leapstream

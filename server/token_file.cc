@@ -80,7 +80,7 @@ absl::StatusOr<std::vector<TokenFile::Token>> TokenFile::Parse(absl::string_view
                       FromHex(fields[2], kHashBytes, &token.hash) &&
                       (fields.size() == 3 ||
                        absl::ParseTime(absl::RFC3339_full, fields[3], &token.expires, &error));
-    if (!good) {  // The line is not shown: somebody may have put the token itself there.
+    if (!good) {  // The message does not show the line: it may have the token itself.
       return absl::InvalidArgumentError(
           absl::StrCat(path, ":", number, ": expected a principal, a salt of ", kSaltBytes,
                        " and a hash of ", kHashBytes,
@@ -121,8 +121,8 @@ void TokenFile::ReadAgainIfChanged() {
   const Version version = Look(path_);
   if (version == version_) return;
   const absl::StatusOr<std::string> text = ReadSmallFile(path_);
-  // What cannot be read now, for want of a descriptor maybe, can be in a moment; what is wrong stays
-  // wrong until it changes.
+  // A file that cannot be read now, maybe for want of a descriptor, is read again at the next look.
+  // A file that is wrong is not looked at again until it changes.
   if (text.ok()) version_ = version;
   auto tokens = text.ok() ? Parse(*text, path_) : text.status();
   if (!tokens.ok()) {
@@ -175,7 +175,7 @@ absl::StatusOr<TokenFile::Holder> TokenFile::HolderOf(absl::string_view token, a
   std::vector<const Token*> found;
   Holder holder;
   if (token.size() <= kMaxTokenBytes) {
-    for (const Token& entry : *tokens) {  // All of them: time must not tell which.
+    for (const Token& entry : *tokens) {  // All are tried, so that the time tells nothing.
       const std::string hash = Hash(entry.salt, token);
       if (CRYPTO_memcmp(hash.data(), entry.hash.data(), kHashBytes) != 0) continue;
       if (found.empty() || found.back()->hash != hash) holder.entry += hash;

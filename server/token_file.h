@@ -14,29 +14,33 @@
 
 namespace leapstream {
 
-// The bearer tokens that a server accepts, as salted hashes in a file: one "principal salt hash"
-// a line, then, if the token expires, when (RFC 3339); "#" begins a comment. The hash is
-// HMAC-SHA-256 of the token under the salt, both in hex: tokens are random, so that slowing a
-// guesser down would only slow the server down. A token that several lines have is good as long as
-// one of them is, and belongs to the principal of the first that is. The file is read again when it
-// changes; a change that cannot be read is logged, and what was read before stays. Thread-safe.
+// The bearer tokens that a server accepts, as salted hashes in a file.
+//
+// Each line has "principal salt hash" and, if the token expires, a time (RFC 3339). A line that
+// begins with "#" is a comment. The hash is the HMAC-SHA-256 of the token under the salt; both are
+// in hex. It is a fast hash: tokens are random, so nobody can guess one, and a slow hash would only
+// slow the server down. A token that several lines have is good as long as one of these lines is.
+// It belongs to the principal of the first line that is good.
+//
+// The file is read again when it changes. A change that cannot be read is logged, and the lines
+// from before stay. Thread-safe.
 class TokenFile {
  public:
-  // NOT_FOUND: it cannot be read; INVALID_ARGUMENT, with file and line: a bad entry.
+  // NOT_FOUND: the file cannot be read. INVALID_ARGUMENT, with file and line: a line is wrong.
   static absl::StatusOr<std::unique_ptr<TokenFile>> Open(const std::string& path);
 
   struct Holder {
     std::string principal;
-    std::string entry;  // Which lines it has, for StillAccepts(). Tells nothing of the token.
+    std::string entry;  // The hashes of the token's lines, for StillAccepts().
   };
-  // Whose token it is. UNAUTHENTICATED: nobody's, or it has expired at `now`. Takes as long
-  // whichever entry it is.
+  // Finds the holder of a token. Takes the same time whichever line has the token. UNAUTHENTICATED:
+  // no line has it, or all of its lines have expired at `now`.
   absl::StatusOr<Holder> HolderOf(absl::string_view token, absl::Time now);
-  // OK, or what HolderOf() would now say of the token of an entry.
+  // Returns the status that HolderOf() would now have for the token of a Holder::entry.
   absl::Status StillAccepts(absl::string_view entry, absl::Time now);
 
-  // A line for the file. INVALID_ARGUMENT: a principal that is not one word of printable ASCII, or
-  // a token that could be guessed: fewer than 32 bytes.
+  // Makes a line for the file. INVALID_ARGUMENT: the principal is not one word of printable ASCII,
+  // or the token is too long or shorter than 32 bytes, which somebody could guess.
   static absl::StatusOr<std::string> Entry(absl::string_view principal, absl::string_view token);
   static std::string NewToken();  // 256 random bits in hex.
 
@@ -48,7 +52,7 @@ class TokenFile {
     absl::Time expires;
     int line = 0;
   };
-  struct Version {  // Of the file, by what stat() says.
+  struct Version {  // The version of the file, as stat() shows it.
     int64_t changed_ns = 0;
     int64_t size = -1;
     uint64_t inode = 0;
@@ -59,18 +63,18 @@ class TokenFile {
   explicit TokenFile(std::string path) : path_(std::move(path)) {}
   static Version Look(const std::string& path);
   static absl::StatusOr<std::vector<Token>> Parse(absl::string_view text, absl::string_view path);
-  // The first of `tokens`, in the order of lines, that is good. Errors as of HolderOf().
+  // Returns the first good one of `tokens`, in the order of lines. Errors are those of HolderOf().
   static absl::StatusOr<const Token*> FirstGood(const std::vector<const Token*>& tokens,
                                                 absl::Time now);
-  // What the file has now.
+  // The tokens that the file has now.
   std::shared_ptr<const std::vector<Token>> Current();
   void ReadAgainIfChanged() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const std::string path_;
   Mutex mutex_;
   Version version_ ABSL_GUARDED_BY(mutex_);
-  std::optional<Version> complained_of_ ABSL_GUARDED_BY(mutex_);  // The log says it was not read.
-  std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mutex_);  // By hash.
+  std::optional<Version> complained_of_ ABSL_GUARDED_BY(mutex_);  // The log says that it is wrong.
+  std::shared_ptr<const std::vector<Token>> tokens_ ABSL_GUARDED_BY(mutex_);  // Sorted by hash.
 };
 
 }  // namespace leapstream

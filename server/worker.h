@@ -11,12 +11,12 @@
 
 namespace leapstream {
 
-// A thread that does one thing after the other, in the order in which it was asked to: what takes
-// too long for gRPC's threads, on which the calls of others would wait for it. Thread-safe.
+// A thread that runs one function after the other, in the order in which they came. It is for work
+// that takes too long for gRPC's threads, on which the calls of others would wait. Thread-safe.
 class Worker {
  public:
   Worker() : thread_([this] { Run(); }) {}
-  // What it was asked to do is done first.
+  // Runs all functions that have come before it ends.
   ~Worker() {
     {
       MutexLock lock(&mutex_);
@@ -50,10 +50,10 @@ class Worker {
   }
 
   Mutex mutex_;
-  CondVar changed_;  // stop_ was set, or asked_ got something.
+  CondVar changed_;  // Notified when stop_ was set or asked_ got something.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::deque<std::function<void()>> asked_ ABSL_GUARDED_BY(mutex_);
-  std::thread thread_;  // Last: it uses the above.
+  std::thread thread_;  // Last: it uses the members above.
 };
 
 }  // namespace leapstream

@@ -23,14 +23,14 @@
 namespace leapstream {
 namespace {
 
-// What is wrong with a setting, with where it comes from.
+// The error for a wrong setting, with the place that it comes from.
 absl::Status Wrong(const ServerConfig& config, const char* key, absl::string_view message) {
   const auto origin = config.origins.find(key);
   return absl::InvalidArgumentError(absl::StrCat(
       origin == config.origins.end() ? "" : absl::StrCat(origin->second, ": "), key, " ", message));
 }
 
-// Whether a start could write the port there.
+// OK if a start could write the port file.
 absl::Status CheckPortFile(const ServerConfig& config) {
   const std::string& path = config.port_file;
   if (path.empty()) return absl::OkStatus();
@@ -73,7 +73,7 @@ absl::Status CheckTimes(const ServerConfig& config) {
 
 absl::Status CheckThreads(const ServerConfig& config) {
   const ServerOptions& server = config.server;
-  // A model has one thread at least, however many models there are.
+  // One thread per model is allowed, however many models there are.
   const int threads = server.replicas * config.intra_op_threads;
   const int64_t all_threads = threads * std::max<int64_t>(config.models.size(), 1);
   if (threads > 1 && all_threads > UsableCores()) {

@@ -20,13 +20,14 @@
 namespace leapstream {
 namespace {
 
-// Kubernetes puts such variables into each container beside a service that is named leapstream.
+// True for a variable that Kubernetes sets, in each container beside a service named leapstream.
 bool IsOfKubernetes(absl::string_view name) {
   return absl::EndsWith(name, "_SERVICE_HOST") || absl::StrContains(name, "_SERVICE_PORT") ||
          absl::EndsWith(name, "_PORT") || absl::StrContains(name, "_PORT_");
 }
 
-absl::Status ApplyEnvironment(const std::map<std::string, std::string>& environment, ServerConfig* config) {
+absl::Status ApplyEnvironment(const std::map<std::string, std::string>& environment,
+                              ServerConfig* config) {
   for (const auto& variable : environment) {
     const std::string& name = variable.first;
     if (name == VariableOf("config")) continue;
@@ -73,14 +74,14 @@ absl::StatusOr<std::string> MakeToken(const std::string& principal, bool read) {
   return absl::StrCat(read ? "" : absl::StrCat(token, "\n"), entry, "\n");
 }
 
-// leapstream-server's flags: one for each setting, and those that ask for something else.
+// The flags of leapstream-server: one for each setting, and some that ask for something else.
 class Flags {
  public:
   Flags();
-  // Nothing: there is more to do. A configuration: --help or --version, which it puts out.
-  // INVALID_ARGUMENT: an unknown flag or a wrong use of one.
+  // Reads the command line. For --help and --version returns a configuration with that output, and
+  // else nullopt. INVALID_ARGUMENT: a flag is unknown or used in a wrong way.
   absl::StatusOr<std::optional<ServerConfig>> Parse(int argc, const char* const* argv);
-  // Sets what the flags set.
+  // Sets the settings that flags were given for.
   absl::Status Apply(ServerConfig* config) const;
 
   std::string config_path, new_token, hash_token;
@@ -93,7 +94,7 @@ class Flags {
   std::vector<std::string> names_ = {"--config",    "--check-config", "--print-config",
                                      "--new-token", "--hash-token",   "--version",
                                      "--help"};
-  // Of each setting.
+  // The values of each setting, in the order of Settings().
   std::vector<std::vector<std::string>> values_{Settings().size()};
   std::vector<CLI::Option*> options_;
 };
@@ -166,7 +167,7 @@ absl::Status Flags::Apply(ServerConfig* config) const {
     if (setting.kind == Setting::Kind::kModels) config->models.clear();
     std::vector<std::string> values = values_[i];
     if (setting.kind == Setting::Kind::kSwitch && (values.empty() || values[0].empty())) {
-      values = {"true"};  // Before another flag, or at the end.
+      values = {"true"};  // The switch has no value.
     }
     for (const std::string& value : values) {
       const std::string wrong = setting.set(value, config);

@@ -16,8 +16,8 @@ namespace leapstream {
 
 struct ModelSource {
   std::string directory;
-  std::string name;          // Empty: that of its model.json.
-  std::string compute_type;  // Empty: ServerConfig's, or else that of its model.json.
+  std::string name;          // Empty: the name in its model.json.
+  std::string compute_type;  // Empty: that of ServerConfig, or else that of its model.json.
 };
 
 struct ServerConfig {
@@ -25,40 +25,42 @@ struct ServerConfig {
   std::vector<ModelSource> models;
   std::string compute_type;    // See ModelSource.
   std::string device = "cpu";  // See LoadOptions.
-  int intra_op_threads = 1;    // That share the work of a step.
-  absl::Duration drain_delay;  // From a signal to the drain; load balancers notice meanwhile.
-  absl::Duration drain_timeout = absl::Seconds(30);  // What the drain leaves open sessions.
-  std::string port_file;  // Where the port is written once the server listens; empty: nowhere.
+  int intra_op_threads = 1;    // Threads that share the work of a step.
+  // The time from a signal to the drain, in which load balancers notice.
+  absl::Duration drain_delay;
+  absl::Duration drain_timeout = absl::Seconds(30);  // The time that open sessions have to end.
+  std::string port_file;  // The file that gets the port once the server listens; empty: none.
   std::string log_level =
       "info";  // spdlog's names: trace, debug, info, warn, error, critical, off.
   LogFormat log_format = LogFormat::kText;
-  bool auth_without_tls = false;  // Tokens may go over the wire as they are: TLS ends before us.
+  bool auth_without_tls = false;  // True: tokens are taken without TLS, which a proxy ends.
 
-  // Where each setting that is not a default comes from: "x.yaml:3", "LEAPSTREAM_LISTEN",
-  // "--listen".
+  // The place that each setting comes from, unless it is a default: "x.yaml:3", "LEAPSTREAM_LISTEN"
+  // or "--listen".
   std::map<std::string, std::string> origins;
-  bool check_models = false;  // Whether a start would take them, before the output.
-  std::string output;  // Not empty: something else was asked for; print it and do nothing else.
+  bool check_models = false;  // True: check that a start would take the models, before the output.
+  std::string output;         // If it is not empty, print it instead of serving.
 };
 
-// Reads the YAML `text` of a configuration into `config`, changing what it names. `path` stands for
-// the file in errors. INVALID_ARGUMENT, with file and line: not YAML, an unknown key, a wrong type.
+// Reads the YAML `text` of a configuration into `config`, and changes only the settings that it
+// has. `path` stands for the file in errors. INVALID_ARGUMENT, with file and line: `text` is not
+// YAML, or has an unknown key or a value of a wrong type.
 absl::Status ApplyYaml(absl::string_view text, absl::string_view path, ServerConfig* config);
 
-// Whether the settings fit together. INVALID_ARGUMENT, with the place of one of them: they do not.
+// OK if the settings fit together. INVALID_ARGUMENT, with the place of one of them: they do not.
 absl::Status CheckConfig(const ServerConfig& config);
 
-// Whether the files and hosts that the settings name are there, but for the models: whatever a
-// start looks at before it binds a port. INVALID_ARGUMENT or NOT_FOUND: they are not.
+// OK if the files and hosts that the settings name can be used. Models are not looked at.
+// INVALID_ARGUMENT or NOT_FOUND: one of them cannot.
 absl::Status CheckFiles(const ServerConfig& config);
 
-// All settings as a configuration file, with where each comes from.
+// Returns all settings as a configuration file, with the place that each comes from.
 std::string PrintConfig(const ServerConfig& config);
 
-// The configuration that a command line and an environment ("NAME=value", a null pointer at its
-// end) ask for: a flag wins over LEAPSTREAM_..., that over the file of --config, that over the
-// default. INVALID_ARGUMENT: an unknown or wrong one, settings that contradict each other, no
-// model; NOT_FOUND: no such file.
+// Returns the configuration that a command line and an environment ("NAME=value", with a null
+// pointer at the end) ask for. A flag wins over the variable LEAPSTREAM_..., the variable over the
+// file of --config, and the file over the default. INVALID_ARGUMENT: a setting is unknown or wrong,
+// settings contradict each other, or there is no model. NOT_FOUND: a file cannot be read.
 absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
                                               const char* const* environment = environ);
 

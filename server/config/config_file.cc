@@ -20,14 +20,14 @@ namespace {
 
 std::string Place(absl::string_view path, const YAML::Mark& mark) {
   if (mark.is_null()) return std::string(path);
-  return absl::StrCat(path, ":", mark.line + 1);  // It counts from 0.
+  return absl::StrCat(path, ":", mark.line + 1);  // YAML counts from 0.
 }
 
 absl::Status At(absl::string_view path, const YAML::Mark& mark, absl::string_view message) {
   return absl::InvalidArgumentError(absl::StrCat(Place(path, mark), ": ", message));
 }
 
-// A model of the list: its directory, or a map with the `path` of it.
+// Adds a model of the list. `node` is the model's directory, or a map that has it as `path`.
 absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerConfig* config) {
   constexpr absl::string_view kWanted =
       "a model must be the path of its directory, or have a path and maybe a name and a "
@@ -65,9 +65,9 @@ absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerCo
   return absl::OkStatus();
 }
 
-// The part that may throw.
+// Applies a whole document. May throw YAML::Exception.
 absl::Status Apply(const YAML::Node& root, absl::string_view path, ServerConfig* config) {
-  if (root.IsNull()) return absl::OkStatus();  // Nothing but comments.
+  if (root.IsNull()) return absl::OkStatus();  // There are only comments.
   if (!root.IsMap()) return At(path, root.Mark(), "expected a map of settings");
   std::map<std::string, std::string> seen;
   for (const auto& entry : root) {
@@ -84,7 +84,7 @@ absl::Status Apply(const YAML::Node& root, absl::string_view path, ServerConfig*
     if (!seen.emplace(key, Place(path, entry.first.Mark())).second) {
       return At(path, entry.first.Mark(), absl::StrCat(key, " was set above already"));
     }
-    if (value.IsNull()) {  // Its place is that of what comes next.
+    if (value.IsNull()) {  // The place of a null is that of the next thing, so the key's is used.
       return At(path, entry.first.Mark(),
                 absl::StrCat(key, " has no value; leave the line out for the default"));
     }
@@ -94,7 +94,7 @@ absl::Status Apply(const YAML::Node& root, absl::string_view path, ServerConfig*
       }
       config->models.clear();
       for (const YAML::Node& model : value) {
-        if (model.IsNull()) {  // Its place is that of what comes next.
+        if (model.IsNull()) {  // The place of a null is that of the next thing.
           return At(path, entry.first.Mark(), "models has an entry that is empty");
         }
         LEAPSTREAM_RETURN_IF_ERROR(ApplyModel(model, path, config));
@@ -131,7 +131,7 @@ absl::Status ApplyYaml(absl::string_view text, absl::string_view path, ServerCon
   try {
     const std::vector<YAML::Node> documents = YAML::LoadAll(std::string(text));
     for (size_t i = 1; i < documents.size(); ++i) {
-      if (documents[i].IsNull()) continue;  // Nothing after a "---".
+      if (documents[i].IsNull()) continue;  // There is nothing after a "---".
       return At(path, documents[i].Mark(),
                 "a second YAML document begins here; a configuration is one, so take the \"---\" "
                 "before it away");

@@ -19,7 +19,7 @@ constexpr char kEnvironment[] = "LEAPSTREAM_";
 
 using C = ServerConfig;
 
-// A text that `check` has no complaint about.
+// A setting that is a text, for which `check` returns "".
 template <typename Field>
 Setting Text(const char* key, const char* type, const char* help, Field field,
              const std::function<std::string(const std::string&)>& check = nullptr) {
@@ -39,7 +39,7 @@ bool ParseNumber(const std::string& value, double* number) {
   return absl::SimpleAtod(value, number);
 }
 
-// A whole number, unless the field has fractions.
+// A setting that is a number: a whole one, unless the field has fractions.
 template <typename Field>
 Setting Number(const char* key, int64_t least, int64_t most, const char* help, Field field) {
   return {key, "N", help,
@@ -108,7 +108,7 @@ std::string IsAddressOrEmpty(const std::string& value) {
   return value.empty() ? "" : IsAddress(value);
 }
 
-// Insertions, deletions and replacements that make one of the other (Levenshtein 1966).
+// The number of insertions, deletions and replacements that turn `a` into `b` (Levenshtein 1966).
 size_t EditDistance(absl::string_view a, absl::string_view b) {
   std::vector<size_t> row(b.size() + 1);
   for (size_t j = 0; j < row.size(); ++j) row[j] = j;
@@ -130,7 +130,7 @@ std::string CheckComputeType(const std::string& value) {
   return OneOf(value, {"", "float32", "bfloat16", "int8"});
 }
 
-// A field of ServerConfig, of a const one, too.
+// A function that returns a field of a ServerConfig, which may be const.
 #define LEAPSTREAM_FIELD(path) \
   [](auto& c) -> auto& { return c.path; }
 
@@ -144,7 +144,7 @@ const std::vector<Setting>& Settings() {
          c->models.push_back({value, "", ""});
          return "";
        },
-       [](const C& c) {  // Not the whole truth of a file, but what is said of one.
+       [](const C& c) {  // The models' names and types are left out.
          return absl::StrJoin(c.models, ",", [](std::string* out, const ModelSource& model) {
            out->append(model.directory);
          });
@@ -184,7 +184,8 @@ const std::vector<Setting>& Settings() {
              LEAPSTREAM_FIELD(server.log_text)),
       Text("tls_certificate_file", "FILE", "Certificate chain in PEM; without it there is no TLS",
            LEAPSTREAM_FIELD(server.tls.certificate)),
-      Text("tls_key_file", "FILE", "Its private key", LEAPSTREAM_FIELD(server.tls.key)),
+      Text("tls_key_file", "FILE", "The certificate's private key",
+           LEAPSTREAM_FIELD(server.tls.key)),
       Text("tls_client_ca_file", "FILE", "Clients must have a certificate that these signed",
            LEAPSTREAM_FIELD(server.tls.client_ca)),
       Text("auth_tokens_file", "FILE", "Clients must have a token of it; see --new-token",
@@ -194,13 +195,13 @@ const std::vector<Setting>& Settings() {
       Number("max_sessions", 0, 1000000, "Sessions at once; 0: as many as half of the memory holds",
              LEAPSTREAM_FIELD(server.max_sessions)),
       Number("max_sessions_per_principal", 0, 1000000,
-             "Of one token or client certificate; 0: no limit",
+             "Sessions of one token or client certificate; 0: no limit",
              LEAPSTREAM_FIELD(server.max_sessions_per_principal)),
       Number("max_chunk_bytes", 64, 1 << 20, "Size of a source chunk",
              LEAPSTREAM_FIELD(server.limits.max_chunk_bytes)),
-      Number("max_source_tokens_per_segment", 2, 1 << 20, "Then its source is cut",
+      Number("max_source_tokens_per_segment", 2, 1 << 20, "Beyond it, source is dropped",
              LEAPSTREAM_FIELD(server.limits.max_source_tokens)),
-      Number("max_target_tokens_per_segment", 1, 1 << 20, "Then its translation is cut",
+      Number("max_target_tokens_per_segment", 1, 1 << 20, "Beyond it, the translation ends",
              LEAPSTREAM_FIELD(server.limits.max_target_tokens)),
       Number("max_state_bytes", 0, int64_t{1} << 50,
              "Memory of all sessions' states, beyond which the largest session ends; 0: half of "
@@ -214,17 +215,19 @@ const std::vector<Setting>& Settings() {
            LEAPSTREAM_FIELD(server.limits.config_timeout)),
       Time("idle_timeout", "Without a message from the client; 0: no limit",
            LEAPSTREAM_FIELD(server.limits.idle_timeout)),
-      Time("max_session_duration", "Of one stream; 0: no limit",
+      Time("max_session_duration", "Longest time of one stream; 0: no limit",
            LEAPSTREAM_FIELD(server.limits.max_session_duration)),
       Time("stuck_reader_timeout", "For a client to take a message; 0: no limit",
            LEAPSTREAM_FIELD(server.limits.stuck_reader_timeout)),
       Time("heartbeat_interval", "Silence after which a heartbeat is sent; 0: none",
            LEAPSTREAM_FIELD(server.limits.heartbeat_interval)),
-      Time("pause", "Of audio, ends a segment unless the client asks for another; 0: none does",
+      Time("pause",
+           "Pause of audio that ends a segment, unless the client asks for another; 0: none",
            LEAPSTREAM_FIELD(server.pause.duration)),
       Number("pause_threshold_db", static_cast<int64_t>(PauseRule::kMinThresholdDb),
              static_cast<int64_t>(PauseRule::kMaxThresholdDb),
-             "Of full scale: audio below it is quiet", LEAPSTREAM_FIELD(server.pause.threshold_db)),
+             "Audio below this level, in dB of full scale, is quiet",
+             LEAPSTREAM_FIELD(server.pause.threshold_db)),
       Time("keepalive_time", "Silence after which a peer is pinged; 0: never",
            LEAPSTREAM_FIELD(server.keepalive_time)),
       Time("keepalive_timeout", "For the answer to the ping",
@@ -234,7 +237,8 @@ const std::vector<Setting>& Settings() {
       Switch("drain_stops_listening",
              "Close the port when the drain starts, for proxies without health checks",
              LEAPSTREAM_FIELD(server.drain_stops_listening)),
-      Time("drain_timeout", "What the drain leaves open sessions", LEAPSTREAM_FIELD(drain_timeout)),
+      Time("drain_timeout", "Time that open sessions have in a drain",
+           LEAPSTREAM_FIELD(drain_timeout)),
       Time("liveness_timeout", "For one step; then the server calls itself dead",
            LEAPSTREAM_FIELD(server.liveness_timeout)),
       Text("resume_key_file", "FILE",

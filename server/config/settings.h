@@ -16,24 +16,25 @@ struct Setting {
   enum class Kind { kValue, kSwitch, kModels };
 
   const char* key;
-  const char* type;  // For --help.
+  const char* type;  // The kind of value, as --help shows it.
   const char* help;
-  // Sets the value, or says what is wrong with it.
+  // Sets the value and returns "", or says what is wrong with the value.
   std::function<std::string(const std::string& value, ServerConfig* config)> set;
-  std::function<std::string(const ServerConfig& config)> get;  // As `set` takes it.
+  // Returns the value, in the form that `set` takes.
+  std::function<std::string(const ServerConfig& config)> get;
   Kind kind = Kind::kValue;
 };
 
-// All settings, in the order of --help and of --print-config.
+// All settings, in the order in which --help and --print-config print them.
 const std::vector<Setting>& Settings();
 const Setting* FindSetting(absl::string_view key);  // Null: there is none.
 std::vector<std::string> SettingKeys();
 std::string FlagOf(const Setting& setting);
 std::string VariableOf(absl::string_view key);
 
-// "; is NAME meant?", if one of `names` is near, or else all of them.
+// Returns "; is NAME meant?" if one of `names` is near to `name`, or else a list of all of them.
 std::string Suggest(absl::string_view name, const std::vector<std::string>& names);
-// Says what is wrong with a compute type, or nothing.
+// Says what is wrong with a compute type; empty: nothing is.
 std::string CheckComputeType(const std::string& value);
 
 }  // namespace leapstream

@@ -11,15 +11,17 @@
 namespace leapstream {
 namespace {
 
-constexpr absl::Duration kMaxNotice = absl::Seconds(30);  // Before a session's time is over.
+// The longest notice before a session's time is over.
+constexpr absl::Duration kMaxNotice = absl::Seconds(30);
 
-// Whether `time` has come; else it is a time to ask again.
+// True if `time` has come. Otherwise notes it in `due` as a time to ask again.
 bool IsDue(SteadyTime time, SteadyTime now, DueActions* due) {
   if (time > now) due->next = std::min(due->next, time);
   return time <= now;
 }
 
-// The same of something that the client should have done by `deadline`.
+// True if the client has missed `deadline`. Otherwise notes the time of the next look in `due` as a
+// time to ask again.
 bool IsMissed(SteadyTime deadline, SteadyTime now, SteadyTime patience, LastLook* look,
               DueActions* due) {
   if (look->Missed(deadline, now, patience)) return true;
@@ -46,7 +48,7 @@ DueActions CallDeadlines::At(SteadyTime now, absl::Time today, SteadyTime patien
   }
   if (!activity.open) return due;
   CheckSession(now, patience, activity, &due);
-  // By the date, too, since that of an expiry may come sooner than a duration is over.
+  // The date counts, too: a token expires by its date, which may come before the duration is over.
   due.refresh_resume_point =
       IsDue(resume_refresh_, now, &due) || today > resume_refresh_date_;
   return due;
@@ -65,8 +67,9 @@ void CallDeadlines::CheckReader(SteadyTime now, SteadyTime patience, const CallA
                               "; read faster, or start a new session")),
                           "READER_STUCK");
   }
-  // The status waits behind the message that is not taken; in the end only a reset is left.
-  // From now, not from the message: on a busy machine this may have been noticed late.
+  // The status waits behind the message that is not taken, so in the end the call is reset. The
+  // time until then counts from now, since a busy machine may have noticed late that the reader is
+  // stuck.
   if (stuck_since_.has_value()) due->cancel_call = IsDue(*stuck_since_ + timeout, now, due);
 }
 
@@ -93,7 +96,7 @@ void CallDeadlines::CheckDeparture(SteadyTime now, SteadyTime patience, DueActio
   const absl::Duration notice = std::min(kMaxNotice, limits_.max_session_duration / 4);
   const SteadyTime last = EndOf(started_, limits_.max_session_duration);
   if (!departure_.has_value() && IsDue(last - notice, now, due)) {
-    // From now: this may be late.
+    // The notice counts from now, since this look may be late.
     due->departure = Departure{v1::GOING_AWAY_REASON_MAX_DURATION, now + notice};
   }
   if (!departure_.has_value() || departure_over_ || !IsDue(departure_->deadline, now, due)) return;

@@ -17,10 +17,10 @@ struct Departure {
   SteadyTime deadline;
 };
 
-// UNAVAILABLE with the reason: the status of a stream that ends by a departure.
+// The status of a stream that ends by a departure: UNAVAILABLE with DRAINING or MAX_DURATION.
 absl::Status DepartureStatus(v1::GoingAwayReason reason);
 
-// What has happened in a stream so far, as its deadlines see it.
+// The state of a stream, as far as its deadlines depend on it.
 struct CallActivity {
   bool awaits_config = true;     // The first message has not come.
   bool open = false;             // The session was announced, and is not over.
@@ -30,44 +30,45 @@ struct CallActivity {
   bool has_output = false;       // Messages wait to be written.
   SteadyTime last_received;
   SteadyTime last_sent;
-  SteadyTime write_started;      // Of the message that has not been taken.
+  SteadyTime write_started;      // The start of the last write.
 };
 
-// What a stream has to do at a moment. Several may be due at once.
+// The actions that a stream has to take at a moment. Several may be due at once.
 struct DueActions {
-  std::optional<absl::Status> end;     // End the session with this.
-  bool drop_output = false;            // Nobody reads: what waits to be written is lost.
+  std::optional<absl::Status> end;     // End the session with this status.
+  bool drop_output = false;            // Nobody reads: drop the messages that wait to be written.
   std::optional<Departure> departure;  // Announce it.
   bool send_heartbeat = false;
-  bool refresh_resume_point = false;   // The last one gets too old.
-  bool cancel_call = false;            // Not even the end was taken.
-  SteadyTime next = SteadyTime::InfiniteFuture();  // When to ask again.
+  bool refresh_resume_point = false;   // Send the last point again: its token gets old.
+  bool cancel_call = false;            // The client has not even taken the end.
+  SteadyTime next = SteadyTime::InfiniteFuture();  // The time to ask again.
 };
 
 // Decides from times alone what a stream must do: whether its client is too slow, silent or stuck,
 // and when the stream has lasted long enough. Has no clock of its own; not thread-safe.
 class CallDeadlines {
  public:
-  // `limits` must outlive this. `resume_lifetime`: of a resume token.
+  // `limits` must outlive this. `resume_lifetime` is that of a resume token.
   CallDeadlines(const SessionLimits& limits, absl::Duration resume_lifetime, SteadyTime started)
       : limits_(limits), resume_lifetime_(resume_lifetime), started_(started) {}
 
-  // What is due at `now`, on the date `today`. `patience`: see Lateness.
+  // The actions that are due at `now`, on the date `today`. `patience` is Lateness::patience().
   DueActions At(SteadyTime now, absl::Time today, SteadyTime patience,
                 const CallActivity& activity);
 
-  // A call without a permit has less time for its first message.
+  // True: the call has no permit, and so less time for its first message.
   void set_undecided(bool undecided) { undecided_ = undecided; }
-  // The session's own limit.
+  // Sets the session's own limit.
   void set_idle_timeout(absl::Duration timeout) { idle_timeout_ = timeout; }
-  // A resume point was sent at `now`, on the date `today`.
+  // To be called when a resume point is sent, at `now`, on the date `today`.
   void ResumePointSent(SteadyTime now, absl::Time today);
 
-  // False: one was set before.
+  // Sets the departure. False: one was set before, and stays.
   bool SetDeparture(const Departure& departure);
   const std::optional<Departure>& departure() const { return departure_; }
 
-  // When to ask first: before and after the session is announced, and once a write has begun.
+  // The times for the first calls of At(): before the session is announced, after that, and once a
+  // write has begun.
   SteadyTime config_deadline() const;
   SteadyTime first_deadline(const CallActivity& activity) const;
   SteadyTime write_deadline(SteadyTime write_started) const;

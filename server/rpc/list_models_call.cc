@@ -36,7 +36,7 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     model.add_target_language_codes(info.target_language);
     model.set_checksum(info.checksum);
     model.set_default_k(info.default_k);
-    if (!info.learned_policy) {  // It takes no k.
+    if (!info.learned_policy) {  // A learned policy takes no k.
       model.set_min_k(info.min_k);
       model.set_max_k(info.max_k);
     }

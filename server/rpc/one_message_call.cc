@@ -22,7 +22,7 @@ void OneMessageCall::ReadRequest() {
 
 void OneMessageCall::OnReadDone(bool ok) {
   requested_.Done();
-  if (!ok) {  // Half-close, or the call is over.
+  if (!ok) {  // The client has half-closed, or the call is over.
     return Reply(InvalidRequest("MALFORMED_MESSAGE",
                                 "the call must have one message, got the end of the stream"));
   }
@@ -40,7 +40,7 @@ void OneMessageCall::OnDone() {
     MutexLock lock(&context_mutex_);
     context_ = nullptr;
   }
-  const auto last = std::move(grpc_reference_);  // May free this when it goes.
+  const auto last = std::move(grpc_reference_);  // Its destructor may destroy this object.
 }
 
 void OneMessageCall::Reply(absl::Status status, const google::protobuf::Message* message) {
@@ -67,7 +67,7 @@ void OneMessageCall::Reply(absl::Status status, const google::protobuf::Message*
 }
 
 void OneMessageCall::Unless(Awaited OneMessageCall::*thing, SteadyTime deadline,
-            std::function<void(OneMessageCall*)> then, LastLook look) {
+                            std::function<void(OneMessageCall*)> then, LastLook look) {
   At(&(this->*thing).timer, std::max(deadline, look.next()),
      [thing, deadline, then = std::move(then), look](OneMessageCall* call) {
        if ((call->*thing).done) return;

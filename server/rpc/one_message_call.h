@@ -20,7 +20,7 @@
 
 namespace leapstream {
 
-// INVALID_ARGUMENT, MALFORMED_MESSAGE: the bytes are not such a message.
+// Reads `message` from the bytes. INVALID_ARGUMENT, MALFORMED_MESSAGE: they are no such message.
 template <typename Message>
 absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
   if (grpc::SerializationTraits<Message>::Deserialize(bytes, message).ok()) return absl::OkStatus();
@@ -29,10 +29,10 @@ absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
                                      "; is all its text UTF-8?"));
 }
 
-// A call that takes one message and answers with one, or with an error. To gRPC it is a stream: it
-// would read the message of a unary call before we hear of the call, and so before its token is
-// looked at. Used by gRPC until OnDone(), by a timer, and by the answering side; each holds a
-// reference.
+// A call that takes one message and answers with one, or with an error. For gRPC the call is a
+// stream: gRPC reads the message of a unary call before it tells the server of the call, and so
+// before the call's token is looked at. Used by gRPC until OnDone(), by a timer, and by the
+// answering side; each of them holds a reference meanwhile.
 class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public std::enable_shared_from_this<OneMessageCall> {
  public:
@@ -44,7 +44,7 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
         written_(&serving->timers),
         context_(context) {}
 
-  // Reads the message, for which there is as much time as for the first one of a stream.
+  // Reads the message. The client has as much time for it as for the first message of a stream.
   void ReadRequest();
 
   void OnReadDone(bool ok) final;
@@ -53,17 +53,17 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone() final;
 
  protected:
-  // Gets the message, and may empty the bytes. Called once at most.
+  // Gets the message, and may empty the bytes. Called at most once.
   virtual void OnRequest(grpc::ByteBuffer* bytes) = 0;
-  // Ends the call, wherever it is, with an error.
+  // Ends the call with an error, whatever its state is.
   virtual void Stop(absl::Status why) { Reply(std::move(why)); }
-  // Hears that the call is over but for its status, which is still to be sent.
+  // Called when the call is over but for its status, which is sent after that.
   virtual void OnReplied(const absl::Status& status) = 0;
 
-  // Answers, if nobody has: with the message if `status` is OK.
+  // Answers with the message if `status` is OK, or else with `status`. Later calls do nothing.
   void Reply(absl::Status status, const google::protobuf::Message* message = nullptr);
 
-  // A thing that is to be done by a deadline.
+  // An event that should come before a deadline.
   class Awaited {
    public:
     explicit Awaited(Timers* timers) : timer(timers) {}
@@ -76,7 +76,7 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
     Timer timer;
   };
 
-  // Calls `then` if a thing is not done by the deadline, nor at a second look.
+  // Calls `then` if the event has not come by the deadline, nor at a second look; see LastLook.
   void Unless(Awaited OneMessageCall::*thing, SteadyTime deadline,
               std::function<void(OneMessageCall*)> then, LastLook look = {});
   void At(Timer* timer, SteadyTime time, std::function<void(OneMessageCall*)> then);
@@ -97,10 +97,10 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   Mutex reply_mutex_;
   bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
   Mutex context_mutex_;
-  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null after OnDone().
 };
 
-// Refuses the call, and counts that.
+// Returns a reactor that ends the call with `why`. Counts the refusal.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Refuse(Serving* serving,
                                                                     CallMetrics metrics,
                                                                     const absl::Status& why);

@@ -14,39 +14,40 @@ namespace leapstream {
 // thread-safe.
 class Outbox {
  public:
-  // `now`: nothing was written yet, and silence is counted from here.
+  // Silence is counted from `now`, when nothing has been written yet.
   Outbox(int64_t max_bytes, SteadyTime now)
       : max_bytes_(max_bytes), last_written_(now), write_started_(now) {}
 
-  // Adds a delta, to the last message if that is a delta of the same step: two read as one.
+  // Adds a delta. If the last message is a delta of the same step, the two become one message.
   void AddDelta(v1::TargetDelta delta);
   // Adds a delta as a message of its own.
   void AddSeparateDelta(v1::TargetDelta delta);
   void Add(v1::StreamTranslateResponse response);
-  // Nothing more can be sent, or is to be: drops what waits, and what is added later.
+  // Drops the messages that wait, and all that are added later: nothing more can or should be sent.
   void Break();
 
-  // Takes the first message out, to be written from `now` on; there must be one, and none in flight.
+  // Takes the first message out, which is written from `now` on. There must be a message, and no
+  // write in flight.
   v1::StreamTranslateResponse StartWrite(SteadyTime now);
   void WriteDone(SteadyTime now);
 
   bool empty() const { return messages_.empty(); }
   bool broken() const { return broken_; }
   bool writing() const { return writing_; }
-  SteadyTime write_started() const { return write_started_; }  // Of the last write.
+  SteadyTime write_started() const { return write_started_; }  // The start of the last write.
   SteadyTime last_written() const { return last_written_; }
-  // The client leaves too much unread; there is room again when half of that is gone.
+  // True: the client leaves too much unread. There is room again when half of that is taken.
   bool full() const { return bytes_ > max_bytes_ || messages_.size() > kMaxMessages; }
   bool has_room() const {
     return bytes_ <= max_bytes_ / 2 && messages_.size() <= kMaxMessages / 2;
   }
 
  private:
-  static constexpr size_t kMaxMessages = 1024;  // However small they are.
+  static constexpr size_t kMaxMessages = 1024;  // The most messages, however small they are.
 
   const int64_t max_bytes_;
   std::deque<v1::StreamTranslateResponse> messages_;
-  int64_t bytes_ = 0;   // Of messages_; of joined deltas a little too much.
+  int64_t bytes_ = 0;   // The size of messages_; joined deltas count a little too much.
   int64_t deltas_ = 0;  // The sequence number of the last one.
   bool broken_ = false;
   bool writing_ = false;

@@ -9,9 +9,9 @@
 
 namespace leapstream {
 
-// Ends a call that may not come in: without initial metadata, so that the answer is trailers only
-// and proxies and clients know that nothing was done. None of its messages is read, so that gRPC
-// holds no more of them than the stream's first window.
+// Ends a call that may not come in. It sends no initial metadata, so that the answer is trailers
+// only, and proxies and clients know that nothing was done. It reads no message, so that gRPC holds
+// no more of them than the stream's first window.
 class RefusingReactor final : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer> {
  public:
   explicit RefusingReactor(const absl::Status& status) { Finish(ToGrpcStatus(status)); }

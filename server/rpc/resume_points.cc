@@ -34,7 +34,7 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
   ResumePoint point;
   if (by_pauses_) point = latest_;
   while (!ends_.empty() && first_end_ < completed.segment) {
-    // In the quiet after that segment there may have been a point that is further on.
+    // AfterAudio() may have given a point in the quiet after this end. Such a point is further on.
     if (point.source < ends_.front()) {
       point.source = ends_.front();
       point.skipped = 0;
@@ -45,12 +45,12 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
   if (completed.continues_at.has_value()) {
     point.source = *completed.continues_at;
     point.skipped = completed.continues_after_tokens;
-    first_end_ = completed.segment + 1;  // The end that was meant for this one ends the next.
+    first_end_ = completed.segment + 1;  // Its end becomes the end of the next segment.
   } else if (!ends_.empty()) {
     point.source = ends_.front();
     point.skipped = 0;
   } else if (by_pauses_) {
-    // The translation ended before its source, and only a pause will tell where that ends.
+    // The translation ended before its source, and only a pause will tell where the source ends.
     ++point.skipped;
   } else {
     // The translation ended before its source: all chunks so far belong to the segment.
@@ -75,7 +75,7 @@ std::optional<ResumePoint> ResumePoints::AfterAudio(const PauseSegmenter& segmen
     point.source = *restart;
     point.skipped = 0;
   } else {
-    // The session does not count segments that are not given out.
+    // A segment that the segmenter drops is not one of the session's.
     const int64_t open = segmenter.drops() > 0 ? next - 1 : next;
     const bool open_is_complete = point.skipped > 0 && point.segment == open + 1;
     const auto last_loud = segmenter.last_loud();

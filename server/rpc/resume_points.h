@@ -16,46 +16,50 @@ namespace leapstream {
 struct ResumePoint {
   int64_t segment = 0;    // The first segment that the other stream translates.
   SourcePosition source;  // The client sends its source again from here.
-  // With pauses: segments found from `source` on that are translated already. With next_segments:
-  // tokens of the first word that are.
+  // The part of the source after `source` that is translated already. With pauses it is the number
+  // of whole segments; with next_segments it is the number of tokens of the first word.
   int skipped = 0;
-  SessionSummary before;  // The segments before `segment`.
+  SessionSummary before;  // The sums of the segments before `segment`.
 };
 
-// The source of one stream by chunks and segments, and from that the places where its session can
-// be resumed. Bookkeeping only, without a clock. Thread-safe: the source's side numbers chunks and
-// ends segments, the session's completes them.
+// Counts the chunks and segments of one stream's source, and finds the places from which its
+// session can be resumed. Has no clock. Thread-safe: the thread that receives source numbers chunks
+// and ends segments, and the session's thread completes them.
 class ResumePoints {
  public:
-  // Before any other call. `start`: where the stream begins. `by_pauses`: the server ends segments at pauses. While audio
-  // needs no segment, a point is due after each `samples_per_point` samples.
+  // To be called before anything else. The stream begins at `start`. `by_pauses`: the server ends
+  // segments at pauses. While no segment needs the audio that comes, a point is due after each
+  // `samples_per_point` samples.
   void Start(const ResumePoint& start, bool by_pauses, int64_t samples_per_point = 0);
 
-  // How many chunks came, those before the stream's start counted.
+  // The number of chunks that have come, including those before the stream's start.
   int64_t chunks() const;
   void TakeChunk();
-  // The client ends a segment after the last chunk, or a pause does.
+  // Ends a segment after the last chunk: the client has said so.
   void EndSegment();
+  // Ends a segment at a place that a pause has given.
   void EndSegmentAt(SourcePosition end);
 
   // The point after a segment that the session has completed.
   ResumePoint AfterSegment(const SegmentCompleted& completed);
-  // The point, if one is due, after `samples` of audio more, of which `segmenter` has found the
-  // segments. The client keeps its source since the last point, and there may be hours of quiet, or
-  // of noise in a segment whose translation ended after its first minute.
+  // The point after `samples` more samples of audio, if one is due. `segmenter` has found their
+  // segments. Without such points a client would keep hours of source: those of quiet, or of noise
+  // in a segment whose translation ended after its first minute.
   std::optional<ResumePoint> AfterAudio(const PauseSegmenter& segmenter, int64_t samples);
 
-  // Remembers a point as the latest. False, and nothing is changed, if a later one is known.
+  // Remembers a point as the latest one. False: a later one is known, and stays.
   bool Record(const ResumePoint& point);
   ResumePoint latest() const;
 
  private:
   bool by_pauses_ = false;
   int64_t samples_per_point_ = 0;
-  int64_t samples_since_point_ = 0;  // Of the source's side: audio since AfterAudio() gave a point.
+  // The samples since AfterAudio() gave a point. Used by the thread that receives source only.
+  int64_t samples_since_point_ = 0;
   mutable Mutex mutex_;
   int64_t chunks_ ABSL_GUARDED_BY(mutex_) = 0;
-  // Ends of segments that the session has not completed, and the number of the first of them.
+  // The ends of segments that the session has not completed, and the number of the first such
+  // segment.
   std::deque<SourcePosition> ends_ ABSL_GUARDED_BY(mutex_);
   int64_t first_end_ ABSL_GUARDED_BY(mutex_) = 1;
   ResumePoint latest_ ABSL_GUARDED_BY(mutex_);

@@ -20,21 +20,24 @@ class SessionReport {
  public:
   SessionReport(Metrics* metrics, std::string id) : metrics_(metrics), id_(std::move(id)) {}
 
-  // Of the opener's thread, before the session can say anything; the names are then constant.
+  // The next three are called by the opener's thread, before the session has any event. After that
+  // the id and the names are constant.
   void SetId(std::string id) { id_ = std::move(id); }
   void SetModel(std::string model, const Policy& policy);
   void Started(bool resumed);
-  // Of the step thread.
+  // The next two are called by the step thread.
   void Completed(const SegmentCompleted& completed);
   void Summarized(const SessionSummary& summary);
-  // The session is over, after `age`. `with_text`: the log may quote what the client sent.
+  // Reports that the session is over, after `age`. `with_text`: the log may have the error message,
+  // which may quote the client's text.
   void Ended(const absl::Status& status, const Caller& caller, absl::Duration age,
              bool with_text) const;
 
   const std::string& id() const { return id_; }
   const std::string& model() const { return model_; }
   const std::string& policy() const { return policy_; }
-  // The counts so far, and in the end the session's own. Thread-safe.
+  // The counts of the complete segments so far, and at the end those of the whole session.
+  // Thread-safe.
   SessionSummary summary() const;
 
  private:
@@ -43,7 +46,7 @@ class SessionReport {
   Metrics* const metrics_;
   std::string id_, model_, policy_;
   LaggingMetrics lagging_metrics_;
-  int64_t dropped_bytes_ = 0;  // As many are in the metrics.
+  int64_t dropped_bytes_ = 0;  // The bytes that the metrics have already.
   mutable Mutex mutex_;
   SessionSummary summary_ ABSL_GUARDED_BY(mutex_);
 };

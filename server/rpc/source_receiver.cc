@@ -14,7 +14,7 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
   form.format = request.effective.input_format();
   form.model_name = request.effective.model();
   form.max_chunk_bytes = max_chunk_bytes;
-  if (!request.pause.on()) form.first = request.start.source;  // A segmenter skips by itself.
+  if (!request.pause.on()) form.first = request.start.source;  // Otherwise segmenter_ skips.
   return form;
 }
 

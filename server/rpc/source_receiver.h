@@ -17,11 +17,11 @@ namespace leapstream {
 // overlap; not thread-safe.
 class SourceReceiver {
  public:
-  // `points` must outlive this, and has been started.
+  // `points` must outlive this, and be started.
   SourceReceiver(const OpenRequest& request, int max_chunk_bytes, ResumePoints* points);
 
-  // Takes any message but the config. Gives a resume point if one is due. INVALID_ARGUMENT: see
-  // the error table of docs/protocol.md.
+  // Takes a message after the first one. Returns a resume point if one is due. INVALID_ARGUMENT:
+  // see the error table of docs/protocol.md.
   absl::StatusOr<std::optional<ResumePoint>> Receive(const v1::StreamTranslateRequest& request,
                                                      Session& session);
 
@@ -29,13 +29,13 @@ class SourceReceiver {
   absl::StatusOr<std::optional<ResumePoint>> ReceiveSource(const v1::SourceChunk& chunk,
                                                            Session& session);
   void EndSegment(Session& session);
-  // Pushes the segments that the segmenter finds in the chunk that `chunks` others came before.
+  // Pushes the segments that the segmenter finds in a chunk. `chunks` others came before the chunk.
   std::optional<ResumePoint> PushSegments(Session& session, int64_t chunks,
                                           const AudioSamples& samples);
 
   const SourceReader reader_;
   ResumePoints* const points_;
-  std::optional<PauseSegmenter> segmenter_;  // If pauses end segments.
+  std::optional<PauseSegmenter> segmenter_;  // It has a value if pauses end segments.
 };
 
 }  // namespace leapstream

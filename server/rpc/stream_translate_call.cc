@@ -18,8 +18,9 @@
 namespace leapstream {
 namespace {
 
-constexpr int kMessageOverhead = 1024;  // A message may have this besides its content.
-constexpr int kSecondsPerPoint = 10;    // Of audio that no segment needs; see ResumePoints.
+constexpr int kMessageOverhead = 1024;  // The bytes that a message may have besides its chunk.
+// A resume point comes after so much audio that no segment needs; see ResumePoints::AfterAudio().
+constexpr int kSecondsPerPoint = 10;
 
 }  // namespace
 
@@ -32,7 +33,8 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamTranslateCall
       new StreamTranslateCall(serving, context, *std::move(caller), metrics));
   const std::string& principal = call->caller_.principal;
   const absl::Status admitted = serving->admission.Admit(call, principal);
-  if (!admitted.ok() && !serving->admission.Await(call, principal)) return Refuse(serving, metrics, admitted);
+  if (!admitted.ok() && !serving->admission.Await(call, principal))
+    return Refuse(serving, metrics, admitted);
   StreamTranslateCall* const raw = call.get();
   {
     MutexLock lock(&raw->mutex_);
@@ -67,7 +69,7 @@ void StreamTranslateCall::OnDone() {
     MutexLock lock(&context_mutex_);
     context_ = nullptr;
   }
-  const auto last = std::move(grpc_reference_);  // May free this when it goes.
+  const auto last = std::move(grpc_reference_);  // Its destructor may destroy this object.
 }
 
 // --- Reading. ---
@@ -80,7 +82,7 @@ void StreamTranslateCall::OnReadDone(bool ok) {
     last_received_ = SteadyNow();
     if (!ok) half_closed_ = true;
   }
-  if (!ok) {  // Half-close, or the stream is gone; then OnCancel() comes as well.
+  if (!ok) {  // The client has half-closed, or has gone; then OnCancel() comes, too.
     if (session != nullptr) return session->EndSource();
     return Fail(InvalidRequest("CONFIG_MISSING",
                                "the first message must be config, got the end of the stream"));
@@ -110,7 +112,7 @@ void StreamTranslateCall::OnReadDone(bool ok) {
 absl::Status StreamTranslateCall::Parse(bool first, v1::StreamTranslateRequest* request) {
   const size_t bytes = read_buffer_.Length();
   absl::Status status;
-  if (first) {  // It may be larger, when it resumes a session.
+  if (first) {  // The first message may be larger, since a resume has tokens.
     status = config_bytes_.GrowTo(static_cast<int64_t>(bytes) * budget::kBytesPerConfigByte);
   } else {
     const int most = serving_->options.limits.max_chunk_bytes;
@@ -158,14 +160,14 @@ void StreamTranslateCall::OpenInTurn(const v1::SessionConfig& config) {
   {
     MutexLock lock(&mutex_);
     last_received_ = SteadyNow();
-    if (over() || outbox_.broken()) return;  // Cancelled meanwhile.
+    if (over() || outbox_.broken()) return;  // The call was ended meanwhile.
     phase_ = Phase::kOpening;
   }
   absl::Status status = Open(config);
   if (!status.ok()) {
     {
       MutexLock lock(&mutex_);
-      if (phase_ == Phase::kOpening) phase_ = Phase::kQueued;  // There is no session.
+      if (phase_ == Phase::kOpening) phase_ = Phase::kQueued;  // Fail() then ends it.
     }
     return Fail(std::move(status));
   }
@@ -186,7 +188,7 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);
   {
     MutexLock lock(&mutex_);
-    if (failed_.has_value()) return *failed_;  // Cancelled meanwhile.
+    if (failed_.has_value()) return *failed_;  // The call was ended meanwhile.
     deadlines_.set_idle_timeout(request_.idle_timeout);
   }
   LEAPSTREAM_RETURN_IF_ERROR(OpenSession());
@@ -228,7 +230,7 @@ absl::Status StreamTranslateCall::Announce() {
   if (!refused) report_.Started(!request_.resumed_id.empty());
   if (failed.has_value()) {
     session->Cancel(*std::move(failed));
-    return absl::OkStatus();  // OnFinished() will come with it.
+    return absl::OkStatus();  // OnFinished() will get the status.
   }
   if (claimed.previous != nullptr) {
     claimed.previous->End(
@@ -270,7 +272,7 @@ void StreamTranslateCall::SendCompleted(const SegmentCompleted& completed) {
   if (serving_->options.log_text) {
     spdlog::info("session {} segment {}: {}", report_.id(), completed.segment, completed.text);
   }
-  // Before the event itself: whoever has this one can resume after it.
+  // The resume point goes first: a client that has the event can then resume after this segment.
   SendResumePoint(points_.AfterSegment(completed));
   report_.Completed(completed);
   v1::StreamTranslateResponse response;
@@ -316,7 +318,7 @@ void StreamTranslateCall::SendResumePoint(const ResumePoint& point) {
   proto.set_segment(point.segment);
   {
     MutexLock lock(&mutex_);
-    if (!points_.Record(point)) return;  // Under the lock, so that points are sent in this order.
+    if (!points_.Record(point)) return;  // The lock keeps points in order.
     const SteadyTime now = SteadyNow();
     deadlines_.ResumePointSent(now, today);
     WakeAt(now + serving_->options.resume_lifetime / 2);
@@ -351,7 +353,7 @@ void StreamTranslateCall::HoldIfFull() {
   if (!outbox_.full() || held_ || session_ == nullptr) return;
   held_ = true;
   held_since_ = SteadyNow();
-  session_->Hold();  // Under the lock, so that Release() comes after it.
+  session_->Hold();  // The lock is held, so that Release() comes later.
 }
 
 void StreamTranslateCall::OnWriteDone(bool ok) {
@@ -380,7 +382,7 @@ void StreamTranslateCall::Pump() {
     } else if (phase_ == Phase::kOver) {
       phase_ = Phase::kEnded;
       gone = outbox_.broken();
-      outbox_.Break();  // For what others may still add.
+      outbox_.Break();  // Drops whatever others may still add.
       refused = !refusal_.ok();
       status = final_status_;
     } else {
@@ -426,11 +428,12 @@ void StreamTranslateCall::Fail(absl::Status status) {
   std::shared_ptr<Session> session;
   {
     MutexLock lock(&mutex_);
-    // Whatever its first message was: it took nobody's place.
+    // The call has no permit and took nobody's place. So it is refused, whatever its first message
+    // was.
     if (!refusal_.ok() && !absl::IsCancelled(status)) status = refusal_;
     if (session_ == nullptr) {
       if (!failed_.has_value()) failed_ = status;
-      if (phase_ == Phase::kOpening) return;  // Open() will see it.
+      if (phase_ == Phase::kOpening) return;  // OpenInTurn() goes on with it.
       SetOver(*failed_);
     }
     session = session_;
@@ -450,7 +453,7 @@ void StreamTranslateCall::GoAway(const Departure& departure) {
   {
     MutexLock lock(&mutex_);
     if (over() || !deadlines_.SetDeparture(departure)) return;
-    phase = phase_;  // Before kAnnounced, Announce() will see it.
+    phase = phase_;  // In kOpening and kOpened, Announce() will see the departure.
   }
   if (phase < Phase::kOpening) return Fail(DepartureStatus(departure.reason));
   if (phase == Phase::kAnnounced) Depart();
@@ -503,13 +506,13 @@ void StreamTranslateCall::OnTime(SteadyTime planned) {
   DueActions due;
   {
     MutexLock lock(&mutex_);
-    if (planned != wakes_at_ || phase_ == Phase::kEnded) return;  // Another one was planned since.
+    if (planned != wakes_at_ || phase_ == Phase::kEnded) return;  // Another time holds.
     wakes_at_ = SteadyTime::InfiniteFuture();
     due = deadlines_.At(SteadyNow(), absl::Now(), serving_->timers.patience(), Activity());
     if (due.drop_output) {
       const bool cut = !outbox_.empty();
       outbox_.Break();
-      if (cut && over()) final_status_ = *due.end;  // It was over, but not told.
+      if (cut && over()) final_status_ = *due.end;  // The client does not know the other.
     }
     WakeAt(due.next);
   }
@@ -562,7 +565,7 @@ void StreamTranslateCall::ReportEnd(absl::Status status, bool refused, bool gone
     MutexLock lock(&context_mutex_);
     gone = context_ == nullptr || context_->IsCancelled();
   }
-  // A client that goes away ends its source, too, and that may come first.
+  // A client that goes away also ends its source. If that comes first, the status is OK until now.
   if (gone && status.ok()) status = absl::CancelledError("cancelled by the client");
   call_metrics_.Handled(status.code());
   report_.Ended(status, caller_, SteadyNow() - started_, serving_->options.log_text);

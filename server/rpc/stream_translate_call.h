@@ -28,42 +28,43 @@
 
 namespace leapstream {
 
-// One StreamTranslate call. Moves messages between gRPC and a Session; its times, resume points and
-// messages are other classes' knowledge. Takes raw messages: gRPC itself would take one that cannot
-// be parsed for the end of the stream. No reaction blocks or throws.
+// One StreamTranslate call. It moves messages between gRPC and a Session. Deadlines, resume points
+// and the meaning of messages are in other classes. It takes raw messages: gRPC itself would take a
+// message that cannot be parsed for the end of the stream. No reaction blocks or throws.
 //
-// Input is bounded: it reads on only while the session has room. Output is bounded: the session is
-// held while the client leaves too much unread.
+// Input is bounded: the call reads on only while the session has room. Output is bounded: the
+// session is held while the client leaves too much unread.
 //
-// Three sides use it, and each may be the last: gRPC until OnDone(), the step thread until
-// OnFinished() has returned, and a timer. Each holds a reference. Finish() is called once, when the
-// session (if one was opened) is over and all that it said is written.
+// Several threads use the call, and each of them may be the last: those of gRPC until OnDone(), the
+// opener's, the step thread until OnFinished() has returned, that of the timers, and those that
+// drain or end the call. Each holds a reference meanwhile. Finish() is called once, when the
+// session, if one was opened, is over and all of its messages are written.
 class StreamTranslateCall final
     : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
       public SessionSink,
       public LiveCall,
       public std::enable_shared_from_this<StreamTranslateCall> {
  public:
-  // The reactor, owned by itself until the call is done; one that refuses the call if it may not
-  // come in or there is no permit for it. Without a permit it may still begin, if its first message
-  // can be that of a resume which takes the place of an open call. `serving` and `context` must
-  // outlive the call.
+  // Returns a reactor, which owns itself until the call is done. The reactor refuses the call if
+  // its caller is not accepted or there is no permit for it. A call without a permit may still
+  // begin if Admission::Await() says so: its first message may ask for a resume that takes the
+  // place of an open call. `serving` and `context` must outlive the call.
   static grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* Start(
       Serving* serving, grpc::CallbackServerContext* context);
   ~StreamTranslateCall() override;
 
-  // gRPC's side.
+  // The following are called by gRPC.
   void OnReadDone(bool ok) override;
   void OnWriteDone(bool ok) override;
   void OnCancel() override;
   void OnDone() override;
 
-  // The session's side.
+  // The following are called by the session.
   void OnEvent(SessionEvent event) override;
   void OnRoom() override;
   void OnFinished(absl::Status status) override;
 
-  // The server's side.
+  // The following are called by Admission and the admin service.
   CallDescription Describe() const override;
   const std::string& token_entry() const override { return caller_.token_entry; }
   void Drain(SteadyTime deadline) override;
@@ -75,24 +76,25 @@ class StreamTranslateCall final
     kQueued,     // The config has come, and the opener will take it.
     kOpening,    // The opener's thread opens the session; Fail() leaves the end to that thread.
     kOpened,     // There is a session.
-    kAnnounced,  // `started` was sent.
+    kAnnounced,  // SessionStarted was sent.
     kOver,       // final_status_ is set; messages may wait to be written.
-    kEnded,      // Finish() was or is about to be called.
+    kEnded,      // Finish() was called, or is about to be.
   };
 
   StreamTranslateCall(Serving* serving, grpc::CallbackServerContext* context, Caller caller,
                       CallMetrics metrics);
 
-  // --- Reading: gRPC's reactions, which do not overlap. ---
+  // --- Reading, in gRPC's reactions, which do not overlap. ---
   absl::Status Parse(bool first, v1::StreamTranslateRequest* request);
-  // Reads on, or lets OnRoom() do so.
+  // Starts the next read now, or lets OnRoom() start it when the session has room.
   void ReadOn();
 
-  // --- Opening: on the opener's thread. ---
+  // --- Opening, on the opener's thread. ---
   void OpenInTurn(const v1::SessionConfig& config);
   absl::Status Open(const v1::SessionConfig& config);
   absl::Status OpenSession();
-  // Makes this the session's call, in the place of one that had it, and tells the client.
+  // Makes this the session's call, in the place of another call that had the session, and tells the
+  // client.
   absl::Status Announce();
 
   // --- Writing. ---
@@ -103,27 +105,27 @@ class StreamTranslateCall final
   void SendCompleted(const SegmentCompleted& completed);
   void SendSummary(const SessionSummary& summary);
   void HoldIfFull() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Starts what is due: the next write, or the end of the call. `this` may be gone after it if the
-  // caller holds no reference.
+  // Starts the next write, or ends the call, if it is time to. A caller that holds no reference
+  // must not use this object after that.
   void Pump();
   void StartNextWrite() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   // --- The end. ---
   bool over() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return phase_ >= Phase::kOver; }
   void SetOver(absl::Status status) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Ends the call with `status`: through the session if there is one, else at once.
+  // Ends the call with `status`. It lets the session end if there is one, and else ends at once.
   void Fail(absl::Status status);
   void GoAway(const Departure& departure);
   // Tells client and session of the departure.
   void Depart();
-  // Reports the call to the log and in the metrics. `gone`: the client is.
+  // Reports the call to the log and in the metrics. `gone`: the client has gone away.
   void ReportEnd(absl::Status status, bool refused, bool gone);
 
   // --- Time. ---
   CallActivity Activity() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Calls OnTime() then, if it is not called before.
+  // Plans a call of OnTime() at `time`, unless an earlier one is planned.
   void WakeAt(SteadyTime time) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
-  // Does what is due, and wakes again when something may be.
+  // Takes the actions that are due, and plans the next call.
   void OnTime(SteadyTime planned);
 
   const ServedModels::OpenCall open_call_;
@@ -135,29 +137,30 @@ class StreamTranslateCall final
   std::shared_ptr<StreamTranslateCall> grpc_reference_;
   std::shared_ptr<StreamTranslateCall> sink_reference_;
 
-  // Used by the reading reactions; the opener sets the last one before it reads on.
+  // The next three are used by the reading reactions. The opener sets `source_` before it reads on.
   grpc::ByteBuffer read_buffer_;
-  TakenBytes config_bytes_;  // To the end: the session has the tokens of a resume until then.
+  TakenBytes config_bytes_;  // Kept to the end: so long the session has the tokens of a resume.
   std::optional<SourceReceiver> source_;
 
-  // Set by the opener before the session can say anything, then constant.
+  // The next three are set by the opener before the session has any event, and are then constant.
   OpenRequest request_;
   v1::OutputOptions output_;
   SessionReport report_;
 
   ResumePoints points_;
-  grpc::ByteBuffer write_buffer_;  // Of the write in flight.
+  grpc::ByteBuffer write_buffer_;  // The message that is being written.
 
   mutable Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kAwaitsConfig;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
-  // The reason to refuse the call, unless it takes another call's permit; OK: it has one.
+  // The reason to refuse the call unless it takes another call's permit. OK: the call has a permit.
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);  // Before there was a session.
-  absl::Status final_status_ ABSL_GUARDED_BY(mutex_);           // Once it is over.
+  // The status of an end that came before there was a session.
+  std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);
+  absl::Status final_status_ ABSL_GUARDED_BY(mutex_);  // Set when `phase_` becomes kOver.
 
   Outbox outbox_ ABSL_GUARDED_BY(mutex_);
-  bool held_ ABSL_GUARDED_BY(mutex_) = false;  // The session is, since held_since_.
+  bool held_ ABSL_GUARDED_BY(mutex_) = false;  // True: the session is held, since held_since_.
   bool waits_for_room_ ABSL_GUARDED_BY(mutex_) = false;
   bool half_closed_ ABSL_GUARDED_BY(mutex_) = false;
 
@@ -166,10 +169,10 @@ class StreamTranslateCall final
   SteadyTime held_since_ ABSL_GUARDED_BY(mutex_);
   SteadyTime waits_since_ ABSL_GUARDED_BY(mutex_);
   SteadyTime wakes_at_ ABSL_GUARDED_BY(mutex_) = SteadyTime::InfiniteFuture();
-  Timer timer_;  // For wakes_at_.
+  Timer timer_;  // Calls OnTime() at wakes_at_.
 
-  Mutex context_mutex_;                                                   // Taken last.
-  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null when done.
+  Mutex context_mutex_;  // Locked after any other mutex.
+  grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null after OnDone().
 };
 
 }  // namespace leapstream

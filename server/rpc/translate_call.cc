@@ -26,7 +26,8 @@
 namespace leapstream {
 namespace {
 
-// The length of the first part of `text` that has `most` bytes or less and ends between characters.
+// The length of the longest start of `text` that has at most `most` bytes and ends between
+// characters.
 size_t WholeCharacters(absl::string_view text, size_t most) {
   if (text.size() <= most) return text.size();
   size_t length = most;
@@ -34,9 +35,9 @@ size_t WholeCharacters(absl::string_view text, size_t most) {
   return length > 0 ? length : most;
 }
 
-// The Translate call. The limits of a stream hold here, too: the session's limits, its permit until the answer is taken,
-// and room in its queue, so that lines are pushed as there is some. The step thread uses it until
-// OnFinished().
+// A Translate call. The limits of a stream hold for it, too: those of its session, a permit until
+// the answer is taken, and a bounded queue, into which lines are pushed as there is room. The step
+// thread uses it until OnFinished().
 class TranslateCall final : public OneMessageCall, public SessionSink, public LiveCall {
  public:
   TranslateCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics,
@@ -71,14 +72,14 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     return call;
   }
   const std::string& token_entry() const override { return caller_.token_entry; }
-  void Drain(SteadyTime /*deadline*/) override {}  // It ends by itself.
+  void Drain(SteadyTime /*deadline*/) override {}  // The call ends by itself.
   void End(absl::Status why) override {
     std::shared_ptr<Session> session;
     {
       MutexLock lock(&mutex_);
       if (!ended_.has_value()) ended_ = why;
       session = session_;
-      if (session == nullptr && opening_) return;  // Open() will see it.
+      if (session == nullptr && opening_) return;  // OpenInTurn() will see it.
     }
     if (session != nullptr) return session->Cancel(std::move(why));
     Reply(std::move(why));
@@ -98,13 +99,13 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         }
         return;
       }
-      // A line may go on in a next segment, and stays one line.
+      // If a line goes on in the next segment, its translations are joined to one line.
       const bool joins = std::exchange(continues_, completed->continues_at.has_value());
       if (completed->segment > 1 && !(joins && completed->text.empty())) {
         text.push_back(joins ? ' ' : '\n');
       }
       text.append(completed->text);
-      // It will be a message as well.
+      // The text counts twice, since it will be in a message as well.
       const absl::Status room =
           bytes_.GrowTo(request_bytes_ + 2 * static_cast<int64_t>(text.capacity()));
       if (!room.ok()) {
@@ -131,12 +132,12 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   void OnRequest(grpc::ByteBuffer* bytes) override {
     serving_->opener.Do([self = shared_from_this(), this, bytes] { OpenInTurn(bytes); });
   }
-  // On the opener's thread. The bytes are this call's.
+  // Runs on the opener's thread. `bytes` belongs to this call.
   void OpenInTurn(grpc::ByteBuffer* bytes) {
     {
       MutexLock lock(&mutex_);
-      if (ended_.has_value()) return;  // It was answered.
-      opening_ = true;                 // From here on End() leaves the answer to this thread.
+      if (ended_.has_value()) return;  // The call has its answer.
+      opening_ = true;                 // From now on End() leaves the answer to this thread.
     }
     absl::Status status = Open(bytes);
     std::optional<absl::Status> ended;
@@ -195,8 +196,9 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     return absl::OkStatus();
   }
 
-  // Pushes lines for as long as there is room; OnRoom() goes on. Used by one thread at a time: the step
-  // thread's turn comes when HasRoom() was false, after which nothing is touched here.
+  // Pushes lines as long as the session has room; then OnRoom() goes on. Used by one thread at a
+  // time: once HasRoom() was false, this call touches nothing more, and the step thread may call
+  // OnRoom().
   void Feed() {
     const auto most = static_cast<size_t>(serving_->options.limits.max_chunk_bytes);
     while (!all_fed_ && fed_->HasRoom()) {
@@ -212,7 +214,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         std::string().swap(text_);
         fed_->EndSource();
       } else {
-        ++next_;  // The line's end.
+        ++next_;  // Skips the line feed.
       }
     }
   }
@@ -236,28 +238,29 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   const Caller caller_;
   const absl::Time started_date_ = absl::Now();
   const SteadyTime started_;
-  Timer lasts_;  // As long as a session may.
-  std::shared_ptr<Scheduler> scheduler_;  // Set before the session can say anything.
+  Timer lasts_;  // Ends the call after max_session_duration.
+  std::shared_ptr<Scheduler> scheduler_;  // Set before the session has any event.
   std::shared_ptr<TranslateCall> sink_reference_;
 
-  // Of the thread that opens the session, then of the step thread; see Feed().
+  // The next four are used by the opener's thread, then by the step thread; see Feed().
   Session* fed_ = nullptr;
   std::string text_;
-  size_t next_ = 0;  // What is to be fed next of it.
+  size_t next_ = 0;  // The place in text_ from which Feed() goes on.
   bool all_fed_ = false;
 
-  // Of the thread that opens the session until it is open, then of the step thread.
+  // The next six are used by the opener's thread until the session is open, then by the step
+  // thread.
   TakenBytes bytes_;
   int64_t request_bytes_ = 0;
   SessionSummary summary_;
   v1::TranslateResponse translation_;
   bool too_much_ = false;
-  bool continues_ = false;  // The segment that was completed last does, in the next one.
+  bool continues_ = false;  // True: the last complete segment goes on in the next one.
 
   Mutex mutex_;
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // Before the session was there, too.
+  std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // The first status of End().
 };
 
 }  // namespace
@@ -271,7 +274,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
   const auto call = std::make_shared<TranslateCall>(serving, context, metrics, *std::move(caller));
   const absl::Status admitted = serving->admission.Admit(call, principal);
   if (!admitted.ok()) return Refuse(serving, metrics, admitted);
-  // OnDone() cannot come before gRPC has bound the reactor, so the pointer stays good.
+  // OnDone() cannot come before gRPC gets the reactor, so the pointer stays good.
   call->Start();
   return call.get();
 }

@@ -8,14 +8,15 @@
 
 namespace leapstream {
 
-// Calls of one message each way; see OneMessageCall. Each owns itself until it is done; `serving` and
-// `context` must outlive that.
+// Calls of one message each way; see OneMessageCall. Each owns itself until it is done. `serving`
+// and `context` must outlive it.
 
-// Translate: the lines of the text as segments of one offline session.
+// Starts a Translate: the lines of the text become segments of one offline session.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
     Serving* serving, grpc::CallbackServerContext* context);
 
-// ListModels: by name; a page token is the name after which the page starts.
+// Starts a ListModels. Models are in the order of their names, and a page token is the name after
+// which a page starts.
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
     Serving* serving, grpc::CallbackServerContext* context);
 

@@ -14,7 +14,7 @@
 namespace leapstream {
 namespace {
 
-// The version of the model that the session began with.
+// Finds the version of the model that the session began with.
 absl::StatusOr<std::shared_ptr<Scheduler>> FindVersion(const ResumeToken& token,
                                                        const std::shared_ptr<Scheduler>& current,
                                                        const ServedModels& models) {
@@ -27,14 +27,15 @@ absl::StatusOr<std::shared_ptr<Scheduler>> FindVersion(const ResumeToken& token,
                     "RESUME_MODEL_MISMATCH");
 }
 
-// The token must be of this session, principal and config.
+// Checks that the token was given for this session, principal and config.
 absl::Status CheckOwner(const v1::ResumeRequest& resume, const ResumeToken& token,
                         absl::string_view principal, const std::string& config_digest) {
   if (token.session_id != resume.session_id()) {
     return InvalidRequest("RESUME_TOKEN_INVALID",
                           "the resume token is another session's; send that of session_id");
   }
-  // A token of an older server names nobody: whoever has a name might have it from somebody else.
+  // A token of an older server names no principal. A caller with a name might have it from somebody
+  // else, so it is good for callers without a name only.
   if (token.owner.has_value() ? *token.owner != OwnerOf(principal) : !principal.empty()) {
     return InvalidRequest("RESUME_TOKEN_INVALID",
                           "the resume token was not given to this principal; resume with the token "

@@ -15,11 +15,11 @@
 
 namespace leapstream {
 
-// A stream's first message, understood and checked.
+// The checked content of a stream's first message.
 struct OpenRequest {
   std::shared_ptr<Scheduler> scheduler;  // Keeps the weights that the session begins with.
   SessionOptions options;
-  PauseRule pause;                // Off: the client ends segments.
+  PauseRule pause;                // If it is off, the client ends segments.
   absl::Duration idle_timeout;
   v1::SessionConfig effective;    // The client's config with every unset field filled in.
   std::string config_digest;
@@ -27,16 +27,16 @@ struct OpenRequest {
   ResumeFrom from;
   ResumePoint start;
 
-  // Whether the server finds where segments end, or where their source goes on.
+  // True: the server decides where segments end, or where the source of a next segment begins.
   bool server_ends_segments() const { return pause.on() || options.next_segments; }
 };
 
-// Understands `config` of a stream of `principal`. A resume's token is verified once.
+// Reads and checks the config of a stream of `principal`, and the token of a resume.
 // INVALID_ARGUMENT, NOT_FOUND, FAILED_PRECONDITION: see the error table of docs/protocol.md.
 absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
                                             const Serving& serving, absl::string_view principal);
 
-// The answer to it for the session of this id.
+// The answer to a request, for the session of this id.
 v1::SessionStarted ToStarted(const OpenRequest& request, const SessionLimits& limits,
                              const std::string& session_id);
 

@@ -30,7 +30,7 @@ absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
   }
 }
 
-// One per policy.
+// Show() writes a policy to the config; there is one per kind of policy.
 void Show(const WaitK& wait_k, v1::DecodingPolicy* policy) {
   policy->mutable_wait_k()->set_k(wait_k.k);
   policy->mutable_wait_k()->set_write_stride(wait_k.write_stride);
@@ -38,8 +38,8 @@ void Show(const WaitK& wait_k, v1::DecodingPolicy* policy) {
 void Show(const Offline&, v1::DecodingPolicy* policy) { policy->mutable_offline(); }
 void Show(const Learned&, v1::DecodingPolicy* policy) { policy->mutable_learned(); }
 
-// The defaults of fairseq's speech agent, --max-len 200 and --max-len-after-finish-read 25: it
-// writes one more.
+// The defaults of fairseq's speech agent, --max-len 200 and --max-len-after-finish-read 25. The
+// agent writes one token more than these say.
 constexpr int kSpeechTargetTokens = 201;
 constexpr int kSpeechTargetTokensAfterSource = 26;
 
@@ -105,7 +105,7 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
   options.max_target_tokens_cap = limits.max_target_tokens;
   options.max_queued_bytes = limits.max_queued_bytes;
   options.max_target_tokens = std::min(policy.max_target_tokens(), limits.max_target_tokens);
-  if (policy.max_length_a() != 0 || policy.max_length_b() != 0) {  // fairseq's pair goes together.
+  if (policy.max_length_a() != 0 || policy.max_length_b() != 0) {  // fairseq sets both at once.
     options.max_length_a = policy.max_length_a();
     options.max_length_b = policy.max_length_b();
   }

@@ -18,19 +18,20 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
                                                 const SessionLimits& limits,
                                                 const ModelInfo& model);
 
-// `requested` with every unset field replaced by what was applied.
+// Returns `requested` with every unset field set to the value that holds.
 v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const SessionOptions& options,
                                   const ModelInfo& model);
 
-// The pauses that end segments of audio: by `config` or, if it says nothing, the server's default.
-// Off for text. INVALID_ARGUMENT: out of range, or asked for of a model of text.
+// The pauses that end segments of audio: those of `config` or, if it has none, the server's
+// default. The rule is off for text. INVALID_ARGUMENT: the pauses are out of range, or the model
+// takes text.
 absl::StatusOr<PauseRule> ToPauseRule(const v1::SessionConfig& config,
                                       const PauseRule& default_rule, const ModelInfo& model);
 
-// A digest of all settings that decide a session's output: a resume must not change them.
+// A digest of all settings that decide a session's output. A resume must not change them.
 std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOptions& options);
 
-// The client's idle timeout, clamped to the server's limit, which holds if it asks for none.
+// The client's idle timeout, but not more than the server's limit. Without one the limit holds.
 absl::Duration IdleTimeout(const v1::SessionConfig& config, const SessionLimits& limits);
 
 }  // namespace leapstream

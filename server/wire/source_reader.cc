@@ -20,7 +20,7 @@ v1::InputFormat FormatOf(const v1::SourceChunk& chunk) {
     case v1::SourceChunk::kTokenIds:
       return v1::INPUT_FORMAT_TOKEN_IDS;
     case v1::SourceChunk::kAudio:
-      return v1::INPUT_FORMAT_PCM_S16LE;  // Or _F32LE: the bytes do not say.
+      return v1::INPUT_FORMAT_PCM_S16LE;  // It may be _F32LE: a chunk does not say.
     case v1::SourceChunk::CONTENT_NOT_SET:
       break;
   }

@@ -15,7 +15,8 @@ namespace leapstream {
 
 bool IsAudio(v1::InputFormat format);
 
-// INVALID_ARGUMENT, CHUNK_TOO_LARGE: `bytes` of `what` are more than a chunk may have.
+// OK if a chunk may have so many bytes. INVALID_ARGUMENT, CHUNK_TOO_LARGE: it may not. `what` comes
+// before the number in the message.
 absl::Status CheckChunkBytes(size_t bytes, int max_chunk_bytes, const char* what);
 
 // Turns the source chunks of one stream into the session's input. Not thread-safe.
@@ -23,18 +24,19 @@ class SourceReader {
  public:
   struct Form {
     v1::InputFormat format = v1::INPUT_FORMAT_TEXT;
-    std::string model_name;  // For messages.
+    std::string model_name;  // The name in error messages.
     int max_chunk_bytes = 0;
-    // The start of a resumed session's source: whatever comes before it was translated.
+    // The place in the source where a resumed session goes on: all before it was translated.
     SourcePosition first;
   };
   explicit SourceReader(Form form) : form_(std::move(form)) {}
 
   bool reads_audio() const { return IsAudio(form_.format); }
-  // The input of a chunk that `chunks` others came before. INVALID_ARGUMENT: too large, of another
-  // format, not whole samples, or less than was translated of it.
+  // The input of a chunk that comes after `chunks` others. INVALID_ARGUMENT: the chunk is too
+  // large, of another format, has no whole samples, or is shorter than the part of it that was
+  // translated.
   absl::StatusOr<SourceInput> Read(const v1::SourceChunk& chunk, int64_t chunks) const;
-  // Where that input begins.
+  // The place in the source where that input begins.
   SourcePosition Begin(int64_t chunks) const {
     return std::max(SourcePosition{chunks, 0}, form_.first);
   }

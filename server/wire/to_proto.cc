@@ -5,7 +5,7 @@
 namespace leapstream {
 namespace {
 
-// `proto` is a SegmentStats or a Lagging: the fields have the same names.
+// `proto` is a SegmentStats or a Lagging, whose fields have the same names.
 template <typename Proto>
 void SetLagging(const metrics::Lagging& lagging, Proto& proto) {
   proto.set_average_lagging(lagging.al);

@@ -6,7 +6,7 @@
 #include "streaming/pause_segmenter.h"
 #include "streaming/session.h"
 
-// The session's values as messages of leapstream.v1.
+// These functions turn the session's values into messages of leapstream.v1.
 namespace leapstream {
 
 google::protobuf::Duration ToProto(absl::Duration duration);
@@ -17,11 +17,11 @@ v1::PauseDetection ToProto(const PauseRule& rule);
 v1::SegmentStats ToProto(const SegmentStats& stats);
 v1::FinishReason ToProto(FinishReason reason);
 
-// Messages of a stream, with as much as `output` asks for. A delta has no sequence yet.
+// Make messages of a stream, with as much as `output` asks for. A delta has no sequence number yet.
 v1::TargetDelta ToProto(TargetDelta delta, const v1::OutputOptions& output);
 v1::SegmentCompleted ToProto(const SegmentCompleted& completed, const v1::OutputOptions& output);
 v1::SessionSummary ToProto(const SessionSummary& summary, const v1::OutputOptions& output);
-// The text that the segment's end made complete, as a delta.
+// Makes a delta of the text that became complete only by the segment's end.
 v1::TargetDelta UnsentToProto(const SegmentCompleted& completed);
 
 }  // namespace leapstream

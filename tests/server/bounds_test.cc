@@ -50,7 +50,7 @@ class BoundsTest : public testing::Test {
     channel_ = ConnectWithSmallWindow(server_->port());
     stub_ = v1::SimultaneousTranslationService::NewStub(channel_);
   }
-  // Makes tokens for alice and bob; from now on calls need one.
+  // Makes tokens for alice and bob. A server with the returned options wants a token for each call.
   ServerOptions WithTokens(ServerOptions options) {
     options.auth_tokens_file = testing::TempDir() + "/bounds_test_tokens";
     std::ofstream file(options.auth_tokens_file);
@@ -60,7 +60,7 @@ class BoundsTest : public testing::Test {
     }
     return options;
   }
-  // Opens a stream of somebody, or, with an empty name, of nobody.
+  // Opens a stream with the token of `name`, or without a token if the name is empty.
   std::unique_ptr<OpenStream> Open(const std::string& name, const std::vector<Request>& requests) {
     return std::make_unique<OpenStream>(*stub_, requests, [&](grpc::ClientContext* context) {
       if (!name.empty()) {
@@ -118,7 +118,7 @@ TEST_F(BoundsTest, CompressedCallsAreNotTaken) {
       EXPECT_THAT(status.error_message(), HasSubstr("is disabled")) << method;
     }
   }
-  // A call without them on the same connection is served.
+  // A call that is not compressed is served on the same connection.
   EXPECT_TRUE(Translate("hello there").ok());
 }
 
@@ -145,8 +145,8 @@ TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
   EXPECT_TRUE(neighbour->Finish().ok());
 }
 
-// gRPC takes a message as a whole before it looks at its size. Only the bytes that it may hold for
-// all calls bound it.
+// gRPC takes a message as a whole before it looks at the size. Only the bytes that gRPC may hold
+// for all calls bound a message.
 TEST_F(BoundsTest, MessagesWithoutEndAreGivenUp) {
   ServerOptions options;
   options.buffer_bytes = 8 << 20;
@@ -287,7 +287,7 @@ TEST_F(BoundsTest, ADeadlineAndACancelEndATranslate) {
 
 class TextBoundsTest : public BoundsTest {
  protected:
-  // A call of Translate that nobody waits for.
+  // A call of Translate whose answer nobody waits for.
   struct Begun {
     grpc::ClientContext context;
     std::unique_ptr<RawStream> stream;
@@ -303,7 +303,7 @@ class TextBoundsTest : public BoundsTest {
     begun->stream->WritesDone();
     return begun;
   }
-  // Text of so many bytes, which a slow model is long at.
+  // A text of about so many bytes. The slow model needs long for it.
   static std::string Long(size_t bytes) {
     std::string text;
     while (text.size() < bytes) text += "some words and more words\n";
@@ -320,9 +320,9 @@ TEST_F(TextBoundsTest, TheTextsOfAllCallsHaveABudget) {
   ServerOptions options;
   options.text_bytes = 1 << 20;
   Start(options, Slow());
-  const std::string text = Long(300 << 10);  // It counts thrice.
+  const std::string text = Long(300 << 10);  // It counts three times.
   auto first = Begin(text);
-  bool refused = false;  // As soon as the first is in.
+  bool refused = false;  // Becomes true as soon as the first call is in.
   for (const absl::Time deadline = absl::Now() + absl::Seconds(20); absl::Now() < deadline;) {
     grpc::ClientContext context;
     context.set_deadline(absl::ToChronoTime(absl::Now() + absl::Milliseconds(500)));
@@ -339,7 +339,7 @@ TEST_F(TextBoundsTest, TheTextsOfAllCallsHaveABudget) {
     break;
   }
   EXPECT_TRUE(refused);
-  // There is room for a small one, and for a large one when the first has gone.
+  // There is room for a small text now, and for a large one when the first call has gone.
   EXPECT_TRUE(Translate("hello").ok());
   first->context.TryCancel();
   first->stream->Finish();
@@ -356,7 +356,7 @@ TEST_F(TextBoundsTest, TheTextsOfAllCallsHaveABudget) {
   EXPECT_EQ(code, grpc::StatusCode::DEADLINE_EXCEEDED) << "it is in";
 }
 
-// A text of short lines may have a long translation.
+// A short text may have a long translation, which counts as it grows.
 TEST_F(TextBoundsTest, TranslationsCountAsTheyGrow) {
   ServerOptions options;
   options.text_bytes = 64 << 10;
@@ -377,7 +377,8 @@ TEST_F(TextBoundsTest, TranslationsCountAsTheyGrow) {
   EXPECT_TRUE(Translate(text, &translation).ok()) << "what the first had is given back";
 }
 
-// The tokens of a resume wait in the session for the source that they are of.
+// A config may be large: it has the target tokens of a resume, which the session keeps until it has
+// their source.
 TEST_F(TextBoundsTest, AConfigIsBoundedAndCounts) {
   ServerOptions options;
   options.text_bytes = 1 << 20;
@@ -394,7 +395,8 @@ TEST_F(TextBoundsTest, AConfigIsBoundedAndCounts) {
   EXPECT_TRUE(stream->Finish().ok());
 }
 
-// Else one could have as many of them as permits come free, each with all that it may leave unread.
+// If a permit came free before the output is taken, one client could have far more streams than
+// permits, each with all the output that it may leave unread.
 TEST_F(BoundsTest, APermitLastsUntilTheOutputIsTaken) {
   ServerOptions options;
   options.max_sessions = 1;
@@ -443,7 +445,7 @@ int Threads() {
   return -1;
 }
 
-// gRPC has a thread for each, and asks nobody for a token.
+// gRPC has a thread for each call of reflection, and asks nobody for a token.
 TEST_F(BoundsTest, ReflectionHasSoManyThreadsAndNoMore) {
   Start(WithTokens({}));
   auto alice = WithASegment("alice");
@@ -470,7 +472,7 @@ TEST_F(BoundsTest, ReflectionHasSoManyThreadsAndNoMore) {
   EXPECT_GT(answered, budget::kCallThreads / 2);
   EXPECT_LE(answered, most);
   EXPECT_LE(Threads() - before, most);
-  // Nobody else waits for them.
+  // Calls of others do not wait for these threads.
   EXPECT_NE(WithASegment("bob"), nullptr);
   for (const auto& context : contexts) context->TryCancel();
 }
@@ -500,7 +502,7 @@ TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
     EXPECT_EQ(Reason(status), "SUPERSEDED");
     alice = std::move(next);
   }
-  // Of two resumes at once, one has it in the end.
+  // Of two resumes at once, one has the session in the end.
   const Request resume = Resume(*alice);
   auto one = Open("alice", {resume}), two = Open("alice", {resume});
   EXPECT_EQ(Reason(alice->Finish()), "SUPERSEDED");
@@ -527,7 +529,8 @@ TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
   }
 }
 
-// Under TSan: what a resume sets while it opens is not read by whoever ends the call meanwhile.
+// Under TSan this finds races between the thread that opens a resumed session and one that ends the
+// call meanwhile.
 TEST_F(BoundsTest, AResumeThatIsCancelledWhileItOpensSharesNothing) {
   Start();
   auto stream = WithASegment("");
@@ -640,7 +643,7 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
     SetDeadline(&context);
     v1::ListModelsResponse models;
     status = other->ListModels(&context, {}, &models);
-    // A connection from before is reset, and the next one is refused.
+    // A connection that was open before is reset, and the next one is refused.
   } while (!absl::StrContains(status.error_message(), "refused") && absl::Now() < deadline);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
   EXPECT_THAT(status.error_message(), HasSubstr("refused")) << "nobody listens";
@@ -652,8 +655,8 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
   drain.join();
 }
 
-// Returns the token as the version before this one wrote it: the first 14 fields, signed with the
-// same key.
+// Returns the token as the version before this one wrote it: with the first 14 fields, signed with
+// the same key.
 std::string OldToken(const std::string& token, const std::string& key) {
   std::vector<std::string> fields = absl::StrSplit(token.substr(32), '\n');
   fields.resize(14);

@@ -22,7 +22,7 @@ class CallDeadlinesTest : public testing::Test {
     activity_.awaits_config = false;
     activity_.open = true;
   }
-  // Asks whenever the answer before says so, until `seconds`. The last answer.
+  // Asks until `seconds`, each time when the answer before says. Returns the last answer.
   DueActions AskUntil(double seconds) {
     DueActions due;
     for (SteadyTime now = kStart; now <= At(seconds); now = due.next) {
@@ -77,7 +77,7 @@ TEST_F(CallDeadlinesTest, EndsASilentClientButNotOneThatIsNotReadOrHasEndedItsSo
   EXPECT_EQ(ReasonOf(*due.end), "IDLE_TIMEOUT");
 }
 
-// A process that did not run for ten minutes has not read what came meanwhile.
+// A process that did not run for ten minutes has not read the messages that came meanwhile.
 TEST_F(CallDeadlinesTest, BlamesNobodyForItsOwnLateness) {
   Announce();
   const SteadyTime patience = At(1200);
@@ -147,7 +147,7 @@ TEST_F(CallDeadlinesTest, AnnouncesTheEndOfItsTimeAndEndsThen) {
   EXPECT_FALSE(deadlines_.At(At(601), kToday, kStart, activity_).end.has_value()) << "only once";
 }
 
-// The client had no chance to act on what was announced while the process stood still.
+// While the process stood still, the client had no chance to act on the announcement.
 TEST_F(CallDeadlinesTest, ADepartureThatIsSeenLateIsPutOffOnce) {
   Announce();
   limits_.heartbeat_interval = absl::ZeroDuration();
@@ -167,7 +167,7 @@ TEST_F(CallDeadlinesTest, RefreshesResumePointsAtHalfTheirLife) {
   deadlines_.ResumePointSent(kStart, kToday);
   AskUntil(3 * 3600 + 1);
   EXPECT_EQ(refreshed_, 6);
-  // The machine's date was set forward by an hour.
+  // Now the machine's date is set forward by an hour.
   EXPECT_TRUE(deadlines_.At(At(3 * 3600 + 2), kToday + absl::Hours(4.1), kStart, activity_)
                   .refresh_resume_point);
 }

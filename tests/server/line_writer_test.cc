@@ -22,7 +22,7 @@ std::string ReadFile(const std::string& path) {
   return text.str();
 }
 
-// A disk that is full for a while: a part of one line is written, and of the next one nothing.
+// The disk is full for a while: a part of one line is written, and nothing of the next one.
 TEST(LineWriterTest, WhatFollowsACutLineBeginsANewOne) {
   signal(SIGXFSZ, SIG_IGN);
   const std::string path = testing::TempDir() + "/line_writer_test";

@@ -31,7 +31,7 @@ using ::testing::HasSubstr;
 
 constexpr int kPatienceMilliseconds = 20000;
 
-// Connects to a port of this machine; -1: nobody listens there.
+// Connects to a port of this machine. Returns -1 if nobody listens there.
 int ConnectTo(int port, bool ipv6 = false) {
   sockaddr_in address4{};
   address4.sin_family = AF_INET;
@@ -56,14 +56,14 @@ bool HasIpv6() {
   return sockets.ok();
 }
 
-// Whether the other side closes a connection.
+// Waits until the other side closes a connection. False: it does not.
 bool IsClosed(int connection) {
   pollfd waiting = {connection, POLLIN, 0};
   char byte = 0;
   return poll(&waiting, 1, kPatienceMilliseconds) == 1 && recv(connection, &byte, 1, 0) <= 0;
 }
 
-// Keeps the connections that a listener gives it.
+// Keeps the connections that a listener has taken.
 class Taken {
  public:
   ~Taken() { CloseAll(); }
@@ -167,7 +167,7 @@ TEST(Listener, BeyondItsDescriptorsItRefusesAndThenTakesAgain) {
   close(again);
 }
 
-// This makes gRPC's own listener deaf for ever.
+// Once it had no descriptor, gRPC's own listener takes no connection any more.
 TEST(Listener, WithoutAnyDescriptorItRefusesAndThenTakesAgain) {
   Taken taken;
   const auto listener = Listen(/*most=*/1 << 20);
@@ -190,7 +190,7 @@ TEST(Listener, WithoutAnyDescriptorItRefusesAndThenTakesAgain) {
   for (const int connection : {waiting, other, again}) close(connection);
 }
 
-// A port without descriptors is not for a restart to mend; a thread that hangs is.
+// A restart helps when a thread hangs, and not when a port has no descriptors.
 TEST(Listener, AThreadThatHangsIsToldFromAPortThatRefuses) {
   Taken taken;
   const auto full = Listen(NextDescriptor());
@@ -224,7 +224,7 @@ TEST(Listener, OnceStoppedThePortIsClosed) {
   EXPECT_TRUE(listener->Accepts().ok()) << "it is closed on purpose";
 }
 
-// Otherwise a token that is revoked in such a moment would be good for ever.
+// Without this, a token that is revoked while there are no descriptors would be good for ever.
 TEST(TokenFile, AChangeForWhichThereIsNoDescriptorIsReadLater) {
   const std::string path = testing::TempDir() + "/listener_test_tokens";
   const std::string token = TokenFile::NewToken(), other = TokenFile::NewToken();

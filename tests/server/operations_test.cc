@@ -1,5 +1,5 @@
-// An operator's tools on a real server with a fake model: metrics and probes, TLS and tokens,
-// quotas, the admin service, reloads.
+// Tests of an operator's tools on a real server with a fake model: metrics and probes, TLS and
+// tokens, quotas, the admin service, and reloads.
 #include <gmock/gmock.h>
 #include <grpcpp/ext/proto_server_reflection_plugin.h>
 #include <grpcpp/grpcpp.h>
@@ -73,7 +73,7 @@ std::string Reason(const grpc::Status& status) {
   return Find<google::rpc::ErrorInfo>(status).reason();
 }
 
-// Waits until `condition` is true; false: it was not within 20 seconds.
+// Waits until `condition` is true. Returns false if it was not within 20 seconds.
 template <typename Condition>
 bool Eventually(Condition condition) {
   const absl::Time deadline = absl::Now() + absl::Seconds(20);
@@ -86,7 +86,7 @@ bool Eventually(Condition condition) {
 
 void WriteFile(const std::string& path, const std::string& text) {
   std::ofstream(path + ".new") << text;
-  // Operators should do this, too: it replaces the file in one step.
+  // rename() replaces the file in one step. Operators should do the same.
   std::rename((path + ".new").c_str(), path.c_str());
 }
 
@@ -308,7 +308,8 @@ TEST_F(OperationsTest, ProbesTellDrainingFromDead) {
   drain.join();
 }
 
-// Load balancers can then look elsewhere before anybody is refused or sent away.
+// While a drain is announced, load balancers look elsewhere, and nobody is refused or sent away
+// yet.
 TEST_F(OperationsTest, AnAnnouncedDrainServesOn) {
   Start();
   grpc::ClientContext context;
@@ -382,7 +383,7 @@ TEST_F(OperationsTest, AStepThatHangsIsDeadNotUnready) {
   EXPECT_TRUE(Eventually([&] { return HealthOf("liveness") == Health::SERVING; }));
 }
 
-// gRPC would wait without end for whoever holds a stream open there.
+// gRPC itself would wait without end for a client that holds a stream open on the admin port.
 TEST_F(OperationsTest, AStreamOnTheAdminPortHoldsNoEndUp) {
   Start();
   const auto channel = grpc::CreateChannel(absl::StrCat("127.0.0.1:", server_->admin_port()),
@@ -400,7 +401,7 @@ TEST_F(OperationsTest, AStreamOnTheAdminPortHoldsNoEndUp) {
   ASSERT_TRUE(stream->Read(&answer));
   auto ended = std::async(std::launch::async, [&] { server_.reset(); });
   EXPECT_EQ(ended.wait_for(std::chrono::seconds(20)), std::future_status::ready);
-  context.TryCancel();  // So that a server that waits for it ends after all.
+  context.TryCancel();  // A server that waits for the stream then ends after all.
 }
 
 TEST_F(OperationsTest, ReflectionDescribesHealth) {
@@ -528,7 +529,7 @@ TEST_F(TokenTest, APrincipalHasItsQuotaAndNoMore) {
   two.TryCancel();
 }
 
-// A line that an operator forgot to remove does not decide.
+// An operator may forget to remove an old line. That must not make the token's good line useless.
 TEST_F(TokenTest, ATokenOnSeveralLinesIsGoodIfOneOfThemIs) {
   // This line has another salt.
   const std::string other_line = *TokenFile::Entry("carol", tokens_["alice"]);
@@ -565,7 +566,7 @@ TEST_F(TokenTest, WhatIsNoFileIsNotWaitedFor) {
     options.tls.certificate = options.tls.key = path;
     EXPECT_FALSE(Server::Start(options, {FakeModel()}).ok()) << path;
   }
-  // A file that becomes such a thing cannot be read, and the tokens from before stay.
+  // If the file becomes a pipe, it cannot be read, and the tokens from before stay.
   WriteFile(path_, lines_["alice"] + "\n");
   auto tokens = *TokenFile::Open(path_);
   ASSERT_EQ(rename(fifo.c_str(), path_.c_str()), 0);
@@ -611,8 +612,8 @@ std::string Pem(X509* certificate) {
   return std::string(bytes, static_cast<size_t>(size));
 }
 
-// Issues a certificate signed by `issuer`. With a null issuer it is signed by itself, and so is a
-// CA's.
+// Issues a certificate signed by `issuer`. If `issuer` is null, the certificate is signed with its
+// own key and is that of a CA.
 Certificate Issue(const char* name, EVP_PKEY* key, X509* issuer, EVP_PKEY* issuer_key) {
   static std::atomic<long> serial{1};
   Certificate certificate(X509_new());
@@ -697,7 +698,7 @@ TEST_F(TlsTest, CertificatesAreReadAgain) {
   }));
 }
 
-// Files that are about to be replaced are no reason to refuse anybody.
+// While an operator replaces the files, they may not fit together. Clients are served all the same.
 TEST_F(TlsTest, FilesThatDoNotFitChangeNothing) {
   Start(options_);
   const Key other = NewKey();
@@ -709,14 +710,15 @@ TEST_F(TlsTest, FilesThatDoNotFitChangeNothing) {
   }
 }
 
-// gRPC would wait for somebody to write into it, and whoever ends the server for gRPC.
+// gRPC itself would wait until somebody writes into the pipe, and the end of the server would wait
+// for gRPC.
 TEST_F(TlsTest, APipeInTheirPlaceHoldsNothingUp) {
   Start(options_);
   Connect(Trusting(ca_.get()));
   ASSERT_TRUE(Translate().ok());
   ASSERT_EQ(unlink(options_.tls.key.c_str()), 0);
   ASSERT_EQ(mkfifo(options_.tls.key.c_str(), 0600), 0);
-  absl::SleepFor(absl::Seconds(4));  // Somebody has looked at it.
+  absl::SleepFor(absl::Seconds(4));  // The server has looked at the pipe meanwhile.
   Connect(Trusting(ca_.get()));
   EXPECT_TRUE(Translate().ok());
   ca_key_ = NewKey();
@@ -732,7 +734,7 @@ TEST_F(TlsTest, APipeInTheirPlaceHoldsNothingUp) {
   auto ended = std::async(std::launch::async, [&] { server_.reset(); });
   const bool in_time = ended.wait_for(std::chrono::seconds(20)) == std::future_status::ready;
   EXPECT_TRUE(in_time);
-  if (!in_time) std::ofstream(options_.tls.key) << "\n";  // So that it ends after all.
+  if (!in_time) std::ofstream(options_.tls.key) << "\n";  // The server then ends after all.
   ended.wait();
   unlink(options_.tls.key.c_str());
 }
@@ -769,7 +771,7 @@ TEST_F(TlsTest, ClientsNeedACertificateOfTheCa) {
   EXPECT_TRUE(Finish(stream.get()).ok());
 }
 
-// Such a certificate is its own name: otherwise its holder would have no quota.
+// The certificate's fingerprint stands for the name. Otherwise the holder would have no quota.
 TEST_F(TlsTest, ACertificateWithoutANameHasAQuotaOfItsOwn) {
   options_.tls.client_ca = testing::TempDir() + "/operations_test_clients.crt";
   options_.max_sessions_per_principal = 1;
@@ -1148,7 +1150,7 @@ TEST(LoggingTest, EachJsonLineIsAnObject) {
   spdlog::set_default_logger(before);
 }
 
-// Whatever a value is, nobody reads it as another line, another field or other text.
+// No value can be taken for another line, another field or other text.
 TEST(LoggingTest, NothingFromOutsideLooksLikeAnotherLine) {
   const std::string values[] = {
       "x\n[2026-01-01 00:00:00.000] [leapstream] [info] session principal=alice",

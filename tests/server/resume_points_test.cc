@@ -47,7 +47,7 @@ TEST(ResumePointsTest, ATranslationThatEndedEarlyTakesAllChunksSoFar) {
   points.Start(Start(1, {}), false);
   for (int i = 0; i < 3; ++i) points.TakeChunk();
   ExpectPoint(points.AfterSegment(Completed(1)), 2, 3);
-  // Its source goes on, and ends then: the next segment begins there.
+  // The source of segment 1 goes on and ends after that. Segment 2 begins there.
   points.TakeChunk();
   points.EndSegment();
   points.TakeChunk();
@@ -70,7 +70,7 @@ TEST(ResumePointsTest, SourceThatIsLeftBeginsTheNextSegment) {
   points.Start(Start(1, {}), false);
   points.TakeChunk();
   points.TakeChunk();
-  points.EndSegment();  // Meant for segment 1; it ends the segment that takes what is left.
+  points.EndSegment();  // The end of segment 1. Segment 2 takes the rest, and this end.
   SegmentCompleted continued = Completed(1);
   continued.continues_at = SourcePosition{1, 12};
   continued.continues_after_tokens = 3;
@@ -103,7 +103,7 @@ class PausesTest : public testing::Test {
     rule.duration = absl::Milliseconds(300);
     return rule;
   }
-  // Pushes chunks that are loud or quiet; the last point that was due.
+  // Pushes chunks that are loud or quiet. Returns the last point that was due.
   std::optional<ResumePoint> Push(int chunks, bool loud) {
     std::optional<ResumePoint> last;
     for (int i = 0; i < chunks; ++i) {

@@ -55,7 +55,7 @@ TEST(LastLookTest, WaitsAsLongAsPatienceLasts) {
   EXPECT_FALSE(look.Missed(At(10), At(60), At(110)));
   EXPECT_EQ(look.next(), At(110));
   EXPECT_FALSE(look.Missed(At(10), At(109), At(110)));
-  // A thread is always a little late. That must not delay the end for ever.
+  // A thread is always a little late, and this must not delay the end for ever.
   EXPECT_TRUE(look.Missed(At(10), At(110.001), At(110.002)));
 }
 
@@ -110,7 +110,7 @@ TEST(TimersTest, ATimerThatGoesLeavesNothing) {
 
 TEST(TimersTest, ATimerHasOneTime) {
   std::promise<void> done;
-  std::string called;  // Of the timers' thread until `done`.
+  std::string called;  // Belongs to the timers' thread until `done`.
   Timers timers;
   Timer timer(&timers), cancelled(&timers), again(&timers);
   const SteadyTime now = SteadyNow();
@@ -120,7 +120,7 @@ TEST(TimersTest, ATimerHasOneTime) {
   EXPECT_EQ(timers.waiting(), 2U);
   cancelled.Cancel();
   cancelled.Cancel();
-  again.Set(now + absl::Milliseconds(20), [&] {  // From its own function as well.
+  again.Set(now + absl::Milliseconds(20), [&] {  // Its own function may set it, too.
     again.Set(SteadyNow() + absl::Milliseconds(1), [&] {
       called += "b";
       done.set_value();
