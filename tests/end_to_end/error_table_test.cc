@@ -108,7 +108,7 @@ class ErrorTableTest : public testing::Test {
     }
     Start("main", {"--config", folder_ / "config.yaml", "--max-sessions", absl::StrCat(kSlots),
                    "--stuck-reader-timeout", "2s", "--config-timeout", "1s", "--metrics-listen",
-                   "127.0.0.1:0", "--max-state-bytes", "1000000"});
+                   "127.0.0.1:0", "--max-state-bytes", "6500000"});
     Start("brief", {"--max-session-duration", "1s", "--resume-lifetime", "1s"});
     Start("locked", {"--auth-tokens-file", folder_ / "tokens", "--auth-without-tls", "true",
                      "--max-sessions-per-principal", "1"});
