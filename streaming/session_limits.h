@@ -17,7 +17,8 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
 
 // The most source tokens of a segment, </s> included; of speech, encoder states.
 int SourceLimit(const SessionOptions& options, const ModelInfo& model);
-// SourceLimit() of speech as the time that so many encoder states last.
+// SourceLimit() of speech as the time that so many encoder states last. REQUIRES: the model takes
+// speech.
 absl::Duration AudioLimit(const SessionOptions& options, const ModelInfo& model);
 
 // The most target tokens of a segment, </s> not included, however long its source is; 0: the source

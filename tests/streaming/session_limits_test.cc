@@ -16,7 +16,9 @@ TEST(SessionLimitsTest, TheSmallerLimitHoldsAndZeroLiftsThatOfAModel) {
   ModelInfo model;
   EXPECT_EQ(SourceLimit(options, model), 50);
   EXPECT_EQ(TargetCap(options, model), 70);
-  EXPECT_EQ(AudioLimit(options, model), absl::Seconds(2));
+  ModelInfo speech;
+  speech.speech = SpeechInput();
+  EXPECT_EQ(AudioLimit(options, speech), absl::Seconds(2));
   model.max_source_tokens = 40;
   model.max_target_tokens = 60;
   EXPECT_EQ(SourceLimit(options, model), 40);
