@@ -8,6 +8,7 @@
 #include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "client/deadline.h"
 #include "client/servers.h"
 #include "client/session.h"
@@ -193,34 +194,8 @@ absl::Status Client::Probe(absl::Duration timeout) {
 }
 
 bool IsUtf8(absl::string_view text, size_t* valid_bytes) {
-  size_t i = 0;
-  const auto byte = [&](size_t at) { return static_cast<unsigned char>(text[at]); };
-  for (; i < text.size();) {
-    const unsigned char lead = byte(i);
-    size_t length = 0;
-    // Range of the second byte, without overlong forms and surrogates.
-    unsigned char low = 0x80, high = 0xBF;
-    if (lead < 0x80) {
-      length = 1;
-    } else if (lead >= 0xC2 && lead <= 0xDF) {
-      length = 2;
-    } else if (lead >= 0xE0 && lead <= 0xEF) {
-      length = 3;
-      if (lead == 0xE0) low = 0xA0;
-      if (lead == 0xED) high = 0x9F;
-    } else if (lead >= 0xF0 && lead <= 0xF4) {
-      length = 4;
-      if (lead == 0xF0) low = 0x90;
-      if (lead == 0xF4) high = 0x8F;
-    }
-    bool valid = length > 0 && i + length <= text.size();
-    if (valid && length > 1) valid = byte(i + 1) >= low && byte(i + 1) <= high;
-    for (size_t j = 2; valid && j < length; ++j) valid = (byte(i + j) & 0xC0) == 0x80;
-    if (!valid) break;
-    i += length;
-  }
-  *valid_bytes = i;
-  return i == text.size();
+  *valid_bytes = Utf8PrefixBytes(text);
+  return *valid_bytes == text.size();
 }
 
 }  // namespace leapstream::client

@@ -4,6 +4,8 @@
 #include <cstddef>
 #include <iterator>
 
+#include "base/utf8.h"
+
 namespace leapstream::metrics {
 namespace {
 
@@ -48,12 +50,6 @@ std::vector<absl::string_view> Characters(absl::string_view text) {
   return characters;
 }
 
-bool IsSpace(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-         c == 0x205F || c == 0x3000;
-}
-
 bool IsOfScriptWithoutSpaces(char32_t c) {
   static constexpr struct {
     char32_t first, last;
@@ -86,7 +82,7 @@ bool AreWrittenWithoutSpaces(absl::Span<const std::string> texts) {
   size_t characters = 0, without = 0;
   for (const std::string& text : texts) {
     for (const char32_t c : CodePoints(text)) {
-      characters += IsSpace(c) ? 0 : 1;
+      characters += IsPythonSpace(c) ? 0 : 1;
       without += IsOfScriptWithoutSpaces(c) ? 1 : 0;
     }
   }
@@ -126,7 +122,7 @@ std::vector<absl::string_view> SplitWords(absl::string_view text) {
   std::vector<absl::string_view> words;
   size_t begin = 0;
   for (size_t at = 0, size = 0; at < text.size(); at += size) {
-    if (!IsSpace(CodePointAt(text, at, &size))) continue;
+    if (!IsPythonSpace(CodePointAt(text, at, &size))) continue;
     if (at > begin) words.push_back(text.substr(begin, at - begin));
     begin = at + size;
   }
@@ -137,7 +133,7 @@ std::vector<absl::string_view> SplitWords(absl::string_view text) {
 absl::string_view StripTrailingSpace(absl::string_view text) {
   size_t end = 0;
   for (size_t at = 0, size = 0; at < text.size(); at += size) {
-    if (!IsSpace(CodePointAt(text, at, &size))) end = at + size;
+    if (!IsPythonSpace(CodePointAt(text, at, &size))) end = at + size;
   }
   return text.substr(0, end);
 }
@@ -145,7 +141,7 @@ absl::string_view StripTrailingSpace(absl::string_view text) {
 absl::string_view StripSpace(absl::string_view text) {
   size_t begin = 0;
   for (size_t size = 0; begin < text.size(); begin += size) {
-    if (!IsSpace(CodePointAt(text, begin, &size))) break;
+    if (!IsPythonSpace(CodePointAt(text, begin, &size))) break;
   }
   return StripTrailingSpace(text.substr(begin));
 }

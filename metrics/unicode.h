@@ -20,9 +20,6 @@ std::u32string CodePoints(absl::string_view text);
 // The characters of `text`, each a view of its bytes.
 std::vector<absl::string_view> Characters(absl::string_view text);
 
-// White space as Python's str.split() and str.strip() see it.
-bool IsSpace(char32_t c);
-
 // Whether `c` is of the general category N, P or S, as in Python's package `regex`.
 bool IsNumber(char32_t c);
 bool IsPunctuation(char32_t c);

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "base/utf8.h"
 #include "metrics/unicode.h"
 
 namespace leapstream::metrics {
@@ -48,7 +49,7 @@ std::vector<TimedWord> TargetWords::Append(absl::string_view text, double source
       continue;
     }
     const bool alone = unit_ == TargetUnit::kWordOrCharacter && IsOfScriptWithoutSpaces(c);
-    if (!alone && !IsSpace(c)) {
+    if (!alone && !IsPythonSpace(c)) {
       absl::StrAppend(&open_, character);
       continue;
     }

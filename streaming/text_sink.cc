@@ -1,6 +1,6 @@
 #include "streaming/text_sink.h"
 
-#include "streaming/utf8.h"
+#include "base/utf8.h"
 
 namespace leapstream {
 namespace {

@@ -5,17 +5,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
-#include "streaming/utf8.h"
+#include "base/utf8.h"
 
 namespace leapstream {
 namespace {
-
-// What Python's str.split() splits at: the reference tokenises its source with it.
-bool IsSpace(char32_t c) {
-  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
-         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
-         c == 0x205F || c == 0x3000;
-}
 
 // Whether a word that is too long is best cut after `c`: a mark that ends sentences or clauses, in
 // scripts that are written without spaces, and in others.
@@ -53,7 +46,7 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
     }
     *bytes = std::max<int64_t>(*bytes - static_cast<int64_t>(length), 0);
     const size_t size = scanned_ - begin_;
-    if (IsSpace(code_point)) {
+    if (IsPythonSpace(code_point)) {
       std::string word = CutWord(size);
       scanned_ += length;
       begin_ = scanned_;

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "client/cli/characters.h"
 #include "client/client.h"
 
@@ -13,23 +14,12 @@ namespace {
 
 constexpr size_t kMaxHeldBytes = 64 << 10;
 
-// Bytes of the white space character at `text[at]`, as the server sees white space (Unicode's, and
-// U+001C to U+001F); 0: none.
+// Bytes of the white space character at `text[at]`, as the server sees white space; 0: none.
 size_t WhiteSpaceBytes(absl::string_view text, size_t at) {
-  const auto byte = [&](size_t i) {
-    return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u;
-  };
-  const unsigned b0 = byte(at), b1 = byte(at + 1), b2 = byte(at + 2);
-  if (b0 == ' ' || (b0 >= 0x09 && b0 <= 0x0D) || (b0 >= 0x1C && b0 <= 0x1F)) return 1;
-  if (b0 == 0xC2 && (b1 == 0x85 || b1 == 0xA0)) return 2;  // U+0085, U+00A0
-  if (b0 == 0xE1 && b1 == 0x9A && b2 == 0x80) return 3;    // U+1680
-  if (b0 == 0xE2 && b1 == 0x80 &&
-      ((b2 >= 0x80 && b2 <= 0x8A) || b2 == 0xA8 || b2 == 0xA9 || b2 == 0xAF)) {
-    return 3;  // U+2000 to U+200A, U+2028, U+2029, U+202F
-  }
-  if (b0 == 0xE2 && b1 == 0x81 && b2 == 0x9F) return 3;  // U+205F
-  if (b0 == 0xE3 && b1 == 0x80 && b2 == 0x80) return 3;  // U+3000
-  return 0;
+  size_t length = 0;
+  char32_t code_point = 0;
+  if (ReadUtf8(text.substr(at), &length, &code_point) != Utf8::kCharacter) return 0;
+  return IsPythonSpace(code_point) ? length : 0;
 }
 
 }  // namespace

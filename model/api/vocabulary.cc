@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "model/api/file_bytes.h"
 
 namespace leapstream {
@@ -15,33 +16,6 @@ namespace {
 
 constexpr absl::string_view kOverwriteFlag = "#fairseq:overwrite";
 constexpr int kMaxSymbols = 1 << 24;
-
-// Strict UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF.
-bool IsUtf8(absl::string_view text) {
-  for (size_t i = 0; i < text.size();) {
-    const auto byte = [&](size_t j) { return static_cast<unsigned char>(text[j]); };
-    const unsigned char lead = byte(i);
-    const int length = lead < 0x80   ? 1
-                       : lead < 0xC2 ? 0
-                       : lead < 0xE0 ? 2
-                       : lead < 0xF0 ? 3
-                       : lead < 0xF5 ? 4
-                                     : 0;
-    if (length == 0 || i + length > text.size()) return false;
-    for (int j = 1; j < length; ++j) {
-      if ((byte(i + j) & 0xC0) != 0x80) return false;
-    }
-    if (length > 2) {
-      const unsigned char second = byte(i + 1);
-      if ((lead == 0xE0 && second < 0xA0) || (lead == 0xED && second > 0x9F) ||
-          (lead == 0xF0 && second < 0x90) || (lead == 0xF4 && second > 0x8F)) {
-        return false;
-      }
-    }
-    i += length;
-  }
-  return true;
-}
 
 // Decimal digits zero of all scripts (Unicode 14, category Nd); nine more follow each.
 constexpr uint32_t kZeros[] = {
@@ -64,18 +38,10 @@ uint32_t LastCodePoint(absl::string_view text, size_t* length) {
   return point;
 }
 
-// Python's str.isspace().
-bool IsSpace(uint32_t point) {
-  return (point >= 0x09 && point <= 0x0D) || (point >= 0x1C && point <= 0x20) || point == 0x85 ||
-         point == 0xA0 || point == 0x1680 || (point >= 0x2000 && point <= 0x200A) ||
-         point == 0x2028 || point == 0x2029 || point == 0x202F || point == 0x205F ||
-         point == 0x3000;
-}
-
 // Python's str.rstrip().
 absl::string_view StripTrailingSpace(absl::string_view text) {
   size_t length = 0;
-  while (!text.empty() && IsSpace(LastCodePoint(text, &length))) text.remove_suffix(length);
+  while (!text.empty() && IsPythonSpace(LastCodePoint(text, &length))) text.remove_suffix(length);
   return text;
 }
 
@@ -101,7 +67,7 @@ bool IsPythonInteger(absl::string_view text) {
     } else if (point == '+' || point == '-') {
       if (right != kDigit) return false;
       right = kSign;
-    } else if (IsSpace(point)) {
+    } else if (IsPythonSpace(point)) {
       if (right != kDigit && right != kSign && right != kSpaceBefore) return false;
       right = kSpaceBefore;
     } else {

@@ -5,22 +5,12 @@
 
 #include "model/api/tokenizer.h"
 #include "streaming/text_sink.h"
-#include "streaming/utf8.h"
+#include "base/utf8.h"
 #include "tests/fuzz/fuzz_input.h"
 
 using namespace leapstream;
 
 namespace {
-
-bool IsUtf8(absl::string_view text) {
-  while (!text.empty()) {
-    size_t length = 0;
-    char32_t code_point = 0;
-    if (ReadUtf8(text, &length, &code_point) != Utf8::kCharacter) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
 
 const Tokenizer& EmbeddedTokenizer() {
   static const auto* const tokenizer = [] {

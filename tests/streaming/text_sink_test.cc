@@ -10,24 +10,14 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
+#include "base/utf8.h"
 #include "gtest/gtest.h"
 #include "model/api/sentencepiece.h"
-#include "streaming/utf8.h"
 
 namespace leapstream {
 namespace {
 
 constexpr char kSpace[] = "\xE2\x96\x81";
-
-bool IsUtf8(absl::string_view text) {
-  while (!text.empty()) {
-    size_t length = 0;
-    char32_t code_point = 0;
-    if (ReadUtf8(text, &length, &code_point) != Utf8::kCharacter) return false;
-    text.remove_prefix(length);
-  }
-  return true;
-}
 
 // Appends the pieces one by one; each part must be UTF-8 by itself.
 std::string Stream(const Tokenizer& tokenizer, const std::vector<std::string>& pieces) {

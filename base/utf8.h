@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_STREAMING_UTF8_H_
-#define LEAPSTREAM_STREAMING_UTF8_H_
+#ifndef LEAPSTREAM_BASE_UTF8_H_
+#define LEAPSTREAM_BASE_UTF8_H_
 
 #include <cstddef>
 
@@ -13,8 +13,8 @@ enum class Utf8 {
   kInvalid,  // No bytes could.
 };
 
-// What `bytes` (not empty) starts with. Strict (Unicode 15, table 3-7): no overlong forms, no
-// surrogates, nothing over U+10FFFF. Of a kCharacter, sets *length and *code_point.
+// Says how `bytes` (not empty) begins. Strict (Unicode 15, table 3-7): no overlong forms, no
+// surrogates, nothing over U+10FFFF. Sets *length and *code_point of a kCharacter.
 inline Utf8 ReadUtf8(absl::string_view bytes, size_t* length, char32_t* code_point) {
   const auto byte = [&bytes](size_t i) { return static_cast<unsigned char>(bytes[i]); };
   const unsigned char lead = byte(0);
@@ -44,6 +44,27 @@ inline Utf8 ReadUtf8(absl::string_view bytes, size_t* length, char32_t* code_poi
   return Utf8::kCharacter;
 }
 
+// The size of the longest part of `text`, from its beginning, that is UTF-8 in whole characters.
+inline size_t Utf8PrefixBytes(absl::string_view text) {
+  size_t at = 0;
+  size_t length = 0;
+  char32_t code_point = 0;
+  while (at < text.size() &&
+         ReadUtf8(text.substr(at), &length, &code_point) == Utf8::kCharacter) {
+    at += length;
+  }
+  return at;
+}
+
+inline bool IsUtf8(absl::string_view text) { return Utf8PrefixBytes(text) == text.size(); }
+
+// White space of Python's str.split() and str.strip(): fairseq and SimulEval cut text by it.
+inline bool IsPythonSpace(char32_t c) {
+  return (c >= 0x09 && c <= 0x0D) || (c >= 0x1C && c <= 0x20) || c == 0x85 || c == 0xA0 ||
+         c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 || c == 0x202F ||
+         c == 0x205F || c == 0x3000;
+}
+
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_STREAMING_UTF8_H_
+#endif  // LEAPSTREAM_BASE_UTF8_H_
