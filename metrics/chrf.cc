@@ -8,6 +8,7 @@
 
 #include "absl/container/flat_hash_map.h"
 #include "absl/strings/str_format.h"
+#include "base/utf8.h"
 #include "metrics/unicode.h"
 
 namespace leapstream::metrics {
