@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_split.h"
+#include "absl/time/time.h"
+#include "base/quoted.h"
 
 namespace leapstream {
 namespace {
