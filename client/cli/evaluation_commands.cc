@@ -5,7 +5,6 @@
 #include <iostream>
 #include <iterator>
 #include <limits>
-#include <map>
 
 #include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
@@ -15,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/early_end_flag.h"
 #include "client/cli/output.h"
 #include "client/cli/plot.h"
 #include "client/cli/read_lines.h"
@@ -115,12 +115,11 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
   command->add_option("--target-lang", stream.target_language_code, "such as de");
   command->add_flag("--offline", stream.offline, "read each sentence to its end first")
       ->excludes("--k");
-  command
-      ->add_option("--early-end", early_end_,
-                   "if the model would end before the source does: stop there (as fairseq's "
-                   "agents), suppress the end, read on, or force-finish (as its speech agent does "
-                   "with that option)")
-      ->check(CLI::IsMember({"stop", "suppress", "read-on", "force-finish"}));
+  AddEarlyEndFlag(command,
+                  "if the model would end before the source does: stop there (as fairseq's "
+                  "agents), suppress the end, read on, or force-finish (as its speech agent does "
+                  "with that option)",
+                  stream.early_end);
 }
 
 void EvaluationCommands::AddScoringOptions() {
@@ -242,15 +241,6 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
 }
 
 std::optional<absl::Status> EvaluationCommands::Run() {
-  static const std::map<std::string, EarlyEnd> kEarlyEnds = {
-      {"", EarlyEnd::kUnspecified},
-      {"stop", EarlyEnd::kStop},
-      {"suppress", EarlyEnd::kSuppress},
-      {"read-on", EarlyEnd::kReadOn},
-      {"force-finish", EarlyEnd::kForceFinish},
-  };
-  evaluate_options_.stream.early_end = kEarlyEnds.at(early_end_);
-  bridge_options_.stream.early_end = kEarlyEnds.at(early_end_);
   if (evaluate_->parsed()) return EvaluateCommand(evaluate_options_);
   if (bridge_->parsed()) return SimulEvalBridge(bridge_options_);
   if (plot_->parsed()) return Plot(plot_input_, plot_output_);

@@ -31,7 +31,6 @@ class EvaluationCommands {
   EvaluateCommandOptions evaluate_options_;
   BridgeOptions bridge_options_;
   std::string ks_;
-  std::string early_end_;
   std::string unit_, tokenizer_;  // Empty: see TargetScoring.
   std::vector<std::string> quality_metrics_, latency_metrics_;
   bool no_scoring_ = false;

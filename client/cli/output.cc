@@ -1,11 +1,19 @@
 #include "client/cli/output.h"
 
+#include <poll.h>
+#include <unistd.h>
+
+#include <algorithm>
 #include <cerrno>
+#include <climits>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
+#include "base/status.h"
+#include "client/cli/signals.h"
 
 namespace leapstream::client {
 
@@ -18,6 +26,31 @@ absl::Status FlushOutput() {
   return absl::InternalError(
       absl::StrCat("cannot write all of the output",
                    first_error == 0 ? "" : absl::StrCat(": ", std::strerror(first_error))));
+}
+
+absl::Status WriteOutput(absl::string_view text) {
+  bool signalled = false;  // By a signal that is for whoever polls next.
+  while (!text.empty()) {
+    pollfd output[] = {{STDOUT_FILENO, POLLOUT, 0}};
+    LEAPSTREAM_RETURN_IF_ERROR(
+        signals::Poll(absl::MakeSpan(output), SteadyTime::InfiniteFuture()));
+    if (output[0].revents == 0) {
+      if (signals::CancelWanted()) return absl::CancelledError("cancelled");
+      signalled = true;
+      continue;
+    }
+    // PIPE_BUF bytes do not block in a pipe that has room.
+    const ssize_t size = write(STDOUT_FILENO, text.data(), std::min<size_t>(text.size(), PIPE_BUF));
+    if (size >= 0) {
+      text.remove_prefix(static_cast<size_t>(size));
+    } else if (errno == EPIPE) {
+      return absl::DataLossError("nobody reads the output");
+    } else if (errno != EINTR && errno != EAGAIN) {
+      return absl::InternalError(absl::StrCat("cannot write the output: ", std::strerror(errno)));
+    }
+  }
+  if (signalled) signals::WakeNextPoll();
+  return absl::OkStatus();
 }
 
 absl::Status WriteFile(const std::string& path, absl::string_view bytes) {

@@ -13,6 +13,11 @@ namespace leapstream::client {
 // INTERNAL: it could not be written, with the system's reason; every later call says so again.
 absl::Status FlushOutput();
 
+// Writes all of `text` to standard output, past the C library's buffer. Waits for a reader that does
+// not read, but not for ever. CANCELLED: a signal ended the wait (signals::CancelWanted()).
+// DATA_LOSS: nobody reads it any more. INTERNAL: it could not be written, with the system's reason.
+absl::Status WriteOutput(absl::string_view text);
+
 // Makes `path` a file of these bytes, or replaces it. INTERNAL: not all bytes could be written.
 // INVALID_ARGUMENT: the file cannot be opened. Both have the system's reason.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes);

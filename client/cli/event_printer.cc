@@ -1,0 +1,244 @@
+#include "client/cli/event_printer.h"
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+#include <utility>
+#include <variant>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/status.h"
+#include "client/cli/characters.h"
+#include "client/cli/events_json.h"
+#include "client/cli/output.h"
+#include "client/cli/terminal.h"
+
+namespace leapstream::client {
+namespace {
+
+// Whether both go to the same terminal or file, so that their lines must not run into each other.
+bool SameFile(int a, int b) {
+  struct stat first, second;
+  return fstat(a, &first) == 0 && fstat(b, &second) == 0 && first.st_dev == second.st_dev &&
+         first.st_ino == second.st_ino;
+}
+
+// Explains the reason of GoingAway.
+std::string Why(const std::string& reason) {
+  if (reason == "GOING_AWAY_REASON_DRAINING") return "it is being stopped";
+  if (reason == "GOING_AWAY_REASON_MAX_DURATION") return "a stream may last no longer there";
+  return reason;  // A newer server's reason.
+}
+
+std::unique_ptr<Lanes> MakeLanes(const EventPrinterOptions& options) {
+  if (options.json || options.speech || !CanDrawLanes()) return nullptr;
+  LanesOptions lanes = TerminalOptions();
+  lanes.typing = options.typed;
+  return std::make_unique<Lanes>(lanes);
+}
+
+void WriteStderr(absl::string_view text) {
+  if (write(STDERR_FILENO, text.data(), text.size()) < 0) return;  // Nowhere left to complain.
+}
+
+}  // namespace
+
+EventPrinter::EventPrinter(const EventPrinterOptions& options)
+    : options_(options),
+      lanes_(MakeLanes(options)),
+      reports_(options.paced || options.verbose || isatty(STDERR_FILENO)),
+      // Without lanes a terminal shows what is typed into it by itself.
+      shows_source_(lanes_ == nullptr && !options.speech &&
+                    (options.paced || (isatty(STDERR_FILENO) && !options.typed))),
+      one_screen_(SameFile(STDOUT_FILENO, STDERR_FILENO)) {}
+
+absl::Status EventPrinter::Print(const Event& event) {
+  LEAPSTREAM_RETURN_IF_ERROR(std::visit([&](const auto& e) { return Show(e); }, event));
+  if (options_.json) LEAPSTREAM_RETURN_IF_ERROR(WriteTarget(absl::StrCat(ToJson(event), "\n")));
+  const auto* const completed = std::get_if<SegmentCompleted>(&event);
+  if (completed != nullptr && completed->stats.has_value() && options_.speech && options_.verbose) {
+    ShowFigures(*completed->stats);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EventPrinter::Show(const Started& started) {
+  if (options_.verbose) {
+    const StreamOptions& applied = started.applied;
+    const std::string policy = applied.k.has_value() ? absl::StrCat("k ", *applied.k)
+                               : applied.offline     ? "offline"
+                                                     : "learned policy";
+    Say(absl::StrFormat("session %s, model %s, %s", started.session_id, started.model, policy));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EventPrinter::Show(const Delta& delta) {
+  if (options_.json) return absl::OkStatus();
+  if (lanes_ != nullptr) {
+    std::vector<int> reads;
+    for (const Token& token : delta.tokens) reads.push_back(token.source_tokens_read);
+    lanes_->Target(delta.text, reads);
+    return absl::OkStatus();
+  }
+  if (delta.text.empty()) return absl::OkStatus();
+  target_line_open_ = screen_target_open_ = true;
+  LEAPSTREAM_RETURN_IF_ERROR(WriteTarget(std::exchange(before_next_, "")));
+  return WriteTarget(delta.text);
+}
+
+absl::Status EventPrinter::Show(const SegmentCompleted& completed) {
+  std::optional<double> lagging;  // A segment that wrote nothing has none.
+  if (completed.stats.has_value() && completed.stats->target_tokens > 0) {
+    lagging = completed.stats->average_lagging;
+    ++measured_;
+    lagging_ += completed.stats->average_lagging;
+    adaptive_lagging_ += completed.stats->length_adaptive_average_lagging;
+    first_token_ += completed.stats->first_token;
+  }
+  const std::string cut = cut_.Add(completed);
+  if (!cut.empty()) notes_.push_back(cut);
+  if (options_.json) return absl::OkStatus();
+  if (lanes_ != nullptr) {
+    lanes_->TargetEnd(lagging);
+    return absl::OkStatus();
+  }
+  return ShowEnd(completed);
+}
+
+absl::Status EventPrinter::ShowEnd(const SegmentCompleted& completed) {
+  if (completed.continues) {
+    // A line of input is a line of output, except that sentences which were found get a line each.
+    if (target_line_open_) {
+      before_next_ = options_.segmentation == Segmentation::kSentence ? "\n" : " ";
+    }
+    return absl::OkStatus();
+  }
+  before_next_.clear();
+  target_line_open_ = screen_target_open_ = false;
+  return WriteTarget("\n");
+}
+
+absl::Status EventPrinter::Show(const GoingAway& away) {
+  if (reports_) {
+    notes_.push_back(absl::StrCat(
+        "the server closes this stream within ",
+        absl::FormatDuration(absl::Ceil(away.remaining, absl::Seconds(1))), ": ",
+        Why(away.reason)));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status EventPrinter::Show(const Interrupted& interrupted) {
+  Say(absl::StrCat("no server at the moment (", interrupted.why.message(), "); trying again"));
+  return absl::OkStatus();
+}
+
+absl::Status EventPrinter::Show(const Resumed& resumed) {
+  Say(absl::StrFormat("going on at %s after %.2f s; nothing was lost", resumed.address,
+                      absl::ToDoubleSeconds(resumed.gap)));
+  return absl::OkStatus();
+}
+
+absl::Status EventPrinter::Show(const Summary& summary) {
+  summary_ = summary;
+  const std::string cut = cut_.Add(summary);
+  if (!cut.empty()) notes_.push_back(cut);
+  return absl::OkStatus();
+}
+
+void EventPrinter::ShowFigures(const SegmentStats& stats) {
+  Say(absl::StrFormat(
+      "%.2f s of audio, %d target tokens, AL %.0f ms, LAAL %.0f ms, computation-aware AL %.0f ms, "
+      "compute %.0f ms",
+      stats.source_audio_ms / 1000, stats.target_tokens, stats.average_lagging,
+      stats.length_adaptive_average_lagging,
+      stats.computation_aware.value_or(Lagging()).average_lagging,
+      absl::ToDoubleMilliseconds(stats.compute)));
+}
+
+void EventPrinter::Source(absl::string_view text) {
+  if (lanes_ != nullptr) lanes_->Source(text);
+  if (!shows_source_) return;
+  if (!text.empty() && text.back() == ' ') text.remove_suffix(1);
+  if (one_screen_ && std::exchange(screen_target_open_, false)) WriteStderr("\n");
+  WriteStderr(absl::StrCat(source_line_open_ ? " " : "source: ", text));
+  source_line_open_ = true;
+}
+
+void EventPrinter::SourceEnd() {
+  if (lanes_ != nullptr) lanes_->SourceEnd();
+  EndSourceLine();
+}
+
+void EventPrinter::Typing(absl::string_view word) {
+  if (lanes_ != nullptr) lanes_->Typing(word);
+}
+
+void EventPrinter::Resize() {
+  if (lanes_ != nullptr) lanes_->Resize(TerminalOptions().columns);
+}
+
+void EventPrinter::Redraw() {
+  if (lanes_ != nullptr) lanes_->Redraw();
+}
+
+absl::Status EventPrinter::Draw() {
+  return lanes_ == nullptr ? absl::OkStatus() : WriteTarget(lanes_->TakeOutput());
+}
+
+absl::Status EventPrinter::EndLine() {
+  if (lanes_ != nullptr) {
+    lanes_->Finish();
+    return Draw();
+  }
+  if (!std::exchange(target_line_open_, false)) return absl::OkStatus();
+  screen_target_open_ = false;
+  return WriteTarget("\n");
+}
+
+absl::Status EventPrinter::Finish() {
+  LEAPSTREAM_RETURN_IF_ERROR(EndLine());
+  EndSourceLine();
+  for (const std::string& note : notes_) Report(note);
+  // Those of speech came with each segment.
+  if (reports_ && !options_.speech && summary_.segments > 0) Report(Figures());
+  return absl::OkStatus();
+}
+
+std::string EventPrinter::Figures() const {
+  std::string line = absl::StrFormat("%s, %s, %s", Counted(summary_.segments, "segment"),
+                                     Counted(summary_.source_tokens, "source token"),
+                                     Counted(summary_.target_tokens, "target token"));
+  if (measured_ > 0) {
+    absl::StrAppendFormat(&line, "; mean AL %.2f, LAAL %.2f source tokens, first token %.0f ms",
+                          lagging_ / measured_, adaptive_lagging_ / measured_,
+                          absl::ToDoubleMilliseconds(first_token_ / measured_));
+  }
+  return line;
+}
+
+void EventPrinter::EndSourceLine() {
+  if (std::exchange(source_line_open_, false)) WriteStderr("\n");
+}
+
+void EventPrinter::Report(absl::string_view line) {
+  EndSourceLine();
+  WriteStderr(absl::StrCat("leapstream: ", line, "\n"));
+}
+
+// A report that cannot wait until the end: it may come within a line of the target.
+void EventPrinter::Say(absl::string_view line) {
+  if (lanes_ != nullptr && one_screen_) return lanes_->Note(absl::StrCat("leapstream: ", line));
+  if (one_screen_ && std::exchange(screen_target_open_, false)) WriteStderr("\n");
+  Report(line);
+}
+
+absl::Status EventPrinter::WriteTarget(absl::string_view text) {
+  if (one_screen_) EndSourceLine();
+  return WriteOutput(text);
+}
+
+}  // namespace leapstream::client

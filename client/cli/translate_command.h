@@ -1,0 +1,42 @@
+#ifndef LEAPSTREAM_CLIENT_CLI_TRANSLATE_COMMAND_H_
+#define LEAPSTREAM_CLIENT_CLI_TRANSLATE_COMMAND_H_
+
+#include <optional>
+#include <string>
+
+#include "CLI/CLI.hpp"
+#include "absl/status/status.h"
+#include "client/cli/translate.h"
+#include "client/cli/translate_audio.h"
+#include "client/client.h"
+
+namespace leapstream::client {
+
+// The command `leapstream translate`: its flags, and running it.
+class TranslateCommand {
+ public:
+  // Adds the command to `app`, which must not parse once this object is gone. `footer` ends the
+  // command's --help.
+  void AddTo(CLI::App& app, const std::string& footer);
+  // Translates the input if the command was chosen; nullopt if not. The errors are those of
+  // Client::Connect(), Translate() and TranslateAudio().
+  std::optional<absl::Status> Run();
+
+ private:
+  void AddStreamFlags();
+  void AddInputFlags();
+  void AddAudioFlags();
+  absl::Status Translation();
+
+  CLI::App* command_ = nullptr;
+  ClientOptions connection_;
+  TranslateOptions options_;
+  AudioInputOptions audio_;  // Its path is empty: the input is text.
+  // Values of flags as they were given; Translation() turns them into options.
+  std::string segmentation_ = "line";
+  std::string pace_, pause_, deadline_;
+};
+
+}  // namespace leapstream::client
+
+#endif  // LEAPSTREAM_CLIENT_CLI_TRANSLATE_COMMAND_H_
