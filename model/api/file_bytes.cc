@@ -14,7 +14,7 @@
 namespace leapstream {
 namespace {
 
-constexpr size_t kMaxRead = 64 << 20;  // Of one system call.
+constexpr size_t kMaxRead = 64 << 20;  // The most bytes that one system call reads.
 
 class Descriptor {
  public:
@@ -80,7 +80,7 @@ void FileBytes::Discard(absl::string_view part) {
   const auto offset = static_cast<size_t>(part.data() - bytes_.data());
   const size_t begin = (offset + page - 1) / page * page;
   size_t end = (offset + part.size()) / page * page;
-  // Nothing is behind the last page's part of the file.
+  // The rest of the last page is not part of the file, so that page may go as well.
   if (offset + part.size() == bytes_.size()) end = bytes_.size();
   if (begin >= end) return;
   madvise(const_cast<char*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);

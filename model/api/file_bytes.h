@@ -11,13 +11,13 @@
 
 namespace leapstream {
 
-// What a file had when it was read, in memory of its own: whatever is done to the file later, also
-// that it is cut short, the bytes stay. (The pages of a map of it would be gone, and who reads them
-// killed.) They begin at a page, so that numbers in them are aligned as in the file.
+// A copy of a file's bytes in memory of its own. The bytes stay whatever is done to the file later,
+// even if it is cut short. (A memory map would lose its pages then, and reading them would kill the
+// program.) The copy begins at a page, so that numbers in it are aligned as in the file.
 class FileBytes {
  public:
-  // NOT_FOUND: it cannot be opened or read; INVALID_ARGUMENT: not a regular file, or it has more
-  // than `max_bytes`; RESOURCE_EXHAUSTED: there is no memory for it.
+  // Reads a whole file. NOT_FOUND: it cannot be opened or read; INVALID_ARGUMENT: it is not a
+  // regular file, or has more than `max_bytes`; RESOURCE_EXHAUSTED: there is no memory for it.
   static absl::StatusOr<std::unique_ptr<FileBytes>> Read(const std::string& path,
                                                          int64_t max_bytes);
   ~FileBytes();
@@ -25,7 +25,8 @@ class FileBytes {
   FileBytes& operator=(const FileBytes&) = delete;
 
   absl::string_view bytes() const { return bytes_; }
-  // Gives the memory of a part of bytes() back, which nobody reads any more: whole pages of it.
+  // Gives back the memory of `part`, which lies in bytes() and which nobody reads any more. Only
+  // whole pages are given back.
   void Discard(absl::string_view part);
 
  private:
@@ -33,10 +34,10 @@ class FileBytes {
   absl::string_view bytes_;
 };
 
-// Those of a model directory, by name.
+// The files of a model directory, by name.
 using ModelFiles = std::map<std::string, std::shared_ptr<FileBytes>>;
 
-// The most that a dictionary, a SentencePiece model or a configuration may have.
+// The most bytes that a dictionary or a SentencePiece model may have.
 inline constexpr int64_t kMaxTextFileBytes = 256 << 20;
 
 }  // namespace leapstream

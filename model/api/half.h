@@ -7,9 +7,10 @@
 
 namespace leapstream {
 
-// IEEE 754 binary16, by its bits. C++17 has no type for it.
+// The value of an IEEE 754 binary16 number, given by its bits. C++17 has no type for such numbers.
 inline float HalfToFloat(uint16_t half) {
-  // Exponent and mantissa moved to float's place are too small by 2^112, subnormal numbers too.
+  // Exponent and mantissa move to the places that they have in a float. The number is then too
+  // small by a factor of 2^112, also if it is subnormal.
   const uint32_t moved = static_cast<uint32_t>(half & 0x7fff) << 13;
   float value;
   std::memcpy(&value, &moved, sizeof(value));
@@ -22,7 +23,7 @@ inline float HalfToFloat(uint16_t half) {
   return value;
 }
 
-// Rounds to nearest, ties to even; what is too large becomes infinite.
+// Rounds to nearest, ties to even; a value that is too large becomes infinite.
 inline uint16_t FloatToHalf(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
@@ -30,7 +31,7 @@ inline uint16_t FloatToHalf(float value) {
   bits &= 0x7fffffff;
   if (bits > 0x7f800000) return sign | 0x7e00;   // NaN.
   if (bits >= 0x477ff000) return sign | 0x7c00;  // 65520 rounds up to infinity.
-  if (bits < 0x38800000) {                       // Below 2^-14: a multiple of 2^-24.
+  if (bits < 0x38800000) {                       // Below 2^-14 halves are multiples of 2^-24.
     return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(std::fabs(value), 24)));
   }
   bits += 0xfff + (bits >> 13 & 1);

@@ -21,22 +21,25 @@ struct ModelInfo {
   std::string target_language;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
-  std::string device = "cpu";  // It computes, and has the states; see LoadOptions.
-  // It takes speech: source tokens are encoder states, and there is no source vocabulary.
+  std::string device = "cpu";  // The device that computes and holds the states; see LoadOptions.
+  // Set if the model takes speech: then source tokens are encoder states, and there is no source
+  // vocabulary.
   std::optional<SpeechInput> speech;
-  // The model decides when to READ; wait-k is not for it.
+  // The model itself decides when to READ, so that it cannot run wait-k.
   bool learned_policy = false;
   int default_k = 3;  // 0: a session that asks for nothing reads the whole segment first.
   int min_k = 1;
   int max_k = 1000;
-  int max_source_tokens = 0;  // Positions that the model has, </s> included; 0: no limit.
-  int max_target_tokens = 0;  // The same for target tokens, </s> not included; 0: no limit.
-  int64_t state_bytes_per_session = 0;  // At a segment's start.
-  int64_t state_bytes_per_token = 0;    // Added by a source and a target token, to within a block.
+  int max_source_tokens = 0;  // The most of a segment, </s> included; 0: no limit.
+  int max_target_tokens = 0;  // The most of a segment, </s> not included; 0: no limit.
+  // The bytes of a session's state at a segment's start.
+  int64_t state_bytes_per_session = 0;
+  // The bytes that one source and one target token add to it together, to within a block.
+  int64_t state_bytes_per_token = 0;
 };
 
-// A translator with all that turns text into its tokens and back. Immutable and thread-safe; shared
-// by the sessions it serves.
+// A translator, with the vocabularies and tokenizers that turn text into its tokens and back.
+// Immutable and thread-safe; shared by the sessions it serves.
 struct Model {
   ModelInfo info;
   std::unique_ptr<const Translator> translator;
@@ -44,13 +47,14 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
-  // A hash of all that it was made of: the files' bytes and the options. Models of one content
-  // are the same. Empty: it was not loaded.
+  // A hash of all that the model was made of: the files' bytes and the options. Two models with the
+  // same hash are the same. Empty: the model was not loaded from files.
   std::string content;
-  // The reference's text agent keeps what it has written as symbols, so that a token which repeats
-  // a symbol is fed back as the last one of that symbol. Only with a target vocabulary of repeats.
+  // fairseq's text agent keeps its output as symbols, not as ids. If several ids have one symbol,
+  // the decoder is therefore fed the last of these ids, whichever was decided. True: sessions do
+  // the same. It is true only if the target vocabulary has repeated symbols.
   bool feeds_back_symbols = false;
-  std::vector<std::string> notes;  // Warnings for its operator; see CheckPieces().
+  std::vector<std::string> notes;  // Warnings for the server's operator; see CheckPieces().
 };
 
 }  // namespace leapstream

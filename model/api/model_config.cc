@@ -80,7 +80,7 @@ absl::Status CheckSide(absl::string_view name, const SideConfig& side, bool embe
     LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("shared_layers"), layer, {1, side.layers}));
   }
   const bool learned = side.positions == PositionKind::kLearned;
-  // Two: a token and </s>.
+  // The shortest table has two positions: one for a token and one for </s>.
   LEAPSTREAM_RETURN_IF_ERROR(CheckRange(what("max_positions"), side.max_positions,
                                         learned ? Range{2, 1 << 24} : Range{0, 0}));
   if (side.positions == PositionKind::kSinusoidal && side.embed_dim < 4) {

@@ -13,24 +13,27 @@ namespace leapstream {
 
 enum class PositionKind { kNone, kSinusoidal, kLearned };
 
-// One side of the network. Names are fairseq's options without encoder_ / decoder_.
+// One side of the network. The fields are named as fairseq's options, without encoder_ / decoder_.
 struct SideConfig {
   int embed_dim = 0;
   int ffn_embed_dim = 0;
   int layers = 0;
   int attention_heads = 0;
-  int input_dim = 0;   // Width of the token embedding; if not embed_dim, project_in follows it.
-  int output_dim = 0;  // Decoder: what the output projection takes; if not embed_dim, project_out.
+  // Width of the token embedding. If it is not embed_dim, project_in follows the embedding.
+  int input_dim = 0;
+  // Decoder only: width of the output projection's input. If it is not embed_dim, project_out
+  // precedes the output projection.
+  int output_dim = 0;
   bool normalize_before = false;
   bool final_norm = false;           // A layer norm after the last layer.
-  bool layernorm_embedding = false;  // The decoder of a simul_type never applies its own.
+  bool layernorm_embedding = false;  // False for the decoder of a simul_type: it has no such norm.
   PositionKind positions = PositionKind::kSinusoidal;
-  int max_positions = 0;                   // Tokens that a learned table has rows for; 0: no limit.
-  int vocabulary_size = 0;                 // Rows of the embedding; 0 in an encoder of speech.
+  int max_positions = 0;    // Tokens that a learned table has rows for; 0: there is no such table.
+  int vocabulary_size = 0;  // Rows of the embedding; 0 in an encoder of speech.
   std::string self_attention = "softmax";  // A kind of attention: see engine/attention/kinds.cc.
   std::string cross_attention = "softmax";  // Decoder only.
-  // Layers (from 1) that are one and the same: fairseq-leapformer's
-  // share_{en,de}coder_ffn_attn_layer.
+  // The layers (from 1) that share their parameters and state, as fairseq-leapformer's
+  // share_{en,de}coder_ffn_attn_layer asks.
   std::vector<int> shared_layers;
 
   // The layer (from 0) whose parameters and state layer `layer` (from 0) uses.
@@ -40,55 +43,58 @@ struct SideConfig {
 // The front end of an encoder of speech: log mel filter banks, global CMVN and two convolutions.
 struct SpeechConfig {
   SpeechInput input;
-  int mel_bins = 80;  // Filter banks.
+  int mel_bins = 80;  // The number of filter banks.
   int conv_channels = 0;
   std::vector<float> cmvn_mean;  // [mel_bins]
   std::vector<float> cmvn_std;   // [mel_bins], positive.
 };
 
 struct ModelConfig {
-  std::string name;  // "en-de"; what clients ask for.
+  std::string name;  // The name that clients ask for, such as "en-de".
   std::string source_language;
   std::string target_language;
-  std::string architecture;  // fairseq's --arch, as found: "transformer_monotonic".
-  // transformer_monotonic*, transformer_unidirectional*, unless LeaP's encoder lost its mask to
-  // linearized_train.
+  // fairseq's --arch, as the checkpoint has it, such as "transformer_monotonic".
+  std::string architecture;
+  // The encoder sees no token after its own. True for transformer_monotonic* and
+  // transformer_unidirectional*, unless LeaP's encoder lost its mask to linearized_train.
   bool causal_encoder = true;
-  // fairseq's --simul-type: "waitk", "hard_aligned", "infinite_lookback", "chunkwise"; "none": the
-  // decoder of a model that was trained offline.
+  // fairseq's --simul-type: "waitk", "hard_aligned", "infinite_lookback" or "chunkwise". "none":
+  // the model was trained offline.
   std::string simul_type = "none";
-  std::optional<SpeechConfig> speech;  // The source is audio: no source embedding and vocabulary.
+  // Set if the source is audio: then there is no source embedding and no source vocabulary.
+  std::optional<SpeechConfig> speech;
   SideConfig encoder;
   SideConfig decoder;
   std::string activation_fn = "relu";  // fairseq's name.
-  bool scale_embedding = true;         // Embeddings times sqrt(embed_dim).
+  bool scale_embedding = true;         // Embeddings are multiplied by sqrt(embed_dim).
   int leap_factor = 4;  // The proportion nets are head_dim -> head_dim / leap_factor -> 1.
   int cosformer_max_length = 8192;  // cosFormer's M: the positions over which its weights fade.
   std::string cross_normaliser = "linear";  // "linear" or "softmax"; docs/fairseq.md, rule 10.
-  bool mass_preservation = true;            // Learned policies stay on the last source token.
-  bool energy_bias = false;                 // Learned policies.
-  bool share_all_embeddings = false;        // Then decoder.embedding is encoder.embedding.
-  bool share_decoder_input_output_embed = false;  // Then decoder.output is decoder.embedding.
-  int waitk_lagging = 0;                          // The k trained with; 0: none.
-  // fairseq's limits, 0 if not found; a bidirectional encoder keeps to its own, other sides only to
-  // learned tables.
+  bool mass_preservation = true;      // The policy never moves past the last token that was read.
+  bool energy_bias = false;           // The energies of a learned policy have a bias.
+  bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.
+  bool share_decoder_input_output_embed = false;  // If so, decoder.output is decoder.embedding.
+  int waitk_lagging = 0;                          // The k that it was trained with; 0: none.
+  // fairseq's limits; 0: the checkpoint has none. They bind bidirectional encoders only: the other
+  // sides are limited by learned position tables alone.
   int max_source_positions = 0;
   int max_target_positions = 0;
   std::string compute_type = "float32";
-  std::map<std::string, std::string> fairseq_options;  // As found; for people, never read back.
+  // fairseq's options as the checkpoint has them. For people: no program reads them back.
+  std::map<std::string, std::string> fairseq_options;
   std::map<std::string, std::string> sha256;           // File name to lower-case hex.
 
-  // The model decides itself when to READ: a monotonic multihead attention.
+  // Whether the model itself decides when to READ, by monotonic multihead attention.
   bool LearnedPolicy() const { return simul_type != "none" && simul_type != "waitk"; }
-  // Its cross-attention has a second pair of projections, for the soft energies.
+  // Whether cross-attention has a second pair of projections, for the soft energies.
   bool SoftLookback() const {
     return simul_type == "infinite_lookback" || simul_type == "chunkwise";
   }
 };
 
-// Whether the fields are in their ranges and go together; what kinds of attention there are is the
-// engine's to know, see ValidateModelConfig() there. INVALID_ARGUMENT: sizes that cannot be (zero,
-// negative, absurd, heads that do not divide the width), unknown names.
+// Checks that the fields are in their ranges and fit each other. The engine's ValidateModelConfig()
+// also checks the kinds of attention. INVALID_ARGUMENT: sizes that cannot be (zero, negative,
+// absurd, heads that do not divide the width), or unknown names.
 absl::Status CheckModelFields(const ModelConfig& config);
 
 }  // namespace leapstream

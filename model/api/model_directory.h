@@ -21,19 +21,21 @@ inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
 
-// The knowledge of networks that reading a model directory needs: checks a configuration further
-// than CheckModelFields() does, and gives the most bytes that its weights file may have.
+// A function of the engine, which knows networks. It checks a configuration further than
+// CheckModelFields() does, and returns the most bytes that the weights file may have.
 using NetworkCheck = absl::FunctionRef<absl::StatusOr<int64_t>(const ModelConfig&)>;
 
-// Reads DIR/model.json and the files that it records, and gives what it read, each file as it was
-// when its SHA-256 was taken. NOT_FOUND: no such file; INVALID_ARGUMENT: see ParseModelJson(),
-// CheckModelFields() and `check`; FAILED_PRECONDITION: a file's sha256 is not the one recorded.
+// Reads DIR/model.json and the files that it records, into *files: the same bytes whose SHA-256 was
+// checked. NOT_FOUND: there is no model.json; INVALID_ARGUMENT: see ParseModelJson(),
+// CheckModelFields() and `check`; FAILED_PRECONDITION: a recorded file cannot be read, or its
+// SHA-256 is not the one recorded.
 absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, NetworkCheck check,
                                            ModelFiles* files);
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);
 
-// Lower-case hex of the file's SHA-256. NOT_FOUND: it cannot be read.
+// The file's SHA-256 in lower-case hex. NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is not a
+// regular file; RESOURCE_EXHAUSTED: there is no memory for it.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
 std::string Sha256OfBytes(absl::string_view bytes);
 

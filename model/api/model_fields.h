@@ -8,13 +8,14 @@
 #include "absl/strings/string_view.h"
 #include "model/api/model_config.h"
 
-// The fields of model.json, each once: its name, where it lies, and what it may be. Reading,
-// writing, comparing and checking are visitors of these lists. A visitor has
+// The fields of model.json, each listed once: its name, the member that it fills, and the values
+// that it may have. Reading, writing, comparing and checking are visitors of these lists. A visitor
+// has these calls:
 //   v(name, value, check...)              a field that every model.json has;
-//   v.Later(name, value, first, check...) one that older files lack: they mean the value `first`,
-//                                         and it is not written where it is that;
+//   v.Later(name, value, first, check...) a field that older files lack: they mean the value
+//                                         `first`, and a field of this value is not written;
 //   v.Optional(name, value)               an object that only some models have.
-// A new field is a Later() one, so that the model directories that users have load for ever.
+// A new field is visited with Later(), so that users' model directories always load.
 namespace leapstream {
 
 // The range of a number, or of the length of a text or a list.
@@ -26,7 +27,7 @@ struct OneOf {
   std::initializer_list<absl::string_view> names;
 };
 
-// The names of an enum's values, in their order.
+// The names of an enum's values, in the enum's order.
 template <typename E>
 struct EnumNames;
 template <>
@@ -38,8 +39,8 @@ struct EnumNames<PreDecision> {
   static constexpr const char* kNames[] = {"average", "last"};
 };
 
-// Fields<C>::Visit(c, v) visits all fields of a C, const or not. The bounds are far above any model
-// of this kind, and keep every product of sizes within int64_t.
+// Fields<C>::Visit(c, v) visits all fields of a C, const or not. The bounds are far above any real
+// model's sizes, and keep every product of sizes within int64_t.
 template <typename Config>
 struct Fields : std::false_type {};
 
@@ -69,7 +70,7 @@ template <>
 struct Fields<SpeechConfig> : std::true_type {
   template <typename Speech, typename Visitor>
   static void Visit(Speech& speech, Visitor& v) {
-    // A frame is as long as the transform of the filter banks at most.
+    // A frame may be no longer than the Fourier transform of the filter banks, 512 samples.
     v.Later("frame_samples", speech.input.frame_samples, SpeechInput().frame_samples,
             Range{2, 512});
     v.Later("frame_shift_samples", speech.input.frame_shift_samples,

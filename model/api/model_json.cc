@@ -20,7 +20,7 @@ namespace {
 using Json = nlohmann::json;
 
 constexpr char kFormatVersion[] = "format_version";
-constexpr int kMaxDepth = 8;  // Ours is 2; deeper values are dropped unread.
+constexpr int kMaxDepth = 8;  // model.json has depth 2; deeper values are dropped unread.
 
 // Reads the fields of one JSON object; keeps the first error.
 class FieldReader {
@@ -56,7 +56,7 @@ class FieldReader {
     result = value.get<bool>();
   }
   void Read(const char* key, const Json& value, int& result) {
-    // Unsigned is what the parser makes of every number without sign, point and exponent.
+    // The parser makes every number without sign, point and exponent an unsigned one.
     if (!value.is_number_unsigned() || value.get<uint64_t>() > 0x7fffffff) {
       return Fail(key, "an integer in [0, 2^31)");
     }
@@ -115,7 +115,8 @@ class FieldReader {
   absl::Status status_;
 };
 
-// The fields, of those that older files lack, that are written.
+// Which of the fields that older files lack are written: all, or those that differ from their first
+// value.
 enum class LaterFields { kAll, kChanged };
 
 class FieldWriter {

@@ -12,13 +12,15 @@ namespace leapstream {
 
 inline constexpr int kModelFormatVersion = 1;
 
-// The text of model.json, and back. Fields that leapstream does not know are ignored; one that is
-// new is missing in older files, which then have its first value. INVALID_ARGUMENT: not JSON,
-// another format version, a missing or wrong field; CheckModelFields() is the caller's to ask.
+// The configuration that the text of a model.json gives. Fields that leapstream does not know are
+// ignored. A field that older files lack gets its first value. INVALID_ARGUMENT: the text is not
+// JSON, has another format version, or a field is missing or of the wrong type. Does not check
+// values: CheckModelFields() does.
 absl::StatusOr<ModelConfig> ParseModelJson(absl::string_view text);
 std::string ModelJson(const ModelConfig& config);
 
-// INVALID_ARGUMENT, naming the first field: the two are not the same network, trained for the same.
+// Checks that two configurations are of the same network and training. INVALID_ARGUMENT: they are
+// not; the message names the first field that differs.
 absl::Status CheckSameNetwork(const ModelConfig& first, const ModelConfig& other);
 
 }  // namespace leapstream

@@ -14,8 +14,8 @@
 namespace leapstream {
 namespace {
 
-constexpr int64_t kSaidBelow = 95;        // Percent of the pieces,
-constexpr int64_t kRefusedBelow = 50;     // and the same.
+constexpr int64_t kSaidBelow = 95;        // Percent of the pieces.
+constexpr int64_t kRefusedBelow = 50;     // Percent of the pieces.
 constexpr int64_t kPartOfThePieces = 90;  // Percent of the dictionary's symbols.
 
 struct Share {
@@ -31,7 +31,7 @@ Share PiecesIn(const std::vector<std::string>& pieces, const Vocabulary& vocabul
   return share;
 }
 
-// fairseq fills dictionaries up with madeupword0000 and so on.
+// Whether fairseq added the symbol to fill the dictionary up: madeupword0000 and so on.
 bool IsFiller(absl::string_view symbol) {
   return absl::ConsumePrefix(&symbol, "madeupword") && !symbol.empty() &&
          std::all_of(symbol.begin(), symbol.end(), [](char c) { return absl::ascii_isdigit(c); });

@@ -16,14 +16,16 @@ struct SidePieces {
   const char* side = "";  // "source"
   const Vocabulary* vocabulary = nullptr;
   const Tokenizer* tokenizer = nullptr;
-  std::string dictionary_path;     // For messages,
-  std::string sentencepiece_path;  // and this, too.
+  std::string dictionary_path;     // For messages.
+  std::string sentencepiece_path;  // For messages.
 };
 
-// Whether each side's SentencePiece model goes with its dictionary: a piece that is not in it
-// becomes <unk>. Returns a sentence for each side of whose pieces less than 95 % are there.
-// INVALID_ARGUMENT: less than a half are, and the dictionary is no part of the pieces either, as
-// that of one language is of a model for several; with the numbers, and a guess at why.
+// Checks that each side's SentencePiece model goes with its dictionary: a piece that is not in the
+// dictionary becomes <unk>. Returns a warning for each side with less than 95 % of its pieces in
+// its dictionary. INVALID_ARGUMENT: less than half of the pieces are in the dictionary, and less
+// than 90 % of the dictionary's symbols are pieces. (A dictionary of one language, with a
+// SentencePiece model for several, has few of the pieces but consists of pieces.) The message has
+// the numbers and a guess at the cause.
 absl::StatusOr<std::vector<std::string>> CheckPieces(absl::Span<const SidePieces> sides);
 
 }  // namespace leapstream

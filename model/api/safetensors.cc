@@ -24,8 +24,9 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int64_t kMaxHeaderBytes = 16 << 20;  // Some 100,000 tensors; bounds what a file can cost.
-constexpr int kMaxDepth = 8;                   // Ours is 3; deeper values are dropped unread.
+// Room for some 100,000 tensors. Bounds the memory that parsing a file can take.
+constexpr int64_t kMaxHeaderBytes = 16 << 20;
+constexpr int kMaxDepth = 8;  // Headers have depth 3; deeper values are dropped unread.
 constexpr size_t kMaxDimensions = 8;
 constexpr size_t kDataAlignment = 64;
 
@@ -46,7 +47,7 @@ const TypeName& Describe(TensorType type) {
   return kTypes[0];
 }
 
-// An array of exactly `size` (any, if negative) integers in [0, 2^63).
+// Reads an array of exactly `size` (any number, if negative) integers in [0, 2^63).
 bool ReadSizes(const Json& parent, const char* key, int size, std::vector<int64_t>* result) {
   const auto found = parent.find(key);
   if (found == parent.end() || !found->is_array()) return false;
@@ -60,7 +61,7 @@ bool ReadSizes(const Json& parent, const char* key, int size, std::vector<int64_
   return true;
 }
 
-// False on overflow. Shapes hold no negative sizes.
+// Sets *result to the bytes of a tensor; returns false on overflow. Shapes hold no negative sizes.
 bool ByteSize(const std::vector<int64_t>& shape, int64_t element_bytes, int64_t* result) {
   *result = element_bytes;
   for (int64_t size : shape) {

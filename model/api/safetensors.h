@@ -21,11 +21,11 @@ int64_t ElementBytes(TensorType type);
 struct TensorView {
   TensorType type = TensorType::kFloat32;
   std::vector<int64_t> shape;
-  absl::string_view bytes;  // Size: product of shape times ElementBytes(type).
+  absl::string_view bytes;  // As many as the product of `shape` times ElementBytes(type).
 };
 
-// A read-only memory map of a file, for those that may be larger than the memory. If the file is
-// cut short meanwhile, reading the map is a SIGBUS: see FileBytes for what must not end by one.
+// A read-only memory map of a file that may be larger than the memory. If the file is cut short
+// meanwhile, reading the map raises SIGBUS; a program that must survive that uses FileBytes.
 // Movable through its pointer only; unmapped when destroyed.
 class MappedFile {
  public:
@@ -43,12 +43,13 @@ class MappedFile {
 };
 
 // Parses the safetensors format: 8-byte little-endian header length, JSON header, data. The views
-// point into `bytes`. Tensors of types not listed in TensorType are errors. Every offset, size and
-// shape is checked; overlaps and holes are errors. INVALID_ARGUMENT names the tensor.
+// point into `bytes`; messages call the file `name`. Tensors of types not listed in TensorType are
+// errors. Every offset, size and shape is checked; overlaps and holes are errors. INVALID_ARGUMENT
+// names the tensor.
 absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
                                                                    absl::string_view name);
 
-// Writes such a file (data aligned to 64 bytes). INTERNAL: the file cannot be written.
+// Writes a safetensors file (data aligned to 64 bytes). INTERNAL: the file cannot be written.
 absl::Status WriteSafetensors(const std::string& path,
                               const std::map<std::string, TensorView>& tensors);
 

@@ -29,8 +29,8 @@ int HexDigit(char digit) {
 
 std::string_view ToStd(absl::string_view text) { return {text.data(), text.size()}; }
 
-// Whether no text that is looked up in the normaliser's double array (darts-clone) can lead outside
-// of it: SentencePiece follows its offsets without looking.
+// Whether every look-up in the normaliser's double array (darts-clone) stays within the array, for
+// any text. SentencePiece follows the array's offsets without a check.
 bool IsSafeCharsMap(const std::string& map) {
   if (map.empty()) return true;
   const auto word = [&map](size_t at) {
@@ -43,7 +43,7 @@ bool IsSafeCharsMap(const std::string& map) {
   if (trie_bytes % 4 != 0 || trie_bytes == 0 || trie_bytes >= map.size() - 4) return false;
   const size_t units = trie_bytes / 4;
   const size_t text_bytes = map.size() - 4 - trie_bytes;
-  if (map.back() != '\0') return false;  // What leaves point to ends with NUL.
+  if (map.back() != '\0') return false;  // Leaves point to texts that end with NUL.
   for (size_t i = 0; i < units; ++i) {
     const uint32_t unit = word(4 + 4 * i);
     if ((unit >> 31) != 0) {
@@ -156,7 +156,7 @@ void SentencePiece::FinishWords(TokenizerState* /*state*/, std::vector<Symbols>*
 TargetBytes SentencePiece::AppendSymbol(absl::string_view piece, TokenizerState* state) const {
   const PieceKind kind = Kind(piece);
   TargetBytes result;
-  // Bytes make characters among themselves only.
+  // Byte pieces form characters with other byte pieces only.
   result.breaks_character = kind != PieceKind::kByte;
   switch (kind) {
     case PieceKind::kByte:  // <0xNN>

@@ -11,38 +11,37 @@
 
 namespace leapstream {
 
-// What SentencePiece makes of a piece when it turns pieces into text.
+// The kinds of pieces, by the text that SentencePiece turns a piece into.
 enum class PieceKind {
-  kText,      // Its surface, U+2581 as a space.
-  kControl,   // Nothing.
-  kUnknown,   // The model's unk surface (" \u2047 ").
-  kByte,      // One byte of a UTF-8 sequence: <0xNN>.
-  kVerbatim,  // Itself, U+2581 and all: a piece that the model does not have.
+  kText,      // The text is the piece, with U+2581 as a space.
+  kControl,   // There is no text.
+  kUnknown,   // The text is the model's unk surface (" \u2047 ").
+  kByte,      // The text is one byte of a UTF-8 sequence. The piece is <0xNN>.
+  kVerbatim,  // The text is the piece, U+2581 included: the model does not have this piece.
 };
 
-// A SentencePiece model. Each word is final when it is there, and each piece says all of its text.
-// Const and thread-safe. The only class that sees SentencePiece: its header cannot be included
-// beside gRPC's (both define names in absl).
+// A SentencePiece model. A word's symbols are final as soon as the word is there, and a piece's
+// text depends on no later piece. Const and thread-safe. Only this class uses the SentencePiece
+// library: the library's header cannot be included beside gRPC's (both define names in absl).
 class SentencePiece : public Tokenizer {
  public:
-  // As Tokenizer::Load() and Parse().
+  // The same as Tokenizer::Load() and Tokenizer::Parse().
   static absl::StatusOr<std::unique_ptr<const SentencePiece>> Load(const std::string& path);
   static absl::StatusOr<std::unique_ptr<const SentencePiece>> Parse(absl::string_view bytes,
                                                                     absl::string_view name);
 
-  // Encode() gives the pieces with their surfaces: a run of characters that the model does not know
-  // is one piece with those characters.
-
+  // The kind of a piece. Encode() makes a run of characters that the model does not know into one
+  // piece of these characters, which is of kind kVerbatim.
   virtual PieceKind Kind(absl::string_view piece) const = 0;
   virtual const std::string& unknown_surface() const = 0;
-  // Whether a U+2581 at the start of the text is dropped, as it is unless the model was trained
-  // without both add_dummy_prefix and remove_extra_whitespaces.
+  // Whether a U+2581 at the start of the text is dropped. It is dropped if the model was trained
+  // with add_dummy_prefix or with remove_extra_whitespaces.
   virtual bool strips_leading_space() const = 0;
   // Whether each kText piece loses its first U+2581 until there is text (remove_extra_whitespaces),
   // not only the first such piece.
   virtual bool strips_all_leading_space() const = 0;
 
-  // Both sides, by the above.
+  // The two sides of Tokenizer, in terms of the functions above.
   void AppendWord(absl::string_view word, TokenizerState* state,
                   std::vector<Symbols>* ready) const override;
   void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const override;

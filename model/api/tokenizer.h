@@ -8,18 +8,19 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 
-// How text becomes the symbols of a dictionary, and symbols text. A tokenizer is const and
-// thread-safe. Its only memory of a segment is a TokenizerState, a value that the session has.
+// Tokenizers turn text into the symbols of a dictionary, and symbols into text. A tokenizer is
+// const and thread-safe. Its only memory of a segment is a TokenizerState, a value that the session
+// has.
 namespace leapstream {
 
 // The memory that one side of a tokenizer has of a segment. A new one is at the segment's start. A
 // copy goes on by itself.
 struct TokenizerState {
   bool begun = false;  // Some text was there.
-  std::string held;    // Not final yet: in a form of the tokenizer's own.
+  std::string held;    // Text that is not final yet, in a form of the tokenizer's own.
 };
 
-// The source side: words of text in, symbols that are final out. Words come one by one, without the
+// The source side takes words of text and returns final symbols. Words come one by one, without the
 // white space between them, and none is longer than budget::kWordBytes.
 class SourceTokenizer {
  public:
@@ -28,46 +29,47 @@ class SourceTokenizer {
   virtual ~SourceTokenizer() = default;
 
   // Takes the next word (UTF-8) of the segment. Appends to *ready, in order, an entry for each word
-  // whose symbols no later text changes: for this word, or, where a tokenizer has to see the word
-  // after it, for words before.
+  // whose symbols no later text can change any more: this word, or, if a tokenizer has to see the
+  // word after it first, earlier words.
   virtual void AppendWord(absl::string_view word, TokenizerState* state,
                           std::vector<Symbols>* ready) const = 0;
-  // The segment has ended: all words are final.
+  // Ends the segment: all words are final, and *ready gets an entry for each that is missing.
   virtual void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const = 0;
 };
 
-// Bytes of a text that no later symbol changes. They may end within a character.
+// Bytes of a text that no later symbol can change. They may end within a character.
 struct TargetBytes {
   std::string bytes;
-  // A character that the bytes before these left incomplete stays so.
+  // If the bytes before these end with an incomplete character, it stays incomplete.
   bool breaks_character = false;
 };
 
-// The target side: symbols in, bytes that are final out. Bytes that depend on a later symbol, as a
-// space before punctuation does, come with that symbol, or at the end.
+// The target side takes symbols and returns final bytes. Bytes that depend on a later symbol, such
+// as a space before punctuation, come with that symbol, or at the end.
 class TargetTokenizer {
  public:
   virtual ~TargetTokenizer() = default;
 
   virtual TargetBytes AppendSymbol(absl::string_view symbol, TokenizerState* state) const = 0;
-  // The segment has ended: the bytes that are still held.
+  // Ends the segment, and returns the bytes that are still held.
   virtual TargetBytes FinishSymbols(TokenizerState* state) const = 0;
 };
 
-// Both sides, and the same of whole texts. What kind of tokenizer it is follows from its file; so
-// far all are SentencePiece models (model/api/sentencepiece.h).
+// Both sides of a tokenizer, for texts that stream and for whole texts. The file decides the kind
+// of tokenizer; so far all are SentencePiece models (model/api/sentencepiece.h).
 class Tokenizer : public SourceTokenizer, public TargetTokenizer {
  public:
-  // NOT_FOUND: it cannot be opened. INVALID_ARGUMENT: not a file, not a SentencePiece model, or one
-  // that changes text after decoding (a denormaliser), which cannot be streamed.
+  // Loads a tokenizer's file. NOT_FOUND: it cannot be opened. INVALID_ARGUMENT: it is not a regular
+  // file, not a SentencePiece model, or a model that changes text after decoding (a denormaliser),
+  // which cannot be streamed.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Load(const std::string& path);
-  // The same of the bytes of a file, which messages call `name`.
+  // Makes a tokenizer from the bytes of such a file, which messages call `name`.
   static absl::StatusOr<std::unique_ptr<const Tokenizer>> Parse(absl::string_view bytes,
                                                                 absl::string_view name);
 
   // The symbols of a text (UTF-8).
   virtual std::vector<std::string> Encode(absl::string_view text) const = 0;
-  // The text of `symbols`. The slow twin of the target side.
+  // The text of `symbols`: the same as the target side gives piece by piece. For tests.
   virtual std::string Decode(const std::vector<std::string>& symbols) const = 0;
   // All symbols that Encode() can give, but for unknown characters and bytes.
   virtual std::vector<std::string> Pieces() const { return {}; }

@@ -14,51 +14,55 @@ namespace leapstream {
 using TokenId = int32_t;  // A fairseq dictionary index.
 
 // A model's memory of one segment: the recurrent states of its attention blocks. A value that
-// its session owns; in at most one batch at a time, so it needs no lock.
+// its session owns. It is in at most one batch at a time, so that it needs no lock.
 class SessionState {
  public:
   virtual ~SessionState() = default;
 
-  // Nothing read, nothing written. Keeps the memory, and what SetWaitK() said.
+  // Forgets the segment: nothing is read, nothing is written. Keeps the memory, and SetWaitK()'s
+  // values.
   virtual void Reset() = 0;
-  // The wait-k policy of the session: target token t (from 1) waits for k + (t - 1) / write_stride
-  // source tokens, of speech pre-decision steps. Unset: the policy is another one. What a wait-k
-  // model without mass preservation computes can depend on it, besides on what has been read.
+  // Sets the wait-k policy of the session: target token t (from 1) waits for
+  // k + (t - 1) / write_stride source tokens, or for so many pre-decision steps of speech. Not
+  // called: the session has another policy. The results of a wait-k model without mass preservation
+  // can depend on the policy, not only on the tokens read.
   virtual void SetWaitK(int /*k*/, int /*write_stride*/) {}
   // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds
-  // it and decides the one after it. Until then the opened step has left no trace.
+  // this token and decides the one after it. A step without a commit leaves no trace.
   virtual void Commit(TokenId token) = 0;
-  // Makes the opened step part of the past without a token: the next Decide() feeds the same token
-  // at the same position once more, and what the step added to the attention's past stays, so that
-  // it is there twice. What fairseq's speech agent does for an early </s> with --force-finish.
+  // Makes the opened step part of the past without a token. The next Decide() feeds the same token
+  // at the same position once more, so that the attention's past then has this position twice.
+  // fairseq's speech agent does so on an early </s> with --force-finish.
   virtual void Repeat() = 0;
 
-  // A copy that goes on by itself: what happens to one of the two changes nothing of the other.
-  // Fed the same, both give the same, to the bit as far as the translator's results are. For a
-  // state that is in no batch. RESOURCE_EXHAUSTED: there is no memory for another.
+  // A copy that goes on by itself: a change of one of the two changes nothing of the other. With
+  // the same input both give the same results, to the bit if the translator's results are exact in
+  // that sense. The state must be in no batch. RESOURCE_EXHAUSTED: there is no memory for another.
   virtual absl::StatusOr<std::unique_ptr<SessionState>> Clone() const = 0;
 
-  // Source tokens read, </s> included; of speech, encoder states.
+  // The number of source tokens read, </s> included; for speech, of encoder states.
   virtual int source_read() const = 0;
-  virtual int target_written() const = 0;  // Target tokens committed.
+  virtual int target_written() const = 0;  // The number of target tokens committed.
 
-  virtual int64_t bytes() const = 0;  // The memory that it has.
+  virtual int64_t bytes() const = 0;  // The memory that the state takes.
 };
 
-// Source for one state, in order: tokens, or for a model that takes speech, samples (see
-// model/api/speech.h). None is owned.
+// New source of one state, in order: tokens, or samples if the model takes speech (see
+// model/api/speech.h). Nothing is owned.
 struct SourceRows {
   SessionState* state = nullptr;
   absl::Span<const TokenId> tokens;
   absl::Span<const float> samples = {};
 };
 
-// The source and target of one state's segment so far, in order. None is owned.
+// New source and target of one state, in order. Nothing is owned.
 struct ReplayRows {
   SessionState* state = nullptr;
   absl::Span<const TokenId> source;  // May be more than the target needs.
   absl::Span<const TokenId> target;
-  absl::Span<const int> source_read;  // When target[i] was written; all of the segment counts.
+  // source_read[i]: the source tokens that had been read when target[i] was written, counted from
+  // the segment's start.
+  absl::Span<const int> source_read;
 };
 
 struct ScoredToken {
@@ -67,60 +71,65 @@ struct ScoredToken {
 };
 
 struct Decision {
-  // A learned policy would rather see one more source token; then there is no best and no second.
-  // Never after </s> has been read.
+  // A learned policy wants to see one more source token first; then there is no best and no second.
+  // False once </s> has been read.
   bool wants_source = false;
   ScoredToken best;    // Ties go to the lowest id, as in fairseq.
-  ScoredToken second;  // The best of the others.
+  ScoredToken second;  // The best token but for that one.
 };
 
-// Called by a Translator between the layers of a call: it may call the same Translator for
-// other states. Called on the thread of the call, under no lock, never at the same time as a layer.
+// A function that a Translator calls between the layers of a call. The function may call the same
+// Translator for other states. It runs on the thread of the call, under no lock, and never at the
+// same time as a layer.
 using BetweenLayers = absl::FunctionRef<void()>;
 
-// One loaded checkpoint; knows nothing of sessions, clocks and threads. Const and thread-safe: all
-// that changes between calls is in the states. Batching does not show: each state's results are, to
-// the bit, those it would have had alone, unless a LibTorch device computes them: then up to
-// rounding.
+// One loaded checkpoint, which knows nothing of sessions, clocks and threads. Const and
+// thread-safe: only the states change between calls. Batching does not change results: each state's
+// results are, to the bit, those that it would have had alone. (On a LibTorch device they are the
+// same up to rounding.)
 class Translator {
  public:
   virtual ~Translator() = default;
 
-  // RESOURCE_EXHAUSTED: there is no memory for another.
+  // The state of a new session. RESOURCE_EXHAUSTED: there is no memory for another.
   virtual absl::StatusOr<std::unique_ptr<SessionState>> NewState() const = 0;
-  // Takes memory for so many states at once, as far as their size is fixed: they will then fault no
-  // page. Without it memory is taken as states are made. RESOURCE_EXHAUSTED: there is not so much.
+  // Takes memory for so many states at once, as far as their size is fixed, so that making them
+  // causes no page fault. Without this call memory is taken as states are made. RESOURCE_EXHAUSTED:
+  // there is not so much memory.
   virtual absl::Status Reserve(int /*states*/) const { return absl::OkStatus(); }
 
   // Appends each entry's tokens or samples to the source of its state. A state appears once at
-  // most. INVALID_ARGUMENT: a token outside the source vocabulary, tokens for a model that takes
-  // speech or samples for one that does not; then no state has changed. A device that computes by
-  // itself has no `between_layers`.
+  // most. INVALID_ARGUMENT: a token is outside the source vocabulary, or a model that takes speech
+  // gets tokens, or another model samples; then no state has changed. A LibTorch device never calls
+  // `between_layers`.
   virtual absl::Status Read(absl::Span<const SourceRows> rows,
                             BetweenLayers between_layers) const = 0;
   absl::Status Read(absl::Span<const SourceRows> rows) const {
     return Read(rows, [] {});
   }
 
-  // Decides the next target token of each state, given what it has read and committed; result[b]
-  // belongs to *states[b]. Calling it again without Commit() decides the same step again, as after
-  // another Read(). FAILED_PRECONDITION: a state has read nothing; then no state has changed.
+  // Decides the next target token of each state, from the source that it has read and the tokens
+  // that it has committed. result[b] belongs to *states[b]. A second call without a Commit()
+  // decides the same step again, with the source read since. FAILED_PRECONDITION: a state has read
+  // nothing; then no state has changed.
   virtual absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                               BetweenLayers between_layers) const = 0;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result) const {
     return Decide(states, result, [] {});
   }
 
-  // Whether Decide() encodes all source of a state anew if it has read since (bidirectional
-  // encoders): then its cost grows with what was read, not with what a READ brought.
+  // Whether Decide() encodes a state's whole source anew if the state has read since the last
+  // Decide(), as bidirectional encoders do. Its cost then grows with the length of the source, not
+  // with the length of a READ.
   virtual bool encodes_anew() const { return false; }
 
-  // Whether Replay() is there. It is not where a step changes what was before it (bidirectional
-  // encoders, layers that share their past), nor where it decides what is read (learned policies).
+  // Whether Replay() is implemented. It is not if a step changes the past before it (bidirectional
+  // encoders, layers that share their past) or decides how much source is read (learned policies).
   virtual bool can_replay() const { return false; }
-  // Does what Read(), Decide() and Commit() would do by turns, with all of the source and all of
-  // the target at once, and decides nothing. INVALID_ARGUMENT: see Read(), or source_read falls, is
-  // 0 or more than there is; UNIMPLEMENTED: not can_replay(). Then no state has changed.
+  // Takes all of a source and all of its target at once, and decides nothing. Leaves the states
+  // that Read(), Decide() and Commit() by turns would leave. INVALID_ARGUMENT: see Read(), or
+  // source_read falls, is 0, or is more than the source; UNIMPLEMENTED: can_replay() is false. Then
+  // no state has changed.
   virtual absl::Status Replay(absl::Span<const ReplayRows> /*rows*/,
                               BetweenLayers /*between_layers*/) const {
     return absl::UnimplementedError("this model takes no target at once");

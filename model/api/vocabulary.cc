@@ -17,7 +17,7 @@ namespace {
 constexpr absl::string_view kOverwriteFlag = "#fairseq:overwrite";
 constexpr int kMaxSymbols = 1 << 24;
 
-// Decimal digits zero of all scripts (Unicode 14, category Nd); nine more follow each.
+// The decimal digit zero of each script (Unicode 14, category Nd); the digits 1 to 9 follow each.
 constexpr uint32_t kZeros[] = {
     0x0030,  0x0660,  0x06f0,  0x07c0,  0x0966,  0x09e6,  0x0a66,  0x0ae6,  0x0b66,  0x0be6,
     0x0c66,  0x0ce6,  0x0d66,  0x0de6,  0x0e50,  0x0ed0,  0x0f20,  0x1040,  0x1090,  0x17e0,
@@ -38,20 +38,20 @@ uint32_t LastCodePoint(absl::string_view text, size_t* length) {
   return point;
 }
 
-// Python's str.rstrip().
+// The text without white space at its end, as Python's str.rstrip() gives it.
 absl::string_view StripTrailingSpace(absl::string_view text) {
   size_t length = 0;
   while (!text.empty() && IsPythonSpace(LastCodePoint(text, &length))) text.remove_suffix(length);
   return text;
 }
 
-// Whether Python's int() takes it: digits of any script, `_` between them, a sign, white space
-// around. fairseq does not use the number, here or at inference.
+// Whether Python's int() takes the text: digits of any script, `_` between them, a sign, white
+// space around. fairseq does not use the number, here or at inference.
 bool IsPythonInteger(absl::string_view text) {
   enum { kNothing, kDigit, kUnderscore, kSign, kSpaceBefore } right = kNothing;
   text = StripTrailingSpace(text);
   bool digits = false;
-  while (!text.empty()) {  // From the right.
+  while (!text.empty()) {  // The text is read from its end.
     size_t length = 0;
     const uint32_t point = LastCodePoint(text, &length);
     text.remove_suffix(length);
@@ -77,7 +77,7 @@ bool IsPythonInteger(absl::string_view text) {
   return digits && right != kUnderscore;
 }
 
-// Python's str.rsplit(" ", 1).
+// Splits a text at its last space, as Python's str.rsplit(" ", 1). False: it has no space.
 bool SplitAtLastSpace(absl::string_view text, absl::string_view* before, absl::string_view* after) {
   const size_t space = text.rfind(' ');
   if (space == absl::string_view::npos) return false;

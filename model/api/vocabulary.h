@@ -21,16 +21,17 @@ inline constexpr TokenId kUnknown = 3;          // <unk>
 // thread-safe.
 class Vocabulary {
  public:
-  // Reads `dict.XX.txt` (fairseq/data/dictionary.py): one `symbol count` a line, white space of all
-  // scripts stripped from its end, split at the last space; the count is what Python's int() takes;
-  // line n (from 0) has id n + 4; a repeated symbol needs `#fairseq:overwrite`. An empty file has
-  // the special symbols alone. NOT_FOUND: no such file. INVALID_ARGUMENT: a bad line (file, line
-  // number, what was expected) or text that is not UTF-8.
+  // Reads `dict.XX.txt` (fairseq/data/dictionary.py). Each line is `symbol count`: white space of
+  // all scripts is stripped from its end, and it is split at the last space. The count is a number
+  // that Python's int() takes. Line n (from 0) has id n + 4. A repeated symbol needs
+  // `#fairseq:overwrite` after its count. An empty file gives the special symbols alone. NOT_FOUND:
+  // no such file. INVALID_ARGUMENT: a bad line or text that is not UTF-8; the message has the file,
+  // the line number and the expected form.
   static absl::StatusOr<Vocabulary> Load(const std::string& path);
-  // The same from the text of such a file; `name` stands for the path in errors.
+  // Reads the text of such a file; `name` stands for the path in errors.
   static absl::StatusOr<Vocabulary> Parse(absl::string_view text, absl::string_view name);
 
-  TokenId Id(absl::string_view symbol) const;   // The last one of it; kUnknown if there is none.
+  TokenId Id(absl::string_view symbol) const;   // The symbol's last id; kUnknown if it has none.
   const std::string& Symbol(TokenId id) const;  // 0 <= id < size().
   int size() const { return static_cast<int>(symbols_.size()); }
   bool has_repeats() const { return has_repeats_; }  // Some symbol has several ids.

@@ -21,8 +21,8 @@ struct Rows {  // [count, width], contiguous.
   int64_t width;
 };
 
-// Source rows of several sessions. Those of one are in order; of a bidirectional encoder, its whole
-// prefix.
+// Source rows of several sessions. The rows of one session are in order; with a bidirectional
+// encoder they are its whole prefix.
 struct SourceBatch {
   void Clear() {
     owners.clear();
@@ -45,7 +45,8 @@ struct SourceBatch {
   std::vector<int> positions;
 };
 
-// Target rows of several sessions, on their way through the decoder. Those of one are in order.
+// Target rows of several sessions, on their way through the decoder. The rows of one session are in
+// order.
 struct TargetBatch {
   void Clear() {
     owners.clear();
@@ -57,11 +58,11 @@ struct TargetBatch {
   }
 
   std::vector<TransformerState*> owners;  // One for each row that is still to be decided.
-  std::vector<size_t> places;             // Places of those rows in the call's batch.
+  std::vector<size_t> places;             // The places of these rows in the call's batch.
   std::vector<TokenId> tokens;            // One for each row of the call.
   std::vector<int> positions;
-  // For each row that is replayed: whether it reads nothing of the source, and how many rows of the
-  // source batch are before it.
+  // For each row that is replayed: whether it reads nothing of the source, and the end of the rows
+  // of the source batch that it may read.
   std::vector<bool> reads_nothing;
   std::vector<int64_t> seen;
 };
@@ -75,8 +76,8 @@ struct Scratch {
   std::vector<AttentionRow> source_rows;
 };
 
-// Scratch memory for one call, kept by the thread that makes it for its next one. A call that is
-// made between the layers of another has its own.
+// Scratch memory for one call. The calling thread keeps it for its next call. A call that is made
+// between the layers of another has its own.
 class ScratchLoan {
  public:
   ScratchLoan() {

@@ -78,9 +78,9 @@ Decision Decided(const float* logits, int64_t size) {
   float most = logits[0];
   for (int64_t i = 1; i < size; ++i) most = std::max(most, logits[i]);
   const float log_sum = std::log(Simd().sum_exp(logits, size, most, nullptr));
-  // In the order of roundings of log_softmax, which may make ties of logits that are none.
+  // Log-probabilities are rounded in the order of log_softmax: different logits may then tie.
   const auto log_prob = [&](int64_t i) { return (logits[i] - most) - log_sum; };
-  // Ties go to the lowest index, as argmax in fairseq's agents.
+  // Ties go to the lowest index, as with argmax in fairseq's agents.
   int64_t best = 0;
   int64_t second = 1;
   if (log_prob(1) > log_prob(0)) std::swap(best, second);

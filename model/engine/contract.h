@@ -8,17 +8,19 @@
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
 
-// Checks that every Translator of a fairseq model makes, and its rule of decision.
+// The checks that every Translator of a fairseq model makes before a call: see Translator for the
+// errors.
 namespace leapstream {
 
 absl::Status CheckSource(absl::Span<const SourceRows> rows, const ModelConfig& config);
 absl::Status CheckReplay(absl::Span<const ReplayRows> rows, const ModelConfig& config);
 absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 
-// The name of the matrix that gives logits.
+// The name of the matrix that turns a decoder's output into logits.
 const char* OutputName(const ModelConfig& config);
 
-// The best and the second, with log-probabilities, of one row's logits. Not finite if they are not.
+// The best and the second token of one row of logits [size], with their log-probabilities, which
+// are not finite if a logit is not.
 Decision Decided(const float* logits, int64_t size);
 
 }  // namespace leapstream

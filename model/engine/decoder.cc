@@ -125,11 +125,13 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
   return absl::OkStatus();
 }
 
-// docs/fairseq.md, rules 4 and 6. The reference's inference zeroes the row of a wait-k step that
-// stands on the first source position. With mass preservation that is the last one it can stand on,
-// so that one position alone is never read; without, only a step that is due after one position
-// stands there. Its training zeroes the rows that wait for more than there is, and those only
-// without mass preservation, which otherwise puts them on the last position.
+// See docs/fairseq.md, rules 4 and 6. At inference fairseq zeroes the row of a wait-k step that
+// stands on the first source position. With mass preservation, a step stands there whenever only
+// one position has been read; without it, only if the step is due after one position.
+//
+// A model with the cross_normaliser "softmax" follows fairseq's training instead. Training zeroes
+// the rows that wait for more source than there is, but only for text and only without mass
+// preservation, which puts such rows on the last position.
 bool TransformerDecoder::ReadsNothing(const TransformerState& state, int source_read,
                                       int ahead) const {
   if (config_.simul_type != "waitk") return false;
@@ -232,8 +234,8 @@ void TransformerDecoder::Replay(const Rows& encoded, Scratch& scratch,
   }
 }
 
-// Soft-max over a long past makes each half of it as long as a step: there is a gap between them,
-// too.
+// Runs one layer. With soft-max over a long past, self-attention and cross-attention each take as
+// long as a step, so between_layers() is also called between the two.
 void TransformerDecoder::ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch,
                                      const Rows& x, BetweenLayers between_layers) const {
   const Layer& layer = stack_.layers[l];

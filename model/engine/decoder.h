@@ -19,10 +19,10 @@
 namespace leapstream {
 
 // The target side of a Transformer: encoded source rows are appended to its cross-attention, and a
-// step decides the next token. Const and thread-safe, but for what is in the states.
+// step decides the next token. Const and thread-safe; only states change.
 class TransformerDecoder {
  public:
-  // parameters: of all the model. `config` and `observer` must outlive it.
+  // parameters: the whole model's. `config` and `observer` must outlive the decoder.
   TransformerDecoder(const Parameters& parameters, const ModelConfig& config,
                      const RowObserver& observer);
 
@@ -41,13 +41,13 @@ class TransformerDecoder {
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       Scratch& scratch, BetweenLayers between_layers) const;
 
-  // Takes a state's part of a replay: source rows go into scratch.source, which is then to be
-  // encoded, and target rows into scratch.target. The state is moved on.
+  // Takes a state's part of a replay: puts source rows into scratch.source, which the caller then
+  // encodes, and target rows into scratch.target. Counts them in the state as read and written.
   void OpenReplay(const ReplayRows& rows, Scratch& scratch) const;
-  // Runs what OpenReplay() has taken.
+  // Runs the rows that OpenReplay() has taken. `encoded`: scratch.source, encoded.
   void Replay(const Rows& encoded, Scratch& scratch, BetweenLayers between_layers) const;
 
-  // The sums of a layer's LeaP self-attention with the newest position in: see
+  // The sums of a layer's LeaP self-attention, the newest position included: see
   // LinearAttention::SumsForTest().
   Tensor SelfAttentionSumsForTest(const TransformerState& state, int layer) const;
 
@@ -62,12 +62,11 @@ class TransformerDecoder {
     LayerNorm ffn_norm;
   };
 
-  // Whether the target row `ahead` of the state's next one reads nothing of a source of which so
-  // much has been read.
+  // Whether the target row that follows the state's next one by `ahead` rows reads nothing of the
+  // source. `source_read`: the source rows that it could read.
   bool ReadsNothing(const TransformerState& state, int source_read, int ahead) const;
   void DecideLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
-  // Takes rows out of the batch that want more source: they are decided, and x has one row less
-  // for each.
+  // Takes the rows that want more source out of the batch and out of x: their decision is made.
   void DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows, Rows* x,
                      absl::Span<Decision> result) const;
   absl::Status DecideTokens(const TargetBatch& target, const Rows& x, Workspace& floats,

@@ -78,7 +78,7 @@ void TransformerEncoder::ReadSamples(const SourceRows& rows, Workspace& scratch)
   speech_->Append(rows.samples, *state->speech_, scratch, observer);
   const auto states = static_cast<int>(static_cast<int64_t>(state->speech_->rows().size()) /
                                        config_.encoder.embed_dim);
-  // The last rows may have changed even if there are no more of them.
+  // The last rows may have changed even if their number is the same.
   state->progress_.prefix_is_encoded = states == 0;
   state->progress_.source_read = states;
 }

@@ -19,12 +19,12 @@
 
 namespace leapstream {
 
-// The source side of a Transformer: tokens or samples in, rows for cross-attention out. A causal
+// The source side of a Transformer: turns tokens or samples into rows for cross-attention. A causal
 // encoder takes each row once; a bidirectional one encodes a prefix anew whenever it has grown.
-// Const and thread-safe, but for what is in the states.
+// Const and thread-safe; only states change.
 class TransformerEncoder {
  public:
-  // parameters: of all the model. `config` and `observer` must outlive it.
+  // parameters: the whole model's. `config` and `observer` must outlive the encoder.
   TransformerEncoder(const Parameters& parameters, const ModelConfig& config,
                      const RowObserver& observer);
 
@@ -33,15 +33,16 @@ class TransformerEncoder {
   // Takes memory for so many states at once.
   void Reserve(int states) const;
 
-  // Takes a state's new tokens: they are put into `batch`, which is to be encoded, by a causal
-  // encoder, and are kept until ReadPrefix() by a bidirectional one.
+  // Takes a state's new tokens. A causal encoder puts them into `batch`, which the caller then
+  // encodes; a bidirectional one keeps them until ReadPrefix().
   void ReadTokens(const SourceRows& rows, SourceBatch* batch) const;
-  // Takes a state's new samples; they are encoded after ReadPrefix().
+  // Takes a state's new samples, and keeps their rows until ReadPrefix().
   void ReadSamples(const SourceRows& rows, Workspace& scratch) const;
-  // Puts the whole prefix of a state into `batch`, if it has grown since it was put there last;
-  // returns whether it has.
+  // Puts the whole prefix of a state into `batch` if the prefix has changed since the last call.
+  // Returns whether it has.
   bool ReadPrefix(TransformerState* state, SourceBatch* batch) const;
-  // The encoded batch [R, E], in memory of `scratch`; adds to the encoder's states.
+  // Returns the encoded batch [R, E], in memory of `scratch`; adds the rows to the encoder's
+  // states.
   Rows Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
 
  private:
@@ -55,7 +56,7 @@ class TransformerEncoder {
 
   // The number of layers that have a state of their own.
   size_t states() const { return config_.causal_encoder ? stack_.layers.size() : 1; }
-  // In front of the first layer: x [R, E].
+  // Computes the input x [R, E] of the first layer.
   void Embed(const SourceBatch& batch, float* x, Workspace& scratch) const;
 
   const ModelConfig& config_;

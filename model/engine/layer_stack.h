@@ -16,12 +16,12 @@
 
 namespace leapstream {
 
-// The layers of one side. A layer that is shared is there once, and has one state: fairseq keeps
-// the past of incremental decoding by module, so that layers which share parameters share their
-// past as well.
+// The layers of one side. A shared layer is there once, and has one state: fairseq keeps the past
+// of incremental decoding by module, so that layers which share parameters share their past as
+// well.
 template <typename Layer>
 struct LayerStack {
-  // parameters: the side's. golden_name: of the side, "enc" or "dec".
+  // parameters: the side's. golden_name: the side's name in goldens, "enc" or "dec".
   LayerStack(const Parameters& parameters, const ModelConfig& config, const SideConfig& side,
              absl::string_view golden_name) {
     for (int l = 0; l < side.layers; ++l) {
@@ -37,11 +37,12 @@ struct LayerStack {
   }
 
   std::vector<Layer> layers;
-  std::vector<size_t> order;       // Indices into `layers`, as they are run.
-  std::vector<std::string> names;  // As goldens call them, as they are run.
+  std::vector<size_t> order;       // Indices into `layers`, in the order in which they run.
+  std::vector<std::string> names;  // The layers' names in goldens, in the same order as `order`.
 };
 
-// Pre-norm: x + f(norm(x)); post-norm: norm(x + f(x)). `add` gets f's input and adds to x.
+// Replaces x by x + f(norm(x)) (pre-norm) or by norm(x + f(x)) (post-norm). `add` gets the input of
+// f, and adds the result to x.
 template <typename F>
 void Residual(const LayerNorm& norm, bool normalize_before, const Rows& x, Workspace& scratch,
               F&& add) {
@@ -50,7 +51,7 @@ void Residual(const LayerNorm& norm, bool normalize_before, const Rows& x, Works
   if (normalize_before) {
     norm.Apply(x.x, x.count, input);
   } else {
-    std::copy_n(x.x, x.count * x.width, input);  // It is read while x changes.
+    std::copy_n(x.x, x.count * x.width, input);  // `add` reads the input while x changes.
   }
   add(input);
   if (!normalize_before) norm.Apply(x.x, x.count, x.x);

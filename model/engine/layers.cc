@@ -15,10 +15,10 @@ float Activate(Activation activation, float x) {
   constexpr float kSqrtTwoOverPi = 0.79788456080286536f;
   switch (activation) {
     case Activation::kRelu:
-      return x < 0 ? 0 : x;  // NaN stays.
+      return x < 0 ? 0 : x;  // NaN stays NaN.
     case Activation::kGelu:
       return 0.5f * x * (1 + std::erf(x * kSqrtHalf));
-    case Activation::kGeluTanh:  // fairseq/modules/gelu.py, gelu_accurate
+    case Activation::kGeluTanh:  // The formula is from fairseq/modules/gelu.py, gelu_accurate.
       return 0.5f * x * (1 + std::tanh(kSqrtTwoOverPi * (x + 0.044715f * x * x * x)));
     case Activation::kTanh:
       return std::tanh(x);
@@ -78,8 +78,7 @@ Embedding::Embedding(Tensor tokens, const Parameters& parameters, const SideConf
     // fairseq's table begins with two rows that no position has.
     learned_ = parameters.Table("positions", {int64_t{side.max_positions} + kPadding + 1, width_});
   }
-  // In float32 step by step, as fairseq/modules/sinusoidal_positional_embedding.py computes its
-  // table.
+  // Each operation rounds to float32, as in fairseq/modules/sinusoidal_positional_embedding.py.
   const int half = side.embed_dim / 2;
   const float step = static_cast<float>(std::log(10000.0) / (half - 1));
   for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));

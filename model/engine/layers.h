@@ -13,12 +13,12 @@
 #include "model/engine/kernels/workspace.h"
 #include "model/engine/parameters.h"
 
-// The layers that have no state. All take and give rows: [R, width] float32, contiguous, one row
-// per token of whatever session. Const and thread-safe. Rows do not see each other. Nothing here
-// allocates but the workspace.
+// The layers that have no state. All take and return rows: [R, width] float32, contiguous, one row
+// per token, of any sessions. Const and thread-safe. Rows do not see each other. Only the workspace
+// allocates memory.
 namespace leapstream {
 
-class LayerNorm {  // epsilon 1e-5, as fairseq's.
+class LayerNorm {  // Its epsilon is 1e-5, as fairseq's.
  public:
   LayerNorm() = default;
   LayerNorm(const Parameters& parameters, int64_t width)
@@ -36,7 +36,7 @@ enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
 // fairseq's --activation-fn. UNIMPLEMENTED: another name.
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
-// A side's token embeddings [N, input_dim]; parameters: the side's.
+// A side's token embeddings [N, input_dim]. parameters: the side's.
 inline Tensor EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
   return parameters.Table("embedding", {side.vocabulary_size, side.input_dim});
 }
@@ -47,7 +47,7 @@ class FeedForward {
       : hidden_(parameters.Under("hidden").Linear({side.ffn_embed_dim, side.embed_dim})),
         out_(parameters.Under("out").Linear({side.embed_dim, side.ffn_embed_dim})),
         activation_(activation) {}
-  // Adds to y.
+  // Adds the result to y.
   void Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const;
 
  private:
@@ -56,29 +56,29 @@ class FeedForward {
   Activation activation_;
 };
 
-// The input of a side's first layer: token embedding, projected to the side's width if its own is
-// another, plus position, normalised if the side asks for it. fairseq's first position is row
-// padding_idx + 1 = 2 of its table.
+// The input of a side's first layer: the token embedding, projected to the side's width if it has
+// another width, plus the position's, and normalised if the side asks for it. As in fairseq, the
+// first position is row padding_idx + 1 = 2 of the table.
 class Embedding {
  public:
-  // tokens: [N, input_dim], which may be the other side's; empty for an encoder of speech.
-  // parameters: the side's.
+  // tokens: the embedding table [N, input_dim], which may be the other side's; empty for an encoder
+  // of speech. parameters: the side's.
   Embedding(Tensor tokens, const Parameters& parameters, const SideConfig& side,
             const ModelConfig& config);
-  // tokens and their positions (from 0), of one length R. out: [R, E].
+  // Embeds R tokens at R positions (from 0). out: [R, E].
   void Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
              Workspace& scratch) const;
-  // The same of rows [R, E] that stand for embeddings, as those of speech do: in place.
+  // Scales rows x [R, E], which stand for token embeddings of speech, and adds positions, in place.
   void ApplyToRows(absl::Span<const int> positions, float* x) const;
 
  private:
   void AddPosition(int position, float* out) const;
 
   Tensor tokens_;         // [N, input_dim]; empty for speech.
-  PackedLinear project_;  // To the width; of no inputs if there is none.
+  PackedLinear project_;  // The projection to the side's width; without inputs if there is none.
   Tensor learned_;        // [P + 2, width], or empty.
   PositionKind positions_;
-  std::vector<float> frequencies_;  // Sinusoidal: exp(-i ln 10000 / (width / 2 - 1)).
+  std::vector<float> frequencies_;  // exp(-i ln 10000 / (width / 2 - 1)), for sinusoidal positions.
   float scale_;
   int64_t width_;
   LayerNorm norm_;

@@ -32,7 +32,7 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
 
 // Measures the memory that a session needs, by running one.
 absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
-  constexpr int kTokens = 32;  // Whole blocks of a cache.
+  constexpr int kTokens = 32;  // A multiple of KeyValueCache::kBlock.
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, translator.NewState());
   info->state_bytes_per_session = state->bytes();
@@ -60,7 +60,8 @@ absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   return absl::OkStatus();
 }
 
-// Lower-case letters, and at most a number of up to three digits after a colon.
+// Whether a name has the form of a LibTorch device's: lower-case letters, and possibly a colon and
+// a number of up to three digits.
 bool IsDeviceName(absl::string_view name) {
   const absl::string_view kind = name.substr(0, name.find(':'));
   if (kind.empty() || !absl::c_all_of(kind, absl::ascii_islower)) return false;
@@ -69,7 +70,7 @@ bool IsDeviceName(absl::string_view name) {
   return !name.empty() && name.size() <= 3 && absl::c_all_of(name, absl::ascii_isdigit);
 }
 
-// LibTorch's name of a device; empty: our own kernels.
+// LibTorch's name of the device that a user names; empty: leapstream's own kernels compute.
 absl::StatusOr<std::string> ParseDevice(const std::string& device) {
   if (device == "cpu") return std::string();
   if (device == "torch-cpu") return std::string("cpu");
@@ -88,16 +89,17 @@ absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
       absl::StrCat("compute_type needs to be float32, bfloat16 or int8, got ", Quoted(name)));
 }
 
-// A model to be loaded, all but the translator.
+// A model that is being loaded: all of it but the translator.
 struct Parts {
   ModelConfig config;
   TorchDevice device;
   ComputeType compute_type = ComputeType::kFloat32;
-  ModelFiles files;          // The bytes that were read, which are those that were checked.
+  ModelFiles files;  // The bytes that were read and whose SHA-256 was checked.
   std::shared_ptr<Model> model = std::make_shared<Model>();
 };
 
-// The bytes of a file of `directory`; those that were checked, if model.json records it.
+// The bytes of a file of `directory`. If model.json records the file, they are the checked ones in
+// *files; otherwise the file is read.
 absl::StatusOr<absl::string_view> BytesOf(const char* file, const std::string& directory,
                                           ModelFiles* files) {
   std::shared_ptr<FileBytes>& bytes = (*files)[file];
@@ -180,7 +182,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.max_k = std::max(info.max_k, config.waitk_lagging);
   if (config.speech.has_value()) info.speech = config.speech->input;
   info.max_source_tokens = family.max_source_tokens(config);
-  // The step that decides </s> needs a position too.
+  // The step that decides </s> needs a position, too.
   info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
   return parts;
 }

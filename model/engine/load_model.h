@@ -11,26 +11,26 @@
 namespace leapstream {
 
 struct LoadOptions {
-  // The type of the weights of products: "float32", "bfloat16" or "int8"; empty: model.json says
-  // it. See ComputeType.
+  // The type of the weights of products: "float32", "bfloat16" or "int8"; empty: the one in
+  // model.json. See ComputeType.
   std::string compute_type;
-  int intra_op_threads = 1;  // They share the work of a call, the calling one included.
-  // "cpu": our own kernels; "torch-cpu", or another device of LibTorch such as "cuda:0": see
-  // MakeTorchTranslator().
+  int intra_op_threads = 1;  // The threads that share the work of a call, the calling one included.
+  // The device that computes. "cpu": leapstream's own kernels. "torch-cpu", or another device of
+  // LibTorch such as "cuda:0": see MakeTorchTranslator().
   std::string device = "cpu";
-  std::string name;  // The name for clients; empty: model.json says it.
-  // Models that are loaded already. If one of these has the same content, it is given again.
+  std::string name;  // The name for clients; empty: the one in model.json.
+  // Models that are loaded already. If one of these has the same content, it is returned again.
   std::vector<std::shared_ptr<const Model>> loaded;
 };
 
 // Loads a model directory that leapstream-export wrote. Errors: those of ReadModelDirectory(),
-// Vocabulary::Load(), Tokenizer::Load() and MakeTorchTranslator(); INVALID_ARGUMENT for weights
-// that do not fit model.json and for a compute type that there is not.
+// Vocabulary::Load(), Tokenizer::Load(), CheckPieces() and MakeTorchTranslator(). INVALID_ARGUMENT:
+// the weights do not fit model.json, or there is no such compute type.
 absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
                                                        const LoadOptions& options = {});
 
-// Whether LoadModel() would succeed, as far as that can be told without the weights and on a
-// machine without the device.
+// Makes the checks of LoadModel() that need neither the values of the weights nor the device.
+// Errors: those of LoadModel().
 absl::Status CheckModel(const std::string& directory, const LoadOptions& options);
 
 }  // namespace leapstream

@@ -12,8 +12,9 @@
 
 namespace leapstream {
 
-// Turns an exception into a Status. `what` names the call. f() returns an absl::Status, and
-// ParallelFor() in it splits its work among so many `threads`, the calling one included.
+// Calls f(), which returns an absl::Status, and turns an exception into a Status. `what` names the
+// call in its message. ParallelFor() in f() splits its work among so many `threads`, the calling
+// one included. RESOURCE_EXHAUSTED: there is no memory; INTERNAL: another exception.
 template <typename F>
 absl::Status ModelCall(absl::string_view what, int threads, F&& f) {
   const ThreadsScope scope(threads);

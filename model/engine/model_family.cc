@@ -16,12 +16,12 @@ namespace {
 int MaxTextTokens(const ModelConfig& config) {
   const int table = config.encoder.max_positions;
   if (config.causal_encoder) return table;
-  constexpr int kFairseqDefault = 1024;  // Its --max-source-positions.
+  constexpr int kFairseqDefault = 1024;  // fairseq's default --max-source-positions.
   const int trained =
       config.max_source_positions > 0 ? config.max_source_positions : kFairseqDefault;
   return table > 0 ? std::min(trained, table) : trained;
 }
-// fairseq counts filter bank frames.
+// max_source_positions of a speech model is a number of filter bank frames.
 int MaxSpeechStates(const ModelConfig& config) {
   return std::max(config.max_source_positions / config.speech->input.frames_per_state, 2);
 }
@@ -31,13 +31,14 @@ absl::StatusOr<std::unique_ptr<Translator>> MakeTransformer(const ModelConfig& c
   return Transformer::Create(config, std::move(weights), threads);
 }
 
-// Encoder and decoder; of speech, a front end stands for the source embedding.
+// Both families are encoder and decoder. For speech, a front end stands for the source embedding.
 constexpr ModelFamily kTextFamily = {"text", true, &MaxTextTokens, &Transformer::ListTensors,
                                      &MakeTransformer};
 constexpr ModelFamily kSpeechFamily = {"speech", false, &MaxSpeechStates, &Transformer::ListTensors,
                                        &MakeTransformer};
 
-// The most bytes that weights of this configuration may have: float32, with their header.
+// The most bytes that a weights file of this configuration may have: all tensors as float32, and a
+// header.
 int64_t MaxWeightsBytes(const ModelConfig& config) {
   constexpr int64_t kSlack = 64 << 20;
   int64_t sum = kSlack;

@@ -16,39 +16,40 @@
 
 namespace leapstream {
 
-// A family of networks: what its model directories hold, and how a translator is made of one.
+// A family of networks: the contents of its model directories, and the functions that make a
+// translator of one.
 struct ModelFamily {
   const char* source;          // The kind of input, for people.
-  bool has_source_vocabulary;  // Its directory has a source dictionary and tokenizer.
-  // The source tokens, </s> included, or encoder states that a segment may have; 0: no limit.
+  bool has_source_vocabulary;  // A model directory has a source dictionary and tokenizer.
+  // The most source tokens, </s> included, or encoder states of a segment; 0: no limit.
   int (*max_source_tokens)(const ModelConfig& config);
   std::vector<TensorSpec> (*list_tensors)(const ModelConfig& config);
   absl::StatusOr<std::unique_ptr<Translator>> (*make)(const ModelConfig& config, Weights weights,
                                                       int threads);
 };
 
-// The family that a configuration is of.
+// The family of a configuration.
 const ModelFamily& FamilyOf(const ModelConfig& config);
 
-// Makes a translator that computes on the device, with our own kernels if the device has no name.
-// `config` is one that ValidateModelConfig() has passed. Errors: those of Weights::Finish() and
-// MakeTorchTranslator().
+// Makes a translator that computes on the device, or with leapstream's own kernels if the device
+// has no name. `config` must have passed ValidateModelConfig(). Errors: those of Weights::Finish()
+// and MakeTorchTranslator().
 absl::StatusOr<std::unique_ptr<Translator>> MakeTranslator(const ModelConfig& config,
                                                            Weights weights,
                                                            const TorchDevice& device);
 
-// INVALID_ARGUMENT: no network can be of this configuration: see CheckModelFields() and
+// Checks that a network of this configuration can be. INVALID_ARGUMENT: see CheckModelFields() and
 // CheckAttentionKinds().
 absl::Status ValidateModelConfig(const ModelConfig& config);
 
-// All tensors that a model of this configuration has, and no others: what its layers take when it
-// is made. `config` is one that ValidateModelConfig() has passed.
+// All tensors of a model of this configuration, and no others: the tensors that its layers take
+// when they are made. `config` must have passed ValidateModelConfig().
 std::vector<TensorSpec> ListTensors(const ModelConfig& config);
 
-// Reads a model directory's model.json, with a configuration that is valid, and checks the files
-// that it records. Errors: see ReadModelFiles() and ValidateModelConfig().
+// Reads a model directory's model.json, and checks its configuration and the files that it records.
+// Errors: see ReadModelFiles() and ValidateModelConfig().
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory);
-// The same, and gives what it read.
+// ReadModelDirectory() that also gives the files that it read.
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files);
 
 }  // namespace leapstream

@@ -7,8 +7,8 @@
 
 namespace leapstream {
 
-// LeaP's features were made with p = 2 / pi atan2(f sin, f cos), which a feature that is not zero
-// gives back.
+// LeaP's features are f sin(pi/2 p) and f cos(pi/2 p), so that p = 2 / pi atan2(f sin, f cos) if a
+// feature is not zero.
 void RowObserver::ShowProportions(const std::string& layer, const Attention& attention,
                                   int64_t heads, const Rows& in) const {
   const auto* linear = dynamic_cast<const LinearAttention*>(&attention.kind());

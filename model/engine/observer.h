@@ -14,7 +14,7 @@
 namespace leapstream {
 
 // Shows intermediate rows to a test, each under its golden name ("enc.0.self_attn", "logits", ...).
-// Does nothing where no test listens.
+// Does nothing if no test listens.
 class RowObserver {
  public:
   using Listener = std::function<void(absl::string_view name, const Tensor& rows)>;
@@ -26,7 +26,7 @@ class RowObserver {
     listener_(layer + what, {{rows.count, rows.width},
                              std::vector<float>(rows.x, rows.x + rows.count * rows.width)});
   }
-  // Runs `add`, which adds to y; shows what it has added.
+  // Runs `add`, which adds to y, and shows the difference.
   template <typename F>
   void ShowAdded(const std::string& layer, const char* what, const Rows& y, F&& add) const {
     if (!listener_) return add();
@@ -36,8 +36,8 @@ class RowObserver {
     for (size_t i = 0; i < added.size(); ++i) added[i] -= before[i];
     Show(layer, what, {added.data(), y.count, y.width});
   }
-  // Shows the proportions of a block of LeaP with so many heads, whose input is `in`; nothing of
-  // other kinds.
+  // Shows the proportions of a LeaP block with so many heads and the input `in`. Shows nothing for
+  // other kinds of attention.
   void ShowProportions(const std::string& layer, const Attention& attention, int64_t heads,
                        const Rows& in) const;
 

@@ -24,9 +24,10 @@ class ThreadsScope {
   const int before_;
 };
 
-// Calls f(begin, end) for parts of [0, count), of `grain` at least, on OpenMP's threads: of each
-// thread that calls this its own, which wait for the next call, at first without sleeping. What f
-// throws is thrown when all parts have ended. Without OpenMP there is one part.
+// Calls f(begin, end) for parts of [0, count) that are `grain` long at least, on OpenMP's threads.
+// Each calling thread has OpenMP threads of its own, which wait for its next call, at first without
+// sleeping. An exception of f is thrown again when all parts have ended. Without OpenMP there is
+// one part.
 template <typename F>
 void ParallelFor(int64_t count, int64_t grain, const F& f) {
   const int64_t most = count / std::max<int64_t>(grain, 1);

@@ -15,8 +15,8 @@ namespace leapstream {
 
 // A layer's part of the weights: the tensors whose names begin with the layer's. The layer's
 // constructor takes each of its tensors here, and that is the only place where the tensor's name
-// and shape are written. A constructor also runs without values (Weights::Listing()): it looks at
-// none. A view of weights, which must outlive it.
+// and shape are written. Constructors also run without values (Weights::Listing()), so they must
+// not look at values. This is a view of Weights, which must outlive it.
 class Parameters {
  public:
   using Shape = std::vector<int64_t>;
@@ -26,19 +26,19 @@ class Parameters {
   // Covers the tensors whose names go on with `name` and a dot.
   Parameters Under(absl::string_view name) const;
 
-  // The product with "weight" and "bias". shape: of "weight"; the first number is that of outputs,
-  // those after it multiply to that of inputs. order: input i of the product is input order[i] of
-  // the tensor; empty: the tensor's own order.
+  // The product with the tensors "weight" and "bias". shape: that of "weight"; its first number is
+  // the number of outputs, the product of the others is the number of inputs. order: input i of the
+  // product is input order[i] of the tensor; empty: the tensor's own order.
   PackedLinear Linear(const Shape& shape, const std::vector<int64_t>& order = {}) const;
-  // The same in float32 whatever the compute type: for small inputs, and nets that feed sines.
+  // Linear() in float32, whatever the compute type is: for small inputs, and nets that feed sines.
   PackedLinear ExactLinear(const Shape& shape) const;
-  // Several products of one shape, stacked into one that gives all their outputs.
+  // Several products of one shape, stacked into one product that has all their outputs.
   PackedLinear Stacked(std::initializer_list<absl::string_view> names, const Shape& shape) const;
   // The product with tensor `name` [out, in], without a bias.
   PackedLinear Matrix(absl::string_view name, const Shape& shape) const;
-  // A tensor that is read where it lies.
+  // A tensor that is read where it lies in the file's bytes.
   Tensor Table(absl::string_view name, const Shape& shape) const;
-  // A copy of a tensor's values; of a listing, none.
+  // A copy of a tensor's values; empty if the weights are a listing.
   std::vector<float> Values(absl::string_view name, const Shape& shape) const;
 
  private:
@@ -47,7 +47,7 @@ class Parameters {
                        ComputeType type, const std::vector<int64_t>& order) const;
 
   Weights* weights_;
-  std::string name_;  // Empty, or the layer's with a dot behind it.
+  std::string name_;  // Empty, or the layer's name and a dot.
 };
 
 }  // namespace leapstream

@@ -72,7 +72,7 @@ void TransformerState::CountSource(absl::Span<const TokenId> tokens) {
 void TransformerState::OpenStep() {
   if (!progress_.committed) {
     for (const auto& self : self_) self->Drop();
-    // The moves of a learned policy's heads stay if they were what asked for more source.
+    // If a learned policy asked for more source, the moves of its heads stay.
     for (const auto& cross : cross_) {
       if (!progress_.wanted_source) cross->Drop();
     }

@@ -14,7 +14,7 @@
 
 namespace leapstream {
 
-// The state of one session of a Transformer, whose parts change it.
+// The state of one session of a Transformer. The encoder and the decoder change it directly.
 class TransformerState : public SessionState {
  public:
   using AttentionStates = std::vector<std::unique_ptr<AttentionState>>;
@@ -33,30 +33,31 @@ class TransformerState : public SessionState {
   friend class TransformerEncoder;
   friend class TransformerDecoder;
 
-  // The state of a segment beside its past.
+  // The state of a segment but for the past of its attention.
   struct Progress {
     bool prefix_is_encoded = true;
     int source_read = 0;
     int target_written = 0;
-    int steps = 0;  // Target tokens committed, and steps repeated.
+    int steps = 0;  // The number of target tokens committed and steps repeated.
     bool source_finished = false;
     TokenId last = kEndOfSentence;  // The token that the next step feeds; fairseq starts from </s>.
     bool committed = true;          // No step is open: nothing provisional is in the states.
-    bool wanted_source = false;     // The open step was decided so.
+    bool wanted_source = false;     // The decision of the open step was to want more source.
   };
 
   void CountSource(absl::Span<const TokenId> tokens);
-  // Forgets a step that was opened and not committed.
+  // Opens a step. Forgets the one before it if that was not committed.
   void OpenStep();
 
-  // One for each distinct layer; a bidirectional encoder keeps nothing and has one for all.
+  // One state for each distinct layer. A bidirectional encoder keeps nothing between calls and has
+  // one state for all layers.
   AttentionStates encoder_;
   AttentionStates self_;
   AttentionStates cross_;
   std::vector<TokenId> prefix_;                    // The source of a bidirectional text encoder.
   std::unique_ptr<SpeechFrontEnd::State> speech_;  // The source of speech; else null.
   Progress progress_;
-  int k_ = 0;  // The session's wait-k; 0: it has none.
+  int k_ = 0;  // The k of the session's wait-k policy; 0: it has another policy.
   int write_stride_ = 1;
 };
 

@@ -7,7 +7,8 @@
 
 namespace leapstream {
 
-// float32, row-major and contiguous: its own values, or somebody's who outlives it.
+// A float32 tensor, row-major and contiguous. It owns its values, or views those of an owner that
+// must outlive it.
 class Tensor {
  public:
   Tensor() = default;

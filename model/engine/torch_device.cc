@@ -61,7 +61,7 @@ absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfi
   }
   const std::string library =
       (program.parent_path().parent_path() / "lib/leapstream/libleapstream_torch.so").string();
-  // Never closed: its translators may live as long as the program.
+  // The library is never closed: its translators may live as long as the program.
   void* const handle = dlopen(library.c_str(), RTLD_NOW | RTLD_LOCAL);
   void* const factory = handle != nullptr ? dlsym(handle, kTorchFactory) : nullptr;
   const void* const version = factory != nullptr ? dlsym(handle, kTorchVersion) : nullptr;

@@ -13,25 +13,26 @@ namespace leapstream {
 
 // The device that LoadOptions::device names.
 struct TorchDevice {
-  std::string name;  // LibTorch's: "cpu", "cuda:0"; empty: none of them.
-  int threads = 1;   // They share the work of a call, on the CPU.
+  std::string name;  // LibTorch's name, such as "cpu" or "cuda:0"; empty: no device of LibTorch.
+  int threads = 1;   // The CPU threads that share the work of a call.
 };
 
-// The model in LibTorch operations: see model/torch/torch_translator.h. It lies in a shared library
-// of its own, ../lib/leapstream/libleapstream_torch.so beside the program's folder, which is loaded
-// here: a program that computes with our own kernels does without LibTorch and the half second that
-// loading it takes. UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
-// library, it is of another version, or there is no such device.
+// Makes a model of LibTorch operations: see model/torch/torch_translator.h. Its code is in a shared
+// library of its own, ../lib/leapstream/libleapstream_torch.so beside the program's folder, which
+// this function loads. So a program that computes with leapstream's own kernels does without
+// LibTorch and the half second that loading it takes. The caller must have called
+// CheckTorchComputes(). FAILED_PRECONDITION: there is no such library, it is of another version, or
+// there is no such device.
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
                                                                 Weights& weights,
                                                                 const TorchDevice& device);
 
-// Whether a LibTorch device computes such a model, in config.compute_type. UNIMPLEMENTED: it does
-// not.
+// Checks that a LibTorch device can compute such a model in config.compute_type. UNIMPLEMENTED: it
+// cannot.
 absl::Status CheckTorchComputes(const ModelConfig& config);
 
-// That library exports, with C linkage, under these names: the version that it was built with, a
-// string, and a function. The structs that they share are those of one version only.
+// The names that libleapstream_torch.so exports with C linkage: the version that it was built with,
+// a string, and a TorchFactory. Library and program share structs, so both must be of one version.
 inline constexpr char kTorchVersion[] = "leapstream_torch_version";
 inline constexpr char kTorchFactory[] = "leapstream_make_torch_translator";
 using TorchFactory = void(const ModelConfig&, Weights&, const TorchDevice&,

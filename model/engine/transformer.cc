@@ -7,7 +7,7 @@
 namespace leapstream {
 namespace {
 
-// Rows of prefixes after which a batch is encoded, so that many sessions with bidirectional
+// A batch of prefixes is encoded once it has so many rows, so that many sessions with bidirectional
 // encoders need no more scratch memory than a few.
 constexpr size_t kPrefixRows = 1024;
 

@@ -16,16 +16,16 @@
 
 namespace leapstream {
 
-// fairseq's encoder-decoder, a token at a time: transformer_monotonic, transformer_unidirectional,
-// transformer, and for speech convtransformer_simul_trans. A causal encoder takes each source token
-// once. A bidirectional one encodes the whole prefix again before a target token is decided after a
-// Read(), which so costs as much as all that was read before; the decoder's own past stays as it
-// was.
+// fairseq's encoder-decoder, run a token at a time: transformer_monotonic,
+// transformer_unidirectional, transformer, and for speech convtransformer_simul_trans. A causal
+// encoder takes each source token once. A bidirectional one encodes the whole prefix again at the
+// first Decide() after a Read(), whose cost therefore grows with the prefix; the decoder's own past
+// stays as it was.
 class Transformer : public Translator {
  public:
-  // `config` is one that ValidateModelConfig() has passed. `threads`: that share the work of a
-  // Read() or Decide(), the calling one included. Results do not depend on it. INVALID_ARGUMENT:
-  // the weights are of another network: see Weights::Finish().
+  // `config` must have passed ValidateModelConfig(). `threads`: the threads that share the work of
+  // a call, the calling one included; results do not depend on their number. INVALID_ARGUMENT: the
+  // weights are of another network: see Weights::Finish().
   static absl::StatusOr<std::unique_ptr<Transformer>> Create(const ModelConfig& config,
                                                              Weights weights, int threads = 1);
   // The tensors that Create() takes.
@@ -43,7 +43,7 @@ class Transformer : public Translator {
   absl::Status Replay(absl::Span<const ReplayRows> rows,
                       BetweenLayers between_layers) const override;
 
-  // To be called before the model is shared.
+  // Must be called before the model is shared.
   void ObserveForTest(RowObserver::Listener listener) {
     observer_.ListenForTest(std::move(listener));
   }
@@ -54,13 +54,13 @@ class Transformer : public Translator {
 
  private:
   Transformer(const ModelConfig& config, Weights weights, int threads);
-  // A bidirectional encoder's part of Decide().
+  // Encodes prefixes that have changed, if the encoder is bidirectional. A part of Decide().
   void EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
                       BetweenLayers between_layers) const;
 
   const ModelConfig config_;
   const int threads_;
-  Weights weights_;  // Before all that points into it. Constant once all of them are there.
+  Weights weights_;  // Declared before the members that point into it. Constant once they are made.
   RowObserver observer_;
   const TransformerEncoder encoder_;
   const TransformerDecoder decoder_;

@@ -12,12 +12,12 @@
 namespace leapstream {
 namespace {
 
-// Whether no exponent has all its bits set, which NaN and infinity have.
+// Whether no exponent has all its bits set. NaN and infinity have such exponents.
 template <typename Bits>
 bool IsFinite(absl::string_view bytes, Bits exponent) {
   const auto* numbers = reinterpret_cast<const Bits*>(bytes.data());
   const size_t count = bytes.size() / sizeof(Bits);
-  Bits found = 0;  // No branch: the loop goes at the speed of the memory.
+  Bits found = 0;  // The loop has no branch, so that it runs at the speed of the memory.
   for (size_t i = 0; i < count; ++i) found |= (numbers[i] & exponent) == exponent ? 1 : 0;
   return found == 0;
 }
@@ -26,7 +26,7 @@ bool IsFinite(const TensorView& view) {
                                            : IsFinite<uint16_t>(view.bytes, 0x7c00);
 }
 
-// Checks the tensor that a layer takes. `found`: null if there is none.
+// Checks the tensor that a layer takes. `found`: the tensor in the file, or null.
 absl::Status CheckTensor(const std::string& file, const TensorSpec& wanted,
                          const TensorView* found) {
   const auto error = [&](absl::string_view what, absl::string_view remedy) {
@@ -73,7 +73,7 @@ Tensor Weights::Take(const std::string& name, const std::vector<int64_t>& shape)
   if (file_ == nullptr || !status_.ok()) return Tensor();
   const auto found = views_.find(name);
   const TensorView* const view = found == views_.end() ? nullptr : &found->second;
-  // A tensor that is taken again was checked; only the shape may be another one.
+  // A tensor that is taken again has been checked already, unless another shape is wanted now.
   if (first || view->shape != shape) status_ = CheckTensor(name_, {name, shape}, view);
   if (!status_.ok()) return Tensor();
   if (view->type == TensorType::kFloat32) {

@@ -16,34 +16,34 @@ namespace leapstream {
 class AttentionState {
  public:
   virtual ~AttentionState() = default;
-  // Nothing seen. Keeps the memory.
+  // Forgets all positions. Keeps the memory.
   virtual void Reset() = 0;
-  // No source seen: it is about to be appended anew, whole. A learned policy's heads stay where
-  // they are.
+  // Forgets the source, which is about to be appended anew, whole. A learned policy's heads stay
+  // where they are.
   virtual void ForgetSource() { Reset(); }
-  // AttentionKind::Step() adds provisionally: Drop() takes it back, Settle() makes it part of the
-  // past. For learned policies both also hold for the moves of the heads.
+  // AttentionKind::Step() adds a position provisionally: Settle() makes it part of the past, Drop()
+  // takes it back. Both do the same with the moves of a learned policy's heads.
   virtual void Settle() = 0;
   virtual void Drop() = 0;
-  // Learned policies, after Attend(): a head would rather see more of the source first.
+  // Whether a head of a learned policy wants to see more of the source first. Valid after Attend().
   virtual bool wants_source() const { return false; }
   virtual int64_t bytes() const = 0;
   // A copy that goes on by itself.
   virtual std::unique_ptr<AttentionState> Clone() const = 0;
 };
 
-// One row: its state, and its position in the segment, from 0.
+// One row: its state, which may be null, and its position in the segment, from 0.
 struct AttentionRow {
   AttentionState* state = nullptr;
   int position = 0;
 };
 
-// Calls f(begin, end) for each run of rows of one state; a row without a state is one of its own.
+// Calls f(begin, end) for each run of rows of one state. A row without a state is a run by itself.
 template <typename F>
 void ForEachRun(absl::Span<const AttentionRow> rows, const F& f) {
   const auto count = static_cast<int64_t>(rows.size());
   ParallelFor(count, /*grain=*/1, [&](int64_t begin, int64_t end) {
-    // A state's rows belong to the part that has the first of them.
+    // All rows of a state belong to the part that has the first of these rows.
     const auto goes_on = [&](int64_t r) {
       return r > 0 && r < count && rows[r].state != nullptr && rows[r].state == rows[r - 1].state;
     };
@@ -59,7 +59,7 @@ void ForEachRun(absl::Span<const AttentionRow> rows, const F& f) {
   });
 }
 
-// Calls f(r) for each row; those of one state are called on one thread, in order.
+// Calls f(r) for each row; for the rows of one state on one thread, in order.
 template <typename F>
 void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
   ForEachRun(rows, [&](int64_t begin, int64_t end) {
@@ -67,28 +67,31 @@ void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
   });
 }
 
-// Whether Step() settles each position at once (an encoder's) or leaves that to the caller.
+// The state of the positions that Step() adds: settled at once, as an encoder's, or provisional
+// until the caller settles or drops them.
 enum class Past { kSettled, kProvisional };
 
-// A kind of attention: what is done between the projections. One block's, with what weights the
-// kind itself has. Const and thread-safe. Rows are float32 after projection and bias, queries not
-// yet scaled: [R, H, K], [R, H, V] with K = V = E / H unless a kind says otherwise. Rows of one
-// state are in order; rows of different states do not see each other, so that a row's result is, to
-// the bit, the same in any batch. `scratch` is the caller's.
+// A kind of attention: the operations between the projections of one block, with the weights that
+// the kind itself has. Const and thread-safe. Rows are float32, after projection and bias; queries
+// are not scaled yet. Queries and keys are [R, H, K], values [R, H, V], with K = V = E / H unless a
+// kind says otherwise. Rows of one state are in order. Rows of different states do not see each
+// other, so that a row's result is, to the bit, the same in any batch. `scratch` is the caller's.
 class AttentionKind {
  public:
   virtual ~AttentionKind() = default;
   virtual std::unique_ptr<AttentionState> NewState() const = 0;
-  // Takes memory for so many states at once, so far as their size is known before.
+  // Takes memory for so many states at once, as far as their size is known before.
   virtual void Reserve(int64_t /*states*/) const {}
 
-  // Adds positions, for good; row r to *rows[r].state.
+  // Adds positions for good: row r to *rows[r].state.
   virtual void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
                       Workspace& scratch) const = 0;
-  // Row r attends to all that its state has; a row without a state to nothing. out: [R, H, V].
+  // Row r attends to all positions of its state; a row without a state attends to nothing. out:
+  // [R, H, V].
   virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
                       Workspace& scratch) const = 0;
-  // Causal self-attention: each row in turn is added and attends. Not every kind has it.
+  // Causal self-attention: each row in turn is added to its state and attends. Not every kind has
+  // it.
   struct Projected {
     const float* queries;
     const float* keys;
@@ -120,11 +123,11 @@ class Attention {
   void Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
               Workspace& scratch) const;
 
-  // Cross-attention of target rows that have seen different lengths of their source. Target row r
-  // sees, of its own state, the first seen[r] source rows of this batch and no later ones. Equals,
-  // to the bit, Append() and Attend() called by turns. `sources`: [S, width of the encoder], rows
-  // of one state together, states in the order of `rows`; a target row without a state attends to
-  // nothing.
+  // Cross-attention of target rows that see different lengths of their source. Target row r sees,
+  // of its own state, the first seen[r] source rows of this batch and no later ones. The results
+  // are, to the bit, those of Append() and Attend() called by turns. `sources`: [S, width of the
+  // encoder], rows of one state together, states in the order of `rows`. A target row without a
+  // state attends to nothing.
   void AppendAndAttend(const float* sources, absl::Span<const AttentionRow> source_rows,
                        const float* x, absl::Span<const AttentionRow> rows,
                        absl::Span<const int64_t> seen, float* y, Workspace& scratch) const;

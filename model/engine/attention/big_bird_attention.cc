@@ -57,7 +57,8 @@ void BigBirdAttention::Attend(const float* queries, absl::Span<const AttentionRo
     for (int64_t h = 0; h < heads_; ++h) {
       const int64_t i = static_cast<int64_t>(r) * heads_ + h;
       for (int64_t j = 0; j < d_; ++j) query[j] = scale * queries[i * d_ + j];
-      // The weights of the blocks seen, one block after the other; only the last may be cut short.
+      // The weights of the blocks seen lie one block after the other; only the last block may be
+      // cut short.
       const Workspace::Scope head_scope(scratch);
       float* weights = scratch.Floats(static_cast<int64_t>(seen.size()) * block_);
       int64_t count = 0;

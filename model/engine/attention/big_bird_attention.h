@@ -9,10 +9,11 @@
 
 namespace leapstream {
 
-// BigBird, ITC form (Zaheer et al. 2020): bidirectional, soft-max over some blocks of positions
-// only: the first and the last (which also see all), the query's own with its two neighbours, and
-// `random_blocks` others, the same for every head and run. For encoders: Append() the whole
-// segment, then Attend(); Step() throws, as a block sees positions after it.
+// BigBird attention in its ITC form (Zaheer et al. 2020): bidirectional, with a soft-max over some
+// blocks of positions only. A query sees the first and the last block, its own block with the two
+// neighbours, and `random_blocks` others, which are the same for every head and run. Queries of the
+// first and the last block see all blocks. For encoders: the caller appends the whole segment, then
+// attends. Step() throws, since a block sees positions after it.
 class BigBirdAttention : public AttentionKind {
  public:
   // block: positions, a multiple of KeyValueCache::kBlock.

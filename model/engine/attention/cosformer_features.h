@@ -12,9 +12,9 @@
 
 namespace leapstream {
 
-// cosFormer (Qin et al. 2022): relu(q_i) . relu(k_j) cos(pi/2 (i - j) / M), that is LeaP with the
-// fixed proportion i / M. M is the greatest length; beyond it the weights would turn negative, so
-// positions stop at M.
+// cosFormer (Qin et al. 2022): relu(q_i) . relu(k_j) cos(pi/2 (i - j) / M), which is LeaP with the
+// fixed proportion i / M. M is the greatest length. Beyond M the weights would turn negative, so
+// greater positions count as M.
 class CosformerFeatures : public FeatureMap {
  public:
   CosformerFeatures(int64_t heads, int64_t d, int64_t max_length)

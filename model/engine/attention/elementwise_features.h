@@ -11,7 +11,7 @@
 
 namespace leapstream {
 
-// Plain linear attention: each number of queries and keys is mapped by itself.
+// The features of plain linear attention: each number of queries and keys is mapped by itself.
 inline float ReluFeature(float x) { return x > 0 ? x : 0; }
 inline float EluPlusOneFeature(float x) {  // Katharopoulos et al. 2020.
   return x > 0 ? x + 1 : std::exp(x);

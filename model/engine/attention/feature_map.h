@@ -11,11 +11,11 @@
 namespace leapstream {
 
 // Turns projected queries and keys into vectors whose inner product is the attention energy. Const
-// and thread-safe. Each row by itself; of a row only its position matters.
+// and thread-safe. Each row is mapped by itself; of an AttentionRow only the position is used.
 class FeatureMap {
  public:
   virtual ~FeatureMap() = default;
-  virtual int64_t width() const = 0;  // One head's number of features.
+  virtual int64_t width() const = 0;  // The number of features of one head.
   // x: [R, H, d] as projected. features: [R, H, width()].
   virtual void Queries(const float* x, absl::Span<const AttentionRow> rows, float* features,
                        Workspace& scratch) const = 0;
@@ -23,7 +23,7 @@ class FeatureMap {
                     Workspace& scratch) const = 0;
 };
 
-// The plain inner product, q . k / sqrt(d): what soft-max attention has.
+// The features of soft-max attention, whose energy is the plain inner product q . k / sqrt(d).
 class ScaledFeatures : public FeatureMap {
  public:
   ScaledFeatures(int64_t heads, int64_t d)

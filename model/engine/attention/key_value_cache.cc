@@ -69,7 +69,7 @@ void KeyValueCache::AddValues(int64_t head, const float* weights, int64_t first,
 void KeyValueCache::AllEnergies(int64_t head, const float* queries, int64_t rows,
                                 float* energies) const {
   static constexpr float kNoBias[kBlock] = {};
-  static thread_local std::vector<float> block;  // [rows, kBlock]. Only ever grows.
+  static thread_local std::vector<float> block;  // [rows, kBlock]. It never shrinks.
   block.resize(std::max<size_t>(block.size(), rows * kBlock));
   if (rows == 1) return Energies(head, queries, 0, length_, energies);
   const int64_t width = Rounded(length_);
@@ -94,7 +94,7 @@ void KeyValueCache::AddAllValues(int64_t head, const float* weights, const Rows&
   const int64_t width = Rounded(length_);
   for (int64_t begin = 0; begin < length_; begin += kBlock) {
     const float* keys = blocks_[begin / kBlock].get() + head * kBlock * (K_ + V_);
-    for (int64_t r = 0; r < rows.count; ++r) {  // While the values are in the first cache.
+    for (int64_t r = 0; r < rows.count; ++r) {  // A block's values stay in the first-level cache.
       Simd().add_weighted(weights + r * width + begin, keys + kBlock * K_,
                           std::min(kBlock, length_ - begin), V_, rows.out + r * rows.stride);
     }

@@ -9,16 +9,16 @@
 
 namespace leapstream {
 
-// The keys and values of all positions of a segment, for the kinds of attention that need them. It
-// grows by blocks of kBlock positions and keeps its memory; how long it may get is its session's
-// limit.
+// The keys and values of all positions of a segment, for the kinds of attention that need them. The
+// cache grows by blocks of kBlock positions and keeps its memory. The session's limits bound its
+// length.
 class KeyValueCache : public AttentionState {
  public:
   static constexpr int64_t kBlock = 16;
 
-  // K and V: width of one head's keys and values.
+  // K and V: the widths of one head's keys and values.
   KeyValueCache(int64_t heads, int64_t K, int64_t V) : heads_(heads), K_(K), V_(V) {}
-  // For Clone(). A copy has the blocks that it needs, and none that the other has in reserve.
+  // For Clone(). The copy has the blocks that it needs, and none that `other` has in reserve.
   KeyValueCache(const KeyValueCache& other);
   KeyValueCache& operator=(const KeyValueCache&) = delete;
 
@@ -33,24 +33,24 @@ class KeyValueCache : public AttentionState {
   int64_t length() const { return length_; }
   // key: [H, K], value: [H, V].
   void Append(const float* key, const float* value);
-  // energies[p] = query . key of position first + p, for `count` positions rounded up to whole
-  // blocks; beyond length() they mean nothing. first: a multiple of kBlock. energies:
-  // [Rounded(count)].
+  // energies[p] = query . key of position first + p, for p < Rounded(count). Energies of positions
+  // beyond length() mean nothing. first: a multiple of kBlock. energies: [Rounded(count)].
   void Energies(int64_t head, const float* query, int64_t first, int64_t count,
                 float* energies) const;
-  // The same of several queries [rows, K] and all positions: energies [rows, Rounded(length())].
+  // The energies of several queries [rows, K] with all positions: energies
+  // [rows, Rounded(length())].
   void AllEnergies(int64_t head, const float* queries, int64_t rows, float* energies) const;
   static int64_t Rounded(int64_t count) { return (count + kBlock - 1) / kBlock * kBlock; }
   // out [V] += sum over p < count of weights[p] times the value of position first + p.
   void AddValues(int64_t head, const float* weights, int64_t first, int64_t count,
                  float* out) const;
-  // The same of several rows and all positions: weights [rows, Rounded(length())]; row r of the
-  // result is at out + r * stride.
+  // The rows that AddAllValues() adds to: row r is at out + r * stride.
   struct Rows {
     float* out;
     int64_t count;
     int64_t stride;
   };
+  // AddValues() for several rows and all positions. weights: [rows, Rounded(length())].
   void AddAllValues(int64_t head, const float* weights, const Rows& rows) const;
 
  private:
@@ -61,7 +61,8 @@ class KeyValueCache : public AttentionState {
   const int64_t V_;
   int64_t length_ = 0;
   int64_t settled_ = 0;
-  // Per block and head: keys [K, kBlock], a panel as PackedLinear's, then values [kBlock, V].
+  // Each block has for each head the keys [K, kBlock], laid out as a panel of PackedLinear, then
+  // the values [kBlock, V].
   std::vector<std::unique_ptr<float[]>> blocks_;
 };
 

@@ -68,7 +68,7 @@ AttentionBlock BlockOf(const Parameters& parameters, const ModelConfig& config,
   return {parameters, config, side.attention_heads, side.embed_dim / side.attention_heads};
 }
 
-// The head size is one that LeaP's nets can be made for.
+// Checks that LeaP's nets can be made for the head size.
 absl::Status CheckLeapFactor(const ModelConfig& config, const SideConfig& side,
                              absl::string_view side_name) {
   if (!HasProportionNets(side.self_attention) && !HasProportionNets(side.cross_attention)) {

@@ -18,11 +18,12 @@ const AttentionEntry* FindAttention(absl::string_view name);
 // Whether the kind of this name has LeaP's proportion nets.
 bool HasProportionNets(absl::string_view kind);
 
-// INVALID_ARGUMENT: a side asks for a kind that there is not, or for one that its sizes do not fit.
+// Checks the kinds that both sides ask for. INVALID_ARGUMENT: there is no such kind, or the side's
+// sizes do not fit it.
 absl::Status CheckAttentionKinds(const ModelConfig& config);
 
-// The block whose parameters are given, of the kind that the configuration asks for, which
-// CheckAttentionKinds() has passed.
+// The attention block with these parameters, of the kind that the configuration asks for. The
+// configuration must have passed CheckAttentionKinds().
 Attention MakeSelfAttention(const Parameters& parameters, const ModelConfig& config,
                             const SideConfig& side);
 Attention MakeCrossAttention(const Parameters& parameters, const ModelConfig& config);

@@ -27,11 +27,11 @@ void LeapFeatures::Map(const Scaled& rows, const ProportionNet& net, float* feat
   float* positive = scratch.Floats(rows.count * d_);
   for (int64_t i = 0; i < rows.count * d_; ++i) {
     const float x = rows.scale * rows.x[i];
-    positive[i] = x < 0 ? 0 : x;  // NaN stays.
+    positive[i] = x < 0 ? 0 : x;  // NaN stays NaN.
   }
   float* hidden = scratch.Floats(rows.count * net.hidden.out());
   net.hidden.Apply(positive, rows.count, hidden, scratch, Epilogue::kRelu);
-  float* sine = scratch.Floats(rows.count);  // First what the net says, before its sigmoid.
+  float* sine = scratch.Floats(rows.count);  // Holds the net's output before the sigmoid at first.
   float* cosine = scratch.Floats(rows.count);
   net.out.Apply(hidden, rows.count, sine, scratch);
   Simd().leap_angles(sine, rows.count, cosine);

@@ -11,7 +11,8 @@
 
 namespace leapstream {
 
-// On the denominator only, as in fairseq-leapformer's leapformer_attention.py.
+// The least denominator, as in fairseq-leapformer's leapformer_attention.py. The numerator has no
+// such bound.
 inline constexpr float kLeapNormaliserFloor = 0.1f;
 
 // The net that gives each head and position its proportion p in (0, 1):
@@ -21,9 +22,9 @@ struct ProportionNet {
   PackedLinear out;
 };
 
-// LeaP (Agostinelli et al. 2024): relu(q) . relu(k) cos(pi/2 (p_q - p_k)), which is the inner
-// product of [f sin(pi/2 p), f cos(pi/2 p)] with f = relu(.); queries are scaled by 1 / sqrt(d)
-// before the relu, as fairseq-leapformer does.
+// LeaP (Agostinelli et al. 2024): the energy relu(q) . relu(k) cos(pi/2 (p_q - p_k)) is the inner
+// product of the features [f sin(pi/2 p), f cos(pi/2 p)] of query and key, with f = relu(.).
+// Queries are scaled by 1 / sqrt(d) before the relu, as in fairseq-leapformer.
 class LeapFeatures : public FeatureMap {
  public:
   LeapFeatures(ProportionNet query_proportion, ProportionNet key_proportion, int64_t heads,

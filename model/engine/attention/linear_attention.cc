@@ -10,24 +10,24 @@
 namespace leapstream {
 namespace {
 
-// Rows that are folded in one pass over the sums: they stay in the first cache beside a few of its
-// rows.
+// The number of rows that are folded in one pass over the sums: they and a few rows of the sums fit
+// into the first-level cache together.
 constexpr int64_t kFoldRows = 16;
 
 }  // namespace
 
-// Per head, at first: rows of features [F] and value [V], one per position. Once folded: the sums
-// in the same memory, and apart from them only the newest positions, which a later Step() adds to
-// the sums in the pass in which it reads them, or Drop() forgets: one, or as many as there are
-// layers that share this state.
+// The past of one block. At first it is rows: for each position and head, features [F] and value
+// [V]. When there is no more room for rows, they are folded: the same memory then holds each head's
+// sums, and only the newest positions are kept as rows, apart from the sums. A later Step() adds
+// these to the sums in the pass in which it reads the sums, or Drop() forgets them.
 //
 //              memory()                        newest_               always
 //   !folded_   rows of held_ positions         unused                settled_ <= held_ <= rows_
 //   folded_    sums of all earlier positions   held_ positions       settled_ <= held_ <= newest
 //
-// Add() raises held_, folding first if there is no room, AddAll() folds many at once; Settle() and
-// Drop() say what became of the rest; AttendRow(), once folded, moves the settled ones into the
-// sums.
+// Add() raises held_, and folds first if there is no room. AddAll() folds many positions at once.
+// Settle() makes all held positions part of the past, Drop() forgets those that are not. Once
+// folded, AttendRow() moves the settled positions into the sums.
 class LinearAttention::State : public AttentionState {
  public:
   explicit State(const LinearAttention& kind)
@@ -60,10 +60,11 @@ class LinearAttention::State : public AttentionState {
   float* memory() const { return slot_.floats(); }  // [H, max(sums, rows)]
 
   const SlotArena::Slot slot_;
-  float* const newest_;  // In the slot, after that. Once folded: positions [newest_, H, F + V].
+  // In the slot, after memory(). Once folded: the newest positions [.., H, F + V].
+  float* const newest_;
   bool folded_ = false;
-  int64_t held_ = 0;     // Positions that are not in the sums,
-  int64_t settled_ = 0;  // and how many of them are part of the past.
+  int64_t held_ = 0;     // The number of positions that are not in the sums.
+  int64_t settled_ = 0;  // The number of held positions that are part of the past.
 };
 
 LinearAttention::LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options)
@@ -81,7 +82,7 @@ std::unique_ptr<AttentionState> LinearAttention::NewState() const {
 }
 
 void LinearAttention::FoldAll(State& state) const {
-  static thread_local std::vector<float> copies;  // Only ever grows.
+  static thread_local std::vector<float> copies;  // It never shrinks.
   const int64_t width = F_ + d_;
   if (static_cast<int64_t>(copies.size()) < state.held_ * width) copies.resize(state.held_ * width);
   float* rows = copies.data();
@@ -90,7 +91,8 @@ void LinearAttention::FoldAll(State& state) const {
     std::copy_n(memory, state.held_ * width, rows);
     std::fill_n(memory, SumFloats(), 0.0f);
     Simd().linear_fold(memory, F_, d_, {rows, state.settled_, width});
-    for (int64_t n = state.settled_; n < state.held_; ++n) {  // They may yet be dropped.
+    // Positions that are not settled may still be dropped: they stay out of the sums.
+    for (int64_t n = state.settled_; n < state.held_; ++n) {
       std::copy_n(rows + n * width, width,
                   state.newest_ + ((n - state.settled_) * heads_ + h) * width);
     }
@@ -136,14 +138,14 @@ void LinearAttention::AddAll(const Row& first, int64_t count, State& state) cons
     return Row{first.features + n * heads_ * F_, first.values + n * heads_ * d_};
   };
   int64_t n = 0;
-  // The last one is left for the pass that reads the sums.
+  // The last position is left for the pass that reads the sums.
   for (; n < count && (!state.folded_ || count - n < 3); ++n) {
     Add(row(n), state);
     state.Settle();
   }
   if (n == count) return;
   FoldNewest(state, state.held_);
-  static thread_local std::vector<float> block;  // Only ever grows.
+  static thread_local std::vector<float> block;  // It never shrinks.
   const int64_t width = F_ + d_;
   block.resize(std::max<size_t>(block.size(), kFoldRows * width));
   for (; n + 1 < count; n += std::min(kFoldRows, count - 1 - n)) {
@@ -162,7 +164,7 @@ void LinearAttention::AddAll(const Row& first, int64_t count, State& state) cons
 
 void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
   const int64_t width = F_ + d_;
-  // The last one that is past is folded in the pass that reads the sums.
+  // The last settled position is folded in the pass that reads the sums.
   if (state.folded_ && state.settled_ > 1) FoldNewest(state, state.settled_ - 1);
   std::fill_n(out, heads_ * d_, 0.0f);
   for (int64_t h = 0; h < heads_; ++h) {

@@ -14,30 +14,30 @@
 
 namespace leapstream {
 
-// For kinds that divide by the sum of energies as it is: it only keeps a query that sees nothing
-// from 0 / 0.
+// The least denominator of kinds that divide by the sum of energies as it is: it only keeps a query
+// that sees nothing from 0 / 0.
 inline constexpr float kTinyNormaliserFloor = 1e-6f;
 
 struct LinearOptions {
   int64_t heads = 0;
   int64_t d = 0;
-  // A denominator that is smaller is raised to this.
+  // The least denominator: a smaller one is raised to this.
   float floor = 0;
-  // Positions that are kept as rows before they are folded into sums. Unset: as many as lie in the
-  // memory of the sums, about where sums become cheaper to read.
+  // The number of positions that are kept as rows before they are folded into sums. Unset: as many
+  // as fit into the memory of the sums. At about this number sums become cheaper to read.
   std::optional<int64_t> rows;
-  // Positions that a state may have that are not settled: one for each layer that shares it.
+  // The most positions of a state that are not settled: one for each layer that shares the state.
   int64_t provisional = 1;
 };
 
 // Attention as a recurrence (Katharopoulos et al. 2020): with features f,
 //   out_t = f(q_t)^T sum_s f(k_s) v_s^T / max(f(q_t)^T sum_s f(k_s), floor),
-// so that the past is two sums of fixed size and a position costs the same at any length. What the
-// energies are is the feature map's: LeaP, cosFormer, plain linear attention.
+// so that the past is two sums of fixed size and a position costs the same at any length. The
+// feature map decides the energies: LeaP, cosFormer, or plain linear attention.
 //
-// A short past is not summed yet: its features and values lie as rows, which are fewer floats than
-// the sums and need not be written again. When the rows are full, all are folded into the sums at
-// once, and later positions one by one.
+// A short past is not summed: its features and values lie as rows, which are fewer floats than the
+// sums and are not written again. When there is no room for more rows, all are folded into the sums
+// at once. Later positions are folded one by one.
 class LinearAttention : public AttentionKind {
  public:
   LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options);
@@ -52,8 +52,8 @@ class LinearAttention : public AttentionKind {
             Workspace& scratch) const override;
 
   const FeatureMap& features() const { return *features_; }
-  // All that a state has, provisional positions too: [H, F V + F] with F = features().width(), per
-  // head sum f v^T then sum f.
+  // The sums over all positions of a state, also provisional ones: [H, F V + F] with
+  // F = features().width(); for each head sum f v^T, then sum f.
   Tensor SumsForTest(const AttentionState& state) const;
 
  private:
@@ -63,17 +63,18 @@ class LinearAttention : public AttentionKind {
     const float* values;
   };
   int64_t SumFloats() const { return F_ * (d_ + 1); }
-  // A head's floats, without its newest positions.
+  // The floats of one head's rows or sums, without the newest positions.
   int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
-  // Makes room for one more row, and adds it.
+  // Adds a row, after making room for it.
   void Add(const Row& row, State& state) const;
   void FoldAll(State& state) const;
-  // `count` rows, [count, H, F] and [count, H, V], that are part of the past at once.
+  // Adds `count` rows, [count, H, F] and [count, H, V], and settles them.
   void AddAll(const Row& first, int64_t count, State& state) const;
-  // Folds the first `count` newest positions, which are past, into the sums of a folded state.
+  // Folds the first `count` of the newest positions, which are settled, into the sums of a folded
+  // state.
   void FoldNewest(State& state, int64_t count) const;
   void DropNewest(State& state, int64_t count) const;
-  // out [H, V]: attends to all that the state has.
+  // One row attends to all positions of the state. out: [H, V].
   void AttendRow(const float* features, State& state, float* out) const;
 
   const std::unique_ptr<const FeatureMap> features_;
@@ -82,7 +83,7 @@ class LinearAttention : public AttentionKind {
   const int64_t d_;
   const float floor_;
   const int64_t rows_;
-  const int64_t newest_;  // Positions apart from the sums before they are folded.
+  const int64_t newest_;  // The most positions that a folded state keeps apart from the sums.
   const std::shared_ptr<SlotArena> arena_;
 };
 

@@ -9,8 +9,8 @@
 
 namespace leapstream {
 
-// The cache has 2 H "heads" when there are two projections: H whose keys move the heads, and H
-// whose keys read. Values lie with the last H.
+// The past of one block. With two projections the cache has 2 H "heads": the keys of the first H
+// move the heads, those of the last H serve for reading. Values lie with the last H.
 class MonotonicAttention::State : public AttentionState {
  public:
   State(int64_t heads, int64_t projections, int64_t K, int64_t V)
@@ -23,7 +23,7 @@ class MonotonicAttention::State : public AttentionState {
     wants_source_ = false;
   }
   void ForgetSource() override { cache_.Reset(); }
-  // The source is never provisional, only the heads' places.
+  // Only the heads' places are provisional; the source never is.
   void Settle() override { settled_step_ = step_; }
   void Drop() override { step_ = settled_step_; }
   bool wants_source() const override { return wants_source_; }
@@ -33,7 +33,7 @@ class MonotonicAttention::State : public AttentionState {
  private:
   friend class MonotonicAttention;
   KeyValueCache cache_;
-  std::vector<int64_t> step_;  // Each head's position; past all of them: their number.
+  std::vector<int64_t> step_;  // Each head's source position, or their number: past all of them.
   std::vector<int64_t> settled_step_;
   bool wants_source_ = false;
 };
@@ -47,7 +47,7 @@ void MonotonicAttention::Append(const float* keys, const float* values,
   const Workspace::Scope scope(scratch);
   const int64_t width = options_.heads * options_.d;
   const int64_t n = projections();
-  // Only the states count here, so [R, n, H, d] is mapped one row at a time as n rows of H heads.
+  // One row [n, H, d] at a time is mapped, as n rows of H heads.
   const int64_t features_width = n * options_.heads * features_->width();
   float* features = scratch.Floats(features_width);
   float* value = scratch.Floats(n * width);
@@ -101,10 +101,10 @@ void MonotonicAttention::Attend(const float* queries, absl::Span<const Attention
       float* head_out = out + (r * options_.heads + h) * options_.d;
       std::fill_n(head_out, options_.d, 0.0f);
       const int64_t step = state.step_[h];
-      const int64_t reader = (n - 1) * options_.heads + h;  // Its head in the cache.
-      int64_t count = std::min(step, length - 1) + 1;       // Positions that it reads.
+      const int64_t reader = (n - 1) * options_.heads + h;  // The cache's head that it reads with.
+      int64_t count = std::min(step, length - 1) + 1;  // The number of positions that it reads.
       if (options_.lookback == Lookback::kHard) {
-        if (step == length) continue;  // Moved past the last position: reads nothing.
+        if (step == length) continue;  // A head past the last position reads nothing.
         std::fill_n(weights, length, 0.0f);
         weights[step] = 1;
       } else {

@@ -10,11 +10,11 @@
 
 namespace leapstream {
 
-// The ways in which heads of a monotonic attention read the positions that they have moved past.
+// The ways in which a head of a monotonic attention reads the source.
 enum class Lookback {
-  kHard,     // Only the position at which the head stands: hard_aligned.
-  kSoftmax,  // infinite_lookback and, at inference, chunkwise.
-  kClamped,  // Energies over max(their sum, floor): the same with LeaP and its like.
+  kHard,     // It reads only the position at which it stands: hard_aligned.
+  kSoftmax,  // Soft-max over the positions up to its own: infinite_lookback, and chunkwise, too.
+  kClamped,  // The same positions, with energies over max(their sum, floor): LeaP and its like.
 };
 
 struct MonotonicOptions {
@@ -23,15 +23,16 @@ struct MonotonicOptions {
   Lookback lookback = Lookback::kHard;
   bool mass_preservation = true;  // Heads may stay on the last source position.
   float energy_bias = 0;
-  float floor = 0;  // The least sum of kClamped.
+  float floor = 0;  // The least divisor of kClamped.
 };
 
 // Monotonic multihead cross-attention (Ma et al. 2020) as fairseq runs it one target token at a
-// time: each head stands at a source position and moves on while sigmoid(energy) < 0.5 there. It
-// wants_source() if a head has run out of source and would move on. Heads never go back.
+// time: each head stands at a source position and moves on while sigmoid(energy) < 0.5 there. Heads
+// never go back. A state's wants_source() is true if a head has run out of source and would move
+// on; this class does not know whether the source has ended.
 //
-// With kSoftmax and kClamped, queries and keys are two stacked projections, rows [2, H, d]: those
-// that move the heads, then those that read. Knows nothing of whether the source has ended.
+// With kSoftmax and kClamped, queries and keys are two stacked projections, rows [2, H, d]: the
+// first moves the heads, the second reads.
 class MonotonicAttention : public AttentionKind {
  public:
   MonotonicAttention(std::unique_ptr<const FeatureMap> features, MonotonicOptions options)
@@ -42,7 +43,7 @@ class MonotonicAttention : public AttentionKind {
               Workspace& scratch) const override;
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
               Workspace& scratch) const override;
-  // Throws: this is no self-attention.
+  // Throws, since this is no self-attention.
   void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
             Workspace& scratch) const override;
 

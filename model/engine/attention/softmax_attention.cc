@@ -7,7 +7,7 @@
 namespace leapstream {
 namespace {
 
-// Rows that attend side by side, so that keys and values are read once for all of them.
+// The most rows that attend side by side, so that keys and values are read once for all of them.
 constexpr int64_t kTogether = 16;
 
 }  // namespace

@@ -11,8 +11,8 @@
 namespace leapstream {
 
 // Soft-max attention (Vaswani et al. 2017) over a KeyValueCache: the state and the cost of a
-// position grow with the length. With LeaP's features it is what the released LeaPformer trains its
-// wait-k cross-attention as (docs/fairseq.md, rule 10).
+// position grow with the length. The released LeaPformer trains its wait-k cross-attention in this
+// way, with LeaP's features (docs/fairseq.md, rule 10).
 class SoftmaxAttention : public AttentionKind {
  public:
   SoftmaxAttention(std::unique_ptr<const FeatureMap> features, int64_t heads, int64_t d)
@@ -27,7 +27,7 @@ class SoftmaxAttention : public AttentionKind {
             Workspace& scratch) const override;
 
  private:
-  // `count` rows side by side: features [count, H, F], out [count, H, V].
+  // `count` rows of one state attend side by side. features: [count, H, F]; out: [count, H, V].
   void AttendRows(const AttentionState& state, const float* features, int64_t count,
                   float* out) const;
 

@@ -15,23 +15,24 @@ namespace leapstream {
 
 inline constexpr size_t kHugePage = size_t{2} << 20;
 
-// Memory of what every step reads: weights, states, scratch. From a huge page's size on it lies on
-// huge pages, where the system has them: reading it at once is then up to twice as fast (no walk of
-// the page table each 4 KB, and no stop of the prefetcher there), and a first touch costs a
-// hundredth. Smaller memory is aligned to a cache line.
+// An allocator for the memory that every step reads: weights, states, scratch. Memory of at least a
+// huge page's size lies on huge pages, if the system has them. Reading it in one go is then up to
+// twice as fast (no walk of the page table each 4 KB, and no stop of the prefetcher there), and a
+// first touch costs a hundredth. Smaller memory is aligned to a cache line.
 template <typename T>
 class HugePageAllocator {
  public:
   using value_type = T;
   HugePageAllocator() = default;
   template <typename U>
-  HugePageAllocator(const HugePageAllocator<U>&) {}  // NOLINT: what an allocator must have.
+  HugePageAllocator(const HugePageAllocator<U>&) {
+  }  // NOLINT: an allocator must convert implicitly.
 
   T* allocate(size_t count) {
     const size_t bytes = count * sizeof(T);
     void* const memory = ::operator new(RoundUp(bytes), Alignment(bytes));
 #ifdef MADV_HUGEPAGE
-    // A hint: without huge pages all is as it was, only slower.
+    // This is a hint: without huge pages the memory is slower, but otherwise the same.
     if (bytes >= kHugePage) madvise(memory, RoundUp(bytes), MADV_HUGEPAGE);
 #endif
     return static_cast<T*>(memory);
@@ -55,15 +56,15 @@ class HugePageAllocator {
 template <typename T>
 using HugePageVector = std::vector<T, HugePageAllocator<T>>;
 
-// Huge pages for what is each smaller than one and read one after the other, as a model's weights:
-// side by side, in blocks. Not thread-safe.
+// Puts arrays side by side on huge pages, in blocks. For arrays that are each smaller than a huge
+// page and are read one after the other, such as a model's weights. Not thread-safe.
 class HugePageArena {
  public:
   HugePageArena() = default;
   HugePageArena(const HugePageArena&) = delete;
   HugePageArena& operator=(const HugePageArena&) = delete;
 
-  // Zeros, aligned to a cache line; there as long as the arena is.
+  // An array of zeros, aligned to a cache line, which lives as long as the arena.
   template <typename T>
   T* Take(size_t count) {
     constexpr size_t kLine = 64;
@@ -79,7 +80,8 @@ class HugePageArena {
   }
 
  private:
-  static constexpr size_t kBlock = 8 * kHugePage;  // What is not taken of it is never touched.
+  // A block's bytes. The part of a block that nobody takes is never touched.
+  static constexpr size_t kBlock = 8 * kHugePage;
 
   struct Block {
     explicit Block(size_t size) : bytes(size), memory(HugePageAllocator<char>().allocate(size)) {}
@@ -91,7 +93,7 @@ class HugePageArena {
   };
 
   std::deque<Block> blocks_;
-  size_t used_ = 0;  // Of the last one.
+  size_t used_ = 0;  // The bytes of the last block that are taken.
 };
 
 }  // namespace leapstream

@@ -14,7 +14,7 @@ constexpr int64_t kLeastMultiplications = 1 << 17;
 
 int64_t RoundUp(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-uint16_t ToBfloat16(float x) {  // To nearest, ties to even.
+uint16_t ToBfloat16(float x) {  // Rounds to nearest, ties to even.
   uint32_t bits;
   std::memcpy(&bits, &x, sizeof(bits));
   return static_cast<uint16_t>((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
@@ -94,7 +94,7 @@ void PackedLinear::ApplyOn(const SimdKernels& simd, const float* x, int64_t rows
     product.w_scale = scales_;
     product.w_sum = offsets_;
   }
-  // A thread gets what is worth waking it for: some microseconds.
+  // A part must be worth waking a thread: it takes some microseconds at least.
   const int64_t panel_cost = std::max<int64_t>(rows * in_ * kPanel, 1);
   const int64_t grain = (kLeastMultiplications + panel_cost - 1) / panel_cost;
   ParallelFor(RoundUp(out_, kPanel) / kPanel, grain, [&](int64_t begin, int64_t end) {

@@ -10,22 +10,22 @@
 
 namespace leapstream {
 
-// The types of the weights of products. Sums are float32, those of int8 exact 32-bit integers.
+// The types of the weights of products. Sums are float32; those of int8 are exact 32-bit integers.
 enum class ComputeType {
   kFloat32,
-  kBfloat16,  // Half the memory to read; products are float32's.
-  kInt8,      // A quarter: one scale per output, and inputs quantised row by row as they come.
+  kBfloat16,  // Half the memory to read. Weights are widened to float32 before they multiply.
+  kInt8,  // A quarter of the memory to read. Weights have one scale per output, inputs one per row.
 };
 
-// y = x W^T + b with W packed once for the vector units. Unlike a general matrix product, each row
-// of y is to the bit the same whatever other rows are in the batch: one sum over the inputs, in
-// order. That is what makes "a batch gives what its members give alone" exact, and why no BLAS is
-// used here. Immutable after construction; thread-safe.
+// The product y = x W^T + b, with W packed once for the vector units. Each row of y is, to the bit,
+// the same whatever other rows are in the batch: it is one sum over the inputs, in order. A general
+// matrix product (BLAS) does not promise that, and leapstream needs it: a batch gives exactly what
+// its members give alone. Immutable after construction; thread-safe.
 class PackedLinear {
  public:
   PackedLinear() = default;
-  // weight: [out, in] float32, row-major. bias: [out], or null for none. Neither is kept. `memory`:
-  // where it is packed, beside what is read before and after it.
+  // weight: [out, in] float32, row-major. bias: [out], or null for none. Neither is kept. `memory`
+  // gets the packed weights, beside those that are read before and after them.
   PackedLinear(const float* weight, const float* bias, int64_t out, int64_t in,
                ComputeType type = ComputeType::kFloat32,
                std::shared_ptr<HugePageArena> memory = std::make_shared<HugePageArena>());
@@ -35,7 +35,7 @@ class PackedLinear {
              Epilogue epilogue = Epilogue::kStore) const {
     ApplyOn(Simd(), x, rows, y, scratch, epilogue);
   }
-  // With given kernels. For tests.
+  // Apply() with given kernels. For tests.
   void ApplyOn(const SimdKernels& simd, const float* x, int64_t rows, float* y, Workspace& scratch,
                Epilogue epilogue) const;
 
@@ -49,14 +49,15 @@ class PackedLinear {
   ComputeType type_ = ComputeType::kFloat32;
   int64_t in_ = 0;
   int64_t out_ = 0;
-  std::shared_ptr<const HugePageArena> memory_;  // The memory of all below.
-  // One of them, see Product::panels; zero beyond `out` and `in`.
+  std::shared_ptr<const HugePageArena> memory_;  // The memory of all pointers below.
+  // The packed weights: see Product::panels. One of the three is set, by type_. Beyond `out` and
+  // `in` they are zero.
   float* floats_ = nullptr;
   uint16_t* halves_ = nullptr;
   int8_t* bytes_ = nullptr;
-  float* bias_ = nullptr;  // [ceil(out / 16) * 16], as are the two below, of int8.
-  float* scales_ = nullptr;
-  int32_t* offsets_ = nullptr;
+  float* bias_ = nullptr;       // [ceil(out / 16) * 16]
+  float* scales_ = nullptr;     // int8 only: Product::w_scale.
+  int32_t* offsets_ = nullptr;  // int8 only: Product::w_sum.
 };
 
 }  // namespace leapstream

@@ -6,87 +6,91 @@
 
 namespace leapstream {
 
-inline constexpr int64_t kPanel = 16;  // Outputs per panel of a PackedLinear.
+inline constexpr int64_t kPanel = 16;  // The number of outputs in a panel of a PackedLinear.
 
 // The last operation on a product's sums, after the bias was added.
-enum class Epilogue { kStore, kRelu, kAdd /* to what y holds */ };
+enum class Epilogue { kStore, kRelu, kAdd /* adds to the values in y */ };
 
-// The result of quantise() for a row, beside its numbers.
+// The result of quantise() for a row, beside the row's numbers.
 struct QuantisedRow {
   float scale = 0;
-  int32_t too_little = 0;  // Missing from each of the row's sums, as the kernel stores rows.
+  int32_t too_little = 0;  // To be added to each of the row's integer sums: see simd_kernels.cc.
 };
 
-// y = epilogue(x W^T + bias): see PackedLinear.
+// The product y = epilogue(x W^T + bias): see PackedLinear.
 struct Product {
   const float* x = nullptr;  // [rows, in]
   int64_t rows = 0;
   int64_t in = 0;
-  // float or bfloat16: [ceil(out / 16), in, 16]. int8: [ceil(out / 16), ceil(in / 4), 16, 4].
+  // The packed weights. float or bfloat16: [ceil(out / 16), in, 16]. int8:
+  // [ceil(out / 16), ceil(in / 4), 16, 4].
   const void* panels = nullptr;
-  int64_t begin = 0, end = 0;   // Of the panels, the ones to do.
+  int64_t begin = 0, end = 0;   // The panels to compute.
   const float* bias = nullptr;  // [ceil(out / 16) * 16]
   int64_t out = 0;
   float* y = nullptr;  // [rows, out]
   Epilogue epilogue = Epilogue::kStore;
 
-  // int8 only, where x is given quantised, each row with a scale: x = scale x_quantised, W =
-  // w_scale W_quantised.
-  const void* x_quantised = nullptr;  // Of quantise(): [rows, ceil(in / 4) * 4], of two bytes each.
+  // For int8 only: x = scale x_quantised with a scale for each row, W = w_scale W_quantised with a
+  // scale for each output.
+  const void* x_quantised = nullptr;     // quantise()'s: [rows, ceil(in / 4) * 4], two bytes each.
   const QuantisedRow* x_rows = nullptr;  // [rows]
   const float* w_scale = nullptr;        // [ceil(out / 16) * 16]
-  const int32_t* w_sum = nullptr;  // 128 times the sum of an output's weights, the same shape.
+  const int32_t* w_sum =
+      nullptr;  // 128 times the sum of each output's weights, of w_scale's shape.
 };
 
-// One step of linear attention, of one head: see SimdKernels::linear_attend.
+// One step of linear attention for one head: see SimdKernels::linear_attend.
 struct LinearStep {
   const float* query = nullptr;       // [F] features.
-  const float* past_key = nullptr;    // [F] features and
-  const float* past_value = nullptr;  // [V] value of a position to add first; null: none.
+  const float* past_key = nullptr;    // [F] features of a position to add first.
+  const float* past_value = nullptr;  // [V] value of that position; null: there is none.
 };
 
-// Positions of one head whose keys and values lie as they are: features [F], then value [V], each
-// `stride` floats after the one before.
+// Positions of one head that lie as rows: features [F], then value [V]. A row begins `stride`
+// floats after the row before it.
 struct HeadRows {
   const float* rows = nullptr;
   int64_t count = 0;
   int64_t stride = 0;
 };
 
-// The inner loops, compiled once per kind of processor from simd_kernels.cc. Within one of them
-// every sum has one order and the same fused multiply-adds, whatever else is computed beside it.
+// The inner loops, compiled from simd_kernels.cc once for each kind of processor. With the kernels
+// of one kind, every sum has one order and the same fused multiply-adds, whatever is computed
+// beside it.
 struct SimdKernels {
   const char* name;
   void (*multiply)(const Product& product);
   void (*multiply_bfloat16)(const Product& product);
   void (*multiply_int8)(const Product& product);
-  // Quantises one row for multiply_int8, in a form of its own. out has room for two bytes for each
-  // of ceil(in / 4) * 4 inputs. If one is not finite, nor is the scale.
+  // Quantises one row for multiply_int8, in a form that only these two functions know. out has room
+  // for two bytes for each of ceil(in / 4) * 4 inputs. If an input is not finite, the scale is not
+  // finite.
   QuantisedRow (*quantise)(const float* x, int64_t in, void* out);
-  // y = (x - mean) / sqrt(variance + epsilon) * weight + bias, of one row. May be in place.
+  // y = (x - mean) / sqrt(variance + epsilon) * weight + bias, for one row. y may be x.
   void (*layer_norm)(const float* x, int64_t width, const float* weight, const float* bias,
                      float* y);
-  // Linear attention's state of one head, F V + F floats: sums over positions of f v^T [F, V], then
-  // of f [F], f being a key's features. Adds the rows, one after the other.
+  // Adds rows, one after the other, to the state of one head of linear attention. The state has F V
+  // + F floats: the sum over positions of f v^T [F, V], then that of f [F]; f: a key's features.
   void (*linear_fold)(float* state, int64_t F, int64_t V, const HeadRows& rows);
-  // out [V] += query^T sum f v^T; returns query^T sum f. First adds the step's past position to the
-  // state, in the same pass.
+  // out [V] += query^T sum f v^T over the state; returns query^T sum f. First adds the step's past
+  // position to the state, in the same pass.
   float (*linear_attend)(float* state, int64_t F, int64_t V, const LinearStep& step, float* out);
-  // The same of rows that are in no state.
+  // out [V] += query^T sum f v^T over rows that are in no state; returns query^T sum f.
   float (*linear_attend_rows)(const HeadRows& rows, int64_t F, int64_t V, const float* query,
                               float* out);
   // out [V] += sum over p < count of weights[p] values[p]. values: [count, V].
   void (*add_weighted)(const float* weights, const float* values, int64_t count, int64_t V,
                        float* out);
-  // Returns the sum of exp(x - most); if out is not null, writes the terms there. May be in place.
+  // Returns the sum of exp(x - most). If out is not null, writes the terms there; out may be x.
   float (*sum_exp)(const float* x, int64_t count, float most, float* out);
-  // x becomes the sine, cosine the cosine of pi/2 sigmoid(x).
+  // Sets x to the sine and `cosine` to the cosine of pi/2 sigmoid(x).
   void (*leap_angles)(float* x, int64_t count, float* cosine);
 };
 
-// The best for this processor, chosen at the first call.
+// The best kernels for this processor, chosen at the first call.
 const SimdKernels& Simd();
-// All that this processor can run, the best last. For tests.
+// All kernels that this processor can run, the best last. For tests.
 std::vector<const SimdKernels*> SupportedSimdKernels();
 
 }  // namespace leapstream

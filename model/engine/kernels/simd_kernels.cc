@@ -1,6 +1,6 @@
-// Compiled several times, each time for another processor, as LEAPSTREAM_SIMD_KERNELS. So nothing
-// here may be shared between the copies: no function of the standard library, which the linker
-// would merge.
+// This file is compiled several times, each time for another kind of processor, and then defines
+// LEAPSTREAM_SIMD_KERNELS. The copies must share nothing. So no function of the standard library is
+// called here: the linker would merge the copies of it.
 #include "model/engine/kernels/simd.h"
 
 #ifdef __AVX2__
@@ -16,10 +16,10 @@ extern const SimdKernels LEAPSTREAM_SIMD_KERNELS;
 
 namespace {
 
-// As wide as the processor's own: compilers split a wider vector through memory.
+// Vectors are as wide as the processor's own: compilers split wider ones through memory.
 #ifdef __AVX512F__
 constexpr int64_t kLanes = 16;
-constexpr int kSums = 16;  // Registers for sums, half of all there are.
+constexpr int kSums = 16;  // The registers for sums: half of all vector registers.
 constexpr int kMostRows = 8;
 #define LANES_FROM(n)                                                                             \
   ((n) + 0) % 16, ((n) + 1) % 16, ((n) + 2) % 16, ((n) + 3) % 16, ((n) + 4) % 16, ((n) + 5) % 16, \
@@ -44,7 +44,7 @@ constexpr int kVectors = kPanel / kLanes;
 INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE Vector Load(const float* x) { return *reinterpret_cast<const Vector*>(x); }
 INLINE void Store(Vector v, float* x) { *reinterpret_cast<Vector*>(x) = v; }
-// The first `count` lanes; the others are zero.
+// Loads the first `count` lanes; the others are zero.
 INLINE Vector LoadPart(const float* x, int64_t count) {
   Vector v = {};
   __builtin_memcpy(&v, x, count * sizeof(float));
@@ -57,7 +57,8 @@ template <int half>
 INLINE Vector Folded(Vector v) {
   return v + __builtin_shufflevector(v, v, LANES_FROM(half));
 }
-// Halves upon halves: no other order has as few additions that wait for each other.
+// The sum of all lanes. Halves are added to halves: no other order has as few additions that wait
+// for each other.
 INLINE float Sum(Vector v) {
   if constexpr (kLanes > 8) v = Folded<8>(v);
   return Folded<1>(Folded<2>(Folded<4>(v)))[0];
@@ -71,7 +72,7 @@ INLINE Vector Same(float x) { return Vector{} + x; }
 // --- Products ---
 
 INLINE Vector Widen(const float* weights) { return Load(weights); }
-// bfloat16 is the upper half of a float.
+// A bfloat16 number is the upper half of a float.
 INLINE Vector Widen(const uint16_t* weights) {
   const Halves halves = *reinterpret_cast<const Halves*>(weights);
   return reinterpret_cast<Vector>(__builtin_convertvector(halves, Integers) << 16);
@@ -81,7 +82,7 @@ INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
   float* y = p.y + row * p.out + column;
   const int64_t count = Least(kLanes, p.out - column);
   sum += Load(p.bias + column);
-  if (p.epilogue == Epilogue::kRelu) sum = Select(sum < 0, Vector{}, sum);  // NaN stays.
+  if (p.epilogue == Epilogue::kRelu) sum = Select(sum < 0, Vector{}, sum);  // NaN stays NaN.
   if (p.epilogue == Epilogue::kAdd) sum += count == kLanes ? Load(y) : LoadPart(y, count);
   if (count == kLanes) {
     Store(sum, y);
@@ -90,10 +91,10 @@ INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
   }
 }
 
-// Asks for weights before their turn comes, since the processor's own prefetching falls behind: in
-// products of several rows by 4 KB (2 KB was as good, 512 bytes was not); in those of one row,
-// which go through memory at its own speed, floats not at all and int8 by 512 bytes (4 KB was
-// slower by 7 %). Not measured with AVX-512, so not done there.
+// Prefetches weights, since the processor's own prefetching falls behind. Products of several rows
+// prefetch 4 KB ahead (2 KB was as good, 512 bytes was not). Products of one row go through the
+// weights at the memory's own speed: with floats they prefetch nothing, with int8 512 bytes ahead
+// (4 KB was slower by 7 %). With AVX-512 it was not measured and is not done.
 template <typename Weight, int kRows>
 INLINE void Prefetch(const Weight* weights) {
 #if !defined(__AVX512F__)
@@ -107,9 +108,9 @@ INLINE void Prefetch(const Weight* weights) {
 #endif
 }
 
-// Rows x panels sums kept in registers while the inputs go by; panels are `apart` from each other.
-// The number of rows and panels changes only what is computed side by side, never the order within
-// a sum.
+// Computes a tile of kRows rows x kPanels panels, which are `apart` panels from each other. The
+// sums stay in registers while the inputs go by. The size of the tile decides only which sums are
+// computed side by side, never the order within a sum.
 template <typename Weight, int kRows, int kPanels>
 INLINE void Tile(const Product& p, int64_t row, int64_t panel, int64_t apart) {
   Vector sums[kRows][kPanels * kVectors] = {};
@@ -138,13 +139,16 @@ INLINE void Tile(const Product& p, int64_t row, int64_t panel, int64_t apart) {
 // int8: y = x_scale w_scale sum_i x_i w_i, with the sum exact in 32-bit integers. The weights of
 // four inputs and 16 outputs lie together, 64 bytes, called a group:
 //   w[output 0][inputs 0..3], w[output 1][inputs 0..3], ..., w[output 15][inputs 0..3]
-// The processors' products of bytes want one side without a sign. VNNI adds four products to a sum
-// at once; its inputs are increased by 128, which w_sum takes back. AVX2 multiplies the inputs'
-// sizes with weights whose bits are turned where the input is negative, and adds neighbours in 16
-// bits, then the same of the next group, before it widens: Quantise() keeps four such products
-// within 16 bits. ~w is -w - 1, so that the sizes of negative inputs are too little of each sum.
-constexpr int64_t kGroup = 4 * kPanel;  // Bytes.
-// The lowest byte of each of the first `count` lanes. GCC 12 takes lanes out one by one for that.
+// The processors' instructions multiply unsigned bytes with signed ones. VNNI adds four products to
+// a sum at once. Inputs are increased by 128; w_sum takes that back. AVX2 multiplies the absolute
+// values of the inputs with the weights, whose bits are inverted if the input is negative. Two
+// neighbouring products are added in 16 bits, then the two of the next group, and the result is
+// widened: Quantise() keeps the sum of these four products within 16 bits. An inverted weight ~w is
+// -w - 1, so that each sum lacks the absolute values of the negative inputs:
+// QuantisedRow::too_little.
+constexpr int64_t kGroup = 4 * kPanel;  // The bytes of a group.
+// Stores the lowest byte of each of the first `count` lanes. The intrinsics are for GCC 12, which
+// would take the lanes out one by one.
 INLINE void StoreBytes(Integers v, int64_t count, uint8_t* x) {
 #if defined(__AVX512F__)
   const __m128i bytes = _mm512_maskz_cvtepi32_epi8(0xffff, reinterpret_cast<__m512i>(v));
@@ -165,7 +169,7 @@ INLINE void StoreBytes(Integers v, int64_t count, uint8_t* x) {
 #if defined(__AVX512VNNI__)
 constexpr bool kPositive = true;  // Inputs are increased by 128.
 typedef __m512i Accumulator;
-// Returns what is missing of the sums.
+// Stores a row's inputs, given increased by 128. Returns the amounts that the sums will lack.
 INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
   StoreBytes(positive, count, x);
   return Integers{};
@@ -177,7 +181,7 @@ INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* 
     __builtin_memcpy(&four, x + 4 * g, sizeof(four));
     const __m512i inputs = _mm512_set1_epi32(four);
     const __m512i weights = _mm512_loadu_si512(w + g * kGroup);
-    // The intrinsic's accumulators are copied around by GCC 12, which halves the speed.
+    // With the intrinsic, GCC 12 copies the accumulators around, which halves the speed.
     asm("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(inputs), "v"(weights));
   }
 }
@@ -185,9 +189,11 @@ INLINE void StoreSums(Accumulator sum, int32_t* out) { _mm512_storeu_si512(out, 
 #elif defined(__AVX2__)
 constexpr bool kPositive = false;
 struct Accumulator {
-  __m256i outputs[2] = {};  // 8 each.
+  __m256i outputs[2] = {};  // 8 outputs each.
 };
-// A row's sizes first, then all bits of those that are negative.
+// Stores the absolute values of a row's inputs, and `in` bytes behind them 0xff for each negative
+// input, 0 for the others. Inputs are given increased by 128. Returns the amounts that the sums
+// will lack.
 INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t in) {
   const Integers value = positive - 128;
   const Integers negative = value >> 31;
@@ -212,7 +218,7 @@ INLINE void Dot(const uint8_t* x, int64_t in, const int8_t* w, Accumulator* sum)
           FourBytes(x + 4 * g), _mm256_xor_si256(weights, FourBytes(x + in + 4 * g)));
       pairs = g == 0 ? products : _mm256_add_epi16(pairs, products);
     }
-    // As above: the intrinsic's sums are copied around.
+    // With the intrinsic, GCC 12 copies the sums around.
     asm("vpaddd %1, %0, %0"
         : "+v"(sum->outputs[o])
         : "v"(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
@@ -287,7 +293,7 @@ INLINE void TileInt8(const Product& p, int64_t row, int64_t panel, int64_t apart
   }
 }
 
-// Registers that the sums of a row and a panel take.
+// The registers that the sums of one row and one panel take.
 template <typename Weight>
 constexpr int kRegisters = kVectors;
 #if !defined(__AVX512VNNI__)
@@ -308,16 +314,17 @@ struct Tiler<Int8, kRows, kPanels> {
   }
 };
 
-// Rows x panels of a tile, by how many rows there are. As many sums as the registers hold, and no
-// more than four panels, since more are more streams than the processor prefetches:
+// The rows x panels of a tile, by the number of rows. A tile has as many sums as the registers
+// hold, but no more than four panels, since the processor does not prefetch more streams:
 //                         8 rows   4 rows   2 rows   1 row
 //   AVX-512, VNNI          8 x 2    4 x 4    2 x 4   1 x 4
 //   AVX-512, int8 without  8 x 1    4 x 2    2 x 4   1 x 4
 //   AVX2                            4 x 1    2 x 2   1 x 4
 
-// As many rows as there are in tiles of kRows; returns the first row that is left. A few panels
-// stay in the first cache while all rows pass them. They lie far apart, since memory gives more to
-// streams of different pages: with AVX2, one row of int8 takes 18 % less time than with neighbours.
+// Computes the product's rows from `row` on in tiles of kRows; returns the first row that is left.
+// A few panels stay in the first-level cache while all rows pass them. The panels of a tile lie far
+// apart, since memory is faster for streams from different pages: with AVX2, one row of int8 takes
+// 18 % less time than with neighbouring panels.
 template <typename Weight, int kRows>
 INLINE int64_t AllPanels(const Product& p, int64_t row) {
   constexpr int kWanted = kSums / (kRows * kRegisters<Weight>);
@@ -350,7 +357,7 @@ void MultiplyInt8(const Product& p) { MultiplyRows<Int8>(p); }
 
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t FourIntegers __attribute__((vector_size(16), aligned(4), may_alias));
-// |x| from i on, four of them; zero after the end.
+// The bits of |x[i]| to |x[i + 3]|; zero from `in` on.
 INLINE FourIntegers Size(const float* x, int64_t i, int64_t in) {
   FourIntegers four = {};
   if (i + 4 <= in) {
@@ -369,12 +376,14 @@ INLINE float Most(FourIntegers sizes) {
   return result;
 }
 
-// The sizes of four inputs that multiply side by side (n, n + 1, n + 4 and n + 5, n being 0 or 2 of
-// eight) add up to 254 at most: times 128 that is 32,512. It rarely costs precision, as few rows
-// have their greatest inputs so close together. On all processors, so that they decide alike.
+// Quantises a row. Four inputs multiply side by side: n, n + 1, n + 4 and n + 5 of each eight, with
+// n = 0 or 2. Their absolute values add up to 254 at most, which times 128 is 32,512. This bound
+// rarely costs precision, as few rows have their greatest inputs so close together. It holds on all
+// processors, so that all quantise alike.
 QuantisedRow Quantise(const float* x, int64_t in, void* to) {
   auto* out = static_cast<uint8_t*>(to);
-  // As integers, sizes have the same order, with what is not finite above all others.
+  // The bits of absolute values, taken as integers, have the order of the values; infinity and NaN
+  // are above all finite ones.
   FourIntegers sizes = {}, sums = {};
   for (int64_t i = 0; i < in; i += 8) {
     const FourIntegers a = Size(x, i, in), b = Size(x, i + 4, in);
@@ -388,13 +397,13 @@ QuantisedRow Quantise(const float* x, int64_t in, void* to) {
   const float most = Most(sizes), most_of_four = Most(sums);
   const bool finite = most - most == 0;
   float scale = most / 127;
-  if (most_of_four / 252 > scale) scale = most_of_four / 252;  // Rounding adds up to 2.
+  if (most_of_four / 252 > scale) scale = most_of_four / 252;  // Rounding can add 2 to the 252.
   const float inverse = finite && scale >= __FLT_MIN__ ? 1 / scale : 0;
   const int64_t padded = (in + 3) / 4 * 4;
   Integers too_little = {};
   for (int64_t i = 0; i < padded; i += kLanes) {
     const Vector v = i + kLanes <= in ? Load(x + i) : LoadPart(x + i, in - i);
-    // To nearest: 128.5 makes every number positive, and truncation rounds it.
+    // This rounds to nearest: 128.5 makes every number positive, and the conversion truncates.
     const Vector shifted = (finite ? v * inverse : Vector{}) + 128.5f;
     too_little += StoreQuantised(__builtin_convertvector(shifted, Integers),
                                  Least(kLanes, padded - i), out + i, padded);
@@ -406,7 +415,7 @@ QuantisedRow Quantise(const float* x, int64_t in, void* to) {
 
 // --- Rows ---
 
-constexpr float kLayerNormEpsilon = 1e-5f;  // fairseq's.
+constexpr float kLayerNormEpsilon = 1e-5f;  // The same as fairseq's.
 
 void LayerNorm(const float* x, int64_t width, const float* weight, const float* bias, float* y) {
   const int64_t whole = width / kLanes * kLanes;
@@ -427,8 +436,8 @@ void LayerNorm(const float* x, int64_t width, const float* weight, const float* 
   for (int64_t i = 0; i < width; ++i) y[i] = (x[i] - mean) * scale * weight[i] + bias[i];
 }
 
-// exp, sine and cosine: polynomials of Cephes (netlib.org/cephes, single precision), good to an ulp
-// or two.
+// exp, sine and cosine use the polynomials of Cephes (netlib.org/cephes, single precision), with
+// errors of an ulp or two.
 INLINE Vector Exp(Vector x) {
   x = Select(x < -87.0f, Same(-87.0f), x);
   x = Select(x > 88.0f, Same(88.0f), x);
@@ -467,7 +476,8 @@ float SumExp(const float* x, int64_t count, float most, float* out) {
 INLINE Vector LeapAngle(Vector x, Vector* cosine) {
   constexpr float kHalfPi = 1.57079632679489662f;
   const Vector p = 1.0f / (1.0f + Exp(-x));
-  // Sine and cosine of an angle up to pi/4; beyond it they are those of pi/2 - angle, exchanged.
+  // The polynomials take angles up to pi/4. For a greater angle, sine and cosine are the cosine and
+  // the sine of pi/2 - angle.
   const Integers low = p <= 0.5f;
   const Vector angle = Select(low, p, 1.0f - p) * kHalfPi;
   const Vector z = angle * angle;
@@ -492,7 +502,8 @@ void LeapAngles(float* x, int64_t count, float* cosine) {
 
 // --- Attention ---
 
-// A struct's type, because a template argument would lose the attributes of its own.
+// Template arguments that stand for a vector and a float. (A vector type as a template argument
+// would lose its attributes.)
 struct Wide {
   typedef Vector T;
 };
@@ -500,8 +511,8 @@ struct Single {
   typedef float T;
 };
 
-// kRows rows of the state, one or several columns: all positions are added while they are in
-// registers.
+// Adds all positions to kRows rows and one or several columns of the state, which stay in registers
+// meanwhile.
 template <typename Lanes, int kRows>
 INLINE void FoldLanes(float* state, int64_t V, const HeadRows& rows, int64_t F, int64_t i,
                       int64_t j) {
@@ -533,9 +544,9 @@ void LinearFold(float* state, int64_t F, int64_t V, const HeadRows& rows) {
   }
 }
 
-// The lanes that there are: all, as the compiler then knows, or the last few of a row. What is left
-// of a row is no loop over numbers: in one of those, GCC may or may not fuse a multiplication and
-// an addition, depending on what stands beside it.
+// The lanes of a vector that a row fills: all of them, which the compiler then knows, or fewer at a
+// row's end. The end of a row is not computed by a loop over single numbers: in such a loop GCC may
+// or may not fuse a multiplication with an addition, depending on the code beside it.
 struct AllLanes {
   INLINE Vector From(const float* x) { return Load(x); }
   INLINE void To(Vector v, float* x) { Store(v, x); }
@@ -546,8 +557,9 @@ struct FirstLanes {
   INLINE_MEMBER void To(Vector v, float* x) const { StorePart(v, count, x); }
 };
 
-// kCount vectors of out += sum over rows of query[i] * row[i], each row first increased by
-// past_key[i] * past_value. The sums stay in registers while the state goes by once.
+// For kCount vectors: out += sum over i of query[i] * row i of the state. With kFold, row i is
+// first increased by past_key[i] * past_value. The sums stay in registers while the state goes by
+// once.
 template <int kCount, bool kFold, typename Lanes>
 INLINE void AttendLanes(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t j,
                         float* out, Lanes lanes) {
@@ -600,7 +612,8 @@ float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, f
                                     : AttendAll<false>(state, F, V, step, out);
 }
 
-// kRows inner products side by side, each in the order that it has alone.
+// Adds a vector of terms to kRows inner products side by side. Each sum has the order that it has
+// alone.
 template <int kRows, typename Lanes>
 INLINE void AddProducts(const float* x, const float* rows, int64_t stride, Lanes lanes,
                         Vector* sums) {
@@ -609,7 +622,7 @@ INLINE void AddProducts(const float* x, const float* rows, int64_t stride, Lanes
   for (int r = 0; r < kRows; ++r) sums[r] += one * lanes.From(rows + r * stride);
 }
 
-// out += the rows' values by their weights, row after row.
+// Adds kRows values, times their weights, to `out`, one row after the other.
 template <int kRows, typename Lanes>
 INLINE void AddWeightedLanes(const float* weights, const float* values, int64_t stride, float* out,
                              Lanes lanes) {

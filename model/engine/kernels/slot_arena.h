@@ -12,18 +12,18 @@
 
 namespace leapstream {
 
-// Slots of one size, for what sessions remember of a block: side by side, as a step of many
-// sessions reads them. Taken from the system in slabs of some slots that are touched at once, and
-// kept: a slot of Reserve()'s faults no page. Thread-safe; shared by its slots, which may be the
-// last to go.
+// Memory slots of one size for the states of one attention block. The slots of many sessions lie
+// side by side, as a step reads them. The system's memory is taken in slabs of several slots, which
+// are touched at once and kept: using a slot that Reserve() made causes no page fault. Thread-safe.
+// Each slot shares the arena, and may outlive all other owners.
 class SlotArena {
  public:
-  // floats: of a slot.
+  // floats: the size of a slot.
   explicit SlotArena(int64_t floats) : floats_((floats + kAlign - 1) / kAlign * kAlign) {}
   SlotArena(const SlotArena&) = delete;
   SlotArena& operator=(const SlotArena&) = delete;
 
-  // 64-byte aligned, of any content; given back when this goes.
+  // A slot's memory, 64-byte aligned and not initialised. The destructor gives it back.
   class Slot {
    public:
     explicit Slot(std::shared_ptr<SlotArena> arena)
@@ -40,8 +40,8 @@ class SlotArena {
     float* const floats_;
   };
 
-  // Makes room for so many slots at once, used ones included. Who takes a slot meanwhile does not
-  // wait for it.
+  // Makes room for so many slots, used ones included. A thread that takes a free slot meanwhile
+  // does not wait.
   void Reserve(int64_t slots) {
     while (true) {
       {
@@ -53,8 +53,8 @@ class SlotArena {
   }
 
  private:
-  static constexpr int64_t kAlign = 16;  // Floats: a cache line.
-  static constexpr int64_t kSlots = 16;  // A slab's, unless that is more than a huge page.
+  static constexpr int64_t kAlign = 16;  // The floats of a cache line.
+  static constexpr int64_t kSlots = 16;  // The slots of a slab that is smaller than a huge page.
 
   float* Take() {
     while (true) {
@@ -73,7 +73,7 @@ class SlotArena {
     MutexLock lock(&mutex_);
     free_.push_back(slot);
   }
-  // To touch a slab takes milliseconds: without the lock.
+  // Adds a slab. Touching its memory takes milliseconds, so the lock is not held meanwhile.
   void Grow() {
     constexpr auto kPage = static_cast<int64_t>(kHugePage / sizeof(float));
     const int64_t some = kSlots * floats_;
@@ -84,7 +84,7 @@ class SlotArena {
     slabs_.push_back(std::move(slab));
     slots_ += count;
     free_.reserve(slots_);
-    // The first one on top.
+    // The slab's first slot is pushed last, so that it is taken first.
     for (int64_t i = count - 1; i >= 0; --i) free_.push_back(slabs_.back().data() + i * floats_);
   }
 

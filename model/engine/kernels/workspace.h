@@ -9,9 +9,9 @@
 
 namespace leapstream {
 
-// Scratch memory of one call: a stack of floats, which keeps its memory, so that nothing is
-// allocated once it has seen the largest call. What it gives is 64-byte aligned, uninitialised, and
-// free again when the Scope ends that it was taken in. Of one thread at a time.
+// Scratch memory of one call: a stack of floats. The stack keeps its memory, so that nothing is
+// allocated once it has seen the largest call. Floats() returns 64-byte aligned, uninitialised
+// memory, which is free again when the innermost Scope ends. For one thread at a time.
 class Workspace {
  public:
   Workspace() = default;
@@ -52,7 +52,7 @@ class Workspace {
   };
 
  private:
-  static constexpr int64_t kAlign = 16;  // Floats: a cache line.
+  static constexpr int64_t kAlign = 16;  // The floats of a cache line.
   static constexpr int64_t kFirstBlock = 1 << 16;
 
   struct Block {
@@ -62,8 +62,8 @@ class Workspace {
   };
 
   std::vector<Block> blocks_;
-  size_t block_ = 0;  // Where the stack's top is.
-  int64_t used_ = 0;  // Of that block.
+  size_t block_ = 0;  // The block in which the stack's top is.
+  int64_t used_ = 0;  // The floats of that block that are taken.
 };
 
 }  // namespace leapstream

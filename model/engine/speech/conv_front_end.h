@@ -18,7 +18,7 @@ namespace leapstream {
 // observer the new frames' "features" [n, bins] and the subsampler's "conv" [rows, bins / 4 C].
 class ConvFrontEnd : public SpeechFrontEnd {
  public:
-  // parameters: the encoder's, of this width.
+  // parameters: the encoder's. width: the encoder's, E.
   ConvFrontEnd(const Parameters& parameters, const SpeechConfig& config, int64_t width)
       : config_(config),
         bank_(config),

@@ -5,20 +5,21 @@
 namespace leapstream {
 namespace {
 
-// Frames that are taken at once, so that a long recording needs no more memory than a short one.
+// The most frames that are computed at once, so that a long recording needs no more scratch memory
+// than a short one.
 constexpr int64_t kBlockFrames = 64;
 
-// Both convolutions: out[o] of time t and bin f sees times 2t - 1 .. 2t + 1 and bins 2f - 1 .. 2f
-// + 1.
+// The input of either convolution. The output at time t and bin f sees the times 2t - 1 .. 2t + 1
+// and the bins 2f - 1 .. 2f + 1.
 struct Input {
   const float* values;  // [count, bins, channels], from time `first`.
   int64_t first;
-  int64_t end;  // Times from it on are zeros, as are those before 0.
+  int64_t end;  // Times from `end` on are zeros, as are times before 0.
   int bins;
   int channels;
 };
 
-// The 3 x 3 x channels that each of the outputs [first, last) x bins / 2 sees.
+// Writes the 3 x 3 x channels values that each of the outputs [first, last) x bins / 2 sees.
 void Unfold(const Input& input, int64_t first, int64_t last, float* out) {
   const int64_t width = input.channels;
   for (int64_t t = first; t < last; ++t) {
@@ -37,7 +38,7 @@ void Unfold(const Input& input, int64_t first, int64_t last, float* out) {
   }
 }
 
-// Forgets what lies before time `keep`.
+// Removes the values of times before `keep`. `row`: the values of one time.
 void Trim(int64_t keep, int64_t row, std::vector<float>* values, int64_t* first) {
   if (keep <= *first) return;
   values->erase(values->begin(), values->begin() + (keep - *first) * row);
@@ -64,7 +65,8 @@ ConvSubsampler::ConvSubsampler(const Parameters& parameters, const SpeechConfig&
       channels_(config.conv_channels),
       first_(parameters.Under("0").ExactLinear({config.conv_channels, 1, 3, 3})) {
   const int64_t C = channels_;
-  // Channels last, so that what is unfolded is copied in runs: [C, places] to [places, C].
+  // Weights are reordered from [C, places] to [places, C]: channels come last, so that Unfold()
+  // copies runs.
   const auto channels_last = [C](int64_t places) {
     std::vector<int64_t> order(places * C);
     for (int64_t c = 0; c < C; ++c) {
@@ -88,13 +90,13 @@ void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, W
                                  const Observer& observer) const {
   const Workspace::Scope scope(scratch);
   const int64_t C = channels_;
-  const int bins1 = bins_ / 2;  // Bins of the first convolution's output.
-  const int bins2 = bins_ / 4;  // Bins of the second one's.
+  const int bins1 = bins_ / 2;  // The bins of the first convolution's output.
+  const int bins2 = bins_ / 4;  // The bins of the second convolution's output.
   state.frames_.insert(state.frames_.end(), frames.begin(), frames.end());
   state.frame_count_ += static_cast<int64_t>(frames.size()) / bins_;
   const int64_t T = state.frame_count_;
-  const int64_t hidden = (T + 1) / 2;  // Rows of the first convolution,
-  const int64_t final_hidden = T / 2;  // and those that see no padding in place of a frame.
+  const int64_t hidden = (T + 1) / 2;  // The rows of the first convolution.
+  const int64_t final_hidden = T / 2;  // The rows that see no padding in place of a later frame.
   const int64_t rows = (hidden + 1) / 2;
 
   const int64_t row1 = bins1 * C;
@@ -120,7 +122,7 @@ void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, W
   state.rows_.resize(rows * out_.out());
   out_.Apply(conv, new_rows, state.rows_.data() + state.final_rows_ * out_.out(), scratch);
 
-  // Rows that are not final are computed again.
+  // Rows that are not final are dropped here and computed again with later frames.
   state.hidden_.resize((final_hidden - state.first_hidden_) * row1);
   state.hidden_count_ = final_hidden;
   state.final_rows_ = final_hidden / 2;

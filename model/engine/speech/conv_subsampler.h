@@ -18,8 +18,8 @@ namespace leapstream {
 // encoder's width. Const and thread-safe.
 class ConvSubsampler {
  public:
-  // The memory of a segment. A row is computed once, but for the last one or two, which see zeros
-  // in place of frames that have not come.
+  // The memory of a segment. Each row is computed once, except for the last one or two, which see
+  // zeros in place of frames that have not come yet.
   class State {
    public:
     void Reset();
@@ -32,14 +32,15 @@ class ConvSubsampler {
     std::vector<float> frames_;  // [.., bins], from frame first_frame_.
     int64_t first_frame_ = 0;
     int64_t frame_count_ = 0;
-    std::vector<float> hidden_;  // Final rows of the first one, [.., bins / 2, C],
-    int64_t first_hidden_ = 0;   // from this one.
-    int64_t hidden_count_ = 0;  // All that are final.
+    // Final rows of the first convolution, [.., bins / 2, C], from row first_hidden_.
+    std::vector<float> hidden_;
+    int64_t first_hidden_ = 0;
+    int64_t hidden_count_ = 0;  // The number of its final rows, forgotten ones included.
     std::vector<float> rows_;
     int64_t final_rows_ = 0;
   };
 
-  // width: of the encoder, E.
+  // width: the encoder's, E.
   ConvSubsampler(const Parameters& parameters, const SpeechConfig& config, int64_t width);
 
   // frames: [n, bins]. An observer, which is a test's, is called with the output of the second

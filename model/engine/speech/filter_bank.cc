@@ -35,7 +35,7 @@ FilterBank::FilterBank(const SpeechConfig& config)
       window_(config.input.frame_samples),
       mel_banks_(config.mel_bins * (kFftSize / 2)) {
   const int frame = input_.frame_samples;
-  for (int i = 0; i < frame; ++i) {  // Povey's window.
+  for (int i = 0; i < frame; ++i) {  // The window is Kaldi's "povey".
     const double hann = 0.5 - 0.5 * std::cos(2 * M_PI * i / (frame - 1));
     window_[i] = static_cast<float>(std::pow(hann, 0.85));
   }

@@ -9,9 +9,9 @@
 
 namespace leapstream {
 
-// Log mel filter banks as fairseq's speech models were trained on:
-// torchaudio.compliance.kaldi.fbank with no dither and no energy, then global CMVN. In
-// float32. Const and thread-safe.
+// Log mel filter banks as in the training of fairseq's speech models:
+// torchaudio.compliance.kaldi.fbank without dither and without energy, in float32. Const and
+// thread-safe.
 class FilterBank {
  public:
   static constexpr int kFftSize = 512;
@@ -25,7 +25,7 @@ class FilterBank {
   const SpeechInput& input() const { return input_; }
   int bins() const { return static_cast<int>(bands_.size()); }
 
-  // One frame's steps; for tests too.
+  // The steps from one frame's samples to its log mel energies. Public for tests, too.
   void Window(const float* samples, float* windowed) const;  // [frame_samples] -> [kFftSize]
   static void Power(const float* windowed, float* power);    // -> [kFftBins]
   void LogMel(const float* power, float* log_mel) const;     // -> [bins]
@@ -41,12 +41,13 @@ class FilterBank {
   std::vector<Band> bands_;
 };
 
-// Samples of one segment on their way to frames: what is kept is the end that no frame has used up.
-// However the samples are cut, the frames are those of the whole.
+// Turns the samples of one segment into frames. Keeps the samples at the end that later frames
+// still need. The frames do not depend on how the samples are cut.
 class FrameBuffer {
  public:
   void Reset() { residual_.clear(); }
-  // Appends to `frames` the [n, bins] that became whole, (log mel - mean) / std.
+  // Takes samples, and appends to `frames` the frames [n, bins] that are now complete, after global
+  // CMVN: (log mel - mean) / std.
   void Append(absl::Span<const float> samples, const FilterBank& bank, absl::Span<const float> mean,
               absl::Span<const float> std, std::vector<float>* frames);
   int64_t residual() const { return static_cast<int64_t>(residual_.size()); }

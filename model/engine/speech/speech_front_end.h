@@ -13,11 +13,11 @@
 
 namespace leapstream {
 
-// From samples to the rows that an encoder of speech takes in place of embeddings: one pass over
-// the audio, however it is cut. Const and thread-safe.
+// Turns samples into the rows that an encoder of speech takes in place of embeddings, in one pass
+// over the audio. The rows do not depend on how the audio is cut. Const and thread-safe.
 class SpeechFrontEnd {
  public:
-  // One segment's audio: its rows so far, and as much of the samples as later rows need.
+  // The audio of one segment: its rows so far, and the samples that later rows still need.
   class State {
    public:
     virtual ~State() = default;
@@ -26,13 +26,13 @@ class SpeechFrontEnd {
     virtual int64_t bytes() const = 0;
     virtual std::unique_ptr<State> Clone() const = 0;
   };
-  // Is called with intermediate rows by their name, and the number of the first one.
+  // A function that is called with the name of intermediate rows, the number of the first one, and
+  // the rows.
   using Observer = std::function<void(absl::string_view, int64_t first_row, const Tensor&)>;
 
   virtual ~SpeechFrontEnd() = default;
   virtual std::unique_ptr<State> NewState() const = 0;
-  // Appends to the state's rows; the last of its rows may change, too. `observer` is a test's, or
-  // empty.
+  // Appends rows to the state, and may change its last rows. `observer` is a test's, or empty.
   virtual void Append(absl::Span<const float> samples, State& state, Workspace& scratch,
                       const Observer& observer) const = 0;
 };
