@@ -23,7 +23,7 @@ constexpr char32_t kUnused = 0x110000;
 
 std::u32string WithoutSpace(const std::string& text) {
   std::u32string characters = CodePoints(text);
-  characters.erase(std::remove_if(characters.begin(), characters.end(), IsSpace), characters.end());
+  characters.erase(std::remove_if(characters.begin(), characters.end(), IsPythonSpace), characters.end());
   return characters;
 }
 
