@@ -6,7 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "client/address.h"
-#include "client/client.h"
+#include "client/types.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/support/channel_arguments.h"
 

@@ -117,6 +117,10 @@ absl::Status Stream::Wait() { return session_->Wait(); }
 int64_t Stream::unsent_bytes() const { return session_->unsent_bytes(); }
 int Stream::ready_fd() const { return session_->ready_fd(); }
 
+absl::Status CheckServerAddresses(const ClientOptions& options) {
+  return ParseServerAddresses(options).status();
+}
+
 Client::Client(std::shared_ptr<Servers> servers) : servers_(std::move(servers)) {}
 Client::~Client() = default;
 
@@ -129,7 +133,7 @@ absl::StatusOr<std::unique_ptr<Client>> Client::Connect(const ClientOptions& opt
 }
 
 std::unique_ptr<Stream> Client::StartStream(const StreamOptions& options) {
-  auto session = std::make_shared<Stream::Session>(servers_, options);
+  auto session = std::make_shared<Session>(servers_, options);
   session->Start();
   return std::unique_ptr<Stream>(new Stream(std::move(session)));
 }

@@ -3,187 +3,27 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
-#include <variant>
 #include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "client/types.h"
 
 // The client library. It hides gRPC and the wire's messages; docs/protocol.md says what they mean.
 // It has a namespace of its own, since the streaming layer has types of the same names.
 namespace leapstream::client {
 
 class Servers;
-
-// The files are read once, when the client is made.
-struct Security {
-  bool tls = false;
-  // PEM of the authorities that sign servers' certificates; empty: the system's.
-  std::string ca_file;
-  std::string certificate_file;  // The client's own certificate, in PEM; empty: it has none.
-  std::string key_file;          // The certificate's key, in PEM.
-  std::string token_file;  // Token for each call, without TLS only to this machine; empty: none.
-};
-
-// Finds the addresses of a host name, such as "10.0.0.1" and "fe80::1%eth0"; may block.
-using AddressLookup =
-    std::function<absl::StatusOr<std::vector<std::string>>(const std::string& host)>;
-
-struct ClientOptions {
-  // host:port, or any other name that gRPC resolves. Several addresses, with commas between them,
-  // are replicas, and so are all addresses of a name: streams take turns at them, and go on at
-  // another one when a replica is lost. Names are looked up again while streams begin or look for a
-  // server.
-  std::string address = "localhost:50051";
-  absl::Duration connect_timeout = absl::Seconds(5);  // 0: the first call connects.
-  Security security = {};
-  AddressLookup lookup = {};  // Null: the system's (getaddrinfo).
-};
+class Session;
 
 // INVALID_ARGUMENT: `options.address` names no server, or is malformed; the message says what to
 // write.
 absl::Status CheckServerAddresses(const ClientOptions& options);
-
-enum class EarlyEnd { kUnspecified, kStop, kSuppress, kReadOn, kForceFinish };
-
-// Format of the samples for Stream::PushAudio(): mono, little-endian; floats are in [-1, 1].
-enum class AudioFormat { kNone, kPcmS16Le, kPcmF32Le };
-
-enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
-
-// The server decides about unset fields; Started has the values that it applied.
-struct StreamOptions {
-  std::string model;
-  std::string source_language_code;  // BCP-47.
-  std::string target_language_code;
-  std::optional<int> k;  // The k of wait-k, in source tokens.
-  bool offline = false;  // Reads a segment to its end before the first word, instead of wait-k.
-  EarlyEnd early_end = EarlyEnd::kUnspecified;
-  // Text only: if a translation ends before its source does, the next segment begins with the
-  // source that is left. Servers older than 0.2 ignore this.
-  bool next_segments = false;
-  int max_target_tokens = 0;               // Per segment; 0: the server's default.
-  AudioFormat audio = AudioFormat::kNone;  // kNone: the source is text.
-  int sample_rate = 0;                     // Rate of the audio in Hz; 0: 16000.
-  // Audio only: the length of a pause that ends a segment (0: no pause ends one), and the level
-  // below which audio is quiet, in dB of full scale.
-  std::optional<absl::Duration> pause;
-  double pause_threshold_db = 0;
-  bool token_details = false;  // Fills Delta::tokens.
-  bool log_probs = false;
-  bool segment_stats = true;                           // Fills SegmentCompleted::stats.
-  absl::Duration idle_timeout = absl::ZeroDuration();  // 0: the server's default.
-  absl::Duration deadline = absl::InfiniteDuration();  // Limit of the whole stream.
-  // Time for finding a server when none takes the stream, or when the server that had it is lost.
-  // The stream then goes on where it was. 0: the stream ends with the first error.
-  absl::Duration resume_timeout = absl::Seconds(60);
-};
-
-struct Limits {
-  int max_chunk_bytes = 0;
-  int max_source_tokens_per_segment = 0;
-  absl::Duration max_session_duration;
-  absl::Duration idle_timeout;
-};
-
-struct Started {
-  std::string session_id;
-  std::string model;
-  std::string model_checksum;
-  StreamOptions applied;  // All but `deadline`, which the server does not echo.
-  Limits limits;
-};
-
-struct Token {
-  int id = 0;
-  std::string piece;
-  int source_tokens_read = 0;
-  float log_prob = 0;
-  absl::Duration emit_offset;  // Time since the session started.
-  double source_audio_ms = 0;  // Speech only: the segment's audio that had been read.
-};
-
-// Text to append to that of the segment. It is never taken back.
-struct Delta {
-  int64_t sequence = 0;
-  int64_t segment = 0;
-  std::string text;
-  std::vector<Token> tokens;
-  // Tokens of this segment's source (speech: encoder states) that had been read when the text was
-  // written.
-  int source_tokens_read = 0;
-  double source_audio_ms = 0;  // Speech only: the segment's audio that had been read.
-};
-
-struct Lagging {
-  double average_lagging = 0;
-  double length_adaptive_average_lagging = 0;
-  double average_proportion = 0;
-  double differentiable_average_lagging = 0;
-  double average_token_delay = 0;
-  double start_offset = 0;
-  double end_offset = 0;
-  std::optional<double> yet_another_average_lagging;
-};
-
-// See SegmentStats in the protocol. The inherited figures are in tokens, for speech in ms.
-struct SegmentStats : Lagging {
-  int source_tokens = 0;
-  int target_tokens = 0;
-  std::optional<Lagging> words;
-  std::optional<Lagging> computation_aware;        // Speech only.
-  std::optional<Lagging> words_computation_aware;  // Speech only.
-  absl::Duration first_token;
-  absl::Duration compute;
-  absl::Duration queue;
-  double source_audio_ms = 0;
-};
-
-struct SegmentCompleted {
-  int64_t segment = 0;
-  std::string text;  // Equals the concatenated deltas.
-  FinishReason reason = FinishReason::kUnspecified;
-  std::optional<SegmentStats> stats;
-  // Source tokens that were read after the translation had ended, as far as is known.
-  int untranslated_source_tokens = 0;
-  bool source_dropped = false;  // Source was left when the translation ended, and is dropped.
-  bool continues = false;       // Source was left, and belongs to the next segment.
-};
-
-// The server gives the stream up after `remaining`, or when the open segment is complete.
-struct GoingAway {
-  absl::Duration remaining;
-  std::string reason;  // Name of the proto's enum value, such as "GOING_AWAY_REASON_DRAINING".
-};
-
-struct Summary {
-  int64_t segments = 0;
-  int64_t source_tokens = 0;
-  int64_t target_tokens = 0;
-  SegmentStats totals;                     // Some figures only: see SegmentStats in the protocol.
-  int64_t untranslated_source_tokens = 0;  // The sum over segments since the last resume.
-  int64_t dropped_source_bytes = 0;  // Bytes of source that was not read, since the last resume.
-};
-
-// The server is lost, or will not take the stream now. Another call is made for the stream.
-struct Interrupted {
-  absl::Status why;
-};
-
-// The stream goes on at a server, after an interruption or an announced move; nothing was lost.
-struct Resumed {
-  std::string address;
-  absl::Duration gap;  // Time since the last call ended.
-};
-
-using Event =
-    std::variant<Started, Delta, SegmentCompleted, GoingAway, Interrupted, Resumed, Summary>;
 
 // One session, carried by as many calls as it takes. The stream keeps what it knows of the open
 // segment, and gives that to the next server when a server is lost. The events are those of an
@@ -232,25 +72,8 @@ class Stream {
 
  private:
   friend class Client;
-  class Session;
   explicit Stream(std::shared_ptr<Session> session);
   std::shared_ptr<Session> session_;
-};
-
-struct Model {
-  std::string name;
-  std::vector<std::string> source_language_codes;
-  std::vector<std::string> target_language_codes;
-  std::string checksum;
-  bool speech = false;           // The model takes audio, not text.
-  absl::Duration read_duration;  // Speech only: audio of one READ, the unit of k.
-  bool learned_policy = false;   // The model decides itself when to read, and takes no k.
-  int default_k = 0;             // 0: none; without a k, segments are read to their ends.
-  int min_k = 0;
-  int max_k = 0;
-  int64_t state_bytes_per_session = 0;
-  int64_t state_bytes_per_token = 0;
-  std::string compute_type;
 };
 
 // Connections to the replicas of a service, shared by any number of streams. Streams may outlive
@@ -276,9 +99,6 @@ class Client {
   explicit Client(std::shared_ptr<Servers> servers);
   std::shared_ptr<Servers> servers_;
 };
-
-// The reason in the google.rpc.ErrorInfo of `status`, such as "MODEL_NOT_FOUND"; "" if it has none.
-std::string ErrorReason(const absl::Status& status);
 
 // Whether `text` is UTF-8 of whole code points in their shortest forms. `*valid_bytes` gets the
 // length of its longest prefix that is.

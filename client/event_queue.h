@@ -5,7 +5,7 @@
 #include <deque>
 #include <optional>
 
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 

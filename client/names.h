@@ -9,7 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 

@@ -8,8 +8,8 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
-#include "client/client.h"
 #include "client/source_log.h"
+#include "client/types.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 
 namespace leapstream::client {

@@ -66,7 +66,9 @@ std::shared_ptr<grpc::Channel> ReactionThreads() {
   return *keeper;
 }
 
-absl::StatusOr<std::vector<ServerAddress>> ParseAddresses(const ClientOptions& options) {
+}  // namespace
+
+absl::StatusOr<std::vector<ServerAddress>> ParseServerAddresses(const ClientOptions& options) {
   std::vector<ServerAddress> addresses;
   for (const absl::string_view given : absl::StrSplit(options.address, ',')) {
     if (absl::StripAsciiWhitespace(given).empty()) continue;
@@ -78,15 +80,9 @@ absl::StatusOr<std::vector<ServerAddress>> ParseAddresses(const ClientOptions& o
   return addresses;
 }
 
-}  // namespace
-
-absl::Status CheckServerAddresses(const ClientOptions& options) {
-  return ParseAddresses(options).status();
-}
-
 absl::StatusOr<std::shared_ptr<Servers>> Servers::Create(const ClientOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(ChannelMaker maker, ChannelMaker::Create(options.security));
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<ServerAddress> addresses, ParseAddresses(options));
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<ServerAddress> addresses, ParseServerAddresses(options));
   std::vector<Given> given;
   std::vector<std::string> hosts;
   for (ServerAddress& address : addresses) {

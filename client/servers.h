@@ -14,13 +14,17 @@
 #include "base/mutex.h"
 #include "client/address.h"
 #include "client/channel.h"
-#include "client/client.h"
 #include "client/names.h"
+#include "client/types.h"
 #include "grpcpp/channel.h"
 #include "grpcpp/client_context.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 
 namespace leapstream::client {
+
+// Reads ClientOptions::address: at least one address. INVALID_ARGUMENT: it names no server, or is
+// malformed; the message says what to write.
+absl::StatusOr<std::vector<ServerAddress>> ParseServerAddresses(const ClientOptions& options);
 
 // One address of one server. A name with several addresses stands for several of these.
 struct Server {

@@ -23,14 +23,14 @@ std::vector<std::string> AddressesOf(const std::vector<std::shared_ptr<Server>>&
 
 }  // namespace
 
-Stream::Session::Session(std::shared_ptr<Servers> servers, const StreamOptions& options)
+Session::Session(std::shared_ptr<Servers> servers, const StreamOptions& options)
     : servers_(std::move(servers)),
       options_(options),
       deadline_(SteadyNow() + options.deadline),
       log_(options),
       retry_(options.resume_timeout, deadline_) {}
 
-void Stream::Session::Start() {
+void Session::Start() {
   // Next() may wait for a name: not under the lock.
   std::shared_ptr<Server> first = servers_->Next();
   MutexLock lock(&mutex_);
@@ -38,12 +38,12 @@ void Stream::Session::Start() {
   StartCall();
 }
 
-absl::Status Stream::Session::Sendable() const {
+absl::Status Session::Sendable() const {
   if (!source_closed_) return absl::OkStatus();
   return absl::FailedPreconditionError("the source was closed; open a new stream");
 }
 
-absl::Status Stream::Session::Append(std::string text) {
+absl::Status Session::Append(std::string text) {
   MutexLock lock(&mutex_);
   if (absl::Status status = Sendable(); !status.ok()) return status;
   if (phase_ == Phase::kDone) return absl::OkStatus();
@@ -52,7 +52,7 @@ absl::Status Stream::Session::Append(std::string text) {
   return absl::OkStatus();
 }
 
-absl::Status Stream::Session::EndSegment() {
+absl::Status Session::EndSegment() {
   MutexLock lock(&mutex_);
   if (absl::Status status = Sendable(); !status.ok()) return status;
   if (phase_ == Phase::kDone) return absl::OkStatus();
@@ -61,7 +61,7 @@ absl::Status Stream::Session::EndSegment() {
   return absl::OkStatus();
 }
 
-absl::Status Stream::Session::KeepAlive() {
+absl::Status Session::KeepAlive() {
   MutexLock lock(&mutex_);
   if (absl::Status status = Sendable(); !status.ok()) return status;
   keep_alive_due_ = true;
@@ -69,7 +69,7 @@ absl::Status Stream::Session::KeepAlive() {
   return absl::OkStatus();
 }
 
-absl::Status Stream::Session::CloseSource() {
+absl::Status Session::CloseSource() {
   MutexLock lock(&mutex_);
   if (absl::Status status = Sendable(); !status.ok()) return status;
   source_closed_ = true;
@@ -78,7 +78,7 @@ absl::Status Stream::Session::CloseSource() {
   return absl::OkStatus();
 }
 
-void Stream::Session::Cancel() {
+void Session::Cancel() {
   MutexLock lock(&mutex_);
   if (phase_ == Phase::kDone) return;
   if (stop_ != Stop::kFault) stop_ = Stop::kUser;
@@ -87,35 +87,35 @@ void Stream::Session::Cancel() {
   End(absl::CancelledError("cancelled"));
 }
 
-std::optional<Event> Stream::Session::Next() {
+std::optional<Event> Session::Next() {
   MutexLock lock(&mutex_);
   while (queue_.empty() && phase_ != Phase::kDone) changed_.Wait(&mutex_);
   return Pop();
 }
 
-std::optional<Event> Stream::Session::TryNext() {
+std::optional<Event> Session::TryNext() {
   MutexLock lock(&mutex_);
   return Pop();
 }
 
-bool Stream::Session::finished() const {
+bool Session::finished() const {
   MutexLock lock(&mutex_);
   return phase_ == Phase::kDone && queue_.empty();
 }
 
-absl::Status Stream::Session::Wait() {
+absl::Status Session::Wait() {
   MutexLock lock(&mutex_);
   Discard();
   while (phase_ != Phase::kDone) changed_.Wait(&mutex_);
   return status_;
 }
 
-int64_t Stream::Session::unsent_bytes() const {
+int64_t Session::unsent_bytes() const {
   MutexLock lock(&mutex_);
   return phase_ == Phase::kDone ? 0 : log_.source().unsent_bytes();
 }
 
-void Stream::Session::StartCall() {
+void Session::StartCall() {
   phase_ = Phase::kCalling;
   stop_ = Stop::kNone;
   flight_ = Flight();
@@ -129,7 +129,7 @@ void Stream::Session::StartCall() {
   WaitUntil(now + kLookInterval);
 }
 
-void Stream::Session::OnWriteDone(bool ok) {
+void Session::OnWriteDone(bool ok) {
   MutexLock lock(&mutex_);
   flight_.writing = false;
   if (ok) WriteNext();  // Else the call is over; its status tells why.
@@ -137,7 +137,7 @@ void Stream::Session::OnWriteDone(bool ok) {
 }
 
 // gRPC allows one write in flight.
-void Stream::Session::WriteNext() {
+void Session::WriteNext() {
   if (flight_.call == nullptr || flight_.writing || flight_.read_over) return;
   std::optional<v1::StreamTranslateRequest> request = NextRequest();
   if (request.has_value()) {
@@ -148,7 +148,7 @@ void Stream::Session::WriteNext() {
   }
 }
 
-std::optional<v1::StreamTranslateRequest> Stream::Session::NextRequest() {
+std::optional<v1::StreamTranslateRequest> Session::NextRequest() {
   v1::StreamTranslateRequest request;
   if (std::exchange(keep_alive_due_, false)) {
     request.mutable_keep_alive();
@@ -169,7 +169,7 @@ std::optional<v1::StreamTranslateRequest> Stream::Session::NextRequest() {
   return request;
 }
 
-bool Stream::Session::OnResponse(const v1::StreamTranslateResponse& response) {
+bool Session::OnResponse(const v1::StreamTranslateResponse& response) {
   MutexLock lock(&mutex_);
   if (response.has_resume_point()) {
     log_.Take(response.resume_point());
@@ -180,12 +180,12 @@ bool Stream::Session::OnResponse(const v1::StreamTranslateResponse& response) {
   return !flight_.read_paused;
 }
 
-void Stream::Session::OnReadOver() {
+void Session::OnReadOver() {
   MutexLock lock(&mutex_);
   flight_.read_over = true;
 }
 
-void Stream::Session::Take(Event event, const v1::StreamTranslateResponse& response) {
+void Session::Take(Event event, const v1::StreamTranslateResponse& response) {
   if (auto* started = std::get_if<Started>(&event)) {
     return TakeStarted(std::move(*started), response.started());
   }
@@ -203,7 +203,7 @@ void Stream::Session::Take(Event event, const v1::StreamTranslateResponse& respo
   Emit(std::move(event));
 }
 
-void Stream::Session::TakeStarted(Started started, const v1::SessionStarted& message) {
+void Session::TakeStarted(Started started, const v1::SessionStarted& message) {
   const SteadyTime now = SteadyNow();
   if (alarm_ != nullptr) alarm_->Cancel();
   phase_ = Phase::kLive;
@@ -214,7 +214,7 @@ void Stream::Session::TakeStarted(Started started, const v1::SessionStarted& mes
   if (first.has_value()) Emit(*std::move(first));
 }
 
-void Stream::Session::TakeCompleted(SegmentCompleted completed) {
+void Session::TakeCompleted(SegmentCompleted completed) {
   flight_.progressed = true;
   if (std::optional<Delta> rest = log_.TakeRest()) Emit(*std::move(rest));
   if (const absl::Status fault = log_.Complete(completed); !fault.ok()) {
@@ -225,12 +225,12 @@ void Stream::Session::TakeCompleted(SegmentCompleted completed) {
   Emit(std::move(completed));
 }
 
-void Stream::Session::Emit(Event event) {
+void Session::Emit(Event event) {
   queue_.Push(std::move(event));
   changed_.NotifyAll();
 }
 
-void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
+void Session::OnCallDone(const grpc::Status& grpc_status) {
   MutexLock lock(&mutex_);
   if (alarm_ != nullptr) alarm_->Cancel();
   log_.EndCall();
@@ -241,7 +241,7 @@ void Stream::Session::OnCallDone(const grpc::Status& grpc_status) {
   CallAgain(status, ended);
 }
 
-absl::Status Stream::Session::StatusOf(const grpc::Status& grpc_status) const {
+absl::Status Session::StatusOf(const grpc::Status& grpc_status) const {
   if (stop_ == Stop::kNoAnswer) {
     return absl::UnavailableError(absl::StrCat(server_->address, " did not answer within ",
                                                absl::FormatDuration(kAnswerTimeout),
@@ -253,7 +253,7 @@ absl::Status Stream::Session::StatusOf(const grpc::Status& grpc_status) const {
       absl::StrCat(server_->address, " ended the stream without a summary", server_->note));
 }
 
-void Stream::Session::CallAgain(const absl::Status& status, const Flight& ended) {
+void Session::CallAgain(const absl::Status& status, const Flight& ended) {
   EndedCall call;
   call.address = server_->address;
   call.status = status;
@@ -275,7 +275,7 @@ void Stream::Session::CallAgain(const absl::Status& status, const Flight& ended)
   WaitUntil(std::min(next->at, now + kLookInterval));
 }
 
-void Stream::Session::WaitUntil(SteadyTime time) {
+void Session::WaitUntil(SteadyTime time) {
   alarm_time_ = std::min(time, deadline_);
   alarm_ = std::make_unique<grpc::Alarm>();
   alarm_->Set(GrpcDeadline(alarm_time_), [weak = weak_from_this(), number = ++alarms_](bool ok) {
@@ -284,7 +284,7 @@ void Stream::Session::WaitUntil(SteadyTime time) {
   });
 }
 
-void Stream::Session::OnAlarm(int64_t number) {
+void Session::OnAlarm(int64_t number) {
   MutexLock lock(&mutex_);
   if (number != alarms_) return;  // This alarm had fired when it was replaced.
   const SteadyTime now = SteadyNow();
@@ -302,7 +302,7 @@ void Stream::Session::OnAlarm(int64_t number) {
 }
 
 // Cancels a call that no server answers, or whose server is gone.
-void Stream::Session::LookAtCall(SteadyTime now) {
+void Session::LookAtCall(SteadyTime now) {
   if (now >= deadline_) return;  // The call itself has the deadline, too.
   // This process may have been stopped, and the answer may be there.
   if (now - alarm_time_ >= LastLook::kGrace) {
@@ -319,30 +319,30 @@ void Stream::Session::LookAtCall(SteadyTime now) {
   flight_.call->Cancel();
 }
 
-void Stream::Session::End(absl::Status status) {
+void Session::End(absl::Status status) {
   status_ = std::move(status);
   phase_ = Phase::kDone;
   if (alarm_ != nullptr) alarm_->Cancel();
   Signal();
 }
 
-std::optional<Event> Stream::Session::Pop() {
+std::optional<Event> Session::Pop() {
   std::optional<Event> event = queue_.Pop();
   if (event.has_value() && queue_.has_room()) ReadOn();
   return event;
 }
 
-void Stream::Session::Discard() {
+void Session::Discard() {
   queue_.Discard();
   ReadOn();
   changed_.NotifyAll();
 }
 
-void Stream::Session::ReadOn() {
+void Session::ReadOn() {
   if (std::exchange(flight_.read_paused, false)) flight_.call->Read();
 }
 
-void Stream::Session::Signal() {
+void Session::Signal() {
   changed_.NotifyAll();
   queue_.Signal();
 }

@@ -12,12 +12,12 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
-#include "client/client.h"
 #include "client/event_queue.h"
 #include "client/resume_log.h"
 #include "client/retry_policy.h"
 #include "client/servers.h"
 #include "client/stream_call.h"
+#include "client/types.h"
 #include "grpcpp/alarm.h"
 
 namespace leapstream::client {
@@ -25,8 +25,7 @@ namespace leapstream::client {
 // The inside of a Stream: one session, and one call at a time that carries it. Moves source and
 // events between the user, the call and two parts: ResumeLog knows what a resume needs, RetryPolicy
 // when to call again. Owned by the Stream, and by its call while there is one. Thread-safe.
-class Stream::Session final : public StreamCallListener,
-                              public std::enable_shared_from_this<Session> {
+class Session final : public StreamCallListener, public std::enable_shared_from_this<Session> {
  public:
   Session(std::shared_ptr<Servers> servers, const StreamOptions& options);
 

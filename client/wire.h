@@ -6,7 +6,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
-#include "client/client.h"
+#include "client/types.h"
 #include "google/protobuf/duration.pb.h"
 #include "grpcpp/support/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"

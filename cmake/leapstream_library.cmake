@@ -10,10 +10,11 @@ set(MAY_USE_metrics base)
 set(MAY_USE_streaming base model_api metrics)
 set(MAY_USE_server base model_api streaming proto)
 set(MAY_USE_client base proto)
+set(MAY_USE_client_json base client)
 set(MAY_USE_client_evaluation base client metrics)
 set(MAY_USE_client_load base client client_evaluation metrics)
-set(MAY_USE_client_cli base client client_evaluation metrics)
-set(MAY_USE_client_web base client client_cli)
+set(MAY_USE_client_cli base client client_evaluation client_json metrics)
+set(MAY_USE_client_web base client client_evaluation client_json)
 
 # leapstream_library(NAME [HEADER_ONLY] SOURCES ... PUBLIC folders PRIVATE folders
 #                    EXTERNAL libraries that its users see too, HIDDEN libraries that they do not)

@@ -12,11 +12,11 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status.h"
-#include "client/cli/piped_audio.h"
 #include "client/cli/read_lines.h"
 #include "client/cli/signals.h"
 #include "client/evaluation/audio_container.h"
 #include "client/evaluation/audio_file.h"
+#include "client/evaluation/piped_audio.h"
 
 namespace leapstream::client {
 namespace {

@@ -8,7 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 
@@ -23,7 +23,8 @@ struct AudioInputOptions {
 // A source of samples, in the stream's format. Channels are averaged. Not thread-safe.
 class AudioInput {
  public:
-  static constexpr absl::Duration kChunk = absl::Milliseconds(100);  // Audio of one Read() of a file.
+  // The audio that one Read() of a file gives.
+  static constexpr absl::Duration kChunk = absl::Milliseconds(100);
 
   // Waits until the kind of input is known; the signals must have been taken over. NOT_FOUND: there
   // is no such file. INVALID_ARGUMENT: the input is no audio, or none that a pipe can have.

@@ -1,6 +1,7 @@
 #include "client/cli/connection_flags.h"
 
 #include "absl/strings/str_replace.h"
+#include "client/client.h"
 
 namespace leapstream::client {
 

@@ -2,7 +2,7 @@
 #define LEAPSTREAM_CLIENT_CLI_CONNECTION_FLAGS_H_
 
 #include "CLI/CLI.hpp"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "absl/status/status.h"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 

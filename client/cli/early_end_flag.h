@@ -4,11 +4,11 @@
 #include <string>
 
 #include "CLI/CLI.hpp"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 
-// Adds --early-end to `command`. `early_end` keeps its value if the flag is not given, and must live
+// Adds --early-end to `command`. `early_end` keeps its value if the flag is not given. It must live
 // until the command line is parsed.
 void AddEarlyEndFlag(CLI::App* command, const std::string& help, EarlyEnd& early_end);
 

@@ -158,6 +158,13 @@ void EvaluationCommands::AddScoringOptions() {
 }
 
 void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
+  AddEvaluate(app);
+  AddBridge(app);
+  AddPlot(app);
+  for (CLI::App* command : {evaluate_, bridge_, plot_}) command->footer(footer);
+}
+
+void EvaluationCommands::AddEvaluate(CLI::App& app) {
   evaluate_ = app.add_subcommand(
       "evaluate",
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
@@ -196,7 +203,6 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
                  "references' length, not the translations' own, with which LAAL is AL")
       ->excludes("--audio");
   AddScoringOptions();
-  evaluate_->footer(footer);
   evaluate_->final_callback([this] {
     if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
     evaluate_options_.speech = evaluate_->count("--audio") > 0;
@@ -208,7 +214,9 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
     absl::c_copy(latency_metrics_.empty() ? LatencyMetrics() : latency_metrics_,
                  std::back_inserter(evaluate_options_.metrics));
   });
+}
 
+void EvaluationCommands::AddBridge(CLI::App& app) {
   bridge_ = app.add_subcommand(
       "simuleval-bridge",
       "Let SimulEval 1.1 evaluate a server: speaks its remote protocol (simuleval --remote-eval).");
@@ -227,17 +235,18 @@ void EvaluationCommands::AddTo(CLI::App& app, const std::string& footer) {
                    "what simuleval is given as that; default: word, and char if the model's target "
                    "language is written without spaces")
       ->check(kUnit);
-  bridge_->footer(footer);
   bridge_->final_callback([this] { bridge_options_.unit = LatencyUnitOf(unit_); });
+}
 
-  plot_ = app.add_subcommand(
-      "plot", "Draw the READ/WRITE staircase of what translate --json or --trace recorded, or grpcurl.");
+void EvaluationCommands::AddPlot(CLI::App& app) {
+  plot_ = app.add_subcommand("plot",
+                             "Draw the READ/WRITE staircase of what translate --json or --trace "
+                             "recorded, or grpcurl.");
   plot_->add_option("events", plot_input_, "the recorded events, JSON objects; -: stdin")
       ->required();
   plot_->add_option("--output,-o", plot_output_, "a .svg or a .png file; -: SVG on stdout")
       ->check(kPicture)
       ->capture_default_str();
-  plot_->footer(footer);
 }
 
 std::optional<absl::Status> EvaluationCommands::Run() {

@@ -21,6 +21,9 @@ class EvaluationCommands {
   std::optional<absl::Status> Run();
 
  private:
+  void AddEvaluate(CLI::App& app);
+  void AddBridge(CLI::App& app);
+  void AddPlot(CLI::App& app);
   void AddScoringOptions();
   void AddStreamOptions(CLI::App* command, ClientOptions& connection, std::string& model_folder,
                         StreamOptions& stream);

@@ -11,9 +11,9 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
-#include "client/cli/events_json.h"
 #include "client/cli/output.h"
 #include "client/cli/terminal.h"
+#include "client/json/events_json.h"
 
 namespace leapstream::client {
 namespace {

@@ -12,7 +12,7 @@
 #include "client/cli/cut_segments.h"
 #include "client/cli/lanes.h"
 #include "client/cli/segmentation.h"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 
@@ -25,8 +25,8 @@ struct EventPrinterOptions {
   Segmentation segmentation = Segmentation::kLine;
 };
 
-// Shows the events of one run of `leapstream translate`: the translation, or JSON, on standard
-// output; on a terminal, lanes; notes and figures on standard error. Where both go to one screen, it
+// Shows the events of one run of `leapstream translate`: the translation, JSON, or lanes on
+// standard output; notes and figures on standard error. Where both go to one screen, the printer
 // keeps their lines apart. Knows nothing of the stream. Not thread-safe. Errors are those of
 // WriteOutput().
 class EventPrinter {
@@ -45,9 +45,9 @@ class EventPrinter {
   void Redraw();                        // Others wrote to the terminal meanwhile.
   absl::Status Draw();
 
-  // Ends an open line of the translation: a shell's prompt or an error message must not continue it.
+  // Ends an open line of the translation, so that no prompt or error message continues it.
   absl::Status EndLine();
-  // Called when the stream is over: ends all lines, and prints the notes and the figures of the run.
+  // Ends all lines, and prints the notes and the figures of the run. Called after the last event.
   absl::Status Finish();
   // RESOURCE_EXHAUSTED: source was dropped.
   absl::Status status() const { return cut_.status(); }
@@ -78,7 +78,7 @@ class EventPrinter {
   bool target_line_open_ = false;    // stdout stands within a line.
   bool screen_target_open_ = false;  // The screen that stdout and stderr share does, too.
   bool source_line_open_ = false;
-  std::string before_next_;  // Stands between a segment that continues and the text that follows it.
+  std::string before_next_;  // Stands between a segment that continues and the next text.
 
   int64_t measured_ = 0;  // Segments in the sums below.
   double lagging_ = 0;

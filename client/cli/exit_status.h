@@ -20,7 +20,7 @@ extern const char kExitStatusHelp[];
 // The number with which the program ends after `status`; 0: OK.
 int ExitStatus(const absl::Status& status);
 
-// What the program says of `status` on standard error, without a line feed; "": nothing. A reader of
+// The program's message about `status`, without a line feed; "": there is none. A reader of
 // standard output that left (DATA_LOSS) knows that itself.
 std::string ErrorLine(const absl::Status& status);
 

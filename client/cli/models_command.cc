@@ -9,8 +9,8 @@
 #include "absl/strings/str_join.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
-#include "client/cli/events_json.h"
 #include "client/cli/output.h"
+#include "client/json/events_json.h"
 
 namespace leapstream::client {
 namespace {

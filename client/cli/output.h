@@ -13,8 +13,8 @@ namespace leapstream::client {
 // INTERNAL: it could not be written, with the system's reason; every later call says so again.
 absl::Status FlushOutput();
 
-// Writes all of `text` to standard output, past the C library's buffer. Waits for a reader that does
-// not read, but not for ever. CANCELLED: a signal ended the wait (signals::CancelWanted()).
+// Writes all of `text` to standard output, past the C library's buffer. Waits for a slow reader,
+// but not for ever. CANCELLED: a signal ended the wait; see signals::CancelWanted().
 // DATA_LOSS: nobody reads it any more. INTERNAL: it could not be written, with the system's reason.
 absl::Status WriteOutput(absl::string_view text);
 

@@ -9,7 +9,8 @@
 namespace leapstream::client {
 
 void ReplayCommand::AddTo(CLI::App& app, const std::string& footer) {
-  command_ = app.add_subcommand("replay", "Show again what translate --trace recorded, as it came.");
+  command_ =
+      app.add_subcommand("replay", "Show again what translate --trace recorded, as it came.");
   command_->add_option("trace", file_, "the recorded file; -: standard input")->required();
   command_->add_option("--speed", options_.speed, "times as fast as it was")
       ->check(CLI::Range(0.01, 10000.0))

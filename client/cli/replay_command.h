@@ -16,8 +16,8 @@ class ReplayCommand {
   // Adds the command to `app`, which must not parse once this object is gone. `footer` ends the
   // command's --help.
   void AddTo(CLI::App& app, const std::string& footer);
-  // Shows the recording if the command was chosen; nullopt if not. The errors are those of OpenFile()
-  // and Replay().
+  // Shows the recording if the command was chosen; nullopt if not. The errors are those of
+  // OpenFile() and Replay().
   std::optional<absl::Status> Run();
 
  private:

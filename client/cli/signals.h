@@ -7,9 +7,9 @@
 #include "absl/types/span.h"
 #include "base/clock.h"
 
-// The signals of this process, as `leapstream translate` takes them: SIGINT ends the input, a second
-// SIGINT or SIGTERM ends the run, SIGWINCH and SIGCONT change the terminal. Only one thread may call
-// these functions.
+// The signals of this process, as `leapstream translate` takes them. SIGINT ends the input, and a
+// second SIGINT or a SIGTERM the run; SIGWINCH and SIGCONT change the terminal. Only one thread may
+// call these functions.
 namespace leapstream::client::signals {
 
 // Takes the signals over for the rest of the process; called once, and before anything is waited

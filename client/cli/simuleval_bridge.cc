@@ -16,11 +16,11 @@
 #include "absl/strings/str_format.h"
 #include "base/mutex.h"
 #include "base/status.h"
-#include "client/cli/http_body.h"
 #include "client/cli/local_server.h"
 #include "client/cli/port_file.h"
 #include "client/evaluation/piece_counter.h"
 #include "client/evaluation/simuleval_session.h"
+#include "client/json/http_body.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {

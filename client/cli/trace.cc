@@ -13,10 +13,10 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/event_reader.h"
-#include "client/cli/events_json.h"
 #include "client/cli/lanes.h"
 #include "client/cli/output.h"
 #include "client/cli/terminal.h"
+#include "client/json/events_json.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {

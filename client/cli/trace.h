@@ -9,7 +9,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 

@@ -110,7 +110,8 @@ void TranslateCommand::AddAudioFlags() {
       ->check(CLI::Range(-90.0, -1.0))
       ->type_name("DB")
       ->needs("--pause");
-  command_->add_option("--sample-rate", audio_.sample_rate, "of raw samples on standard input, in Hz")
+  command_
+      ->add_option("--sample-rate", audio_.sample_rate, "of raw samples on standard input, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str()
       ->needs("--audio");

@@ -1,6 +1,5 @@
 #include "client/web/gateway.h"
 
-#include <arpa/inet.h>
 #include <httplib.h>
 #include <sys/random.h>
 
@@ -22,9 +21,10 @@
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
-#include "client/cli/events_json.h"
-#include "client/cli/http_body.h"
+#include "client/json/events_json.h"
+#include "client/json/http_body.h"
 #include "client/web/page.h"
+#include "client/web/public_url.h"
 #include "client/web/web_session.h"
 #include "nlohmann/json.hpp"
 #include "openssl/crypto.h"
@@ -74,72 +74,12 @@ bool SameSecret(const std::string& a, const std::string& b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-// The name of a Host header, or of an Origin's "scheme://name:port", in lower case.
-std::string HostName(std::string host) {
-  if (const size_t scheme = host.find("://"); scheme != std::string::npos) {
-    host.erase(0, scheme + 3);
-  }
-  if (!host.empty() && host[0] == '[') {
-    const size_t end = host.find(']');
-    return end == std::string::npos ? "" : host.substr(1, end - 1);
-  }
-  return absl::AsciiStrToLower(host.substr(0, host.find(':')));
-}
-
-bool IsAddress(const std::string& name) {
-  char bytes[sizeof(in6_addr)];
-  return inet_pton(AF_INET, name.c_str(), bytes) == 1 ||
-         inet_pton(AF_INET6, name.c_str(), bytes) == 1;
-}
-
 std::string Dump(const Json& json) {
   return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
 }
 
-// Escapes `path` for a regular expression. Only paths that ParsePublicUrl() took may be given.
+// Escapes the path of a PublicUrl for a regular expression.
 std::string Escaped(absl::string_view path) { return absl::StrReplaceAll(path, {{".", "\\."}}); }
-
-// The parts of a URL such as "https://talks.example.org/live/".
-struct PublicUrl {
-  std::string origin;  // In lower case, without the default port of its scheme.
-  std::string name;
-  std::string path;  // "/live"; "" for "/".
-};
-absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given) {
-  const auto wrong = [&](absl::string_view remedy) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("want the address that browsers have of the page, such as "
-                     "https://talks.example.org/live/, as --public-url, got ",
-                     Quoted(given), "; ", remedy));
-  };
-  PublicUrl url;
-  absl::string_view rest = given;
-  const bool secure = absl::ConsumePrefix(&rest, "https://");
-  if (!secure && !absl::ConsumePrefix(&rest, "http://")) {
-    return wrong("it begins with https:// or http://");
-  }
-  const size_t slash = rest.find('/');
-  std::string authority = absl::AsciiStrToLower(rest.substr(0, slash));
-  authority = std::string(absl::StripSuffix(authority, secure ? ":443" : ":80"));
-  url.name = HostName(authority);
-  if (url.name.empty()) return wrong("the host is missing");
-  for (const char c : authority) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._:[]", c)) {
-      continue;
-    }
-    return wrong(absl::StrCat(Quoted(absl::string_view(&c, 1)), " is in no host name"));
-  }
-  url.origin = absl::StrCat(secure ? "https://" : "http://", authority);
-  if (slash != absl::string_view::npos) url.path = std::string(rest.substr(slash));
-  while (absl::EndsWith(url.path, "/")) url.path.pop_back();
-  for (const char c : url.path) {
-    if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._~/", c)) {
-      continue;
-    }
-    return wrong("its path is of letters, digits, -, ., _, ~ and /");
-  }
-  return url;
-}
 
 void Refuse(int status, absl::string_view message, Response& response) {
   response.status = status;

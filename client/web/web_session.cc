@@ -7,8 +7,8 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/status.h"
-#include "client/cli/events_json.h"
-#include "client/cli/piped_audio.h"
+#include "client/evaluation/piped_audio.h"
+#include "client/json/events_json.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {

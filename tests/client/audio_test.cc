@@ -12,9 +12,9 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "client/cli/piped_audio.h"
 #include "client/evaluation/audio_container.h"
 #include "client/evaluation/audio_file.h"
+#include "client/evaluation/piped_audio.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 

@@ -24,7 +24,8 @@ TEST(ExitStatusTest, EachKindOfErrorHasItsNumber) {
 TEST(ExitStatusTest, TheHelpListsEachNumber) {
   for (const int number : {0, kExitError, kExitUsage, kExitUnavailable, kExitRefused,
                            kExitCancelled, kExitDeadline}) {
-    EXPECT_THAT(std::string(kExitStatusHelp), testing::HasSubstr(absl::StrCat("\n  ", number, "  ")));
+    EXPECT_THAT(std::string(kExitStatusHelp),
+                testing::HasSubstr(absl::StrCat("\n  ", number, "  ")));
   }
 }
 

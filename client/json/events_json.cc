@@ -1,4 +1,4 @@
-#include "client/cli/events_json.h"
+#include "client/json/events_json.h"
 
 #include <variant>
 

@@ -1,4 +1,4 @@
-#include "client/cli/piped_audio.h"
+#include "client/evaluation/piped_audio.h"
 
 #include <algorithm>
 #include <cstring>

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_CLIENT_CLI_HTTP_BODY_H_
-#define LEAPSTREAM_CLIENT_CLI_HTTP_BODY_H_
+#ifndef LEAPSTREAM_CLIENT_JSON_HTTP_BODY_H_
+#define LEAPSTREAM_CLIENT_JSON_HTTP_BODY_H_
 
 #include <httplib.h>
 
@@ -15,4 +15,4 @@ inline void TakeNoLengthAsNoBody(const httplib::Request& request) {
 
 }  // namespace leapstream::client
 
-#endif  // LEAPSTREAM_CLIENT_CLI_HTTP_BODY_H_
+#endif  // LEAPSTREAM_CLIENT_JSON_HTTP_BODY_H_

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_CLIENT_CLI_PIPED_AUDIO_H_
-#define LEAPSTREAM_CLIENT_CLI_PIPED_AUDIO_H_
+#ifndef LEAPSTREAM_CLIENT_EVALUATION_PIPED_AUDIO_H_
+#define LEAPSTREAM_CLIENT_EVALUATION_PIPED_AUDIO_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 
@@ -64,4 +64,4 @@ class PipedAudio {
 
 }  // namespace leapstream::client
 
-#endif  // LEAPSTREAM_CLIENT_CLI_PIPED_AUDIO_H_
+#endif  // LEAPSTREAM_CLIENT_EVALUATION_PIPED_AUDIO_H_

@@ -1,10 +1,10 @@
-#ifndef LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_
-#define LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_
+#ifndef LEAPSTREAM_CLIENT_JSON_EVENTS_JSON_H_
+#define LEAPSTREAM_CLIENT_JSON_EVENTS_JSON_H_
 
 #include <string>
 #include <vector>
 
-#include "client/client.h"
+#include "client/types.h"
 
 namespace leapstream::client {
 
@@ -15,4 +15,4 @@ std::string ToJson(const std::vector<Model>& models);
 
 }  // namespace leapstream::client
 
-#endif  // LEAPSTREAM_CLIENT_CLI_EVENTS_JSON_H_
+#endif  // LEAPSTREAM_CLIENT_JSON_EVENTS_JSON_H_
