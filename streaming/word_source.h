@@ -38,10 +38,10 @@ class WordSource {
   // segment, or a token id that no source may have. REQUIRES: all pieces and ids that came before
   // have been popped.
   absl::Status Append(SourceInput source, SourcePosition at, int64_t* work);
-  void Close();  // The segment's end: the last word is complete, and all words are final.
+  void Close();  // Ends the segment: the last word is complete, and all words are final.
 
   // Pops the next word. False: there is none yet, or the work is used up. INVALID_ARGUMENT: the
-  // text is not UTF-8, or a piece is one that no source has.
+  // text is not UTF-8, or the piece is one that no source may have.
   absl::StatusOr<bool> PopWord(int64_t* work, SourceWord* word);
 
   bool is_text() const;      // Whether source has come, and is text.
