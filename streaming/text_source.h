@@ -22,10 +22,10 @@ class TextSource {
   void Append(absl::string_view bytes);
   void Finish();  // Ends the text: the held word is complete.
 
-  // The next complete word, which is never empty. An empty string: there is none yet, or none within
-  // the next *bytes bytes, and then *bytes becomes 0. The scanned bytes are subtracted from *bytes.
-  // INVALID_ARGUMENT: the text is not UTF-8; the message has the byte offset in the segment. All
-  // later calls return the same error.
+  // The next complete word, which is never empty. An empty string: there is none yet, or none
+  // within the next *bytes bytes, and then *bytes becomes 0. The scanned bytes are subtracted from
+  // *bytes. INVALID_ARGUMENT: the text is not UTF-8; the message has the byte offset in the
+  // segment. All later calls return the same error.
   absl::StatusOr<std::string> NextWord(int64_t* bytes);
   absl::StatusOr<std::string> NextWord() {
     int64_t all = std::numeric_limits<int64_t>::max();
