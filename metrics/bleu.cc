@@ -21,7 +21,7 @@ constexpr size_t kOrders = 4;
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsPeriodOrComma(char c) { return c == '.' || c == ','; }
 
-// sacreBLEU's class of symbols that are tokens of their own: [\{-\~\[-\` -\&\(-\+\:-\@\/]
+// Whether sacreBLEU makes the symbol a token of its own: [\{-\~\[-\` -\&\(-\+\:-\@\/]
 bool IsSymbolOf13a(char c) {
   return (c >= '{' && c <= '~') || (c >= '[' && c <= '`') || (c >= ' ' && c <= '&') ||
          (c >= '(' && c <= '+') || (c >= ':' && c <= '@') || c == '/';
@@ -81,7 +81,7 @@ Counts CountNgrams(const std::vector<uint32_t>& tokens) {
   return counts;
 }
 
-// The part of mteval-v13a that depends on the language, taken to be a Western one.
+// The part of mteval-v13a's tokenizer that is for Western languages.
 std::string TokenizeWestern(absl::string_view text) {
   std::string spaced;
   for (const char c : text) {
@@ -141,8 +141,8 @@ std::string TokenizeZh(absl::string_view text) {
   return TokenizeWestern(spaced);
 }
 
-// mteval-v14's tokenizer: its rules go by Unicode's categories, where those of 13a go by ASCII's.
-// They apply in turn, as there.
+// mteval-v14's tokenizer. Its rules use Unicode's categories, those of 13a only ASCII's. They apply
+// in turn, as those of 13a do.
 std::string TokenizeIntl(absl::string_view text) {
   std::vector<absl::string_view> line = Characters(text);
   const auto is = [](bool (*has_category)(char32_t), absl::string_view character) {

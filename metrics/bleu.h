@@ -23,7 +23,7 @@ std::optional<BleuTokenizer> BleuTokenizerOf(absl::string_view name);
 // "nrefs:1|case:mixed|eff:no|tok:13a|smooth:exp|version:2.6.0".
 std::string BleuSignature(BleuTokenizer tokenizer);
 
-// Papineni et al. 2002 over a corpus. Orders are n = 1 to 4.
+// The BLEU score (Papineni et al. 2002) of a corpus, with n-grams of order 1 to 4.
 struct BleuScore {
   BleuTokenizer tokenizer = BleuTokenizer::k13a;
   double score = 0;                    // In [0, 100].

@@ -7,7 +7,7 @@
 
 namespace leapstream::metrics {
 
-// sacreBLEU 2's signature of the computation below, and the version that its tests compare with.
+// sacreBLEU 2's signature of the computation below, with the version that its tests compare with.
 inline constexpr char kChrfSignature[] =
     "nrefs:1|case:mixed|eff:yes|nc:6|nw:0|space:no|version:2.6.0";
 

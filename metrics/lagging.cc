@@ -15,8 +15,8 @@ int OwnLengthIfNone(int reference_length, absl::Span<const double> delays) {
   return reference_length > 0 ? reference_length : static_cast<int>(delays.size());
 }
 
-// The source said by the end of each chunk, cut into units of `duration`; the last unit of a chunk
-// is shorter if the chunk does not come out even.
+// The source in chunks, cut into units of `duration`. The last unit of a chunk is shorter if the
+// chunk is no multiple of `duration`.
 struct SourceUnits {
   // ends[s] is the end of unit s, from 1; ends[0] is the beginning.
   std::vector<double> ends = {0};
@@ -114,7 +114,7 @@ double AverageTokenDelay(absl::Span<const double> delays, absl::Span<const doubl
   SourceUnits source;
   size_t targets_before_chunk = 0;
   double target_end = 0;
-  double computed = 0;  // Computation up to the last unit.
+  double computed = 0;  // The computation up to the last unit.
   double sum = 0;
   for (size_t i = 0; i < delays.size(); ++i) {
     if (i == 0 || delays[i] != delays[i - 1]) {

@@ -24,8 +24,8 @@ inline constexpr UnitDurations kSpeechDurations = {300, 0};
 
 // The timing of one segment.
 struct SegmentTiming {
-  std::vector<double> delays;    // D, ascending.
-  // D plus the computation until then, in the same unit; may be empty.
+  std::vector<double> delays;  // D, ascending.
+  // D plus the computation up to each target unit, in the same unit as D; may be empty.
   std::vector<double> elapsed;
   double source_length = 0;      // |X|
   int reference_length = 0;      // |Y|; 0: there is no reference, and |D| is used.
@@ -36,7 +36,7 @@ struct SegmentTiming {
 
 // Average Lagging, Ma et al. 2019 (arXiv:1810.08398), eq. 8 with |Y| for the translation's length:
 //   AL = 1/tau * sum_{i=1..tau} (D[i] - (i - 1) |X| / |Y|),  tau = min{i : D[i] >= |X|}, else |D|.
-// AL is D[1] if that is beyond |X| already.
+// AL is D[1] if D[1] is beyond |X| already.
 double AverageLagging(absl::Span<const double> delays, double source_length, int reference_length);
 
 // Length-Adaptive Average Lagging, Polák et al. 2022 (arXiv:2204.06028), Papi et al. 2022
@@ -85,8 +85,8 @@ Lagging MeasureLagging(const SegmentTiming& segment);
 // Measures with `elapsed` in place of D (computation-aware; ATD as above); all 0 without `elapsed`.
 Lagging MeasureComputationAwareLagging(const SegmentTiming& segment);
 
-// Means over the segments that have a target, as in SimulEval; yaal is over the segments that have
-// one.
+// Means over the segments that have a target, as in SimulEval. The mean of yaal is over the
+// segments that have a yaal.
 Lagging MeanLagging(absl::Span<const SegmentTiming> segments, bool computation_aware);
 
 }  // namespace leapstream::metrics

@@ -20,7 +20,7 @@ std::u32string CodePoints(absl::string_view text);
 // The characters of `text`, each a view of its bytes.
 std::vector<absl::string_view> Characters(absl::string_view text);
 
-// Whether `c` is of the general category N, P or S, as in Python's package `regex`.
+// Whether `c` is of the general category N, P and S respectively, as in Python's package `regex`.
 bool IsNumber(char32_t c);
 bool IsPunctuation(char32_t c);
 bool IsSymbol(char32_t c);
@@ -30,19 +30,20 @@ bool IsSymbol(char32_t c);
 // forms.
 bool IsOfScriptWithoutSpaces(char32_t c);
 
-// Whether most characters of these texts, white space left out, are of such scripts.
+// Whether most characters of these texts, white space left out, are of scripts without spaces.
 bool AreWrittenWithoutSpaces(absl::Span<const std::string> texts);
 
-// Whether almost all characters of such scripts in these texts are Han or punctuation.
+// Whether almost all characters of scripts without spaces in these texts are Han or punctuation.
 bool AreChinese(absl::Span<const std::string> texts);
 
 // Whether the stretches between white space in these texts are longer than words are, on average.
 bool HaveAlmostNoSpaces(absl::Span<const std::string> texts);
 
-// Python's text.split(): the words between white space, as views of `text`.
+// The words between white space, as views of `text`: Python's text.split().
 std::vector<absl::string_view> SplitWords(absl::string_view text);
 
-// Python's text.rstrip() and text.strip().
+// The text without white space at its end, and at both ends: Python's text.rstrip() and
+// text.strip().
 absl::string_view StripTrailingSpace(absl::string_view text);
 absl::string_view StripSpace(absl::string_view text);
 

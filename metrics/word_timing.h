@@ -17,17 +17,18 @@ class SourceWordEnds {
   void Add(int pieces);  // Adds one word.
 
   int words() const { return words_; }
-  // All tokens, without </s>.
+  // The number of tokens of all words, without </s>.
   int tokens() const { return ends_.empty() ? 0 : ends_.back().tokens; }
   int tokens_of_first(int words) const;
 
-  // The smallest number of words with at least `tokens` tokens; all words if there is none (</s>).
+  // The smallest number of first words that have at least `tokens` tokens together; all words if
+  // there are not so many tokens (`tokens` counts </s>).
   int WordsRead(int tokens) const;
 
  private:
   struct End {
-    int tokens;  // Tokens up to the end of a word that has some.
-    int word;    // Number of that word, from 1.
+    int tokens;  // The number of tokens up to the end of a word that has some.
+    int word;    // The number of that word, from 1.
   };
   std::vector<End> ends_;
   int words_ = 0;
@@ -38,7 +39,7 @@ enum class TargetUnit {
   // The text between white space. A word is complete when white space or the end of the segment
   // follows: only then is it certain that no further piece belongs to it.
   kWord,
-  // A code point, complete when it is there; U+0020 is no unit. SimulEval's `char`.
+  // A code point but U+0020, as SimulEval's `char`. It is complete when it is there.
   kChar,
   // A word, except that each character of a script without spaces is a unit of its own, complete
   // when it is there. It ends the word before it.
@@ -52,7 +53,7 @@ struct TimedWord {
   double elapsed = 0;      // In the caller's unit.
 };
 
-// Puts text deltas together to units; words are cut as Python's str.split() does. Not thread-safe.
+// Puts text deltas together to units. Words are cut as by Python's str.split(). Not thread-safe.
 class TargetWords {
  public:
   explicit TargetWords(TargetUnit unit = TargetUnit::kWord) : unit_(unit) {}

@@ -76,7 +76,7 @@ absl::Duration AudioSegment::audio_given() const {
 
 SourceLeft AudioSegment::Leave(int source_read) {
   SourceLeft left;
-  // How much is there beyond what was read depends on when it came, and so decides nothing.
+  // The amount of unread source depends on when it arrived, so it must not decide anything here.
   left.at_limit = cut_ && finished_;
   left.untranslated_tokens = ReadAfterEnd(source_read);
   left.dropped = source_read > 0 && (!finished_ || cut_);

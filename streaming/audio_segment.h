@@ -10,8 +10,9 @@
 
 namespace leapstream {
 
-// Speech: a READ reads SpeechInput::SamplesPerRead() samples, the last ones what is left, and one
-// more nothing, which finishes the source. Source tokens are encoder states.
+// A source of speech. A READ reads SpeechInput::SamplesPerRead() samples. At the source's end one
+// READ reads the samples that are left, and one more reads nothing and finishes the source. Source
+// tokens are encoder states.
 class AudioSegment final : public SegmentSource {
  public:
   // `model` takes speech and must outlive this.
@@ -42,7 +43,7 @@ class AudioSegment final : public SegmentSource {
   const int sample_rate_;  // The rate of the audio that is appended.
   const int64_t limit_;    // The most samples of a segment.
   const std::unique_ptr<AudioSource> audio_;
-  int64_t given_ = 0;  // Samples of the segment that were made due.
+  int64_t given_ = 0;  // The number of the segment's samples that were made due.
   int due_reads_ = 0;
   std::vector<float> due_;  // The samples of the READs that are due.
 };

@@ -73,7 +73,7 @@ class Source final : public AudioSource {
       call.input_frames = static_cast<long>(input.size());
       call.data_out = samples_.data() + before;
       call.output_frames = kOutput;
-      // It fails for arguments that we never give.
+      // src_process() fails only for arguments that are never given here.
       const bool ok = src_process(resampler_.get(), &call) == 0;
       samples_.resize(before + (ok ? call.output_frames_gen : 0));
       if (!ok) return;
@@ -84,10 +84,10 @@ class Source final : public AudioSource {
   static constexpr long kOutput = 1024;
   const double ratio_;
   const size_t block_;
-  const Resampler resampler_;   // Null: nothing is to be done.
-  std::vector<float> waiting_;  // Less than a block.
+  const Resampler resampler_;   // Null: the audio has the right rate already.
+  std::vector<float> waiting_;  // Samples of a block that is not full yet.
   std::vector<float> samples_;
-  int64_t popped_ = 0;  // Of their beginning.
+  int64_t popped_ = 0;  // The number of samples at the beginning of samples_ that were popped.
 };
 
 }  // namespace

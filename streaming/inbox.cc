@@ -9,11 +9,11 @@
 namespace leapstream {
 namespace {
 
-// A session that has read more source tokens than these without once having to wait for one has a
-// backlog. More than what a piece of a recognised sentence brings.
+// A session that has read more source tokens than this without having to wait for one has a
+// backlog. Live sessions stay below: a recognised piece of a sentence brings fewer tokens.
 constexpr int kLiveReads = 8;
 
-// The bytes that an input counts while it is queued.
+// The bytes that a queued input counts for HasRoom().
 int64_t QueuedBytes(const Input& input) {
   const auto* chunk = std::get_if<SourceChunk>(&input);
   return budget::kInputBytes + (chunk == nullptr ? 0 : SourceBytes(chunk->source));

@@ -16,8 +16,8 @@
 
 namespace leapstream {
 
-// Where a session waits for its next turn: one with a backlog translates text that is there
-// already, and nobody is speaking it.
+// The queues in which sessions wait for their next turn. A session with a backlog translates text
+// that is there already, so that nobody is speaking it.
 enum class Queue { kLive, kBacklog };
 
 struct SegmentEnd {};
@@ -28,73 +28,74 @@ struct SourceChunk {
 };
 using Input = std::variant<SourceChunk, SegmentEnd, SourceEnd>;
 
-// All that other threads tell a session: its inputs, in order, and what is to become of it. It also
-// knows whether the session is queued for a turn, and wakes the step loop when it has to be. Knows
-// nothing of segments beyond what Pop() is told. Thread-safe; no call blocks.
+// The messages of other threads to a session: its inputs, in order, and requests to hold or end it.
+// An inbox also knows whether the session is queued for a turn, and queues it when it has to be.
+// Of segments it knows only the arguments of Pop(). Thread-safe; no call blocks.
 class Inbox {
  public:
-  // `wake` queues the session for a turn. It is called with the inbox's lock held, never after
-  // Close(), and so must not call the inbox. `max_bytes`: see HasRoom(). `has_backlog`: the session
-  // begins with one.
+  // `wake` queues the session for a turn. It is called with the inbox's lock held, so it must not
+  // call the inbox; it is never called after Close(). `max_bytes`: see HasRoom(). `has_backlog`:
+  // the session begins with a backlog.
   Inbox(int64_t max_bytes, bool has_backlog, std::function<void(Queue)> wake);
 
-  // --- Any thread; see Session. Nothing has an effect after Close(). ---
+  // --- Functions for any thread; see Session. They have no effect after Close(). ---
 
   void Push(Input input);
   void Cancel(absl::Status why);
   void EndAfterSegment(absl::Status why);
-  // Less than max_bytes and budget::kQueuedInputs are queued. Else Popped::room tells of room.
+  // Whether less than max_bytes bytes and less than budget::kQueuedInputs inputs are queued. If
+  // not, Popped::room is true once there is room again.
   bool HasRoom();
   void Hold();
   void Release();
 
-  // --- Step thread. ---
+  // --- Functions for the step thread. ---
 
   struct Turn {
     SteadyTime able_since;  // When the session was queued.
     std::optional<absl::Status> cancelled;
   };
-  // A turn of the session begins. What arrives from now on may be for the next one.
+  // Begins a turn of the session. Messages that arrive from now on may be for the next turn.
   Turn BeginTurn();
 
   bool held() const;
-  // Why the session ends after its segment; nothing: it does not.
+  // The status with which the session ends after its open segment; nullopt: it goes on.
   std::optional<absl::Status> ending() const;
 
-  // The session's open segment, as far as it decides about the next input.
+  // The state of the session's segment, as far as it matters for the next input.
   enum class Segment {
-    kNone,        // None is open.
-    kOpen,        // One is being translated. The session does not end within it.
-    kTranslated,  // One is complete but for the end of its source.
+    kNone,        // No segment is open.
+    kOpen,        // A segment is being translated. The session does not end within it.
+    kTranslated,  // A segment is complete but for the end of its source.
   };
   struct Popped {
     enum class Kind {
       kNothing,  // No input has arrived.
       kRefused,  // An input has arrived, but the turn takes no more.
       kInput,
-      kEnding,   // The session is to end now, with `ending`.
+      kEnding,  // The session must end now, with `ending`.
     };
     Kind kind = Kind::kNothing;
     Input input = SegmentEnd{};
     absl::Status ending;
     bool room = false;  // HasRoom() was false, and half of the room is free again.
   };
-  // The next input. The end of the source ends an open segment first: then it gives a SegmentEnd
-  // and stays. `may_take`: the turn takes another input.
+  // Pops the next input. The end of the source first ends an open segment: then a SegmentEnd is
+  // returned, and the end of the source stays queued. `may_take`: the turn takes another input.
   Popped Pop(Segment segment, bool may_take);
 
   struct TurnEnd {  // How the planning of a turn ended.
-    int reads = 0;           // READs of this turn.
+    int reads = 0;  // The number of READs of this turn.
     bool acts = false;       // The session has something to do in the model.
     bool waits = false;      // The session needs more source to go on.
     bool cut_short = false;  // The turn's work was used up before all was done.
   };
-  // A turn of the session is planned. True: it has another one after this. False: it is not queued
-  // any more, until something arrives.
+  // Must be called when a turn of the session is planned. True: the session has another turn after
+  // this one. False: it is not queued any more, until a message arrives.
   bool EndTurn(const TurnEnd& end);
   Queue queue() const;  // The queue for the session's next turn.
 
-  // The session is over: drops all inputs.
+  // Must be called when the session is over. Drops all inputs.
   void Close();
 
  private:
@@ -108,11 +109,11 @@ class Inbox {
   int64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;         // The memory of inputs_.
   bool room_wanted_ ABSL_GUARDED_BY(mutex_) = false;  // HasRoom() was false since there was room.
   std::optional<absl::Status> cancelled_ ABSL_GUARDED_BY(mutex_);
-  std::optional<absl::Status> ending_ ABSL_GUARDED_BY(mutex_);  // After the open segment.
+  std::optional<absl::Status> ending_ ABSL_GUARDED_BY(mutex_);  // See ending().
   bool held_ ABSL_GUARDED_BY(mutex_) = false;
   bool closed_ ABSL_GUARDED_BY(mutex_) = false;
-  bool changed_ ABSL_GUARDED_BY(mutex_) = false;  // Since BeginTurn().
-  bool queued_ ABSL_GUARDED_BY(mutex_) = false;   // For a turn, or in one.
+  bool changed_ ABSL_GUARDED_BY(mutex_) = false;  // A message has arrived since BeginTurn().
+  bool queued_ ABSL_GUARDED_BY(mutex_) = false;   // The session is queued for a turn, or in one.
   SteadyTime queued_at_ ABSL_GUARDED_BY(mutex_);
   int reads_without_wait_ ABSL_GUARDED_BY(mutex_) = 0;
 };

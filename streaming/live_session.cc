@@ -11,7 +11,7 @@
 namespace leapstream {
 namespace {
 
-// The open segment, as the inbox has to know it.
+// The inbox's view of a phase.
 Inbox::Segment ForInbox(Phase phase) {
   if (phase == Phase::kIdle) return Inbox::Segment::kNone;
   return phase == Phase::kOpen ? Inbox::Segment::kOpen : Inbox::Segment::kTranslated;
@@ -43,7 +43,7 @@ LiveSession::LiveSession(Parts parts, const Model& model, Loop* loop)
       text_sink_(model.target_tokenizer.get()),
       meter_(std::move(parts.from.before)),
       state_bytes_(state_->bytes()) {
-  segment_.number = parts.from.segment - 1;  // The last one that was completed.
+  segment_.number = parts.from.segment - 1;  // The number of the last segment that was completed.
 }
 
 // --- Planning. ---
@@ -95,7 +95,7 @@ bool LiveSession::PlanSegment(int max_rows) {
   if (finished()) return true;
   if (source_->is_empty() && !turn_.cut_short) {
     CompleteSegment(FinishReason::kEndOfSentence);
-    source_->ForgetReads();  // Audio that is too short for one encoder state is for no model.
+    source_->ForgetReads();  // The model does not get audio that is too short for an encoder state.
     return false;
   }
   turn_.decides = progress.source_read > 0 && Decide(options_.policy, progress) == Action::kWrite;
@@ -117,7 +117,8 @@ void LiveSession::PlanReplay(int max_rows) {
         continue;
       }
       if (finished()) return;
-      if (turn_.cut_short || (!source_->closed() && !source_->cut())) return;  // Not yet.
+      // The source that the token needs may still come.
+      if (turn_.cut_short || (!source_->closed() && !source_->cut())) return;
     }
     return Finish(committed_.Impossible(options_.policy, progress.source_read));
   }
@@ -282,7 +283,7 @@ void LiveSession::ShrinkState() {
       info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
   if (state_bytes() <= typical) return;
   absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, options_.policy);
-  if (!state.ok()) return;  // The session goes on with the large state.
+  if (!state.ok()) return;  // Without memory for it, the session goes on with the large state.
   state_ = *std::move(state);
   CountState();
 }
@@ -306,11 +307,11 @@ void LiveSession::ApplyReplay() {
 
 void LiveSession::Apply(const Decision& decision) {
   unencoded_ = false;
-  // A step that is decided again waits for one more READ at least.
+  // If the step is decided again, it waits for one more READ at least.
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
   ScoredToken token = decision.best;
-  // To an agent that keeps symbols, each token that reads </s> is one.
+  // For an agent that keeps symbols, each token with the symbol </s> is </s>.
   if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(kEndOfSentence)) {
     token.id = kEndOfSentence;
   }
@@ -318,8 +319,8 @@ void LiveSession::Apply(const Decision& decision) {
     if (ApplyEarlyEnd()) return;
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
   }
-  // A token that was put out before is kept, even where another machine's arithmetic would decide
-  // otherwise.
+  // A token that was put out before is kept, even if this machine's rounding gives another
+  // decision.
   const bool forced = committed_.pending();
   if (forced) token.id = committed_.next();
   meter_.RecordToken(Delay());

@@ -78,7 +78,7 @@ std::vector<PauseSegmenter::Part> PauseSegmenter::Append(int64_t chunks,
         static_cast<int64_t>(held_.size()) - lead_in_ * static_cast<int64_t>(frame_);
     if (excess > 0) held_.erase(held_.begin(), held_.begin() + excess);
     if (quiet_ < lead_in_) continue;
-    // What a new one holds, had it begun at mark_, is what this one does.
+    // From here on a new segmenter that began at mark_ would hold the same samples as this one.
     restart_ = std::exchange(mark_, here);
     quiet_ = 0;
   }

@@ -8,7 +8,7 @@ namespace leapstream {
 
 Action WaitK::Decide(const Progress& progress) const {
   if (progress.source_finished) return Action::kWrite;
-  // In 64 bits: each of them may be as large as an int.
+  // The sum takes 64 bits, since each term may be as large as an int.
   const long long due =
       static_cast<long long>(k) + progress.lag + progress.target_written / write_stride;
   if (progress.source_is_short) {

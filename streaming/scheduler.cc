@@ -52,7 +52,7 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   }
   Largest LargestGrown() const override;
 
-  // LiveSession::Loop.
+  // Functions of LiveSession::Loop.
   void Enqueue(std::shared_ptr<LiveSession> session, Queue queue) override;
   void AddStateBytes(int64_t bytes) override {
     if (bytes == 0) return;
@@ -62,8 +62,8 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   StepObserver* observer() const override { return observer_; }
 
  private:
-  // The sessions that act together, and the batches that they make. Kept for the next turn of its
-  // queue, which so allocates nothing.
+  // The sessions that act together, and the batches that they make. A Turn is kept for the next
+  // turn of its queue, so that the next turn allocates nothing.
   struct Turn {
     std::vector<std::shared_ptr<LiveSession>> sessions;
     std::vector<LiveSession*> acting;
@@ -71,19 +71,19 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
     std::vector<LiveSession*> replaying;
     std::vector<ReplayRows> replays;
     std::vector<LiveSession*> deciding;
-    std::vector<SessionState*> states;  // The states of `deciding`,
-    std::vector<Decision> decisions;    // and the decision for each.
-    int source_rows = 0;                // READs of `rows`.
-    absl::Duration compute;             // In the model,
-    absl::Duration waited;              // and between its layers, for live turns.
+    std::vector<SessionState*> states;  // The states of `deciding`.
+    std::vector<Decision> decisions;    // The decision for each of `states`.
+    int source_rows = 0;                // The number of READs in `rows`.
+    absl::Duration compute;             // The time in the model.
+    absl::Duration waited;              // The time between the model's layers, for live turns.
   };
 
   void Run();
-  // False: nobody is in this queue.
+  // False: no session is in this queue.
   bool RunTurn(Queue queue);
   void PopSessions(Queue queue, Turn* turn);
-  // Asks each session what is due, within the bounds of a turn. Those that were not asked are the
-  // first of the next one.
+  // Lets each session plan its part, within the bounds of a turn. Sessions that do not fit in are
+  // the first of the next turn.
   void PlanTurn(Queue queue, Turn* turn);
   absl::Status Compute(Queue queue, Turn* turn);
   void ApplyTurn(const absl::Status& status, Turn* turn);
@@ -93,15 +93,16 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   const bool encodes_anew_ = model_->translator->encodes_anew();
   StepObserver* const observer_;
   StateBudget* const budget_;
-  std::atomic<int64_t> turn_started_{0};  // SteadyTime::nanoseconds(); 0: none is going on.
+  // The beginning of the present turn, in SteadyTime::nanoseconds(); 0: there is none.
+  std::atomic<int64_t> turn_started_{0};
   std::atomic<int64_t> state_bytes_{0};
   mutable Mutex mutex_;
-  CondVar work_;  // stop_ is set, or somebody is queued.
+  CondVar work_;  // Signalled when stop_ is set or a session is queued.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
   std::array<std::vector<std::shared_ptr<LiveSession>>, 2> queues_ ABSL_GUARDED_BY(mutex_);
   std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
   std::array<Turn, 2> turns_;  // One for each queue.
-  std::thread thread_;         // Last: it uses all of the above.
+  std::thread thread_;         // Declared last: it uses all other members.
 };
 
 Scheduler::Loop::~Loop() {
@@ -112,7 +113,7 @@ Scheduler::Loop::~Loop() {
   }
   work_.NotifyOne();
   thread_.join();
-  // Not under the lock: OnFinished() is somebody else's code.
+  // OnFinished() is called without the lock, since it is other code's.
   std::set<std::shared_ptr<LiveSession>> open;
   {
     MutexLock lock(&mutex_);
@@ -131,8 +132,8 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   LiveSession::Parts parts;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.source,
                               SegmentSource::Create(options, *model_, from.skip_tokens));
-  // The growth of a state is no matter of this check: see StateBudget::EndLargest(). A device has
-  // memory of its own.
+  // This check does not count the later growth of the state: see StateBudget::EndLargest(). Devices
+  // have memory of their own, so their states are not counted.
   if (budget_ != nullptr && model_->info.device == "cpu" &&
       !budget_->HasRoomFor(model_->info.state_bytes_per_session)) {
     return absl::ResourceExhaustedError(absl::StrCat(
@@ -168,7 +169,7 @@ void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
 
 StateBudget::Holder::Largest Scheduler::Loop::LargestGrown() const {
   Largest largest;
-  if (model_->info.state_bytes_per_token == 0) return largest;  // None has grown.
+  if (model_->info.state_bytes_per_token == 0) return largest;  // No state ever grows.
   MutexLock lock(&mutex_);
   for (const auto& session : open_) {
     const int64_t bytes = session->state_bytes();
@@ -186,7 +187,7 @@ void Scheduler::Loop::Run() {
       while (!stop_ && queues_[0].empty() && queues_[1].empty()) work_.Wait(&mutex_);
       if (stop_) return;
     }
-    // One of each by turns, so that those with a backlog go on however much the live ones have.
+    // The two queues have turns alternately, so that sessions with a backlog always go on, too.
     for (const Queue queue : {Queue::kLive, Queue::kBacklog}) {
       turn_started_.store(SteadyNow().nanoseconds(), std::memory_order_relaxed);
       RunTurn(queue);
@@ -263,7 +264,7 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
 
 absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   turn->waited = absl::ZeroDuration();
-  // Live sessions do not wait for the end of this turn.
+  // Lets live sessions have their turns between the layers of this one.
   const auto give_way = [&] {
     if (queue == Queue::kLive) return;
     const SteadyTime start = SteadyNow();
@@ -299,7 +300,8 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
       turn->deciding[i]->Apply(turn->decisions[i]);
     }
   } else {
-    // Inputs were checked, so it is not one session's fault; their states are no longer good.
+    // Inputs were checked, so the error is not one session's fault. The states of all sessions in
+    // the batch are no longer good.
     for (LiveSession* session : turn->acting) {
       session->Finish(absl::InternalError(status.message()));
     }

@@ -11,18 +11,20 @@
 
 namespace leapstream {
 
-// The step loop of one model: each turn it takes every session that can act, reads the source
-// tokens that are due as rows of one batch, and decides the next target token of all that may write
-// as rows of another. One thread; starts a turn whenever there is work. Thread-safe.
+// The step loop of one model. In each turn it takes the sessions that can act, reads the source
+// tokens that are due as rows of one batch, and decides the next target tokens of the sessions that
+// may write as rows of another batch. It has one thread, which starts a turn whenever there is
+// work. Thread-safe.
 //
-// Fair: sessions stand in line by the time at which they became able to act, and a turn is bounded:
-// a session reads kMaxRowsPerSession tokens in it and writes one, however much it has queued; one
-// that is resumed reads and replays as many. Who translates a backlog stands in a line of its own,
-// whose turns give way to the live sessions' between the model's layers.
+// The loop is fair. Sessions stand in line by the time at which they became able to act, and a turn
+// is bounded: in a turn a session reads at most kMaxRowsPerSession tokens and writes one, however
+// much it has queued. (A resumed session reads and replays so many tokens together.) Sessions with
+// a backlog stand in a line of their own, whose turns give way to those of live sessions between
+// the model's layers.
 class Scheduler {
  public:
-  // Starts the step thread. `observer` and `budget`, if there are any, must outlive this. When the
-  // states have more memory than the budget has, the session whose state has most of it ends with
+  // Starts the step thread. `observer` and `budget`, if not null, must outlive this. When the
+  // states take more memory than the budget, the session with the largest state ends with
   // RESOURCE_EXHAUSTED.
   explicit Scheduler(std::shared_ptr<const Model> model, StepObserver* observer = nullptr,
                      StateBudget* budget = nullptr);
@@ -33,17 +35,18 @@ class Scheduler {
 
   // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of
   // range (k outside the model's, a negative length, ...), or committed target tokens that the
-  // model does not have. RESOURCE_EXHAUSTED: no memory for its state. Then the sink is never
-  // called.
+  // model does not have. RESOURCE_EXHAUSTED: there is no memory for the session's state. After an
+  // error the sink is never called.
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
                                                 ResumeFrom from = {});
 
   const std::shared_ptr<const Model>& model() const;
   int open_sessions() const;
-  // How much memory the states of the open sessions have.
+  // The memory that the states of the open sessions take.
   int64_t state_bytes() const;
-  // The heartbeat: how long the present turn, with those between its layers, has taken so far; zero
-  // while there is none. A turn takes milliseconds, so minutes mean that the loop hangs.
+  // The loop's heartbeat: the time that the present turn, with the turns between its layers, has
+  // taken so far; zero if there is none. A turn takes milliseconds, so minutes mean that the loop
+  // hangs.
   absl::Duration turn_age() const;
 
   static constexpr int kMaxRowsPerSession = 16;

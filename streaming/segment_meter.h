@@ -13,56 +13,60 @@
 
 namespace leapstream {
 
-// The source of a segment that is complete, as far as its figures depend on it.
+// Figures of a complete segment's source.
 struct SourceFigures {
-  int tokens = 0;         // Source tokens read, </s> included; of speech, encoder states.
-  bool finished = false;  // Of text, whether </s> is one of `tokens`.
-  double length = 0;      // All that was read, in the unit of the delays.
-  absl::Duration audio;   // Speech: all that was read.
-  // The words of text; none of pieces and ids. Null: speech, whose delays are milliseconds.
+  int tokens = 0;         // Source tokens read, </s> included; for speech, encoder states.
+  bool finished = false;  // For text: whether </s> is one of `tokens`.
+  double length = 0;      // The length of the source that was read, in the unit of the delays.
+  absl::Duration audio;   // For speech: the length of the audio that was read.
+  // The words of text; without words if the source came as pieces or ids. Null for speech, whose
+  // delays are milliseconds.
   const metrics::SourceWordEnds* words = nullptr;
 };
 
-// Measures one session: each segment's lagging and times, and the sums over all of them. Delays are
-// source tokens, </s> included, or milliseconds of speech. Of the step thread; not thread-safe.
+// Measures one session: each segment's lagging and times, and the sums over all segments. Delays
+// are source tokens, </s> included, or milliseconds of speech. Used by the step thread only; not
+// thread-safe.
 class SegmentMeter {
  public:
   // `before`: the sums of the segments that another stream of the session completed.
   explicit SegmentMeter(SessionSummary before) : summary_(std::move(before)) {}
 
-  // A segment begins. Its lagging is measured from nothing.
+  // Begins a segment, whose lagging is measured anew.
   void Begin(SteadyTime now);
 
-  // The session was able to act for so long and waited for the step loop.
+  // Records the time for which the session was able to act but waited for the step loop.
   void RecordQueue(absl::Duration waited) { stats_.queue += waited; }
-  // The session's batch took so long in the model, and waited there for other sessions' turns.
+  // Records the times that the session's batch computed in the model, and waited there for the
+  // turns of other sessions.
   void RecordStep(absl::Duration compute, absl::Duration waited) {
     stats_.compute += compute;
     stats_.queue += waited;
   }
 
-  // A target token, or the segment's </s>, was written when `delay` of the source had been read.
+  // Records that a target token, or the segment's </s>, was written after `delay` of the source.
   void RecordToken(double delay);
-  // The segment's translation has grown by `text`, which is whole characters.
+  // Records that the segment's translation has grown by `text`, which is whole characters.
   void RecordText(absl::string_view text, double delay);
-  // The segment's first target token was written. Returns how long after the segment's beginning.
+  // Records that the segment's first target token was written. Returns the time since the segment's
+  // beginning.
   absl::Duration RecordFirstToken(SteadyTime now) { return stats_.first_token = now - opened_; }
 
-  // The segment is complete: `unsent` is the rest of its text. Adds its figures to the sums.
+  // Completes the segment, whose text ends with `unsent`, and adds its figures to the sums.
   SegmentStats Complete(const SourceFigures& source, int target_tokens, absl::string_view unsent);
-  // Source was left untranslated, or dropped without being read.
+  // These two record source that was left untranslated, or dropped without being read.
   void RecordUntranslated(int source_tokens) {
     summary_.untranslated_source_tokens += source_tokens;
   }
   void RecordDropped(int64_t bytes) { summary_.dropped_source_bytes += bytes; }
 
-  // The sums so far, of complete segments; lagging figures are sums too.
+  // The sums over the complete segments so far; lagging figures are sums, too.
   const SessionSummary& so_far() const { return summary_; }
   // The sums at the end of the session; lagging figures are means.
   SessionSummary Summary() const;
 
  private:
-  double Computed() const {  // In ms, how long the segment could act but had not yet.
+  double Computed() const {  // The time in ms for which the segment could act but had not yet.
     return absl::ToDoubleMilliseconds(stats_.compute + stats_.queue);
   }
   void MeasureWords(const SourceFigures& source);

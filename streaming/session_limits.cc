@@ -9,11 +9,11 @@
 namespace leapstream {
 namespace {
 
-constexpr int kMaxTargetTokens = 1 << 20;  // More than any segment; keeps a * S + b an int.
+constexpr int kMaxTargetTokens = 1 << 20;  // More than in any segment; keeps a * S + b an int.
 
-constexpr char kEndSymbol[] = "<e>";       // The reference's speech agent has the same.
+constexpr char kEndSymbol[] = "<e>";       // See docs/fairseq.md, rule 24.
 
-// The smaller one of two limits, each of which 0 lifts.
+// The smaller one of two limits; 0: no limit.
 int Smaller(int one, int other) {
   if (one == 0 || other == 0) return std::max(one, other);
   return std::min(one, other);

@@ -8,16 +8,17 @@
 #include "model/api/vocabulary.h"
 #include "streaming/session.h"
 
-// The rules of what a session may ask for, and of how long its segments may become. Pure functions:
+// The rules for a session's options and for the lengths of its segments. These are pure functions:
 // sessions obey them, and clients are told their results.
 namespace leapstream {
 
-// INVALID_ARGUMENT: an option is out of range, or the model does not take the policy.
+// Checks a session's options. INVALID_ARGUMENT: an option is out of range, or the model does not
+// take the policy.
 absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model);
 
 // The most source tokens of a segment, </s> included; of speech, encoder states.
 int SourceLimit(const SessionOptions& options, const ModelInfo& model);
-// SourceLimit() of speech as the time that so many encoder states last. REQUIRES: the model takes
+// SourceLimit() for speech, as the time that so many encoder states last. REQUIRES: the model takes
 // speech.
 absl::Duration AudioLimit(const SessionOptions& options, const ModelInfo& model);
 
@@ -28,7 +29,7 @@ int TargetCap(const SessionOptions& options, const ModelInfo& model);
 // included, have been read. Never more than TargetCap(), and never less for more source.
 int TargetLimit(const SessionOptions& options, const ModelInfo& model, int source_read);
 
-// Where the reference's agents for text and for speech differ in how they end a segment.
+// The differences between the ways in which fairseq's agents for text and for speech end a segment.
 struct AgentRules {
   // The text agent decides one more step than the limit allows, and drops its token. The speech
   // agent does not, and counts steps that wrote nothing.

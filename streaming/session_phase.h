@@ -3,7 +3,7 @@
 
 namespace leapstream {
 
-// Where a session is among its segments.
+// The phases of a session's segments.
 enum class Phase {
   kIdle,        // No segment is open.
   kOpen,        // A segment is open and being translated.
@@ -18,11 +18,11 @@ enum class PhaseEvent {
   kTranslated,       // The segment is complete, and so is its source.
   kTranslatedEarly,  // The segment is complete before the end of its source has come.
   kLeavesRest,       // The segment is complete and leaves source to the next one.
-  kNextSegment,      // The segment with that source begins.
+  kNextSegment,      // The segment that has the source left begins.
   kFinish,           // The session ends.
 };
 
-// The phase after `event`. An event that a phase does not have changes nothing. Pure.
+// The phase after `event`. An event that cannot happen in a phase changes nothing. A pure function.
 Phase Next(Phase phase, PhaseEvent event);
 
 }  // namespace leapstream

@@ -7,13 +7,13 @@
 #include "absl/strings/string_view.h"
 #include "streaming/session.h"
 
-// How many bytes source counts, in its forms of the wire. Pure functions.
+// The bytes that source counts, in its forms of the wire. These are pure functions.
 namespace leapstream {
 
 int64_t PieceBytes(const std::string& piece);
-// The memory that `source` has while it is queued.
+// The memory that `source` takes while it is queued.
 int64_t SourceBytes(const SourceInput& source);
-// Text without white space, so that the end of a line is not taken for source.
+// The bytes of a text without its white space, so that the end of a line does not count as source.
 int64_t VisibleBytes(absl::string_view text);
 // The source that is lost when `source` is dropped: see SessionSummary::dropped_source_bytes.
 int64_t DroppedBytes(const SourceInput& source);

@@ -15,11 +15,11 @@
 
 namespace leapstream {
 
-// How much memory the states of all sessions have together, of every scheduler that it is given to,
-// and how much they may have. Thread-safe.
+// The memory that the states of all sessions of several schedulers take together, and the limit of
+// it. Thread-safe.
 class StateBudget {
  public:
-  // Has sessions whose states are counted: the step loop of a scheduler.
+  // The owner of sessions whose states are counted: the step loop of a scheduler.
   class Holder {
    public:
     virtual ~Holder() = default;
@@ -27,11 +27,12 @@ class StateBudget {
       int64_t bytes = 0;
       std::shared_ptr<Session> session;  // Null: no state has grown.
     };
-    // The session with most memory of those whose state has grown. Called on any thread.
+    // The session with the largest state, of the sessions whose state has grown. Called on any
+    // thread.
     virtual Largest LargestGrown() const = 0;
   };
 
-  explicit StateBudget(int64_t limit) : limit_(limit) {}  // 0: there is none.
+  explicit StateBudget(int64_t limit) : limit_(limit) {}  // In bytes; 0: there is no limit.
 
   int64_t limit() const { return limit_; }
   int64_t used() const { return used_.load(std::memory_order_relaxed); }
@@ -43,14 +44,14 @@ class StateBudget {
     MutexLock lock(&mutex_);
     holders_.insert(holder);
   }
-  // Returns once EndLargest() is done with the holder.
+  // Removes a holder. Returns when EndLargest() no longer uses it.
   void Leave(const Holder* holder) {
     MutexLock lock(&mutex_);
     holders_.erase(holder);
   }
 
-  // Cancels the session whose state has most memory, whichever holder has it. It is over in the
-  // next turn of its line; until then it is the largest at each further call.
+  // Cancels the session with the largest state, of all holders. The session is over in the next
+  // turn of its queue; until then each further call cancels the same one.
   void EndLargest() const {
     MutexLock lock(&mutex_);
     Holder::Largest largest;

@@ -5,21 +5,23 @@
 
 namespace leapstream {
 
-// One turn of the step loop, without those between its layers.
+// Figures of one turn of the step loop, without the turns between its layers.
 struct StepFigures {
-  absl::Duration compute;     // In the model.
-  int source_tokens = 0;      // Of all READs.
-  int sessions_deciding = 0;  // That have one due, or tokens that are replayed.
+  absl::Duration compute;     // The time in the model.
+  int source_tokens = 0;      // The source tokens of all READs.
+  int sessions_deciding = 0;  // The sessions with a decision, or with tokens that are replayed.
 };
 
-// Told by the step loop what it does, on its thread: must neither block nor call back.
+// An observer of the step loop. It is called on the loop's thread, and must neither block nor call
+// the loop.
 class StepObserver {
  public:
   virtual ~StepObserver() = default;
-  virtual void OnStep(const StepFigures& step) = 0;  // Not for a turn without a batch.
-  // A target token was put out so long after its session was able to act.
+  virtual void OnStep(const StepFigures& step) = 0;  // Not called for a turn without a batch.
+  // A target token was put out. `latency`: the time since its session was able to act.
   virtual void OnToken(absl::Duration latency) = 0;
-  // It was the first one of its segment, so long after the segment's first source.
+  // The token was the first one of its segment. `since_source`: the time since the segment's first
+  // source.
   virtual void OnFirstToken(absl::Duration since_source) = 0;
 };
 

@@ -11,7 +11,7 @@
 namespace leapstream {
 namespace {
 
-// Tokens: no segment ends within a shorter word, if it has others.
+// The most tokens of a word within which no segment ends, if the segment has other words.
 constexpr size_t kLongWord = 8;
 
 }  // namespace
@@ -69,7 +69,7 @@ absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
     if (closed_) break;
     return Next::kWaits;
   }
-  // </s> needs a position of its own, so the last one is kept for it.
+  // The last position is kept for </s>.
   if (given_ >= limit_ - 1 && waiting() > 0) cut_ = true;
   if (!cut_ && waiting() > 0) {
     due_.push_back(tokens_[next_++]);
@@ -103,7 +103,7 @@ absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
   word.first = given_;
   if (next_segments_ && !word.tokens.empty()) {
     Keep(word);
-    // No word is cut by the limit that is not longer itself.
+    // The limit cuts a word only if the word itself is longer than the limit.
     if (word.first > 0 && word.end() > limit_ - 1) {
       cut_ = true;
       return true;
@@ -135,7 +135,7 @@ Progress TextSegment::progress() const {
 
 SourceLeft TextSegment::Leave(int /*source_read*/) {
   const bool is_over = finished_ && !cut_;
-  const int read = given_ - (finished_ ? 1 : 0);  // Without </s>.
+  const int read = given_ - (finished_ ? 1 : 0);  // The number of tokens without </s>.
   SourceLeft left;
   left.at_limit = cut_;
   if (next_segments_ && given_ > 0 && !is_over) {
@@ -153,8 +153,8 @@ SourceLeft TextSegment::Leave(int /*source_read*/) {
 void TextSegment::FindRest(int read, SourceLeft* left) {
   const int end_read = std::min(end().value_or(read), read);
   while (!kept_.empty() && kept_.front().end() <= end_read) kept_.pop_front();
-  // A word of which a part was read comes again, but for one that may be a whole text without
-  // spaces, or is all of the segment.
+  // A word of which a part was read comes again whole, unless it is long, and so may be a whole
+  // text without spaces, or is all of the segment.
   if (!kept_.empty() && kept_.front().first < end_read) {
     Word& word = kept_.front();
     if (word.first == 0 || word.tokens.size() > kLongWord) {

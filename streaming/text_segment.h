@@ -12,12 +12,13 @@
 
 namespace leapstream {
 
-// Text, pieces or token ids: a READ reads one source token, the last one </s>. Where a segment
-// leaves source to the next one (SessionOptions::next_segments), that begins with whole words.
+// A source of text, pieces or token ids. A READ reads one source token; the last READ reads </s>.
+// If a segment leaves source to the next one (SessionOptions::next_segments), that source begins
+// with a whole word, or within a long one.
 class TextSegment final : public SegmentSource {
  public:
-  // `model` takes text and must outlive this. The first `skip_tokens` tokens of the first word that
-  // has some are of an earlier segment.
+  // `model` takes text and must outlive this. The first `skip_tokens` tokens of the first word with
+  // tokens belong to an earlier segment.
   TextSegment(const SessionOptions& options, const Model& model, int skip_tokens);
 
   void Open() override;
@@ -37,16 +38,16 @@ class TextSegment final : public SegmentSource {
 
  private:
   struct Word : SourceWord {
-    int first = 0;    // Source tokens of the segment before it.
-    int skipped = 0;  // Tokens of the word's beginning that are of segments before.
+    int first = 0;    // The number of the segment's source tokens before the word.
+    int skipped = 0;  // The number of the word's first tokens that belong to earlier segments.
     int end() const { return first + static_cast<int>(tokens.size()); }
   };
 
-  // Moves the next word to tokens_. False: there is none yet, or the work is used up.
+  // Moves the next word's tokens to tokens_. False: there is no word yet, or the work is used up.
   absl::StatusOr<bool> ReadWord(int64_t* work);
   // Keeps a word that the next segment may begin with, and forgets words that it cannot begin with.
   void Keep(const Word& word);
-  // Finds in kept_ where the next segment begins; `read`: source tokens that were read.
+  // Finds the beginning of the next segment in kept_. `read`: the source tokens that were read.
   void FindRest(int read, SourceLeft* left);
   int waiting() const { return static_cast<int>(tokens_.size() - next_); }
   void DropTokens();
@@ -54,17 +55,17 @@ class TextSegment final : public SegmentSource {
 
   const Model& model_;
   const bool next_segments_;
-  const int limit_;  // Source tokens of a segment, </s> included.
-  int skip_tokens_;  // Tokens to be skipped of the next word that has some.
+  const int limit_;  // The most source tokens of a segment, </s> included.
+  int skip_tokens_;  // The number of tokens to skip of the next word that has some.
   WordSource source_;
   std::vector<TokenId> due_;
 
   // The open segment:
-  int given_ = 0;                // Source tokens that were made due, </s> included.
-  std::vector<TokenId> tokens_;  // Tokens of words that were popped,
-  size_t next_ = 0;              // of which so many were made due.
-  int unread_ = 0;            // Tokens of a word that were dropped because a limit cut the source.
-  std::deque<Word> carried_;  // Words that the segment before left; they are read first.
+  int given_ = 0;                // The number of source tokens that were made due, </s> included.
+  std::vector<TokenId> tokens_;  // The tokens of words that were popped.
+  size_t next_ = 0;              // The number of tokens_ that were made due.
+  int unread_ = 0;            // The tokens of a word that were dropped when a limit cut the source.
+  std::deque<Word> carried_;  // Words that the segment before this one left; they are read first.
   std::deque<Word> kept_;     // Words that the next segment may begin with.
   metrics::SourceWordEnds words_;
 };

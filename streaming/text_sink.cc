@@ -40,7 +40,7 @@ std::string TextSink::PopHeld(bool all) {
     if (found == Utf8::kCharacter) {
       text.append(held.data(), length);
     } else {
-      // As SentencePiece: one for each byte, then the next byte may start a character.
+      // As in SentencePiece, each byte that cannot be part of a character gives one U+FFFD.
       length = 1;
       text += kReplacement;
     }

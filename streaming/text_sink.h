@@ -8,22 +8,22 @@
 
 namespace leapstream {
 
-// Turns target symbols into text that is only ever appended to, and always whole, valid UTF-8: the
-// beginning of a character is held until the character is whole, and becomes U+FFFD when it cannot
-// be. The concatenation of all that Append() and Finish() return equals Tokenizer::Decode() of the
+// Turns target symbols into text that is only appended to and is always valid UTF-8. The beginning
+// of a character is held until the character is whole, and becomes U+FFFD if it cannot become
+// whole. The concatenated results of Append() and Finish() equal Tokenizer::Decode() of the
 // symbols. Not thread-safe; `tokenizer` must outlive it.
 class TextSink {
  public:
   explicit TextSink(const TargetTokenizer* tokenizer) : tokenizer_(tokenizer) {}
 
-  std::string Append(absl::string_view symbol);  // The text to append; may be empty.
-  std::string Finish();                          // The rest of the text.
-  void Reset();                                  // Another text begins.
+  std::string Append(absl::string_view symbol);  // Returns the text to append, which may be empty.
+  std::string Finish();                          // Returns the rest of the text.
+  void Reset();                                  // Begins another text.
 
  private:
   std::string AppendBytes(const TargetBytes& bytes);
-  // Pops the text of the held bytes up to a character that more bytes could complete, or with
-  // `all`, of all held bytes.
+  // Pops the text of the held bytes up to a character that more bytes could complete; with `all`,
+  // pops the text of all held bytes.
   std::string PopHeld(bool all);
 
   const TargetTokenizer* tokenizer_;

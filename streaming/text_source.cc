@@ -11,7 +11,7 @@ namespace leapstream {
 namespace {
 
 // Whether a word that is too long is best cut after `c`: a mark that ends sentences or clauses, in
-// scripts that are written without spaces, and in others.
+// any script.
 bool IsMark(char32_t c) {
   static constexpr char32_t kMarks[] = {
       '!',    ',',    '.',    ':',    ';',    '?',    0x037E, 0x0589, 0x060C, 0x061B,
@@ -73,7 +73,8 @@ std::string TextSource::CutWord(size_t size) {
 void TextSource::Reset() { *this = TextSource(); }
 
 void TextSource::Compact() {
-  // Only when it moves fewer bytes than it frees: all moves together are linear in the text.
+  // Text is moved only if fewer bytes move than are freed: all moves together are linear in the
+  // text.
   if (begin_ < text_.size() - begin_) return;
   text_.erase(0, begin_);
   consumed_ += begin_;

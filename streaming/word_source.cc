@@ -12,9 +12,10 @@
 namespace leapstream {
 namespace {
 
-constexpr size_t kTextForm = 0;  // Of SourceInput.
+constexpr size_t kTextForm = 0;  // The alternative of SourceInput that is text.
 
-// No source has these: the end comes with the segment's, and padding is between sentences.
+// Whether no source may have the token: </s> comes with the segment's end, and fairseq pads between
+// sentences only.
 bool IsSpecial(TokenId id) { return id == kEndOfSentence || id == kPadding; }
 
 }  // namespace
@@ -46,7 +47,7 @@ absl::Status WordSource::Append(SourceInput source, SourcePosition at, int64_t* 
   form_ = source.index();
   if (auto* text = std::get_if<std::string>(&source)) {
     if (places_) {
-      TextAt(text_.rest_begin());  // Forgets chunks that have no rest, as of white space.
+      TextAt(text_.rest_begin());  // This forgets chunks without a rest, such as white space.
       chunks_.push_back({text_.end(), at});
     }
     text_.Append(*text);

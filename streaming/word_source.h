@@ -21,36 +21,37 @@ namespace leapstream {
 // A word of text and its tokens, or one piece or token id.
 struct SourceWord {
   absl::InlinedVector<TokenId, 8> tokens;
-  SourcePosition at;  // The word's beginning; of text only if places are wanted.
+  SourcePosition at;  // The word's beginning. For text it is set only if places are wanted.
 };
 
-// The source of one segment as words, whatever form it has: text, pieces or token ids. Any chunking
-// of text gives the same words. TextSource cuts text, and the source side of the model's tokenizer
-// makes tokens of each word, maybe not before it has seen more. Work is that of SegmentSource. Of
-// the step thread; not thread-safe.
+// The source of one segment as words, whatever form it has: text, pieces or token ids. The words of
+// a text do not depend on its chunks. TextSource cuts text, and the source side of the model's
+// tokenizer makes tokens of each word, some only after later words. Work is counted as in
+// SegmentSource. Used by the step thread only; not thread-safe.
 class WordSource {
  public:
-  // `model` must outlive it. `places`: SourceWord::at and rest_at() are wanted of text.
+  // `model` must outlive this. `places`: SourceWord::at and rest_at() are wanted for text.
   WordSource(const Model& model, bool places) : model_(model), places_(places) {}
 
-  void Open();  // A segment begins; nothing of the one before it is left.
-  // INVALID_ARGUMENT: a chunk of another form than the segment's, or a token id that no source has.
-  // REQUIRES: all pieces and ids that came before have been popped.
+  void Open();  // Begins a segment, and forgets all of the segment before it.
+  // Takes a chunk of source, which begins at `at`. INVALID_ARGUMENT: it has another form than the
+  // segment, or a token id that no source may have. REQUIRES: all pieces and ids that came before
+  // have been popped.
   absl::Status Append(SourceInput source, SourcePosition at, int64_t* work);
-  void Close();  // The segment's end: the last word is complete, and all words are final.
+  void Close();  // Ends the segment: the last word is complete, and all words are final.
 
   // Pops the next word. False: there is none yet, or the work is used up. INVALID_ARGUMENT: the
-  // text is not UTF-8, or a piece is one that no source has.
+  // text is not UTF-8, or the piece is one that no source may have.
   absl::StatusOr<bool> PopWord(int64_t* work, SourceWord* word);
 
-  bool is_text() const;  // Source has come, as text.
+  bool is_text() const;      // Whether source has come, and is text.
   SourcePosition rest_at();  // The beginning of the source that was not popped.
   // Forgets all source from rest_at() on, and returns how many bytes it had: see DroppedBytes().
   int64_t DropRest();
 
  private:
   struct Chunk {  // A chunk of text.
-    size_t begin;  // In text_.
+    size_t begin;  // Its offset in the text of text_.
     SourcePosition at;
   };
   struct Held {  // A word of text that the tokenizer has seen and that was not popped.
@@ -58,27 +59,28 @@ class WordSource {
     size_t bytes;
   };
   absl::StatusOr<bool> PopTextWord(int64_t* work, SourceWord* word);
-  void OpenWords();  // Nothing of any word is left.
-  // Gives the tokenizer the next word of text, or the end of all. False: see PopWord().
+  void OpenWords();  // Forgets all words.
+  // Gives the tokenizer the next word of text, or the end of the text. False: see PopWord().
   absl::StatusOr<bool> AppendWord(int64_t* work);
-  SourcePosition TextAt(size_t offset);  // In text_; offsets must not fall.
+  // The place of an offset in the text of text_. Offsets must not fall from call to call.
+  SourcePosition TextAt(size_t offset);
 
   const Model& model_;
   const bool places_;
-  std::optional<size_t> form_;  // The alternative of SourceInput.
+  std::optional<size_t> form_;  // The alternative of SourceInput that the segment has.
   TextSource text_;
   std::deque<Chunk> chunks_;  // The chunks of which text_ has a part.
   TokenizerState state_;
-  std::deque<Held> held_;  // In order; the first ones are those of ready_.
-  std::vector<SourceTokenizer::Symbols> ready_;  // The words that are final,
-  size_t next_ready_ = 0;                        // of which so many were popped.
-  bool closed_ = false;                          // Close() was called,
-  bool words_finished_ = false;                  // and the tokenizer knows it.
+  std::deque<Held> held_;  // Words in order. The first ones belong to the words of ready_.
+  std::vector<SourceTokenizer::Symbols> ready_;  // The words that are final.
+  size_t next_ready_ = 0;                        // The number of ready_ that were popped.
+  bool closed_ = false;                          // Close() was called.
+  bool words_finished_ = false;                  // The tokenizer was told the end of the text.
   // The newest chunk of pieces or ids:
   std::vector<std::string> pieces_;
   std::vector<TokenId> ids_;
   SourcePosition at_;  // The chunk's beginning.
-  size_t popped_ = 0;  // Pieces or ids of the chunk that were popped.
+  size_t popped_ = 0;  // The number of pieces or ids of the chunk that were popped.
 };
 
 }  // namespace leapstream

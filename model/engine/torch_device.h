@@ -20,9 +20,9 @@ struct TorchDevice {
 // Makes a model of LibTorch operations: see model/torch/torch_translator.h. Its code is in a shared
 // library of its own, ../lib/leapstream/libleapstream_torch.so beside the program's folder, which
 // this function loads. So a program that computes with leapstream's own kernels does without
-// LibTorch and the half second that loading it takes. The caller must have called
-// CheckTorchComputes(). FAILED_PRECONDITION: there is no such library, it is of another version, or
-// there is no such device.
+// LibTorch and the half second that loading it takes. UNIMPLEMENTED: see CheckTorchComputes().
+// FAILED_PRECONDITION: there is no such library, it is of another version, or there is no such
+// device.
 absl::StatusOr<std::unique_ptr<Translator>> MakeTorchTranslator(const ModelConfig& config,
                                                                 Weights& weights,
                                                                 const TorchDevice& device);

@@ -18,11 +18,11 @@
 namespace leapstream {
 namespace {
 
-// More than any option has; a file may say anything.
+// Limits far above any real option's, since a file may have anything.
 constexpr size_t kMaxOptionBytes = 1'000;
 constexpr size_t kMaxListItems = 256;
 constexpr int kMaxWrappers = 4;
-constexpr int kMaxDepth = 3;  // How deep lists may lie in each other.
+constexpr int kMaxDepth = 3;  // The most lists that may lie within each other.
 // The parts of fairseq's TransformerConfig whose options have a prefix when they are flat.
 constexpr const char* kNestedOptions[] = {"encoder", "decoder", "quant_noise"};
 
@@ -34,7 +34,7 @@ uint64_t ReadBits(const char* bytes, int size, bool swap) {
   return bits;
 }
 
-// `type`: one of the floating types.
+// The number of these bits. `type`: one of the floating types.
 double ReadReal(StorageType type, uint64_t bits) {
   switch (type) {
     case StorageType::kFloat16:
@@ -105,15 +105,15 @@ absl::StatusOr<FairseqCheckpoint> FairseqCheckpoint::Parse(absl::string_view byt
     return result.Error("no `model` with tensors; not a fairseq checkpoint");
   }
 
-  // As fairseq does: `args` counts if it is there.
+  // As in fairseq, `args` is used if it is there.
   const ValueId cfg = result.Unwrap(pickle.Find(pickle.root(), "cfg"));
   ValueId model = result.Unwrap(pickle.Find(pickle.root(), "args"));
   if (pickle.Fields(model) == kNoneValue) model = result.Unwrap(pickle.Find(cfg, "model"));
   if (pickle.Fields(model) == kNoneValue) {
     return result.Error("neither `cfg[\"model\"]` nor `args`; not a fairseq checkpoint");
   }
-  // What the model says comes last and wins. Newer configurations keep languages in the task's
-  // part.
+  // The task's part is read, too: newer configurations keep languages there. The model's part comes
+  // last and wins.
   result.AddOptions(result.Unwrap(pickle.Find(cfg, "task")), "");
   const auto task = result.options_.extract("_name");
   result.AddOptions(model, "");
@@ -140,13 +140,13 @@ ValueId FairseqCheckpoint::Unwrap(ValueId id) const {
   return id;
 }
 
-// Empty: None, and the empty string.
+// An option's value as text. None and the empty string give an empty text.
 std::string FairseqCheckpoint::OptionText(ValueId id, int depth) const {
   const PickledValue& value = pickle_.at(Unwrap(id));
   const auto list = [&](const char* open, const char* close, size_t step) {
     if (depth >= kMaxDepth) return absl::StrCat(open, "...", close);
     std::string text = open;
-    // Lists may be in each other often: no more is read than is kept.
+    // A list may refer to others many times, so reading stops at the most bytes that are kept.
     for (size_t i = 0; i + step <= value.items.size() && text.size() < kMaxOptionBytes; i += step) {
       if (i > 0) text += ", ";
       text += OptionText(value.items[i], depth + 1);
@@ -185,8 +185,9 @@ std::string FairseqCheckpoint::OptionText(ValueId id, int depth) const {
   return value.keyed ? list("{", "}", 2) : RecordText(value, depth);
 }
 
-// A NumPy scalar or array of up to one dimension, bytes as protocol 2 has them, a path, a member of
-// an enumeration by its name: what they are. All else: <its class>.
+// The value of an object as text: of a NumPy scalar or array of up to one dimension, of bytes as
+// protocol 2 has them, of a path, or the name of an enumeration's member. Other objects give
+// <their class>.
 std::string FairseqCheckpoint::RecordText(const PickledValue& record, int depth) const {
   const PickledValue& args = pickle_.at(record.args);
   if (absl::EndsWith(record.text, ".multiarray.scalar") && args.items.size() == 2) {
@@ -217,8 +218,8 @@ std::string FairseqCheckpoint::RecordText(const PickledValue& record, int depth)
   return absl::StrCat("<", record.text.substr(0, kMaxOptionBytes), ">");
 }
 
-// A value that is bytes. In protocol 2, bytes are what _codecs.encode(text, "latin1") gives;
-// `id` may be its arguments, too.
+// The bytes of a value; nullopt if it has none. In protocol 2 bytes are a call of
+// _codecs.encode(text, "latin1"); `id` may also be this call's arguments.
 std::optional<std::string> FairseqCheckpoint::BytesOf(ValueId id) const {
   const PickledValue* value = &pickle_.at(id);
   if (value->kind == ValueKind::kBytes || value->kind == ValueKind::kString) return value->text;
@@ -298,7 +299,7 @@ std::string FairseqCheckpoint::NumpyText(ValueId dtype, ValueId data) const {
   return absl::StrJoin(parts, ", ").substr(0, kMaxOptionBytes);
 }
 
-// A tensor of one element is that number.
+// A tensor as text: its number if it has one element, else "<torch.Tensor>".
 std::string FairseqCheckpoint::TensorText(const PickledTensor& tensor) const {
   for (const int64_t size : tensor.shape) {
     if (size != 1) return "<torch.Tensor>";
@@ -331,7 +332,7 @@ void FairseqCheckpoint::AddOptions(ValueId parent, absl::string_view prefix) {
     if (key.kind != ValueKind::kString) continue;
     const ValueId value = Unwrap(items[i + 1]);
     if (pickle_.at(value).kind == ValueKind::kNone) continue;
-    // They have flat names.
+    // The options of nested configurations get flat names elsewhere.
     const bool nested = absl::c_linear_search(kNestedOptions, key.text);
     if (nested && pickle_.Fields(value) != kNoneValue) continue;
     options_[absl::StrCat(prefix, key.text)] = OptionText(value, 0);
@@ -344,7 +345,8 @@ void FairseqCheckpoint::AddNestedOptions(ValueId parent) {
   }
 }
 
-// "${model.decoder.embed_dim}" is the value of that option; "???" is OmegaConf's "missing".
+// Replaces "${model.decoder.embed_dim}" by the value of the option that it names. "???" is
+// OmegaConf's mark of a missing value.
 void FairseqCheckpoint::ResolveInterpolations() {
   const auto is_open = [](absl::string_view text) { return absl::StartsWith(text, "${"); };
   for (auto it = options_.begin(); it != options_.end();) {
@@ -424,9 +426,9 @@ absl::StatusOr<std::vector<Number>> FairseqCheckpoint::ReadTensor(
     return error("needs ", storage.elements, " numbers, its storage has ", bytes.size(), " bytes");
   }
   int64_t count = 1;
-  for (int64_t size : tensor.shape) count *= size;  // Pickle has checked it for overflow.
-  // A stride of 0 may make a tensor of any size from one number; no checkpoint has such a
-  // parameter.
+  for (int64_t size : tensor.shape) count *= size;  // Pickle has checked this for overflow.
+  // With a stride of 0 a tensor of any size could be made from one number. No real checkpoint has
+  // such a parameter.
   if (count > storage.elements) return error("larger than its storage");
 
   std::vector<Number> result;

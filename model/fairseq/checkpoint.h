@@ -20,27 +20,29 @@ struct ParameterRows {
   int64_t count = 0;
 };
 
-// A fairseq checkpoint_*.pt: its options and parameters under fairseq's names. Knows nothing of
-// what they mean. Points into bytes that somebody else owns. Const and thread-safe.
+// A fairseq checkpoint_*.pt: its options and parameters under fairseq's names, without their
+// meaning. Points into bytes that somebody else owns. Const and thread-safe.
 class FairseqCheckpoint {
  public:
-  // Errors: those of ZipArchive and Pickle; INVALID_ARGUMENT: a PyTorch file that is no fairseq
-  // checkpoint. `name` is the file's name in errors.
+  // Reads the bytes of a file. `name` is the file's name in errors. Errors: those of ZipArchive and
+  // Pickle; INVALID_ARGUMENT: a PyTorch file that is no fairseq checkpoint.
   static absl::StatusOr<FairseqCheckpoint> Parse(absl::string_view bytes, absl::string_view name);
 
   const std::string& name() const { return name_; }
-  // Options of the model and its task as text, Python's for numbers, bools and lists of them,
-  // NumPy's and one-element tensors as numbers; None left out; objects as <their class>. Those of a
-  // nested configuration have flat names: encoder_embed_dim.
+  // The options of the model and its task, as text. Numbers, bools and lists of them are written as
+  // in Python; NumPy's numbers and one-element tensors are written as numbers; other objects are
+  // <their class>. Options that are None are left out. Options of a nested configuration have flat
+  // names: encoder_embed_dim.
   const std::map<std::string, std::string>& options() const { return options_; }
   const std::map<std::string, PickledTensor>& parameters() const { return parameters_; }
-  // fairseq's --arch; empty if the checkpoint does not say.
+  // fairseq's --arch; empty if the checkpoint has none.
   std::string architecture() const;
 
-  // Values of a parameter, row-major. INVALID_ARGUMENT: damaged, of no floating type, or not
-  // finite.
+  // The values of a parameter, row-major. INVALID_ARGUMENT: they are damaged, not finite, or of no
+  // floating type.
   absl::StatusOr<std::vector<float>> ReadFloats(const std::string& parameter) const;
-  // The same of some rows only. INVALID_ARGUMENT also: they are not there.
+  // The values of some rows of a parameter. INVALID_ARGUMENT: see ReadFloats(), or the parameter
+  // has no such rows.
   absl::StatusOr<std::vector<float>> ReadRows(const ParameterRows& rows) const;
   absl::StatusOr<std::vector<double>> ReadDoubleRows(const ParameterRows& rows) const;
 

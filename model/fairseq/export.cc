@@ -36,7 +36,7 @@ absl::Status FileError(const fs::path& path, const std::error_code& error) {
   return absl::InternalError(absl::StrCat(path.string(), ": ", error.message()));
 }
 
-// A fresh directory beside `output`, removed with all that is in it unless it was moved away.
+// A new directory beside `output`. The destructor removes it with its files, unless it was renamed.
 class StagingDirectory {
  public:
   static absl::StatusOr<std::string> Make(const fs::path& output) {
@@ -44,7 +44,7 @@ class StagingDirectory {
     if (mkdtemp(path.data()) == nullptr) {
       return absl::InternalError(absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
     }
-    std::error_code error;  // mkdtemp() lets nobody else read; a model is no secret.
+    std::error_code error;  // mkdtemp() lets only the owner read, but a model is no secret.
     fs::permissions(path, fs::perms(0755), error);
     return path;
   }
@@ -62,7 +62,7 @@ class StagingDirectory {
   const std::string path_;
 };
 
-// Whether all that is in `output`, if it is there at all, may be replaced.
+// Checks that `output` may be replaced: it does not exist, is empty, or is a model directory.
 absl::Status CheckReplaceable(const fs::path& output) {
   std::error_code error;
   const fs::file_status status = fs::symlink_status(output, error);
@@ -92,7 +92,7 @@ absl::Status CheckReplaceable(const fs::path& output) {
 
 absl::Status Replace(const std::string& staged, const fs::path& output) {
   std::error_code error;
-  fs::rename(staged, output, error);  // Works if `output` is missing or empty.
+  fs::rename(staged, output, error);  // This works if `output` is missing or empty.
   if (!error) return absl::OkStatus();
   const std::string old = staged + ".old";
   fs::rename(output, old, error);
@@ -115,7 +115,8 @@ absl::Status CheckDictionary(const std::string& path, absl::string_view side, in
       " embedding has ", rows, " rows; use the dictionary that the model was trained with"));
 }
 
-// fairseq shares all embeddings only where both sides have one dictionary.
+// Checks that two dictionaries have the same symbols: fairseq shares all embeddings only if both
+// sides have one dictionary.
 absl::Status CheckSameSymbols(const std::string& source, const std::string& target) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary sources, Vocabulary::Load(source));
   LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary targets, Vocabulary::Load(target));
@@ -130,10 +131,11 @@ absl::Status CheckSameSymbols(const std::string& source, const std::string& targ
   return absl::OkStatus();
 }
 
-// The files of one model or of several to be averaged.
+// The checkpoint of a model, or several to be averaged.
 struct Checkpoints {
   std::vector<std::unique_ptr<const MappedFile>> files;
-  std::vector<FairseqCheckpoint> parsed;  // Point into the files. The first says what the model is.
+  // These point into `files`. The first one decides the model's configuration.
+  std::vector<FairseqCheckpoint> parsed;
 };
 
 absl::StatusOr<Checkpoints> OpenCheckpoints(const ExportOptions& options) {
@@ -171,7 +173,7 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
       config.decoder.cross_attention, " and ", config.simul_type, "; leave it at linear"));
 }
 
-// The files that this kind of model needs are given, and no others.
+// Checks that the files that this kind of model needs are given, and no others.
 absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
   const ModelFamily& family = FamilyOf(config);
   const std::tuple<const char*, const std::string*, bool> files[] = {
@@ -191,7 +193,8 @@ absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& co
 
 absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& config,
                           TensorType type, const std::string& path) {
-  // All have the same parameters, and so the same map; but what is shared is checked in each.
+  // All checkpoints have the same parameters, and so the same map. MapParameters() also checks the
+  // values of shared parameters, so it runs for each.
   ParameterMap parameters;
   for (const FairseqCheckpoint& checkpoint : checkpoints.parsed) {
     LEAPSTREAM_ASSIGN_OR_RETURN(parameters, MapParameters(checkpoint, config));
@@ -243,7 +246,7 @@ absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& op
 
 absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes) {
   fs::path output = fs::path(options.output).lexically_normal();
-  if (!output.has_filename()) output = output.parent_path();  // It ended with a slash.
+  if (!output.has_filename()) output = output.parent_path();  // The path ended with a slash.
   if (output.empty()) return absl::InvalidArgumentError("the output needs a name");
   LEAPSTREAM_RETURN_IF_ERROR(CheckReplaceable(output));
 

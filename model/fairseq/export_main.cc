@@ -21,8 +21,8 @@ namespace {
 constexpr int kFailed = 1;
 constexpr int kWrongUsage = 2;
 
-// Checkpoints are mapped: they may be larger than the memory. The pages of one that is cut short
-// meanwhile are gone, and reading them is a signal instead of an error.
+// Checkpoints are memory-mapped, since they may be larger than the memory. If a file is cut short
+// meanwhile, its pages are gone, and reading them raises a signal instead of an error.
 void OnLostPages(int /*signal*/) {
   constexpr char kMessage[] =
       "leapstream-export: a checkpoint was cut short, or could not be read, while it was exported; "
@@ -77,7 +77,7 @@ int Run(int argc, char** argv) {
       throw CLI::ValidationError("--checkpoint", "several checkpoints need --average");
     }
     for (const auto& [flag, target] : files) {
-      // Which of the others a model needs, its kind decides.
+      // The kind of model decides which of the other files it needs: ExportModel() checks that.
       if (!inspect && flag == std::string("--output") && target.first->empty()) {
         throw CLI::RequiredError(flag);
       }
@@ -112,7 +112,7 @@ int main(int argc, char** argv) {
   int status = kFailed;
   try {
     status = Run(argc, argv);
-  } catch (const std::exception& error) {  // Nothing is known to throw; memory may end.
+  } catch (const std::exception& error) {  // Only a lack of memory is known to throw.
     std::fprintf(stderr, "leapstream-export: %s\n", error.what());
   }
   errno = 0;

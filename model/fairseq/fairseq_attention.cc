@@ -8,7 +8,7 @@ namespace {
 
 using Names = std::pair<absl::string_view, absl::string_view>;
 
-// "denom" and "numer" are what versions of LeaPformer called the proportion nets.
+// Earlier versions of LeaPformer called the proportion nets "denom" and "numer".
 constexpr absl::string_view kLeapMarkers[] = {"q_LeaP.0.weight", "q_denom.0.weight",
                                               "q_numer.0.weight"};
 constexpr Names kLeapRenames[] = {{"query_proportion.hidden", "q_LeaP.0"},
@@ -38,7 +38,8 @@ const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint
                                              AttentionPlace place, int layer) {
   for (const FairseqAttention& row : kRows) {
     for (const absl::string_view marker : row.markers) {
-      for (const char* layers : {".layers.", ".transformer_layers."}) {  // Of text; of speech.
+      // Models of text and of speech name their layers differently.
+      for (const char* layers : {".layers.", ".transformer_layers."}) {
         const std::string name =
             absl::StrCat(SideOf(place), layers, layer, ".", BlockOf(place), ".", marker);
         if (checkpoint.parameters().count(name) > 0) return &row;

@@ -14,32 +14,33 @@ namespace leapstream {
 enum AttentionPlace { kEncoderSelf, kDecoderSelf, kDecoderCross };
 inline constexpr int kAttentionPlaces = 3;
 
-// How checkpoints spell a kind of attention.
+// The names that checkpoints have for a kind of attention, its options and its parameters.
 struct FairseqAttention {
   const AttentionEntry* kind;
-  // The spellings of the options that switch it on, by AttentionPlace.
+  // The spellings of the options that switch the kind on, by AttentionPlace.
   const char* options[kAttentionPlaces][2];
-  // A parameter that a block of this kind has and no other, under each of the names that it had,
-  // and what people call it.
+  // The names that fairseq has or had for a parameter that only blocks of this kind have.
   absl::Span<const absl::string_view> markers;
-  const char* owner;  // "LeaP's".
-  const char* part;   // "proportion nets".
-  // An option that trains it without a mask; an encoder then has none in inference either. Null:
-  // there is none.
+  const char* owner;  // The owner of this parameter, for messages: "LeaP's".
+  const char* part;   // The part that it is, for messages: "proportion nets".
+  // An option that trains the kind without a mask; an encoder then has no mask in inference either.
+  // Null: there is no such option.
   const char* unmasked_option;
-  // Names of its parameters: ours and fairseq's; fairseq's now and one of before.
+  // Pairs of a parameter's name in leapstream and in fairseq; then pairs of its present and an
+  // earlier name in fairseq.
   absl::Span<const std::pair<absl::string_view, absl::string_view>> renames;
   absl::Span<const std::pair<absl::string_view, absl::string_view>> older_names;
 };
 
-// The kinds that checkpoints have beside soft-max, which is what has the marker of none of them.
+// The kinds of attention in checkpoints, but for soft-max: a block without any of these kinds'
+// markers is soft-max.
 absl::Span<const FairseqAttention> FairseqAttentions();
 
-// The row of the block of a layer, which counts from 0; null: soft-max.
+// The kind of a layer's block; null: soft-max. Layers count from 0.
 const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint,
                                              AttentionPlace place, int layer);
 
-// fairseq's names of a place: "encoder" and "self_attn".
+// fairseq's names of a place, such as "encoder" and "self_attn".
 const char* SideOf(AttentionPlace place);
 const char* BlockOf(AttentionPlace place);
 

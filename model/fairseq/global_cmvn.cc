@@ -26,7 +26,7 @@ namespace fs = std::filesystem;
 
 constexpr size_t kMaxYamlBytes = 1 << 20;
 
-// NumPy's format: magic, version, length of the header, the header (a Python dict), the values.
+// Parses NumPy's format: magic, version, length of the header, the header (a Python dict), values.
 absl::StatusOr<std::vector<float>> ParseNpy(absl::string_view bytes, absl::string_view name) {
   const auto error = [&](absl::string_view what) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": ", what));
@@ -73,7 +73,8 @@ absl::StatusOr<std::vector<float>> ParseNpy(absl::string_view bytes, absl::strin
   return values;
 }
 
-// What of the yaml file matters. Throws YAML::Exception.
+// Checks the settings in the text of the yaml file, and returns its global_cmvn.stats_npz_path.
+// Throws YAML::Exception.
 absl::StatusOr<std::string> StatsPath(const std::string& text, const std::string& path) {
   const auto refuse = [&](absl::string_view what) {
     return absl::UnimplementedError(absl::StrCat(path, ": ", what));
@@ -84,7 +85,7 @@ absl::StatusOr<std::string> StatsPath(const std::string& text, const std::string
     return refuse(
         absl::StrCat("input_feat_per_channel is ", bins.as<int>(), "; served: ", kMelBins));
   }
-  // Those that are named "_train" alone do not matter.
+  // Transforms of "_train" only do not matter at inference.
   for (const char* split : {"*", "_eval", "_test"}) {
     const YAML::Node transforms = root["transforms"];
     if (!transforms || !transforms.IsMap() || !transforms[split]) continue;

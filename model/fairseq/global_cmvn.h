@@ -9,23 +9,23 @@
 
 namespace leapstream {
 
-inline constexpr int kMelBins = 80;  // Of the models of speech that are exported.
+inline constexpr int kMelBins = 80;  // The number of filter banks of exported models of speech.
 
-// Mean and standard deviation of each filter bank over the training data.
+// The mean and the standard deviation of each filter bank over the training data.
 struct GlobalCmvn {
   std::vector<float> mean;  // [kMelBins]
   std::vector<float> std;   // [kMelBins], positive.
 };
 
-// Reads what fairseq's gen_config_yaml wrote (config_st.yaml), and the npz file that its
-// global_cmvn.stats_npz_path names: looked for beside the yaml file, then as given. NOT_FOUND: no
-// such file; UNIMPLEMENTED: another normalisation or number of filter banks; INVALID_ARGUMENT: not
-// such files.
+// Reads the file that fairseq's gen_config_yaml wrote (config_st.yaml), and the npz file that its
+// global_cmvn.stats_npz_path names, which is looked for beside the yaml file, then under its own
+// path. NOT_FOUND: no such file; UNIMPLEMENTED: another normalisation or number of filter banks;
+// INVALID_ARGUMENT: a file is not of its kind.
 absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const std::string& config_yaml);
 
-// The two arrays of an npz file, a zip file of mean.npy and std.npy: one dimension, kMelBins
-// float32 or float64, little-endian. INVALID_ARGUMENT: anything else; UNIMPLEMENTED: compressed.
-// `name` is the file's in errors.
+// The two arrays of an npz file, which is a zip file of mean.npy and std.npy. Each has one
+// dimension of kMelBins float32 or float64 values, little-endian. `name` is the file's name in
+// errors. UNIMPLEMENTED: a compressed file; INVALID_ARGUMENT: anything else.
 absl::StatusOr<GlobalCmvn> ParseCmvnNpz(absl::string_view bytes, absl::string_view name);
 
 }  // namespace leapstream

@@ -19,7 +19,8 @@ std::string KnownOr(absl::string_view text, absl::string_view otherwise) {
 }
 
 std::string SideText(const SideConfig& side) {
-  constexpr const char* kPositions[] = {"no", "sinusoidal", "learned"};  // As PositionKind.
+  // In the order of PositionKind.
+  constexpr const char* kPositions[] = {"no", "sinusoidal", "learned"};
   std::string text = absl::StrCat(
       side.layers, " layers, width ", side.embed_dim, ", feed-forward ", side.ffn_embed_dim, ", ",
       side.attention_heads, " heads, ", side.normalize_before ? "pre-norm" : "post-norm",
@@ -42,7 +43,8 @@ std::string EncoderText(const ModelConfig& config) {
   const SpeechConfig& speech = *config.speech;
   return absl::StrCat(text, "\nsource: speech, ", speech.mel_bins,
                       " filter banks, 2 convolutions of ", speech.conv_channels,
-                      " channels\npre-decision: every ", speech.input.pre_decision_ratio, " states (",
+                      " channels\npre-decision: every ", speech.input.pre_decision_ratio,
+                      " states (",
                       speech.input.pre_decision_ratio * speech.input.MillisecondsPerState(),
                       " ms), ",
                       speech.input.pre_decision_type == PreDecision::kLast ? "last" : "average");
@@ -57,7 +59,8 @@ std::string PolicyText(const ModelConfig& config) {
   return text;
 }
 
-// Says what becomes of an option that is on; nothing if it is applied or of the training alone.
+// The effect of an option that is on, in words; empty if the option is applied, or matters in
+// training only.
 std::string Effect(const ConfigReading& reading, const std::string& name, absl::string_view value) {
   if (!reading.known_architecture || IsOff(value)) return "";
   const OptionRow* row = FindOption(name, reading.kind);

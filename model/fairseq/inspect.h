@@ -8,9 +8,9 @@
 
 namespace leapstream {
 
-// What is in the checkpoint, for people: UTF-8 lines. Also of a model that is not served, and why
-// it is not. `options`: what it would be exported with; of the files that it names, those that it
-// does. Errors: those of MappedFile::Open() and FairseqCheckpoint::Parse().
+// Describes a checkpoint for people, in lines of UTF-8. Also describes a model that is not served,
+// with the reasons. `options`: the options that it would be exported with; they may leave files
+// out. Errors: those of MappedFile::Open() and FairseqCheckpoint::Parse().
 absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
                                               const ExportOptions& options = {});
 

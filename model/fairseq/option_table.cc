@@ -25,7 +25,7 @@ constexpr unsigned kText = kMonotonic | kMasked | kUnidirectional | kBidirection
 constexpr unsigned kSimultaneous = kMonotonic | kSpeech;
 constexpr unsigned kAll = kAllModels;
 
-// Names are those of fairseq 0.9 to its last version, of LeaPformer's fork and of attn2d.
+// The names are those of fairseq 0.9 to its last version, of LeaPformer's fork and of attn2d.
 constexpr OptionRow kRows[] = {
     {kApplied, kAll, "arch _name task", "others than those of the table above are refused"},
     {kApplied, kAll, "source_lang target_lang",

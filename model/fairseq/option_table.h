@@ -8,7 +8,8 @@
 
 namespace leapstream {
 
-// The kinds of models whose options differ; bits, so that a row of the table may be for several.
+// The kinds of models whose options differ. Kinds are bits, so that a row of the table may be for
+// several.
 enum ModelKind : unsigned {
   kMonotonicText = 1,       // transformer_monotonic*
   kMaskedText = 2,          // waitk_transformer*
@@ -18,25 +19,25 @@ enum ModelKind : unsigned {
   kAllModels = 31,
 };
 
-// The three things that can become of a checkpoint's option.
+// The effects that a checkpoint's option can have.
 enum class OptionEffect {
-  kApplied,  // It is read, and what it asks for is served or refused by its value.
-  kNone,     // It changes nothing at inference.
-  kRefused,  // Unless it is off.
+  kApplied,  // The option is read; its value decides whether the model is served.
+  kNone,     // The option changes nothing at inference.
+  kRefused,  // The model is not served, unless the option is off.
 };
 
 struct OptionRow {
   OptionEffect effect;
-  unsigned kinds;           // ModelKinds; 0: only architectures that are not served have them.
-  absl::string_view names;  // With a space between them.
+  unsigned kinds;  // ModelKinds. 0: only architectures that are not served have the option.
+  absl::string_view names;  // The options' names, with a space between them.
   absl::string_view why;
 };
 
 // Every option that leapstream knows of. No option has two rows for one kind of model.
 absl::Span<const OptionRow> OptionRows();
 
-// The row of an option for a kind of model. Null: nobody has said what it does, and it may change
-// what the model computes.
+// The row of an option for a kind of model. Null: there is none, so that the option may change what
+// the model computes.
 const OptionRow* FindOption(absl::string_view name, ModelKind kind);
 
 // Whether a value switches an option off: "", "None", "False", "0", "[]", "{}" and the like.

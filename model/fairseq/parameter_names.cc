@@ -21,13 +21,13 @@ namespace {
 
 constexpr size_t kMaxNamesInError = 10;
 
-// What fairseq called a parameter before; fairseq still upgrades these itself. Kinds of attention
-// have more of them.
+// An earlier name of a parameter, which fairseq still upgrades itself. FairseqAttention has more of
+// them.
 struct OlderName {
-  absl::string_view side;  // Where the parameter's name starts with this.
+  absl::string_view side;  // The row is for parameters whose name starts with this.
   absl::string_view now;
   absl::string_view before;
-  int part = 0;  // Which of the `parts` of the rows of `before` it is.
+  int part = 0;  // The parameter is this one of the `parts` equal parts of the rows of `before`.
   int parts = 1;
 };
 constexpr OlderName kOlderNames[] = {
@@ -43,11 +43,13 @@ constexpr OlderName kOlderNames[] = {
     {"", ".q_proj.bias", ".in_proj_bias", 0, 3},
     {"", ".k_proj.bias", ".in_proj_bias", 1, 3},
     {"", ".v_proj.bias", ".in_proj_bias", 2, 3},
-    {"decoder.", ".q_proj.weight", ".q_proj_weight"},  // attn2d's, where the widths differ.
+    // The rest are attn2d's names if the widths of the two sides differ.
+    {"decoder.", ".q_proj.weight", ".q_proj_weight"},
     {"decoder.", ".k_proj.weight", ".kv_proj_weight", 0, 2},
     {"decoder.", ".v_proj.weight", ".kv_proj_weight", 1, 2}};
 
-// StrReplaceAll() takes the longest of the keys that match at the earliest place.
+// fairseq's name of a tensor. Of the keys that match at the earliest place, StrReplaceAll() takes
+// the longest.
 std::string FairseqName(const ModelConfig& config, absl::string_view name) {
   std::string spoken;
   if (config.speech.has_value()) {
@@ -104,7 +106,7 @@ absl::Status Error(const FairseqCheckpoint& checkpoint, absl::string_view what) 
   return absl::InvalidArgumentError(absl::StrCat(checkpoint.name(), ": ", what));
 }
 
-// Checks that the parameter, which is there, has this shape.
+// Checks that a parameter of the checkpoint has this shape.
 absl::Status CheckShape(const FairseqCheckpoint& checkpoint, const std::string& parameter,
                         const std::vector<int64_t>& shape) {
   const std::vector<int64_t>& found = checkpoint.parameters().at(parameter).shape;
@@ -114,7 +116,7 @@ absl::Status CheckShape(const FairseqCheckpoint& checkpoint, const std::string& 
                             ", the options ask for ", ShapeText(shape)));
 }
 
-// Where the tensor lies; nothing if it is missing.
+// The rows in which the checkpoint has the tensor; nullopt if it is missing.
 absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint& checkpoint,
                                                         const ModelConfig& config,
                                                         const TensorSpec& spec) {
@@ -142,8 +144,8 @@ absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint&
   return std::nullopt;
 }
 
-// The parameter that this one is, under another name; empty if it is none but itself. fairseq
-// writes a shared one under each of its names.
+// Another name of the same parameter; empty if there is none. fairseq writes a shared parameter
+// under each of its names.
 std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
   const bool is_output = parameter == "decoder.output_projection.weight";
   if (config.share_all_embeddings && (is_output || parameter == "decoder.embed_tokens.weight")) {
@@ -163,8 +165,8 @@ std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
   return "";
 }
 
-// A sum as fairseq's average_checkpoints.py keeps it between its steps: half precision as float32,
-// any other type as the first checkpoint has it.
+// A sum, rounded as fairseq's average_checkpoints.py does between its steps: to float32 for half
+// precision, otherwise to the first checkpoint's type.
 double Rounded(StorageType type, double value) {
   if (type == StorageType::kFloat64) return value;
   const auto single = static_cast<float>(value);

@@ -15,7 +15,8 @@
 namespace leapstream {
 namespace {
 
-// Far above any checkpoint's; together they bound what a file can cost to some hundred MB.
+// Limits far above any real checkpoint's. Together they bound the memory that parsing can take to
+// some hundred MB.
 constexpr size_t kMaxPickleBytes = 64 << 20;
 constexpr size_t kMaxValues = 1 << 21;
 constexpr size_t kMaxStack = 1 << 22;
@@ -23,7 +24,8 @@ constexpr size_t kMaxMarks = 10'000;
 constexpr size_t kMaxNameBytes = 1'000;
 constexpr size_t kMaxDimensions = 8;
 constexpr size_t kMaxStorageKeyBytes = 100;
-constexpr size_t kMaxCopied = 64 << 20;  // Bytes and items that calls copy out of their arguments.
+// The most bytes and items that calls in a pickle copy out of their arguments.
+constexpr size_t kMaxCopied = 64 << 20;
 
 constexpr ValueId kFalse = 1;
 constexpr ValueId kTrue = 2;
@@ -47,8 +49,8 @@ constexpr StorageName kStorages[] = {
     {StorageType::kUint8, "torch.ByteStorage", "uint8", 1},
     {StorageType::kBool, "torch.BoolStorage", "bool", 1}};
 
-// From CPython's pickletools. Text opcodes of protocols 0 and 1, which torch never writes, are
-// missing, as are the extension registry and out-of-band buffers.
+// Opcodes from CPython's pickletools. The text opcodes of protocols 0 and 1, the extension registry
+// and out-of-band buffers are missing: torch never writes them.
 enum Opcode : uint8_t {
   kMark = '(',
   kStop = '.',
@@ -112,8 +114,8 @@ std::string PickledStorage::TypeName() const {
   return type == StorageType::kOther ? other : kStorages[static_cast<int>(type)].name;
 }
 
-// The stack machine. One per pickle. All state is indices into the result's values, so circles
-// neither leak nor recurse.
+// The stack machine that interprets one pickle. All state is indices into the result's values, so
+// that circular references neither leak nor recurse.
 class Unpickler {
  public:
   Unpickler(absl::string_view bytes, absl::string_view name) : bytes_(bytes), name_(name) {
@@ -155,7 +157,7 @@ class Unpickler {
     at_ += size;
     return absl::OkStatus();
   }
-  absl::Status Number(int size, uint64_t* result) {  // Little-endian.
+  absl::Status Number(int size, uint64_t* result) {  // Reads a little-endian integer.
     absl::string_view bytes;
     LEAPSTREAM_RETURN_IF_ERROR(Take(size, &bytes));
     *result = 0;
@@ -174,7 +176,7 @@ class Unpickler {
   PickledValue& value(ValueId id) { return pickle_.values_[id]; }
 
   void Push(ValueId id) { stack_.push_back(id); }
-  // The reference holds until the next value is made.
+  // Pushes a new value. The reference is valid until the next value is made.
   PickledValue& PushNew(ValueKind kind, std::string text = "", std::vector<ValueId> items = {}) {
     Push(pickle_.values_.size());
     PickledValue& result = pickle_.values_.emplace_back();
@@ -217,7 +219,7 @@ class Unpickler {
     absl::string_view text;
     LEAPSTREAM_RETURN_IF_ERROR(Number(length_bytes, &size));
     LEAPSTREAM_RETURN_IF_ERROR(Take(size, &text));
-    if (text.size() > 8) {  // No option has such a number; seeds and states of generators have.
+    if (text.size() > 8) {  // Only seeds and states of random generators are so large, no option.
       PushNew(ValueKind::kRecord, "int");
       return absl::OkStatus();
     }
@@ -240,7 +242,8 @@ class Unpickler {
     return absl::OkStatus();
   }
 
-  // Adds to the object on top: a dict, a list, a set, or a record of a class made like one.
+  // Adds items to the object on top of the stack: a dict, a list, a set, or a record whose class is
+  // like one of these.
   absl::Status Extend(const std::vector<ValueId>& items, bool pairs) {
     if (stack_.size() <= Floor()) return Error("stack underflow");
     PickledValue& target = value(stack_.back());
@@ -253,7 +256,7 @@ class Unpickler {
     return absl::OkStatus();
   }
 
-  // For errors: the string that stands before what is being built, in a dict its key.
+  // For errors: the string on top of the stack, which is the key if a dict's value is being built.
   std::string AfterKey() const {
     if (stack_.empty()) return "";
     const PickledValue& before = pickle_.values_[stack_.back()];
@@ -275,8 +278,9 @@ class Unpickler {
     return absl::OkStatus();
   }
 
-  // torch._utils._rebuild_tensor_v2(storage, offset, size, stride, requires_grad, hooks, ...). _v3
-  // has the type as its seventh argument, for a storage of bytes.
+  // Pushes the tensor of a call of torch._utils._rebuild_tensor_v2(storage, offset, size, stride,
+  // requires_grad, hooks, ...), or of _v3, whose seventh argument is the type of a storage of bytes
+  // (`typed`).
   absl::Status PushTensor(const std::vector<ValueId>& args, bool typed) {
     if (args.size() < 4 || value(args[0]).kind != ValueKind::kStorage ||
         value(args[1]).kind != ValueKind::kInt || value(args[1]).integer < 0) {
@@ -294,7 +298,7 @@ class Unpickler {
     LEAPSTREAM_RETURN_IF_ERROR(ReadSizes(args[3], &tensor.strides));
     if (tensor.shape.size() != tensor.strides.size()) return Error("bad stride of a tensor");
     int64_t elements = 1;
-    int64_t end = tensor.offset;  // One past the last element, if there is one.
+    int64_t end = tensor.offset;  // Becomes the place behind the last element, if there is one.
     bool overflow = __builtin_add_overflow(end, 1, &end);
     bool empty = false;
     for (size_t i = 0; i < tensor.shape.size(); ++i) {
@@ -317,7 +321,7 @@ class Unpickler {
     return absl::OkStatus();
   }
 
-  // `dtype`: "torch.float32". A storage of bytes becomes one of elements.
+  // Makes a storage of bytes one of elements of the type `dtype`, such as "torch.float32".
   static void SetType(absl::string_view dtype, PickledStorage* storage) {
     storage->other = std::string(absl::StripPrefix(dtype, "torch."));
     for (const StorageName& each : kStorages) {
@@ -328,7 +332,8 @@ class Unpickler {
     }
   }
 
-  // ("storage", torch.FloatStorage, key, device, elements); anything else is inert.
+  // Pushes the storage of a persistent id ("storage", torch.FloatStorage, key, device, elements).
+  // Any other persistent id becomes an inert record.
   void PushPersistent(ValueId id) {
     const std::vector<ValueId> items =
         value(id).items.size() == 5 ? value(id).items : std::vector<ValueId>(5);
@@ -349,7 +354,7 @@ class Unpickler {
     PushNew(ValueKind::kRecord, "persistent id").args = id;
   }
 
-  // `items`: of the persistent id, checked.
+  // `items`: those of the persistent id, which have been checked.
   void PushStorage(StorageType type, const std::vector<ValueId>& items) {
     PickledStorage storage{type, "", value(items[2]).text, value(items[4]).integer};
     if (type == StorageType::kOther) {
@@ -371,7 +376,8 @@ class Unpickler {
     std::string text = value(callable).text;
     std::vector<ValueId> args = value(args_id).items;
     if (kind == ValueKind::kGlobal) {
-      // A subclass of torch.Tensor: (the function that makes it, class, its arguments, state).
+      // This call makes a subclass of torch.Tensor. Its arguments: a function that makes the
+      // tensor, the class, the function's arguments, a state.
       if (text == "torch._tensor._rebuild_from_type_v2" && args.size() > 2 &&
           value(args[0]).kind == ValueKind::kGlobal && value(args[2]).kind == ValueKind::kTuple) {
         copied_ += value(args[0]).text.size() + value(args[2]).items.size();
@@ -379,7 +385,7 @@ class Unpickler {
         text = value(args[0]).text;
         args = std::vector<ValueId>(value(args[2]).items);
       }
-      // A tensor whose storage is none of torch's is inert as well.
+      // A tensor whose storage is an inert record is an inert record, too.
       const bool inert = !args.empty() && value(args[0]).kind == ValueKind::kRecord;
       if (text == "torch._utils._rebuild_tensor_v2" && !inert) return PushTensor(args, false);
       if (text == "torch._utils._rebuild_tensor_v3" && !inert) return PushTensor(args, true);
@@ -474,7 +480,7 @@ class Unpickler {
         return PushLong(1);
       case kLong4:
         return PushLong(4);
-      case kBinFloat: {  // Big-endian, unlike all else.
+      case kBinFloat: {  // The only big-endian number.
         LEAPSTREAM_RETURN_IF_ERROR(Number(8, &number));
         number = __builtin_bswap64(number);
         double real = 0;
@@ -570,7 +576,7 @@ class Unpickler {
         PushNew(ValueKind::kGlobal, absl::StrCat(module.text, ".", name.text));
         return absl::OkStatus();
       }
-      case kNewObjEx:  // class, args, keyword args
+      case kNewObjEx:  // Its operands: class, arguments, keyword arguments.
         LEAPSTREAM_RETURN_IF_ERROR(Pop(&first));
         [[fallthrough]];
       case kNewObj:
@@ -597,7 +603,7 @@ class Unpickler {
   size_t copied_ = 0;
   Pickle pickle_;
   std::vector<ValueId> stack_;
-  std::vector<size_t> marks_;  // Sizes of the stack; never above its size.
+  std::vector<size_t> marks_;  // Sizes that the stack had at marks, none above its present size.
   std::unordered_map<uint64_t, ValueId> memo_;
 };
 
@@ -609,7 +615,7 @@ ValueId Pickle::Fields(ValueId id) const {
   if (at(id).kind == ValueKind::kDict || at(id).keyed) return id;
   if (at(id).kind != ValueKind::kRecord) return kNoneValue;
   ValueId state = at(id).state;
-  // With __slots__ the state is (dict or None, dict).
+  // The state of a class with __slots__ is (dict or None, dict).
   if (at(state).kind == ValueKind::kTuple && !at(state).items.empty()) state = at(state).items[0];
   return at(state).kind == ValueKind::kDict ? state : kNoneValue;
 }

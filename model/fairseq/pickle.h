@@ -22,22 +22,22 @@ enum class StorageType {
   kInt8,
   kUint8,
   kBool,
-  kOther,  // Complex, quantised, float8, uint16 and what is yet to come: no weights are read of it.
+  kOther,  // Complex, quantised, float8, uint16 and later types. No weights are read from these.
 };
 
-int64_t ElementBytes(StorageType type);  // Not of kOther.
+int64_t ElementBytes(StorageType type);  // REQUIRES: not kOther.
 
 struct PickledStorage {
   StorageType type = StorageType::kFloat32;
-  std::string other;  // kOther: what torch calls it.
-  std::string key;    // Its bytes are the zip entry FOLDER/data/KEY.
+  std::string other;  // torch's name of the type, for kOther.
+  std::string key;    // The storage's bytes are the zip entry FOLDER/data/KEY.
   int64_t elements = 0;
 
   std::string TypeName() const;  // "float32"
 };
 
-// A view of a storage. Checked: each element lies inside it, unless it is of kOther; no negative
-// size or stride. Sizes and strides are in elements.
+// A view of a storage. It has been checked: no size and no stride is negative, and each element
+// lies inside the storage, unless the type is kOther. Offset and strides are in elements.
 struct PickledTensor {
   PickledStorage storage;
   int64_t offset = 0;
@@ -62,41 +62,42 @@ enum class ValueKind {
   kSet,
   kStorage,
   kTensor,
-  kGlobal,  // A name: text is "module.name".
-  kRecord,  // An object of any other class, inert: text is "module.name".
+  kGlobal,  // The name of a class or function: text is "module.name".
+  kRecord,  // An inert object of any other class, whose name is in text: "module.name".
 };
 
 struct PickledValue {
   ValueKind kind = ValueKind::kNone;
-  int64_t integer = 0;  // kBool, kInt; kStorage and kTensor: index.
-  double real = 0;      // kFloat.
-  std::string text;     // kString (as found, maybe not UTF-8), kBytes, kGlobal, kRecord.
-  std::vector<ValueId>
-      items;                  // Elements; dict: key, value, key, value ...; record: what was added.
-  bool keyed = false;         // Record: `items` are keys and values, as of a subclass of dict.
-  ValueId args = kNoneValue;  // Record: what its class was to be called with.
-  ValueId state = kNoneValue;  // Record, dict: what __setstate__ was to get.
+  int64_t integer = 0;  // The value of kBool and kInt; the index of kStorage and kTensor.
+  double real = 0;      // The value of kFloat.
+  std::string text;     // For kString (maybe not UTF-8), kBytes, kGlobal, kRecord.
+  // The elements; in a dict: key, value, key, value ...; in a record: the elements added to it.
+  std::vector<ValueId> items;
+  bool keyed = false;          // A record's `items` are keys and values, as in a subclass of dict.
+  ValueId args = kNoneValue;   // The arguments of the call that makes a record.
+  ValueId state = kNoneValue;  // The argument of a record's or dict's __setstate__.
 };
 
-// What a pickle that torch.save() wrote says, with nothing imported and nothing called: tensors and
-// collections.OrderedDict are known by name, all other classes become inert records.
+// The values of a pickle that torch.save() wrote. Nothing is imported and nothing is called:
+// tensors and collections.OrderedDict are known by name, all other classes become inert records.
 class Pickle {
  public:
-  // Interprets opcodes of protocol 2 to 5. INVALID_ARGUMENT: an unknown opcode, a cut or damaged
-  // pickle, a tensor outside its storage; RESOURCE_EXHAUSTED: more than the limits in pickle.cc.
+  // Interprets a pickle of protocol 2 to 5, which messages call `name`. INVALID_ARGUMENT: an
+  // unknown opcode, a cut or damaged pickle, a tensor outside its storage; RESOURCE_EXHAUSTED: more
+  // than the limits in pickle.cc.
   static absl::StatusOr<Pickle> Parse(absl::string_view bytes, absl::string_view name);
 
   ValueId root() const { return root_; }
   const PickledValue& at(ValueId id) const { return values_[id]; }
   const PickledTensor& tensor(const PickledValue& value) const { return tensors_[value.integer]; }
 
-  // The value under a string key of a dict, or of the dict in a record's state; the last one wins.
-  // kNoneValue if there is none.
+  // The last value under a string key of a dict, or of the dict in a record's state. kNoneValue if
+  // there is none.
   ValueId Find(ValueId parent, absl::string_view key) const;
-  bool Has(ValueId parent, absl::string_view key) const;  // Even if it is None.
-  // The value that holds a value's fields, as keys and values in `items`: itself, if it is a dict
-  // or of a class made like one, or a record's state (or the first part of it). kNoneValue if there
-  // is none.
+  bool Has(ValueId parent, absl::string_view key) const;  // True even if the value is None.
+  // The value that holds the fields of value `id`, as keys and values in `items`: the value itself
+  // if it is a dict or of a class like one, or a record's state (or the first part of that).
+  // kNoneValue if there is none.
   ValueId Fields(ValueId id) const;
 
  private:

@@ -25,16 +25,16 @@
 namespace leapstream {
 namespace {
 
-// How a decoder was trained for a source that is still arriving.
+// The ways in which a decoder was trained for a source that is still arriving.
 enum class Simultaneity {
   kNone,
-  kMonotonic,  // fairseq's simultaneous_translation: it has a simul_type.
-  kMasked,     // attn2d's examples/waitk (Elbayad et al. 2020): a mask, of one k or of many.
+  kMonotonic,  // With a simul_type, by fairseq's simultaneous_translation.
+  kMasked,     // With a mask of one k or of many, by attn2d's examples/waitk (Elbayad et al. 2020).
 };
 
 struct Family {
   const char* architecture;
-  bool with_suffix;  // Also ARCHITECTURE_*.
+  bool with_suffix;  // ARCHITECTURE_* is of this family, too.
   ModelKind kind;
   bool causal_encoder;
   Simultaneity simultaneity = Simultaneity::kNone;
@@ -53,11 +53,11 @@ constexpr Family kFamilies[] = {
     {"transformer_vaswani_wmt_en_fr_big", false, kBidirectionalText, false},
     {"transformer_wmt_en_de_big", false, kBidirectionalText, false},
     {"transformer_wmt_en_de_big_t2t", false, kBidirectionalText, false}};
-// What names of architectures, tasks and policies for speech have in them.
+// Parts of names by which architectures, tasks and policies for speech are known.
 constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
                                          "s2s",    "wav2vec", "hubert",          "pre_decision"};
 
-// Options that take one of few values.
+// The values of options that take one of few.
 constexpr absl::string_view kTasks[] = {"translation", "simul_text_to_text", "waitk_translation"};
 constexpr absl::string_view kSpeechTasks[] = {"speech_to_text", "simul_speech_to_text"};
 constexpr absl::string_view kSimulTypes[] = {"waitk", "hard_aligned", "infinite_lookback",
@@ -69,7 +69,7 @@ constexpr absl::string_view kPolicyCriteria[] = {"any"};
 constexpr absl::string_view kActivations[] = {"relu", "gelu",  "gelu_fast", "gelu_accurate",
                                               "tanh", "swish", "linear"};
 
-// Where the configuration has a block's kind of attention.
+// The member of the configuration that holds a block's kind of attention.
 struct Block {
   AttentionPlace place;
   SideConfig ModelConfig::*config;
@@ -81,9 +81,9 @@ constexpr Block kBlocks[] = {
     {kDecoderCross, &ModelConfig::decoder, &SideConfig::cross_attention}};
 
 constexpr int kDefaultPositions = 1024;  // fairseq's DEFAULT_MAX_{SOURCE,TARGET}_POSITIONS.
-constexpr int kDefaultLeapFactor = 4;    // The fork's, which it does not always record.
+constexpr int kDefaultLeapFactor = 4;    // The fork's default. Checkpoints do not always have it.
 constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_waitk: no limit.
-// Trained for every k, a model has none of its own; attn2d's page evaluates with this one.
+// The k of a model that was trained for every k: attn2d's page evaluates with this one.
 constexpr int kMultiPathWaitk = 5;
 constexpr int kMaxTableSize = 1 << 24;
 
@@ -95,8 +95,8 @@ bool IsSpeech(absl::string_view name) {
                         [&](absl::string_view part) { return absl::StrContains(name, part); });
 }
 
-// Options that name files, machines and people of the training; whoever gets the model has no use
-// for them. By name where a value need not look like a path.
+// Whether an option names files, machines or people of the training, which are of no use to users
+// of the model. Some options are known by name, since their values need not look like paths.
 bool IsOfTheTrainingMachine(absl::string_view option, absl::string_view value) {
   constexpr absl::string_view kNames[] = {"data",         "restore_file", "wandb_project",
                                           "wandb_entity", "aim_repo",     "aim_run_hash",
@@ -156,7 +156,7 @@ class ConfigReader {
     }
     std::vector<std::string> errors = errors_;
     if (errors.empty()) {
-      // The caller's to fill, so not this function's to complain of.
+      // The caller fills these fields later, so they must not be an error here.
       ModelConfig named = reading_.config;
       if (named.speech.has_value()) {
         named.speech->cmvn_mean.assign(kMelBins, 0);
@@ -233,7 +233,7 @@ class ConfigReader {
     }
   }
 
-  // Each option is in the table, and none is on that the table refuses.
+  // Checks that each option that is on is in the table, and that the table does not refuse it.
   void CheckOptions() {
     for (const std::string& name : ignored_) {
       if (FindOption(name, reading_.kind) == nullptr) continue;
@@ -246,7 +246,7 @@ class ConfigReader {
     for (const auto& [name, value] : checkpoint_.options()) {
       const OptionRow* row = FindOption(name, reading_.kind);
       if (row == nullptr) {
-        if (other_task) continue;  // Its options are not for this table.
+        if (other_task) continue;  // Options of other tasks are not in the table.
         if (IsOff(value) || absl::c_linear_search(ignored_, name)) continue;
         RefuseOption(name,
                      absl::StrCat("; leapstream does not know it (docs/models.md, \"Options\"), "
@@ -254,7 +254,8 @@ class ConfigReader {
                                   "nothing but in training, export with --ignore-option ",
                                   Printable(name)));
       } else if (row->effect == OptionEffect::kRefused) {
-        // `0` keeps the first layer alone, and blocks of one position are no blocks.
+        // The value `0` of *_layers_to_keep keeps only the first layer, so the option is on. With
+        // blocks of one position, encoder_mask_block_size is off.
         const bool of_layers = absl::EndsWith(name, "_layers_to_keep");
         const bool off = IsOff(value) ? !(of_layers && value == "0")
                                       : name == "encoder_mask_block_size" && value == "1";
@@ -267,13 +268,13 @@ class ConfigReader {
     ModelConfig& config = reading_.config;
     if (config.speech.has_value()) {
       OneOf("simul_type", "", kSpeechSimulTypes);
-      config.simul_type = "waitk";  // Fixed pre-decision is in `speech`.
+      config.simul_type = "waitk";  // config.speech has the fixed pre-decision.
     } else {
       config.simul_type = OneOf("simul_type", "", kSimulTypes);
     }
     OneOf("policy_criterion", "any", kPolicyCriteria);
     config.mass_preservation = !Has("mass_preservation") || IsTrue("mass_preservation");
-    // Wait-k may have an energy bias too, and never uses it.
+    // A wait-k checkpoint may have an energy bias, but never uses it.
     config.energy_bias = config.LearnedPolicy() && IsTrue("energy_bias");
     if (config.simul_type != "waitk") return;
     config.waitk_lagging = Int("waitk_lagging");
@@ -363,7 +364,7 @@ class ConfigReader {
       // Positions start at padding_idx + 1.
       side->max_positions = TableShape(name + ".embed_positions.weight").first - 2;
     }
-    // The fork's causal encoder makes all its layers anew and so ignores the option.
+    // The fork's causal encoder makes all its layers anew, and so ignores this option.
     if (!of_speech && (is_decoder || !reading_.config.causal_encoder)) {
       ReadSharedLayers(absl::StrCat("share_", name, "_ffn_attn_layer"), side);
     }
@@ -378,16 +379,16 @@ class ConfigReader {
                           Quoted(Text(option, ""))));
         return;
       }
-      // fairseq asks of each of its layers whether it is listed, so other numbers do nothing.
+      // fairseq looks each of its layers up in the list, so other numbers do nothing.
       if (layer >= 1 && layer <= side->layers) side->shared_layers.push_back(layer);
     }
   }
 
-  // Checkpoints of early versions were trained without these norms.
+  // Finds out which sides have a norm after their layers: checkpoints of early versions have none.
   void ReadFinalNorms() {
     SideConfig& encoder = reading_.config.encoder;
     SideConfig& decoder = reading_.config.decoder;
-    if (simultaneity_ == Simultaneity::kMasked) {  // Younger than those.
+    if (simultaneity_ == Simultaneity::kMasked) {  // attn2d is younger than these versions.
       encoder.final_norm = encoder.normalize_before;
       decoder.final_norm = decoder.normalize_before && !IsTrue("no_decoder_final_norm");
       return;
@@ -432,14 +433,16 @@ class ConfigReader {
                             side_name, "'s head size ", head_dim));
       }
     }
-    // The fork's linear form of training has no mask, and its encoders take that path in eval too.
+    // The fork's linear form of training has no mask, and its encoders have none in inference
+    // either.
     const FairseqAttention* const encoder = FindFairseqAttention(checkpoint_, kEncoderSelf, 0);
     if (simultaneity_ != Simultaneity::kMasked && encoder != nullptr &&
         encoder->unmasked_option != nullptr && IsTrue(encoder->unmasked_option)) {
       config.causal_encoder = false;
     }
   }
-  // The options that switch a kind on agree with what the block has, `found`.
+  // Checks that the options that switch a kind on agree with the parameters. `found`: the block has
+  // the kind's parameters.
   void CheckAttentionOptions(AttentionPlace place, const FairseqAttention& row, bool found) {
     std::vector<std::string> recorded;
     bool enabled = false;

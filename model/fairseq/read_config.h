@@ -11,20 +11,21 @@
 
 namespace leapstream {
 
-// What a checkpoint's options and parameters say of its model.
+// The configuration of a model, read from a checkpoint's options and parameters.
 struct ConfigReading {
-  // As far as it could be read, also where `status` is an error. name and cross_normaliser are the
-  // caller's to fill.
+  // Filled as far as it could be read, even if `status` is an error. The caller fills in name,
+  // cross_normaliser and the CMVN of speech.
   ModelConfig config;
-  bool known_architecture = false;  // Or kind, causal_encoder and simul_type mean nothing.
+  bool known_architecture = false;  // If not, kind, causal_encoder and simul_type mean nothing.
   ModelKind kind = kBidirectionalText;
   // UNIMPLEMENTED: a model that is not served; INVALID_ARGUMENT: options or parameters that are
-  // missing or wrong. With all reasons: each option by its name and value.
+  // missing or wrong. The message has all reasons, with each option's name and value.
   absl::Status status;
 };
 
-// `ignored_options`: names of options that leapstream does not know, and that are known to change
-// nothing at inference. Any other option that is on and not in OptionRows() is refused.
+// Reads a checkpoint's configuration. `ignored_options`: names of options that are not in
+// OptionRows() and that the user knows to change nothing at inference. Any other option that is on
+// and not in OptionRows() is refused.
 ConfigReading ReadConfig(const FairseqCheckpoint& checkpoint,
                          absl::Span<const std::string> ignored_options = {});
 

@@ -26,7 +26,7 @@ constexpr size_t kMaxCommentBytes = 65535;
 constexpr uint64_t kMaxEntries = 1 << 20;
 constexpr uint32_t kIn64Field = 0xffffffff;
 
-// Little-endian integer of `size` bytes at `offset`, which the caller has checked.
+// The little-endian integer of `size` bytes at `offset`. The caller has checked that it is there.
 uint64_t Number(absl::string_view bytes, size_t offset, int size) {
   uint64_t result = 0;
   for (int i = size - 1; i >= 0; --i) result = result << 8 | uint8_t(bytes[offset + i]);
@@ -51,7 +51,8 @@ absl::StatusOr<ZipArchive> ZipArchive::Parse(absl::string_view bytes, absl::stri
 
 absl::Status ZipArchive::ReadDirectory() {
   if (!absl::StartsWith(bytes_, kLocalSignature)) {
-    // A pickle of protocol 2 that starts with torch's magic number, a LONG1 of 10 bytes.
+    // PyTorch's old format is a pickle of protocol 2 that starts with torch's magic number, a LONG1
+    // of 10 bytes.
     if (absl::StartsWith(bytes_, "\x80\x02\x8a\x0a")) {
       return absl::UnimplementedError(
           absl::StrCat(name_,
@@ -111,7 +112,8 @@ absl::Status ZipArchive::ReadDirectory() {
       return Error("damaged zip directory");
     }
     const std::string entry_name(directory.substr(0, name_bytes));
-    // Field 1 holds, in this order, the 64-bit values of those that are all ones above.
+    // Extra field 1 (zip64) holds, in this order, the 64-bit values of the numbers that are all
+    // ones above.
     for (absl::string_view extra = directory.substr(name_bytes, extra_bytes); extra.size() >= 4;) {
       const size_t field_bytes = Number(extra, 2, 2);
       if (field_bytes > extra.size() - 4) break;
@@ -149,14 +151,14 @@ absl::StatusOr<absl::string_view> ZipArchive::Read(const std::string& entry_name
       !absl::StartsWith(bytes_.substr(entry.header_offset), kLocalSignature)) {
     return Error(where + " is damaged");
   }
-  // Sizes of the name and of the extra field, which pads the data, are those of the local header.
+  // The local header has its own sizes of the name and of the extra field, which pads the data.
   const uint64_t begin = entry.header_offset + kLocalHeaderBytes +
                          Number(bytes_, entry.header_offset + 26, 2) +
                          Number(bytes_, entry.header_offset + 28, 2);
   if (!Fits(begin, entry.size, bytes_.size())) return Error(where + " is cut short");
   const absl::string_view result = bytes_.substr(begin, entry.size);
   const auto* data = reinterpret_cast<const unsigned char*>(result.data());
-  // PyTorch leaves the CRC out if it is told to, and never looks at one.
+  // PyTorch can be told to leave the CRC out, and never checks it.
   if (entry.crc != 0 && crc32_z(0, data, result.size()) != entry.crc) {
     return Error(where + " is damaged (its CRC is wrong)");
   }

@@ -10,20 +10,21 @@
 
 namespace leapstream {
 
-// The central directory of a zip file that torch.save() wrote: stored entries, zip64 or not. Points
-// into bytes that somebody else owns. Const and thread-safe.
+// A zip file that torch.save() wrote: stored entries, zip64 or not. Points into bytes that somebody
+// else owns. Const and thread-safe.
 class ZipArchive {
  public:
-  // INVALID_ARGUMENT: not a zip file, or a damaged or cut one; UNIMPLEMENTED: PyTorch's format from
-  // before 1.6, or a zip file of several parts. `name` is the file's name in errors.
+  // Reads the central directory. `name` is the file's name in errors. INVALID_ARGUMENT: not a zip
+  // file, or a damaged or cut one; UNIMPLEMENTED: PyTorch's format from before 1.6, or a zip file
+  // of several parts.
   static absl::StatusOr<ZipArchive> Parse(absl::string_view bytes, absl::string_view name);
 
   bool Has(const std::string& entry) const { return entries_.count(entry) > 0; }
-  // The bytes of an entry, its CRC checked if there is one. NOT_FOUND: no such entry;
-  // UNIMPLEMENTED: compressed or encrypted; INVALID_ARGUMENT: damaged.
+  // The bytes of an entry, whose CRC is checked if there is one. NOT_FOUND: no such entry;
+  // UNIMPLEMENTED: it is compressed or encrypted; INVALID_ARGUMENT: it is damaged.
   absl::StatusOr<absl::string_view> Read(const std::string& entry) const;
-  // The folder that all entries of a torch file lie in, such as "archive": that of the one entry
-  // FOLDER/data.pkl. INVALID_ARGUMENT: there is none, or more than one.
+  // The folder of the entry FOLDER/data.pkl, such as "archive", which holds all entries of a torch
+  // file. INVALID_ARGUMENT: there is no such entry, or more than one.
   absl::StatusOr<std::string> TorchFolder() const;
 
  private:

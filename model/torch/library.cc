@@ -1,4 +1,4 @@
-// What libleapstream_torch.so exports: see model/engine/torch_device.h.
+// The exports of libleapstream_torch.so: see model/engine/torch_device.h.
 #include <memory>
 #include <utility>
 

@@ -23,7 +23,8 @@ std::string FirstLine(const c10::Error& e) {
   return why.substr(0, why.find('\n'));
 }
 
-// As ModelCall(). LibTorch's errors come with a stack trace, which no client should see.
+// ModelCall() for calls of LibTorch, whose errors come with a stack trace that no client should
+// see.
 template <typename F>
 absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
   return ModelCall(what, 1, [&]() -> absl::Status {
@@ -45,8 +46,8 @@ std::string Layer(absl::string_view side, int l) { return absl::StrCat(side, ".l
 
 }  // namespace
 
-// The sums of all sessions, and of decoder self-attention the newest position, which is provisional
-// until it is settled.
+// The sums of all sessions. Decoder self-attention also has the newest position apart from its
+// sums, which is provisional until it is settled.
 class TorchTranslator::Slots {
  public:
   Slots(const ModelConfig& config, c10::Device device, int threads) : threads_(threads) {
@@ -66,7 +67,7 @@ class TorchTranslator::Slots {
     }
   }
 
-  // Makes room for so many slots at once, used ones included.
+  // Makes room for so many slots, used ones included.
   absl::Status Reserve(int64_t slots) {
     MutexLock lock(&mutex);
     return Grow(slots);
@@ -74,7 +75,7 @@ class TorchTranslator::Slots {
   // Takes a slot; makes more if none is free.
   absl::StatusOr<int64_t> Take() {
     int64_t slot = TakeFree();
-    while (slot < 0) {  // Beyond what was reserved. Another thread may be faster.
+    while (slot < 0) {  // Another thread may take the slots that Grow() makes.
       MutexLock lock(&mutex);
       LEAPSTREAM_RETURN_IF_ERROR(Grow(std::max<int64_t>(8, 2 * encoder.size(1))));
       slot = TakeFree();
@@ -85,7 +86,7 @@ class TorchTranslator::Slots {
     MutexLock lock(&free_mutex_);
     free_.push_back(slot);
   }
-  // Copies all that one slot has to another.
+  // Copies one slot's values to another slot.
   absl::Status Copy(int64_t from, int64_t to) {
     MutexLock lock(&mutex);
     return TorchCall("a copy of a session's state", threads_, [&] {
@@ -99,23 +100,24 @@ class TorchTranslator::Slots {
   Mutex mutex;                      // Guards the pools, and the device's work.
   at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
   at::Tensor newest_key, newest_value;
-  int64_t bytes_of_one = 0;  // Set once.
+  int64_t bytes_of_one = 0;  // The bytes of one slot. Set by the constructor only.
 
  private:
-  // With the lock of `mutex`.
+  // REQUIRES: the caller holds `mutex`.
   absl::Status Grow(int64_t slots) {
     const absl::Status status = TorchCall("states of sessions", threads_, [&] {
       Enlarge(slots);
       return absl::OkStatus();
     });
-    // It only allocates, and on the CPU LibTorch has no error of its own for having no memory.
+    // Enlarge() only allocates, so each error is a lack of memory. On the CPU LibTorch has no error
+    // of its own for that.
     return status.ok() ? status : absl::ResourceExhaustedError(status.message());
   }
   void Enlarge(int64_t slots) {
     const int64_t before = encoder.size(1);
     if (slots <= before) return;
     at::Tensor* const pools[] = {&encoder, &self, &cross, &newest_key, &newest_value};
-    std::vector<at::Tensor> larger;  // All or none: there may be no memory for one of them.
+    std::vector<at::Tensor> larger;  // Replaces the pools when there was memory for all of them.
     for (const at::Tensor* pool : pools) {
       std::vector<int64_t> more = pool->sizes().vec();
       more[1] = slots;
@@ -126,7 +128,7 @@ class TorchTranslator::Slots {
     MutexLock lock(&free_mutex_);
     for (int64_t slot = slots - 1; slot >= before; --slot) free_.push_back(slot);
   }
-  int64_t TakeFree() {  // -1: there is none.
+  int64_t TakeFree() {  // Returns -1 if no slot is free.
     MutexLock lock(&free_mutex_);
     if (free_.empty()) return -1;
     const int64_t slot = free_.back();
@@ -135,13 +137,13 @@ class TorchTranslator::Slots {
   }
 
   const int threads_;
-  Mutex free_mutex_;  // Held for no work: sessions end on any thread.
+  Mutex free_mutex_;  // Never held while the device works: sessions end on any thread.
   std::vector<int64_t> free_;
 };
 
 class TorchTranslator::State : public SessionState {
  public:
-  // `slot` is one that was taken.
+  // `slot` must have been taken. The destructor gives it back.
   State(std::shared_ptr<Slots> slots, int64_t slot) : slots_(std::move(slots)), slot_(slot) {}
   ~State() override { slots_->Give(slot_); }
 
@@ -156,7 +158,7 @@ class TorchTranslator::State : public SessionState {
   void Repeat() override { progress_.settled = true; }
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override {
     LEAPSTREAM_ASSIGN_OR_RETURN(const int64_t slot, slots_->Take());
-    auto copy = std::make_unique<State>(slots_, slot);  // Gives the slot back on an error.
+    auto copy = std::make_unique<State>(slots_, slot);  // It gives the slot back on an error.
     LEAPSTREAM_RETURN_IF_ERROR(slots_->Copy(slot_, slot));
     copy->progress_ = progress_;
     return copy;
@@ -170,7 +172,7 @@ class TorchTranslator::State : public SessionState {
   const std::shared_ptr<Slots> slots_;
   const int64_t slot_;
   struct Progress {
-    bool cleared = false;  // The slot holds no other segment's sums.
+    bool cleared = false;  // The slot no longer holds another segment's sums.
     bool settled = false;  // The newest position is part of the past, and not yet in the sums.
     int source_read = 0;
     int target_written = 0;
@@ -184,12 +186,13 @@ absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
   LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   try {
     c10::InferenceMode guard;
-    at::zeros({1}, c10::Device(device.name)).add_(1).item<float>();  // What it computes comes back.
+    // A test that the device computes and returns its result.
+    at::zeros({1}, c10::Device(device.name)).add_(1).item<float>();
     std::unique_ptr<TorchTranslator> translator(new TorchTranslator(config, weights, device));
     LEAPSTREAM_RETURN_IF_ERROR(weights.Finish());
     return translator;
   } catch (const c10::Error& e) {
-    // The rest lists all that LibTorch was built with.
+    // Only the beginning is kept: the rest lists everything that LibTorch was built with.
     const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
     return absl::FailedPreconditionError(absl::StrCat(
         "LibTorch cannot use device ", device.name, " (", why.substr(0, why.find('\n')),
@@ -264,7 +267,7 @@ at::Tensor TorchTranslator::Embed(const std::string& side, const SideConfig& con
   if (config.input_dim != config.embed_dim) {
     x = at::linear(x, weights_.at(side + ".project_in"));
   }
-  const at::Tensor rows = positions + (kPadding + 1);  // fairseq's.
+  const at::Tensor rows = positions + (kPadding + 1);  // The rows of fairseq's table.
   if (config.positions == PositionKind::kLearned) {
     x = x + weights_.at(side + ".positions").index_select(0, rows);
   } else if (config.positions == PositionKind::kSinusoidal) {
@@ -323,7 +326,7 @@ at::Tensor Times(const at::Tensor& query, const at::Tensor& sums) {
 
 }  // namespace
 
-// One token of each of several sessions.
+// Encodes one token of each of several sessions.
 void TorchTranslator::Encode(const std::vector<int64_t>& tokens,
                              const std::vector<int64_t>& positions, const at::Tensor& slots) const {
   const SideConfig& side = config_.encoder;
@@ -351,7 +354,8 @@ void TorchTranslator::Encode(const std::vector<int64_t>& tokens,
   }
 }
 
-// Logits [B, N]. sees_source: [B, 1, 1], 0 where cross-attention attends to nothing.
+// Returns logits [B, N]. sees_source: [B, 1, 1], 0 for rows whose cross-attention attends to
+// nothing.
 at::Tensor TorchTranslator::Decode(const std::vector<int64_t>& tokens,
                                    const std::vector<int64_t>& positions, const at::Tensor& slots,
                                    const at::Tensor& sees_source) const {
@@ -405,7 +409,8 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
         pool->index_fill_(1, slots, 0);
       }
     }
-    // The first token of all, then the second: rows of one session need the one before.
+    // The first tokens of all sessions are encoded, then the second ones, and so on: a row of a
+    // session needs the row before it.
     for (size_t t = 0; t < most; ++t) {
       std::vector<int64_t> tokens, positions, slots;
       for (const SourceRows& rows : batch) {
@@ -435,7 +440,7 @@ absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
       tokens.push_back(state.progress_.last);
       positions.push_back(state.progress_.target_written);
       slots.push_back(state.slot_);
-      // As in Transformer: in wait-k a prefix of one source position attends to nothing.
+      // As in Transformer, a wait-k step with one source position read attends to nothing.
       const bool sees_nothing =
           config_.simul_type == "waitk" && state.progress_.source_read == 1;
       sees.push_back(sees_nothing ? 0.0f : 1.0f);

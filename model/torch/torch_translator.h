@@ -19,17 +19,17 @@
 
 namespace leapstream {
 
-// The model in LibTorch operations, on any device that LibTorch has: the plain twin of Transformer,
-// which it equals up to rounding, for GPUs and to measure the other against. For models of text
-// with a causal encoder, wait-k or none, and LeaP in all three blocks; in float32.
+// A model of LibTorch operations, on any device that LibTorch has. Its results are Transformer's up
+// to rounding. It is for GPUs, and to compare Transformer with. It takes models of text with a
+// causal encoder, wait-k or no policy, and LeaP in all three blocks, and computes in float32.
 //
-// The states of all sessions lie side by side on the device, so that a batch takes some operations
-// for all of its sessions and none for each. Calls from several threads wait for each other. Unlike
-// other translators' its results depend on the batch, by roundings.
+// The states of all sessions lie side by side on the device, so that a batch takes a few operations
+// for all of its sessions together. Calls from several threads wait for each other. Unlike other
+// translators' results, these depend on the batch, by rounding errors.
 class TorchTranslator : public Translator {
  public:
-  // UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such
-  // device.
+  // UNIMPLEMENTED: see CheckTorchComputes(). FAILED_PRECONDITION: there is no such device.
+  // INVALID_ARGUMENT: see Weights::Finish().
   static absl::StatusOr<std::unique_ptr<TorchTranslator>> Create(const ModelConfig& config,
                                                                  Weights& weights,
                                                                  const TorchDevice& device);
@@ -44,8 +44,8 @@ class TorchTranslator : public Translator {
  private:
   class State;
   class Slots;
-  // LeaP features of queries or keys, [B, H, 2 d], and values with a one behind, [B, H, d + 1], so
-  // that a product with the sums gives numerator and denominator.
+  // The LeaP features of queries and keys, [B, H, 2 d], and values followed by a one, [B, H, d +
+  // 1], so that a product with the sums gives numerator and denominator.
   struct Heads {
     at::Tensor query, key, value;
   };
@@ -61,7 +61,8 @@ class TorchTranslator : public Translator {
   at::Tensor Query(const std::string& name, const SideConfig& side, const at::Tensor& x) const;
   void KeyAndValue(const std::string& name, const SideConfig& side, const at::Tensor& x,
                    Heads* heads) const;
-  // Of query times sums, [B, H, d + 1]; adds the projection to x [B, E].
+  // Returns x [B, E] plus the projected result of attention. `attended`: query times sums,
+  // [B, H, d + 1].
   at::Tensor Output(const std::string& name, const at::Tensor& attended, const at::Tensor& x) const;
   at::Tensor Indices(const std::vector<int64_t>& values) const;
   void Encode(const std::vector<int64_t>& tokens, const std::vector<int64_t>& positions,
@@ -73,7 +74,7 @@ class TorchTranslator : public Translator {
   const Activation activation_;
   const c10::Device device_;
   const int threads_;
-  std::map<std::string, at::Tensor> weights_;  // On the device.
+  std::map<std::string, at::Tensor> weights_;  // All tensors of the model, on the device.
   const std::shared_ptr<Slots> slots_;         // States may outlive the translator.
 };
 

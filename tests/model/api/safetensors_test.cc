@@ -111,7 +111,7 @@ TEST(MappedFileTest, Errors) {
   std::remove(path.c_str());
 }
 
-// A crash or a sanitizer's report is the failure.
+// The test fails by a crash or a sanitizer's report.
 TEST(SafetensorsFuzzTest, EveryMutationIsAStatus) {
   const std::string good =
       File(R"({"__metadata__":{"a":"b"},"b":{"dtype":"F32","shape":[2,3],"data_offsets":[0,24]},)"

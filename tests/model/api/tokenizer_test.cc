@@ -80,7 +80,8 @@ TEST_F(TokenizerTest, BytesThatAreNotTextDoNotHarm) {
 }
 
 TEST(TokenizerLoadTest, MissingFile) {
-  EXPECT_EQ(SentencePiece::Load("/nonexistent/spm.model").status().code(), absl::StatusCode::kNotFound);
+  EXPECT_EQ(SentencePiece::Load("/nonexistent/spm.model").status().code(),
+            absl::StatusCode::kNotFound);
   EXPECT_EQ(SentencePiece::Load(::testing::TempDir()).status().code(),
             absl::StatusCode::kInvalidArgument);
 }

@@ -46,7 +46,7 @@ TEST(VocabularyTest, RepeatedSymbolsNeedTheFlag) {
   }
 }
 
-// As fairseq's dictionary.py, by Python's str.rstrip() and int().
+// fairseq's dictionary.py reads lines with Python's str.rstrip() and int().
 TEST(VocabularyTest, StripsAndCountsAsPythonDoes) {
   const char* const lines[] = {"a 1\u00a0",
                                "a 1\u3000\u2028 \u2003\t",

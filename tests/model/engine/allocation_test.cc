@@ -1,5 +1,5 @@
-// Once it has seen its largest batch, a step allocates nothing, and neither does the turn of the
-// scheduler around it.
+// A step allocates nothing once the model has seen its largest batch, and neither does the
+// scheduler's turn around the step.
 #include <cstdlib>
 #include <functional>
 #include <future>
@@ -65,7 +65,7 @@ TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
     pointers.push_back(states.back().get());
     rows.push_back({pointers.back(), absl::MakeConstSpan(&token, 1)});
   }
-  // The first segment warms up; the second passes the position where rows are folded into sums.
+  // The first segment warms up; the second passes the position at which rows are folded into sums.
   for (int segment = 0; segment < 2; ++segment) {
     for (SessionState* state : pointers) state->Reset();
     const long before = allocations;
@@ -83,8 +83,8 @@ TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
 INSTANTIATE_TEST_SUITE_P(ComputeTypes, AllocationTest,
                          ::testing::Values("float32", "bfloat16", "int8"));
 
-// A model whose every step is best ended, so that under EarlyEnd::kReadOn a session reads on and
-// nothing is put out, which would allocate.
+// A model for which </s> is always the best next token. With EarlyEnd::kReadOn a session then reads
+// on and puts nothing out: output would allocate.
 class NeverSure final : public Translator {
  public:
   explicit NeverSure(std::unique_ptr<const Translator> translator)
@@ -107,7 +107,7 @@ class NeverSure final : public Translator {
   }
 
   mutable int depth = 0;
-  std::function<void(size_t batch)> on_decide;  // On the step thread.
+  std::function<void(size_t batch)> on_decide;  // Called on the step thread.
 
  private:
   const std::unique_ptr<const Translator> translator_;
@@ -121,8 +121,8 @@ TEST(TurnAllocationTest, ATurnAllocatesNothingOnceItIsWarm) {
   NeverSure& translator = *owned;
   model->translator = std::move(owned);
 
-  // Past the position where rows are folded into sums; a session's own queue of tokens has room for
-  // as many as a live one gets.
+  // kWarm is past the position at which rows are folded into sums. After so many turns, a session's
+  // own queue of tokens has room for as many as a live session gets.
   constexpr int kWarm = 60, kTurns = 110;
   std::vector<CollectingSink> sinks(6);
   std::shared_ptr<Session> live;

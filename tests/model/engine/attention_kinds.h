@@ -32,7 +32,7 @@ inline at::Tensor NormalTensor(std::mt19937& random, const std::vector<int64_t>&
   return x;
 }
 
-// LeaP's nets with random weights, as matrices and as what the feature map takes.
+// LeaP's nets with random weights, as matrices and in the form that the feature map takes.
 struct RandomProportionNet {
   RandomProportionNet(std::mt19937& random, int64_t d, int64_t leap_factor)
       : w1(NormalTensor(random, {std::max<int64_t>(d / leap_factor, 1), d})),
@@ -56,12 +56,12 @@ struct RandomProportionNet {
 using NaiveAttention = std::function<at::Tensor(const at::Tensor& q, const at::Tensor& k,
                                                 const at::Tensor& v, const at::Tensor& mask)>;
 
-// An attention kind with random weights and its quadratic twin in LibTorch operations. To add one
-// to the tests and the benchmark, add it to AttentionKinds().
+// An attention kind with random weights, and its quadratic twin in LibTorch operations. A kind that
+// is added to AttentionKinds() is in the tests and the benchmark.
 struct AttentionKindCase {
   std::string name;
   std::unique_ptr<const AttentionKind> kind;
-  bool causal = true;  // It has Step().
+  bool causal = true;  // The kind has Step().
   // q, k, v: [H, T, d] as projected; mask: [T, T] bool. Returns [H, T, d].
   NaiveAttention naive;
 };

@@ -1,5 +1,5 @@
-// Every attention kind held to its quadratic twin, and to what all kinds promise: a batch gives
-// what its members give alone, and what is dropped leaves no trace.
+// Compares every attention kind with its quadratic twin, and checks the promises of all kinds: a
+// batch gives what its members give alone, and a dropped position leaves no trace.
 #include <cstring>
 #include <limits>
 #include <optional>
@@ -17,7 +17,7 @@ namespace {
 
 struct Size {
   int64_t T, H, d;
-  std::optional<int64_t> rows = std::nullopt;  // Of linear kinds, before they are folded.
+  std::optional<int64_t> rows = std::nullopt;  // See LinearOptions::rows.
 };
 
 class AttentionTest : public ::testing::TestWithParam<Size> {
@@ -37,8 +37,8 @@ class AttentionTest : public ::testing::TestWithParam<Size> {
   at::Tensor Causal() const { return at::ones({GetParam().T, GetParam().T}).tril().to(at::kBool); }
   at::Tensor All() const { return at::ones({GetParam().T, GetParam().T}).to(at::kBool); }
 
-  // A sum of T weights, each a sum of d products, in another order: T + d roundings, of numbers no
-  // larger than a few times the result's magnitude.
+  // A result is a sum of T weights, each a sum of d products, in another order than the twin's.
+  // That makes T + d roundings, of numbers that are at most a few times the result's magnitude.
   double Tolerance(const at::Tensor& expected) const {
     const auto [T, H, d, rows] = GetParam();
     return 8.0 * std::numeric_limits<float>::epsilon() * static_cast<double>(T + d) *
@@ -91,7 +91,7 @@ TEST_P(AttentionTest, AppendThenAttendEqualsTheNaiveForm) {
   for (const AttentionKindCase& kind : kinds_) {
     const at::Tensor expected = Naive(kind, All());
     const auto state = kind.kind->NewState();
-    for (const bool again : {false, true}) {  // A state that was used and reset is as new.
+    for (const bool again : {false, true}) {  // A used state that is reset is as good as a new one.
       state->Reset();
       const std::vector<AttentionRow> rows = Rows(state.get(), 0, T);
       at::Tensor out = at::full_like(expected, std::numeric_limits<float>::quiet_NaN());
@@ -200,14 +200,14 @@ TEST_P(AttentionTest, StatesOfLinearKindsDoNotGrowAndOthersGrowByBlocks) {
 INSTANTIATE_TEST_SUITE_P(Sizes, AttentionTest,
                          ::testing::Values(Size{1, 1, 1}, Size{1, 4, 16}, Size{63, 2, 5},
                                            Size{64, 1, 8}, Size{257, 2, 32}, Size{700, 1, 16},
-                                           // Folded at once, at the last positions, and never.
+                                           // Rows are folded at once, at the end, and never.
                                            Size{90, 2, 12, 0}, Size{90, 2, 12, 1},
                                            Size{90, 2, 12, 63}, Size{90, 2, 12, 88},
                                            Size{90, 2, 12, 89}, Size{90, 2, 12, 90},
                                            Size{90, 2, 12, 91}, Size{90, 2, 12, 1000}));
 
-// The path of one head by hand: energies are q . k with q = 1, so that a head moves on where the
-// key is negative.
+// The path of one head is computed by hand: energies are q . k with q = 1, so that a head moves on
+// at negative keys.
 TEST(MonotonicAttentionTest, HeadsMoveOnWhileTheEnergyIsNegative) {
   MonotonicOptions options;
   options.heads = 1;
@@ -232,7 +232,7 @@ TEST(MonotonicAttentionTest, HeadsMoveOnWhileTheEnergyIsNegative) {
   append(-3, 40);
   EXPECT_EQ(attend(), 30) << "it stays where the energy is positive";
   EXPECT_FALSE(state->wants_source());
-  state->Drop();  // None of this was settled.
+  state->Drop();  // None of these moves was settled.
   query = -1;
   EXPECT_EQ(attend(), 10);
   EXPECT_FALSE(state->wants_source());
@@ -246,7 +246,7 @@ TEST(MonotonicAttentionTest, HeadsMoveOnWhileTheEnergyIsNegative) {
   EXPECT_EQ(attend(), 50);
 }
 
-// docs/fairseq.md, rule 12.
+// See docs/fairseq.md, rule 12.
 TEST(MonotonicAttentionTest, OneHeadAtTheCeilingTakesTheOthersThere) {
   MonotonicOptions options;
   options.heads = 2;

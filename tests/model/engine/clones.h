@@ -13,16 +13,17 @@
 
 namespace leapstream {
 
-// What a model takes and gives.
+// The sizes of a model's input and output.
 struct ModelSizes {
-  int source_vocabulary = 0;  // 0: it takes speech,
-  int samples_per_read = 0;   // so many samples at a time.
+  int source_vocabulary = 0;  // 0: the model takes speech.
+  int samples_per_read = 0;   // For speech.
   int target_vocabulary = 0;
 };
 
 using Decided = std::vector<std::pair<TokenId, float>>;  // -1: more source was wanted.
 
-// Takes some READs and steps, as `seed` has them; some steps are left open. Returns all decisions.
+// Makes READs and steps in an order that depends on `seed`; some steps are left open. Returns all
+// decisions.
 inline Decided Drive(const Translator& translator, const ModelSizes& sizes, SessionState* state,
                      int seed, int acts) {
   std::mt19937 random(seed);
@@ -49,8 +50,8 @@ inline Decided Drive(const Translator& translator, const ModelSizes& sizes, Sess
   return decided;
 }
 
-// Clones of a state, taken at several places, go on as it would have, to the bit, whatever becomes
-// of the state and of other clones.
+// Checks that clones of a state, taken at several places, go on as the state would have, to the
+// bit, whatever happens to the state and to other clones.
 inline void ExpectClonesGoOnByThemselves(const Translator& translator, const ModelSizes& sizes) {
   constexpr int kActs = 8;
   const auto fresh = *translator.NewState();

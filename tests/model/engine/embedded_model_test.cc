@@ -1,4 +1,4 @@
-// The embedded model (float16 storage) against what the reference does with the float32 checkpoint.
+// Compares the embedded model (float16 storage) with fairseq's results for the float32 checkpoint.
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -19,7 +19,7 @@ namespace {
 struct TypeAndLeast {
   const char* compute_type;
   int k;
-  int same;  // Sentences of 100 that must come out as the reference's, token for token.
+  int same;  // The sentences of 100 that must equal fairseq's, token for token.
 };
 
 class EmbeddedModelTest : public ::testing::TestWithParam<TypeAndLeast> {};
@@ -62,8 +62,8 @@ TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
               GetParam().compute_type, GetParam().k, same, traces.size());
   EXPECT_GE(same, GetParam().same);
 }
-// Weights rounded to float16 may turn a few near ties, coarser types more; a wrong formula turns
-// nearly all sentences.
+// Weights rounded to float16 may change a few near ties, coarser types more. A wrong formula
+// changes nearly all sentences.
 INSTANTIATE_TEST_SUITE_P(
     ComputeTypes, EmbeddedModelTest,
     ::testing::Values(TypeAndLeast{"float32", 3, 95}, TypeAndLeast{"float32", 7, 95},
@@ -117,7 +117,7 @@ TEST(LibTorchDeviceTest, MemoryThatIsNotThereHarmsNoSessionThatIs) {
   ASSERT_TRUE(translator.Read({SourceRows{state->get(), token}}).ok());
   Decision before, after;
   ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&before, 1)).ok());
-  // Petabytes: more than there are addresses.
+  // So many states need petabytes, more than there are addresses.
   const absl::Status status = translator.Reserve(std::numeric_limits<int>::max());
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&after, 1)).ok());

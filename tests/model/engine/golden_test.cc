@@ -1,5 +1,6 @@
-// The goldens of the all-LeaP text models: what the reference implementation does with checkpoints
-// it wrote itself (tests/golden/reference/README.md has commits, commands and runtime).
+// Compares the all-LeaP text models with their goldens: the results of the reference implementation
+// for checkpoints that it wrote itself (tests/golden/reference/README.md has commits, commands and
+// runtime).
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -24,9 +25,9 @@ namespace {
 
 using nlohmann::json;
 
-// Two log-probabilities that are each this close to the reference's cannot change places when the
-// reference has them kNearTie apart. float32 sums of some hundred terms of magnitude up to 10, in
-// another order, through four layers: about 100 * 2^-24 * 10 = 6e-5.
+// Two log-probabilities that are each this close to the reference's cannot change places if they
+// are kNearTie apart in the reference. They are float32 sums of some hundred terms of magnitude up
+// to 10, in another order, through four layers: errors are about 100 * 2^-24 * 10 = 6e-5.
 constexpr double kLogProbTolerance = 5e-5;
 constexpr double kNearTie = 1e-4;
 
@@ -97,7 +98,8 @@ SessionOptions AgentOptions(const json& trace, const ModelInfo& model) {
   options.policy =
       trace["k"].is_null() ? DefaultPolicy(model) : Policy(WaitK{trace["k"].get<int>()});
   options.early_end = EarlyEnd::kStop;
-  // The agent counts what it sends and lets a lone U+2581 go uncounted; we count tokens.
+  // The agent counts the words that it sends, and does not count a lone U+2581; leapstream counts
+  // tokens.
   options.max_target_tokens =
       trace["end"] == "eos" ? 1000 : static_cast<int>(trace["target_ids"].size()) - 1;
   return options;
@@ -188,7 +190,7 @@ INSTANTIATE_TEST_SUITE_P(
         TraceCase{"leap_sa.k3.jsonl"}, TraceCase{"nomass_nopos.k1.jsonl"},
         TraceCase{"nomass_nopos.k2.jsonl"}, TraceCase{"mma_il.jsonl"}, TraceCase{"mma_hard.jsonl"},
         TraceCase{"unidirectional.jsonl"}, TraceCase{"offline.jsonl"}));
-// Of the models that LibTorch's operations compute: LeaP in all blocks.
+// The models that a LibTorch device computes have LeaP in all blocks.
 INSTANTIATE_TEST_SUITE_P(LibTorchDevices, TraceTest, ::testing::ValuesIn([] {
                            std::vector<TraceCase> cases;
                            for (const char* device : {"torch-cpu", "cuda:0"}) {
@@ -242,7 +244,7 @@ class InvariantTest : public ::testing::TestWithParam<Family> {
                           : DefaultPolicy(model_->info);
     for (const json& trace : Traces("base.k3.jsonl")) texts_.push_back(trace["text"]);
   }
-  // All texts at once, a byte at a time.
+  // Sends all texts at once, a byte at a time.
   void ExpectSideBySide(Scheduler& scheduler, const std::vector<Output>& alone) {
     std::vector<std::unique_ptr<CollectingSink>> sinks;
     std::vector<std::shared_ptr<Session>> sessions;
@@ -273,8 +275,8 @@ class InvariantTest : public ::testing::TestWithParam<Family> {
   std::vector<std::string> texts_;
 };
 
-// All three: bytes one at a time give what the whole text gives, and sessions side by side, to the
-// bit of the log-probabilities, what each gives alone, on however many threads.
+// Bytes one at a time give the output of the whole text. Sessions side by side give the output of
+// each alone, to the bit of the log-probabilities, on any number of threads.
 TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersGiveAlone) {
   Scheduler scheduler(model_);
   std::vector<Output> alone;
@@ -296,8 +298,8 @@ TEST_P(InvariantTest, AnyChunkingGivesTheSameOutputAndABatchGivesWhatItsMembersG
   Scheduler on_threads(*loaded);
   ExpectSideBySide(on_threads, alone);
 }
-// A session that goes on elsewhere after some of its tokens, which are decided again or, where the
-// model can, taken at once.
+// A session goes on elsewhere after some of its tokens, which are decided again or, if the model
+// can do that, taken at once.
 TEST_P(InvariantTest, ResumedEqualsUninterrupted) {
   Scheduler scheduler(model_);
   const auto run = [&](const std::string& text, ResumeFrom from) {
@@ -383,7 +385,7 @@ TEST_P(ReadOnTest, AnUndoneStepLeavesNoTrace) {
 INSTANTIATE_TEST_SUITE_P(Families, ReadOnTest,
                          ::testing::Values("base", "leap_sa", "softmax_postnorm", "offline"));
 
-// Intermediate rows and recurrent states, where the reference recorded them.
+// Compares intermediate rows and recurrent states, as far as the reference recorded them.
 class TensorTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
@@ -461,17 +463,17 @@ TEST_P(TensorTest, IntermediateTensorsAndRecurrentStates) {
       std::vector<float> got = seen[what];
       const size_t count = view.bytes.size() / sizeof(float);
       ASSERT_GE(got.size(), count) << what;
-      // Where only the last step was recorded, or the encoder was run several times, compare the
-      // last.
+      // If only the last step was recorded, or the encoder was run several times, the last rows are
+      // compared.
       got.erase(got.begin(), got.end() - static_cast<std::ptrdiff_t>(count));
-      if (what.find("_LeaP") != std::string::npos) {  // [H, S] there, rows of heads here.
+      if (what.find("_LeaP") != std::string::npos) {  // The golden has [H, S], `got` has [S, H].
         const at::Tensor rows = at::from_blob(got.data(), {view.shape[1], view.shape[0]}).clone();
         const at::Tensor heads = rows.t().contiguous();
         std::copy_n(heads.data_ptr<float>(), got.size(), got.begin());
       }
       const float* want = reinterpret_cast<const float*>(view.bytes.data());
       for (size_t i = 0; i < count; ++i) {
-        // Relative to the magnitude, as sums grow with the number of tokens.
+        // The tolerance is relative to the magnitude, since sums grow with the number of tokens.
         const double tolerance = kLogProbTolerance * std::max(1.0f, std::abs(want[i]));
         ASSERT_NEAR(want[i], got[i], tolerance) << what << " element " << i;
         worst = std::max<double>(worst, std::abs(want[i] - got[i]));

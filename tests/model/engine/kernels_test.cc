@@ -50,7 +50,7 @@ TEST(HugePageArenaTest, GivesZerosThatDoNotOverlap) {
   }
 }
 
-// Whatever processor the tests run on, all variants that it can run are held to the plain loops.
+// Compares all variants of the kernels that the processor can run with plain loops.
 class SimdTest : public ::testing::TestWithParam<const SimdKernels*> {};
 
 TEST_P(SimdTest, LinearAttentionAndWeightedSumsEqualThePlainLoops) {
@@ -92,10 +92,11 @@ TEST_P(SimdTest, LinearAttentionAndWeightedSumsEqualThePlainLoops) {
 constexpr ComputeType kTypes[] = {ComputeType::kFloat32, ComputeType::kBfloat16,
                                   ComputeType::kInt8};
 
-// How far a product of this type may be from the exact one, per input and unit of max|x| max|w|.
+// The most that a product of this type may differ from the exact one, per input and unit of
+// max|x| max|w|.
 double ErrorPerInput(ComputeType type, int64_t in) {
-  // float32: in + 1 roundings; bfloat16: half an ulp of 8 bits in each weight; int8: half a step of
-  // 127 in each weight and input.
+  // float32 has in + 1 roundings; bfloat16 errors of half an ulp of 8 bits in each weight; int8
+  // errors of half a step of 127 in each weight and input.
   switch (type) {
     case ComputeType::kFloat32:
       return static_cast<double>(in + 1) * std::numeric_limits<float>::epsilon();
@@ -111,7 +112,7 @@ TEST(PackedLinearTest, SeveralThreadsGiveToTheBitWhatOneGives) {
   std::mt19937 random(11);
   Workspace scratch;
   for (const ComputeType type : kTypes) {
-    const int64_t in = 512, out = 2045, rows = 7;  // Worth several threads.
+    const int64_t in = 512, out = 2045, rows = 7;  // Large enough for several threads.
     const at::Tensor w = Uniform(random, {out, in}), x = Uniform(random, {rows, in});
     const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, type);
     at::Tensor one = at::zeros({rows, out}), three = at::zeros({rows, out});
@@ -155,7 +156,7 @@ TEST_P(SimdTest, ProductsOfAnyTypeEqualLibTorchs) {
   }
 }
 
-// So that the end of a step sees it; and it is one row's alone.
+// An input that is not finite must show at the end of a step, and must change its own row only.
 TEST_P(SimdTest, AProductOfWhatIsNotFiniteIsNotFinite) {
   std::mt19937 random(10);
   Workspace scratch;
@@ -181,8 +182,8 @@ TEST_P(SimdTest, AProductOfWhatIsNotFiniteIsNotFinite) {
   }
 }
 
-// int8 products are integers until the very end: every processor gives the same, of the greatest
-// weights and inputs too, whose products by pairs would not fit 16 bits.
+// int8 products are integers until the very end: every processor gives the same results, also for
+// the greatest weights and inputs, whose products in pairs would not fit into 16 bits.
 TEST_P(SimdTest, Int8ProductsAreExact) {
   std::mt19937 random(9);
   Workspace scratch;

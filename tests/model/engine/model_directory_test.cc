@@ -146,7 +146,7 @@ TEST_F(ModelDirectoryTest, NamesTheBadField) {
   EXPECT_TRUE(absl::IsNotFound(ReadModelDirectory(directory_ + "/none").status()));
 }
 
-// Files as each version of the format wrote them: model directories that users have load for ever.
+// The files are those that each version of the format wrote: users' model directories always load.
 TEST(ModelJsonTest, EveryFormatVersionThatWasEverWrittenIsRead) {
   for (int version = 1; version <= kModelFormatVersion; ++version) {
     for (const char* kind : {"text", "speech"}) {
@@ -159,7 +159,8 @@ TEST(ModelJsonTest, EveryFormatVersionThatWasEverWrittenIsRead) {
       ASSERT_TRUE(config.ok()) << path << ": " << config.status();
       EXPECT_TRUE(ValidateModelConfig(*config).ok()) << path << ValidateModelConfig(*config);
       EXPECT_EQ(config->speech.has_value(), kind == std::string("speech"));
-      // Written again, it is the same: what is new is written only where it says something new.
+      // The text is the same when it is written again: a new field is written only if its value is
+      // not its first one.
       EXPECT_EQ(ModelJson(*config), text) << path;
     }
   }
@@ -209,7 +210,7 @@ TEST(ModelConfigTest, BoundsAllSizes) {
     }
   }
   ModelConfig config = Config();
-  for (int leap_factor : {0, 3, 17, 32}) {  // A head has 16.
+  for (int leap_factor : {0, 3, 17, 32}) {  // The head size is 16.
     config.leap_factor = leap_factor;
     EXPECT_FALSE(ValidateModelConfig(config).ok()) << leap_factor;
   }
@@ -218,10 +219,10 @@ TEST(ModelConfigTest, BoundsAllSizes) {
   config.decoder.vocabulary_size = 657;
   EXPECT_FALSE(ValidateModelConfig(config).ok());
   config = Config();
-  config.energy_bias = true;  // Wait-k has none.
+  config.energy_bias = true;  // Wait-k models have no such bias.
   EXPECT_FALSE(ValidateModelConfig(config).ok());
   config = Config();
-  config.causal_encoder = false;  // As linearized_train leaves an encoder with LeaP.
+  config.causal_encoder = false;  // linearized_train makes an encoder with LeaP bidirectional.
   EXPECT_TRUE(ValidateModelConfig(config).ok());
   config.simul_type = "none";
   EXPECT_TRUE(ValidateModelConfig(config).ok());
@@ -272,7 +273,8 @@ TEST(ListTensorsTest, FollowsTheOptions) {
             0u);
   EXPECT_EQ(names(config).count("decoder.layers.0.cross_attention.key_proportion.out.weight"), 1u);
   EXPECT_EQ(names(config).count("decoder.layers.0.ffn_norm.bias"), 1u);
-  EXPECT_EQ(names(config).count("decoder.layers.1.ffn_norm.bias"), 0u);  // It is layer 0.
+  // Layer 1 is layer 0.
+  EXPECT_EQ(names(config).count("decoder.layers.1.ffn_norm.bias"), 0u);
   EXPECT_EQ(names(config).count("decoder.layers.0.cross_attention.query_soft.weight"), 0u);
   config.simul_type = "chunkwise";
   config.energy_bias = true;

@@ -14,9 +14,9 @@ inline at::Tensor ToTorch(const Tensor& x) {
   return at::from_blob(const_cast<float*>(x.data()), x.shape()).clone();
 }
 
-// The quadratic forms in LibTorch operations, the slow twins. q: [H, T, d], scaled; k, v: [H, S,
-// d], LeaP's q and k before the feature map; p_q, p_k: [H, T], [H, S]; mask: [T, S] bool, what each
-// row may see. Return [H, T, d].
+// The quadratic forms of attention in LibTorch operations, as slow twins. q: [H, T, d], scaled; k,
+// v: [H, S, d]; q and k of LeaP are given before the feature map. p_q: [H, T]; p_k: [H, S]. mask:
+// [T, S] bool, true for positions that a row may see. They return [H, T, d].
 inline at::Tensor LeapAttentionNaive(const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                                      const at::Tensor& p_q, const at::Tensor& p_k,
                                      const at::Tensor& mask) {

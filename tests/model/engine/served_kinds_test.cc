@@ -1,4 +1,5 @@
-// Each kind of attention that model.json may name, from a model directory to what a session gets.
+// Tests each kind of attention that model.json may name, from a model directory to the output of a
+// session.
 #include <cmath>
 #include <filesystem>
 #include <map>
@@ -63,7 +64,7 @@ class ServedKindTest : public ::testing::TestWithParam<const AttentionEntry*> {
     model_ = *std::move(model);
     sizes_.source_vocabulary = model_->source_vocabulary.size();
     sizes_.target_vocabulary = model_->target_vocabulary.size();
-    // What a LibTorch device cannot compute, it refuses before it is asked for.
+    // A model that a LibTorch device cannot compute is refused before the device is looked for.
     LoadOptions torch;
     torch.device = "cuda:0";
     EXPECT_EQ(CheckModel(directory, torch).ok(), GetParam()->in_libtorch);

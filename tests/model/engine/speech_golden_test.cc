@@ -1,5 +1,6 @@
-// The goldens of the speech models: what the reference implementation does with checkpoints it
-// wrote itself (tests/golden/speech/README.md has commits, commands, runtime and every formula).
+// Compares the speech models with their goldens: the results of the reference implementation for
+// checkpoints that it wrote itself (tests/golden/speech/README.md has commits, commands, runtime
+// and every formula).
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
@@ -40,13 +41,14 @@ namespace {
 using nlohmann::json;
 
 // In nearly silent frames float32 and double differ by up to 5.6e-3 before CMVN (README.md), and so
-// do two float32 transforms; elsewhere by much less. The logarithm of a power near the floor of
-// float32 sums of squares of magnitude 1e3.
+// do two float32 transforms; in other frames by much less. The reason: a feature is the logarithm
+// of a power, which in such frames is near the rounding errors of sums of squares of magnitude 1e3.
 constexpr double kFeatureTolerance = 6e-3;
-// What such features make of log-probabilities: README.md has 1.7e-4 for double against float32.
+// The errors of log-probabilities from such features: README.md has 1.7e-4 for double against
+// float32.
 constexpr double kLogProbTolerance = 4e-4;
 constexpr char kSpace[] = "\xe2\x96\x81";  // U+2581
-constexpr double kNearTie = 1e-3;          // As README.md asks for.
+constexpr double kNearTie = 1e-3;          // README.md asks for this value.
 
 std::string Golden(const std::string& path) {
   return absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/speech/", path);
@@ -65,7 +67,7 @@ std::string Export(const std::string& name, const std::string& dictionary,
   return directory;
 }
 
-// The same, once per process.
+// Exports a checkpoint, once per process.
 std::string ExportedModel(const std::string& name) {
   static std::map<std::string, std::string>* done = new std::map<std::string, std::string>();
   std::string& directory = (*done)[name];
@@ -126,10 +128,11 @@ TEST(SpeechFeaturesTest, EqualTheReferencesStepByStep) {
   const SpeechConfig config;
   const FilterBank bank(config);
   std::vector<float> window = bank.window();
-  // Rounded once from double here, computed in float32 there.
+  // The window is rounded once from double here; the reference computes it in float32.
   ExpectClose(ToTensor(window), golden.Get("window"), 2e-6, "window");
   std::vector<float> mel = bank.mel_banks();
-  // Mel frequencies of up to 2840 in float32, differences of which are divided by 34: 2840 * 2^-24.
+  // Differences of mel frequencies of up to 2840 in float32, with errors of 2840 * 2^-24, are
+  // divided by 34.
   ExpectClose(at::from_blob(mel.data(), {config.mel_bins, 256}), golden.Get("mel_banks"), 2e-5,
               "mel");
   int compared = 0;
@@ -142,7 +145,7 @@ TEST(SpeechFeaturesTest, EqualTheReferencesStepByStep) {
         std::vector<float> x(FilterBank::kFftSize), p(FilterBank::kFftBins);
         bank.Window(samples.data() + f * config.input.frame_shift_samples, x.data());
         const double most = windowed[f].abs().max().item<double>();
-        // The mean of 400 samples in another order.
+        // The mean of 400 samples is summed in another order.
         ExpectClose(ToTensor(x), windowed[f], 4e-5 * std::max(most, 1.0), id + "/windowed");
         FilterBank::Power(x.data(), p.data());
         const double strongest = power[f].max().item<double>();
@@ -159,7 +162,8 @@ TEST(SpeechFeaturesTest, EqualTheReferencesStepByStep) {
     buffer.Append(samples, bank, mean, std, &frames);
     const double scale = 1 / *std::min_element(std.begin(), std.end());
     ExpectClose(ToTensor(frames), golden.Get(id + "/fbank_cmvn"), kFeatureTolerance * scale, id);
-    // Any chunking gives the same to the bit, and the reference's residual after each segment.
+    // Any chunking gives the same frames to the bit, and the reference's residual after each
+    // segment.
     std::mt19937 random(7);
     std::vector<float> cut;
     buffer.Reset();
@@ -280,8 +284,8 @@ class Agent {
   int after_finish_ = 0;
 };
 
-// docs/fairseq.md, rules 4 and 6: one encoder state is read unless it is the one that the step
-// stands on: with mass preservation always, without only if the step is due after one READ.
+// See docs/fairseq.md, rules 4 and 6. A single encoder state is read unless the step stands on it.
+// With mass preservation the step always does; without, only if it is due after one READ.
 TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
   const std::string with = ExportedModel("speech_leap");
   const std::string without = absl::StrCat(::testing::TempDir(), "/leapstream-no-mass");
@@ -292,15 +296,15 @@ TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
   config["mass_preservation"] = false;
   std::ofstream(without + "/model.json") << config.dump();
   const std::vector<float> samples = ReadSamples(Golden("wav/e-25ms.wav"));
-  // Log-probabilities of the first two steps; the first is committed or, as an early </s>,
-  // repeated.
+  // Returns the log-probabilities of the first two steps. The first step is committed or, like an
+  // early </s>, repeated.
   const auto run = [&](const std::string& directory, int k, bool repeat) {
     const auto model = *LoadModel(directory);
     const auto state = *model->translator->NewState();
     SessionState* const one = state.get();
     one->SetWaitK(k, 1);
     std::vector<float> log_probs;
-    for (int round = 0; round < 2; ++round) {  // A second segment is as the first.
+    for (int round = 0; round < 2; ++round) {  // A second segment gives the same as the first.
       one->Reset();
       log_probs.clear();
       EXPECT_TRUE(model->translator->Read({{one, {}, samples}}).ok());
@@ -338,7 +342,7 @@ TEST_P(SpeechTraceTest, DoesWhatTheReferenceDoes) {
   double worst = 0;
   for (const json& row : Rows(Golden(absl::StrCat("traces/", trace, ".jsonl")))) {
     const auto id = row["id"].get<std::string>();
-    // The reference takes every rate for 16 kHz and reads by the file's own; we resample.
+    // The reference takes every rate for 16 kHz and reads by the file's own; leapstream resamples.
     if (id == "e-22k") continue;
     SCOPED_TRACE(absl::StrCat(trace, " ", id));
     Agent agent(**model, row);
@@ -350,7 +354,7 @@ TEST_P(SpeechTraceTest, DoesWhatTheReferenceDoes) {
     for (size_t i = 0; i < agent.argmax.size() && i < row["argmax_ids"].size(); ++i) {
       if (agent.argmax[i] != row["argmax_ids"][i].get<int>()) {
         EXPECT_LT(row["margins"][i].get<double>(), kNearTie) << "at W " << i;
-        break;  // All that follows is another translation.
+        break;  // After a near tie the rest is another translation.
       }
       EXPECT_EQ(agent.read_samples[i] * 1000.0 / 16000, row["delays_ms"][i].get<double>());
       const double difference = std::abs(agent.log_probs[i] - row["logprobs"][i].get<double>());
@@ -391,8 +395,8 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
   (*transformer)->ObserveForTest([&](absl::string_view what, const Tensor& rows) {
     seen[std::string(what)].push_back(ToTorch(rows));
   });
-  // Sums of up to 640 products in another order, of features that differ by 1e-4 where it is not
-  // silent; README.md has 2.8e-6 with the golden features as input.
+  // Values are sums of up to 640 products in another order, of features that differ by 1e-4 in
+  // audio that is not silent. README.md has 2.8e-6 with the golden features as input.
   constexpr double kTolerance = 1e-3;
   int compared = 0;
   for (const std::string id : {"train-1", "test-2"}) {
@@ -420,7 +424,7 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
                 .ok());
         given += count;
         ++reads;
-        // The encoder's output after each READ: a step that leaves no trace asks for it.
+        // A step that leaves no trace makes the encoder compute its output after each READ.
         Decision ignored;
         const std::string golden_name = absl::StrFormat("%s/encoder_out.%02d", id, reads);
         if (golden.Has(golden_name)) {
@@ -469,14 +473,14 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
         const std::string full = absl::StrCat(id, "/", what);
         if (absl::StartsWith(what, "enc.") || what == "subsampled" || what == "encoder_in") {
           at::Tensor got = tensors.back();
-          // LeaP's proportions of positions whose features are zero cannot be seen.
+          // LeaP's proportions cannot be seen at positions whose features are zero.
           if (absl::StrContains(what, "LeaP")) continue;
           ExpectClose(got, golden.Get(full), kTolerance, full);
           ++compared;
         }
       }
     }
-    // "conv@ROW": from that row on; the last that was seen of each row is what counts.
+    // "conv@ROW" shows rows from that row on. Of each row, the last values that were shown count.
     const at::Tensor expected = golden.Get(id + "/conv");  // [S, C, 20]
     std::vector<at::Tensor> rows(expected.size(0));
     std::map<int, std::vector<at::Tensor>> blocks;
@@ -500,12 +504,12 @@ TEST_P(SpeechTensorsTest, EqualTheReferences) {
 INSTANTIATE_TEST_SUITE_P(All, SpeechTensorsTest,
                          ::testing::Values("speech_leap", "speech_softmax", "speech_leapenc"));
 
-// The same through a session, in chunks of any size: what a client gets.
+// The output of a session for audio in chunks of any size.
 struct SessionRun {
   std::vector<int> ids;
   std::vector<double> delays_ms;
   std::string text;
-  // As the client's and the server's figures have them, each with its delay.
+  // The words of the client's and the server's figures, each with its delay.
   std::vector<std::pair<std::string, double>> words;
   SegmentCompleted completed;
 };
@@ -565,13 +569,14 @@ SessionRun RunSession(Scheduler& scheduler, const json& row, const std::vector<f
   return run;
 }
 
-// Without spaces: the reference's words lose the one before the last word of a forced end.
+// A text without spaces: the reference's words lose the space before the last word of a forced end.
 std::string Squeezed(std::string text) {
   text.erase(std::remove(text.begin(), text.end(), ' '), text.end());
   return text;
 }
 
-// What a forced end does in the reference: a word that the last piece begins loses its space.
+// Changes `words` as a forced end does in the reference: a word that begins with the last piece
+// loses the space before it.
 void GlueLast(const std::string& last_piece, std::vector<std::pair<std::string, double>>* words) {
   if (words->size() < 2 || last_piece == kSpace || !absl::StartsWith(last_piece, kSpace)) return;
   const auto last = words->back();
@@ -579,7 +584,7 @@ void GlueLast(const std::string& last_piece, std::vector<std::pair<std::string, 
   words->back() = {words->back().first + last.first, last.second};
 }
 
-// The words of a trace and their delays, as SimulEval has them.
+// The words of a trace and their delays, as in SimulEval.
 std::vector<std::pair<std::string, double>> Words(const json& row) {
   std::vector<std::pair<std::string, double>> words;
   for (size_t i = 0; i < row["simuleval_hypos"].size(); ++i) {
@@ -596,7 +601,7 @@ TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
   Scheduler scheduler(*model);
   for (const json& row : Rows(Golden(absl::StrCat("traces/", trace, ".jsonl")))) {
     const auto id = row["id"].get<std::string>();
-    if (id == "e-22k") continue;  // See above.
+    if (id == "e-22k") continue;  // The reference takes every rate for 16 kHz.
     SCOPED_TRACE(absl::StrCat(trace, " ", id));
     std::vector<int> ids;
     std::vector<double> delays;
@@ -616,7 +621,7 @@ TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
     if (absl::StartsWith(end, "max_len") && last_piece.is_string()) GlueLast(last_piece, &words);
     EXPECT_EQ(words, Words(row));
     EXPECT_EQ(run.completed.reason == FinishReason::kMaxLength, absl::StartsWith(end, "max_len"));
-    // Empty segments have no audio to speak of.
+    // Empty segments have almost no audio.
     if (run.completed.stats.source_tokens > 0 && end != "eos") {
       EXPECT_NEAR(absl::ToDoubleMilliseconds(run.completed.stats.source_audio),
                   row["read_ms"].back().get<double>(), 1e-6);
@@ -628,8 +633,8 @@ TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
   }
 }
 
-// The reference's builder of words, on sequences that no model made. A word's delay is the number
-// of the unit that completed it.
+// Compares words with those of the reference's builder of words, on sequences that no model made. A
+// word's delay is the number of the unit that completed it.
 TEST(SpeechWordsTest, AreTheReferences) {
   const auto model = LoadModel(ExportedModel("speech_leap"));
   ASSERT_TRUE(model.ok()) << model.status();
@@ -639,7 +644,7 @@ TEST(SpeechWordsTest, AreTheReferences) {
     for (const json& piece : row["pieces"]) {
       pieces.push_back(piece.is_null() ? "" : piece.get<std::string>());
     }
-    // The reference writes "<unk>" and "<pad>" as they are, and SentencePiece as it does.
+    // The reference writes "<unk>" and "<pad>" as they are, SentencePiece in its own way.
     if (std::any_of(pieces.begin(), pieces.end(), [](const std::string& piece) {
           return piece == "<unk>" || piece == "<pad>" || piece == "<s>";
         })) {
@@ -675,8 +680,8 @@ TEST(SpeechWordsTest, AreTheReferences) {
   EXPECT_EQ(compared, 18);
 }
 
-// The symbol <e> ends a translation, as </s> does, once the source has ended; before, it is a token
-// like others. None of the reference's dictionaries has it, so it takes another one's place here.
+// Once the source has ended, the symbol <e> ends a translation as </s> does; before, it is a token
+// like others. None of the reference's dictionaries has <e>, so it replaces another symbol here.
 TEST(SpeechSessionTest, TheSymbolOfAnEndEndsOnceTheSourceHasEnded) {
   const std::string folder = ::testing::TempDir();
   const std::string dictionary = folder + "/leapstream-golden-end-symbol.txt";
@@ -735,7 +740,7 @@ TEST(SpeechSessionTest, ResamplesHoweverItIsCut) {
     if (row["id"] == "train-1") at_16k = row;
     if (row["id"] == "e-22k") at_22k = row;
   }
-  // The same recording at another rate, as the synthesiser made it.
+  // This is the same recording at another rate, the synthesiser's.
   const std::vector<float> samples = ReadSamples(Golden("wav/e-22k.wav"));
   const SessionRun run = RunSession(scheduler, at_22k, samples, {8000, 22050});
   const SessionRun cut = RunSession(scheduler, at_22k, samples, {97, 22050});
@@ -751,14 +756,14 @@ TEST(SpeechSessionTest, ResamplesHoweverItIsCut) {
 TEST(SpeechSessionTest, EndsTheSourceAtTheLimitAndTellsTextFromAudio) {
   const auto model = LoadModel(ExportedModel("speech_leap"));
   ASSERT_TRUE(model.ok()) << model.status();
-  EXPECT_EQ((*model)->info.max_source_tokens, 1500);  // 6000 frames: a minute.
+  EXPECT_EQ((*model)->info.max_source_tokens, 1500);  // The states of 6000 frames, a minute.
   Scheduler scheduler(*model);
   json row = Rows(Golden("traces/speech_leap.k2.ff.jsonl")).front();
   const std::vector<float> samples = ReadSamples(Golden("wav/e-long.wav"));
   const SessionRun run = RunSession(scheduler, row, samples, {8000, kSpeechSampleRate, 50});
   EXPECT_EQ(run.completed.stats.source_audio, absl::Seconds(2));
   EXPECT_NE(run.completed.reason, FinishReason::kEndOfSentence);  // Cut short, or too long for it.
-  // A translation that ends by itself before that was not cut, however much more audio came.
+  // A translation that ended by itself before the limit was not cut, however much more audio came.
   for (const json& stopped : Rows(Golden("traces/speech_leap.k4.jsonl"))) {
     if (stopped["id"] != "e-pause") continue;
     const std::vector<float> paused = ReadSamples(Golden("wav/e-pause.wav"));
@@ -781,7 +786,7 @@ TEST(SpeechSessionTest, EndsTheSourceAtTheLimitAndTellsTextFromAudio) {
   EXPECT_TRUE(absl::IsInvalidArgument(sink.status)) << sink.status;
 }
 
-// Any cut of the audio and any company in a batch gives the same to the bit.
+// Any cut of the audio and any batch gives the same output, to the bit.
 TEST(SpeechInvariantsTest, ChunksAndBatchesDoNotShow) {
   const auto model = LoadModel(ExportedModel("speech_leap"));
   ASSERT_TRUE(model.ok()) << model.status();

@@ -1,4 +1,5 @@
-// What a session takes: its state and little else, in memory that is there already.
+// Measures the memory that a session takes: its state and little else, in memory that is there
+// already.
 #include <sys/resource.h>
 
 #include <memory>
@@ -22,7 +23,7 @@ TEST(StateMemoryTest, ANewSessionFaultsNoPageOfItsReservedState) {
   ASSERT_TRUE(model.ok()) << model.status();
   const Translator& translator = *(*model)->translator;
   constexpr int kSessions = 32;
-  constexpr int kSteps = 100;  // Past the position where rows are folded into sums.
+  constexpr int kSteps = 100;  // More than the positions that are kept before rows are folded.
   const TokenId token = 100;
   const auto run = [&](std::vector<std::unique_ptr<SessionState>>* states) {
     std::vector<SessionState*> pointers;
@@ -39,7 +40,7 @@ TEST(StateMemoryTest, ANewSessionFaultsNoPageOfItsReservedState) {
       for (SessionState* state : pointers) state->Commit(token);
     }
   };
-  // The scratch memory of a batch, and states that stay.
+  // These sessions take the scratch memory of a batch, and their states stay.
   std::vector<std::unique_ptr<SessionState>> first, second;
   run(&first);
   ASSERT_TRUE(translator.Reserve(2 * kSessions).ok());
@@ -49,7 +50,7 @@ TEST(StateMemoryTest, ANewSessionFaultsNoPageOfItsReservedState) {
   const int64_t pages = kSessions * second.front()->bytes() / 4096;
   std::printf("%ld page faults of %d new sessions, whose states are %ld pages\n", faults, kSessions,
               static_cast<long>(pages));
-  // The small objects around the states are the allocator's, a page or two a session.
+  // The small objects around the states lie in the allocator's memory, a page or two a session.
   EXPECT_LE(faults, 2 * kSessions);
   EXPECT_GT(pages, 100 * faults);
 }

@@ -1,6 +1,6 @@
-// One loaded model on many threads: several schedulers step it at once, as `replicas` does, and
-// each step is shared by threads of its own, as `intra_op_threads` has it. Needs no LibTorch, so
-// that TSan sees all of it.
+// Runs one loaded model on many threads: several schedulers step it at once, as with `replicas`,
+// and each step has threads of its own, as with `intra_op_threads`. The test needs no LibTorch, so
+// that TSan sees all of the code.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -41,7 +41,8 @@ std::shared_ptr<const Model> Load(int intra_op_threads) {
   return *model;
 }
 
-// All sources at once on each of so many schedulers of one model: what each made of each.
+// Translates all sources at once on each of so many schedulers of one model. Returns each
+// scheduler's translations.
 std::vector<std::vector<std::string>> Translate(const std::shared_ptr<const Model>& model,
                                                 size_t schedulers) {
   std::vector<CollectingSink> sinks(schedulers * kSentences);
@@ -75,7 +76,9 @@ TEST(ThreadsTest, ReplicasAndTheirThreadsGiveWhatOneThreadGives) {
 TEST(ParallelForTest, EachPartIsDoneOnce) {
   const ThreadsScope threads(3);
   for (const int count : {0, 1, 2, 3, 257}) {
-    std::vector<int> done(count);  // No atomics: a part is one thread's, and all are over before.
+    // No atomics are needed: each part is one thread's, and all parts end before the values are
+    // read.
+    std::vector<int> done(count);
     for (int round = 1; round <= 20; ++round) {
       ParallelFor(count, 1, [&](int64_t begin, int64_t end) {
         for (int64_t i = begin; i < end; ++i) ++done[i];

@@ -1,7 +1,7 @@
-// The transformer, a token at a time and with states of its own, against a slow twin that does what
-// fairseq's agent does: it encodes the whole prefix again at every step, keeps the keys and values
-// of the decoder's past by concatenation and computes every attention quadratically. Weights are
-// random; the options are those of which there are no goldens, and mixtures.
+// Compares the transformer, run a token at a time with its states, with a slow twin that works as
+// fairseq's agent: it encodes the whole prefix again at every step, keeps the keys and values of
+// the decoder's past by concatenation, and computes every attention quadratically. Weights are
+// random. The options are those without goldens, and mixtures.
 #include <algorithm>
 #include <cmath>
 #include <functional>
@@ -34,9 +34,9 @@ class SlowTransformer {
   SlowTransformer(const ModelConfig& config, std::map<std::string, at::Tensor> weights)
       : config_(config), weights_(std::move(weights)) {}
 
-  // One decoder step after the source read so far. Undefined: the model wants more source. What it
-  // keeps is as if the step had been committed, unless more source is wanted. `due`: the source
-  // tokens that the step waits for under wait-k.
+  // Makes one decoder step after the source read so far, and commits it. Returns an undefined
+  // tensor, and commits nothing, if the model wants more source. `due`: the source tokens that the
+  // step waits for under wait-k.
   at::Tensor Step(const std::vector<TokenId>& source, TokenId last, int position, bool finished,
                   int due) {
     due_ = due;
@@ -169,7 +169,7 @@ class SlowTransformer {
     const int64_t d = side.embed_dim / side.attention_heads;
     return x.view({x.size(0), side.attention_heads, d}).transpose(0, 1);
   }
-  // [H, T, S], before any mask.
+  // Returns energies [H, T, S], before any mask.
   at::Tensor Energies(const std::string& block, const std::string& kind, const SideConfig& side,
                       const at::Tensor& q, const at::Tensor& k) {
     const double d = side.embed_dim / side.attention_heads;
@@ -195,7 +195,7 @@ class SlowTransformer {
         proportion(".query_proportion", fq) - proportion(".key_proportion", fk).transpose(1, 2);
     return fq.matmul(fk.transpose(1, 2)) * (angle * (M_PI / 2)).cos();
   }
-  // kind: of model.json, or "leap_softmax". mask: [T, S] or [H, T, S]. Returns [T, E].
+  // kind: a name in model.json, or "leap_softmax". mask: [T, S] or [H, T, S]. Returns [T, E].
   at::Tensor Attend(const std::string& block, const std::string& kind, const SideConfig& side,
                     const at::Tensor& q, const at::Tensor& k, const at::Tensor& v,
                     const at::Tensor& mask) {
@@ -223,9 +223,10 @@ class SlowTransformer {
     std::string kind = side.cross_attention;
     if (!config_.LearnedPolicy()) {
       if (kind == "leap" && config_.cross_normaliser == "softmax") kind = "leap_softmax";
-      // Inference stands on position due - 1, or on the last one if there is no such; with mass
-      // preservation that is S - 1, without it is S. A step that stands on the first reads nothing.
-      // Training puts steps that wait for more than there is on the last position, or nowhere.
+      // At inference a step stands on position due - 1, or on the last position if there is no such
+      // one. The last position is S - 1 with mass preservation, S without. A step that stands on
+      // the first position reads nothing. Training puts steps that wait for more source than there
+      // is on the last position with mass preservation, and nowhere without.
       const int64_t last = config_.mass_preservation ? S - 1 : S;
       const bool nothing = config_.cross_normaliser == "softmax"
                                ? !config_.mass_preservation && due_ > S
@@ -273,7 +274,7 @@ class SlowTransformer {
   std::map<int, Past> past_;
   std::map<int, std::vector<int64_t>> step_;
   int64_t due_ = 0;
-  int first_query_ = 0;  // Position of the first row that attends.
+  int first_query_ = 0;  // The position of the first row that attends.
 };
 
 ModelConfig SmallConfig() {
@@ -452,7 +453,7 @@ const Case kCases[] = {
      }},
 };
 
-// A model with random weights, which are put into `weights`.
+// Makes a model with random weights, which are also put into `weights`.
 std::unique_ptr<Transformer> RandomTransformer(const ModelConfig& config, const char* name,
                                                std::mt19937& random,
                                                std::map<std::string, at::Tensor>& weights) {
@@ -462,7 +463,7 @@ std::unique_ptr<Transformer> RandomTransformer(const ModelConfig& config, const 
     at::Tensor& w = weights[spec.name] = at::empty(spec.shape);
     const float scale = spec.shape.size() == 2 ? 1 / std::sqrt(float(spec.shape[1])) : 0.3f;
     for (int64_t i = 0; i < w.numel(); ++i) w.data_ptr<float>()[i] = scale * normal(random);
-    // A negative bias, so that heads of LeaP, whose energies are not, move at all.
+    // The bias is negative, so that heads of LeaP, whose energies are never negative, move at all.
     if (spec.name.find("energy_bias") != std::string::npos) w.fill_(-0.3);
     views[spec.name] = {TensorType::kFloat32, spec.shape,
                         absl::string_view(static_cast<const char*>(w.data_ptr()), w.nbytes())};
@@ -482,7 +483,7 @@ class TransformerTest : public ::testing::TestWithParam<Case> {
     GetParam().change(config_);
     ASSERT_TRUE(ValidateModelConfig(config_).ok()) << ValidateModelConfig(config_);
   }
-  // With random weights, which are put into `weights`.
+  // Makes a model with random weights, which are also put into `weights`.
   std::unique_ptr<Transformer> MakeTransformer(std::mt19937& random,
                                                std::map<std::string, at::Tensor>& weights) {
     return RandomTransformer(config_, GetParam().name, random, weights);
@@ -507,7 +508,8 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
     for (int i = 0; i < 17; ++i) source.insert(source.begin(), 4 + random() % (kVocabulary - 4));
     TokenId last = kEndOfSentence;
     std::vector<TokenId> read;
-    // One or two READs before each step, one for the first two; some steps after the source's end.
+    // There are one or two READs before each step, one before each of the first two, and some steps
+    // after the source's end.
     for (int t = 0; t < 28;) {
       std::vector<TokenId> more;
       int n = 1 + random() % 2;
@@ -528,7 +530,7 @@ TEST_P(TransformerTest, EqualsItsSlowTwin) {
         continue;
       }
       const float best = expected.max().item<float>();
-      // As the golden tests' tolerance: two layers of float32 sums in another order.
+      // The tolerance is that of the golden tests, for two layers of float32 sums in another order.
       ASSERT_NEAR(best, decision.best.log_prob, 5e-5) << "seed " << seed << " step " << t;
       ASSERT_NEAR(expected[decision.best.id].item<float>(), best, 5e-5) << "step " << t;
       last = decision.best.id == kEndOfSentence ? 4 : decision.best.id;
@@ -551,7 +553,7 @@ class Group {
       members_.back().source.push_back(kEndOfSentence);
     }
   }
-  // One to three READs of each, or what is left, and a step.
+  // Makes one to three READs of each session, or as many as are left, and a step.
   void Act(BetweenLayers between_layers) {
     std::vector<SourceRows> rows;
     std::vector<SessionState*> states;
@@ -613,8 +615,8 @@ TEST_P(TransformerTest, CallsBetweenTheLayersOfACallChangeNothing) {
     }
   }
 }
-// Where a segment was read and written by turns, replaying it, in whatever parts and beside whom,
-// gives the same state: what is decided from then on is the same to the bit.
+// Replaying a segment that was read and written by turns gives the same state, in any parts and
+// beside any other sessions: later decisions are the same to the bit.
 TEST_P(TransformerTest, ReplayingEqualsReadingAndWritingByTurns) {
   std::mt19937 random(1);
   std::map<std::string, at::Tensor> weights;
@@ -642,7 +644,7 @@ TEST_P(TransformerTest, ReplayingEqualsReadingAndWritingByTurns) {
     EXPECT_TRUE(transformer->Decide({state}, absl::MakeSpan(&decision, 1)).ok());
     return std::pair(decision.best.id, decision.best.log_prob);
   };
-  // Each step has zero to two READs before it; now and then one is decided and undone.
+  // Each step has zero to two READs before it; now and then a step is decided and undone.
   for (int t = 0; t < 24; ++t) {
     for (int s = 0; s < kSessions; ++s) {
       SessionState* state = by_turns[s].get();
@@ -656,7 +658,7 @@ TEST_P(TransformerTest, ReplayingEqualsReadingAndWritingByTurns) {
       source_read[s].push_back(state->source_read());
       state->Commit(target[s].back());
     }
-    // What is new is replayed with now and then a whole part of it, all sessions as one batch.
+    // Now and then the new part of all sessions is replayed as one batch.
     if (t % (1 + t / 4) != 0) continue;
     std::vector<ReplayRows> batch;
     for (int s = 0; s < kSessions; ++s) {
@@ -680,7 +682,7 @@ TEST_P(TransformerTest, ReplayingWhatCannotBeIsRefusedAndChangesNothing) {
   std::mt19937 random(1);
   std::map<std::string, at::Tensor> weights;
   const std::unique_ptr<Transformer> transformer = MakeTransformer(random, weights);
-  if (!transformer->can_replay()) return;  // It refuses all: see the test above.
+  if (!transformer->can_replay()) return;  // It refuses any replay: see the test above.
   auto good = *transformer->NewState(), bad = *transformer->NewState();
   const std::vector<TokenId> source = {4, 5, 6}, wrong_source = {4, kVocabulary, 6};
   const std::vector<TokenId> target = {7, 8}, wrong_target = {7, -1};
@@ -724,12 +726,12 @@ TEST(SpeechStateTest, ClonesGoOnByThemselves) {
     std::mt19937 random(1);
     std::map<std::string, at::Tensor> weights;
     const auto transformer = RandomTransformer(config, "speech_clones", random, weights);
-    // Not a whole number of rows, so that some samples wait for more.
+    // A READ is no whole number of rows, so that some samples wait for later ones.
     ExpectClonesGoOnByThemselves(*transformer, {0, 1500, kVocabulary});
   }
 }
 
-// Writes zeros as weights of a configuration, and changes them before.
+// Loads weights of a configuration that are zeros, changed by a function before they are written.
 absl::Status LoadChanged(const ModelConfig& config,
                          const std::function<void(std::map<std::string, TensorView>&)>& change) {
   const std::string zeros(1 << 16, '\0');

@@ -42,7 +42,7 @@ class Mutator {
       }
     }
   }
-  // Also changes the length.
+  // Changes some bytes or the length.
   void Mutate(std::string* bytes) {
     Overwrite(0, bytes->size(), bytes);
     if (Below(3) == 0) bytes->erase(Below(bytes->size()), 1 + Below(64));
@@ -87,7 +87,7 @@ class CheckpointFuzzTest : public testing::Test {
       FixCrc("archive/data.pkl", pickle_at_, pickle_.size(), &bytes);
       survived += Survives(bytes);
     }
-    EXPECT_GT(survived, 0);  // Or the mutations would test nothing behind the parser.
+    EXPECT_GT(survived, 0);  // Otherwise the mutations would test only the parser.
     EXPECT_LT(survived, kMutations);
   }
 
@@ -123,14 +123,14 @@ TEST_F(CheckpointFuzzTest, ZipStructures) {
   for (int seed = 0; seed < kMutations; ++seed) {
     bytes.replace(directory, std::string::npos, tail);
     Mutator mutator(seed);
-    // Half of them in the last records, which say where all else is.
+    // Half of the mutations are in the last records, which have the places of all others.
     mutator.Overwrite(seed % 2 == 0 ? directory : bytes.size() - 98, bytes.size(), &bytes);
     if (mutator.Below(10) == 0) bytes.resize(bytes.size() - mutator.Below(tail.size()));
     if (const auto archive = ZipArchive::Parse(bytes, "f.pt"); archive.ok()) {
       (void)archive->TorchFolder();
       for (int i = 0; i < 200; ++i) (void)archive->Read("archive/data/" + std::to_string(i));
     }
-    if (seed % 20 == 0) (void)Survives(bytes);  // Slower by far.
+    if (seed % 20 == 0) (void)Survives(bytes);  // This takes far longer, so it is done less often.
   }
 }
 

@@ -32,7 +32,7 @@ TEST(CheckpointTest, ReadsOptionsOfModelAndTask) {
   EXPECT_EQ(options.at("share_all_embeddings"), "True");
   EXPECT_EQ(options.at("lr"), "[0.004]");
   EXPECT_EQ(options.at("checkpoint_suffix"), "");
-  EXPECT_EQ(options.count("share_decoder_ffn_attn_layer"), 0u);  // None.
+  EXPECT_EQ(options.count("share_decoder_ffn_attn_layer"), 0u);  // This option is None.
 }
 
 std::string Print(const ModelConfig& config) {
@@ -52,8 +52,8 @@ std::string Print(const ModelConfig& config) {
                       config.max_source_positions, " ", config.max_target_positions);
 }
 
-// Each form in which fairseq has ever kept its options, in each pickle protocol that torch.save()
-// takes, says the same.
+// Options read the same in each form in which fairseq has ever kept them, and in each pickle
+// protocol that torch.save() takes.
 TEST(CheckpointTest, ReadsEveryFormOfTheOptions) {
   for (const std::string name : {"asym", "mma_il", "unidirectional"}) {
     CheckpointContents contents = ReadContents(GoldenPath("checkpoints/" + name + ".pt"));
@@ -89,8 +89,9 @@ std::string Form(const std::string& name) {
   return ReadAll(GoldenPath(absl::StrCat("../forms/", name, ".pt")));
 }
 
-// Files that torch.save() wrote (tests/golden/forms/generate.py): options of NumPy and as tensors,
-// paths, enumerations; beside the model, values of which no part is needed; no CRC.
+// The files were written by torch.save() (tests/golden/forms/generate.py). Their options are
+// NumPy's values, tensors, paths and enumerations; beside the model they have values that nobody
+// needs; they have no CRC.
 TEST(CheckpointTest, ReadsOddOptionsAndPassesOverOddValues) {
   const std::string plain_bytes = Form("plain");
   const auto plain = FairseqCheckpoint::Parse(plain_bytes, "plain.pt");
@@ -141,7 +142,7 @@ TEST(CheckpointTest, NamesWeightsOfTypesThatCannotBeRead) {
   }
 }
 
-// The values that a checkpoint written from `contents` has.
+// Checks the values of a checkpoint that is written from `contents`.
 void ExpectSameValues(const CheckpointContents& contents, const CheckpointForm& form,
                       float tolerance) {
   const std::string bytes = WriteCheckpoint(contents, form);
@@ -163,7 +164,8 @@ void ExpectSameValues(const CheckpointContents& contents, const CheckpointForm& 
 
 TEST(CheckpointTest, ReadsEveryFloatingType) {
   const CheckpointContents contents = ReadContents(GoldenPath("checkpoints/asym.pt"));
-  // Half of the last bit that the type keeps; the writer cuts bfloat16, so all of it there.
+  // The tolerance is half of the last bit that the type keeps, but all of it for bfloat16, which
+  // the writer cuts.
   for (const auto& [type, tolerance] : {std::pair(StorageType::kFloat32, 0.0f),
                                         {StorageType::kFloat64, 0.0f},
                                         {StorageType::kFloat16, 1.0f / 2048},
@@ -214,8 +216,7 @@ TEST(CheckpointTest, RefusesNumbersThatAreNotFinite) {
   PutNumber(0x7fc00000, 4, begin + 8, &bytes);
   EXPECT_THAT(std::string(clean->ReadFloats("encoder.layer_norm.bias").status().message()),
               HasSubstr("CRC"));
-  size_t at =
-      bytes.rfind("PK\1\2");  // The name may be the start of another's: look for its length.
+  size_t at = bytes.rfind("PK\1\2");  // The name may be the start of another name.
   for (; at != std::string::npos; at = bytes.rfind("PK\1\2", at - 1)) {
     if (size_t(uint8_t(bytes[at + 28])) == entry.size() &&
         bytes.compare(at + 46, entry.size(), entry) == 0)

@@ -18,14 +18,15 @@
 
 namespace leapstream {
 
-// A checkpoint in memory, to be changed and written in any of the forms that exist. No file of the
-// official trainer has most of them.
+// A checkpoint in memory, which can be changed and written in any of the forms that exist. There
+// are no files of the official trainer for most of these forms.
 struct CheckpointContents {
   struct Parameter {
     std::vector<int64_t> shape;
     std::vector<float> values;
   };
-  // As text, which says the type: True, 1, 0.5, [1, 2], None; all else is a string.
+  // The options as text. The text decides the type: True, 1, 0.5, [1, 2], None; any other is a
+  // string.
   std::map<std::string, std::string> options;
   std::map<std::string, Parameter> parameters;
 
@@ -36,7 +37,7 @@ struct CheckpointContents {
   }
 };
 
-// Leaves out what may be uninitialised memory.
+// Reads a checkpoint, without the tensors that may be uninitialised memory.
 inline CheckpointContents ReadContents(const std::string& path) {
   const std::string bytes = ReadAll(path);
   const auto checkpoint = FairseqCheckpoint::Parse(bytes, path);
@@ -75,7 +76,7 @@ class CheckpointWriter {
 
   std::string Write(const CheckpointContents& contents) {
     pickle_ = absl::StrCat("\x80", std::string(1, char(form_.protocol)));
-    if (form_.protocol >= 4) {  // One frame, of a size that nobody needs to know.
+    if (form_.protocol >= 4) {  // There is one frame, whose size nobody reads.
       pickle_ += '\x95';
       PutNumber(8, 0);
     }
@@ -136,7 +137,7 @@ class CheckpointWriter {
       absl::StrAppend(&pickle_, "c", module, "\n", name, "\n");
     }
   }
-  // `build` writes the state.
+  // `build` writes the object's state.
   template <typename F>
   void PutObject(absl::string_view module, absl::string_view name, F build) {
     PutGlobal(module, name);
@@ -282,7 +283,7 @@ class CheckpointWriter {
       case StorageType::kFloat16:
         std::memcpy(bytes.data(), &half, 2);
         break;
-      case StorageType::kBFloat16:  // Cut, not rounded.
+      case StorageType::kBFloat16:  // bfloat16 is cut, not rounded.
         std::memcpy(bytes.data(), reinterpret_cast<const char*>(&value) + 2, 2);
         break;
       case StorageType::kFloat64:
@@ -295,7 +296,7 @@ class CheckpointWriter {
   }
   void PutTensor(const CheckpointContents::Parameter& parameter) {
     constexpr const char* kClasses[] = {"FloatStorage", "HalfStorage", "BFloat16Storage",
-                                        "DoubleStorage"};  // As StorageType.
+                                        "DoubleStorage"};  // In the order of StorageType.
     const int64_t offset = form_.padded ? 3 : 0;
     std::vector<int64_t> strides(parameter.shape.size(), 1);
     for (size_t d = strides.size(); d-- > 1;) strides[d - 1] = strides[d] * parameter.shape[d];

@@ -69,7 +69,7 @@ TEST_F(ExportTest, WritesWhatTheCheckpointHolds) {
     EXPECT_EQ(std::memcmp(tensor.bytes.data(), values->data(), tensor.bytes.size()), 0)
         << spec.name;
   }
-  EXPECT_EQ(Entries(), 1);  // Nothing is left beside it.
+  EXPECT_EQ(Entries(), 1);  // Nothing is left beside the output.
 }
 
 TEST_F(ExportTest, WritesHalfPrecisionOverAnOlderModel) {
@@ -89,7 +89,7 @@ TEST_F(ExportTest, OverwritesNothingElse) {
   EXPECT_TRUE(absl::IsFailedPrecondition(ExportModel(options_)));
   EXPECT_EQ(ReadAll(options_.output + "/thesis.txt"), "precious");
   fs::remove(root_ / "model" / "thesis.txt");
-  EXPECT_TRUE(ExportModel(options_).ok());  // Empty by now.
+  EXPECT_TRUE(ExportModel(options_).ok());  // The output is empty by now.
 }
 
 TEST_F(ExportTest, FilesMustBelongTogether) {
@@ -202,7 +202,7 @@ TEST_F(AverageTest, IsTheSumInOrderDivided) {
 TEST_F(AverageTest, WidensHalfPrecisionFirst) {
   CheckpointForm half;
   half.type = StorageType::kFloat16;
-  for (int i = 0; i < 2; ++i) {  // 1 + 2049 / 2048 is no half.
+  for (int i = 0; i < 2; ++i) {  // 1 + 2049 / 2048 is no float16 number.
     auto& values = contents_.parameters["encoder.layer_norm.bias"].values;
     values.assign(values.size(), i == 0 ? 1.0f : 1.0f + 1.0f / 1024);
     Add(contents_, half);
@@ -211,14 +211,14 @@ TEST_F(AverageTest, WidensHalfPrecisionFirst) {
   EXPECT_EQ(Exported("encoder.norm.bias")[0], 1.0f + 1.0f / 2048);
 }
 
-float Bfloat16(double value) {  // Rounded to nearest, ties to even.
+float Bfloat16(double value) {  // Rounds to nearest, ties to even.
   return RoundToBfloat16(static_cast<float>(value));
 }
 
-// As torch adds and divides: each result is rounded to the type of the first.
+// torch adds and divides in the type of the first checkpoint: each result is rounded to it.
 TEST_F(AverageTest, SumsInTheTypeOfTheFirst) {
   const std::string name = "encoder.layer_norm.bias";
-  const float values[] = {1.0f, 1.0f + 1.0f / 128, 1.0f + 3.0f / 128};  // All are bfloat16.
+  const float values[] = {1.0f, 1.0f + 1.0f / 128, 1.0f + 3.0f / 128};  // All are bfloat16 numbers.
   CheckpointForm form;
   form.type = StorageType::kBFloat16;
   for (const float value : values) {
@@ -230,7 +230,7 @@ TEST_F(AverageTest, SumsInTheTypeOfTheFirst) {
   const float expected = Bfloat16(Bfloat16(Bfloat16(values[0] + values[1]) + values[2]) / 3.0f);
   EXPECT_NE(expected, (values[0] + values[1] + values[2]) / 3);
   EXPECT_EQ(Exported("encoder.norm.bias")[0], expected);
-  // float32 and bfloat16 give the first one's type.
+  // The mean of float32 and bfloat16 has the first one's type.
   options_.checkpoints.resize(1);
   auto& all = contents_.parameters[name].values;
   all.assign(all.size(), 1.0f + 1.0f / 4096);
@@ -285,7 +285,7 @@ TEST_F(AverageTest, AllNeedTheSameParameters) {
       std::string(status.message()),
       AllOf(HasSubstr("1.pt: parameter encoder.layers.1.fc1.weight has the shape [64, 128]"),
             HasSubstr("[128, 64]")));
-  // In each of them the shared tables are one.
+  // In each of the checkpoints the shared tables are equal.
   other = contents_;
   other.parameters["decoder.output_projection.weight"].values[0] += 1;
   WriteAll(options_.checkpoints[1], WriteCheckpoint(other));
@@ -324,7 +324,7 @@ TEST_F(ExportTest, SwappedSentencePieceModelsAreRefused) {
   EXPECT_FALSE(fs::exists(options_.output));
   EXPECT_THAT(InspectCheckpoint(options_.checkpoints[0], options_).value(),
               HasSubstr("can be exported: no: source: 185 of the 717 pieces"));
-  // A model of another vocabulary altogether.
+  // This model is of another vocabulary altogether.
   options_.source_sentencepiece = GoldenPath("../speech/data/spm_unigram400_st.model");
   options_.target_sentencepiece = GoldenPath("data/sep/spm.de.model");
   EXPECT_THAT(std::string(ExportModel(options_).message()),
@@ -332,7 +332,8 @@ TEST_F(ExportTest, SwappedSentencePieceModelsAreRefused) {
 }
 
 TEST_F(ExportTest, SaysHowManyPiecesADictionaryLacks) {
-  // One in ten of the pieces is not in it, as of a language that uses less of a joined model.
+  // One in ten of the pieces is not in the dictionary, as for a language that uses only a part of a
+  // joint model.
   const Vocabulary dictionary = *Vocabulary::Load(options_.source_dictionary);
   std::string text;
   for (TokenId id = 4; id < dictionary.size(); ++id) {
@@ -456,7 +457,7 @@ TEST_F(SpeechExportTest, SaysWhichFilesAreWanted) {
   EXPECT_THAT(Failure(), HasSubstr("text, takes no --config-yaml"));
 }
 
-// A simultaneous decoder never applies it, and an encoder of speech has none.
+// A simultaneous decoder never applies this norm, and an encoder of speech has none.
 TEST_F(SpeechExportTest, IgnoresTheNormAfterTheEmbedding) {
   CheckpointContents contents = ReadContents(SpeechPath("checkpoints/speech_leap.pt"));
   contents.options["layernorm_embedding"] = "True";
@@ -507,7 +508,7 @@ TEST_F(SpeechExportTest, ReadsTheStatisticsThatTheYamlNames) {
   const std::string yaml = (root_ / "config.yaml").string();
   options_.config_yaml = yaml;
   WriteAll(yaml, "global_cmvn:\n  stats_npz_path: " + SpeechPath("data/gcmvn.npz") + "\n");
-  EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);  // As given.
+  EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);  // The path as given.
   fs::remove_all(options_.output);
   const std::pair<const char*, std::string> cases[] = {
       {"transforms:\n  '*': [utterance_cmvn]\nglobal_cmvn: {stats_npz_path: x.npz}\n",
@@ -533,7 +534,7 @@ TEST(GlobalCmvnTest, ReadsWhatNumpyWroteAndNothingElse) {
   const std::string json = ReadAll(SpeechPath("data/gcmvn.json"));
   const size_t mean = json.find('[', json.find("mean"));
   EXPECT_FLOAT_EQ(cmvn->mean[0], std::strtof(json.c_str() + mean + 1, nullptr));
-  // Cut anywhere, or with any byte changed: an error or numbers, never a crash.
+  // A file that is cut anywhere, or has any byte changed, gives an error or numbers, never a crash.
   for (size_t i = 0; i < bytes.size(); ++i) {
     EXPECT_FALSE(ParseCmvnNpz(bytes.substr(0, i), "g.npz").ok()) << i;
     std::string changed = bytes;

@@ -89,7 +89,7 @@ TEST(OptionTableTest, KnowsWhatIsOff) {
   }
 }
 
-// After a change of the table: what this prints goes there.
+// After a change of the table, the text that this test prints belongs into the documentation.
 TEST(OptionTableTest, IsWhatTheDocumentationHas) {
   EXPECT_THAT(ReadAll(LEAPSTREAM_SOURCE_DIR "/docs/models.md"), HasSubstr("\n" + OptionTable()))
       << OptionTable();

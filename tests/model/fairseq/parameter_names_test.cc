@@ -109,7 +109,7 @@ TEST(MapParametersTest, IgnoresTheNormOfASimultaneousDecoder) {
   EXPECT_THAT(Error(contents), HasSubstr("decoder.layernorm_embedding.bias"));
 }
 
-// What fairseq and LeaPformer once wrote gives the model that is written today.
+// Checkpoints with earlier names of fairseq and LeaPformer give the same model as today's.
 TEST(MapParametersTest, TakesOlderNames) {
   for (const char* golden : {"learned_gelu_sepdict", "mma_il", "offline"}) {
     CheckpointContents contents = Golden(golden);
@@ -157,7 +157,7 @@ TEST(MapParametersTest, TakesOlderNames) {
   }
 }
 
-// attn2d stacks keys and values where the encoder is of another width than the decoder.
+// attn2d stacks keys and values if the encoder has another width than the decoder.
 TEST(MapParametersTest, TakesStackedKeysAndValues) {
   CheckpointContents contents = Golden("asym");
   const Model now = Read(contents);

@@ -19,7 +19,7 @@ std::string Text(absl::string_view text) {
   return absl::StrCat(absl::string_view("\x8c", 1), std::string(1, char(text.size())), text);
 }
 
-// A tensor of a storage of `elements` numbers; sizes and strides below 256.
+// The pickle of a tensor of a storage of `elements` numbers; sizes and strides are below 256.
 std::string Tensor(int elements, int offset, std::initializer_list<int> shape,
                    std::initializer_list<int> strides) {
   const auto number = [](int value) { return std::string("K") + char(value); };
@@ -35,7 +35,7 @@ std::string Tensor(int elements, int offset, std::initializer_list<int> shape,
 }
 
 TEST(PickleTest, ReadsPlainValues) {
-  // pickle.dumps({"a": [1, -2, 2.5, None, True], "b": ("x",)}, 2), by hand.
+  // This is pickle.dumps({"a": [1, -2, 2.5, None, True], "b": ("x",)}, 2), written by hand.
   const auto pickle = Parse(absl::StrCat("}(", Text("a"), "](K\x01J\xfe\xff\xff\xff",
                                          absl::string_view("G\x40\x04\0\0\0\0\0\0", 9),
                                          "N\x88"
@@ -91,7 +91,8 @@ TEST(PickleTest, ReadsTensors) {
   EXPECT_EQ(tensor.storage.key, "0");
 }
 
-// PyTorch 2 has a storage of bytes for them, and the type as the seventh argument.
+// PyTorch 2 writes tensors of such types with a storage of bytes, and the type as the seventh
+// argument.
 TEST(PickleTest, ReadsTensorsOfTypesWithoutAStorageOfTheirOwn) {
   const auto tensor = [](const std::string& type) {
     return "ctorch._utils\n_rebuild_tensor_v3\n((" + Text("storage") +
@@ -120,7 +121,8 @@ TEST(PickleTest, RefusesTensorsOutsideTheirStorage) {
         Tensor(0, 0, {}, {}), Tensor(6, 0, {2, 3}, {1})}) {
     EXPECT_TRUE(absl::IsInvalidArgument(Parse(bad).status()));
   }
-  EXPECT_TRUE(Parse(Tensor(0, 9, {0, 3}, {3, 1})).ok());  // No element, so none outside.
+  // A tensor without elements has none outside its storage.
+  EXPECT_TRUE(Parse(Tensor(0, 9, {0, 3}, {3, 1})).ok());
   EXPECT_THAT(
       std::string(
           Parse("}(" + Text("encoder.w") + Tensor(5, 0, {2, 3}, {3, 1})).status().message()),
@@ -161,7 +163,7 @@ TEST(PickleTest, BoundsWhatItKeeps) {
   EXPECT_TRUE(absl::IsResourceExhausted(Parse(std::string(3'000'000, ']')).status()));
   EXPECT_TRUE(absl::IsResourceExhausted(Parse(std::string(5'000'000, 'N')).status()));
   EXPECT_TRUE(absl::IsResourceExhausted(Pickle::Parse(std::string(65 << 20, 'N'), "f").status()));
-  // A million lists in each other: parsed and destroyed without recursion.
+  // A million lists within each other are parsed and destroyed without recursion.
   std::string nested(1'000'000, ']');
   EXPECT_TRUE(Parse(nested + std::string(999'999, 'a') + ".").ok());
   // Each call copies a list of 100,000 items.

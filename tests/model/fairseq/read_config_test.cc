@@ -196,7 +196,7 @@ TEST(ReadConfigTest, RefusesOptionsByNameAndValueAllAtOnce) {
 TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   CheckpointContents contents = Golden("base");
   contents.options["sliding_window"] = "16";
-  contents.options["rotary_base"] = "0";  // Off, so it asks for nothing.
+  contents.options["rotary_base"] = "0";  // The option is off, so that it asks for nothing.
   contents.options["quite_new"] = "False";
   ConfigReading reading = Read(contents);
   EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
@@ -210,7 +210,7 @@ TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   EXPECT_TRUE(ReadConfig(*checkpoint, {"sliding_window"}).status.ok());
   EXPECT_THAT(Message(ReadConfig(*checkpoint, {"sliding_window", "waitk_lagging"})),
               HasSubstr("option waitk_lagging is one that leapstream knows"));
-  // An option of one kind of model is none of another.
+  // An option of one kind of model is unknown for another kind.
   contents = Golden("offline");
   contents.options["waitk"] = "3";
   EXPECT_THAT(Message(Read(contents)),
@@ -220,7 +220,7 @@ TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   EXPECT_THAT(Message(Read(contents)), HasSubstr("option alignment_heads is `1`"));
 }
 
-// The fork then drops the mask of the encoder's LeaP attention, in eval too.
+// With linearized_train the fork drops the mask of the encoder's LeaP attention, also in inference.
 TEST(ReadConfigTest, LinearizedTrainingMakesALeapEncoderBidirectional) {
   for (const auto& [name, causal] : {std::pair("base", false),
                                      {"leap_enc", false},
@@ -230,7 +230,7 @@ TEST(ReadConfigTest, LinearizedTrainingMakesALeapEncoderBidirectional) {
                                      {"offline", false}}) {
     CheckpointContents contents = Golden(name);
     contents.options["linearized_train"] = "True";
-    contents.options["share_encoder_ffn_attn_layer"] = "[1, 2]";  // Read of `offline` alone.
+    contents.options["share_encoder_ffn_attn_layer"] = "[1, 2]";  // Only `offline` reads this.
     const ConfigReading reading = Read(contents);
     ASSERT_TRUE(reading.status.ok()) << reading.status;
     EXPECT_EQ(reading.config.causal_encoder, causal) << name;
@@ -285,7 +285,7 @@ TEST(ReadConfigTest, LeapIsWhereItsNetsAre) {
   EXPECT_THAT(Message(reading), HasSubstr("option enc_leapformer_enable is `False`, but "
                                           "encoder.layers.*.self_attn has proportion nets"));
 
-  // The name of an older version, beside the default of another.
+  // The option's name in an older version stands beside the default of another.
   contents.options["encoder_leapformer_enable"] = "True";
   EXPECT_TRUE(Read(contents).status.ok());
 
@@ -348,8 +348,8 @@ TEST(ReadConfigTest, EarlyVersionsHaveNoFinalNorm) {
   EXPECT_EQ(norms(contents), std::pair(false, true));
 }
 
-// attn2d's examples/waitk: a soft-max model with a causal encoder and a mask in place of a
-// simul_type.
+// Models of attn2d's examples/waitk are soft-max models with a causal encoder, and a mask in place
+// of a simul_type.
 TEST(ReadConfigTest, MaskedWaitKOfOnePathOrMany) {
   CheckpointContents contents = Golden("softmax_postnorm");
   for (const char* option :
@@ -374,7 +374,7 @@ TEST(ReadConfigTest, MaskedWaitKOfOnePathOrMany) {
   EXPECT_TRUE(reading.config.encoder.final_norm);
   EXPECT_TRUE(reading.config.decoder.final_norm);
 
-  contents.options["waitk"] = "1024";  // The default: the whole source first.
+  contents.options["waitk"] = "1024";  // The default, which means the whole source first.
   EXPECT_EQ(Read(contents).config.waitk_lagging, 0);
   contents.options["multi_waitk"] = "True";
   EXPECT_EQ(Read(contents).config.waitk_lagging, 5);

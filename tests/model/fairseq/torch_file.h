@@ -13,7 +13,7 @@
 
 namespace leapstream {
 
-// Files that the official trainer wrote.
+// The path of a file that the official trainer wrote.
 inline std::string GoldenPath(const std::string& name) {
   return std::string(LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/") + name;
 }
@@ -35,7 +35,7 @@ inline uint32_t Crc(absl::string_view bytes) {
   return crc32_z(0, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
 }
 
-// Where the directory of a zip file has the entry of this name.
+// The offset of a named entry in the directory of a zip file.
 inline size_t DirectoryEntry(const std::string& zip, const std::string& entry) {
   return zip.rfind(entry) - 46;
 }
@@ -46,7 +46,7 @@ inline void FixCrc(const std::string& entry, size_t at, size_t size, std::string
             zip);
 }
 
-// A zip file with stored entries, of names and data.
+// A zip file with stored entries, given by names and data.
 inline std::string StoredZip(const std::vector<std::pair<std::string, std::string>>& entries) {
   std::string body, directory;
   for (const auto& [name, data] : entries) {

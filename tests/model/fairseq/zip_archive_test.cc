@@ -47,7 +47,7 @@ TEST(ZipArchiveTest, RefusesCompressedDamagedAndMisplacedEntries) {
   bad = zip;
   bad[bad.find("hello")] = 'j';
   EXPECT_THAT(std::string(read(bad).message()), HasSubstr("CRC"));
-  PutNumber(0, 4, entry + 16, &bad);  // As PyTorch writes it if it is to compute none.
+  PutNumber(0, 4, entry + 16, &bad);  // PyTorch writes 0 if it is told to compute no CRC.
   EXPECT_TRUE(read(bad).ok()) << read(bad);
   bad = zip;
   PutNumber(0xfffffff0, 4, entry + 42, &bad);
@@ -70,7 +70,7 @@ TEST(ZipArchiveTest, ReadsZip64Sizes) {
   PutNumber(0xffffffff, 4, entry + 24, &zip);
   PutNumber(extra.size(), 2, entry + 30, &zip);
   const size_t end = zip.rfind("PK\5\6");
-  // The classic end record says nothing; the zip64 one, found through its locator, says all.
+  // The classic end record has no values; the zip64 end record, found through its locator, has all.
   std::string end64("PK\6\6", 4), locator("PK\6\7", 4);
   end64.resize(56);
   locator.resize(20);
