@@ -11,14 +11,14 @@
 
 namespace leapstream::client {
 
-// The events of a recorded run, one after the other, each an object of JSON with a text "event" in
-// the shape of `leapstream translate --json` and --trace. Read from that, and from the answers of
-// StreamTranslate in the JSON of Protocol Buffers, as grpcurl and other tools print them: on one
-// line, on several, or more of them on one; with names of either form, 64-bit numbers as texts,
-// zeros left out. Not thread-safe.
+// Reads the events of a recorded run one after the other. Each event is a JSON object with a text
+// "event", in the shape of `leapstream translate --json` and --trace. The input is of that shape,
+// or has the answers of StreamTranslate in the JSON of Protocol Buffers, as grpcurl and other tools
+// print them: an answer on one line or on several, or several on one; with names of either form,
+// 64-bit numbers as texts, zeros left out. Not thread-safe.
 class EventReader {
  public:
-  explicit EventReader(std::istream* input) : input_(input) {}  // `input` outlives it.
+  explicit EventReader(std::istream* input) : input_(input) {}  // `input` must outlive this.
 
   // Returns the next event; nullopt: there are no more. INVALID_ARGUMENT: the next object is no
   // event of either shape.
@@ -29,16 +29,16 @@ class EventReader {
   absl::Status NotAnEvent() const;
 
  private:
-  // What follows into rest_, if that is empty; false: nothing does.
+  // Reads the next line into rest_ if rest_ is empty. False: there is none.
   bool NextLine();
-  // The next object into text_; false: there is none.
+  // Reads the next object into text_. False: there is none.
   bool ReadObject();
 
   std::istream* const input_;
   std::string text_;
-  std::string rest_;  // Of the last line, after text_.
-  int line_ = 0;    // The last one that was read.
-  int began_ = 0;   // The first one of text_.
+  std::string rest_;  // The rest of the last line, after text_.
+  int line_ = 0;    // The number of the last line that was read.
+  int began_ = 0;   // The number of the first line of text_.
 };
 
 }  // namespace leapstream::client

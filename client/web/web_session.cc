@@ -70,7 +70,7 @@ absl::Status WebSession::PushAudio(absl::string_view samples) {
   }
   const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
   LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
-  // What was refused is no part of it: the next samples are looked at in its place.
+  // Refused samples are not part of the audio: the next ones are looked at in their place.
   audio_is_raw_ = is_raw;
   audio_beginning_ = is_raw ? "" : std::move(beginning);
   return stream_->PushAudio(samples);

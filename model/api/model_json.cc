@@ -115,8 +115,8 @@ class FieldReader {
   absl::Status status_;
 };
 
-// Which of the fields that older files lack are written: all, or those that differ from their first
-// value.
+// The choice of the fields that are written, of those that older files lack: all, or only those
+// that differ from their first value.
 enum class LaterFields { kAll, kChanged };
 
 class FieldWriter {

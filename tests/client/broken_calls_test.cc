@@ -1,5 +1,5 @@
-// Calls that end as servers do not end them: with every code that gRPC, a proxy or a gateway may
-// give. The session is still there, and goes on, but not for ever.
+// Calls end in ways in which servers do not end them, with every code that gRPC, a proxy or a
+// gateway may give. The session is still there and goes on, but not for ever.
 #include <deque>
 #include <functional>
 #include <memory>
@@ -26,12 +26,12 @@ using testing::HasSubstr;
 
 // The extent of a call before it ends with its status.
 enum class Extent {
-  kRefused,    // Nothing.
-  kStarted,    // `started`, and the means to resume.
-  kSentAway,   // …and that the server goes away.
-  kProgress,   // …and a token, if there is one left.
+  kRefused,    // No answer.
+  kStarted,    // `started`, with the means to resume.
+  kSentAway,   // kStarted's answers, and the news that the server goes away.
+  kProgress,   // kStarted's answers, and a token, if there is one left.
   kUnsummed,   // All of the translation, but no summary.
-  kWhole,      // All.
+  kWhole,      // All of the translation and the summary.
 };
 
 struct Act {
@@ -221,7 +221,7 @@ TEST(BrokenCallsTest, ResumesThatSomebodyElseAnswersEnd) {
   EXPECT_LT(service.calls(), 15);
 }
 
-// Nothing is there to be resumed, and waiting would only hide what is wrong.
+// There is no session to be resumed, and waiting would only hide the error.
 TEST(BrokenCallsTest, WhatIsNoServerOfOursIsSaidAtOnce) {
   for (const auto code :
        {grpc::StatusCode::UNIMPLEMENTED, grpc::StatusCode::UNAUTHENTICATED,
@@ -232,7 +232,7 @@ TEST(BrokenCallsTest, WhatIsNoServerOfOursIsSaidAtOnce) {
     EXPECT_EQ(result.status.message(), "by the gateway");
     EXPECT_EQ(service.calls(), 1);
   }
-  // Another address may still be a server of ours.
+  // Another address may still be a leapstream server.
   ScriptedService wrong({{Extent::kRefused, {grpc::StatusCode::UNIMPLEMENTED, "no such path"}}});
   ScriptedService right({{Extent::kWhole, {}}});
   for (int i = 0; i < 4; ++i) {
@@ -275,7 +275,7 @@ TEST(BrokenCallsTest, AQuotaIsWaitedForWhereTheSessionIsOnesOwn) {
   EXPECT_EQ(others.calls(), 1);
 }
 
-// What a server may still hold is over once the session goes on there.
+// A server may still hold the session of an earlier call. It ends once the session goes on there.
 TEST(BrokenCallsTest, AQuotaAfterAResumeIsThatOfOtherSessions) {
   ScriptedService service(
       {{Extent::kProgress, {grpc::StatusCode::UNAVAILABLE, "broken"}},
@@ -295,7 +295,7 @@ TEST(BrokenCallsTest, ServersThatAlwaysGoAwayAreLeft) {
               HasSubstr("calls in a row were ended at once by servers that go away"));
   EXPECT_LE(never.calls(), 10);
 
-  // As in a rolling restart.
+  // Three servers in a row go away, as in a rolling restart.
   ScriptedService others({away, away, away, {Extent::kWhole, {}}});
   const Result restarted = Translate(others.address());
   EXPECT_TRUE(restarted.status.ok()) << restarted.status;

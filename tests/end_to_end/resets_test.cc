@@ -1,5 +1,6 @@
-// Streams that a client opens and resets at once, as many as the connection takes: their cost for
-// the server, and whether it gives that back. Raw HTTP/2, since no client library would do it.
+// A client opens streams and resets them at once, as many as the connection takes. The tests
+// measure their cost for the server, and check that the server gives the memory back. The client
+// writes raw HTTP/2, since no client library would do this.
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
 
@@ -96,11 +97,11 @@ TEST(ResetsTest, TheirMemoryIsGivenBack) {
   speak();
 }
 
-// What is to happen to a call at some time is forgotten with it.
+// The timers of a call are forgotten with it when it is over.
 TEST(ResetsTest, CallsThatAreOverLeaveNothing) {
   if (!kMeasures) GTEST_SKIP() << "a sanitizer takes memory of its own";
   TestFolder folder;
-  // So few that the states of all have their memory from the start.
+  // There are so few sessions that all states have their memory from the start.
   ServerProcess server(folder, "server", {"--max-sessions", "32", "--log-level", "warn"});
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
   const auto channel = grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials());

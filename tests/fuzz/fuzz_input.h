@@ -18,7 +18,7 @@ inline absl::string_view FuzzBytes(const uint8_t* data, size_t size) {
   return size == 0 ? "" : absl::string_view(reinterpret_cast<const char*>(data), size);
 }
 
-// Cuts the input into parts. Before each part stands its length, in two bytes, the low one first.
+// Cuts the input into parts. Before each part stands its length in two bytes, the low one first.
 // The last part may be shorter than its length.
 inline std::vector<std::string> FuzzParts(absl::string_view bytes) {
   std::vector<std::string> parts;

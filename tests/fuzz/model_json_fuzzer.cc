@@ -11,7 +11,7 @@ using namespace leapstream;
 
 namespace {
 
-// A folder of this process, removed at its end.
+// A folder of this process, which is removed when the process ends.
 class Folder {
  public:
   Folder() : path_("/dev/shm/leapstream_fuzz.XXXXXX") {

@@ -23,7 +23,7 @@ using namespace leapstream;
 namespace {
 
 constexpr char kMethod[] = "/leapstream.v1.SimultaneousTranslationService/StreamTranslate";
-constexpr int kCheckEvery = 64;  // Number of inputs.
+constexpr int kCheckEvery = 64;  // The number of inputs between two checks.
 
 struct Service {
   std::unique_ptr<Server> server;

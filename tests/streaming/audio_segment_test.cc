@@ -12,7 +12,7 @@ namespace {
 
 using Next = SegmentSource::Next;
 
-constexpr int kRead = 4480;  // Samples: 280 ms.
+constexpr int kRead = 4480;  // The samples of a READ, 280 ms.
 
 class AudioSegmentTest : public testing::Test {
  protected:
@@ -81,7 +81,7 @@ TEST_F(AudioSegmentTest, LessThanAnEncoderStateIsNothing) {
 }
 
 TEST_F(AudioSegmentTest, ALimitCutsItAndTheRestIsDropped) {
-  options_.max_source_tokens = 10;  // Of 640 samples.
+  options_.max_source_tokens = 10;  // A source token has 640 samples.
   const auto segment = Make();
   Append(*segment, 6400);
   EXPECT_EQ(Read(*segment), size_t{kRead});

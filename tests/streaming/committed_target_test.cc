@@ -29,7 +29,7 @@ class CommittedTargetTest : public testing::Test {
   }
 
   std::shared_ptr<const Model> model_ = FakeModel();
-  SessionOptions options_;  // k = 3, READ_ON.
+  SessionOptions options_;  // The defaults: k = 3, READ_ON.
 };
 
 TEST_F(CommittedTargetTest, IsForcedWithoutPlaces) {

@@ -53,7 +53,7 @@ AudioSamples Talk() {
   AudioSamples samples;
   AddTone(1, 0, &samples);
   AddTone(1, 0.5f, &samples);    // This ends at 2 s, so that 500 ms are over at 2.5 s.
-  AddTone(1, 0.001f, &samples);  // Noise.
+  AddTone(1, 0.001f, &samples);  // This is noise.
   AddTone(1, 0.2f, &samples);
   AddTone(0.49, 0, &samples);      // This is too short.
   AddTone(0.51, 0.2f, &samples);   // This ends at 5 s.
@@ -164,7 +164,7 @@ TEST(PauseSegmenterTest, ChunksAndResumesDoNotShow) {
 
 TEST(PauseRuleTest, SaysWhatIsOutOfRange) {
   PauseRule rule;
-  EXPECT_TRUE(rule.Check().ok());  // Off.
+  EXPECT_TRUE(rule.Check().ok());  // The rule is off.
   for (const absl::Duration wrong :
        {absl::Milliseconds(99), absl::Seconds(61), -absl::Seconds(1), absl::InfiniteDuration()}) {
     rule.duration = wrong;

@@ -57,7 +57,8 @@ TEST(SchedulerTest, AnyChunkingGivesTheSameOutput) {
   }
 }
 
-// The reference's text agent keeps symbols, and so feeds the last token of a repeated one back.
+// fairseq's text agent keeps symbols. For a repeated symbol it therefore feeds back the last token
+// that has it.
 TEST(SchedulerTest, ARepeatedSymbolIsFedBackAsItsLastToken) {
   FakeModelOptions fake;
   fake.repeats = true;
@@ -135,8 +136,8 @@ TEST(SchedulerTest, LaggingPerWordIsThatOfTheWordsThatWereReadAndCompleted) {
   EXPECT_FALSE(stats.computation_aware.has_value()) << "text has no time";
 }
 
-// Each of its characters is a word that is complete when it is written. As one word, they would all
-// be written when the source is over.
+// Each character of such a target is a word, which is complete when it is written. If the target
+// were one word, all of it would count as written when the source is over.
 TEST(SchedulerTest, LaggingPerWordOfATargetWithoutSpacesIsThatOfItsCharacters) {
   FakeModelOptions chinese;
   chinese.target_language = "zh";
@@ -169,7 +170,7 @@ TEST(SchedulerTest, LaggingPerWordOfATargetWithoutSpacesIsThatOfItsCharacters) {
   EXPECT_EQ(stats.words->start_offset, expected.start_offset);
 }
 
-// Under 25 ms there is nothing to translate, and nothing of it is left to the next segment.
+// Audio under 25 ms has nothing to translate, and leaves nothing to the next segment.
 TEST(SchedulerTest, AudioThatIsTooShortIsOfItsOwnSegmentAlone) {
   FakeModelOptions speech;
   speech.speech = true;
@@ -177,10 +178,10 @@ TEST(SchedulerTest, AudioThatIsTooShortIsOfItsOwnSegmentAlone) {
   CollectingSink sink;
   auto session = scheduler.Open(SessionOptions(), &sink);
   ASSERT_TRUE(session.ok()) << session.status();
-  (*session)->Hold();  // So that one turn finds all of it.
+  (*session)->Hold();  // One turn then finds all of the input.
   (*session)->Push(AudioSamples(174, 1.0f));
   (*session)->EndSegment();
-  (*session)->Push(AudioSamples(26540, 1.0f));  // 164 frames, 41 states; 60 samples more: 42.
+  (*session)->Push(AudioSamples(26540, 1.0f));  // 164 frames, 41 states. 60 more make 42.
   (*session)->EndSource();
   (*session)->Release();
   sink.Wait();
@@ -256,7 +257,7 @@ TEST(SchedulerTest, SourceLengthIsLimitedAndTheStreamGoesOn) {
   EXPECT_EQ(4, sink.segments[0].stats.source_tokens);
 }
 
-// That source was dropped is worse than that its translation was cut, and must not be hidden.
+// Dropped source is worse than a cut translation, and must not be hidden by it.
 TEST(SchedulerTest, SourceLimitIsSaidAlsoIfTheTargetLimitEndsTheSegment) {
   Scheduler scheduler(FakeModel());
   SessionOptions options;
@@ -307,7 +308,7 @@ TEST(SchedulerTest, OptionsOutOfRangeAreRefused) {
   EXPECT_EQ(absl::StatusCode::kInvalidArgument, scheduler.Open(options, &sink).status().code());
 }
 
-// Whatever the chunks, a learned policy reads and writes in the same places.
+// A learned policy reads and writes at the same places, whatever the chunks are.
 TEST(SchedulerTest, ALearnedPolicyReadsWhatItWantsAndNoMore) {
   FakeModelOptions options;
   options.learned_policy = true;
@@ -395,7 +396,7 @@ std::vector<int> SourceRead(const std::vector<TargetToken>& tokens, size_t begin
   return read;
 }
 
-// Of words, in the order of its fields.
+// The lagging figures of words, in the order of the fields of metrics::Lagging.
 std::vector<double> Figures(const SegmentStats& stats) {
   const metrics::Lagging& all = stats.lagging;
   const metrics::Lagging& words = *stats.words;
@@ -403,9 +404,9 @@ std::vector<double> Figures(const SegmentStats& stats) {
           words.al, words.laal, words.ap, words.dal, words.atd, words.start_offset};
 }
 
-// A session that is cut after any number of tokens and goes on elsewhere puts out what is missing:
-// the same tokens, read at the same places, with the same log-probabilities, and the same figures;
-// whether its target is decided again or taken at once.
+// A session that is cut after any number of tokens and goes on elsewhere puts out the missing
+// tokens, after the same source tokens, with the same log-probabilities and the same figures. That
+// holds whether its target is decided again or taken at once.
 class ResumeTest : public testing::TestWithParam<std::tuple<bool, bool>> {};
 INSTANTIATE_TEST_SUITE_P(SchedulerTest, ResumeTest,
                          testing::Combine(testing::Bool(), testing::Bool()));
@@ -503,13 +504,13 @@ TEST(SchedulerTest, ResumingWithSourceReadThatCannotBeIsRefused) {
       bool is_good;
     } cases[] = {
         {"a b c d e", {3, 4}, true},
-        {"a b c d e", {3, 5}, reads_on},  // After an early </s>.
-        {"a b c d e", {6, 6}, reads_on},  // All, </s> included.
+        {"a b c d e", {3, 5}, reads_on},  // A token after an early </s>.
+        {"a b c d e", {6, 6}, reads_on},  // All source tokens, </s> included.
         {"a b", {3, 3}, true},
-        {"a b c d e", {2, 4}, false},  // Less than k.
+        {"a b c d e", {2, 4}, false},  // Less source than k.
         {"a b c d e", {3, 3}, false},
         {"a b c d e", {4, 3}, false},
-        {"a b c d e", {3, 7}, false},  // More than there is.
+        {"a b c d e", {3, 7}, false},  // More source than there is.
         {"a b c d e", {-1, 4}, false},
         {"a b", {3, 4}, false},
         {"", {0, 0}, false},
@@ -529,7 +530,7 @@ TEST(SchedulerTest, ResumingWithSourceReadThatCannotBeIsRefused) {
   }
 }
 
-// Calls back at each token.
+// A sink that calls a function at each token.
 class TokenSink final : public CollectingSink {
  public:
   explicit TokenSink(std::function<void()> on_token) : on_token_(std::move(on_token)) {}
@@ -558,12 +559,12 @@ class RoomSink final : public CollectingSink {
 
  private:
   Mutex room_mutex_;
-  CondVar changed_;  // rooms_ has grown.
+  CondVar changed_;  // Signalled when rooms_ has grown.
   int rooms_ ABSL_GUARDED_BY(room_mutex_) = 0;
 };
 
-// Fills the queue of a session with `input` and waits for it to have room again; returns how many
-// it took.
+// Fills the queue of a session with `input` and waits until it has room again. Returns the number
+// of inputs that it took.
 int Fill(const SessionOptions& options, const std::string& input) {
   Scheduler scheduler(FakeModel());
   RoomSink sink;
@@ -589,7 +590,7 @@ TEST(SchedulerTest, AFullQueueSaysWhenThereIsRoom) {
   EXPECT_EQ(Fill(options, "some words "), 27);
 }
 
-// Empty segments make output without a step, so they too must stop.
+// Empty segments make output without a step, so they must stop, too.
 TEST(SchedulerTest, AHeldSessionPutsOutNothingAndCanBeCancelled) {
   Scheduler scheduler(FakeModel());
   CollectingSink sink;
@@ -639,7 +640,7 @@ TEST(SchedulerTest, EndsAfterTheOpenSegment) {
   EXPECT_TRUE(closing.status.ok() || closing.segments.empty()) << closing.status;
 }
 
-// Source of all that text may be made of, long words and words without pieces among it.
+// Random text with all that text may have, such as long words and words without pieces.
 std::string OddText(std::mt19937& random, int most = 1500) {
   const std::vector<std::string> words = {
       "the",       " ",          "\t\n",       "\xE2\x80\x8B", "fox, ",  "\xE3\x80\x80", "quick ",
@@ -653,7 +654,7 @@ std::string OddText(std::mt19937& random, int most = 1500) {
   return text;
 }
 
-// Two segments, so cut into chunks.
+// The translation of two segments, and the chunks into which they were cut.
 struct Translated {
   std::vector<std::string> texts;
   std::vector<FinishReason> reasons;
@@ -690,7 +691,7 @@ Translated TranslateTwice(Scheduler& scheduler, const SessionOptions& options,
   return result;
 }
 
-// What is counted to bound a turn must not show.
+// The work that bounds a turn must not change the output.
 TEST(SchedulerTest, AnyChunkingOfOddTextGivesTheSameOutput) {
   Scheduler scheduler(FakeModel());
   std::mt19937 random(7);
@@ -727,7 +728,7 @@ TEST(SchedulerTest, AWordWithoutEndIsTranslatedInPartsHoweverItIsCut) {
 // Source in one of its forms, cut anywhere.
 struct OddSource {
   std::vector<SourceInput> chunks;
-  // What begins at `at`.
+  // The inputs from `at` on, each with its place.
   std::vector<std::pair<SourceInput, SourcePosition>> From(SourcePosition at) const {
     std::vector<std::pair<SourceInput, SourcePosition>> rest;
     for (size_t i = at.chunks; i < chunks.size(); ++i) {
@@ -771,7 +772,7 @@ std::vector<SessionOptions> OptionsThatEndEarly() {
       options.early_end = early_end;
       options.policy = WaitK{limit == 4 ? 1 : 2 + limit};
       if (limit == 1) options.max_target_tokens = 5;
-      // With 4, words that one segment leaves to the next are more than fit into that.
+      // With 4, one segment leaves more words than fit into the next.
       if (limit == 2 || limit == 4) options.max_source_tokens = 9;
       if (limit == 3) options.policy = Offline();
       if (limit == 3) options.max_source_tokens = 20;
@@ -781,7 +782,7 @@ std::vector<SessionOptions> OptionsThatEndEarly() {
   return all;
 }
 
-// However the source is cut, and wherever a session is resumed, the segments are the same.
+// The segments are the same however the source is cut, and wherever a session is resumed.
 TEST(SchedulerTest, WhatIsLeftOfTheSourceIsTheNextSegment) {
   std::mt19937 random(11);
   for (const int ends_after : {0, 6, 2}) {
@@ -844,7 +845,7 @@ TEST(SchedulerTest, WhatIsLeftOfTheSourceIsTheNextSegment) {
   }
 }
 
-// The same of a source of pieces and of ids, a token of which is a word.
+// A source of pieces or ids leaves its rest to the next segment as text does. Each token is a word.
 TEST(SchedulerTest, WhatIsLeftOfPiecesAndIdsIsTheNextSegment) {
   FakeModelOptions ends;
   ends.ends_after = 6;
@@ -878,7 +879,7 @@ TEST(SchedulerTest, WhatIsLeftOfPiecesAndIdsIsTheNextSegment) {
   }
 }
 
-// Text whose translation ends after six tokens: what becomes of the rest.
+// The translation of the text ends after six tokens, and the session tells the fate of the rest.
 TEST(SchedulerTest, SourceThatIsNotTranslatedIsSaid) {
   FakeModelOptions ends;
   ends.ends_after = 6;
@@ -907,13 +908,14 @@ TEST(SchedulerTest, SourceThatIsNotTranslatedIsSaid) {
   }
   read_on.next_segments = true;
   const auto next = TranslateFrom(scheduler, read_on, CutText(text, [] { return 17; }), {}, {});
-  // Nine each; the last three are fewer than it takes to tell an end from a pause.
+  // Each segment has nine tokens. The last three tokens are too few to tell an end from a pause.
   EXPECT_EQ(next->segments.size(), 480 / 9);
   EXPECT_EQ(next->summary.untranslated_source_tokens, 480 % 9);
   for (const SegmentCompleted& segment : next->segments) EXPECT_FALSE(segment.source_dropped);
 }
 
-// A drain ends a session between two segments of one source: the place is where it goes on.
+// A drain ends a session between two segments of one source. The session tells the place at which
+// it goes on.
 TEST(SchedulerTest, EndsAfterASegmentThatGoesOn) {
   FakeModelOptions ends;
   ends.ends_after = 6;
@@ -939,7 +941,7 @@ TEST(SchedulerTest, EndsAfterASegmentThatGoesOn) {
   EXPECT_TRUE(sink.segments[0].continues_at.has_value());
 }
 
-// --- What a turn, and all states, may cost. ---
+// --- The costs of a turn, and of all states. ---
 
 TEST(SchedulerTest, TheLargestStateGoesWhenMemoryIsUsedUp) {
   FakeModelOptions grows;
@@ -967,7 +969,8 @@ TEST(SchedulerTest, TheLargestStateGoesWhenMemoryIsUsedUp) {
   EXPECT_LE(budget.used(), budget.limit());
 }
 
-// The largest of all schedulers that share the budget, and not of the one that notices.
+// The session with the largest state of all schedulers that share the budget ends, not the largest
+// of the scheduler that notices.
 TEST(SchedulerTest, TheLargestStateGoesWhicheverSchedulerHasIt) {
   FakeModelOptions grows;
   grows.state_bytes_per_token = 1000;
@@ -983,11 +986,11 @@ TEST(SchedulerTest, TheLargestStateGoesWhicheverSchedulerHasIt) {
   auto second = other.Open(options, &large);
   std::string words;
   for (int i = 0; i < 380; ++i) words += "the ";
-  (*second)->Push(words);  // Most of what there is, with its translation, but not all.
+  (*second)->Push(words);  // With its translation it takes most of the budget.
   while (other.state_bytes() < fixed + 350 * 1000) std::this_thread::yield();
   std::string some;
   for (int i = 0; i < 200; ++i) some += "the ";
-  (*first)->Push(some);  // Its scheduler notices that it is too much.
+  (*first)->Push(some);  // The first scheduler notices that this is too much.
   large.Wait();
   EXPECT_EQ(absl::StatusCode::kResourceExhausted, large.status.code()) << large.status;
   (*first)->EndSource();
@@ -1039,7 +1042,8 @@ TEST(SchedulerTest, MemoryOfALongSegmentIsGivenBack) {
   EXPECT_EQ(budget.used(), 0) << "of a scheduler that is gone";
 }
 
-// A model that lets a test look at its calls and act between their layers. Of the step thread.
+// A model that lets a test look at its calls and act between their layers. Used by the step thread
+// only.
 class WatchedTranslator final : public Translator {
  public:
   explicit WatchedTranslator(std::unique_ptr<const Translator> translator)
@@ -1058,7 +1062,7 @@ class WatchedTranslator final : public Translator {
                       BetweenLayers between_layers) const override {
     ++steps;
     ++depth;
-    int64_t rows = 0;  // If each has read since it was decided last.
+    int64_t rows = 0;  // The encoder's rows, if each state has read since its last decision.
     for (const SessionState* state : states) {
       int& read = read_[state];
       if (read != state->source_read()) rows += state->source_read();
@@ -1082,12 +1086,12 @@ class WatchedTranslator final : public Translator {
     return translator_->Replay(rows, between_layers);
   }
 
-  mutable int64_t most_rows = 0;  // Of an encoder, in one step.
+  mutable int64_t most_rows = 0;  // The most encoder rows of a step.
   mutable int steps = 0;
-  mutable std::vector<size_t> replayed;  // Tokens, by rows of Replay().
-  mutable int depth = 0;                 // Of calls that go on.
-  mutable size_t batch = 0;              // Of the last one that has ended.
-  // Between the layers of a step that is between those of no other.
+  mutable std::vector<size_t> replayed;  // The number of tokens of each row of Replay().
+  mutable int depth = 0;                 // The number of calls that go on.
+  mutable size_t batch = 0;              // The batch of the last call that has ended.
+  // Called between the layers of a step, unless this step is itself between the layers of another.
   std::function<void(size_t batch)> in_step = [](size_t) {};
 
  private:
@@ -1095,7 +1099,7 @@ class WatchedTranslator final : public Translator {
   mutable std::map<const SessionState*, int> read_;
 };
 
-// Counts what it is asked to tokenise. Of the step thread.
+// A tokenizer that counts its calls. Used by the step thread only.
 class WatchedTokenizer final : public Tokenizer {
  public:
   explicit WatchedTokenizer(std::unique_ptr<const Tokenizer> tokenizer)
@@ -1145,12 +1149,13 @@ class BacklogTest : public testing::Test {
     model->source_tokenizer = std::move(tokenizer);
     scheduler_ = std::make_unique<Scheduler>(model);
   }
-  // Until done_ is set. Nothing is called any more afterwards.
+  // Waits until done_ is set. No function is called any more afterwards.
   void WaitAndStop() {
     done_.get_future().wait();
     scheduler_.reset();
   }
-  // Each "the " is one token, for which one is written. `on_token`: with its number, from 1.
+  // Opens a session. Each "the " is one source token, for which one target token is written.
+  // `on_token` is called with the number of each target token, from 1.
   std::shared_ptr<Session> Open(std::function<void(int)> on_token) {
     sinks_.push_back(std::make_unique<TokenSink>(
         [on_token = std::move(on_token), count = 0]() mutable { on_token(++count); }));
@@ -1173,11 +1178,11 @@ class BacklogTest : public testing::Test {
   std::vector<std::unique_ptr<TokenSink>> sinks_;
   std::unique_ptr<Scheduler> scheduler_;
   std::promise<void> done_;
-  int backlog_tokens_ = 0;  // Of the step thread, as what follows in each test.
+  int backlog_tokens_ = 0;  // Used by the step thread only, as are the variables of each test.
 };
 
-// 9,000 words wait in one session; each token of another one still comes at its next step, or one
-// later.
+// 9,000 words wait in one session. Each token of another session still comes at its next step, or
+// at the step after that.
 TEST_F(BacklogTest, DoesNotDelayOthersByMoreThanAStep) {
   std::vector<int> steps;
   OpenBacklog();
@@ -1209,7 +1214,7 @@ TEST_F(BacklogTest, GoesOnWhileSomebodyLiveIsAlwaysReady) {
   constexpr int kTokens = 300;
   std::shared_ptr<Session> live[2];
   int begun_at = 0, ended_at = 0;
-  // A token of one is the source of the other.
+  // A token of one session becomes the source of the other.
   const auto answer = [&](int other) {
     return [&, other](int token) {
       if (token < kTokens) return PushWords(*live[other], 1);
@@ -1226,13 +1231,13 @@ TEST_F(BacklogTest, GoesOnWhileSomebodyLiveIsAlwaysReady) {
   };
   OpenBacklog();
   WaitAndStop();
-  // A turn of the backlog has two gaps, and one live turn comes before it.
+  // A turn of the backlog has two gaps for live turns, and one live turn comes before it.
   EXPECT_GE(ended_at - begun_at, 2 * kTokens / 4);
 }
 
 TEST_F(BacklogTest, WhoHasCaughtUpIsLiveAgainAndWhoWasHeldIsNot) {
   std::shared_ptr<Session> other;
-  std::vector<std::pair<int, size_t>> tokens;  // Depth and batch of each step.
+  std::vector<std::pair<int, size_t>> tokens;  // The depth and the batch of each step.
   const auto written = [&] { return tokens.size(); };
   watched_->in_step = [&](size_t batch) {
     if (batch > 1) return;  // The other session is in this turn.
@@ -1272,15 +1277,15 @@ TEST_F(BacklogTest, TakesACommittedTargetAtOnce) {
   ASSERT_TRUE(session.ok()) << session.status();
   PushWords(**session, kCommitted + 1);
   WaitAndStop();
-  // As few passes as turns of a bounded size allow, and nothing was decided again.
+  // There were as few passes as turns of a bounded size allow, and no token was decided again.
   EXPECT_EQ(std::vector<size_t>(kCommitted * 2 / Scheduler::kMaxRowsPerSession,
                                 Scheduler::kMaxRowsPerSession / 2),
             replayed);
   EXPECT_EQ(steps, 1);
 }
 
-// Text that costs work and gives no source token, or many bytes for each, is bounded by its cost: a
-// token of another session waits for a turn's work of it at most.
+// Text may cost work without giving a source token, or have many bytes for each token. A turn is
+// bounded by this work, so that a token of another session waits for at most one turn's work.
 class CostlyTextTest : public BacklogTest, public testing::WithParamInterface<std::string> {};
 
 TEST_P(CostlyTextTest, LetsOthersAct) {
@@ -1305,7 +1310,7 @@ TEST_P(CostlyTextTest, LetsOthersAct) {
   PushWords(*other, 1);
   for (const auto& session : floods) session->Release();
   WaitAndStop();
-  // Two turns of each line, and what a turn may exceed its work by.
+  // The bound allows two turns of each queue, and the work by which a turn may exceed its bound.
   const size_t most = 4 * budget::kWorkPerTurn / budget::kEmptyWordWork + 100;
   for (size_t i = 1; i < words.size(); ++i) {
     EXPECT_LE(words[i] - words[i - 1], most) << i;
@@ -1317,8 +1322,8 @@ INSTANTIATE_TEST_SUITE_P(All, CostlyTextTest,
                          testing::Values("\xE2\x80\x8B ", "\xE2\x80\x8B", " ", "\xE3\x80\x80",
                                          "x", std::string(900, 'q') + " "));
 
-// Of models that encode all source anew, a turn's rows are those of the encoder: a few sessions of
-// long segments, and each comes to its turn.
+// For models that encode all source anew, the encoder's rows bound a turn: it takes a few sessions
+// with long segments, and each session has its turn.
 TEST(SchedulerTest, EncoderRowsOfATurnAreBounded) {
   FakeModelOptions anew;
   anew.encodes_anew = true;
@@ -1355,7 +1360,8 @@ TEST(SchedulerTest, EncoderRowsOfATurnAreBounded) {
   EXPECT_LE(translator->most_rows, budget::kEncoderRowsPerTurn + kTokens);
 }
 
-// Ends an empty segment as soon as the one before is complete, as a client that is never late does.
+// A sink that ends an empty segment as soon as the segment before it is complete, like a client
+// that is never late.
 class EmptySegmentsSink final : public CollectingSink {
  public:
   void OnEvent(SessionEvent event) override {
@@ -1384,7 +1390,7 @@ TEST_F(BacklogTest, EmptySegmentsWithoutEndLetOthersAct) {
   };
   (*session)->EndSegment();
   WaitAndStop();
-  // A turn takes as many inputs of it as may be queued.
+  // A turn takes at most as many inputs of this session as may be queued.
   EXPECT_LT(completed_at_token, 10 * 128);
 }
 

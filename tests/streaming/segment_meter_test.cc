@@ -19,12 +19,12 @@ TEST(SegmentMeterTest, MeasuresTextInTokensAndInWords) {
   };
   write("one", 1);
   EXPECT_EQ(meter.RecordFirstToken(kStart + absl::Seconds(2)), absl::Seconds(2));
-  write(" two", 3);  // Completes "one".
+  write(" two", 3);      // This completes "one".
   meter.RecordToken(7);  // </s>
   tokens.delays.push_back(7);
   const SegmentStats stats = meter.Complete({7, true, 7, absl::ZeroDuration(), &words}, 2, "x");
   tokens.source_length = 7;
-  target_words.delays = {2, 3};  // Words that three tokens, and all, are of.
+  target_words.delays = {2, 3};  // The words of three and of all tokens.
   target_words.source_length = 3;
   EXPECT_EQ(stats.lagging.al, metrics::MeasureLagging(tokens).al);
   ASSERT_TRUE(stats.words.has_value());

@@ -14,7 +14,7 @@ TEST(SessionPhaseTest, TheWholeTable) {
   const std::vector<Phase> phases = {kIdle, kOpen, kTranslated, kContinues, kOver};
   const struct {
     PhaseEvent event;
-    std::vector<Phase> after;  // Of each phase, in the order above.
+    std::vector<Phase> after;  // The phase after each phase, in the order above.
   } rows[] = {
       {PhaseEvent::kInput, {kOpen, kOpen, kTranslated, kContinues, kOver}},
       {PhaseEvent::kSourceEnd, {kIdle, kOpen, kIdle, kContinues, kOver}},

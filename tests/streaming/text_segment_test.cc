@@ -14,7 +14,7 @@ namespace {
 using ::testing::ElementsAre;
 using Next = SegmentSource::Next;
 
-// Many words of one token, "the", and others.
+// A text with many words of one token, "the", and others.
 constexpr char kText[] = "the quick brown fox, the lazy dog the the over the the end";
 
 class TextSegmentTest : public testing::Test {
@@ -27,7 +27,7 @@ class TextSegmentTest : public testing::Test {
   void Append(TextSegment& segment, SourceInput source, SourcePosition at = {}) {
     EXPECT_TRUE(segment.Append(std::move(source), at, &work_).ok());
   }
-  // Makes READs due as long as there are some, `most` at most; returns their tokens.
+  // Makes READs due as long as there are some, but at most `most`; returns their tokens.
   std::vector<TokenId> Read(TextSegment& segment, size_t most = 1000) {
     segment.ForgetReads();
     while (static_cast<size_t>(segment.due_reads()) < most) {

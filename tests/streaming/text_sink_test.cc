@@ -33,7 +33,7 @@ std::string Stream(const Tokenizer& tokenizer, const std::vector<std::string>& p
   return text + rest;
 }
 
-// Bytes are <0xNN>; <unk>, <s> and </s> are as usual; everything else is text.
+// A tokenizer whose pieces are bytes as <0xNN>, <unk>, <s> and </s> as usual, and otherwise text.
 class FakeTokenizer : public SentencePiece {
  public:
   FakeTokenizer(bool strips, bool strips_all) : strips_(strips), strips_all_(strips_all) {}
@@ -78,7 +78,7 @@ std::string Field(int number, int value) {
   return out + static_cast<char>(value);
 }
 
-// A BPE model with byte fallback, as sentencepiece_model.proto has it.
+// A BPE model with byte fallback, in the format of sentencepiece_model.proto.
 std::string ByteFallbackModel(bool dummy_prefix, bool remove_extra_whitespaces) {
   std::string model;
   const auto add = [&model](absl::string_view piece, int type) {
@@ -163,7 +163,7 @@ TEST(TextSinkTest, EqualsDecodeOnRandomPieces) {
   std::mt19937 random(7);
   for (int i = 0; i < 20000; ++i) {
     std::vector<std::string> pieces(random() % 9);
-    // Beginnings are the hard part: half of the sequences start with pieces that may vanish.
+    // The beginning is the hard part, so half of the sequences start with pieces that may vanish.
     for (size_t n = 0; n < pieces.size(); ++n) {
       pieces[n] = choice[random() % (n < 3 && i % 2 == 0 ? 8 : choice.size())];
     }

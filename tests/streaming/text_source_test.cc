@@ -16,7 +16,7 @@ using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-// All complete words; an error ends the list as "ERROR: ...".
+// Returns all complete words; an error ends the list as "ERROR: ...".
 std::vector<std::string> Take(TextSource& source) {
   std::vector<std::string> words;
   while (true) {

@@ -16,8 +16,8 @@ using ::testing::ElementsAre;
 
 constexpr char kThe[] = "\xe2\x96\x81the";  // U+2581
 
-// A tokenizer that has to see one word ahead: each word is one symbol, "the" if the next word
-// begins with that and else "in", after U+2581 unless the word is the first one.
+// A tokenizer that has to see one word ahead. Each word is one symbol: "the" if the next word
+// begins with "the", otherwise "in". U+2581 stands before it, unless the word is the first one.
 class LookAhead final : public Tokenizer {
  public:
   void AppendWord(absl::string_view word, TokenizerState* state,
@@ -45,7 +45,7 @@ class LookAhead final : public Tokenizer {
 class WordSourceTest : public testing::Test {
  protected:
   WordSourceTest() : model_(std::const_pointer_cast<Model>(FakeModel())) {}
-  // All words that there are, as the symbols of their tokens.
+  // Pops all words that there are, as the symbols of their tokens.
   std::vector<std::string> Pop(WordSource& source) {
     std::vector<std::string> words;
     while (true) {

@@ -5,7 +5,7 @@
 
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
-const SEND_BYTES = 8000;  // Bytes of one request, well below the gateway's limit.
+const SEND_BYTES = 8000;  // The most bytes of one request, well below the gateway's limit.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
 const CUT_SHORT = {
   FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
@@ -43,7 +43,7 @@ async function post(path, body) {
   return answer;
 }
 
-// `rate` is of audio: samples a second.
+// Begins a session. `rate`: the audio's samples a second.
 async function begin(audio, rate) {
   const wanted = audio ? {audio, sample_rate: rate} : {audio};
   if (byId('model').value) wanted.model = byId('model').value;
@@ -58,7 +58,7 @@ async function begin(audio, rate) {
   watch(session.id);
 }
 
-// Posts `source`, an object or samples, to `path` of the session. `rate` is of audio.
+// Posts `source`, an object or samples, to `path` of the session. `rate`: the audio's samples a second.
 function sendSource(path, source, rate) {
   const begun = attempt;
   sending = sending.then(async () => {
@@ -255,7 +255,8 @@ function newParagraph(lane) {
   return lane.appendChild(document.createElement('p'));
 }
 
-// What continues the segment before it, with the rest of its source, goes on in its paragraph.
+// The segment of this number. A segment that continues the one before, with the rest of its source, has the same
+// paragraph.
 function segment(number) {
   if (!segments.has(number)) {
     const before = segments.get(number - 1);
@@ -355,7 +356,7 @@ function draw(open) {
   const steps = open.steps;
   if (steps.length === 0) return;
   const read = steps[steps.length - 1].read;
-  const ms = steps[steps.length - 1].ms;  // Only speech has it.
+  const ms = steps[steps.length - 1].ms;  // Only speech has a time.
   byId('read').textContent = ms === undefined ? read : `${(ms / 1000).toFixed(1)} s`;
   byId('written').textContent = steps.length;
   byId('behind').textContent = ms === undefined ? tokens(Math.max(0, read - steps.length)) : '–';
@@ -363,7 +364,7 @@ function draw(open) {
   drawStaircase();
 }
 
-// A line that is low on the left says that little had been read when much was written.
+// Draws the staircase. A line that is low on the left says that little had been read when much was written.
 function drawStaircase() {
   if (!drawn) return;
   const steps = drawn.steps;
