@@ -14,7 +14,8 @@ constexpr absl::Duration kMaxDelay = absl::Seconds(2);
 // the session itself is taken for the cause: it must not bring down one server after another.
 constexpr absl::Duration kShortCall = absl::Seconds(10);
 constexpr int kMaxFutileCalls = 5;
-// The same of calls that a server ended because it goes away: in a rolling restart several may.
+// The most useless calls in a row that servers ended because they go away. In a rolling restart
+// several servers do.
 constexpr int kMaxFutileMoves = 8;
 // If this many resumes in a row get an answer that is neither a server's `started` nor a server's
 // refusal, whoever answers does not want the session.
