@@ -15,8 +15,8 @@
 namespace leapstream::client {
 
 // The things that a server must be told to go on with a session where another one lost it: the
-// session's settings, the source from its first incomplete segment on, the open segment's translation so far,
-// and the resume token for it. Knows nothing of calls, retries and the user. Not thread-safe.
+// session's settings, the source from its first incomplete segment on, the open segment's
+// translation so far, and the resume token for it. Knows nothing of calls, retries and the user. Not thread-safe.
 class ResumeLog {
  public:
   explicit ResumeLog(const StreamOptions& options);

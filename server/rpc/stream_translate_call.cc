@@ -290,10 +290,14 @@ void StreamTranslateCall::SendSummary(const SessionSummary& summary) {
 void StreamTranslateCall::OnFinished(absl::Status status) {
   const auto self = std::move(sink_reference_);
   status = WithSessionReason(std::move(status), report_.id());
+  bool broken = false;
   {
     MutexLock lock(&mutex_);
     SetOver(std::move(status));
+    broken = outbox_.broken();
   }
+  // A call without output holds nothing, so its place is free before the client hears of the end.
+  if (broken) serving_->admission.Release(this);
   Pump();
 }
 
@@ -504,6 +508,7 @@ void StreamTranslateCall::WakeAt(SteadyTime time) {
 
 void StreamTranslateCall::OnTime(SteadyTime planned) {
   DueActions due;
+  bool is_empty = false;  // It is over, and its output is dropped.
   {
     MutexLock lock(&mutex_);
     if (planned != wakes_at_ || phase_ == Phase::kEnded) return;  // Another time holds.
@@ -513,9 +518,11 @@ void StreamTranslateCall::OnTime(SteadyTime planned) {
       const bool cut = !outbox_.empty();
       outbox_.Break();
       if (cut && over()) final_status_ = *due.end;  // The client does not know the other.
+      is_empty = over();
     }
     WakeAt(due.next);
   }
+  if (is_empty) serving_->admission.Release(this);
   if (due.end.has_value()) Fail(*std::move(due.end));
   if (due.departure.has_value()) GoAway(*due.departure);
   if (due.refresh_resume_point) SendResumePoint(points_.latest());
