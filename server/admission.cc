@@ -137,6 +137,11 @@ void Admission::Remove(const LiveCall* call) {
   if (calls_.empty()) changed_.NotifyAll();
 }
 
+bool Admission::Holds(const std::string& session_id) const {
+  MutexLock lock(&mutex_);
+  return by_session_.count(session_id) > 0;
+}
+
 Admission::Claimed Admission::Claim(const std::string& session_id,
                                     const std::shared_ptr<LiveCall>& call) {
   MutexLock lock(&mutex_);
@@ -155,6 +160,9 @@ Admission::Claimed Admission::Claim(const std::string& session_id,
     }
     claiming.waits = false;
     --waiting_;
+  } else if (previous != calls_.end() && previous->second.principal == claiming.principal) {
+    // The session has one place, however long its old call takes to end.
+    ReleasePermit(&previous->second);
   }
   claiming.session_id = session_id;
   by_session_[session_id] = call.get();

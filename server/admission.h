@@ -76,6 +76,9 @@ class Admission {
   // Releases the permit and forgets the call. To be called by the call's destructor.
   void Remove(const LiveCall* call);
 
+  // Whether a call has the session of this id.
+  bool Holds(const std::string& session_id) const;
+
   struct Claimed {
     bool admitted = false;               // The call has a permit.
     std::shared_ptr<LiveCall> previous;  // The session's call until now, if there was one.
@@ -138,8 +141,10 @@ class ByteBudget {
   friend class TakenBytes;
   // False: fewer bytes are left, and none was taken.
   bool Take(int64_t bytes) {
-    if (taken_.fetch_add(bytes, std::memory_order_relaxed) + bytes <= limit_) return true;
-    GiveBack(bytes);
+    int64_t taken = taken_.load(std::memory_order_relaxed);
+    while (taken + bytes <= limit_) {
+      if (taken_.compare_exchange_weak(taken, taken + bytes, std::memory_order_relaxed)) return true;
+    }
     return false;
   }
   void GiveBack(int64_t bytes) { taken_.fetch_sub(bytes, std::memory_order_relaxed); }
@@ -160,6 +165,12 @@ class TakenBytes {
   // Raises the call's bytes to `bytes` in all; never lowers them. UNAVAILABLE with a retry delay:
   // SERVER_FULL, and nothing has changed.
   absl::Status GrowTo(int64_t bytes);
+  // Lowers the call's bytes to `bytes` in all; never raises them.
+  void ShrinkTo(int64_t bytes) {
+    if (bytes >= taken_) return;
+    budget_->GiveBack(taken_ - bytes);
+    taken_ = bytes;
+  }
 
  private:
   ByteBudget* const budget_;

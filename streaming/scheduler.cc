@@ -25,13 +25,21 @@
 #include "streaming/session_limits.h"
 
 namespace leapstream {
+namespace {
+
+// A GPU has memory of its own for states, which no budget of the host counts.
+bool HasStatesInHostMemory(const ModelInfo& model) {
+  return model.device == "cpu" || model.device == "torch-cpu";
+}
+
+}  // namespace
 
 class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Holder {
  public:
   Loop(std::shared_ptr<const Model> model, StepObserver* observer, StateBudget* budget)
       : model_(std::move(model)),
         observer_(observer),
-        budget_(budget),
+        budget_(HasStatesInHostMemory(model_->info) ? budget : nullptr),
         thread_([this] { Run(); }) {
     if (budget_ != nullptr) budget_->Enter(this);
   }
@@ -132,9 +140,8 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   LiveSession::Parts parts;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.source,
                               SegmentSource::Create(options, *model_, from.skip_tokens));
-  // This check does not count the later growth of the state: see StateBudget::EndLargest(). Devices
-  // have memory of their own, so their states are not counted.
-  if (budget_ != nullptr && model_->info.device == "cpu" &&
+  // This check does not count the later growth of the state: see StateBudget::EndLargest().
+  if (budget_ != nullptr && !from.takes_place &&
       !budget_->HasRoomFor(model_->info.state_bytes_per_session)) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the states of all sessions have ", budget_->used() >> 20, " of the ",

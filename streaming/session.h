@@ -155,6 +155,9 @@ struct ResumeFrom {
   std::vector<int> source_read;
   // The tokens to skip of the first word: SegmentCompleted::continues_after_tokens.
   int skip_tokens = 0;
+  // The session is open here already, and ends when this one has begun: for that moment the memory
+  // of both states is there, whatever the StateBudget says.
+  bool takes_place = false;
 };
 
 using SessionEvent = std::variant<TargetDelta, SegmentCompleted, SessionSummary>;

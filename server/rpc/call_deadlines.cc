@@ -134,7 +134,7 @@ SteadyTime CallDeadlines::first_deadline(const CallActivity& activity) const {
   const absl::Duration duration = limits_.max_session_duration;
   return std::min({EndOf(activity.last_received, idle_timeout_),
                    EndOf(started_, duration) - std::min(kMaxNotice, duration / 4),
-                   EndOf(activity.last_sent, limits_.heartbeat_interval)});
+                   EndOf(activity.last_sent, limits_.heartbeat_interval), resume_refresh_});
 }
 
 SteadyTime CallDeadlines::write_deadline(SteadyTime write_started) const {

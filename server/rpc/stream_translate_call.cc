@@ -125,7 +125,10 @@ absl::Status StreamTranslateCall::Parse(bool first, v1::StreamTranslateRequest* 
     return status;
   }
   using Traits = grpc::SerializationTraits<v1::StreamTranslateRequest>;
-  if (Traits::Deserialize(&read_buffer_, request).ok()) return absl::OkStatus();
+  if (Traits::Deserialize(&read_buffer_, request).ok()) {
+    if (first) request->DiscardUnknownFields();  // The config is kept.
+    return absl::OkStatus();
+  }
   return InvalidRequest("MALFORMED_MESSAGE",
                         "the message is not a StreamTranslateRequest; is all its text UTF-8, "
                         "each chunk cut between characters?");
@@ -180,6 +183,8 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
     if (!refusal_.ok()) return refusal_;
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));
+  // Of the message only these tokens are kept, each with its number of source tokens.
+  config_bytes_.ShrinkTo(static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
   output_ = config.output();
   if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
   report_.SetModel(request_.scheduler->model()->info.name, request_.options.policy);
@@ -196,6 +201,7 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
 }
 
 absl::Status StreamTranslateCall::OpenSession() {
+  request_.from.takes_place = serving_->admission.Holds(request_.resumed_id);
   sink_reference_ = shared_from_this();
   absl::StatusOr<std::shared_ptr<Session>> session =
       request_.scheduler->Open(request_.options, this, std::move(request_.from));
@@ -214,6 +220,7 @@ absl::Status StreamTranslateCall::Announce() {
   std::optional<absl::Status> failed;
   {
     MutexLock lock(&mutex_);
+    if (over()) return absl::OkStatus();  // It takes nobody's place.
     session = session_;
     failed = failed_;
   }
@@ -297,7 +304,9 @@ void StreamTranslateCall::OnFinished(absl::Status status) {
     broken = outbox_.broken();
   }
   // A call without output holds nothing, so its place is free before the client hears of the end.
-  if (broken) serving_->admission.Release(this);
+  // Without a time limit for its reader it could hold the place for ever.
+  const bool unlimited = serving_->options.limits.stuck_reader_timeout <= absl::ZeroDuration();
+  if (broken || unlimited) serving_->admission.Release(this);
   Pump();
 }
 

@@ -30,6 +30,53 @@ class ReservingTranslator : public Translator {
   int* const reserved_;
 };
 
+class FakeCall : public LiveCall {
+ public:
+  CallDescription Describe() const override { return {}; }
+  const std::string& token_entry() const override { return token_entry_; }
+  void Drain(SteadyTime /*deadline*/) override {}
+  void End(absl::Status /*why*/) override {}
+
+ private:
+  const std::string token_entry_;
+};
+
+TEST(Admission, ASessionHasOnePlaceHoweverLongItsOldCallTakesToEnd) {
+  Admission admission(/*max_sessions=*/3, /*max_per_principal=*/3);
+  const auto first = std::make_shared<FakeCall>(), other = std::make_shared<FakeCall>(),
+             again = std::make_shared<FakeCall>(), fourth = std::make_shared<FakeCall>();
+  ASSERT_TRUE(admission.Admit(first, "alice").ok());
+  EXPECT_TRUE(admission.Claim("session", first).admitted);
+  ASSERT_TRUE(admission.Admit(other, "alice").ok());
+  ASSERT_TRUE(admission.Admit(again, "alice").ok());
+  EXPECT_FALSE(admission.Admit(fourth, "alice").ok());
+  EXPECT_TRUE(admission.Holds("session"));
+  EXPECT_FALSE(admission.Holds("another"));
+  EXPECT_EQ(admission.Claim("session", again).previous, first);
+  EXPECT_EQ(admission.taken(), 2);
+  EXPECT_TRUE(admission.Admit(fourth, "alice").ok());
+  admission.Release(first.get());
+  EXPECT_EQ(admission.taken(), 3) << "it had none any more";
+  for (const auto& call : {first, other, again, fourth}) admission.Remove(call.get());
+  EXPECT_EQ(admission.taken(), 0);
+}
+
+TEST(ByteBudget, BytesAreTakenAndGivenBack) {
+  ByteBudget budget(100);
+  TakenBytes one(&budget);
+  {
+    TakenBytes other(&budget);
+    EXPECT_TRUE(one.GrowTo(60).ok());
+    EXPECT_FALSE(other.GrowTo(50).ok());
+    EXPECT_TRUE(other.GrowTo(40).ok()) << "what is refused takes nothing";
+    one.ShrinkTo(10);
+    one.ShrinkTo(20);
+    EXPECT_EQ(budget.taken(), 50);
+    EXPECT_TRUE(other.GrowTo(90).ok());
+  }
+  EXPECT_EQ(budget.taken(), 10);
+}
+
 TEST(ReserveStates, TakesMemoryForTheSessionsThatFitIntoItsBound) {
   int reserved = -1;
   Model model;

@@ -172,6 +172,13 @@ TEST_F(CallDeadlinesTest, RefreshesResumePointsAtHalfTheirLife) {
                   .refresh_resume_point);
 }
 
+TEST_F(CallDeadlinesTest, AsksForARefreshEvenWithoutAnyOtherLimit) {
+  limits_.max_session_duration = limits_.heartbeat_interval = absl::ZeroDuration();
+  deadlines_.set_idle_timeout(absl::ZeroDuration());
+  deadlines_.ResumePointSent(kStart, kToday);
+  EXPECT_EQ(deadlines_.first_deadline(activity_), At(1800));
+}
+
 TEST_F(CallDeadlinesTest, ACallThatIsOverIsNotAskedForAnything) {
   activity_.awaits_config = false;
   const DueActions due = deadlines_.At(At(1e6), kToday, kStart, activity_);

@@ -1007,6 +1007,13 @@ TEST(SchedulerTest, ASessionWhoseStateHasNoRoomIsRefusedAndNoOtherEnds) {
   auto second = scheduler.Open({}, &second_sink);
   auto third = scheduler.Open({}, &third_sink);
   EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted) << third.status();
+  ResumeFrom from;
+  from.takes_place = true;  // Of one of the two, which ends when this one has begun.
+  CollectingSink resumed_sink;
+  auto resumed = scheduler.Open({}, &resumed_sink, from);
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  (*resumed)->EndSource();
+  resumed_sink.Wait();
   (*first)->EndSource();
   first_sink.Wait();
   while (scheduler.open_sessions() > 1) std::this_thread::yield();
