@@ -51,7 +51,8 @@ class StateBudget {
   }
 
   // Cancels the session with the largest state, of all holders. The session is over in the next
-  // turn of its queue; until then each further call cancels the same one.
+  // turn of its queue; until then a further call cancels the same one, unless another has outgrown
+  // it.
   void EndLargest() const {
     MutexLock lock(&mutex_);
     Holder::Largest largest;
