@@ -23,7 +23,8 @@ namespace {
 
 constexpr size_t kMaxChunkBytes = 16 << 10;  // Any cut gives the same translation.
 constexpr absl::Duration kProbeInterval = absl::Milliseconds(100);
-// Of each server at first, then more: another address may answer, or the name have got one.
+// The wait for one server at first. It grows, since another address may answer, or the name may
+// have got one.
 constexpr absl::Duration kProbeTurn = absl::Seconds(1);
 
 // The longest prefix of `text` (UTF-8) that is at most kMaxChunkBytes and ends between characters.

@@ -33,13 +33,13 @@ class Names {
 
   // The number of answers that differed from the one before; 0: no answer has come.
   int64_t changes() const;
-  // Of the host of this number: one at least. An error: its first lookup goes on, or no lookup has
-  // ever found it; what was found once is kept when a name server is out of reach.
+  // The addresses of the host of this number, one at least. An error: its first lookup goes on, or no
+  // lookup has ever found it. Addresses that were found stay when a name server is out of reach.
   absl::StatusOr<std::vector<std::string>> addresses(size_t host) const;
 
  private:
   struct State;
-  static void Run(const std::shared_ptr<State>& state, size_t number);  // Of a host's thread.
+  static void Run(const std::shared_ptr<State>& state, size_t number);  // A host's thread.
   const std::shared_ptr<State> state_;  // The threads' too.
 };
 

@@ -22,8 +22,8 @@
 namespace leapstream::client {
 namespace {
 
-constexpr absl::Duration kPollInterval = absl::Milliseconds(20);   // Of several channels.
-constexpr absl::Duration kLookInterval = absl::Milliseconds(500);  // Of the only server's name.
+constexpr absl::Duration kPollInterval = absl::Milliseconds(20);   // Between looks at the channels.
+constexpr absl::Duration kLookInterval = absl::Milliseconds(500);  // Between looks at the name.
 // The longest wait for the addresses of names before servers are called that are known already.
 constexpr absl::Duration kLookupPatience = absl::Milliseconds(100);
 // The longest wait for servers that connect later, so that streams can go to all by turns.
@@ -161,7 +161,7 @@ void Servers::Update() {
       servers.push_back(server);
       found->erase(same);
     }
-    // Of too many, all clients together are to use all.
+    // There are too many: all clients together are to use all of them.
     const size_t room = budget::kAddressesPerName - servers.size();
     if (found->size() > room) {
       std::shuffle(found->begin(), found->end(), absl::BitGen());

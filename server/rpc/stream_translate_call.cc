@@ -183,7 +183,7 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
     if (!refusal_.ok()) return refusal_;
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));
-  // Of the message only these tokens are kept, each with its number of source tokens.
+  // The call keeps only these tokens of the message, each with its number of source tokens.
   config_bytes_.ShrinkTo(static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
   output_ = config.output();
   if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);

@@ -502,7 +502,7 @@ TEST_F(BoundsTest, AResumeTakesThePlaceOfItsSessionsCall) {
     EXPECT_EQ(Reason(status), "SUPERSEDED");
     alice = std::move(next);
   }
-  // Of two resumes at once, one has the session in the end.
+  // One of two resumes at once has the session in the end.
   const Request resume = Resume(*alice);
   auto one = Open("alice", {resume}), two = Open("alice", {resume});
   EXPECT_EQ(Reason(alice->Finish()), "SUPERSEDED");

@@ -1008,7 +1008,7 @@ TEST(SchedulerTest, ASessionWhoseStateHasNoRoomIsRefusedAndNoOtherEnds) {
   auto third = scheduler.Open({}, &third_sink);
   EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted) << third.status();
   ResumeFrom from;
-  from.takes_place = true;  // Of one of the two, which ends when this one has begun.
+  from.takes_place = true;  // One of the two ends when this one has begun.
   CollectingSink resumed_sink;
   auto resumed = scheduler.Open({}, &resumed_sink, from);
   ASSERT_TRUE(resumed.ok()) << resumed.status();
