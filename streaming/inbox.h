@@ -30,7 +30,7 @@ using Input = std::variant<SourceChunk, SegmentEnd, SourceEnd>;
 
 // The messages of other threads to a session: its inputs, in order, and requests to hold or end it.
 // An inbox also knows whether the session is queued for a turn, and queues it when it has to be.
-// Of segments it knows only the arguments of Pop(). Thread-safe; no call blocks.
+// It knows nothing of segments but the arguments of Pop(). Thread-safe; no call blocks.
 class Inbox {
  public:
   // `wake` queues the session for a turn. It is called with the inbox's lock held, so it must not
