@@ -37,9 +37,18 @@ class FieldChecker {
     Keep(CheckRange(absl::StrCat(where_, name), value, range));
   }
   template <typename T>
+  void operator()(const char* name, const std::vector<T>& value) {
+    if constexpr (Fields<T>::value) {
+      for (size_t i = 0; i < value.size(); ++i) {
+        (*this)(absl::StrCat(name, "[", i, "]").c_str(), value[i]);
+      }
+    }
+  }
+  template <typename T>
   void operator()(const char* name, const T& value, const Range& range) {
     const auto size = static_cast<int64_t>(value.size());
     Keep(CheckRange(absl::StrCat("length of ", where_, name), size, range));
+    (*this)(name, value);
   }
   void operator()(const char* name, const std::string& value, const OneOf& one) {
     if (absl::c_linear_search(one.names, value)) return;
@@ -125,6 +134,23 @@ absl::Status CheckSpeech(const ModelConfig& config) {
 
 }  // namespace
 
+bool TokenizerConfig::operator==(const TokenizerConfig& other) const {
+  return bpe == other.bpe && tokenizer == other.tokenizer &&
+         moses_language == other.moses_language &&
+         moses_no_dash_splits == other.moses_no_dash_splits &&
+         moses_no_escape == other.moses_no_escape && lowercase == other.lowercase;
+}
+
+bool FrameConfig::operator==(const FrameConfig& other) const {
+  return source_lead == other.source_lead && source_tail == other.source_tail &&
+         start == other.start && forced == other.forced && end == other.end;
+}
+
+bool LanguageConfig::operator==(const LanguageConfig& other) const {
+  return code == other.code && source_token == other.source_token &&
+         target_token == other.target_token;
+}
+
 int SideConfig::LayerOf(int layer) const {
   if (!absl::c_linear_search(shared_layers, layer + 1)) return layer;
   return *absl::c_min_element(shared_layers) - 1;
@@ -137,6 +163,11 @@ absl::Status CheckModelFields(const ModelConfig& config) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("encoder", config.encoder, !config.speech.has_value()));
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("decoder", config.decoder, /*embeds_tokens=*/true));
   if (config.speech.has_value()) LEAPSTREAM_RETURN_IF_ERROR(CheckSpeech(config));
+  if (config.languages.empty() &&
+      (config.source_language.empty() || config.target_language.empty())) {
+    return absl::InvalidArgumentError(
+        "a model without languages needs a source_language and a target_language");
+  }
   if (config.encoder.input_dim != config.encoder.embed_dim ||
       config.encoder.output_dim != config.encoder.embed_dim) {
     return absl::InvalidArgumentError("encoder.input_dim and output_dim need to be embed_dim");

@@ -49,12 +49,57 @@ struct SpeechConfig {
   std::vector<float> cmvn_std;   // [mel_bins], positive.
 };
 
+// How one side's text becomes symbols and back. The fields are named as fairseq's options.
+struct TokenizerConfig {
+  // fairseq's --bpe: "sentencepiece", "subword_nmt", "fastbpe", "characters", "bytes" or "none".
+  std::string bpe = "sentencepiece";
+  std::string tokenizer = "none";  // fairseq's --tokenizer: "none", "space" or "moses".
+  std::string moses_language;      // The language of the Moses rules, such as "de".
+  bool moses_no_dash_splits = false;
+  bool moses_no_escape = false;
+  bool lowercase = false;  // Source only: the text is lower-cased after the tokenizer.
+
+  bool operator==(const TokenizerConfig& other) const;
+  bool operator!=(const TokenizerConfig& other) const { return !(*this == other); }
+};
+
+// The tokens that surround a segment's words. An entry is a symbol of the side's dictionary, or
+// "{source}" or "{target}": the token of the session's source or target language.
+struct FrameConfig {
+  std::vector<std::string> source_lead;              // Read before the first READ; no READs.
+  std::vector<std::string> source_tail = {"</s>"};   // The last READ reads these together.
+  std::string start = "</s>";                        // The token that the first step feeds.
+  std::vector<std::string> forced;                   // Written before the first WRITE; no WRITEs.
+  std::string end = "</s>";                          // The token that ends the translation.
+
+  bool operator==(const FrameConfig& other) const;
+  bool operator!=(const FrameConfig& other) const { return !(*this == other); }
+};
+
+// A language of a model that translates many pairs.
+struct LanguageConfig {
+  std::string code;          // The model's own code, such as "deu_Latn", "de_DE" or "de".
+  std::string source_token;  // The symbol for "{source}". Empty: it is no source language.
+  std::string target_token;  // The symbol for "{target}". Empty: it is no target language.
+
+  bool operator==(const LanguageConfig& other) const;
+};
+
 struct ModelConfig {
   std::string name;  // The name that clients ask for, such as "en-de".
   std::string source_language;
   std::string target_language;
   // fairseq's --arch, as the checkpoint has it, such as "transformer_monotonic".
   std::string architecture;
+  TokenizerConfig source_tokenizer;
+  TokenizerConfig target_tokenizer;
+  FrameConfig frame;
+  // Empty: the model translates from source_language to target_language alone. Otherwise from each
+  // to each, and source_language and target_language are the pair of a session that asks for none;
+  // they may be empty.
+  std::vector<LanguageConfig> languages;
+  std::string license;  // The licence of the weights, as far as their files say it.
+  std::string origin;   // The place that the weights came from, as far as their files say it.
   // The encoder sees no token after its own. True for transformer_monotonic* and
   // transformer_unidirectional*, unless LeaP's encoder lost its mask to linearized_train.
   bool causal_encoder = true;
@@ -71,6 +116,7 @@ struct ModelConfig {
   int cosformer_max_length = 8192;  // cosFormer's M: the positions over which its weights fade.
   std::string cross_normaliser = "linear";  // "linear" or "softmax"; docs/fairseq.md, rule 10.
   bool mass_preservation = true;      // The policy never moves past the last token that was read.
+  bool output_bias = false;           // The logits have a bias.
   bool energy_bias = false;           // The energies of a learned policy have a bias.
   bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.
   bool share_decoder_input_output_embed = false;  // If so, decoder.output is decoder.embedding.

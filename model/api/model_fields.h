@@ -85,6 +85,43 @@ struct Fields<SpeechConfig> : std::true_type {
 };
 
 template <>
+struct Fields<TokenizerConfig> : std::true_type {
+  template <typename Tokenizer, typename Visitor>
+  static void Visit(Tokenizer& tokenizer, Visitor& v) {
+    v("bpe", tokenizer.bpe,
+      OneOf{{"sentencepiece", "subword_nmt", "fastbpe", "characters", "bytes", "none"}});
+    v("tokenizer", tokenizer.tokenizer, OneOf{{"none", "space", "moses"}});
+    v.Later("moses_language", tokenizer.moses_language, TokenizerConfig().moses_language,
+            Range{0, 64});
+    v.Later("moses_no_dash_splits", tokenizer.moses_no_dash_splits, false);
+    v.Later("moses_no_escape", tokenizer.moses_no_escape, false);
+    v.Later("lowercase", tokenizer.lowercase, false);
+  }
+};
+
+template <>
+struct Fields<FrameConfig> : std::true_type {
+  template <typename Frame, typename Visitor>
+  static void Visit(Frame& frame, Visitor& v) {
+    v("source_lead", frame.source_lead, Range{0, 16});
+    v("source_tail", frame.source_tail, Range{1, 16});
+    v("start", frame.start, Range{1, 256});
+    v("forced", frame.forced, Range{0, 16});
+    v("end", frame.end, Range{1, 256});
+  }
+};
+
+template <>
+struct Fields<LanguageConfig> : std::true_type {
+  template <typename Language, typename Visitor>
+  static void Visit(Language& language, Visitor& v) {
+    v("code", language.code, Range{1, 64});
+    v.Later("source_token", language.source_token, LanguageConfig().source_token, Range{0, 256});
+    v.Later("target_token", language.target_token, LanguageConfig().target_token, Range{0, 256});
+  }
+};
+
+template <>
 struct Fields<ModelConfig> : std::true_type {
   // The fields of the network and of its training: all but names and files.
   template <typename Model, typename Visitor>
@@ -104,6 +141,7 @@ struct Fields<ModelConfig> : std::true_type {
             Range{1, 1 << 24});
     v("cross_normaliser", model.cross_normaliser, OneOf{{"linear", "softmax"}});
     v("mass_preservation", model.mass_preservation);
+    v.Later("output_bias", model.output_bias, false);
     v("energy_bias", model.energy_bias);
     v("share_all_embeddings", model.share_all_embeddings);
     v("share_decoder_input_output_embed", model.share_decoder_input_output_embed);
@@ -114,8 +152,14 @@ struct Fields<ModelConfig> : std::true_type {
   template <typename Model, typename Visitor>
   static void Visit(Model& model, Visitor& v) {
     v("name", model.name, Range{1, 256});
-    v("source_language", model.source_language, Range{1, 64});
-    v("target_language", model.target_language, Range{1, 64});
+    v("source_language", model.source_language, Range{0, 64});
+    v("target_language", model.target_language, Range{0, 64});
+    v.Later("source_tokenizer", model.source_tokenizer, TokenizerConfig());
+    v.Later("target_tokenizer", model.target_tokenizer, TokenizerConfig());
+    v.Later("frame", model.frame, FrameConfig());
+    v.Later("languages", model.languages, ModelConfig().languages, Range{0, 4096});
+    v.Later("license", model.license, ModelConfig().license, Range{0, 4096});
+    v.Later("origin", model.origin, ModelConfig().origin, Range{0, 4096});
     VisitNetwork(model, v);
     v("compute_type", model.compute_type, OneOf{{"float32", "bfloat16", "int8"}});
     v("fairseq_options", model.fairseq_options);

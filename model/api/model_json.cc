@@ -78,6 +78,22 @@ class FieldReader {
       result.push_back(element.get<float>());
     }
   }
+  void Read(const char* key, const Json& value, std::vector<std::string>& result) {
+    if (!value.is_array()) return Fail(key, "an array of strings");
+    result.clear();
+    for (const Json& element : value) {
+      if (!element.is_string()) return Fail(key, "an array of strings");
+      result.push_back(element.get<std::string>());
+    }
+  }
+  template <typename T>
+  void Read(const char* key, const Json& value, std::vector<T>& result) {
+    if (!value.is_array()) return Fail(key, "an array of objects");
+    result.clear();
+    for (size_t i = 0; i < value.size() && status_.ok(); ++i) {
+      Read(absl::StrCat(key, "[", i, "]").c_str(), value[i], result.emplace_back());
+    }
+  }
   void Read(const char* key, const Json& value, std::map<std::string, std::string>& result) {
     if (!value.is_object()) return Fail(key, "an object of strings");
     for (const auto& [name, text] : value.items()) {
@@ -119,6 +135,12 @@ class FieldReader {
 // that differ from their first value.
 enum class LaterFields { kAll, kChanged };
 
+// Whether a T is a list of objects.
+template <typename T>
+struct IsList : std::false_type {};
+template <typename T>
+struct IsList<std::vector<T>> : Fields<T> {};
+
 class FieldWriter {
  public:
   explicit FieldWriter(LaterFields later) : later_(later) {}
@@ -131,6 +153,13 @@ class FieldWriter {
       FieldWriter nested(later_);
       Fields<T>::Visit(value, nested);
       json_[key] = std::move(nested.json_);
+    } else if constexpr (IsList<T>::value) {
+      json_[key] = Json::array();
+      for (const auto& element : value) {
+        FieldWriter nested(later_);
+        Fields<std::decay_t<decltype(element)>>::Visit(element, nested);
+        json_[key].push_back(std::move(nested.json_));
+      }
     } else {
       json_[key] = value;
     }
