@@ -62,6 +62,9 @@ struct Metrics::Families {
   prometheus::Registry* const registry;
   Family<Counter>& started =
       AddCounter("leapstream_sessions_started_total", "Sessions that began on this server.");
+  Family<Counter>& languages =
+      AddCounter("leapstream_sessions_languages_total",
+                 "Sessions and calls of Translate that began, by the language of each side.");
   Family<Counter>& finished = AddCounter("leapstream_sessions_finished_total",
                                          "Admitted streams that ended, by the code of their status "
                                          "and its reason.");
@@ -236,6 +239,13 @@ void Metrics::ObserveLagging(const prometheus::Labels& labels, const metrics::La
 
 void Metrics::SessionStarted(const std::string& model, bool resumed) {
   families_->started.Add({{"model", model}, {"resumed", resumed ? "true" : "false"}}).Increment();
+}
+
+void Metrics::LanguagesChosen(const std::string& model, const LanguagePair& pair) {
+  // The pairs of a model of many languages would be too many series.
+  for (const auto& [side, code] : {std::pair("source", &pair.source), {"target", &pair.target}}) {
+    families_->languages.Add({{"model", model}, {"side", side}, {"language", *code}}).Increment();
+  }
 }
 
 void Metrics::SessionFinished(const std::string& model, const absl::Status& status) {

@@ -14,6 +14,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "model/api/languages.h"
 #include "model/api/model.h"
 #include "streaming/policy.h"
 #include "streaming/session.h"
@@ -80,6 +81,7 @@ class Metrics {
   void ObserveLagging(const prometheus::Labels& labels, const metrics::Lagging& lagging);
 
   void SessionStarted(const std::string& model, bool resumed);
+  void LanguagesChosen(const std::string& model, const LanguagePair& pair);
   // Counts the session by the code of `status` and by its ReasonOf().
   void SessionFinished(const std::string& model, const absl::Status& status);
   void SessionRejected(absl::string_view reason);

@@ -162,7 +162,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // others.
   void ShrinkState();
 
-  // Handles an end token that is the best next one while the source goes on. True: nothing is written.
+  // Handles an end token that is the best next one while the source goes on. True: nothing is
+  // written.
   bool ApplyEarlyEnd();
   void Write(ScoredToken token, bool forced);
   // Returns the text that a target token adds. Tokens of frames have none.

@@ -44,11 +44,10 @@ void PrintDetails(const Model& model) {
   PrintWrapped("to", absl::StrJoin(model.target_language_codes, " "));
   PrintWrapped("licence", model.license);
   PrintWrapped("origin", model.origin);
-  PrintWrapped("checksum", model.checksum);
 }
 
 void PrintTable(const std::vector<Model>& models) {
-  absl::PrintF("%-24s %-12s %-12s %-17s %-10s %s\n", "NAME", "FROM", "TO", "K", "TYPE",
+  absl::PrintF("%-24s %-13s %-13s %-17s %-10s %s\n", "NAME", "FROM", "TO", "K", "TYPE",
                "BYTES/SESSION+TOKEN");
   for (const Model& model : models) {
     const std::string k =
@@ -56,8 +55,9 @@ void PrintTable(const std::vector<Model>& models) {
             ? "learned"
             : absl::StrCat(model.default_k > 0 ? absl::StrCat(model.default_k) : "offline", " (",
                            model.min_k, "-", model.max_k, ")");
-    absl::PrintF("%-24s %-12s %-12s %-17s %-10s %d+%d\n", model.name,
-                 absl::StrCat(Languages(model.source_language_codes), model.speech ? " (speech)" : ""),
+    const std::string from =
+        absl::StrCat(Languages(model.source_language_codes), model.speech ? " (speech)" : "");
+    absl::PrintF("%-24s %-13s %-13s %-17s %-10s %d+%d\n", model.name, from,
                  Languages(model.target_language_codes), k, model.compute_type,
                  model.state_bytes_per_session, model.state_bytes_per_token);
   }
@@ -70,7 +70,7 @@ void ModelsCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddConnectionFlags(command_, connection_);
   command_->footer(footer);
   command_->add_flag("--json", json_, "as JSON");
-  command_->add_flag("--verbose", verbose_, "also all languages, the licence, the origin, the checksum");
+  command_->add_flag("--verbose", verbose_, "also all languages, the licence and the origin");
 }
 
 std::optional<absl::Status> ModelsCommand::Run() {

@@ -42,8 +42,7 @@ class FrameTokens {
   FrameTokens(const FrameConfig& config, const std::vector<LanguageConfig>& languages,
               const Vocabulary& vocabulary);
 
-  // Of the special symbols only </s> is one: a frame's <s>, <pad> and <unk> are what they always
-  // are.
+  // The special symbols but for </s> are none, even if a frame has them.
   bool Has(TokenId id) const;
 
  private:

@@ -27,8 +27,8 @@ struct LanguagePair {
 // say which. A code names itself. Otherwise the languages must be the same, in ISO 639-1, 639-3 or
 // as the macrolanguage of one of them. Then counts the script, where `asked` has one, or its region
 // implies one ("zh-TW"); a code without a script fits each. An `asked` without a script means the
-// language's usual one, or the only one that there is. Of several the one with the region of `asked`
-// is taken, or else the one without.
+// language's usual one, or the only one that there is. Of several the one with the region of
+// `asked` is taken, or else the one without.
 std::vector<size_t> MatchLanguage(absl::string_view asked, absl::Span<const std::string> codes);
 
 // The `count` codes that are most alike: by edit distance to the whole code or to its language.

@@ -150,7 +150,8 @@ absl::Status CheckLanguages(const ModelConfig& config) {
   }
   std::set<std::string> codes, sources, targets;
   for (const LanguageConfig& language : config.languages) {
-    const std::string code = absl::StrReplaceAll(absl::AsciiStrToLower(language.code), {{"-", "_"}});
+    const std::string code =
+        absl::StrReplaceAll(absl::AsciiStrToLower(language.code), {{"-", "_"}});
     if (!codes.insert(code).second) {
       return absl::InvalidArgumentError(
           absl::StrCat("each of languages needs a code of its own, got ", Quoted(language.code),

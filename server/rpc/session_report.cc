@@ -14,7 +14,10 @@ void SessionReport::SetModel(std::string model, const SessionOptions& options) {
   lagging_metrics_ = metrics_->ForLagging(model_, options.policy);
 }
 
-void SessionReport::Started(bool resumed) { metrics_->SessionStarted(model_, resumed); }
+void SessionReport::Started(bool resumed) {
+  metrics_->SessionStarted(model_, resumed);
+  metrics_->LanguagesChosen(model_, languages_);
+}
 
 void SessionReport::Completed(const SegmentCompleted& completed) {
   const bool continues = completed.continues_at.has_value();

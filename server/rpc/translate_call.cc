@@ -175,6 +175,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                                 request.target_language_code()}));
     scheduler_ = std::move(choice.scheduler);
     languages_ = choice.languages;
+    serving_->metrics->LanguagesChosen(scheduler_->model()->info.name, languages_);
     if (scheduler_->model()->info.speech.has_value()) {
       return InvalidRequest("SOURCE_KIND_MISMATCH",
                             absl::StrCat("model ", scheduler_->model()->info.name,

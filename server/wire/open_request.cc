@@ -43,8 +43,8 @@ absl::Status CheckOwner(const v1::ResumeRequest& resume, const ResumeToken& toke
   }
   if (token.config_digest == config_digest) return absl::OkStatus();
   return WithReason(absl::FailedPreconditionError(
-                        "policy, languages, input format and limits must be those that the session began "
-                        "with; send the same config, or start a new session"),
+                        "policy, languages, input format and limits must be those that the session "
+                        "began with; send the same config, or start a new session"),
                     "RESUME_CONFIG_MISMATCH");
 }
 

@@ -30,7 +30,11 @@ std::vector<Task> Tasks() {
           {"replacing", {{}, {"{source}"}, "{target}", {}, "</s>"}},
           {"pretrained_bart", {{}, {"</s>", "{source}"}, "{target}", {}, "{target}"}},
           {"several",
-           {{"{source}", "{target}"}, {"</s>", "{source}"}, "<s>", {"{target}", "{source}"}, "</s>"}}};
+           {{"{source}", "{target}"},
+            {"</s>", "{source}"},
+            "<s>",
+            {"{target}", "{source}"},
+            "</s>"}}};
 }
 
 std::vector<TokenId> Ids(const std::vector<TargetToken>& tokens, size_t end) {
@@ -231,7 +235,8 @@ TEST_P(FrameSessionTest, AnotherModelsLanguagesAreRefused) {
   EXPECT_TRUE(absl::IsInvalidArgument(scheduler_.Open(options, &sink).status()));
 }
 
-INSTANTIATE_TEST_SUITE_P(Tasks, FrameSessionTest, testing::Combine(testing::Range(0, 6), testing::Bool()),
+INSTANTIATE_TEST_SUITE_P(Tasks, FrameSessionTest,
+                         testing::Combine(testing::Range(0, 6), testing::Bool()),
                          [](const auto& info) {
                            return absl::StrCat(Tasks()[std::get<0>(info.param)].name,
                                                std::get<1>(info.param) ? "_replays" : "_forces");

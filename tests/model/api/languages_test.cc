@@ -104,7 +104,7 @@ TEST(LanguagesTest, ScriptsAndRegions) {
   EXPECT_THAT(Match("zho_Hant", {"zh_CN"}), IsEmpty());
   EXPECT_THAT(Match("zho_Hans", {"zh_CN"}), ElementsAre("zh_CN"));
   EXPECT_THAT(Match("en-US", {"en_XX", "de_DE"}), ElementsAre("en_XX"));
-  // Of several regions the one that is asked for, or none.
+  // The region decides between several codes of one language.
   EXPECT_THAT(Match("pt-BR", {"pt_BR", "pt_PT"}), ElementsAre("pt_BR"));
   EXPECT_THAT(Match("pt", {"pt_BR", "pt_PT"}), ElementsAre("pt_BR", "pt_PT"));
   EXPECT_THAT(Match("pt", {"pt_BR", "pt"}), ElementsAre("pt"));

@@ -134,8 +134,8 @@ absl::StatusOr<Decision> DecideOne(const Translator& translator, SessionState* s
   return decision;
 }
 
-// What the translator does of itself is what a caller would do who reads the lead, and decides and
-// commits the forced tokens. A first step that was not committed leaves no trace.
+// The translator does of itself what a caller would do who reads the lead, and decides and commits
+// the forced tokens. A first step that was not committed leaves no trace.
 TEST_P(ServedKindTest, AFrameIsReadAndFedAsByHand) {
   const Translator& translator = *model_->translator;
   const Frame frame = LongFrame();
