@@ -40,6 +40,9 @@ class TransformerDecoder {
   // See Translator::Decide().
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       Scratch& scratch, BetweenLayers between_layers) const;
+  // See Translator::Score().
+  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch,
+                     BetweenLayers between_layers) const;
 
   // Takes a state's part of a replay: puts source rows into scratch.source, which the caller then
   // encodes, and target rows into scratch.target. Counts them in the state as read and written.
@@ -65,6 +68,12 @@ class TransformerDecoder {
   // Whether the target row that follows the state's next one by `ahead` rows reads nothing of the
   // source. `source_read`: the source rows that it could read.
   bool ReadsNothing(const TransformerState& state, int source_read, int ahead) const;
+  // Opens a step of a state, whose place in the call's batch is `place`.
+  void OpenStep(TransformerState* state, size_t place, TargetBatch* target) const;
+  // Runs the layers for the steps that are open. Returns the rows that are still to be decided.
+  Rows RunLayers(Scratch& scratch, absl::Span<Decision> result, BetweenLayers between_layers) const;
+  // Normalises and projects the decoder's rows, in place or in memory of `floats`.
+  const float* Features(const Rows& x, Workspace& floats) const;
   void DecideLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
   // Takes the rows that want more source out of the batch and out of x: their decision is made.
   void DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows, Rows* x,

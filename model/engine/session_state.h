@@ -24,6 +24,8 @@ class TransformerState : public SessionState {
   void Commit(TokenId token) override;
   void Repeat() override;
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override;
+  absl::Status CopyFrom(const SessionState& other) override;
+  void SetStart(TokenId token) override;
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
   int64_t bytes() const override;
@@ -40,11 +42,14 @@ class TransformerState : public SessionState {
     int target_written = 0;
     int steps = 0;  // The number of target tokens committed and steps repeated.
     bool source_finished = false;
-    TokenId last = kEndOfSentence;  // The token that the next step feeds; fairseq starts from </s>.
+    TokenId last = kEndOfSentence;  // The token that the next step feeds.
     bool committed = true;          // No step is open: nothing provisional is in the states.
     bool wanted_source = false;     // The decision of the open step was to want more source.
   };
 
+  // The source of speech, not shared with others.
+  SpeechFrontEnd::State& OwnSpeech();
+  void CopyRestFrom(const TransformerState& other);
   void CountSource(absl::Span<const TokenId> tokens);
   // Opens a step. Forgets the one before it if that was not committed.
   void OpenStep();
@@ -55,10 +60,12 @@ class TransformerState : public SessionState {
   AttentionStates self_;
   AttentionStates cross_;
   std::vector<TokenId> prefix_;                    // The source of a bidirectional text encoder.
-  std::unique_ptr<SpeechFrontEnd::State> speech_;  // The source of speech; else null.
+  // The source of speech; else null. Copies share it until one of them gets more.
+  std::shared_ptr<SpeechFrontEnd::State> speech_;
   Progress progress_;
   int k_ = 0;  // The k of the session's wait-k policy; 0: it has another policy.
   int write_stride_ = 1;
+  TokenId start_ = kEndOfSentence;  // The token that the first step feeds.
 };
 
 }  // namespace leapstream

@@ -163,6 +163,12 @@ class TorchTranslator::State : public SessionState {
     copy->progress_ = progress_;
     return copy;
   }
+  absl::Status CopyFrom(const SessionState& any) override {
+    const auto& other = static_cast<const State&>(any);
+    LEAPSTREAM_RETURN_IF_ERROR(slots_->Copy(other.slot_, slot_));
+    progress_ = other.progress_;
+    return absl::OkStatus();
+  }
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
   int64_t bytes() const override { return slots_->bytes_of_one; }
@@ -426,9 +432,7 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
   });
 }
 
-absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
-                                     absl::Span<Decision> result,
-                                     BetweenLayers /*between_layers*/) const {
+absl::Status TorchTranslator::Step(absl::Span<SessionState* const> batch, RowFunction take) const {
   LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(batch));
   if (batch.empty()) return absl::OkStatus();
   MutexLock lock(&slots_->mutex);
@@ -459,11 +463,30 @@ absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
                                   .to(c10::Device("cpu"))
                                   .contiguous();
     for (int64_t b = 0; b < count; ++b) {
-      result[b] = Decided(logits.data_ptr<float>() + b * logits.size(1), logits.size(1));
-      if (!std::isfinite(result[b].best.log_prob)) {
-        return absl::InternalError("the model's activations are not finite; check its weights");
-      }
+      LEAPSTREAM_RETURN_IF_ERROR(
+          take(b, absl::MakeSpan(logits.data_ptr<float>() + b * logits.size(1), logits.size(1))));
     }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
+                                     absl::Span<Decision> result,
+                                     BetweenLayers /*between_layers*/) const {
+  return Step(batch, [&](size_t b, absl::Span<float> logits) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const TokenScores scores, Scored(logits, /*temperature=*/1));
+    result[b] = Decided(scores);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status TorchTranslator::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                                    BetweenLayers /*between_layers*/) const {
+  std::vector<SessionState*> states;
+  for (const ScoreRow& row : rows) states.push_back(row.state);
+  return Step(states, [&](size_t b, absl::Span<float> logits) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const TokenScores scores, Scored(logits, rows[b].temperature));
+    visit(b, scores);
     return absl::OkStatus();
   });
 }
