@@ -4,8 +4,10 @@
 #include <optional>
 #include <variant>
 
+#include "absl/algorithm/container.h"
 #include "absl/types/span.h"
 #include "base/budget.h"
+#include "model/api/frame.h"
 #include "streaming/source_bytes.h"
 
 namespace leapstream {
@@ -83,11 +85,11 @@ void LiveSession::PlanSegments(int max_rows) {
 }
 
 bool LiveSession::PlanSegment(int max_rows) {
-  if (committed_.replays()) {
+  Progress progress = CurrentProgress();
+  if (committed_.replays() && !Searches(progress)) {
     PlanReplay(max_rows);
     return true;
   }
-  Progress progress = CurrentProgress();
   while (source_->due_reads() < max_rows && Decide(options_.policy, progress) == Action::kRead) {
     if (!NextRead()) break;
     progress = CurrentProgress();
@@ -98,6 +100,13 @@ bool LiveSession::PlanSegment(int max_rows) {
     source_->ForgetReads();  // The model does not get audio that is too short for an encoder state.
     return false;
   }
+  if (Searches(progress)) {
+    // The search starts from what the reads leave.
+    if (source_->due_reads() == 0) {
+      PlanSearch(segment_.forces ? committed_.rest() : absl::Span<const TokenId>());
+    }
+    return true;
+  }
   turn_.decides = progress.source_read > 0 && Decide(options_.policy, progress) == Action::kWrite;
   return true;
 }
@@ -105,6 +114,7 @@ bool LiveSession::PlanSegment(int max_rows) {
 void LiveSession::PlanReplay(int max_rows) {
   while (source_->due_reads() + committed_.due() < max_rows) {
     const Progress progress = CurrentProgress();
+    if (Searches(progress)) return;  // The search finds these tokens again.
     const CommittedTarget::Step step = committed_.NextStep(progress, options_, model_.info);
     if (step == CommittedTarget::Step::kNone) return;
     if (step == CommittedTarget::Step::kReplay) {
@@ -133,12 +143,15 @@ void LiveSession::EndPlan(Due* due) {
                    committed_.due_source_read()};
   }
   due->decides = turn_.decides;
+  if (turn_.searches) due->search = search_->rows();
   if (due->read_count > 0) unencoded_ = true;
   due->encoder_rows =
-      source_->front_rows() + (due->decides && unencoded_ ? source_->encoder_rows() : 0);
+      source_->front_rows() + ((due->decides || turn_.searches) && unencoded_ ? source_->encoder_rows() : 0);
   Inbox::TurnEnd end;
   end.reads = due->read_count;
-  end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides;
+  end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides ||
+             turn_.searches;
+  end.searches = turn_.searches;
   end.waits = !turn_.held && !turn_.cut_short && !committed_.replays();
   end.cut_short = turn_.cut_short;
   if (end.acts) meter_.RecordQueue(SteadyNow() - turn_.able_since);
@@ -267,6 +280,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.source_dropped = left.dropped;
   completed.continues_at = left.continues_at;
   completed.continues_after_tokens = left.continues_after_tokens;
+  completed.hypotheses = std::exchange(hypotheses_, {});
   Move(left.continues_at.has_value() ? PhaseEvent::kLeavesRest
        : source_->closed()           ? PhaseEvent::kTranslated
                                      : PhaseEvent::kTranslatedEarly);
@@ -277,6 +291,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
 
 void LiveSession::ShrinkState() {
   const ModelInfo& info = model_.info;
+  if (options_.beam.has_value()) CountState();  // The search's states are gone.
   if (info.state_bytes_per_token == 0) return;
   CountState();
   const int64_t typical =
@@ -303,6 +318,72 @@ void LiveSession::ApplyReplay() {
   }
   if (first && !tokens.empty()) meter_.RecordFirstToken(SteadyNow());
   committed_.ApplyReplay();
+}
+
+void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
+  if (search_ == nullptr) {
+    const Frame frame;
+    BeamTask task;
+    task.source_length = state_->source_read();
+    task.source_words =
+        task.source_length - static_cast<int>(absl::c_count(frame.source_tail, frame.end));
+    task.vocabulary_size = model_.target_vocabulary.size();
+    task.max_target_tokens = SearchCap(options_, model_.info);
+    task.start = frame.start;
+    task.end = frame.end;
+    task.written = segment_.ids;
+    task.forced.assign(forced.begin(), forced.end());
+    auto search = SegmentSearch::Begin(*state_, *options_.beam, std::move(task));
+    if (!search.ok()) return Finish(search.status());
+    search_ = *std::move(search);
+  }
+  turn_.searches = true;
+}
+
+void LiveSession::ApplySearch() {
+  unencoded_ = false;
+  if (absl::Status status = search_->Advance(); !status.ok()) return Finish(std::move(status));
+  if (!search_->done()) return;
+  const std::unique_ptr<SegmentSearch> search = std::move(search_);
+  const std::vector<BeamHypothesis> found = search->search().Result();
+  // A resumed session finds the committed tokens again. If this machine's rounding finds others,
+  // they are forced.
+  const absl::Span<const TokenId> rest = committed_.rest();
+  const bool agrees = !found.empty() && found[0].ids.size() > rest.size() &&
+                      std::equal(rest.begin(), rest.end(), found[0].ids.begin());
+  if (!agrees && !rest.empty() && !segment_.forces) {
+    segment_.forces = true;
+    return;
+  }
+  WriteFound(found, search->search().max_length());
+}
+
+void LiveSession::WriteFound(const std::vector<BeamHypothesis>& found, int max_length) {
+  for (const BeamHypothesis& hypothesis : found) {
+    hypotheses_.push_back({TextOf(hypothesis), hypothesis.score});
+  }
+  const size_t count = found.empty() ? 0 : found[0].ids.size() - 1;  // Without the end.
+  for (size_t i = 0; i < count; ++i) {
+    meter_.RecordToken(Delay());
+    Write({found[0].ids[i], found[0].log_probs[i]}, committed_.pending());
+    if (found[0].ids[i] == agent_.end_symbol && found[0].ids[i] != kUnknown) {
+      return CompleteSegment(FinishReason::kEndOfSentence);
+    }
+  }
+  meter_.RecordToken(Delay());
+  CompleteSegment(found.empty() || state_->target_written() >= max_length
+                      ? FinishReason::kMaxLength
+                      : FinishReason::kEndOfSentence);
+}
+
+std::string LiveSession::TextOf(const BeamHypothesis& hypothesis) const {
+  TextSink sink(model_.target_tokenizer.get());
+  std::string text;
+  for (const TokenId id : segment_.ids) text += sink.Append(model_.target_vocabulary.Symbol(id));
+  for (size_t i = 0; i + 1 < hypothesis.ids.size(); ++i) {
+    text += sink.Append(model_.target_vocabulary.Symbol(hypothesis.ids[i]));
+  }
+  return text + sink.Finish();
 }
 
 void LiveSession::Apply(const Decision& decision) {
@@ -383,6 +464,7 @@ void LiveSession::Write(ScoredToken token, bool forced) {
 }
 
 std::string LiveSession::AppendToken(TokenId id, double delay) {
+  if (options_.beam.has_value()) segment_.ids.push_back(id);
   std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
   segment_.text += text;
   meter_.RecordText(text, delay);
@@ -407,11 +489,12 @@ bool LiveSession::Full() const {
 // --- The end. ---
 
 void LiveSession::CountState() {
-  const int64_t bytes = state_->bytes();
+  const int64_t bytes = state_->bytes() + (search_ != nullptr ? search_->bytes() : 0);
   loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
 }
 
 void LiveSession::FreeState() {
+  search_.reset();
   state_.reset();
   loop_->AddStateBytes(-state_bytes_.exchange(0, std::memory_order_relaxed));
 }
