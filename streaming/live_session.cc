@@ -7,7 +7,6 @@
 #include "absl/algorithm/container.h"
 #include "absl/types/span.h"
 #include "base/budget.h"
-#include "model/api/frame.h"
 #include "streaming/source_bytes.h"
 
 namespace leapstream {
@@ -322,17 +321,23 @@ void LiveSession::ApplyReplay() {
 
 void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
   if (search_ == nullptr) {
-    const Frame frame;
+    const std::vector<TokenId>& lead = frame_.source_lead;
+    const std::vector<TokenId>& tail = frame_.source_tail;
     BeamTask task;
-    task.source_length = state_->source_read();
-    task.source_words =
-        task.source_length - static_cast<int>(absl::c_count(frame.source_tail, frame.end));
+    // The source's end counts as one token read, its lead as none.
+    task.source_length = state_->source_read() - 1 + static_cast<int>(lead.size() + tail.size());
+    task.source_words = task.source_length -
+                        static_cast<int>(absl::c_count(lead, frame_.end) +
+                                         absl::c_count(tail, frame_.end));
     task.vocabulary_size = model_.target_vocabulary.size();
     task.max_target_tokens = SearchCap(options_, model_.info);
-    task.start = frame.start;
-    task.end = frame.end;
-    task.written = segment_.ids;
-    task.forced.assign(forced.begin(), forced.end());
+    task.start = frame_.start;
+    task.end = frame_.end;
+    // The frame's forced tokens are found, and scored, with the first token.
+    if (segment_.ids.empty()) task.forced = frame_.forced;
+    if (!segment_.ids.empty()) task.written = frame_.forced;
+    task.written.insert(task.written.end(), segment_.ids.begin(), segment_.ids.end());
+    task.forced.insert(task.forced.end(), forced.begin(), forced.end());
     auto search = SegmentSearch::Begin(*state_, *options_.beam, std::move(task));
     if (!search.ok()) return Finish(search.status());
     search_ = *std::move(search);
@@ -349,8 +354,9 @@ void LiveSession::ApplySearch() {
   // A resumed session finds the committed tokens again. If this machine's rounding finds others,
   // they are forced.
   const absl::Span<const TokenId> rest = committed_.rest();
-  const bool agrees = !found.empty() && found[0].ids.size() > rest.size() &&
-                      std::equal(rest.begin(), rest.end(), found[0].ids.begin());
+  const absl::Span<const TokenId> best =
+      found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
+  const bool agrees = best.size() >= rest.size() && std::equal(rest.begin(), rest.end(), best.begin());
   if (!agrees && !rest.empty() && !segment_.forces) {
     segment_.forces = true;
     return;
@@ -362,16 +368,19 @@ void LiveSession::WriteFound(const std::vector<BeamHypothesis>& found, int max_l
   for (const BeamHypothesis& hypothesis : found) {
     hypotheses_.push_back({TextOf(hypothesis), hypothesis.score});
   }
-  const size_t count = found.empty() ? 0 : found[0].ids.size() - 1;  // Without the end.
-  for (size_t i = 0; i < count; ++i) {
+  const absl::Span<const TokenId> ids =
+      found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
+  const size_t skipped = found.empty() ? 0 : found[0].ids.size() - 1 - ids.size();
+  for (size_t i = 0; i < ids.size(); ++i) {
     meter_.RecordToken(Delay());
-    Write({found[0].ids[i], found[0].log_probs[i]}, committed_.pending());
-    if (found[0].ids[i] == agent_.end_symbol && found[0].ids[i] != kUnknown) {
+    Write({ids[i], found[0].log_probs[skipped + i]}, committed_.pending());
+    if (ids[i] == agent_.end_symbol && ids[i] != kUnknown) {
       return CompleteSegment(FinishReason::kEndOfSentence);
     }
   }
   meter_.RecordToken(Delay());
-  CompleteSegment(found.empty() || state_->target_written() >= max_length
+  const int tokens = state_->target_written() + static_cast<int>(frame_.forced.size());
+  CompleteSegment(found.empty() || tokens >= max_length
                       ? FinishReason::kMaxLength
                       : FinishReason::kEndOfSentence);
 }
@@ -380,10 +389,17 @@ std::string LiveSession::TextOf(const BeamHypothesis& hypothesis) const {
   TextSink sink(model_.target_tokenizer.get());
   std::string text;
   for (const TokenId id : segment_.ids) text += sink.Append(model_.target_vocabulary.Symbol(id));
-  for (size_t i = 0; i + 1 < hypothesis.ids.size(); ++i) {
-    text += sink.Append(model_.target_vocabulary.Symbol(hypothesis.ids[i]));
+  for (const TokenId id : Written(hypothesis)) {
+    text += sink.Append(model_.target_vocabulary.Symbol(id));
   }
   return text + sink.Finish();
+}
+
+absl::Span<const TokenId> LiveSession::Written(const BeamHypothesis& hypothesis) const {
+  const size_t skipped = segment_.ids.empty() ? frame_.forced.size() : 0;
+  const absl::Span<const TokenId> ids = hypothesis.ids;
+  return skipped + 1 < ids.size() ? ids.subspan(skipped, ids.size() - 1 - skipped)
+                                  : absl::Span<const TokenId>();
 }
 
 void LiveSession::Apply(const Decision& decision) {

@@ -12,7 +12,9 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "base/clock.h"
+#include "model/api/frame.h"
 #include "model/api/model.h"
 #include "streaming/committed_target.h"
 #include "streaming/inbox.h"
@@ -156,6 +158,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void PlanSearch(absl::Span<const TokenId> forced);
   // Puts out what the search has found, and completes the segment.
   void WriteFound(const std::vector<BeamHypothesis>& found, int max_length);
+  // The tokens of a hypothesis that are to be written: neither forced by the frame, nor the end.
+  absl::Span<const TokenId> Written(const BeamHypothesis& hypothesis) const;
   std::string TextOf(const BeamHypothesis& hypothesis) const;
   // Fills in *due, and tells the inbox how planning ended.
   void EndPlan(Due* due);
@@ -193,6 +197,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool Full() const;
 
   const SessionOptions options_;
+  const Frame frame_;
   const Model& model_;
   SessionSink* const sink_;
   Loop* const loop_;  // Must not be used once the session is over.

@@ -18,6 +18,7 @@ absl::StatusOr<std::unique_ptr<SegmentSearch>> SegmentSearch::Begin(const Sessio
   std::unique_ptr<SegmentSearch> search(new SegmentSearch(options, std::move(task)));
   search->states_.emplace_back();
   LEAPSTREAM_ASSIGN_OR_RETURN(search->states_.back(), state.Clone());
+  search->states_.back()->LeaveForced();
   search->places_.push_back(0);
   search->ListRows();
   return search;

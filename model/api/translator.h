@@ -31,6 +31,9 @@ class SessionState {
   // Sets the token that the first step feeds; not called: </s>, as in fairseq's `translation` task.
   // Must be called before the first Decide(). Reset() keeps it.
   virtual void SetStart(TokenId /*token*/) {}
+  // Leaves the forced tokens of the segment's beginning to the caller, who commits each of them: a
+  // search scores them as it scores others. No effect once a token is committed.
+  virtual void LeaveForced() {}
   // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds
   // this token and decides the one after it. A step without a commit leaves no trace.
   virtual void Commit(TokenId token) = 0;

@@ -26,6 +26,9 @@ class Ensemble::State : public SessionState {
   void SetStart(TokenId token) override {
     for (const auto& member : members_) member->SetStart(token);
   }
+  void LeaveForced() override {
+    for (const auto& member : members_) member->LeaveForced();
+  }
   void Commit(TokenId token) override {
     for (const auto& member : members_) member->Commit(token);
   }
