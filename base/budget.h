@@ -17,6 +17,10 @@ inline constexpr int kRowsPerTurn = 64;
 // The sessions of one turn of the step thread.
 inline constexpr size_t kSessionsPerTurn = 256;
 
+// The rows of beam searches of one turn. One search per turn may always run its rows, however many
+// they are.
+inline constexpr size_t kBeamRowsPerTurn = 64;
+
 // The work of one turn beside the model's, and the share of it that one session may have. A unit is
 // about the time to scan a byte of text; 64 K units are about a millisecond. When the units are
 // used up, the sessions that have not been looked at yet are the first ones of the next turn.

@@ -27,6 +27,10 @@ constexpr absl::Duration kProbeInterval = absl::Milliseconds(100);
 // have got one.
 constexpr absl::Duration kProbeTurn = absl::Seconds(1);
 
+// The pauses between two rounds of calls to all servers.
+constexpr absl::Duration kFirstPause = absl::Milliseconds(100);
+constexpr absl::Duration kLongestPause = absl::Seconds(2);
+
 // The longest prefix of `text` (UTF-8) that is at most kMaxChunkBytes and ends between characters.
 absl::string_view FirstChunk(absl::string_view text) {
   if (text.size() <= kMaxChunkBytes) return text;
@@ -154,6 +158,42 @@ absl::StatusOr<std::vector<Model>> Client::ListModels(absl::Duration timeout) {
     if (!absl::IsUnavailable(status)) break;
   }
   return status;
+}
+
+absl::StatusOr<TextTranslation> Client::Translate(absl::string_view text,
+                                                  const TextOptions& options) {
+  size_t valid_bytes = 0;
+  if (!IsUtf8(text, &valid_bytes)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("source text must be UTF-8, got none at byte ", valid_bytes));
+  }
+  pb::TranslateRequest request;
+  request.set_model(options.model);
+  request.set_source_language_code(options.source_language_code);
+  request.set_target_language_code(options.target_language_code);
+  request.set_text(std::string(text));
+  if (options.beam.has_value()) *request.mutable_beam_search() = ToProto(*options.beam);
+  const SteadyTime deadline = SteadyNow() + options.deadline;
+  SteadyTime lost = SteadyTime::InfiniteFuture();  // Since when every call has failed.
+  absl::Duration pause = kFirstPause;
+  for (size_t tries = 1;; ++tries) {
+    const std::shared_ptr<Server> server = servers_->Next();
+    grpc::ClientContext context;
+    context.set_deadline(GrpcDeadline(deadline));
+    pb::TranslateResponse response;
+    const SteadyTime asked = SteadyNow();
+    const absl::Status status =
+        ToStatus(server->stub->Translate(&context, request, &response));
+    if (status.ok()) return FromProto(std::move(response));
+    lost = std::min(lost, absl::IsUnavailable(status) ? asked : SteadyNow());
+    const bool passes = absl::IsUnavailable(status) || absl::IsResourceExhausted(status);
+    if (!passes || SteadyNow() + pause >= std::min(deadline, lost + options.retry_timeout)) {
+      return WithNote(status, server->note);
+    }
+    if (tries % servers_->All().size() != 0) continue;  // Another server may take it at once.
+    absl::SleepFor(pause);
+    pause = std::min(2 * pause, kLongestPause);
+  }
 }
 
 absl::Status Client::Probe(absl::Duration timeout) {

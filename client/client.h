@@ -89,6 +89,11 @@ class Client {
   // Opens a session; Stream::Wait() has its errors.
   std::unique_ptr<Stream> StartStream(const StreamOptions& options);
 
+  // Translates a text at once, and blocks until that is done. A call that breaks, or that no server
+  // takes now, is made again: it changes nothing. Errors: those of Translate in docs/protocol.md.
+  // INVALID_ARGUMENT: also if `text` is not UTF-8.
+  absl::StatusOr<TextTranslation> Translate(absl::string_view text, const TextOptions& options);
+
   absl::StatusOr<std::vector<Model>> ListModels(absl::Duration timeout = absl::Seconds(10));
 
   // Waits until one server says that it is serving: by grpc.health.v1, or, on a server without it,

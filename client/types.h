@@ -48,6 +48,17 @@ enum class AudioFormat { kNone, kPcmS16Le, kPcmF32Le };
 
 enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
+// fairseq's beam search; unset values are those of fairseq-generate. See BeamSearch in the protocol.
+struct BeamSearch {
+  int beam = 5;
+  std::optional<double> length_penalty;
+  std::optional<int> min_length;
+  double max_length_a = 0;  // Both 0: 0 and 200.
+  int max_length_b = 0;
+  int no_repeat_ngram = 0;
+  int n_best = 1;  // For TextOptions only.
+};
+
 // The server decides about unset fields; Started has the values that it applied.
 struct StreamOptions {
   std::string model;
@@ -60,6 +71,9 @@ struct StreamOptions {
   // source that is left. Servers older than 0.2 ignore this.
   bool next_segments = false;
   int max_target_tokens = 0;               // Per segment; 0: the server's default.
+  // The rest of a segment's target is searched once its source is complete. Servers older than 0.3
+  // ignore this.
+  std::optional<BeamSearch> beam;
   AudioFormat audio = AudioFormat::kNone;  // kNone: the source is text.
   int sample_rate = 0;                     // Rate of the audio in Hz; 0: 16000.
   // Audio only: the length of a pause that ends a segment (0: no pause ends one), and the level
@@ -74,6 +88,28 @@ struct StreamOptions {
   // Time for finding a server when none takes the stream, or when the server that had it is lost.
   // The stream then goes on where it was. 0: the stream ends with the first error.
   absl::Duration resume_timeout = absl::Seconds(60);
+};
+
+// Settings of one text that is translated at once: see Translate in the protocol.
+struct TextOptions {
+  std::string model;                 // Empty: the server's only one, or the pair's.
+  std::string source_language_code;  // BCP-47, such as "en".
+  std::string target_language_code;
+  std::optional<BeamSearch> beam;  // Unset: the best next token is taken, one after the other.
+  absl::Duration deadline = absl::InfiniteDuration();
+  // Time for finding a server when none takes the text, or when the server that had it is lost.
+  absl::Duration retry_timeout = absl::Seconds(60);
+};
+
+struct Hypothesis {
+  std::string text;
+  double score = 0;  // A natural logarithm; see Hypothesis in the protocol.
+};
+
+struct TextTranslation {
+  std::string text;  // A line for each line of the source.
+  // With a beam: the best translations of each segment, the best first.
+  std::vector<std::vector<Hypothesis>> segments;
 };
 
 struct Limits {

@@ -1,6 +1,8 @@
 #include "client/wire.h"
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/cord.h"
 #include "absl/strings/str_cat.h"
@@ -23,6 +25,18 @@ void ToProto(absl::Duration duration, google::protobuf::Duration* out) {
   out->set_nanos(static_cast<int32_t>(absl::ToInt64Nanoseconds(rest)));
 }
 
+BeamSearch FromProto(const pb::BeamSearch& beam) {
+  BeamSearch result;
+  result.beam = beam.beam();
+  if (beam.has_length_penalty()) result.length_penalty = beam.length_penalty();
+  if (beam.has_min_length()) result.min_length = beam.min_length();
+  result.max_length_a = beam.max_length_a();
+  result.max_length_b = beam.max_length_b();
+  result.no_repeat_ngram = beam.no_repeat_ngram();
+  result.n_best = beam.n_best();
+  return result;
+}
+
 StreamOptions FromProto(const pb::SessionConfig& config) {
   StreamOptions options;
   options.model = config.model();
@@ -33,6 +47,7 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.next_segments = config.policy().continue_in_next_segment();
   options.max_target_tokens = config.policy().max_target_tokens();
+  if (config.policy().has_beam_search()) options.beam = FromProto(config.policy().beam_search());
   if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
   if (config.input_format() == pb::INPUT_FORMAT_PCM_F32LE) options.audio = AudioFormat::kPcmF32Le;
   options.sample_rate = config.sample_rate_hertz();
@@ -153,6 +168,7 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
   policy->set_continue_in_next_segment(options.next_segments);
   policy->set_max_target_tokens(options.max_target_tokens);
+  if (options.beam.has_value()) *policy->mutable_beam_search() = ToProto(*options.beam);
   if (options.audio != AudioFormat::kNone) {
     config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
                                                                     : pb::INPUT_FORMAT_PCM_F32LE);
@@ -170,6 +186,30 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
     ToProto(options.idle_timeout, config.mutable_idle_timeout());
   }
   return config;
+}
+
+pb::BeamSearch ToProto(const BeamSearch& beam) {
+  pb::BeamSearch result;
+  result.set_beam(beam.beam);
+  if (beam.length_penalty.has_value()) result.set_length_penalty(*beam.length_penalty);
+  if (beam.min_length.has_value()) result.set_min_length(*beam.min_length);
+  result.set_max_length_a(beam.max_length_a);
+  result.set_max_length_b(beam.max_length_b);
+  result.set_no_repeat_ngram(beam.no_repeat_ngram);
+  result.set_n_best(beam.n_best);
+  return result;
+}
+
+TextTranslation FromProto(pb::TranslateResponse response) {
+  TextTranslation translation;
+  translation.text = std::move(*response.mutable_text());
+  for (pb::SegmentHypotheses& segment : *response.mutable_segments()) {
+    std::vector<Hypothesis>& hypotheses = translation.segments.emplace_back();
+    for (pb::Hypothesis& hypothesis : *segment.mutable_hypotheses()) {
+      hypotheses.push_back({std::move(*hypothesis.mutable_text()), hypothesis.score()});
+    }
+  }
+  return translation;
 }
 
 std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {

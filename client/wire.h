@@ -28,6 +28,8 @@ absl::Duration RetryDelay(const absl::Status& status);  // From its RetryInfo; 0
 
 absl::Duration FromProto(const google::protobuf::Duration& duration);
 pb::SessionConfig ToProto(const StreamOptions& options);
+pb::BeamSearch ToProto(const BeamSearch& beam);
+TextTranslation FromProto(pb::TranslateResponse response);
 // Returns nullopt for an event that the user of this library need not see.
 std::optional<Event> FromProto(const pb::StreamTranslateResponse& response);
 

@@ -36,6 +36,9 @@ class CommittedTarget {
   TokenId next() const { return tokens_[next_]; }  // REQUIRES: pending().
   void PopForced() { ++next_; }                    // Must be called when next() has been forced.
 
+  // The tokens that were neither forced nor replayed yet.
+  absl::Span<const TokenId> rest() const { return absl::MakeConstSpan(tokens_).subspan(next_); }
+
   // The way to the next replayed token.
   enum class Step {
     kNone,        // There is none: all tokens are due.

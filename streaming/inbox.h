@@ -89,6 +89,7 @@ class Inbox {
     bool acts = false;       // The session has something to do in the model.
     bool waits = false;      // The session needs more source to go on.
     bool cut_short = false;  // The turn's work was used up before all was done.
+    bool searches = false;   // The session is in a beam search, which nobody's words wait for.
   };
   // Must be called when a turn of the session is planned. True: the session has another turn after
   // this one. False: it is not queued any more, until a message arrives.

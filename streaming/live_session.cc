@@ -4,6 +4,7 @@
 #include <optional>
 #include <variant>
 
+#include "absl/algorithm/container.h"
 #include "absl/types/span.h"
 #include "base/budget.h"
 #include "streaming/source_bytes.h"
@@ -86,11 +87,11 @@ void LiveSession::PlanSegments(int max_rows) {
 }
 
 bool LiveSession::PlanSegment(int max_rows) {
-  if (committed_.replays()) {
+  Progress progress = CurrentProgress();
+  if (committed_.replays() && !Searches(progress)) {
     PlanReplay(max_rows);
     return true;
   }
-  Progress progress = CurrentProgress();
   while (source_->due_reads() < max_rows && Decide(options_.policy, progress) == Action::kRead) {
     if (!NextRead()) break;
     progress = CurrentProgress();
@@ -101,6 +102,13 @@ bool LiveSession::PlanSegment(int max_rows) {
     source_->ForgetReads();  // The model does not get audio that is too short for an encoder state.
     return false;
   }
+  if (Searches(progress)) {
+    // The search starts from what the reads leave.
+    if (source_->due_reads() == 0) {
+      PlanSearch(segment_.forces ? committed_.rest() : absl::Span<const TokenId>());
+    }
+    return true;
+  }
   turn_.decides = progress.source_read > 0 && Decide(options_.policy, progress) == Action::kWrite;
   return true;
 }
@@ -108,6 +116,7 @@ bool LiveSession::PlanSegment(int max_rows) {
 void LiveSession::PlanReplay(int max_rows) {
   while (source_->due_reads() + committed_.due() < max_rows) {
     const Progress progress = CurrentProgress();
+    if (Searches(progress)) return;  // The search finds these tokens again.
     const CommittedTarget::Step step = committed_.NextStep(progress, options_, model_.info);
     if (step == CommittedTarget::Step::kNone) return;
     if (step == CommittedTarget::Step::kReplay) {
@@ -136,12 +145,15 @@ void LiveSession::EndPlan(Due* due) {
                    committed_.due_source_read()};
   }
   due->decides = turn_.decides;
+  if (turn_.searches) due->search = search_->rows();
   if (due->read_count > 0) unencoded_ = true;
   due->encoder_rows =
-      source_->front_rows() + (due->decides && unencoded_ ? source_->encoder_rows() : 0);
+      source_->front_rows() + ((due->decides || turn_.searches) && unencoded_ ? source_->encoder_rows() : 0);
   Inbox::TurnEnd end;
   end.reads = due->read_count;
-  end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides;
+  end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides ||
+             turn_.searches;
+  end.searches = turn_.searches;
   end.waits = !turn_.held && !turn_.cut_short && !committed_.replays();
   end.cut_short = turn_.cut_short;
   if (end.acts) meter_.RecordQueue(SteadyNow() - turn_.able_since);
@@ -270,6 +282,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.source_dropped = left.dropped;
   completed.continues_at = left.continues_at;
   completed.continues_after_tokens = left.continues_after_tokens;
+  completed.hypotheses = std::exchange(hypotheses_, {});
   Move(left.continues_at.has_value() ? PhaseEvent::kLeavesRest
        : source_->closed()           ? PhaseEvent::kTranslated
                                      : PhaseEvent::kTranslatedEarly);
@@ -280,6 +293,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
 
 void LiveSession::ShrinkState() {
   const ModelInfo& info = model_.info;
+  if (options_.beam.has_value()) CountState();  // The search's states are gone.
   if (info.state_bytes_per_token == 0) return;
   CountState();
   const int64_t typical =
@@ -306,6 +320,89 @@ void LiveSession::ApplyReplay() {
   }
   if (first && !tokens.empty()) meter_.RecordFirstToken(SteadyNow());
   committed_.ApplyReplay();
+}
+
+void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
+  if (search_ == nullptr) {
+    const std::vector<TokenId>& lead = frame_.source_lead;
+    const std::vector<TokenId>& tail = frame_.source_tail;
+    BeamTask task;
+    // The source's end counts as one token read, its lead as none.
+    task.source_length = state_->source_read() - 1 + static_cast<int>(lead.size() + tail.size());
+    task.source_words = task.source_length -
+                        static_cast<int>(absl::c_count(lead, frame_.end) +
+                                         absl::c_count(tail, frame_.end));
+    task.vocabulary_size = model_.target_vocabulary.size();
+    task.max_target_tokens = SearchCap(options_, model_.info);
+    task.start = frame_.start;
+    task.end = frame_.end;
+    // The frame's forced tokens are found, and scored, with the first token.
+    if (segment_.ids.empty()) task.forced = frame_.forced;
+    if (!segment_.ids.empty()) task.written = frame_.forced;
+    task.written.insert(task.written.end(), segment_.ids.begin(), segment_.ids.end());
+    task.forced.insert(task.forced.end(), forced.begin(), forced.end());
+    auto search = SegmentSearch::Begin(*state_, *options_.beam, std::move(task));
+    if (!search.ok()) return Finish(search.status());
+    search_ = *std::move(search);
+  }
+  turn_.searches = true;
+}
+
+void LiveSession::ApplySearch() {
+  unencoded_ = false;
+  if (absl::Status status = search_->Advance(); !status.ok()) return Finish(std::move(status));
+  if (!search_->done()) return;
+  const std::unique_ptr<SegmentSearch> search = std::move(search_);
+  const std::vector<BeamHypothesis> found = search->search().Result();
+  // A resumed session finds the committed tokens again. If this machine's rounding finds others,
+  // they are forced.
+  const absl::Span<const TokenId> rest = committed_.rest();
+  const absl::Span<const TokenId> best =
+      found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
+  const bool agrees = best.size() >= rest.size() && std::equal(rest.begin(), rest.end(), best.begin());
+  if (!agrees && !rest.empty() && !segment_.forces) {
+    segment_.forces = true;
+    return;
+  }
+  WriteFound(found, search->search().max_length());
+}
+
+void LiveSession::WriteFound(const std::vector<BeamHypothesis>& found, int max_length) {
+  for (const BeamHypothesis& hypothesis : found) {
+    hypotheses_.push_back({TextOf(hypothesis), hypothesis.score});
+  }
+  const absl::Span<const TokenId> ids =
+      found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
+  const size_t skipped = found.empty() ? 0 : found[0].ids.size() - 1 - ids.size();
+  for (size_t i = 0; i < ids.size(); ++i) {
+    meter_.RecordToken(Delay());
+    Write({ids[i], found[0].log_probs[skipped + i]}, committed_.pending());
+    if (ids[i] == agent_.end_symbol && ids[i] != kUnknown) {
+      return CompleteSegment(FinishReason::kEndOfSentence);
+    }
+  }
+  meter_.RecordToken(Delay());
+  const int tokens = state_->target_written() + static_cast<int>(frame_.forced.size());
+  CompleteSegment(found.empty() || tokens >= max_length
+                      ? FinishReason::kMaxLength
+                      : FinishReason::kEndOfSentence);
+}
+
+std::string LiveSession::TextOf(const BeamHypothesis& hypothesis) const {
+  TextSink sink(model_.target_tokenizer.get());
+  std::string text;
+  for (const TokenId id : segment_.ids) text += sink.Append(model_.target_vocabulary.Symbol(id));
+  for (const TokenId id : Written(hypothesis)) {
+    text += sink.Append(model_.target_vocabulary.Symbol(id));
+  }
+  return text + sink.Finish();
+}
+
+absl::Span<const TokenId> LiveSession::Written(const BeamHypothesis& hypothesis) const {
+  const size_t skipped = segment_.ids.empty() ? frame_.forced.size() : 0;
+  const absl::Span<const TokenId> ids = hypothesis.ids;
+  return skipped + 1 < ids.size() ? ids.subspan(skipped, ids.size() - 1 - skipped)
+                                  : absl::Span<const TokenId>();
 }
 
 void LiveSession::Apply(const Decision& decision) {
@@ -388,6 +485,7 @@ void LiveSession::Write(ScoredToken token, bool forced) {
 std::string LiveSession::AppendToken(TokenId id, double delay) {
   // fairseq takes these out of a translation before it joins the symbols.
   if (id == kBeginOfSentence || model_.target_frame_tokens.Has(id)) return "";
+  if (options_.beam.has_value()) segment_.ids.push_back(id);
   std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
   segment_.text += text;
   meter_.RecordText(text, delay);
@@ -412,11 +510,12 @@ bool LiveSession::Full() const {
 // --- The end. ---
 
 void LiveSession::CountState() {
-  const int64_t bytes = state_->bytes();
+  const int64_t bytes = state_->bytes() + (search_ != nullptr ? search_->bytes() : 0);
   loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
 }
 
 void LiveSession::FreeState() {
+  search_.reset();
   state_.reset();
   loop_->AddStateBytes(-state_bytes_.exchange(0, std::memory_order_relaxed));
 }

@@ -7,10 +7,12 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "base/clock.h"
 #include "model/api/frame.h"
 #include "model/api/model.h"
@@ -18,6 +20,7 @@
 #include "streaming/inbox.h"
 #include "streaming/policy.h"
 #include "streaming/segment_meter.h"
+#include "streaming/segment_search.h"
 #include "streaming/segment_source.h"
 #include "streaming/session.h"
 #include "streaming/session_limits.h"
@@ -38,6 +41,7 @@ struct Due {
   SourceRows reads;
   ReplayRows replay;  // Its source is the source tokens of `reads`.
   bool decides = false;
+  absl::Span<const ScoreRow> search;  // The rows of a beam search, in place of a decision.
   int read_count = 0;        // The number of READs in `reads`. A READ of speech may read nothing.
   int replay_count = 0;      // The number of target tokens in `replay`.
   int64_t encoder_rows = 0;  // The rows that an encoder encodes anew: see SegmentSource.
@@ -101,6 +105,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
   void Apply(const Decision& decision);
   void ApplyReplay();
+  // Takes the scores of Due::search[row], and makes the search's step when it has all of them.
+  void TakeScores(size_t row, const TokenScores& scores) { search_->Take(row, scores); }
+  void ApplySearch();
   // Ends the session; later calls do nothing.
   void Finish(absl::Status status);
 
@@ -122,6 +129,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     // because the source went on. SegmentSource::end() is the place of the first of these.
     int ends_in_a_row = 0;
     std::string text;
+    bool forces = false;       // The beam search must begin with the committed tokens.
+    std::vector<TokenId> ids;  // The target tokens written; kept for a beam search only.
   };
   struct Turn {              // The present turn.
     SteadyTime able_since;   // The time at which the session became able to act.
@@ -131,6 +140,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
         false;  // inputs_left or work_left ran out, so that work is left to the next turn.
     bool held = false;       // The session was held, so that nothing more was done.
     bool decides = false;
+    bool searches = false;
   };
 
   void Move(PhaseEvent event) { phase_ = Next(phase_, event); }
@@ -141,6 +151,18 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Makes the tokens of the committed target due that can be replayed with the source that is
   // there.
   void PlanReplay(int max_rows);
+  // Whether the rest of the open segment's target is to be searched, now that nothing is due.
+  bool Searches(const Progress& progress) const {
+    return options_.beam.has_value() && progress.source_finished && progress.source_read > 0;
+  }
+  // Makes the next step of the search due. Begins the search if there is none; `forced`: the tokens
+  // that it must begin with.
+  void PlanSearch(absl::Span<const TokenId> forced);
+  // Puts out what the search has found, and completes the segment.
+  void WriteFound(const std::vector<BeamHypothesis>& found, int max_length);
+  // The tokens of a hypothesis that are to be written: neither forced by the frame, nor the end.
+  absl::Span<const TokenId> Written(const BeamHypothesis& hypothesis) const;
+  std::string TextOf(const BeamHypothesis& hypothesis) const;
   // Fills in *due, and tells the inbox how planning ended.
   void EndPlan(Due* due);
 
@@ -193,6 +215,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   const std::unique_ptr<SegmentSource> source_;
   TextSink text_sink_;
   SegmentMeter meter_;
+  std::unique_ptr<SegmentSearch> search_;  // The open segment's beam search; null: there is none.
+  // What the search found, until CompleteSegment() gives it to the sink.
+  std::vector<Hypothesis> hypotheses_;
   Phase phase_ = Phase::kIdle;
   Segment segment_;
   Turn turn_;

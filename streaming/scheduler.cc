@@ -70,6 +70,10 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   StepObserver* observer() const override { return observer_; }
 
  private:
+  struct SearchRow {
+    LiveSession* session = nullptr;
+    size_t row = 0;  // In Due::search.
+  };
   // The sessions that act together, and the batches that they make. A Turn is kept for the next
   // turn of its queue, so that the next turn allocates nothing.
   struct Turn {
@@ -81,6 +85,9 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
     std::vector<LiveSession*> deciding;
     std::vector<SessionState*> states;  // The states of `deciding`.
     std::vector<Decision> decisions;    // The decision for each of `states`.
+    std::vector<LiveSession*> searching;
+    std::vector<ScoreRow> search_rows;  // The rows of all of `searching`.
+    std::vector<SearchRow> searches;    // The owner of each of `search_rows`.
     int source_rows = 0;                // The number of READs in `rows`.
     absl::Duration compute;             // The time in the model.
     absl::Duration waited;              // The time between the model's layers, for live turns.
@@ -142,12 +149,12 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   LEAPSTREAM_ASSIGN_OR_RETURN(
       parts.source, SegmentSource::Create(options, *model_, parts.frame, from.skip_tokens));
   // This check does not count the later growth of the state: see StateBudget::EndLargest().
-  if (budget_ != nullptr && !from.takes_place &&
-      !budget_->HasRoomFor(model_->info.state_bytes_per_session)) {
+  const int64_t state_bytes = StateBytes(options, model_->info);
+  if (budget_ != nullptr && !from.takes_place && !budget_->HasRoomFor(state_bytes)) {
     return absl::ResourceExhaustedError(absl::StrCat(
         "the states of all sessions have ", budget_->used() >> 20, " of the ",
         budget_->limit() >> 20, " MB that they may, so there is no room for another of ",
-        model_->info.state_bytes_per_session >> 10, " KB; go on elsewhere, or try again"));
+        state_bytes >> 10, " KB; go on elsewhere, or try again"));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options.policy));
   parts.options = options;
@@ -177,7 +184,6 @@ void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
 
 StateBudget::Holder::Largest Scheduler::Loop::LargestGrown() const {
   Largest largest;
-  if (model_->info.state_bytes_per_token == 0) return largest;  // No state ever grows.
   MutexLock lock(&mutex_);
   for (const auto& session : open_) {
     const int64_t bytes = session->state_bytes();
@@ -233,6 +239,9 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
   turn->replays.clear();
   turn->deciding.clear();
   turn->states.clear();
+  turn->searching.clear();
+  turn->search_rows.clear();
+  turn->searches.clear();
   turn->source_rows = 0;
   int rows_left = budget::kRowsPerTurn;
   int64_t work_left = budget::kWorkPerTurn;
@@ -240,6 +249,7 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
   auto next = turn->sessions.begin();
   for (; next != turn->sessions.end(); ++next) {
     if (work_left <= 0 || encoder_rows >= budget::kEncoderRowsPerTurn) break;
+    if (turn->search_rows.size() >= budget::kBeamRowsPerTurn) break;
     LiveSession* const session = next->get();
     const Due due = session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession),
                                   std::min(work_left, budget::kWorkPerSession));
@@ -258,6 +268,13 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
       continue;
     }
     if (due.read_count > 0) turn->rows.push_back(due.reads);
+    if (!due.search.empty()) {
+      turn->searching.push_back(session);
+      for (size_t row = 0; row < due.search.size(); ++row) {
+        turn->search_rows.push_back(due.search[row]);
+        turn->searches.push_back({session, row});
+      }
+    }
     if (!due.decides) continue;
     turn->deciding.push_back(session);
     turn->states.push_back(due.reads.state);
@@ -289,8 +306,15 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
     status =
         model_->translator->Decide(turn->states, absl::MakeSpan(turn->decisions), give_way);
   }
+  if (status.ok() && !turn->search_rows.empty()) {
+    const auto take = [turn](size_t row, const TokenScores& scores) {
+      turn->searches[row].session->TakeScores(turn->searches[row].row, scores);
+    };
+    status = model_->translator->Score(turn->search_rows, take, give_way);
+  }
   turn->compute = SteadyNow() - start - turn->waited;
-  const size_t deciding = turn->deciding.size() + turn->replaying.size();
+  const size_t deciding =
+      turn->deciding.size() + turn->replaying.size() + turn->searching.size();
   if (observer_ != nullptr && (turn->source_rows > 0 || deciding > 0)) {
     observer_->OnStep({turn->compute, turn->source_rows, static_cast<int>(deciding)});
   }
@@ -301,12 +325,15 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
   if (status.ok()) {
     for (LiveSession* session : turn->acting) {
       session->RecordStep(turn->compute, turn->waited);
-      if (model_->info.state_bytes_per_token > 0) session->CountState();
+      if (model_->info.state_bytes_per_token > 0 || session->options().beam.has_value()) {
+        session->CountState();
+      }
     }
     for (LiveSession* session : turn->replaying) session->ApplyReplay();
     for (size_t i = 0; i < turn->deciding.size(); ++i) {
       turn->deciding[i]->Apply(turn->decisions[i]);
     }
+    for (LiveSession* session : turn->searching) session->ApplySearch();
   } else {
     // Inputs were checked, so the error is not one session's fault. The states of all sessions in
     // the batch are no longer good.

@@ -14,6 +14,7 @@
 #include "model/api/languages.h"
 #include "model/api/speech.h"
 #include "model/api/translator.h"
+#include "streaming/beam_search.h"
 #include "streaming/policy.h"
 
 namespace leapstream {
@@ -62,6 +63,10 @@ struct SessionOptions {
   int max_target_tokens_after_source = 0;
   // The most target tokens of a segment, whatever the limits above allow; 0: no limit.
   int max_target_tokens_cap = 0;
+  // Set: once a segment's source has been read to its end, the rest of its target, with Offline all
+  // of it, is found by a beam search and put out at once. What was written before stays. Its limits
+  // of length are those of BeamOptions, and max_target_tokens and max_target_tokens_cap.
+  std::optional<BeamOptions> beam;
   int64_t max_queued_bytes = 256 << 10;  // See Session::HasRoom().
   int sample_rate = kSpeechSampleRate;   // For models of speech: the rate of the audio pushed.
 };
@@ -118,6 +123,12 @@ struct SessionSummary {
   int64_t dropped_source_bytes = 0;
 };
 
+// One of the best translations that a beam search has found.
+struct Hypothesis {
+  std::string text;  // Of the whole segment.
+  float score = 0;   // See BeamHypothesis.
+};
+
 struct SegmentCompleted {
   int64_t segment = 0;
   std::string text;    // The concatenated texts of the deltas, and `unsent`.
@@ -137,6 +148,8 @@ struct SegmentCompleted {
   std::optional<SourcePosition> continues_at;
   // The tokens to skip of the word at continues_at, which was too long for one segment.
   int continues_after_tokens = 0;
+  // With SessionOptions::beam: the best hypotheses, n_best at most. The first one is `text`.
+  std::vector<Hypothesis> hypotheses;
 };
 
 inline constexpr char kCommittedTargetPayload[] = "leapstream/committed_target";

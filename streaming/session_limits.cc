@@ -43,7 +43,7 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
         absl::StrCat("max_source_tokens must be at least 2 (a token and </s>), got ",
                      options.max_source_tokens));
   }
-  return absl::OkStatus();
+  return options.beam.has_value() ? CheckBeamOptions(*options.beam) : absl::OkStatus();
 }
 
 int SourceLimit(const SessionOptions& options, const ModelInfo& model) {
@@ -65,6 +65,15 @@ int TargetLimit(const SessionOptions& options, const ModelInfo& model, int sourc
   const int tokens = static_cast<int>(std::min<double>(limit, kMaxTargetTokens));
   const int cap = TargetCap(options, model);
   return cap > 0 ? std::min(tokens, cap) : tokens;
+}
+
+int SearchCap(const SessionOptions& options, const ModelInfo& model) {
+  return Smaller(options.max_target_tokens, TargetCap(options, model));
+}
+
+int64_t StateBytes(const SessionOptions& options, const ModelInfo& model) {
+  const int rows = options.beam.has_value() ? options.beam->beam : 0;
+  return model.state_bytes_per_session * (1 + rows);
 }
 
 AgentRules AgentRulesOf(const Model& model) {

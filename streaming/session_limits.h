@@ -1,6 +1,8 @@
 #ifndef LEAPSTREAM_STREAMING_SESSION_LIMITS_H_
 #define LEAPSTREAM_STREAMING_SESSION_LIMITS_H_
 
+#include <cstdint>
+
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "model/api/model.h"
@@ -28,6 +30,12 @@ int TargetCap(const SessionOptions& options, const ModelInfo& model);
 // The most target tokens of a segment, </s> not included, when `source_read` source tokens, </s>
 // included, have been read. Never more than TargetCap(), and never less for more source.
 int TargetLimit(const SessionOptions& options, const ModelInfo& model, int source_read);
+
+// The most tokens that a beam search of a segment may write, </s> not included, beside its own
+// max_length_a and max_length_b; 0: no limit.
+int SearchCap(const SessionOptions& options, const ModelInfo& model);
+// The bytes of a session's states when a segment starts: its own, and one for each row of its beam.
+int64_t StateBytes(const SessionOptions& options, const ModelInfo& model);
 
 // The differences between the ways in which fairseq's agents for text and for speech end a segment.
 struct AgentRules {

@@ -30,6 +30,7 @@ constexpr char kExamples[] = R"(Examples:
   leapstream translate --k 3 < en.txt > de.txt
   leapstream translate --from-file talk.txt --segment sentence --pace 3/s   # watch it, as if spoken
   leapstream translate --server a:50051,b:50051 < en.txt   # goes on at b when a is lost
+  leapstream translate --file en.txt --beam 5 --output de.txt   # again: goes on where it ended
   leapstream translate --audio talk.wav         # in real time; --pace max: as fast as it goes
   arecord -t raw -f S16_LE -r 16000 -c 1 | leapstream translate --audio -
   leapstream probe --timeout 30s && leapstream models)";

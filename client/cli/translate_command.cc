@@ -42,15 +42,21 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddConnectionFlags(command_, connection_);
   command_->footer(footer);
   AddStreamFlags();
+  AddBeamFlags();
   AddInputFlags();
   AddAudioFlags();
   command_->add_option("--deadline", deadline_, "of the whole run, such as 30s")
       ->check(IsDuration());
   command_->add_flag("--json", options_.json, "one JSON object per event");
   command_->add_flag("--verbose", options_.verbose, "session and lagging on standard error");
+  AddFileFlags();
   command_->final_callback([this] {
     if (!audio_.path.empty() && !pace_.empty() && pace_ != "max") {
       throw CLI::ValidationError("--pace", absl::StrCat("want max with --audio, got ", pace_));
+    }
+    if (beam_.n_best > beam_.beam) {
+      throw CLI::ValidationError("--nbest", absl::StrCat("want at most --beam, ", beam_.beam,
+                                                         ", got ", beam_.n_best));
     }
   });
 }
@@ -70,6 +76,55 @@ void TranslateCommand::AddStreamFlags() {
                   stream.early_end);
   command_->add_option("--max-target-tokens", stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
+}
+
+void TranslateCommand::AddBeamFlags() {
+  CLI::Option* const beam =
+      command_
+          ->add_option("--beam", beam_.beam,
+                       "search the target with a beam this wide, as fairseq-generate: of a whole "
+                       "line with --file or --offline, else of the rest once the line has ended")
+          ->check(CLI::Range(1, 64));
+  const auto needs_beam = [beam](CLI::Option* option) { return option->needs(beam); };
+  needs_beam(command_->add_option("--lenpen", beam_.length_penalty,
+                                  "above 1 for longer, below for shorter; default: 1"))
+      ->check(CLI::Range(-100.0, 100.0));
+  needs_beam(command_->add_option("--min-len", beam_.min_length, "least tokens; default: 1"))
+      ->check(CLI::Range(0, 1 << 20));
+  needs_beam(command_->add_option("--max-len-a", beam_.max_length_a,
+                                  "most tokens: a times the source's, and b; default: 0 and 200"))
+      ->check(CLI::Range(0.0, 1e6));
+  needs_beam(command_->add_option("--max-len-b", beam_.max_length_b, "see --max-len-a"))
+      ->check(CLI::Range(0, 1 << 20));
+  needs_beam(command_->add_option("--no-repeat-ngram-size", beam_.no_repeat_ngram,
+                                  "no so many tokens come twice; default: they may"))
+      ->check(CLI::Range(2, 1 << 20));
+}
+
+void TranslateCommand::AddFileFlags() {
+  CLI::Option* const file =
+      command_
+          ->add_option("--file", file_.input,
+                       "translate each line of this file as a whole, several at once, in order")
+          ->type_name("FILE")
+          ->check(CLI::ExistingFile);
+  for (const char* streamed : {"--k", "--offline", "--early-end", "--max-target-tokens",
+                               "--from-file", "--segment", "--trace", "--pace", "--audio", "--json",
+                               "--verbose"}) {
+    file->excludes(streamed);
+  }
+  command_
+      ->add_option("--output", file_.output,
+                   "with --file: write here, and go on after the lines that are there")
+      ->type_name("FILE")
+      ->needs(file);
+  command_
+      ->add_option("--nbest", beam_.n_best,
+                   "with --file: this many of the best translations of each line, as "
+                   "number, score and text")
+      ->check(CLI::Range(1, 64))
+      ->needs(file)
+      ->needs("--beam");
 }
 
 void TranslateCommand::AddInputFlags() {
@@ -129,6 +184,17 @@ absl::Status TranslateCommand::Translation() {
       {"explicit", Segmentation::kExplicit},
   };
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
+  const bool searches = command_->count("--beam") > 0;
+  if (!file_.input.empty()) {
+    file_.text.model = options_.stream.model;
+    file_.text.source_language_code = options_.stream.source_language_code;
+    file_.text.target_language_code = options_.stream.target_language_code;
+    if (searches) file_.text.beam = beam_;
+    file_.text.deadline = ParseDuration(deadline_);
+    file_.hypotheses = command_->count("--nbest") > 0;
+    return TranslateFile(*client, file_);
+  }
+  if (searches) options_.stream.beam = beam_;
   options_.segmentation = kSegmentations.at(segmentation_);
   StreamOptions& stream = options_.stream;
   stream.next_segments = stream.early_end == EarlyEnd::kUnspecified && audio_.path.empty();

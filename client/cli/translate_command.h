@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "client/cli/translate.h"
 #include "client/cli/translate_audio.h"
+#include "client/cli/translate_file.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -25,12 +26,16 @@ class TranslateCommand {
  private:
   void AddStreamFlags();
   void AddInputFlags();
+  void AddBeamFlags();
+  void AddFileFlags();
   void AddAudioFlags();
   absl::Status Translation();
 
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
   TranslateOptions options_;
+  BeamSearch beam_;
+  TranslateFileOptions file_;  // Its input is empty: the source is streamed.
   AudioInputOptions audio_;  // Its path is empty: the input is text.
   // Values of flags as they were given; Translation() turns them into options.
   std::string segmentation_ = "line";

@@ -104,6 +104,15 @@ struct ToJsonVisitor {
     policy["max_target_tokens"] = e.applied.max_target_tokens;
     policy["early_end"] = EarlyEndName(e.applied.early_end);
     if (e.applied.next_segments) policy["continue_in_next_segment"] = true;
+    if (e.applied.beam.has_value()) {
+      const BeamSearch& beam = *e.applied.beam;
+      policy["beam_search"] = {{"beam", beam.beam},
+                               {"length_penalty", beam.length_penalty.value_or(1)},
+                               {"min_length", beam.min_length.value_or(1)},
+                               {"max_length_a", beam.max_length_a},
+                               {"max_length_b", beam.max_length_b},
+                               {"no_repeat_ngram", beam.no_repeat_ngram}};
+    }
     Json config = {{"model", e.applied.model},
                    {"source_language_code", e.applied.source_language_code},
                    {"target_language_code", e.applied.target_language_code},

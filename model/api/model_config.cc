@@ -215,6 +215,11 @@ absl::Status CheckModelFields(const ModelConfig& config) {
         "share_decoder_input_output_embed needs decoder.output_dim ", config.decoder.output_dim,
         " to be the embedding's width ", config.decoder.input_dim));
   }
+  if (config.ensemble > 1 && config.LearnedPolicy()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "networks that decide together need one policy, so that ensemble must be 1 with simul_type ",
+        config.simul_type, ", got ", config.ensemble));
+  }
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
   }

@@ -116,6 +116,8 @@ struct ModelConfig {
   int cosformer_max_length = 8192;  // cosFormer's M: the positions over which its weights fade.
   std::string cross_normaliser = "linear";  // "linear" or "softmax"; docs/fairseq.md, rule 10.
   bool mass_preservation = true;      // The policy never moves past the last token that was read.
+  // The networks that decide together, each with weights of its own: see WeightsFileName().
+  int ensemble = 1;
   bool output_bias = false;           // The logits have a bias.
   bool energy_bias = false;           // The energies of a learned policy have a bias.
   bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.

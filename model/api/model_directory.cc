@@ -2,6 +2,7 @@
 
 #include <openssl/evp.h>
 
+#include <algorithm>
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -9,6 +10,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -18,8 +20,20 @@ namespace leapstream {
 namespace {
 
 constexpr int64_t kMaxModelJsonBytes = 1 << 20;
-constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDictionaryFile,
-                                  kSourceSentencePieceFile, kTargetSentencePieceFile};
+constexpr const char* kFiles[] = {kWeightsFile,
+                                  "weights.2.safetensors",
+                                  "weights.3.safetensors",
+                                  "weights.4.safetensors",
+                                  "weights.5.safetensors",
+                                  "weights.6.safetensors",
+                                  "weights.7.safetensors",
+                                  "weights.8.safetensors",
+                                  kSourceDictionaryFile,
+                                  kTargetDictionaryFile,
+                                  kSourceSentencePieceFile,
+                                  kTargetSentencePieceFile};
+
+bool IsWeightsFile(absl::string_view name) { return absl::EndsWith(name, ".safetensors"); }
 
 absl::Status Prefix(absl::string_view path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
@@ -29,9 +43,17 @@ absl::Status Prefix(absl::string_view path, const absl::Status& status) {
 absl::Status ReadRecorded(const std::string& directory, const ModelConfig& config,
                           int64_t max_weights_bytes, ModelFiles* files) {
   const std::string path = absl::StrCat(directory, "/", kModelJson);
-  if (config.sha256.count(kWeightsFile) == 0) {
+  for (int member = 1; member <= config.ensemble; ++member) {
+    if (config.sha256.count(WeightsFileName(member)) > 0) continue;
     return absl::InvalidArgumentError(
-        absl::StrCat(path, ": field sha256 needs an entry for ", kWeightsFile));
+        absl::StrCat(path, ": field sha256 needs an entry for ", WeightsFileName(member)));
+  }
+  const auto weights = std::count_if(config.sha256.begin(), config.sha256.end(),
+                                     [](const auto& file) { return IsWeightsFile(file.first); });
+  if (weights > config.ensemble) {
+    return absl::InvalidArgumentError(absl::StrCat(path, ": field sha256 names ", weights,
+                                                   " files of weights, but field ensemble is ",
+                                                   config.ensemble));
   }
   for (const auto& [name, recorded] : config.sha256) {
     if (!absl::c_linear_search(kFiles, absl::string_view(name))) {
@@ -41,7 +63,7 @@ absl::Status ReadRecorded(const std::string& directory, const ModelConfig& confi
     }
     const std::string file_path = absl::StrCat(directory, "/", name);
     auto file = FileBytes::Read(
-        file_path, name == kWeightsFile ? max_weights_bytes : kMaxTextFileBytes);
+        file_path, IsWeightsFile(name) ? max_weights_bytes : kMaxTextFileBytes);
     if (!file.ok()) return absl::FailedPreconditionError(file.status().message());
     const std::string found = Sha256OfBytes((*file)->bytes());
     (*files)[name] = *std::move(file);
@@ -67,6 +89,10 @@ absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, Network
   if (!max_weights_bytes.ok()) return Prefix(path, max_weights_bytes.status());
   LEAPSTREAM_RETURN_IF_ERROR(ReadRecorded(directory, *config, *max_weights_bytes, files));
   return config;
+}
+
+std::string WeightsFileName(int member) {
+  return member == 1 ? kWeightsFile : absl::StrCat("weights.", member, ".safetensors");
 }
 
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {

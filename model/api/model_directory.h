@@ -21,6 +21,10 @@ inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
 
+// The weights of network `member` (from 1) of an ensemble: weights.safetensors,
+// weights.2.safetensors, and so on. A model of one network has the first alone.
+std::string WeightsFileName(int member);
+
 // A function of the engine, which knows networks. It checks a configuration further than
 // CheckModelFields() does, and returns the most bytes that the weights file may have.
 using NetworkCheck = absl::FunctionRef<absl::StatusOr<int64_t>(const ModelConfig&)>;

@@ -160,6 +160,7 @@ struct Fields<ModelConfig> : std::true_type {
     v.Later("languages", model.languages, ModelConfig().languages, Range{0, 4096});
     v.Later("license", model.license, ModelConfig().license, Range{0, 4096});
     v.Later("origin", model.origin, ModelConfig().origin, Range{0, 4096});
+    v.Later("ensemble", model.ensemble, 1, Range{1, 8});
     VisitNetwork(model, v);
     v("compute_type", model.compute_type, OneOf{{"float32", "bfloat16", "int8"}});
     v("fairseq_options", model.fairseq_options);

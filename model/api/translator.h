@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_API_TRANSLATOR_H_
 #define LEAPSTREAM_MODEL_API_TRANSLATOR_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 
@@ -35,6 +36,9 @@ class SessionState {
   // called: the session has another policy. The results of a wait-k model without mass preservation
   // can depend on the policy, not only on the tokens read.
   virtual void SetWaitK(int /*k*/, int /*write_stride*/) {}
+  // Leaves the forced tokens of the segment's beginning to the caller, who commits each of them: a
+  // search scores them as it scores others. No effect once a token is committed.
+  virtual void LeaveForced() {}
   // Makes `token` the target token of the step that Decide() opened last: the next Decide() feeds
   // this token and decides the one after it. A step without a commit leaves no trace.
   virtual void Commit(TokenId token) = 0;
@@ -46,14 +50,20 @@ class SessionState {
   // A copy that goes on by itself: a change of one of the two changes nothing of the other. With
   // the same input both give the same results, to the bit if the translator's results are exact in
   // that sense. The state must be in no batch. RESOURCE_EXHAUSTED: there is no memory for another.
+  // The copy shares memory with the state until one of the two changes what lies there.
   virtual absl::StatusOr<std::unique_ptr<SessionState>> Clone() const = 0;
+  // Makes this state what other.Clone() would give, and keeps its own memory for later. `other` is
+  // a state of the same translator; both must be in no batch. RESOURCE_EXHAUSTED: there is no
+  // memory for it; then this state is good for Reset() alone.
+  virtual absl::Status CopyFrom(const SessionState& other) = 0;
 
   // The number of source tokens read, with the end of the source as one; for speech, of encoder
   // states.
   virtual int source_read() const = 0;
   virtual int target_written() const = 0;  // The number of target tokens committed.
 
-  virtual int64_t bytes() const = 0;  // The memory that the state takes.
+  // The memory that the state takes. Memory that n states share counts as an nth in each.
+  virtual int64_t bytes() const = 0;
 };
 
 // New source of one state, in order: tokens, or samples if the model takes speech (see
@@ -86,6 +96,25 @@ struct Decision {
   ScoredToken best;    // Ties go to the lowest id, as in fairseq.
   ScoredToken second;  // The best token but for that one.
 };
+
+// The log-probabilities of all tokens in one step of one state.
+struct TokenScores {
+  absl::Span<const float> logits;  // [N]: divided by the temperature, or log-probabilities.
+  float most = 0;                  // The largest of them.
+  float log_sum = 0;               // ln of the sum of exp(logit - most).
+
+  // The natural logarithm of a token's probability, rounded as torch's log_softmax rounds it.
+  float log_prob(TokenId id) const { return (logits[id] - most) - log_sum; }
+};
+
+// One state to be scored. Nothing is owned.
+struct ScoreRow {
+  SessionState* state = nullptr;
+  float temperature = 1;  // The logits are divided by it. Positive.
+};
+
+// A function that gets the scores of row `row` of a call. The logits are valid until it returns.
+using ScoreVisitor = absl::FunctionRef<void(size_t row, const TokenScores& scores)>;
 
 // A function that a Translator calls between the layers of a call. The function may call the same
 // Translator for other states. It runs on the thread of the call, under no lock, and never at the
@@ -125,6 +154,18 @@ class Translator {
                               BetweenLayers between_layers) const = 0;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result) const {
     return Decide(states, result, [] {});
+  }
+
+  // Decide() for a search: gives `visit` the scores of each row's next target token, rows in order,
+  // on the thread of the call. It opens steps as Decide() does. FAILED_PRECONDITION: see Decide();
+  // INTERNAL: the scores are not finite; UNIMPLEMENTED: the translator has no such scores. REQUIRES:
+  // with a learned policy, the states have read their source's end.
+  virtual absl::Status Score(absl::Span<const ScoreRow> /*rows*/, ScoreVisitor /*visit*/,
+                             BetweenLayers /*between_layers*/) const {
+    return absl::UnimplementedError("this model gives no scores of all tokens");
+  }
+  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit) const {
+    return Score(rows, visit, [] {});
   }
 
   // Whether Decide() encodes a state's whole source anew if the state has read since the last

@@ -73,6 +73,8 @@ struct Scratch {
   TargetBatch target;
   std::vector<AttentionRow> rows;
   std::vector<AttentionRow> source_rows;
+  std::vector<SessionState*> states;  // Those of a call to Score().
+  std::vector<Decision> undecided;  // Score()'s: no decision is made.
 };
 
 // Scratch memory for one call. The calling thread keeps it for its next call. A call that is made

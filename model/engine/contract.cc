@@ -21,6 +21,20 @@ absl::Status CheckTokens(absl::string_view side, absl::Span<const TokenId> token
   return absl::OkStatus();
 }
 
+// The largest number; a NaN may be passed over.
+float Largest(absl::Span<const float> x) {
+  constexpr size_t kLanes = 16;  // Side by side, so that the compiler uses vectors.
+  float lanes[kLanes];
+  std::fill_n(lanes, kLanes, x[0]);
+  size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (size_t l = 0; l < kLanes; ++l) lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
+  }
+  float most = *std::max_element(lanes, lanes + kLanes);
+  for (; i < x.size(); ++i) most = std::max(most, x[i]);
+  return most;
+}
+
 }  // namespace
 
 absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& config) {
@@ -75,20 +89,29 @@ const char* OutputName(const ModelConfig& config) {
   return config.share_decoder_input_output_embed ? "decoder.embedding" : "decoder.output";
 }
 
-Decision Decided(const float* logits, int64_t size) {
-  float most = logits[0];
-  for (int64_t i = 1; i < size; ++i) most = std::max(most, logits[i]);
-  const float log_sum = std::log(Simd().sum_exp(logits, size, most, nullptr));
-  // Log-probabilities are rounded in the order of log_softmax: different logits may then tie.
-  const auto log_prob = [&](int64_t i) { return (logits[i] - most) - log_sum; };
-  // Ties go to the lowest index, as with argmax in fairseq's agents.
-  int64_t best = 0;
-  int64_t second = 1;
-  if (log_prob(1) > log_prob(0)) std::swap(best, second);
-  for (int64_t i = 2; i < size; ++i) {
-    const float p = log_prob(i);
-    if (p <= log_prob(second)) continue;
-    if (p > log_prob(best)) {
+absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature) {
+  TokenScores scores;
+  if (temperature != 1) {
+    for (float& logit : logits) logit /= temperature;
+  }
+  scores.logits = logits;
+  scores.most = Largest(logits);
+  scores.log_sum = std::log(
+      Simd().sum_exp(logits.data(), static_cast<int64_t>(logits.size()), scores.most, nullptr));
+  if (std::isfinite(scores.most) && std::isfinite(scores.log_sum)) return scores;
+  return absl::InternalError("the model's activations are not finite; check its weights");
+}
+
+Decision Decided(const TokenScores& scores) {
+  // Log-probabilities are rounded in the order of log_softmax: different logits may then tie. Ties
+  // go to the lowest index, as with argmax in fairseq's agents.
+  TokenId best = 0;
+  TokenId second = 1;
+  if (scores.log_prob(1) > scores.log_prob(0)) std::swap(best, second);
+  for (TokenId i = 2; i < static_cast<TokenId>(scores.logits.size()); ++i) {
+    const float p = scores.log_prob(i);
+    if (p <= scores.log_prob(second)) continue;
+    if (p > scores.log_prob(best)) {
       second = best;
       best = i;
     } else {
@@ -96,8 +119,8 @@ Decision Decided(const float* logits, int64_t size) {
     }
   }
   Decision decision;
-  decision.best = {static_cast<TokenId>(best), log_prob(best)};
-  decision.second = {static_cast<TokenId>(second), log_prob(second)};
+  decision.best = {best, scores.log_prob(best)};
+  decision.second = {second, scores.log_prob(second)};
   return decision;
 }
 

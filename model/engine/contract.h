@@ -5,6 +5,7 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
@@ -22,9 +23,11 @@ absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 // The name of the matrix that turns a decoder's output into logits.
 const char* OutputName(const ModelConfig& config);
 
-// The best and the second token of one row of logits [size], with their log-probabilities, which
-// are not finite if a logit is not.
-Decision Decided(const float* logits, int64_t size);
+// The scores of one row of logits, which are divided by `temperature` in place. INTERNAL: a logit is
+// not finite.
+absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature);
+// The best and the second token of one row.
+Decision Decided(const TokenScores& scores);
 
 }  // namespace leapstream
 

@@ -1,7 +1,6 @@
 #include "model/engine/decoder.h"
 
 #include <algorithm>
-#include <cmath>
 #include <vector>
 
 #include "model/engine/attention/kinds.h"
@@ -12,6 +11,7 @@ namespace leapstream {
 namespace {
 
 constexpr char kSide[] = "decoder";
+constexpr int64_t kScoredTogether = 16;  // Rows of logits of Score().
 
 }  // namespace
 
@@ -76,31 +76,70 @@ void TransformerDecoder::ForgetSource(TransformerState* state) const {
 absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
                                         absl::Span<Decision> result, Scratch& scratch,
                                         BetweenLayers between_layers) const {
-  for (SessionState* state : states) static_cast<TransformerState*>(state)->OpenStep();
-  FeedFirstRows(states, scratch, between_layers);
+  OpenSteps(
+      states.size(), [&](size_t b) { return static_cast<TransformerState*>(states[b]); }, scratch,
+      between_layers);
+  const Workspace::Scope scope(scratch.floats);
+  const Rows x = RunLayers(Past::kProvisional, scratch, result, between_layers);
+  if (x.count == 0) return absl::OkStatus();
+  between_layers();
+  return DecideTokens(scratch.target, x, scratch.floats, result);
+}
+
+absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                                       Scratch& scratch, BetweenLayers between_layers) const {
+  OpenSteps(
+      rows.size(), [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); },
+      scratch, between_layers);
+  const TargetBatch& target = scratch.target;
+  Workspace& floats = scratch.floats;
+  const Workspace::Scope scope(floats);
+  scratch.undecided.resize(rows.size());
+  const Rows x =
+      RunLayers(Past::kProvisional, scratch, absl::MakeSpan(scratch.undecided), between_layers);
+  if (x.count == 0) return absl::OkStatus();
+  const float* features = Features(x, floats);
+  const int64_t vocabulary = output_.out();
+  // A few rows at a time: with a large vocabulary their logits are most of the scratch memory.
+  float* logits = floats.Floats(std::min(x.count, kScoredTogether) * vocabulary);
+  for (int64_t begin = 0; begin < x.count; begin += kScoredTogether) {
+    between_layers();
+    const int64_t count = std::min(kScoredTogether, x.count - begin);
+    output_.Apply(features + begin * output_.in(), count, logits, floats);
+    for (int64_t r = 0; r < count; ++r) {
+      const size_t place = target.places[begin + r];
+      const absl::StatusOr<TokenScores> scores =
+          Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), rows[place].temperature);
+      if (!scores.ok()) return scores.status();
+      visit(place, *scores);
+    }
+  }
+  return absl::OkStatus();
+}
+
+void TransformerDecoder::OpenSteps(size_t count,
+                                   absl::FunctionRef<TransformerState*(size_t)> state_of,
+                                   Scratch& scratch, BetweenLayers between_layers) const {
   TargetBatch& target = scratch.target;
   target.Clear();
-  for (size_t b = 0; b < states.size(); ++b) {
-    auto* const state = static_cast<TransformerState*>(states[b]);
+  for (size_t b = 0; b < count; ++b) {
+    TransformerState* const state = state_of(b);
+    state->OpenStep();
+    AddFirstRows(state, state->progress_.source_read, scratch);
+  }
+  if (!target.owners.empty()) {
+    const Workspace::Scope scope(scratch.floats);
+    RunLayers(Past::kSettled, scratch, {}, between_layers);
+    target.Clear();
+  }
+  for (size_t b = 0; b < count; ++b) {
+    TransformerState* const state = state_of(b);
     target.owners.push_back(state);
     target.places.push_back(b);
     target.tokens.push_back(state->Fed());
     target.positions.push_back(state->FedPosition());
     target.reads_nothing.push_back(ReadsNothing(*state, state->progress_.source_read, 0));
   }
-  Workspace& floats = scratch.floats;
-  const Workspace::Scope scope(floats);
-  const auto count = static_cast<int64_t>(states.size());
-  const int64_t width = config_.decoder.embed_dim;
-  Rows x{floats.Floats(count * width), count, width};
-  embedding_.Apply(target.tokens, target.positions, x.x, floats);
-  for (size_t l = 0; l < stack_.order.size() && x.count > 0; ++l) {
-    between_layers();
-    RunLayer(l, Past::kProvisional, scratch, &x, result);
-  }
-  if (x.count == 0) return absl::OkStatus();
-  between_layers();
-  return DecideTokens(target, x, floats, result);
 }
 
 void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
@@ -118,46 +157,41 @@ void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
   }
 }
 
-void TransformerDecoder::FeedFirstRows(absl::Span<SessionState* const> states, Scratch& scratch,
-                                       BetweenLayers between_layers) const {
-  TargetBatch& target = scratch.target;
-  target.Clear();
-  for (SessionState* session_state : states) {
-    auto* const state = static_cast<TransformerState*>(session_state);
-    AddFirstRows(state, state->progress_.source_read, scratch);
-  }
-  if (target.owners.empty()) return;
-  const Workspace::Scope scope(scratch.floats);
+Rows TransformerDecoder::RunLayers(Past past, Scratch& scratch, absl::Span<Decision> result,
+                                   BetweenLayers between_layers) const {
+  const TargetBatch& target = scratch.target;
   const auto count = static_cast<int64_t>(target.owners.size());
   const int64_t width = config_.decoder.embed_dim;
   Rows x{scratch.floats.Floats(count * width), count, width};
   embedding_.Apply(target.tokens, target.positions, x.x, scratch.floats);
-  for (size_t l = 0; l < stack_.order.size(); ++l) {
+  for (size_t l = 0; l < stack_.order.size() && x.count > 0; ++l) {
     between_layers();
-    RunLayer(l, Past::kSettled, scratch, &x, {});
+    RunLayer(l, past, scratch, &x, result);
   }
+  return x;
+}
+
+const float* TransformerDecoder::Features(const Rows& x, Workspace& floats) const {
+  if (norm_.defined()) norm_.Apply(x.x, x.count, x.x);
+  if (project_out_.in() == 0) return x.x;
+  float* projected = floats.Floats(x.count * project_out_.out());
+  project_out_.Apply(x.x, x.count, projected, floats);
+  return projected;
 }
 
 absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const Rows& x,
                                               Workspace& floats,
                                               absl::Span<Decision> result) const {
-  if (norm_.defined()) norm_.Apply(x.x, x.count, x.x);
-  const float* features = x.x;
-  if (project_out_.in() > 0) {
-    float* projected = floats.Floats(x.count * project_out_.out());
-    project_out_.Apply(x.x, x.count, projected, floats);
-    features = projected;
-  }
+  const float* features = Features(x, floats);
   const int64_t vocabulary = output_.out();
   float* logits = floats.Floats(x.count * vocabulary);
   output_.Apply(features, x.count, logits, floats);
   observer_.Show("", "logits", {logits, x.count, vocabulary});
   for (int64_t r = 0; r < x.count; ++r) {
-    Decision& decision = result[target.places[r]];
-    decision = Decided(logits + r * vocabulary, vocabulary);
-    if (!std::isfinite(decision.best.log_prob)) {
-      return absl::InternalError("the model's activations are not finite; check its weights");
-    }
+    const absl::StatusOr<TokenScores> scores =
+        Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1);
+    if (!scores.ok()) return scores.status();
+    result[target.places[r]] = Decided(*scores);
   }
   return absl::OkStatus();
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
@@ -40,6 +41,9 @@ class TransformerDecoder {
   // See Translator::Decide().
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       Scratch& scratch, BetweenLayers between_layers) const;
+  // See Translator::Score().
+  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch,
+                     BetweenLayers between_layers) const;
 
   // Takes a state's part of a replay: puts source rows into scratch.source, which the caller then
   // encodes, and target rows into scratch.target. Counts them in the state as read and written.
@@ -65,15 +69,21 @@ class TransformerDecoder {
   // Whether the target row that follows the state's next one by `ahead` rows reads nothing of the
   // source. `source_read`: the source rows that it could read.
   bool ReadsNothing(const TransformerState& state, int source_read, int ahead) const;
-  // Makes start and forced tokens of the states that begin part of their past, all but the token
-  // that each state feeds next.
-  void FeedFirstRows(absl::Span<SessionState* const> states, Scratch& scratch,
-                     BetweenLayers between_layers) const;
+  // Opens a step of each state, and puts the row that it feeds into scratch.target. Makes start and
+  // forced tokens of states that begin part of their past, all but the token that is fed next.
+  void OpenSteps(size_t count, absl::FunctionRef<TransformerState*(size_t)> state_of,
+                 Scratch& scratch, BetweenLayers between_layers) const;
   // Adds a state's first rows to scratch.target. They see `source_read` source tokens.
   void AddFirstRows(TransformerState* state, int source_read, Scratch& scratch) const;
+  // Runs the layers over scratch.target: see RunLayer(). Returns the rows that are still to be
+  // decided.
+  Rows RunLayers(Past past, Scratch& scratch, absl::Span<Decision> result,
+                 BetweenLayers between_layers) const;
   // Runs one layer over scratch.target. The attention's past gets the rows as `past` says. For a
   // learned policy, rows that want more source are taken out, and their decision is in `result`.
   void RunLayer(size_t l, Past past, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+  // Normalises and projects the decoder's rows, in place or in memory of `floats`.
+  const float* Features(const Rows& x, Workspace& floats) const;
   // Takes the rows that want more source out of the batch and out of x: their decision is made.
   void DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows, Rows* x,
                      absl::Span<Decision> result) const;

@@ -79,7 +79,7 @@ void TransformerEncoder::ReadSamples(const SourceRows& rows, Workspace& scratch)
       listener(absl::StrCat(name, "@", first_row), values);
     };
   }
-  speech_->Append(rows.samples, *state->speech_, scratch, observer);
+  speech_->Append(rows.samples, state->OwnSpeech(), scratch, observer);
   const auto states = static_cast<int>(static_cast<int64_t>(state->speech_->rows().size()) /
                                        config_.encoder.embed_dim);
   // The last rows may have changed even if their number is the same.

@@ -13,6 +13,7 @@
 #include "model/api/file_bytes.h"
 #include "model/api/model_directory.h"
 #include "model/api/piece_check.h"
+#include "model/engine/ensemble.h"
 #include "model/engine/layers.h"
 #include "model/engine/model_call.h"
 #include "model/engine/model_family.h"
@@ -146,6 +147,36 @@ std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
   return Sha256OfBytes(content);
 }
 
+// The checksum of the weights; that of an ensemble is made of those of its networks.
+std::string ChecksumOf(const ModelConfig& config) {
+  if (config.ensemble == 1) return config.sha256.at(kWeightsFile);
+  std::string checksums;
+  for (int member = 1; member <= config.ensemble; ++member) {
+    absl::StrAppend(&checksums, config.sha256.at(WeightsFileName(member)), "\n");
+  }
+  return Sha256OfBytes(checksums);
+}
+
+absl::StatusOr<std::unique_ptr<const Translator>> LoadMember(int member,
+                                                             const std::string& directory,
+                                                             Parts& parts) {
+  const std::string name = WeightsFileName(member);
+  LEAPSTREAM_ASSIGN_OR_RETURN(
+      Weights weights, Weights::Parse(std::move(parts.files[name]),
+                                      absl::StrCat(directory, "/", name), parts.compute_type));
+  return MakeTranslator(parts.config, std::move(weights), parts.device);
+}
+
+absl::StatusOr<std::unique_ptr<const Translator>> LoadTranslator(const std::string& directory,
+                                                                 Parts& parts) {
+  if (parts.config.ensemble == 1) return LoadMember(1, directory, parts);
+  std::vector<std::unique_ptr<const Translator>> members(parts.config.ensemble);
+  for (int member = 1; member <= parts.config.ensemble; ++member) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(members[member - 1], LoadMember(member, directory, parts));
+  }
+  return std::make_unique<Ensemble>(std::move(members), parts.config.decoder.vocabulary_size);
+}
+
 absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions& options) {
   const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
   Parts parts;
@@ -200,7 +231,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.name = options.name.empty() ? config.name : options.name;
   info.license = config.license;
   info.origin = config.origin;
-  info.checksum = config.sha256[kWeightsFile];
+  info.checksum = ChecksumOf(config);
   info.compute_type = config.compute_type;
   info.device = options.device;
   info.learned_policy = config.LearnedPolicy();
@@ -224,16 +255,9 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
     if (loaded->content == parts.model->content) return loaded;
   }
   Model* const model = parts.model.get();
-  std::shared_ptr<FileBytes> file = std::move(parts.files[kWeightsFile]);
-  parts.files.clear();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
-        LEAPSTREAM_ASSIGN_OR_RETURN(
-            Weights weights,
-            Weights::Parse(std::move(file), absl::StrCat(directory, "/", kWeightsFile),
-                           parts.compute_type));
-        LEAPSTREAM_ASSIGN_OR_RETURN(
-            model->translator, MakeTranslator(parts.config, std::move(weights), parts.device));
+        LEAPSTREAM_ASSIGN_OR_RETURN(model->translator, LoadTranslator(directory, parts));
         return MeasureState(*model->translator, &model->info);
       }));
   return std::shared_ptr<const Model>(std::move(parts.model));

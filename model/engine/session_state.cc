@@ -21,8 +21,19 @@ void TransformerState::Reset() {
     for (const auto& state : *states) state->Reset();
   }
   prefix_.clear();
-  if (speech_ != nullptr) speech_->Reset();
+  if (speech_ != nullptr) OwnSpeech().Reset();
   progress_ = Progress();
+}
+
+SpeechFrontEnd::State& TransformerState::OwnSpeech() {
+  if (speech_.use_count() > 1) speech_ = speech_->Clone();
+  return *speech_;
+}
+
+void TransformerState::LeaveForced() {
+  if (progress_.target_written > 0) return;
+  frame_.forced.clear();
+  for (const auto& self : self_) self->Reset();
 }
 
 void TransformerState::SetFrame(const Frame& frame) {
@@ -59,21 +70,40 @@ absl::StatusOr<std::unique_ptr<SessionState>> TransformerState::Clone() const {
       for (const auto& state : *from) to->push_back(state->Clone());
     }
     copy->prefix_ = prefix_;
-    if (speech_ != nullptr) copy->speech_ = speech_->Clone();
     return absl::OkStatus();
   }));
-  copy->progress_ = progress_;
-  copy->last_ = last_;
-  copy->frame_ = frame_;
-  copy->k_ = k_;
-  copy->write_stride_ = write_stride_;
+  copy->CopyRestFrom(*this);
   return copy;
+}
+
+absl::Status TransformerState::CopyFrom(const SessionState& any) {
+  const auto& other = static_cast<const TransformerState&>(any);
+  LEAPSTREAM_RETURN_IF_ERROR(ModelCall("a copy of a session's state", 1, [&] {
+    for (const auto& [from, to] : {std::pair(&other.encoder_, &encoder_),
+                                   {&other.self_, &self_},
+                                   {&other.cross_, &cross_}}) {
+      for (size_t i = 0; i < from->size(); ++i) (*to)[i]->CopyFrom(*(*from)[i]);
+    }
+    prefix_ = other.prefix_;
+    return absl::OkStatus();
+  }));
+  CopyRestFrom(other);
+  return absl::OkStatus();
+}
+
+void TransformerState::CopyRestFrom(const TransformerState& other) {
+  speech_ = other.speech_;
+  progress_ = other.progress_;
+  last_ = other.last_;
+  frame_ = other.frame_;
+  k_ = other.k_;
+  write_stride_ = other.write_stride_;
 }
 
 int64_t TransformerState::bytes() const {
   auto bytes =
       static_cast<int64_t>(sizeof(TransformerState) + prefix_.capacity() * sizeof(TokenId));
-  if (speech_ != nullptr) bytes += speech_->bytes();
+  if (speech_ != nullptr) bytes += speech_->bytes() / speech_.use_count();
   for (const AttentionStates* states : {&encoder_, &self_, &cross_}) {
     for (const auto& state : *states) bytes += state->bytes();
   }

@@ -25,6 +25,8 @@ class TransformerState : public SessionState {
   void Commit(TokenId token) override;
   void Repeat() override;
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override;
+  absl::Status CopyFrom(const SessionState& other) override;
+  void LeaveForced() override;
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
   int64_t bytes() const override;
@@ -52,6 +54,9 @@ class TransformerState : public SessionState {
     if (progress_.source_rows > 0) return {};
     return frame_.source_lead;
   }
+  // The source of speech, not shared with others.
+  SpeechFrontEnd::State& OwnSpeech();
+  void CopyRestFrom(const TransformerState& other);
   void CountSource(absl::Span<const TokenId> tokens);  // Counts `tokens`, and Lead() before them.
   // source_read() after these tokens as well.
   int SourceReadAfter(absl::Span<const TokenId> tokens) const;
@@ -80,7 +85,8 @@ class TransformerState : public SessionState {
   AttentionStates self_;
   AttentionStates cross_;
   std::vector<TokenId> prefix_;  // The source of a bidirectional text encoder, with its frame.
-  std::unique_ptr<SpeechFrontEnd::State> speech_;  // The source of speech; else null.
+  // The source of speech; else null. Copies share it until one of them gets more.
+  std::shared_ptr<SpeechFrontEnd::State> speech_;
   Progress progress_;
   TokenId last_ = 0;  // The target token that was committed last, if there is one.
   Frame frame_;

@@ -105,6 +105,20 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Sp
   });
 }
 
+absl::Status Transformer::Score(absl::Span<const ScoreRow> batch, ScoreVisitor visit,
+                                BetweenLayers between_layers) const {
+  if (batch.empty()) return absl::OkStatus();
+  return ModelCall("scoring target tokens", threads_, [&] {
+    const ScratchLoan loan;
+    std::vector<SessionState*>& states = (*loan).states;
+    states.clear();
+    for (const ScoreRow& row : batch) states.push_back(row.state);
+    LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(states));
+    EncodePrefixes(states, *loan, between_layers);
+    return decoder_.Score(batch, visit, *loan, between_layers);
+  });
+}
+
 bool Transformer::can_replay() const {
   return config_.causal_encoder && !config_.LearnedPolicy() && !decoder_.shares_layers();
 }

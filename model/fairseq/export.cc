@@ -32,6 +32,8 @@ namespace {
 
 namespace fs = std::filesystem;
 
+constexpr int kMostNetworks = 8;  // Of an ensemble: as the range of the field in model.json.
+
 absl::Status FileError(const fs::path& path, const std::error_code& error) {
   return absl::InternalError(absl::StrCat(path.string(), ": ", error.message()));
 }
@@ -73,12 +75,12 @@ absl::Status CheckReplaceable(const fs::path& output) {
         absl::StrCat(output.string(), ": ", what, "; choose another output or remove it"));
   };
   if (status.type() != fs::file_type::directory) return refuse("is there and is no directory");
-  const std::set<std::string> known = {"model.json",
-                                       kWeightsFile,
+  std::set<std::string> known = {"model.json",
                                        kSourceDictionaryFile,
                                        kTargetDictionaryFile,
                                        kSourceSentencePieceFile,
                                        kTargetSentencePieceFile};
+  for (int member = 1; member <= kMostNetworks; ++member) known.insert(WeightsFileName(member));
   bool empty = true;
   for (fs::directory_iterator it(output, error), end; !error && it != end; it.increment(error)) {
     empty = false;
@@ -141,9 +143,14 @@ struct Checkpoints {
 absl::StatusOr<Checkpoints> OpenCheckpoints(const ExportOptions& options) {
   const std::vector<std::string>& paths = options.checkpoints;
   if (paths.empty()) return absl::InvalidArgumentError("a checkpoint is needed");
-  if (paths.size() > 1 && !options.average) {
+  if (options.ensemble && paths.size() > kMostNetworks) {
+    return absl::InvalidArgumentError(absl::StrCat("an ensemble has ", kMostNetworks,
+                                                   " checkpoints at most, got ", paths.size()));
+  }
+  if (paths.size() > 1 && options.average == options.ensemble) {
     return absl::InvalidArgumentError(
-        absl::StrCat(paths.size(), " checkpoints; one makes a model, several only with --average"));
+        absl::StrCat(paths.size(), " checkpoints; one makes a model, several only with either "
+                                   "--average or --ensemble"));
   }
   Checkpoints result;
   for (const std::string& path : paths) {
@@ -191,12 +198,12 @@ absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& co
   return absl::OkStatus();
 }
 
-absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& config,
+absl::Status WriteWeights(absl::Span<const FairseqCheckpoint> checkpoints, const ModelConfig& config,
                           TensorType type, const std::string& path) {
   // All checkpoints have the same parameters, and so the same map. MapParameters() also checks the
   // values of shared parameters, so it runs for each.
   ParameterMap parameters;
-  for (const FairseqCheckpoint& checkpoint : checkpoints.parsed) {
+  for (const FairseqCheckpoint& checkpoint : checkpoints) {
     LEAPSTREAM_ASSIGN_OR_RETURN(parameters, MapParameters(checkpoint, config));
   }
   std::map<std::string, std::string> storage;
@@ -204,7 +211,7 @@ absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& con
   for (const TensorSpec& spec : ListTensors(config)) {
     const ParameterRows& source = parameters.sources.at(spec.name);
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values,
-                                ReadMean(checkpoints.parsed, source));
+                                ReadMean(checkpoints, source));
     std::string& bytes = storage[spec.name];
     bytes.resize(values.size() * ElementBytes(type));
     if (type == TensorType::kFloat32) {
@@ -259,7 +266,7 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
     LEAPSTREAM_RETURN_IF_ERROR(also.status);
     if (absl::Status same = CheckSameNetwork(config, also.config); !same.ok()) {
       return absl::InvalidArgumentError(absl::StrCat(
-          other.name(), ": ", same.message(), "; only checkpoints of one training are averaged"));
+          other.name(), ": ", same.message(), "; only checkpoints of one kind of network make one model"));
     }
   }
   LEAPSTREAM_RETURN_IF_ERROR(CheckNormaliser(options.cross_normaliser, config));
@@ -302,8 +309,14 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   if (error) return FileError(output.parent_path(), error);
   LEAPSTREAM_ASSIGN_OR_RETURN(std::string staged, StagingDirectory::Make(output));
   const StagingDirectory staging(std::move(staged));
-  LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoints, config, options.weight_type,
-                                          absl::StrCat(staging.path(), "/", kWeightsFile)));
+  if (options.ensemble) config.ensemble = static_cast<int>(checkpoints.parsed.size());
+  for (int member = 1; member <= config.ensemble; ++member) {
+    const absl::Span<const FairseqCheckpoint> all = checkpoints.parsed;
+    LEAPSTREAM_RETURN_IF_ERROR(
+        WriteWeights(config.ensemble > 1 ? all.subspan(member - 1, 1) : all, config,
+                     options.weight_type,
+                     absl::StrCat(staging.path(), "/", WeightsFileName(member))));
+  }
   const std::pair<const std::string&, const char*> copies[] = {
       {options.source_dictionary, kSourceDictionaryFile},
       {options.target_dictionary, kTargetDictionaryFile},

@@ -11,8 +11,10 @@
 namespace leapstream {
 
 struct ExportOptions {
-  std::vector<std::string> checkpoints;  // One file, or with `average` any number, of one model.
+  std::vector<std::string> checkpoints;  // One file, or several: see `average` and `ensemble`.
   bool average = false;  // Exports the checkpoints' mean, with the configuration of the first.
+  // Exports all checkpoints as one model, whose networks decide together: see engine/ensemble.h.
+  bool ensemble = false;
   // For models of speech only, which have no source dictionary and no source SentencePiece model.
   std::string config_yaml;
   std::string source_dictionary;
@@ -33,7 +35,7 @@ struct ExportOptions {
 // it is not null, gets warnings for the user; see CheckPieces(). Errors: those of
 // FairseqCheckpoint, Vocabulary and Tokenizer. FAILED_PRECONDITION: `output` exists and is neither
 // empty nor a model directory. INVALID_ARGUMENT: files that do not belong together, or several
-// checkpoints without `average`. UNIMPLEMENTED: a model that is not served.
+// checkpoints without `average` or `ensemble`. UNIMPLEMENTED: a model that is not served.
 absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes = nullptr);
 
 // Checks that each given dictionary goes with the SentencePiece model that is given for the same

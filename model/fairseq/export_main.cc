@@ -43,9 +43,12 @@ int Run(int argc, char** argv) {
   leapstream::ExportOptions options;
   std::string dtype = "float32";
   bool inspect = false;
-  app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average")
+  app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average or --ensemble")
       ->required();
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
+  app.add_flag("--ensemble", options.ensemble,
+               "Export several checkpoints as one model, whose networks decide together")
+      ->excludes("--average");
   app.add_flag(
       "--inspect", inspect,
       "Show what is in each checkpoint, and write nothing; with dictionaries and SentencePiece "
@@ -73,8 +76,10 @@ int Run(int argc, char** argv) {
                  "change nothing at inference; may be repeated");
   try {  // CLI11 reports by exception.
     app.parse(argc, argv);
-    if (options.checkpoints.size() > 1 && !options.average && !inspect) {
-      throw CLI::ValidationError("--checkpoint", "several checkpoints need --average");
+    if (options.checkpoints.size() > 1 && !options.average &&
+        !options.ensemble && !inspect) {
+      throw CLI::ValidationError("--checkpoint",
+                                 "several checkpoints need --average or --ensemble");
     }
     for (const auto& [flag, target] : files) {
       // The kind of model decides which of the other files it needs: ExportModel() checks that.

@@ -155,6 +155,9 @@ class TorchTranslator::State : public SessionState {
     frame_ = frame;
     Reset();
   }
+  void LeaveForced() override {
+    if (progress_.target_written == 0) frame_.forced.clear();
+  }
   void Commit(TokenId token) override {
     progress_.last = token;
     ++progress_.target_written;
@@ -168,6 +171,13 @@ class TorchTranslator::State : public SessionState {
     copy->progress_ = progress_;
     copy->frame_ = frame_;
     return copy;
+  }
+  absl::Status CopyFrom(const SessionState& any) override {
+    const auto& other = static_cast<const State&>(any);
+    LEAPSTREAM_RETURN_IF_ERROR(slots_->Copy(other.slot_, slot_));
+    progress_ = other.progress_;
+    frame_ = other.frame_;
+    return absl::OkStatus();
   }
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
@@ -456,6 +466,13 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
 // Makes start and forced tokens of the states that begin part of their past, all but the token that
 // each state feeds next.
 void TorchTranslator::FeedFirstRows(absl::Span<SessionState* const> batch) const {
+  // A first step that was not committed has left positions there.
+  std::vector<int64_t> beginning;
+  for (SessionState* session_state : batch) {
+    const State& state = static_cast<const State&>(*session_state);
+    if (!state.progress_.begun) beginning.push_back(state.slot_);
+  }
+  if (!beginning.empty()) slots_->self.index_fill_(1, Indices(beginning), 0);
   for (size_t i = 0;; ++i) {
     std::vector<int64_t> tokens, positions, slots;
     std::vector<float> sees;
@@ -470,8 +487,6 @@ void TorchTranslator::FeedFirstRows(absl::Span<SessionState* const> batch) const
     }
     if (tokens.empty()) return;
     const at::Tensor of = Indices(slots);
-    // A first step that was not committed has left positions there.
-    if (i == 0) slots_->self.index_fill_(1, of, 0);
     Decode(tokens, positions, of,
            at::from_blob(sees.data(), {static_cast<int64_t>(sees.size()), 1, 1})
                .clone()
@@ -482,9 +497,7 @@ void TorchTranslator::FeedFirstRows(absl::Span<SessionState* const> batch) const
   }
 }
 
-absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
-                                     absl::Span<Decision> result,
-                                     BetweenLayers /*between_layers*/) const {
+absl::Status TorchTranslator::Step(absl::Span<SessionState* const> batch, RowFunction take) const {
   LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(batch));
   if (batch.empty()) return absl::OkStatus();
   MutexLock lock(&slots_->mutex);
@@ -518,11 +531,30 @@ absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
                                   .to(c10::Device("cpu"))
                                   .contiguous();
     for (int64_t b = 0; b < count; ++b) {
-      result[b] = Decided(logits.data_ptr<float>() + b * logits.size(1), logits.size(1));
-      if (!std::isfinite(result[b].best.log_prob)) {
-        return absl::InternalError("the model's activations are not finite; check its weights");
-      }
+      LEAPSTREAM_RETURN_IF_ERROR(
+          take(b, absl::MakeSpan(logits.data_ptr<float>() + b * logits.size(1), logits.size(1))));
     }
+    return absl::OkStatus();
+  });
+}
+
+absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
+                                     absl::Span<Decision> result,
+                                     BetweenLayers /*between_layers*/) const {
+  return Step(batch, [&](size_t b, absl::Span<float> logits) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const TokenScores scores, Scored(logits, /*temperature=*/1));
+    result[b] = Decided(scores);
+    return absl::OkStatus();
+  });
+}
+
+absl::Status TorchTranslator::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                                    BetweenLayers /*between_layers*/) const {
+  std::vector<SessionState*> states;
+  for (const ScoreRow& row : rows) states.push_back(row.state);
+  return Step(states, [&](size_t b, absl::Span<float> logits) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const TokenScores scores, Scored(logits, rows[b].temperature));
+    visit(b, scores);
     return absl::OkStatus();
   });
 }

@@ -8,6 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
+#include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "base/mutex.h"
@@ -40,6 +41,8 @@ class TorchTranslator : public Translator {
   absl::Status Read(absl::Span<const SourceRows> rows, BetweenLayers between_layers) const override;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       BetweenLayers between_layers) const override;
+  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                     BetweenLayers between_layers) const override;
 
  private:
   class State;
@@ -64,6 +67,10 @@ class TorchTranslator : public Translator {
   // Returns x [B, E] plus the projected result of attention. `attended`: query times sums,
   // [B, H, d + 1].
   at::Tensor Output(const std::string& name, const at::Tensor& attended, const at::Tensor& x) const;
+  // A function that takes one row of a step's logits.
+  using RowFunction = absl::FunctionRef<absl::Status(size_t row, absl::Span<float> logits)>;
+  // Opens a step of each state, and gives the rows of logits to `take`, in order.
+  absl::Status Step(absl::Span<SessionState* const> batch, RowFunction take) const;
   at::Tensor Indices(const std::vector<int64_t>& values) const;
   void FeedFirstRows(absl::Span<SessionState* const> batch) const;
   void Encode(const std::vector<int64_t>& tokens, const std::vector<int64_t>& positions,

@@ -89,25 +89,20 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
       if (too_much_) return;
       std::string& text = *translation_.mutable_text();
-      if (text.size() + completed->text.size() + 1 > budget::kTranslationBytes) {
-        if (!std::exchange(too_much_, true)) {
-          End(InvalidRequest("TEXT_TOO_LONG",
-                             absl::StrCat("the translation is longer than ",
-                                          budget::kTranslationBytes,
-                                          " bytes, which one message may have; send less at once, "
-                                          "or stream it to StreamTranslate")));
-        }
-        return;
-      }
+      if (text.size() + completed->text.size() + 1 > budget::kTranslationBytes) return TooLong();
       // If a line goes on in the next segment, its translations are joined to one line.
       const bool joins = std::exchange(continues_, completed->continues_at.has_value());
       if (completed->segment > 1 && !(joins && completed->text.empty())) {
         text.push_back(joins ? ' ' : '\n');
       }
       text.append(completed->text);
+      if (searches_) AddHypotheses(*completed);
+      if (too_much_) return;
       // The text counts twice, since it will be in a message as well.
       const absl::Status room =
-          bytes_.GrowTo(request_bytes_ + 2 * static_cast<int64_t>(text.capacity()));
+          bytes_.GrowTo(
+          request_bytes_ +
+          2 * (static_cast<int64_t>(text.capacity()) + hypothesis_bytes_));
       if (!room.ok()) {
         too_much_ = true;
         End(room);
@@ -129,6 +124,29 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   }
 
  private:
+  void TooLong() {
+    if (std::exchange(too_much_, true)) return;
+    End(InvalidRequest("TEXT_TOO_LONG",
+                       absl::StrCat("the translation is longer than ", budget::kTranslationBytes,
+                                    " bytes, which one message may have; send less at once, "
+                                    "or stream it to StreamTranslate")));
+  }
+  // An empty segment has none, but an entry.
+  void AddHypotheses(const SegmentCompleted& completed) {
+    constexpr int64_t kFieldBytes = 16;  // Of a score and the lengths.
+    v1::SegmentHypotheses* const segment = translation_.add_segments();
+    hypothesis_bytes_ += kFieldBytes;
+    for (const Hypothesis& hypothesis : completed.hypotheses) {
+      hypothesis_bytes_ += kFieldBytes + static_cast<int64_t>(hypothesis.text.size());
+      v1::Hypothesis* const added = segment->add_hypotheses();
+      added->set_text(hypothesis.text);
+      added->set_score(hypothesis.score);
+    }
+    if (static_cast<int64_t>(translation_.text().size()) + hypothesis_bytes_ >
+        static_cast<int64_t>(budget::kTranslationBytes)) {
+      TooLong();
+    }
+  }
   void OnRequest(grpc::ByteBuffer* bytes) override {
     serving_->opener.Do([self = shared_from_this(), this, bytes] { OpenInTurn(bytes); });
   }
@@ -188,6 +206,8 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         SessionOptions options,
         ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
     options.languages = std::move(choice.languages);
+    searches_ = request.has_beam_search();
+    if (searches_) options.beam = ToBeamOptions(request.beam_search());
     text_ = std::move(*request.mutable_text());
     sink_reference_ = std::static_pointer_cast<TranslateCall>(shared_from_this());
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler_->Open(options, this);
@@ -256,13 +276,15 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   size_t next_ = 0;  // The place in text_ from which Feed() goes on.
   bool all_fed_ = false;
 
-  // The next six are used by the opener's thread until the session is open, then by the step
+  // The next eight are used by the opener's thread until the session is open, then by the step
   // thread.
   TakenBytes bytes_;
   int64_t request_bytes_ = 0;
   SessionSummary summary_;
   v1::TranslateResponse translation_;
   bool too_much_ = false;
+  bool searches_ = false;  // The request has a beam search, and wants its hypotheses.
+  int64_t hypothesis_bytes_ = 0;
   bool continues_ = false;  // True: the last complete segment goes on in the next one.
 
   Mutex mutex_;

@@ -121,6 +121,15 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
     }
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(options.early_end, ToEarlyEnd(policy.early_end()));
+  if (policy.has_beam_search()) {
+    options.beam = ToBeamOptions(policy.beam_search());
+    if (options.beam->n_best > 1) {
+      return InvalidRequest("INVALID_POLICY",
+                            absl::StrCat("a stream has one translation, got n_best ",
+                                         options.beam->n_best,
+                                         "; leave it unset, or call Translate"));
+    }
+  }
   options.next_segments = policy.continue_in_next_segment();
   if (options.next_segments && model.speech.has_value()) {
     return InvalidRequest(
@@ -144,6 +153,7 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   policy.set_max_length_b(options.max_length_b);
   policy.set_early_end(ToProto(options.early_end));
   policy.set_continue_in_next_segment(options.next_segments);
+  if (options.beam.has_value()) *policy.mutable_beam_search() = ToProto(*options.beam);
   config.set_input_format(InputFormat(requested, model));
   if (model.speech.has_value()) {
     config.set_sample_rate_hertz(options.sample_rate);
@@ -151,6 +161,40 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   }
   *config.mutable_output() = requested.output();
   return config;
+}
+
+BeamOptions ToBeamOptions(const v1::BeamSearch& search) {
+  BeamOptions options;
+  if (search.beam() != 0) options.beam = search.beam();
+  if (search.has_length_penalty()) options.length_penalty = search.length_penalty();
+  if (search.max_length_a() != 0 || search.max_length_b() != 0) {  // fairseq sets both at once.
+    options.max_length_a = search.max_length_a();
+    options.max_length_b = search.max_length_b();
+  }
+  if (search.has_min_length()) options.min_length = search.min_length();
+  options.no_repeat_ngram = search.no_repeat_ngram();
+  if (search.n_best() != 0) options.n_best = search.n_best();
+  options.unnormalized = search.unnormalized();
+  options.unknown_penalty = search.unknown_penalty();
+  if (search.temperature() != 0) options.temperature = search.temperature();
+  options.match_source_length = search.match_source_length();
+  return options;
+}
+
+v1::BeamSearch ToProto(const BeamOptions& options) {
+  v1::BeamSearch search;
+  search.set_beam(options.beam);
+  search.set_length_penalty(options.length_penalty);
+  search.set_max_length_a(options.max_length_a);
+  search.set_max_length_b(options.max_length_b);
+  search.set_min_length(options.min_length);
+  search.set_no_repeat_ngram(options.no_repeat_ngram);
+  search.set_n_best(options.n_best);
+  search.set_unnormalized(options.unnormalized);
+  search.set_unknown_penalty(options.unknown_penalty);
+  search.set_temperature(options.temperature);
+  search.set_match_source_length(options.match_source_length);
+  return search;
 }
 
 absl::StatusOr<PauseRule> ToPauseRule(const v1::SessionConfig& config,

@@ -18,6 +18,10 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
                                                 const SessionLimits& limits,
                                                 const ModelInfo& model);
 
+// The options of a beam search, and back. The scheduler checks them.
+BeamOptions ToBeamOptions(const v1::BeamSearch& search);
+v1::BeamSearch ToProto(const BeamOptions& options);
+
 // Returns `requested` with every unset field set to the value that holds.
 v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const SessionOptions& options,
                                   const ModelInfo& model);

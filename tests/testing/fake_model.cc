@@ -176,6 +176,10 @@ struct FakeState final : SessionState {
     copy->room = 0;
     return copy;
   }
+  absl::Status CopyFrom(const SessionState& other) override {
+    *this = static_cast<const FakeState&>(other);
+    return absl::OkStatus();
+  }
   int source_read() const override { return read; }
   int target_written() const override { return written; }
   // The bytes are those of a cache, which keeps its room.
@@ -287,6 +291,28 @@ class FakeTranslator final : public Translator {
                            : hash % 11 == 0;
       result[b].best = {end ? state.frame.end : first, -0.25f};
       result[b].second = {end ? first : second, -2.0f};
+    }
+    return absl::OkStatus();
+  }
+
+  // Each token's score is a hash, too. The end is likely where Decide() would end.
+  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                     BetweenLayers between_layers) const override {
+    if (fails_) return absl::InternalError("the fake model was asked to fail");
+    if (step_delay_ > absl::ZeroDuration()) absl::SleepFor(step_delay_);
+    between_layers();
+    std::vector<float> log_probs(vocabulary_size_);
+    for (size_t b = 0; b < rows.size(); ++b) {
+      const auto& state = static_cast<const FakeState&>(*rows[b].state);
+      const uint64_t hash = Mix(state.source_hash, state.target_hash);
+      for (int id = 0; id < vocabulary_size_; ++id) {
+        log_probs[id] = -2.0f - static_cast<float>(Mix(hash, id) % 1000) / 200;
+      }
+      const int end = ends_after_ > 0 ? ends_after_ : state.read - 1 + static_cast<int>(hash % 3);
+      log_probs[kEndOfSentence] = state.written >= end ? -0.25f : -6.0f;
+      TokenScores scores;
+      scores.logits = log_probs;
+      visit(b, scores);
     }
     return absl::OkStatus();
   }

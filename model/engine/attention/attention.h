@@ -27,9 +27,11 @@ class AttentionState {
   virtual void Drop() = 0;
   // Whether a head of a learned policy wants to see more of the source first. Valid after Attend().
   virtual bool wants_source() const { return false; }
-  virtual int64_t bytes() const = 0;
-  // A copy that goes on by itself.
+  virtual int64_t bytes() const = 0;  // Memory that n states share counts as an nth.
+  // A copy that goes on by itself. The two share memory until one of them changes what lies there.
   virtual std::unique_ptr<AttentionState> Clone() const = 0;
+  // Becomes what other.Clone() would be. `other`: a state of the same kind.
+  virtual void CopyFrom(const AttentionState& other) = 0;
 };
 
 // One row: its state, which may be null, and its position in the segment, from 0.

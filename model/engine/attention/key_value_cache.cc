@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "model/engine/kernels/simd.h"
 
@@ -14,23 +15,54 @@ KeyValueCache::KeyValueCache(const KeyValueCache& other)
       K_(other.K_),
       V_(other.V_),
       length_(other.length_),
-      settled_(other.settled_) {
-  for (int64_t b = 0; b < Rounded(length_) / kBlock; ++b) {
-    blocks_.push_back(std::make_unique<float[]>(BlockFloats()));
-    std::copy_n(other.blocks_[b].get(), BlockFloats(), blocks_.back().get());
+      settled_(other.settled_),
+      blocks_(other.blocks_.begin(), other.blocks_.begin() + Rounded(other.length_) / kBlock) {}
+
+void KeyValueCache::CopyFrom(const AttentionState& any) {
+  const auto& other = static_cast<const KeyValueCache&>(any);
+  for (Block& block : blocks_) {
+    if (spare_.size() == kSpareBlocks) break;
+    if (block.use_count() == 1) spare_.push_back(std::move(block));
   }
+  blocks_.assign(other.blocks_.begin(), other.blocks_.begin() + Rounded(other.length_) / kBlock);
+  length_ = other.length_;
+  settled_ = other.settled_;
+}
+
+void KeyValueCache::Reset() {
+  length_ = settled_ = 0;
+  blocks_.erase(std::remove_if(blocks_.begin(), blocks_.end(),
+                               [](const Block& block) { return block.use_count() > 1; }),
+                blocks_.end());
 }
 
 int64_t KeyValueCache::bytes() const {
-  return static_cast<int64_t>(blocks_.size() * BlockFloats() * sizeof(float));
+  const auto block_bytes = BlockFloats() * static_cast<int64_t>(sizeof(float));
+  auto bytes = static_cast<int64_t>(spare_.size()) * block_bytes;
+  for (const Block& block : blocks_) bytes += block_bytes / block.use_count();
+  return bytes;
+}
+
+KeyValueCache::Block KeyValueCache::TakeBlock() {
+  if (spare_.empty()) return Block(new float[BlockFloats()]());
+  Block block = std::move(spare_.back());
+  spare_.pop_back();
+  return block;
+}
+
+void KeyValueCache::Own() {
+  const size_t index = length_ / kBlock;
+  if (index == blocks_.size()) return blocks_.push_back(TakeBlock());
+  if (blocks_[index].use_count() == 1) return;
+  Block own = TakeBlock();
+  if (length_ % kBlock > 0) std::copy_n(blocks_[index].get(), BlockFloats(), own.get());
+  blocks_[index] = std::move(own);
 }
 
 void KeyValueCache::Append(const float* key, const float* value) {
+  Own();
   const int64_t block = length_ / kBlock;
   const int64_t slot = length_ % kBlock;
-  if (block == static_cast<int64_t>(blocks_.size())) {
-    blocks_.push_back(std::make_unique<float[]>(BlockFloats()));
-  }
   for (int64_t h = 0; h < heads_; ++h) {
     float* keys = blocks_[block].get() + h * kBlock * (K_ + V_);
     for (int64_t i = 0; i < K_; ++i) keys[i * kBlock + slot] = key[h * K_ + i];

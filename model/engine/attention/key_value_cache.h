@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_
 #define LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <vector>
@@ -11,7 +12,7 @@ namespace leapstream {
 
 // The keys and values of all positions of a segment, for the kinds of attention that need them. The
 // cache grows by blocks of kBlock positions and keeps its memory. The session's limits bound its
-// length.
+// length. Copies share blocks: a block that others have, too, is copied before it is written to.
 class KeyValueCache : public AttentionState {
  public:
   static constexpr int64_t kBlock = 16;
@@ -21,8 +22,9 @@ class KeyValueCache : public AttentionState {
   // For Clone(). The copy has the blocks that it needs, and none that `other` has in reserve.
   KeyValueCache(const KeyValueCache& other);
   KeyValueCache& operator=(const KeyValueCache&) = delete;
+  void CopyFrom(const AttentionState& other) override;
 
-  void Reset() override { length_ = settled_ = 0; }
+  void Reset() override;
   void Settle() override { settled_ = length_; }
   void Drop() override { length_ = settled_; }
   int64_t bytes() const override;
@@ -31,6 +33,9 @@ class KeyValueCache : public AttentionState {
   }
 
   int64_t length() const { return length_; }
+  // Makes the block that the next Append() writes to this cache's own. Append() does it, too; a
+  // caller whose threads append to several caches does it before, on one thread.
+  void Own();
   // key: [H, K], value: [H, V].
   void Append(const float* key, const float* value);
   // energies[p] = query . key of position first + p, for p < Rounded(count). Energies of positions
@@ -54,7 +59,11 @@ class KeyValueCache : public AttentionState {
   void AddAllValues(int64_t head, const float* weights, const Rows& rows) const;
 
  private:
+  using Block = std::shared_ptr<float[]>;
+  static constexpr size_t kSpareBlocks = 2;
+
   int64_t BlockFloats() const { return kBlock * heads_ * (K_ + V_); }
+  Block TakeBlock();
 
   const int64_t heads_;
   const int64_t K_;
@@ -63,7 +72,8 @@ class KeyValueCache : public AttentionState {
   int64_t settled_ = 0;
   // Each block has for each head the keys [K, kBlock], laid out as a panel of PackedLinear, then
   // the values [kBlock, V].
-  std::vector<std::unique_ptr<float[]>> blocks_;
+  std::vector<Block> blocks_;
+  std::vector<Block> spare_;  // Own blocks that CopyFrom() has freed, kSpareBlocks at most.
 };
 
 // Turns energies into soft-max weights, in place.

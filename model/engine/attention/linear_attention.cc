@@ -28,10 +28,17 @@ constexpr int64_t kFoldRows = 16;
 // Add() raises held_, and folds first if there is no room. AddAll() folds many positions at once.
 // Settle() makes all held positions part of the past, Drop() forgets those that are not. Once
 // folded, AttendRow() moves the settled positions into the sums.
+//
+// Copies share a slot. A state whose slot others have, too, copies it before it writes there: see
+// Own().
 class LinearAttention::State : public AttentionState {
  public:
   explicit State(const LinearAttention& kind)
-      : slot_(kind.arena_), newest_(slot_.floats() + kind.heads_ * kind.HeadFloats()) {}
+      : heads_(kind.heads_),
+        head_floats_(kind.HeadFloats()),
+        sum_floats_(kind.SumFloats()),
+        width_(kind.F_ + kind.d_),
+        slot_(std::make_shared<SlotArena::Slot>(kind.arena_)) {}
 
   void Reset() override {
     folded_ = false;
@@ -43,25 +50,59 @@ class LinearAttention::State : public AttentionState {
   std::unique_ptr<AttentionState> Clone() const override {
     return std::unique_ptr<AttentionState>(new State(*this));
   }
+  void CopyFrom(const AttentionState& any) override {
+    const auto& other = static_cast<const State&>(any);
+    if (slot_.use_count() == 1 && spare_ == nullptr) spare_ = std::move(slot_);
+    slot_ = other.slot_;
+    folded_ = other.folded_;
+    held_ = other.held_;
+    settled_ = other.settled_;
+  }
   int64_t bytes() const override {
-    return static_cast<int64_t>(sizeof(State)) + slot_.size() * static_cast<int64_t>(sizeof(float));
+    const int64_t slot = slot_->size() * static_cast<int64_t>(sizeof(float));
+    return static_cast<int64_t>(sizeof(State)) + slot / slot_.use_count() +
+           (spare_ != nullptr ? slot : 0);
   }
 
  private:
   friend class LinearAttention;
   State(const State& other)
-      : slot_(other.slot_.arena()),
-        newest_(slot_.floats() + (other.newest_ - other.slot_.floats())),
+      : heads_(other.heads_),
+        head_floats_(other.head_floats_),
+        sum_floats_(other.sum_floats_),
+        width_(other.width_),
+        slot_(other.slot_),
         folded_(other.folded_),
         held_(other.held_),
-        settled_(other.settled_) {
-    std::copy_n(other.slot_.floats(), slot_.size(), slot_.floats());
-  }
-  float* memory() const { return slot_.floats(); }  // [H, max(sums, rows)]
+        settled_(other.settled_) {}
 
-  const SlotArena::Slot slot_;
-  // In the slot, after memory(). Once folded: the newest positions [.., H, F + V].
-  float* const newest_;
+  // Makes the slot this state's own. Must be called before it is written to; for states that
+  // several threads serve, on one thread.
+  void Own() {
+    if (slot_.use_count() == 1) return;
+    std::shared_ptr<SlotArena::Slot> own = std::move(spare_);
+    if (own == nullptr) own = std::make_shared<SlotArena::Slot>(slot_->arena());
+    const int64_t used = folded_ ? sum_floats_ : held_ * width_;
+    for (int64_t h = 0; h < heads_; ++h) {
+      std::copy_n(memory() + h * head_floats_, used, own->floats() + h * head_floats_);
+    }
+    if (folded_) {
+      std::copy_n(newest(), held_ * heads_ * width_, own->floats() + heads_ * head_floats_);
+    }
+    slot_ = std::move(own);
+  }
+  bool AttendingWrites() const { return folded_ && settled_ > 0; }
+
+  float* memory() const { return slot_->floats(); }  // [H, max(sums, rows)]
+  // Once folded: the newest positions [.., H, F + V].
+  float* newest() const { return slot_->floats() + heads_ * head_floats_; }
+
+  const int64_t heads_;
+  const int64_t head_floats_;
+  const int64_t sum_floats_;
+  const int64_t width_;
+  std::shared_ptr<SlotArena::Slot> slot_;
+  std::shared_ptr<SlotArena::Slot> spare_;  // A slot of its own that CopyFrom() has freed, or null.
   bool folded_ = false;
   int64_t held_ = 0;     // The number of positions that are not in the sums.
   int64_t settled_ = 0;  // The number of held positions that are part of the past.
@@ -94,7 +135,7 @@ void LinearAttention::FoldAll(State& state) const {
     // Positions that are not settled may still be dropped: they stay out of the sums.
     for (int64_t n = state.settled_; n < state.held_; ++n) {
       std::copy_n(rows + n * width, width,
-                  state.newest_ + ((n - state.settled_) * heads_ + h) * width);
+                  state.newest() + ((n - state.settled_) * heads_ + h) * width);
     }
   }
   state.folded_ = true;
@@ -104,28 +145,31 @@ void LinearAttention::FoldAll(State& state) const {
 
 void LinearAttention::FoldNewest(State& state, int64_t count) const {
   const int64_t width = F_ + d_;
+  state.Own();
   for (int64_t h = 0; h < heads_; ++h) {
     Simd().linear_fold(state.memory() + h * HeadFloats(), F_, d_,
-                       {state.newest_ + h * width, count, heads_ * width});
+                       {state.newest() + h * width, count, heads_ * width});
   }
   DropNewest(state, count);
 }
 
 void LinearAttention::DropNewest(State& state, int64_t count) const {
+  if (count == 0) return;
   const int64_t position = heads_ * (F_ + d_);
-  std::copy(state.newest_ + count * position, state.newest_ + state.held_ * position,
-            state.newest_);
+  std::copy(state.newest() + count * position, state.newest() + state.held_ * position,
+            state.newest());
   state.held_ -= count;
   state.settled_ -= count;
 }
 
 void LinearAttention::Add(const Row& row, State& state) const {
+  state.Own();
   if (!state.folded_ && state.held_ >= rows_) FoldAll(state);
   if (state.folded_ && state.held_ >= newest_) FoldNewest(state, state.settled_);
   const int64_t width = F_ + d_;
   LEAPSTREAM_CHECK(!state.folded_ || state.held_ < newest_);
   for (int64_t h = 0; h < heads_; ++h) {
-    float* to = state.folded_ ? state.newest_ + (state.held_ * heads_ + h) * width
+    float* to = state.folded_ ? state.newest() + (state.held_ * heads_ + h) * width
                               : state.memory() + h * HeadFloats() + state.held_ * width;
     std::copy_n(row.features + h * F_, F_, to);
     std::copy_n(row.values + h * d_, d_, to + F_);
@@ -164,6 +208,7 @@ void LinearAttention::AddAll(const Row& first, int64_t count, State& state) cons
 
 void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
   const int64_t width = F_ + d_;
+  if (state.AttendingWrites()) state.Own();
   // The last settled position is folded in the pass that reads the sums.
   if (state.folded_ && state.settled_ > 1) FoldNewest(state, state.settled_ - 1);
   std::fill_n(out, heads_ * d_, 0.0f);
@@ -174,7 +219,7 @@ void LinearAttention::AttendRow(const float* features, State& state, float* out)
     float denominator = 0;
     HeadRows rows{memory, state.held_, width};
     if (state.folded_) {
-      rows = {state.newest_ + h * width, state.held_, heads_ * width};
+      rows = {state.newest() + h * width, state.held_, heads_ * width};
       LinearStep step;
       step.query = query;
       if (state.settled_ > 0) {
@@ -197,6 +242,7 @@ void LinearAttention::Append(const float* keys, const float* values,
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Keys(keys, rows, features, scratch);
+  for (const AttentionRow& row : rows) static_cast<State&>(*row.state).Own();
   ForEachRun(rows, [&](int64_t begin, int64_t end) {
     AddAll({features + begin * heads_ * F_, values + begin * heads_ * d_}, end - begin,
            static_cast<State&>(*rows[begin].state));
@@ -208,6 +254,10 @@ void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Queries(queries, rows, features, scratch);
+  for (const AttentionRow& row : rows) {
+    auto* const state = static_cast<State*>(row.state);
+    if (state != nullptr && state->AttendingWrites()) state->Own();
+  }
   ForEachRow(rows, [&](int64_t r) {
     float* row_out = out + r * heads_ * d_;
     if (rows[r].state == nullptr) {
@@ -226,6 +276,7 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
   float* key = scratch.Floats(count * heads_ * F_);
   features_->Queries(x.queries, rows, query, scratch);
   features_->Keys(x.keys, rows, key, scratch);
+  for (const AttentionRow& row : rows) static_cast<State&>(*row.state).Own();
   ForEachRow(rows, [&](int64_t r) {
     auto& state = static_cast<State&>(*rows[r].state);
     Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);
@@ -244,7 +295,7 @@ Tensor LinearAttention::SumsForTest(const AttentionState& state) const {
     HeadRows rows{memory, own.held_, width};
     if (own.folded_) {
       std::copy_n(memory, SumFloats(), out);
-      rows = {own.newest_ + h * width, own.held_, heads_ * width};
+      rows = {own.newest() + h * width, own.held_, heads_ * width};
     }
     Simd().linear_fold(out, F_, d_, rows);
   }

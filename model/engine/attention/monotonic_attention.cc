@@ -29,6 +29,13 @@ class MonotonicAttention::State : public AttentionState {
   bool wants_source() const override { return wants_source_; }
   int64_t bytes() const override { return cache_.bytes(); }
   std::unique_ptr<AttentionState> Clone() const override { return std::make_unique<State>(*this); }
+  void CopyFrom(const AttentionState& any) override {
+    const auto& other = static_cast<const State&>(any);
+    cache_.CopyFrom(other.cache_);
+    step_ = other.step_;
+    settled_step_ = other.settled_step_;
+    wants_source_ = other.wants_source_;
+  }
 
  private:
   friend class MonotonicAttention;

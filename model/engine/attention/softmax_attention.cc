@@ -10,6 +10,11 @@ namespace {
 // The most rows that attend side by side, so that keys and values are read once for all of them.
 constexpr int64_t kTogether = 16;
 
+// Copies of one state may be in one batch, and other threads may serve them.
+void OwnBlocks(absl::Span<const AttentionRow> rows) {
+  for (const AttentionRow& row : rows) static_cast<KeyValueCache&>(*row.state).Own();
+}
+
 }  // namespace
 
 std::unique_ptr<AttentionState> SoftmaxAttention::NewState() const {
@@ -22,6 +27,7 @@ void SoftmaxAttention::Append(const float* keys, const float* values,
   const int64_t width = heads_ * features_->width();
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
   features_->Keys(keys, rows, features, scratch);
+  OwnBlocks(rows);
   ForEachRow(rows, [&](int64_t r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(features + r * width, values + r * heads_ * d_);
@@ -77,6 +83,7 @@ void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> r
   float* key = scratch.Floats(static_cast<int64_t>(rows.size()) * width);
   features_->Queries(x.queries, rows, query, scratch);
   features_->Keys(x.keys, rows, key, scratch);
+  OwnBlocks(rows);
   ForEachRow(rows, [&](int64_t r) {
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(key + r * width, x.values + r * heads_ * d_);

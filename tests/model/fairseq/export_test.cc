@@ -11,6 +11,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/api/half.h"
 #include "model/api/model_directory.h"
+#include "model/engine/load_model.h"
 #include "model/engine/model_family.h"
 #include "model/api/vocabulary.h"
 #include "model/fairseq/global_cmvn.h"
@@ -180,6 +181,33 @@ class AverageTest : public ExportTest {
 
   CheckpointContents contents_;
 };
+
+TEST_F(AverageTest, AnEnsembleKeepsTheWeightsOfEach) {
+  options_.average = false;
+  options_.ensemble = true;
+  Add(contents_);
+  Add(Scaled(1.5f));
+  const absl::Status status = ExportModel(options_);
+  ASSERT_TRUE(status.ok()) << status;
+  const auto config = ReadModelDirectory(options_.output);
+  ASSERT_TRUE(config.ok()) << config.status();
+  EXPECT_EQ(config->ensemble, 2);
+  EXPECT_EQ(config->sha256.count("weights.2.safetensors"), 1u);
+  EXPECT_EQ(Exported("encoder.layers.0.ffn.hidden.weight"),
+            contents_.parameters["encoder.layers.0.fc1.weight"].values);
+  const auto model = LoadModel(options_.output, {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  EXPECT_NE((*model)->info.checksum, config->sha256.at(kWeightsFile));
+  std::filesystem::remove(options_.output + "/weights.2.safetensors");
+  EXPECT_EQ(ReadModelDirectory(options_.output).status().code(),
+            absl::StatusCode::kFailedPrecondition);
+
+  options_.checkpoints.resize(1);
+  ASSERT_TRUE(ExportModel(options_).ok());  // In the place of the ensemble.
+  EXPECT_EQ(ReadModelDirectory(options_.output)->ensemble, 1);
+  options_.checkpoints.assign(9, options_.checkpoints[0]);
+  EXPECT_THAT(std::string(ExportModel(options_).message()), HasSubstr("8 checkpoints at most"));
+}
 
 TEST_F(AverageTest, IsTheSumInOrderDivided) {
   const CheckpointContents others[] = {Scaled(1.5f), Scaled(-0.3f)};
