@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
@@ -19,6 +21,22 @@ absl::Status CheckTokens(absl::string_view side, absl::Span<const TokenId> token
         absl::StrCat("a ", side, " token must be in [0, ", size, "), got ", token));
   }
   return absl::OkStatus();
+}
+
+// The greatest of x [count]. Sixteen side by side, since each comparison would else wait for the one
+// before it.
+float Most(const float* x, int64_t count) {
+  constexpr int64_t kLanes = 16;
+  float most[kLanes];
+  std::fill_n(most, kLanes, x[0]);
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      most[lane] = x[i + lane] > most[lane] ? x[i + lane] : most[lane];
+    }
+  }
+  for (; i < count; ++i) most[0] = x[i] > most[0] ? x[i] : most[0];
+  return *std::max_element(most, most + kLanes);
 }
 
 }  // namespace
@@ -75,23 +93,34 @@ const char* OutputName(const ModelConfig& config) {
 }
 
 Decision Decided(const float* logits, int64_t size) {
-  float most = logits[0];
-  for (int64_t i = 1; i < size; ++i) most = std::max(most, logits[i]);
+  // The greatest of each block, so that only the few blocks with a candidate are looked through.
+  constexpr int64_t kBlock = 512;
+  static thread_local std::vector<float> block_most;
+  block_most.clear();
+  for (int64_t begin = 0; begin < size; begin += kBlock) {
+    block_most.push_back(Most(logits + begin, std::min(kBlock, size - begin)));
+  }
+  const float most = *absl::c_max_element(block_most);
   const float log_sum = std::log(Simd().sum_exp(logits, size, most, nullptr));
   // Log-probabilities are rounded in the order of log_softmax: different logits may then tie.
-  const auto log_prob = [&](int64_t i) { return (logits[i] - most) - log_sum; };
+  const auto log_prob_of = [&](float logit) { return (logit - most) - log_sum; };
+  const auto log_prob = [&](int64_t i) { return log_prob_of(logits[i]); };
   // Ties go to the lowest index, as with argmax in fairseq's agents.
   int64_t best = 0;
   int64_t second = 1;
   if (log_prob(1) > log_prob(0)) std::swap(best, second);
-  for (int64_t i = 2; i < size; ++i) {
-    const float p = log_prob(i);
-    if (p <= log_prob(second)) continue;
-    if (p > log_prob(best)) {
-      second = best;
-      best = i;
-    } else {
-      second = i;
+  for (int64_t begin = 0; begin < size; begin += kBlock) {
+    if (log_prob_of(block_most[begin / kBlock]) <= log_prob(second)) continue;
+    const int64_t end = std::min(begin + kBlock, size);
+    for (int64_t i = std::max<int64_t>(begin, 2); i < end; ++i) {
+      const float p = log_prob(i);
+      if (p <= log_prob(second)) continue;
+      if (p > log_prob(best)) {
+        second = best;
+        best = i;
+      } else {
+        second = i;
+      }
     }
   }
   Decision decision;

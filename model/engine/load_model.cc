@@ -16,6 +16,7 @@
 #include "model/engine/layers.h"
 #include "model/engine/model_call.h"
 #include "model/engine/model_family.h"
+#include "model/engine/packed_file.h"
 #include "model/engine/torch_device.h"
 #include "model/engine/weights.h"
 
@@ -32,7 +33,8 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
 
 // Measures the memory that a session needs, by running one.
 absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
-  constexpr int kTokens = 32;  // A multiple of KeyValueCache::kBlock.
+  constexpr int kTokens = 16;  // A multiple of KeyValueCache::kBlock; few, since a step of a large
+                               // model takes long.
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, translator.NewState());
   info->state_bytes_per_session = state->bytes();
@@ -94,7 +96,7 @@ struct Parts {
   ModelConfig config;
   TorchDevice device;
   ComputeType compute_type = ComputeType::kFloat32;
-  ModelFiles files;  // The bytes that were read and whose SHA-256 was checked.
+  ModelFiles files;  // But for the weights, their SHA-256 was checked.
   std::shared_ptr<Model> model = std::make_shared<Model>();
 };
 
@@ -102,7 +104,7 @@ struct Parts {
 // *files; otherwise the file is read.
 absl::StatusOr<absl::string_view> BytesOf(const char* file, const std::string& directory,
                                           ModelFiles* files) {
-  std::shared_ptr<FileBytes>& bytes = (*files)[file];
+  std::shared_ptr<FileBytes>& bytes = files->bytes[file];
   if (bytes == nullptr) {
     LEAPSTREAM_ASSIGN_OR_RETURN(
         bytes, FileBytes::Read(absl::StrCat(directory, "/", file), kMaxTextFileBytes));
@@ -114,7 +116,8 @@ std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
                       const LoadOptions& options) {
   std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
                                      "\n", options.intra_op_threads, "\n");
-  for (const auto& [name, file] : files) {
+  absl::StrAppend(&content, kWeightsFile, " ", config.sha256.at(kWeightsFile), "\n");
+  for (const auto& [name, file] : files.bytes) {
     const auto recorded = config.sha256.find(name);
     absl::StrAppend(&content, name, " ",
                     recorded == config.sha256.end() ? Sha256OfBytes(file->bytes())
@@ -187,6 +190,57 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   return parts;
 }
 
+// The translator of a file of packed weights, if there is one that can be trusted; else null.
+std::unique_ptr<const Translator> OpenPacked(const std::string& path, const PackedKey& key,
+                                             const Parts& parts) {
+  absl::StatusOr<PackedFile> packed = OpenPackedFile(path, key);
+  if (!packed.ok()) return nullptr;
+  // The weights themselves are read only if they might have been changed since.
+  const FileReader& weights = *parts.files.weights;
+  if (packed->stamp != weights.Stamp() && !CheckWeightsFile(parts.config, weights).ok()) {
+    return nullptr;
+  }
+  auto translator = MakeTranslator(
+      parts.config, Weights::Packed(std::move(packed->memory), parts.compute_type), parts.device);
+  return translator.ok() ? *std::move(translator) : nullptr;
+}
+
+// Makes the translator. With leapstream's own kernels, that of a large model is made of packed
+// weights, which lie in a file beside the weights; the file is written if it is not there.
+absl::StatusOr<std::unique_ptr<const Translator>> LoadTranslator(const std::string& directory,
+                                                                 const LoadOptions& options,
+                                                                 Parts* parts) {
+  const std::shared_ptr<const FileReader> weights_file = parts->files.weights;
+  const PackedKey key = {Sha256OfBytes(parts->files.bytes.at(kModelJson)->bytes()),
+                         parts->config.compute_type, Simd().name};
+  const std::string path = PackedPath(directory, key);
+  const bool large = weights_file->size() >= options.packed_from_bytes && parts->device.name.empty();
+  if (large) {
+    if (auto translator = OpenPacked(path, key, *parts)) return translator;
+  }
+  const std::string stamp = weights_file->Stamp();
+  LEAPSTREAM_RETURN_IF_ERROR(CheckWeightsFile(parts->config, *weights_file));
+  LEAPSTREAM_ASSIGN_OR_RETURN(Weights weights, Weights::Parse(weights_file, parts->compute_type));
+  const std::shared_ptr<const PackedMemory> packed = weights.packed();
+  std::unique_ptr<const Translator> translator;
+  LEAPSTREAM_ASSIGN_OR_RETURN(translator,
+                              MakeTranslator(parts->config, std::move(weights), parts->device));
+  if (weights_file->Stamp() != stamp) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        weights_file->path(), ": it was changed while it was loaded; load it again"));
+  }
+  if (!large) return translator;
+  if (absl::Status written = WritePackedFile(path, key, stamp, *packed); !written.ok()) {
+    parts->model->notes.push_back(
+        absl::StrCat("the packed weights cannot be kept, so each start packs them again, and "
+                     "processes do not share them: ",
+                     written.message()));
+    return translator;
+  }
+  auto shared = OpenPacked(path, key, *parts);
+  return shared != nullptr ? std::move(shared) : std::move(translator);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
@@ -197,23 +251,17 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
     if (loaded->content == parts.model->content) return loaded;
   }
   Model* const model = parts.model.get();
-  std::shared_ptr<FileBytes> file = std::move(parts.files[kWeightsFile]);
-  parts.files.clear();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
-        LEAPSTREAM_ASSIGN_OR_RETURN(
-            Weights weights,
-            Weights::Parse(std::move(file), absl::StrCat(directory, "/", kWeightsFile),
-                           parts.compute_type));
-        LEAPSTREAM_ASSIGN_OR_RETURN(
-            model->translator, MakeTranslator(parts.config, std::move(weights), parts.device));
+        LEAPSTREAM_ASSIGN_OR_RETURN(model->translator, LoadTranslator(directory, options, &parts));
         return MeasureState(*model->translator, &model->info);
       }));
   return std::shared_ptr<const Model>(std::move(parts.model));
 }
 
 absl::Status CheckModel(const std::string& directory, const LoadOptions& options) {
-  return LoadParts(directory, options).status();
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Parts parts, LoadParts(directory, options));
+  return CheckWeightsFile(parts.config, *parts.files.weights);
 }
 
 }  // namespace leapstream

@@ -77,7 +77,9 @@ absl::StatusOr<std::unique_ptr<Translator>> MakeTranslator(const ModelConfig& co
 
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
   ModelFiles files;
-  return ReadModelDirectory(directory, &files);
+  LEAPSTREAM_ASSIGN_OR_RETURN(ModelConfig config, ReadModelDirectory(directory, &files));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckWeightsFile(config, *files.weights));
+  return config;
 }
 
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files) {
