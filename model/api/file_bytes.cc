@@ -75,15 +75,4 @@ FileBytes::~FileBytes() {
   if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
-void FileBytes::Discard(absl::string_view part) {
-  const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));
-  const auto offset = static_cast<size_t>(part.data() - bytes_.data());
-  const size_t begin = (offset + page - 1) / page * page;
-  size_t end = (offset + part.size()) / page * page;
-  // The rest of the last page is not part of the file, so that page may go as well.
-  if (offset + part.size() == bytes_.size()) end = bytes_.size();
-  if (begin >= end) return;
-  madvise(const_cast<char*>(bytes_.data()) + begin, end - begin, MADV_DONTNEED);
-}
-
 }  // namespace leapstream

@@ -2,7 +2,6 @@
 #define LEAPSTREAM_MODEL_API_FILE_BYTES_H_
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <string>
 
@@ -25,17 +24,11 @@ class FileBytes {
   FileBytes& operator=(const FileBytes&) = delete;
 
   absl::string_view bytes() const { return bytes_; }
-  // Gives back the memory of `part`, which lies in bytes() and which nobody reads any more. Only
-  // whole pages are given back.
-  void Discard(absl::string_view part);
 
  private:
   explicit FileBytes(absl::string_view bytes) : bytes_(bytes) {}
   absl::string_view bytes_;
 };
-
-// The files of a model directory, by name.
-using ModelFiles = std::map<std::string, std::shared_ptr<FileBytes>>;
 
 // The most bytes that a dictionary or a SentencePiece model may have.
 inline constexpr int64_t kMaxTextFileBytes = 256 << 20;

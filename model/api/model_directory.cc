@@ -39,14 +39,27 @@ absl::Status Prefix(absl::string_view path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
 }
 
-// Reads the files that `config` records.
+absl::Status CheckHash(absl::string_view path, absl::string_view found,
+                       const std::string& recorded) {
+  if (found == recorded) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      absl::StrCat(path, ": its SHA-256 is ", found, ", ", kModelJson, " has ",
+                   absl::CHexEscape(recorded.substr(0, 64)), "; the file was changed or damaged"));
+}
+
+// Reads the files that `config` records, and opens the weights.
 absl::Status ReadRecorded(const std::string& directory, const ModelConfig& config,
                           int64_t max_weights_bytes, ModelFiles* files) {
   const std::string path = absl::StrCat(directory, "/", kModelJson);
   for (int member = 1; member <= config.ensemble; ++member) {
-    if (config.sha256.count(WeightsFileName(member)) > 0) continue;
-    return absl::InvalidArgumentError(
-        absl::StrCat(path, ": field sha256 needs an entry for ", WeightsFileName(member)));
+    const std::string name = WeightsFileName(member);
+    if (config.sha256.count(name) == 0) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path, ": field sha256 needs an entry for ", name));
+    }
+    auto weights = FileReader::Open(absl::StrCat(directory, "/", name), max_weights_bytes);
+    if (!weights.ok()) return absl::FailedPreconditionError(weights.status().message());
+    files->weights.push_back(*std::move(weights));
   }
   const auto weights = std::count_if(config.sha256.begin(), config.sha256.end(),
                                      [](const auto& file) { return IsWeightsFile(file.first); });
@@ -62,16 +75,12 @@ absl::Status ReadRecorded(const std::string& directory, const ModelConfig& confi
                                                      "`, which is no file of a model"));
     }
     const std::string file_path = absl::StrCat(directory, "/", name);
-    auto file = FileBytes::Read(
-        file_path, IsWeightsFile(name) ? max_weights_bytes : kMaxTextFileBytes);
+    if (IsWeightsFile(name)) continue;
+    auto file = FileBytes::Read(file_path, kMaxTextFileBytes);
     if (!file.ok()) return absl::FailedPreconditionError(file.status().message());
     const std::string found = Sha256OfBytes((*file)->bytes());
-    (*files)[name] = *std::move(file);
-    if (found != recorded) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          file_path, ": its SHA-256 is ", found, ", ", kModelJson, " has ",
-          absl::CHexEscape(recorded.substr(0, 64)), "; the file was changed or damaged"));
-    }
+    files->bytes[name] = *std::move(file);
+    LEAPSTREAM_RETURN_IF_ERROR(CheckHash(file_path, found, recorded));
   }
   return absl::OkStatus();
 }
@@ -81,8 +90,9 @@ absl::Status ReadRecorded(const std::string& directory, const ModelConfig& confi
 absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, NetworkCheck check,
                                            ModelFiles* files) {
   const std::string path = absl::StrCat(directory, "/", kModelJson);
-  LEAPSTREAM_ASSIGN_OR_RETURN((*files)[kModelJson], FileBytes::Read(path, kMaxModelJsonBytes));
-  absl::StatusOr<ModelConfig> config = ParseModelJson((*files)[kModelJson]->bytes());
+  std::shared_ptr<FileBytes>& json = files->bytes[kModelJson];
+  LEAPSTREAM_ASSIGN_OR_RETURN(json, FileBytes::Read(path, kMaxModelJsonBytes));
+  absl::StatusOr<ModelConfig> config = ParseModelJson(json->bytes());
   if (!config.ok()) return Prefix(path, config.status());
   if (absl::Status valid = CheckModelFields(*config); !valid.ok()) return Prefix(path, valid);
   const absl::StatusOr<int64_t> max_weights_bytes = check(*config);
@@ -93,6 +103,12 @@ absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, Network
 
 std::string WeightsFileName(int member) {
   return member == 1 ? kWeightsFile : absl::StrCat("weights.", member, ".safetensors");
+}
+
+absl::Status CheckWeightsFile(const ModelConfig& config, int member, const FileReader& weights) {
+  const absl::StatusOr<std::string> found = weights.Sha256();
+  if (!found.ok()) return absl::FailedPreconditionError(found.status().message());
+  return CheckHash(weights.path(), *found, config.sha256.at(WeightsFileName(member)));
 }
 
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
@@ -113,8 +129,8 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
 
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
   LEAPSTREAM_ASSIGN_OR_RETURN(
-      const auto file, FileBytes::Read(path, std::numeric_limits<int64_t>::max()));
-  return Sha256OfBytes(file->bytes());
+      const auto file, FileReader::Open(path, std::numeric_limits<int64_t>::max()));
+  return file->Sha256();
 }
 
 std::string Sha256OfBytes(absl::string_view bytes) {

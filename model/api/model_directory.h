@@ -2,13 +2,17 @@
 #define LEAPSTREAM_MODEL_API_MODEL_DIRECTORY_H_
 
 #include <cstdint>
+#include <map>
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "model/api/file_bytes.h"
+#include "model/api/file_reader.h"
 #include "model/api/model_config.h"
 
 namespace leapstream {
@@ -29,17 +33,27 @@ std::string WeightsFileName(int member);
 // CheckModelFields() does, and returns the most bytes that the weights file may have.
 using NetworkCheck = absl::FunctionRef<absl::StatusOr<int64_t>(const ModelConfig&)>;
 
+// The files of a model directory.
+struct ModelFiles {
+  std::map<std::string, std::shared_ptr<FileBytes>> bytes;  // All but the weights, by name.
+  std::vector<std::shared_ptr<const FileReader>> weights;  // Of each network, in order.
+};
+
 // Reads DIR/model.json and the files that it records, into *files: the same bytes whose SHA-256 was
-// checked. NOT_FOUND: there is no model.json; INVALID_ARGUMENT: see ParseModelJson(),
+// checked. The weights files, which may be larger than the memory, are only opened: see
+// CheckWeightsFile(). NOT_FOUND: there is no model.json; INVALID_ARGUMENT: see ParseModelJson(),
 // CheckModelFields() and `check`; FAILED_PRECONDITION: a recorded file cannot be read, or its
 // SHA-256 is not the one recorded.
 absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, NetworkCheck check,
                                            ModelFiles* files);
+// Reads the whole weights file of network `member` (from 1) and checks its SHA-256.
+// FAILED_PRECONDITION: it cannot be read, or its SHA-256 is not the one that `config` records.
+absl::Status CheckWeightsFile(const ModelConfig& config, int member, const FileReader& weights);
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);
 
 // The file's SHA-256 in lower-case hex. NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is not a
-// regular file; RESOURCE_EXHAUSTED: there is no memory for it.
+// regular file.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
 std::string Sha256OfBytes(absl::string_view bytes);
 

@@ -101,33 +101,42 @@ MappedFile::~MappedFile() {
   if (!bytes_.empty()) munmap(const_cast<char*>(bytes_.data()), bytes_.size());
 }
 
-absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
-                                                                   absl::string_view name) {
+absl::StatusOr<int64_t> SafetensorsHeaderBytes(absl::string_view first, int64_t file_bytes,
+                                               absl::string_view name) {
+  uint64_t header_bytes = 0;
+  if (first.size() < sizeof(header_bytes)) {
+    return absl::InvalidArgumentError(absl::StrCat(name, ": too short for a safetensors file"));
+  }
+  for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | uint8_t(first[i]);
+  if (header_bytes > uint64_t(kMaxHeaderBytes) || header_bytes > uint64_t(file_bytes - 8)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ": header of ", header_bytes, " bytes in a file of ", file_bytes,
+                     "; not a safetensors file, or cut short"));
+  }
+  return static_cast<int64_t>(8 + header_bytes);
+}
+
+absl::StatusOr<std::map<std::string, TensorRange>> ParseSafetensorsHeader(
+    absl::string_view file_header, int64_t file_bytes, absl::string_view name) {
   const auto error = [name](const auto&... what) {
     return absl::InvalidArgumentError(absl::StrCat(name, ": ", what...));
   };
-  uint64_t header_bytes = 0;
-  if (bytes.size() < sizeof(header_bytes)) return error("too short for a safetensors file");
-  for (int i = 7; i >= 0; --i) header_bytes = header_bytes << 8 | uint8_t(bytes[i]);
-  if (header_bytes > uint64_t(kMaxHeaderBytes) || header_bytes > bytes.size() - 8) {
-    return error("header of ", header_bytes, " bytes in a file of ", bytes.size(),
-                 "; not a safetensors file, or cut short");
-  }
-  const absl::string_view text = bytes.substr(8, header_bytes);
-  const absl::string_view data = bytes.substr(8 + header_bytes);
+  const absl::string_view text = file_header.substr(8);
+  const auto data_begin = static_cast<int64_t>(file_header.size());
+  const int64_t data_bytes = file_bytes - data_begin;
   const Json header = Json::parse(
       text.begin(), text.end(),
       [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
       /*allow_exceptions=*/false);
   if (!header.is_object()) return error("the header is not a JSON object");
 
-  std::map<std::string, TensorView> tensors;
+  std::map<std::string, TensorRange> tensors;
   std::vector<std::pair<std::pair<int64_t, int64_t>, const std::string*>> ranges;
   for (const auto& [key, value] : header.items()) {
     if (key == "__metadata__") continue;
     const std::string shown = absl::CHexEscape(key.substr(0, 200));
     if (!value.is_object()) return error("tensor ", shown, ": not a JSON object");
-    TensorView tensor;
+    TensorRange tensor;
     const auto dtype = value.find("dtype");
     const TypeName* type = nullptr;
     if (dtype != value.end() && dtype->is_string()) {
@@ -144,15 +153,16 @@ absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_
       return error("tensor ", shown, ": bad shape");
     }
     if (!ReadSizes(value, "data_offsets", 2, &range) || range[0] > range[1] ||
-        uint64_t(range[1]) > data.size()) {
-      return error("tensor ", shown, ": bad data_offsets, the file has ", data.size(),
+        range[1] > data_bytes) {
+      return error("tensor ", shown, ": bad data_offsets, the file has ", data_bytes,
                    " bytes of data");
     }
     if (range[1] - range[0] != expected) {
       return error("tensor ", shown, ": shape needs ", expected, " bytes, data_offsets span ",
                    range[1] - range[0]);
     }
-    tensor.bytes = data.substr(range[0], expected);
+    tensor.offset = data_begin + range[0];
+    tensor.bytes = expected;
     const auto inserted = tensors.emplace(key, std::move(tensor)).first;
     ranges.push_back({{range[0], range[1]}, &inserted->first});
   }
@@ -166,8 +176,21 @@ absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_
     }
     end = range.second;
   }
-  if (uint64_t(end) != data.size()) {
-    return error(data.size() - end, " bytes at the end belong to no tensor");
+  if (end != data_bytes) {
+    return error(data_bytes - end, " bytes at the end belong to no tensor");
+  }
+  return tensors;
+}
+
+absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
+                                                                   absl::string_view name) {
+  const auto size = static_cast<int64_t>(bytes.size());
+  LEAPSTREAM_ASSIGN_OR_RETURN(const int64_t header, SafetensorsHeaderBytes(bytes, size, name));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto ranges,
+                              ParseSafetensorsHeader(bytes.substr(0, header), size, name));
+  std::map<std::string, TensorView> tensors;
+  for (const auto& [key, range] : ranges) {
+    tensors[key] = {range.type, range.shape, bytes.substr(range.offset, range.bytes)};
   }
   return tensors;
 }

@@ -42,6 +42,26 @@ class MappedFile {
   absl::string_view bytes_;
 };
 
+// A tensor in a file: row-major, contiguous.
+struct TensorRange {
+  TensorType type = TensorType::kFloat32;
+  std::vector<int64_t> shape;
+  int64_t offset = 0;  // The place of its first byte in the file.
+  int64_t bytes = 0;   // The product of `shape` times ElementBytes(type).
+};
+
+// The bytes of a safetensors file's header, with the 8 that say how long it is. first: the file's
+// first 8 bytes, or all it has; file_bytes: the size of the file, which messages call `name`.
+// INVALID_ARGUMENT: it is no such file.
+absl::StatusOr<int64_t> SafetensorsHeaderBytes(absl::string_view first, int64_t file_bytes,
+                                               absl::string_view name);
+
+// Parses the header of a safetensors file, given its first SafetensorsHeaderBytes() bytes. Errors:
+// ParseSafetensors()'s.
+absl::StatusOr<std::map<std::string, TensorRange>> ParseSafetensorsHeader(absl::string_view header,
+                                                                          int64_t file_bytes,
+                                                                          absl::string_view name);
+
 // Parses the safetensors format: 8-byte little-endian header length, JSON header, data. The views
 // point into `bytes`; messages call the file `name`. Tensors of types not listed in TensorType are
 // errors. Every offset, size and shape is checked; overlaps and holes are errors. INVALID_ARGUMENT

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <utility>
+#include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
@@ -105,17 +107,24 @@ absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature) 
 Decision Decided(const TokenScores& scores) {
   // Log-probabilities are rounded in the order of log_softmax: different logits may then tie. Ties
   // go to the lowest index, as with argmax in fairseq's agents.
+  constexpr size_t kBlock = 512;
   TokenId best = 0;
   TokenId second = 1;
   if (scores.log_prob(1) > scores.log_prob(0)) std::swap(best, second);
-  for (TokenId i = 2; i < static_cast<TokenId>(scores.logits.size()); ++i) {
-    const float p = scores.log_prob(i);
-    if (p <= scores.log_prob(second)) continue;
-    if (p > scores.log_prob(best)) {
-      second = best;
-      best = i;
-    } else {
-      second = i;
+  for (size_t begin = 0; begin < scores.logits.size(); begin += kBlock) {
+    // Only the few blocks that have a candidate are looked through.
+    const absl::Span<const float> block = scores.logits.subspan(begin, kBlock);
+    if ((Largest(block) - scores.most) - scores.log_sum <= scores.log_prob(second)) continue;
+    for (size_t i = std::max<size_t>(begin, 2); i < begin + block.size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      const float p = scores.log_prob(id);
+      if (p <= scores.log_prob(second)) continue;
+      if (p > scores.log_prob(best)) {
+        second = best;
+        best = id;
+      } else {
+        second = id;
+      }
     }
   }
   Decision decision;

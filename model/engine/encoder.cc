@@ -34,7 +34,7 @@ TransformerEncoder::TransformerEncoder(const Parameters& parameters, const Model
       observer_(observer),
       speech_(MakeFrontEnd(parameters, config)),
       embedding_(
-          config.speech.has_value() ? Tensor()
+          config.speech.has_value() ? RowTable()
                                     : EmbeddingTable(parameters.Under(kSide), config.encoder),
           parameters.Under(kSide), config.encoder, config),
       stack_(parameters.Under(kSide), config, config.encoder, "enc"),
@@ -109,7 +109,7 @@ void TransformerEncoder::Embed(const SourceBatch& batch, float* x, Workspace& sc
                 x + r * width);
   }
   observer_.Show("", "subsampled", {x, count, width});
-  embedding_.ApplyToRows(batch.positions, x);
+  embedding_.ApplyToRows(batch.positions, x, scratch);
   observer_.Show("", "encoder_in", {x, count, width});
 }
 

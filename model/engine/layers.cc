@@ -64,7 +64,7 @@ void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scrat
   out_.Apply(h, rows, y, scratch, Epilogue::kAdd);
 }
 
-Embedding::Embedding(Tensor tokens, const Parameters& parameters, const SideConfig& side,
+Embedding::Embedding(RowTable tokens, const Parameters& parameters, const SideConfig& side,
                      const ModelConfig& config)
     : tokens_(std::move(tokens)),
       positions_(side.positions),
@@ -82,47 +82,62 @@ Embedding::Embedding(Tensor tokens, const Parameters& parameters, const SideConf
   const int half = side.embed_dim / 2;
   const float step = static_cast<float>(std::log(10000.0) / (half - 1));
   for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));
+  // Sines and cosines of most rows that there ever are, since computing them takes longer than all
+  // else that is done for an embedding.
+  if (positions_ != PositionKind::kSinusoidal || !parameters.have_values()) return;
+  sinusoidal_.resize(kSinusoidalRows * width_);
+  for (int64_t row = 0; row < kSinusoidalRows; ++row) {
+    AddSinusoids(row, sinusoidal_.data() + row * width_);
+  }
 }
 
 void Embedding::Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
                       Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
   const auto rows = static_cast<int64_t>(tokens.size());
-  const int64_t in = tokens_.size(1);
+  const int64_t in = tokens_.width();
   float* x = project_.in() > 0 ? scratch.Floats(rows * in) : out;
   for (int64_t r = 0; r < rows; ++r) {
-    const float* embedding = tokens_.data() + tokens[r] * in;
-    for (int64_t i = 0; i < in; ++i) x[r * in + i] = scale_ * embedding[i];
+    tokens_.Read(tokens[r], x + r * in);
+    for (int64_t i = 0; i < in; ++i) x[r * in + i] *= scale_;
   }
   if (project_.in() > 0) project_.Apply(x, rows, out, scratch);
-  for (int64_t r = 0; r < rows; ++r) AddPosition(positions[r], out + r * width_);
+  float* position = learned_.rows() > 0 ? scratch.Floats(width_) : nullptr;
+  for (int64_t r = 0; r < rows; ++r) AddPosition(positions[r], position, out + r * width_);
   if (norm_.defined()) norm_.Apply(out, rows, out);
 }
 
-void Embedding::ApplyToRows(absl::Span<const int> positions, float* x) const {
+void Embedding::ApplyToRows(absl::Span<const int> positions, float* x, Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  float* position = learned_.rows() > 0 ? scratch.Floats(width_) : nullptr;
   for (size_t r = 0; r < positions.size(); ++r) {
     float* row = x + static_cast<int64_t>(r) * width_;
     for (int64_t i = 0; i < width_; ++i) row[i] *= scale_;
-    AddPosition(positions[r], row);
+    AddPosition(positions[r], position, row);
   }
 }
 
-void Embedding::AddPosition(int position, float* out) const {
+void Embedding::AddPosition(int position, float* learned, float* out) const {
   const int row = position + kPadding + 1;
   if (positions_ == PositionKind::kLearned) {
-    if (row >= learned_.size(0)) {
+    if (row >= learned_.rows()) {
       throw std::out_of_range(absl::StrCat("position ", position, " is beyond the learned table"));
     }
-    const int64_t width = learned_.size(1);
-    const float* learned = learned_.data() + row * width;
-    for (int64_t i = 0; i < width; ++i) out[i] += learned[i];
+    learned_.Read(row, learned);
+    for (int64_t i = 0; i < width_; ++i) out[i] += learned[i];
   } else if (positions_ == PositionKind::kSinusoidal) {
-    const int64_t half = static_cast<int64_t>(frequencies_.size());
-    for (int64_t i = 0; i < half; ++i) {
-      const float angle = static_cast<float>(row) * frequencies_[i];
-      out[i] += std::sin(angle);
-      out[half + i] += std::cos(angle);
-    }
+    if (row >= kSinusoidalRows) return AddSinusoids(row, out);
+    const float* const values = sinusoidal_.data() + row * width_;
+    for (int64_t i = 0; i < width_; ++i) out[i] += values[i];
+  }
+}
+
+void Embedding::AddSinusoids(int64_t row, float* out) const {
+  const auto half = static_cast<int64_t>(frequencies_.size());
+  for (int64_t i = 0; i < half; ++i) {
+    const float angle = static_cast<float>(row) * frequencies_[i];
+    out[i] += std::sin(angle);
+    out[half + i] += std::cos(angle);
   }
 }
 

@@ -37,7 +37,7 @@ enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
 // A side's token embeddings [N, input_dim]. parameters: the side's.
-inline Tensor EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
+inline RowTable EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
   return parameters.Table("embedding", {side.vocabulary_size, side.input_dim});
 }
 
@@ -63,21 +63,27 @@ class Embedding {
  public:
   // tokens: the embedding table [N, input_dim], which may be the other side's; empty for an encoder
   // of speech. parameters: the side's.
-  Embedding(Tensor tokens, const Parameters& parameters, const SideConfig& side,
+  Embedding(RowTable tokens, const Parameters& parameters, const SideConfig& side,
             const ModelConfig& config);
   // Embeds R tokens at R positions (from 0). out: [R, E].
   void Apply(absl::Span<const TokenId> tokens, absl::Span<const int> positions, float* out,
              Workspace& scratch) const;
   // Scales rows x [R, E], which stand for token embeddings of speech, and adds positions, in place.
-  void ApplyToRows(absl::Span<const int> positions, float* x) const;
+  void ApplyToRows(absl::Span<const int> positions, float* x, Workspace& scratch) const;
 
  private:
-  void AddPosition(int position, float* out) const;
+  // learned: scratch memory [width] for a row of the learned table, or null if there is none.
+  void AddPosition(int position, float* learned, float* out) const;
 
-  Tensor tokens_;         // [N, input_dim]; empty for speech.
+  // Adds the sines and cosines of a row of fairseq's table.
+  void AddSinusoids(int64_t row, float* out) const;
+
+  static constexpr int64_t kSinusoidalRows = 256;
+  RowTable tokens_;       // [N, input_dim]; empty for speech.
   PackedLinear project_;  // The projection to the side's width; without inputs if there is none.
-  Tensor learned_;        // [P + 2, width], or empty.
+  RowTable learned_;      // [P + 2, width], or empty.
   PositionKind positions_;
+  std::vector<float> sinusoidal_;   // [kSinusoidalRows, width], or empty.
   std::vector<float> frequencies_;  // exp(-i ln 10000 / (width / 2 - 1)), for sinusoidal positions.
   float scale_;
   int64_t width_;

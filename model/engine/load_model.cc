@@ -17,6 +17,7 @@
 #include "model/engine/layers.h"
 #include "model/engine/model_call.h"
 #include "model/engine/model_family.h"
+#include "model/engine/packed_file.h"
 #include "model/engine/torch_device.h"
 #include "model/engine/weights.h"
 
@@ -33,7 +34,8 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
 
 // Measures the memory that a session needs, by running one.
 absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
-  constexpr int kTokens = 32;  // A multiple of KeyValueCache::kBlock.
+  constexpr int kTokens = 16;  // A multiple of KeyValueCache::kBlock; few, since a step of a large
+                               // model takes long.
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, translator.NewState());
   info->state_bytes_per_session = state->bytes();
@@ -95,7 +97,7 @@ struct Parts {
   ModelConfig config;
   TorchDevice device;
   ComputeType compute_type = ComputeType::kFloat32;
-  ModelFiles files;  // The bytes that were read and whose SHA-256 was checked.
+  ModelFiles files;  // But for the weights, their SHA-256 was checked.
   std::shared_ptr<Model> model = std::make_shared<Model>();
 };
 
@@ -103,7 +105,7 @@ struct Parts {
 // *files; otherwise the file is read.
 absl::StatusOr<absl::string_view> BytesOf(const char* file, const std::string& directory,
                                           ModelFiles* files) {
-  std::shared_ptr<FileBytes>& bytes = (*files)[file];
+  std::shared_ptr<FileBytes>& bytes = files->bytes[file];
   if (bytes == nullptr) {
     LEAPSTREAM_ASSIGN_OR_RETURN(
         bytes, FileBytes::Read(absl::StrCat(directory, "/", file), kMaxTextFileBytes));
@@ -133,20 +135,6 @@ absl::Status AddLanguages(const ModelConfig& config, const std::string& path, Mo
   return absl::OkStatus();
 }
 
-std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
-                      const LoadOptions& options) {
-  std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
-                                     "\n", options.intra_op_threads, "\n");
-  for (const auto& [name, file] : files) {
-    const auto recorded = config.sha256.find(name);
-    absl::StrAppend(&content, name, " ",
-                    recorded == config.sha256.end() ? Sha256OfBytes(file->bytes())
-                                                    : recorded->second,
-                    "\n");
-  }
-  return Sha256OfBytes(content);
-}
-
 // The checksum of the weights; that of an ensemble is made of those of its networks.
 std::string ChecksumOf(const ModelConfig& config) {
   if (config.ensemble == 1) return config.sha256.at(kWeightsFile);
@@ -157,24 +145,19 @@ std::string ChecksumOf(const ModelConfig& config) {
   return Sha256OfBytes(checksums);
 }
 
-absl::StatusOr<std::unique_ptr<const Translator>> LoadMember(int member,
-                                                             const std::string& directory,
-                                                             Parts& parts) {
-  const std::string name = WeightsFileName(member);
-  LEAPSTREAM_ASSIGN_OR_RETURN(
-      Weights weights, Weights::Parse(std::move(parts.files[name]),
-                                      absl::StrCat(directory, "/", name), parts.compute_type));
-  return MakeTranslator(parts.config, std::move(weights), parts.device);
-}
-
-absl::StatusOr<std::unique_ptr<const Translator>> LoadTranslator(const std::string& directory,
-                                                                 Parts& parts) {
-  if (parts.config.ensemble == 1) return LoadMember(1, directory, parts);
-  std::vector<std::unique_ptr<const Translator>> members(parts.config.ensemble);
-  for (int member = 1; member <= parts.config.ensemble; ++member) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(members[member - 1], LoadMember(member, directory, parts));
+std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
+                      const LoadOptions& options) {
+  std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
+                                     "\n", options.intra_op_threads, "\n");
+  absl::StrAppend(&content, ChecksumOf(config), "\n");
+  for (const auto& [name, file] : files.bytes) {
+    const auto recorded = config.sha256.find(name);
+    absl::StrAppend(&content, name, " ",
+                    recorded == config.sha256.end() ? Sha256OfBytes(file->bytes())
+                                                    : recorded->second,
+                    "\n");
   }
-  return std::make_unique<Ensemble>(std::move(members), parts.config.decoder.vocabulary_size);
+  return Sha256OfBytes(content);
 }
 
 absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions& options) {
@@ -204,7 +187,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view dictionary,
                               BytesOf(kTargetDictionaryFile, directory, &parts.files));
-  if (family.has_source_vocabulary && dictionary == parts.files[kSourceDictionaryFile]->bytes()) {
+  if (family.has_source_vocabulary && dictionary == parts.files.bytes[kSourceDictionaryFile]->bytes()) {
     model->target_vocabulary = model->source_vocabulary;  // A joined dictionary is there once.
   } else {
     LEAPSTREAM_ASSIGN_OR_RETURN(model->target_vocabulary,
@@ -245,6 +228,73 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   return parts;
 }
 
+// The translator of a file of packed weights, if there is one that can be trusted; else null.
+std::unique_ptr<const Translator> OpenPacked(const std::string& path, const PackedKey& key,
+                                             int member, const Parts& parts) {
+  absl::StatusOr<PackedFile> packed = OpenPackedFile(path, key);
+  if (!packed.ok()) return nullptr;
+  // The weights themselves are read only if they might have been changed since.
+  const FileReader& weights = *parts.files.weights[member - 1];
+  if (packed->stamp != weights.Stamp() && !CheckWeightsFile(parts.config, member, weights).ok()) {
+    return nullptr;
+  }
+  auto translator = MakeTranslator(
+      parts.config, Weights::Packed(std::move(packed->memory), parts.compute_type), parts.device);
+  return translator.ok() ? *std::move(translator) : nullptr;
+}
+
+// Makes the translator of network `member` (from 1). With leapstream's own kernels, that of a large
+// model is made of packed weights, which lie in a file beside the weights; the file is written if
+// it is not there.
+absl::StatusOr<std::unique_ptr<const Translator>> LoadMember(int member,
+                                                             const std::string& directory,
+                                                             const LoadOptions& options,
+                                                             Parts* parts) {
+  const std::shared_ptr<const FileReader> weights_file = parts->files.weights[member - 1];
+  std::string of = Sha256OfBytes(parts->files.bytes.at(kModelJson)->bytes());
+  if (member > 1) of = Sha256OfBytes(absl::StrCat(of, "\n", member));
+  const PackedKey key = {of, parts->config.compute_type, Simd().name};
+  const std::string path = PackedPath(directory, key);
+  const bool large =
+      weights_file->size() >= options.packed_from_bytes && parts->device.name.empty();
+  if (large) {
+    if (auto translator = OpenPacked(path, key, member, *parts)) return translator;
+  }
+  const std::string stamp = weights_file->Stamp();
+  LEAPSTREAM_RETURN_IF_ERROR(CheckWeightsFile(parts->config, member, *weights_file));
+  LEAPSTREAM_ASSIGN_OR_RETURN(Weights weights, Weights::Parse(weights_file, parts->compute_type));
+  const std::shared_ptr<const PackedMemory> packed = weights.packed();
+  std::unique_ptr<const Translator> translator;
+  LEAPSTREAM_ASSIGN_OR_RETURN(translator,
+                              MakeTranslator(parts->config, std::move(weights), parts->device));
+  if (weights_file->Stamp() != stamp) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        weights_file->path(), ": it was changed while it was loaded; load it again"));
+  }
+  if (!large) return translator;
+  if (absl::Status written = WritePackedFile(path, key, stamp, *packed); !written.ok()) {
+    parts->model->notes.push_back(
+        absl::StrCat("the packed weights cannot be kept, so each start packs them again, and "
+                     "processes do not share them: ",
+                     written.message()));
+    return translator;
+  }
+  auto shared = OpenPacked(path, key, member, *parts);
+  return shared != nullptr ? std::move(shared) : std::move(translator);
+}
+
+absl::StatusOr<std::unique_ptr<const Translator>> LoadTranslator(const std::string& directory,
+                                                                 const LoadOptions& options,
+                                                                 Parts* parts) {
+  if (parts->config.ensemble == 1) return LoadMember(1, directory, options, parts);
+  std::vector<std::unique_ptr<const Translator>> members(parts->config.ensemble);
+  for (int member = 1; member <= parts->config.ensemble; ++member) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(members[member - 1],
+                                LoadMember(member, directory, options, parts));
+  }
+  return std::make_unique<Ensemble>(std::move(members), parts->config.decoder.vocabulary_size);
+}
+
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& directory,
@@ -257,14 +307,19 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   Model* const model = parts.model.get();
   LEAPSTREAM_RETURN_IF_ERROR(
       ModelCall(absl::StrCat("loading ", directory), 1, [&]() -> absl::Status {
-        LEAPSTREAM_ASSIGN_OR_RETURN(model->translator, LoadTranslator(directory, parts));
+        LEAPSTREAM_ASSIGN_OR_RETURN(model->translator, LoadTranslator(directory, options, &parts));
         return MeasureState(*model->translator, &model->info);
       }));
   return std::shared_ptr<const Model>(std::move(parts.model));
 }
 
 absl::Status CheckModel(const std::string& directory, const LoadOptions& options) {
-  return LoadParts(directory, options).status();
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Parts parts, LoadParts(directory, options));
+  for (int member = 1; member <= parts.config.ensemble; ++member) {
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckWeightsFile(parts.config, member, *parts.files.weights[member - 1]));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace leapstream

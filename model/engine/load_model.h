@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_ENGINE_LOAD_MODEL_H_
 #define LEAPSTREAM_MODEL_ENGINE_LOAD_MODEL_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -19,6 +20,10 @@ struct LoadOptions {
   // LibTorch such as "cuda:0": see MakeTorchTranslator().
   std::string device = "cpu";
   std::string name;  // The name for clients; empty: the one in model.json.
+  // With leapstream's own kernels, a weights file of at least so many bytes is packed once, into a
+  // file beside it (see packed_file.h). Smaller ones are packed in about the time that it takes to
+  // read them.
+  int64_t packed_from_bytes = 256 << 20;
   // Models that are loaded already. If one of these has the same content, it is returned again.
   std::vector<std::shared_ptr<const Model>> loaded;
 };

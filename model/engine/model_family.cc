@@ -77,7 +77,11 @@ absl::StatusOr<std::unique_ptr<Translator>> MakeTranslator(const ModelConfig& co
 
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory) {
   ModelFiles files;
-  return ReadModelDirectory(directory, &files);
+  LEAPSTREAM_ASSIGN_OR_RETURN(ModelConfig config, ReadModelDirectory(directory, &files));
+  for (int member = 1; member <= config.ensemble; ++member) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckWeightsFile(config, member, *files.weights[member - 1]));
+  }
+  return config;
 }
 
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files) {

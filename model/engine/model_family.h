@@ -47,9 +47,10 @@ absl::Status ValidateModelConfig(const ModelConfig& config);
 std::vector<TensorSpec> ListTensors(const ModelConfig& config);
 
 // Reads a model directory's model.json, and checks its configuration and the files that it records.
-// Errors: see ReadModelFiles() and ValidateModelConfig().
+// Errors: see ReadModelFiles(), CheckWeightsFile() and ValidateModelConfig().
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory);
-// ReadModelDirectory() that also gives the files that it read.
+// ReadModelDirectory() that also gives the files that it read, and leaves CheckWeightsFile() to the
+// caller.
 absl::StatusOr<ModelConfig> ReadModelDirectory(const std::string& directory, ModelFiles* files);
 
 }  // namespace leapstream

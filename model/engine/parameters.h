@@ -8,7 +8,7 @@
 
 #include "absl/strings/string_view.h"
 #include "model/engine/kernels/packed_linear.h"
-#include "model/engine/tensor.h"
+#include "model/engine/kernels/row_table.h"
 #include "model/engine/weights.h"
 
 namespace leapstream {
@@ -26,6 +26,8 @@ class Parameters {
   // Covers the tensors whose names go on with `name` and a dot.
   Parameters Under(absl::string_view name) const;
 
+  // Whether there are values. False for a listing, and after an error.
+  bool have_values() const { return weights_->have_values(); }
   // The product with the tensors "weight" and "bias". shape: that of "weight"; its first number is
   // the number of outputs, the product of the others is the number of inputs. order: input i of the
   // product is input order[i] of the tensor; empty: the tensor's own order.
@@ -36,15 +38,20 @@ class Parameters {
   PackedLinear Stacked(std::initializer_list<absl::string_view> names, const Shape& shape) const;
   // The product with tensor `name` [out, in], without a bias.
   PackedLinear Matrix(absl::string_view name, const Shape& shape) const;
-  // A tensor that is read where it lies in the file's bytes.
-  Tensor Table(absl::string_view name, const Shape& shape) const;
+  // A tensor [rows, width] of which single rows are read.
+  RowTable Table(absl::string_view name, const Shape& shape) const;
   // A copy of a tensor's values; empty if the weights are a listing.
   std::vector<float> Values(absl::string_view name, const Shape& shape) const;
 
  private:
   std::string NameOf(absl::string_view name) const;
-  PackedLinear Product(std::initializer_list<absl::string_view> names, const Shape& shape,
-                       ComputeType type, const std::vector<int64_t>& order) const;
+  // A product that is packed row by row, so that no tensor is ever held as float32. names: those of
+  // the tensors, in full; biases: the same, or none.
+  PackedLinear Product(const std::vector<std::string>& names,
+                       const std::vector<std::string>& biases, const Shape& shape, ComputeType type,
+                       const std::vector<int64_t>& order) const;
+  PackedLinear WithBias(std::initializer_list<absl::string_view> names, const Shape& shape,
+                        ComputeType type, const std::vector<int64_t>& order) const;
 
   Weights* weights_;
   std::string name_;  // Empty, or the layer's name and a dot.

@@ -4,6 +4,7 @@
 #include <limits>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
@@ -12,23 +13,20 @@
 namespace leapstream {
 namespace {
 
+constexpr int64_t kPart = 1 << 18;  // The numbers that are read at a time.
+
 // Whether no exponent has all its bits set. NaN and infinity have such exponents.
 template <typename Bits>
-bool IsFinite(absl::string_view bytes, Bits exponent) {
-  const auto* numbers = reinterpret_cast<const Bits*>(bytes.data());
-  const size_t count = bytes.size() / sizeof(Bits);
+bool IsFinite(const void* values, int64_t count, Bits exponent) {
+  const auto* numbers = static_cast<const Bits*>(values);
   Bits found = 0;  // The loop has no branch, so that it runs at the speed of the memory.
-  for (size_t i = 0; i < count; ++i) found |= (numbers[i] & exponent) == exponent ? 1 : 0;
+  for (int64_t i = 0; i < count; ++i) found |= (numbers[i] & exponent) == exponent ? 1 : 0;
   return found == 0;
-}
-bool IsFinite(const TensorView& view) {
-  return view.type == TensorType::kFloat32 ? IsFinite<uint32_t>(view.bytes, 0x7f800000)
-                                           : IsFinite<uint16_t>(view.bytes, 0x7c00);
 }
 
 // Checks the tensor that a layer takes. `found`: the tensor in the file, or null.
 absl::Status CheckTensor(const std::string& file, const TensorSpec& wanted,
-                         const TensorView* found) {
+                         const TensorRange* found) {
   const auto error = [&](absl::string_view what, absl::string_view remedy) {
     return absl::InvalidArgumentError(
         absl::StrCat(file, ": tensor ", wanted.name, what, "; ", remedy));
@@ -42,10 +40,6 @@ absl::Status CheckTensor(const std::string& file, const TensorSpec& wanted,
                               absl::StrJoin(found->shape, ", "), "]"),
                  "export the checkpoint again");
   }
-  if (!IsFinite(*found)) {
-    return error(" should have finite numbers only, found NaN or infinity",
-                 "the training has diverged: export an earlier checkpoint");
-  }
   return absl::OkStatus();
 }
 
@@ -53,56 +47,94 @@ absl::Status CheckTensor(const std::string& file, const TensorSpec& wanted,
 
 absl::StatusOr<Weights> Weights::Load(const std::string& path, ComputeType compute_type) {
   LEAPSTREAM_ASSIGN_OR_RETURN(auto file,
-                              FileBytes::Read(path, std::numeric_limits<int64_t>::max()));
-  return Parse(std::move(file), path, compute_type);
+                              FileReader::Open(path, std::numeric_limits<int64_t>::max()));
+  return Parse(std::move(file), compute_type);
 }
 
-absl::StatusOr<Weights> Weights::Parse(std::shared_ptr<FileBytes> file, const std::string& name,
+absl::StatusOr<Weights> Weights::Parse(std::shared_ptr<const FileReader> file,
                                        ComputeType compute_type) {
   Weights weights;
   weights.compute_type_ = compute_type;
-  weights.name_ = name;
   weights.file_ = std::move(file);
-  LEAPSTREAM_ASSIGN_OR_RETURN(weights.views_, ParseSafetensors(weights.file_->bytes(), name));
+  const FileReader& reader = *weights.file_;
+  std::string header(std::min<int64_t>(reader.size(), 8), '\0');
+  LEAPSTREAM_RETURN_IF_ERROR(reader.Read(0, static_cast<int64_t>(header.size()), &header[0]));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const int64_t bytes,
+                              SafetensorsHeaderBytes(header, reader.size(), reader.path()));
+  header.resize(bytes);
+  LEAPSTREAM_RETURN_IF_ERROR(reader.Read(0, bytes, &header[0]));
+  LEAPSTREAM_ASSIGN_OR_RETURN(weights.ranges_,
+                              ParseSafetensorsHeader(header, reader.size(), reader.path()));
   return weights;
 }
 
-Tensor Weights::Take(const std::string& name, const std::vector<int64_t>& shape) {
-  const bool first = names_taken_.insert(name).second;
-  if (first) taken_.push_back({name, shape});
-  if (file_ == nullptr || !status_.ok()) return Tensor();
-  const auto found = views_.find(name);
-  const TensorView* const view = found == views_.end() ? nullptr : &found->second;
-  // A tensor that is taken again has been checked already, unless another shape is wanted now.
-  if (first || view->shape != shape) status_ = CheckTensor(name_, {name, shape}, view);
-  if (!status_.ok()) return Tensor();
-  if (view->type == TensorType::kFloat32) {
-    return {view->shape, reinterpret_cast<const float*>(view->bytes.data())};
-  }
-  const auto* halves = reinterpret_cast<const uint16_t*>(view->bytes.data());
-  std::vector<float> values(view->bytes.size() / sizeof(uint16_t));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = HalfToFloat(halves[i]);
-  return {view->shape, std::move(values)};
+Weights Weights::Packed(std::shared_ptr<PackedMemory> packed, ComputeType compute_type) {
+  Weights weights;
+  weights.compute_type_ = compute_type;
+  weights.packed_ = std::move(packed);
+  return weights;
 }
 
-Tensor Weights::Lend(const std::string& name, const std::vector<int64_t>& shape) {
-  names_lent_.insert(name);
-  return Take(name, shape);
+const TensorRange* Weights::Find(const std::string& name, const std::vector<int64_t>& shape) {
+  if (names_taken_.insert(name).second) taken_.push_back({name, shape});
+  if (file_ == nullptr || !status_.ok()) return nullptr;
+  const auto found = ranges_.find(name);
+  const TensorRange* const range = found == ranges_.end() ? nullptr : &found->second;
+  status_ = CheckTensor(file_->path(), {name, shape}, range);
+  return status_.ok() ? range : nullptr;
+}
+
+bool Weights::ReadBytes(const TensorRange& tensor, int64_t first, int64_t count, void* out) {
+  if (!status_.ok()) return false;
+  const int64_t size = ElementBytes(tensor.type);
+  status_ = file_->Read(tensor.offset + first * size, count * size, out);
+  if (!status_.ok()) return false;
+  if (tensor.type == TensorType::kFloat32 ? IsFinite<uint32_t>(out, count, 0x7f800000)
+                                          : IsFinite<uint16_t>(out, count, 0x7c00)) {
+    return true;
+  }
+  const auto named = absl::c_find_if(
+      ranges_, [&tensor](const auto& entry) { return entry.second.offset == tensor.offset; });
+  status_ = absl::InvalidArgumentError(
+      absl::StrCat(file_->path(), ": tensor ", named->first,
+                   " should have finite numbers only, found NaN or infinity; the training has "
+                   "diverged: export an earlier checkpoint"));
+  return false;
+}
+
+bool Weights::ReadValues(const TensorRange& tensor, int64_t first, int64_t count, float* out) {
+  if (tensor.type == TensorType::kFloat32) return ReadBytes(tensor, first, count, out);
+  for (int64_t begin = 0; begin < count; begin += kPart) {
+    const int64_t part = std::min(kPart, count - begin);
+    halves_.resize(std::max<size_t>(halves_.size(), part));
+    if (!ReadBytes(tensor, first + begin, part, halves_.data())) return false;
+    for (int64_t i = 0; i < part; ++i) out[begin + i] = HalfToFloat(halves_[i]);
+  }
+  return true;
+}
+
+Tensor Weights::Take(const std::string& name, const std::vector<int64_t>& shape) {
+  const TensorRange* const range = Find(name, shape);
+  if (range == nullptr) return Tensor();
+  std::vector<float> values(range->bytes / ElementBytes(range->type));
+  if (!ReadValues(*range, 0, static_cast<int64_t>(values.size()), values.data())) return Tensor();
+  return {shape, std::move(values)};
 }
 
 absl::Status Weights::Finish() {
-  for (const auto& [name, view] : views_) {
+  for (const auto& [name, range] : ranges_) {
     if (!status_.ok()) return status_;
     if (names_taken_.count(name) == 0) {
       status_ = absl::InvalidArgumentError(
-          absl::StrCat(name_, ": tensor ", name,
+          absl::StrCat(file_->path(), ": tensor ", name,
                        " is not part of this architecture; export the checkpoint again"));
     }
   }
-  for (const auto& [name, view] : views_) {
-    const bool lent = view.type == TensorType::kFloat32 && names_lent_.count(name) > 0;
-    if (!lent) file_->Discard(view.bytes);
+  if (status_.ok() && packed_->filled() && !packed_->complete()) {
+    status_ = absl::InternalError("the packed weights are those of another network");
   }
+  file_ = nullptr;
+  halves_ = {};
   return status_;
 }
 

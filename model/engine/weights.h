@@ -9,9 +9,10 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "model/api/file_bytes.h"
+#include "model/api/file_reader.h"
 #include "model/api/safetensors.h"
 #include "model/engine/kernels/packed_linear.h"
+#include "model/engine/kernels/row_table.h"
 #include "model/engine/tensor.h"
 
 namespace leapstream {
@@ -23,50 +24,61 @@ struct TensorSpec {
 };
 
 // The tensors of a model. Its layers take them one by one, each by name and shape; see Parameters.
-// With a file, each tensor is checked as it is taken: the first error is kept for Finish(), and all
-// tensors taken from then on are empty. A Listing() has no file and gives empty tensors only.
-// float32 tensors lie in the bytes of the file; float16 ones are widened as they are taken. Must
-// outlive the tensors that it lent. Not thread-safe.
+// They come from a weights file, of which one part after the other is read; or from memory that an
+// earlier load has filled, so that no values are looked at. With a file, each tensor is checked as
+// it is taken: the first error is kept for Finish(), and all tensors taken from then on are empty.
+// A Listing() has neither and gives empty tensors only. Not thread-safe.
 class Weights {
  public:
-  // Reads a file. compute_type: that of the products that Parameters make. NOT_FOUND: no such file;
+  // Opens a file. compute_type: that of the products that Parameters make. NOT_FOUND: no such file;
   // INVALID_ARGUMENT: not a safetensors file.
   static absl::StatusOr<Weights> Load(const std::string& path,
                                       ComputeType compute_type = ComputeType::kFloat32);
-  // Takes the bytes of a file, which messages call `name`.
-  static absl::StatusOr<Weights> Parse(std::shared_ptr<FileBytes> file, const std::string& name,
+  // Takes an open file.
+  static absl::StatusOr<Weights> Parse(std::shared_ptr<const FileReader> file,
                                        ComputeType compute_type);
-  // Weights without a file, which only record the tensors that are taken: taken() then lists all
+  // Takes memory that a load of the same model with the same compute type has filled.
+  static Weights Packed(std::shared_ptr<PackedMemory> packed, ComputeType compute_type);
+  // Weights without values, which only record the tensors that are taken: taken() then lists all
   // tensors of a model.
   static Weights Listing() { return Weights(); }
 
-  // A tensor whose values the caller copies at once. Empty after an error, and from a listing.
+  // A tensor of the file as float32. Empty after an error, and without a file.
   Tensor Take(const std::string& name, const std::vector<int64_t>& shape);
-  // A tensor that is used where it lies, for as long as these weights live. Empty as Take()'s.
-  Tensor Lend(const std::string& name, const std::vector<int64_t>& shape);
-  // Must be called when all tensors are taken. Frees the file's memory, but for tensors that were
-  // lent. INVALID_ARGUMENT: a tensor was missing, of another shape, or not finite, or nobody took
-  // it.
+  // The place of a tensor in the file, for ReadValues() and ReadBytes(). Null after an error, and
+  // without a file.
+  const TensorRange* Find(const std::string& name, const std::vector<int64_t>& shape);
+  // Reads `count` numbers of a tensor from number `first` on, as float32, or as they are in the
+  // file. Returns false after an error.
+  bool ReadValues(const TensorRange& tensor, int64_t first, int64_t count, float* out);
+  bool ReadBytes(const TensorRange& tensor, int64_t first, int64_t count, void* out);
+  // The tables that were made, by the names of their tensors: one that is shared is there once.
+  std::map<std::string, RowTable>& tables() { return tables_; }
+  // Must be called when all tensors are taken. Closes the file. INVALID_ARGUMENT: a tensor was
+  // missing, of another shape, or not finite, or nobody took it; NOT_FOUND: the file could not be
+  // read; INTERNAL: the memory was filled by another model.
   absl::Status Finish();
 
   // Each tensor once, in the order in which they were first taken.
   const std::vector<TensorSpec>& taken() const { return taken_; }
   ComputeType compute_type() const { return compute_type_; }
-  // The memory of packed products, which lie in it in the order in which they are made.
-  const std::shared_ptr<HugePageArena>& packed() const { return packed_; }
+  // Whether there are tensors, and no error so far. False for a listing.
+  bool have_values() const { return status_.ok() && (file_ != nullptr || packed_->filled()); }
+  // The memory of packed weights, which lie in it in the order in which they are made.
+  const std::shared_ptr<PackedMemory>& packed() const { return packed_; }
 
  private:
   Weights() = default;
 
   ComputeType compute_type_ = ComputeType::kFloat32;
-  std::string name_;
-  std::shared_ptr<FileBytes> file_;  // Null for a listing.
-  std::map<std::string, TensorView> views_;
+  std::shared_ptr<const FileReader> file_;  // Null for a listing, and for memory that is filled.
+  std::map<std::string, TensorRange> ranges_;
   std::vector<TensorSpec> taken_;
   std::set<std::string> names_taken_;
-  std::set<std::string> names_lent_;
+  std::map<std::string, RowTable> tables_;
   absl::Status status_;
-  std::shared_ptr<HugePageArena> packed_ = std::make_shared<HugePageArena>();
+  std::vector<uint16_t> halves_;  // float16 numbers that are being widened.
+  std::shared_ptr<PackedMemory> packed_ = std::make_shared<PackedMemory>();
 };
 
 }  // namespace leapstream

@@ -4,6 +4,7 @@
     tests/bench/compare.py [--markdown]          # All three; needs build/bin/step_bench.
     tests/bench/compare.py --only agent          # One of agent, ctranslate2, leapstream; may be repeated.
     tests/bench/compare.py --speech [--markdown] # Speech: the agent and leapstream; needs build/bin/speech_bench.
+    tests/bench/compare.py --offline [--markdown] # Whole sentences beside CTranslate2; needs build/bin/offline_bench.
     tests/bench/compare.py --check MODEL TRACES  # Holds the agent to traces of the official one; measures nothing.
 
 An optional tool for developers. It needs torch and, but for speech, ctranslate2 in the Python that runs it:
@@ -33,6 +34,11 @@ With --speech the model is that of speech_bench, once with LeaP and once with so
 compare/speech_agent.py on compare/speech_model.py, and a time is that of a whole segment, for each second of its audio.
 Features are made by PyTorch, since torchaudio may not be there; they are a small part.
 
+With --offline whole sentences are translated, of 25 tokens on both sides, one and 32 at once: by offline_bench and
+by CTranslate2, with the same random weights of transformer-base's and of NLLB-600M's shape, in int8 and float32,
+greedily and with a beam of 4. Where float32 is greedy, both must find the same tokens. The models are written to
+--folder, where they take 12 GB, and stay there. The first run takes some minutes for that. torch is not needed.
+
 A time is CPU time of the process, of one READ and one WRITE of one session. Engines take turns, round after round, and
 a ratio is the median of the rounds' ratios, since a machine is seldom quiet and never equally so. An engine's time in a
 round is the median of its samples. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset for all of them: where they are set
@@ -50,7 +56,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from compare import conditions, speech, step_bench
+from compare import conditions, offline, speech, step_bench
 from compare.process import Worker
 from compare.report import AGENT, CTRANSLATE2, ENCODER_ONLY, Results, report
 from compare.step_bench import Step
@@ -76,6 +82,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--speech", action="store_true", help="measure speech instead of text")
     parser.add_argument("--speech-bench", type=Path, default=REPOSITORY / "build/bin/speech_bench", metavar="PROGRAM",
                         help="default: build/bin/speech_bench")
+    parser.add_argument("--offline", action="store_true", help="measure whole sentences instead")
+    parser.add_argument("--shape", choices=offline.SHAPES, action="append",
+                        help="with --offline: this shape only; may be repeated")
+    parser.add_argument("--folder", type=Path, default=Path("/var/tmp"), metavar="DIRECTORY",
+                        help="with --offline: gets the models (/var/tmp)")
+    parser.add_argument("--offline-bench", type=Path, default=REPOSITORY / "build/bin/offline_bench", metavar="PROGRAM",
+                        help="default: build/bin/offline_bench")
     parser.add_argument("--rounds", type=int, default=3, help="turns of all engines (3)")
     parser.add_argument("--samples", type=int, default=5, help="samples of a case in a round (5)")
     parser.add_argument("--markdown", action="store_true", help="print rows for docs/benchmarks.md")
@@ -211,6 +224,15 @@ def measure_speech(options: argparse.Namespace) -> str:
     return speech.report(results, lines, options.markdown)
 
 
+def measure_offline(options: argparse.Namespace) -> str:
+    results, lines = offline.measure(options.offline_bench.resolve(), options.folder.resolve(),
+                                     options.shape or list(offline.SHAPES), options.rounds, progress)
+    lines = [conditions.machine(), conditions.commit(REPOSITORY), *lines, command_line()]
+    if options.json:
+        options.json.write_text(offline.to_json(results, lines))
+    return offline.report(results, lines, options.markdown)
+
+
 def command_line() -> str:
     return "command: " + " ".join(["tests/bench/compare.py", *sys.argv[1:]])
 
@@ -225,6 +247,11 @@ def main() -> int:
     options = arguments()
     if options.check:
         return 0 if check(options.check) else 1
+    if options.offline:
+        require("ctranslate2", "numpy")
+        require_program(options.offline_bench, "offline_bench")
+        print(measure_offline(options))
+        return 0
     if options.speech:
         require("torch")
         require_program(options.speech_bench, "speech_bench")

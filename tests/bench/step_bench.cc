@@ -4,11 +4,14 @@
 // the states once, at ceilings that are measured first. libtorch/... is the same step in LibTorch's
 // operations. Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without
 // --model the model has a usual size and random weights, which are written to FILE; see
-// bench_model.h.
+// bench_model.h. Or: step_bench --shape base|big|600M|1.3B [--compute-type TYPE] [--model DIR],
+// which prints what a model of a size that people have costs; see shape_bench.h. DIR gets the
+// model, and 1.9 to 5 GB are needed there.
 #include <benchmark/benchmark.h>
 #include <link.h>
 
 #include <algorithm>
+#include <cstdio>
 #include <cstring>
 #include <map>
 #include <memory>
@@ -27,6 +30,7 @@
 #include "tests/bench/bench_model.h"
 #include "tests/bench/benchmarks.h"
 #include "tests/bench/ceilings.h"
+#include "tests/bench/shape_bench.h"
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
@@ -212,15 +216,29 @@ int Main(int argc, char** argv) {
   std::string weights =
       absl::StrCat(folder != nullptr ? folder : "/tmp", "/leapstream-bench.safetensors");
   std::string directory;
+  std::string shape;
+  std::string compute_type = "int8";
   std::vector<char*> others = {argv[0]};
   for (int i = 1; i < argc; ++i) {
     if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
       weights = argv[++i];
     } else if (i + 1 < argc && std::strcmp(argv[i], "--model") == 0) {
       directory = argv[++i];
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--shape") == 0) {
+      shape = argv[++i];
+    } else if (i + 1 < argc && std::strcmp(argv[i], "--compute-type") == 0) {
+      compute_type = argv[++i];
     } else {
       others.push_back(argv[i]);
     }
+  }
+  if (!shape.empty()) {
+    if (directory.empty()) {
+      directory = absl::StrCat(folder != nullptr ? folder : "/var/tmp", "/leapstream-shape-", shape);
+    }
+    const absl::Status status = MeasureShape(shape, compute_type, directory);
+    if (!status.ok()) std::fprintf(stderr, "step_bench: %s\n", status.ToString().c_str());
+    return status.ok() ? 0 : 1;
   }
   Bench bench(weights, directory);
   const auto add = [&](const std::string& kind, int batch, int position) {

@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <deque>
 #include <new>
 #include <vector>
@@ -75,7 +74,6 @@ class HugePageArena {
     }
     char* const taken = blocks_.back().memory + used_;
     used_ += bytes;
-    std::memset(taken, 0, bytes);
     return reinterpret_cast<T*>(taken);
   }
 
@@ -83,13 +81,25 @@ class HugePageArena {
   // A block's bytes. The part of a block that nobody takes is never touched.
   static constexpr size_t kBlock = 8 * kHugePage;
 
+  // Mapped by itself, so that the memory is zero, and the system's again when the block ends.
   struct Block {
-    explicit Block(size_t size) : bytes(size), memory(HugePageAllocator<char>().allocate(size)) {}
-    ~Block() { HugePageAllocator<char>().deallocate(memory, bytes); }
+    explicit Block(size_t size)
+        : bytes((size + kHugePage - 1) / kHugePage * kHugePage),
+          mapped(mmap(nullptr, bytes + kHugePage, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0)) {
+      if (mapped == MAP_FAILED) throw std::bad_alloc();
+      const auto address = reinterpret_cast<uintptr_t>(mapped);
+      memory = static_cast<char*>(mapped) + (kHugePage - address % kHugePage) % kHugePage;
+#ifdef MADV_HUGEPAGE
+      madvise(memory, bytes, MADV_HUGEPAGE);  // A hint, as in HugePageAllocator.
+#endif
+    }
+    ~Block() { munmap(mapped, bytes + kHugePage); }
     Block(const Block&) = delete;
     Block& operator=(const Block&) = delete;
     const size_t bytes;
-    char* const memory;
+    void* const mapped;
+    char* memory = nullptr;  // Begins at a huge page.
   };
 
   std::deque<Block> blocks_;

@@ -22,8 +22,8 @@ uint16_t ToBfloat16(float x) {  // Rounds to nearest, ties to even.
 
 }  // namespace
 
-PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t out, int64_t in,
-                           ComputeType type, std::shared_ptr<HugePageArena> memory)
+PackedLinear::PackedLinear(RowSource weight, const float* bias, int64_t out, int64_t in,
+                           ComputeType type, std::shared_ptr<PackedMemory> memory)
     : type_(type), in_(in), out_(out) {
   const int64_t outputs = RoundUp(out, kPanel);
   switch (type) {
@@ -39,9 +39,11 @@ PackedLinear::PackedLinear(const float* weight, const float* bias, int64_t out, 
       offsets_ = memory->Take<int32_t>(outputs);
   }
   bias_ = memory->Take<float>(outputs);
-  if (bias != nullptr) std::copy_n(bias, out, bias_);
+  const bool filled = memory->filled();
   memory_ = std::move(memory);
-  for (int64_t o = 0; o < out; ++o) Pack(weight + o * in, o);
+  if (filled) return;
+  if (bias != nullptr) std::copy_n(bias, out, bias_);
+  for (int64_t o = 0; o < out; ++o) Pack(weight(o), o);
 }
 
 void PackedLinear::Pack(const float* weight, int64_t output) {

@@ -3,8 +3,10 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 
-#include "model/engine/kernels/huge_pages.h"
+#include "absl/functional/function_ref.h"
+#include "model/engine/kernels/packed_memory.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/kernels/workspace.h"
 
@@ -24,11 +26,18 @@ enum class ComputeType {
 class PackedLinear {
  public:
   PackedLinear() = default;
-  // weight: [out, in] float32, row-major. bias: [out], or null for none. Neither is kept. `memory`
-  // gets the packed weights, beside those that are read before and after them.
+  // Gives the weights [in] of an output; the memory may change at the next call.
+  using RowSource = absl::FunctionRef<const float*(int64_t output)>;
+  // bias: [out], or null for none; it is not kept. `memory` gets the packed weights, beside those
+  // that are read before and after them. If it is filled, it has them, and nothing is asked for.
+  PackedLinear(RowSource weight, const float* bias, int64_t out, int64_t in, ComputeType type,
+               std::shared_ptr<PackedMemory> memory);
+  // weight: [out, in] float32, row-major; it is not kept.
   PackedLinear(const float* weight, const float* bias, int64_t out, int64_t in,
                ComputeType type = ComputeType::kFloat32,
-               std::shared_ptr<HugePageArena> memory = std::make_shared<HugePageArena>());
+               std::shared_ptr<PackedMemory> memory = std::make_shared<PackedMemory>())
+      : PackedLinear([weight, in](int64_t output) { return weight + output * in; }, bias, out, in,
+                     type, std::move(memory)) {}
 
   // x: [rows, in], y: [rows, out], contiguous float32, not overlapping.
   void Apply(const float* x, int64_t rows, float* y, Workspace& scratch,
@@ -49,7 +58,7 @@ class PackedLinear {
   ComputeType type_ = ComputeType::kFloat32;
   int64_t in_ = 0;
   int64_t out_ = 0;
-  std::shared_ptr<const HugePageArena> memory_;  // The memory of all pointers below.
+  std::shared_ptr<const PackedMemory> memory_;  // The memory of all pointers below.
   // The packed weights: see Product::panels. One of the three is set, by type_. Beyond `out` and
   // `in` they are zero.
   float* floats_ = nullptr;

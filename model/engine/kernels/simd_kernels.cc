@@ -9,6 +9,7 @@
 
 #define INLINE_MEMBER inline __attribute__((always_inline))
 #define INLINE static INLINE_MEMBER
+#define INLINE_LAMBDA __attribute__((always_inline))
 
 namespace leapstream {
 
@@ -19,16 +20,20 @@ namespace {
 // Vectors are as wide as the processor's own: compilers split wider ones through memory.
 #ifdef __AVX512F__
 constexpr int64_t kLanes = 16;
-constexpr int kSums = 16;  // The registers for sums: half of all vector registers.
-constexpr int kMostRows = 8;
+constexpr int kFloatSums = 16;  // The registers for sums: half of all vector registers.
+constexpr int kInt8Sums = 16;
+constexpr int kFloatRows = 8;
+constexpr int kInt8Rows = 8;
 #define LANES_FROM(n)                                                                             \
   ((n) + 0) % 16, ((n) + 1) % 16, ((n) + 2) % 16, ((n) + 3) % 16, ((n) + 4) % 16, ((n) + 5) % 16, \
       ((n) + 6) % 16, ((n) + 7) % 16, ((n) + 8) % 16, ((n) + 9) % 16, ((n) + 10) % 16,            \
       ((n) + 11) % 16, ((n) + 12) % 16, ((n) + 13) % 16, ((n) + 14) % 16, ((n) + 15) % 16
 #else
 constexpr int64_t kLanes = 8;
-constexpr int kSums = 8;
-constexpr int kMostRows = 4;
+constexpr int kFloatSums = 12;  // The registers for sums, of 16 vector registers.
+constexpr int kInt8Sums = 8;
+constexpr int kFloatRows = 6;
+constexpr int kInt8Rows = 4;
 #define LANES_FROM(n)                                                                       \
   ((n) + 0) % 8, ((n) + 1) % 8, ((n) + 2) % 8, ((n) + 3) % 8, ((n) + 4) % 8, ((n) + 5) % 8, \
       ((n) + 6) % 8, ((n) + 7) % 8
@@ -40,6 +45,7 @@ typedef uint16_t Halves
     __attribute__((vector_size(kLanes * sizeof(uint16_t)), aligned(2), may_alias));
 typedef uint8_t Bytes __attribute__((vector_size(kLanes), aligned(1), may_alias));
 constexpr int kVectors = kPanel / kLanes;
+constexpr bool kAvx512 = kLanes == 16;
 
 INLINE int64_t Least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE Vector Load(const float* x) { return *reinterpret_cast<const Vector*>(x); }
@@ -91,47 +97,77 @@ INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
   }
 }
 
-// Prefetches weights, since the processor's own prefetching falls behind. Products of several rows
-// prefetch 4 KB ahead (2 KB was as good, 512 bytes was not). Products of one row go through the
-// weights at the memory's own speed: with floats they prefetch nothing, with int8 512 bytes ahead
-// (4 KB was slower by 7 %). With AVX-512 it was not measured and is not done.
-template <typename Weight, int kRows>
-INLINE void Prefetch(const Weight* weights) {
-#if !defined(__AVX512F__)
-  if (kRows > 1) {
-    __builtin_prefetch(reinterpret_cast<const char*>(weights) + 4096);
-  } else if (sizeof(Weight) == 1) {
-    __builtin_prefetch(reinterpret_cast<const char*>(weights) + 512);
+// The weights that a tile prefetches, a step for each line of its own weights. A product of one
+// tile of rows goes through the weights once, and prefetches some way ahead in the same panels. In
+// a product of several tiles each prefetches its share of the block that comes next, so that memory
+// is busy all the time, and not only while the first tile goes through a block.
+struct Ahead {
+  const char* at;
+  int64_t step;
+  INLINE_MEMBER void Prefetch() {
+    __builtin_prefetch(at);
+    at += step;
   }
-#else
-  (void)weights;
-#endif
-}
+};
 
-// Computes a tile of kRows rows x kPanels panels, which are `apart` panels from each other. The
-// sums stay in registers while the inputs go by. The size of the tile decides only which sums are
-// computed side by side, never the order within a sum.
+// A tile of kRows rows x kPanels panels, which are `apart` panels from each other, for the inputs
+// [begin, end). The sums stay in registers while the inputs go by. Between two blocks of inputs
+// they lie in `partial`, [kRows, kPanels, 16]. The size of the tile and that of the blocks decide
+// only which sums are computed side by side, never the order within a sum.
+template <int kRows, int kPanels>
+struct Place {
+  int64_t row, panel, apart;
+  int64_t begin, end;
+};
+
 template <typename Weight, int kRows, int kPanels>
-INLINE void Tile(const Product& p, int64_t row, int64_t panel, int64_t apart) {
-  Vector sums[kRows][kPanels * kVectors] = {};
-  const float* x = p.x + row * p.in;
-  const Weight* panels = static_cast<const Weight*>(p.panels) + panel * p.in * kPanel;
-  for (int64_t i = 0; i < p.in; ++i) {
+INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Weight* w,
+                 int64_t between, Ahead ahead, float* partial) {
+  constexpr int kAll = kPanels * kVectors;
+  Vector sums[kRows][kAll] = {};
+  if (place.begin > 0) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kPanels * kVectors; ++v) {
-      const Weight* w = panels + (v / kVectors * apart * p.in + i) * kPanel;
-      if (v % kVectors == 0) Prefetch<Weight, kRows>(w);
-      const Vector weights = Widen(w + v % kVectors * kLanes);
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) sums[r][v] += weights * x[r * p.in + i];
+      for (int v = 0; v < kAll; ++v) sums[r][v] = Load(partial + (r * kAll + v) * kLanes);
     }
+  }
+  const float* x = p.x + place.row * p.in + place.begin;
+  for (int64_t i = 0; i < place.end - place.begin; ++i) {
+    // Either the weights or the inputs are loaded once, whichever are fewer registers.
+    if constexpr (kRows <= 3) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kAll; ++v) {
+        const Vector weights =
+            Widen(w + v / kVectors * between + i * kPanel + v % kVectors * kLanes);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) sums[r][v] += weights * x[r * p.in + i];
+      }
+    } else {
+      Vector weights[kAll];
+#pragma GCC unroll 16
+      for (int v = 0; v < kAll; ++v) {
+        weights[v] = Widen(w + v / kVectors * between + i * kPanel + v % kVectors * kLanes);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kAll; ++v) sums[r][v] += weights[v] * x[r * p.in + i];
+      }
+    }
+    if (ahead.step > 0) ahead.Prefetch();
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kPanels * kVectors; ++v) {
-      const int64_t column = (panel + v / kVectors * apart) * kPanel + v % kVectors * kLanes;
-      if (column < p.out) Finish(sums[r][v], p, row + r, column);
+    for (int v = 0; v < kAll; ++v) {
+      if (place.end < p.in) {
+        Store(sums[r][v], partial + (r * kAll + v) * kLanes);
+        continue;
+      }
+      const int64_t column =
+          (place.panel + v / kVectors * place.apart) * kPanel + v % kVectors * kLanes;
+      if (column < p.out) Finish(sums[r][v], p, place.row + r, column);
     }
   }
 }
@@ -251,109 +287,223 @@ INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
 }
 #endif
 
-struct Int8 {};
-
 template <int kRows, int kPanels, int kGroups>
-INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t apart,
+INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t between,
                       Accumulator (&sums)[kRows][kPanels]) {
 #pragma GCC unroll 16
   for (int v = 0; v < kPanels; ++v) {
-    const int8_t* weights = w + v * apart * in * kPanel;
-    for (int g = 0; g < kGroups; ++g) Prefetch<int8_t, kRows>(weights + g * kGroup);
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) Dot<kGroups>(x + r * 2 * in, in, weights, &sums[r][v]);
+    for (int r = 0; r < kRows; ++r) {
+      Dot<kGroups>(x + r * 2 * in, in, w + v * between, &sums[r][v]);
+    }
   }
 }
 
-template <int kRows, int kPanels>
-INLINE void TileInt8(const Product& p, int64_t row, int64_t panel, int64_t apart) {
+template <typename Weight, int kRows, int kPanels>
+INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Weight* w,
+                 int64_t between, Ahead ahead, Accumulator* partial) {
   const int64_t in = (p.in + 3) / 4 * 4;
   Accumulator sums[kRows][kPanels] = {};
-  const uint8_t* x = static_cast<const uint8_t*>(p.x_quantised) + row * 2 * in;
-  const int8_t* w = static_cast<const int8_t*>(p.panels) + panel * in * kPanel;
+  if (place.begin > 0) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kPanels; ++v) sums[r][v] = partial[r * kPanels + v];
+    }
+  }
+  const uint8_t* x =
+      static_cast<const uint8_t*>(p.x_quantised) + place.row * 2 * in + place.begin;
+  const int64_t count = (place.end < in ? place.end : in) - place.begin;
   int64_t i = 0;
-  for (; i + 8 <= in; i += 8) AddGroups<kRows, kPanels, 2>(x + i, in, w + i * kPanel, apart, sums);
-  if (i < in) AddGroups<kRows, kPanels, 1>(x + i, in, w + i * kPanel, apart, sums);
+  for (; i + 8 <= count; i += 8) {
+    AddGroups<kRows, kPanels, 2>(x + i, in, w + i * kPanel, between, sums);
+    if (ahead.step > 0) {  // These were two lines of weights.
+      ahead.Prefetch();
+      ahead.Prefetch();
+    }
+  }
+  if (i < count) AddGroups<kRows, kPanels, 1>(x + i, in, w + i * kPanel, between, sums);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
-    const QuantisedRow quantised = p.x_rows[row + r];
+    if (place.end < in) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kPanels; ++v) partial[r * kPanels + v] = sums[r][v];
+      continue;
+    }
+    const QuantisedRow quantised = p.x_rows[place.row + r];
 #pragma GCC unroll 16
     for (int v = 0; v < kPanels; ++v) {
       int32_t integers[kPanel];
       StoreSums(sums[r][v], integers);
       for (int64_t lane = 0; lane < kPanel; lane += kLanes) {
-        const int64_t column = (panel + v * apart) * kPanel + lane;
+        const int64_t column = (place.panel + v * place.apart) * kPanel + lane;
         if (column >= p.out) break;
         Integers sum = *reinterpret_cast<const Integers*>(integers + lane) + quantised.too_little;
         if (kPositive) sum -= *reinterpret_cast<const Integers*>(p.w_sum + column);
         Finish(__builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * quantised.scale),
-               p, row + r, column);
+               p, place.row + r, column);
       }
     }
   }
 }
 
-// The registers that the sums of one row and one panel take.
+// What differs between the types of weights: the registers that the sums of one row and one panel
+// take, the most rows of a tile, the inputs of a block, and the numbers of a panel for one input.
 template <typename Weight>
-constexpr int kRegisters = kVectors;
-#if !defined(__AVX512VNNI__)
+struct Traits {
+  typedef float Partial;
+  static constexpr int kPartials = kPanel;  // For one row and one panel.
+  static constexpr int kRegisters = kVectors;
+  static constexpr int kSums = kFloatSums;
+  static constexpr int kMostRows = kFloatRows;
+  static constexpr int64_t kDepth = 256;
+  static constexpr int64_t kBlockRows = 48;
+  INLINE int64_t Inputs(const Product& p) { return p.in; }
+};
 template <>
-constexpr int kRegisters<Int8> = 2;
+struct Traits<int8_t> {
+  typedef Accumulator Partial;
+  static constexpr int kPartials = 1;
+#if defined(__AVX512VNNI__)
+  static constexpr int kRegisters = 1;
+#else
+  static constexpr int kRegisters = 2;
 #endif
-
-template <typename Weight, int kRows, int kPanels>
-struct Tiler {
-  INLINE void Run(const Product& p, int64_t row, int64_t panel, int64_t apart) {
-    Tile<Weight, kRows, kPanels>(p, row, panel, apart);
-  }
-};
-template <int kRows, int kPanels>
-struct Tiler<Int8, kRows, kPanels> {
-  INLINE void Run(const Product& p, int64_t row, int64_t panel, int64_t apart) {
-    TileInt8<kRows, kPanels>(p, row, panel, apart);
-  }
+  static constexpr int kSums = kInt8Sums;
+  static constexpr int kMostRows =
+      kSums / kRegisters < kInt8Rows ? kSums / kRegisters : kInt8Rows;
+  static constexpr int64_t kDepth = 1024;
+  static constexpr int64_t kBlockRows = 96;
+  INLINE int64_t Inputs(const Product& p) { return (p.in + 3) / 4 * 4; }
 };
 
-// The rows x panels of a tile, by the number of rows. A tile has as many sums as the registers
-// hold, but no more than four panels, since the processor does not prefetch more streams:
-//                         8 rows   4 rows   2 rows   1 row
-//   AVX-512, VNNI          8 x 2    4 x 4    2 x 4   1 x 4
-//   AVX-512, int8 without  8 x 1    4 x 2    2 x 4   1 x 4
-//   AVX2                            4 x 1    2 x 2   1 x 4
+// The panels of a tile of so many rows: as many as the registers hold sums for, but no more than
+// four, since the processor does not prefetch more streams. (With 16 registers, 12 sums and three
+// inputs would leave none for products.)
+template <typename Weight>
+constexpr int PanelsOf(int rows) {
+  const int sums = Traits<Weight>::kSums - (rows == 3 ? 1 : 0);
+  const int fit = sums / (rows * Traits<Weight>::kRegisters);
+  return fit < 1 ? 1 : fit > 4 ? 4 : fit;
+}
 
-// Computes the product's rows from `row` on in tiles of kRows; returns the first row that is left.
-// A few panels stay in the first-level cache while all rows pass them. The panels of a tile lie far
-// apart, since memory is faster for streams from different pages: with AVX2, one row of int8 takes
-// 18 % less time than with neighbouring panels.
+// Products of one tile of rows. The panels of a tile lie far apart, since memory is faster for
+// streams from different pages: with AVX2, one row of int8 takes 18 % less time than with
+// neighbouring panels. Products of several rows prefetch 4 KB ahead (2 KB was as good, 512 bytes
+// was not). Products of one row go through the weights at the memory's own speed: with floats they
+// prefetch nothing, with int8 512 bytes ahead (4 KB was slower by 7 %). With AVX-512 it was not
+// measured and is not done.
 template <typename Weight, int kRows>
-INLINE int64_t AllPanels(const Product& p, int64_t row) {
-  constexpr int kWanted = kSums / (kRows * kRegisters<Weight>);
-  constexpr int kPanels = kWanted < 1 ? 1 : kWanted > 4 ? 4 : kWanted;
-  const int64_t end = row + (p.rows - row) / kRows * kRows;
+INLINE void OneTile(const Product& p) {
+  constexpr int kPanels = PanelsOf<Weight>(kRows);
+  constexpr typename Traits<Weight>::Partial* kNone = nullptr;  // There is one block of inputs.
+  const int64_t in = Traits<Weight>::Inputs(p);
   const int64_t apart = (p.end - p.begin) / kPanels;
+  const auto* const panels = static_cast<const Weight*>(p.panels);
+#if defined(__AVX512F__)
+  constexpr int64_t kAhead = 0;
+#else
+  constexpr int64_t kAhead = kRows > 1 ? 4096 : sizeof(Weight) == 1 ? 512 : 0;
+#endif
+  constexpr int64_t kStep = kAhead > 0 ? (sizeof(Weight) == 2 ? 32 : 64) : 0;
+  const auto ahead = [&](const Weight* w) {
+    return Ahead{reinterpret_cast<const char*>(w) + kAhead, kStep};
+  };
   for (int64_t panel = p.begin; panel < p.begin + apart; ++panel) {
-    for (int64_t r = row; r < end; r += kRows)
-      Tiler<Weight, kRows, kPanels>::Run(p, r, panel, apart);
+    const Weight* const w = panels + panel * in * kPanel;
+    Tile<Weight>(p, Place<kRows, kPanels>{0, panel, apart, 0, in}, w, apart * in * kPanel, ahead(w),
+                                 kNone);
   }
   for (int64_t panel = p.begin + kPanels * apart; panel < p.end; ++panel) {
-    for (int64_t r = row; r < end; r += kRows) Tiler<Weight, kRows, 1>::Run(p, r, panel, 0);
+    const Weight* const w = panels + panel * in * kPanel;
+    Tile<Weight>(p, Place<kRows, 1>{0, panel, 0, 0, in}, w, 0, ahead(w), kNone);
   }
-  return end;
+}
+// OneTile() for a number of rows that is only known at run time, from kRows down.
+template <typename Weight, int kRows>
+INLINE void TileRows(const Product& p) {
+  if (p.rows == kRows) return OneTile<Weight, kRows>(p);
+  if constexpr (kRows > 1) TileRows<Weight, kRows - 1>(p);
+}
+
+// Calls Tile() for a number of rows that is only known at run time, from kRows down.
+template <int kRows, int kPanels, typename Weight, typename Partial>
+INLINE void TileOf(int64_t rows, const Product& p, const Place<1, kPanels>& place, const Weight* w,
+                   int64_t between, Ahead ahead, Partial* partial) {
+  if (rows == kRows) {
+    return Tile<Weight>(p,
+                        Place<kRows, kPanels>{place.row, place.panel, place.apart, place.begin,
+                                              place.end},
+                        w, between, ahead, partial);
+  }
+  if constexpr (kRows > 2) {
+    TileOf<kRows - 1, kPanels>(rows, p, place, w, between, ahead, partial);
+  }
+}
+
+// The rows [row, row + count) of some panels. A block of a panel, a part of its inputs, stays in
+// the first-level cache while all these rows pass it, and the rows stay in the second-level cache.
+template <typename Weight, int kPanels>
+INLINE void Block(const Product& p, int64_t row, int64_t count, int64_t panel, int64_t apart) {
+  typedef Traits<Weight> T;
+  constexpr int kMost = T::kMostRows;
+  constexpr int64_t kDepth = T::kDepth;
+  typename T::Partial partial[T::kBlockRows * kPanels * T::kPartials];
+  const int64_t in = T::Inputs(p);
+  const int64_t tiles = (count + kMost - 1) / kMost;
+  for (int64_t begin = 0; begin < in; begin += kDepth) {
+    const int64_t depth = Least(kDepth, in - begin);
+    const Weight* const w = static_cast<const Weight*>(p.panels) + (panel * in + begin) * kPanel;
+    const int64_t bytes = depth * kPanel * static_cast<int64_t>(sizeof(Weight));
+    const int64_t lines = sizeof(Weight) == 1 ? depth / 4 : depth;
+    const int64_t step = lines > 0 && !kAvx512 ? bytes / (lines * tiles) : 0;
+    const auto go = [&](const auto* weights, int64_t between) INLINE_LAMBDA {
+      for (int64_t t = 0; t < tiles; ++t) {
+        const int64_t first = count * t / tiles;
+        const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step};
+        TileOf<kMost, kPanels>(count * (t + 1) / tiles - first, p,
+                               Place<1, kPanels>{row + first, panel, apart, begin, begin + depth},
+                               weights, between, ahead,
+                               partial + first * kPanels * T::kPartials);
+      }
+    };
+    if constexpr (sizeof(Weight) == 2) {  // Widened once for all tiles.
+      float wide[kPanels * kDepth * kPanel];
+      for (int v = 0; v < kPanels; ++v) {
+        for (int64_t i = 0; i < depth * kPanel; i += kLanes) {
+          Store(Widen(w + v * apart * in * kPanel + i), wide + v * kDepth * kPanel + i);
+        }
+      }
+      go(static_cast<const float*>(wide), kDepth * kPanel);
+    } else {
+      go(w, apart * in * kPanel);
+    }
+  }
 }
 
 template <typename Weight>
 INLINE void MultiplyRows(const Product& p) {
-  constexpr int kFit = kSums / kRegisters<Weight>;
-  constexpr int kMost = kFit < kMostRows ? kFit : kMostRows;
-  int64_t row = AllPanels<Weight, kMost>(p, 0);
-  if constexpr (kMost > 4) row = AllPanels<Weight, 4>(p, row);
-  if constexpr (kMost > 2) row = AllPanels<Weight, 2>(p, row);
-  if (row < p.rows) AllPanels<Weight, 1>(p, row);
+  typedef Traits<Weight> T;
+  constexpr int kMost = T::kMostRows;
+  if (p.rows <= kMost) return TileRows<Weight, kMost>(p);
+  constexpr int kPanels = PanelsOf<Weight>(kMost);
+  const int64_t blocks = (p.rows + T::kBlockRows - 1) / T::kBlockRows;
+  const int64_t apart = (p.end - p.begin) / kPanels;
+  for (int64_t b = 0; b < blocks; ++b) {
+    const int64_t row = p.rows * b / blocks;
+    const int64_t count = p.rows * (b + 1) / blocks - row;
+    for (int64_t panel = p.begin; panel < p.begin + apart; ++panel) {
+      Block<Weight, kPanels>(p, row, count, panel, apart);
+    }
+    for (int64_t panel = p.begin + kPanels * apart; panel < p.end; ++panel) {
+      Block<Weight, 1>(p, row, count, panel, 0);
+    }
+  }
 }
 
 void Multiply(const Product& p) { MultiplyRows<float>(p); }
 void MultiplyBfloat16(const Product& p) { MultiplyRows<uint16_t>(p); }
-void MultiplyInt8(const Product& p) { MultiplyRows<Int8>(p); }
+void MultiplyInt8(const Product& p) { MultiplyRows<int8_t>(p); }
 
 typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
 typedef int32_t FourIntegers __attribute__((vector_size(16), aligned(4), may_alias));

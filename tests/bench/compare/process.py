@@ -66,13 +66,14 @@ def serve(facts: dict[str, Any], cases: Mapping[str, Callable[[], Any]]) -> None
 class Worker:
     """The parent's end. Use with `with`."""
 
-    def __init__(self, name: str, arguments: list[str], log: Path):
-        """Runs Python with the arguments, among them a module of this package; its errors go to the log."""
+    def __init__(self, name: str, arguments: list[str], log: Path, program: str = sys.executable):
+        """Runs the program, by default Python, with the arguments, then among them a module of this package; its
+        errors go to the log."""
         self._name = name
         self._log = log
         self._log_file = log.open("w")
         self._process = subprocess.Popen(
-            [sys.executable, *arguments], cwd=Path(__file__).parents[1], env=environment() | {"CT2_VERBOSE": "1"},
+            [program, *arguments], cwd=Path(__file__).parents[1], env=environment() | {"CT2_VERBOSE": "1"},
             text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log_file)
         self.facts: dict[str, Any] = self._answer()
 
