@@ -3,9 +3,9 @@
 #include <openssl/evp.h>
 
 #include <fstream>
-#include <limits>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
@@ -18,6 +18,7 @@ namespace leapstream {
 namespace {
 
 constexpr int64_t kMaxModelJsonBytes = 1 << 20;
+constexpr size_t kHashedBytes = 1 << 18;  // The bytes of a file that are hashed at a time.
 constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDictionaryFile,
                                   kSourceSentencePieceFile, kTargetSentencePieceFile};
 
@@ -85,10 +86,25 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
   return absl::OkStatus();
 }
 
+absl::Span<const char* const> ModelFileNames() { return kFiles; }
+
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(
-      const auto file, FileBytes::Read(path, std::numeric_limits<int64_t>::max()));
-  return Sha256OfBytes(file->bytes());
+  std::ifstream file(path, std::ios::binary);
+  if (!file) return absl::NotFoundError(absl::StrCat(path, ": cannot be opened"));
+  const std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX*)> context(EVP_MD_CTX_new(),
+                                                                   &EVP_MD_CTX_free);
+  LEAPSTREAM_CHECK(context != nullptr &&
+                   EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr) == 1);
+  std::vector<char> part(kHashedBytes);
+  while (file) {
+    file.read(part.data(), part.size());
+    LEAPSTREAM_CHECK(EVP_DigestUpdate(context.get(), part.data(), file.gcount()) == 1);
+  }
+  if (!file.eof()) return absl::InternalError(absl::StrCat(path, ": cannot be read"));
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int size = 0;
+  LEAPSTREAM_CHECK(EVP_DigestFinal_ex(context.get(), digest, &size) == 1);
+  return absl::BytesToHexString(absl::string_view(reinterpret_cast<char*>(digest), size));
 }
 
 std::string Sha256OfBytes(absl::string_view bytes) {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "model/api/file_bytes.h"
 #include "model/api/model_config.h"
 
@@ -20,6 +21,9 @@ inline constexpr char kSourceDictionaryFile[] = "source.dict.txt";
 inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
+
+// The names of all files that a model directory may have beside model.json.
+absl::Span<const char* const> ModelFileNames();
 
 // A function of the engine, which knows networks. It checks a configuration further than
 // CheckModelFields() does, and returns the most bytes that the weights file may have.
@@ -34,8 +38,8 @@ absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, Network
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);
 
-// The file's SHA-256 in lower-case hex. NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is not a
-// regular file; RESOURCE_EXHAUSTED: there is no memory for it.
+// The file's SHA-256 in lower-case hex. It is read in parts of some kilobytes. NOT_FOUND: it cannot
+// be opened; INTERNAL: it cannot be read.
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path);
 std::string Sha256OfBytes(absl::string_view bytes);
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "model/fairseq/checkpoint_options.h"
@@ -29,6 +30,22 @@ absl::StatusOr<FairseqCheckpoint> FairseqCheckpoint::Parse(absl::string_view byt
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(result.options_, ReadOptions(result.file_));
   return result;
+}
+
+void FairseqCheckpoint::KeepModel(const std::string& prefix) {
+  std::map<std::string, PickledTensor> kept;
+  for (auto it = parameters_.lower_bound(prefix);
+       it != parameters_.end() && absl::StartsWith(it->first, prefix); ++it) {
+    kept[it->first.substr(prefix.size())] = it->second;
+  }
+  if (!kept.empty()) parameters_ = std::move(kept);
+}
+
+void FairseqCheckpoint::DropLastRow(const std::string& parameter) {
+  const auto found = parameters_.find(parameter);
+  if (found == parameters_.end()) return;
+  PickledTensor& tensor = found->second;
+  if (!tensor.shape.empty() && tensor.shape[0] > 0) --tensor.shape[0];
 }
 
 std::string FairseqCheckpoint::architecture() const {

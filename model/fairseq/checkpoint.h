@@ -21,7 +21,7 @@ struct ParameterRows {
 };
 
 // A fairseq checkpoint_*.pt: its options and parameters under fairseq's names, without their
-// meaning. Points into bytes that somebody else owns. Const and thread-safe.
+// meaning. Points into bytes that somebody else owns. Thread-safe while it is const.
 class FairseqCheckpoint {
  public:
   // Reads the bytes of a file. `name` is the file's name in errors. Errors: those of TorchFile and
@@ -32,6 +32,15 @@ class FairseqCheckpoint {
   // The options of the model and its task: see ReadOptions().
   const std::map<std::string, std::string>& options() const { return options_; }
   const std::map<std::string, PickledTensor>& parameters() const { return parameters_; }
+  // The checkpoint is one of several parts of a model, which FSDP wrote.
+  bool is_shard() const { return file_.pickle().Has(file_.pickle().root(), "shard_metadata"); }
+  // Puts an option in the place of the checkpoint's own, if it has one.
+  void SetOption(const std::string& name, const std::string& value) { options_[name] = value; }
+  // Keeps only the parameters whose names begin with `prefix`, and takes that from their names. If
+  // there are none, all stay.
+  void KeepModel(const std::string& prefix);
+  // Drops the last row of a parameter, if there is one.
+  void DropLastRow(const std::string& parameter);
   // fairseq's --arch; empty if the checkpoint has none.
   std::string architecture() const;
 

@@ -220,6 +220,9 @@ std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
        "an encoder of speech never applies it"},
       {config.speech.has_value() && absl::StartsWith(parameter, "encoder.ctc_fc."),
        "only training uses it"},
+      {absl::StrContains(config.architecture, "bart") &&
+           absl::StartsWith(parameter, "classification_heads."),
+       "only classification uses it"},
       {unused_norm && absl::StartsWith(parameter, "decoder.layernorm_embedding."),
        "a simultaneous decoder does not use it"}};
   for (const auto& [applies, why] : reasons) {
