@@ -33,7 +33,7 @@ namespace {
 
 // The numbers that are copied at a time, so that the memory that this takes does not depend on the
 // checkpoint.
-constexpr int64_t kBlockElements = 1 << 20;
+constexpr int64_t kBlockElements = 1 << 18;
 
 // The checkpoint of a model, or several to be averaged. They point into `files`, and the first one
 // decides the model's configuration.

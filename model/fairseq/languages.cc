@@ -24,12 +24,10 @@ std::string Quoted(absl::string_view text) {
   return absl::StrCat("`", absl::CHexEscape(text.substr(0, 100)), "`");
 }
 
-// The sides of the specification of language tokens, such as ("src", "tgt"). Empty: the side has
-// no token.
-struct Specification {
-  std::string encoder;
-  std::string decoder;
-};
+std::string TextOf(const std::map<std::string, std::string>& options, const char* option) {
+  const auto found = options.find(option);
+  return found == options.end() ? "" : found->second;
+}
 
 class LanguageReader {
  public:
@@ -44,11 +42,8 @@ class LanguageReader {
   }
 
  private:
-  std::string Text(const std::string& option) const {
-    const auto found = options_.find(option);
-    return found == options_.end() ? "" : found->second;
-  }
-  bool IsTrue(const std::string& option) const { return !IsOff(Text(option)); }
+  std::string Text(const char* option) const { return TextOf(options_, option); }
+  bool IsTrue(const char* option) const { return !IsOff(Text(option)); }
   void Fail(std::string error) { setup_.errors.push_back(std::move(error)); }
   void Append(const std::string& symbol) { setup_.appended.push_back(symbol); }
 
@@ -83,22 +78,6 @@ class LanguageReader {
     return languages;
   }
 
-  // The option langtoks["main"] wins over encoder_langtok and decoder_langtok.
-  Specification MainSpecification() {
-    const std::vector<std::string> items = OptionItems(Text("langtoks"));
-    const auto text = [](const std::string& item) { return item == "None" ? "" : item; };
-    for (size_t i = 0; i + 2 < items.size(); ++i) {
-      if (items[i] == "main:" || items[i] == "main") {
-        const size_t first = items[i + 1] == ":" ? i + 2 : i + 1;
-        if (first + 1 < items.size()) return {text(items[first]), text(items[first + 1])};
-      }
-    }
-    Specification result;
-    if (IsTrue("encoder_langtok")) result.encoder = Text("encoder_langtok");
-    if (IsTrue("decoder_langtok")) result.decoder = "tgt";
-    return result;
-  }
-
   void ReadMultilingual() {
     const std::string style = Text("lang_tok_style");
     if (!style.empty() && style != "multilingual" && style != "mbart") {
@@ -114,7 +93,7 @@ class LanguageReader {
     if (!mbart_style_) setup_.data_tags = {"<MINED_DATA>", "<MMT_BT_DATA>", "<SMT_BT_DATA>"};
     if (mbart_style_ || absl::StrContains(Text("extra_data"), "mono_dae")) Append("<mask>");
 
-    const Specification main = MainSpecification();
+    const TokenSpecification main = ReadTokenSpecification(options_);
     const bool of_source = absl::StartsWith(main.encoder, "src");
     if (!main.encoder.empty() && !of_source && !absl::StartsWith(main.encoder, "tgt")) {
       Fail(absl::StrCat("the encoder's language token is ", Quoted(main.encoder),
@@ -216,6 +195,22 @@ class LanguageReader {
 };
 
 }  // namespace
+
+TokenSpecification ReadTokenSpecification(const std::map<std::string, std::string>& options) {
+  const auto text = [](const std::string& item) { return item == "None" ? "" : item; };
+  const std::vector<std::string> items = OptionItems(TextOf(options, "langtoks"));
+  for (size_t i = 0; i + 2 < items.size(); ++i) {
+    if (items[i] != "main:" && items[i] != "main") continue;
+    const size_t first = items[i + 1] == ":" ? i + 2 : i + 1;
+    if (first + 1 < items.size()) return {text(items[first]), text(items[first + 1])};
+  }
+  TokenSpecification result;
+  const std::string encoder = TextOf(options, "encoder_langtok");
+  const std::string decoder = TextOf(options, "decoder_langtok");
+  if (!IsOff(encoder)) result.encoder = encoder;
+  if (!IsOff(decoder)) result.decoder = decoder == "True" ? "tgt" : decoder;
+  return result;
+}
 
 LanguageSetup ReadLanguageSetup(const std::map<std::string, std::string>& options) {
   return LanguageReader(options).Run();

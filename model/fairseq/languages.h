@@ -23,6 +23,14 @@ struct LanguageSetup {
   std::vector<std::string> errors;        // The options that do not fit each other, in words.
 };
 
+// The specification of language tokens of fairseq's langtoks["main"], such as ("src", "tgt"), which
+// wins over encoder_langtok and decoder_langtok. Empty: the side has no token.
+struct TokenSpecification {
+  std::string encoder;
+  std::string decoder;
+};
+TokenSpecification ReadTokenSpecification(const std::map<std::string, std::string>& options);
+
 // Reads the options `task`, langs, lang_pairs, langtoks, langtoks_specs, lang_tok_style,
 // encoder_langtok, decoder_langtok, lang_tok_replacing_bos_eos, extra_data, source_lang and
 // target_lang.

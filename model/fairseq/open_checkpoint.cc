@@ -40,6 +40,14 @@ absl::StatusOr<OpenedCheckpoint> OpenCheckpoint(const std::string& path,
   if (!options.target_language.empty()) {
     checkpoint.SetOption("target_lang", options.target_language);
   }
+  if (options.fairseq_options.count("encoder_langtok") > 0 ||
+      options.fairseq_options.count("decoder_langtok") > 0) {
+    // The trainer writes both into langtoks, which would win over what is asked for.
+    const TokenSpecification recorded = ReadTokenSpecification(checkpoint.options());
+    checkpoint.SetOption("langtoks", "");
+    checkpoint.SetOption("encoder_langtok", recorded.encoder);
+    checkpoint.SetOption("decoder_langtok", recorded.decoder);
+  }
   for (const auto& [name, value] : options.fairseq_options) {
     if (name == "lang_dict") {
       LEAPSTREAM_ASSIGN_OR_RETURN(const std::string languages, ReadLanguageFile(value));
