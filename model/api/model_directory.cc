@@ -127,6 +127,8 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
   return absl::OkStatus();
 }
 
+absl::Span<const char* const> ModelFileNames() { return kFiles; }
+
 absl::StatusOr<std::string> Sha256OfFile(const std::string& path) {
   LEAPSTREAM_ASSIGN_OR_RETURN(
       const auto file, FileReader::Open(path, std::numeric_limits<int64_t>::max()));

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "absl/types/span.h"
 #include "model/api/file_bytes.h"
 #include "model/api/file_reader.h"
 #include "model/api/model_config.h"
@@ -28,6 +29,10 @@ inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
 // The weights of network `member` (from 1) of an ensemble: weights.safetensors,
 // weights.2.safetensors, and so on. A model of one network has the first alone.
 std::string WeightsFileName(int member);
+// The names of all files that a model directory may have beside model.json.
+absl::Span<const char* const> ModelFileNames();
+// The beginning of the names of further files that programs leave there; see engine/packed_file.h.
+inline constexpr char kPackedPrefix[] = "packed.";
 
 // A function of the engine, which knows networks. It checks a configuration further than
 // CheckModelFields() does, and returns the most bytes that the weights file may have.

@@ -20,6 +20,7 @@
 #include "base/check.h"
 #include "base/status.h"
 #include "model/api/file_reader.h"
+#include "model/api/model_directory.h"
 
 namespace leapstream {
 namespace {
@@ -120,7 +121,7 @@ class NewFile {
 }  // namespace
 
 std::string PackedPath(const std::string& directory, const PackedKey& key) {
-  return absl::StrCat(directory, "/packed.", key.compute_type, ".", key.kernels);
+  return absl::StrCat(directory, "/", kPackedPrefix, key.compute_type, ".", key.kernels);
 }
 
 absl::StatusOr<PackedFile> OpenPackedFile(const std::string& path, const PackedKey& key) {

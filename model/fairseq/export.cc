@@ -1,142 +1,46 @@
 #include "model/fairseq/export.h"
 
-#include <cmath>
-#include <cstdlib>
-#include <cstring>
+#include <algorithm>
 #include <filesystem>
 #include <memory>
-#include <set>
-#include <system_error>
+#include <optional>
 #include <tuple>
 #include <utility>
 #include <vector>
 
-#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/status.h"
-#include "model/api/half.h"
 #include "model/api/model_directory.h"
 #include "model/api/model_json.h"
 #include "model/api/piece_check.h"
+#include "model/api/safetensors_writer.h"
+#include "model/api/staged_directory.h"
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/kinds.h"
 #include "model/engine/model_family.h"
 #include "model/fairseq/checkpoint.h"
 #include "model/fairseq/global_cmvn.h"
+#include "model/fairseq/grown_dictionary.h"
+#include "model/fairseq/open_checkpoint.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
 
 namespace leapstream {
 namespace {
 
-namespace fs = std::filesystem;
+// The numbers that are copied at a time, so that the memory that this takes does not depend on the
+// checkpoint.
+constexpr int64_t kBlockElements = 1 << 18;
 
 constexpr int kMostNetworks = 8;  // Of an ensemble: as the range of the field in model.json.
 
-absl::Status FileError(const fs::path& path, const std::error_code& error) {
-  return absl::InternalError(absl::StrCat(path.string(), ": ", error.message()));
-}
-
-// A new directory beside `output`. The destructor removes it with its files, unless it was renamed.
-class StagingDirectory {
- public:
-  static absl::StatusOr<std::string> Make(const fs::path& output) {
-    std::string path = output.string() + ".tmp.XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) {
-      return absl::InternalError(absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
-    }
-    std::error_code error;  // mkdtemp() lets only the owner read, but a model is no secret.
-    fs::permissions(path, fs::perms(0755), error);
-    return path;
-  }
-  explicit StagingDirectory(std::string path) : path_(std::move(path)) {}
-  ~StagingDirectory() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  StagingDirectory(const StagingDirectory&) = delete;
-  StagingDirectory& operator=(const StagingDirectory&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  const std::string path_;
-};
-
-// Checks that `output` may be replaced: it does not exist, is empty, or is a model directory.
-absl::Status CheckReplaceable(const fs::path& output) {
-  std::error_code error;
-  const fs::file_status status = fs::symlink_status(output, error);
-  if (status.type() == fs::file_type::not_found) return absl::OkStatus();
-  if (status.type() == fs::file_type::none) return FileError(output, error);
-  const auto refuse = [&](absl::string_view what) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(output.string(), ": ", what, "; choose another output or remove it"));
-  };
-  if (status.type() != fs::file_type::directory) return refuse("is there and is no directory");
-  std::set<std::string> known = {"model.json",
-                                       kSourceDictionaryFile,
-                                       kTargetDictionaryFile,
-                                       kSourceSentencePieceFile,
-                                       kTargetSentencePieceFile};
-  for (int member = 1; member <= kMostNetworks; ++member) known.insert(WeightsFileName(member));
-  bool empty = true;
-  for (fs::directory_iterator it(output, error), end; !error && it != end; it.increment(error)) {
-    empty = false;
-    const std::string name = it->path().filename().string();
-    if (known.count(name) == 0) return refuse(absl::StrCat("holds ", name, ", no file of a model"));
-  }
-  if (error) return FileError(output, error);
-  if (!empty && !fs::exists(output / "model.json", error)) return refuse("is no model directory");
-  return absl::OkStatus();
-}
-
-absl::Status Replace(const std::string& staged, const fs::path& output) {
-  std::error_code error;
-  fs::rename(staged, output, error);  // This works if `output` is missing or empty.
-  if (!error) return absl::OkStatus();
-  const std::string old = staged + ".old";
-  fs::rename(output, old, error);
-  if (error) return FileError(output, error);
-  fs::rename(staged, output, error);
-  if (error) {
-    std::error_code ignored;
-    fs::rename(old, output, ignored);
-    return FileError(output, error);
-  }
-  fs::remove_all(old, error);
-  return absl::OkStatus();
-}
-
-absl::Status CheckDictionary(const std::string& path, absl::string_view side, int rows) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Load(path));
-  if (vocabulary.size() == rows) return absl::OkStatus();
-  return absl::InvalidArgumentError(absl::StrCat(
-      path, ": ", vocabulary.size(), " symbols with the 4 special ones, the checkpoint's ", side,
-      " embedding has ", rows, " rows; use the dictionary that the model was trained with"));
-}
-
-// Checks that two dictionaries have the same symbols: fairseq shares all embeddings only if both
-// sides have one dictionary.
-absl::Status CheckSameSymbols(const std::string& source, const std::string& target) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary sources, Vocabulary::Load(source));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary targets, Vocabulary::Load(target));
-  for (TokenId id = 0; id < std::min(sources.size(), targets.size()); ++id) {
-    if (sources.Symbol(id) == targets.Symbol(id)) continue;
-    return absl::InvalidArgumentError(absl::StrCat(
-        target, ": symbol ", id, " is `", absl::CHexEscape(targets.Symbol(id)), "`, in ", source,
-        " it is `", absl::CHexEscape(sources.Symbol(id)),
-        "`, but the checkpoint's sides share their embeddings (share_all_embeddings); use the one "
-        "joined dictionary for both"));
-  }
-  return absl::OkStatus();
-}
-
-// The checkpoint of a model, or several to be averaged.
+// The checkpoint of a model, or several to be averaged or to decide together. They point into
+// `files`, and the first one decides the model's configuration.
 struct Checkpoints {
   std::vector<std::unique_ptr<const MappedFile>> files;
-  // These point into `files`. The first one decides the model's configuration.
   std::vector<FairseqCheckpoint> parsed;
 };
 
@@ -154,11 +58,9 @@ absl::StatusOr<Checkpoints> OpenCheckpoints(const ExportOptions& options) {
   }
   Checkpoints result;
   for (const std::string& path : paths) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(auto file, MappedFile::Open(path));
-    LEAPSTREAM_ASSIGN_OR_RETURN(FairseqCheckpoint checkpoint,
-                                FairseqCheckpoint::Parse(file->bytes(), path));
-    result.files.push_back(std::move(file));
-    result.parsed.push_back(std::move(checkpoint));
+    LEAPSTREAM_ASSIGN_OR_RETURN(OpenedCheckpoint opened, OpenCheckpoint(path, options));
+    result.files.push_back(std::move(opened.file));
+    result.parsed.push_back(std::move(opened.checkpoint));
     LEAPSTREAM_RETURN_IF_ERROR(CheckSameParameters(result.parsed.front(), result.parsed.back()));
   }
   return result;
@@ -206,30 +108,93 @@ absl::Status WriteWeights(absl::Span<const FairseqCheckpoint> checkpoints, const
   for (const FairseqCheckpoint& checkpoint : checkpoints) {
     LEAPSTREAM_ASSIGN_OR_RETURN(parameters, MapParameters(checkpoint, config));
   }
-  std::map<std::string, std::string> storage;
-  std::map<std::string, TensorView> tensors;
-  for (const TensorSpec& spec : ListTensors(config)) {
-    const ParameterRows& source = parameters.sources.at(spec.name);
-    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values,
-                                ReadMean(checkpoints, source));
-    std::string& bytes = storage[spec.name];
-    bytes.resize(values.size() * ElementBytes(type));
-    if (type == TensorType::kFloat32) {
-      std::memcpy(bytes.data(), values.data(), bytes.size());
-    } else {
-      for (size_t i = 0; i < values.size(); ++i) {
-        const uint16_t half = FloatToHalf(values[i]);
-        if (!std::isfinite(HalfToFloat(half))) {
-          return absl::InvalidArgumentError(
-              absl::StrCat("parameter ", source.parameter, " holds ", values[i],
-                           ", too large for float16; export with --dtype float32"));
-        }
-        std::memcpy(bytes.data() + 2 * i, &half, sizeof(half));
-      }
+  std::map<std::string, TensorHeader> headers;
+  for (const TensorSpec& spec : ListTensors(config)) headers[spec.name] = {type, spec.shape};
+  LEAPSTREAM_ASSIGN_OR_RETURN(auto writer, SafetensorsWriter::Create(path, headers));
+  std::vector<float> values;
+  for (const std::string& name : writer.order()) {
+    const ParameterRows& source = parameters.sources.at(name);
+    int64_t count = 1;
+    for (const int64_t size : headers.at(name).shape) count *= size;
+    for (int64_t first = 0; first < count; first += kBlockElements) {
+      values.resize(std::min(count - first, kBlockElements));
+      LEAPSTREAM_RETURN_IF_ERROR(
+          ReadMean(checkpoints, source, first, absl::MakeSpan(values)));
+      LEAPSTREAM_RETURN_IF_ERROR(
+          writer.AppendFloats(type, absl::StrCat("parameter ", source.parameter), values));
     }
-    tensors[spec.name] = {type, spec.shape, bytes};
   }
-  return WriteSafetensors(path, tensors);
+  return writer.Finish();
+}
+
+// The dictionaries of both sides; an encoder of speech has none.
+struct Dictionaries {
+  std::optional<GrownDictionary> source;
+  std::optional<GrownDictionary> target;
+};
+
+// Drops the embeddings' last row, as fairseq's BART class does with a model whose training had one
+// symbol more, <mask>.
+void DropMask(ModelConfig* config, std::vector<FairseqCheckpoint>* checkpoints) {
+  for (FairseqCheckpoint& checkpoint : *checkpoints) {
+    for (const char* name : {"encoder.embed_tokens.weight", "decoder.embed_tokens.weight",
+                             "decoder.output_projection.weight"}) {
+      checkpoint.DropLastRow(name);
+    }
+  }
+  --config->encoder.vocabulary_size;
+  --config->decoder.vocabulary_size;
+}
+
+absl::StatusOr<Dictionaries> ReadDictionaries(const ExportOptions& options,
+                                              const LanguageSetup& setup, ModelConfig* config,
+                                              std::vector<FairseqCheckpoint>* checkpoints) {
+  Dictionaries result;
+  LEAPSTREAM_ASSIGN_OR_RETURN(result.target,
+                              GrowDictionary(options.target_dictionary, setup,
+                                             config->decoder.vocabulary_size));
+  if (absl::StrContains(config->architecture, "bart") &&
+      result.target->vocabulary.size() + 1 == config->decoder.vocabulary_size &&
+      result.target->vocabulary.Id("<mask>") == kUnknown) {
+    DropMask(config, checkpoints);
+  }
+  if (!config->speech.has_value()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(result.source,
+                                GrowDictionary(options.source_dictionary, setup,
+                                               config->encoder.vocabulary_size));
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckRows(*result.source, "encoder", config->encoder.vocabulary_size));
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckRows(*result.target, "decoder", config->decoder.vocabulary_size));
+  if (config->share_all_embeddings) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckSameSymbols(*result.source, *result.target));
+  }
+  return result;
+}
+
+// Fills in the licence and the origin of weights that everybody knows. Returns a note for the user
+// on them, or nothing.
+std::string FillOrigin(const Dictionaries& dictionaries, ModelConfig* config) {
+  // No other models have these symbols behind languages with these codes.
+  if (!dictionaries.target->data_tags || config->languages.empty() ||
+      !absl::StrContains(config->languages.front().code, '_')) {
+    return "";
+  }
+  config->license = "CC-BY-NC-4.0";
+  config->origin = "NLLB, https://github.com/facebookresearch/fairseq/tree/nllb";
+  return "this is a model of NLLB; the weights of NLLB-200 have the licence CC-BY-NC 4.0, so they "
+         "are not for commercial use, and model.json says so";
+}
+
+// What clients ask for.
+std::string NameOf(const ExportOptions& options, const ModelConfig& config) {
+  if (!options.name.empty()) return options.name;
+  if (!config.source_language.empty() && !config.target_language.empty()) {
+    return absl::StrCat(config.source_language, "-", config.target_language);
+  }
+  const std::filesystem::path output = std::filesystem::path(options.output).lexically_normal();
+  return (output.has_filename() ? output : output.parent_path()).filename().string();
 }
 
 }  // namespace
@@ -252,12 +217,8 @@ absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& op
 }
 
 absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes) {
-  fs::path output = fs::path(options.output).lexically_normal();
-  if (!output.has_filename()) output = output.parent_path();  // The path ended with a slash.
-  if (output.empty()) return absl::InvalidArgumentError("the output needs a name");
-  LEAPSTREAM_RETURN_IF_ERROR(CheckReplaceable(output));
-
-  LEAPSTREAM_ASSIGN_OR_RETURN(const Checkpoints checkpoints, OpenCheckpoints(options));
+  LEAPSTREAM_RETURN_IF_ERROR(StagedDirectory::CheckReplaceable(options.output));
+  LEAPSTREAM_ASSIGN_OR_RETURN(Checkpoints checkpoints, OpenCheckpoints(options));
   ConfigReading reading = ReadConfig(checkpoints.parsed.front(), options.ignored_options);
   LEAPSTREAM_RETURN_IF_ERROR(reading.status);
   ModelConfig config = std::move(reading.config);
@@ -271,19 +232,15 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   }
   LEAPSTREAM_RETURN_IF_ERROR(CheckNormaliser(options.cross_normaliser, config));
   config.cross_normaliser = options.cross_normaliser;
-  if (!options.source_language.empty()) config.source_language = options.source_language;
-  if (!options.target_language.empty()) config.target_language = options.target_language;
   for (const auto& [side, language] :
        {std::pair("source", config.source_language), {"target", config.target_language}}) {
-    if (language.empty()) {
+    if (language.empty() && config.languages.empty()) {
       return absl::InvalidArgumentError(absl::StrCat(checkpoints.parsed.front().name(),
                                                      ": records no ", side, " language; give --",
                                                      side, "-lang"));
     }
   }
-  config.name = options.name.empty()
-                    ? absl::StrCat(config.source_language, "-", config.target_language)
-                    : options.name;
+  config.name = NameOf(options, config);
   LEAPSTREAM_RETURN_IF_ERROR(CheckFilesGiven(options, config));
   if (config.speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(GlobalCmvn cmvn, ReadGlobalCmvn(options.config_yaml));
@@ -291,47 +248,38 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
     config.speech->cmvn_std = std::move(cmvn.std);
   }
   LEAPSTREAM_RETURN_IF_ERROR(ValidateModelConfig(config));
-  if (!config.speech.has_value()) {
-    LEAPSTREAM_RETURN_IF_ERROR(
-        CheckDictionary(options.source_dictionary, "encoder", config.encoder.vocabulary_size));
-  }
-  LEAPSTREAM_RETURN_IF_ERROR(
-      CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
+  LEAPSTREAM_ASSIGN_OR_RETURN(
+      const Dictionaries dictionaries,
+      ReadDictionaries(options, reading.languages, &config, &checkpoints.parsed));
   LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said, CheckPieceFiles(options));
-  if (notes != nullptr) *notes = std::move(said);
-  if (config.share_all_embeddings) {
-    LEAPSTREAM_RETURN_IF_ERROR(
-        CheckSameSymbols(options.source_dictionary, options.target_dictionary));
+  if (const std::string note = FillOrigin(dictionaries, &config); !note.empty()) {
+    said.push_back(note);
   }
+  if (notes != nullptr) *notes = std::move(said);
 
-  std::error_code error;
-  if (output.has_parent_path()) fs::create_directories(output.parent_path(), error);
-  if (error) return FileError(output.parent_path(), error);
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::string staged, StagingDirectory::Make(output));
-  const StagingDirectory staging(std::move(staged));
   if (options.ensemble) config.ensemble = static_cast<int>(checkpoints.parsed.size());
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto staged, StagedDirectory::Make(options.output));
   for (int member = 1; member <= config.ensemble; ++member) {
     const absl::Span<const FairseqCheckpoint> all = checkpoints.parsed;
     LEAPSTREAM_RETURN_IF_ERROR(
         WriteWeights(config.ensemble > 1 ? all.subspan(member - 1, 1) : all, config,
                      options.weight_type,
-                     absl::StrCat(staging.path(), "/", WeightsFileName(member))));
+                     absl::StrCat(staged->path(), "/", WeightsFileName(member))));
+  }
+  const std::pair<const std::optional<GrownDictionary>&, const char*> texts[] = {
+      {dictionaries.source, kSourceDictionaryFile}, {dictionaries.target, kTargetDictionaryFile}};
+  for (const auto& [dictionary, to] : texts) {
+    if (!dictionary.has_value()) continue;
+    LEAPSTREAM_RETURN_IF_ERROR(staged->Write(dictionary->text, to));
   }
   const std::pair<const std::string&, const char*> copies[] = {
-      {options.source_dictionary, kSourceDictionaryFile},
-      {options.target_dictionary, kTargetDictionaryFile},
       {options.source_sentencepiece, kSourceSentencePieceFile},
       {options.target_sentencepiece, kTargetSentencePieceFile}};
   for (const auto& [from, to] : copies) {
-    if (from.empty()) continue;
-    const fs::path copy = fs::path(staging.path()) / to;
-    fs::copy_file(from, copy, error);
-    if (error) return FileError(copy, error);
-    fs::permissions(copy, fs::perms(0644), error);
+    if (!from.empty()) LEAPSTREAM_RETURN_IF_ERROR(staged->Copy(from, to));
   }
-  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staging.path(), config));
-  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staging.path()).status());
-  return Replace(staging.path(), output);
+  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), config));
+  return staged->Commit();
 }
 
 }  // namespace leapstream

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_FAIRSEQ_EXPORT_H_
 #define LEAPSTREAM_MODEL_FAIRSEQ_EXPORT_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -24,8 +25,11 @@ struct ExportOptions {
   std::string source_language;  // Empty: the checkpoint's. The same holds for the target's.
   std::string target_language;
   std::string output;                        // The model directory to write.
-  std::string name;                          // Empty: SOURCE-TARGET.
+  std::string name;  // Empty: SOURCE-TARGET, or the output's name if the model has no such pair.
   std::string cross_normaliser = "linear";   // "softmax" only for LeaP cross-attention with wait-k.
+  // fairseq's options that replace the checkpoint's own, by their names with `_`: fairseq, too, takes
+  // those of languages from the command line. The value of lang_dict is a file here.
+  std::map<std::string, std::string> fairseq_options;
   std::vector<std::string> ignored_options;  // Names of fairseq's options; see ReadConfig().
   TensorType weight_type = TensorType::kFloat32;  // kFloat32 or kFloat16.
 };

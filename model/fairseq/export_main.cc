@@ -63,7 +63,7 @@ int Run(int argc, char** argv) {
   for (const auto& [flag, target] : files) app.add_option(flag, *target.first, target.second);
   app.add_option("--source-lang", options.source_language, "Default: the checkpoint's");
   app.add_option("--target-lang", options.target_language, "Default: the checkpoint's");
-  app.add_option("--name", options.name, "What clients ask for; default: SRC-TGT");
+  app.add_option("--name", options.name, "What clients ask for; default: SRC-TGT, or the output's name");
   app.add_option("--dtype", dtype, "Type of the weights in the file")
       ->check(CLI::IsMember({"float32", "float16"}))
       ->capture_default_str();
@@ -71,6 +71,40 @@ int Run(int argc, char** argv) {
                  "How LeaP cross-attention is normalised: as fairseq infers, or as it trains")
       ->check(CLI::IsMember({"linear", "softmax"}))
       ->capture_default_str();
+  // fairseq's options of languages. fairseq, too, takes these from its command line.
+  struct FairseqFlag {
+    const char* flag;
+    const char* option;
+    const char* help;
+  };
+  constexpr FairseqFlag kFairseqFlags[] = {
+      {"--arch", "arch", "The architecture that the checkpoint's own is a preset of"},
+      {"--task", "task", "fairseq's task, such as translation_multi_simple_epoch"},
+      {"--langs", "langs", "The languages in the training's order, with commas between them"},
+      {"--lang-dict", "lang_dict", "A file that lists the languages in the training's order"},
+      {"--lang-pairs", "lang_pairs", "The training's pairs, such as en-de,de-en"},
+      {"--lang-tok-style", "lang_tok_style", "multilingual (__xx__) or mbart ([xx])"},
+      {"--encoder-langtok", "encoder_langtok", "The source's language token: src or tgt"}};
+  constexpr FairseqFlag kFairseqSwitches[] = {
+      {"--decoder-langtok", "decoder_langtok", "The target has a language token"},
+      {"--lang-tok-replacing-bos-eos", "lang_tok_replacing_bos_eos",
+       "Language tokens stand in the place of </s>"}};
+  for (const FairseqFlag& each : kFairseqFlags) {
+    app.add_option_function<std::string>(
+           each.flag,
+           [&options, &each](const std::string& value) {
+             options.fairseq_options[each.option] = value;
+           },
+           std::string(each.help) + "; default: the checkpoint's")
+        ->group("fairseq's options");
+  }
+  for (const FairseqFlag& each : kFairseqSwitches) {
+    app.add_flag_callback(
+           each.flag,
+           [&options, &each] { options.fairseq_options[each.option] = "True"; },
+           std::string(each.help) + "; default: the checkpoint's")
+        ->group("fairseq's options");
+  }
   app.add_option("--ignore-option", options.ignored_options,
                  "An option of the checkpoint that leapstream does not know, and that is known to "
                  "change nothing at inference; may be repeated");

@@ -1,18 +1,25 @@
 #include "model/fairseq/inspect.h"
 
+#include <algorithm>
+#include <vector>
+
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "base/status.h"
-#include "model/api/safetensors.h"
 #include "model/engine/attention/kinds.h"
+#include "model/engine/network_cost.h"
 #include "model/fairseq/checkpoint.h"
+#include "model/fairseq/open_checkpoint.h"
 #include "model/fairseq/option_table.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
 
 namespace leapstream {
 namespace {
+
+constexpr int64_t kBlockElements = 1 << 18;  // The numbers that are read at a time.
 
 std::string KnownOr(absl::string_view text, absl::string_view otherwise) {
   return std::string(text.empty() ? otherwise : text);
@@ -59,6 +66,69 @@ std::string PolicyText(const ModelConfig& config) {
   return text;
 }
 
+// A sentence on the translations that a model gives.
+std::string ServedText(const ModelConfig& config) {
+  const std::string source = config.speech.has_value() ? "speech" : "text";
+  const auto known = [](const std::string& language) {
+    return language.empty() ? "?" : absl::CHexEscape(language);
+  };
+  const std::string pair = absl::StrCat(known(config.source_language), " to ",
+                                        known(config.target_language));
+  int sources = 0, targets = 0;
+  for (const LanguageConfig& language : config.languages) {
+    sources += language.source_token.empty() ? 0 : 1;
+    targets += language.target_token.empty() ? 0 : 1;
+  }
+  if (sources <= 1 && targets <= 1) return absl::StrCat(source, " translated from ", pair);
+  return absl::StrCat(source, " translated from any of ", sources, " languages to any of ",
+                      targets, ", as each session asks",
+                      config.source_language.empty() || config.target_language.empty()
+                          ? ""
+                          : absl::StrCat("; ", pair, " for sessions that do not say"));
+}
+
+// A sentence on the policy that suits a model.
+std::string SuitingPolicy(const ModelConfig& config) {
+  if (config.LearnedPolicy()) return "its own, which was trained with it; sessions may ask for offline";
+  if (config.waitk_lagging > 0) {
+    return absl::StrCat("wait-k, which it was trained for; k ", config.waitk_lagging,
+                        " unless a session asks for another");
+  }
+  if (config.causal_encoder) {
+    return "offline (whole segments), as it was trained; wait-k works at test time without "
+           "encoding anything twice";
+  }
+  return "offline (whole segments), as it was trained; wait-k works at test time, encodes what was "
+         "read again after each READ, and translates worse the smaller k is";
+}
+
+std::string Amount(double number, absl::string_view unit) {
+  const bool billions = number >= 1e9;
+  return absl::StrFormat("%.3g %c%s", number / (billions ? 1e9 : 1e6), billions ? 'G' : 'M', unit);
+}
+
+std::string CostText(const ModelConfig& config) {
+  const NetworkCost cost = CostOf(config);
+  return absl::StrCat(Amount(cost.source_token, ""), " multiply-adds a source token, ",
+                      Amount(cost.target_token, ""), " a target token; ",
+                      Amount(cost.numbers, ""), " parameters, whose memory is about ",
+                      Amount(cost.float32_bytes, "B"), " in float32 and ",
+                      Amount(cost.int8_bytes, "B"), " in int8");
+}
+
+// Checks that all numbers of some rows can be read.
+absl::Status CheckNumbers(const FairseqCheckpoint& checkpoint, const ParameterRows& rows) {
+  const std::vector<int64_t>& shape = checkpoint.parameters().at(rows.parameter).shape;
+  int64_t count = rows.count;
+  for (size_t d = 1; d < shape.size(); ++d) count *= shape[d];
+  std::vector<float> values;
+  for (int64_t first = 0; first < count; first += kBlockElements) {
+    values.resize(std::min(count - first, kBlockElements));
+    LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(rows, first, absl::MakeSpan(values)));
+  }
+  return absl::OkStatus();
+}
+
 // The effect of an option that is on, in words; empty if the option is applied, or matters in
 // training only.
 std::string Effect(const ConfigReading& reading, const std::string& name, absl::string_view value) {
@@ -81,9 +151,8 @@ std::string Effect(const ConfigReading& reading, const std::string& name, absl::
 
 absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
                                               const ExportOptions& options) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, MappedFile::Open(path));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const FairseqCheckpoint checkpoint,
-                              FairseqCheckpoint::Parse(file->bytes(), path));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const OpenedCheckpoint opened, OpenCheckpoint(path, options));
+  const FairseqCheckpoint& checkpoint = opened.checkpoint;
   const ConfigReading reading = ReadConfig(checkpoint, options.ignored_options);
   const ModelConfig& config = reading.config;
   absl::Status served = reading.status;
@@ -92,7 +161,7 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
     served = map.status();
     if (map.ok()) {
       for (const auto& source : map->sources) {
-        if (served.ok()) served = checkpoint.ReadRows(source.second).status();
+        if (served.ok()) served = CheckNumbers(checkpoint, source.second);
       }
     }
   }
@@ -105,6 +174,10 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
       "\ncan be exported: ", served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\n");
   if (pieces.ok()) {
     for (const std::string& note : *pieces) absl::StrAppend(&text, "note: ", note, "\n");
+  }
+  if (served.ok()) {
+    absl::StrAppend(&text, "served as: ", ServedText(config), "\npolicy: ", SuitingPolicy(config),
+                    "\ncost: ", CostText(config), "\n");
   }
   if (reading.known_architecture) {
     absl::StrAppend(

@@ -21,6 +21,7 @@ constexpr unsigned kMasked = kMaskedText;
 constexpr unsigned kUnidirectional = kUnidirectionalText;
 constexpr unsigned kBidirectional = kBidirectionalText;
 constexpr unsigned kSpeech = kSpeechModel;
+constexpr unsigned kOffline = kUnidirectional | kBidirectional;
 constexpr unsigned kText = kMonotonic | kMasked | kUnidirectional | kBidirectional;
 constexpr unsigned kSimultaneous = kMonotonic | kSpeech;
 constexpr unsigned kAll = kAllModels;
@@ -86,10 +87,32 @@ constexpr OptionRow kRows[] = {
      "layers that are one and the same, which are not served of speech"},
     {kApplied, kSpeech, "input_feat_per_channel", "80; others are refused"},
 
+    {kApplied, kOffline,
+     "langs lang_dict lang_pairs lang_tok_style langtoks langtoks_specs encoder_langtok "
+     "decoder_langtok lang_tok_replacing_bos_eos extra_data",
+     "the languages, what the dictionaries have of them and where their tokens stand; fairseq takes "
+     "these from the command line, so the flags of the same names replace them"},
+    {kRefused, kOffline, "prepend_bos", "<s> in front of each source"},
+    {kRefused, kOffline, "moe_freq moe_expert_count", "a mixture of experts"},
+    {kNone, kOffline,
+     "keep_inference_langtok enable_lang_ids enable_reservsed_directions_shared_datasets "
+     "enable_m2m_validation extra_lang_pairs fixed_dictionary source_dict target_dict "
+     "sampling_method sampling_temperature sampling_weights sampling_weights_from_file "
+     "same_lang_per_batch virtual_data_size virtual_epoch_size one_dataset_per_batch "
+     "add_data_source_prefix_tags",
+     "what a model of many languages was trained on"},
+    {kNone, kOffline,
+     "share_encoder_embeddings share_decoder_embeddings share_encoders share_decoders",
+     "a checkpoint repeats what its pairs of languages share"},
+    {kNone, kOffline, "alignment_heads alignment_layer full_context_alignment",
+     "transformer_align's attention is trained as an alignment, which nothing reads"},
+    {kNone, kOffline, "pooler_activation_fn pooler_dropout spectral_norm_classification_head",
+     "BART's classification"},
+
     {kRefused, kAll,
      "adaptive_input adaptive_softmax_cutoff tie_adaptive_weights tie_adaptive_proj "
      "cross_self_attention no_cross_attention char_inputs base_layers merge_src_tgt_embed "
-     "quant_noise_pq quant_noise_scalar quantization_config_path encoder_layers_to_keep "
+     "quant_noise_scalar quantization_config_path encoder_layers_to_keep "
      "decoder_layers_to_keep encoder_xformers_att_config decoder_xformers_att_config",
      "another network"},
     {kRefused, kAll, "scale_attn scale_heads scale_fc scale_resids", "more norms and scales"},
@@ -101,20 +124,19 @@ constexpr OptionRow kRows[] = {
     {kRefused, kSpeech, "encoder_mask_future_delay encoder_mask_block_size",
      "versions of the fork mask the encoder's attention by it; a block size of 1 is off"},
     {kRefused, 0,
-     "adaptive_input_cutoff adaptive_input_factor add_bos_token alignment_heads alignment_layer "
-     "amtrf_tanh_on_mem attn_type char_embedder_highway_layers character_embedding_dim "
-     "character_embeddings character_filters conv_channels conv_kernel_sizes "
-     "depthwise_conv_kernel_size encoder_freezing_updates full_context_alignment increase_context "
-     "left_context max_memory_size pooler_activation_fn pooler_dropout pos_enc_type right_context "
+     "adaptive_input_cutoff adaptive_input_factor add_bos_token amtrf_tanh_on_mem attn_type "
+     "char_embedder_highway_layers character_embedding_dim character_embeddings character_filters "
+     "conv_channels conv_kernel_sizes depthwise_conv_kernel_size encoder_freezing_updates "
+     "increase_context left_context max_memory_size pos_enc_type right_context "
      "segment_left_context segment_length segment_right_context segment_size "
-     "share_decoder_embeddings share_decoders share_encoder_embeddings share_encoders "
-     "share_mem_bank_layers spectral_norm_classification_head",
+     "share_mem_bank_layers",
      "of architectures that are not served"},
 
     {kNone, kAll,
      "dropout attention_dropout activation_dropout relu_dropout adaptive_softmax_dropout "
      "encoder_layerdrop decoder_layerdrop",
      "nothing is dropped at inference"},
+    {kNone, kAll, "quant_noise_pq", "noise on the weights, in training only"},
     {kNone, kAll, "adaptive_softmax_factor base_sublayers base_shuffle quant_noise_pq_block_size",
      "of something that is refused when it is on"},
     {kNone, kSpeech, "ctc_compress_strategy", "of something that is refused when it is on"},

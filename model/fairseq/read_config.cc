@@ -17,6 +17,7 @@
 #include "model/engine/attention/kinds.h"
 #include "model/engine/attention/softmax_attention.h"
 #include "model/engine/model_family.h"
+#include "model/fairseq/architectures.h"
 #include "model/fairseq/fairseq_attention.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/option_table.h"
@@ -25,41 +26,7 @@
 namespace leapstream {
 namespace {
 
-// The ways in which a decoder was trained for a source that is still arriving.
-enum class Simultaneity {
-  kNone,
-  kMonotonic,  // With a simul_type, by fairseq's simultaneous_translation.
-  kMasked,     // With a mask of one k or of many, by attn2d's examples/waitk (Elbayad et al. 2020).
-};
-
-struct Family {
-  const char* architecture;
-  bool with_suffix;  // ARCHITECTURE_* is of this family, too.
-  ModelKind kind;
-  bool causal_encoder;
-  Simultaneity simultaneity = Simultaneity::kNone;
-};
-constexpr Family kFamilies[] = {
-    {"transformer_monotonic", true, kMonotonicText, true, Simultaneity::kMonotonic},
-    {"waitk_transformer", true, kMaskedText, true, Simultaneity::kMasked},
-    {"transformer_unidirectional", true, kUnidirectionalText, true},
-    {"convtransformer_simul_trans", false, kSpeechModel, false, Simultaneity::kMonotonic},
-    {"convtransformer_simul_trans_espnet", false, kSpeechModel, false, Simultaneity::kMonotonic},
-    {"transformer", false, kBidirectionalText, false},
-    {"transformer_tiny", false, kBidirectionalText, false},
-    {"transformer_iwslt_de_en", false, kBidirectionalText, false},
-    {"transformer_wmt_en_de", false, kBidirectionalText, false},
-    {"transformer_vaswani_wmt_en_de_big", false, kBidirectionalText, false},
-    {"transformer_vaswani_wmt_en_fr_big", false, kBidirectionalText, false},
-    {"transformer_wmt_en_de_big", false, kBidirectionalText, false},
-    {"transformer_wmt_en_de_big_t2t", false, kBidirectionalText, false}};
-// Parts of names by which architectures, tasks and policies for speech are known.
-constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
-                                         "s2s",    "wav2vec", "hubert",          "pre_decision"};
-
 // The values of options that take one of few.
-constexpr absl::string_view kTasks[] = {"translation", "simul_text_to_text", "waitk_translation"};
-constexpr absl::string_view kSpeechTasks[] = {"speech_to_text", "simul_speech_to_text"};
 constexpr absl::string_view kSimulTypes[] = {"waitk", "hard_aligned", "infinite_lookback",
                                              "chunkwise"};
 constexpr absl::string_view kSpeechSimulTypes[] = {"waitk_fixed_pre_decision"};
@@ -86,14 +53,10 @@ constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_wa
 // The k of a model that was trained for every k: attn2d's page evaluates with this one.
 constexpr int kMultiPathWaitk = 5;
 constexpr int kMaxTableSize = 1 << 24;
+constexpr size_t kMaxShownBytes = 1000;  // Those of an option that model.json has.
 
 std::string Printable(absl::string_view text) { return absl::CHexEscape(text.substr(0, 100)); }
 std::string Quoted(absl::string_view text) { return absl::StrCat("`", Printable(text), "`"); }
-
-bool IsSpeech(absl::string_view name) {
-  return absl::c_any_of(kSpeech,
-                        [&](absl::string_view part) { return absl::StrContains(name, part); });
-}
 
 // Whether an option names files, machines or people of the training, which are of no use to users
 // of the model. Some options are known by name, since their values need not look like paths.
@@ -105,6 +68,14 @@ bool IsOfTheTrainingMachine(absl::string_view option, absl::string_view value) {
   return absl::StrContains(value, '/') || absl::StrContains(value, '\\') ||
          absl::c_linear_search(kNames, option) ||
          absl::c_any_of(kEndings, [&](absl::string_view e) { return absl::EndsWith(option, e); });
+}
+
+// The beginning of an option's value, for people: model.json stays small.
+std::string Shortened(absl::string_view value) {
+  if (value.size() <= kMaxShownBytes) return std::string(value);
+  size_t size = kMaxShownBytes;
+  while ((value[size] & 0xC0) == 0x80) --size;  // No character of UTF-8 is cut.
+  return absl::StrCat(value.substr(0, size), "... (", value.size(), " bytes)");
 }
 
 class ConfigReader {
@@ -119,7 +90,19 @@ class ConfigReader {
     config.architecture = checkpoint_.architecture();
     config.waitk_lagging = 0;
     ReadFamily();
+    if (const std::string why = ForeignParts(checkpoint_); !why.empty()) {
+      // Whatever else is strange about it follows from this.
+      refusals_ = {why};
+      reading_.status = Status();
+      reading_.known_architecture = false;
+      return std::move(reading_);
+    }
     if (reading_.known_architecture) CheckOptions();
+    reading_.languages = ReadLanguageSetup(checkpoint_.options());
+    errors_.insert(errors_.end(), reading_.languages.errors.begin(),
+                   reading_.languages.errors.end());
+    config.frame = reading_.languages.frame;
+    config.languages = reading_.languages.languages;
     const bool gelu = simultaneity_ == Simultaneity::kMasked && IsTrue("gelu");
     config.activation_fn = OneOf("activation_fn", gelu ? "gelu" : "relu", kActivations);
     config.scale_embedding = !IsTrue("no_scale_embedding");
@@ -136,7 +119,7 @@ class ConfigReader {
     ReadFinalNorms();
     ReadAttention();
     for (const auto& [option, value] : checkpoint_.options()) {
-      if (!IsOfTheTrainingMachine(option, value)) config.fairseq_options[option] = value;
+      if (!IsOfTheTrainingMachine(option, value)) config.fairseq_options[option] = Shortened(value);
     }
     reading_.status = Status();
     return std::move(reading_);
@@ -196,7 +179,7 @@ class ConfigReader {
   std::string OneOf(absl::string_view option, absl::string_view fallback, const Names& names) {
     const std::string text = Text(option, fallback);
     if (!absl::c_linear_search(names, text)) {
-      RefuseOption(option, absl::StrCat(IsSpeech(text) ? " (speech)" : "",
+      RefuseOption(option, absl::StrCat(IsOfSpeech(text) ? " (speech)" : "",
                                         "; served: ", absl::StrJoin(names, ", ")));
     }
     return text;
@@ -204,33 +187,21 @@ class ConfigReader {
 
   void ReadFamily() {
     ModelConfig& config = reading_.config;
-    const std::string& name = config.architecture;
-    for (const Family& family : kFamilies) {
-      if (name != family.architecture &&
-          !(family.with_suffix && absl::StartsWith(name, absl::StrCat(family.architecture, "_")))) {
-        continue;
-      }
-      reading_.known_architecture = true;
-      reading_.kind = family.kind;
-      config.causal_encoder = family.causal_encoder;
-      if (family.kind == kSpeechModel) config.speech.emplace();
-      simultaneity_ = family.simultaneity;
-      if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
-      if (simultaneity_ == Simultaneity::kMasked) ReadMask();
+    const Architecture* const family = FindArchitecture(config.architecture);
+    if (family == nullptr) {
+      Refuse(WhyNotServed(config.architecture));
+      OneOf("task", "translation", ServedTasks(kBidirectionalText));
+      return;
     }
-    if (!reading_.known_architecture) {
-      Refuse(absl::StrCat("architecture ", Quoted(name),
-                          IsSpeech(name)
-                              ? "; served of speech: convtransformer_simul_trans and its _espnet"
-                              : "; served: transformer_monotonic*, waitk_transformer*, "
-                                "transformer_unidirectional* and the translation models of "
-                                "transformer"));
-    }
-    if (config.speech.has_value()) {
-      OneOf("task", "speech_to_text", kSpeechTasks);
-    } else {
-      OneOf("task", "translation", kTasks);
-    }
+    reading_.known_architecture = true;
+    reading_.kind = family->kind;
+    config.causal_encoder = family->causal_encoder;
+    simultaneity_ = family->simultaneity;
+    if (family->kind == kSpeechModel) config.speech.emplace();
+    OneOf("task", config.speech.has_value() ? "speech_to_text" : "translation",
+          ServedTasks(family->kind));
+    if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
+    if (simultaneity_ == Simultaneity::kMasked) ReadMask();
   }
 
   // Checks that each option that is on is in the table, and that the table does not refuse it.

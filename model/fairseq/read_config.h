@@ -7,6 +7,7 @@
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
 #include "model/fairseq/checkpoint.h"
+#include "model/fairseq/languages.h"
 #include "model/fairseq/option_table.h"
 
 namespace leapstream {
@@ -18,6 +19,7 @@ struct ConfigReading {
   ModelConfig config;
   bool known_architecture = false;  // If not, kind, causal_encoder and simul_type mean nothing.
   ModelKind kind = kBidirectionalText;
+  LanguageSetup languages;  // `config` has its frame and languages.
   // UNIMPLEMENTED: a model that is not served; INVALID_ARGUMENT: options or parameters that are
   // missing or wrong. The message has all reasons, with each option's name and value.
   absl::Status status;

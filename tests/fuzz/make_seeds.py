@@ -75,6 +75,28 @@ def zips():
     yield "zip64", out.getvalue()
 
 
+def old_torch_file():
+    """A file of PyTorch's format from before 1.6: {"t": a 2 x 2 tensor, transposed, of storage 7}."""
+    def text(value):
+        return b"X" + struct.pack("<I", len(value)) + value
+    storage = b"(" + text(b"storage") + b"ctorch\nFloatStorage\n" + text(b"7") + text(b"cpu") + b"K\x05NtQ"
+    tensor = b"ctorch._utils\n_rebuild_tensor_v2\n(" + storage + b"K\x01K\x02K\x02\x86K\x01K\x02\x86\x89)tR"
+    machine = {"protocol_version": 1001, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
+    return b"".join([
+        pickle.dumps(0x1950A86A20F9469CFC6C, 2), pickle.dumps(1001, 2), pickle.dumps(machine, 2),
+        b"\x80\x02}" + text(b"t") + tensor + b"s.", pickle.dumps(["7"], 2),
+        struct.pack("<q", 5), struct.pack("<5f", 9, 1, 2, 3, 4)])
+
+
+def language_options():
+    yield "nllb", parts(b"langs", b"[ace_Arab, pes_Arab]", b"langtoks", b"{main: [src, tgt]}",
+                        b"langtoks_specs", b"[main]")
+    yield "mbart", parts(b"langs", b"en_XX,de_DE", b"lang_tok_style", b"mbart", b"encoder_langtok", b"src",
+                         b"decoder_langtok", b"True", b"source_lang", b"en_XX", b"target_lang", b"de_DE")
+    yield "pairs", parts(b"lang_pairs", b"de-en,fr-en", b"encoder_langtok", b"tgt", b"source_lang", b"de",
+                         b"target_lang", b"en", b"lang_tok_replacing_bos_eos", b"True")
+
+
 def safetensors():
     header = json.dumps({
         "__metadata__": {"format": "pt"},
@@ -113,6 +135,10 @@ def main():
     write("pickle", "torch", torch_pickle())
     for name, data in zips():
         write("zip", name, data)
+        write("torch_file", name, data)
+    write("torch_file", "old", old_torch_file())
+    for name, data in language_options():
+        write("languages", name, data)
     write("safetensors", "three", safetensors())
     write("model_json", "en-de", model_json())
     write("vocabulary", "small", "▁the 10\n▁a 9\n\u00e4 3\nx y 1\n▁the 1 #fairseq:overwrite\n".encode())

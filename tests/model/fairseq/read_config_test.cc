@@ -120,7 +120,7 @@ TEST(ReadConfigTest, KnowsFamiliesByArchitecture) {
     EXPECT_FALSE(reading.config.causal_encoder) << arch;
   }
   for (const char* arch :
-       {"transformer_lm", "transformer_align", "transformer_monotonicity", "lstm", "bart_large",
+       {"transformer_lm", "transformer_alignment", "transformer_monotonicity", "lstm", "bert_large",
         "transformer_from_pretrained_xlm", "legacy_waitk_transformer"}) {
     contents.options["arch"] = arch;
     const ConfigReading reading = Read(contents);
@@ -167,7 +167,7 @@ TEST(ReadConfigTest, RefusesOptionsByNameAndValueAllAtOnce) {
       {"encoder_layers_to_keep", "0,2"},
       {"decoder_layers_to_keep", "1"},
       {"merge_src_tgt_embed", "True"},
-      {"quant_noise_pq", "0.05"},
+      {"quant_noise_scalar", "0.05"},
       {"scale_attn", "True"},
       {"scale_heads", "True"},
       {"scale_fc", "True"},
@@ -216,8 +216,8 @@ TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   EXPECT_THAT(Message(Read(contents)),
               HasSubstr("option waitk is `3`; leapstream does not know it"));
   contents.options.erase("waitk");
-  contents.options["alignment_heads"] = "1";
-  EXPECT_THAT(Message(Read(contents)), HasSubstr("option alignment_heads is `1`"));
+  contents.options["conv_channels"] = "1";
+  EXPECT_THAT(Message(Read(contents)), HasSubstr("option conv_channels is `1`"));
 }
 
 // With linearized_train the fork drops the mask of the encoder's LeaP attention, also in inference.
