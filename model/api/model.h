@@ -74,8 +74,8 @@ struct Model {
   bool feeds_back_symbols = false;
   std::vector<std::string> notes;  // Warnings for the server's operator; see CheckPieces().
 
-  // Takes the frame and the languages of `config`, for the vocabularies that are there. Errors:
-  // those of ResolveFrame(), for any language.
+  // Takes the frame and the languages of `config`, which must have passed CheckModelFields(), for
+  // the vocabularies that are there. Errors: those of ResolveFrame(), for any language.
   absl::Status SetLanguages(const ModelConfig& config);
   // The frame of a session of this pair, by the model's own codes; an empty code is that of `info`.
   // INVALID_ARGUMENT: the model has no such language.

@@ -486,6 +486,12 @@ TEST(CliTest, ListsModels) {
   Program table({"models", "--server", service.address()});
   EXPECT_EQ(table.Exit(), 0);
   EXPECT_THAT(table.output, testing::HasSubstr("tiny-de-en"));
+  Program verbose({"models", "--server", service.address(), "--verbose"});
+  EXPECT_EQ(verbose.status, 0);
+  EXPECT_NE(verbose.output.find("2 languages"), std::string::npos) << verbose.output;
+  EXPECT_NE(verbose.output.find("en fr"), std::string::npos) << verbose.output;
+  EXPECT_NE(verbose.output.find("CC0-1.0"), std::string::npos) << verbose.output;
+  EXPECT_NE(verbose.output.find("not stated"), std::string::npos) << "there is no origin";
   Program json({"models", "--server", service.address(), "--json"});
   EXPECT_EQ(json.Exit(), 0);
   EXPECT_EQ(nlohmann::json::parse(json.output)["models"][1]["name"], "big-de-en");

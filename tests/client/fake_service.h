@@ -111,6 +111,8 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     model->set_name(first ? "tiny-de-en" : "big-de-en");
     model->add_source_language_codes("de");
     model->add_target_language_codes("en");
+    if (!first) model->add_target_language_codes("fr");
+    model->set_license("CC0-1.0");
     model->set_default_k(3);
     if (first) response->set_next_page_token("2");
     return grpc::Status::OK;

@@ -1,27 +1,27 @@
-// Raw bytes are a row of options and their values, of the three tasks of many languages. Whatever
-// they are, each symbol that is appended is one that a dictionary takes.
 #include <cstdlib>
-#include <map>
 #include <string>
 #include <vector>
 
-#include "model/fairseq/languages.h"
+#include "model/api/languages.h"
 #include "tests/fuzz/fuzz_input.h"
 
 using namespace leapstream;
 
+// A code that a client asks for, and whether each code of a model, of which the input is one, names
+// itself.
 int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  const std::vector<std::string> parts = FuzzParts(FuzzBytes(data, size));
-  std::map<std::string, std::string> options;
-  for (size_t i = 0; i + 1 < parts.size(); i += 2) options[parts[i]] = parts[i + 1];
-  for (const char* task : {"translation_multi_simple_epoch", "translation_from_pretrained_bart",
-                           "multilingual_translation"}) {
-    options["task"] = task;
-    const LanguageSetup setup = ReadLanguageSetup(options);
-    for (const std::string& symbol : setup.appended) {
-      if (symbol.find_first_of(" \n\r") != std::string::npos) std::abort();
-    }
-    if (setup.frame.source_tail.empty() || setup.frame.start.empty()) std::abort();
+  const std::string asked(FuzzBytes(data, size));
+  std::vector<std::string> codes = {"zho_Hans", "zho_Hant", "yue_Hant", "deu_Latn", "en_XX", "pt_BR",
+                                    "pt_PT",    "sr",       "knc_Arab", "knc_Latn"};
+  for (const size_t place : MatchLanguage(asked, codes)) {
+    if (place >= codes.size()) std::abort();
+  }
+  if (NearestLanguages(asked, codes, 3).size() != 3) std::abort();
+  if (asked.empty() || asked.size() > 64) return 0;
+  codes.insert(codes.begin(), asked);
+  for (const std::string& code : codes) {
+    const std::vector<size_t> found = MatchLanguage(code, codes);
+    if (found.size() != 1) std::abort();
   }
   return 0;
 }

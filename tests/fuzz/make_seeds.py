@@ -141,6 +141,8 @@ def main():
         write("languages", name, data)
     write("safetensors", "three", safetensors())
     write("model_json", "en-de", model_json())
+    for tag in ("zh-Hant-TW", "zh-yue", "deu_Latn", "pt", "sr-Cyrl-RS"):
+        write("languages", tag, tag.encode())
     write("vocabulary", "small", "▁the 10\n▁a 9\n\u00e4 3\nx y 1\n▁the 1 #fairseq:overwrite\n".encode())
     write("config", "all_keys", (ROOT / "configs/server.yaml").read_bytes())
     write("config", "small", b"listen: '127.0.0.1:0'\nmodels: [a, b]\nlog_text: true\nidle_timeout: 1m\n")

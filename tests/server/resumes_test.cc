@@ -91,6 +91,54 @@ TEST_F(ServerTest, ResumesAtAnyToken) {
   EXPECT_GT(cuts, 5);
 }
 
+// A session of one model that translates many pairs.
+TEST_F(ServerTest, AResumeIsOfTheSamePair) {
+  FakeModelOptions many;
+  many.name = "many";
+  many.source_language = many.target_language = "";
+  many.frame = {{"{source}"}, {"</s>"}, "</s>", {"{target}"}, "</s>"};
+  many.symbols = {"__eng__", "__deu__", "__fra__"};
+  many.languages = {{"eng_Latn", "__eng__", "__eng__"},
+                    {"deu_Latn", "__deu__", "__deu__"},
+                    {"fra_Latn", "__fra__", "__fra__"}};
+  Start({FakeModel(many)});
+  ExpectError({Config(2)}, grpc::StatusCode::INVALID_ARGUMENT, "LANGUAGE_MISMATCH");
+  Request config = Config(2);
+  config.mutable_config()->set_source_language_code("en");
+  config.mutable_config()->set_target_language_code("de-DE");
+  OpenStream first(*stub_, {config, Text("one two", 1), EndSegment()});
+  ASSERT_TRUE(
+      first.ReadUntil([](const Response& response) { return response.has_segment_completed(); }));
+  EXPECT_EQ(first.started.effective_config().source_language_code(), "eng_Latn");
+  EXPECT_EQ(first.started.effective_config().target_language_code(), "deu_Latn");
+  v1::ResumeRequest& resume = *config.mutable_config()->mutable_resume();
+  resume.set_session_id(first.started.session_id());
+  resume.set_resume_token(first.point.resume_token());
+  resume.set_next_source_sequence(2);
+  config.mutable_config()->set_target_language_code("fr");
+  ExpectError({config}, grpc::StatusCode::FAILED_PRECONDITION, "RESUME_CONFIG_MISMATCH");
+  config.mutable_config()->set_target_language_code("deu_Latn");  // The same, by another name.
+  OpenStream rest(*stub_, {config, Text("three", 2), EndSegment()});
+  rest.stream->WritesDone();
+  EXPECT_TRUE(rest.Finish().ok());
+  EXPECT_TRUE(rest.started.resumed());
+
+  grpc::ClientContext context;
+  v1::ListModelsResponse models;
+  ASSERT_TRUE(stub_->ListModels(&context, {}, &models).ok());
+  ASSERT_EQ(models.models_size(), 1);
+  EXPECT_EQ(models.models(0).source_language_codes_size(), 3);
+  EXPECT_EQ(models.models(0).target_language_codes(2), "fra_Latn");
+  grpc::ClientContext translating;
+  v1::TranslateRequest request;
+  v1::TranslateResponse response;
+  request.set_source_language_code("de");
+  request.set_target_language_code("fr_XX");
+  request.set_text("one two");
+  EXPECT_TRUE(stub_->Translate(&translating, request, &response).ok());
+  EXPECT_FALSE(response.text().empty());
+}
+
 TEST_F(ServerTest, ForgedAndForeignResumesAreRefused) {
   FakeModelOptions other;
   other.name = "other";
