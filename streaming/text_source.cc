@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
+#include "base/scripts.h"
 #include "base/utf8.h"
 
 namespace leapstream {
@@ -55,7 +56,11 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
       return CutWord(mark_ > begin_ + budget::kWordBytes / 2 ? mark_ - begin_ : size);
     } else {
       scanned_ += length;
+      if (IsOfScriptWithoutSpaces(code_point)) unspaced_ = true;
       if (IsMark(code_point)) mark_ = scanned_;
+      if (unspaced_ && mark_ == scanned_ && size + length > budget::kWordBytes / 4 * 3) {
+        return CutWord(size + length);
+      }
     }
   }
   if (!finished_) return std::string();
@@ -67,6 +72,7 @@ std::string TextSource::CutWord(size_t size) {
   word_begin_ = consumed_ + begin_;
   begin_ += size;
   scanned_ = begin_;
+  unspaced_ = false;
   return word;
 }
 
