@@ -53,7 +53,8 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
       begin_ = scanned_;
       if (!word.empty()) return word;
     } else if (size + length > budget::kWordBytes) {
-      return CutWord(mark_ > begin_ + budget::kWordBytes / 2 ? mark_ - begin_ : size);
+      const bool at_mark = !unspaced_ && mark_ > begin_ + budget::kWordBytes / 2;
+      return CutWord(at_mark ? mark_ - begin_ : size);
     } else {
       scanned_ += length;
       if (IsOfScriptWithoutSpaces(code_point)) unspaced_ = true;

@@ -177,7 +177,7 @@ SourcePosition WordSource::TextAt(size_t offset) {
 
 int64_t WordSource::DropRest() {
   int64_t bytes = VisibleBytes(text_.rest());
-  for (const Held& held : held_) bytes += static_cast<int64_t>(held.bytes);
+  for (const Held& held : held_) bytes += held.begun ? 0 : static_cast<int64_t>(held.bytes);
   if (popped_ < ids_.size()) {
     bytes += static_cast<int64_t>((ids_.size() - popped_) * sizeof(TokenId));
   }
