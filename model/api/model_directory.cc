@@ -19,7 +19,9 @@ namespace {
 
 constexpr int64_t kMaxModelJsonBytes = 1 << 20;
 constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDictionaryFile,
-                                  kSourceSentencePieceFile, kTargetSentencePieceFile};
+                                  kSourceSentencePieceFile, kTargetSentencePieceFile,
+                                  kSourceBpeCodesFile, kSourceBpeVocabularyFile,
+                                  kSourcePrefixesFile};
 
 absl::Status Prefix(absl::string_view path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
