@@ -59,7 +59,7 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
       scanned_ += length;
       if (IsOfScriptWithoutSpaces(code_point)) unspaced_ = true;
       if (IsMark(code_point)) mark_ = scanned_;
-      if (unspaced_ && mark_ == scanned_ && size + length > budget::kWordBytes / 4 * 3) {
+      if (unspaced_ && mark_ == scanned_ && size + length > budget::kWordBytes / 2) {
         return CutWord(size + length);
       }
     }

@@ -206,7 +206,7 @@ std::vector<std::string> Processor::FinalPieces(absl::string_view beginning,
   text.resize(end);
   absl::string_view body = text;
   const size_t space = absl::ConsumePrefix(&body, kSpaceSymbol) ? text.size() - body.size() : 0;
-  if (body.empty() || absl::StrContains(body, kSpaceSymbol)) return {};
+  if (body.empty() || body.find(kSpaceSymbol) != absl::string_view::npos) return {};
   std::vector<std::string> common = encode(body);
   if (TextOf(common) != text) return {};  // Normalised text is changed again.
   // A run of unknown characters is one piece, so that one may grow.
