@@ -58,6 +58,9 @@ struct TokenizerConfig {
   bool moses_no_dash_splits = false;
   bool moses_no_escape = false;
   bool lowercase = false;  // Source only: the text is lower-cased after the tokenizer.
+  // subword-nmt's --vocabulary-threshold: a symbol of a lower count in the vocabulary's file is
+  // undone. 0: there is no vocabulary.
+  int bpe_vocabulary_threshold = 0;
 
   bool operator==(const TokenizerConfig& other) const;
   bool operator!=(const TokenizerConfig& other) const { return !(*this == other); }

@@ -31,7 +31,10 @@ constexpr const char* kFiles[] = {kWeightsFile,
                                   kSourceDictionaryFile,
                                   kTargetDictionaryFile,
                                   kSourceSentencePieceFile,
-                                  kTargetSentencePieceFile};
+                                  kTargetSentencePieceFile,
+                                  kSourceBpeCodesFile,
+                                  kSourceBpeVocabularyFile,
+                                  kSourcePrefixesFile};
 
 bool IsWeightsFile(absl::string_view name) { return absl::EndsWith(name, ".safetensors"); }
 

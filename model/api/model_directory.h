@@ -25,6 +25,9 @@ inline constexpr char kSourceDictionaryFile[] = "source.dict.txt";
 inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
+inline constexpr char kSourceBpeCodesFile[] = "source.bpe.codes";
+inline constexpr char kSourceBpeVocabularyFile[] = "source.bpe.vocab";
+inline constexpr char kSourcePrefixesFile[] = "source.prefixes.txt";
 
 // The weights of network `member` (from 1) of an ensemble: weights.safetensors,
 // weights.2.safetensors, and so on. A model of one network has the first alone.

@@ -96,6 +96,8 @@ struct Fields<TokenizerConfig> : std::true_type {
     v.Later("moses_no_dash_splits", tokenizer.moses_no_dash_splits, false);
     v.Later("moses_no_escape", tokenizer.moses_no_escape, false);
     v.Later("lowercase", tokenizer.lowercase, false);
+    v.Later("bpe_vocabulary_threshold", tokenizer.bpe_vocabulary_threshold, 0,
+            Range{0, 1'000'000'000});
   }
 };
 

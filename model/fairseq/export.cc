@@ -14,6 +14,7 @@
 #include "base/status.h"
 #include "model/api/model_directory.h"
 #include "model/api/model_json.h"
+#include "model/api/model_tokenizer.h"
 #include "model/api/piece_check.h"
 #include "model/api/safetensors_writer.h"
 #include "model/api/staged_directory.h"
@@ -22,6 +23,7 @@
 #include "model/engine/attention/kinds.h"
 #include "model/engine/model_family.h"
 #include "model/fairseq/checkpoint.h"
+#include "model/fairseq/export_tokenizer.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/grown_dictionary.h"
 #include "model/fairseq/open_checkpoint.h"
@@ -85,17 +87,21 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
 // Checks that the files that this kind of model needs are given, and no others.
 absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
   const ModelFamily& family = FamilyOf(config);
+  const bool spm = config.target_tokenizer.bpe == "sentencepiece";
   const std::tuple<const char*, const std::string*, bool> files[] = {
       {"--config-yaml", &options.config_yaml, config.speech.has_value()},
       {"--source-dict", &options.source_dictionary, family.has_source_vocabulary},
-      {"--source-spm", &options.source_sentencepiece, family.has_source_vocabulary},
+      {"--source-spm", &options.source_sentencepiece, spm && family.has_source_vocabulary},
       {"--target-dict", &options.target_dictionary, true},
-      {"--target-spm", &options.target_sentencepiece, true}};
+      {"--target-spm", &options.target_sentencepiece, spm}};
   for (const auto& [flag, path, wanted] : files) {
     if (path->empty() != wanted) continue;
     return absl::InvalidArgumentError(absl::StrCat("architecture ", config.architecture,
                                                    ", a model of ", family.source,
-                                                   wanted ? ", needs " : ", takes no ", flag));
+                                                   wanted ? ", needs " : ", takes no ", flag,
+                                                   wanted && absl::EndsWith(flag, "-spm")
+                                                       ? " (or --bpe, if it is no SentencePiece)"
+                                                       : ""));
   }
   return absl::OkStatus();
 }
@@ -201,17 +207,23 @@ std::string NameOf(const ExportOptions& options, const ModelConfig& config) {
 
 absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& options) {
   const std::tuple<const char*, const std::string&, const std::string&> given[] = {
-      {"source", options.source_dictionary, options.source_sentencepiece},
+      {"source", options.source_dictionary,
+       options.tokenizer.bpe_codes.empty() ? options.source_sentencepiece
+                                           : options.tokenizer.bpe_codes},
       {"target", options.target_dictionary, options.target_sentencepiece}};
   Vocabulary vocabularies[2];
   std::unique_ptr<const Tokenizer> tokenizers[2];
   std::vector<SidePieces> sides;
   for (size_t i = 0; i < 2; ++i) {
-    const auto& [side, dictionary, sentencepiece] = given[i];
-    if (dictionary.empty() || sentencepiece.empty()) continue;
+    const auto& [side, dictionary, pieces] = given[i];
+    if (dictionary.empty() || pieces.empty()) continue;
     LEAPSTREAM_ASSIGN_OR_RETURN(vocabularies[i], Vocabulary::Load(dictionary));
-    LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], Tokenizer::Load(sentencepiece));
-    sides.push_back({side, &vocabularies[i], tokenizers[i].get(), dictionary, sentencepiece});
+    if (pieces == options.tokenizer.bpe_codes) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], LoadBpeCodes(options.tokenizer));
+    } else {
+      LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], Tokenizer::Load(pieces));
+    }
+    sides.push_back({side, &vocabularies[i], tokenizers[i].get(), dictionary, pieces});
   }
   return CheckPieces(sides);
 }
@@ -241,6 +253,8 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
     }
   }
   config.name = NameOf(options, config);
+  std::vector<std::string> said;
+  LEAPSTREAM_RETURN_IF_ERROR(ChooseTokenizers(options, &config, &said));
   LEAPSTREAM_RETURN_IF_ERROR(CheckFilesGiven(options, config));
   if (config.speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(GlobalCmvn cmvn, ReadGlobalCmvn(options.config_yaml));
@@ -251,7 +265,8 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   LEAPSTREAM_ASSIGN_OR_RETURN(
       const Dictionaries dictionaries,
       ReadDictionaries(options, reading.languages, &config, &checkpoints.parsed));
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said, CheckPieceFiles(options));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> pieces, CheckPieceFiles(options));
+  said.insert(said.end(), pieces.begin(), pieces.end());
   if (const std::string note = FillOrigin(dictionaries, &config); !note.empty()) {
     said.push_back(note);
   }
@@ -272,13 +287,18 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
     if (!dictionary.has_value()) continue;
     LEAPSTREAM_RETURN_IF_ERROR(staged->Write(dictionary->text, to));
   }
-  const std::pair<const std::string&, const char*> copies[] = {
-      {options.source_sentencepiece, kSourceSentencePieceFile},
-      {options.target_sentencepiece, kTargetSentencePieceFile}};
+  const std::vector<std::pair<std::string, const char*>> copies =
+      TokenizerFilePaths(options, config);
   for (const auto& [from, to] : copies) {
     if (!from.empty()) LEAPSTREAM_RETURN_IF_ERROR(staged->Copy(from, to));
   }
   LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), config));
+  ModelFiles written;
+  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staged->path(), &written).status());
+  for (const ModelSide side : {ModelSide::kSource, ModelSide::kTarget}) {
+    if (side == ModelSide::kSource && config.speech.has_value()) continue;
+    LEAPSTREAM_RETURN_IF_ERROR(MakeTokenizer(config, side, staged->path(), written).status());
+  }
   return staged->Commit();
 }
 

@@ -116,6 +116,8 @@ def prepare(folder):
             "checkpoint_best.pt": "reference/checkpoints/base.pt",
             "dict.en.txt": "reference/data/joint/dict.en.txt", "dict.de.txt": "reference/data/joint/dict.de.txt",
             "spm.model": "reference/data/joint/spm.model",
+            "checkpoint_moses.pt": "bpe/bpe_waitk.pt", "bpe.en.txt": "bpe/dict.en.txt", "bpe.de.txt": "bpe/dict.de.txt",
+            "code": "tokenise/codes.v02", "nonbreaking_prefix.en": "tokenise/prefixes.en.txt",
             "checkpoint_speech.pt": "speech/checkpoints/speech_leap.pt", "config_st.yaml": "speech/data/config_st.yaml",
             "gcmvn.npz": "speech/data/gcmvn.npz", "spm_unigram10000_st.txt": "speech/data/spm_unigram400_st.txt",
             "spm_unigram10000_st.model": "speech/data/spm_unigram400_st.model", "talk.wav": "speech/wav/test-1.wav",

@@ -177,6 +177,22 @@ TEST(TextSourceTest, ALongWordIsCutAfterAMark) {
   }
 }
 
+// The pieces of such a word are given out while it grows, so its cut must not depend on what follows.
+TEST(TextSourceTest, AWordWithoutSpacesIsCutAsSoonAsItsMarkIsThere) {
+  std::string half;
+  while (half.size() <= budget::kWordBytes / 2) half += "\xE6\xBC\xA2";  // U+6F22
+  TextSource source;
+  source.Append("\xE3\x80\x82" + half + "\xE3\x80\x82");
+  EXPECT_THAT(Take(source), ElementsAre("\xE3\x80\x82" + half + "\xE3\x80\x82"));
+  source.Append(half);
+  EXPECT_THAT(Take(source), ElementsAre());
+  EXPECT_EQ(source.beginning(), half);
+  source.Append(half);
+  const std::vector<std::string> words = Take(source);
+  ASSERT_EQ(words.size(), 1u);
+  EXPECT_EQ(words[0].size(), budget::kWordBytes / 3 * 3);
+}
+
 TEST(TextSourceTest, ScansNoMoreThanItMay) {
   TextSource source;
   source.Append(std::string(1000, ' ') + "word next");
