@@ -9,35 +9,13 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/string_view.h"
+#include "base/utf8.h"
 
 namespace leapstream {
 
-// The length of the character at the front of `text`; `*character` gets its code point. 0: the text
-// is not UTF-8 there.
-inline size_t Utf8Character(absl::string_view text, uint32_t* character) {
-  const auto byte = [text](size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char lead = text.empty() ? 0xff : byte(0);
-  const size_t length = lead < 0x80   ? 1
-                        : lead < 0xc2 ? 0
-                        : lead < 0xe0 ? 2
-                        : lead < 0xf0 ? 3
-                        : lead < 0xf5 ? 4
-                                      : 0;
-  if (length == 0 || length > text.size()) return 0;
-  uint32_t value = length == 1 ? lead : lead & (0x7f >> length);
-  for (size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xc0) != 0x80) return 0;
-    value = value << 6 | (byte(i) & 0x3f);
-  }
-  constexpr uint32_t kLeast[] = {0, 0, 0x80, 0x800, 0x10000};
-  if (value < kLeast[length] || value > 0x10ffff || (value >= 0xd800 && value < 0xe000)) return 0;
-  *character = value;
-  return length;
-}
-
 // Whether a character changes the look of the text around it: it begins a line, steers a terminal,
 // turns the direction of writing, or is not seen.
-inline bool IsDisguise(uint32_t c) {
+inline bool IsDisguise(char32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) ||  // Controls.
          c == 0xad || c == 0x34f || c == 0x61c || c == 0x180e ||
          (c >= 0x200b && c <= 0x200f) ||  // Zero width, and marks of direction.
@@ -52,10 +30,11 @@ inline std::string OneLine(absl::string_view text, size_t max_bytes) {
   std::string line;
   size_t at = 0;
   while (at < text.size() && at < max_bytes) {
-    uint32_t character = 0;
-    const size_t length = Utf8Character(text.substr(at), &character);
-    if (length > 0 && at + length > max_bytes) break;
-    if (length == 0) {
+    size_t length = 1;  // Of bytes that are no character, each one is shown.
+    char32_t character = 0;
+    const bool valid = ReadUtf8(text.substr(at), &length, &character) == Utf8::kCharacter;
+    if (at + length > max_bytes) break;
+    if (!valid) {
       absl::StrAppendFormat(&line, "\\x%02x", static_cast<unsigned char>(text[at]));
     } else if (character == '\n') {
       line += "\\n";
@@ -66,13 +45,13 @@ inline std::string OneLine(absl::string_view text, size_t max_bytes) {
     } else if (!IsDisguise(character)) {
       line.append(text.data() + at, length);
     } else if (character < 0x80) {
-      absl::StrAppendFormat(&line, "\\x%02x", character);
+      absl::StrAppendFormat(&line, "\\x%02x", static_cast<uint32_t>(character));
     } else if (character < 0x10000) {
-      absl::StrAppendFormat(&line, "\\u%04x", character);
+      absl::StrAppendFormat(&line, "\\u%04x", static_cast<uint32_t>(character));
     } else {
-      absl::StrAppendFormat(&line, "\\U%08x", character);
+      absl::StrAppendFormat(&line, "\\U%08x", static_cast<uint32_t>(character));
     }
-    at += length == 0 ? 1 : length;
+    at += length;
   }
   if (at < text.size()) absl::StrAppend(&line, "... (", text.size(), " bytes)");
   return line;

@@ -20,6 +20,7 @@
 #include "absl/time/time.h"
 #include "base/budget.h"
 #include "base/quoted.h"
+#include "base/utf8.h"
 #include "server/line_writer.h"
 
 namespace leapstream {
@@ -34,16 +35,17 @@ std::string Dump(const nlohmann::ordered_json& json) {
   // can only be in strings, where an escape may stand for each.
   std::string shown;
   for (size_t at = 0; at < text.size();) {
-    uint32_t character = 0;
-    const size_t length = std::max<size_t>(
-        Utf8Character(absl::string_view(text).substr(at), &character), 1);
+    size_t length = 1;
+    char32_t character = 0;
+    ReadUtf8(absl::string_view(text).substr(at), &length, &character);  // The text is UTF-8.
     if (!IsDisguise(character)) {
       shown.append(text, at, length);
     } else if (character < 0x10000) {
-      absl::StrAppendFormat(&shown, "\\u%04x", character);
+      absl::StrAppendFormat(&shown, "\\u%04x", static_cast<uint32_t>(character));
     } else {
-      absl::StrAppendFormat(&shown, "\\u%04x\\u%04x", 0xd7c0 + (character >> 10),
-                            0xdc00 + (character & 0x3ff));
+      absl::StrAppendFormat(&shown, "\\u%04x\\u%04x",
+                            static_cast<uint32_t>(0xd7c0 + (character >> 10)),
+                            static_cast<uint32_t>(0xdc00 + (character & 0x3ff)));
     }
     at += length;
   }

@@ -87,12 +87,13 @@ int MemoryFile(const std::string& bytes) {
 
 }  // namespace
 
-absl::StatusOr<TlsCopies::Contents> TlsCopies::Read(const TlsFiles& files) {
+absl::StatusOr<TlsCopies::Contents> TlsCopies::Read(const TlsFiles& files,
+                                                    absl::Duration patience) {
   Contents contents;
-  LEAPSTREAM_ASSIGN_OR_RETURN(contents.certificate, ReadSmallFile(files.certificate));
-  LEAPSTREAM_ASSIGN_OR_RETURN(contents.key, ReadSmallFile(files.key));
+  LEAPSTREAM_ASSIGN_OR_RETURN(contents.certificate, ReadSmallFile(files.certificate, patience));
+  LEAPSTREAM_ASSIGN_OR_RETURN(contents.key, ReadSmallFile(files.key, patience));
   if (!files.client_ca.empty()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(contents.client_ca, ReadSmallFile(files.client_ca));
+    LEAPSTREAM_ASSIGN_OR_RETURN(contents.client_ca, ReadSmallFile(files.client_ca, patience));
   }
   return contents;
 }
@@ -117,13 +118,13 @@ absl::Status TlsCopies::Check(const TlsFiles& files, const Contents& contents) {
 
 absl::Status CheckTlsFiles(const TlsFiles& files) {
   if (files.certificate.empty()) return absl::OkStatus();
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto contents, TlsCopies::Read(files));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto contents, TlsCopies::Read(files, kPipePatience));
   return TlsCopies::Check(files, contents);
 }
 
 absl::StatusOr<std::unique_ptr<TlsCopies>> TlsCopies::Of(const TlsFiles& files) {
   std::unique_ptr<TlsCopies> copies(new TlsCopies(files));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const Contents contents, Read(files));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Contents contents, Read(files, kPipePatience));
   LEAPSTREAM_RETURN_IF_ERROR(Check(files, contents));
   LEAPSTREAM_RETURN_IF_ERROR(copies->Copy(contents));
   const auto path = [](int descriptor) { return absl::StrCat("/proc/self/fd/", descriptor); };
@@ -167,7 +168,8 @@ absl::Status TlsCopies::Copy(const Contents& contents) {
 }
 
 void TlsCopies::Update() {
-  const absl::StatusOr<Contents> now = Read(files_);
+  // There is no patience: a timer's thread calls this, which must not wait for a pipe.
+  const absl::StatusOr<Contents> now = Read(files_, absl::ZeroDuration());
   absl::Status status = now.status();
   if (now.ok()) {
     if (now->certificate == contents_.certificate && now->key == contents_.key &&

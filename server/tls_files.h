@@ -6,6 +6,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 
 namespace leapstream {
 
@@ -19,7 +20,8 @@ struct TlsFiles {
 
 // OK if the files can be used, or if there are none. gRPC itself would find an error at the first
 // handshake, and tell nobody. INVALID_ARGUMENT: a file is not PEM, or the key is not that of the
-// certificate. NOT_FOUND: a file cannot be read, or is no regular file.
+// certificate. NOT_FOUND: a file cannot be read: see
+// ReadSmallFile().
 absl::Status CheckTlsFiles(const TlsFiles& files);
 
 // Copies of the files in memory, which gRPC reads instead of the files. If a file has become a
@@ -45,7 +47,7 @@ class TlsCopies {
     std::string certificate, key, client_ca;
   };
   explicit TlsCopies(const TlsFiles& files) : files_(files) {}
-  static absl::StatusOr<Contents> Read(const TlsFiles& files);
+  static absl::StatusOr<Contents> Read(const TlsFiles& files, absl::Duration patience);
   static absl::Status Check(const TlsFiles& files, const Contents& contents);
   friend absl::Status CheckTlsFiles(const TlsFiles& files);
   absl::Status Copy(const Contents& contents);

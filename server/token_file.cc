@@ -100,9 +100,10 @@ TokenFile::Version TokenFile::Look(const std::string& path) {
   struct stat status {};
   Version version;
   if (stat(path.c_str(), &status) != 0) return version;
+  version.inode = status.st_ino;
+  if (S_ISFIFO(status.st_mode)) return version;  // A pipe that was read has nothing more.
   version.changed_ns = int64_t{status.st_mtim.tv_sec} * 1000000000 + status.st_mtim.tv_nsec;
   version.size = status.st_size;
-  version.inode = status.st_ino;
   return version;
 }
 
@@ -120,7 +121,8 @@ absl::StatusOr<std::unique_ptr<TokenFile>> TokenFile::Open(const std::string& pa
 void TokenFile::ReadAgainIfChanged() {
   const Version version = Look(path_);
   if (version == version_) return;
-  const absl::StatusOr<std::string> text = ReadSmallFile(path_);
+  // Calls wait for this, so there is no patience for a pipe.
+  const absl::StatusOr<std::string> text = ReadSmallFile(path_, absl::ZeroDuration());
   // A file that cannot be read now, maybe for want of a descriptor, is read again at the next look.
   // A file that is wrong is not looked at again until it changes.
   if (text.ok()) version_ = version;

@@ -517,11 +517,14 @@ void LiveSession::CountState() {
 void LiveSession::FreeState() {
   search_.reset();
   state_.reset();
-  loop_->AddStateBytes(-state_bytes_.exchange(0, std::memory_order_relaxed));
+  // In this order: StateBudget::EndLargest() may look between the two.
+  loop_->AddStateBytes(-state_bytes());
+  state_bytes_.store(0, std::memory_order_relaxed);
 }
 
 void LiveSession::Finish(absl::Status status) {
   if (finished()) return;
+  ending_.store(true, std::memory_order_relaxed);
   Move(PhaseEvent::kFinish);
   inbox_.Close();
   sink_->OnFinished(std::move(status));

@@ -85,13 +85,18 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   }
   void EndSegment() override { inbox_.Push(SegmentEnd{}); }
   void EndSource() override { inbox_.Push(SourceEnd{}); }
-  void Cancel(absl::Status why) override { inbox_.Cancel(std::move(why)); }
+  void Cancel(absl::Status why) override {
+    ending_.store(true, std::memory_order_relaxed);
+    inbox_.Cancel(std::move(why));
+  }
   void EndAfterSegment(absl::Status why) override { inbox_.EndAfterSegment(std::move(why)); }
   bool HasRoom() override { return inbox_.HasRoom(); }
   void Hold() override { inbox_.Hold(); }
   void Release() override { inbox_.Release(); }
   const SessionOptions& options() const override { return options_; }
   int64_t state_bytes() const { return state_bytes_.load(std::memory_order_relaxed); }
+  // Whether the session is over, or will be in its next turn, which then frees its state.
+  bool ending() const { return ending_.load(std::memory_order_relaxed); }
 
   // --- Functions for the step thread. ---
 
@@ -223,6 +228,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   Turn turn_;
   bool unencoded_ = false;            // Source was read since the last Decide().
   std::atomic<int64_t> state_bytes_;  // Any thread may read this.
+  std::atomic<bool> ending_{false};   // Any thread may read or set this.
 };
 
 }  // namespace leapstream

@@ -187,8 +187,11 @@ StateBudget::Holder::Largest Scheduler::Loop::LargestGrown() const {
   MutexLock lock(&mutex_);
   for (const auto& session : open_) {
     const int64_t bytes = session->state_bytes();
-    if (bytes > std::max(largest.bytes, model_->info.state_bytes_per_session)) {
-      largest = {bytes, session};
+    if (session->ending()) {
+      largest.ending_bytes += bytes;
+    } else if (bytes > std::max(largest.bytes, model_->info.state_bytes_per_session)) {
+      largest.bytes = bytes;
+      largest.session = session;
     }
   }
   return largest;

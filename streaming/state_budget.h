@@ -26,9 +26,10 @@ class StateBudget {
     struct Largest {
       int64_t bytes = 0;
       std::shared_ptr<Session> session;  // Null: no state has grown.
+      int64_t ending_bytes = 0;  // The states of the sessions that are ending, which are freed soon.
     };
-    // The session with the largest state, of the sessions whose state has grown. Called on any
-    // thread.
+    // The session with the largest state, of the sessions that are not ending and whose state has
+    // grown. Called on any thread.
     virtual Largest LargestGrown() const = 0;
   };
 
@@ -50,17 +51,20 @@ class StateBudget {
     holders_.erase(holder);
   }
 
-  // Cancels the session with the largest state, of all holders. The session is over in the next
-  // turn of its queue; until then a further call cancels the same one, unless another has outgrown
-  // it.
+  // Cancels the session with the largest state, of all holders, if the states exceed the limit. A
+  // session that is ending has its state until the next turn of its queue; until then no further
+  // session ends if the states of the others fit.
   void EndLargest() const {
     MutexLock lock(&mutex_);
     Holder::Largest largest;
+    int64_t ending_bytes = 0;
     for (const Holder* holder : holders_) {
       Holder::Largest of_holder = holder->LargestGrown();
+      ending_bytes += of_holder.ending_bytes;
       if (of_holder.bytes > largest.bytes) largest = std::move(of_holder);
     }
-    if (largest.session == nullptr) return;
+    // The bytes in use are read last: a state that was freed meanwhile then counts as ending.
+    if (largest.session == nullptr || HasRoomFor(-ending_bytes)) return;
     largest.session->Cancel(absl::ResourceExhaustedError(absl::StrCat(
         "the states of all sessions have more memory than the ", limit_ >> 20,
         " MB that they may, and this one has the most, ", largest.bytes >> 20,

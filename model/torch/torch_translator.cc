@@ -5,7 +5,6 @@
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <ATen/Parallel.h>
 #include <c10/core/InferenceMode.h>
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
@@ -13,139 +12,20 @@
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/leap_features.h"
 #include "model/engine/contract.h"
-#include "model/engine/model_call.h"
 #include "model/engine/model_family.h"
+#include "model/torch/torch_call.h"
 
 namespace leapstream {
 namespace {
-
-std::string FirstLine(const c10::Error& e) {
-  const std::string why = e.what_without_backtrace();
-  return why.substr(0, why.find('\n'));
-}
-
-// ModelCall() for calls of LibTorch, whose errors come with a stack trace that no client should
-// see.
-template <typename F>
-absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
-  return ModelCall(what, 1, [&]() -> absl::Status {
-    c10::InferenceMode guard;
-    static thread_local int current = 0;  // OpenMP's count is per thread.
-    if (current != threads) at::set_num_threads(threads);
-    current = threads;
-    try {
-      return f();
-    } catch (const c10::OutOfMemoryError& e) {
-      return absl::ResourceExhaustedError(absl::StrCat(what, ": ", FirstLine(e)));
-    } catch (const c10::Error& e) {
-      return absl::InternalError(absl::StrCat(what, ": ", FirstLine(e)));
-    }
-  });
-}
 
 std::string Layer(absl::string_view side, int l) { return absl::StrCat(side, ".layers.", l, "."); }
 
 }  // namespace
 
-// The sums of all sessions. Decoder self-attention also has the newest position apart from its
-// sums, which is provisional until it is settled.
-class TorchTranslator::Slots {
- public:
-  Slots(const ModelConfig& config, c10::Device device, int threads) : threads_(threads) {
-    const auto sums = [&](const SideConfig& side) {
-      const int64_t d = side.embed_dim / side.attention_heads;
-      return at::zeros({side.layers, 0, side.attention_heads, 2 * d, d + 1}, device);
-    };
-    encoder = sums(config.encoder);
-    self = sums(config.decoder);
-    cross = sums(config.decoder);
-    newest_key = self.select(-1, 0).clone();    // [L, slots, H, 2 d]
-    newest_value = self.select(-2, 0).clone();  // [L, slots, H, d + 1]
-    for (const at::Tensor* pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
-      int64_t floats = 1;
-      for (int64_t dim = 0; dim < pool->dim(); ++dim) floats *= dim == 1 ? 1 : pool->size(dim);
-      bytes_of_one += floats * static_cast<int64_t>(sizeof(float));
-    }
-  }
-
-  // Makes room for so many slots, used ones included.
-  absl::Status Reserve(int64_t slots) {
-    MutexLock lock(&mutex);
-    return Grow(slots);
-  }
-  // Takes a slot; makes more if none is free.
-  absl::StatusOr<int64_t> Take() {
-    int64_t slot = TakeFree();
-    while (slot < 0) {  // Another thread may take the slots that Grow() makes.
-      MutexLock lock(&mutex);
-      LEAPSTREAM_RETURN_IF_ERROR(Grow(std::max<int64_t>(8, 2 * encoder.size(1))));
-      slot = TakeFree();
-    }
-    return slot;
-  }
-  void Give(int64_t slot) {
-    MutexLock lock(&free_mutex_);
-    free_.push_back(slot);
-  }
-  // Copies one slot's values to another slot.
-  absl::Status Copy(int64_t from, int64_t to) {
-    MutexLock lock(&mutex);
-    return TorchCall("a copy of a session's state", threads_, [&] {
-      for (at::Tensor* const pool : {&encoder, &self, &cross, &newest_key, &newest_value}) {
-        pool->select(1, to).copy_(pool->select(1, from));
-      }
-      return absl::OkStatus();
-    });
-  }
-
-  Mutex mutex;                      // Guards the pools, and the device's work.
-  at::Tensor encoder, self, cross;  // [L, slots, H, 2 d, d + 1]
-  at::Tensor newest_key, newest_value;
-  int64_t bytes_of_one = 0;  // The bytes of one slot. Set by the constructor only.
-
- private:
-  // REQUIRES: the caller holds `mutex`.
-  absl::Status Grow(int64_t slots) {
-    const absl::Status status = TorchCall("states of sessions", threads_, [&] {
-      Enlarge(slots);
-      return absl::OkStatus();
-    });
-    // Enlarge() only allocates, so each error is a lack of memory. On the CPU LibTorch has no error
-    // of its own for that.
-    return status.ok() ? status : absl::ResourceExhaustedError(status.message());
-  }
-  void Enlarge(int64_t slots) {
-    const int64_t before = encoder.size(1);
-    if (slots <= before) return;
-    at::Tensor* const pools[] = {&encoder, &self, &cross, &newest_key, &newest_value};
-    std::vector<at::Tensor> larger;  // Replaces the pools when there was memory for all of them.
-    for (const at::Tensor* pool : pools) {
-      std::vector<int64_t> more = pool->sizes().vec();
-      more[1] = slots;
-      larger.push_back(at::zeros(more, pool->options()));
-      larger.back().narrow(1, 0, before).copy_(*pool);
-    }
-    for (size_t i = 0; i < larger.size(); ++i) *pools[i] = std::move(larger[i]);
-    MutexLock lock(&free_mutex_);
-    for (int64_t slot = slots - 1; slot >= before; --slot) free_.push_back(slot);
-  }
-  int64_t TakeFree() {  // Returns -1 if no slot is free.
-    MutexLock lock(&free_mutex_);
-    if (free_.empty()) return -1;
-    const int64_t slot = free_.back();
-    free_.pop_back();
-    return slot;
-  }
-
-  const int threads_;
-  Mutex free_mutex_;  // Never held while the device works: sessions end on any thread.
-  std::vector<int64_t> free_;
-};
-
 class TorchTranslator::State : public SessionState {
  public:
   // `slot` must have been taken. The destructor gives it back.
-  State(std::shared_ptr<Slots> slots, int64_t slot) : slots_(std::move(slots)), slot_(slot) {}
+  State(std::shared_ptr<TorchSlots> slots, int64_t slot) : slots_(std::move(slots)), slot_(slot) {}
   ~State() override { slots_->Give(slot_); }
 
   void Reset() override {
@@ -197,7 +77,7 @@ class TorchTranslator::State : public SessionState {
     if (progress_.source_rows > 0) return;
     tokens->insert(tokens->begin(), frame_.source_lead.begin(), frame_.source_lead.end());
   }
-  const std::shared_ptr<Slots> slots_;
+  const std::shared_ptr<TorchSlots> slots_;
   const int64_t slot_;
   struct Progress {
     bool cleared = false;  // The slot no longer holds another segment's sums.
@@ -240,7 +120,7 @@ TorchTranslator::TorchTranslator(const ModelConfig& config, Weights& weights,
       activation_(*ParseActivation(config.activation_fn)),
       device_(device.name),
       threads_(device.threads),
-      slots_(std::make_shared<Slots>(config, device_, threads_)) {
+      slots_(std::make_shared<TorchSlots>(config, device_, threads_)) {
   for (const TensorSpec& spec : ListTensors(config)) {
     const Tensor tensor = weights.Take(spec.name, spec.shape);
     weights_[spec.name] =

@@ -11,12 +11,12 @@
 #include "absl/functional/function_ref.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
-#include "base/mutex.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
 #include "model/engine/layers.h"
 #include "model/engine/torch_device.h"
 #include "model/engine/weights.h"
+#include "model/torch/torch_slots.h"
 
 namespace leapstream {
 
@@ -46,7 +46,6 @@ class TorchTranslator : public Translator {
 
  private:
   class State;
-  class Slots;
   // The LeaP features of queries and keys, [B, H, 2 d], and values followed by a one, [B, H, d +
   // 1], so that a product with the sums gives numerator and denominator.
   struct Heads {
@@ -83,7 +82,7 @@ class TorchTranslator : public Translator {
   const c10::Device device_;
   const int threads_;
   std::map<std::string, at::Tensor> weights_;  // All tensors of the model, on the device.
-  const std::shared_ptr<Slots> slots_;         // States may outlive the translator.
+  const std::shared_ptr<TorchSlots> slots_;        // States may outlive the translator.
 };
 
 }  // namespace leapstream

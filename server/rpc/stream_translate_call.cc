@@ -2,12 +2,10 @@
 
 #include <grpcpp/impl/codegen/proto_utils.h>
 #include <grpcpp/server_context.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/budget.h"
 #include "base/status.h"
@@ -19,8 +17,6 @@ namespace leapstream {
 namespace {
 
 constexpr int kMessageOverhead = 1024;  // The bytes that a message may have besides its chunk.
-// A resume point comes after so much audio that no segment needs; see ResumePoints::AfterAudio().
-constexpr int kSecondsPerPoint = 10;
 
 }  // namespace
 
@@ -157,141 +153,12 @@ void StreamTranslateCall::OnRoom() {
   StartRead(&read_buffer_);
 }
 
-// --- Opening. ---
+// --- The end. ---
 
-void StreamTranslateCall::OpenInTurn(const v1::SessionConfig& config) {
-  {
-    MutexLock lock(&mutex_);
-    last_received_ = SteadyNow();
-    if (over() || outbox_.broken()) return;  // The call was ended meanwhile.
-    phase_ = Phase::kOpening;
-  }
-  absl::Status status = Open(config);
-  if (!status.ok()) {
-    {
-      MutexLock lock(&mutex_);
-      if (phase_ == Phase::kOpening) phase_ = Phase::kQueued;  // Fail() then ends it.
-    }
-    return Fail(std::move(status));
-  }
-  ReadOn();
-}
-
-absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
-  if (!config.has_resume()) {
-    MutexLock lock(&mutex_);
-    if (!refusal_.ok()) return refusal_;
-  }
-  LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));
-  // The call keeps only these tokens of the message, each with its number of source tokens.
-  config_bytes_.ShrinkTo(static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
-  output_ = config.output();
-  if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
-  report_.SetModel(request_.scheduler->model()->info.name, request_.options);
-  points_.Start(request_.start, request_.pause.on(),
-                int64_t{request_.options.sample_rate} * kSecondsPerPoint);
-  source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);
-  {
-    MutexLock lock(&mutex_);
-    if (failed_.has_value()) return *failed_;  // The call was ended meanwhile.
-    deadlines_.set_idle_timeout(request_.idle_timeout);
-  }
-  LEAPSTREAM_RETURN_IF_ERROR(OpenSession());
-  return Announce();
-}
-
-absl::Status StreamTranslateCall::OpenSession() {
-  request_.from.takes_place = serving_->admission.Holds(request_.resumed_id);
-  sink_reference_ = shared_from_this();
-  absl::StatusOr<std::shared_ptr<Session>> session =
-      request_.scheduler->Open(request_.options, this, std::move(request_.from));
-  if (session.ok()) {
-    MutexLock lock(&mutex_);
-    session_ = *std::move(session);
-    if (phase_ == Phase::kOpening) phase_ = Phase::kOpened;
-    return absl::OkStatus();
-  }
-  sink_reference_.reset();
-  return NotOpened(session.status());
-}
-
-absl::Status StreamTranslateCall::Announce() {
-  std::shared_ptr<Session> session;
-  std::optional<absl::Status> failed;
-  {
-    MutexLock lock(&mutex_);
-    if (over()) return absl::OkStatus();  // It takes nobody's place.
-    session = session_;
-    failed = failed_;
-  }
-  const Admission::Claimed claimed =
-      failed.has_value() ? Admission::Claimed()
-                         : serving_->admission.Claim(report_.id(), shared_from_this());
-  bool refused = false;
-  {
-    MutexLock lock(&mutex_);
-    if (claimed.admitted) refusal_ = absl::OkStatus();
-    refused = !refusal_.ok();
-    if (refused && !failed.has_value()) failed = refusal_;
-  }
-  if (!refused) report_.Started(!request_.resumed_id.empty());
-  if (failed.has_value()) {
-    session->Cancel(*std::move(failed));
-    return absl::OkStatus();  // OnFinished() will get the status.
-  }
-  if (claimed.previous != nullptr) {
-    claimed.previous->End(
-        WithReason(absl::AbortedError("the session was resumed by another stream"), "SUPERSEDED"));
-  }
-  v1::StreamTranslateResponse response;
-  *response.mutable_started() = ToStarted(request_, serving_->options.limits, report_.id());
-  Send(std::move(response));
-  SendResumePoint(request_.start);
-  bool departs = false;
-  {
-    MutexLock lock(&mutex_);
-    if (phase_ == Phase::kOpened) phase_ = Phase::kAnnounced;
-    departs = deadlines_.departure().has_value();
-    WakeAt(deadlines_.first_deadline(Activity()));
-  }
-  if (departs) Depart();
-  return absl::OkStatus();
-}
-
-// --- The session's events. ---
-
-void StreamTranslateCall::OnEvent(SessionEvent event) {
-  if (auto* delta = std::get_if<TargetDelta>(&event)) {
-    if (delta->text.empty() && !output_.token_details()) return;
-    SendDelta(ToProto(*std::move(delta), output_));
-  } else if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
-    SendCompleted(*completed);
-  } else {
-    SendSummary(std::get<SessionSummary>(event));
-  }
-}
-
-void StreamTranslateCall::SendCompleted(const SegmentCompleted& completed) {
-  if (!completed.unsent.empty()) {
-    MutexLock lock(&mutex_);
-    outbox_.AddSeparateDelta(UnsentToProto(completed));
-  }
-  if (serving_->options.log_text) {
-    spdlog::info("session {} segment {}: {}", report_.id(), completed.segment, completed.text);
-  }
-  // The resume point goes first: a client that has the event can then resume after this segment.
-  SendResumePoint(points_.AfterSegment(completed));
-  report_.Completed(completed);
-  v1::StreamTranslateResponse response;
-  *response.mutable_segment_completed() = ToProto(completed, output_);
-  Send(std::move(response));
-}
-
-void StreamTranslateCall::SendSummary(const SessionSummary& summary) {
-  report_.Summarized(summary);
-  v1::StreamTranslateResponse response;
-  *response.mutable_summary() = ToProto(summary, output_);
-  Send(std::move(response));
+void StreamTranslateCall::SetOver(absl::Status status) {
+  if (over()) return;
+  phase_ = Phase::kOver;
+  final_status_ = std::move(status);
 }
 
 void StreamTranslateCall::OnFinished(absl::Status status) {
@@ -308,133 +175,6 @@ void StreamTranslateCall::OnFinished(absl::Status status) {
   const bool unlimited = serving_->options.limits.stuck_reader_timeout <= absl::ZeroDuration();
   if (broken || unlimited) serving_->admission.Release(this);
   Pump();
-}
-
-// --- Writing. ---
-
-void StreamTranslateCall::SendResumePoint(const ResumePoint& point) {
-  ResumeToken token;
-  token.session_id = report_.id();
-  token.owner = OwnerOf(caller_.principal);
-  token.model_checksum = request_.scheduler->model()->info.checksum;
-  token.config_digest = request_.config_digest;
-  token.segment = point.segment;
-  token.source = point.source;
-  token.drops = point.skipped;
-  token.before = point.before;
-  const absl::Time today = absl::Now();
-  token.expires = today + serving_->options.resume_lifetime;
-  v1::StreamTranslateResponse response;
-  v1::ResumePoint& proto = *response.mutable_resume_point();
-  proto.set_resume_token(serving_->signer.Sign(token));
-  proto.set_consumed_source_sequence(point.source.chunks);
-  proto.set_segment(point.segment);
-  {
-    MutexLock lock(&mutex_);
-    if (!points_.Record(point)) return;  // The lock keeps points in order.
-    const SteadyTime now = SteadyNow();
-    deadlines_.ResumePointSent(now, today);
-    WakeAt(now + serving_->options.resume_lifetime / 2);
-    Enqueue(std::move(response));
-  }
-  Pump();
-}
-
-void StreamTranslateCall::SendDelta(v1::TargetDelta delta) {
-  {
-    MutexLock lock(&mutex_);
-    outbox_.AddDelta(std::move(delta));
-    HoldIfFull();
-  }
-  Pump();
-}
-
-void StreamTranslateCall::Send(v1::StreamTranslateResponse response) {
-  {
-    MutexLock lock(&mutex_);
-    Enqueue(std::move(response));
-  }
-  Pump();
-}
-
-void StreamTranslateCall::Enqueue(v1::StreamTranslateResponse response) {
-  outbox_.Add(std::move(response));
-  HoldIfFull();
-}
-
-void StreamTranslateCall::HoldIfFull() {
-  if (!outbox_.full() || held_ || session_ == nullptr) return;
-  held_ = true;
-  held_since_ = SteadyNow();
-  session_->Hold();  // The lock is held, so that Release() comes later.
-}
-
-void StreamTranslateCall::OnWriteDone(bool ok) {
-  std::shared_ptr<Session> session;
-  {
-    MutexLock lock(&mutex_);
-    outbox_.WriteDone(SteadyNow());
-    if (!ok) {
-      outbox_.Break();
-      session = session_;
-    }
-  }
-  if (!ok && session != nullptr) session->Cancel(absl::CancelledError("the stream is gone"));
-  Pump();
-}
-
-void StreamTranslateCall::Pump() {
-  absl::Status status;
-  bool write = false, gone = false, refused = false;
-  {
-    MutexLock lock(&mutex_);
-    if (outbox_.writing() || phase_ == Phase::kEnded) return;
-    if (!outbox_.empty()) {
-      StartNextWrite();
-      write = true;
-    } else if (phase_ == Phase::kOver) {
-      phase_ = Phase::kEnded;
-      gone = outbox_.broken();
-      outbox_.Break();  // Drops whatever others may still add.
-      refused = !refusal_.ok();
-      status = final_status_;
-    } else {
-      return;
-    }
-  }
-  if (write) {
-    call_metrics_.Sent();
-    return StartWrite(&write_buffer_);
-  }
-  serving_->admission.Release(this);
-  ReportEnd(status, refused, gone);
-  Finish(ToGrpcStatus(status));
-}
-
-void StreamTranslateCall::StartNextWrite() {
-  const SteadyTime now = SteadyNow();
-  const v1::StreamTranslateResponse response = outbox_.StartWrite(now);
-  bool own = false;
-  write_buffer_.Clear();
-  using Traits = grpc::SerializationTraits<v1::StreamTranslateResponse>;
-  const grpc::Status serialized = Traits::Serialize(response, &write_buffer_, &own);
-  if (!serialized.ok()) {
-    spdlog::error("session {}: {}", report_.id(), serialized.error_message());
-  }
-  WakeAt(deadlines_.write_deadline(now));
-  if (held_ && outbox_.has_room()) {
-    held_ = false;
-    serving_->metrics->OutputHeld(now - held_since_);
-    session_->Release();
-  }
-}
-
-// --- The end. ---
-
-void StreamTranslateCall::SetOver(absl::Status status) {
-  if (over()) return;
-  phase_ = Phase::kOver;
-  final_status_ = std::move(status);
 }
 
 void StreamTranslateCall::Fail(absl::Status status) {

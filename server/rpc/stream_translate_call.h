@@ -89,7 +89,7 @@ class StreamTranslateCall final
   // Starts the next read now, or lets OnRoom() start it when the session has room.
   void ReadOn();
 
-  // --- Opening, on the opener's thread. ---
+  // --- Opening, on the opener's thread: stream_translate_opening.cc. ---
   void OpenInTurn(const v1::SessionConfig& config);
   absl::Status Open(const v1::SessionConfig& config);
   absl::Status OpenSession();
@@ -97,7 +97,7 @@ class StreamTranslateCall final
   // client.
   absl::Status Announce();
 
-  // --- Writing. ---
+  // --- Writing: stream_translate_output.cc. ---
   void Send(v1::StreamTranslateResponse response);
   void Enqueue(v1::StreamTranslateResponse response) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void SendDelta(v1::TargetDelta delta);

@@ -215,10 +215,16 @@ class PageTest(unittest.TestCase):
         self.assertEqual(browser.value("document.activeElement.id"), "input")
         target = "[...document.querySelectorAll('#target p')].map((p) => p.textContent)"
         browser.type(SENTENCES[0])
+        # A step is drawn once: the first dot is still the same one when more have come.
+        browser.wait_for("document.querySelector('#staircase .written') !== null")
+        browser.value("window.dot = document.querySelector('#staircase .written'), 0")
         # The last word is not complete, but the translation has begun.
         browser.wait_for("document.querySelector('#target p')?.textContent.length > 0")
         self.assertEqual(browser.value("document.getElementById('input').value"), "today.")
-        browser.type("\n" + SENTENCES[1])
+        browser.type("\n")
+        browser.wait_for("document.querySelectorAll('#announced p').length === 1")
+        self.assertTrue(browser.value("document.querySelector('#staircase .written') === dot"))
+        browser.type(SENTENCES[1])
         browser.value("document.getElementById('finish').click()")
         browser.wait_for("document.getElementById('status').textContent === 'Finished.'")
 
@@ -236,7 +242,7 @@ class PageTest(unittest.TestCase):
         ).stdout.splitlines()
         self.assertEqual([line.strip() for line in shown], [line.strip() for line in translated])
         self.assertGreater(
-            browser.value("document.querySelectorAll('#staircase circle').length"), 3
+            browser.value("document.querySelectorAll('#staircase .written').length"), 3
         )
         self.assertRegex(
             browser.value("document.getElementById('al').textContent"), r"^-?\d+\.\d tokens$"
@@ -482,7 +488,7 @@ class PageTest(unittest.TestCase):
         browser.value("document.getElementById('input').focus()")
         browser.type("\n".join(SENTENCES) + "\n")
         browser.wait_for("document.querySelectorAll('#announced p').length === 2")
-        tokens = browser.value("document.querySelectorAll('#staircase circle').length")
+        tokens = browser.value("document.querySelectorAll('#staircase .written').length")
         self.assertGreater(tokens, 3)
         self.assertEqual(browser.value("window.said"), 2)
         said = browser.value(

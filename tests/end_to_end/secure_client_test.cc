@@ -102,7 +102,7 @@ TEST_F(SecureClientTest, TlsAndTokens) {
     piped.security.token_file = "";
     piped.security.*file = folder_ / "pipe";
     EXPECT_THAT(std::string(Client::Connect(piped).status().message()),
-                HasSubstr("pipe: not a regular file; write it to one"));
+                HasSubstr("pipe: this pipe is empty, and nobody writes into it"));
   }
   options.security.token_file = folder_ / "token";
   options.security.ca_file = folder_ / "stranger.crt";
@@ -115,6 +115,11 @@ TEST_F(SecureClientTest, TlsAndTokens) {
       "echo a word | ", kClient, " translate --server ", server.address(), " --tls --tls-ca ",
       folder_ / "server.crt", " > ", folder_ / "out", " 2> ", folder_ / "err");
   EXPECT_EQ(Shell(absl::StrCat(program, " --token-file ", folder_ / "token")), 0);
+  EXPECT_NE(ReadFile(folder_ / "out"), "\n");
+  EXPECT_EQ(Shell(absl::StrCat("bash -c '", program, " --token-file <(cat ", folder_ / "token",
+                               ")'")),
+            0)
+      << ReadFile(folder_ / "err");
   EXPECT_NE(ReadFile(folder_ / "out"), "\n");
   EXPECT_EQ(Shell(program), 4 << 8);
   EXPECT_THAT(ReadFile(folder_ / "err"), HasSubstr("TOKEN_MISSING"));

@@ -41,10 +41,13 @@ constexpr char kService[] = "/leapstream.v1.SimultaneousTranslationService/";
 class BoundsTest : public testing::Test {
  protected:
   void Start(ServerOptions options = {}, const FakeModelOptions& model = {}) {
+    Start(std::move(options), FakeModel(model));
+  }
+  void Start(ServerOptions options, std::shared_ptr<const Model> model) {
     spdlog::set_level(spdlog::level::off);
     server_.reset();
     options.listen = "127.0.0.1:0";
-    auto server = Server::Start(options, {FakeModel(model)});
+    auto server = Server::Start(options, {std::move(model)});
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);
     channel_ = ConnectWithSmallWindow(server_->port());
@@ -147,30 +150,45 @@ TEST_F(BoundsTest, HeadersThatProxiesPassEndNoOtherCall) {
 
 // gRPC takes a message as a whole before it looks at the size. Only the bytes that gRPC may hold
 // for all calls bound a message.
+void ExpectGivenUp(int port, const char* method, size_t bytes) {
+  grpc::ChannelArguments arguments;
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  const auto attacker = grpc::CreateCustomChannel(
+      absl::StrCat("127.0.0.1:", port), grpc::InsecureChannelCredentials(), arguments);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  const auto stream = OpenRaw(attacker.get(), &context, method);
+  stream->Write(Bytes(std::string(bytes, 'a')));
+  const grpc::Status status = stream->Finish();
+  EXPECT_FALSE(status.ok());
+  // The message was not taken as a whole; otherwise this text would be there.
+  EXPECT_THAT(status.error_message(), ::testing::Not(HasSubstr("larger than max"))) << method;
+}
+
 TEST_F(BoundsTest, MessagesWithoutEndAreGivenUp) {
   ServerOptions options;
   options.buffer_bytes = 8 << 20;
   Start(options);
-  const auto attacker = grpc::CreateCustomChannel(
-      absl::StrCat("127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials(),
-      [] {
-        grpc::ChannelArguments arguments;
-        arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-        return arguments;
-      }());
-  const std::string large(100 << 20, 'a');
   for (const char* method : {"/grpc.health.v1.Health/Check",
                              "/leapstream.v1.SimultaneousTranslationService/Translate"}) {
-    grpc::ClientContext context;
-    SetDeadline(&context);
-    const auto stream = OpenRaw(attacker.get(), &context, method);
-    stream->Write(Bytes(large));
-    const grpc::Status status = stream->Finish();
-    EXPECT_FALSE(status.ok());
-    // The message was not taken as a whole; otherwise this text would be there.
-    EXPECT_THAT(status.error_message(), ::testing::Not(HasSubstr("larger than max"))) << method;
+    ExpectGivenUp(server_->port(), method, 100 << 20);
   }
   EXPECT_TRUE(Translate("hello there").ok());
+}
+
+// The bound of the admin port is no setting.
+TEST_F(BoundsTest, TheAdminPortGivesMessagesWithoutEndUpToo) {
+  ServerOptions options;
+  options.admin_listen = "127.0.0.1:0";
+  Start(options);
+  constexpr char kList[] = "/leapstream.admin.v1.AdminService/ListSessions";
+  ExpectGivenUp(server_->admin_port(), kList, 3 * budget::kLeastBufferBytes);
+  grpc::ClientContext context;
+  SetDeadline(&context);
+  std::string answer;
+  const grpc::Status status = CallRaw(ConnectWithSmallWindow(server_->admin_port()).get(),
+                                      &context, kList, "", &answer);
+  EXPECT_TRUE(status.ok()) << status.error_message();
 }
 
 TEST_F(BoundsTest, TranslateIsOneMessageEachWay) {
@@ -247,6 +265,38 @@ TEST_F(BoundsTest, ATextHasSoManyLines) {
   const grpc::Status status = Translate(most + "\n");
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_EQ(Reason(status), "TOO_MANY_LINES");
+}
+
+// A model whose translation of each line is one piece of so many bytes.
+std::shared_ptr<const Model> ModelOfLongPieces(int bytes) {
+  FakeModelOptions options;
+  options.ends_after = 1;
+  const auto model = std::const_pointer_cast<Model>(FakeModel(options));
+  std::string dictionary;
+  for (int id = kUnknown + 1; id < model->target_vocabulary.size(); ++id) {
+    const std::string number = absl::StrCat(id);
+    absl::StrAppend(&dictionary, std::string(bytes - number.size(), 'x'), number, " 1\n");
+  }
+  model->target_vocabulary = *Vocabulary::Parse(dictionary, "long pieces");
+  return model;
+}
+
+TEST_F(BoundsTest, ATranslationHasSoManyBytes) {
+  constexpr size_t kLine = 4096;  // With its line feed.
+  constexpr size_t kMostLines = budget::kTranslationBytes / kLine;
+  Start({}, ModelOfLongPieces(kLine - 1));
+  std::string text = "a";
+  for (size_t line = 1; line < kMostLines; ++line) text += "\na";
+  std::string translation;
+  grpc::Status status = Translate(text, &translation);
+  ASSERT_TRUE(status.ok()) << status.error_message();
+  EXPECT_EQ(translation.size(), kMostLines * kLine - 1);
+  status = Translate(text + "\na", &translation);
+  EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
+  EXPECT_EQ(Reason(status), "TEXT_TOO_LONG");
+  EXPECT_THAT(status.error_message(), HasSubstr(absl::StrCat(budget::kTranslationBytes, " bytes")));
+  EXPECT_TRUE(Translate("a", &translation).ok());
+  EXPECT_EQ(translation.size(), kLine - 1);
 }
 
 TEST_F(BoundsTest, TranslateLastsNoLongerThanASession) {

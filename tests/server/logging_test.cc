@@ -9,6 +9,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "base/quoted.h"
+#include "base/utf8.h"
 
 namespace leapstream {
 namespace {
@@ -76,9 +77,11 @@ TEST(LoggingTest, NothingFromOutsideLooksLikeAnotherLine) {
       for (const std::string& line : lines) {
         EXPECT_LE(line.size(), 20000u);
         for (size_t at = 0; at < line.size();) {
-          uint32_t character = 0;
-          const size_t length = Utf8Character(absl::string_view(line).substr(at), &character);
-          ASSERT_GT(length, 0u) << line;
+          size_t length = 0;
+          char32_t character = 0;
+          ASSERT_EQ(ReadUtf8(absl::string_view(line).substr(at), &length, &character),
+                    Utf8::kCharacter)
+              << line;
           EXPECT_FALSE(IsDisguise(character)) << line;
           at += length;
         }

@@ -157,6 +157,31 @@ TEST_F(TokenTest, WhatIsNoFileIsNotWaitedFor) {
   EXPECT_TRUE(tokens->HolderOf(tokens_["alice"], absl::Now()).ok());
 }
 
+// The shell's <(command) is such a pipe.
+TEST_F(TokenTest, APipeOfTokensIsReadOnce) {
+  int ends[2];
+  ASSERT_EQ(pipe2(ends, O_CLOEXEC), 0);
+  const std::string lines = lines_["alice"] + "\n" + lines_["bob"] + "\n";
+  ASSERT_EQ(write(ends[1], lines.data(), lines.size()), static_cast<ssize_t>(lines.size()));
+  close(ends[1]);
+  auto tokens = TokenFile::Open(absl::StrCat("/dev/fd/", ends[0]));
+  ASSERT_TRUE(tokens.ok()) << tokens.status();
+  std::ostringstream log;
+  const auto before = spdlog::default_logger();
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>(
+      "test", std::make_shared<spdlog::sinks::ostream_sink_mt>(log)));
+  spdlog::set_level(spdlog::level::info);
+  for (const char* name : {"alice", "bob"}) {
+    const auto holder = (*tokens)->HolderOf(tokens_[name], absl::Now());
+    ASSERT_TRUE(holder.ok()) << holder.status();
+    EXPECT_EQ(holder->principal, name);
+    EXPECT_TRUE((*tokens)->StillAccepts(holder->entry, absl::Now()).ok());
+  }
+  spdlog::set_default_logger(before);
+  EXPECT_EQ(log.str(), "") << "nothing is missing, so nothing is said";
+  close(ends[0]);
+}
+
 TEST_F(TokenTest, EntriesAreChecked) {
   EXPECT_FALSE(TokenFile::Entry("two words", tokens_["alice"]).ok());
   EXPECT_FALSE(TokenFile::Entry("", tokens_["alice"]).ok());

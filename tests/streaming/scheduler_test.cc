@@ -998,6 +998,45 @@ TEST(SchedulerTest, TheLargestStateGoesWhicheverSchedulerHasIt) {
   EXPECT_TRUE(small.status.ok()) << small.status;
 }
 
+// The session that was ended keeps its memory until its next turn, which may be late. Meanwhile
+// another session that outgrows it goes on, since the budget has room for it alone.
+TEST(SchedulerTest, NoOtherSessionEndsWhileTheLargestStateIsBeingFreed) {
+  FakeModelOptions grows;
+  grows.state_bytes_per_token = 1000;
+  const auto model = FakeModel(grows);
+  const int64_t fixed = model->info.state_bytes_per_session;
+  StateBudget budget(2 * fixed + 500 * 1000);
+  Scheduler late(model, nullptr, &budget), other(model, nullptr, &budget);
+  SessionOptions options;
+  options.early_end = EarlyEnd::kSuppress;
+  options.policy = WaitK{1};
+  std::promise<void> grown, go_on;
+  TokenSink largest([&, count = 0]() mutable {
+    if (++count != 350) return;
+    grown.set_value();
+    go_on.get_future().wait();
+  });
+  CollectingSink second;
+  auto first_session = late.Open(options, &largest);
+  auto second_session = other.Open(options, &second);
+  ASSERT_TRUE(first_session.ok() && second_session.ok());
+  std::string words;
+  for (int i = 0; i < 420; ++i) words += "the ";
+  (*first_session)->Push(words);
+  grown.get_future().wait();  // It now has about 350,000 bytes, and no turn.
+  (*second_session)->Push(words);
+  while (other.state_bytes() < fixed + 400 * 1000 && other.open_sessions() > 0) {
+    std::this_thread::yield();
+  }
+  EXPECT_TRUE(budget.exceeded());
+  go_on.set_value();
+  largest.Wait();
+  EXPECT_EQ(absl::StatusCode::kResourceExhausted, largest.status.code()) << largest.status;
+  (*second_session)->EndSource();
+  second.Wait();
+  EXPECT_TRUE(second.status.ok()) << second.status;
+}
+
 TEST(SchedulerTest, ASessionWhoseStateHasNoRoomIsRefusedAndNoOtherEnds) {
   const auto model = FakeModel();
   StateBudget budget(2 * model->info.state_bytes_per_session);

@@ -352,10 +352,13 @@ function announce(event) {
   while (lane.childElementCount > 20) lane.firstChild.remove();
 }
 
-function element(name, attributes, text) {
+function setAttributes(node, attributes) {
+  for (const [key, value] of Object.entries(attributes)) node.setAttribute(key, value);
+}
+
+function element(name, attributes) {
   const made = document.createElementNS('http://www.w3.org/2000/svg', name);
-  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
-  if (text !== undefined) made.textContent = text;
+  setAttributes(made, attributes);
   return made;
 }
 
@@ -371,29 +374,48 @@ function draw(open) {
   drawStaircase();
 }
 
-// Draws the staircase. A line that is low on the left says that little had been read when much was written.
+// The staircase of one segment. Its steps are drawn in units of tokens, and a transform scales them to the picture, so
+// that each is drawn once, however long the segment is.
+const stairs = {of: null, drawn: 0, parts: null};
+
+// Draws the steps that have come. A line that is low on the left says that little had been read when much was written.
 function drawStaircase() {
   if (!drawn) return;
-  const steps = drawn.steps;
-  const read = steps[steps.length - 1].read;
+  const {steps} = drawn;
   const svg = byId('staircase');
+  if (!stairs.parts) {
+    stairs.parts = {
+      diagonal: element('line', {class: 'diagonal'}), reads: element('g', {}), writes: element('g', {}),
+      read: element('text', {y: 12, 'text-anchor': 'middle'}), written: element('text', {x: 4}),
+    };
+    svg.append(...Object.values(stairs.parts));
+  }
+  const {diagonal, reads, writes, read, written} = stairs.parts;
+  if (stairs.of !== drawn) {
+    stairs.of = drawn;
+    stairs.drawn = 0;
+    reads.replaceChildren();
+    writes.replaceChildren();
+  }
+  for (; stairs.drawn < steps.length; ++stairs.drawn) {
+    const row = stairs.drawn, from = row > 0 ? steps[row - 1].read : 0, to = steps[row].read;
+    reads.append(element('path', {class: 'read', d: `M ${from} ${row} H ${to} V ${row + 1}`}));
+    writes.append(element('path', {class: 'written', d: `M ${to} ${row + 0.5} h 0.001`}));  // Its ends make a dot.
+  }
+  const last = steps[steps.length - 1].read;
   const width = Math.max(200, svg.clientWidth), height = Math.max(100, svg.clientHeight), left = 30, top = 16;
-  const columns = Math.max(12, read + 1), rows = Math.max(8, steps.length + 1);
-  const x = (n) => left + n * (width - left - 8) / columns;
-  const y = (n) => top + n * (height - top - 8) / rows;
-  let line = `M ${x(0)} ${y(0)}`;
+  const columns = Math.max(12, last + 1), rows = Math.max(8, steps.length + 1), square = Math.min(columns, rows);
+  const scaleX = (width - left - 8) / columns, scaleY = (height - top - 8) / rows;
   svg.setAttribute('viewBox', `0 0 ${width} ${height}`);
-  svg.replaceChildren(element('line', {
-    class: 'diagonal', x1: x(0), y1: y(0), x2: x(Math.min(columns, rows)), y2: y(Math.min(columns, rows)),
-  }));
-  steps.forEach((step, i) => { line += ` H ${x(step.read)} V ${y(i + 1)}`; });
-  svg.append(element('path', {class: 'read', d: line}));
-  steps.forEach((step, i) => {
-    svg.append(element('circle', {class: 'written', cx: x(step.read), cy: y(i + 0.5), r: 3}));
-  });
-  svg.append(element('text', {x: x(read), y: 12, 'text-anchor': 'middle'}, read));
-  svg.append(element('text', {x: 4, y: y(steps.length)}, steps.length));
-  svg.setAttribute('aria-label', `${steps.length} target tokens written, ${read} source tokens read.`);
+  for (const group of [reads, writes]) {
+    group.setAttribute('transform', `translate(${left} ${top}) scale(${scaleX} ${scaleY})`);
+  }
+  setAttributes(diagonal, {x1: left, y1: top, x2: left + square * scaleX, y2: top + square * scaleY});
+  read.setAttribute('x', left + last * scaleX);
+  read.textContent = last;
+  written.setAttribute('y', top + steps.length * scaleY);
+  written.textContent = steps.length;
+  svg.setAttribute('aria-label', `${steps.length} target tokens written, ${last} source tokens read.`);
 }
 
 function startAgain() {

@@ -1,0 +1,43 @@
+#ifndef LEAPSTREAM_MODEL_TORCH_TORCH_CALL_H_
+#define LEAPSTREAM_MODEL_TORCH_TORCH_CALL_H_
+
+#include <string>
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include "absl/status/status.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "model/engine/model_call.h"
+
+namespace leapstream {
+
+// The first line of an error's message, without the stack trace.
+inline std::string FirstLine(const c10::Error& e) {
+  const std::string why = e.what_without_backtrace();
+  return why.substr(0, why.find('\n'));
+}
+
+// ModelCall() for calls of LibTorch, which use `threads` threads. Its errors come with a stack trace
+// that no client should see. RESOURCE_EXHAUSTED: the device has no memory. INTERNAL: another error.
+template <typename F>
+absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
+  return ModelCall(what, 1, [&]() -> absl::Status {
+    c10::InferenceMode guard;
+    static thread_local int current = 0;  // OpenMP's count is per thread.
+    if (current != threads) at::set_num_threads(threads);
+    current = threads;
+    try {
+      return f();
+    } catch (const c10::OutOfMemoryError& e) {
+      return absl::ResourceExhaustedError(absl::StrCat(what, ": ", FirstLine(e)));
+    } catch (const c10::Error& e) {
+      return absl::InternalError(absl::StrCat(what, ": ", FirstLine(e)));
+    }
+  });
+}
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_TORCH_TORCH_CALL_H_

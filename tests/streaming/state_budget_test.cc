@@ -1,0 +1,103 @@
+#include "streaming/state_budget.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <utility>
+
+namespace leapstream {
+namespace {
+
+using testing::HasSubstr;
+
+class EndedSession final : public Session {
+ public:
+  using Session::Push;
+  void Push(SourceInput /*source*/, SourcePosition /*at*/) override {}
+  void EndSegment() override {}
+  void EndSource() override {}
+  void Cancel(absl::Status why) override { end = std::move(why); }
+  void EndAfterSegment(absl::Status /*why*/) override {}
+  bool HasRoom() override { return true; }
+  void Hold() override {}
+  void Release() override {}
+  const SessionOptions& options() const override { return options_; }
+
+  absl::Status end;
+
+ private:
+  const SessionOptions options_;
+};
+
+struct OneSession final : public StateBudget::Holder {
+  Largest LargestGrown() const override { return states; }
+  Largest states;
+};
+
+class StateBudgetTest : public testing::Test {
+ protected:
+  StateBudgetTest() {
+    budget_.Enter(&one_);
+    budget_.Enter(&other_);
+  }
+  ~StateBudgetTest() override {
+    budget_.Leave(&one_);
+    budget_.Leave(&other_);
+  }
+
+  StateBudget budget_{100};
+  const std::shared_ptr<EndedSession> session_ = std::make_shared<EndedSession>();
+  const std::shared_ptr<EndedSession> larger_ = std::make_shared<EndedSession>();
+  OneSession one_, other_;
+};
+
+TEST_F(StateBudgetTest, CountsAndHasALimit) {
+  EXPECT_TRUE(budget_.HasRoomFor(100));
+  EXPECT_FALSE(budget_.HasRoomFor(101));
+  budget_.Add(60);
+  EXPECT_EQ(budget_.used(), 60);
+  EXPECT_TRUE(budget_.HasRoomFor(40));
+  EXPECT_FALSE(budget_.HasRoomFor(41));
+  budget_.Add(41);
+  EXPECT_TRUE(budget_.exceeded());
+  budget_.Add(-101);
+  EXPECT_FALSE(budget_.exceeded());
+  StateBudget none(0);
+  none.Add(int64_t{1} << 60);
+  EXPECT_FALSE(none.exceeded());
+}
+
+TEST_F(StateBudgetTest, EndsTheLargestOfAllHolders) {
+  one_.states = {50, session_, 0};
+  other_.states = {60, larger_, 0};
+  budget_.Add(110);
+  budget_.EndLargest();
+  EXPECT_TRUE(session_->end.ok());
+  EXPECT_EQ(larger_->end.code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_THAT(std::string(larger_->end.message()), HasSubstr("this one has the most"));
+}
+
+TEST_F(StateBudgetTest, EndsNobodyWhileWhatIsEndingIsEnough) {
+  one_.states = {100, session_, 0};
+  other_.states = {0, nullptr, 60};  // Its session was ended, and has its state until its turn.
+  budget_.Add(160);
+  budget_.EndLargest();
+  EXPECT_TRUE(session_->end.ok()) << "the state of the other session will be free";
+  budget_.Add(1);
+  one_.states.bytes = 101;
+  budget_.EndLargest();
+  EXPECT_FALSE(session_->end.ok()) << "that will not be enough";
+}
+
+TEST_F(StateBudgetTest, EndsNobodyWhoseStateHasNotGrown) {
+  budget_.Add(200);
+  budget_.EndLargest();
+  one_.states = {120, session_, 0};
+  budget_.Leave(&one_);
+  budget_.EndLargest();
+  EXPECT_TRUE(session_->end.ok()) << "its holder has left";
+}
+
+}  // namespace
+}  // namespace leapstream
