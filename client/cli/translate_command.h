@@ -25,6 +25,7 @@ class TranslateCommand {
  private:
   void AddStreamFlags();
   void AddInputFlags();
+  void AddHypothesisFlags();
   void AddAudioFlags();
   absl::Status Translation();
 
@@ -33,8 +34,9 @@ class TranslateCommand {
   TranslateOptions options_;
   AudioInputOptions audio_;  // Its path is empty: the input is text.
   // Values of flags as they were given; Translation() turns them into options.
-  std::string segmentation_ = "line";
-  std::string pace_, pause_, deadline_;
+  std::string segmentation_;  // "": a line, or a sentence of hypotheses.
+  std::string pace_, pause_, deadline_, hypotheses_;
+  int agreement_ = 2;
 };
 
 }  // namespace leapstream::client
