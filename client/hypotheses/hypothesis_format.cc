@@ -135,7 +135,8 @@ absl::StatusOr<Hypotheses> FromGoogle(const Json& message) {
   for (const Json& result : results) {
     const Json& transcript = Member(First(Member(result, "alternatives")), "transcript");
     const Json& final = Member(result, "isfinal");
-    if (transcript.is_null() && result.is_object() && !IsTrue(final)) continue;  // Nothing was said.
+    if (!result.is_object()) return Want(kWanted, message);
+    if (transcript.is_null() && !IsTrue(final)) continue;  // Nothing was said.
     if (!(transcript.is_string() || transcript.is_null()) || !IsBoolOrAbsent(final)) {
       return Want(kWanted, message);
     }

@@ -1,5 +1,6 @@
 #include "client/hypotheses/hypothesis_reader.h"
 
+#include <optional>
 #include <utility>
 
 #include "absl/status/statusor.h"
@@ -126,7 +127,8 @@ void HypothesisReader::Take(Hypothesis hypothesis, std::vector<Hypothesis>& out)
   // within it, unless its script has no spaces.
   const bool ends = std::exchange(hypothesis.pause, false);
   std::string text = absl::StrCat(word_.text, hypothesis.text);
-  if (word_.begin.has_value() && !word_.text.empty()) hypothesis.begin = word_.begin;
+  const std::optional<absl::Duration> begin = hypothesis.begin;
+  if (word_.begin.has_value()) hypothesis.begin = word_.begin;
   size_t cut = 0;
   size_t size = 0;
   for (size_t at = 0; at < text.size(); at += size) {
@@ -136,7 +138,9 @@ void HypothesisReader::Take(Hypothesis hypothesis, std::vector<Hypothesis>& out)
   }
   if (text.size() - cut > kMostWordBytes) cut = text.size();
   word_ = hypothesis;
+  if (cut > 0) word_.begin = begin;
   word_.text = text.substr(cut);
+  if (word_.text.empty()) word_ = Hypothesis();
   if (ends) {
     hypothesis.text = std::move(text);
     word_ = Hypothesis();

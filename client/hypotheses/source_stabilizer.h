@@ -49,7 +49,7 @@ class SourceStabilizer {
   const StabilizerFigures& figures() const { return figures_; }
 
  private:
-  // What is compared as one: a word, with marks that stand apart beside it ("Oui !").
+  // A word that is compared as one, with marks that stand apart beside it ("Oui !").
   struct Word {
     std::string text;
     std::string folded;  // `text` as it is compared; "": it is nothing but marks.
