@@ -3,7 +3,7 @@
 
 usage: stable_source.py [AGREEMENT] < hypotheses.jsonl
 A line is {"text": TEXT, "final": false, "stable_words": 0}; the words come out as soon as they are stable, and each
-utterance ends a line. docs/speech.md explains it. The class is that of client/hypotheses/source_stabilizer.h.
+utterance ends a line. docs/recognisers.md explains it. The class is that of client/hypotheses/source_stabilizer.h.
 """
 import json, sys, unicodedata
 
