@@ -210,9 +210,10 @@ absl::Status EventPrinter::Finish() {
   if (reports_ && !options_.speech && summary_.segments > 0) Report(Figures());
   if (!hypotheses_.has_value()) return absl::OkStatus();
   if (reports_ && options_.segmentation == Segmentation::kPause) {
-    Report("segments end at pauses and after 50 words, and need not be sentences (--segment pause)");
+    Report(
+        "segments end at pauses and after 50 words, and need not be sentences (--segment pause)");
   }
-  // What was sent and then contradicted is of interest in any case.
+  // Words that were sent and then contradicted are of interest in any case.
   if (reports_ || hypotheses_->repairs > 0) Report(HypothesisFigures());
   if (!options_.json) return absl::OkStatus();
   return WriteTarget(absl::StrFormat(
@@ -246,7 +247,8 @@ void EventPrinter::Hypotheses(const StabilizerFigures& figures, bool has_sentenc
 
 std::string EventPrinter::HypothesisFigures() const {
   return absl::StrFormat(
-      "hypotheses: %d, %d of them final; %s sent, %s (the recogniser revised %s that had been sent)",
+      "hypotheses: %d, %d of them final; %s sent, %s (the recogniser revised %s that had been "
+      "sent)",
       hypotheses_->hypotheses, hypotheses_->finals, Counted(hypotheses_->words, "word"),
       Counted(hypotheses_->repairs, "repair"), Counted(hypotheses_->repaired_words, "word"));
 }

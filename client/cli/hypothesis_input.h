@@ -20,10 +20,10 @@ struct HypothesisOptions {
   int agreement = 2;  // See SourceStabilizer.
 };
 
-// The input of a translation that comes from a speech recogniser: its hypotheses become text that is
-// only appended to, and the text is cut into segments. The end of an utterance ends a segment only
-// as Segmenter::Pause() says. A pause is what the recogniser calls one, or 600 ms between the times
-// of two utterances. Not thread-safe.
+// The input of a translation that comes from a speech recogniser: its hypotheses become text that
+// is only appended to, and the text is cut into segments. The end of an utterance ends a segment
+// only as Segmenter::Pause() says. A pause is what the recogniser calls one, or 600 ms between the
+// times of two utterances. Not thread-safe.
 class HypothesisInput {
  public:
   HypothesisInput(const HypothesisOptions& options, Segmentation segmentation)

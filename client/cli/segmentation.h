@@ -35,8 +35,8 @@ class Segmenter {
 
   // Items in `out` have `ends_line` where a segment ends.
   void Add(SourceItem item, std::deque<SourceItem>& out);
-  // The speaker paused after what was added. With kPause the segment ends; with kSentence it does if
-  // its last word ends a sentence whatever may follow.
+  // The speaker paused after what was added. With kPause the segment ends; with kSentence it does
+  // if its last word ends a sentence whatever may follow.
   void Pause(std::deque<SourceItem>& out);
   void Finish(std::deque<SourceItem>& out);  // Ends the input.
 
@@ -52,8 +52,8 @@ class Segmenter {
   int words_ = 0;              // Words of the open segment.
   size_t characters_ = 0;      // Characters of the open segment.
   bool has_sentences_ = false;
-  bool within_word_ = false;   // No space follows last_word_.
-  int unspaced_ = 0;           // Characters other than ASCII since the last space.
+  bool within_word_ = false;  // No space follows last_word_.
+  int unspaced_ = 0;          // Characters other than ASCII since the last space.
   bool line_is_empty_ = true;
 };
 

@@ -8,8 +8,8 @@
 
 namespace leapstream::client {
 
-// A speech recogniser's idea of what is being said. Each hypothesis of an utterance replaces the one
-// before.
+// A speech recogniser's idea of what is being said. Each hypothesis of an utterance replaces the
+// one before.
 struct Hypothesis {
   std::string text;    // The whole utterance up to now, UTF-8.
   bool final = false;  // No other hypothesis of this utterance follows.

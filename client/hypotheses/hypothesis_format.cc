@@ -74,15 +74,16 @@ absl::StatusOr<Hypotheses> FromJson(const Json& message) {
   constexpr absl::string_view kWanted =
       R"({"text": TEXT, "final": BOOL, "stable_words": NUMBER}, of which "text" must be there)";
   const Json& text = Member(message, "text");
-  const Json& final = Member(message, "final");
+  const Json* final = &Member(message, "final");
+  if (final->is_null()) final = &Member(message, "isfinal");
   const Json& stable = Member(message, "stablewords");
-  if (!text.is_string() || !IsBoolOrAbsent(final) ||
+  if (!text.is_string() || !IsBoolOrAbsent(*final) ||
       !(stable.is_null() || stable.is_number_unsigned())) {
     return Want(kWanted, message);
   }
   Hypothesis result;
   result.text = text.get<std::string>();
-  result.final = result.pause = IsTrue(final);
+  result.final = result.pause = IsTrue(*final);
   if (!stable.is_null()) {
     result.stable_words = static_cast<int>(std::min<uint64_t>(stable.get<uint64_t>(), 1 << 30));
   }
@@ -174,8 +175,8 @@ absl::StatusOr<Hypotheses> FromAzure(const Json& message) {
     if (status == "Error") return Want("a recogniser without an error", message);
     return Hypotheses{Final(words)};
   }
-  for (const Json* kind : {&Member(message, "type"), &Member(message, "event"),
-                           &Member(result, "reason")}) {
+  for (const Json* kind :
+       {&Member(message, "type"), &Member(message, "event"), &Member(result, "reason")}) {
     if (!kind->is_string()) continue;
     const std::string name = absl::AsciiStrToLower(kind->get<std::string>());
     if (absl::StrContains(name, "recognizing") || absl::StrContains(name, "hypothesis")) {
@@ -211,8 +212,8 @@ int StableWords(absl::string_view transcript, const Json& items) {
     at = found + text.size();
   }
   size_t size = 0;
-  const bool is_whole =
-      at == transcript.size() || IsPythonSpace(metrics::FirstCodePoint(transcript.substr(at), &size));
+  const bool is_whole = at == transcript.size() ||
+                        IsPythonSpace(metrics::FirstCodePoint(transcript.substr(at), &size));
   const int words = CountWords(transcript.substr(0, at));
   return is_whole || words == 0 ? words : words - 1;
 }
@@ -256,7 +257,7 @@ absl::StatusOr<Hypotheses> FromDeepgram(const Json& message) {
   }
   Hypothesis result;
   result.text = transcript.get<std::string>();
-  // What is final is a stretch of the audio; the utterance ends with "speech_final".
+  // A final result closes a stretch of the audio; the utterance ends with "speech_final".
   result.pause = IsTrue(pause);
   result.final = IsTrue(final) || result.pause;
   result.begin = Time(Member(message, "start"));
@@ -283,8 +284,8 @@ absl::StatusOr<Hypotheses> FromSimulStreaming(const Json& message) {
 
 const std::vector<std::string>& HypothesisFormatNames() {
   static const auto* const names = new std::vector<std::string>{
-      "json", "vosk",     "google",           "riva",          "azure",
-      "aws",  "deepgram", "whisper-streaming", "simulstreaming"};
+      "json",          "vosk", "google", "riva", "azure", "aws", "deepgram", "whisper-streaming",
+      "simulstreaming"};
   return *names;
 }
 
@@ -335,8 +336,7 @@ absl::StatusOr<Hypothesis> ParseHypothesisLine(absl::string_view line) {
   double times[3];
   for (double& time : times) {
     const size_t end = rest.find(' ');
-    if (!absl::SimpleAtod(rest.substr(0, end), &time) ||
-        !(std::abs(time) <= 1000 * kMostSeconds)) {
+    if (!absl::SimpleAtod(rest.substr(0, end), &time) || !(std::abs(time) <= 1000 * kMostSeconds)) {
       return Want(kWanted, line);
     }
     rest = end == absl::string_view::npos ? "" : rest.substr(end + 1);

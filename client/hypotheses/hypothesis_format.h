@@ -17,12 +17,13 @@ namespace leapstream::client {
 // "IsFinal"); members that are not listed here are ignored.
 enum class HypothesisFormat {
   // {"text": TEXT, "final": false, "stable_words": 0, "start": SECONDS, "end": SECONDS}, of which
-  // only "text" must be there.
+  // only "text" must be there; "is_final" is taken for "final", too.
   kJson,
   kVosk,    // {"partial": TEXT} and {"text": TEXT}, as Vosk and its server give them.
   kGoogle,  // StreamingRecognizeResponse of Google Cloud Speech-to-Text and of NVIDIA Riva.
-  // Speech service's {"Text": TEXT} and {"RecognitionStatus": …, "DisplayText": TEXT}, or an event of
-  // its SDK, {"type": "recognizing" or "recognized", "text": TEXT}, also with "reason" for "type".
+  // Speech service's {"Text": TEXT} and {"RecognitionStatus": …, "DisplayText": TEXT}, or an event
+  // of its SDK, {"type": "recognizing" or "recognized", "text": TEXT}, also with "reason" for
+  // "type".
   kAzure,
   kAws,       // TranscriptEvent of Amazon Transcribe.
   kDeepgram,  // "Results" of Deepgram.

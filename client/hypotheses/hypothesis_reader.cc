@@ -24,7 +24,7 @@ constexpr size_t kMostBytes = 1 << 20;
 constexpr size_t kMostWordBytes = 64 << 10;  // A longer word is given out before it is complete.
 constexpr int kMaxDepth = 32;  // Most objects and arrays within another; AWS has eight.
 constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
-constexpr absl::string_view kSpace = " \t";
+constexpr absl::string_view kBetween = " \t,[]";  // Objects may stand in an array.
 
 }  // namespace
 
@@ -71,7 +71,7 @@ absl::Status HypothesisReader::TakeLine(absl::string_view line, std::vector<Hypo
   }
   while (true) {
     if (object_.empty()) {
-      const size_t begin = line.find_first_not_of(kSpace);
+      const size_t begin = line.find_first_not_of(HasObjects(format_) ? kBetween : " \t");
       if (begin == absl::string_view::npos) return absl::OkStatus();
       line.remove_prefix(begin);
       if (HasLines(format_) && (line[0] != '{' || !HasObjects(format_))) {
@@ -89,8 +89,8 @@ absl::Status HypothesisReader::TakeLine(absl::string_view line, std::vector<Hypo
     const size_t end = EndOfJsonObject(line, &open_);
     absl::StrAppend(&object_, object_.empty() ? "" : "\n", line.substr(0, end));
     if (object_.size() > kMostBytes) {
-      return AtLine(began_, absl::StrCat("want an object of ", kMostBytes,
-                                         " bytes at most, got more"));
+      return AtLine(began_,
+                    absl::StrCat("want an object of ", kMostBytes, " bytes at most, got more"));
     }
     if (end == absl::string_view::npos) return absl::OkStatus();
     LEAPSTREAM_RETURN_IF_ERROR(TakeObject(out));
@@ -123,8 +123,8 @@ absl::Status HypothesisReader::TakeObject(std::vector<Hypothesis>& out) {
 void HypothesisReader::Take(Hypothesis hypothesis, std::vector<Hypothesis>& out) {
   has_hypotheses_ = true;
   if (format_ != HypothesisFormat::kSimulStreaming) return out.push_back(std::move(hypothesis));
-  // Each text is appended to the ones before. Its last word is held back, as the next text may go on
-  // within it, unless its script has no spaces.
+  // Each text is appended to the ones before. Its last word is held back, as the next text may go
+  // on within it, unless its script has no spaces.
   const bool ends = std::exchange(hypothesis.pause, false);
   std::string text = absl::StrCat(word_.text, hypothesis.text);
   const std::optional<absl::Duration> begin = hypothesis.begin;

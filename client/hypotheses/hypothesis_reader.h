@@ -13,15 +13,16 @@
 namespace leapstream::client {
 
 // Reads what a recogniser writes. JSON objects stand on a line each, or go over several lines, or
-// several are on one; empty lines and a byte order mark are left out. Any chunking of the bytes
-// gives the same hypotheses. A line, and an object, has 1 MiB at most. Not thread-safe.
+// several are on one, or all are one array; empty lines and a byte order mark are left out. Any
+// chunking of the bytes gives the same hypotheses. A line, and an object, has 1 MiB at most. Not
+// thread-safe.
 class HypothesisReader {
  public:
   explicit HypothesisReader(HypothesisFormat format) : format_(format) {}
 
   // Adds the hypotheses that `bytes` completed to `out`. INVALID_ARGUMENT: a line is not UTF-8, too
-  // long, or not of the format; the message has its number and what is wanted. The hypotheses before
-  // it were then added, and nothing more may be appended.
+  // long, or not of the format; the message has its number and what is wanted. The hypotheses
+  // before it were then added, and nothing more may be appended.
   absl::Status Append(absl::string_view bytes, std::vector<Hypothesis>& out);
   // Ends the input: a last line without a line feed is complete. The errors are those of Append();
   // INVALID_ARGUMENT also if an object is not complete, or if there were messages and none of them

@@ -8,8 +8,8 @@
 namespace leapstream::client {
 
 // Returns the end of the object in `line`, which begins or continues it; npos: the object goes on
-// after the line. `*open` is how many objects and arrays were open before the line, and is set to how
-// many are after it. In JSON no text goes over the end of a line: one that does ends them all.
+// after the line. `*open` is how many objects and arrays were open before the line, and is set to
+// how many are after it. In JSON no text goes over the end of a line: one that does ends them all.
 inline size_t EndOfJsonObject(absl::string_view line, int* open) {
   bool text = false;
   for (size_t i = 0; i < line.size(); ++i) {

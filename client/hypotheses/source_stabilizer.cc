@@ -213,10 +213,11 @@ SourceStabilizer::Place SourceStabilizer::Align(const std::vector<Word>& words) 
       Cell best = kNever;
       if (i == 0 && j == 0) best = {0, 0};
       if (j >= 0 && j <= columns) {
-        if (i > 0 && j > 0) {  // The cell above and to the left stands at the same place of its row.
+        if (i > 0 &&
+            j > 0) {  // The cell above and to the left stands at the same place of its row.
           const bool equal = given_[same + i - 1] == words[same + j - 1].folded;
-          best = std::min(best, {above[at].first + (equal ? 0 : 1),
-                                 above[at].second - (equal ? 1 : 0)});
+          best = std::min(best,
+                          {above[at].first + (equal ? 0 : 1), above[at].second - (equal ? 1 : 0)});
         }
         if (i > 0) best = std::min(best, {above[at + 1].first + 1, above[at + 1].second});
         if (j > 0 && at > 0) best = std::min(best, {row[at - 1].first + 1, row[at - 1].second});
@@ -240,7 +241,7 @@ SourceStabilizer::Place SourceStabilizer::Align(const std::vector<Word>& words) 
 std::string SourceStabilizer::GiveOut(const std::vector<Word>& words, size_t begin, size_t end) {
   std::string text;
   for (size_t i = begin; i < end; ++i) {
-    // What was given out last may come from another hypothesis, which had no space there.
+    // The text that was given out last may come from another hypothesis, which had no space there.
     const bool space = i > 0 ? words[i - 1].space : !StartsWithoutSpace(words[i].text);
     absl::StrAppend(&text, within_word_ && space ? " " : "", words[i].text,
                     words[i].space ? " " : "");

@@ -69,9 +69,9 @@ class SourceStabilizer {
   std::string GiveOut(const std::vector<Word>& words, size_t begin, size_t end);
 
   const size_t agreement_;
-  std::vector<std::string> given_;          // The open utterance's words that were given out, folded.
+  std::vector<std::string> given_;  // The open utterance's words that were given out, folded.
   std::deque<std::vector<Word>> distinct_;  // Its last distinct hypotheses, the newest at the end.
-  bool within_word_ = false;  // What was given out last has no space behind it.
+  bool within_word_ = false;                // What was given out last has no space behind it.
   StabilizerFigures figures_;
 };
 

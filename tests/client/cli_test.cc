@@ -361,7 +361,8 @@ TEST(CliTest, SegmentsHypothesesAtPauses) {
   EXPECT_EQ(program.output, "GUTE NACHT\nJA\n");
   EXPECT_EQ(service.source(), "gute nacht |ja |");
   EXPECT_THAT(program.errors, testing::HasSubstr("need not be sentences (--segment pause)"));
-  EXPECT_THAT(program.errors, testing::HasSubstr("hypotheses: 3, 2 of them final; 3 words sent, 0 repairs"));
+  EXPECT_THAT(program.errors,
+              testing::HasSubstr("hypotheses: 3, 2 of them final; 3 words sent, 0 repairs"));
 }
 
 TEST(CliTest, RefusesADamagedLineOfHypotheses) {

@@ -23,8 +23,10 @@ std::string Shown(const Hypothesis& hypothesis) {
   std::string shown = absl::StrCat(
       hypothesis.text, hypothesis.final ? "." : "", hypothesis.pause ? " |" : "",
       hypothesis.stable_words > 0 ? absl::StrCat(" [", hypothesis.stable_words, "]") : "");
-  if (hypothesis.begin.has_value()) absl::StrAppend(&shown, " ", absl::FormatDuration(*hypothesis.begin));
-  if (hypothesis.end.has_value()) absl::StrAppend(&shown, " ", absl::FormatDuration(*hypothesis.end));
+  if (hypothesis.begin.has_value())
+    absl::StrAppend(&shown, " ", absl::FormatDuration(*hypothesis.begin));
+  if (hypothesis.end.has_value())
+    absl::StrAppend(&shown, " ", absl::FormatDuration(*hypothesis.end));
   return shown;
 }
 
@@ -131,15 +133,21 @@ TEST(HypothesisFormatTest, Json) {
               ElementsAre(" [1073741824]"));
 }
 
+TEST(HypothesisFormatTest, MessagesMayBeOneArray) {
+  EXPECT_THAT(Hypotheses(HypothesisFormat::kJson,
+                         "[\n  {\"text\": \"a\"},\n  {\"text\": \"a b\", \"is_final\": true}\n]\n"),
+              ElementsAre("a", "a b. |"));
+}
+
 TEST(HypothesisFormatTest, Recognisers) {
   EXPECT_THAT(Hypotheses(HypothesisFormat::kVosk, kVosk),
               ElementsAre("one", "one zero", "one zero \"two. |", "", "three. |"));
-  EXPECT_THAT(Hypotheses(HypothesisFormat::kGoogle, kGoogle),
-              ElementsAre("to be", "to be or not two", "to be or not to be. |", "that",
-                          "that is  [2]"));
+  EXPECT_THAT(
+      Hypotheses(HypothesisFormat::kGoogle, kGoogle),
+      ElementsAre("to be", "to be or not two", "to be or not to be. |", "that", "that is  [2]"));
   EXPECT_THAT(Hypotheses(HypothesisFormat::kAzure, kAzure),
-              ElementsAre("this is", "This is.. |", ". |", "hello", "Hello.. |", "good",
-                          "Good.. |", "Best.. |"));
+              ElementsAre("this is", "This is.. |", ". |", "hello", "Hello.. |", "good", "Good.. |",
+                          "Best.. |"));
   EXPECT_THAT(Hypotheses(HypothesisFormat::kAws, kAws),
               ElementsAre("Well, I think [2]", "Well, I thought.. |", "今天天气"));
   EXPECT_THAT(Hypotheses(HypothesisFormat::kDeepgram, kDeepgram),
@@ -153,16 +161,15 @@ TEST(HypothesisFormatTest, Recognisers) {
 TEST(HypothesisFormatTest, SimulStreaming) {
   EXPECT_THAT(Hypotheses(HypothesisFormat::kSimulStreaming, kSimul),
               ElementsAre(" Good. 100ms 1.2s", " morning. 100ms 1.5s", " everyone.. | 1.2s 1.9s",
-                          ". |", " Android. 3s 3.6s",
-                          " phones今天. 3.5s", "天气."));
+                          ". |", " Android. 3s 3.6s", " phones今天. 3.5s", "天气."));
 }
 
 TEST(HypothesisFormatTest, AnyChunkingGivesTheSame) {
   std::mt19937 random(7);
   const std::pair<HypothesisFormat, std::string> streams[] = {
-      {HypothesisFormat::kVosk, kVosk},         {HypothesisFormat::kGoogle, kGoogle},
-      {HypothesisFormat::kAzure, kAzure},       {HypothesisFormat::kAws, kAws},
-      {HypothesisFormat::kDeepgram, kDeepgram}, {HypothesisFormat::kWhisperStreaming, kWhisper},
+      {HypothesisFormat::kVosk, kVosk},           {HypothesisFormat::kGoogle, kGoogle},
+      {HypothesisFormat::kAzure, kAzure},         {HypothesisFormat::kAws, kAws},
+      {HypothesisFormat::kDeepgram, kDeepgram},   {HypothesisFormat::kWhisperStreaming, kWhisper},
       {HypothesisFormat::kSimulStreaming, kSimul}};
   for (const auto& [format, stream] : streams) {
     for (int round = 0; round < 60; ++round) {
@@ -189,38 +196,55 @@ TEST(HypothesisFormatTest, DamagedLinesAreErrorsWithTheirNumber) {
   EXPECT_EQ(error(HypothesisFormat::kJson, "{\"text\": \"a\"}\n\n{\"txt\": \"a\"}\n"),
             "line 3 of the hypotheses: want {\"text\": TEXT, \"final\": BOOL, \"stable_words\": "
             "NUMBER}, of which \"text\" must be there, got \"{\\\"txt\\\":\\\"a\\\"}\"");
-  EXPECT_THAT(error(HypothesisFormat::kJson, "hello\n"), HasSubstr("line 1 of the hypotheses: want a JSON object, got \"hello\""));
+  EXPECT_THAT(error(HypothesisFormat::kJson, "hello\n"),
+              HasSubstr("line 1 of the hypotheses: want a JSON object, got \"hello\""));
   EXPECT_THAT(error(HypothesisFormat::kJson, "[1]\n"), HasSubstr("want a JSON object"));
-  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"a\nb\"}\n"), HasSubstr("want a JSON object"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"a\nb\"}\n"),
+              HasSubstr("want a JSON object"));
   EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": 5}\n"), HasSubstr("TEXT"));
-  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\", \"final\": 1}\n"), HasSubstr("BOOL"));
-  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\", \"stable_words\": -1}\n"), HasSubstr("NUMBER"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\", \"final\": 1}\n"),
+              HasSubstr("BOOL"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\", \"stable_words\": -1}\n"),
+              HasSubstr("NUMBER"));
   EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"a\"}\n{\n\"text\":\n"),
               AllOf(HasSubstr("line 2"), HasSubstr("the input ends within")));
-  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\xff\"}"), HasSubstr("line 1 of the hypotheses: want UTF-8"));
-  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\\ud800\"}"), HasSubstr("want a JSON object"));
-  EXPECT_THAT(error(HypothesisFormat::kJson, std::string(2 << 20, ' ')), HasSubstr("bytes at most"));
-  EXPECT_THAT(error(HypothesisFormat::kJson, absl::StrCat("{\"a\":", std::string(40, '['), std::string(40, ']'), ",\"text\":\"\"}")), HasSubstr("depth"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\xff\"}"),
+              HasSubstr("line 1 of the hypotheses: want UTF-8"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, "{\"text\": \"\\ud800\"}"),
+              HasSubstr("want a JSON object"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, std::string(2 << 20, ' ')),
+              HasSubstr("bytes at most"));
+  EXPECT_THAT(error(HypothesisFormat::kJson, absl::StrCat("{\"a\":", std::string(40, '['),
+                                                          std::string(40, ']'), ",\"text\":\"\"}")),
+              HasSubstr("depth"));
   std::string lines = "{\n";
   for (int i = 0; i < 300000; ++i) absl::StrAppend(&lines, "\"a\": [],\n");
   EXPECT_THAT(error(HypothesisFormat::kJson, lines), HasSubstr("want an object of"));
   EXPECT_THAT(error(HypothesisFormat::kVosk, "{\"error\": \"no model\"}"), HasSubstr("Vosk's"));
-  EXPECT_THAT(error(HypothesisFormat::kGoogle, "{\"error\": {\"code\": 11}}"), HasSubstr("StreamingRecognizeResponse"));
-  EXPECT_THAT(error(HypothesisFormat::kGoogle, "{\"results\": [5]}"), HasSubstr("StreamingRecognizeResponse"));
+  EXPECT_THAT(error(HypothesisFormat::kGoogle, "{\"error\": {\"code\": 11}}"),
+              HasSubstr("StreamingRecognizeResponse"));
+  EXPECT_THAT(error(HypothesisFormat::kGoogle, "{\"results\": [5]}"),
+              HasSubstr("StreamingRecognizeResponse"));
   // The wrong format must not look like silence.
-  EXPECT_THAT(error(HypothesisFormat::kGoogle, "{\"partial\": \"one\"}"), HasSubstr("is --hypotheses the recogniser's format?"));
+  EXPECT_THAT(error(HypothesisFormat::kGoogle, "{\"partial\": \"one\"}"),
+              HasSubstr("is --hypotheses the recogniser's format?"));
   EXPECT_THAT(error(HypothesisFormat::kAzure, "{\"partial\": \"one\"}"), HasSubstr("recognizing"));
-  EXPECT_THAT(error(HypothesisFormat::kAws, "{\"BadRequestException\": {}}"), HasSubstr("TranscriptEvent"));
-  EXPECT_THAT(error(HypothesisFormat::kAws, "{\"Results\": [{\"Alternatives\": []}]}"), HasSubstr("IsPartial"));
-  EXPECT_THAT(error(HypothesisFormat::kDeepgram, "{\"type\": \"Error\", \"description\": \"x\"}"), HasSubstr("Deepgram's"));
+  EXPECT_THAT(error(HypothesisFormat::kAws, "{\"BadRequestException\": {}}"),
+              HasSubstr("TranscriptEvent"));
+  EXPECT_THAT(error(HypothesisFormat::kAws, "{\"Results\": [{\"Alternatives\": []}]}"),
+              HasSubstr("IsPartial"));
+  EXPECT_THAT(error(HypothesisFormat::kDeepgram, "{\"type\": \"Error\", \"description\": \"x\"}"),
+              HasSubstr("Deepgram's"));
   for (const char* line : {"300 1380 thank you", "nan 1 2 x", "1 2", "1 2 1e99 x", "a b c d"}) {
-    EXPECT_THAT(error(HypothesisFormat::kWhisperStreaming, line), HasSubstr("emission begin end text"));
+    EXPECT_THAT(error(HypothesisFormat::kWhisperStreaming, line),
+                HasSubstr("emission begin end text"));
   }
   EXPECT_THAT(error(HypothesisFormat::kSimulStreaming, "{\"end\": 1}"), HasSubstr("is_final"));
 }
 
 TEST(HypothesisFormatTest, NamesAreThoseOfTheFlag) {
-  for (const std::string& name : HypothesisFormatNames()) EXPECT_TRUE(HypothesisFormatOf(name).has_value()) << name;
+  for (const std::string& name : HypothesisFormatNames())
+    EXPECT_TRUE(HypothesisFormatOf(name).has_value()) << name;
   EXPECT_FALSE(HypothesisFormatOf("").has_value());
 }
 
@@ -232,16 +256,19 @@ std::string Source(HypothesisFormat format, Segmentation segmentation,
   for (const std::string& chunk : chunks) EXPECT_TRUE(input.Append(chunk, items).ok());
   EXPECT_TRUE(input.Finish(items).ok());
   std::string source;
-  for (const SourceItem& item : items) absl::StrAppend(&source, item.text, item.ends_line ? "/ " : "");
+  for (const SourceItem& item : items)
+    absl::StrAppend(&source, item.text, item.ends_line ? "/ " : "");
   return source;
 }
 
 TEST(HypothesisInputTest, AFinalIsNoEndOfASentence) {
-  EXPECT_EQ(Source(HypothesisFormat::kJson, Segmentation::kSentence,
-                   {R"({"text": "The first sentence goes", "final": true})"
-                    R"({"text": "on here. And Dr.", "final": true})"
-                    R"({"text": "Smith came. 今天。天气", "final": true} {"text": "好。 So", "final": true})"}),
-            "The first sentence goes on here. / And Dr. Smith came. / 今天。/ 天气好。 / So / ");
+  EXPECT_EQ(
+      Source(
+          HypothesisFormat::kJson, Segmentation::kSentence,
+          {R"({"text": "The first sentence goes", "final": true})"
+           R"({"text": "on here. And Dr.", "final": true})"
+           R"({"text": "Smith came. 今天。天气", "final": true} {"text": "好。 So", "final": true})"}),
+      "The first sentence goes on here. / And Dr. Smith came. / 今天。/ 天气好。 / So / ");
 }
 
 // The end of a sentence is told at once if the recogniser knows that the speaker paused.
@@ -257,9 +284,10 @@ TEST(HypothesisInputTest, ASentenceThatEndsAtAPauseIsEndedAtOnce) {
 }
 
 TEST(HypothesisInputTest, TextWithoutMarksIsCutAtPausesAndByLength) {
-  EXPECT_EQ(Source(HypothesisFormat::kVosk, Segmentation::kPause,
-                   {R"({"partial": "one two"} {"text": "one two three"} {"text": ""} {"text": "four"})"}),
-            "one two three / four / ");
+  EXPECT_EQ(
+      Source(HypothesisFormat::kVosk, Segmentation::kPause,
+             {R"({"partial": "one two"} {"text": "one two three"} {"text": ""} {"text": "four"})"}),
+      "one two three / four / ");
   // Nothing says that the speaker paused but the times.
   EXPECT_EQ(Source(HypothesisFormat::kWhisperStreaming, Segmentation::kPause,
                    {"1 0 1000 one two\n2 1100 2000 three\n3 2600 3000 four\n"}),
@@ -280,11 +308,13 @@ TEST(HypothesisInputTest, TextWithoutMarksIsCutAtPausesAndByLength) {
 TEST(HypothesisInputTest, WhatStandsBeforeADamagedLineIsTranslated) {
   HypothesisInput input({HypothesisFormat::kJson, 2}, Segmentation::kSentence);
   std::deque<SourceItem> items;
-  EXPECT_FALSE(input.Append("{\"text\": \"one two\"}\n{\"text\": \"one two three\"}\noops\n", items).ok());
+  EXPECT_FALSE(
+      input.Append("{\"text\": \"one two\"}\n{\"text\": \"one two three\"}\noops\n", items).ok());
   EXPECT_FALSE(input.Append("{\"text\": \"one two three four\"}\n", items).ok());
   EXPECT_FALSE(input.Finish(items).ok());
   std::string source;
-  for (const SourceItem& item : items) absl::StrAppend(&source, item.text, item.ends_line ? "/ " : "");
+  for (const SourceItem& item : items)
+    absl::StrAppend(&source, item.text, item.ends_line ? "/ " : "");
   EXPECT_EQ(source, "one two three / ");
 }
 

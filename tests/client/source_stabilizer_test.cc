@@ -57,8 +57,9 @@ TEST(SourceStabilizerTest, AHypothesisThatComesAgainIsNoSecondVote) {
 }
 
 TEST(SourceStabilizerTest, FoldsCaseAndEdgesAndSendsTheNewestSpelling) {
-  EXPECT_THAT(Given({Partial("über uns it’s"), Partial("Über uns, it's so"), Final("Über uns, it's so.")}),
-              ElementsAre("", "Über uns, ", "it's so. "));
+  EXPECT_THAT(
+      Given({Partial("über uns it’s"), Partial("Über uns, it's so"), Final("Über uns, it's so.")}),
+      ElementsAre("", "Über uns, ", "it's so. "));
   // A mark that is content, or stands apart.
   EXPECT_THAT(Given({Partial("5 of 6 are"), Partial("5% of 6 are")}),
               ElementsAre("", "", "5% of 6 are "));
@@ -97,7 +98,7 @@ TEST(SourceStabilizerTest, AFinalThatContradictsWhatWasSentIsRepairedByAlignment
            {"hello there world", "hello world today", "today ", 1},  // A word is too many.
            {"twenty five men", "25 men came", "came ", 2},
            {"a b", "x y z", "z ", 2},  // Nothing is the same.
-           {"a b c", "a b", "", 1},     // The recogniser takes a word back.
+           {"a b c", "a b", "", 1},    // The recogniser takes a word back.
            {"a b c", "", "", 3},
            {"a b c", "c d e", "d e ", 2},
            {"a b c", "A, B c.", "", 0}}) {
@@ -117,7 +118,8 @@ TEST(SourceStabilizerTest, GoesOnBehindARevisionBeforeTheFinal) {
 }
 
 TEST(SourceStabilizerTest, AnUtteranceWithoutAFinalIsGivenOutAtTheEnd) {
-  EXPECT_THAT(Given({Final("first one."), Partial("second")}), ElementsAre("first one. ", "", "second "));
+  EXPECT_THAT(Given({Final("first one."), Partial("second")}),
+              ElementsAre("first one. ", "", "second "));
   EXPECT_THAT(Given({Partial("gone"), Partial("")}), ElementsAre("", ""));
   EXPECT_THAT(Given({}), ElementsAre());
 }
@@ -140,7 +142,8 @@ class Streams {
 
   int Below(int limit) { return std::uniform_int_distribution<int>(0, limit - 1)(random_); }
   std::string Word() {
-    static constexpr const char* kWords[] = {"a", "B,", "cat", "Cat", "今天", "好。", "—", "5%", "it’s"};
+    static constexpr const char* kWords[] = {"a",    "B,", "cat", "Cat", "今天",
+                                             "好。", "—",  "5%",  "it’s"};
     return kWords[Below(9)];
   }
   std::string Text(int most) {
@@ -205,7 +208,8 @@ TEST(SourceStabilizerTest, FinalsLoseNoWordButForRepairs) {
       const std::string more = stabilizer.Add(hypothesis);
       absl::StrAppend(&sent, more);
       const std::vector<std::string> now = Compared(sent);
-      // What is given out are words of the hypothesis, in order, up to its end if it is final.
+      // Words that are given out are words of the hypothesis, in order, up to its end if it is
+      // final.
       const std::vector<std::string> added(now.begin() + static_cast<ptrdiff_t>(given.size()),
                                            now.end());
       ASSERT_THAT(std::vector<std::string>(now.begin(), now.begin() + given.size()), given);
