@@ -79,7 +79,8 @@ class StableSource:
             self.distinct = (self.distinct + [words])[-self.agreement:]
         end = 0
         if len(self.distinct) == self.agreement:
-            while all(len(other) > end and other[end][1] == words[end][1] for other in self.distinct):
+            while end < len(words) and all(len(other) > end and other[end][1] == words[end][1]
+                                           for other in self.distinct):
                 end += 1
             end = max(end - 1, 0)  # The newest word may still be growing.
         while end < len(words) and words[end][2] < stable_words:

@@ -59,6 +59,30 @@ def simulated(seed):
     return steps
 
 
+WILD = list("abAB") + [
+    "été", "ÉTÉ", "İ", "ß", "ẞ", "Σ", "ς", "it's", "it’s", "IT'S", "5%", "#x", "a,", "“b”", "(c)", "—", "!", "…", "«", "»",
+    "今", "天", "。", "、", "「好」", "カ", "ｶ", "ไทย", "한국", "Linux系统", "x\u0301", "\u200bz", "½", "🙂", "ab\u00adc", "Dž", "ﬁ"]
+
+
+def wild(seed):
+    """Hypotheses of odd characters and spaces that have little to do with each other."""
+    generator = random.Random(seed)
+    base = [generator.choice(WILD) for _ in range(generator.randint(0, 14))]
+    steps = []
+    for _ in range(generator.randint(1, 9)):
+        words = base[:generator.randint(0, len(base))]
+        if words and generator.random() < 0.4:
+            words[generator.randrange(len(words))] = generator.choice(WILD)
+        spaces = [" ", " ", " ", "", "  ", "\u3000", "\u00a0"]
+        step = {"text": "".join(word + generator.choice(spaces) for word in words)}
+        if generator.random() < 0.2:
+            step["final"] = True
+        if generator.random() < 0.2:
+            step["stable_words"] = generator.randint(0, 9)
+        steps.append(step)
+    return steps
+
+
 def recorded(path):
     return [{key: step[key] for key in ("text", "final") if key in step}
             for step in map(json.loads, path.read_text().splitlines())]
@@ -74,6 +98,7 @@ def run(name, agreement, steps):
 
 if __name__ == "__main__":
     streams = [run(f"simulated, seed {seed}", 1 + seed % 3, simulated(seed)) for seed in range(60)]
+    streams += [run(f"wild, seed {seed}", 1 + seed % 4, wild(seed)) for seed in range(200)]
     for path in sorted(HERE.glob("pocketsphinx*.jsonl")):
         streams += [run(path.stem, agreement, recorded(path)) for agreement in (1, 2, 3)]
     with open(HERE / "streams.jsonl", "w") as file:
