@@ -14,7 +14,8 @@ set(MAY_USE_client base proto)
 set(MAY_USE_client_json base client)
 set(MAY_USE_client_evaluation base client metrics)
 set(MAY_USE_client_load base client client_evaluation metrics)
-set(MAY_USE_client_cli base client client_evaluation client_json metrics)
+set(MAY_USE_client_hypotheses base metrics)
+set(MAY_USE_client_cli base client client_evaluation client_hypotheses client_json metrics)
 set(MAY_USE_client_web base client client_evaluation client_json)
 
 # leapstream_library(NAME [HEADER_ONLY] SOURCES ... PUBLIC folders PRIVATE folders

@@ -112,7 +112,10 @@ absl::Status EventPrinter::ShowEnd(const SegmentCompleted& completed) {
   if (completed.continues) {
     // A line of input is a line of output, except that sentences which were found get a line each.
     if (target_line_open_) {
-      before_next_ = options_.segmentation == Segmentation::kSentence ? "\n" : " ";
+      before_next_ = options_.segmentation == Segmentation::kSentence ||
+                             options_.segmentation == Segmentation::kPause
+                         ? "\n"
+                         : " ";
     }
     return absl::OkStatus();
   }
@@ -205,7 +208,20 @@ absl::Status EventPrinter::Finish() {
   for (const std::string& note : notes_) Report(note);
   // Those of speech came with each segment.
   if (reports_ && !options_.speech && summary_.segments > 0) Report(Figures());
-  return absl::OkStatus();
+  if (!hypotheses_.has_value()) return absl::OkStatus();
+  if (reports_ && options_.segmentation == Segmentation::kPause) {
+    Report(
+        "segments end at pauses and after 50 words, and need not be sentences (--segment pause)");
+  }
+  // Words that were sent and then contradicted are of interest in any case.
+  if (reports_ || hypotheses_->repairs > 0) Report(HypothesisFigures());
+  if (!options_.json) return absl::OkStatus();
+  return WriteTarget(absl::StrFormat(
+      R"({"event":"hypotheses","hypotheses":%d,"finals":%d,"words":%d,"repairs":%d,)"
+      R"("repaired_words":%d})"
+      "\n",
+      hypotheses_->hypotheses, hypotheses_->finals, hypotheses_->words, hypotheses_->repairs,
+      hypotheses_->repaired_words));
 }
 
 std::string EventPrinter::Figures() const {
@@ -218,6 +234,23 @@ std::string EventPrinter::Figures() const {
                           absl::ToDoubleMilliseconds(first_token_ / measured_));
   }
   return line;
+}
+
+void EventPrinter::Hypotheses(const StabilizerFigures& figures, bool has_sentences) {
+  hypotheses_ = figures;
+  if (options_.segmentation == Segmentation::kSentence && !has_sentences && figures.words >= 50) {
+    notes_.push_back(
+        "no sentence ends in the recogniser's text, which was cut every 50 words; --segment pause "
+        "cuts it at pauses");
+  }
+}
+
+std::string EventPrinter::HypothesisFigures() const {
+  return absl::StrFormat(
+      "hypotheses: %d, %d of them final; %s sent, %s (the recogniser revised %s that had been "
+      "sent)",
+      hypotheses_->hypotheses, hypotheses_->finals, Counted(hypotheses_->words, "word"),
+      Counted(hypotheses_->repairs, "repair"), Counted(hypotheses_->repaired_words, "word"));
 }
 
 void EventPrinter::EndSourceLine() {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "client/cli/cut_segments.h"
 #include "client/cli/lanes.h"
 #include "client/cli/segmentation.h"
+#include "client/hypotheses/source_stabilizer.h"
 #include "client/types.h"
 
 namespace leapstream::client {
@@ -47,6 +49,9 @@ class EventPrinter {
 
   // Ends an open line of the translation, so that no prompt or error message continues it.
   absl::Status EndLine();
+  // Says at the end what became of a speech recogniser's hypotheses. Called before Finish().
+  // `has_sentences`: some segment ended with a sentence.
+  void Hypotheses(const StabilizerFigures& figures, bool has_sentences);
   // Ends all lines, and prints the notes and the figures of the run. Called after the last event.
   absl::Status Finish();
   // RESOURCE_EXHAUSTED: source was dropped.
@@ -63,6 +68,7 @@ class EventPrinter {
   absl::Status ShowEnd(const SegmentCompleted& completed);  // The end of a segment as text.
   void ShowFigures(const SegmentStats& stats);              // Those of a segment of speech.
   std::string Figures() const;                              // Those of the run.
+  std::string HypothesisFigures() const;
 
   void EndSourceLine();
   void Report(absl::string_view line);
@@ -87,6 +93,7 @@ class EventPrinter {
   std::vector<std::string> notes_;  // For the end of the run.
   CutSegments cut_;
   Summary summary_;
+  std::optional<StabilizerFigures> hypotheses_;  // nullopt: the source is no recogniser's.
 };
 
 }  // namespace leapstream::client

@@ -11,6 +11,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "client/cli/characters.h"
+#include "client/hypotheses/json_object.h"
 
 namespace leapstream::client {
 namespace {
@@ -85,22 +86,6 @@ Json FromProtobuf(Json answer) {
 
 constexpr char kSpace[] = " \t\r";
 
-// The end of the object in `line` of which `*open` objects and arrays were open before it; npos:
-// it goes on after the line, and `*open` are open then. In JSON no text goes over the end of a
-// line: one that does ends them all.
-size_t EndOfObject(absl::string_view line, int* open) {
-  bool text = false;
-  for (size_t i = 0; i < line.size(); ++i) {
-    const char c = line[i];
-    if (text && c == '\\') ++i;
-    if (c == '"') text = !text;
-    if (text) continue;
-    if (c == '{' || c == '[') ++*open;
-    if ((c == '}' || c == ']') && --*open <= 0) return i + 1;
-  }
-  return text ? line.size() : absl::string_view::npos;
-}
-
 }  // namespace
 
 bool EventReader::NextLine() {
@@ -122,7 +107,7 @@ bool EventReader::ReadObject() {
   while (NextLine()) {
     size_t end = rest_.size();  // What begins no object is an event of its own, a wrong one.
     const bool object = open > 0 || rest_[rest_.find_first_not_of(kSpace)] == '{';
-    if (object) end = EndOfObject(rest_, &open);
+    if (object) end = EndOfJsonObject(rest_, &open);
     if (text_.empty()) began_ = line_;
     absl::StrAppend(&text_, text_.empty() ? "" : "\n", absl::string_view(rest_).substr(0, end));
     rest_.erase(0, end == std::string::npos ? rest_.size() : end);

@@ -139,6 +139,13 @@ size_t SentenceEndsWithin(absl::string_view word) {
   return word.size();
 }
 
+// Characters of `word` that are not ASCII: Latin text has spaces.
+int CountUnspaced(absl::string_view word) {
+  int count = 0;
+  for (; !word.empty(); word.remove_prefix(Utf8Bytes(word))) count += Utf8Bytes(word) > 1 ? 1 : 0;
+  return count;
+}
+
 template <size_t N>
 bool ConsumeEnd(absl::string_view& text, const absl::string_view (&ends)[N]) {
   return std::any_of(std::begin(ends), std::end(ends), [&](absl::string_view end) {
@@ -197,11 +204,18 @@ void Segmenter::Add(SourceItem item, std::deque<SourceItem>& out) {
   if (!item.text.empty()) {
     absl::string_view word = item.text;
     const bool spaced = absl::ConsumeSuffix(&word, " ") || item.ends_line;
+    if (word.empty() && !item.ends_line) {  // It ends a word that had none behind it.
+      within_word_ = false;
+      unspaced_ = 0;
+      if (!last_word_.empty()) out.push_back({item.text, false});
+      return;
+    }
     if (segmentation_ == Segmentation::kSentence) {
       while (true) {
         const size_t size = SentenceEndsWithin(word);
         if (size == word.size()) break;
         AddWord(word.substr(0, size), "", out);
+        has_sentences_ = true;
         EndSegment(out);
         word.remove_prefix(size);
       }
@@ -216,15 +230,29 @@ void Segmenter::Add(SourceItem item, std::deque<SourceItem>& out) {
 
 void Segmenter::AddWord(absl::string_view word, absl::string_view after,
                         std::deque<SourceItem>& out) {
-  if (segmentation_ == Segmentation::kSentence && !last_word_.empty()) {
+  const bool by_sentence = segmentation_ == Segmentation::kSentence;
+  if ((by_sentence || segmentation_ == Segmentation::kPause) && !last_word_.empty()) {
+    const bool clause = EndsWithOneOf(last_word_, kClauseEnds);
     const bool is_long = words_ >= kMostWords || characters_ >= kMostCharacters ||
-                         (words_ >= kManyWords && EndsWithOneOf(last_word_, kClauseEnds));
-    if (is_long || SentenceEndsBetween(previous_word_, last_word_, word)) EndSegment(out);
+                         unspaced_ >= kMostUnspacedCharacters ||
+                         (clause && (words_ >= kManyWords || unspaced_ >= kManyUnspacedCharacters));
+    const bool ends = by_sentence && SentenceEndsBetween(previous_word_, last_word_, word);
+    has_sentences_ = has_sentences_ || ends;
+    if (ends || is_long) EndSegment(out);
   }
-  ++words_;
+  if (!within_word_) ++words_;
   characters_ += CountCharacters(word);
+  within_word_ = after.empty();
+  unspaced_ = within_word_ ? unspaced_ + CountUnspaced(word) : 0;
   previous_word_ = std::exchange(last_word_, std::string(word));
   out.push_back({absl::StrCat(word, after), false});
+}
+
+void Segmenter::Pause(std::deque<SourceItem>& out) {
+  const bool ends = segmentation_ == Segmentation::kSentence && !last_word_.empty() &&
+                    SentenceEndsBetween(previous_word_, last_word_, "");
+  has_sentences_ = has_sentences_ || ends;
+  if (ends || segmentation_ == Segmentation::kPause) EndSegment(out);
 }
 
 void Segmenter::Finish(std::deque<SourceItem>& out) { EndSegment(out); }
@@ -235,6 +263,8 @@ void Segmenter::EndSegment(std::deque<SourceItem>& out) {
   last_word_.clear();
   words_ = 0;
   characters_ = 0;
+  within_word_ = false;
+  unspaced_ = 0;
   out.push_back({"", true});
 }
 

@@ -10,6 +10,7 @@
 #include <cstring>
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <variant>
@@ -20,6 +21,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "client/cli/event_printer.h"
+#include "client/cli/hypothesis_input.h"
 #include "client/cli/read_lines.h"
 #include "client/cli/segmentation.h"
 #include "client/cli/signals.h"
@@ -47,7 +49,7 @@ EventPrinterOptions PrinterOptions(const TranslateOptions& options, int input) {
   result.json = options.json;
   result.verbose = options.verbose;
   result.paced = options.words_per_second > 0;
-  result.typed = isatty(input) == 1;
+  result.typed = isatty(input) == 1 && !options.hypotheses.has_value();
   result.segmentation = options.segmentation;
   return result;
 }
@@ -61,11 +63,16 @@ class Translation {
         paced_(options.words_per_second > 0),
         interval_(paced_ ? absl::Seconds(1) / options.words_per_second : absl::ZeroDuration()),
         printer_(PrinterOptions(options, input)),
-        raw_input_(printer_.draws_lanes() && isatty(input) ? std::make_unique<RawInput>()
-                                                           : nullptr),
+        raw_input_(printer_.draws_lanes() && isatty(input) && !options.hypotheses.has_value()
+                       ? std::make_unique<RawInput>()
+                       : nullptr),
         segmenter_(options.segmentation),
         trace_(trace),
-        stream_(client.StartStream(options.stream)) {}
+        stream_(client.StartStream(options.stream)) {
+    if (options.hypotheses.has_value()) {
+      hypotheses_.emplace(*options.hypotheses, options.segmentation);
+    }
+  }
 
   absl::Status Run() {
     while (true) {
@@ -101,8 +108,16 @@ class Translation {
     }
   }
 
-  // Bytes that are not UTF-8 end the input; the text before them is translated.
+  // Bytes that are not what the input has to be end it; the text before them is translated.
   void TakeInput(absl::string_view bytes, bool last) {
+    if (hypotheses_.has_value()) {
+      input_status_ = hypotheses_->Append(bytes, items_);
+      if (last || !input_status_.ok()) {
+        input_open_ = false;
+        input_status_ = hypotheses_->Finish(items_);
+      }
+      return;
+    }
     std::vector<SourceItem> items;
     input_status_ = words_.Append(bytes, items);
     if (last && input_status_.ok()) input_status_ = words_.Finish(items);
@@ -210,6 +225,9 @@ class Translation {
   }
 
   absl::Status Finish() {
+    if (hypotheses_.has_value()) {
+      printer_.Hypotheses(hypotheses_->figures(), hypotheses_->has_sentences());
+    }
     LEAPSTREAM_RETURN_IF_ERROR(printer_.Finish());
     LEAPSTREAM_RETURN_IF_ERROR(stream_->Wait());
     LEAPSTREAM_RETURN_IF_ERROR(input_status_);
@@ -225,6 +243,7 @@ class Translation {
   TypedWords typed_;
   SourceWords words_;
   Segmenter segmenter_;
+  std::optional<HypothesisInput> hypotheses_;  // In place of the two above.
   TraceWriter& trace_;
   absl::Status input_status_;
   std::deque<SourceItem> items_;  // Items that were read and are to be sent.

@@ -1,9 +1,11 @@
 #ifndef LEAPSTREAM_CLIENT_CLI_TRANSLATE_H_
 #define LEAPSTREAM_CLIENT_CLI_TRANSLATE_H_
 
+#include <optional>
 #include <string>
 
 #include "absl/status/status.h"
+#include "client/cli/hypothesis_input.h"
 #include "client/cli/segmentation.h"
 #include "client/client.h"
 
@@ -13,6 +15,8 @@ struct TranslateOptions {
   StreamOptions stream;
   std::string input_file;  // "": standard input.
   Segmentation segmentation = Segmentation::kLine;
+  // The input is what a speech recogniser writes; nullopt: it is text.
+  std::optional<HypothesisOptions> hypotheses;
   double words_per_second = 0;  // 0: words go as they come.
   std::string trace_file;       // "": no trace. See TraceWriter.
   bool json = false;
@@ -23,8 +27,9 @@ struct TranslateOptions {
 // arrives. On a terminal it is shown in Lanes, and what is typed there is sent word by word. Takes
 // over SIGINT (first: half-close, second: cancel), SIGTERM (cancel), SIGCONT, SIGWINCH and SIGPIPE;
 // call it once per process. CANCELLED: a signal ended it. DATA_LOSS: nobody reads standard output
-// any more. INVALID_ARGUMENT: also if the input is not UTF-8, or a file cannot be opened. Other
-// errors are the server's answers.
+// any more. INVALID_ARGUMENT: also if the input is not UTF-8 or not of the recogniser's format, or a
+// file cannot be opened; what stands before that is translated. Other errors are the server's
+// answers.
 absl::Status Translate(Client& client, const TranslateOptions& options);
 
 }  // namespace leapstream::client

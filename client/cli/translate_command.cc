@@ -44,6 +44,7 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddStreamFlags();
   AddBeamFlags();
   AddInputFlags();
+  AddHypothesisFlags();
   AddAudioFlags();
   command_->add_option("--deadline", deadline_, "of the whole run, such as 30s")
       ->check(IsDuration());
@@ -57,6 +58,16 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
     if (beam_.n_best > beam_.beam) {
       throw CLI::ValidationError("--nbest", absl::StrCat("want at most --beam, ", beam_.beam,
                                                          ", got ", beam_.n_best));
+    }
+    if (segmentation_.empty()) segmentation_ = hypotheses_.empty() ? "line" : "sentence";
+    if (hypotheses_.empty() && segmentation_ == "pause") {
+      throw CLI::ValidationError("--segment",
+                                 "want line, sentence or explicit without --hypotheses, got pause");
+    }
+    if (!hypotheses_.empty() && segmentation_ != "sentence" && segmentation_ != "pause") {
+      throw CLI::ValidationError(
+          "--segment",
+          absl::StrCat("want sentence or pause with --hypotheses, got ", segmentation_));
     }
   });
 }
@@ -132,16 +143,31 @@ void TranslateCommand::AddInputFlags() {
       ->check(CLI::ExistingFile);
   command_
       ->add_option("--segment", segmentation_,
-                   "what is translated as one: a line, a sentence of running text, or all up "
-                   "to an empty line (explicit)")
-      ->check(CLI::IsMember({"line", "sentence", "explicit"}))
-      ->capture_default_str();
+                   "what is translated as one: a line (default), a sentence of running text, all "
+                   "up to an empty line (explicit), or what is said between two pauses, 50 words "
+                   "at most, for a recogniser whose text has no full stops (pause)")
+      ->check(CLI::IsMember({"line", "sentence", "explicit", "pause"}));
   command_->add_option("--trace", options_.trace_file, "record everything in this file")
       ->type_name("FILE");
   command_
       ->add_option("--pace", pace_,
                    "words to send per second, such as 3/s; audio: max, instead of real time")
       ->check(kPace);
+}
+
+void TranslateCommand::AddHypothesisFlags() {
+  command_
+      ->add_option("--hypotheses", hypotheses_,
+                   "the input is what a speech recogniser writes, in this form; words are sent "
+                   "once they are stable, and --segment is sentence or pause (default: sentence)")
+      ->check(CLI::IsMember(HypothesisFormatNames()))
+      ->type_name("FORMAT");
+  command_
+      ->add_option("--agreement", agreement_,
+                   "different hypotheses in a row that have to agree on a word before it is sent")
+      ->check(CLI::Range(1, SourceStabilizer::kMostAgreement))
+      ->capture_default_str()
+      ->needs("--hypotheses");
 }
 
 void TranslateCommand::AddAudioFlags() {
@@ -152,6 +178,7 @@ void TranslateCommand::AddAudioFlags() {
       ->type_name("FILE")
       ->excludes("--from-file")
       ->excludes("--segment")
+      ->excludes("--hypotheses")
       ->excludes("--trace");
   command_
       ->add_option("--pause", pause_,
@@ -182,6 +209,7 @@ absl::Status TranslateCommand::Translation() {
       {"line", Segmentation::kLine},
       {"sentence", Segmentation::kSentence},
       {"explicit", Segmentation::kExplicit},
+      {"pause", Segmentation::kPause},
   };
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
   const bool searches = command_->count("--beam") > 0;
@@ -196,6 +224,9 @@ absl::Status TranslateCommand::Translation() {
   }
   if (searches) options_.stream.beam = beam_;
   options_.segmentation = kSegmentations.at(segmentation_);
+  if (const auto format = HypothesisFormatOf(hypotheses_); format.has_value()) {
+    options_.hypotheses = {*format, agreement_};
+  }
   StreamOptions& stream = options_.stream;
   stream.next_segments = stream.early_end == EarlyEnd::kUnspecified && audio_.path.empty();
   stream.deadline = ParseDuration(deadline_);

@@ -28,6 +28,7 @@ class TranslateCommand {
   void AddInputFlags();
   void AddBeamFlags();
   void AddFileFlags();
+  void AddHypothesisFlags();
   void AddAudioFlags();
   absl::Status Translation();
 
@@ -38,8 +39,9 @@ class TranslateCommand {
   TranslateFileOptions file_;  // Its input is empty: the source is streamed.
   AudioInputOptions audio_;  // Its path is empty: the input is text.
   // Values of flags as they were given; Translation() turns them into options.
-  std::string segmentation_ = "line";
-  std::string pace_, pause_, deadline_;
+  std::string segmentation_;  // "": a line, or a sentence of hypotheses.
+  std::string pace_, pause_, deadline_, hypotheses_;
+  int agreement_ = 2;
 };
 
 }  // namespace leapstream::client

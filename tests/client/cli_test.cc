@@ -335,6 +335,53 @@ TEST(CliTest, CutsRunningTextIntoSentences) {
   EXPECT_EQ(missing.Exit(), 2);
 }
 
+// A source that revises itself: what is sent stays, and what is revised later is counted.
+TEST(CliTest, TranslatesHypotheses) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--hypotheses", "json", "--json"});
+  program.Type("{\"text\": \"gute\"}\n{\"text\": \"gute nacht\"}\n{\"text\": \"gute nach");
+  program.Type("t liebe\"}\n{\"text\": \"Gute Nacht, liebe Welt\"}\n");
+  program.Type("{\"text\": \"Gut, Nacht, liebe Welt.\", \"final\": true}\n{\"text\": \"Und\"}");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(service.source(), "gute Nacht, liebe Welt. |Und |");
+  const std::vector<std::string> lines =
+      absl::StrSplit(absl::StripSuffix(program.output, "\n"), '\n');
+  EXPECT_EQ(lines.back(),
+            R"({"event":"hypotheses","hypotheses":6,"finals":1,"words":5,"repairs":1,)"
+            R"("repaired_words":1})");
+  EXPECT_THAT(program.errors, testing::HasSubstr("1 repair (the recogniser revised 1 word "));
+}
+
+TEST(CliTest, SegmentsHypothesesAtPauses) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--hypotheses", "vosk", "--segment",
+                   "pause", "--verbose"});
+  program.Type("{\"partial\": \"gute\"}\n{\n  \"text\": \"gute nacht\"\n}\n{\"text\": \"ja\"}\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "GUTE NACHT\nJA\n");
+  EXPECT_EQ(service.source(), "gute nacht |ja |");
+  EXPECT_THAT(program.errors, testing::HasSubstr("need not be sentences (--segment pause)"));
+  EXPECT_THAT(program.errors,
+              testing::HasSubstr("hypotheses: 3, 2 of them final; 3 words sent, 0 repairs"));
+}
+
+TEST(CliTest, RefusesADamagedLineOfHypotheses) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--hypotheses", "vosk"});
+  program.Type("{\"text\": \"gute nacht\"}\n{\"txt\": \"ja\"}\n{\"text\": \"ja\"}\n");
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_EQ(program.output, "GUTE NACHT\n");
+  EXPECT_THAT(program.errors, testing::HasSubstr("line 2 of the hypotheses: want Vosk's"));
+  for (const char* segment : {"line", "explicit"}) {
+    Program wrong({"translate", "--hypotheses", "vosk", "--segment", segment});
+    EXPECT_EQ(wrong.Exit(), 2);
+    EXPECT_THAT(wrong.errors, testing::HasSubstr("want sentence or pause with --hypotheses"));
+  }
+  Program alone({"translate", "--segment", "pause"});
+  EXPECT_EQ(alone.Exit(), 2);
+  EXPECT_THAT(alone.errors, testing::HasSubstr("without --hypotheses, got pause"));
+}
+
 TEST(CliTest, ReplaysATrace) {
   FakeService service;
   const std::string trace = testing::TempDir() + "leapstream_trace.jsonl";

@@ -41,6 +41,25 @@ def field(number, value):
     return varint(number << 3 | 2) + varint(len(value)) + value
 
 
+def hypotheses():
+    """By format: the first byte has its number, less one than the agreement, and whether pauses end segments."""
+    streams = [
+        ("json", b'{"text": "a b c", "stable_words": 1}\n', b'{"text": "a b c d."}\n{"text": "A b c d.", "final": true}'),
+        ("vosk", b'{\n  "partial" : "one t', b'wo"\n}\n{\n  "text" : "one two"\n}\n'),
+        ("google", b'{"results": [{"alternatives": [{"transcript": "to be"}], "stability": 1.0},',
+         b'{"alternatives": [{"transcript": " or"}]}]}\n{"results": [{"alternatives": [], "isFinal": true}]}'),
+        ("azure", b'{"Text": "this is"}\n{"RecognitionStatus": "Success", ', b'"DisplayText": "This is."}\n'),
+        ("aws", b'{"Transcript": {"Results": [{"Alternatives": [{"Items": [{"Content": "Well", "Stable": true}], ',
+         b'"Transcript": "Well, I"}], "IsPartial": true}]}}\n'),
+        ("deepgram", b'{"channel": {"alternatives": [{"transcript": "another big"}]}, "is_final": true, ',
+         b'"speech_final": false, "start": 0, "duration": 1.5}\n'),
+        ("whisper_streaming", b"26.4 300 1380 Chairman, thank you.\n51.2 2400 ", b"2900 If\r\n"),
+        ("simulstreaming", b'{"text": " Good mor", "start": 0}\n{"text": "ning.", "is_final": true}\n',
+         "5 6 7 今天\n".encode())]
+    return {name: bytes([number | (number % 3) << 3 | (number % 2) << 5]) + parts(*chunks)
+            for number, (name, *chunks) in enumerate(streams)}
+
+
 class FakeStorage:
     pass
 
@@ -149,6 +168,8 @@ def main():
     write("config", "anchors", b"models: &m [a]\nlog_level: !!str info\nlisten: *m\n? {a: b}\n: c\n")
     write("text_source", "words", parts("two wo".encode(), "rds\u2003and \u00e4".encode()[:-1], b"\xa4 x", b"\x1c\n"))
     write("text_source", "broken", parts(b"a \xe2\x80", b"b \xf0\x9f\x98", b"\x80"))
+    for name, data in hypotheses().items():
+        write("hypotheses", name, data)
     pieces = ["▁Hallo", "▁", "<0xC3>", "<0xA4>", "<0xF0>", "<0x9F>", "▁Welt", "<unk>", "▁▁x", "!", "unknown-piece"]
     write("text_sink", "pieces", parts(*(piece.encode() for piece in pieces)))
     write("text_sink", "bytes", parts(*(f"<0x{byte:02X}>".encode() for byte in (0xE2, 0x96, 0x81, 0xE2, 0x41, 0xFF))))

@@ -16,7 +16,7 @@ namespace {
 
 class SessionReportTest : public testing::Test {
  protected:
-  SessionReportTest() { report_.SetModel("en-de", WaitK{3}); }
+  SessionReportTest() { report_.SetModel("en-de", SessionOptions()); }
 
   // The value of the counter, or the count of the histogram, that has these labels among its own;
   // -1: there is none.

@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 """Translates standard input, a segment per line, and goes on at the next server when one is lost.
 
-usage: translate.py HOST:PORT[,HOST:PORT...] < talk.txt
+usage: translate.py HOST:PORT[,HOST:PORT...] [--hypotheses] < talk.txt
+With --hypotheses the input is that of stable_source.py, and a segment ends where a sentence and an utterance do.
 Needs grpcio and the generated modules; docs/protocol.md says how to make them, and explains each step.
 """
-import random, sys, threading, time
+import json, random, sys, threading, time
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from stable_source import StableSource
 from leapstream.v1 import simultaneous_translation_pb2 as pb, simultaneous_translation_pb2_grpc as rpc
 
 GIVE_UP_AFTER = 60  # Most seconds without a server.
@@ -23,22 +25,38 @@ class Session:
     def __init__(self, addresses):
         self.stubs = [rpc.SimultaneousTranslationServiceStub(channel(a)) for a in addresses]
         self.changed, self.call_number = threading.Condition(), 0
-        self.lines, self.closed = [], False             # The source; line i is chunk and segment i + 1.
+        self.chunks, self.closed = [], False            # The source: (text, whether it ends its segment).
+        self.begins = [0]                               # Segment i + 1 begins with chunks[begins[i]].
         self.id, self.completed, self.tokens = "", 0, []   # `tokens`: the open segment's target tokens that came.
         self.token, self.next_token = b"", b""          # Resume tokens of the open segment and of the next one.
 
-    def read_source(self):
-        for line in sys.stdin:
-            with self.changed:
-                self.lines.append(line.strip())
+    def add_source(self, text, ends):
+        with self.changed:
+            if text or len(self.chunks) > self.begins[-1] or not HYPOTHESES:
+                self.chunks.append((text, ends))
+                self.begins += [len(self.chunks)] if ends else []
                 self.changed.notify_all()
+
+    def read_source(self):
+        source = StableSource()
+        for line in sys.stdin:
+            if not HYPOTHESES:
+                self.add_source(line.strip(), True)
+                continue
+            hypothesis = json.loads(line)
+            final = hypothesis.get("final", False)
+            text = source.add(hypothesis["text"], final, hypothesis.get("stable_words", 0))
+            if text:
+                self.add_source(text, final and text.rstrip().endswith((".", "?", "!", "。", "？", "！")))
+        if HYPOTHESES:
+            self.add_source(source.finish(), True)
         with self.changed:
             self.closed = True
             self.changed.notify_all()
 
     def requests(self, number):  # All source of one call, from the open segment on. Its end is the half-close.
         config = pb.SessionConfig(output=pb.OutputOptions(token_details=True))
-        sent = self.completed
+        sent = self.begins[self.completed]
         if self.token:
             config.resume.CopyFrom(pb.ResumeRequest(
                 session_id=self.id, resume_token=self.token, next_source_sequence=sent + 1,
@@ -47,12 +65,14 @@ class Session:
         yield pb.StreamTranslateRequest(config=config)
         while True:
             with self.changed:
-                self.changed.wait_for(lambda: sent < len(self.lines) or self.closed or number != self.call_number)
-                if number != self.call_number or sent == len(self.lines):
+                self.changed.wait_for(lambda: sent < len(self.chunks) or self.closed or number != self.call_number)
+                if number != self.call_number or sent == len(self.chunks):
                     return
+            text, ends = self.chunks[sent]
             sent += 1
-            yield pb.StreamTranslateRequest(source=pb.SourceChunk(sequence=sent, text=self.lines[sent - 1]))
-            yield pb.StreamTranslateRequest(end_segment=pb.EndSegment())
+            yield pb.StreamTranslateRequest(source=pb.SourceChunk(sequence=sent, text=text))
+            if ends:
+                yield pb.StreamTranslateRequest(end_segment=pb.EndSegment())
 
     def receive(self, response):
         event = response.WhichOneof("event")
@@ -112,4 +132,5 @@ class Session:
                     self.call_number += 1  # Ends the requests of this call.
                     self.changed.notify_all()
 
+HYPOTHESES = "--hypotheses" in sys.argv[2:]
 Session(sys.argv[1].split(",")).run()
