@@ -103,8 +103,14 @@ BeamSearch::BeamSearch(const BeamOptions& options, BeamTask task)
       step_(first_step_),
       rows_(1),
       paths_(1) {
+  Reserve(&paths_[0]);
   paths_[0].tokens.push_back(task_.start);
   paths_[0].tokens.insert(paths_[0].tokens.end(), task_.written.begin(), task_.written.end());
+}
+
+void BeamSearch::Reserve(Path* path) {
+  path->tokens.reserve(kReserved);
+  path->sums.reserve(kReserved);
 }
 
 bool BeamSearch::Before(const Candidate& a, const Candidate& b) {
@@ -235,9 +241,7 @@ void BeamSearch::Advance() {
   done_ = finished_.size() == beam || step_ >= max_length_ || rows_.empty();
   if (done_) rows_.clear();
   while (next_paths_.size() < rows_.size()) {
-    Path& path = next_paths_.emplace_back();
-    path.tokens.reserve(kReserved);
-    path.sums.reserve(kReserved);
+    Reserve(&next_paths_.emplace_back());
   }
   // The rows that go on are the first candidates of their kind, in order.
   size_t rank = 0;
