@@ -14,6 +14,7 @@ namespace {
 constexpr TokenId kNoToken = -1;
 constexpr double kMostTokens = 1 << 20;  // More than in any segment; keeps a * S + b an int.
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
+constexpr size_t kReserved = 256;  // Tokens of a row for which there is room from the start.
 // The logits that are compared with the least candidate side by side.
 constexpr size_t kTogether = 16;
 
@@ -102,8 +103,14 @@ BeamSearch::BeamSearch(const BeamOptions& options, BeamTask task)
       step_(first_step_),
       rows_(1),
       paths_(1) {
+  Reserve(&paths_[0]);
   paths_[0].tokens.push_back(task_.start);
   paths_[0].tokens.insert(paths_[0].tokens.end(), task_.written.begin(), task_.written.end());
+}
+
+void BeamSearch::Reserve(Path* path) {
+  path->tokens.reserve(kReserved);
+  path->sums.reserve(kReserved);
 }
 
 bool BeamSearch::Before(const Candidate& a, const Candidate& b) {
@@ -197,7 +204,9 @@ void BeamSearch::FinishHypothesis(const Candidate& candidate) {
   hypothesis.ids.assign(path.tokens.begin() + 1 + first_step_, path.tokens.end());
   hypothesis.ids.push_back(candidate.id);
   float before = 0;
-  for (const float sum : path.sums) hypothesis.log_probs.push_back(sum - std::exchange(before, sum));
+  for (const float sum : path.sums) {
+    hypothesis.log_probs.push_back(sum - std::exchange(before, sum));
+  }
   hypothesis.log_probs.push_back(candidate.value - before);
   hypothesis.score =
       options_.unnormalized
@@ -231,7 +240,9 @@ void BeamSearch::Advance() {
   }
   done_ = finished_.size() == beam || step_ >= max_length_ || rows_.empty();
   if (done_) rows_.clear();
-  if (next_paths_.size() < rows_.size()) next_paths_.resize(rows_.size());
+  while (next_paths_.size() < rows_.size()) {
+    Reserve(&next_paths_.emplace_back());
+  }
   // The rows that go on are the first candidates of their kind, in order.
   size_t rank = 0;
   for (size_t r = 0; r < rows_.size(); ++r, ++rank) {

@@ -37,7 +37,7 @@ absl::Status CheckBeamOptions(const BeamOptions& options);
 // One sentence to be searched.
 struct BeamTask {
   int source_length = 0;  // The source ids, with </s> and language tokens.
-  int source_words = 0;   // Those of them that are neither `end` nor <pad>: for match_source_length.
+  int source_words = 0;   // Those of them that are neither `end` nor <pad>.
   int vocabulary_size = 0;       // N, of the target.
   int max_target_tokens = 0;     // The model's or the server's limit, </s> not included; 0: none.
   TokenId start = kEndOfSentence;  // The token that the first step fed.
@@ -66,8 +66,8 @@ struct BeamHypothesis {
 //   }
 //
 // fairseq keeps as many rows as the beam is wide, some of them dead, with probability 0; here dead
-// rows are left out, which changes no result. Among equal candidates the one of the lowest row, then
-// of the lowest id, is first. Not thread-safe.
+// rows are left out, which changes no result. Among equal candidates the one of the lowest row,
+// then of the lowest id, is first. Not thread-safe.
 class BeamSearch {
  public:
   // `options` must have passed CheckBeamOptions(), and task.vocabulary_size must be at least 2.
@@ -100,11 +100,12 @@ class BeamSearch {
     size_t row = 0;
     TokenId id = 0;
   };
-  struct Path {  // The tokens of a row, with `written`, and the cumulative score after each new one.
+  struct Path {  // The tokens of a row, with `written`, and the score after each new one.
     std::vector<TokenId> tokens;
     std::vector<float> sums;
   };
 
+  static void Reserve(Path* path);
   static bool Before(const Candidate& a, const Candidate& b);
   // Adds a candidate to the best of its row, if it is among them.
   void Offer(const Candidate& candidate);

@@ -148,7 +148,8 @@ void LiveSession::EndPlan(Due* due) {
   if (turn_.searches) due->search = search_->rows();
   if (due->read_count > 0) unencoded_ = true;
   due->encoder_rows =
-      source_->front_rows() + ((due->decides || turn_.searches) && unencoded_ ? source_->encoder_rows() : 0);
+      source_->front_rows() +
+      ((due->decides || turn_.searches) && unencoded_ ? source_->encoder_rows() : 0);
   Inbox::TurnEnd end;
   end.reads = due->read_count;
   end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides ||
@@ -359,7 +360,8 @@ void LiveSession::ApplySearch() {
   const absl::Span<const TokenId> rest = committed_.rest();
   const absl::Span<const TokenId> best =
       found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
-  const bool agrees = best.size() >= rest.size() && std::equal(rest.begin(), rest.end(), best.begin());
+  const bool agrees =
+      best.size() >= rest.size() && std::equal(rest.begin(), rest.end(), best.begin());
   if (!agrees && !rest.empty() && !segment_.forces) {
     segment_.forces = true;
     return;

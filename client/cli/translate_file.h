@@ -29,8 +29,8 @@ struct TranslateFileOptions {
 absl::Status TranslateFile(Client& client, const TranslateFileOptions& options);
 
 // The output of line `number` (from 1) of the input: the text; or, with `hypotheses`, a line for
-// each hypothesis, "NUMBER <tab> SCORE <tab> TEXT". A line that was too long for one segment has its
-// whole text with the score "nan".
+// each hypothesis, "NUMBER <tab> SCORE <tab> TEXT". A line that was too long for one segment has
+// its whole text with the score "nan", and so has an empty line.
 std::string FormatLine(size_t number, const TextTranslation& translation, bool hypotheses);
 
 // The part of an output file that stays: its first `bytes`, which are the output of `lines` lines.
@@ -38,9 +38,9 @@ struct DonePart {
   size_t bytes = 0;
   size_t lines = 0;
 };
-// Finds the part of `output` that is done. With `hypotheses` the last number's lines are made again,
-// since more of them may have been to come. INVALID_ARGUMENT: with `hypotheses`, a line has not the
-// form of FormatLine().
+// Finds the part of `output` that is done. With `hypotheses` the last number's lines are made
+// again, since more of them may have been to come. INVALID_ARGUMENT: with `hypotheses`, a line has
+// not the form of FormatLine().
 absl::StatusOr<DonePart> FindDone(absl::string_view output, bool hypotheses);
 
 // The text of a progress bar of so many columns: "120/400 lines [#####     ] 3.1 lines/s, 1m30s

@@ -23,8 +23,8 @@ absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 // The name of the matrix that turns a decoder's output into logits.
 const char* OutputName(const ModelConfig& config);
 
-// The scores of one row of logits, which are divided by `temperature` in place. INTERNAL: a logit is
-// not finite.
+// The scores of one row of logits, which are divided by `temperature` in place. INTERNAL: a logit
+// is not finite.
 absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature);
 // The best and the second token of one row.
 Decision Decided(const TokenScores& scores);

@@ -14,8 +14,8 @@
 namespace leapstream {
 
 // Several networks of one kind that decide together, as fairseq's EnsembleModel: a token's
-// probability is the mean of its probabilities, each network with a state of its own. The scores are
-// computed as log-probabilities, ln sum exp(lp) - ln M. Const and thread-safe.
+// probability is the mean of its probabilities, each network with a state of its own. The scores
+// are computed as log-probabilities, ln sum exp(lp) - ln M. Const and thread-safe.
 class Ensemble : public Translator {
  public:
   // `members`: one at least, of equal configurations but for their weights, without a learned

@@ -106,8 +106,8 @@ absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& co
   return absl::OkStatus();
 }
 
-absl::Status WriteWeights(absl::Span<const FairseqCheckpoint> checkpoints, const ModelConfig& config,
-                          TensorType type, const std::string& path) {
+absl::Status WriteWeights(absl::Span<const FairseqCheckpoint> checkpoints,
+                          const ModelConfig& config, TensorType type, const std::string& path) {
   // All checkpoints have the same parameters, and so the same map. MapParameters() also checks the
   // values of shared parameters, so it runs for each.
   ParameterMap parameters;
@@ -238,8 +238,9 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
     const ConfigReading also = ReadConfig(other, options.ignored_options);
     LEAPSTREAM_RETURN_IF_ERROR(also.status);
     if (absl::Status same = CheckSameNetwork(config, also.config); !same.ok()) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          other.name(), ": ", same.message(), "; only checkpoints of one kind of network make one model"));
+      return absl::InvalidArgumentError(
+          absl::StrCat(other.name(), ": ", same.message(),
+                       "; only checkpoints of one kind of network make one model"));
     }
   }
   LEAPSTREAM_RETURN_IF_ERROR(CheckNormaliser(options.cross_normaliser, config));

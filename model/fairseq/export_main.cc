@@ -43,7 +43,8 @@ int Run(int argc, char** argv) {
   leapstream::ExportOptions options;
   std::string dtype = "float32";
   bool inspect = false;
-  app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average or --ensemble")
+  app.add_option("--checkpoint", options.checkpoints,
+                 "checkpoint_*.pt; several with --average or --ensemble")
       ->required();
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
   app.add_flag("--ensemble", options.ensemble,

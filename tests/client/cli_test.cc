@@ -534,11 +534,10 @@ TEST(CliTest, ListsModels) {
   EXPECT_EQ(table.Exit(), 0);
   EXPECT_THAT(table.output, testing::HasSubstr("tiny-de-en"));
   Program verbose({"models", "--server", service.address(), "--verbose"});
-  EXPECT_EQ(verbose.status, 0);
-  EXPECT_NE(verbose.output.find("2 languages"), std::string::npos) << verbose.output;
-  EXPECT_NE(verbose.output.find("en fr"), std::string::npos) << verbose.output;
-  EXPECT_NE(verbose.output.find("CC0-1.0"), std::string::npos) << verbose.output;
-  EXPECT_NE(verbose.output.find("not stated"), std::string::npos) << "there is no origin";
+  EXPECT_EQ(verbose.Exit(), 0);
+  for (const char* shown : {"2 languages", "en fr", "CC0-1.0", "not stated"}) {
+    EXPECT_THAT(verbose.output, testing::HasSubstr(shown));
+  }
   Program json({"models", "--server", service.address(), "--json"});
   EXPECT_EQ(json.Exit(), 0);
   EXPECT_EQ(nlohmann::json::parse(json.output)["models"][1]["name"], "big-de-en");

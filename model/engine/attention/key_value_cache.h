@@ -36,6 +36,7 @@ class KeyValueCache : public AttentionState {
   // Makes the block that the next Append() writes to this cache's own. Append() does it, too; a
   // caller whose threads append to several caches does it before, on one thread.
   void Own();
+  bool has_spare() const { return !spare_.empty(); }  // Own() allocates nothing.
   // key: [H, K], value: [H, V].
   void Append(const float* key, const float* value);
   // energies[p] = query . key of position first + p, for p < Rounded(count). Energies of positions

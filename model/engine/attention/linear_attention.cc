@@ -122,6 +122,17 @@ std::unique_ptr<AttentionState> LinearAttention::NewState() const {
   return std::make_unique<State>(*this);
 }
 
+void LinearAttention::OwnSlots(absl::Span<const AttentionRow> rows, bool attends) {
+  // Those with a slot to spare leave the shared one to the others, so that none is allocated.
+  for (const bool spare : {true, false}) {
+    for (const AttentionRow& row : rows) {
+      auto* const state = static_cast<State*>(row.state);
+      if (state == nullptr || (attends && !state->AttendingWrites())) continue;
+      if ((state->spare_ != nullptr) == spare) state->Own();
+    }
+  }
+}
+
 void LinearAttention::FoldAll(State& state) const {
   static thread_local std::vector<float> copies;  // It never shrinks.
   const int64_t width = F_ + d_;
@@ -242,7 +253,7 @@ void LinearAttention::Append(const float* keys, const float* values,
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Keys(keys, rows, features, scratch);
-  for (const AttentionRow& row : rows) static_cast<State&>(*row.state).Own();
+  OwnSlots(rows, /*attends=*/false);
   ForEachRun(rows, [&](int64_t begin, int64_t end) {
     AddAll({features + begin * heads_ * F_, values + begin * heads_ * d_}, end - begin,
            static_cast<State&>(*rows[begin].state));
@@ -254,10 +265,7 @@ void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Queries(queries, rows, features, scratch);
-  for (const AttentionRow& row : rows) {
-    auto* const state = static_cast<State*>(row.state);
-    if (state != nullptr && state->AttendingWrites()) state->Own();
-  }
+  OwnSlots(rows, /*attends=*/true);
   ForEachRow(rows, [&](int64_t r) {
     float* row_out = out + r * heads_ * d_;
     if (rows[r].state == nullptr) {
@@ -276,7 +284,7 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
   float* key = scratch.Floats(count * heads_ * F_);
   features_->Queries(x.queries, rows, query, scratch);
   features_->Keys(x.keys, rows, key, scratch);
-  for (const AttentionRow& row : rows) static_cast<State&>(*row.state).Own();
+  OwnSlots(rows, /*attends=*/false);
   ForEachRow(rows, [&](int64_t r) {
     auto& state = static_cast<State&>(*rows[r].state);
     Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);

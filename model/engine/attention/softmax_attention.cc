@@ -10,9 +10,15 @@ namespace {
 // The most rows that attend side by side, so that keys and values are read once for all of them.
 constexpr int64_t kTogether = 16;
 
-// Copies of one state may be in one batch, and other threads may serve them.
+// Copies of one state may be in one batch, and other threads may serve them. Those with memory to
+// spare leave the shared block to the others, so that none is allocated.
 void OwnBlocks(absl::Span<const AttentionRow> rows) {
-  for (const AttentionRow& row : rows) static_cast<KeyValueCache&>(*row.state).Own();
+  for (const bool spare : {true, false}) {
+    for (const AttentionRow& row : rows) {
+      auto& cache = static_cast<KeyValueCache&>(*row.state);
+      if (cache.has_spare() == spare) cache.Own();
+    }
+  }
 }
 
 }  // namespace

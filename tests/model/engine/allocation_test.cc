@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/engine/load_model.h"
 #include "streaming/scheduler.h"
+#include "streaming/segment_search.h"
 #include "tests/testing/collecting_sink.h"
 
 namespace {
@@ -82,6 +83,31 @@ TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
 }
 INSTANTIATE_TEST_SUITE_P(ComputeTypes, AllocationTest,
                          ::testing::Values("float32", "bfloat16", "int8"));
+
+// Rows die and are copied at every step, but memory goes from one to the other.
+TEST(SearchAllocationTest, AStepAllocatesNothingOnceItIsWarm) {
+  const auto model = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), {});
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Translator& translator = *(*model)->translator;
+  const std::vector<TokenId> source = {100, 200, 300, 400, 500, 600, 700, kEndOfSentence};
+  auto state = *translator.NewState();
+  ASSERT_TRUE(translator.Read({SourceRows{state.get(), source}}).ok());
+  BeamOptions options;
+  options.min_length = 200;  // No hypothesis ends: its result would allocate.
+  BeamTask task;
+  task.source_length = static_cast<int>(source.size());
+  task.vocabulary_size = (*model)->target_vocabulary.size();
+  auto search = *SegmentSearch::Begin(*state, options, task);
+  const auto take = [&](size_t row, const TokenScores& scores) { search->Take(row, scores); };
+  constexpr int kWarm = 100, kSteps = 180;
+  long before = 0;
+  for (int step = 0; step < kSteps; ++step) {
+    if (step == kWarm) before = allocations;
+    ASSERT_TRUE(translator.Score(search->rows(), take).ok());
+    ASSERT_TRUE(search->Advance().ok());
+  }
+  EXPECT_EQ(allocations - before, 0);
+}
 
 // A model for which </s> is always the best next token. With EarlyEnd::kReadOn a session then reads
 // on and puts nothing out: output would allocate.

@@ -156,7 +156,8 @@ void Step(const Translator& translator, absl::Span<const std::unique_ptr<Segment
   }
 }
 
-void RunAll(const Translator& translator, absl::Span<const std::unique_ptr<SegmentSearch>> searches) {
+void RunAll(const Translator& translator,
+            absl::Span<const std::unique_ptr<SegmentSearch>> searches) {
   const auto done = [](const auto& search) { return search->done(); };
   while (!absl::c_all_of(searches, done)) Step(translator, searches);
 }
