@@ -1,4 +1,5 @@
-// Compares the tokenizers with what sacremoses, subword-nmt and fairseq gave: tests/golden/tokenise.
+// Compares the tokenizers with the results of sacremoses, subword-nmt and fairseq, which
+// tests/golden/tokenise has.
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -191,7 +192,9 @@ Fed Feed(const SubwordTokenizer& tokenizer, const std::string& text) {
   SourceTokenizer::Symbols early;
   std::u32string word;
   const auto take = [&] {
-    for (auto& symbols : ready) fed.symbols.insert(fed.symbols.end(), symbols.begin(), symbols.end());
+    for (auto& symbols : ready) {
+      fed.symbols.insert(fed.symbols.end(), symbols.begin(), symbols.end());
+    }
     ready.clear();
   };
   for (const char32_t c : ToCodePoints(text)) {
@@ -273,8 +276,8 @@ TEST(TokeniseGoldenTest, TargetTextComesOutAsEarlyAsTheReferenceAllows) {
 TEST(TokeniseGoldenTest, NoContinuationChangesATokenThatIsOut) {
   std::mt19937 random(7);
   const Strings words = {"U.S.", "'",   "a'",  "'s",  ",",    "5,",   "No.", "x,y", "..",   "'.",
-                         "lower", "5",  "A",   "-",   "a-b",  "l'eau", "\x01", ".'", "...,", "\"q\"",
-                         "z.B.",  "'a", ",,",  "''",  "5's",  "d'",   "(",   "B.",  "\x02.", "é."};
+                         "lower", "5",  "A",   "-",   "a-b",  "l'eau", "\x01", ".'", "...,",
+                         "\"q\"", "z.B.",  "'a", ",,",  "''",  "5's",  "d'",   "(",   "B.",  "\x02.", "é."};
   for (const char* language : {"en", "de", "fr", "xx"}) {
     TokenizerConfig config;
     config.bpe = "none";
