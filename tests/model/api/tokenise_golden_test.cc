@@ -89,16 +89,6 @@ const SubwordTokenizer* Make(const json& row, const std::string& codes) {
   return Make(config, codes);
 }
 
-// Whether a text has white space that fairseq keeps if there is no tokenizer; here all white space
-// between words counts as one space.
-bool HasOddSpace(const std::string& text) {
-  if (text.find("  ") != std::string::npos) return true;
-  for (const char32_t c : ToCodePoints(text)) {
-    if (c != U' ' && IsPythonSpace(c)) return true;
-  }
-  return false;
-}
-
 TEST(TokeniseGoldenTest, ClassesAreThoseOfTheReference) {
   const json classes = json::parse(File("classes.json"));
   const auto compare = [&classes](const std::vector<std::string>& names, auto is_in) {
@@ -136,7 +126,6 @@ TEST(TokeniseGoldenTest, LinesBecomeTheSameTokensAndSymbols) {
     if (row.count("tokens") > 0) {
       EXPECT_EQ(row["tokens"].get<Strings>(), Make(row, "")->Encode(text));
     }
-    if (row["tokenizer"] == "none" && HasOddSpace(text)) continue;
     for (const auto& [codes, symbols] : row["bpe"].items()) {
       EXPECT_EQ(symbols.get<Strings>(), Make(row, codes)->Encode(text)) << codes;
       ++compared;
@@ -170,7 +159,9 @@ TEST(TokeniseGoldenTest, CharactersAndBytesAreTheSame) {
     TokenizerConfig config;
     config.bpe = row["bpe"];
     const auto tokenizer = Make(config, "");
-    if (!row["text"].is_null() && !HasOddSpace(row["text"].get<std::string>())) {
+    // fairseq's `characters` keeps each of several spaces; here they count as one.
+    const bool differs = row["bpe"] == "characters" && row["text"] == "a  b";
+    if (!row["text"].is_null() && !differs) {
       EXPECT_EQ(row["symbols"].get<Strings>(), tokenizer->Encode(row["text"].get<std::string>()))
           << row["text"];
     }
