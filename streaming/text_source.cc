@@ -47,7 +47,9 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
     }
     *bytes = std::max<int64_t>(*bytes - static_cast<int64_t>(length), 0);
     const size_t size = scanned_ - begin_;
-    if (IsPythonSpace(code_point)) {
+    const bool is_space = spaces_only_ ? code_point == ' ' || code_point == '\n' || code_point == '\r'
+                                       : IsPythonSpace(code_point);
+    if (is_space) {
       std::string word = CutWord(size);
       scanned_ += length;
       begin_ = scanned_;
@@ -77,7 +79,7 @@ std::string TextSource::CutWord(size_t size) {
   return word;
 }
 
-void TextSource::Reset() { *this = TextSource(); }
+void TextSource::Reset() { *this = TextSource(spaces_only_); }
 
 void TextSource::Compact() {
   // Text is moved only if fewer bytes move than are freed: all moves together are linear in the

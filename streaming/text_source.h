@@ -19,6 +19,9 @@ namespace leapstream {
 // which may end between the bytes of a character. Not thread-safe.
 class TextSource {
  public:
+  // `spaces_only`: only U+0020, LF and CR end words; see SourceTokenizer::cuts_at_spaces_only().
+  explicit TextSource(bool spaces_only = false) : spaces_only_(spaces_only) {}
+
   void Append(absl::string_view bytes);
   void Finish();  // Ends the text: the held word is complete.
 
@@ -51,6 +54,7 @@ class TextSource {
   std::string CutWord(size_t size);
   void Compact();
 
+  bool spaces_only_;
   std::string text_;    // The text from begin_ on is not cut yet.
   size_t begin_ = 0;    // The start of the next word, or of the white space before it.
   size_t scanned_ = 0;  // No word ends between begin_ and here.

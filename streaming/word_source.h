@@ -36,7 +36,8 @@ struct SourceWord {
 class WordSource {
  public:
   // `model` must outlive this. `places`: SourceWord::at and rest_at() are wanted for text.
-  WordSource(const Model& model, bool places) : model_(model), places_(places) {}
+  WordSource(const Model& model, bool places)
+      : model_(model), places_(places), text_(model.source_tokenizer->cuts_at_spaces_only()) {}
 
   void Open();  // Begins a segment, and forgets all of the segment before it.
   // Takes a chunk of source, which begins at `at`. INVALID_ARGUMENT: it has another form than the

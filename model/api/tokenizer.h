@@ -26,12 +26,15 @@ struct TokenizerState {
 };
 
 // The source side takes words of text and returns final symbols. Words come one by one, without the
-// white space between them, and none is longer than budget::kWordBytes.
+// white space (Python's) between them, and none is longer than budget::kWordBytes.
 class SourceTokenizer {
  public:
   using Symbols = std::vector<std::string>;
 
   virtual ~SourceTokenizer() = default;
+
+  // Whether words are cut at U+0020, LF and CR alone, so that they may have other white space.
+  virtual bool cuts_at_spaces_only() const { return false; }
 
   // Takes the next word (UTF-8) of the segment. Appends to *ready, in order, an entry for each word
   // whose symbols no later text can change any more: this word, or, if a tokenizer has to see the

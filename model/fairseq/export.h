@@ -59,8 +59,8 @@ struct ExportOptions {
 // checkpoints without `average` or `ensemble`. UNIMPLEMENTED: a model that is not served.
 absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes = nullptr);
 
-// Checks that each given dictionary goes with the SentencePiece model or the BPE codes that are given
-// for the same side. Results and errors: those of CheckPieces(), Vocabulary and Tokenizer.
+// Checks that each given dictionary goes with the SentencePiece model or the BPE codes of the same
+// side. Results and errors: those of CheckPieces(), Vocabulary and Tokenizer.
 absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& options);
 
 }  // namespace leapstream

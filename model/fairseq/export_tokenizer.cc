@@ -63,7 +63,8 @@ absl::StatusOr<std::string> ChooseBpe(const ExportOptions& options, const ModelC
   }
   if (bpe != "sentencepiece" && has_spm) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "bpe ", bpe, " takes no SentencePiece model; leave --source-spm and --target-spm, or --bpe"));
+        "bpe ", bpe,
+        " takes no SentencePiece model; leave --source-spm and --target-spm out, or --bpe"));
   }
   return bpe;
 }
@@ -90,7 +91,9 @@ absl::Status CheckUsed(const TokenizerOptions& given, const TokenizerConfig& cho
                        bool has_source) {
   const bool codes = chosen.bpe == "subword_nmt" || chosen.bpe == "fastbpe";
   const bool moses = chosen.tokenizer == "moses";
-  if (!codes && !given.bpe_codes.empty()) return Unused("--bpe-codes", "--bpe subword_nmt or fastbpe");
+  if (!codes && !given.bpe_codes.empty()) {
+    return Unused("--bpe-codes", "--bpe subword_nmt or fastbpe");
+  }
   if (codes && has_source && given.bpe_codes.empty()) {
     return absl::InvalidArgumentError(
         absl::StrCat("bpe ", chosen.bpe, " needs --bpe-codes, the file that the training's source "
@@ -131,8 +134,8 @@ absl::Status ChooseTokenizers(const ExportOptions& options, ModelConfig* config,
   if (chosen.bpe == "sentencepiece" && given.bpe.empty() &&
       !Recorded(*config, "sentencepiece_enable_sampling").empty()) {
     return absl::UnimplementedError(
-        "sentencepiece_enable_sampling is on in the checkpoint, so that fairseq draws the pieces of "
-        "a word by chance, which is not served; give --bpe sentencepiece for the best pieces");
+        "sentencepiece_enable_sampling is on in the checkpoint, so that fairseq draws the pieces "
+        "of a word by chance, which is not served; give --bpe sentencepiece for the best pieces");
   }
   const std::string separator = Recorded(*config, "bpe_separator");
   if (chosen.bpe == "subword_nmt" && !separator.empty() && separator != "@@") {

@@ -177,7 +177,8 @@ TEST(TextSourceTest, ALongWordIsCutAfterAMark) {
   }
 }
 
-// The pieces of such a word are given out while it grows, so its cut must not depend on what follows.
+// The pieces of such a word are given out while it grows, so its cut must not depend on the text
+// that follows.
 TEST(TextSourceTest, AWordWithoutSpacesIsCutAsSoonAsItsMarkIsThere) {
   std::string half;
   while (half.size() <= budget::kWordBytes / 2) half += "\xE6\xBC\xA2";  // U+6F22

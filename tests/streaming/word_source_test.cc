@@ -45,8 +45,8 @@ class LookAhead final : public Tokenizer {
   }
 };
 
-// A tokenizer of one symbol for each character. Of a word with "\xE6\xBC\xA2" (U+6F22), all characters
-// but the last one are final before the word is complete.
+// A tokenizer of one symbol for each character. In a word with U+6F22, all characters but the last
+// one are final before the word is complete.
 class ByCharacter final : public Tokenizer {
  public:
   void AppendWord(absl::string_view word, TokenizerState* state,

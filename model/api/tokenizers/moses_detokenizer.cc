@@ -30,6 +30,8 @@ bool IsOneOf(std::u32string_view set, char32_t c) {
   return set.find(c) != std::u32string_view::npos;
 }
 
+bool IsOpening(char32_t c) { return moses::IsCurrency(c) || IsOneOf(kOpening, c); }
+
 template <typename Class>
 bool AllOf(std::u32string_view token, const Class& is_in) {
   return std::all_of(token.begin(), token.end(), is_in);
@@ -107,7 +109,7 @@ MosesDetokenizer::Place MosesDetokenizer::PlaceOf(const std::u32string& token, b
   if (moses::IsEastAsian(token[0]) && language_ != "ko") {
     place.rule = Rule::kEastAsian;
     if (!first && moses::IsEastAsian(target.last.back())) place.space = false;
-  } else if (AllOf(token, [](char32_t c) { return moses::IsCurrency(c) || IsOneOf(kOpening, c); })) {
+  } else if (AllOf(token, &IsOpening)) {
     place.rule = Rule::kOpening;
   } else if (AllOf(token, [](char32_t c) { return IsOneOf(kClosing, c); })) {
     place.rule = Rule::kClosing;

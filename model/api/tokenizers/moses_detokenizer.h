@@ -44,7 +44,16 @@ class MosesDetokenizer {
 
  private:
   // The rules for a token, in the order in which they are tried.
-  enum class Rule { kEastAsian, kOpening, kClosing, kClitic, kDecimal, kContraction, kQuote, kWord };
+  enum class Rule {
+    kEastAsian,
+    kOpening,
+    kClosing,
+    kClitic,
+    kDecimal,
+    kContraction,
+    kQuote,
+    kWord,
+  };
   struct Place {
     Rule rule = Rule::kWord;
     bool space = false;    // A space stands before the token.

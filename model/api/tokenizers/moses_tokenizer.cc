@@ -237,9 +237,10 @@ std::vector<MosesTokenizer::Token> MosesTokenizer::SplitDots(const Line& line) c
   std::vector<Token> result;
   for (size_t i = 0; i < tokens.size(); ++i) {
     const Token& token = tokens[i];
-    const std::u32string_view stem = std::u32string_view(token.text).substr(0, token.text.size() - 1);
+    const std::u32string_view text = token.text;
+    const std::u32string_view stem = text.substr(0, text.size() - 1);
     const Token* const next = i + 1 < tokens.size() ? &tokens[i + 1] : nullptr;
-    if (token.text.back() != U'.' || stem.empty() || KeepsDot(stem, next)) {
+    if (text.back() != U'.' || stem.empty() || KeepsDot(stem, next)) {
       result.push_back(token);
     } else {
       result.push_back({std::u32string(stem), token.word});

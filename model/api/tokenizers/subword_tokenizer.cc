@@ -1,5 +1,6 @@
 #include "model/api/tokenizers/subword_tokenizer.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <utility>
 
@@ -7,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/budget.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "model/api/tokenizers/code_points.h"
@@ -65,6 +67,33 @@ size_t SizeWithoutTrailingSpace(absl::string_view text) {
   return size;
 }
 
+// Calls `word` for each word between white space.
+template <typename Word>
+void ForEachWord(absl::string_view text, const Word& word) {
+  size_t begin = 0;
+  for (size_t at = 0; at <= text.size();) {
+    size_t length = 1;
+    char32_t c = 0;
+    const bool ends = at == text.size();
+    if (!ends && ReadUtf8(text.substr(at), &length, &c) != Utf8::kCharacter) length = 1;
+    if (ends || IsPythonSpace(c)) {
+      if (at > begin) word(text.substr(begin, at - begin));
+      begin = at + length;
+    }
+    at += length;
+  }
+}
+
+// The size of the white space that `text` begins with.
+size_t LeadingSpace(absl::string_view text) {
+  size_t size = 0;
+  for (size_t length = 1; size < text.size(); size += length) {
+    char32_t c = 0;
+    if (ReadUtf8(text.substr(size), &length, &c) != Utf8::kCharacter || !IsPythonSpace(c)) break;
+  }
+  return size;
+}
+
 // The language of Moses' rules for a language code, such as "de" for "de_DE" and "DE".
 std::string MosesLanguage(absl::string_view code) {
   return absl::AsciiStrToLower(code.substr(0, code.find_first_of("_-")));
@@ -82,6 +111,7 @@ absl::StatusOr<std::unique_ptr<const SubwordTokenizer>> SubwordTokenizer::Create
     const TokenizerConfig& config, const TokenizerFiles& files) {
   std::unique_ptr<SubwordTokenizer> tokenizer(new SubwordTokenizer());
   tokenizer->lowercase_ = config.lowercase;
+  tokenizer->cuts_at_spaces_ = config.tokenizer == "none";
   if (config.bpe == "characters") {
     tokenizer->bpe_ = Bpe::kCharacters;
   } else if (config.bpe == "bytes") {
@@ -126,11 +156,15 @@ SubwordTokenizer::Symbols SubwordTokenizer::ToSymbols(const std::vector<std::str
     } else if (bpe_ == Bpe::kCodes) {
       std::vector<std::string> parts =
           codes_.has_value() ? codes_->Symbols(token) : std::vector<std::string>{token};
-      for (std::string& part : parts) symbols.push_back(std::move(part));
+      for (const std::string& part : parts) {
+        ForEachWord(part, [&symbols](absl::string_view word) { symbols.emplace_back(word); });
+      }
     } else {
       if (*begun) symbols.push_back(kSpaceSymbol);
       if (bpe_ == Bpe::kCharacters) {
-        for (const char32_t c : ToCodePoints(token)) symbols.push_back(ToUtf8({&c, 1}));
+        for (const char32_t c : ToCodePoints(token)) {
+          if (!IsPythonSpace(c)) symbols.push_back(ToUtf8({&c, 1}));
+        }
       } else {
         for (const char byte : token) {
           const char32_t c = CharacterOfByte(static_cast<unsigned char>(byte));
@@ -146,7 +180,18 @@ SubwordTokenizer::Symbols SubwordTokenizer::ToSymbols(const std::vector<std::str
 void SubwordTokenizer::AppendWord(absl::string_view word, TokenizerState* state,
                                   std::vector<Symbols>* ready) const {
   if (!moses_.has_value()) {
-    ready->push_back(ToSymbols({std::string(word)}, &state->begun));
+    // fairseq strips a line: white space at the ends of a text is no part of its words.
+    const bool all_space = SizeWithoutTrailingSpace(word) == 0;
+    if (state->begun || !state->held.empty() || !all_space) {
+      if (!state->begun && state->held.empty()) word.remove_prefix(LeadingSpace(word));
+      absl::StrAppend(&state->held, state->held.empty() ? "" : " ", word);
+      const bool may_change = SizeWithoutTrailingSpace(word) < word.size();
+      if (!may_change || state->held.size() > 2 * budget::kWordBytes) {
+        GiveHeld(/*ends=*/false, state, ready);
+      }
+    } else {
+      ready->push_back({});
+    }
     return;
   }
   std::vector<MosesTokenizer::Tokens> words;
@@ -156,7 +201,10 @@ void SubwordTokenizer::AppendWord(absl::string_view word, TokenizerState* state,
 
 int64_t SubwordTokenizer::PeekWord(absl::string_view beginning, TokenizerState* state,
                                    std::vector<Symbols>* ready, Symbols* /*early*/) const {
-  if (!moses_.has_value()) return 0;
+  if (!moses_.has_value()) {
+    if (SizeWithoutTrailingSpace(beginning) > 0) GiveHeld(/*ends=*/false, state, ready);
+    return 0;
+  }
   std::vector<MosesTokenizer::Tokens> words;
   moses_->Peek(beginning, Own<MosesContext>(state), &words);
   for (const auto& tokens : words) ready->push_back(ToSymbols(tokens, &state->begun));
@@ -164,10 +212,27 @@ int64_t SubwordTokenizer::PeekWord(absl::string_view beginning, TokenizerState* 
 }
 
 void SubwordTokenizer::FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const {
-  if (!moses_.has_value()) return;
+  if (!moses_.has_value()) return GiveHeld(/*ends=*/true, state, ready);
   std::vector<MosesTokenizer::Tokens> words;
   moses_->Finish(Own<MosesContext>(state), &words);
   for (const auto& tokens : words) ready->push_back(ToSymbols(tokens, &state->begun));
+}
+
+void SubwordTokenizer::GiveHeld(bool ends, TokenizerState* state,
+                                std::vector<Symbols>* ready) const {
+  if (state->held.empty()) return;
+  const std::string held = std::exchange(state->held, {});
+  const size_t size = ends ? SizeWithoutTrailingSpace(held) : held.size();
+  for (size_t begin = 0; begin <= held.size();) {
+    const size_t end = std::min(held.find(' ', begin), held.size());
+    const size_t kept = std::min(end, std::max(size, begin));
+    if (kept > begin) {
+      ready->push_back(ToSymbols({held.substr(begin, kept - begin)}, &state->begun));
+    } else {
+      ready->push_back({});
+    }
+    begin = end + 1;
+  }
 }
 
 std::string SubwordTokenizer::WithoutBpe(absl::string_view symbol, TokenizerState* state) const {
@@ -228,10 +293,14 @@ TargetBytes SubwordTokenizer::FinishSymbols(TokenizerState* state) const {
 std::vector<std::string> SubwordTokenizer::Encode(absl::string_view text) const {
   TokenizerState state;
   std::vector<Symbols> words;
+  const bool spaces_only = cuts_at_spaces_only();
   const std::u32string points = ToCodePoints(text);
+  const auto ends_word = [spaces_only](char32_t c) {
+    return spaces_only ? c == U' ' || c == U'\n' || c == U'\r' : IsPythonSpace(c);
+  };
   for (size_t begin = 0; begin < points.size();) {
     size_t end = begin;
-    while (end < points.size() && !IsPythonSpace(points[end])) ++end;
+    while (end < points.size() && !ends_word(points[end])) ++end;
     if (end > begin) AppendWord(ToUtf8({points.data() + begin, end - begin}), &state, &words);
     begin = end + 1;
   }

@@ -18,13 +18,18 @@ namespace leapstream {
 
 // fairseq's tokenizer (none, space or Moses), lower case if it is asked for, and its BPE
 // (subword_nmt, fastbpe, characters, bytes or none), one after the other; and both of them undone.
-// White space of any kind and length between words counts as one space. Const and thread-safe.
+// White space between words counts as one space. Without a tokenizer, codes and characters see other
+// white space than U+0020 as a character of a word, as in fairseq, but it is no symbol, and at the
+// ends of a text it is none. Const and thread-safe.
 class SubwordTokenizer final : public Tokenizer {
  public:
   // `config.bpe` is not sentencepiece. INVALID_ARGUMENT: a file is not of its form.
   static absl::StatusOr<std::unique_ptr<const SubwordTokenizer>> Create(
       const TokenizerConfig& config, const TokenizerFiles& files);
 
+  bool cuts_at_spaces_only() const override {
+    return cuts_at_spaces_ && (bpe_ == Bpe::kCodes || bpe_ == Bpe::kCharacters);
+  }
   void AppendWord(absl::string_view word, TokenizerState* state,
                   std::vector<Symbols>* ready) const override;
   int64_t PeekWord(absl::string_view beginning, TokenizerState* state, std::vector<Symbols>* ready,
@@ -45,10 +50,13 @@ class SubwordTokenizer final : public Tokenizer {
   // The symbols of one word's tokens. `begun`: some token came before them; it becomes true if
   // there are tokens.
   Symbols ToSymbols(const std::vector<std::string>& tokens, bool* begun) const;
+  // Appends to *ready the symbols of the words that wait in state->held. `ends`: the text ends.
+  void GiveHeld(bool ends, TokenizerState* state, std::vector<Symbols>* ready) const;
   // The text of a symbol without BPE, and with the white space that certainly follows.
   std::string WithoutBpe(absl::string_view symbol, TokenizerState* state) const;
 
   Bpe bpe_ = Bpe::kNone;
+  bool cuts_at_spaces_ = false;  // There is no tokenizer.
   bool lowercase_ = false;
   std::optional<BpeCodes> codes_;        // Of a source with codes.
   std::optional<MosesTokenizer> moses_;  // Null: the tokens are the words.

@@ -132,6 +132,30 @@ TEST(SubwordTokenizerTest, CzechNumbersStayTogetherAndQuotesAreCzech) {
   EXPECT_EQ(Decode(*czech, "a „ b “ c"), "a „b“ c");
 }
 
+TEST(SubwordTokenizerTest, WithoutATokenizerOddSpaceIsPartOfAWordButNotOfTheTextsEnds) {
+  TokenizerConfig config;
+  config.bpe = "subword_nmt";
+  TokenizerFiles files;
+  files.bpe_codes = {"#version: 0.2\n", "codes"};
+  const auto tokenizer = *SubwordTokenizer::Create(config, files);
+  ASSERT_TRUE(tokenizer->cuts_at_spaces_only());
+  EXPECT_THAT(tokenizer->Encode("\xC2\xA0 a\tb c\t d\xC2\xA0"),
+              ElementsAre("a@@", "@@", "b", "c@@", "d"));
+  EXPECT_THAT(tokenizer->Encode("a\t \t"), ElementsAre("a"));
+  EXPECT_TRUE(tokenizer->Encode(" \t \t\n").empty());
+  // A word that ends in such space is final when more text follows; there is an entry for each.
+  TokenizerState state;
+  std::vector<SourceTokenizer::Symbols> ready;
+  SourceTokenizer::Symbols early;
+  tokenizer->AppendWord("a\t", &state, &ready);
+  tokenizer->AppendWord("\t", &state, &ready);
+  EXPECT_TRUE(ready.empty());
+  tokenizer->PeekWord("\t", &state, &ready, &early);
+  EXPECT_TRUE(ready.empty());
+  tokenizer->PeekWord("\tb", &state, &ready, &early);
+  EXPECT_THAT(ready, ElementsAre(ElementsAre("a@@"), ElementsAre()));
+}
+
 TEST(SubwordTokenizerTest, ADanglingPieceIsShownWithoutItsMark) {
   const auto tokenizer = Make("subword_nmt", "none", "");
   EXPECT_EQ(Decode(*tokenizer, "ab@@ c d@@"), "abc d");

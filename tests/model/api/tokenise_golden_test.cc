@@ -1,4 +1,5 @@
-// Compares the tokenizers with what sacremoses, subword-nmt and fairseq gave: tests/golden/tokenise.
+// Compares the tokenizers with the results of sacremoses, subword-nmt and fairseq, which
+// tests/golden/tokenise has.
 #include <algorithm>
 #include <fstream>
 #include <map>
@@ -88,16 +89,6 @@ const SubwordTokenizer* Make(const json& row, const std::string& codes) {
   return Make(config, codes);
 }
 
-// Whether a text has white space that fairseq keeps if there is no tokenizer; here all white space
-// between words counts as one space.
-bool HasOddSpace(const std::string& text) {
-  if (text.find("  ") != std::string::npos) return true;
-  for (const char32_t c : ToCodePoints(text)) {
-    if (c != U' ' && IsPythonSpace(c)) return true;
-  }
-  return false;
-}
-
 TEST(TokeniseGoldenTest, ClassesAreThoseOfTheReference) {
   const json classes = json::parse(File("classes.json"));
   const auto compare = [&classes](const std::vector<std::string>& names, auto is_in) {
@@ -135,7 +126,6 @@ TEST(TokeniseGoldenTest, LinesBecomeTheSameTokensAndSymbols) {
     if (row.count("tokens") > 0) {
       EXPECT_EQ(row["tokens"].get<Strings>(), Make(row, "")->Encode(text));
     }
-    if (row["tokenizer"] == "none" && HasOddSpace(text)) continue;
     for (const auto& [codes, symbols] : row["bpe"].items()) {
       EXPECT_EQ(symbols.get<Strings>(), Make(row, codes)->Encode(text)) << codes;
       ++compared;
@@ -169,7 +159,9 @@ TEST(TokeniseGoldenTest, CharactersAndBytesAreTheSame) {
     TokenizerConfig config;
     config.bpe = row["bpe"];
     const auto tokenizer = Make(config, "");
-    if (!row["text"].is_null() && !HasOddSpace(row["text"].get<std::string>())) {
+    // fairseq's `characters` keeps each of several spaces; here they count as one.
+    const bool differs = row["bpe"] == "characters" && row["text"] == "a  b";
+    if (!row["text"].is_null() && !differs) {
       EXPECT_EQ(row["symbols"].get<Strings>(), tokenizer->Encode(row["text"].get<std::string>()))
           << row["text"];
     }
@@ -191,7 +183,9 @@ Fed Feed(const SubwordTokenizer& tokenizer, const std::string& text) {
   SourceTokenizer::Symbols early;
   std::u32string word;
   const auto take = [&] {
-    for (auto& symbols : ready) fed.symbols.insert(fed.symbols.end(), symbols.begin(), symbols.end());
+    for (auto& symbols : ready) {
+      fed.symbols.insert(fed.symbols.end(), symbols.begin(), symbols.end());
+    }
     ready.clear();
   };
   for (const char32_t c : ToCodePoints(text)) {
@@ -273,8 +267,8 @@ TEST(TokeniseGoldenTest, TargetTextComesOutAsEarlyAsTheReferenceAllows) {
 TEST(TokeniseGoldenTest, NoContinuationChangesATokenThatIsOut) {
   std::mt19937 random(7);
   const Strings words = {"U.S.", "'",   "a'",  "'s",  ",",    "5,",   "No.", "x,y", "..",   "'.",
-                         "lower", "5",  "A",   "-",   "a-b",  "l'eau", "\x01", ".'", "...,", "\"q\"",
-                         "z.B.",  "'a", ",,",  "''",  "5's",  "d'",   "(",   "B.",  "\x02.", "é."};
+                         "lower", "5",  "A",   "-",   "a-b",  "l'eau", "\x01", ".'", "...,",
+                         "\"q\"", "z.B.",  "'a", ",,",  "''",  "5's",  "d'",   "(",   "B.",  "\x02.", "é."};
   for (const char* language : {"en", "de", "fr", "xx"}) {
     TokenizerConfig config;
     config.bpe = "none";

@@ -1,5 +1,5 @@
-// A model of Moses and BPE, from its checkpoint to text: raw text in, detokenised text out, compared
-// with the reference's agent (tests/golden/bpe).
+// A model of Moses and BPE, from its checkpoint to text: raw text goes in and detokenised text comes
+// out, as the reference's agent has it (tests/golden/bpe).
 #include <algorithm>
 #include <fstream>
 #include <memory>
@@ -132,7 +132,9 @@ TEST(SubwordExportTest, StrangeTokenizersAreRefusedByName) {
                 options->tokenizer.bpe_codes.clear();
               }),
               HasSubstr("needs --bpe-codes"));
-  EXPECT_THAT(refusal([](ExportOptions* options) { options->tokenizer.bpe_vocabulary_threshold = 5; }),
+  EXPECT_THAT(refusal([](ExportOptions* options) {
+                options->tokenizer.bpe_vocabulary_threshold = 5;
+              }),
               HasSubstr("give both or neither"));
   EXPECT_THAT(refusal([](ExportOptions* options) { options->tokenizer.tokenizer = "space"; }),
               HasSubstr("--tokenizer moses"));
