@@ -18,8 +18,6 @@ namespace leapstream {
 namespace {
 
 constexpr int64_t kMaxModelJsonBytes = 1 << 20;
-constexpr const char* kFiles[] = {kWeightsFile, kSourceDictionaryFile, kTargetDictionaryFile,
-                                  kSourceSentencePieceFile, kTargetSentencePieceFile};
 
 absl::Status Prefix(absl::string_view path, const absl::Status& status) {
   return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
@@ -34,7 +32,7 @@ absl::Status ReadRecorded(const std::string& directory, const ModelConfig& confi
         absl::StrCat(path, ": field sha256 needs an entry for ", kWeightsFile));
   }
   for (const auto& [name, recorded] : config.sha256) {
-    if (!absl::c_linear_search(kFiles, absl::string_view(name))) {
+    if (!absl::c_linear_search(kModelFiles, absl::string_view(name))) {
       return absl::InvalidArgumentError(absl::StrCat(path, ": field sha256 names `",
                                                      absl::CHexEscape(name.substr(0, 100)),
                                                      "`, which is no file of a model"));
@@ -71,7 +69,7 @@ absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, Network
 
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
   config.sha256.clear();
-  for (const char* name : kFiles) {
+  for (const char* name : kModelFiles) {
     auto hash = Sha256OfFile(absl::StrCat(directory, "/", name));
     if (absl::IsNotFound(hash.status())) continue;
     if (!hash.ok()) return hash.status();

@@ -20,6 +20,9 @@ inline constexpr char kSourceDictionaryFile[] = "source.dict.txt";
 inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
+inline constexpr const char* kModelFiles[] = {kWeightsFile, kSourceDictionaryFile,
+                                              kTargetDictionaryFile, kSourceSentencePieceFile,
+                                              kTargetSentencePieceFile};
 
 // A function of the engine, which knows networks. It checks a configuration further than
 // CheckModelFields() does, and returns the most bytes that the weights file may have.

@@ -1,12 +1,8 @@
 #include "model/fairseq/export.h"
 
 #include <cmath>
-#include <cstdlib>
 #include <cstring>
-#include <filesystem>
 #include <memory>
-#include <set>
-#include <system_error>
 #include <tuple>
 #include <utility>
 #include <vector>
@@ -18,6 +14,7 @@
 #include "model/api/model_directory.h"
 #include "model/api/model_json.h"
 #include "model/api/piece_check.h"
+#include "model/api/staged_directory.h"
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/kinds.h"
@@ -29,83 +26,6 @@
 
 namespace leapstream {
 namespace {
-
-namespace fs = std::filesystem;
-
-absl::Status FileError(const fs::path& path, const std::error_code& error) {
-  return absl::InternalError(absl::StrCat(path.string(), ": ", error.message()));
-}
-
-// A new directory beside `output`. The destructor removes it with its files, unless it was renamed.
-class StagingDirectory {
- public:
-  static absl::StatusOr<std::string> Make(const fs::path& output) {
-    std::string path = output.string() + ".tmp.XXXXXX";
-    if (mkdtemp(path.data()) == nullptr) {
-      return absl::InternalError(absl::StrCat(path, ": cannot be made: ", std::strerror(errno)));
-    }
-    std::error_code error;  // mkdtemp() lets only the owner read, but a model is no secret.
-    fs::permissions(path, fs::perms(0755), error);
-    return path;
-  }
-  explicit StagingDirectory(std::string path) : path_(std::move(path)) {}
-  ~StagingDirectory() {
-    std::error_code error;
-    fs::remove_all(path_, error);
-  }
-  StagingDirectory(const StagingDirectory&) = delete;
-  StagingDirectory& operator=(const StagingDirectory&) = delete;
-
-  const std::string& path() const { return path_; }
-
- private:
-  const std::string path_;
-};
-
-// Checks that `output` may be replaced: it does not exist, is empty, or is a model directory.
-absl::Status CheckReplaceable(const fs::path& output) {
-  std::error_code error;
-  const fs::file_status status = fs::symlink_status(output, error);
-  if (status.type() == fs::file_type::not_found) return absl::OkStatus();
-  if (status.type() == fs::file_type::none) return FileError(output, error);
-  const auto refuse = [&](absl::string_view what) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(output.string(), ": ", what, "; choose another output or remove it"));
-  };
-  if (status.type() != fs::file_type::directory) return refuse("is there and is no directory");
-  const std::set<std::string> known = {"model.json",
-                                       kWeightsFile,
-                                       kSourceDictionaryFile,
-                                       kTargetDictionaryFile,
-                                       kSourceSentencePieceFile,
-                                       kTargetSentencePieceFile};
-  bool empty = true;
-  for (fs::directory_iterator it(output, error), end; !error && it != end; it.increment(error)) {
-    empty = false;
-    const std::string name = it->path().filename().string();
-    if (known.count(name) == 0) return refuse(absl::StrCat("holds ", name, ", no file of a model"));
-  }
-  if (error) return FileError(output, error);
-  if (!empty && !fs::exists(output / "model.json", error)) return refuse("is no model directory");
-  return absl::OkStatus();
-}
-
-absl::Status Replace(const std::string& staged, const fs::path& output) {
-  std::error_code error;
-  fs::rename(staged, output, error);  // This works if `output` is missing or empty.
-  if (!error) return absl::OkStatus();
-  const std::string old = staged + ".old";
-  fs::rename(output, old, error);
-  if (error) return FileError(output, error);
-  fs::rename(staged, output, error);
-  if (error) {
-    std::error_code ignored;
-    fs::rename(old, output, ignored);
-    return FileError(output, error);
-  }
-  fs::remove_all(old, error);
-  return absl::OkStatus();
-}
 
 absl::Status CheckDictionary(const std::string& path, absl::string_view side, int rows) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Load(path));
@@ -245,10 +165,7 @@ absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& op
 }
 
 absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes) {
-  fs::path output = fs::path(options.output).lexically_normal();
-  if (!output.has_filename()) output = output.parent_path();  // The path ended with a slash.
-  if (output.empty()) return absl::InvalidArgumentError("the output needs a name");
-  LEAPSTREAM_RETURN_IF_ERROR(CheckReplaceable(output));
+  LEAPSTREAM_RETURN_IF_ERROR(StagedDirectory::CheckReplaceable(options.output));
 
   LEAPSTREAM_ASSIGN_OR_RETURN(const Checkpoints checkpoints, OpenCheckpoints(options));
   ConfigReading reading = ReadConfig(checkpoints.parsed.front(), options.ignored_options);
@@ -297,28 +214,20 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
         CheckSameSymbols(options.source_dictionary, options.target_dictionary));
   }
 
-  std::error_code error;
-  if (output.has_parent_path()) fs::create_directories(output.parent_path(), error);
-  if (error) return FileError(output.parent_path(), error);
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::string staged, StagingDirectory::Make(output));
-  const StagingDirectory staging(std::move(staged));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto staged, StagedDirectory::Make(options.output));
   LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoints, config, options.weight_type,
-                                          absl::StrCat(staging.path(), "/", kWeightsFile)));
+                                          absl::StrCat(staged->path(), "/", kWeightsFile)));
   const std::pair<const std::string&, const char*> copies[] = {
       {options.source_dictionary, kSourceDictionaryFile},
       {options.target_dictionary, kTargetDictionaryFile},
       {options.source_sentencepiece, kSourceSentencePieceFile},
       {options.target_sentencepiece, kTargetSentencePieceFile}};
   for (const auto& [from, to] : copies) {
-    if (from.empty()) continue;
-    const fs::path copy = fs::path(staging.path()) / to;
-    fs::copy_file(from, copy, error);
-    if (error) return FileError(copy, error);
-    fs::permissions(copy, fs::perms(0644), error);
+    if (!from.empty()) LEAPSTREAM_RETURN_IF_ERROR(staged->Copy(from, to));
   }
-  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staging.path(), config));
-  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staging.path()).status());
-  return Replace(staging.path(), output);
+  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), config));
+  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staged->path()).status());
+  return staged->Publish();
 }
 
 }  // namespace leapstream
