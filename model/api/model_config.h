@@ -116,7 +116,7 @@ struct ModelConfig {
   int cosformer_max_length = 8192;  // cosFormer's M: the positions over which its weights fade.
   std::string cross_normaliser = "linear";  // "linear" or "softmax"; docs/fairseq.md, rule 10.
   bool mass_preservation = true;      // The policy never moves past the last token that was read.
-  bool output_bias = false;           // The logits have a bias.
+  bool output_bias = false;           // The logits have a bias [N].
   bool energy_bias = false;           // The energies of a learned policy have a bias.
   bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.
   bool share_decoder_input_output_embed = false;  // If so, decoder.output is decoder.embedding.

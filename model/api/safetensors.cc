@@ -37,6 +37,7 @@ struct TypeName {
 };
 constexpr TypeName kTypes[] = {{TensorType::kFloat32, "F32", 4},
                                {TensorType::kFloat16, "F16", 2},
+                               {TensorType::kBfloat16, "BF16", 2},
                                {TensorType::kInt64, "I64", 8}};
 
 const TypeName& Describe(TensorType type) {
@@ -135,7 +136,7 @@ absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_
         if (dtype->get_ref<const std::string&>() == each.name) type = &each;
       }
     }
-    if (type == nullptr) return error("tensor ", shown, ": dtype is none of F32, F16, I64");
+    if (type == nullptr) return error("tensor ", shown, ": dtype is none of F32, F16, BF16, I64");
     tensor.type = type->type;
     std::vector<int64_t> range;
     int64_t expected = 0;

@@ -18,6 +18,8 @@ absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 
 // The name of the matrix that turns a decoder's output into logits.
 const char* OutputName(const ModelConfig& config);
+// The name of the bias of the logits [N], which a model with ModelConfig::output_bias has.
+inline constexpr char kOutputBiasName[] = "decoder.output_bias";
 
 // The best and the second token of one row of logits [size], with their log-probabilities, which
 // are not finite if a logit is not.

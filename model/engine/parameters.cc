@@ -51,11 +51,14 @@ PackedLinear Parameters::Product(std::initializer_list<absl::string_view> names,
   return {weights.data(), biases.data(), out, in, type, weights_->packed()};
 }
 
-PackedLinear Parameters::Matrix(absl::string_view name, const Shape& shape) const {
+PackedLinear Parameters::Matrix(absl::string_view name, const Shape& shape,
+                                absl::string_view bias) const {
   const Tensor weight = weights_->Take(NameOf(name), shape);
-  if (weight.count() == 0) return PackedLinear();
-  return {weight.data(), nullptr,         weight.size(0), weight.size(1), weights_->compute_type(),
-          weights_->packed()};
+  const Tensor biases = bias.empty() ? Tensor() : weights_->Take(NameOf(bias), {shape[0]});
+  if (weight.count() == 0 || (!bias.empty() && biases.count() == 0)) return PackedLinear();
+  return {weight.data(),  bias.empty() ? nullptr : biases.data(),
+          weight.size(0), weight.size(1),
+          weights_->compute_type(), weights_->packed()};
 }
 
 Tensor Parameters::Table(absl::string_view name, const Shape& shape) const {

@@ -22,8 +22,8 @@ bool IsFinite(absl::string_view bytes, Bits exponent) {
   return found == 0;
 }
 bool IsFinite(const TensorView& view) {
-  return view.type == TensorType::kFloat32 ? IsFinite<uint32_t>(view.bytes, 0x7f800000)
-                                           : IsFinite<uint16_t>(view.bytes, 0x7c00);
+  if (view.type == TensorType::kFloat32) return IsFinite<uint32_t>(view.bytes, 0x7f800000);
+  return IsFinite<uint16_t>(view.bytes, view.type == TensorType::kFloat16 ? 0x7c00 : 0x7f80);
 }
 
 // Checks the tensor that a layer takes. `found`: the tensor in the file, or null.
@@ -81,7 +81,10 @@ Tensor Weights::Take(const std::string& name, const std::vector<int64_t>& shape)
   }
   const auto* halves = reinterpret_cast<const uint16_t*>(view->bytes.data());
   std::vector<float> values(view->bytes.size() / sizeof(uint16_t));
-  for (size_t i = 0; i < values.size(); ++i) values[i] = HalfToFloat(halves[i]);
+  for (size_t i = 0; i < values.size(); ++i) {
+    values[i] = view->type == TensorType::kFloat16 ? HalfToFloat(halves[i])
+                                                   : Bfloat16ToFloat(halves[i]);
+  }
   return {view->shape, std::move(values)};
 }
 

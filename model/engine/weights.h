@@ -25,7 +25,7 @@ struct TensorSpec {
 // The tensors of a model. Its layers take them one by one, each by name and shape; see Parameters.
 // With a file, each tensor is checked as it is taken: the first error is kept for Finish(), and all
 // tensors taken from then on are empty. A Listing() has no file and gives empty tensors only.
-// float32 tensors lie in the bytes of the file; float16 ones are widened as they are taken. Must
+// float32 tensors lie in the bytes of the file; float16 and bfloat16 ones are widened as they are taken. Must
 // outlive the tensors that it lent. Not thread-safe.
 class Weights {
  public:
