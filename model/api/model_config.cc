@@ -138,7 +138,8 @@ bool TokenizerConfig::operator==(const TokenizerConfig& other) const {
   return bpe == other.bpe && tokenizer == other.tokenizer &&
          moses_language == other.moses_language &&
          moses_no_dash_splits == other.moses_no_dash_splits &&
-         moses_no_escape == other.moses_no_escape && lowercase == other.lowercase;
+         moses_no_escape == other.moses_no_escape && lowercase == other.lowercase &&
+         clean_up == other.clean_up;
 }
 
 bool FrameConfig::operator==(const FrameConfig& other) const {

@@ -58,6 +58,8 @@ struct TokenizerConfig {
   bool moses_no_dash_splits = false;
   bool moses_no_escape = false;
   bool lowercase = false;  // Source only: the text is lower-cased after the tokenizer.
+  // Target only: transformers' clean_up_tokenization_spaces, see model/api/target_filter.h.
+  bool clean_up = false;
 
   bool operator==(const TokenizerConfig& other) const;
   bool operator!=(const TokenizerConfig& other) const { return !(*this == other); }
@@ -98,6 +100,8 @@ struct ModelConfig {
   // to each, and source_language and target_language are the pair of a session that asks for none;
   // they may be empty.
   std::vector<LanguageConfig> languages;
+  // Symbols of the target dictionary that give no text.
+  std::vector<std::string> hidden_symbols;
   std::string license;  // The licence of the weights, as far as their files say it.
   std::string origin;   // The place that the weights came from, as far as their files say it.
   // The encoder sees no token after its own. True for transformer_monotonic* and

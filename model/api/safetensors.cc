@@ -136,7 +136,12 @@ absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_
         if (dtype->get_ref<const std::string&>() == each.name) type = &each;
       }
     }
-    if (type == nullptr) return error("tensor ", shown, ": dtype is none of F32, F16, BF16, I64");
+    if (type == nullptr) {
+      const std::string found = dtype != value.end() && dtype->is_string()
+                                    ? dtype->get<std::string>().substr(0, 20) : "";
+      return error("tensor ", shown, ": dtype `", absl::CHexEscape(found),
+                   "` is none of F32, F16, BF16, I64; a quantised model is not read");
+    }
     tensor.type = type->type;
     std::vector<int64_t> range;
     int64_t expected = 0;

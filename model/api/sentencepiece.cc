@@ -117,6 +117,14 @@ class Processor final : public SentencePiece {
     return pieces;
   }
 
+  std::vector<std::string> AllPieces() const override {
+    std::vector<std::string> pieces;
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      pieces.push_back(processor_.IdToPiece(id));
+    }
+    return pieces;
+  }
+
   const std::string& unknown_surface() const override { return unknown_surface_; }
   bool strips_leading_space() const override { return strips_; }
   bool strips_all_leading_space() const override { return strips_all_; }

@@ -18,6 +18,7 @@ namespace leapstream {
 struct TokenizerState {
   bool begun = false;  // Some text was there.
   std::string held;    // Text that is not final yet, in a form of the tokenizer's own.
+  std::string clean_up;  // The memory of CleanUp(), of model/api/target_filter.h.
 };
 
 // The source side takes words of text and returns final symbols. Words come one by one, without the

@@ -13,6 +13,7 @@
 #include "model/api/file_bytes.h"
 #include "model/api/model_directory.h"
 #include "model/api/piece_check.h"
+#include "model/api/target_filter.h"
 #include "model/engine/layers.h"
 #include "model/engine/model_call.h"
 #include "model/engine/model_family.h"
@@ -159,6 +160,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
                               BytesOf(kTargetSentencePieceFile, directory, &parts.files));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
                               Tokenizer::Parse(pieces, path(kTargetSentencePieceFile)));
+  model->target_tokenizer = FilterTarget(config, std::move(model->target_tokenizer));
   model->content = ContentOf(parts.files, config, options);
   std::vector<SidePieces> sides;
   if (family.has_source_vocabulary) {
