@@ -8,7 +8,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <limits>
 #include <utility>
 
@@ -18,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/status.h"
+#include "model/api/safetensors_writer.h"
 
 namespace leapstream {
 namespace {
@@ -28,7 +28,6 @@ using Json = nlohmann::json;
 constexpr int64_t kMaxHeaderBytes = 16 << 20;
 constexpr int kMaxDepth = 8;  // Headers have depth 3; deeper values are dropped unread.
 constexpr size_t kMaxDimensions = 8;
-constexpr size_t kDataAlignment = 64;
 
 struct TypeName {
   TensorType type;
@@ -74,6 +73,7 @@ bool ByteSize(const std::vector<int64_t>& shape, int64_t element_bytes, int64_t*
 }  // namespace
 
 int64_t ElementBytes(TensorType type) { return Describe(type).bytes; }
+const char* TypeNameOf(TensorType type) { return Describe(type).name; }
 
 absl::StatusOr<std::unique_ptr<const MappedFile>> MappedFile::Open(const std::string& path) {
   // O_NONBLOCK: opening a pipe must not wait for its writer.
@@ -180,37 +180,16 @@ absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_
 
 absl::Status WriteSafetensors(const std::string& path,
                               const std::map<std::string, TensorView>& tensors) {
-  // The format has no padding between tensors: widest elements first keeps each one aligned.
-  std::vector<std::pair<const std::string*, const TensorView*>> order;
-  for (const auto& [key, tensor] : tensors) order.emplace_back(&key, &tensor);
-  std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) {
-    return ElementBytes(a.second->type) > ElementBytes(b.second->type);
-  });
-  Json header = Json::object();
-  int64_t end = 0;
-  for (const auto& [key, tensor] : order) {
-    const int64_t begin = end;
+  std::map<std::string, TensorHeader> headers;
+  for (const auto& [key, tensor] : tensors) {
     int64_t size = 0;
-    LEAPSTREAM_CHECK(ByteSize(tensor->shape, ElementBytes(tensor->type), &size) &&
-                     uint64_t(size) == tensor->bytes.size());
-    end += size;
-    header[*key] = {{"dtype", Describe(tensor->type).name},
-                    {"shape", tensor->shape},
-                    {"data_offsets", {begin, end}}};
+    LEAPSTREAM_CHECK(ByteSize(tensor.shape, ElementBytes(tensor.type), &size) &&
+                     uint64_t(size) == tensor.bytes.size());
+    headers[key] = {tensor.type, tensor.shape};
   }
-  std::string text = header.dump(-1, ' ', false, Json::error_handler_t::replace);
-  text.append((kDataAlignment - (8 + text.size()) % kDataAlignment) % kDataAlignment, ' ');
-  char length[8];
-  for (int i = 0; i < 8; ++i) length[i] = static_cast<char>(uint64_t(text.size()) >> (8 * i));
-
-  std::ofstream file(path, std::ios::binary | std::ios::trunc);
-  file.write(length, sizeof(length));
-  file.write(text.data(), text.size());
-  for (const auto& entry : order)
-    file.write(entry.second->bytes.data(), entry.second->bytes.size());
-  file.close();
-  if (!file) return absl::InternalError(absl::StrCat(path, ": cannot be written"));
-  return absl::OkStatus();
+  LEAPSTREAM_ASSIGN_OR_RETURN(auto writer, SafetensorsWriter::Create(path, headers));
+  for (const std::string& key : writer.order()) writer.Append(tensors.at(key).bytes);
+  return writer.Finish();
 }
 
 }  // namespace leapstream

@@ -16,6 +16,7 @@ namespace leapstream {
 enum class TensorType { kFloat32, kFloat16, kBfloat16, kInt64 };
 
 int64_t ElementBytes(TensorType type);
+const char* TypeNameOf(TensorType type);  // The format's name, such as "F32".
 
 // A tensor that somebody else owns: row-major, contiguous.
 struct TensorView {
@@ -49,7 +50,8 @@ class MappedFile {
 absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
                                                                    absl::string_view name);
 
-// Writes a safetensors file (data aligned to 64 bytes). INTERNAL: the file cannot be written.
+// Writes a safetensors file of tensors in memory; SafetensorsWriter writes larger ones. INTERNAL: the
+// file cannot be written.
 absl::Status WriteSafetensors(const std::string& path,
                               const std::map<std::string, TensorView>& tensors);
 

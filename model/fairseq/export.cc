@@ -1,6 +1,6 @@
 #include "model/fairseq/export.h"
 
-#include <cmath>
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <tuple>
@@ -9,11 +9,12 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
 #include "base/status.h"
-#include "model/api/half.h"
 #include "model/api/model_directory.h"
 #include "model/api/model_json.h"
 #include "model/api/piece_check.h"
+#include "model/api/safetensors_writer.h"
 #include "model/api/staged_directory.h"
 #include "model/api/tokenizer.h"
 #include "model/api/vocabulary.h"
@@ -26,6 +27,10 @@
 
 namespace leapstream {
 namespace {
+
+// The numbers that are copied at a time, so that the memory that this takes does not depend on the
+// checkpoint.
+constexpr int64_t kBlockElements = 1 << 20;
 
 absl::Status CheckDictionary(const std::string& path, absl::string_view side, int rows) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Load(path));
@@ -119,30 +124,23 @@ absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& con
   for (const FairseqCheckpoint& checkpoint : checkpoints.parsed) {
     LEAPSTREAM_ASSIGN_OR_RETURN(parameters, MapParameters(checkpoint, config));
   }
-  std::map<std::string, std::string> storage;
-  std::map<std::string, TensorView> tensors;
-  for (const TensorSpec& spec : ListTensors(config)) {
-    const ParameterRows& source = parameters.sources.at(spec.name);
-    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values,
-                                ReadMean(checkpoints.parsed, source));
-    std::string& bytes = storage[spec.name];
-    bytes.resize(values.size() * ElementBytes(type));
-    if (type == TensorType::kFloat32) {
-      std::memcpy(bytes.data(), values.data(), bytes.size());
-    } else {
-      for (size_t i = 0; i < values.size(); ++i) {
-        const uint16_t half = FloatToHalf(values[i]);
-        if (!std::isfinite(HalfToFloat(half))) {
-          return absl::InvalidArgumentError(
-              absl::StrCat("parameter ", source.parameter, " holds ", values[i],
-                           ", too large for float16; export with --dtype float32"));
-        }
-        std::memcpy(bytes.data() + 2 * i, &half, sizeof(half));
-      }
+  std::map<std::string, TensorHeader> headers;
+  for (const TensorSpec& spec : ListTensors(config)) headers[spec.name] = {type, spec.shape};
+  LEAPSTREAM_ASSIGN_OR_RETURN(auto writer, SafetensorsWriter::Create(path, headers));
+  std::vector<float> values;
+  for (const std::string& name : writer.order()) {
+    const ParameterRows& source = parameters.sources.at(name);
+    int64_t count = 1;
+    for (const int64_t size : headers.at(name).shape) count *= size;
+    for (int64_t first = 0; first < count; first += kBlockElements) {
+      values.resize(std::min(count - first, kBlockElements));
+      LEAPSTREAM_RETURN_IF_ERROR(
+          ReadMean(checkpoints.parsed, source, first, absl::MakeSpan(values)));
+      LEAPSTREAM_RETURN_IF_ERROR(
+          writer.AppendFloats(type, absl::StrCat("parameter ", source.parameter), values));
     }
-    tensors[spec.name] = {type, spec.shape, bytes};
   }
-  return WriteSafetensors(path, tensors);
+  return writer.Finish();
 }
 
 }  // namespace

@@ -17,7 +17,7 @@
 #include "model/api/file_bytes.h"
 #include "model/api/safetensors.h"
 #include "model/api/speech.h"
-#include "model/fairseq/zip_archive.h"
+#include "model/torchfile/zip_archive.h"
 
 namespace leapstream {
 namespace {

@@ -1,7 +1,9 @@
 #include "model/fairseq/parameter_names.h"
 
+#include <algorithm>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
 
 #include "absl/strings/escaping.h"
@@ -20,6 +22,7 @@ namespace leapstream {
 namespace {
 
 constexpr size_t kMaxNamesInError = 10;
+constexpr int64_t kBlockElements = 1 << 16;  // The numbers that are compared at a time.
 
 // An earlier name of a parameter, which fairseq still upgrades itself. FairseqAttention has more of
 // them.
@@ -140,9 +143,25 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
                         const std::string& twin) {
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckShape(checkpoint, parameter, checkpoint.parameters().at(twin).shape));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> values, checkpoint.ReadFloats(parameter));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<float> twin_values, checkpoint.ReadFloats(twin));
-  if (values == twin_values) return absl::OkStatus();
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ParameterRows rows, checkpoint.AllRows(parameter));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const ParameterRows twin_rows, checkpoint.AllRows(twin));
+  const PickledTensor& here = checkpoint.parameters().at(parameter);
+  const PickledTensor& there = checkpoint.parameters().at(twin);
+  if (std::tie(here.storage.key, here.offset, here.strides) ==
+      std::tie(there.storage.key, there.offset, there.strides)) {
+    return absl::OkStatus();  // They are the same numbers of the file.
+  }
+  const int64_t count = ElementsOf(here);
+  std::vector<float> values, twin_values;
+  bool equal = true;
+  for (int64_t first = 0; first < count && equal; first += kBlockElements) {
+    values.resize(std::min(count - first, kBlockElements));
+    twin_values.resize(values.size());
+    LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(rows, first, absl::MakeSpan(values)));
+    LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(twin_rows, first, absl::MakeSpan(twin_values)));
+    equal = values == twin_values;
+  }
+  if (equal) return absl::OkStatus();
   return Error(checkpoint,
                absl::StrCat("parameter ", Printable(parameter), " differs from ", Printable(twin),
                             ", though the options say that they are shared"));
@@ -251,30 +270,30 @@ absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
   return result;
 }
 
-absl::StatusOr<std::vector<float>> ReadMean(absl::Span<const FairseqCheckpoint> checkpoints,
-                                            const ParameterRows& rows) {
-  if (checkpoints.size() == 1) return checkpoints[0].ReadRows(rows);
+absl::Status ReadMean(absl::Span<const FairseqCheckpoint> checkpoints, const ParameterRows& rows,
+                      int64_t first, absl::Span<float> values) {
+  if (checkpoints.size() == 1) return checkpoints[0].ReadPart(rows, first, values);
   const auto type = [&rows](const FairseqCheckpoint& checkpoint) {
     return checkpoint.parameters().at(rows.parameter).storage.type;
   };
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<double> sums, checkpoints[0].ReadDoubleRows(rows));
-  const StorageType first = type(checkpoints[0]);
+  std::vector<double> sums(values.size()), more(values.size());
+  LEAPSTREAM_RETURN_IF_ERROR(checkpoints[0].ReadPart(rows, first, absl::MakeSpan(sums)));
+  const StorageType kept = type(checkpoints[0]);
   for (const FairseqCheckpoint& checkpoint : checkpoints.subspan(1)) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<double> values, checkpoint.ReadDoubleRows(rows));
-    const bool wide = first == StorageType::kFloat64 || type(checkpoint) == StorageType::kFloat64;
+    LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(rows, first, absl::MakeSpan(more)));
+    const bool wide = kept == StorageType::kFloat64 || type(checkpoint) == StorageType::kFloat64;
     for (size_t i = 0; i < sums.size(); ++i) {
-      sums[i] = Rounded(first, wide ? sums[i] + values[i]
-                                    : static_cast<float>(sums[i]) + static_cast<float>(values[i]));
+      sums[i] = Rounded(kept, wide ? sums[i] + more[i]
+                                   : static_cast<float>(sums[i]) + static_cast<float>(more[i]));
     }
   }
   const auto count = static_cast<float>(checkpoints.size());
-  std::vector<float> result;
-  result.reserve(sums.size());
-  for (const double sum : sums) {
-    result.push_back(static_cast<float>(Rounded(
-        first, first == StorageType::kFloat64 ? sum / count : static_cast<float>(sum) / count)));
+  for (size_t i = 0; i < sums.size(); ++i) {
+    values[i] = static_cast<float>(
+        Rounded(kept, kept == StorageType::kFloat64 ? sums[i] / count
+                                                    : static_cast<float>(sums[i]) / count));
   }
-  return result;
+  return absl::OkStatus();
 }
 
 absl::Status CheckSameParameters(const FairseqCheckpoint& first, const FairseqCheckpoint& other) {

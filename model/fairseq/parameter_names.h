@@ -32,12 +32,13 @@ std::string FairseqName(const ModelConfig& config, absl::string_view name);
 // fairseq's name `parameter`; empty if it needs it, or should not have it.
 std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter);
 
-// The mean over checkpoints of a parameter that lies in the same place in all, as fairseq's
-// average_checkpoints.py computes it: the sum in the given order, divided by their number, each
-// step rounded to the first checkpoint's type, or to float32 if that is half precision. The mean of
-// one checkpoint is its values. `checkpoints` is not empty. Errors: those of ReadRows().
-absl::StatusOr<std::vector<float>> ReadMean(absl::Span<const FairseqCheckpoint> checkpoints,
-                                            const ParameterRows& rows);
+// Reads the values [first, first + values.size()) of a parameter's rows, as the mean over
+// checkpoints that have it in the same place. The mean is computed as fairseq's
+// average_checkpoints.py does: the sum in the given order, divided by their number, each step
+// rounded to the first checkpoint's type, or to float32 if that is half precision. The mean of one
+// checkpoint is its values. `checkpoints` is not empty. Errors: those of ReadPart().
+absl::Status ReadMean(absl::Span<const FairseqCheckpoint> checkpoints, const ParameterRows& rows,
+                      int64_t first, absl::Span<float> values);
 
 // Checks that `other` has the same parameters as `first`. INVALID_ARGUMENT: it has not; the message
 // names the file and the parameter.

@@ -1,4 +1,4 @@
-#include "model/fairseq/pickle.h"
+#include "model/torchfile/pickle.h"
 #include "tests/fuzz/fuzz_input.h"
 
 using namespace leapstream;

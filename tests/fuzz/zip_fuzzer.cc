@@ -1,6 +1,6 @@
 #include <string>
 
-#include "model/fairseq/zip_archive.h"
+#include "model/torchfile/zip_archive.h"
 #include "tests/fuzz/fuzz_input.h"
 
 using namespace leapstream;

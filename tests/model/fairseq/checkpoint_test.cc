@@ -189,9 +189,10 @@ TEST(CheckpointTest, ReadsTensorsThatAreNotContiguous) {
 TEST(CheckpointTest, ReadsSomeRows) {
   CheckpointContents contents = ReadContents(GoldenPath("checkpoints/asym.pt"));
   contents.parameters = {{"a", {{3, 2}, {1, 2, 3, 4, 5, 6}}}, {"b", {{4}, {1, 2, 3, 4}}}};
-  for (const bool transposed : {false, true}) {
+  for (const int number : {0, 1, 2, 3}) {
     CheckpointForm form;
-    form.transposed = transposed;
+    form.transposed = number % 2 == 1;
+    form.old = number / 2 == 1;
     const std::string bytes = WriteCheckpoint(contents, form);
     const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
     ASSERT_TRUE(checkpoint.ok()) << checkpoint.status();

@@ -14,7 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "model/api/half.h"
 #include "model/fairseq/checkpoint.h"
-#include "tests/model/fairseq/torch_file.h"
+#include "tests/model/torchfile/torch_bytes.h"
 
 namespace leapstream {
 
@@ -64,6 +64,7 @@ struct CheckpointForm {
   StorageType type = StorageType::kFloat32;
   bool transposed = false;  // Matrices lie in memory column by column.
   bool padded = false;      // Tensors start somewhere inside their storage.
+  bool old = false;         // The format is that of PyTorch before 1.6, not a zip file.
 };
 
 // The opcodes that Python's pickle and torch.save() write.
@@ -98,8 +99,12 @@ class CheckpointWriter {
       PutTensor(parameter);
     }
     pickle_ += "uu.";
-    entries_.insert(entries_.begin(), {"archive/data.pkl", pickle_});
-    return StoredZip(entries_);
+    if (form_.old) return OldFile(pickle_, storages_, "\x88");
+    std::vector<std::pair<std::string, std::string>> entries = {{"archive/data.pkl", pickle_}};
+    for (const OldStorage& each : storages_) {
+      entries.emplace_back("archive/data/" + each.key, each.bytes);
+    }
+    return StoredZip(entries);
   }
 
  private:
@@ -313,8 +318,8 @@ class CheckpointWriter {
     values.insert(values.begin(), offset, 42);
     std::string data;
     for (float value : values) data += Element(value);
-    const std::string key = absl::StrCat(entries_.size());
-    entries_.emplace_back("archive/data/" + key, data);
+    const std::string key = absl::StrCat(storages_.size());
+    storages_.push_back({key, static_cast<int64_t>(values.size()), data});
 
     PutGlobal("torch._utils", "_rebuild_tensor_v2");
     pickle_ += "((";
@@ -323,7 +328,7 @@ class CheckpointWriter {
     PutText(key);
     PutText("cpu");
     PutInt(values.size());
-    pickle_ += "tQ";
+    pickle_ += form_.old ? "NtQ" : "tQ";
     PutInt(offset);
     PutSizes(parameter.shape);
     PutSizes(strides);
@@ -335,7 +340,7 @@ class CheckpointWriter {
   const CheckpointForm form_;
   bool omegaconf_;
   std::string pickle_;
-  std::vector<std::pair<std::string, std::string>> entries_;
+  std::vector<OldStorage> storages_;
 };
 
 inline std::string WriteCheckpoint(const CheckpointContents& contents, CheckpointForm form = {}) {

@@ -12,7 +12,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
-#include "tests/model/fairseq/torch_file.h"
+#include "tests/model/torchfile/torch_bytes.h"
 
 namespace leapstream {
 namespace {

@@ -1,4 +1,4 @@
-#include "model/fairseq/pickle.h"
+#include "model/torchfile/pickle.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

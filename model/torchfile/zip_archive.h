@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_MODEL_FAIRSEQ_ZIP_ARCHIVE_H_
-#define LEAPSTREAM_MODEL_FAIRSEQ_ZIP_ARCHIVE_H_
+#ifndef LEAPSTREAM_MODEL_TORCHFILE_ZIP_ARCHIVE_H_
+#define LEAPSTREAM_MODEL_TORCHFILE_ZIP_ARCHIVE_H_
 
 #include <cstdint>
 #include <map>
@@ -15,8 +15,7 @@ namespace leapstream {
 class ZipArchive {
  public:
   // Reads the central directory. `name` is the file's name in errors. INVALID_ARGUMENT: not a zip
-  // file, or a damaged or cut one; UNIMPLEMENTED: PyTorch's format from before 1.6, or a zip file
-  // of several parts.
+  // file, or a damaged or cut one; UNIMPLEMENTED: a zip file of several parts.
   static absl::StatusOr<ZipArchive> Parse(absl::string_view bytes, absl::string_view name);
 
   bool Has(const std::string& entry) const { return entries_.count(entry) > 0; }
@@ -48,4 +47,4 @@ class ZipArchive {
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_MODEL_FAIRSEQ_ZIP_ARCHIVE_H_
+#endif  // LEAPSTREAM_MODEL_TORCHFILE_ZIP_ARCHIVE_H_

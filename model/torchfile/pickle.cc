@@ -1,4 +1,4 @@
-#include "model/fairseq/pickle.h"
+#include "model/torchfile/pickle.h"
 
 #include <cstring>
 #include <unordered_map>
@@ -118,14 +118,16 @@ std::string PickledStorage::TypeName() const {
 // that circular references neither leak nor recurse.
 class Unpickler {
  public:
-  Unpickler(absl::string_view bytes, absl::string_view name) : bytes_(bytes), name_(name) {
-    for (int i = 0; i < 3; ++i) pickle_.values_.emplace_back();
+  Unpickler(absl::string_view bytes, absl::string_view name)
+      : bytes_(bytes.substr(0, kMaxPickleBytes)),
+        cut_(bytes.size() > kMaxPickleBytes),
+        name_(name) {
+    pickle_.values_.resize(3);
     pickle_.values_[kFalse].kind = pickle_.values_[kTrue].kind = ValueKind::kBool;
     pickle_.values_[kTrue].integer = 1;
   }
 
-  absl::StatusOr<Pickle> Run() {
-    if (bytes_.size() > kMaxPickleBytes) return Exhausted("bytes", kMaxPickleBytes);
+  absl::StatusOr<Pickle> Run(size_t* used) {
     if (bytes_.size() < 2 || uint8_t(bytes_[0]) != kProto || bytes_[1] < 2 || bytes_[1] > 5) {
       return Error("not a pickle of protocol 2, 3, 4 or 5");
     }
@@ -139,6 +141,7 @@ class Unpickler {
       if (stack_.size() > kMaxStack) return Exhausted("stack entries", kMaxStack);
       if (marks_.size() > kMaxMarks) return Exhausted("open marks", kMaxMarks);
     }
+    *used = at_;
     return std::move(pickle_);
   }
 
@@ -152,7 +155,9 @@ class Unpickler {
   }
 
   absl::Status Take(uint64_t size, absl::string_view* result) {
-    if (size > bytes_.size() - at_) return Error("cut short");
+    if (size > bytes_.size() - at_) {
+      return cut_ ? Exhausted("bytes", kMaxPickleBytes) : Error("cut short");
+    }
     *result = bytes_.substr(at_, size);
     at_ += size;
     return absl::OkStatus();
@@ -333,10 +338,21 @@ class Unpickler {
   }
 
   // Pushes the storage of a persistent id ("storage", torch.FloatStorage, key, device, elements).
-  // Any other persistent id becomes an inert record.
+  // In PyTorch's format from before 1.6 a sixth member follows, which is None unless the storage is
+  // a view of another. Any other persistent id becomes an inert record.
   void PushPersistent(ValueId id) {
-    const std::vector<ValueId> items =
-        value(id).items.size() == 5 ? value(id).items : std::vector<ValueId>(5);
+    const size_t size = value(id).items.size();
+    if (size > 0 && value(value(id).items[0]).text == "module") {
+      pickle_.unread_objects_ = "a pickled module";
+    }
+    std::vector<ValueId> items(5);
+    if (size == 5 || size == 6) {
+      items.assign(value(id).items.begin(), value(id).items.begin() + 5);
+      if (size == 6 && value(value(id).items[5]).kind != ValueKind::kNone) {
+        pickle_.unread_objects_ = "a storage that is a view of another";
+        items.assign(5, kNoneValue);
+      }
+    }
     if (value(id).kind == ValueKind::kTuple && value(items[0]).kind == ValueKind::kString &&
         value(items[0]).text == "storage" && value(items[1]).kind == ValueKind::kGlobal &&
         value(items[2]).kind == ValueKind::kString &&
@@ -596,6 +612,7 @@ class Unpickler {
   }
 
   const absl::string_view bytes_;
+  const bool cut_;  // There are more bytes than a pickle may have.
   const std::string name_;
   size_t at_ = 0;
   size_t opcode_at_ = 0;
@@ -608,7 +625,17 @@ class Unpickler {
 };
 
 absl::StatusOr<Pickle> Pickle::Parse(absl::string_view bytes, absl::string_view name) {
-  return Unpickler(bytes, name).Run();
+  if (bytes.size() > kMaxPickleBytes) {
+    return absl::ResourceExhaustedError(
+        absl::StrCat(name, ": more than ", kMaxPickleBytes, " bytes"));
+  }
+  size_t used = 0;
+  return ParseFirst(bytes, name, &used);
+}
+
+absl::StatusOr<Pickle> Pickle::ParseFirst(absl::string_view bytes, absl::string_view name,
+                                          size_t* used) {
+  return Unpickler(bytes, name).Run(used);
 }
 
 ValueId Pickle::Fields(ValueId id) const {

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_MODEL_FAIRSEQ_PICKLE_H_
-#define LEAPSTREAM_MODEL_FAIRSEQ_PICKLE_H_
+#ifndef LEAPSTREAM_MODEL_TORCHFILE_PICKLE_H_
+#define LEAPSTREAM_MODEL_TORCHFILE_PICKLE_H_
 
 #include <cstdint>
 #include <string>
@@ -30,7 +30,7 @@ int64_t ElementBytes(StorageType type);  // REQUIRES: not kOther.
 struct PickledStorage {
   StorageType type = StorageType::kFloat32;
   std::string other;  // torch's name of the type, for kOther.
-  std::string key;    // The storage's bytes are the zip entry FOLDER/data/KEY.
+  std::string key;    // The storage's name in its file.
   int64_t elements = 0;
 
   std::string TypeName() const;  // "float32"
@@ -86,10 +86,21 @@ class Pickle {
   // unknown opcode, a cut or damaged pickle, a tensor outside its storage; RESOURCE_EXHAUSTED: more
   // than the limits in pickle.cc.
   static absl::StatusOr<Pickle> Parse(absl::string_view bytes, absl::string_view name);
+  // Interprets the pickle that `bytes` begin with, and sets *used to its length. Errors: those of
+  // Parse().
+  static absl::StatusOr<Pickle> ParseFirst(absl::string_view bytes, absl::string_view name,
+                                           size_t* used);
+  // A pickle of None.
+  Pickle() : values_(1) {}
 
   ValueId root() const { return root_; }
   const PickledValue& at(ValueId id) const { return values_[id]; }
   const PickledTensor& tensor(const PickledValue& value) const { return tensors_[value.integer]; }
+  // The storages as the pickle names them. One key may be there several times.
+  const std::vector<PickledStorage>& storages() const { return storages_; }
+  // A few words on an object that only PyTorch's format from before 1.6 has and that is not read: a
+  // module, or a storage that is a view of another. Empty: there is none.
+  const std::string& unread_objects() const { return unread_objects_; }
 
   // The last value under a string key of a dict, or of the dict in a record's state. kNoneValue if
   // there is none.
@@ -102,15 +113,15 @@ class Pickle {
 
  private:
   friend class Unpickler;
-  Pickle() = default;
   const ValueId* FindEntry(ValueId parent, absl::string_view key) const;
 
   std::vector<PickledValue> values_;
   std::vector<PickledStorage> storages_;
   std::vector<PickledTensor> tensors_;
+  std::string unread_objects_;
   ValueId root_ = kNoneValue;
 };
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_MODEL_FAIRSEQ_PICKLE_H_
+#endif  // LEAPSTREAM_MODEL_TORCHFILE_PICKLE_H_

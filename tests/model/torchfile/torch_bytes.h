@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_TESTS_MODEL_FAIRSEQ_TORCH_FILE_H_
-#define LEAPSTREAM_TESTS_MODEL_FAIRSEQ_TORCH_FILE_H_
+#ifndef LEAPSTREAM_TESTS_MODEL_TORCHFILE_TORCH_BYTES_H_
+#define LEAPSTREAM_TESTS_MODEL_TORCHFILE_TORCH_BYTES_H_
 
 #include <zlib.h>
 
@@ -78,6 +78,35 @@ inline std::string OneEntryZip(const std::string& name, const std::string& data)
   return StoredZip({{name, data}});
 }
 
+struct OldStorage {
+  std::string key;
+  int64_t count = 0;  // The number of its elements.
+  std::string bytes;
+};
+
+// A file of PyTorch's format from before 1.6. `pickle` is the saved object's; `little_endian` is
+// the opcode of True or of False.
+inline std::string OldFile(const std::string& pickle, const std::vector<OldStorage>& storages,
+                           const std::string& little_endian) {
+  std::string file("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.", 15);
+  file += std::string("\x80\x02M\xe9\x03.", 6);
+  file += std::string("\x80\x02}X\x0d\0\0\0", 8) + "little_endian" + little_endian + "s.";
+  file += pickle;
+  file += std::string("\x80\x02](", 4);
+  for (const OldStorage& each : storages) {
+    std::string key("X\0\0\0\0", 5);
+    PutNumber(each.key.size(), 4, 1, &key);
+    file += key + each.key;
+  }
+  file += "e.";
+  for (const OldStorage& each : storages) {
+    std::string count(8, '\0');
+    PutNumber(each.count, 8, 0, &count);
+    file += count + each.bytes;
+  }
+  return file;
+}
+
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_TESTS_MODEL_FAIRSEQ_TORCH_FILE_H_
+#endif  // LEAPSTREAM_TESTS_MODEL_TORCHFILE_TORCH_BYTES_H_

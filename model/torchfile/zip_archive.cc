@@ -1,4 +1,4 @@
-#include "model/fairseq/zip_archive.h"
+#include "model/torchfile/zip_archive.h"
 
 #include <zlib.h>
 
@@ -50,17 +50,7 @@ absl::StatusOr<ZipArchive> ZipArchive::Parse(absl::string_view bytes, absl::stri
 }
 
 absl::Status ZipArchive::ReadDirectory() {
-  if (!absl::StartsWith(bytes_, kLocalSignature)) {
-    // PyTorch's old format is a pickle of protocol 2 that starts with torch's magic number, a LONG1
-    // of 10 bytes.
-    if (absl::StartsWith(bytes_, "\x80\x02\x8a\x0a")) {
-      return absl::UnimplementedError(
-          absl::StrCat(name_,
-                       ": written in PyTorch's format from before 1.6; load and save it again "
-                       "with PyTorch 1.6 or later"));
-    }
-    return Error("not a PyTorch checkpoint (no zip file)");
-  }
+  if (!absl::StartsWith(bytes_, kLocalSignature)) return Error("not a zip file");
   if (bytes_.size() < kEndBytes) return Error("cut short");
   const size_t last = bytes_.size() - kEndBytes;
   const size_t first = last - std::min(last, kMaxCommentBytes);

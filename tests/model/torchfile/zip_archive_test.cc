@@ -1,9 +1,9 @@
-#include "model/fairseq/zip_archive.h"
+#include "model/torchfile/zip_archive.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/model/fairseq/torch_file.h"
+#include "tests/model/torchfile/torch_bytes.h"
 
 namespace leapstream {
 namespace {
@@ -25,13 +25,6 @@ TEST(ZipArchiveTest, EveryCutIsAnError) {
     const std::string cut = zip.substr(0, size);
     EXPECT_TRUE(absl::IsInvalidArgument(ZipArchive::Parse(cut, "f.pt").status())) << size;
   }
-}
-
-TEST(ZipArchiveTest, NamesTheOldFormat) {
-  const auto archive = ZipArchive::Parse("\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20", "f.pt");
-  EXPECT_TRUE(absl::IsUnimplemented(archive.status()));
-  EXPECT_THAT(std::string(archive.status().message()),
-              HasSubstr("f.pt: written in PyTorch's format"));
 }
 
 TEST(ZipArchiveTest, RefusesCompressedDamagedAndMisplacedEntries) {
