@@ -16,7 +16,7 @@
 #include "base/standard_descriptors.h"
 #include "model/fairseq/export.h"
 #include "model/fairseq/inspect.h"
-#include "model/hugging_face/export_folder.h"
+#include "model/huggingface/export_folder.h"
 
 namespace {
 
