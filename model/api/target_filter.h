@@ -11,7 +11,7 @@
 
 namespace leapstream {
 
-// The tokenizer with a target side that follows the configuration: hidden_symbols, and the
+// The tokenizer of the target, with a target side that follows the configuration: hidden_symbols, and the
 // languages' tokens if the frame puts them before a translation, give no text, and
 // target_tokenizer.clean_up removes spaces. The same tokenizer if there is nothing to change.
 std::unique_ptr<const Tokenizer> FilterTarget(const ModelConfig& config,

@@ -160,7 +160,6 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
                               BytesOf(kTargetSentencePieceFile, directory, &parts.files));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
                               Tokenizer::Parse(pieces, path(kTargetSentencePieceFile)));
-  model->target_tokenizer = FilterTarget(config, std::move(model->target_tokenizer));
   model->content = ContentOf(parts.files, config, options);
   std::vector<SidePieces> sides;
   if (family.has_source_vocabulary) {
@@ -170,6 +169,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   sides.push_back({"target", &model->target_vocabulary, model->target_tokenizer.get(),
                    path(kTargetDictionaryFile), path(kTargetSentencePieceFile)});
   LEAPSTREAM_ASSIGN_OR_RETURN(model->notes, CheckPieces(sides));
+  model->target_tokenizer = FilterTarget(config, std::move(model->target_tokenizer));
   model->feeds_back_symbols = family.has_source_vocabulary && config.simul_type != "none" &&
                               model->target_vocabulary.has_repeats();
   ModelInfo& info = model->info;
