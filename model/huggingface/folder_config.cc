@@ -212,7 +212,10 @@ absl::Status ReadGeneration(const FolderFiles& files, JsonKeys& config_keys, Fol
     return from.Int(key, 0, 0, kMaxSize);
   };
   const bool marian = config->family == FolderFamily::kMarian;
-  config->pad = id("pad_token_id").value_or(marian ? 58100 : 1);
+  // The network was built with the padding of config.json.
+  config->pad = config_keys.Has("pad_token_id")
+                    ? config_keys.Int("pad_token_id", 0, 0, kMaxSize)
+                    : id("pad_token_id").value_or(marian ? 58100 : 1);
   config->start = id("decoder_start_token_id");
   config->forced = id("forced_bos_token_id");
   const Json& end = (keys.Has("eos_token_id") ? keys : config_keys).Value("eos_token_id");

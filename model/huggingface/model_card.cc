@@ -23,7 +23,7 @@ std::string TextOf(const YAML::Node& node) {
       if (each.IsScalar()) absl::StrAppend(&text, text.empty() ? "" : ", ", each.Scalar());
     }
   }
-  return OneLine(text, kMaxText);
+  return OneLine(absl::StripAsciiWhitespace(text), kMaxText);
 }
 
 }  // namespace
