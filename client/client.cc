@@ -50,6 +50,8 @@ absl::Status ListModelsOf(Server& server, SteadyTime deadline, std::vector<Model
                                      model.source_language_codes().end()};
       added.target_language_codes = {model.target_language_codes().begin(),
                                      model.target_language_codes().end()};
+      added.license = model.license();
+      added.origin = model.origin();
       added.checksum = model.checksum();
       added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
       added.read_duration = FromProto(model.read_duration());

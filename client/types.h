@@ -51,7 +51,7 @@ enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit
 // The server decides about unset fields; Started has the values that it applied.
 struct StreamOptions {
   std::string model;
-  std::string source_language_code;  // BCP-47.
+  std::string source_language_code;  // BCP-47, or a model's own code.
   std::string target_language_code;
   std::optional<int> k;  // The k of wait-k, in source tokens.
   bool offline = false;  // Reads a segment to its end before the first word, instead of wait-k.
@@ -178,8 +178,10 @@ using Event =
 
 struct Model {
   std::string name;
-  std::vector<std::string> source_language_codes;
+  std::vector<std::string> source_language_codes;  // Each goes with each of the targets.
   std::vector<std::string> target_language_codes;
+  std::string license;  // Of the weights, as far as their files say it. The same holds for origin.
+  std::string origin;   // The place that the weights came from.
   std::string checksum;
   bool speech = false;           // The model takes audio, not text.
   absl::Duration read_duration;  // Speech only: audio of one READ, the unit of k.

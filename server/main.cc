@@ -189,8 +189,14 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(
   how.loaded = loaded;
   LEAPSTREAM_ASSIGN_OR_RETURN(std::shared_ptr<const Model> model,
                               LoadModel(source.directory, how));
-  spdlog::info("model {} ({} to {}, {}) from {}", model->info.name, model->info.source_language,
-               model->info.target_language, model->info.compute_type, source.directory);
+  const ModelInfo& info = model->info;
+  const std::string languages =
+      info.is_multilingual()
+          ? absl::StrCat("from ", info.source_languages.size(), " to ",
+                         info.target_languages.size(), " languages")
+          : absl::StrCat(info.source_language, " to ", info.target_language);
+  spdlog::info("model {} ({}, {}) from {}", info.name, languages, info.compute_type,
+               source.directory);
   for (const std::string& note : model->notes) spdlog::warn("model {}: {}", model->info.name, note);
   return model;
 }

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "absl/memory/memory.h"
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
@@ -16,25 +15,6 @@
 
 namespace leapstream {
 namespace {
-
-absl::string_view PrimarySubtag(absl::string_view language) {
-  return language.substr(0, language.find_first_of("-_"));
-}
-
-// True if a model of the language `model` can serve a request for `wanted`.
-bool Fits(absl::string_view wanted, absl::string_view model) {
-  return wanted.empty() || absl::EqualsIgnoreCase(PrimarySubtag(wanted), PrimarySubtag(model));
-}
-
-bool Fits(const ModelRequest& request, const ModelInfo& model) {
-  return Fits(request.source_language, model.source_language) &&
-         Fits(request.target_language, model.target_language);
-}
-
-std::string Pair(absl::string_view source, absl::string_view target) {
-  return absl::StrCat(source.empty() ? "(any)" : Quoted(source), " to ",
-                      target.empty() ? "(any)" : Quoted(target));
-}
 
 template <typename Served>
 std::string Names(const std::vector<Served>& models) {
@@ -64,9 +44,7 @@ absl::Status WarmUp(const Model& model) {
     const SourceRows rows[] = {row};
     LEAPSTREAM_RETURN_IF_ERROR(model.translator->Read(rows));
     LEAPSTREAM_RETURN_IF_ERROR(model.translator->Decide(states, absl::MakeSpan(&decision, 1)));
-    if (!decision.wants_source && decision.best.id != kEndOfSentence) {
-      state->Commit(decision.best.id);
-    }
+    if (!decision.wants_source) state->Commit(decision.best.id);
   }
   return absl::OkStatus();
 }
@@ -297,43 +275,52 @@ std::vector<ServedModels::State> ServedModels::States() const {
   return states;
 }
 
-absl::StatusOr<std::shared_ptr<Scheduler>> ServedModels::Find(const ModelRequest& request) const {
+absl::StatusOr<ServedModels::Choice> ServedModels::Find(const ModelRequest& request) const {
   const std::vector<Served> models = Copy();
+  const auto choose = [&request](const Served& served) -> absl::StatusOr<Choice> {
+    Choice choice;
+    LEAPSTREAM_ASSIGN_OR_RETURN(choice.languages,
+                                ChooseLanguages(request, served.model()->info));
+    choice.scheduler = LeastBusy(served.replicas);
+    return choice;
+  };
   if (!request.name.empty()) {
     for (const Served& served : models) {
-      const ModelInfo& info = served.model()->info;
-      if (info.name != request.name) continue;
-      if (!Fits(request, info)) {
-        return InvalidRequest(
-            "LANGUAGE_MISMATCH",
-            absl::StrCat("model ", info.name, " translates ",
-                         Pair(info.source_language, info.target_language), ", not ",
-                         Pair(request.source_language, request.target_language)));
-      }
-      return LeastBusy(served.replicas);
+      if (served.model()->info.name == request.name) return choose(served);
     }
     return WithReason(absl::NotFoundError(absl::StrCat("no model is named ", Quoted(request.name),
                                                        "; there are: ", Names(models))),
                       "MODEL_NOT_FOUND");
   }
+  if (models.size() == 1 && models[0].model()->info.is_multilingual()) return choose(models[0]);
+  const bool whole_pair = !request.source_language.empty() && !request.target_language.empty();
   std::vector<Served> fitting;
+  bool one_pair = false;  // A model of just the pair that is asked for comes before all others.
   for (const Served& served : models) {
-    if (Fits(request, served.model()->info)) fitting.push_back(served);
+    if (!ChooseLanguages(request, served.model()->info).ok()) continue;
+    const bool exact = whole_pair && !served.model()->info.is_multilingual();
+    if (one_pair && !exact) continue;
+    if (exact && !one_pair) fitting.clear();
+    one_pair = exact;
+    fitting.push_back(served);
   }
+  const std::string pair = PairText(request.source_language, request.target_language);
   if (fitting.empty()) {
-    return WithReason(
-        absl::NotFoundError(absl::StrCat("no model translates ",
-                                         Pair(request.source_language, request.target_language),
-                                         "; there are: ", Names(models))),
-        "MODEL_NOT_FOUND");
+    std::string message =
+        absl::StrCat("no model translates ", pair, "; there are: ", Names(models));
+    for (const Served& served : models) {  // The first of many languages names the nearest ones.
+      const ModelInfo& info = served.model()->info;
+      if (!info.is_multilingual()) continue;
+      absl::StrAppend(&message, "; ", ChooseLanguages(request, info).status().message());
+      break;
+    }
+    return WithReason(absl::NotFoundError(message), "MODEL_NOT_FOUND");
   }
   if (fitting.size() > 1) {
-    return InvalidRequest("MODEL_AMBIGUOUS",
-                          absl::StrCat("several models translate ",
-                                       Pair(request.source_language, request.target_language),
-                                       "; name one of: ", Names(fitting)));
+    return InvalidRequest("MODEL_AMBIGUOUS", absl::StrCat("several models translate ", pair,
+                                                          "; name one of: ", Names(fitting)));
   }
-  return LeastBusy(fitting.front().replicas);
+  return choose(fitting.front());
 }
 
 void ServedModels::CallStarted() {

@@ -12,16 +12,11 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "server/language_choice.h"
 #include "server/metrics.h"
 #include "streaming/scheduler.h"
 
 namespace leapstream {
-
-struct ModelRequest {
-  std::string name;  // Each of these may be empty.
-  std::string source_language;
-  std::string target_language;
-};
 
 // INVALID_ARGUMENT: two of the names are the same.
 absl::Status CheckModelNames(std::vector<std::string> names);
@@ -39,13 +34,18 @@ class ServedModels {
   // Waits until every OpenCall is destroyed. The gRPC server must be shut down before.
   ~ServedModels();
 
+  struct Choice {
+    std::shared_ptr<Scheduler> scheduler;
+    LanguagePair languages;
+  };
   // Finds the requested model by its name, or else by its languages, or else takes the only model,
-  // and returns the replica with the fewest sessions. A missing language fits all, and "de" fits
-  // "de-AT". A call keeps the scheduler until it ends, and so the weights that it began with; it
+  // and returns the replica with the fewest sessions, and the pair of languages: see
+  // ChooseLanguages(). Where both languages are asked for, a model of that one pair comes before
+  // those of many. A call keeps the scheduler until it ends, and so the weights that it began with; it
   // may drop the scheduler on any thread. NOT_FOUND: there is no such model; the message names
-  // those that there are. INVALID_ARGUMENT: several models fit, or the named model has other
+  // those that there are. INVALID_ARGUMENT: several models fit, or the named or only model has other
   // languages.
-  absl::StatusOr<std::shared_ptr<Scheduler>> Find(const ModelRequest& request) const;
+  absl::StatusOr<Choice> Find(const ModelRequest& request) const;
   // The version of `current`'s model that has this checksum: `current` itself, a replaced version
   // that is still there, or null.
   std::shared_ptr<Scheduler> Version(const std::shared_ptr<Scheduler>& current,

@@ -18,13 +18,15 @@ absl::Status Refusal(absl::string_view why) {
 
 }  // namespace
 
-absl::Status CommittedTarget::Check(const ResumeFrom& from, const Model& model) {
+absl::Status CommittedTarget::Check(const ResumeFrom& from, const Model& model,
+                                    const Frame& frame) {
   if (from.segment < 1) return absl::InvalidArgumentError("segments are numbered from 1");
   for (const TokenId id : from.committed) {
-    if (id < 0 || id >= model.target_vocabulary.size() || id == kEndOfSentence) {
+    if (id < 0 || id >= model.target_vocabulary.size() || id == frame.end) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "a committed target token must be in [0, ", model.target_vocabulary.size(), ") and not ",
-          kEndOfSentence, " (</s>), got ", id, "; send the tokens as they were received"));
+          "a committed target token must be in [0, ", model.target_vocabulary.size(),
+          ") and not ", frame.end, ", the end of a translation, got ", id,
+          "; send the tokens as they were received"));
     }
   }
   if (!from.source_read.empty() && from.source_read.size() != from.committed.size()) {

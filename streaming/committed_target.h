@@ -19,8 +19,9 @@ namespace leapstream {
 // Used by the step thread only; not thread-safe.
 class CommittedTarget {
  public:
-  // Checks `from`. INVALID_ARGUMENT: no session of this model can have had the target in `from`.
-  static absl::Status Check(const ResumeFrom& from, const Model& model);
+  // Checks `from`. INVALID_ARGUMENT: no session of this model and frame can have had the target in
+  // `from`.
+  static absl::Status Check(const ResumeFrom& from, const Model& model, const Frame& frame);
 
   CommittedTarget() = default;
   // `from` must have passed Check(); its target is moved out of it. The target is replayed if the

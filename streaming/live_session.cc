@@ -19,9 +19,11 @@ Inbox::Segment ForInbox(Phase phase) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Policy& policy) {
+absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Frame& frame,
+                                                       const Policy& policy) {
   absl::StatusOr<std::unique_ptr<SessionState>> state = model.translator->NewState();
   if (!state.ok()) return state;
+  (*state)->SetFrame(frame);
   if (const auto* wait_k = std::get_if<WaitK>(&policy); wait_k != nullptr) {
     (*state)->SetWaitK(wait_k->k, wait_k->write_stride);
   }
@@ -30,6 +32,7 @@ absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const
 
 LiveSession::LiveSession(Parts parts, const Model& model, Loop* loop)
     : options_(parts.options),
+      frame_(std::move(parts.frame)),
       model_(model),
       sink_(parts.sink),
       loop_(loop),
@@ -282,7 +285,7 @@ void LiveSession::ShrinkState() {
   const int64_t typical =
       info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
   if (state_bytes() <= typical) return;
-  absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, options_.policy);
+  absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, frame_, options_.policy);
   if (!state.ok()) return;  // Without memory for it, the session goes on with the large state.
   state_ = *std::move(state);
   CountState();
@@ -311,11 +314,11 @@ void LiveSession::Apply(const Decision& decision) {
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
   ScoredToken token = decision.best;
-  // For an agent that keeps symbols, each token with the symbol </s> is </s>.
-  if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(kEndOfSentence)) {
-    token.id = kEndOfSentence;
+  // For an agent that keeps symbols, each token with the symbol of the end is the end.
+  if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(frame_.end)) {
+    token.id = frame_.end;
   }
-  if (token.id == kEndOfSentence && !source_->finished()) {
+  if (token.id == frame_.end && !source_->finished()) {
     if (ApplyEarlyEnd()) return;
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
   }
@@ -324,7 +327,7 @@ void LiveSession::Apply(const Decision& decision) {
   const bool forced = committed_.pending();
   if (forced) token.id = committed_.next();
   meter_.RecordToken(Delay());
-  if (token.id == kEndOfSentence) return CompleteSegment(FinishReason::kEndOfSentence);
+  if (token.id == frame_.end) return CompleteSegment(FinishReason::kEndOfSentence);
   if (agent_.decides_past_limit && state_->target_written() >= target_limit()) {
     return CompleteSegment(FinishReason::kMaxLength);
   }
@@ -364,7 +367,7 @@ void LiveSession::Write(ScoredToken token, bool forced) {
   TargetDelta delta;
   delta.segment = segment_.number;
   delta.token.id = token.id;
-  delta.token.piece = model_.target_vocabulary.Symbol(token.id);
+  delta.token.piece = std::string(model_.target_vocabulary.Symbol(token.id));
   delta.token.source_tokens_read = state_->source_read();
   delta.token.source_audio = source_->audio_given();
   delta.token.log_prob = token.log_prob;
@@ -383,6 +386,8 @@ void LiveSession::Write(ScoredToken token, bool forced) {
 }
 
 std::string LiveSession::AppendToken(TokenId id, double delay) {
+  // fairseq takes these out of a translation before it joins the symbols.
+  if (id == kBeginOfSentence || model_.target_frame_tokens.Has(id)) return "";
   std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
   segment_.text += text;
   meter_.RecordText(text, delay);

@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "model/api/frame.h"
 #include "model/api/model.h"
 #include "streaming/committed_target.h"
 #include "streaming/inbox.h"
@@ -26,9 +27,10 @@
 
 namespace leapstream {
 
-// A new state of `model` with a session's policy set. RESOURCE_EXHAUSTED: there is no memory for
-// it.
-absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Policy& policy);
+// A new state of `model` with a session's frame and policy set. RESOURCE_EXHAUSTED: there is no
+// memory for it.
+absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Frame& frame,
+                                                       const Policy& policy);
 
 // A session's part in one turn of the model: reads alone, a replay with its reads, or reads and a
 // decision after them. The rows point into the session and are valid until its next Plan().
@@ -65,6 +67,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     SessionOptions options;
     SessionSink* sink = nullptr;
     ResumeFrom from;
+    Frame frame;  // Of options.languages.
     std::unique_ptr<SegmentSource> source;
     std::unique_ptr<SessionState> state;
   };
@@ -115,7 +118,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int wanted = 0;        // See Progress.
     int skipped = 0;       // The steps that count but wrote nothing: EarlyEnd::kForceFinish.
     int after_source = 0;  // The target tokens written after the source was finished.
-    // The number of times in a row that </s> was the best next token and nothing was written,
+    // The number of times in a row that the end was the best next token and nothing was written,
     // because the source went on. SegmentSource::end() is the place of the first of these.
     int ends_in_a_row = 0;
     std::string text;
@@ -159,10 +162,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // others.
   void ShrinkState();
 
-  // Handles an </s> that is the best next token while the source goes on. True: nothing is written.
+  // Handles an end token that is the best next one while the source goes on. True: nothing is written.
   bool ApplyEarlyEnd();
   void Write(ScoredToken token, bool forced);
-  // Returns the text that a target token adds.
+  // Returns the text that a target token adds. Tokens of frames have none.
   std::string AppendToken(TokenId id, double delay);
   TokenId FedBack(TokenId id) const;  // See Model::feeds_back_symbols.
 
@@ -174,6 +177,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   bool Full() const;
 
   const SessionOptions options_;
+  const Frame frame_;
   const Model& model_;
   SessionSink* const sink_;
   Loop* const loop_;  // Must not be used once the session is over.

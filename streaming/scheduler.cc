@@ -136,10 +136,11 @@ Scheduler::Loop::~Loop() {
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOptions& options,
                                                                SessionSink* sink, ResumeFrom from) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckOptions(options, model_->info));
-  LEAPSTREAM_RETURN_IF_ERROR(CommittedTarget::Check(from, *model_));
   LiveSession::Parts parts;
-  LEAPSTREAM_ASSIGN_OR_RETURN(parts.source,
-                              SegmentSource::Create(options, *model_, from.skip_tokens));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.frame, model_->FrameOf(options.languages));
+  LEAPSTREAM_RETURN_IF_ERROR(CommittedTarget::Check(from, *model_, parts.frame));
+  LEAPSTREAM_ASSIGN_OR_RETURN(
+      parts.source, SegmentSource::Create(options, *model_, parts.frame, from.skip_tokens));
   // This check does not count the later growth of the state: see StateBudget::EndLargest().
   if (budget_ != nullptr && !from.takes_place &&
       !budget_->HasRoomFor(model_->info.state_bytes_per_session)) {
@@ -148,7 +149,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
         budget_->limit() >> 20, " MB that they may, so there is no room for another of ",
         model_->info.state_bytes_per_session >> 10, " KB; go on elsewhere, or try again"));
   }
-  LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, options.policy));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options.policy));
   parts.options = options;
   parts.sink = sink;
   parts.from = std::move(from);

@@ -34,7 +34,7 @@ class Scheduler {
   Scheduler& operator=(const Scheduler&) = delete;
 
   // Opens a session. `sink` must live until its OnFinished(). INVALID_ARGUMENT: options out of
-  // range (k outside the model's, a negative length, ...), or committed target tokens that the
+  // range (k outside the model's, a negative length, another model's languages, ...), or committed target tokens that the
   // model does not have. RESOURCE_EXHAUSTED: there is no memory for the session's state. After an
   // error the sink is never called.
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,

@@ -12,10 +12,11 @@ namespace leapstream {
 
 absl::StatusOr<std::unique_ptr<SegmentSource>> SegmentSource::Create(const SessionOptions& options,
                                                                      const Model& model,
+                                                                     const Frame& frame,
                                                                      int skip_tokens) {
   if (!model.info.speech.has_value()) {
     return std::unique_ptr<SegmentSource>(
-        std::make_unique<TextSegment>(options, model, skip_tokens));
+        std::make_unique<TextSegment>(options, model, frame, skip_tokens));
   }
   std::unique_ptr<AudioSource> audio;
   LEAPSTREAM_ASSIGN_OR_RETURN(audio, AudioSource::Create(options.sample_rate));

@@ -31,11 +31,13 @@ struct SourceLeft {
 // than the work left. Used by the step thread only; not thread-safe.
 class SegmentSource {
  public:
-  // Makes a source for `model`, which must outlive it. `skip_tokens`: see ResumeFrom.
+  // Makes a source for `model`, which must outlive it. `frame` is that of options.languages.
+  // `skip_tokens`: see ResumeFrom.
   // INVALID_ARGUMENT: the sample rate is out of range. RESOURCE_EXHAUSTED: there is no memory for
   // resampling.
   static absl::StatusOr<std::unique_ptr<SegmentSource>> Create(const SessionOptions& options,
                                                                const Model& model,
+                                                               const Frame& frame,
                                                                int skip_tokens);
   virtual ~SegmentSource() = default;
 

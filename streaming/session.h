@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "metrics/lagging.h"
+#include "model/api/languages.h"
 #include "model/api/speech.h"
 #include "model/api/translator.h"
 #include "streaming/policy.h"
@@ -39,6 +40,7 @@ struct SourcePosition {
 };
 
 struct SessionOptions {
+  LanguagePair languages;  // By the model's own codes. Empty: see ModelInfo::source_language.
   Policy policy = WaitK();
   EarlyEnd early_end = EarlyEnd::kReadOn;
   // For text: if a segment's translation ends before its source does, the next segment begins with

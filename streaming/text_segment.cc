@@ -16,12 +16,14 @@ constexpr size_t kLongWord = 8;
 
 }  // namespace
 
-TextSegment::TextSegment(const SessionOptions& options, const Model& model, int skip_tokens)
+TextSegment::TextSegment(const SessionOptions& options, const Model& model, const Frame& frame,
+                         int skip_tokens)
     : model_(model),
       next_segments_(options.next_segments),
       limit_(SourceLimit(options, model.info)),
       skip_tokens_(std::max(skip_tokens, 0)),
-      source_(model, options.next_segments) {}
+      source_(model, options.next_segments),
+      tail_(frame.source_tail) {}
 
 void TextSegment::Open() {
   OpenBase(false);
@@ -69,10 +71,11 @@ absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
     if (closed_) break;
     return Next::kWaits;
   }
-  // The last position is kept for </s>.
+  // The last position is kept for the end.
   if (given_ >= limit_ - 1 && waiting() > 0) cut_ = true;
   if (!cut_ && waiting() > 0) {
     due_.push_back(tokens_[next_++]);
+    ++due_reads_;
     ++given_;
     return Next::kRead;
   }
@@ -80,7 +83,8 @@ absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
   unread_ += waiting();
   DropTokens();
   finished_ = true;
-  due_.push_back(kEndOfSentence);
+  due_.insert(due_.end(), tail_.begin(), tail_.end());
+  ++due_reads_;
   ++given_;
   return Next::kRead;
 }
@@ -135,7 +139,7 @@ Progress TextSegment::progress() const {
 
 SourceLeft TextSegment::Leave(int /*source_read*/) {
   const bool is_over = finished_ && !cut_;
-  const int read = given_ - (finished_ ? 1 : 0);  // The number of tokens without </s>.
+  const int read = given_ - (finished_ ? 1 : 0);  // The number of tokens without the end.
   SourceLeft left;
   left.at_limit = cut_;
   if (next_segments_ && given_ > 0 && !is_over) {

@@ -12,23 +12,28 @@
 
 namespace leapstream {
 
-// A source of text, pieces or token ids. A READ reads one source token; the last READ reads </s>.
+// A source of text, pieces or token ids. A READ reads one source token; the last READ reads the
+// tokens of the frame's end, which count as one.
 // If a segment leaves source to the next one (SessionOptions::next_segments), that source begins
 // with a whole word, or within a long one.
 class TextSegment final : public SegmentSource {
  public:
   // `model` takes text and must outlive this. The first `skip_tokens` tokens of the first word with
   // tokens belong to an earlier segment.
-  TextSegment(const SessionOptions& options, const Model& model, int skip_tokens);
+  TextSegment(const SessionOptions& options, const Model& model, const Frame& frame,
+              int skip_tokens);
 
   void Open() override;
   void OpenWithRest() override;
   absl::Status Append(SourceInput source, SourcePosition at, int64_t* work) override;
   void Close() override;
   absl::StatusOr<Next> NextRead(int64_t* work) override;
-  int due_reads() const override { return static_cast<int>(due_.size()); }
+  int due_reads() const override { return due_reads_; }
   SourceRows due_rows(SessionState* state) const override { return {state, due_}; }
-  void ForgetReads() override { due_.clear(); }
+  void ForgetReads() override {
+    due_.clear();
+    due_reads_ = 0;
+  }
   Progress progress() const override;
   bool is_empty() const override { return given_ == 0 && (closed_ || cut_); }
   int64_t encoder_rows() const override { return given_; }
@@ -55,13 +60,15 @@ class TextSegment final : public SegmentSource {
 
   const Model& model_;
   const bool next_segments_;
-  const int limit_;  // The most source tokens of a segment, </s> included.
+  const int limit_;  // The most READs of a segment, the end included.
   int skip_tokens_;  // The number of tokens to skip of the next word that has some.
   WordSource source_;
-  std::vector<TokenId> due_;
+  const std::vector<TokenId> tail_;  // The frame's tokens at the source's end.
+  std::vector<TokenId> due_;         // The tokens of the READs that are due.
+  int due_reads_ = 0;
 
   // The open segment:
-  int given_ = 0;                // The number of source tokens that were made due, </s> included.
+  int given_ = 0;                // The number of READs that were made due, the end included.
   std::vector<TokenId> tokens_;  // The tokens of words that were popped.
   size_t next_ = 0;              // The number of tokens_ that were made due.
   int unread_ = 0;            // The tokens of a word that were dropped when a limit cut the source.

@@ -14,11 +14,17 @@ namespace {
 
 constexpr size_t kTextForm = 0;  // The alternative of SourceInput that is text.
 
-// Whether no source may have the token: </s> comes with the segment's end, and fairseq pads between
-// sentences only.
-bool IsSpecial(TokenId id) { return id == kEndOfSentence || id == kPadding; }
-
 }  // namespace
+
+bool WordSource::IsSpecial(TokenId id) const {
+  return id == kPadding || model_.source_frame_tokens.Has(id);
+}
+
+absl::Status WordSource::SpecialToken(absl::string_view what) const {
+  return absl::InvalidArgumentError(
+      absl::StrCat("a source ", what, "; the server itself adds </s> at the segment's end, and the "
+                   "tokens of the session's languages"));
+}
 
 void WordSource::Open() {
   form_.reset();
@@ -63,10 +69,8 @@ absl::Status WordSource::Append(SourceInput source, SourcePosition at, int64_t* 
   *work -= static_cast<int64_t>(ids_.size()) / budget::kIdsPerWork;
   for (const TokenId id : ids_) {
     if (id < 0 || id >= model_.source_vocabulary.size() || IsSpecial(id)) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("a source token id must be in [0, ", model_.source_vocabulary.size(),
-                       ") and not ", kPadding, " (<pad>) or ", kEndOfSentence, " (</s>), got ", id,
-                       "; end the segment instead of sending </s>"));
+      return SpecialToken(absl::StrCat("token id must be in [0, ", model_.source_vocabulary.size(),
+                                       ") and not <pad>, </s> or a language's token, got ", id));
     }
   }
   return absl::OkStatus();
@@ -89,9 +93,8 @@ absl::StatusOr<bool> WordSource::PopWord(int64_t* work, SourceWord* word) {
   *work -= budget::kPieceWork;
   word->tokens.push_back(model_.source_vocabulary.Id(piece));
   if (IsSpecial(word->tokens[0])) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a source piece must not be </s> or <pad>, got ", Quoted(piece),
-                     "; end the segment instead of sending </s>"));
+    return SpecialToken(absl::StrCat("piece must not be <pad>, </s> or a language's token, got ",
+                                     Quoted(piece)));
   }
   return true;
 }
@@ -103,7 +106,9 @@ absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
     if (!appended) return false;
   }
   for (const std::string& symbol : ready_[next_ready_++]) {
-    word->tokens.push_back(model_.source_vocabulary.Id(symbol));
+    // A text that looks like a special token is a text all the same.
+    const TokenId id = model_.source_vocabulary.Id(symbol);
+    word->tokens.push_back(IsSpecial(id) ? kUnknown : id);
   }
   if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
   word->at = held_.front().at;

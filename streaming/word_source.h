@@ -50,6 +50,12 @@ class WordSource {
   int64_t DropRest();
 
  private:
+  // Whether no source may have the token: those of frames are the server's to add, and fairseq pads
+  // between sentences only.
+  bool IsSpecial(TokenId id) const;
+  // The error for a piece or an id of that kind.
+  absl::Status SpecialToken(absl::string_view what) const;
+
   struct Chunk {  // A chunk of text.
     size_t begin;  // Its offset in the text of text_.
     SourcePosition at;

@@ -2,11 +2,14 @@
 
 #include <cstdio>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/string_view.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/output.h"
@@ -14,6 +17,35 @@
 
 namespace leapstream::client {
 namespace {
+
+// One code, or the number of codes.
+std::string Languages(const std::vector<std::string>& codes) {
+  return codes.size() == 1 ? codes[0] : absl::StrCat(codes.size(), " languages");
+}
+
+void PrintWrapped(const char* label, const std::string& text) {
+  constexpr size_t kWidth = 96;
+  std::string line;
+  for (const absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
+    if (!line.empty() && line.size() + 1 + word.size() > kWidth) {
+      absl::PrintF("  %-8s %s\n", label, line);
+      line.clear();
+      label = "";
+    }
+    absl::StrAppend(&line, line.empty() ? "" : " ", word);
+  }
+  absl::PrintF("  %-8s %s\n", label, line.empty() ? "not stated" : line);
+}
+
+// Prints what does not fit into the table.
+void PrintDetails(const Model& model) {
+  absl::PrintF("\n%s\n", model.name);
+  PrintWrapped("from", absl::StrJoin(model.source_language_codes, " "));
+  PrintWrapped("to", absl::StrJoin(model.target_language_codes, " "));
+  PrintWrapped("licence", model.license);
+  PrintWrapped("origin", model.origin);
+  PrintWrapped("checksum", model.checksum);
+}
 
 void PrintTable(const std::vector<Model>& models) {
   absl::PrintF("%-24s %-12s %-12s %-17s %-10s %s\n", "NAME", "FROM", "TO", "K", "TYPE",
@@ -25,9 +57,8 @@ void PrintTable(const std::vector<Model>& models) {
             : absl::StrCat(model.default_k > 0 ? absl::StrCat(model.default_k) : "offline", " (",
                            model.min_k, "-", model.max_k, ")");
     absl::PrintF("%-24s %-12s %-12s %-17s %-10s %d+%d\n", model.name,
-                 absl::StrCat(absl::StrJoin(model.source_language_codes, ","),
-                              model.speech ? " (speech)" : ""),
-                 absl::StrJoin(model.target_language_codes, ","), k, model.compute_type,
+                 absl::StrCat(Languages(model.source_language_codes), model.speech ? " (speech)" : ""),
+                 Languages(model.target_language_codes), k, model.compute_type,
                  model.state_bytes_per_session, model.state_bytes_per_token);
   }
 }
@@ -39,6 +70,7 @@ void ModelsCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddConnectionFlags(command_, connection_);
   command_->footer(footer);
   command_->add_flag("--json", json_, "as JSON");
+  command_->add_flag("--verbose", verbose_, "also all languages, the licence, the origin, the checksum");
 }
 
 std::optional<absl::Status> ModelsCommand::Run() {
@@ -53,6 +85,9 @@ absl::Status ModelsCommand::PrintModels() {
     absl::PrintF("%s\n", ToJson(models));
   } else {
     PrintTable(models);
+    if (verbose_) {
+      for (const Model& model : models) PrintDetails(model);
+    }
   }
   return FlushOutput();
 }

@@ -26,6 +26,7 @@ class ModelsCommand {
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
   bool json_ = false;
+  bool verbose_ = false;
 };
 
 }  // namespace leapstream::client

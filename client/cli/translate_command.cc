@@ -58,7 +58,7 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
 void TranslateCommand::AddStreamFlags() {
   StreamOptions& stream = options_.stream;
   command_->add_option("--model", stream.model, "a name that leapstream models lists");
-  command_->add_option("--source-lang", stream.source_language_code, "such as de");
+  command_->add_option("--source-lang", stream.source_language_code, "such as de, or the model's own code, such as deu_Latn");
   command_->add_option("--target-lang", stream.target_language_code, "such as en");
   command_->add_option("--k", stream.k, "source tokens (pieces of words) read ahead")
       ->check(CLI::Range(1, 1 << 20));

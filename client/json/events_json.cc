@@ -189,6 +189,8 @@ std::string ToJson(const std::vector<Model>& models) {
     list.push_back({{"name", model.name},
                     {"source_language_codes", model.source_language_codes},
                     {"target_language_codes", model.target_language_codes},
+                    {"license", model.license},
+                    {"origin", model.origin},
                     {"checksum", model.checksum},
                     {"source", model.speech ? "speech" : "text"},
                     {"learned_policy", model.learned_policy},

@@ -267,6 +267,16 @@ class HttpGateway final : public Gateway {
       if (!model->is_string()) return Refuse(400, "expected a text as model", response);
       options.model = model->get<std::string>();
     }
+    for (const auto& [name, code] :
+         {std::pair("source_language_code", &options.source_language_code),
+          {"target_language_code", &options.target_language_code}}) {
+      const auto found = body.find(name);
+      if (found == body.end()) continue;
+      if (!found->is_string()) {
+        return Refuse(400, absl::StrCat("expected a text as ", name), response);
+      }
+      *code = found->get<std::string>();
+    }
     if (const auto k = body.find("k"); k != body.end() && !k->is_null()) {
       if (!k->is_number_integer() || *k < 1 || *k > kMaxK) {
         return Refuse(400, absl::StrCat("expected a k from 1 to ", kMaxK), response);

@@ -7,6 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "absl/status/statusor.h"
+#include "model/api/frame.h"
+#include "model/api/languages.h"
+#include "model/api/model_config.h"
 #include "model/api/speech.h"
 #include "model/api/tokenizer.h"
 #include "model/api/translator.h"
@@ -17,8 +21,16 @@ namespace leapstream {
 // The facts that clients are told of a model, and the limits of its sessions.
 struct ModelInfo {
   std::string name;
+  // The languages. If the model translates many pairs, those of a session that asks for none; then
+  // they may be empty.
   std::string source_language;
   std::string target_language;
+  // The model's own codes of the languages that it translates from and to, each to each. Empty: it
+  // translates the one pair above.
+  std::vector<std::string> source_languages;
+  std::vector<std::string> target_languages;
+  std::string license;   // See ModelConfig.
+  std::string origin;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
   std::string device = "cpu";  // The device that computes and holds the states; see LoadOptions.
@@ -36,10 +48,12 @@ struct ModelInfo {
   int64_t state_bytes_per_session = 0;
   // The bytes that one source and one target token add to it together, to within a block.
   int64_t state_bytes_per_token = 0;
+
+  bool is_multilingual() const { return !target_languages.empty(); }
 };
 
 // A translator, with the vocabularies and tokenizers that turn text into its tokens and back.
-// Immutable and thread-safe; shared by the sessions it serves.
+// Complete models are immutable and thread-safe; shared by the sessions it serves.
 struct Model {
   ModelInfo info;
   std::unique_ptr<const Translator> translator;
@@ -47,6 +61,10 @@ struct Model {
   Vocabulary target_vocabulary;
   std::unique_ptr<const Tokenizer> source_tokenizer;  // Null for speech.
   std::unique_ptr<const Tokenizer> target_tokenizer;
+  FrameConfig frame;
+  std::vector<LanguageConfig> languages;  // See ModelConfig.
+  FrameTokens source_frame_tokens;        // Of source_vocabulary.
+  FrameTokens target_frame_tokens;        // Of target_vocabulary.
   // A hash of all that the model was made of: the files' bytes and the options. Two models with the
   // same hash are the same. Empty: the model was not loaded from files.
   std::string content;
@@ -55,6 +73,13 @@ struct Model {
   // the same. It is true only if the target vocabulary has repeated symbols.
   bool feeds_back_symbols = false;
   std::vector<std::string> notes;  // Warnings for the server's operator; see CheckPieces().
+
+  // Takes the frame and the languages of `config`, for the vocabularies that are there. Errors:
+  // those of ResolveFrame(), for any language.
+  absl::Status SetLanguages(const ModelConfig& config);
+  // The frame of a session of this pair, by the model's own codes; an empty code is that of `info`.
+  // INVALID_ARGUMENT: the model has no such language.
+  absl::StatusOr<Frame> FrameOf(const LanguagePair& pair) const;
 };
 
 }  // namespace leapstream

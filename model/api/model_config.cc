@@ -1,13 +1,17 @@
 #include "model/api/model_config.h"
 
 #include <cmath>
+#include <set>
 #include <string>
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/model_fields.h"
 
@@ -132,6 +136,42 @@ absl::Status CheckSpeech(const ModelConfig& config) {
   return absl::OkStatus();
 }
 
+absl::Status CheckLanguages(const ModelConfig& config) {
+  if (!config.frame.forced.empty() && config.LearnedPolicy()) {
+    return absl::InvalidArgumentError(
+        "frame.forced is not served of a model that decides itself when to READ");
+  }
+  if (config.languages.empty()) {
+    if (!config.source_language.empty() && !config.target_language.empty()) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(
+        "a model without languages needs a source_language and a target_language");
+  }
+  std::set<std::string> codes, sources, targets;
+  for (const LanguageConfig& language : config.languages) {
+    const std::string code = absl::StrReplaceAll(absl::AsciiStrToLower(language.code), {{"-", "_"}});
+    if (!codes.insert(code).second) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("each of languages needs a code of its own, got ", Quoted(language.code),
+                       " twice; case does not count, and `-` is `_`"));
+    }
+    if (!language.source_token.empty()) sources.insert(language.code);
+    if (!language.target_token.empty()) targets.insert(language.code);
+  }
+  if (sources.empty() || targets.empty()) {
+    return absl::InvalidArgumentError(
+        "languages needs one with a source_token and one with a target_token at least");
+  }
+  if ((!config.source_language.empty() && sources.count(config.source_language) == 0) ||
+      (!config.target_language.empty() && targets.count(config.target_language) == 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "source_language and target_language need to be codes of languages or empty, got ",
+        Quoted(config.source_language), " and ", Quoted(config.target_language)));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 bool TokenizerConfig::operator==(const TokenizerConfig& other) const {
@@ -164,11 +204,7 @@ absl::Status CheckModelFields(const ModelConfig& config) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("encoder", config.encoder, !config.speech.has_value()));
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("decoder", config.decoder, /*embeds_tokens=*/true));
   if (config.speech.has_value()) LEAPSTREAM_RETURN_IF_ERROR(CheckSpeech(config));
-  if (config.languages.empty() &&
-      (config.source_language.empty() || config.target_language.empty())) {
-    return absl::InvalidArgumentError(
-        "a model without languages needs a source_language and a target_language");
-  }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckLanguages(config));
   if (config.encoder.input_dim != config.encoder.embed_dim ||
       config.encoder.output_dim != config.encoder.embed_dim) {
     return absl::InvalidArgumentError("encoder.input_dim and output_dim need to be embed_dim");

@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <unordered_set>
 #include <utility>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/status/status.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
@@ -38,7 +38,7 @@ bool IsFiller(absl::string_view symbol) {
 }
 
 Share SymbolsIn(const Vocabulary& vocabulary, const std::vector<std::string>& pieces) {
-  const std::unordered_set<std::string> all(pieces.begin(), pieces.end());
+  const absl::flat_hash_set<std::string> all(pieces.begin(), pieces.end());
   Share share;
   for (TokenId id = kUnknown + 1; id < vocabulary.size(); ++id) {
     if (IsFiller(vocabulary.Symbol(id))) continue;

@@ -12,6 +12,7 @@
 namespace leapstream {
 
 using TokenId = int32_t;  // A fairseq dictionary index.
+struct Frame;             // See model/api/frame.h.
 
 // A model's memory of one segment: the recurrent states of its attention blocks. A value that
 // its session owns. It is in at most one batch at a time, so that it needs no lock.
@@ -19,9 +20,16 @@ class SessionState {
  public:
   virtual ~SessionState() = default;
 
-  // Forgets the segment: nothing is read, nothing is written. Keeps the memory, and SetWaitK()'s
-  // values.
+  // Forgets the segment: nothing is read, nothing is written. Keeps the memory, and the values of
+  // SetFrame() and SetWaitK().
   virtual void Reset() = 0;
+  // Sets the frame of the session's segments, and forgets the segment. The translator itself reads
+  // the frame's source_lead, before the first source token. It feeds `start` and `forced` in the
+  // step that decides the first target token; all of them see the source that was read then, and a
+  // step without a Commit() leaves no trace of them either. The caller reads source_tail, in one
+  // Read(), where it counts as one source token; lead, start and forced count as none. Not called:
+  // Frame().
+  virtual void SetFrame(const Frame& frame) = 0;
   // Sets the wait-k policy of the session: target token t (from 1) waits for
   // k + (t - 1) / write_stride source tokens, or for so many pre-decision steps of speech. Not
   // called: the session has another policy. The results of a wait-k model without mass preservation
@@ -40,7 +48,8 @@ class SessionState {
   // that sense. The state must be in no batch. RESOURCE_EXHAUSTED: there is no memory for another.
   virtual absl::StatusOr<std::unique_ptr<SessionState>> Clone() const = 0;
 
-  // The number of source tokens read, </s> included; for speech, of encoder states.
+  // The number of source tokens read, with the end of the source as one; for speech, of encoder
+  // states.
   virtual int source_read() const = 0;
   virtual int target_written() const = 0;  // The number of target tokens committed.
 

@@ -1,9 +1,15 @@
 #include "model/api/vocabulary.h"
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
+#include <vector>
 
 #include "absl/algorithm/container.h"
+#include "absl/container/flat_hash_set.h"
+#include "absl/hash/hash.h"
+#include "absl/strings/ascii.h"
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
@@ -48,6 +54,7 @@ absl::string_view StripTrailingSpace(absl::string_view text) {
 // Whether Python's int() takes the text: digits of any script, `_` between them, a sign, white
 // space around. fairseq does not use the number, here or at inference.
 bool IsPythonInteger(absl::string_view text) {
+  if (!text.empty() && absl::c_all_of(text, absl::ascii_isdigit)) return true;  // As in most lines.
   enum { kNothing, kDigit, kUnderscore, kSign, kSpaceBefore } right = kNothing;
   text = StripTrailingSpace(text);
   bool digits = false;
@@ -86,7 +93,78 @@ bool SplitAtLastSpace(absl::string_view text, absl::string_view* before, absl::s
   return true;
 }
 
+// The place of the first \n or \r, or the end of the text.
+size_t LineEnd(absl::string_view text) {
+  size_t end = 0;
+  while (end < text.size() && text[end] != '\n' && text[end] != '\r') ++end;
+  return end;
+}
+
 }  // namespace
+
+// All symbols one after the other, and the set of the ids, which is searched by symbol.
+class Vocabulary::Table {
+ public:
+  Table() : ids_(0, Hash{this}, Equal{this}) {}
+  Table(const Table&) = delete;
+  Table& operator=(const Table&) = delete;
+
+  void Reserve(size_t symbols, size_t bytes) {
+    ends_.reserve(symbols);
+    text_.reserve(bytes);
+    ids_.reserve(symbols);
+  }
+  // Gives the symbol the next id. False: it had one before.
+  bool Add(absl::string_view symbol) {
+    text_.append(symbol.data(), symbol.size());
+    ends_.push_back(text_.size());
+    const auto [found, is_new] = ids_.insert(size() - 1);
+    if (is_new) return true;
+    has_repeats_ = true;
+    ids_.erase(found);
+    ids_.insert(size() - 1);
+    return false;
+  }
+
+  int size() const { return static_cast<int>(ends_.size()); }
+  bool has_repeats() const { return has_repeats_; }
+  TokenId Id(absl::string_view symbol) const {
+    const auto found = ids_.find(symbol);
+    return found == ids_.end() ? kUnknown : *found;
+  }
+  absl::string_view Symbol(TokenId id) const {
+    const size_t begin = id == 0 ? 0 : ends_[id - 1];
+    return absl::string_view(text_).substr(begin, ends_[id] - begin);
+  }
+
+ private:
+  // Both take an id for its symbol.
+  struct Hash {
+    using is_transparent = void;
+    const Table* table;
+    size_t operator()(absl::string_view symbol) const {
+      return absl::Hash<absl::string_view>()(symbol);
+    }
+    size_t operator()(TokenId id) const { return (*this)(table->Symbol(id)); }
+  };
+  struct Equal {
+    using is_transparent = void;
+    const Table* table;
+    bool operator()(TokenId a, TokenId b) const { return (*this)(a, table->Symbol(b)); }
+    bool operator()(TokenId id, absl::string_view symbol) const {
+      return table->Symbol(id) == symbol;
+    }
+    bool operator()(absl::string_view symbol, TokenId id) const { return (*this)(id, symbol); }
+  };
+
+  std::string text_;
+  std::vector<size_t> ends_;  // The end of each symbol in text_.
+  absl::flat_hash_set<TokenId, Hash, Equal> ids_;  // The last id of each symbol.
+  bool has_repeats_ = false;
+};
+
+Vocabulary::Vocabulary() : table_(std::make_shared<Table>()) {}
+Vocabulary::Vocabulary(std::shared_ptr<const Table> table) : table_(std::move(table)) {}
 
 absl::StatusOr<Vocabulary> Vocabulary::Load(const std::string& path) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, FileBytes::Read(path, kMaxTextFileBytes));
@@ -94,24 +172,17 @@ absl::StatusOr<Vocabulary> Vocabulary::Load(const std::string& path) {
 }
 
 absl::StatusOr<Vocabulary> Vocabulary::Parse(absl::string_view text, absl::string_view name) {
-  Vocabulary vocabulary;
-  const auto add = [&vocabulary](absl::string_view symbol) {
-    TokenId& id = vocabulary.ids_.emplace(symbol, vocabulary.size()).first->second;
-    if (id != vocabulary.size()) vocabulary.has_repeats_ = true;
-    id = vocabulary.size();
-    vocabulary.symbols_.emplace_back(symbol);
-  };
-  for (absl::string_view special : {"<s>", "<pad>", "</s>", "<unk>"}) add(special);
+  const auto table = std::make_shared<Table>();
+  constexpr absl::string_view kSpecials[] = {"<s>", "<pad>", "</s>", "<unk>"};
+  const auto lines = static_cast<size_t>(absl::c_count(text, '\n'));
+  table->Reserve(std::min<size_t>(lines, kMaxSymbols) + 5, text.size() + 32);
+  for (const absl::string_view special : kSpecials) table->Add(special);
 
   for (int number = 1; !text.empty(); ++number) {
     // Python's text mode, which fairseq reads with, ends a line at \n, \r\n and a lone \r.
-    const size_t end = text.find_first_of("\r\n");
+    const size_t end = LineEnd(text);
     absl::string_view line = text.substr(0, end);
-    if (end == absl::string_view::npos) {
-      text = {};
-    } else {
-      text.remove_prefix(end + (text.substr(end, 2) == "\r\n" ? 2 : 1));
-    }
+    text.remove_prefix(std::min(text.size(), end + (text.substr(end, 2) == "\r\n" ? 2 : 1)));
 
     const auto error = [&](absl::string_view what) {
       return absl::InvalidArgumentError(absl::StrCat(name, ":", number, ": ", what));
@@ -125,26 +196,25 @@ absl::StatusOr<Vocabulary> Vocabulary::Parse(absl::string_view text, absl::strin
     if (!split || !IsPythonInteger(field)) {
       return error("expected `symbol count` or `symbol count #fairseq:overwrite`");
     }
-    if (!overwrite && vocabulary.ids_.count(std::string(symbol)) > 0) {
+    if (table->size() == kMaxSymbols) {
+      return error(absl::StrCat("more than ", kMaxSymbols, " symbols"));
+    }
+    if (!table->Add(symbol) && !overwrite) {
       return error(absl::StrCat("symbol `", symbol, "` is there already; a repeated symbol needs ",
                                 kOverwriteFlag, " after its count"));
     }
-    if (vocabulary.size() == kMaxSymbols) {
-      return error(absl::StrCat("more than ", kMaxSymbols, " symbols"));
-    }
-    add(symbol);
   }
-  return vocabulary;
+  return Vocabulary(table);
 }
 
-TokenId Vocabulary::Id(absl::string_view symbol) const {
-  const auto found = ids_.find(std::string(symbol));
-  return found == ids_.end() ? kUnknown : found->second;
-}
+TokenId Vocabulary::Id(absl::string_view symbol) const { return table_->Id(symbol); }
 
-const std::string& Vocabulary::Symbol(TokenId id) const {
+absl::string_view Vocabulary::Symbol(TokenId id) const {
   LEAPSTREAM_CHECK(id >= 0 && id < size());
-  return symbols_[id];
+  return table_->Symbol(id);
 }
+
+int Vocabulary::size() const { return table_->size(); }
+bool Vocabulary::has_repeats() const { return table_->has_repeats(); }
 
 }  // namespace leapstream

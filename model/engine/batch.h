@@ -61,9 +61,8 @@ struct TargetBatch {
   std::vector<size_t> places;             // The places of these rows in the call's batch.
   std::vector<TokenId> tokens;            // One for each row of the call.
   std::vector<int> positions;
-  // For each row that is replayed: whether it reads nothing of the source, and the end of the rows
-  // of the source batch that it may read.
-  std::vector<bool> reads_nothing;
+  std::vector<bool> reads_nothing;  // Whether the row reads nothing of the source.
+  // For each row that is replayed: the end of the rows of the source batch that it may read.
   std::vector<int64_t> seen;
 };
 

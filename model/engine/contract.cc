@@ -36,7 +36,8 @@ absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& 
   return absl::OkStatus();
 }
 
-absl::Status CheckReplay(absl::Span<const ReplayRows> batch, const ModelConfig& config) {
+absl::Status CheckReplay(absl::Span<const ReplayRows> batch, const ModelConfig& config,
+                         absl::FunctionRef<int64_t(const ReplayRows&)> source_read_after) {
   for (const ReplayRows& rows : batch) {
     LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("source", rows.source, config.encoder.vocabulary_size));
     LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("target", rows.target, config.decoder.vocabulary_size));
@@ -46,7 +47,7 @@ absl::Status CheckReplay(absl::Span<const ReplayRows> batch, const ModelConfig& 
                        " of them for ", rows.target.size(), " tokens"));
     }
     const int64_t read = rows.state->source_read();
-    const int64_t most = read + static_cast<int64_t>(rows.source.size());
+    const int64_t most = source_read_after(rows);
     int64_t least = std::max<int64_t>(read, 1);
     for (const int source_read : rows.source_read) {
       if (source_read < least || source_read > most) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
@@ -13,7 +14,9 @@
 namespace leapstream {
 
 absl::Status CheckSource(absl::Span<const SourceRows> rows, const ModelConfig& config);
-absl::Status CheckReplay(absl::Span<const ReplayRows> rows, const ModelConfig& config);
+// source_read_after: SessionState::source_read() of a state once all of its rows' source is read.
+absl::Status CheckReplay(absl::Span<const ReplayRows> rows, const ModelConfig& config,
+                         absl::FunctionRef<int64_t(const ReplayRows&)> source_read_after);
 absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 
 // The name of the matrix that turns a decoder's output into logits.

@@ -77,15 +77,17 @@ void TransformerDecoder::ForgetSource(TransformerState* state) const {
 absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
                                         absl::Span<Decision> result, Scratch& scratch,
                                         BetweenLayers between_layers) const {
+  for (SessionState* state : states) static_cast<TransformerState*>(state)->OpenStep();
+  FeedFirstRows(states, scratch, between_layers);
   TargetBatch& target = scratch.target;
   target.Clear();
   for (size_t b = 0; b < states.size(); ++b) {
     auto* const state = static_cast<TransformerState*>(states[b]);
-    state->OpenStep();
     target.owners.push_back(state);
     target.places.push_back(b);
-    target.tokens.push_back(state->progress_.last);
-    target.positions.push_back(state->progress_.target_written);
+    target.tokens.push_back(state->Fed());
+    target.positions.push_back(state->FedPosition());
+    target.reads_nothing.push_back(ReadsNothing(*state, state->progress_.source_read, 0));
   }
   Workspace& floats = scratch.floats;
   const Workspace::Scope scope(floats);
@@ -95,11 +97,46 @@ absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
   embedding_.Apply(target.tokens, target.positions, x.x, floats);
   for (size_t l = 0; l < stack_.order.size() && x.count > 0; ++l) {
     between_layers();
-    DecideLayer(l, scratch, &x, result);
+    RunLayer(l, Past::kProvisional, scratch, &x, result);
   }
   if (x.count == 0) return absl::OkStatus();
   between_layers();
   return DecideTokens(target, x, floats, result);
+}
+
+void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
+                                      Scratch& scratch) const {
+  const int count = state->first_rows();
+  if (count == 0) return;
+  // A first step that was not committed has left rows there, and nothing else can be in the past.
+  for (const auto& self : state->self_) self->Reset();
+  TargetBatch& target = scratch.target;
+  for (int i = 0; i < count; ++i) {
+    target.owners.push_back(state);
+    target.tokens.push_back(state->FirstRow(i));
+    target.positions.push_back(i);
+    target.reads_nothing.push_back(ReadsNothing(*state, source_read, 0));
+  }
+}
+
+void TransformerDecoder::FeedFirstRows(absl::Span<SessionState* const> states, Scratch& scratch,
+                                       BetweenLayers between_layers) const {
+  TargetBatch& target = scratch.target;
+  target.Clear();
+  for (SessionState* session_state : states) {
+    auto* const state = static_cast<TransformerState*>(session_state);
+    AddFirstRows(state, state->progress_.source_read, scratch);
+  }
+  if (target.owners.empty()) return;
+  const Workspace::Scope scope(scratch.floats);
+  const auto count = static_cast<int64_t>(target.owners.size());
+  const int64_t width = config_.decoder.embed_dim;
+  Rows x{scratch.floats.Floats(count * width), count, width};
+  embedding_.Apply(target.tokens, target.positions, x.x, scratch.floats);
+  for (size_t l = 0; l < stack_.order.size(); ++l) {
+    between_layers();
+    RunLayer(l, Past::kSettled, scratch, &x, {});
+  }
 }
 
 absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const Rows& x,
@@ -144,29 +181,27 @@ bool TransformerDecoder::ReadsNothing(const TransformerState& state, int source_
   return source_read == 1 && (config_.mass_preservation || due == 1);
 }
 
-void TransformerDecoder::DecideLayer(size_t l, Scratch& scratch, Rows* x,
-                                     absl::Span<Decision> result) const {
+void TransformerDecoder::RunLayer(size_t l, Past past, Scratch& scratch, Rows* x,
+                                  absl::Span<Decision> result) const {
   const size_t distinct = stack_.order[l];
   const Layer& layer = stack_.layers[distinct];
   const std::string& name = stack_.names[l];
   const bool before = config_.decoder.normalize_before;
   Workspace& floats = scratch.floats;
-  const std::vector<TransformerState*>& owners = scratch.target.owners;
+  const TargetBatch& target = scratch.target;
+  const std::vector<TransformerState*>& owners = target.owners;
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.clear();
-  for (TransformerState* state : owners) {
-    rows.push_back({state->self_[distinct].get(), state->progress_.target_written});
+  for (size_t r = 0; r < owners.size(); ++r) {
+    rows.push_back({owners[r]->self_[distinct].get(), target.positions[r]});
   }
   Residual(layer.self_attention_norm, before, *x, floats, [&](const float* in) {
     observer_.ShowAdded(name, ".self_attn", *x, [&] {
-      layer.self_attention.Step(in, rows, Past::kProvisional, x->x, floats);
+      layer.self_attention.Step(in, rows, past, x->x, floats);
     });
   });
   for (size_t r = 0; r < owners.size(); ++r) {
-    TransformerState& state = *owners[r];
-    rows[r].state = ReadsNothing(state, state.progress_.source_read, 0)
-                        ? nullptr
-                        : state.cross_[distinct].get();
+    rows[r].state = target.reads_nothing[r] ? nullptr : owners[r]->cross_[distinct].get();
   }
   Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
     observer_.ShowAdded(name, ".encoder_attn", *x,
@@ -192,6 +227,8 @@ void TransformerDecoder::DropUndecided(TargetBatch& target, absl::Span<const Att
     std::copy_n(x->x + r * x->width, x->width, x->x + kept * x->width);
     owners[kept] = owners[r];
     target.places[kept] = target.places[r];
+    target.positions[kept] = target.positions[r];
+    target.reads_nothing[kept] = target.reads_nothing[r];
     ++kept;
   }
   owners.resize(kept);
@@ -203,21 +240,29 @@ void TransformerDecoder::OpenReplay(const ReplayRows& rows, Scratch& scratch) co
   TransformerState::Progress& progress = state->progress_;
   TargetBatch& target = scratch.target;
   state->OpenStep();
-  const auto before = static_cast<int64_t>(scratch.source.owners.size());
+  // The place in the batch of the state's first source row, whether it was read before or not.
+  const int64_t begin = static_cast<int64_t>(scratch.source.owners.size()) - progress.source_rows;
+  for (const absl::Span<const TokenId> tokens : {state->Lead(), rows.source}) {
+    scratch.source.Add(state, tokens,
+                       static_cast<int>(scratch.source.owners.size() - begin));
+  }
+  state->CountSource(rows.source);
   const auto count = static_cast<int>(rows.target.size());
+  if (count == 0) return;
+  AddFirstRows(state, rows.source_read[0], scratch);
+  target.seen.resize(target.owners.size(), begin + state->RowsOf(rows.source_read[0]));
   for (int i = 0; i < count; ++i) {
     target.owners.push_back(state);
-    target.tokens.push_back(i == 0 ? progress.last : rows.target[i - 1]);
-    target.positions.push_back(progress.target_written + i);
+    target.tokens.push_back(i == 0 ? state->Fed() : rows.target[i - 1]);
+    target.positions.push_back(state->FedPosition() + i);
     target.reads_nothing.push_back(ReadsNothing(*state, rows.source_read[i], i));
-    target.seen.push_back(before + rows.source_read[i] - progress.source_read);
+    target.seen.push_back(begin + state->RowsOf(rows.source_read[i]));
   }
-  scratch.source.Add(state, rows.source, progress.source_read);
-  state->CountSource(rows.source);
   progress.target_written += count;
   progress.steps += count;
-  if (count > 0) progress.last = rows.target.back();
   progress.committed = true;
+  progress.begun = true;
+  state->last_ = rows.target.back();
 }
 
 void TransformerDecoder::Replay(const Rows& encoded, Scratch& scratch,

@@ -65,7 +65,15 @@ class TransformerDecoder {
   // Whether the target row that follows the state's next one by `ahead` rows reads nothing of the
   // source. `source_read`: the source rows that it could read.
   bool ReadsNothing(const TransformerState& state, int source_read, int ahead) const;
-  void DecideLayer(size_t l, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+  // Makes start and forced tokens of the states that begin part of their past, all but the token
+  // that each state feeds next.
+  void FeedFirstRows(absl::Span<SessionState* const> states, Scratch& scratch,
+                     BetweenLayers between_layers) const;
+  // Adds a state's first rows to scratch.target. They see `source_read` source tokens.
+  void AddFirstRows(TransformerState* state, int source_read, Scratch& scratch) const;
+  // Runs one layer over scratch.target. The attention's past gets the rows as `past` says. For a
+  // learned policy, rows that want more source are taken out, and their decision is in `result`.
+  void RunLayer(size_t l, Past past, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
   // Takes the rows that want more source out of the batch and out of x: their decision is made.
   void DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows, Rows* x,
                      absl::Span<Decision> result) const;

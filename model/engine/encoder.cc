@@ -58,11 +58,15 @@ void TransformerEncoder::Reserve(int states) const {
 void TransformerEncoder::ReadTokens(const SourceRows& rows, SourceBatch* batch) const {
   if (rows.tokens.empty()) return;
   auto* const state = static_cast<TransformerState*>(rows.state);
-  if (config_.causal_encoder) {
-    batch->Add(state, rows.tokens, state->progress_.source_read);
-  } else {
-    state->prefix_.insert(state->prefix_.end(), rows.tokens.begin(), rows.tokens.end());
-    state->progress_.prefix_is_encoded = false;
+  int first = 0;
+  for (const absl::Span<const TokenId> tokens : {state->Lead(), rows.tokens}) {
+    if (config_.causal_encoder) {
+      batch->Add(state, tokens, state->progress_.source_rows + first);
+      first += static_cast<int>(tokens.size());
+    } else {
+      state->prefix_.insert(state->prefix_.end(), tokens.begin(), tokens.end());
+      state->progress_.prefix_is_encoded = false;
+    }
   }
   state->CountSource(rows.tokens);
 }
@@ -80,7 +84,7 @@ void TransformerEncoder::ReadSamples(const SourceRows& rows, Workspace& scratch)
                                        config_.encoder.embed_dim);
   // The last rows may have changed even if their number is the same.
   state->progress_.prefix_is_encoded = states == 0;
-  state->progress_.source_read = states;
+  state->progress_.source_read = state->progress_.source_rows = states;
 }
 
 bool TransformerEncoder::ReadPrefix(TransformerState* state, SourceBatch* batch) const {

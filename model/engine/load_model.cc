@@ -111,6 +111,28 @@ absl::StatusOr<absl::string_view> BytesOf(const char* file, const std::string& d
   return bytes->bytes();
 }
 
+// Adds the languages and the frame to a model, and takes the frame's positions off its limits.
+absl::Status AddLanguages(const ModelConfig& config, const std::string& path, Model* model) {
+  ModelInfo& info = model->info;
+  if (const absl::Status status = model->SetLanguages(config); !status.ok()) {
+    return absl::Status(status.code(), absl::StrCat(path, ": ", status.message()));
+  }
+  const FrameConfig& frame = config.frame;
+  // The frame's tokens at the source's end count as one; see Frame.
+  const auto source = static_cast<int>(frame.source_lead.size() + frame.source_tail.size() - 1);
+  const auto target = static_cast<int>(frame.forced.size());
+  if ((info.max_source_tokens > 0 && info.max_source_tokens < source + 2) ||
+      (info.max_target_tokens > 0 && info.max_target_tokens < target + 1)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(path, ": the positions of the model need to hold its frame and a word, got ",
+                     info.max_source_tokens, " for the source and ", info.max_target_tokens,
+                     " for the target; is it another model's frame?"));
+  }
+  if (info.max_source_tokens > 0) info.max_source_tokens -= source;
+  if (info.max_target_tokens > 0) info.max_target_tokens -= target;
+  return absl::OkStatus();
+}
+
 std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
                       const LoadOptions& options) {
   std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
@@ -152,8 +174,12 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view dictionary,
                               BytesOf(kTargetDictionaryFile, directory, &parts.files));
-  LEAPSTREAM_ASSIGN_OR_RETURN(model->target_vocabulary,
-                              Vocabulary::Parse(dictionary, path(kTargetDictionaryFile)));
+  if (family.has_source_vocabulary && dictionary == parts.files[kSourceDictionaryFile]->bytes()) {
+    model->target_vocabulary = model->source_vocabulary;  // A joined dictionary is there once.
+  } else {
+    LEAPSTREAM_ASSIGN_OR_RETURN(model->target_vocabulary,
+                                Vocabulary::Parse(dictionary, path(kTargetDictionaryFile)));
+  }
   LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(model->target_vocabulary, path(kTargetDictionaryFile),
                                              config.decoder.vocabulary_size));
   LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view pieces,
@@ -174,8 +200,8 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
                               model->target_vocabulary.has_repeats();
   ModelInfo& info = model->info;
   info.name = options.name.empty() ? config.name : options.name;
-  info.source_language = config.source_language;
-  info.target_language = config.target_language;
+  info.license = config.license;
+  info.origin = config.origin;
   info.checksum = config.sha256[kWeightsFile];
   info.compute_type = config.compute_type;
   info.device = options.device;
@@ -186,6 +212,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.max_source_tokens = family.max_source_tokens(config);
   // The step that decides </s> needs a position, too.
   info.max_target_tokens = config.decoder.max_positions > 0 ? config.decoder.max_positions - 1 : 0;
+  LEAPSTREAM_RETURN_IF_ERROR(AddLanguages(config, path(kModelJson), model));
   return parts;
 }
 

@@ -1,11 +1,20 @@
 #include "model/engine/session_state.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "base/status.h"
 #include "model/engine/model_call.h"
 
 namespace leapstream {
+namespace {
+
+bool EndsWithTail(absl::Span<const TokenId> tokens, const Frame& frame) {
+  const std::vector<TokenId>& tail = frame.source_tail;
+  return tokens.size() >= tail.size() && std::equal(tail.rbegin(), tail.rend(), tokens.rbegin());
+}
+
+}  // namespace
 
 void TransformerState::Reset() {
   for (const AttentionStates* states : {&encoder_, &self_, &cross_}) {
@@ -16,19 +25,25 @@ void TransformerState::Reset() {
   progress_ = Progress();
 }
 
+void TransformerState::SetFrame(const Frame& frame) {
+  frame_ = frame;
+  Reset();
+}
+
 void TransformerState::SetWaitK(int k, int write_stride) {
   k_ = k;
   write_stride_ = write_stride;
 }
 
 void TransformerState::Commit(TokenId token) {
-  progress_.last = token;
+  last_ = token;
   ++progress_.target_written;
   Repeat();
 }
 
 void TransformerState::Repeat() {
   progress_.committed = true;
+  progress_.begun = true;
   ++progress_.steps;
   for (const AttentionStates* states : {&self_, &cross_}) {
     for (const auto& state : *states) state->Settle();
@@ -48,6 +63,8 @@ absl::StatusOr<std::unique_ptr<SessionState>> TransformerState::Clone() const {
     return absl::OkStatus();
   }));
   copy->progress_ = progress_;
+  copy->last_ = last_;
+  copy->frame_ = frame_;
   copy->k_ = k_;
   copy->write_stride_ = write_stride_;
   return copy;
@@ -65,8 +82,19 @@ int64_t TransformerState::bytes() const {
 
 void TransformerState::CountSource(absl::Span<const TokenId> tokens) {
   if (tokens.empty()) return;
-  progress_.source_read += static_cast<int>(tokens.size());
-  progress_.source_finished = tokens.back() == kEndOfSentence;
+  progress_.source_read = SourceReadAfter(tokens);
+  progress_.source_rows += static_cast<int>(Lead().size() + tokens.size());
+  progress_.source_finished = EndsWithTail(tokens, frame_);
+}
+
+int TransformerState::SourceReadAfter(absl::Span<const TokenId> tokens) const {
+  const size_t tail = EndsWithTail(tokens, frame_) ? frame_.source_tail.size() - 1 : 0;
+  return progress_.source_read + static_cast<int>(tokens.size() - tail);
+}
+
+int TransformerState::RowsOf(int source_read) const {
+  if (source_read == progress_.source_read) return progress_.source_rows;
+  return source_read + static_cast<int>(frame_.source_lead.size());
 }
 
 void TransformerState::OpenStep() {

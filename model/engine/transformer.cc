@@ -112,7 +112,9 @@ bool Transformer::can_replay() const {
 absl::Status Transformer::Replay(absl::Span<const ReplayRows> batch,
                                  BetweenLayers between_layers) const {
   if (!can_replay()) return Translator::Replay(batch, between_layers);
-  LEAPSTREAM_RETURN_IF_ERROR(CheckReplay(batch, config_));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckReplay(batch, config_, [](const ReplayRows& rows) {
+    return static_cast<const TransformerState*>(rows.state)->SourceReadAfter(rows.source);
+  }));
   return ModelCall("replaying a target", threads_, [&] {
     const ScratchLoan loan;
     Scratch& scratch = *loan;

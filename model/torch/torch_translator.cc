@@ -9,6 +9,7 @@
 #include <c10/core/InferenceMode.h>
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "model/api/frame.h"
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/leap_features.h"
 #include "model/engine/contract.h"
@@ -150,17 +151,22 @@ class TorchTranslator::State : public SessionState {
   void Reset() override {
     progress_ = Progress();
   }
+  void SetFrame(const Frame& frame) override {
+    frame_ = frame;
+    Reset();
+  }
   void Commit(TokenId token) override {
     progress_.last = token;
     ++progress_.target_written;
-    progress_.settled = true;
+    Repeat();
   }
-  void Repeat() override { progress_.settled = true; }
+  void Repeat() override { progress_.settled = progress_.begun = true; }
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override {
     LEAPSTREAM_ASSIGN_OR_RETURN(const int64_t slot, slots_->Take());
     auto copy = std::make_unique<State>(slots_, slot);  // It gives the slot back on an error.
     LEAPSTREAM_RETURN_IF_ERROR(slots_->Copy(slot_, slot));
     copy->progress_ = progress_;
+    copy->frame_ = frame_;
     return copy;
   }
   int source_read() const override { return progress_.source_read; }
@@ -169,16 +175,34 @@ class TorchTranslator::State : public SessionState {
 
  private:
   friend class TorchTranslator;
+  // Counts the tokens as read, and puts the frame's lead before the first ones. Leaves source_rows
+  // to Encode()'s caller.
+  void CountSource(std::vector<TokenId>* tokens) {
+    if (tokens->empty()) return;
+    const std::vector<TokenId>& tail = frame_.source_tail;
+    progress_.source_read += static_cast<int>(tokens->size());
+    if (tokens->size() >= tail.size() && std::equal(tail.rbegin(), tail.rend(), tokens->rbegin())) {
+      progress_.source_read -= static_cast<int>(tail.size()) - 1;
+    }
+    if (progress_.source_rows > 0) return;
+    tokens->insert(tokens->begin(), frame_.source_lead.begin(), frame_.source_lead.end());
+  }
   const std::shared_ptr<Slots> slots_;
   const int64_t slot_;
   struct Progress {
     bool cleared = false;  // The slot no longer holds another segment's sums.
     bool settled = false;  // The newest position is part of the past, and not yet in the sums.
+    bool begun = false;    // The frame's start and forced tokens are part of the past.
     int source_read = 0;
+    int source_rows = 0;  // The tokens of source_read and the frame's.
     int target_written = 0;
-    TokenId last = kEndOfSentence;
+    TokenId last = 0;  // The target token that was committed last, if there is one.
   };
+  // The start, then the forced tokens.
+  TokenId FirstRow(size_t i) const { return i == 0 ? frame_.start : frame_.forced[i - 1]; }
+
   Progress progress_;
+  Frame frame_;
 };
 
 absl::StatusOr<std::unique_ptr<TorchTranslator>> TorchTranslator::Create(
@@ -398,9 +422,12 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
   return TorchCall("reading source tokens", threads_, [&] {
     size_t most = 0;
     std::vector<int64_t> fresh;
+    std::vector<std::vector<TokenId>> source;  // The tokens of each entry, the frame's included.
     for (const SourceRows& rows : batch) {
       State& state = static_cast<State&>(*rows.state);
-      most = std::max(most, rows.tokens.size());
+      source.emplace_back(rows.tokens.begin(), rows.tokens.end());
+      state.CountSource(&source.back());
+      most = std::max(most, source.back().size());
       if (!state.progress_.cleared) fresh.push_back(state.slot_);
       state.progress_.cleared = true;
     }
@@ -414,17 +441,46 @@ absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,
     // session needs the row before it.
     for (size_t t = 0; t < most; ++t) {
       std::vector<int64_t> tokens, positions, slots;
-      for (const SourceRows& rows : batch) {
-        if (t >= rows.tokens.size()) continue;
-        State& state = static_cast<State&>(*rows.state);
-        tokens.push_back(rows.tokens[t]);
-        positions.push_back(state.progress_.source_read++);
+      for (size_t b = 0; b < batch.size(); ++b) {
+        if (t >= source[b].size()) continue;
+        State& state = static_cast<State&>(*batch[b].state);
+        tokens.push_back(source[b][t]);
+        positions.push_back(state.progress_.source_rows++);
         slots.push_back(state.slot_);
       }
       Encode(tokens, positions, Indices(slots));
     }
     return absl::OkStatus();
   });
+}
+
+// Makes start and forced tokens of the states that begin part of their past, all but the token that
+// each state feeds next.
+void TorchTranslator::FeedFirstRows(absl::Span<SessionState* const> batch) const {
+  for (size_t i = 0;; ++i) {
+    std::vector<int64_t> tokens, positions, slots;
+    std::vector<float> sees;
+    for (SessionState* session_state : batch) {
+      const State& state = static_cast<const State&>(*session_state);
+      if (state.progress_.begun || i >= state.frame_.forced.size()) continue;
+      tokens.push_back(state.FirstRow(i));
+      positions.push_back(static_cast<int64_t>(i));
+      slots.push_back(state.slot_);
+      sees.push_back(config_.simul_type == "waitk" && state.progress_.source_read == 1 ? 0.0f
+                                                                                        : 1.0f);
+    }
+    if (tokens.empty()) return;
+    const at::Tensor of = Indices(slots);
+    // A first step that was not committed has left positions there.
+    if (i == 0) slots_->self.index_fill_(1, of, 0);
+    Decode(tokens, positions, of,
+           at::from_blob(sees.data(), {static_cast<int64_t>(sees.size()), 1, 1})
+               .clone()
+               .to(device_));
+    slots_->self.index_add_(
+        1, of,
+        Outer(slots_->newest_key.index_select(1, of), slots_->newest_value.index_select(1, of)));
+  }
 }
 
 absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
@@ -438,8 +494,10 @@ absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
     std::vector<float> sees;
     for (SessionState* session_state : batch) {
       State& state = static_cast<State&>(*session_state);
-      tokens.push_back(state.progress_.last);
-      positions.push_back(state.progress_.target_written);
+      const size_t forced = state.frame_.forced.size();
+      tokens.push_back(state.progress_.target_written > 0 ? state.progress_.last
+                                                          : state.FirstRow(forced));
+      positions.push_back(state.progress_.target_written + static_cast<int64_t>(forced));
       slots.push_back(state.slot_);
       // As in Transformer, a wait-k step with one source position read attends to nothing.
       const bool sees_nothing =
@@ -454,6 +512,7 @@ absl::Status TorchTranslator::Decide(absl::Span<SessionState* const> batch,
           1, of,
           Outer(slots_->newest_key.index_select(1, of), slots_->newest_value.index_select(1, of)));
     }
+    FeedFirstRows(batch);
     const auto count = static_cast<int64_t>(batch.size());
     const at::Tensor logits = Decode(tokens, positions, Indices(slots),
                                      at::from_blob(sees.data(), {count, 1, 1}).clone().to(device_))

@@ -65,6 +65,7 @@ class TorchTranslator : public Translator {
   // [B, H, d + 1].
   at::Tensor Output(const std::string& name, const at::Tensor& attended, const at::Tensor& x) const;
   at::Tensor Indices(const std::vector<int64_t>& values) const;
+  void FeedFirstRows(absl::Span<SessionState* const> batch) const;
   void Encode(const std::vector<int64_t>& tokens, const std::vector<int64_t>& positions,
               const at::Tensor& slots) const;
   at::Tensor Decode(const std::vector<int64_t>& tokens, const std::vector<int64_t>& positions,

@@ -32,8 +32,17 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     }
     v1::Model& model = *response.add_models();
     model.set_name(info.name);
-    model.add_source_language_codes(info.source_language);
-    model.add_target_language_codes(info.target_language);
+    if (info.is_multilingual()) {
+      model.mutable_source_language_codes()->Assign(info.source_languages.begin(),
+                                                    info.source_languages.end());
+      model.mutable_target_language_codes()->Assign(info.target_languages.begin(),
+                                                    info.target_languages.end());
+    } else {
+      model.add_source_language_codes(info.source_language);
+      model.add_target_language_codes(info.target_language);
+    }
+    model.set_license(info.license);
+    model.set_origin(info.origin);
     model.set_checksum(info.checksum);
     model.set_default_k(info.default_k);
     if (!info.learned_policy) {  // A learned policy takes no k.

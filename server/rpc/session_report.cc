@@ -7,10 +7,11 @@
 
 namespace leapstream {
 
-void SessionReport::SetModel(std::string model, const Policy& policy) {
+void SessionReport::SetModel(std::string model, const SessionOptions& options) {
   model_ = std::move(model);
-  policy_ = ToString(policy);
-  lagging_metrics_ = metrics_->ForLagging(model_, policy);
+  languages_ = options.languages;
+  policy_ = ToString(options.policy);
+  lagging_metrics_ = metrics_->ForLagging(model_, options.policy);
 }
 
 void SessionReport::Started(bool resumed) { metrics_->SessionStarted(model_, resumed); }
@@ -58,6 +59,8 @@ void SessionReport::Ended(const absl::Status& status, const Caller& caller, absl
                        {"principal", caller.principal},
                        {"peer", caller.peer},
                        {"model", model_},
+                       {"source_language", languages_.source},
+                       {"target_language", languages_.target},
                        {"policy", policy_},
                        {"segments", so_far.segments},
                        {"source_tokens", so_far.source_tokens},

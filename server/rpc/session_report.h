@@ -23,7 +23,7 @@ class SessionReport {
   // The next three are called by the opener's thread, before the session has any event. After that
   // the id and the names are constant.
   void SetId(std::string id) { id_ = std::move(id); }
-  void SetModel(std::string model, const Policy& policy);
+  void SetModel(std::string model, const SessionOptions& options);
   void Started(bool resumed);
   // The next two are called by the step thread.
   void Completed(const SegmentCompleted& completed);
@@ -45,6 +45,7 @@ class SessionReport {
 
   Metrics* const metrics_;
   std::string id_, model_, policy_;
+  LanguagePair languages_;
   LaggingMetrics lagging_metrics_;
   int64_t dropped_bytes_ = 0;  // The bytes that the metrics have already.
   mutable Mutex mutex_;

@@ -187,7 +187,7 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   config_bytes_.ShrinkTo(static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
   output_ = config.output();
   if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
-  report_.SetModel(request_.scheduler->model()->info.name, request_.options.policy);
+  report_.SetModel(request_.scheduler->model()->info.name, request_.options);
   points_.Start(request_.start, request_.pause.on(),
                 int64_t{request_.options.sample_rate} * kSecondsPerPoint);
   source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);

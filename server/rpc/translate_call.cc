@@ -170,8 +170,11 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                                          "stream it to StreamTranslate"));
     }
     LEAPSTREAM_ASSIGN_OR_RETURN(
-        scheduler_, serving_->models->Find({request.model(), request.source_language_code(),
-                                            request.target_language_code()}));
+        ServedModels::Choice choice,
+        serving_->models->Find({request.model(), request.source_language_code(),
+                                request.target_language_code()}));
+    scheduler_ = std::move(choice.scheduler);
+    languages_ = choice.languages;
     if (scheduler_->model()->info.speech.has_value()) {
       return InvalidRequest("SOURCE_KIND_MISMATCH",
                             absl::StrCat("model ", scheduler_->model()->info.name,
@@ -181,8 +184,9 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
     config.mutable_policy()->mutable_offline();
     config.mutable_policy()->set_continue_in_next_segment(true);
     LEAPSTREAM_ASSIGN_OR_RETURN(
-        const SessionOptions options,
+        SessionOptions options,
         ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
+    options.languages = std::move(choice.languages);
     text_ = std::move(*request.mutable_text());
     sink_reference_ = std::static_pointer_cast<TranslateCall>(shared_from_this());
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler_->Open(options, this);
@@ -227,6 +231,8 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                            {"principal", caller_.principal},
                            {"peer", caller_.peer},
                            {"model", model},
+                           {"source_language", languages_.source},
+                           {"target_language", languages_.target},
                            {"segments", summary_.segments},
                            {"source_tokens", summary_.source_tokens},
                            {"target_tokens", summary_.target_tokens},
@@ -240,6 +246,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   const SteadyTime started_;
   Timer lasts_;  // Ends the call after max_session_duration.
   std::shared_ptr<Scheduler> scheduler_;  // Set before the session has any event.
+  LanguagePair languages_;                // The same.
   std::shared_ptr<TranslateCall> sink_reference_;
 
   // The next four are used by the opener's thread, then by the step thread; see Feed().

@@ -43,7 +43,7 @@ absl::Status CheckOwner(const v1::ResumeRequest& resume, const ResumeToken& toke
   }
   if (token.config_digest == config_digest) return absl::OkStatus();
   return WithReason(absl::FailedPreconditionError(
-                        "policy, input format and limits must be those that the session began "
+                        "policy, languages, input format and limits must be those that the session began "
                         "with; send the same config, or start a new session"),
                     "RESUME_CONFIG_MISMATCH");
 }
@@ -70,9 +70,9 @@ absl::Status CheckSequence(const v1::ResumeRequest& resume, const ResumeToken& t
   return absl::OkStatus();
 }
 
-absl::Status CheckCommitted(const v1::ResumeRequest& resume, const Model& model) {
+absl::Status CheckCommitted(const v1::ResumeRequest& resume, const Model& model, TokenId end) {
   for (const TokenId id : resume.committed_target().ids()) {
-    if (id >= 0 && id < model.target_vocabulary.size() && id != kEndOfSentence) continue;
+    if (id >= 0 && id < model.target_vocabulary.size() && id != end) continue;
     return InvalidRequest("RESUME_TARGET_INVALID",
                           absl::StrCat("committed_target has ", id,
                                        ", which is no target token; send the ids as received"));
@@ -113,19 +113,24 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
 absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
                                             const Serving& serving, absl::string_view principal) {
   OpenRequest request;
-  LEAPSTREAM_ASSIGN_OR_RETURN(request.scheduler,
-                              serving.models->Find({config.model(), config.source_language_code(),
-                                                    config.target_language_code()}));
+  const ModelRequest asked = {config.model(), config.source_language_code(),
+                              config.target_language_code()};
+  LEAPSTREAM_ASSIGN_OR_RETURN(ServedModels::Choice choice, serving.models->Find(asked));
+  request.scheduler = std::move(choice.scheduler);
   ResumeToken token;
   if (config.has_resume()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(
         token, serving.signer.Verify(config.resume().resume_token(), absl::Now()));
     LEAPSTREAM_ASSIGN_OR_RETURN(request.scheduler,
                                 FindVersion(token, request.scheduler, *serving.models));
+    // Another version of the model may have other languages.
+    LEAPSTREAM_ASSIGN_OR_RETURN(choice.languages,
+                                ChooseLanguages(asked, request.scheduler->model()->info));
   }
   const Model& model = *request.scheduler->model();
   const SessionLimits& limits = serving.options.limits;
   LEAPSTREAM_ASSIGN_OR_RETURN(request.options, ToSessionOptions(config, limits, model.info));
+  request.options.languages = std::move(choice.languages);
   LEAPSTREAM_ASSIGN_OR_RETURN(request.pause,
                               ToPauseRule(config, serving.options.pause, model.info));
   request.effective = EffectiveConfig(config, request.options, model.info);
@@ -138,7 +143,8 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
     const v1::ResumeRequest& resume = config.resume();
     LEAPSTREAM_RETURN_IF_ERROR(CheckOwner(resume, token, principal, request.config_digest));
     LEAPSTREAM_RETURN_IF_ERROR(CheckSequence(resume, token, request.server_ends_segments()));
-    LEAPSTREAM_RETURN_IF_ERROR(CheckCommitted(resume, model));
+    LEAPSTREAM_ASSIGN_OR_RETURN(const Frame frame, model.FrameOf(request.options.languages));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckCommitted(resume, model, frame.end));
     Resume(resume, std::move(token), &request);
   }
   request.idle_timeout = IdleTimeout(config, limits);

@@ -86,6 +86,7 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
   LEAPSTREAM_RETURN_IF_ERROR(CheckInputFormat(config, model));
   const v1::DecodingPolicy& policy = config.policy();
   SessionOptions options;
+  options.languages = {model.source_language, model.target_language};
   switch (policy.policy_case()) {
     case v1::DecodingPolicy::kWaitK: {
       const int stride = policy.wait_k().write_stride();
@@ -134,8 +135,8 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
                                   const ModelInfo& model) {
   v1::SessionConfig config;
   config.set_model(model.name);
-  config.set_source_language_code(model.source_language);
-  config.set_target_language_code(model.target_language);
+  config.set_source_language_code(options.languages.source);
+  config.set_target_language_code(options.languages.target);
   v1::DecodingPolicy& policy = *config.mutable_policy();
   std::visit([&policy](const auto& own) { Show(own, &policy); }, options.policy);
   policy.set_max_target_tokens(options.max_target_tokens);

@@ -39,7 +39,7 @@ Tokens Encode(const Model& model, const std::string& text) {
 
 std::string Decode(const Model& model, const Tokens& ids) {
   std::vector<std::string> pieces;
-  for (const TokenId id : ids) pieces.push_back(model.target_vocabulary.Symbol(id));
+  for (const TokenId id : ids) pieces.emplace_back(model.target_vocabulary.Symbol(id));
   return model.target_tokenizer->Decode(pieces);
 }
 

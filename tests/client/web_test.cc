@@ -171,7 +171,8 @@ TEST_F(WebTest, BadInputIsRefused) {
     EXPECT_EQ(PostStatus(Path(session, "source"), body, Key(session)), 400) << body;
   }
   EXPECT_EQ(PostStatus(Path(session, "source"), std::string(100 << 10, ' '), Key(session)), 413);
-  for (const char* body : {R"({"k": 0})", R"({"k": "3"})", R"({"k": 1e9})", R"({"model": []})"}) {
+  for (const char* body : {R"({"k": 0})", R"({"k": "3"})", R"({"k": 1e9})", R"({"model": []})",
+                           R"({"source_language_code": 1})"}) {
     EXPECT_EQ(PostStatus("/api/sessions", body), 400) << body;
   }
 }

@@ -20,7 +20,7 @@ class ServedModelsTest : public testing::Test {
  protected:
   // Finds this version of the one model.
   std::shared_ptr<Scheduler> Find(const std::string& checksum) {
-    return served_->Version(*served_->Find({}), checksum);
+    return served_->Version(served_->Find({})->scheduler, checksum);
   }
 
   Metrics metrics_;
@@ -29,7 +29,7 @@ class ServedModelsTest : public testing::Test {
 
 TEST_F(ServedModelsTest, AReplacedVersionStaysForAWhile) {
   ASSERT_TRUE(served_->Replace(Version("2")).ok());
-  EXPECT_EQ(Find("2"), *served_->Find({}));
+  EXPECT_EQ(Find("2"), served_->Find({})->scheduler);
   ASSERT_NE(Find("1"), nullptr);
   EXPECT_EQ(Find("1")->model()->info.checksum, "1");
   EXPECT_EQ(Find("3"), nullptr);
@@ -52,7 +52,7 @@ TEST_F(ServedModelsTest, AVersionThatComesBackIsTheOneThatWasThere) {
     const auto loaded = served_->Loaded(first->model()->info.name);
     ASSERT_EQ(loaded.size(), 2u) << "the one with a session, and the one that new ones get";
     ASSERT_TRUE(served_->Replace(loaded.back()).ok());
-    EXPECT_EQ(*served_->Find({}), first);
+    EXPECT_EQ(served_->Find({})->scheduler, first);
   }
   (*session)->EndSource();
   sink.Wait();

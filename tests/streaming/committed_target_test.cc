@@ -18,7 +18,7 @@ class CommittedTargetTest : public testing::Test {
     ResumeFrom from;
     from.committed = {5, 6};
     from.source_read = std::move(source_read);
-    EXPECT_TRUE(CommittedTarget::Check(from, *model_).ok());
+    EXPECT_TRUE(CommittedTarget::Check(from, *model_, Frame()).ok());
     return CommittedTarget(&from, options_, *model_);
   }
   Step Next(const CommittedTarget& target, int read, bool finished = false) {
@@ -93,7 +93,7 @@ TEST_F(CommittedTargetTest, IsForcedWhereItCannotBeReplayed) {
 }
 
 TEST_F(CommittedTargetTest, WhatNoModelCanHaveWrittenIsRefused) {
-  const auto code = [&](ResumeFrom from) { return CommittedTarget::Check(from, *model_).code(); };
+  const auto code = [&](ResumeFrom from) { return CommittedTarget::Check(from, *model_, Frame()).code(); };
   const auto bad = absl::StatusCode::kInvalidArgument;
   EXPECT_EQ(code({}), absl::StatusCode::kOk);
   EXPECT_EQ(code({0, {}, {}, {}}), bad);

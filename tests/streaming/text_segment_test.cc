@@ -20,7 +20,7 @@ constexpr char kText[] = "the quick brown fox, the lazy dog the the over the the
 class TextSegmentTest : public testing::Test {
  protected:
   std::unique_ptr<TextSegment> Make(int skip_tokens = 0) {
-    auto segment = std::make_unique<TextSegment>(options_, *model_, skip_tokens);
+    auto segment = std::make_unique<TextSegment>(options_, *model_, Frame(), skip_tokens);
     segment->Open();
     return segment;
   }

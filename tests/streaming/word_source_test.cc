@@ -1,3 +1,4 @@
+#include "absl/strings/str_cat.h"
 #include "streaming/word_source.h"
 
 #include <random>
@@ -54,7 +55,7 @@ class WordSourceTest : public testing::Test {
       EXPECT_TRUE(popped.ok()) << popped.status();
       if (!popped.ok() || !*popped) return words;
       std::string symbols;
-      for (const TokenId id : word.tokens) symbols += model_->source_vocabulary.Symbol(id);
+      for (const TokenId id : word.tokens) absl::StrAppend(&symbols, model_->source_vocabulary.Symbol(id));
       words.push_back(symbols);
       places_.push_back(word.at);
     }

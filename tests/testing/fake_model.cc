@@ -18,7 +18,7 @@ namespace {
 
 constexpr char kSpace[] = "\xe2\x96\x81";  // U+2581
 
-std::string DictionaryText() {
+std::string DictionaryText(const std::vector<std::string>& symbols = {}) {
   std::string text;
   for (const char* prefix : {kSpace, ""}) {
     for (char c = 'a'; c <= 'z'; ++c) absl::StrAppend(&text, prefix, std::string(1, c), " 1\n");
@@ -27,6 +27,7 @@ std::string DictionaryText() {
     }
   }
   absl::StrAppend(&text, "<0xC3> 1\n<0xA4> 1\n");
+  for (const std::string& symbol : symbols) absl::StrAppend(&text, symbol, " 1\n");
   return text;
 }
 
@@ -149,13 +150,24 @@ struct FakeState final : SessionState {
     fresh.room = room;
     fresh.bytes_per_token = bytes_per_token;
     fresh.on_wait_k = on_wait_k;
+    fresh.frame = frame;
     *this = fresh;
+  }
+  void SetFrame(const Frame& given) override {
+    frame = given;
+    Reset();
+  }
+  uint64_t TargetHash() const {
+    if (written > 0 || frame == Frame()) return target_hash;
+    uint64_t hash = Mix(Mix(target_hash, frame.start), frame.end);
+    for (const TokenId token : frame.forced) hash = Mix(hash, token);
+    return Mix(hash, source_hash);
   }
   void SetWaitK(int k, int /*write_stride*/) override {
     if (on_wait_k != nullptr && *on_wait_k != nullptr) (*on_wait_k)(k);
   }
   void Commit(TokenId token) override {
-    target_hash = Mix(target_hash, token);
+    target_hash = Mix(TargetHash(), token);
     ++written;
   }
   void Repeat() override {}
@@ -181,6 +193,7 @@ struct FakeState final : SessionState {
   mutable int room = 0;  // In tokens.
   int64_t bytes_per_token = 0;
   const std::function<void(int)>* on_wait_k = nullptr;  // The translator owns it.
+  Frame frame;
 };
 
 class FakeTranslator final : public Translator {
@@ -222,11 +235,21 @@ class FakeTranslator final : public Translator {
     between_layers();
     for (const SourceRows& row : rows) {
       auto& state = static_cast<FakeState&>(*row.state);
+      LEAPSTREAM_CHECK(!state.source_finished || row.tokens.empty());  // Nothing comes after it.
+      const std::vector<TokenId>& tail = state.frame.source_tail;
+      if (!row.tokens.empty() && state.read == 0) {
+        for (const TokenId token : state.frame.source_lead) {
+          state.source_hash = Mix(state.source_hash, token);
+        }
+      }
       for (const TokenId token : row.tokens) {
-        LEAPSTREAM_CHECK(!state.source_finished);  // Nothing comes after </s>.
         state.source_hash = Mix(state.source_hash, token);
         ++state.read;
-        state.source_finished = token == kEndOfSentence;
+      }
+      if (row.tokens.size() >= tail.size() &&
+          std::equal(tail.rbegin(), tail.rend(), row.tokens.rbegin())) {
+        state.source_finished = true;
+        state.read -= static_cast<int>(tail.size()) - 1;
       }
       for (const float sample : row.samples) {
         state.source_hash = Mix(state.source_hash, static_cast<uint64_t>(sample * 65536));
@@ -249,7 +272,7 @@ class FakeTranslator final : public Translator {
     between_layers();
     for (size_t b = 0; b < states.size(); ++b) {
       const auto& state = static_cast<const FakeState&>(*states[b]);
-      const uint64_t hash = Mix(state.source_hash, state.target_hash);
+      const uint64_t hash = Mix(state.source_hash, state.TargetHash());
       result[b] = Decision();
       if (learned_policy_ && !state.source_finished && hash % 3 == 0) {
         result[b].wants_source = true;
@@ -262,7 +285,7 @@ class FakeTranslator final : public Translator {
                        : state.source_finished
                            ? state.written >= state.read - 1 + static_cast<int>(hash % 3)
                            : hash % 11 == 0;
-      result[b].best = {end ? kEndOfSentence : first, -0.25f};
+      result[b].best = {end ? state.frame.end : first, -0.25f};
       result[b].second = {end ? first : second, -2.0f};
     }
     return absl::OkStatus();
@@ -273,15 +296,24 @@ class FakeTranslator final : public Translator {
                       BetweenLayers between_layers) const override {
     for (const ReplayRows& row : rows) {
       const int before = row.state->source_read();
-      const auto read_to = [&](int end) {
-        const int begin = row.state->source_read();
-        return Read({{row.state, row.source.subspan(begin - before, end - begin)}}, between_layers);
+      const auto& state = static_cast<const FakeState&>(*row.state);
+      const std::vector<TokenId>& tail = state.frame.source_tail;
+      const auto size = static_cast<int>(row.source.size());
+      const bool ends = row.source.size() >= tail.size() &&
+                        std::equal(tail.rbegin(), tail.rend(), row.source.rbegin());
+      const int after = before + size - (ends ? static_cast<int>(tail.size()) - 1 : 0);
+      int begin = 0;
+      const auto read_to = [&](int source_read) {
+        const int end = source_read == after ? size : source_read - before;
+        const auto tokens = row.source.subspan(begin, end - begin);
+        begin = end;
+        return Read({{row.state, tokens}}, between_layers);
       };
       for (size_t i = 0; i < row.target.size(); ++i) {
         LEAPSTREAM_RETURN_IF_ERROR(read_to(row.source_read[i]));
         row.state->Commit(row.target[i]);
       }
-      LEAPSTREAM_RETURN_IF_ERROR(read_to(before + static_cast<int>(row.source.size())));
+      LEAPSTREAM_RETURN_IF_ERROR(read_to(after));
     }
     return absl::OkStatus();
   }
@@ -305,8 +337,6 @@ class FakeTranslator final : public Translator {
 std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   auto model = std::make_shared<Model>();
   model->info.name = options.name;
-  model->info.source_language = options.source_language;
-  model->info.target_language = options.target_language;
   model->info.checksum = options.checksum;
   model->info.compute_type = "fake";
   model->info.default_k = options.learned_policy ? 0 : options.default_k;
@@ -315,8 +345,8 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.state_bytes_per_session = sizeof(FakeState);
   model->info.state_bytes_per_token = options.state_bytes_per_token;
   if (options.speech) model->info.speech = SpeechInput();
-  model->source_vocabulary = FakeVocabulary();
-  model->target_vocabulary = FakeVocabulary();
+  model->source_vocabulary = FakeVocabulary(DictionaryText(options.symbols));
+  model->target_vocabulary = FakeVocabulary(DictionaryText(options.symbols));
   if (options.repeats) {
     std::string text = DictionaryText();
     for (char c = 'a'; c <= 'z'; ++c) {
@@ -330,6 +360,12 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
     model->target_vocabulary =
         FakeVocabulary(ChineseDictionaryText(model->target_vocabulary.size() - kSpecial));
   }
+  ModelConfig config;
+  config.frame = options.frame;
+  config.languages = options.languages;
+  config.source_language = options.source_language;
+  config.target_language = options.target_language;
+  LEAPSTREAM_CHECK(model->SetLanguages(config).ok());
   model->translator = std::make_unique<FakeTranslator>(model->target_vocabulary.size(), options);
   model->source_tokenizer = std::make_unique<FakeTokenizer>();
   model->target_tokenizer = std::make_unique<FakeTokenizer>();

@@ -4,6 +4,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "model/api/model.h"
@@ -25,6 +26,9 @@ struct FakeModelOptions {
   bool can_replay = true;
   // Half of the target symbols are there twice, and the model feeds symbols back.
   bool repeats = false;
+  FrameConfig frame;
+  std::vector<LanguageConfig> languages;
+  std::vector<std::string> symbols;   // These are added to both dictionaries, at their end.
   std::function<void()> on_new_state;  // Called by each NewState(), if there is one.
   std::function<void(int k)> on_wait_k;   // Called by each SetWaitK(), if there is one.
   bool fails = false;  // Decide() gives INTERNAL.
@@ -36,7 +40,8 @@ struct FakeModelOptions {
 // A model without a network. Its best token is a hash of all source tokens read and target tokens
 // committed, so one token too many, too few or out of order shows in all that follows. Before the
 // source's end </s> is best now and then; after it, once the target is about as long as the source.
-// Some target tokens are byte pieces: the two bytes of U+00E4, at times in halves.
+// Some target tokens are byte pieces: the two bytes of U+00E4, at times in halves. The tokens of a
+// frame, and the source that had been read when they were fed, are a part of the hash.
 std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options = {});
 
 }  // namespace leapstream

@@ -47,10 +47,12 @@ async function post(path, body) {
 async function begin(audio, rate) {
   const wanted = audio ? {audio, sample_rate: rate} : {audio};
   if (byId('model').value) wanted.model = byId('model').value;
+  if (byId('from').value) wanted.source_language_code = byId('from').value;
+  if (byId('to').value) wanted.target_language_code = byId('to').value;
   if (byId('k').value) wanted.k = Number(byId('k').value);
   session = await post('api/sessions', wanted);
   byId('finish').disabled = false;
-  byId('model').disabled = byId('k').disabled = true;
+  for (const id of ['model', 'from', 'to', 'k']) byId(id).disabled = true;
   if (!audio) byId('speak').disabled = true;  // A session has one kind of source.
   const link = byId('link');
   link.href = link.textContent = `${location.origin}${location.pathname}#watch=${session.id}`;
@@ -268,12 +270,17 @@ function segment(number) {
   return segments.get(number);
 }
 
+// A BCP-47 tag for a model's own code, such as deu_Latn or en_XX.
+function languageTag(code) {
+  return code.replace(/_XX$/, '').replace('_', '-');
+}
+
 function show(event) {
   if (event.event === 'started') {
     const policy = event.effective_config.policy.wait_k;
     say(`Translating with ${event.model}${policy ? `, wait-${policy.k}` : ''}.`);
-    byId('source').lang = event.effective_config.source_language_code;
-    byId('target').lang = event.effective_config.target_language_code;
+    byId('source').lang = languageTag(event.effective_config.source_language_code);
+    byId('target').lang = languageTag(event.effective_config.target_language_code);
   } else if (event.event === 'source' && event.audio_ms !== undefined) {
     spokenMs += event.audio_ms;
     sourceParagraph = sourceParagraph || newParagraph(byId('source'));
@@ -412,10 +419,23 @@ async function listModels() {
   }
 }
 
+// Offers the languages of one side where there is a choice.
+function offer(id, codes) {
+  const choice = byId(id);
+  const before = choice.value;
+  choice.parentElement.hidden = codes.length < 2;
+  choice.replaceChildren(...(codes.length < 2 ? [] : codes.map((code) => new Option(code))));
+  if (codes.includes(before)) choice.value = before;
+}
+
 // Sets the inputs that depend on the chosen model.
 function chooseModel() {
   const model = models.find((each) => each.name === byId('model').value);
   if (!model || session) return;
+  offer('from', model.source_language_codes);
+  offer('to', model.target_language_codes);
+  // Some pair that is no copy; models of many pairs need not have a default one.
+  if (byId('to').value === byId('from').value && byId('to').options.length > 1) byId('to').selectedIndex = 1;
   byId('k').value = model.default_k > 0 ? model.default_k : '';
   input.disabled = byId('talk').disabled = model.source === 'speech';
 }

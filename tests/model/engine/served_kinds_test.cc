@@ -9,7 +9,9 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
+#include "model/api/frame.h"
 #include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
 #include "model/engine/attention/kinds.h"
@@ -109,6 +111,139 @@ TEST_P(ServedKindTest, ABatchGivesWhatItsMembersGiveAlone) {
     }
   }
   EXPECT_EQ(together, alone) << "to the bit";
+}
+
+// A frame with several tokens at each of its places.
+Frame LongFrame() {
+  Frame frame;
+  frame.source_lead = {10, 11};
+  frame.source_tail = {kEndOfSentence, 12};
+  frame.start = 13;
+  frame.forced = {14, 15};
+  frame.end = 16;
+  return frame;
+}
+
+// The source token number `t`, of a source that no frame's tokens are in.
+TokenId SourceAt(int t) { return 100 + (t * 131) % 3000; }
+
+absl::StatusOr<Decision> DecideOne(const Translator& translator, SessionState* state) {
+  Decision decision;
+  const absl::Status status = translator.Decide({state}, absl::MakeSpan(&decision, 1));
+  if (!status.ok()) return status;
+  return decision;
+}
+
+// What the translator does of itself is what a caller would do who reads the lead, and decides and
+// commits the forced tokens. A first step that was not committed leaves no trace.
+TEST_P(ServedKindTest, AFrameIsReadAndFedAsByHand) {
+  const Translator& translator = *model_->translator;
+  const Frame frame = LongFrame();
+  auto framed = *translator.NewState(), by_hand = *translator.NewState();
+  framed->SetFrame(frame);
+  Frame start_only;
+  start_only.start = frame.start;
+  by_hand->SetFrame(start_only);
+  const auto read = [&](SessionState* state, const std::vector<TokenId>& tokens) {
+    ASSERT_TRUE(translator.Read({{state, tokens}}).ok());
+  };
+  read(by_hand.get(), frame.source_lead);
+  for (int segment = 0; segment < 2; ++segment) {
+    for (int t = 0; t < 9; ++t) {
+      const TokenId token = SourceAt(t + segment);
+      read(framed.get(), {token});
+      read(by_hand.get(), {token});
+      EXPECT_EQ(framed->source_read(), t + 1) << "the lead does not count";
+      if (t < 2) continue;
+      if (t < 5) {  // These steps are decided and not committed.
+        ASSERT_TRUE(DecideOne(translator, framed.get()).ok());
+        continue;
+      }
+      if (t == 5) {
+        for (const TokenId forced : frame.forced) {
+          ASSERT_TRUE(DecideOne(translator, by_hand.get()).ok());
+          by_hand->Commit(forced);
+        }
+      }
+      const absl::StatusOr<Decision> one = DecideOne(translator, framed.get());
+      const absl::StatusOr<Decision> other = DecideOne(translator, by_hand.get());
+      ASSERT_TRUE(one.ok() && other.ok()) << one.status() << other.status();
+      EXPECT_EQ(one->best.id, other->best.id) << t;
+      EXPECT_EQ(one->best.log_prob, other->best.log_prob) << "to the bit, " << t;
+      framed->Commit(200 + t);
+      by_hand->Commit(200 + t);
+      EXPECT_EQ(framed->target_written(), t - 4) << "forced tokens do not count";
+    }
+    read(framed.get(), frame.source_tail);
+    read(by_hand.get(), frame.source_tail);
+    EXPECT_EQ(framed->source_read(), 10) << "the end is one token";
+    EXPECT_EQ(DecideOne(translator, framed.get())->best.log_prob,
+              DecideOne(translator, by_hand.get())->best.log_prob);
+    framed->Reset();
+    by_hand->Reset();
+    read(by_hand.get(), frame.source_lead);
+  }
+}
+
+TEST_P(ServedKindTest, AReplayWithAFrameIsStepsByTurns) {
+  const Translator& translator = *model_->translator;
+  if (!translator.can_replay()) return;
+  const Frame frame = LongFrame();
+  auto by_turns = *translator.NewState(), replayed = *translator.NewState();
+  for (SessionState* state : {by_turns.get(), replayed.get()}) {
+    state->SetFrame(frame);
+    state->SetWaitK(3, 1);
+  }
+  std::vector<TokenId> source, target;
+  std::vector<int> source_read;
+  const auto read = [&](const std::vector<TokenId>& tokens) {
+    ASSERT_TRUE(translator.Read({{by_turns.get(), tokens}}).ok());
+    source.insert(source.end(), tokens.begin(), tokens.end());
+  };
+  for (int t = 0; t < 12; ++t) {
+    read({SourceAt(t)});
+    if (t < 2) continue;
+    ASSERT_TRUE(DecideOne(translator, by_turns.get()).ok());
+    target.push_back(300 + t);
+    source_read.push_back(by_turns->source_read());
+    by_turns->Commit(target.back());
+  }
+  read(frame.source_tail);
+  for (int t = 0; t < 2; ++t) {
+    ASSERT_TRUE(DecideOne(translator, by_turns.get()).ok());
+    target.push_back(400 + t);
+    source_read.push_back(by_turns->source_read());
+    by_turns->Commit(target.back());
+  }
+  EXPECT_EQ(source_read.back(), 13);
+  // In two calls: the second one goes on within the target.
+  const auto span = absl::MakeConstSpan(target);
+  const auto reads = absl::MakeConstSpan(source_read);
+  const auto words = absl::MakeConstSpan(source);
+  ASSERT_TRUE(translator
+                  .Replay({{replayed.get(), words.subspan(0, 5), span.subspan(0, 3),
+                            reads.subspan(0, 3)}},
+                          [] {})
+                  .ok());
+  EXPECT_EQ(replayed->source_read(), 5);
+  ASSERT_TRUE(translator
+                  .Replay({{replayed.get(), words.subspan(5), span.subspan(3), reads.subspan(3)}},
+                          [] {})
+                  .ok());
+  EXPECT_EQ(replayed->source_read(), by_turns->source_read());
+  EXPECT_EQ(replayed->target_written(), by_turns->target_written());
+  const absl::StatusOr<Decision> one = DecideOne(translator, by_turns.get());
+  const absl::StatusOr<Decision> other = DecideOne(translator, replayed.get());
+  ASSERT_TRUE(one.ok() && other.ok()) << one.status() << other.status();
+  EXPECT_EQ(one->best.id, other->best.id);
+  EXPECT_EQ(one->best.log_prob, other->best.log_prob) << "to the bit";
+  // A source_read beyond the source's end is refused, though there are rows for it.
+  auto refused = *translator.NewState();
+  refused->SetFrame(frame);
+  const std::vector<TokenId> one_token = {5};
+  const std::vector<int> beyond = {14};
+  EXPECT_TRUE(absl::IsInvalidArgument(
+      translator.Replay({{refused.get(), source, one_token, beyond}}, [] {})));
 }
 
 TEST_P(ServedKindTest, ClonesGoOnByThemselves) {
