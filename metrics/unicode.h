@@ -25,12 +25,8 @@ bool IsNumber(char32_t c);
 bool IsPunctuation(char32_t c);
 bool IsSymbol(char32_t c);
 
-// Whether `c` is of a script in which no space stands between words: Chinese, Japanese, Thai, Lao,
-// Burmese, Khmer, Tibetan and some that are related to them; also their punctuation and full-width
-// forms.
-bool IsOfScriptWithoutSpaces(char32_t c);
-
-// Whether most characters of these texts, white space left out, are of scripts without spaces.
+// Whether most characters of these texts, white space left out, are of scripts without spaces
+// (base/scripts.h).
 bool AreWrittenWithoutSpaces(absl::Span<const std::string> texts);
 
 // Whether almost all characters of scripts without spaces in these texts are Han or punctuation.

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "absl/strings/str_cat.h"
+#include "base/scripts.h"
 #include "base/utf8.h"
 #include "metrics/unicode.h"
 
@@ -19,6 +20,15 @@ void SourceWordEnds::Add(int pieces) {
   words_ = std::min(words_, std::numeric_limits<int>::max() - 1) + 1;
   // A word without pieces needs no place, since it has no token.
   if (pieces > 0) ends_.push_back({tokens() + pieces, words_});
+}
+
+void SourceWordEnds::Extend(int pieces) {
+  if (words_ == 0) return Add(pieces);
+  if (!ends_.empty() && ends_.back().word == words_) {
+    ends_.back().tokens += pieces;
+  } else if (pieces > 0) {
+    ends_.push_back({tokens() + pieces, words_});
+  }
 }
 
 int SourceWordEnds::tokens_of_first(int words) const {

@@ -14,7 +14,8 @@ class SourceWordEnds {
   SourceWordEnds() = default;
   // pieces[i] is the number of source tokens of word i.
   explicit SourceWordEnds(const std::vector<int>& pieces);
-  void Add(int pieces);  // Adds one word.
+  void Add(int pieces);     // Adds one word.
+  void Extend(int pieces);  // Adds source tokens to the last word, or a word if there is none.
 
   int words() const { return words_; }
   // The number of tokens of all words, without </s>.

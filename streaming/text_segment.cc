@@ -27,6 +27,7 @@ TextSegment::TextSegment(const SessionOptions& options, const Model& model, cons
 
 void TextSegment::Open() {
   OpenBase(false);
+  open_tokens_ = 0;
   source_.Open();
   OpenTokens();
   carried_.clear();
@@ -98,31 +99,52 @@ absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
     bool found = false;
     LEAPSTREAM_ASSIGN_OR_RETURN(found, source_.PopWord(work, &word));
     if (!found) return false;
-    if (skip_tokens_ > 0 && source_.is_text() && !word.tokens.empty()) {
-      word.skipped =
-          std::min(std::exchange(skip_tokens_, 0), static_cast<int>(word.tokens.size()));
-      word.tokens.erase(word.tokens.begin(), word.tokens.begin() + word.skipped);
-    }
+    const int before = word.continued ? open_tokens_ : 0;
+    open_tokens_ = word.open ? before + static_cast<int>(word.tokens.size()) : 0;
+    word.skipped = before;
+    SkipTokens(&word);
   }
   word.first = given_;
   if (next_segments_ && !word.tokens.empty()) {
     Keep(word);
-    // The limit cuts a word only if the word itself is longer than the limit.
-    if (word.first > 0 && word.end() > limit_ - 1) {
+    // The limit cuts a word only if the word itself is longer than the limit, or is of a script
+    // without spaces.
+    if (word.first > 0 && word.end() > limit_ - 1 && !word.unspaced) {
       cut_ = true;
       return true;
     }
   }
-  if (source_.is_text()) words_.Add(static_cast<int>(word.tokens.size()));
+  if (source_.is_text()) {
+    const int tokens = static_cast<int>(word.tokens.size());
+    if (word.continued) {
+      words_.Extend(tokens);
+    } else {
+      words_.Add(tokens);
+    }
+  }
   if (waiting() == 0) DropTokens();
   tokens_.insert(tokens_.end(), word.tokens.begin(), word.tokens.end());
   return true;
 }
 
+void TextSegment::SkipTokens(Word* word) {
+  if (skip_tokens_ == 0 || !source_.is_text() || word->tokens.empty()) return;
+  const int skipped = std::min(skip_tokens_, static_cast<int>(word->tokens.size()));
+  skip_tokens_ = word->open ? skip_tokens_ - skipped : 0;
+  word->skipped += skipped;
+  word->tokens.erase(word->tokens.begin(), word->tokens.begin() + skipped);
+}
+
 void TextSegment::Keep(const Word& word) {
   const int settled = end().value_or(given_);
   while (!kept_.empty() && kept_.front().end() <= settled) kept_.pop_front();
-  kept_.push_back(word);
+  if (word.continued && !kept_.empty() && kept_.back().open) {
+    Word& whole = kept_.back();
+    whole.tokens.insert(whole.tokens.end(), word.tokens.begin(), word.tokens.end());
+    whole.open = word.open;
+  } else {
+    kept_.push_back(word);
+  }
 }
 
 void TextSegment::DropTokens() {
@@ -149,6 +171,7 @@ SourceLeft TextSegment::Leave(int /*source_read*/) {
   left.untranslated_tokens = unread_ + waiting() + ReadAfterEnd(read);
   left.dropped = given_ > 0 && !is_over;
   left.dropped_bytes = source_.DropRest();
+  open_tokens_ = 0;
   DropTokens();
   kept_.clear();
   return left;
@@ -157,11 +180,11 @@ SourceLeft TextSegment::Leave(int /*source_read*/) {
 void TextSegment::FindRest(int read, SourceLeft* left) {
   const int end_read = std::min(end().value_or(read), read);
   while (!kept_.empty() && kept_.front().end() <= end_read) kept_.pop_front();
-  // A word of which a part was read comes again whole, unless it is long, and so may be a whole
-  // text without spaces, or is all of the segment.
+  // A word of which a part was read comes again whole, unless it is long or of a script without
+  // spaces, and so may be a whole text, or is all of the segment.
   if (!kept_.empty() && kept_.front().first < end_read) {
     Word& word = kept_.front();
-    if (word.first == 0 || word.tokens.size() > kLongWord) {
+    if (word.first == 0 || word.unspaced || word.tokens.size() > kLongWord) {
       const int read_of_it = end_read - word.first;
       word.tokens.erase(word.tokens.begin(), word.tokens.begin() + read_of_it);
       word.skipped += read_of_it;
@@ -169,7 +192,7 @@ void TextSegment::FindRest(int read, SourceLeft* left) {
   }
   const std::deque<Word>& rest = kept_.empty() ? carried_ : kept_;
   left->continues_at = rest.empty() ? source_.rest_at() : rest.front().at;
-  left->continues_after_tokens = rest.empty() ? 0 : rest.front().skipped;
+  left->continues_after_tokens = rest.empty() ? open_tokens_ : rest.front().skipped;
 }
 
 }  // namespace leapstream

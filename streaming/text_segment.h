@@ -15,7 +15,7 @@ namespace leapstream {
 // A source of text, pieces or token ids. A READ reads one source token; the last READ reads the
 // tokens of the frame's end, which count as one.
 // If a segment leaves source to the next one (SessionOptions::next_segments), that source begins
-// with a whole word, or within a long one.
+// with a whole word, or within a long one, or within one of a script without spaces.
 class TextSegment final : public SegmentSource {
  public:
   // `model` takes text and must outlive this. The first `skip_tokens` tokens of the first word with
@@ -50,7 +50,10 @@ class TextSegment final : public SegmentSource {
 
   // Moves the next word's tokens to tokens_. False: there is no word yet, or the work is used up.
   absl::StatusOr<bool> ReadWord(int64_t* work);
+  // Leaves out the first tokens of `word` that belong to an earlier segment.
+  void SkipTokens(Word* word);
   // Keeps a word that the next segment may begin with, and forgets words that it cannot begin with.
+  // A part of a word is added to the part that is kept.
   void Keep(const Word& word);
   // Finds the beginning of the next segment in kept_. `read`: the source tokens that were read.
   void FindRest(int read, SourceLeft* left);
@@ -62,6 +65,7 @@ class TextSegment final : public SegmentSource {
   const bool next_segments_;
   const int limit_;  // The most READs of a segment, the end included.
   int skip_tokens_;  // The number of tokens to skip of the next word that has some.
+  int open_tokens_ = 0;  // The tokens of the newest word's parts so far; 0: it is complete.
   WordSource source_;
   const std::vector<TokenId> tail_;  // The frame's tokens at the source's end.
   std::vector<TokenId> due_;         // The tokens of the READs that are due.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
+#include "base/scripts.h"
 #include "base/utf8.h"
 
 namespace leapstream {
@@ -52,10 +53,15 @@ absl::StatusOr<std::string> TextSource::NextWord(int64_t* bytes) {
       begin_ = scanned_;
       if (!word.empty()) return word;
     } else if (size + length > budget::kWordBytes) {
-      return CutWord(mark_ > begin_ + budget::kWordBytes / 2 ? mark_ - begin_ : size);
+      const bool at_mark = !unspaced_ && mark_ > begin_ + budget::kWordBytes / 2;
+      return CutWord(at_mark ? mark_ - begin_ : size);
     } else {
       scanned_ += length;
+      if (IsOfScriptWithoutSpaces(code_point)) unspaced_ = true;
       if (IsMark(code_point)) mark_ = scanned_;
+      if (unspaced_ && mark_ == scanned_ && size + length > budget::kWordBytes / 4 * 3) {
+        return CutWord(size + length);
+      }
     }
   }
   if (!finished_) return std::string();
@@ -67,6 +73,7 @@ std::string TextSource::CutWord(size_t size) {
   word_begin_ = consumed_ + begin_;
   begin_ += size;
   scanned_ = begin_;
+  unspaced_ = false;
   return word;
 }
 

@@ -31,6 +31,12 @@ class TextSource {
     int64_t all = std::numeric_limits<int64_t>::max();
     return NextWord(&all);
   }
+  // The beginning of the word that is not complete, in whole characters, as far as NextWord() has
+  // scanned it. Valid until the next call.
+  absl::string_view beginning() const {
+    return absl::string_view(text_).substr(begin_, scanned_ - begin_);
+  }
+  size_t beginning_at() const { return consumed_ + begin_; }  // Its offset; see word_begin().
   void Reset();
 
   // Offsets in all text since Reset(): of the word that NextWord() returned last; of the text that
@@ -49,6 +55,7 @@ class TextSource {
   size_t begin_ = 0;    // The start of the next word, or of the white space before it.
   size_t scanned_ = 0;  // No word ends between begin_ and here.
   size_t mark_ = 0;     // The place after the word's last punctuation mark; see kWordBytes.
+  bool unspaced_ = false;  // The word has a character of a script without spaces.
   size_t word_begin_ = 0;
   size_t consumed_ = 0;  // The number of bytes since Reset() that were before text_ and are freed.
   bool finished_ = false;

@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
 #include "base/quoted.h"
+#include "base/scripts.h"
 #include "base/status.h"
 #include "streaming/source_bytes.h"
 
@@ -43,6 +44,9 @@ void WordSource::OpenWords() {
   held_.clear();
   ready_.clear();
   next_ready_ = 0;
+  early_.clear();
+  peeked_ = 0;
+  open_word_ = false;
 }
 
 absl::Status WordSource::Append(SourceInput source, SourcePosition at, int64_t* work) {
@@ -100,19 +104,27 @@ absl::StatusOr<bool> WordSource::PopWord(int64_t* work, SourceWord* word) {
 }
 
 absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
-  while (next_ready_ == ready_.size()) {
+  while (next_ready_ == ready_.size() && early_.empty()) {
     bool appended = false;
     LEAPSTREAM_ASSIGN_OR_RETURN(appended, AppendWord(work));
     if (!appended) return false;
   }
-  for (const std::string& symbol : ready_[next_ready_++]) {
-    // A text that looks like a special token is a text all the same.
+  // Early symbols are of the word after all that are ready.
+  word->open = next_ready_ == ready_.size();
+  const SourceTokenizer::Symbols symbols =
+      word->open ? std::exchange(early_, {}) : std::move(ready_[next_ready_++]);
+  for (const std::string& symbol : symbols) {
     const TokenId id = model_.source_vocabulary.Id(symbol);
+    // A text that looks like a special token is a text all the same.
     word->tokens.push_back(IsSpecial(id) ? kUnknown : id);
   }
+  Held& held = held_.front();
   if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
-  word->at = held_.front().at;
-  held_.pop_front();
+  word->at = held.at;
+  word->unspaced = held.unspaced;
+  word->continued = held.begun;
+  held.begun = true;
+  if (!word->open) held_.pop_front();
   return true;
 }
 
@@ -122,15 +134,35 @@ absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
   std::string text;
   LEAPSTREAM_ASSIGN_OR_RETURN(text, text_.NextWord(work));
   if (text.empty()) {
-    if (!closed_ || words_finished_ || *work <= 0) return false;
+    if (*work <= 0 || words_finished_) return false;
+    if (!closed_) return PeekWord(work);
     words_finished_ = true;
     model_.source_tokenizer->FinishWords(&state_, &ready_);
     return !ready_.empty();
   }
-  held_.push_back({places_ ? TextAt(text_.word_begin()) : SourcePosition(), text.size()});
+  if (!open_word_) held_.push_back({places_ ? TextAt(text_.word_begin()) : SourcePosition()});
+  open_word_ = false;
+  peeked_ = 0;
+  held_.back().bytes = text.size();
+  held_.back().unspaced = HasScriptWithoutSpaces(text);
   model_.source_tokenizer->AppendWord(text, &state_, &ready_);
   *work -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
   return true;
+}
+
+bool WordSource::PeekWord(int64_t* work) {
+  const absl::string_view beginning = text_.beginning();
+  if (beginning.size() == peeked_) return false;
+  peeked_ = beginning.size();
+  const int64_t encoded =
+      model_.source_tokenizer->PeekWord(beginning, &state_, &ready_, &early_);
+  *work -= encoded * budget::kEncodedByteWork;
+  if (!early_.empty() && !open_word_) {
+    open_word_ = true;
+    held_.push_back({places_ ? TextAt(text_.beginning_at()) : SourcePosition()});
+    held_.back().unspaced = true;
+  }
+  return !ready_.empty() || !early_.empty();
 }
 
 bool WordSource::is_text() const { return form_ == kTextForm; }
@@ -149,7 +181,7 @@ SourcePosition WordSource::TextAt(size_t offset) {
 
 int64_t WordSource::DropRest() {
   int64_t bytes = VisibleBytes(text_.rest());
-  for (const Held& held : held_) bytes += static_cast<int64_t>(held.bytes);
+  for (const Held& held : held_) bytes += held.begun ? 0 : static_cast<int64_t>(held.bytes);
   if (popped_ < ids_.size()) {
     bytes += static_cast<int64_t>((ids_.size() - popped_) * sizeof(TokenId));
   }

@@ -19,9 +19,14 @@
 namespace leapstream {
 
 // A word of text and its tokens, or one piece or token id.
+// A word of a script without spaces comes in parts, since it may be a whole text: each part has the
+// tokens that are final.
 struct SourceWord {
   absl::InlinedVector<TokenId, 8> tokens;
   SourcePosition at;  // The word's beginning. For text it is set only if places are wanted.
+  bool unspaced = false;   // It is text with a character of a script without spaces.
+  bool continued = false;  // It is a part, but not the first one, of the word popped before it.
+  bool open = false;       // It is a part, but not the last one.
 };
 
 // The source of one segment as words, whatever form it has: text, pieces or token ids. The words of
@@ -62,12 +67,16 @@ class WordSource {
   };
   struct Held {  // A word of text that the tokenizer has seen and that was not popped.
     SourcePosition at;
-    size_t bytes;
+    size_t bytes = 0;
+    bool unspaced = false;
+    bool begun = false;  // A part of it was popped.
   };
   absl::StatusOr<bool> PopTextWord(int64_t* work, SourceWord* word);
   void OpenWords();  // Forgets all words.
   // Gives the tokenizer the next word of text, or the end of the text. False: see PopWord().
   absl::StatusOr<bool> AppendWord(int64_t* work);
+  // Gives the tokenizer the beginning of the next word. False: nothing new is final.
+  bool PeekWord(int64_t* work);
   // The place of an offset in the text of text_. Offsets must not fall from call to call.
   SourcePosition TextAt(size_t offset);
 
@@ -80,6 +89,9 @@ class WordSource {
   std::deque<Held> held_;  // Words in order. The first ones belong to the words of ready_.
   std::vector<SourceTokenizer::Symbols> ready_;  // The words that are final.
   size_t next_ready_ = 0;                        // The number of ready_ that were popped.
+  SourceTokenizer::Symbols early_;  // The final symbols of the word that is not complete.
+  size_t peeked_ = 0;               // The bytes of that word that the tokenizer has seen.
+  bool open_word_ = false;          // The last one of held_ is that word.
   bool closed_ = false;                          // Close() was called.
   bool words_finished_ = false;                  // The tokenizer was told the end of the text.
   // The newest chunk of pieces or ids:

@@ -60,6 +60,11 @@ struct TokenizerConfig {
   bool lowercase = false;  // Source only: the text is lower-cased after the tokenizer.
   // Target only: transformers' clean_up_tokenization_spaces, see model/api/target_filter.h.
   bool clean_up = false;
+  // Source only: "none", or "fsmt", which is NormalizePunctuation() in the language of Moses' rules.
+  std::string normalize = "none";
+  // subword-nmt's --vocabulary-threshold: a symbol of a lower count in the vocabulary's file is
+  // undone. 0: there is no vocabulary.
+  int bpe_vocabulary_threshold = 0;
 
   bool operator==(const TokenizerConfig& other) const;
   bool operator!=(const TokenizerConfig& other) const { return !(*this == other); }

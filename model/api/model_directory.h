@@ -20,9 +20,12 @@ inline constexpr char kSourceDictionaryFile[] = "source.dict.txt";
 inline constexpr char kTargetDictionaryFile[] = "target.dict.txt";
 inline constexpr char kSourceSentencePieceFile[] = "source.spm.model";
 inline constexpr char kTargetSentencePieceFile[] = "target.spm.model";
-inline constexpr const char* kModelFiles[] = {kWeightsFile, kSourceDictionaryFile,
-                                              kTargetDictionaryFile, kSourceSentencePieceFile,
-                                              kTargetSentencePieceFile};
+inline constexpr char kSourceBpeCodesFile[] = "source.bpe.codes";
+inline constexpr char kSourceBpeVocabularyFile[] = "source.bpe.vocab";
+inline constexpr char kSourcePrefixesFile[] = "source.prefixes.txt";
+inline constexpr const char* kModelFiles[] = {
+    kWeightsFile,        kSourceDictionaryFile,    kTargetDictionaryFile, kSourceSentencePieceFile,
+    kTargetSentencePieceFile, kSourceBpeCodesFile, kSourceBpeVocabularyFile, kSourcePrefixesFile};
 
 // A function of the engine, which knows networks. It checks a configuration further than
 // CheckModelFields() does, and returns the most bytes that the weights file may have.

@@ -97,6 +97,10 @@ struct Fields<TokenizerConfig> : std::true_type {
     v.Later("moses_no_escape", tokenizer.moses_no_escape, false);
     v.Later("lowercase", tokenizer.lowercase, false);
     v.Later("clean_up", tokenizer.clean_up, false);
+    v.Later("normalize", tokenizer.normalize, TokenizerConfig().normalize,
+            OneOf{{"none", "fsmt"}});
+    v.Later("bpe_vocabulary_threshold", tokenizer.bpe_vocabulary_threshold, 0,
+            Range{0, 1'000'000'000});
   }
 };
 

@@ -10,6 +10,8 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
+#include "base/status.h"
+#include "base/utf8.h"
 
 namespace leapstream {
 namespace {
@@ -17,6 +19,10 @@ namespace {
 constexpr int64_t kSaidBelow = 95;        // Percent of the pieces.
 constexpr int64_t kRefusedBelow = 50;     // Percent of the pieces.
 constexpr int64_t kPartOfThePieces = 90;  // Percent of the dictionary's symbols.
+// Of BPE codes: a joined dictionary has symbols of two languages, each with its own codes, and
+// languages with one alphabet share many symbols.
+constexpr int64_t kSaidOfSymbols = 80;     // Percent of the dictionary's symbols.
+constexpr int64_t kRefusedOfSymbols = 20;  // Percent of the dictionary's symbols.
 
 struct Share {
   int64_t found = 0;
@@ -48,12 +54,53 @@ Share SymbolsIn(const Vocabulary& vocabulary, const std::vector<std::string>& pi
   return share;
 }
 
+// Whether a symbol is one character, possibly with "@@": no merge makes it.
+bool IsCharacter(absl::string_view symbol) {
+  absl::ConsumeSuffix(&symbol, "@@");
+  size_t size = 0;
+  char32_t c = 0;
+  return !symbol.empty() && ReadUtf8(symbol, &size, &c) == Utf8::kCharacter &&
+         size == symbol.size();
+}
+
+// Checks BPE codes, of whose symbols many are only steps to longer ones: the dictionary's symbols
+// of several characters should be among those that the codes make.
+absl::Status CheckCodes(const SidePieces& own, const std::vector<std::string>& pieces,
+                        std::vector<std::string>* notes) {
+  const std::unordered_set<std::string> all(pieces.begin(), pieces.end());
+  Share share;
+  for (TokenId id = kUnknown + 1; id < own.vocabulary->size(); ++id) {
+    const std::string& symbol = own.vocabulary->Symbol(id);
+    if (IsFiller(symbol) || IsCharacter(symbol)) continue;
+    ++share.all;
+    share.found += static_cast<int64_t>(all.count(symbol));
+  }
+  if (!share.Below(kSaidOfSymbols)) return absl::OkStatus();
+  const std::string numbers = absl::StrCat(
+      own.side, ": the codes ", own.sentencepiece_path, " make ", share.found, " of the ",
+      share.all, " symbols of several characters (", share.found * 100 / share.all,
+      " %) in the dictionary ", own.dictionary_path);
+  if (share.Below(kRefusedOfSymbols)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        numbers, "; are they the codes of another model or of the other language? Use those that "
+                 "the training data was encoded with"));
+  }
+  notes->push_back(absl::StrCat(numbers, "; are they the codes that the training data was encoded "
+                                         "with?"));
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<std::string>> CheckPieces(absl::Span<const SidePieces> sides) {
   std::vector<std::string> notes;
   for (const SidePieces& own : sides) {
     const std::vector<std::string> pieces = own.tokenizer->Pieces();
+    if (pieces.empty()) continue;
+    if (!own.tokenizer->needs_all_pieces()) {
+      LEAPSTREAM_RETURN_IF_ERROR(CheckCodes(own, pieces, &notes));
+      continue;
+    }
     const Share share = PiecesIn(pieces, *own.vocabulary);
     if (!share.Below(kSaidBelow)) continue;
     const std::string numbers = absl::StrCat(

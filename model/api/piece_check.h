@@ -11,13 +11,13 @@
 
 namespace leapstream {
 
-// The dictionary and the SentencePiece model of one side of a model. Nothing is owned.
+// The dictionary and the SentencePiece model or BPE codes of one side of a model. Nothing is owned.
 struct SidePieces {
   const char* side = "";  // "source"
   const Vocabulary* vocabulary = nullptr;
   const Tokenizer* tokenizer = nullptr;
   std::string dictionary_path;     // For messages.
-  std::string sentencepiece_path;  // For messages.
+  std::string sentencepiece_path;  // The model's or the codes'. For messages.
 };
 
 // Checks that each side's SentencePiece model goes with its dictionary: a piece that is not in the
@@ -26,6 +26,10 @@ struct SidePieces {
 // than 90 % of the dictionary's symbols are pieces. (A dictionary of one language, with a
 // SentencePiece model for several, has few of the pieces but consists of pieces.) The message has
 // the numbers and a guess at the cause.
+//
+// Of BPE codes, whose symbols are not all in a dictionary, it checks the other way round: a warning
+// if less than 80 % of the dictionary's symbols of several characters are symbols that the codes
+// make, INVALID_ARGUMENT if less than 20 % are. Tokenizers without pieces are not checked.
 absl::StatusOr<std::vector<std::string>> CheckPieces(absl::Span<const SidePieces> sides);
 
 }  // namespace leapstream

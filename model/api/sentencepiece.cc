@@ -1,16 +1,22 @@
 #include "model/api/sentencepiece.h"
 
+#include <algorithm>
 #include <cstdint>
+#include <iterator>
 #include <limits>
 #include <string_view>
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/scripts.h"
 #include "base/status.h"
+#include "base/utf8.h"
 #include "model/api/file_bytes.h"
+#include "model/api/tokenizers/normaliser_rules.h"
 #include "sentencepiece_model.pb.h"
 
 // SentencePiece puts std::string_view into namespace absl, which has a type of that name already.
@@ -29,33 +35,6 @@ int HexDigit(char digit) {
 
 std::string_view ToStd(absl::string_view text) { return {text.data(), text.size()}; }
 
-// Whether every look-up in the normaliser's double array (darts-clone) stays within the array, for
-// any text. SentencePiece follows the array's offsets without a check.
-bool IsSafeCharsMap(const std::string& map) {
-  if (map.empty()) return true;
-  const auto word = [&map](size_t at) {
-    uint32_t value = 0;
-    for (int i = 3; i >= 0; --i) value = value << 8 | static_cast<unsigned char>(map[at + i]);
-    return value;
-  };
-  if (map.size() <= 4) return false;
-  const size_t trie_bytes = word(0);
-  if (trie_bytes % 4 != 0 || trie_bytes == 0 || trie_bytes >= map.size() - 4) return false;
-  const size_t units = trie_bytes / 4;
-  const size_t text_bytes = map.size() - 4 - trie_bytes;
-  if (map.back() != '\0') return false;  // Leaves point to texts that end with NUL.
-  for (size_t i = 0; i < units; ++i) {
-    const uint32_t unit = word(4 + 4 * i);
-    if ((unit >> 31) != 0) {
-      if ((unit & 0x7fffffff) >= text_bytes) return false;
-    } else {
-      const size_t offset = static_cast<size_t>(unit >> 10) << ((unit & 0x200) >> 6);
-      if (((i ^ offset) | 0xff) >= units) return false;
-    }
-  }
-  return true;
-}
-
 bool ParseModel(absl::string_view serialized, sentencepiece::ModelProto* model) {
   return serialized.size() <= static_cast<size_t>(std::numeric_limits<int>::max()) &&
          model->ParseFromArray(serialized.data(), static_cast<int>(serialized.size()));
@@ -70,7 +49,7 @@ class Processor final : public SentencePiece {
         !model.has_normalizer_spec()) {
       return absl::InvalidArgumentError("not a complete SentencePiece model");
     }
-    if (!IsSafeCharsMap(model.normalizer_spec().precompiled_charsmap())) {
+    if (!NormaliserRules::IsSafe(model.normalizer_spec().precompiled_charsmap())) {
       return absl::InvalidArgumentError("its normalisation rules are damaged");
     }
     if (!model.denormalizer_spec().precompiled_charsmap().empty()) {
@@ -85,6 +64,8 @@ class Processor final : public SentencePiece {
     unknown_surface_ = Decode({unknown_piece_});
     strips_all_ = model.normalizer_spec().remove_extra_whitespaces();
     strips_ = strips_all_ || model.normalizer_spec().add_dummy_prefix();
+    rules_ = NormaliserRules(model.normalizer_spec().precompiled_charsmap());
+    FindUnspacedPieces(model);
     return absl::OkStatus();
   }
 
@@ -124,18 +105,136 @@ class Processor final : public SentencePiece {
     }
     return pieces;
   }
+  std::vector<std::string> FinalPieces(absl::string_view beginning,
+                                       int64_t* encoded) const override;
 
   const std::string& unknown_surface() const override { return unknown_surface_; }
   bool strips_leading_space() const override { return strips_; }
   bool strips_all_leading_space() const override { return strips_all_; }
 
  private:
+  void FindUnspacedPieces(const sentencepiece::ModelProto& model);
+  const std::string& PieceOf(int id) const { return processor_.IdToPiece(id); }
+  // Whether a longer piece begins with `text`, which has a character of a script without spaces.
+  bool PieceGoesOn(absl::string_view text) const;
+  // The first part of a word's beginning that the normaliser treats alike however it goes on.
+  absl::string_view Settled(absl::string_view beginning) const;
+  // The normalised text that pieces are of.
+  std::string TextOf(const std::vector<std::string>& pieces) const;
+
   sentencepiece::SentencePieceProcessor processor_;
+  NormaliserRules rules_;
+  std::vector<int> unspaced_;  // The pieces with characters of scripts without spaces, by text.
+  size_t longest_unspaced_ = 0;            // The bytes of the longest of them.
+  std::vector<std::string> user_defined_;  // The pieces that come before the normaliser's rules.
   std::string unknown_piece_;
   std::string unknown_surface_;
   bool strips_ = true;
   bool strips_all_ = true;
 };
+
+void Processor::FindUnspacedPieces(const sentencepiece::ModelProto& model) {
+  for (int id = 0; id < model.pieces_size(); ++id) {
+    absl::string_view text = model.pieces(id).piece();
+    if (model.pieces(id).type() == sentencepiece::ModelProto::SentencePiece::USER_DEFINED) {
+      user_defined_.emplace_back(text);
+    }
+    absl::ConsumePrefix(&text, kSpaceSymbol);
+    const bool may_be = std::any_of(text.begin(), text.end(), [](char c) {
+      return static_cast<unsigned char>(c) >= 0xE0;  // All of these scripts begin at U+0E00.
+    });
+    if (!may_be || !HasScriptWithoutSpaces(text)) continue;
+    unspaced_.push_back(id);
+    longest_unspaced_ = std::max(longest_unspaced_, model.pieces(id).piece().size());
+  }
+  std::sort(unspaced_.begin(), unspaced_.end(),
+            [this](int one, int other) { return PieceOf(one) < PieceOf(other); });
+}
+
+bool Processor::PieceGoesOn(absl::string_view text) const {
+  auto after = std::upper_bound(unspaced_.begin(), unspaced_.end(), text,
+                                [this](absl::string_view value, int id) {
+                                  return value < absl::string_view(PieceOf(id));
+                                });
+  return after != unspaced_.end() && absl::StartsWith(PieceOf(*after), text);
+}
+
+absl::string_view Processor::Settled(absl::string_view beginning) const {
+  for (size_t at = 0; at < beginning.size(); ++at) {
+    const absl::string_view rest = beginning.substr(at);
+    if ((static_cast<unsigned char>(rest[0]) & 0xC0) == 0x80) continue;  // Within a character.
+    const bool goes_on =
+        rules_.GoesOn(rest) ||
+        std::any_of(user_defined_.begin(), user_defined_.end(), [rest](const std::string& piece) {
+          return piece.size() > rest.size() && absl::StartsWith(piece, rest);
+        });
+    if (goes_on) return beginning.substr(0, at);
+  }
+  return beginning;
+}
+
+std::string Processor::TextOf(const std::vector<std::string>& pieces) const {
+  std::string text;
+  for (const std::string& piece : pieces) {
+    if (Kind(piece) == PieceKind::kByte) {
+      text.push_back(static_cast<char>(HexDigit(piece[3]) * 16 + HexDigit(piece[4])));
+    } else {
+      text += piece;
+    }
+  }
+  return text;
+}
+
+// Whatever follows, some piece of the whole word is the last one that begins in the text here, and
+// begins at a place p. The pieces before p are those of the text before p alone: no merge of BPE
+// crosses p, and the best path of a unigram model to p is the best one that ends there. Unless p is
+// the end of the text, the piece at p is longer than the rest of the text, so the rest is the
+// beginning of a piece. So the pieces that all such p have in common are final.
+std::vector<std::string> Processor::FinalPieces(absl::string_view beginning,
+                                                int64_t* encoded) const {
+  if (unspaced_.empty() || !HasScriptWithoutSpaces(beginning)) return {};
+  const auto encode = [&](absl::string_view text) {
+    *encoded += static_cast<int64_t>(text.size());
+    return Encode(text);
+  };
+  const absl::string_view settled = Settled(beginning);
+  std::string text = TextOf(encode(settled));
+  if (settled.size() < beginning.size() &&
+      !absl::StartsWith(TextOf(encode(beginning)), text)) {
+    return {};  // A rule replaces characters on both sides of the settled part's end.
+  }
+  // The rest after the last such character waits, so that each p can be looked up in unspaced_.
+  size_t end = 0;
+  for (size_t at = 0, size = 1; at < text.size(); at += size) {
+    char32_t c = 0;
+    if (ReadUtf8(absl::string_view(text).substr(at), &size, &c) != Utf8::kCharacter) return {};
+    if (IsOfScriptWithoutSpaces(c)) end = at + size;
+  }
+  text.resize(end);
+  absl::string_view body = text;
+  const size_t space = absl::ConsumePrefix(&body, kSpaceSymbol) ? text.size() - body.size() : 0;
+  if (body.empty() || absl::StrContains(body, kSpaceSymbol)) return {};
+  std::vector<std::string> common = encode(body);
+  if (TextOf(common) != text) return {};  // Normalised text is changed again.
+  // A run of unknown characters is one piece, so that one may grow.
+  if (!common.empty() && Kind(common.back()) == PieceKind::kVerbatim) common.pop_back();
+  for (size_t at = end; at > 0 && !common.empty();) {
+    --at;
+    if ((static_cast<unsigned char>(text[at]) & 0xC0) == 0x80) continue;
+    const absl::string_view rest = absl::string_view(text).substr(at);
+    if (rest.size() >= longest_unspaced_) break;
+    if (!PieceGoesOn(rest)) continue;
+    if (at <= space) {  // The first piece, but for a space alone, may still be this one.
+      common.resize(at == 0 || common[0] != kSpaceSymbol ? 0 : 1);
+      continue;
+    }
+    const std::vector<std::string> pieces = encode(body.substr(0, at - space));
+    if (TextOf(pieces) != text.substr(0, at)) return {};
+    const auto differ = std::mismatch(common.begin(), common.end(), pieces.begin(), pieces.end());
+    common.erase(differ.first, common.end());
+  }
+  return common;
+}
 
 }  // namespace
 
@@ -154,9 +253,26 @@ absl::StatusOr<std::unique_ptr<const SentencePiece>> SentencePiece::Parse(absl::
   return std::unique_ptr<const SentencePiece>(std::move(processor));
 }
 
-void SentencePiece::AppendWord(absl::string_view word, TokenizerState* /*state*/,
+void SentencePiece::AppendWord(absl::string_view word, TokenizerState* state,
                                std::vector<Symbols>* ready) const {
-  ready->push_back(Encode(word));
+  Symbols symbols = Encode(word);
+  if (const auto* const given = std::any_cast<size_t>(&state->own)) {
+    symbols.erase(symbols.begin(), symbols.begin() + std::min(*given, symbols.size()));
+    state->own.reset();
+  }
+  ready->push_back(std::move(symbols));
+}
+
+int64_t SentencePiece::PeekWord(absl::string_view beginning, TokenizerState* state,
+                                std::vector<Symbols>* /*ready*/, Symbols* early) const {
+  int64_t encoded = 0;
+  Symbols symbols = FinalPieces(beginning, &encoded);
+  const auto* const given = std::any_cast<size_t>(&state->own);
+  const size_t before = given == nullptr ? 0 : *given;
+  if (symbols.size() <= before) return encoded;
+  state->own = symbols.size();
+  std::move(symbols.begin() + before, symbols.end(), std::back_inserter(*early));
+  return encoded;
 }
 
 void SentencePiece::FinishWords(TokenizerState* /*state*/, std::vector<Symbols>* /*ready*/) const {}

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_API_SENTENCEPIECE_H_
 #define LEAPSTREAM_MODEL_API_SENTENCEPIECE_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 #include <vector>
@@ -20,12 +21,14 @@ enum class PieceKind {
   kVerbatim,  // The text is the piece, U+2581 included: the model does not have this piece.
 };
 
-// A SentencePiece model. A word's symbols are final as soon as the word is there, and a piece's
-// text depends on no later piece. Const and thread-safe. Only this class uses the SentencePiece
+// A SentencePiece model. A word's symbols are final as soon as the word is there; those of a script
+// without spaces, which may never end a word, as soon as no later text changes them. A piece's text
+// depends on no later piece. Const and thread-safe. Only this class uses the SentencePiece
 // library: the library's header cannot be included beside gRPC's (both define names in absl).
 class SentencePiece : public Tokenizer {
  public:
-  // The same as Tokenizer::Load() and Tokenizer::Parse().
+  // Errors: those of Tokenizer::Load(). `bytes`: the bytes of such a file, which messages call
+  // `name`.
   static absl::StatusOr<std::unique_ptr<const SentencePiece>> Load(const std::string& path);
   static absl::StatusOr<std::unique_ptr<const SentencePiece>> Parse(absl::string_view bytes,
                                                                     absl::string_view name);
@@ -43,9 +46,19 @@ class SentencePiece : public Tokenizer {
   // not only the first such piece.
   virtual bool strips_all_leading_space() const = 0;
 
+  // The first pieces of a word that no text after `beginning` changes. A word without a character
+  // of a script without spaces has none before it is complete. Adds the bytes that were encoded for
+  // it to *encoded.
+  virtual std::vector<std::string> FinalPieces(absl::string_view /*beginning*/,
+                                               int64_t* /*encoded*/) const {
+    return {};
+  }
+
   // The two sides of Tokenizer, in terms of the functions above.
   void AppendWord(absl::string_view word, TokenizerState* state,
                   std::vector<Symbols>* ready) const override;
+  int64_t PeekWord(absl::string_view beginning, TokenizerState* state, std::vector<Symbols>* ready,
+                   Symbols* early) const override;
   void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const override;
   TargetBytes AppendSymbol(absl::string_view piece, TokenizerState* state) const override;
   TargetBytes FinishSymbols(TokenizerState* state) const override;

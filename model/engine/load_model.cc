@@ -1,6 +1,7 @@
 #include "model/engine/load_model.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 #include <vector>
 
@@ -12,6 +13,7 @@
 #include "base/status.h"
 #include "model/api/file_bytes.h"
 #include "model/api/model_directory.h"
+#include "model/api/model_tokenizer.h"
 #include "model/api/piece_check.h"
 #include "model/api/target_filter.h"
 #include "model/engine/layers.h"
@@ -133,6 +135,16 @@ absl::Status AddLanguages(const ModelConfig& config, const std::string& path, Mo
   return absl::OkStatus();
 }
 
+absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const ModelConfig& config,
+                                                               ModelSide side,
+                                                               const std::string& directory,
+                                                               ModelFiles* files) {
+  if (const std::string file = PiecesFile(config, side); !file.empty()) {
+    LEAPSTREAM_RETURN_IF_ERROR(BytesOf(file.c_str(), directory, files).status());
+  }
+  return MakeTokenizer(config, side, directory, *files);
+}
+
 std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
                       const LoadOptions& options) {
   std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
@@ -167,10 +179,9 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
                                 Vocabulary::Parse(dictionary, path(kSourceDictionaryFile)));
     LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(
         model->source_vocabulary, path(kSourceDictionaryFile), config.encoder.vocabulary_size));
-    LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view pieces,
-                                BytesOf(kSourceSentencePieceFile, directory, &parts.files));
-    LEAPSTREAM_ASSIGN_OR_RETURN(model->source_tokenizer,
-                                Tokenizer::Parse(pieces, path(kSourceSentencePieceFile)));
+    LEAPSTREAM_ASSIGN_OR_RETURN(
+        model->source_tokenizer,
+        LoadTokenizer(config, ModelSide::kSource, directory, &parts.files));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view dictionary,
                               BytesOf(kTargetDictionaryFile, directory, &parts.files));
@@ -182,18 +193,18 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   }
   LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(model->target_vocabulary, path(kTargetDictionaryFile),
                                              config.decoder.vocabulary_size));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const absl::string_view pieces,
-                              BytesOf(kTargetSentencePieceFile, directory, &parts.files));
   LEAPSTREAM_ASSIGN_OR_RETURN(model->target_tokenizer,
-                              Tokenizer::Parse(pieces, path(kTargetSentencePieceFile)));
+                              LoadTokenizer(config, ModelSide::kTarget, directory, &parts.files));
   model->content = ContentOf(parts.files, config, options);
   std::vector<SidePieces> sides;
   if (family.has_source_vocabulary) {
     sides.push_back({"source", &model->source_vocabulary, model->source_tokenizer.get(),
-                     path(kSourceDictionaryFile), path(kSourceSentencePieceFile)});
+                     path(kSourceDictionaryFile),
+                     path(PiecesFile(config, ModelSide::kSource).c_str())});
   }
   sides.push_back({"target", &model->target_vocabulary, model->target_tokenizer.get(),
-                   path(kTargetDictionaryFile), path(kTargetSentencePieceFile)});
+                   path(kTargetDictionaryFile),
+                   path(PiecesFile(config, ModelSide::kTarget).c_str())});
   LEAPSTREAM_ASSIGN_OR_RETURN(model->notes, CheckPieces(sides));
   model->target_tokenizer = FilterTarget(config, std::move(model->target_tokenizer));
   model->feeds_back_symbols = family.has_source_vocabulary && config.simul_type != "none" &&

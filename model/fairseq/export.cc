@@ -8,11 +8,13 @@
 #include <vector>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "model/api/model_directory.h"
 #include "model/api/model_json.h"
+#include "model/api/model_tokenizer.h"
 #include "model/api/piece_check.h"
 #include "model/api/safetensors_writer.h"
 #include "model/api/staged_directory.h"
@@ -21,6 +23,7 @@
 #include "model/engine/attention/kinds.h"
 #include "model/engine/model_family.h"
 #include "model/fairseq/checkpoint.h"
+#include "model/fairseq/export_tokenizer.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
@@ -101,17 +104,21 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
 // Checks that the files that this kind of model needs are given, and no others.
 absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
   const ModelFamily& family = FamilyOf(config);
+  const bool spm = config.target_tokenizer.bpe == "sentencepiece";
   const std::tuple<const char*, const std::string*, bool> files[] = {
       {"--config-yaml", &options.config_yaml, config.speech.has_value()},
       {"--source-dict", &options.source_dictionary, family.has_source_vocabulary},
-      {"--source-spm", &options.source_sentencepiece, family.has_source_vocabulary},
+      {"--source-spm", &options.source_sentencepiece, spm && family.has_source_vocabulary},
       {"--target-dict", &options.target_dictionary, true},
-      {"--target-spm", &options.target_sentencepiece, true}};
+      {"--target-spm", &options.target_sentencepiece, spm}};
   for (const auto& [flag, path, wanted] : files) {
     if (path->empty() != wanted) continue;
     return absl::InvalidArgumentError(absl::StrCat("architecture ", config.architecture,
                                                    ", a model of ", family.source,
-                                                   wanted ? ", needs " : ", takes no ", flag));
+                                                   wanted ? ", needs " : ", takes no ", flag,
+                                                   wanted && absl::EndsWith(flag, "-spm")
+                                                       ? " (or --bpe, if it is no SentencePiece)"
+                                                       : ""));
   }
   return absl::OkStatus();
 }
@@ -147,17 +154,23 @@ absl::Status WriteWeights(const Checkpoints& checkpoints, const ModelConfig& con
 
 absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& options) {
   const std::tuple<const char*, const std::string&, const std::string&> given[] = {
-      {"source", options.source_dictionary, options.source_sentencepiece},
+      {"source", options.source_dictionary,
+       options.tokenizer.bpe_codes.empty() ? options.source_sentencepiece
+                                           : options.tokenizer.bpe_codes},
       {"target", options.target_dictionary, options.target_sentencepiece}};
   Vocabulary vocabularies[2];
   std::unique_ptr<const Tokenizer> tokenizers[2];
   std::vector<SidePieces> sides;
   for (size_t i = 0; i < 2; ++i) {
-    const auto& [side, dictionary, sentencepiece] = given[i];
-    if (dictionary.empty() || sentencepiece.empty()) continue;
+    const auto& [side, dictionary, pieces] = given[i];
+    if (dictionary.empty() || pieces.empty()) continue;
     LEAPSTREAM_ASSIGN_OR_RETURN(vocabularies[i], Vocabulary::Load(dictionary));
-    LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], Tokenizer::Load(sentencepiece));
-    sides.push_back({side, &vocabularies[i], tokenizers[i].get(), dictionary, sentencepiece});
+    if (pieces == options.tokenizer.bpe_codes) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], LoadBpeCodes(options.tokenizer));
+    } else {
+      LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[i], Tokenizer::Load(pieces));
+    }
+    sides.push_back({side, &vocabularies[i], tokenizers[i].get(), dictionary, pieces});
   }
   return CheckPieces(sides);
 }
@@ -192,6 +205,8 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   config.name = options.name.empty()
                     ? absl::StrCat(config.source_language, "-", config.target_language)
                     : options.name;
+  std::vector<std::string> said;
+  LEAPSTREAM_RETURN_IF_ERROR(ChooseTokenizers(options, &config, &said));
   LEAPSTREAM_RETURN_IF_ERROR(CheckFilesGiven(options, config));
   if (config.speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(GlobalCmvn cmvn, ReadGlobalCmvn(options.config_yaml));
@@ -205,7 +220,8 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckDictionary(options.target_dictionary, "decoder", config.decoder.vocabulary_size));
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said, CheckPieceFiles(options));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> pieces, CheckPieceFiles(options));
+  said.insert(said.end(), pieces.begin(), pieces.end());
   if (notes != nullptr) *notes = std::move(said);
   if (config.share_all_embeddings) {
     LEAPSTREAM_RETURN_IF_ERROR(
@@ -215,16 +231,19 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto staged, StagedDirectory::Make(options.output));
   LEAPSTREAM_RETURN_IF_ERROR(WriteWeights(checkpoints, config, options.weight_type,
                                           absl::StrCat(staged->path(), "/", kWeightsFile)));
-  const std::pair<const std::string&, const char*> copies[] = {
-      {options.source_dictionary, kSourceDictionaryFile},
-      {options.target_dictionary, kTargetDictionaryFile},
-      {options.source_sentencepiece, kSourceSentencePieceFile},
-      {options.target_sentencepiece, kTargetSentencePieceFile}};
+  std::vector<std::pair<std::string, const char*>> copies = TokenizerFilePaths(options, config);
+  copies.emplace_back(options.source_dictionary, kSourceDictionaryFile);
+  copies.emplace_back(options.target_dictionary, kTargetDictionaryFile);
   for (const auto& [from, to] : copies) {
     if (!from.empty()) LEAPSTREAM_RETURN_IF_ERROR(staged->Copy(from, to));
   }
   LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), config));
-  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staged->path()).status());
+  ModelFiles written;
+  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staged->path(), &written).status());
+  for (const ModelSide side : {ModelSide::kSource, ModelSide::kTarget}) {
+    if (side == ModelSide::kSource && config.speech.has_value()) continue;
+    LEAPSTREAM_RETURN_IF_ERROR(MakeTokenizer(config, side, staged->path(), written).status());
+  }
   return staged->Publish();
 }
 

@@ -10,6 +10,22 @@
 
 namespace leapstream {
 
+// How text becomes symbols, beside SentencePiece models. Whatever is empty or false is decided by
+// the checkpoint and the files: see ChooseTokenizers().
+struct TokenizerOptions {
+  std::string bpe;              // fairseq's --bpe.
+  std::string tokenizer;        // fairseq's --tokenizer.
+  std::string bpe_codes;        // Of the source; the target's symbols are joined without codes.
+  std::string bpe_vocabulary;   // subword-nmt's vocabulary, which needs the threshold.
+  int bpe_vocabulary_threshold = 0;
+  std::string prefixes;               // Moses' nonbreaking_prefix.XX of the source.
+  std::string moses_source_language;  // Empty: the model's. The same holds for the target's.
+  std::string moses_target_language;
+  bool moses_no_dash_splits = false;
+  bool moses_no_escape = false;
+  bool lowercase = false;  // The source is lower-cased after the tokenizer.
+};
+
 struct ExportOptions {
   std::vector<std::string> checkpoints;  // One file, or with `average` any number, of one model.
   bool average = false;  // Exports the checkpoints' mean, with the configuration of the first.
@@ -19,6 +35,7 @@ struct ExportOptions {
   std::string target_dictionary;
   std::string source_sentencepiece;
   std::string target_sentencepiece;
+  TokenizerOptions tokenizer;
   std::string source_language;  // Empty: the checkpoint's. The same holds for the target's.
   std::string target_language;
   std::string output;                        // The model directory to write.
@@ -36,8 +53,8 @@ struct ExportOptions {
 // checkpoints without `average`. UNIMPLEMENTED: a model that is not served.
 absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes = nullptr);
 
-// Checks that each given dictionary goes with the SentencePiece model that is given for the same
-// side. Results and errors: those of CheckPieces(), Vocabulary and Tokenizer.
+// Checks that each given dictionary goes with the SentencePiece model or the BPE codes that are given
+// for the same side. Results and errors: those of CheckPieces(), Vocabulary and Tokenizer.
 absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& options);
 
 }  // namespace leapstream

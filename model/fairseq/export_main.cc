@@ -81,6 +81,31 @@ int Run(int argc, char** argv) {
       {"--config-yaml", {&options.config_yaml, "config_st.yaml of the training data, for speech"}},
       {"--output", {&options.output, "Model directory to write"}}};
   for (const auto& [flag, target] : files) app.add_option(flag, *target.first, target.second);
+  leapstream::TokenizerOptions& tokenizer = options.tokenizer;
+  const auto add = [&app](const char* flag, auto& value, const char* help) {
+    app.add_option(flag, value, help)->group("Tokenizers");
+  };
+  add("--bpe", tokenizer.bpe,
+      "fairseq's --bpe: sentencepiece, subword_nmt, fastbpe, characters, bytes or none; default: "
+      "as the given files are, or as the checkpoint says");
+  add("--bpe-codes", tokenizer.bpe_codes, "Codes of subword-nmt or fastBPE, for the source");
+  add("--bpe-vocabulary", tokenizer.bpe_vocabulary,
+      "Vocabulary of the source, for --bpe-vocabulary-threshold");
+  add("--bpe-vocabulary-threshold", tokenizer.bpe_vocabulary_threshold,
+      "subword-nmt's --vocabulary-threshold, if the training data was encoded with it");
+  add("--tokenizer", tokenizer.tokenizer,
+      "fairseq's --tokenizer: none, space or moses; default: as the checkpoint says, or none");
+  add("--nonbreaking-prefixes", tokenizer.prefixes, "Moses' nonbreaking_prefix.SRC");
+  add("--moses-source-lang", tokenizer.moses_source_language, "Default: the source language");
+  add("--moses-target-lang", tokenizer.moses_target_language, "Default: the target language");
+  const auto add_flag = [&app](const char* flag, bool& value, const char* help) {
+    app.add_flag(flag, value, help)->group("Tokenizers");
+  };
+  add_flag("--moses-no-dash-splits", tokenizer.moses_no_dash_splits,
+           "Moses ran without -a: hyphens stay within words");
+  add_flag("--moses-no-escape", tokenizer.moses_no_escape, "Moses ran with -no-escape");
+  add_flag("--lowercase", tokenizer.lowercase,
+           "The source was lower-cased after the tokenizer, as in IWSLT recipes");
   app.add_option("--source-lang", options.source_language, "Default: the checkpoint's");
   app.add_option("--target-lang", options.target_language, "Default: the checkpoint's");
   app.add_option("--name", options.name, "What clients ask for; default: SRC-TGT");

@@ -147,13 +147,13 @@ constexpr OptionRow kRows[] = {
      "update_ordered_indices_seed valid_subset validate_after_updates validate_interval "
      "validate_interval_updates",
      "what was trained on and in which batches"},
+    {kApplied, kAll, "bpe tokenizer bpe_separator moses_no_dash_splits moses_no_escape",
+     "how text becomes symbols, unless SentencePiece models or other options are given"},
     {kNone, kAll,
-     "bpe tokenizer remove_bpe bpe_add_prefix_space bpe_cased bpe_codes bpe_merges bpe_separator "
-     "bpe_vocab bpe_vocab_file gpt2_encoder_json gpt2_vocab_bpe moses_no_dash_splits "
-     "moses_no_escape "
-     "sentencepiece_alpha sentencepiece_enable_sampling sentencepiece_model "
-     "sentencepiece_model_path",
-     "text becomes tokens by the SentencePiece models that are exported"},
+     "remove_bpe bpe_add_prefix_space bpe_cased bpe_codes bpe_merges bpe_vocab bpe_vocab_file "
+     "gpt2_encoder_json gpt2_vocab_bpe sentencepiece_alpha sentencepiece_enable_sampling "
+     "sentencepiece_model sentencepiece_model_path",
+     "the files that are given to the export take their place"},
     {kNone, kAll,
      "eval_bleu eval_bleu_args eval_bleu_detok eval_bleu_detok_args eval_bleu_print_samples "
      "eval_bleu_remove_bpe eval_tokenized_bleu scoring sacrebleu sacrebleu_char_level "

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "gtest/gtest.h"
+#include "base/scripts.h"
 #include "metrics/bleu.h"
 #include "metrics/chrf.h"
 #include "metrics/unicode.h"
