@@ -44,7 +44,7 @@ void CheckFolderFlags(const CLI::App& app) {
     const std::string name = option->get_name();
     bool known = name == "--help";
     for (const char* flag : {"--hugging-face", "--inspect", "--output", "--source-lang",
-                             "--target-lang", "--name", "--dtype"}) {
+                             "--target-lang", "--name", "--dtype", "--nonbreaking-prefixes"}) {
       known |= name == flag;
     }
     if (!known && option->count() > 0) {
@@ -66,7 +66,7 @@ int Run(int argc, char** argv) {
   app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average");
   app.add_option("--hugging-face", folder,
                  "A folder of the hub: M2M-100, NLLB-200, mBART, OPUS-MT or FSMT. Takes --output, "
-                 "--source-lang, --target-lang, --name and --dtype")
+                 "--source-lang, --target-lang, --name, --dtype and --nonbreaking-prefixes")
       ->excludes("--checkpoint");
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
   app.add_flag(
@@ -141,8 +141,8 @@ int Run(int argc, char** argv) {
   options.weight_type =
       dtype == "float16" ? leapstream::TensorType::kFloat16 : leapstream::TensorType::kFloat32;
   const leapstream::FolderExportOptions folder_options = {
-      folder,       options.output,     options.source_language, options.target_language,
-      options.name, options.weight_type};
+      folder,       options.output,      options.source_language,   options.target_language,
+      options.name, options.weight_type, options.tokenizer.prefixes};
   if (inspect && !folder.empty()) {
     const auto text = leapstream::InspectFolder(folder_options);
     if (!text.ok()) return Fail(text.status());

@@ -1,7 +1,9 @@
 #include "model/huggingface/export_folder.h"
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -13,6 +15,7 @@
 #include "model/api/file_bytes.h"
 #include "model/api/model_config.h"
 #include "model/api/model_directory.h"
+#include "model/api/model_tokenizer.h"
 #include "model/api/piece_check.h"
 #include "model/api/staged_directory.h"
 #include "model/api/tokenizer.h"
@@ -182,23 +185,52 @@ absl::Status WriteText(const std::string& path, const std::string& text) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::vector<std::string>> CheckWritten(const std::string& directory) {
-  const auto path = [&directory](const char* file) { return absl::StrCat(directory, "/", file); };
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto sources, Vocabulary::Load(path(kSourceDictionaryFile)));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto targets, Vocabulary::Load(path(kTargetDictionaryFile)));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto source, Tokenizer::Load(path(kSourceSentencePieceFile)));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto target, Tokenizer::Load(path(kTargetSentencePieceFile)));
-  return CheckPieces(
-      {{"source", &sources, source.get(), "vocab.json", "the source's SentencePiece model"},
-       {"target", &targets, target.get(), "vocab.json", "the target's SentencePiece model"}});
+// The files of the tokenizers, and their names in a model directory.
+std::vector<std::pair<std::string, std::string>> TokenizerFilesOf(const FolderExportOptions& options,
+                                                                  const Folder& folder) {
+  const VocabularyFiles& files = folder.vocabulary.files;
+  std::vector<std::pair<std::string, std::string>> copies = {
+      {files.source_tokenizer, PiecesFile(folder.model, ModelSide::kSource)},
+      {files.target_tokenizer, PiecesFile(folder.model, ModelSide::kTarget)},
+      {options.prefixes, kSourcePrefixesFile}};
+  copies.erase(std::remove_if(copies.begin(), copies.end(),
+                              [](const auto& copy) { return copy.first.empty(); }),
+               copies.end());
+  return copies;
+}
+
+// Checks that the model directory can be loaded, and that its pieces are in its dictionaries.
+absl::StatusOr<std::vector<std::string>> CheckWritten(const std::string& directory,
+                                                      const ModelConfig& model) {
+  ModelFiles files;
+  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(directory, &files).status());
+  Vocabulary vocabularies[2];
+  std::unique_ptr<const Tokenizer> tokenizers[2];
+  std::vector<SidePieces> sides;
+  for (const ModelSide side : {ModelSide::kSource, ModelSide::kTarget}) {
+    const bool source = side == ModelSide::kSource;
+    const std::string dictionary =
+        absl::StrCat(directory, "/", source ? kSourceDictionaryFile : kTargetDictionaryFile);
+    LEAPSTREAM_ASSIGN_OR_RETURN(vocabularies[source], Vocabulary::Load(dictionary));
+    LEAPSTREAM_ASSIGN_OR_RETURN(tokenizers[source], MakeTokenizer(model, side, directory, files));
+    sides.push_back({source ? "source" : "target", &vocabularies[source],
+                     tokenizers[source].get(), "of the folder", PiecesFile(model, side)});
+  }
+  return CheckPieces(sides);
 }
 
 }  // namespace
 
 absl::Status ExportFolder(const FolderExportOptions& options, std::vector<std::string>* notes) {
+  if (options.folder.empty()) return absl::InvalidArgumentError("a folder is needed");
   LEAPSTREAM_RETURN_IF_ERROR(StagedDirectory::CheckReplaceable(options.output));
   Folder folder;
   LEAPSTREAM_RETURN_IF_ERROR(ReadFolder(options, &folder));
+  if (!options.prefixes.empty() && folder.config.family != FolderFamily::kFsmt) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("non-breaking prefixes are for fsmt, whose tokenizer is Moses; the folder is of "
+                     "the type ", folder.model.architecture));
+  }
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto staged, StagedDirectory::Make(options.output));
   const auto path = [&staged](const char* file) { return absl::StrCat(staged->path(), "/", file); };
   const FolderVocabulary& vocabulary = folder.vocabulary;
@@ -207,16 +239,20 @@ absl::Status ExportFolder(const FolderExportOptions& options, std::vector<std::s
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::string text, DictionaryText(side->symbols));
     LEAPSTREAM_RETURN_IF_ERROR(WriteText(path(file), text));
   }
-  LEAPSTREAM_RETURN_IF_ERROR(
-      staged->Copy(vocabulary.files.source_tokenizer, kSourceSentencePieceFile));
-  LEAPSTREAM_RETURN_IF_ERROR(
-      staged->Copy(vocabulary.files.target_tokenizer, kTargetSentencePieceFile));
-  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said, CheckWritten(staged->path()));
-  for (std::string& note : LicenseNotes(folder)) said.push_back(std::move(note));
+  for (const auto& [from, to] : TokenizerFilesOf(options, folder)) {
+    LEAPSTREAM_RETURN_IF_ERROR(staged->Copy(from, to));
+  }
   LEAPSTREAM_RETURN_IF_ERROR(WriteFolderParameters(folder.parameters, folder.model,
                                                    options.weight_type, path(kWeightsFile)));
   LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), folder.model));
-  LEAPSTREAM_RETURN_IF_ERROR(ReadModelDirectory(staged->path()).status());
+  LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said,
+                              CheckWritten(staged->path(), folder.model));
+  if (folder.config.family == FolderFamily::kFsmt && options.prefixes.empty()) {
+    said.push_back(
+        "Moses' non-breaking prefixes were not given (--nonbreaking-prefixes): full stops of "
+        "abbreviations are cut off");
+  }
+  for (std::string& note : LicenseNotes(folder)) said.push_back(std::move(note));
   LEAPSTREAM_RETURN_IF_ERROR(staged->Publish());
   if (notes != nullptr) *notes = std::move(said);
   return absl::OkStatus();

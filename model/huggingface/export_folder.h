@@ -19,6 +19,7 @@ struct FolderExportOptions {
   std::string target_language;
   std::string name;                               // Empty: SOURCE-TARGET, or the folder's name.
   TensorType weight_type = TensorType::kFloat32;  // kFloat32 or kFloat16.
+  std::string prefixes;  // FSMT only: Moses' nonbreaking_prefix.XX of the source. Empty: none.
 };
 
 // Makes a model directory of a Hugging Face folder of the type m2m_100 (M2M-100, NLLB-200), mbart,

@@ -21,7 +21,7 @@ struct SideVocabulary {
 
 // The files of a folder that turn text into ids. Empty: there is no such file.
 struct VocabularyFiles {
-  std::string source_tokenizer;  // SentencePiece models, or fsmt's merges.
+  std::string source_tokenizer;  // SentencePiece models, or fsmt's merges, which only a source has.
   std::string target_tokenizer;
 };
 

@@ -36,7 +36,6 @@ absl::StatusOr<SideVocabulary> ReadSide(const std::string& directory, const std:
 
 absl::StatusOr<FolderVocabulary> ReadFsmt(const std::string& directory, const FolderConfig& config,
                                           const VocabularyRows& rows) {
-  return absl::UnimplementedError("fsmt is not served yet");
   FolderVocabulary result;
   LEAPSTREAM_ASSIGN_OR_RETURN(result.source, ReadSide(directory, "vocab-src.json", rows.source));
   LEAPSTREAM_ASSIGN_OR_RETURN(result.target, ReadSide(directory, "vocab-tgt.json", rows.target));
@@ -44,6 +43,19 @@ absl::StatusOr<FolderVocabulary> ReadFsmt(const std::string& directory, const Fo
     return absl::UnimplementedError(
         "tokenizer_config.json: do_lower_case true is not served of fsmt");
   }
+  if (config.start.value_or(kEndOfSentence) != kEndOfSentence || config.forced.has_value()) {
+    return absl::UnimplementedError(
+        "config.json: fsmt is served with decoder_start_token_id 2 (</s>) and no "
+        "forced_bos_token_id");
+  }
+  result.source_language = config.source_language;
+  result.target_language = config.target_language;
+  result.source_tokenizer.bpe = result.target_tokenizer.bpe = "fastbpe";
+  result.source_tokenizer.tokenizer = result.target_tokenizer.tokenizer = "moses";
+  result.source_tokenizer.moses_language = config.source_language;
+  result.target_tokenizer.moses_language = config.target_language;
+  result.source_tokenizer.normalize = "fsmt";
+  result.files.source_tokenizer = PathOf(directory, "merges.txt");
   return result;
 }
 

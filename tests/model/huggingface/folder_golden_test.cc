@@ -16,7 +16,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "model/api/frame.h"
 #include "model/api/model_directory.h"
+#include "model/api/model_tokenizer.h"
 #include "model/api/safetensors.h"
 #include "model/api/target_filter.h"
 #include "model/api/tokenizer.h"
@@ -66,7 +68,8 @@ const FolderCase kCases[] = {{"m2m100", "m2m100", "en", "de"},
                              {"mbart25", "mbart25", "en_XX", "de_DE"},
                              {"marian", "marian"},
                              {"marian-multi", "marian-multi"},
-                             {"marian-separate", "marian-separate"}};
+                             {"marian-separate", "marian-separate"},
+                             {"fsmt", "fsmt"}};
 
 // m2m100-bin and m2m100-sharded have m2m100's weights.
 std::string GoldensOf(const FolderCase& folder) {
@@ -146,23 +149,32 @@ std::vector<TokenId> OurIds(const Vocabulary& vocabulary, const std::string& jso
   return ids;
 }
 
+std::string Prefixes() {
+  return absl::StrCat(" --nonbreaking-prefixes ", LEAPSTREAM_SOURCE_DIR,
+                      "/tests/golden/tokenise/prefixes.en.txt");
+}
+
 const Exported& Export(const FolderCase& folder) {
   static auto* const done = new std::map<std::string, Exported>();
   Exported& result = (*done)[folder.name];
   if (!result.directory.empty()) return result;
   const std::string path = Folder(folder);
+  const bool fsmt = std::string(folder.folder) == "fsmt";
   result.directory = absl::StrCat(::testing::TempDir(), "/leapstream-folder-", folder.name);
   const std::string command =
       absl::StrCat(LEAPSTREAM_BINARY_DIR, "/bin/leapstream-export --hugging-face ", path,
-                   " --output ", result.directory, " > /dev/null 2> /dev/null");
+                   " --output ", result.directory, fsmt ? Prefixes() : "",
+                   " > /dev/null 2> /dev/null");
   EXPECT_EQ(0, std::system(command.c_str())) << command;
-  result.config = *ReadModelDirectory(result.directory);
+  ModelFiles files;
+  result.config = *ReadModelDirectory(result.directory, &files);
   const auto file = [&result](const char* name) { return result.directory + "/" + name; };
   result.source = *Vocabulary::Load(file(kSourceDictionaryFile));
   result.target = *Vocabulary::Load(file(kTargetDictionaryFile));
-  result.source_tokenizer = *Tokenizer::Load(file(kSourceSentencePieceFile));
-  result.target_tokenizer =
-      FilterTarget(result.config, *Tokenizer::Load(file(kTargetSentencePieceFile)));
+  result.source_tokenizer =
+      *MakeTokenizer(result.config, ModelSide::kSource, result.directory, files);
+  result.target_tokenizer = FilterTarget(
+      result.config, *MakeTokenizer(result.config, ModelSide::kTarget, result.directory, files));
   auto weights = Weights::Load(file(kWeightsFile));
   result.transformer = *Transformer::Create(result.config, std::move(*weights));
   const bool marian = result.config.architecture == "marian";
@@ -172,12 +184,6 @@ const Exported& Export(const FolderCase& folder) {
       OurIds(result.target, !marian ? "" : path + (separate ? "/target_vocab.json" : "/vocab.json"));
   return result;
 }
-
-// The token that a state's first step feeds. Until a session can say it, only </s> can be tested.
-struct Start {
-  Start(const Exported&, TokenId id, SessionState*) : possible(id == kEndOfSentence) {}
-  bool possible;
-};
 
 // The frame's symbols as ids, for a pair of languages.
 std::vector<TokenId> Resolve(const Exported& model, const Vocabulary& vocabulary,
@@ -228,6 +234,18 @@ class FolderTest : public ::testing::TestWithParam<FolderCase> {
   }
   std::vector<TokenId> SourceTail() const {
     return Resolve(*model_, model_->source, model_->config.frame.source_tail, source_, target_);
+  }
+  Frame ResolvedFrame() const {
+    const auto language = [&](const std::string& code) -> const LanguageConfig* {
+      for (const LanguageConfig& each : model_->config.languages) {
+        if (each.code == code) return &each;
+      }
+      return nullptr;
+    };
+    const auto frame = ResolveFrame(model_->config.frame, language(source_), language(target_),
+                                    &model_->source, model_->target);
+    EXPECT_TRUE(frame.ok()) << frame.status();
+    return frame.ok() ? *frame : Frame();
   }
   std::vector<TokenId> Pieces(const std::string& text) const {
     std::vector<TokenId> ids;
@@ -326,10 +344,15 @@ TEST_P(FolderTest, EncoderOutputAndLogits) {
     all.insert(all.end(), rows.data(), rows.data() + rows.count());
   });
   auto state = *model_->transformer->NewState();
-  const Start start(*model_, target[0], state.get());
-  if (!start.possible) GTEST_SKIP() << "the start token cannot be said yet";
   SessionState* const one = state.get();
-  ASSERT_TRUE(model_->transformer->Read({SourceRows{one, source}}).ok());
+  // Every token is given by hand, so that the logits of forced tokens show.
+  Frame frame;
+  frame.start = target[0];
+  frame.source_tail = {source.back()};
+  one->SetFrame(frame);
+  const auto whole = absl::MakeConstSpan(source);
+  ASSERT_TRUE(model_->transformer->Read({SourceRows{one, whole.first(whole.size() - 1)}}).ok());
+  ASSERT_TRUE(model_->transformer->Read({SourceRows{one, whole.last(1)}}).ok());
   const std::vector<float> logits = floats_of("logits");
   const auto vocabulary = model_->target_ids.size();
   for (size_t t = 0; t < logits.size() / vocabulary; ++t) {
@@ -367,28 +390,27 @@ TEST_P(FolderTest, GreedySearch) {
     for (const TokenId id : SourceTail()) source.push_back(id);
     ASSERT_EQ(Mapped(model_->source_ids, row["input_ids"]), source);
     const std::vector<TokenId> wanted = Mapped(model_->target_ids, greedy["ids"]);
-    const FrameConfig& frame = model_->config.frame;
-    ASSERT_EQ(wanted[0], Resolve(*model_, model_->target, {frame.start}, source_, target_)[0]);
     auto state = *model_->transformer->NewState();
-    const Start start(*model_, wanted[0], state.get());
-    if (!start.possible) GTEST_SKIP() << "the start token cannot be said yet";
     SessionState* const one = state.get();
-    ASSERT_TRUE(model_->transformer->Read({SourceRows{one, source}}).ok());
-    std::vector<TokenId> forced =
-        Resolve(*model_, model_->target, frame.forced, source_, target_);
+    const Frame resolved = ResolvedFrame();
+    EXPECT_EQ(wanted[0], resolved.start);
+    one->SetFrame(resolved);
+    ASSERT_TRUE(model_->transformer->Read({SourceRows{one, Pieces(text)}}).ok());
+    ASSERT_TRUE(model_->transformer->Read({SourceRows{one, resolved.source_tail}}).ok());
     std::vector<TokenId> shown;
     bool tied = false;
     for (size_t i = 0; i + 1 < wanted.size() && !tied; ++i) {
+      if (i < resolved.forced.size()) {
+        EXPECT_EQ(wanted[i + 1], resolved.forced[i]);
+        continue;
+      }
+      if (i + 2 == kMaxLength && greedy["margins"][i].is_null()) {
+        break;  // transformers forces the end here; a limit is the session's.
+      }
       Decision decision;
       ASSERT_TRUE(model_->transformer->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
-      if (i < forced.size()) {
-        EXPECT_EQ(wanted[i + 1], forced[i]);
-      } else if (i + 2 == kMaxLength && greedy["margins"][i].is_null()) {
-        break;  // transformers forces the end here; a limit is the session's.
-      } else {
-        tied = !Same(decision, greedy, i, wanted[i + 1]);
-        if (wanted[i + 1] != end) shown.push_back(wanted[i + 1]);
-      }
+      tied = !Same(decision, greedy, i, wanted[i + 1]);
+      if (wanted[i + 1] != end) shown.push_back(wanted[i + 1]);
       one->Commit(wanted[i + 1]);
     }
     if (!tied) EXPECT_EQ(greedy["text"].get<std::string>(), Trimmed(TextOfIds(shown)));
@@ -398,7 +420,6 @@ TEST_P(FolderTest, GreedySearch) {
 
 TEST_P(FolderTest, TestTimeWaitK) {
   const TokenId end = model_->target.Id(model_->config.frame.end);
-  const FrameConfig& frame = model_->config.frame;
   for (const json& row : Rows("goldens/" + GoldensOf(GetParam()) + ".jsonl")) {
     if (row.count("waitk") == 0) continue;
     const std::string text = TextOf(*model_, row, &target_);
@@ -408,15 +429,11 @@ TEST_P(FolderTest, TestTimeWaitK) {
       SCOPED_TRACE(absl::StrCat(row["id"].get<std::string>(), " k ", k));
       auto state = *model_->transformer->NewState();
       SessionState* const one = state.get();
-      const TokenId first = Resolve(*model_, model_->target, {frame.start}, source_, target_)[0];
-      const Start start(*model_, first, one);
-      if (!start.possible) GTEST_SKIP() << "the start token cannot be said yet";
+      const Frame frame = ResolvedFrame();
+      one->SetFrame(frame);
       const auto read = [&](const std::vector<TokenId>& ids) {
         ASSERT_TRUE(model_->transformer->Read({SourceRows{one, ids}}).ok());
       };
-      if (!frame.source_lead.empty()) read(SourceLead());
-      const std::vector<TokenId> forced =
-          Resolve(*model_, model_->target, frame.forced, source_, target_);
       const std::vector<TokenId> wanted = Mapped(model_->target_ids, search["target_ids"]);
       std::string actions;
       std::vector<int> delays;
@@ -430,10 +447,6 @@ TEST_P(FolderTest, TestTimeWaitK) {
           actions += 'R';
         }
         Decision decision;
-        for (size_t i = 0; t == 1 && i < forced.size(); ++i) {
-          ASSERT_TRUE(model_->transformer->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
-          one->Commit(forced[i]);
-        }
         ASSERT_TRUE(model_->transformer->Decide({one}, absl::MakeSpan(&decision, 1)).ok());
         tied = !Same(decision, search, t - 1, wanted[t - 1]);
         one->Commit(wanted[t - 1]);
