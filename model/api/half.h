@@ -38,6 +38,14 @@ inline uint16_t FloatToHalf(float value) {
   return sign | static_cast<uint16_t>((bits - 0x38000000) >> 13);
 }
 
+// The value of a bfloat16 number, given by its bits: the upper half of a float's.
+inline float Bfloat16ToFloat(uint16_t bits) {
+  const uint32_t widened = static_cast<uint32_t>(bits) << 16;
+  float value;
+  std::memcpy(&value, &widened, sizeof(value));
+  return value;
+}
+
 // The nearest bfloat16, ties to even; infinities and NaN stay.
 inline float RoundToBfloat16(float value) {
   uint32_t bits;

@@ -180,6 +180,7 @@ bool TokenizerConfig::operator==(const TokenizerConfig& other) const {
          moses_language == other.moses_language &&
          moses_no_dash_splits == other.moses_no_dash_splits &&
          moses_no_escape == other.moses_no_escape && lowercase == other.lowercase &&
+         clean_up == other.clean_up && normalize == other.normalize &&
          bpe_vocabulary_threshold == other.bpe_vocabulary_threshold;
 }
 

@@ -58,6 +58,10 @@ struct TokenizerConfig {
   bool moses_no_dash_splits = false;
   bool moses_no_escape = false;
   bool lowercase = false;  // Source only: the text is lower-cased after the tokenizer.
+  // Target only: transformers' clean_up_tokenization_spaces, see model/api/target_filter.h.
+  bool clean_up = false;
+  // Source only: "none", or "fsmt", which is NormalizePunctuation() in the language of Moses' rules.
+  std::string normalize = "none";
   // subword-nmt's --vocabulary-threshold: a symbol of a lower count in the vocabulary's file is
   // undone. 0: there is no vocabulary.
   int bpe_vocabulary_threshold = 0;
@@ -101,6 +105,8 @@ struct ModelConfig {
   // to each, and source_language and target_language are the pair of a session that asks for none;
   // they may be empty.
   std::vector<LanguageConfig> languages;
+  // Symbols of the target dictionary that give no text.
+  std::vector<std::string> hidden_symbols;
   std::string license;  // The licence of the weights, as far as their files say it.
   std::string origin;   // The place that the weights came from, as far as their files say it.
   // The encoder sees no token after its own. True for transformer_monotonic* and
@@ -121,7 +127,7 @@ struct ModelConfig {
   bool mass_preservation = true;      // The policy never moves past the last token that was read.
   // The networks that decide together, each with weights of its own: see WeightsFileName().
   int ensemble = 1;
-  bool output_bias = false;           // The logits have a bias.
+  bool output_bias = false;           // The logits have a bias [N].
   bool energy_bias = false;           // The energies of a learned policy have a bias.
   bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.
   bool share_decoder_input_output_embed = false;  // If so, decoder.output is decoder.embedding.

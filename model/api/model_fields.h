@@ -96,6 +96,9 @@ struct Fields<TokenizerConfig> : std::true_type {
     v.Later("moses_no_dash_splits", tokenizer.moses_no_dash_splits, false);
     v.Later("moses_no_escape", tokenizer.moses_no_escape, false);
     v.Later("lowercase", tokenizer.lowercase, false);
+    v.Later("clean_up", tokenizer.clean_up, false);
+    v.Later("normalize", tokenizer.normalize, TokenizerConfig().normalize,
+            OneOf{{"none", "fsmt"}});
     v.Later("bpe_vocabulary_threshold", tokenizer.bpe_vocabulary_threshold, 0,
             Range{0, 1'000'000'000});
   }
@@ -160,6 +163,7 @@ struct Fields<ModelConfig> : std::true_type {
     v.Later("target_tokenizer", model.target_tokenizer, TokenizerConfig());
     v.Later("frame", model.frame, FrameConfig());
     v.Later("languages", model.languages, ModelConfig().languages, Range{0, 4096});
+    v.Later("hidden_symbols", model.hidden_symbols, ModelConfig().hidden_symbols, Range{0, 4096});
     v.Later("license", model.license, ModelConfig().license, Range{0, 4096});
     v.Later("origin", model.origin, ModelConfig().origin, Range{0, 4096});
     v.Later("ensemble", model.ensemble, 1, Range{1, 8});

@@ -36,6 +36,7 @@ struct TypeName {
 };
 constexpr TypeName kTypes[] = {{TensorType::kFloat32, "F32", 4},
                                {TensorType::kFloat16, "F16", 2},
+                               {TensorType::kBfloat16, "BF16", 2},
                                {TensorType::kInt64, "I64", 8}};
 
 const TypeName& Describe(TensorType type) {
@@ -144,7 +145,12 @@ absl::StatusOr<std::map<std::string, TensorRange>> ParseSafetensorsHeader(
         if (dtype->get_ref<const std::string&>() == each.name) type = &each;
       }
     }
-    if (type == nullptr) return error("tensor ", shown, ": dtype is none of F32, F16, I64");
+    if (type == nullptr) {
+      const std::string found = dtype != value.end() && dtype->is_string()
+                                    ? dtype->get<std::string>().substr(0, 20) : "";
+      return error("tensor ", shown, ": dtype `", absl::CHexEscape(found),
+                   "` is none of F32, F16, BF16, I64; a quantised model is not read");
+    }
     tensor.type = type->type;
     std::vector<int64_t> range;
     int64_t expected = 0;

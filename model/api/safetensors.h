@@ -13,7 +13,7 @@
 
 namespace leapstream {
 
-enum class TensorType { kFloat32, kFloat16, kInt64 };
+enum class TensorType { kFloat32, kFloat16, kBfloat16, kInt64 };
 
 int64_t ElementBytes(TensorType type);
 const char* TypeNameOf(TensorType type);  // The format's name, such as "F32".

@@ -98,6 +98,13 @@ class Processor final : public SentencePiece {
     return pieces;
   }
 
+  std::vector<std::string> AllPieces() const override {
+    std::vector<std::string> pieces;
+    for (int id = 0; id < processor_.GetPieceSize(); ++id) {
+      pieces.push_back(processor_.IdToPiece(id));
+    }
+    return pieces;
+  }
   std::vector<std::string> FinalPieces(absl::string_view beginning,
                                        int64_t* encoded) const override;
 

@@ -36,6 +36,8 @@ class SentencePiece : public Tokenizer {
   // The kind of a piece. Encode() makes a run of characters that the model does not know into one
   // piece of these characters, which is of kind kVerbatim.
   virtual PieceKind Kind(absl::string_view piece) const = 0;
+  // All pieces of the model, in the order of their ids.
+  virtual std::vector<std::string> AllPieces() const = 0;
   virtual const std::string& unknown_surface() const = 0;
   // Whether a U+2581 at the start of the text is dropped. It is dropped if the model was trained
   // with add_dummy_prefix or with remove_extra_whitespaces.

@@ -1,15 +1,21 @@
 #include "model/api/tokenizer.h"
 
+#include "base/status.h"
 #include "model/api/model_config.h"
 #include "model/api/sentencepiece.h"
+#include "model/api/tokenizers/normalizing_tokenizer.h"
 #include "model/api/tokenizers/subword_tokenizer.h"
 
 namespace leapstream {
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Create(const TokenizerConfig& config,
                                                                    const TokenizerFiles& files) {
-  if (config.bpe != "sentencepiece") return SubwordTokenizer::Create(config, files);
-  return SentencePiece::Parse(files.sentencepiece.bytes, files.sentencepiece.name);
+  if (config.bpe == "sentencepiece") {
+    return SentencePiece::Parse(files.sentencepiece.bytes, files.sentencepiece.name);
+  }
+  if (config.normalize == "none") return SubwordTokenizer::Create(config, files);
+  LEAPSTREAM_ASSIGN_OR_RETURN(auto subwords, SubwordTokenizer::Create(config, files));
+  return std::make_unique<const NormalizingTokenizer>(std::move(subwords), config.moses_language);
 }
 
 absl::StatusOr<std::unique_ptr<const Tokenizer>> Tokenizer::Load(const std::string& path) {

@@ -22,6 +22,7 @@ struct TokenizerConfig;
 struct TokenizerState {
   bool begun = false;  // Some text was there.
   std::string held;    // Text that is not final yet, in a form of the tokenizer's own.
+  std::string clean_up;  // The memory of CleanUp(), of model/api/target_filter.h.
   std::any own;        // All else that a tokenizer remembers, of a type of its own.
 };
 

@@ -22,6 +22,8 @@ absl::Status CheckHaveSource(absl::Span<SessionState* const> states);
 
 // The name of the matrix that turns a decoder's output into logits.
 const char* OutputName(const ModelConfig& config);
+// The name of the bias of the logits [N], which a model with ModelConfig::output_bias has.
+inline constexpr char kOutputBiasName[] = "decoder.output_bias";
 
 // The scores of one row of logits, which are divided by `temperature` in place. INTERNAL: a logit
 // is not finite.

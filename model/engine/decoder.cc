@@ -36,7 +36,8 @@ TransformerDecoder::TransformerDecoder(const Parameters& parameters, const Model
                 ? LayerNorm(parameters.Under(kSide).Under("norm"), config.decoder.embed_dim)
                 : LayerNorm()),
       output_(parameters.Matrix(OutputName(config),
-                                {config.decoder.vocabulary_size, config.decoder.output_dim})),
+                                {config.decoder.vocabulary_size, config.decoder.output_dim},
+                                config.output_bias ? kOutputBiasName : "")),
       project_out_(
           config.decoder.output_dim != config.decoder.embed_dim
               ? parameters.Under(kSide).Matrix(

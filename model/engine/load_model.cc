@@ -16,6 +16,7 @@
 #include "model/api/model_tokenizer.h"
 #include "model/api/piece_check.h"
 #include "model/engine/ensemble.h"
+#include "model/api/target_filter.h"
 #include "model/engine/layers.h"
 #include "model/engine/model_call.h"
 #include "model/engine/model_family.h"
@@ -219,6 +220,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
                    path(kTargetDictionaryFile),
                    path(PiecesFile(config, ModelSide::kTarget).c_str())});
   LEAPSTREAM_ASSIGN_OR_RETURN(model->notes, CheckPieces(sides));
+  model->target_tokenizer = FilterTarget(config, std::move(model->target_tokenizer));
   model->feeds_back_symbols = family.has_source_vocabulary && config.simul_type != "none" &&
                               model->target_vocabulary.has_repeats();
   ModelInfo& info = model->info;

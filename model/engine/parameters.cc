@@ -81,8 +81,11 @@ PackedLinear Parameters::Product(const std::vector<std::string>& names,
           type, weights_->packed()};
 }
 
-PackedLinear Parameters::Matrix(absl::string_view name, const Shape& shape) const {
-  return Product({NameOf(name)}, {}, shape, weights_->compute_type(), {});
+PackedLinear Parameters::Matrix(absl::string_view name, const Shape& shape,
+                                absl::string_view bias) const {
+  std::vector<std::string> biases;
+  if (!bias.empty()) biases.push_back(NameOf(bias));
+  return Product({NameOf(name)}, biases, shape, weights_->compute_type(), {});
 }
 
 RowTable Parameters::Table(absl::string_view name, const Shape& shape) const {
@@ -93,8 +96,9 @@ RowTable Parameters::Table(absl::string_view name, const Shape& shape) const {
   const std::shared_ptr<PackedMemory>& packed = weights_->packed();
   auto* const type = packed->Take<RowTable::Type>(1);
   if (tensor != nullptr) {
-    *type = tensor->type == TensorType::kFloat32 ? RowTable::Type::kFloat32
-                                                 : RowTable::Type::kFloat16;
+    *type = tensor->type == TensorType::kFloat32   ? RowTable::Type::kFloat32
+            : tensor->type == TensorType::kFloat16 ? RowTable::Type::kFloat16
+                                                   : RowTable::Type::kBfloat16;
   }
   const int64_t count = shape[0] * shape[1];
   const size_t bytes = *type == RowTable::Type::kFloat32 ? sizeof(float) : sizeof(uint16_t);

@@ -36,8 +36,9 @@ class Parameters {
   PackedLinear ExactLinear(const Shape& shape) const;
   // Several products of one shape, stacked into one product that has all their outputs.
   PackedLinear Stacked(std::initializer_list<absl::string_view> names, const Shape& shape) const;
-  // The product with tensor `name` [out, in], without a bias.
-  PackedLinear Matrix(absl::string_view name, const Shape& shape) const;
+  // The product with tensor `name` [out, in], and with tensor `bias` [out] unless that is empty.
+  PackedLinear Matrix(absl::string_view name, const Shape& shape,
+                      absl::string_view bias = "") const;
   // A tensor [rows, width] of which single rows are read.
   RowTable Table(absl::string_view name, const Shape& shape) const;
   // A copy of a tensor's values; empty if the weights are a listing.

@@ -89,8 +89,9 @@ bool Weights::ReadBytes(const TensorRange& tensor, int64_t first, int64_t count,
   const int64_t size = ElementBytes(tensor.type);
   status_ = file_->Read(tensor.offset + first * size, count * size, out);
   if (!status_.ok()) return false;
+  const uint16_t exponent = tensor.type == TensorType::kFloat16 ? 0x7c00 : 0x7f80;
   if (tensor.type == TensorType::kFloat32 ? IsFinite<uint32_t>(out, count, 0x7f800000)
-                                          : IsFinite<uint16_t>(out, count, 0x7c00)) {
+                                          : IsFinite<uint16_t>(out, count, exponent)) {
     return true;
   }
   const auto named = absl::c_find_if(
@@ -108,7 +109,10 @@ bool Weights::ReadValues(const TensorRange& tensor, int64_t first, int64_t count
     const int64_t part = std::min(kPart, count - begin);
     halves_.resize(std::max<size_t>(halves_.size(), part));
     if (!ReadBytes(tensor, first + begin, part, halves_.data())) return false;
-    for (int64_t i = 0; i < part; ++i) out[begin + i] = HalfToFloat(halves_[i]);
+    for (int64_t i = 0; i < part; ++i) {
+      out[begin + i] = tensor.type == TensorType::kFloat16 ? HalfToFloat(halves_[i])
+                                                           : Bfloat16ToFloat(halves_[i]);
+    }
   }
   return true;
 }

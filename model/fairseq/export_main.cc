@@ -1,4 +1,5 @@
-// leapstream-export: makes a model directory of a fairseq checkpoint, or shows what is in one.
+// leapstream-export: makes a model directory of a fairseq checkpoint or of a Hugging Face folder, or
+// shows what is in one.
 
 #include <signal.h>
 #include <unistd.h>
@@ -15,6 +16,7 @@
 #include "base/standard_descriptors.h"
 #include "model/fairseq/export.h"
 #include "model/fairseq/inspect.h"
+#include "model/huggingface/export_folder.h"
 
 namespace {
 
@@ -25,8 +27,8 @@ constexpr int kWrongUsage = 2;
 // meanwhile, its pages are gone, and reading them raises a signal instead of an error.
 void OnLostPages(int /*signal*/) {
   constexpr char kMessage[] =
-      "leapstream-export: a checkpoint was cut short, or could not be read, while it was exported; "
-      "the output is as it was: export again when the checkpoint is complete\n";
+      "leapstream-export: a file of the model was cut short, or could not be read, while it was exported; "
+      "the output is as it was: export again when it is complete\n";
   if (write(STDERR_FILENO, kMessage, sizeof(kMessage) - 1) < 0) _exit(kFailed);
   _exit(kFailed);
 }
@@ -36,16 +38,36 @@ int Fail(const absl::Status& status) {
   return kFailed;
 }
 
+// Refuses options that say what a Hugging Face folder says itself.
+void CheckFolderFlags(const CLI::App& app) {
+  for (const CLI::Option* option : app.get_options()) {
+    const std::string name = option->get_name();
+    bool known = name == "--help";
+    for (const char* flag : {"--hugging-face", "--inspect", "--output", "--source-lang",
+                             "--target-lang", "--name", "--dtype", "--nonbreaking-prefixes"}) {
+      known |= name == flag;
+    }
+    if (!known && option->count() > 0) {
+      throw CLI::ValidationError(name, "a Hugging Face folder says this itself; leave it out");
+    }
+  }
+}
+
 int Run(int argc, char** argv) {
   signal(SIGBUS, &OnLostPages);
-  CLI::App app("Makes a leapstream model directory of a fairseq checkpoint. Runs nothing in it.",
-               "leapstream-export");
+  CLI::App app(
+      "Makes a leapstream model directory of a fairseq checkpoint or of a Hugging Face folder. Runs "
+      "nothing in it.",
+      "leapstream-export");
   leapstream::ExportOptions options;
   std::string dtype = "float32";
   bool inspect = false;
-  app.add_option("--checkpoint", options.checkpoints,
-                 "checkpoint_*.pt; several with --average or --ensemble")
-      ->required();
+  std::string folder;
+  app.add_option("--checkpoint", options.checkpoints, "checkpoint_*.pt; several with --average or --ensemble");
+  app.add_option("--hugging-face", folder,
+                 "A folder of the hub: M2M-100, NLLB-200, mBART, OPUS-MT or FSMT. Takes --output, "
+                 "--source-lang, --target-lang, --name, --dtype and --nonbreaking-prefixes")
+      ->excludes("--checkpoint");
   app.add_flag("--average", options.average, "Export the mean of several checkpoints of one model");
   app.add_flag("--ensemble", options.ensemble,
                "Export several checkpoints as one model, whose networks decide together")
@@ -136,6 +158,10 @@ int Run(int argc, char** argv) {
                  "change nothing at inference; may be repeated");
   try {  // CLI11 reports by exception.
     app.parse(argc, argv);
+    if (folder.empty() == options.checkpoints.empty()) {
+      throw CLI::RequiredError("--checkpoint or --hugging-face");
+    }
+    if (!folder.empty()) CheckFolderFlags(app);
     if (options.checkpoints.size() > 1 && !options.average &&
         !options.ensemble && !inspect) {
       throw CLI::ValidationError("--checkpoint",
@@ -151,6 +177,17 @@ int Run(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : kWrongUsage;
   }
 
+  options.weight_type =
+      dtype == "float16" ? leapstream::TensorType::kFloat16 : leapstream::TensorType::kFloat32;
+  const leapstream::FolderExportOptions folder_options = {
+      folder,       options.output,      options.source_language,   options.target_language,
+      options.name, options.weight_type, options.tokenizer.prefixes};
+  if (inspect && !folder.empty()) {
+    const auto text = leapstream::InspectFolder(folder_options);
+    if (!text.ok()) return Fail(text.status());
+    std::fputs(text->c_str(), stdout);
+    return 0;
+  }
   if (inspect) {
     for (const std::string& checkpoint : options.checkpoints) {
       const auto text = leapstream::InspectCheckpoint(checkpoint, options);
@@ -159,12 +196,10 @@ int Run(int argc, char** argv) {
     }
     return 0;
   }
-  options.weight_type =
-      dtype == "float16" ? leapstream::TensorType::kFloat16 : leapstream::TensorType::kFloat32;
   std::vector<std::string> notes;
-  if (const absl::Status status = leapstream::ExportModel(options, &notes); !status.ok()) {
-    return Fail(status);
-  }
+  const absl::Status status = folder.empty() ? leapstream::ExportModel(options, &notes)
+                                             : leapstream::ExportFolder(folder_options, &notes);
+  if (!status.ok()) return Fail(status);
   for (const std::string& note : notes) std::fprintf(stderr, "note: %s\n", note.c_str());
   std::printf("%s written\n", options.output.c_str());
   return 0;

@@ -51,43 +51,6 @@ constexpr OlderName kOlderNames[] = {
     {"decoder.", ".k_proj.weight", ".kv_proj_weight", 0, 2},
     {"decoder.", ".v_proj.weight", ".kv_proj_weight", 1, 2}};
 
-// fairseq's name of a tensor. Of the keys that match at the earliest place, StrReplaceAll() takes
-// the longest.
-std::string FairseqName(const ModelConfig& config, absl::string_view name) {
-  std::string spoken;
-  if (config.speech.has_value()) {
-    spoken = absl::StrReplaceAll(name, {{"encoder.layers.", "encoder.transformer_layers."},
-                                        {"encoder.conv.1.", "encoder.conv.2."},
-                                        {"encoder.conv.out.", "encoder.out."}});
-    name = spoken;
-  }
-  std::vector<std::pair<absl::string_view, absl::string_view>> renames = {
-      {"coder.embedding", "coder.embed_tokens.weight"},
-      {"coder.positions", "coder.embed_positions.weight"},
-      {"coder.embedding_norm", "coder.layernorm_embedding"},
-      {"coder.norm", "coder.layer_norm"},
-      {"coder.output", "coder.output_projection.weight"},
-      {"coder.project_in", "coder.project_in_dim.weight"},
-      {"coder.project_out", "coder.project_out_dim.weight"},
-      {"self_attention", "self_attn"},
-      {"self_attention_norm", "self_attn_layer_norm"},
-      {"cross_attention", "encoder_attn"},
-      {"cross_attention_norm", "encoder_attn_layer_norm"},
-      {"query.", "q_proj."},
-      {"key.", "k_proj."},
-      {"value.", "v_proj."},
-      {"output.", "out_proj."},
-      {"query_soft.", "q_proj_soft."},
-      {"key_soft.", "k_proj_soft."},
-      {"ffn.hidden", "fc1"},
-      {"ffn.out", "fc2"},
-      {"ffn_norm", "final_layer_norm"}};
-  for (const FairseqAttention& row : FairseqAttentions()) {
-    renames.insert(renames.end(), row.renames.begin(), row.renames.end());
-  }
-  return absl::StrReplaceAll(name, renames);
-}
-
 std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
@@ -205,6 +168,42 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
 }
 
 }  // namespace
+
+std::string FairseqName(const ModelConfig& config, absl::string_view name) {
+  std::string spoken;
+  if (config.speech.has_value()) {
+    spoken = absl::StrReplaceAll(name, {{"encoder.layers.", "encoder.transformer_layers."},
+                                        {"encoder.conv.1.", "encoder.conv.2."},
+                                        {"encoder.conv.out.", "encoder.out."}});
+    name = spoken;
+  }
+  std::vector<std::pair<absl::string_view, absl::string_view>> renames = {
+      {"coder.embedding", "coder.embed_tokens.weight"},
+      {"coder.positions", "coder.embed_positions.weight"},
+      {"coder.embedding_norm", "coder.layernorm_embedding"},
+      {"coder.norm", "coder.layer_norm"},
+      {"coder.output", "coder.output_projection.weight"},
+      {"coder.project_in", "coder.project_in_dim.weight"},
+      {"coder.project_out", "coder.project_out_dim.weight"},
+      {"self_attention", "self_attn"},
+      {"self_attention_norm", "self_attn_layer_norm"},
+      {"cross_attention", "encoder_attn"},
+      {"cross_attention_norm", "encoder_attn_layer_norm"},
+      {"query.", "q_proj."},
+      {"key.", "k_proj."},
+      {"value.", "v_proj."},
+      {"output.", "out_proj."},
+      {"query_soft.", "q_proj_soft."},
+      {"key_soft.", "k_proj_soft."},
+      {"ffn.hidden", "fc1"},
+      {"ffn.out", "fc2"},
+      {"ffn_norm", "final_layer_norm"}};
+  for (const FairseqAttention& row : FairseqAttentions()) {
+    renames.insert(renames.end(), row.renames.begin(), row.renames.end());
+  }
+  // Of the keys that match at the earliest place, StrReplaceAll() takes the longest.
+  return absl::StrReplaceAll(name, renames);
+}
 
 std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
   const bool waitk = config.simul_type == "waitk";

@@ -25,6 +25,9 @@ struct ParameterMap {
 absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
                                            const ModelConfig& config);
 
+// fairseq's name of the parameter that leapstream calls `name`.
+std::string FairseqName(const ModelConfig& config, absl::string_view name);
+
 // The reason, in a few words, why a model of this configuration does not need the parameter with
 // fairseq's name `parameter`; empty if it needs it, or should not have it.
 std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter);

@@ -301,7 +301,8 @@ at::Tensor TorchTranslator::Decode(const std::vector<int64_t>& tokens,
   }
   if (side.final_norm) x = Norm("decoder.norm", x);
   if (side.output_dim != side.embed_dim) x = at::linear(x, weights_.at("decoder.project_out"));
-  return at::linear(x, weights_.at(OutputName(config_)));
+  const at::Tensor bias = config_.output_bias ? weights_.at(kOutputBiasName) : at::Tensor();
+  return at::linear(x, weights_.at(OutputName(config_)), bias);
 }
 
 absl::Status TorchTranslator::Read(absl::Span<const SourceRows> batch,

@@ -31,6 +31,7 @@ EXCEPTED = {  # Beginnings of commands, and why they are not run.
         "pocketsphinx is from PyPI; what it recognised is in tests/golden/hypotheses",
     "fairseq-train": "training takes fairseq and hours; the golden checkpoints were written by it",
     "pip install": "downloads from PyPI",
+    "git clone": "downloads from the hub; a golden folder stands for it",
     "simuleval": "from PyPI; evaluation_program_test speaks its protocol to the bridge",
     "grpcurl": "not in Debian; server_test makes the same call",
 }
@@ -125,6 +126,7 @@ def prepare(folder):
             "spm_unigram10000_st.model": "speech/data/spm_unigram400_st.model", "talk.wav": "speech/wav/test-1.wav",
     }.items():
         shutil.copy(GOLDEN / source, folder / name)
+    shutil.copytree(GOLDEN / "hugging_face/checkpoints/marian", folder / "opus-mt-en-de")
     (folder / "talk.en").write_text("\n".join((REPOSITORY / "docs/demo.en").read_text().splitlines()[:2]) + "\n")
     (folder / "recordings.txt").write_text(f"{GOLDEN}/speech/wav/test-1.wav\n" * len(
         (folder / "test.de").read_text().splitlines()))

@@ -133,6 +133,23 @@ def model_json():
     return json.dumps(model, indent=1).encode()
 
 
+def folders():
+    """The JSON files of Hugging Face folders, small."""
+    config = {"model_type": "marian", "d_model": 64, "encoder_layers": 2, "decoder_layers": 2, "vocab_size": 729,
+              "activation_function": "swish", "eos_token_id": 0, "pad_token_id": 728, "scale_embedding": True,
+              "bad_words_ids": [[728]], "normalize_before": False, "_name_or_path": "a/b"}
+    tokenizer = {"source_lang": "en", "target_lang": "de", "tokenizer_class": "MarianTokenizer",
+                 "added_tokens_decoder": {"7": {"content": "x", "special": True}}}
+    files = (config, tokenizer, {"repetition_penalty": 1.0, "eos_token_id": [2]}, {"<mask>": 9},
+             {"additional_special_tokens": ["<mask>"]})
+    yield "folder_config", "marian", parts(*(json.dumps(file).encode() for file in files))
+    vocabulary = {"<s>": 0, "<pad>": 1, "</s>": 2, "<unk>": 3, "\u2581a": 4, "\u00e4 b": 5}
+    yield "vocabulary_json", "small", json.dumps(vocabulary).encode()
+    index = {"metadata": {"total_size": 8}, "weight_map": {"a": "model-1.safetensors", "b": "model-2.safetensors"}}
+    yield "shard_index", "two", json.dumps(index).encode()
+    yield "model_card", "nllb", b"---\nlanguage:\n- ace\nlicense: cc-by-nc-4.0\nbase_model: [a/b]\n---\n# NLLB\n"
+
+
 def requests():
     config = field(1, b"")
     wait_k = field(1, field(4, field(1, field(1, 2) + field(2, 2)) + field(3, 20)) + field(6, field(1, 1) + field(3, 1)))
@@ -173,6 +190,8 @@ def main():
     pieces = ["▁Hallo", "▁", "<0xC3>", "<0xA4>", "<0xF0>", "<0x9F>", "▁Welt", "<unk>", "▁▁x", "!", "unknown-piece"]
     write("text_sink", "pieces", parts(*(piece.encode() for piece in pieces)))
     write("text_sink", "bytes", parts(*(f"<0x{byte:02X}>".encode() for byte in (0xE2, 0x96, 0x81, 0xE2, 0x41, 0xFF))))
+    for target, name, data in folders():
+        write(target, name, data)
     for name, data in requests():
         write("request", name, data)
 

@@ -12,10 +12,10 @@
 namespace leapstream {
 
 // A matrix of which only single rows are read, such as an embedding. It stays in the type that the
-// file has, float32 or float16, and a row is widened when it is read. Immutable; thread-safe.
+// file has, float32, float16 or bfloat16, and a row is widened when it is read. Immutable; thread-safe.
 class RowTable {
  public:
-  enum class Type : int32_t { kFloat32, kFloat16 };
+  enum class Type : int32_t { kFloat32, kFloat16, kBfloat16 };
 
   RowTable() = default;
   // values: [rows, width] of `type`, in `memory`, which the table keeps alive.
@@ -32,7 +32,11 @@ class RowTable {
       return;
     }
     const uint16_t* const halves = static_cast<const uint16_t*>(values_) + row * width_;
-    for (int64_t i = 0; i < width_; ++i) out[i] = HalfToFloat(halves[i]);
+    if (type_ == Type::kFloat16) {
+      for (int64_t i = 0; i < width_; ++i) out[i] = HalfToFloat(halves[i]);
+    } else {
+      for (int64_t i = 0; i < width_; ++i) out[i] = Bfloat16ToFloat(halves[i]);
+    }
   }
 
  private:

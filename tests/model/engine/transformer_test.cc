@@ -89,7 +89,9 @@ class SlowTransformer {
     const char* output = config_.share_all_embeddings               ? "encoder.embedding"
                          : config_.share_decoder_input_output_embed ? "decoder.embedding"
                                                                     : "decoder.output";
-    return x.matmul(weights_[output].t()).log_softmax(-1)[0];
+    x = x.matmul(weights_[output].t());
+    if (config_.output_bias) x = x + weights_.at("decoder.output_bias");
+    return x.log_softmax(-1)[0];
   }
 
  private:
@@ -410,6 +412,17 @@ const Case kCases[] = {
      [](ModelConfig& c) {
        c.causal_encoder = false;
        c.encoder.self_attention = c.decoder.cross_attention = "leap";
+       c.share_all_embeddings = c.share_decoder_input_output_embed = true;
+     }},
+    {"bias_of_the_logits",
+     [](ModelConfig& c) {
+       WaitKLeap(c);
+       c.output_bias = true;
+     }},
+    {"bias_of_shared_logits_bidirectional",
+     [](ModelConfig& c) {
+       c.causal_encoder = false;
+       c.output_bias = true;
        c.share_all_embeddings = c.share_decoder_input_output_embed = true;
      }},
     {"monotonic_leap",
