@@ -44,7 +44,8 @@ absl::StatusOr<std::string> ReadAll(int descriptor, size_t expected_size, Steady
       size += static_cast<size_t>(count);
     } else if (errno == EAGAIN) {  // Only a pipe says so: it has a writer, and no bytes yet.
       if (!AwaitPipe(descriptor, deadline)) {
-        return absl::NotFoundError("the writer of this pipe has not ended in time; use a regular file");
+        return absl::NotFoundError(
+            "the writer of this pipe has not ended in time; use a regular file");
       }
     } else if (errno != EINTR) {
       return absl::NotFoundError(std::strerror(errno));

@@ -26,7 +26,7 @@ class StateBudget {
     struct Largest {
       int64_t bytes = 0;
       std::shared_ptr<Session> session;  // Null: no state has grown.
-      int64_t ending_bytes = 0;  // The states of the sessions that are ending, which are freed soon.
+      int64_t ending_bytes = 0;  // The states of sessions that are ending, which are freed soon.
     };
     // The session with the largest state, of the sessions that are not ending and whose state has
     // grown. Called on any thread.

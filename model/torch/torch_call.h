@@ -19,8 +19,8 @@ inline std::string FirstLine(const c10::Error& e) {
   return why.substr(0, why.find('\n'));
 }
 
-// ModelCall() for calls of LibTorch, which use `threads` threads. Its errors come with a stack trace
-// that no client should see. RESOURCE_EXHAUSTED: the device has no memory. INTERNAL: another error.
+// ModelCall() for calls of LibTorch, on `threads` threads. Its errors come with a stack trace that
+// no client should see. RESOURCE_EXHAUSTED: the device has no memory. INTERNAL: another error.
 template <typename F>
 absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
   return ModelCall(what, 1, [&]() -> absl::Status {

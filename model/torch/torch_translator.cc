@@ -25,7 +25,7 @@ std::string Layer(absl::string_view side, int l) { return absl::StrCat(side, ".l
 class TorchTranslator::State : public SessionState {
  public:
   // `slot` must have been taken. The destructor gives it back.
-  State(std::shared_ptr<TorchSlots> slots, int64_t slot) : slots_(std::move(slots)), slot_(slot) {}
+  State(std::shared_ptr<Slots> slots, int64_t slot) : slots_(std::move(slots)), slot_(slot) {}
   ~State() override { slots_->Give(slot_); }
 
   void Reset() override {
@@ -77,7 +77,7 @@ class TorchTranslator::State : public SessionState {
     if (progress_.source_rows > 0) return;
     tokens->insert(tokens->begin(), frame_.source_lead.begin(), frame_.source_lead.end());
   }
-  const std::shared_ptr<TorchSlots> slots_;
+  const std::shared_ptr<Slots> slots_;
   const int64_t slot_;
   struct Progress {
     bool cleared = false;  // The slot no longer holds another segment's sums.
@@ -120,7 +120,7 @@ TorchTranslator::TorchTranslator(const ModelConfig& config, Weights& weights,
       activation_(*ParseActivation(config.activation_fn)),
       device_(device.name),
       threads_(device.threads),
-      slots_(std::make_shared<TorchSlots>(config, device_, threads_)) {
+      slots_(std::make_shared<Slots>(config, device_, threads_)) {
   for (const TensorSpec& spec : ListTensors(config)) {
     const Tensor tensor = weights.Take(spec.name, spec.shape);
     weights_[spec.name] =

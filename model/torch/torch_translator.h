@@ -46,6 +46,7 @@ class TorchTranslator : public Translator {
 
  private:
   class State;
+  using Slots = TorchSlots;
   // The LeaP features of queries and keys, [B, H, 2 d], and values followed by a one, [B, H, d +
   // 1], so that a product with the sums gives numerator and denominator.
   struct Heads {
@@ -82,7 +83,7 @@ class TorchTranslator : public Translator {
   const c10::Device device_;
   const int threads_;
   std::map<std::string, at::Tensor> weights_;  // All tensors of the model, on the device.
-  const std::shared_ptr<TorchSlots> slots_;        // States may outlive the translator.
+  const std::shared_ptr<Slots> slots_;         // States may outlive the translator.
 };
 
 }  // namespace leapstream

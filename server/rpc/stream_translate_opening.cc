@@ -44,7 +44,8 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));
   // The call keeps only these tokens of the message, each with its number of source tokens.
-  config_bytes_.ShrinkTo(static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
+  config_bytes_.ShrinkTo(
+      static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
   output_ = config.output();
   if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
   report_.SetModel(request_.scheduler->model()->info.name, request_.options);

@@ -30,8 +30,8 @@ class SessionReportTest : public testing::Test {
           found += wanted != labels.end() && wanted->second == label.value ? 1 : 0;
         }
         if (found != labels.size()) continue;
-        return metric.histogram.sample_count > 0 ? static_cast<double>(metric.histogram.sample_count)
-                                                 : metric.counter.value;
+        const auto observed = static_cast<double>(metric.histogram.sample_count);
+        return observed > 0 ? observed : metric.counter.value;
       }
     }
     return -1;
