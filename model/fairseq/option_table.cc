@@ -102,6 +102,16 @@ constexpr OptionRow kRows[] = {
      "add_data_source_prefix_tags",
      "what a model of many languages was trained on"},
     {kNone, kOffline,
+     "moe_batch_prioritized_routing moe_eval_capacity_token_fraction moe_gating_use_fp32 "
+     "moe_normalize_expert_grad moe_normalize_gate_prob_before_dropping moe_second_expert_policy "
+     "moe_top1_expert use_moe_pad_mask record_a2a_perf_stats dummy_a2a",
+     "of a mixture of experts, which is refused when it is on"},
+    {kNone, kOffline,
+     "mask mask_length mask_random insert permute permute_sentences poisson_lambda replace_length "
+     "rotate sample_break_mode tokens_per_sample shorten_method shorten_data_split_list "
+     "add_lang_token multilang_sampling_alpha no_whole_word_mask_langs",
+     "the noise of BART's own training"},
+    {kNone, kOffline,
      "share_encoder_embeddings share_decoder_embeddings share_encoders share_decoders",
      "a checkpoint repeats what its pairs of languages share"},
     {kNone, kOffline, "alignment_heads alignment_layer full_context_alignment",

@@ -8,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
 #include "base/status.h"
@@ -358,11 +359,11 @@ class Unpickler {
         value(items[2]).kind == ValueKind::kString &&
         value(items[2]).text.size() <= kMaxStorageKeyBytes &&
         value(items[4]).kind == ValueKind::kInt && value(items[4]).integer >= 0) {
+      // A storage of a GPU has the same bytes in the file.
+      const std::string name = absl::StrReplaceAll(value(items[1]).text, {{"torch.cuda.", "torch."}});
       for (const StorageName& each : kStorages) {
-        if (value(items[1]).text != each.global) continue;
-        return PushStorage(each.type, items);
+        if (name == each.global) return PushStorage(each.type, items);
       }
-      const absl::string_view name = value(items[1]).text;
       if (absl::StartsWith(name, "torch.") && absl::EndsWith(name, "Storage")) {
         return PushStorage(StorageType::kOther, items);
       }
@@ -403,7 +404,11 @@ class Unpickler {
       }
       // A tensor whose storage is an inert record is an inert record, too.
       const bool inert = !args.empty() && value(args[0]).kind == ValueKind::kRecord;
-      if (text == "torch._utils._rebuild_tensor_v2" && !inert) return PushTensor(args, false);
+      // The name without a version is of PyTorch before 0.4.
+      if ((text == "torch._utils._rebuild_tensor_v2" || text == "torch._utils._rebuild_tensor") &&
+          !inert) {
+        return PushTensor(args, false);
+      }
       if (text == "torch._utils._rebuild_tensor_v3" && !inert) return PushTensor(args, true);
       if ((text == "torch._utils._rebuild_parameter" ||
            text == "torch._utils._rebuild_parameter_with_state") &&

@@ -13,6 +13,7 @@
 #include "model/api/model_directory.h"
 #include "model/engine/model_family.h"
 #include "model/fairseq/export.h"
+#include "model/fairseq/inspect.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
 #include "tests/model/fairseq/checkpoint_writer.h"
@@ -260,6 +261,27 @@ TEST_F(FamilyExportTest, AWrongOrderOrNumberOfLanguagesDoesNotFitTheRows) {
   options_.source_language = "";
   options_.fairseq_options = {{"lang_dict", (root_ / "none").string()}};
   EXPECT_TRUE(absl::IsNotFound(ExportModel(options_)));
+}
+
+TEST_F(FamilyExportTest, InspectSaysWhatIsServedAndWhatItCosts) {
+  EXPECT_THAT(*InspectCheckpoint(CheckpointPath("m2m")),
+              AllOf(HasSubstr("can be exported: yes"),
+                    HasSubstr("served as: text translated from any of 3 languages to any of 3"),
+                    HasSubstr("policy: offline (whole segments), as it was trained; wait-k works at "
+                              "test time, encodes what was read again"),
+                    // 2 layers of 6 * 64 * 64 + 2 * 64 * 128, and 659 * 64 for the output.
+                    HasSubstr("a source token, 0.124 M a target token"),
+                    HasSubstr("parameters, whose memory is about")));
+  EXPECT_THAT(*InspectCheckpoint(CheckpointPath("nllb")),
+              HasSubstr("any of 131 languages to any of 131"));
+  EXPECT_THAT(*InspectCheckpoint(CheckpointPath("mbart25")),
+              HasSubstr("served as: text translated from en_XX to de_DE"));
+  EXPECT_THAT(*InspectCheckpoint(CheckpointPath("legacy_half_args")),
+              HasSubstr("served as: text translated from de to en"));
+  EXPECT_THAT(*InspectCheckpoint(GoldenPath("checkpoints/base.pt")),
+              HasSubstr("policy: wait-k, which it was trained for; k "));
+  EXPECT_THAT(*InspectCheckpoint(GoldenPath("checkpoints/mma_il.pt")),
+              HasSubstr("policy: its own"));
 }
 
 TEST_F(FamilyExportTest, ARowMoreThanTheDictionaryWithoutMaskIsCut) {

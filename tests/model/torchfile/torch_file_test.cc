@@ -50,6 +50,17 @@ TEST(TorchFileTest, ReadsTheFormatFromBefore16) {
   EXPECT_EQ(Values(*file, "t"), (std::vector<float>{1, 3, 2, 4}));  // Strides 1 and 2.
 }
 
+TEST(TorchFileTest, ReadsStoragesOfAGpuAndTensorsOfPyTorch03) {
+  std::string pickle = TensorPickle("N", "FloatStorage");
+  pickle.replace(pickle.find("ctorch\nFloat"), 7, "ctorch.cuda\n");
+  pickle.replace(pickle.find("_rebuild_tensor_v2"), 18, "_rebuild_tensor");
+  pickle.erase(pickle.find("\x89)"), 2);  // It has no requires_grad and no hooks.
+  const std::string bytes = OldFile(pickle, {kStorage}, kTrue);
+  const auto file = TorchFile::Parse(bytes, "f.pt");
+  ASSERT_TRUE(file.ok()) << file.status();
+  EXPECT_EQ(Values(*file, "t"), (std::vector<float>{1, 3, 2, 4}));
+}
+
 TEST(TorchFileTest, ReadsPartsOfATensorAsTheWhole) {
   for (const char* name : {"legacy_views", "bpe_offline"}) {
     const std::string bytes = ReadAll(absl::StrCat(
