@@ -84,16 +84,24 @@ class FrameGoldenTest : public ::testing::TestWithParam<const char*> {
     return sink;
   }
 
-  // The text of a row without the tokens of languages, which the reference leaves in it.
+  // The text of a row without the tokens of languages and </s>, which the reference's loop leaves
+  // in it where the model wrote them as ordinary tokens.
   std::string TextOf(const Json& row) {
     std::string text = row["text_out"];
-    bool has_language = false;
-    for (const LanguageConfig& language : model_->languages) {
-      if (!absl::StrContains(text, language.target_token)) continue;
-      has_language = true;
-      text = absl::StrReplaceAll(text, {{language.target_token, ""}});
+    std::vector<std::string> left = {"</s>"};
+    for (const LanguageConfig& language : model_->languages) left.push_back(language.target_token);
+    bool found = false;
+    for (const std::string& token : left) {
+      if (!absl::StrContains(text, token)) continue;
+      found = true;
+      text = absl::StrReplaceAll(text, {{token, ""}});
     }
-    return has_language ? std::string(absl::StripPrefix(text, " ")) : text;
+    return found ? std::string(absl::StripPrefix(text, " ")) : text;
+  }
+
+  // A text that was cut may end with a space that the reference takes off: a server cannot know.
+  static std::string Trimmed(const std::string& text) {
+    return std::string(absl::StripSuffix(text, " "));
   }
 
   // The first token that may differ: the margin of the decision before it is too small.
@@ -112,7 +120,7 @@ class FrameGoldenTest : public ::testing::TestWithParam<const char*> {
     if (clear == ids.size()) {
       ASSERT_EQ(sink.tokens.size(), written);
       ASSERT_EQ(sink.segments.size(), 1u);
-      EXPECT_EQ(sink.segments[0].text, TextOf(row));
+      EXPECT_EQ(ends ? sink.segments[0].text : Trimmed(sink.segments[0].text), TextOf(row));
       EXPECT_EQ(sink.appended[0], sink.segments[0].text);
       if (ends) {
         EXPECT_EQ(ids.back(), row["end_id"]);
@@ -174,7 +182,7 @@ TEST_P(FrameGoldenTest, AResumedSessionIsTheReferencesToo) {
       EXPECT_EQ(rest->tokens[i].log_prob, whole->tokens[cut + i].log_prob) << "to the bit";
     }
     ASSERT_EQ(rest->segments.size(), 1u);
-    EXPECT_EQ(rest->segments[0].text, TextOf(row));
+    EXPECT_EQ(rest->segments[0].text, whole->segments[0].text);
   }
 }
 
