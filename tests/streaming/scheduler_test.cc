@@ -1040,15 +1040,14 @@ TEST(SchedulerTest, NoOtherSessionEndsWhileTheLargestStateIsBeingFreed) {
 TEST(SchedulerTest, ASessionWhoseStateHasNoRoomIsRefusedAndNoOtherEnds) {
   const auto model = FakeModel();
   StateBudget budget(2 * model->info.state_bytes_per_session);
+  CollectingSink first_sink, second_sink, third_sink, resumed_sink;  // The scheduler ends them.
   Scheduler scheduler(model, nullptr, &budget);
-  CollectingSink first_sink, second_sink, third_sink;
   auto first = scheduler.Open({}, &first_sink);
   auto second = scheduler.Open({}, &second_sink);
   auto third = scheduler.Open({}, &third_sink);
   EXPECT_EQ(third.status().code(), absl::StatusCode::kResourceExhausted) << third.status();
   ResumeFrom from;
   from.takes_place = true;  // One of the two ends when this one has begun.
-  CollectingSink resumed_sink;
   auto resumed = scheduler.Open({}, &resumed_sink, from);
   ASSERT_TRUE(resumed.ok()) << resumed.status();
   (*resumed)->EndSource();
