@@ -134,7 +134,8 @@ inline absl::Status WriteRandomWeights(const ModelConfig& config, const std::str
 }
 
 // Writes a model directory of a shape, with float16 weights, unless it is there. Its symbols are
-// numbers, and its SentencePiece models are those of the embedded model, `pieces`.
+// those of the embedded model, in the directory `pieces`, and then numbers; its SentencePiece models
+// are the embedded model's.
 inline absl::Status WriteRandomModel(const ModelConfig& config, const std::string& directory,
                                      const std::string& pieces) {
   namespace fs = std::filesystem;
@@ -144,8 +145,16 @@ inline absl::Status WriteRandomModel(const ModelConfig& config, const std::strin
                                            TensorType::kFloat16);
   if (!status.ok()) return status;
   for (const char* name : {kSourceDictionaryFile, kTargetDictionaryFile}) {
+    std::ifstream first(absl::StrCat(pieces, "/", name));
     std::ofstream dictionary(absl::StrCat(directory, "/", name));
-    for (int i = 4; i < config.encoder.vocabulary_size; ++i) dictionary << "piece" << i << " 1\n";
+    std::string line;
+    for (int i = 4; i < config.encoder.vocabulary_size; ++i) {
+      if (std::getline(first, line)) {
+        dictionary << line << "\n";
+      } else {
+        dictionary << "number" << i << " 1\n";
+      }
+    }
     dictionary.close();
     if (!dictionary) return absl::InternalError(absl::StrCat(directory, ": no dictionary"));
   }
