@@ -70,8 +70,8 @@ absl::StatusOr<std::map<std::string, TensorRange>> ParseSafetensorsHeader(absl::
 absl::StatusOr<std::map<std::string, TensorView>> ParseSafetensors(absl::string_view bytes,
                                                                    absl::string_view name);
 
-// Writes a safetensors file of tensors in memory; SafetensorsWriter writes larger ones. INTERNAL: the
-// file cannot be written.
+// Writes a safetensors file of tensors in memory; SafetensorsWriter writes larger ones. INTERNAL:
+// the file cannot be written.
 absl::Status WriteSafetensors(const std::string& path,
                               const std::map<std::string, TensorView>& tensors);
 

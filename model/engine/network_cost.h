@@ -13,8 +13,8 @@ struct NetworkCost {
   // Multiply-adds of a source token: the encoder's layers, and cross-attention's keys and values. A
   // bidirectional encoder pays its layers' part again for each token before it when it reads on.
   int64_t source_token = 0;
-  int64_t target_token = 0;  // Multiply-adds of a target token: the decoder's layers and its output.
-  int64_t numbers = 0;       // All parameters, shared ones once.
+  int64_t target_token = 0;   // Multiply-adds of a target token: the decoder's layers, its output.
+  int64_t numbers = 0;        // All parameters, shared ones once.
   int64_t float32_bytes = 0;  // The weights' memory in float32.
   int64_t int8_bytes = 0;     // In int8: a byte for each number of a matrix, 4 for all others.
 };

@@ -42,7 +42,7 @@ struct ExportOptions {
   std::string source_language;  // Empty: the checkpoint's. The same holds for the target's.
   std::string target_language;
   std::string output;                        // The model directory to write.
-  std::string name;  // Empty: SOURCE-TARGET, or the output's name if the model has no such pair.
+  std::string name;  // Empty: SOURCE-TARGET, or the output's name if the model has no pair.
   std::string cross_normaliser = "linear";   // "softmax" only for LeaP cross-attention with wait-k.
   // fairseq's options that replace the checkpoint's own, by their names with `_`: fairseq, too, takes
   // those of languages from the command line. The value of lang_dict is a file here.

@@ -111,7 +111,8 @@ int Run(int argc, char** argv) {
            "The source was lower-cased after the tokenizer, as in IWSLT recipes");
   app.add_option("--source-lang", options.source_language, "Default: the checkpoint's");
   app.add_option("--target-lang", options.target_language, "Default: the checkpoint's");
-  app.add_option("--name", options.name, "What clients ask for; default: SRC-TGT, or the output's name");
+  app.add_option("--name", options.name,
+                 "What clients ask for; default: SRC-TGT, or the output's name");
   app.add_option("--dtype", dtype, "Type of the weights in the file")
       ->check(CLI::IsMember({"float32", "float16"}))
       ->capture_default_str();

@@ -89,7 +89,9 @@ std::string ServedText(const ModelConfig& config) {
 
 // A sentence on the policy that suits a model.
 std::string SuitingPolicy(const ModelConfig& config) {
-  if (config.LearnedPolicy()) return "its own, which was trained with it; sessions may ask for offline";
+  if (config.LearnedPolicy()) {
+    return "its own, which was trained with it; sessions may ask for offline";
+  }
   if (config.waitk_lagging > 0) {
     return absl::StrCat("wait-k, which it was trained for; k ", config.waitk_lagging,
                         " unless a session asks for another");

@@ -360,7 +360,8 @@ class Unpickler {
         value(items[2]).text.size() <= kMaxStorageKeyBytes &&
         value(items[4]).kind == ValueKind::kInt && value(items[4]).integer >= 0) {
       // A storage of a GPU has the same bytes in the file.
-      const std::string name = absl::StrReplaceAll(value(items[1]).text, {{"torch.cuda.", "torch."}});
+      const std::string name =
+          absl::StrReplaceAll(value(items[1]).text, {{"torch.cuda.", "torch."}});
       for (const StorageName& each : kStorages) {
         if (name == each.global) return PushStorage(each.type, items);
       }

@@ -240,8 +240,8 @@ absl::StatusOr<std::map<std::string, PickledTensor>> TorchFile::Tensors(
       return Error(absl::StrCat(what, " has an entry that is no tensor under a name: ",
                                 named ? absl::CHexEscape(key.text.substr(0, 100)) : "no name",
                                 named && value.kind == ValueKind::kRecord
-                                    ? absl::StrCat(" (", absl::CHexEscape(value.text.substr(0, 100)),
-                                                   ")")
+                                    ? absl::StrCat(
+                                          " (", absl::CHexEscape(value.text.substr(0, 100)), ")")
                                     : ""));
     }
     result[key.text] = pickle_.tensor(value);

@@ -394,8 +394,10 @@ TEST(FamilyOptionsTest, FramesAreThoseOfTheTable) {
   EXPECT_THAT(setup({{"langtoks", "{main: [tgt, None]}"}}).frame.forced, IsEmpty());
   EXPECT_EQ(setup({{"langtoks", "{main: [src, tgt.mined]}"}}).languages[1],
             (LanguageConfig{"de", "__de__", "__de_mined__"}));
-  EXPECT_THAT(setup({{"langtoks", "{main: [tgt, tgt.mined]}"}}).errors, ElementsAre(HasSubstr("two tokens")));
-  EXPECT_THAT(setup({{"langtoks", "{main: [other, tgt]}"}}).errors, ElementsAre(HasSubstr("`other`")));
+  EXPECT_THAT(setup({{"langtoks", "{main: [tgt, tgt.mined]}"}}).errors,
+              ElementsAre(HasSubstr("two tokens")));
+  EXPECT_THAT(setup({{"langtoks", "{main: [other, tgt]}"}}).errors,
+              ElementsAre(HasSubstr("`other`")));
   EXPECT_THAT(setup({{"lang_tok_style", "bert"}}).errors, ElementsAre(HasSubstr("`bert`")));
   // The order of the symbols.
   EXPECT_THAT(setup({{"langtoks_specs", "[main, mono_dae]"}, {"extra_data", "{'mono_dae': 'x'}"}})
@@ -415,7 +417,8 @@ TEST(FamilyOptionsTest, FramesAreThoseOfTheTable) {
 TEST(FamilyOptionsTest, OptionsOfAnyLengthArrive) {
   const std::string bytes = ReadAll(CheckpointPath("nllb"));
   const auto checkpoint = FairseqCheckpoint::Parse(bytes, "f.pt");
-  EXPECT_THAT(checkpoint->options().at("langs"), AllOf(HasSubstr("[ace_Arab, "), HasSubstr(", zho_Hans]")));
+  EXPECT_THAT(checkpoint->options().at("langs"),
+              AllOf(HasSubstr("[ace_Arab, "), HasSubstr(", zho_Hans]")));
   EXPECT_EQ(checkpoint->options().at("langtoks"), "{main: [src, tgt]}");
   CheckpointContents contents = ReadContents(CheckpointPath("m2m"));
   std::vector<std::string> pairs;
