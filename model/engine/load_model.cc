@@ -267,7 +267,8 @@ absl::StatusOr<std::unique_ptr<const Translator>> LoadMember(int member,
   std::string of = Sha256OfBytes(parts->files.bytes.at(kModelJson)->bytes());
   if (member > 1) of = Sha256OfBytes(absl::StrCat(of, "\n", member));
   const PackedKey key = {of, parts->config.compute_type, Simd().name};
-  const std::string path = PackedPath(directory, key);
+  std::string path = PackedPath(directory, key);
+  if (member > 1) absl::StrAppend(&path, ".", member);
   const bool large =
       weights_file->size() >= options.packed_from_bytes && parts->device.name.empty();
   if (large) {
