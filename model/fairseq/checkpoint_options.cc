@@ -57,6 +57,7 @@ class OptionReader {
   std::string TensorText(const PickledTensor& tensor) const;
   void AddOptions(ValueId parent, absl::string_view prefix);
   void AddNestedOptions(ValueId parent);
+  void AddTokenizers(ValueId cfg);
   void ResolveInterpolations();
 
   const TorchFile& file_;
@@ -289,6 +290,20 @@ void OptionReader::ResolveInterpolations() {
   }
 }
 
+// The parts of newer configurations that say how text becomes symbols have options of other parts'
+// names, too, such as the languages, so only their own are taken.
+void OptionReader::AddTokenizers(ValueId cfg) {
+  for (const char* part : {"bpe", "tokenizer"}) {
+    std::map<std::string, std::string> others = std::exchange(options_, {});
+    AddOptions(Unwrap(pickle_.Find(cfg, part)), "");
+    for (const auto& [name, text] : options_) {
+      if (name == "_name") others.emplace(part, text);
+      if (absl::StartsWith(name, "moses_")) others.emplace(name, text);
+    }
+    options_ = std::move(others);
+  }
+}
+
 absl::StatusOr<std::map<std::string, std::string>> OptionReader::Read() {
   // As in fairseq, `args` is used if it is there.
   const ValueId cfg = Unwrap(pickle_.Find(pickle_.root(), "cfg"));
@@ -302,6 +317,7 @@ absl::StatusOr<std::map<std::string, std::string>> OptionReader::Read() {
   // last and wins.
   AddOptions(Unwrap(pickle_.Find(cfg, "task")), "");
   const auto task = options_.extract("_name");
+  AddTokenizers(cfg);
   AddOptions(model, "");
   AddNestedOptions(model);
   if (!task.empty()) options_.emplace("task", task.mapped());
