@@ -11,14 +11,14 @@ constexpr absl::Duration kPause = absl::Milliseconds(600);
 
 absl::Status HypothesisInput::Append(absl::string_view bytes, std::deque<SourceItem>& items) {
   if (!status_.ok()) return status_;
-  std::vector<Hypothesis> hypotheses;
+  std::vector<SourceHypothesis> hypotheses;
   status_ = reader_.Append(bytes, hypotheses);
   Take(hypotheses, items);
   return status_;
 }
 
 absl::Status HypothesisInput::Finish(std::deque<SourceItem>& items) {
-  std::vector<Hypothesis> hypotheses;
+  std::vector<SourceHypothesis> hypotheses;
   if (status_.ok()) status_ = reader_.Finish(hypotheses);
   Take(hypotheses, items);
   AddText(stabilizer_.Finish(), items);
@@ -26,9 +26,9 @@ absl::Status HypothesisInput::Finish(std::deque<SourceItem>& items) {
   return status_;
 }
 
-void HypothesisInput::Take(const std::vector<Hypothesis>& hypotheses,
+void HypothesisInput::Take(const std::vector<SourceHypothesis>& hypotheses,
                            std::deque<SourceItem>& items) {
-  for (const Hypothesis& hypothesis : hypotheses) {
+  for (const SourceHypothesis& hypothesis : hypotheses) {
     if (last_end_.has_value() && hypothesis.begin.has_value()) {
       if (*hypothesis.begin - *last_end_ >= kPause) segmenter_.Pause(items);
       last_end_.reset();

@@ -39,7 +39,7 @@ class HypothesisInput {
   bool has_sentences() const { return segmenter_.has_sentences(); }
 
  private:
-  void Take(const std::vector<Hypothesis>& hypotheses, std::deque<SourceItem>& items);
+  void Take(const std::vector<SourceHypothesis>& hypotheses, std::deque<SourceItem>& items);
   void AddText(absl::string_view text, std::deque<SourceItem>& items);
 
   HypothesisReader reader_;

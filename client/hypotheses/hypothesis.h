@@ -10,7 +10,7 @@ namespace leapstream::client {
 
 // A speech recogniser's idea of what is being said. Each hypothesis of an utterance replaces the
 // one before.
-struct Hypothesis {
+struct SourceHypothesis {
   std::string text;    // The whole utterance up to now, UTF-8.
   bool final = false;  // No other hypothesis of this utterance follows.
   // The recogniser promises not to change so many of the first words, which are what stands between

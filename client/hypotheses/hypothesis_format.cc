@@ -18,7 +18,7 @@ namespace leapstream::client {
 namespace {
 
 using Json = nlohmann::json;
-using Hypotheses = std::vector<Hypothesis>;
+using Hypotheses = std::vector<SourceHypothesis>;
 
 constexpr double kMostSeconds = 1e8;  // Three years.
 
@@ -81,7 +81,7 @@ absl::StatusOr<Hypotheses> FromJson(const Json& message) {
       !(stable.is_null() || stable.is_number_unsigned())) {
     return Want(kWanted, message);
   }
-  Hypothesis result;
+  SourceHypothesis result;
   result.text = text.get<std::string>();
   result.final = result.pause = IsTrue(*final);
   if (!stable.is_null()) {
@@ -92,15 +92,15 @@ absl::StatusOr<Hypotheses> FromJson(const Json& message) {
   return Hypotheses{result};
 }
 
-Hypothesis Final(std::string text) {
-  Hypothesis result;
+SourceHypothesis Final(std::string text) {
+  SourceHypothesis result;
   result.text = std::move(text);
   result.final = result.pause = true;
   return result;
 }
 
-Hypothesis Partial(std::string text) {
-  Hypothesis result;
+SourceHypothesis Partial(std::string text) {
+  SourceHypothesis result;
   result.text = std::move(text);
   return result;
 }
@@ -130,7 +130,7 @@ absl::StatusOr<Hypotheses> FromGoogle(const Json& message) {
   if (!results.is_array()) return Want(kWanted, message);
   Hypotheses hypotheses;
   // The results are one after another in the audio. Those that are final come first.
-  Hypothesis open;
+  SourceHypothesis open;
   bool is_open = false;
   bool stable = true;
   for (const Json& result : results) {
@@ -255,7 +255,7 @@ absl::StatusOr<Hypotheses> FromDeepgram(const Json& message) {
   if (!transcript.is_string() || !IsBoolOrAbsent(final) || !IsBoolOrAbsent(pause)) {
     return Want(kWanted, message);
   }
-  Hypothesis result;
+  SourceHypothesis result;
   result.text = transcript.get<std::string>();
   // A final result closes a stretch of the audio; the utterance ends with "speech_final".
   result.pause = IsTrue(pause);
@@ -272,7 +272,7 @@ absl::StatusOr<Hypotheses> FromSimulStreaming(const Json& message) {
   if (!(text.is_string() || (text.is_null() && final.is_boolean())) || !IsBoolOrAbsent(final)) {
     return Want(R"({"text": TEXT, "is_final": BOOL}, of which one must be there)", message);
   }
-  Hypothesis result;
+  SourceHypothesis result;
   if (text.is_string()) result.text = text.get<std::string>();
   result.final = result.pause = IsTrue(final);
   result.begin = Time(Member(message, "start"));
@@ -329,7 +329,7 @@ absl::StatusOr<Hypotheses> ParseHypotheses(HypothesisFormat format, const Json& 
   return FromJson(message);
 }
 
-absl::StatusOr<Hypothesis> ParseHypothesisLine(absl::string_view line) {
+absl::StatusOr<SourceHypothesis> ParseHypothesisLine(absl::string_view line) {
   constexpr absl::string_view kWanted =
       R"(a line "emission begin end text", with three times in milliseconds)";
   absl::string_view rest = line;
@@ -341,7 +341,7 @@ absl::StatusOr<Hypothesis> ParseHypothesisLine(absl::string_view line) {
     }
     rest = end == absl::string_view::npos ? "" : rest.substr(end + 1);
   }
-  Hypothesis result;
+  SourceHypothesis result;
   result.text = std::string(rest);
   result.final = true;
   result.begin = absl::Milliseconds(times[1]);

@@ -49,10 +49,10 @@ bool HasObjects(HypothesisFormat format);
 // The hypotheses in one message of a recogniser, which may have none. Text of SimulStreaming is as
 // it came: only HypothesisReader puts its words together. INVALID_ARGUMENT: it is no message of the
 // format; the message says what is wanted.
-absl::StatusOr<std::vector<Hypothesis>> ParseHypotheses(HypothesisFormat format,
+absl::StatusOr<std::vector<SourceHypothesis>> ParseHypotheses(HypothesisFormat format,
                                                         const nlohmann::json& message);
 // Does the same with a line "emission begin end text".
-absl::StatusOr<Hypothesis> ParseHypothesisLine(absl::string_view line);
+absl::StatusOr<SourceHypothesis> ParseHypothesisLine(absl::string_view line);
 
 }  // namespace leapstream::client
 

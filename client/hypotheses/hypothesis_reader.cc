@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/quoted.h"
+#include "base/scripts.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "client/hypotheses/json_object.h"
@@ -32,7 +33,7 @@ absl::Status HypothesisReader::AtLine(int64_t line, absl::string_view message) c
   return absl::InvalidArgumentError(absl::StrCat("line ", line, " of the hypotheses: ", message));
 }
 
-absl::Status HypothesisReader::Append(absl::string_view bytes, std::vector<Hypothesis>& out) {
+absl::Status HypothesisReader::Append(absl::string_view bytes, std::vector<SourceHypothesis>& out) {
   while (!bytes.empty()) {
     const size_t end = bytes.find('\n');
     absl::StrAppend(&pending_, bytes.substr(0, end));
@@ -47,7 +48,7 @@ absl::Status HypothesisReader::Append(absl::string_view bytes, std::vector<Hypot
   return absl::OkStatus();
 }
 
-absl::Status HypothesisReader::Finish(std::vector<Hypothesis>& out) {
+absl::Status HypothesisReader::Finish(std::vector<SourceHypothesis>& out) {
   const std::string line = std::exchange(pending_, "");
   if (!line.empty()) LEAPSTREAM_RETURN_IF_ERROR(TakeLine(line, out));
   FinishWord(out);
@@ -63,7 +64,8 @@ absl::Status HypothesisReader::Finish(std::vector<Hypothesis>& out) {
   return absl::OkStatus();
 }
 
-absl::Status HypothesisReader::TakeLine(absl::string_view line, std::vector<Hypothesis>& out) {
+absl::Status HypothesisReader::TakeLine(absl::string_view line,
+                                        std::vector<SourceHypothesis>& out) {
   if (++line_ == 1) absl::ConsumePrefix(&line, kByteOrderMark);
   absl::ConsumeSuffix(&line, "\r");
   if (const size_t valid = Utf8PrefixBytes(line); valid < line.size()) {
@@ -76,7 +78,7 @@ absl::Status HypothesisReader::TakeLine(absl::string_view line, std::vector<Hypo
       line.remove_prefix(begin);
       if (HasLines(format_) && (line[0] != '{' || !HasObjects(format_))) {
         ++messages_;
-        absl::StatusOr<Hypothesis> hypothesis = ParseHypothesisLine(line);
+        absl::StatusOr<SourceHypothesis> hypothesis = ParseHypothesisLine(line);
         if (!hypothesis.ok()) return AtLine(line_, hypothesis.status().message());
         Take(*std::move(hypothesis), out);
         return absl::OkStatus();
@@ -98,7 +100,7 @@ absl::Status HypothesisReader::TakeLine(absl::string_view line, std::vector<Hypo
   }
 }
 
-absl::Status HypothesisReader::TakeObject(std::vector<Hypothesis>& out) {
+absl::Status HypothesisReader::TakeObject(std::vector<SourceHypothesis>& out) {
   ++messages_;
   open_ = 0;
   const std::string text = std::exchange(object_, "");
@@ -114,13 +116,13 @@ absl::Status HypothesisReader::TakeObject(std::vector<Hypothesis>& out) {
     return AtLine(began_, absl::StrCat("want a JSON object", too_deep ? " of less depth" : "",
                                        ", got ", Quoted(text)));
   }
-  absl::StatusOr<std::vector<Hypothesis>> hypotheses = ParseHypotheses(format_, message);
+  absl::StatusOr<std::vector<SourceHypothesis>> hypotheses = ParseHypotheses(format_, message);
   if (!hypotheses.ok()) return AtLine(began_, hypotheses.status().message());
-  for (Hypothesis& hypothesis : *hypotheses) Take(std::move(hypothesis), out);
+  for (SourceHypothesis& hypothesis : *hypotheses) Take(std::move(hypothesis), out);
   return absl::OkStatus();
 }
 
-void HypothesisReader::Take(Hypothesis hypothesis, std::vector<Hypothesis>& out) {
+void HypothesisReader::Take(SourceHypothesis hypothesis, std::vector<SourceHypothesis>& out) {
   has_hypotheses_ = true;
   if (format_ != HypothesisFormat::kSimulStreaming) return out.push_back(std::move(hypothesis));
   // Each text is appended to the ones before. Its last word is held back, as the next text may go
@@ -134,16 +136,16 @@ void HypothesisReader::Take(Hypothesis hypothesis, std::vector<Hypothesis>& out)
   for (size_t at = 0; at < text.size(); at += size) {
     const char32_t c = metrics::FirstCodePoint(absl::string_view(text).substr(at), &size);
     if (IsPythonSpace(c)) cut = at;
-    if (metrics::IsOfScriptWithoutSpaces(c)) cut = at + size;
+    if (IsOfScriptWithoutSpaces(c)) cut = at + size;
   }
   if (text.size() - cut > kMostWordBytes) cut = text.size();
   word_ = hypothesis;
   if (cut > 0) word_.begin = begin;
   word_.text = text.substr(cut);
-  if (word_.text.empty()) word_ = Hypothesis();
+  if (word_.text.empty()) word_ = SourceHypothesis();
   if (ends) {
     hypothesis.text = std::move(text);
-    word_ = Hypothesis();
+    word_ = SourceHypothesis();
   } else {
     hypothesis.text = text.substr(0, cut);
     if (metrics::StripSpace(hypothesis.text).empty()) return;
@@ -153,10 +155,10 @@ void HypothesisReader::Take(Hypothesis hypothesis, std::vector<Hypothesis>& out)
   out.push_back(std::move(hypothesis));
 }
 
-void HypothesisReader::FinishWord(std::vector<Hypothesis>& out) {
+void HypothesisReader::FinishWord(std::vector<SourceHypothesis>& out) {
   if (metrics::StripSpace(word_.text).empty()) return;
   word_.final = true;
-  out.push_back(std::exchange(word_, Hypothesis()));
+  out.push_back(std::exchange(word_, SourceHypothesis()));
 }
 
 }  // namespace leapstream::client

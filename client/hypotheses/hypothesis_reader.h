@@ -23,17 +23,17 @@ class HypothesisReader {
   // Adds the hypotheses that `bytes` completed to `out`. INVALID_ARGUMENT: a line is not UTF-8, too
   // long, or not of the format; the message has its number and what is wanted. The hypotheses
   // before it were then added, and nothing more may be appended.
-  absl::Status Append(absl::string_view bytes, std::vector<Hypothesis>& out);
+  absl::Status Append(absl::string_view bytes, std::vector<SourceHypothesis>& out);
   // Ends the input: a last line without a line feed is complete. The errors are those of Append();
   // INVALID_ARGUMENT also if an object is not complete, or if there were messages and none of them
   // had a hypothesis.
-  absl::Status Finish(std::vector<Hypothesis>& out);
+  absl::Status Finish(std::vector<SourceHypothesis>& out);
 
  private:
-  absl::Status TakeLine(absl::string_view line, std::vector<Hypothesis>& out);
-  absl::Status TakeObject(std::vector<Hypothesis>& out);
-  void Take(Hypothesis hypothesis, std::vector<Hypothesis>& out);
-  void FinishWord(std::vector<Hypothesis>& out);
+  absl::Status TakeLine(absl::string_view line, std::vector<SourceHypothesis>& out);
+  absl::Status TakeObject(std::vector<SourceHypothesis>& out);
+  void Take(SourceHypothesis hypothesis, std::vector<SourceHypothesis>& out);
+  void FinishWord(std::vector<SourceHypothesis>& out);
   absl::Status AtLine(int64_t line, absl::string_view message) const;
 
   const HypothesisFormat format_;
@@ -44,7 +44,7 @@ class HypothesisReader {
   int64_t began_ = 0;     // The line in which object_ begins.
   int64_t messages_ = 0;  // Messages that were read.
   bool has_hypotheses_ = false;
-  Hypothesis word_;  // SimulStreaming: the last word, which may go on.
+  SourceHypothesis word_;  // SimulStreaming: the last word, which may go on.
 };
 
 }  // namespace leapstream::client

@@ -11,6 +11,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/scripts.h"
 #include "metrics/unicode.h"
 
 namespace leapstream::client {
@@ -81,7 +82,7 @@ std::vector<absl::string_view> Parts(absl::string_view word) {
   for (size_t at = 0; at < word.size(); at += size) {
     const char32_t c = metrics::FirstCodePoint(word.substr(at), &size);
     if (IsMark(c)) continue;
-    const bool unspaced = metrics::IsOfScriptWithoutSpaces(c);
+    const bool unspaced = IsOfScriptWithoutSpaces(c);
     if (!marks_only && (unspaced || alone)) {
       parts.push_back(word.substr(begin, at - begin));
       begin = at;
@@ -95,12 +96,12 @@ std::vector<absl::string_view> Parts(absl::string_view word) {
 
 bool StartsWithoutSpace(absl::string_view word) {
   size_t size = 0;
-  return metrics::IsOfScriptWithoutSpaces(metrics::FirstCodePoint(word, &size));
+  return IsOfScriptWithoutSpaces(metrics::FirstCodePoint(word, &size));
 }
 
 bool EndsWithoutSpace(absl::string_view word) {
   const std::u32string characters = metrics::CodePoints(word);
-  return metrics::IsOfScriptWithoutSpaces(characters.back());
+  return IsOfScriptWithoutSpaces(characters.back());
 }
 
 }  // namespace
@@ -138,7 +139,7 @@ std::vector<SourceStabilizer::Word> SourceStabilizer::Words(absl::string_view te
   return words;
 }
 
-std::string SourceStabilizer::Add(const Hypothesis& hypothesis) {
+std::string SourceStabilizer::Add(const SourceHypothesis& hypothesis) {
   ++figures_.hypotheses;
   std::vector<Word> words = Words(hypothesis.text);
   if (hypothesis.final) {

@@ -42,7 +42,7 @@ class SourceStabilizer {
   // Takes the next hypothesis. Returns text to append to the source, "" or some words. A space
   // ends each word, unless its script has none there. A final hypothesis ends the utterance:
   // the next hypothesis begins another.
-  std::string Add(const Hypothesis& hypothesis);
+  std::string Add(const SourceHypothesis& hypothesis);
   // Ends the input. The newest hypothesis of an utterance that is open counts as its last one.
   std::string Finish();
 

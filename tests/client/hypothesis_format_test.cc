@@ -19,7 +19,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 // Shows a hypothesis as "text", "text [2]" (stable words), "text." (final) or "text. |" (a pause).
-std::string Shown(const Hypothesis& hypothesis) {
+std::string Shown(const SourceHypothesis& hypothesis) {
   std::string shown = absl::StrCat(
       hypothesis.text, hypothesis.final ? "." : "", hypothesis.pause ? " |" : "",
       hypothesis.stable_words > 0 ? absl::StrCat(" [", hypothesis.stable_words, "]") : "");
@@ -37,13 +37,15 @@ struct Read {
 
 Read ReadAll(HypothesisFormat format, const std::vector<std::string>& chunks) {
   HypothesisReader reader(format);
-  std::vector<Hypothesis> hypotheses;
+  std::vector<SourceHypothesis> hypotheses;
   Read read;
   for (const std::string& chunk : chunks) {
     if (read.status.ok()) read.status = reader.Append(chunk, hypotheses);
   }
   if (read.status.ok()) read.status = reader.Finish(hypotheses);
-  for (const Hypothesis& hypothesis : hypotheses) read.hypotheses.push_back(Shown(hypothesis));
+  for (const SourceHypothesis& hypothesis : hypotheses) {
+    read.hypotheses.push_back(Shown(hypothesis));
+  }
   return read;
 }
 

@@ -19,23 +19,23 @@ namespace {
 
 using testing::ElementsAre;
 
-Hypothesis Partial(std::string text, int stable_words = 0) {
-  Hypothesis result;
+SourceHypothesis Partial(std::string text, int stable_words = 0) {
+  SourceHypothesis result;
   result.text = std::move(text);
   result.stable_words = stable_words;
   return result;
 }
 
-Hypothesis Final(std::string text) {
-  Hypothesis result = Partial(std::move(text));
+SourceHypothesis Final(std::string text) {
+  SourceHypothesis result = Partial(std::move(text));
   result.final = true;
   return result;
 }
 
-std::vector<std::string> Given(const std::vector<Hypothesis>& hypotheses, int agreement = 2) {
+std::vector<std::string> Given(const std::vector<SourceHypothesis>& hypotheses, int agreement = 2) {
   SourceStabilizer stabilizer(agreement);
   std::vector<std::string> given;
-  for (const Hypothesis& hypothesis : hypotheses) given.push_back(stabilizer.Add(hypothesis));
+  for (const SourceHypothesis& hypothesis : hypotheses) given.push_back(stabilizer.Add(hypothesis));
   const std::string rest = stabilizer.Finish();
   if (!rest.empty()) given.push_back(rest);
   return given;
@@ -152,8 +152,8 @@ class Streams {
     return absl::StrJoin(words, Below(9) == 0 ? "  " : " ");
   }
   // Any hypotheses at all: nothing connects them.
-  std::vector<Hypothesis> Wild() {
-    std::vector<Hypothesis> stream;
+  std::vector<SourceHypothesis> Wild() {
+    std::vector<SourceHypothesis> stream;
     for (int i = Below(30); i > 0; --i) {
       stream.push_back(Partial(Text(12), Below(4) == 0 ? Below(12) : 0));
       stream.back().final = Below(5) == 0;
@@ -200,9 +200,9 @@ TEST(SourceStabilizerTest, FinalsLoseNoWordButForRepairs) {
     SourceStabilizer stabilizer(1 + streams.Below(3));
     std::string sent;  // Of the open utterance.
     StabilizerFigures before;
-    std::vector<Hypothesis> stream = streams.Wild();
+    std::vector<SourceHypothesis> stream = streams.Wild();
     stream.push_back(Final(streams.Text(12)));
-    for (const Hypothesis& hypothesis : stream) {
+    for (const SourceHypothesis& hypothesis : stream) {
       const std::vector<std::string> words = Compared(hypothesis.text);
       const std::vector<std::string> given = Compared(sent);
       const std::string more = stabilizer.Add(hypothesis);
@@ -271,7 +271,7 @@ TEST(SourceStabilizerTest, GoldenStreams) {
     const auto stream = nlohmann::json::parse(line);
     SourceStabilizer stabilizer(stream["agreement"].get<int>());
     for (const auto& step : stream["steps"]) {
-      Hypothesis hypothesis = Partial(step["text"], step.value("stable_words", 0));
+      SourceHypothesis hypothesis = Partial(step["text"], step.value("stable_words", 0));
       hypothesis.final = step.value("final", false);
       EXPECT_EQ(stabilizer.Add(hypothesis), step["appended"]) << stream["name"] << step;
     }

@@ -65,10 +65,10 @@ class LiveSessionTest : public testing::Test {
   }
   void Open(ResumeFrom from = {}) {
     LiveSession::Parts parts;
-    auto source = SegmentSource::Create(options_, *model_, from.skip_tokens);
+    auto source = SegmentSource::Create(options_, *model_, Frame(), from.skip_tokens);
     ASSERT_TRUE(source.ok()) << source.status();
     parts.source = *std::move(source);
-    auto state = NewState(*model_, options_.policy);
+    auto state = NewState(*model_, Frame(), options_.policy);
     ASSERT_TRUE(state.ok()) << state.status();
     parts.state = *std::move(state);
     parts.options = options_;

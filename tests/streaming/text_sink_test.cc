@@ -45,6 +45,7 @@ class FakeTokenizer : public SentencePiece {
     if (piece == "<s>" || piece == "</s>") return PieceKind::kControl;
     return piece.size() == 6 && piece.substr(0, 3) == "<0x" ? PieceKind::kByte : PieceKind::kText;
   }
+  std::vector<std::string> AllPieces() const override { return {}; }
   const std::string& unknown_surface() const override { return unknown_; }
   bool strips_leading_space() const override { return strips_; }
   bool strips_all_leading_space() const override { return strips_all_; }

@@ -199,7 +199,9 @@ TEST_F(WordSourceTest, AWordWithoutSpacesComesInPartsAndAnyChunkingGivesTheSame)
         parts = parts || word.open;
         open = word.open;
         std::string symbols;
-        for (const TokenId id : word.tokens) symbols += model_->source_vocabulary.Symbol(id);
+        for (const TokenId id : word.tokens) {
+          absl::StrAppend(&symbols, model_->source_vocabulary.Symbol(id));
+        }
         if (word.continued) {
           words.back() += symbols;
         } else {
@@ -236,7 +238,7 @@ TEST_F(WordSourceTest, ASegmentThatEndsWithinAWordWithoutSpacesContinuesThere) {
   SessionOptions options;
   options.next_segments = true;
   for (size_t known = 4; known <= characters.size(); ++known) {
-    TextSegment segment(options, *model_, 0);
+    TextSegment segment(options, *model_, Frame(), 0);
     segment.Open();
     for (size_t i = 0; i < known; ++i) {
       ASSERT_TRUE(segment.Append(characters[i], {0, static_cast<int64_t>(3 * i)}, &work_).ok());
@@ -254,7 +256,7 @@ TEST_F(WordSourceTest, ASegmentThatEndsWithinAWordWithoutSpacesContinuesThere) {
       ASSERT_TRUE(segment.Append(characters[i], {0, static_cast<int64_t>(3 * i)}, &work_).ok());
     }
     segment.Close();
-    TextSegment resumed(options, *model_, 1);
+    TextSegment resumed(options, *model_, Frame(), 1);
     resumed.Open();
     for (size_t i = 2; i < characters.size(); ++i) {
       ASSERT_TRUE(resumed.Append(characters[i], {0, static_cast<int64_t>(3 * i)}, &work_).ok());

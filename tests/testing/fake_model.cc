@@ -130,6 +130,13 @@ class FakeTokenizer final : public SentencePiece {
     if (piece == "<s>" || piece == "</s>" || piece == "<pad>") return PieceKind::kControl;
     return PieceKind::kText;
   }
+  std::vector<std::string> AllPieces() const override {
+    std::vector<std::string> pieces;
+    for (TokenId id = 0; id < vocabulary_.size(); ++id) {
+      pieces.emplace_back(vocabulary_.Symbol(id));
+    }
+    return pieces;
+  }
   const std::string& unknown_surface() const override { return unknown_surface_; }
   bool strips_leading_space() const override { return true; }
   bool strips_all_leading_space() const override { return false; }
