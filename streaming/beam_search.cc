@@ -12,6 +12,9 @@ namespace leapstream {
 namespace {
 
 constexpr TokenId kNoToken = -1;
+// Lengths to this power, or one over it, are numbers that a float has.
+constexpr double kMostLengthPenalty = 6;
+constexpr int kLongestNgram = 64;  // Longer ones do not come twice, and looking for them takes long.
 constexpr double kMostTokens = 1 << 20;  // More than in any segment; keeps a * S + b an int.
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 constexpr size_t kReserved = 256;  // Tokens of a row for which there is room from the start.
@@ -59,8 +62,8 @@ absl::Status CheckBeamOptions(const BeamOptions& options) {
     return OutOfRange("n_best", absl::StrCat("[1, ", options.beam, "] (the beam)"),
                       options.n_best);
   }
-  if (!(std::abs(options.length_penalty) <= 100)) {
-    return OutOfRange("length_penalty", "[-100, 100]", options.length_penalty);
+  if (!(std::abs(options.length_penalty) <= kMostLengthPenalty)) {
+    return OutOfRange("length_penalty", "[-6, 6]", options.length_penalty);
   }
   if (!(std::abs(options.unknown_penalty) <= 1e6)) {
     return OutOfRange("unknown_penalty", "[-1000000, 1000000]", options.unknown_penalty);
@@ -84,9 +87,10 @@ absl::Status CheckBeamOptions(const BeamOptions& options) {
     return OutOfRange("min_length", absl::StrCat("[0, ", options.max_length_b, "] (max_length_b)"),
                       options.min_length);
   }
-  if (options.no_repeat_ngram < 0 || options.no_repeat_ngram == 1) {
+  if (options.no_repeat_ngram < 0 || options.no_repeat_ngram == 1 ||
+      options.no_repeat_ngram > kLongestNgram) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "no_repeat_ngram needs to be 0 or at least 2, got ", options.no_repeat_ngram,
+        "no_repeat_ngram needs to be 0 or in [2, ", kLongestNgram, "], got ", options.no_repeat_ngram,
         "; with 1, no token could come twice, and the end not at all, since a target starts with "
         "its token"));
   }

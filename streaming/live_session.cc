@@ -334,7 +334,9 @@ void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
                         static_cast<int>(absl::c_count(lead, frame_.end) +
                                          absl::c_count(tail, frame_.end));
     task.vocabulary_size = model_.target_vocabulary.size();
-    task.max_target_tokens = SearchCap(options_, model_.info);
+    // The limits of sessions do not count the frame's forced tokens; a search does.
+    const int cap = SearchCap(options_, model_.info);
+    task.max_target_tokens = cap > 0 ? cap + static_cast<int>(frame_.forced.size()) : 0;
     task.start = frame_.start;
     task.end = frame_.end;
     // The frame's forced tokens are found, and scored, with the first token.
@@ -353,7 +355,7 @@ void LiveSession::ApplySearch() {
   unencoded_ = false;
   if (absl::Status status = search_->Advance(); !status.ok()) return Finish(std::move(status));
   if (!search_->done()) return;
-  const std::unique_ptr<SegmentSearch> search = std::move(search_);
+  std::unique_ptr<SegmentSearch> search = std::move(search_);
   const std::vector<BeamHypothesis> found = search->search().Result();
   // A resumed session finds the committed tokens again. If this machine's rounding finds others,
   // they are forced.
@@ -366,7 +368,9 @@ void LiveSession::ApplySearch() {
     segment_.forces = true;
     return;
   }
-  WriteFound(found, search->search().max_length());
+  const int max_length = search->search().max_length();
+  search.reset();  // What its states share is the session's alone again, and is counted so.
+  WriteFound(found, max_length);
 }
 
 void LiveSession::WriteFound(const std::vector<BeamHypothesis>& found, int max_length) {
@@ -393,9 +397,11 @@ void LiveSession::WriteFound(const std::vector<BeamHypothesis>& found, int max_l
 std::string LiveSession::TextOf(const BeamHypothesis& hypothesis) const {
   TextSink sink(model_.target_tokenizer.get());
   std::string text;
-  for (const TokenId id : segment_.ids) text += sink.Append(model_.target_vocabulary.Symbol(id));
-  for (const TokenId id : Written(hypothesis)) {
-    text += sink.Append(model_.target_vocabulary.Symbol(id));
+  for (const absl::Span<const TokenId> ids :
+       {absl::MakeConstSpan(segment_.ids), Written(hypothesis)}) {
+    for (const TokenId id : ids) {
+      if (!IsSilent(id)) text += sink.Append(model_.target_vocabulary.Symbol(id));
+    }
   }
   return text + sink.Finish();
 }
@@ -485,13 +491,16 @@ void LiveSession::Write(ScoredToken token, bool forced) {
 }
 
 std::string LiveSession::AppendToken(TokenId id, double delay) {
-  // fairseq takes these out of a translation before it joins the symbols.
-  if (id == kBeginOfSentence || model_.target_frame_tokens.Has(id)) return "";
   if (options_.beam.has_value()) segment_.ids.push_back(id);
+  if (IsSilent(id)) return "";
   std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
   segment_.text += text;
   meter_.RecordText(text, delay);
   return text;
+}
+
+bool LiveSession::IsSilent(TokenId id) const {
+  return id == kBeginOfSentence || model_.target_frame_tokens.Has(id);
 }
 
 TokenId LiveSession::FedBack(TokenId id) const {

@@ -195,6 +195,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void Write(ScoredToken token, bool forced);
   // Returns the text that a target token adds. Tokens of frames have none.
   std::string AppendToken(TokenId id, double delay);
+  // Whether a target token has no text. fairseq takes these out of a translation before it joins
+  // the symbols.
+  bool IsSilent(TokenId id) const;
   TokenId FedBack(TokenId id) const;  // See Model::feeds_back_symbols.
 
   // The progress after all READs that are due.

@@ -75,7 +75,8 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
 void TranslateCommand::AddStreamFlags() {
   StreamOptions& stream = options_.stream;
   command_->add_option("--model", stream.model, "a name that leapstream models lists");
-  command_->add_option("--source-lang", stream.source_language_code, "such as de, or the model's own code, such as deu_Latn");
+  command_->add_option("--source-lang", stream.source_language_code,
+                       "such as de, or the model's own code, such as deu_Latn");
   command_->add_option("--target-lang", stream.target_language_code, "such as en");
   command_->add_option("--k", stream.k, "source tokens (pieces of words) read ahead")
       ->check(CLI::Range(1, 1 << 20));
@@ -99,7 +100,7 @@ void TranslateCommand::AddBeamFlags() {
   const auto needs_beam = [beam](CLI::Option* option) { return option->needs(beam); };
   needs_beam(command_->add_option("--lenpen", beam_.length_penalty,
                                   "above 1 for longer, below for shorter; default: 1"))
-      ->check(CLI::Range(-100.0, 100.0));
+      ->check(CLI::Range(-6.0, 6.0));
   needs_beam(command_->add_option("--min-len", beam_.min_length, "least tokens; default: 1"))
       ->check(CLI::Range(0, 1 << 20));
   needs_beam(command_->add_option("--max-len-a", beam_.max_length_a,
@@ -121,7 +122,7 @@ void TranslateCommand::AddFileFlags() {
           ->check(CLI::ExistingFile);
   for (const char* streamed : {"--k", "--offline", "--early-end", "--max-target-tokens",
                                "--from-file", "--segment", "--trace", "--pace", "--audio", "--json",
-                               "--verbose"}) {
+                               "--verbose", "--hypotheses", "--pause"}) {
     file->excludes(streamed);
   }
   command_

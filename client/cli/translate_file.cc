@@ -9,9 +9,11 @@
 #include <cmath>
 #include <cstdio>
 #include <cstring>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <map>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -115,11 +117,16 @@ class LineOutput {
   LineOutput(const LineOutput&) = delete;
   LineOutput& operator=(const LineOutput&) = delete;
 
-  // Opens the file and cuts it to the part that is done.
-  absl::StatusOr<DonePart> Open(bool hypotheses) {
+  // Opens the file and finds the part that is done. Changes nothing of it.
+  absl::StatusOr<DonePart> Open(bool hypotheses, const std::string& input) {
     if (path_.empty()) return DonePart();
     fd_ = open(path_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
     if (fd_ < 0) return Failed("opened", absl::StatusCode::kInvalidArgument);
+    std::error_code error;
+    if (std::filesystem::equivalent(path_, input, error)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(path_, " is --file, too, which would be lost; give another --output"));
+    }
     std::ifstream file(path_, std::ios::binary);
     const std::string there{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
     absl::StatusOr<DonePart> done = FindDone(there, hypotheses);
@@ -127,10 +134,15 @@ class LineOutput {
       return absl::InvalidArgumentError(absl::StrCat(path_, ": ", done.status().message(),
                                                      "; give another --output, or remove it"));
     }
-    if (ftruncate(fd_, static_cast<off_t>(done->bytes)) != 0 || lseek(fd_, 0, SEEK_END) < 0) {
+    return done;
+  }
+  // Cuts the file to its first `bytes`.
+  absl::Status Cut(size_t bytes) {
+    if (fd_ < 0) return absl::OkStatus();
+    if (ftruncate(fd_, static_cast<off_t>(bytes)) != 0 || lseek(fd_, 0, SEEK_END) < 0) {
       return Failed("cut to its whole lines", absl::StatusCode::kInternal);
     }
-    return done;
+    return absl::OkStatus();
   }
   absl::Status Write(absl::string_view text) {
     if (fd_ < 0) return WriteOutput(text);
@@ -246,12 +258,13 @@ std::string ProgressBar(const Progress& progress, size_t columns) {
 absl::Status TranslateFile(Client& client, const TranslateFileOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, ReadLines(options.input));
   LineOutput output(options.output);
-  LEAPSTREAM_ASSIGN_OR_RETURN(const DonePart done, output.Open(options.hypotheses));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const DonePart done, output.Open(options.hypotheses, options.input));
   if (done.lines > lines.size()) {
     return absl::InvalidArgumentError(
         absl::StrCat(options.output, " has ", done.lines, " lines, but ", options.input, " only ",
                      lines.size(), ", so it is no translation of it; give another --output"));
   }
+  LEAPSTREAM_RETURN_IF_ERROR(output.Cut(done.bytes));
   Bar bar(done.lines, lines.size());
   Pipeline pipeline(client, lines, done.lines, options.text);
   for (size_t i = done.lines; i < lines.size(); ++i) {

@@ -11,7 +11,8 @@ namespace leapstream {
 namespace {
 
 constexpr char kSide[] = "decoder";
-constexpr int64_t kScoredTogether = 16;  // Rows of logits of Score().
+constexpr int64_t kScoredTogether = 16;  // Rows of logits of Score(), and at least of Decide().
+constexpr int64_t kLogitsTogether = 8 << 20;  // Logits of Decide() that are there at once.
 
 }  // namespace
 
@@ -185,14 +186,20 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
                                               absl::Span<Decision> result) const {
   const float* features = Features(x, floats);
   const int64_t vocabulary = output_.out();
-  float* logits = floats.Floats(x.count * vocabulary);
-  output_.Apply(features, x.count, logits, floats);
-  observer_.Show("", "logits", {logits, x.count, vocabulary});
-  for (int64_t r = 0; r < x.count; ++r) {
-    const absl::StatusOr<TokenScores> scores =
-        Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1);
-    if (!scores.ok()) return scores.status();
-    result[target.places[r]] = Decided(*scores);
+  // With a large vocabulary, the logits of many rows would be most of the scratch memory.
+  const int64_t together =
+      std::min(x.count, std::max(kScoredTogether, kLogitsTogether / vocabulary));
+  float* logits = floats.Floats(together * vocabulary);
+  for (int64_t begin = 0; begin < x.count; begin += together) {
+    const int64_t count = std::min(together, x.count - begin);
+    output_.Apply(features + begin * output_.in(), count, logits, floats);
+    observer_.Show("", "logits", {logits, count, vocabulary});
+    for (int64_t r = 0; r < count; ++r) {
+      const absl::StatusOr<TokenScores> scores =
+          Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1);
+      if (!scores.ok()) return scores.status();
+      result[target.places[begin + r]] = Decided(*scores);
+    }
   }
   return absl::OkStatus();
 }

@@ -10,6 +10,11 @@
 #include "model/engine/model_call.h"
 
 namespace leapstream {
+namespace {
+
+constexpr size_t kRowsTogether = 16;  // With a large vocabulary, more would take much memory.
+
+}  // namespace
 
 // A state of each member. They are always in step.
 class Ensemble::State : public SessionState {
@@ -109,6 +114,16 @@ absl::Status Ensemble::Decide(absl::Span<SessionState* const> states, absl::Span
 
 absl::Status Ensemble::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
                              BetweenLayers between_layers) const {
+  for (size_t begin = 0; begin < rows.size(); begin += kRowsTogether) {
+    const auto visit_part = [&](size_t b, const TokenScores& scores) { visit(begin + b, scores); };
+    LEAPSTREAM_RETURN_IF_ERROR(
+        ScorePart(rows.subspan(begin, kRowsTogether), visit_part, between_layers));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Ensemble::ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                                 BetweenLayers between_layers) const {
   return ModelCall("scoring target tokens", /*threads=*/1, [&]() -> absl::Status {
     const ScratchLoan loan;
     Workspace& floats = (*loan).floats;
@@ -122,15 +137,19 @@ absl::Status Ensemble::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit
         float* const sum = sums + static_cast<int64_t>(b) * vocabulary_size_;
         for (TokenId id = 0; id < static_cast<TokenId>(vocabulary_size_); ++id) {
           const float log_prob = scores.log_prob(id);
+          if (m == 0) {
+            sum[id] = log_prob;
+            continue;
+          }
           const float more = std::max(sum[id], log_prob);
-          sum[id] = m == 0 ? log_prob
-                           : more + std::log1p(std::exp(std::min(sum[id], log_prob) - more));
+          sum[id] = more + std::log1p(std::exp(std::min(sum[id], log_prob) - more));
         }
       };
       LEAPSTREAM_RETURN_IF_ERROR(members_[m]->Score(own, add, between_layers));
     }
     const auto log_members = std::log(static_cast<float>(members_.size()));
     for (size_t b = 0; b < rows.size(); ++b) {
+      between_layers();
       float* const sum = sums + static_cast<int64_t>(b) * vocabulary_size_;
       for (int64_t i = 0; i < vocabulary_size_; ++i) sum[i] -= log_members;
       TokenScores scores;  // These are log-probabilities: nothing is to be taken from them.

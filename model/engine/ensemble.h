@@ -40,6 +40,8 @@ class Ensemble : public Translator {
 
  private:
   class State;
+  absl::Status ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                         BetweenLayers between_layers) const;
 
   const std::vector<std::unique_ptr<const Translator>> members_;
   const int64_t vocabulary_size_;

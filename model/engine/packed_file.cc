@@ -3,13 +3,18 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <limits>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -26,6 +31,7 @@ namespace leapstream {
 namespace {
 
 // Must change whenever the arrays, their order or their meaning do.
+constexpr char kNewSuffix[] = ".new.";
 constexpr int kVersion = 1;
 constexpr int64_t kHeader = 4096;  // A page, so that the arrays are aligned as in memory.
 constexpr int64_t kPart = 1 << 20;
@@ -80,12 +86,15 @@ std::string Header(const PackedKey& key, int64_t bytes, absl::string_view arrays
   return lines;
 }
 
-// A file that is deleted again unless it is finished.
+// A file with a name of its own, `path` and some characters, that is deleted again unless it is
+// finished.
 class NewFile {
  public:
-  explicit NewFile(std::string path)
-      : path_(std::move(path)),
-        fd_(open(path_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644)) {}
+  explicit NewFile(const std::string& path)
+      : path_(absl::StrCat(path, kNewSuffix, "XXXXXX")), fd_(mkostemp(path_.data(), O_CLOEXEC)) {
+    // Other users' servers may map it: a model is no secret.
+    if (fd_ >= 0 && fchmod(fd_, 0644) != 0) fchmod_failed_ = true;
+  }
   ~NewFile() {
     if (fd_ < 0) return;
     close(fd_);
@@ -94,7 +103,7 @@ class NewFile {
   NewFile(const NewFile&) = delete;
   NewFile& operator=(const NewFile&) = delete;
 
-  bool open_failed() const { return fd_ < 0; }
+  bool open_failed() const { return fd_ < 0 || fchmod_failed_; }
   bool Write(const char* bytes, size_t count, int64_t offset) const {
     while (count > 0) {
       const ssize_t done = pwrite(fd_, bytes, count, offset);
@@ -113,10 +122,33 @@ class NewFile {
   }
 
  private:
-  const std::string path_;
+  std::string path_;
   const int fd_;
+  bool fchmod_failed_ = false;
   bool finished_ = false;
 };
+
+}  // namespace
+
+namespace {
+
+// Deletes what processes that were killed while they wrote a packed file have left beside it. A
+// process that is still writing has changed its file lately.
+void DeleteOldNewFiles(const std::string& path) {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path whole = path;
+  const std::string prefix = absl::StrCat(whole.filename().string(), kNewSuffix);
+  const auto old = fs::file_time_type::clock::now() - std::chrono::hours(1);
+  for (fs::directory_iterator it(whole.parent_path(), error), end; !error && it != end;
+       it.increment(error)) {
+    std::error_code ignored;
+    if (absl::StartsWith(it->path().filename().string(), prefix) &&
+        it->last_write_time(ignored) < old && !ignored) {
+      fs::remove(it->path(), ignored);
+    }
+  }
+}
 
 }  // namespace
 
@@ -164,7 +196,8 @@ absl::Status WritePackedFile(const std::string& path, const PackedKey& key, absl
   const auto error = [&path] {
     return absl::UnavailableError(absl::StrCat(path, ": ", std::strerror(errno)));
   };
-  NewFile file(absl::StrCat(path, ".", getpid(), ".new"));
+  DeleteOldNewFiles(path);
+  NewFile file(path);
   if (file.open_failed()) return error();
   Checksum checksum;
   int64_t offset = kHeader;

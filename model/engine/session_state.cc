@@ -31,7 +31,7 @@ SpeechFrontEnd::State& TransformerState::OwnSpeech() {
 }
 
 void TransformerState::LeaveForced() {
-  if (progress_.target_written > 0) return;
+  if (progress_.begun || frame_.forced.empty()) return;
   frame_.forced.clear();
   for (const auto& self : self_) self->Reset();
 }

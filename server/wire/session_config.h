@@ -12,8 +12,9 @@
 
 namespace leapstream {
 
-// The options of a session of `model`, with the model's default languages. INVALID_ARGUMENT: an enum value that does not exist, or a
-// number that no session can have; the scheduler checks the rest.
+// The options of a session of `model`, with the model's default languages. INVALID_ARGUMENT: an
+// enum value that does not exist, or a number that no session can have; the scheduler checks the
+// rest.
 absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
                                                 const SessionLimits& limits,
                                                 const ModelInfo& model);

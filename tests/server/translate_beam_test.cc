@@ -65,7 +65,7 @@ TEST_F(TranslateBeamTest, WrongOptionsAreRefusedByName) {
   request.mutable_beam_search()->set_no_repeat_ngram(1);
   status = Translate(request, &response);
   EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
-  EXPECT_THAT(status.error_message(), HasSubstr("no_repeat_ngram needs to be 0 or at least 2"));
+  EXPECT_THAT(status.error_message(), HasSubstr("no_repeat_ngram needs to be 0 or in [2, 64]"));
   Request config = Config();
   config.mutable_config()->mutable_policy()->mutable_beam_search()->set_n_best(2);
   ExpectError({config}, grpc::StatusCode::INVALID_ARGUMENT, "INVALID_POLICY", "n_best 2");
