@@ -37,6 +37,8 @@ inline constexpr int64_t kSegmentWork = 2048;      // A segment that is complete
 // The length of a word of source. A longer word is cut, so that there is a bound on the memory and
 // the time that one word takes.
 inline constexpr size_t kWordBytes = 1024;
+// The earlier words that one word is tokenised with, where its tokens depend on them.
+inline constexpr size_t kContextWords = 16;
 
 // Encoder rows of one turn, for models that encode all of the source anew after each READ. One
 // session per turn may always run its rows, however many they are.

@@ -66,15 +66,6 @@ class Resolver {
   const Vocabulary* const vocabulary_;
 };
 
-// All entries of a frame.
-std::vector<std::string> Entries(const FrameConfig& config) {
-  std::vector<std::string> entries = {config.start, config.end};
-  for (const auto* list : {&config.source_lead, &config.source_tail, &config.forced}) {
-    entries.insert(entries.end(), list->begin(), list->end());
-  }
-  return entries;
-}
-
 }  // namespace
 
 bool Frame::operator==(const Frame& other) const {
@@ -101,13 +92,30 @@ absl::StatusOr<Frame> ResolveFrame(const FrameConfig& config, const LanguageConf
   return frame;
 }
 
-FrameTokens::FrameTokens(const FrameConfig& config, const std::vector<LanguageConfig>& languages,
+FrameTokens FrameTokens::OfSource(const FrameConfig& config,
+                                  const std::vector<LanguageConfig>& languages,
+                                  const Vocabulary& vocabulary) {
+  std::vector<std::string> entries = config.source_lead;
+  entries.insert(entries.end(), config.source_tail.begin(), config.source_tail.end());
+  return FrameTokens(entries, languages, vocabulary);
+}
+
+FrameTokens FrameTokens::OfTarget(const FrameConfig& config,
+                                  const std::vector<LanguageConfig>& languages,
+                                  const Vocabulary& vocabulary) {
+  std::vector<std::string> entries = config.forced;
+  entries.insert(entries.end(), {config.start, config.end});
+  return FrameTokens(entries, languages, vocabulary);
+}
+
+FrameTokens::FrameTokens(const std::vector<std::string>& entries,
+                         const std::vector<LanguageConfig>& languages,
                          const Vocabulary& vocabulary) {
   const auto add = [&](const std::string& symbol) {
     const TokenId id = vocabulary.Id(symbol);
     if (id > kUnknown) ids_.push_back(id);
   };
-  for (const std::string& entry : Entries(config)) {
+  for (const std::string& entry : entries) {
     if (entry != kSourcePlace && entry != kTargetPlace) {
       add(entry);
       continue;

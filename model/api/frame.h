@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_API_FRAME_H_
 #define LEAPSTREAM_MODEL_API_FRAME_H_
 
+#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -32,20 +33,29 @@ absl::StatusOr<Frame> ResolveFrame(const FrameConfig& config, const LanguageConf
                                    const Vocabulary* source_vocabulary,
                                    const Vocabulary& target_vocabulary);
 
-// The ids of one dictionary that a frame may have, for any pair of languages, and </s>. No text,
-// piece or id of a user becomes one of them, and they are not part of a translation's text.
+// The ids of one side's dictionary that its part of a frame may have, for any pair of languages, and
+// </s>. No text, piece or id of a user becomes one of the source's, and the target's are not part of
+// a translation's text.
 class FrameTokens {
  public:
   FrameTokens() = default;  // The tokens of a frame without languages.
 
-  // The tokens of the frame, for all languages, that are in `vocabulary`.
-  FrameTokens(const FrameConfig& config, const std::vector<LanguageConfig>& languages,
-              const Vocabulary& vocabulary);
+  // The tokens of the frame's lead and tail, for all languages, that are in `vocabulary`.
+  static FrameTokens OfSource(const FrameConfig& config,
+                              const std::vector<LanguageConfig>& languages,
+                              const Vocabulary& vocabulary);
+  // As OfSource(), of the start, the forced tokens and the end.
+  static FrameTokens OfTarget(const FrameConfig& config,
+                              const std::vector<LanguageConfig>& languages,
+                              const Vocabulary& vocabulary);
 
   // The special symbols but for </s> are none, even if a frame has them.
   bool Has(TokenId id) const;
 
  private:
+  FrameTokens(const std::vector<std::string>& entries,
+              const std::vector<LanguageConfig>& languages, const Vocabulary& vocabulary);
+
   std::vector<TokenId> ids_ = {kEndOfSentence};  // Sorted.
 };
 

@@ -108,10 +108,14 @@ size_t EditDistance(absl::string_view a, absl::string_view b) {
 
 std::vector<size_t> MatchLanguage(absl::string_view asked, absl::Span<const std::string> codes) {
   if (asked.empty() || asked.size() > kMaxCode) return {};
+  const auto exact = absl::c_find(codes, asked);
+  if (exact != codes.end()) return {static_cast<size_t>(exact - codes.begin())};
   const std::string normal = Normal(asked);
+  std::vector<size_t> same;
   for (size_t i = 0; i < codes.size(); ++i) {
-    if (Normal(codes[i]) == normal) return {i};
+    if (Normal(codes[i]) == normal) same.push_back(i);
   }
+  if (!same.empty()) return same;
   const Tag wanted = Understand(asked);
   std::vector<Candidate> candidates;
   for (size_t i = 0; i < codes.size(); ++i) {

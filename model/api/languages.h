@@ -10,7 +10,7 @@
 
 // The codes of languages: those of models, such as "deu_Latn" (NLLB), "de_DE" (mBART) and "de"
 // (M2M-100), and BCP-47 tags, such as "de", "de-AT" and "zh-Hans". Case does not matter, and `-` is
-// `_`. These are pure functions.
+// `_`, except between codes of one model that differ in nothing else. These are pure functions.
 namespace leapstream {
 
 // A pair of languages, by the model's own codes.
@@ -24,7 +24,8 @@ struct LanguagePair {
 };
 
 // The places in `codes` of the codes that `asked` names: one, none, or several if `asked` does not
-// say which. A code names itself. Otherwise the languages must be the same, in ISO 639-1, 639-3 or
+// say which. A code names itself, and all that are equal but for case and `-`, unless one is equal to
+// the letter. Otherwise the languages must be the same, in ISO 639-1, 639-3 or
 // as the macrolanguage of one of them. Then counts the script, where `asked` has one, or its region
 // implies one ("zh-TW"); a code without a script fits each. An `asked` without a script means the
 // language's usual one, or the only one that there is. Of several the one with the region of

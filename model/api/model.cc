@@ -27,8 +27,8 @@ absl::Status NoLanguage(const std::string& model, const char* side, const std::s
 absl::Status Model::SetLanguages(const ModelConfig& config) {
   frame = config.frame;
   languages = config.languages;
-  source_frame_tokens = FrameTokens(frame, languages, source_vocabulary);
-  target_frame_tokens = FrameTokens(frame, languages, target_vocabulary);
+  source_frame_tokens = FrameTokens::OfSource(frame, languages, source_vocabulary);
+  target_frame_tokens = FrameTokens::OfTarget(frame, languages, target_vocabulary);
   info.source_language = config.source_language;
   info.target_language = config.target_language;
   info.source_languages.clear();

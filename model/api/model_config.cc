@@ -6,11 +6,9 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "absl/strings/str_replace.h"
 #include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/model_fields.h"
@@ -136,6 +134,40 @@ absl::Status CheckSpeech(const ModelConfig& config) {
   return absl::OkStatus();
 }
 
+// Checks that a side's tokenizer has no field that it makes no use of.
+absl::Status CheckTokenizer(const char* side, const TokenizerConfig& tokenizer, bool source) {
+  const TokenizerConfig none;
+  const bool spm = tokenizer.bpe == "sentencepiece";
+  const bool moses = tokenizer.tokenizer == "moses";
+  const bool codes = tokenizer.bpe == "subword_nmt" || tokenizer.bpe == "fastbpe";
+  const bool lowercase = tokenizer.lowercase;
+  const bool normalize = tokenizer.normalize != none.normalize;
+  const bool threshold = tokenizer.bpe_vocabulary_threshold != none.bpe_vocabulary_threshold;
+  const struct {
+    const char* field;
+    bool is_set, is_used;
+    const char* needs;
+  } rows[] = {
+      {"tokenizer", tokenizer.tokenizer != none.tokenizer, !spm, "a bpe that is no sentencepiece"},
+      {"moses_language", tokenizer.moses_language != none.moses_language, moses,
+       "tokenizer moses"},
+      {"moses_no_dash_splits", tokenizer.moses_no_dash_splits, moses, "tokenizer moses"},
+      {"moses_no_escape", tokenizer.moses_no_escape, moses, "tokenizer moses"},
+      {"lowercase", lowercase, source, "the source side"},
+      {"lowercase", lowercase, !spm, "a bpe that is no sentencepiece"},
+      {"clean_up", tokenizer.clean_up, !source, "the target side"},
+      {"normalize", normalize, source, "the source side"},
+      {"normalize", normalize, moses, "tokenizer moses"},
+      {"bpe_vocabulary_threshold", threshold, source, "the source side"},
+      {"bpe_vocabulary_threshold", threshold, codes, "bpe subword_nmt or fastbpe"}};
+  for (const auto& row : rows) {
+    if (!row.is_set || row.is_used) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat(side, ".", row.field, " needs ", row.needs, "; leave it out"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckLanguages(const ModelConfig& config) {
   if (!config.frame.forced.empty() && config.LearnedPolicy()) {
     return absl::InvalidArgumentError(
@@ -150,12 +182,10 @@ absl::Status CheckLanguages(const ModelConfig& config) {
   }
   std::set<std::string> codes, sources, targets;
   for (const LanguageConfig& language : config.languages) {
-    const std::string code =
-        absl::StrReplaceAll(absl::AsciiStrToLower(language.code), {{"-", "_"}});
-    if (!codes.insert(code).second) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("each of languages needs a code of its own, got ", Quoted(language.code),
-                       " twice; case does not count, and `-` is `_`"));
+    // Codes that differ in case alone are two: OPUS-MT's en-ROMANCE has pt_br and pt_BR.
+    if (!codes.insert(language.code).second) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "each of languages needs a code of its own, got ", Quoted(language.code), " twice"));
     }
     if (!language.source_token.empty()) sources.insert(language.code);
     if (!language.target_token.empty()) targets.insert(language.code);
@@ -206,6 +236,10 @@ absl::Status CheckModelFields(const ModelConfig& config) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("encoder", config.encoder, !config.speech.has_value()));
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("decoder", config.decoder, /*embeds_tokens=*/true));
   if (config.speech.has_value()) LEAPSTREAM_RETURN_IF_ERROR(CheckSpeech(config));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckTokenizer("source_tokenizer", config.source_tokenizer, /*source=*/true));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckTokenizer("target_tokenizer", config.target_tokenizer, /*source=*/false));
   LEAPSTREAM_RETURN_IF_ERROR(CheckLanguages(config));
   if (config.encoder.input_dim != config.encoder.embed_dim ||
       config.encoder.output_dim != config.encoder.embed_dim) {

@@ -89,8 +89,11 @@ absl::Status StagedDirectory::Write(absl::string_view text, const std::string& n
 absl::Status StagedDirectory::Copy(const std::string& from, const std::string& name) const {
   std::error_code error;
   const fs::path copy = fs::path(path_) / name;
+  if (!fs::is_regular_file(from, error)) {  // Of a missing file `error` may be clear.
+    return absl::NotFoundError(absl::StrCat(from, ": ", error ? error.message() : "is no file"));
+  }
   fs::copy_file(from, copy, error);
-  if (error) return FileError(copy, error);
+  if (error) return FileError(from, error);
   fs::permissions(copy, fs::perms(0644), error);
   return absl::OkStatus();
 }

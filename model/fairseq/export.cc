@@ -275,13 +275,7 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
 
   if (options.ensemble) config.ensemble = static_cast<int>(checkpoints.parsed.size());
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto staged, StagedDirectory::Make(options.output));
-  for (int member = 1; member <= config.ensemble; ++member) {
-    const absl::Span<const FairseqCheckpoint> all = checkpoints.parsed;
-    LEAPSTREAM_RETURN_IF_ERROR(
-        WriteWeights(config.ensemble > 1 ? all.subspan(member - 1, 1) : all, config,
-                     options.weight_type,
-                     absl::StrCat(staged->path(), "/", WeightsFileName(member))));
-  }
+  // The small files come first, so that a missing one is noticed before the weights are written.
   const std::pair<const std::optional<GrownDictionary>&, const char*> texts[] = {
       {dictionaries.source, kSourceDictionaryFile}, {dictionaries.target, kTargetDictionaryFile}};
   for (const auto& [dictionary, to] : texts) {
@@ -292,6 +286,13 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
       TokenizerFilePaths(options, config);
   for (const auto& [from, to] : copies) {
     if (!from.empty()) LEAPSTREAM_RETURN_IF_ERROR(staged->Copy(from, to));
+  }
+  for (int member = 1; member <= config.ensemble; ++member) {
+    const absl::Span<const FairseqCheckpoint> all = checkpoints.parsed;
+    LEAPSTREAM_RETURN_IF_ERROR(
+        WriteWeights(config.ensemble > 1 ? all.subspan(member - 1, 1) : all, config,
+                     options.weight_type,
+                     absl::StrCat(staged->path(), "/", WeightsFileName(member))));
   }
   LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), config));
   ModelFiles written;

@@ -130,6 +130,8 @@ absl::Status ChooseTokenizers(const ExportOptions& options, ModelConfig* config,
   TokenizerConfig chosen;
   LEAPSTREAM_ASSIGN_OR_RETURN(chosen.bpe, ChooseBpe(options, *config));
   LEAPSTREAM_ASSIGN_OR_RETURN(chosen.tokenizer, ChooseTokenizer(options, *config));
+  // A SentencePiece model takes words between white space as they are, so `space` does nothing.
+  if (chosen.bpe == "sentencepiece" && chosen.tokenizer == "space") chosen.tokenizer = "none";
   LEAPSTREAM_RETURN_IF_ERROR(CheckUsed(given, chosen, has_source));
   if (chosen.bpe == "sentencepiece" && given.bpe.empty() &&
       !Recorded(*config, "sentencepiece_enable_sampling").empty()) {

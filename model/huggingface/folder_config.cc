@@ -14,6 +14,9 @@ namespace leapstream {
 namespace {
 
 constexpr int kMaxSize = 1 << 24;
+// Marian's positions are a table that is computed, so that no tensor of the file limits them.
+constexpr int kMaxMarianPositions = 1 << 15;
+constexpr size_t kMaxEntries = 4096;  // Of a list whose entries are compared with each other.
 constexpr char kConfig[] = "config.json";
 constexpr char kGeneration[] = "generation_config.json";
 constexpr char kTokenizerConfig[] = "tokenizer_config.json";
@@ -73,6 +76,13 @@ absl::Status Unserved(absl::string_view file, absl::string_view key, const Json&
                       absl::string_view remedy) {
   return absl::UnimplementedError(
       absl::StrCat(file, ": ", key, " ", JsonText(value), " is not served; ", remedy));
+}
+
+absl::Status CheckEntries(absl::string_view file, absl::string_view key, size_t size) {
+  if (size <= kMaxEntries) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(file, ": ", key, " needs to have ", kMaxEntries,
+                                                 " entries at most, got ", size,
+                                                 "; fetch the file again"));
 }
 
 bool ChangesNothing(const Json& value, double neutral) {
@@ -138,7 +148,9 @@ absl::Status ReadNetwork(const FamilyRow& row, JsonKeys& keys, FolderConfig* con
   if (width % 2 != 0) {
     return Unserved(kConfig, "d_model", keys.Value("d_model"), "it needs to be even");
   }
-  const int positions = keys.Int("max_position_embeddings", 1024, 2, kMaxSize);
+  const int positions =
+      keys.Int("max_position_embeddings", 1024, 2,
+               row.family == FolderFamily::kMarian ? kMaxMarianPositions : kMaxSize);
   const bool fsmt = row.family == FolderFamily::kFsmt;
   const int rows = fsmt ? 0 : keys.Int("vocab_size", 0, 0, kMaxSize);
   network.encoder.vocabulary_size = fsmt ? keys.Int("src_vocab_size", 0, 0, kMaxSize) : rows;
@@ -188,6 +200,7 @@ absl::Status ReadBanned(const JsonKeys& keys, FolderConfig* config) {
     return Unserved(keys.name(), "bad_words_ids", words, "each entry needs to be a list of one id");
   };
   if (!words.is_array()) return refuse();
+  LEAPSTREAM_RETURN_IF_ERROR(CheckEntries(keys.name(), "bad_words_ids", words.size()));
   for (const Json& word : words) {
     if (!word.is_array() || word.size() != 1 || !word[0].is_number_unsigned() ||
         word[0].get<uint64_t>() >= kMaxSize) {
@@ -257,6 +270,8 @@ absl::Status ReadAdded(const FolderFiles& files, FolderConfig* config) {
   std::sort(specials.begin(), specials.end());
   const auto decoder = files.tokenizer.find("added_tokens_decoder");
   if (decoder != files.tokenizer.end() && decoder->is_object()) {
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckEntries(kTokenizerConfig, "added_tokens_decoder", decoder->size()));
     for (const auto& [key, value] : decoder->items()) {
       AddedToken token;
       const Json* const content = value.is_object() && value.contains("content")
@@ -270,6 +285,7 @@ absl::Status ReadAdded(const FolderFiles& files, FolderConfig* config) {
       config->added.push_back(std::move(token));
     }
   }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckEntries(kAddedTokens, "the object", files.added.size()));
   for (const auto& [key, value] : files.added.items()) {
     if (!value.is_number_unsigned() || value.get<uint64_t>() >= kMaxSize) {
       return bad(kAddedTokens, key);
@@ -302,9 +318,22 @@ absl::Status ReadTokenizer(const FolderFiles& files, JsonKeys& config_keys, Fold
   }
   config->legacy_behaviour = keys.Bool("legacy_behaviour", false);
   config->separate_vocabularies = keys.Bool("separate_vocabs", false);
-  config->wmt21 = keys.Text("language_codes", "") == "wmt21";
+  const std::string codes = keys.Text("language_codes", "m2m100");
+  if (codes != "m2m100" && codes != "wmt21") {
+    return Unserved(kTokenizerConfig, "language_codes", codes, "it needs to be m2m100 or wmt21");
+  }
+  config->wmt21 = codes == "wmt21";
   config->cleans_up = keys.Bool("clean_up_tokenization_spaces", false);
-  config->lowercase = keys.Bool("do_lower_case", false);
+  if (keys.Bool("do_lower_case", false)) {
+    return Unserved(kTokenizerConfig, "do_lower_case", true,
+                    "text is not lower-cased before it is cut into pieces");
+  }
+  const Json& sampling = keys.Value("sp_model_kwargs");
+  if (!sampling.is_null() && !sampling.empty()) {
+    return Unserved(kTokenizerConfig, "sp_model_kwargs", sampling,
+                    "the pieces of a word are the best ones, and not drawn by chance; remove the key "
+                    "to export the model with these");
+  }
   if (config->family == FolderFamily::kFsmt) {
     std::vector<std::string> languages = keys.Texts("langs");
     if (languages.empty()) languages = config_keys.Texts("langs");

@@ -43,7 +43,6 @@ struct FolderConfig {
   bool separate_vocabularies = false;       // Marian.
   bool wmt21 = false;                       // M2M100Tokenizer has the languages of wmt21.
   bool cleans_up = false;                   // clean_up_tokenization_spaces.
-  bool lowercase = false;                   // FSMT: do_lower_case.
   std::string source_language;              // source_lang, or FSMT's langs; may be empty.
   std::string target_language;
   std::vector<AddedToken> added;

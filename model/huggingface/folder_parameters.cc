@@ -108,9 +108,11 @@ absl::StatusOr<std::vector<float>> OutputBias(const FolderConfig& config,
     stored.resize(bias->count());
     LEAPSTREAM_RETURN_IF_ERROR(bias->Read(kLogitsBias, 0, absl::MakeSpan(stored)));
   }
+  std::vector<TokenId> banned = config.banned;
+  absl::c_sort(banned);
   std::vector<float> values;
   for (const TokenId row : target.rows) {
-    const bool never = row < 0 || absl::c_linear_search(config.banned, row);
+    const bool never = row < 0 || absl::c_binary_search(banned, row);
     values.push_back(never ? kNever : stored[row]);
   }
   return values;

@@ -39,10 +39,6 @@ absl::StatusOr<FolderVocabulary> ReadFsmt(const std::string& directory, const Fo
   FolderVocabulary result;
   LEAPSTREAM_ASSIGN_OR_RETURN(result.source, ReadSide(directory, "vocab-src.json", rows.source));
   LEAPSTREAM_ASSIGN_OR_RETURN(result.target, ReadSide(directory, "vocab-tgt.json", rows.target));
-  if (config.lowercase) {
-    return absl::UnimplementedError(
-        "tokenizer_config.json: do_lower_case true is not served of fsmt");
-  }
   if (config.start.value_or(kEndOfSentence) != kEndOfSentence || config.forced.has_value()) {
     return absl::UnimplementedError(
         "config.json: fsmt is served with decoder_start_token_id 2 (</s>) and no "

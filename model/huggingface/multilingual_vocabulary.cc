@@ -2,7 +2,8 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <set>
+#include <map>
+#include <string>
 #include <utility>
 
 #include "absl/algorithm/container.h"
@@ -33,7 +34,7 @@ class SymbolList {
   // Adds a symbol. A symbol that is there already belongs to the earlier id alone: the new id gets
   // a name that no text has.
   void Add(std::string symbol) {
-    if (!known_.insert(symbol).second) return AddFiller();
+    if (!known_.emplace(symbol, symbols_.size()).second) return AddFiller();
     symbols_.push_back(std::move(symbol));
   }
   // Adds an id that no text has, named as fairseq names such ids.
@@ -43,14 +44,20 @@ class SymbolList {
       char digits[16];
       std::snprintf(digits, sizeof(digits), "%04d", fillers_++);
       name = absl::StrCat("madeupword", digits);
-    } while (!known_.insert(name).second);
+    } while (!known_.emplace(name, symbols_.size()).second);
     filled_.push_back(name);
     symbols_.push_back(std::move(name));
   }
   void Replace(size_t id, const std::string& symbol) {
-    known_.erase(symbols_[id]);
+    const auto before = known_.find(symbols_[id]);
+    if (before != known_.end() && before->second == id) known_.erase(before);
     symbols_[id] = symbol;
-    known_.insert(symbol);
+    known_[symbol] = id;
+  }
+  // The id of a symbol, the one that got it last if there are two; size() if there is none.
+  size_t Find(const std::string& symbol) const {
+    const auto found = known_.find(symbol);
+    return found == known_.end() ? size() : found->second;
   }
 
   size_t size() const { return symbols_.size(); }
@@ -59,7 +66,7 @@ class SymbolList {
 
  private:
   std::vector<std::string> symbols_;
-  std::set<std::string> known_;
+  std::map<std::string, size_t> known_;  // The ids.
   std::vector<std::string> filled_;
   int fillers_ = 0;
 };
@@ -138,11 +145,9 @@ absl::Status ApplyAdded(const FolderConfig& config, size_t pieces, size_t rows,
           ") is ordinary text that transformers cuts out before SentencePiece; that is not served"));
     }
     while (symbols->size() <= id) symbols->AddFiller();
-    const auto& all = symbols->symbols();
-    const auto before = std::find(all.begin() + static_cast<int64_t>(pieces), all.end(),
-                                  token.content);
-    if (before != all.end()) {
-      symbols->Replace(before - all.begin(), absl::StrCat("madeupword", token.content));
+    const size_t before = symbols->Find(token.content);
+    if (before >= pieces && before < symbols->size()) {
+      symbols->Replace(before, absl::StrCat("madeupword", token.content));
     }
     symbols->Replace(id, token.content);
   }

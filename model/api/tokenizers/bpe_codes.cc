@@ -61,6 +61,8 @@ absl::StatusOr<BpeCodes> BpeCodes::Parse(absl::string_view text, Format format,
   }
   BpeCodes codes;
   const bool nmt = format == Format::kSubwordNmt;
+  const size_t last = text.find_last_not_of("\r\n ");  // As subword-nmt strips the whole file.
+  text = text.substr(0, last == absl::string_view::npos ? 0 : last + 1);
   codes.end_is_a_symbol_ = nmt;
   int64_t number = 0;
   while (!text.empty()) {

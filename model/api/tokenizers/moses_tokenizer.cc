@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/budget.h"
 #include "base/utf8.h"
 #include "model/api/tokenizers/code_points.h"
 #include "model/api/tokenizers/moses_classes.h"
@@ -15,7 +16,28 @@ namespace {
 // A run of n full stops is one character while the line is cut: kDots + n, a capital letter.
 constexpr char32_t kDots = 0x110000;
 
+// The words and the characters that the next word is tokenised with, so that a text of commas or
+// of apostrophes takes linear time.
+constexpr size_t kMostWords = budget::kContextWords;
+constexpr size_t kMostCharacters = 2 * budget::kWordBytes;
+
 bool IsControl(char32_t c) { return c < 0x20; }
+
+// Drops first words of a context that is too large: all but half of what it may have. The last one
+// stays, since its last character stands beside the next word's space.
+void Shorten(MosesContext* context) {
+  std::vector<std::u32string>& words = context->words;
+  size_t characters = 0;
+  for (const std::u32string& word : words) characters += word.size();
+  if (words.size() < kMostWords && characters < kMostCharacters) return;
+  size_t first = words.size();
+  for (size_t kept = 0; first > 0 && words.size() - first < kMostWords / 2; --first) {
+    kept += words[first - 1].size();
+    if (kept > kMostCharacters / 2 && first < words.size()) break;
+  }
+  words.erase(words.begin(), words.begin() + static_cast<int64_t>(first));
+  context->given -= first;
+}
 
 std::u32string WithoutControls(absl::string_view word) {
   std::u32string result = ToCodePoints(word);
@@ -335,17 +357,23 @@ void MosesTokenizer::AppendWord(absl::string_view text, MosesContext* context,
   std::vector<std::u32string>& words = context->words;
   std::u32string word = WithoutControls(text);
   if (word.empty()) {  // It is neither the last nor the next word of the others.
-    if (context->given == words.size()) {
-      ready->push_back({});
-      ++context->given;
+    if (context->given < words.size()) {
+      words.push_back(std::move(word));
+      if (words.size() - context->given > kMostWords) Give(U'A', context, ready);
+      return;
     }
+    ready->push_back({});
+    // Two spaces are as good as more of them, and at the text's start there are none.
+    if (words.empty() || words.back().empty()) return;
     words.push_back(std::move(word));
+    ++context->given;
     return;
   }
   Peek(text, context, ready);
   // Only a comma or an apostrophe wants the space before it, which an earlier match may have used
   // up. The tokens of all other words say nothing of the words before them.
   if (word[0] != U',' && word[0] != U'\'') *context = MosesContext();
+  Shorten(context);
   const bool waits = WaitsForNext(word);
   words.push_back(std::move(word));
   if (!waits) Give(U'A', context, ready);

@@ -13,7 +13,8 @@
 namespace leapstream {
 
 // The part of a text that a MosesTokenizer still needs: the words that the next word's tokens may
-// depend on. A value; a new one is at the text's start.
+// depend on, but of a long run of words in apostrophes or commas the last ones alone. A value; a
+// new one is at the text's start.
 struct MosesContext {
   std::vector<std::u32string> words;  // Without control characters. The last ones may be held.
   size_t given = 0;                   // The number of first words whose tokens were returned.
@@ -45,7 +46,8 @@ class MosesTokenizer {
   std::vector<Tokens> Tokenize(absl::string_view text) const;
 
   // Takes the next word of a text. Appends to *ready, in order, the tokens of each word that are
-  // final now: see above.
+  // final now: see above. A word that waits for the next one is final after 16 words of control
+  // characters, too.
   void AppendWord(absl::string_view word, MosesContext* context, std::vector<Tokens>* ready) const;
   // Takes the beginning of the next word, which may come again, longer or whole.
   void Peek(absl::string_view beginning, MosesContext* context, std::vector<Tokens>* ready) const;

@@ -7,9 +7,22 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/budget.h"
 #include "model/api/tokenizers/punctuation.h"
 
 namespace leapstream {
+namespace {
+
+// The size of the first part of a word that the inner tokenizer takes: a longer word is cut between
+// two characters.
+size_t PartSize(absl::string_view word) {
+  if (word.size() <= budget::kWordBytes) return word.size();
+  size_t size = budget::kWordBytes;
+  while (size > 1 && (static_cast<unsigned char>(word[size]) & 0xC0) == 0x80) --size;
+  return size;
+}
+
+}  // namespace
 
 struct NormalizingTokenizer::Memory {
   // Words that were passed on together: so many of the user's, so many of the inner tokenizer's
@@ -30,7 +43,8 @@ void NormalizingTokenizer::AppendWord(absl::string_view word, TokenizerState* st
                                       std::vector<Symbols>* ready) const {
   if (!state->own.has_value()) state->own = Memory();
   auto* const memory = std::any_cast<Memory>(&state->own);
-  if (memory->held_words > 0 && !JoinsNext(memory->held, word)) {
+  const bool too_much = memory->held.size() + word.size() > 2 * budget::kWordBytes;
+  if (memory->held_words > 0 && (too_much || !JoinsNext(memory->held, word))) {
     PassOn(/*more=*/true, memory, ready);
   }
   absl::StrAppend(&memory->held, memory->held_words > 0 ? " " : "", word);
@@ -52,8 +66,11 @@ void NormalizingTokenizer::PassOn(bool more, Memory* memory, std::vector<Symbols
   Memory::Group& group = memory->groups.emplace_back();
   group.words = memory->held_words;
   for (const absl::string_view word : absl::StrSplit(text, ' ', absl::SkipEmpty())) {
-    inner_->AppendWord(word, &memory->inner, &inner_ready);
-    ++group.waiting;
+    for (absl::string_view rest = word; !rest.empty(); ++group.waiting) {
+      const size_t size = PartSize(rest);
+      inner_->AppendWord(rest.substr(0, size), &memory->inner, &inner_ready);
+      rest.remove_prefix(size);
+    }
   }
   memory->held.clear();
   memory->held_words = 0;

@@ -13,9 +13,10 @@ namespace leapstream {
 
 // A tokenizer whose source is normalised first, as FSMTTokenizer's is: see NormalizePunctuation().
 // White space between words counts as one space. A word waits for the beginning of the next one,
-// which it may be joined to; words that are joined become final together. A full stop before a
-// closing quotation mark depends on whether more text follows, as in Moses; it does not depend on
-// an earlier such place that ends at the very same word. Const and thread-safe.
+// which it may be joined to; words that are joined become final together, and are joined no further
+// than to 2 * budget::kWordBytes. A word that is longer than budget::kWordBytes afterwards is cut.
+// A full stop before a closing quotation mark depends on whether more text follows, as in Moses; it
+// does not depend on an earlier such place that ends at the very same word. Const and thread-safe.
 class NormalizingTokenizer final : public Tokenizer {
  public:
   // `language`: the source's, as Moses names it.

@@ -89,14 +89,20 @@ TEST(FrameTest, TheTokensOfFramesAreThoseOfAllLanguages) {
   const FrameConfig multi = {{"{source}"}, {"</s>"}, "</s>", {"{target}"}, "</s>"};
   const std::vector<LanguageConfig> languages = {{"en", "__en__", "__en__"},
                                                  {"de", "__de__", "__de__"}};
-  const FrameTokens tokens(multi, languages, Dictionary());
+  // Marian names the target's language on the source's side, and prints it on the target's.
+  const FrameConfig marian = {{"{target}"}, {"</s>"}, "</s>", {}, "</s>"};
   for (TokenId id = 0; id < Dictionary().size(); ++id) {
-    EXPECT_EQ(tokens.Has(id), id == kEndOfSentence || id == 6 || id == 7) << id;
-    EXPECT_EQ(FrameTokens().Has(id), id == kEndOfSentence);
+    const bool end = id == kEndOfSentence;
+    const bool language = id == 6 || id == 7;
+    EXPECT_EQ(FrameTokens::OfSource(multi, languages, Dictionary()).Has(id), end || language);
+    EXPECT_EQ(FrameTokens::OfTarget(multi, languages, Dictionary()).Has(id), end || language);
+    EXPECT_EQ(FrameTokens::OfSource(marian, languages, Dictionary()).Has(id), end || language);
+    EXPECT_EQ(FrameTokens::OfTarget(marian, languages, Dictionary()).Has(id), end) << id;
+    EXPECT_EQ(FrameTokens().Has(id), end);
   }
   // Names of languages that no frame has may be words of the text.
-  const FrameTokens none({}, {{"a", "a", "a"}}, Dictionary());
-  EXPECT_FALSE(none.Has(4));
+  EXPECT_FALSE(FrameTokens::OfSource({}, {{"a", "a", "a"}}, Dictionary()).Has(4));
+  EXPECT_FALSE(FrameTokens::OfTarget({}, {{"a", "a", "a"}}, Dictionary()).Has(4));
 }
 
 TEST(FrameTest, AModelHasAFrameForEachPair) {

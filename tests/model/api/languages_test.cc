@@ -108,6 +108,10 @@ TEST(LanguagesTest, ScriptsAndRegions) {
   EXPECT_THAT(Match("pt-BR", {"pt_BR", "pt_PT"}), ElementsAre("pt_BR"));
   EXPECT_THAT(Match("pt", {"pt_BR", "pt_PT"}), ElementsAre("pt_BR", "pt_PT"));
   EXPECT_THAT(Match("pt", {"pt_BR", "pt"}), ElementsAre("pt"));
+  // Codes may differ in case alone. An exact one is meant; otherwise it is not said which.
+  EXPECT_THAT(Match("pt_BR", {"pt_br", "pt_BR"}), ElementsAre("pt_BR"));
+  EXPECT_THAT(Match("pt_br", {"pt_br", "pt_BR"}), ElementsAre("pt_br"));
+  EXPECT_THAT(Match("pt-BR", {"pt_br", "pt_BR", "pt"}), ElementsAre("pt_br", "pt_BR"));
 }
 
 TEST(LanguagesTest, NonsenseIsNoLanguage) {

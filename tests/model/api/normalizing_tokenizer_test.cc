@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 #include "absl/strings/str_join.h"
+#include "base/budget.h"
 #include "model/api/model_config.h"
 #include "model/api/tokenizer.h"
 #include "model/api/tokenizers/normalizing_tokenizer.h"
@@ -64,6 +65,43 @@ TEST(NormalizingTokenizerTest, AWordWaitsForTheNextOneAlone) {
   EXPECT_EQ(3u, ready.size());
   EXPECT_EQ(SourceTokenizer::Symbols{"two:"}, ready[1]);
   EXPECT_TRUE(ready[2].empty());
+}
+
+// Gives its words, which must have the size that a tokenizer is promised.
+class WordsAsTheyAre final : public Tokenizer {
+ public:
+  void AppendWord(absl::string_view word, TokenizerState* /*state*/,
+                  std::vector<Symbols>* ready) const override {
+    EXPECT_LE(word.size(), budget::kWordBytes);
+    ready->push_back({std::string(word)});
+  }
+  void FinishWords(TokenizerState* /*state*/, std::vector<Symbols>* /*ready*/) const override {}
+  TargetBytes AppendSymbol(absl::string_view, TokenizerState*) const override { return {}; }
+  TargetBytes FinishSymbols(TokenizerState*) const override { return {}; }
+  std::vector<std::string> Encode(absl::string_view) const override { return {}; }
+  std::string Decode(const std::vector<std::string>&) const override { return ""; }
+};
+
+TEST(NormalizingTokenizerTest, WordsThatAreJoinedAreFinalOnceTheyAreLong) {
+  const NormalizingTokenizer tokenizer(std::make_unique<WordsAsTheyAre>(), "en");
+  TokenizerState state;
+  std::vector<SourceTokenizer::Symbols> ready;
+  constexpr size_t kWords = 20000;
+  for (size_t i = 0; i < kWords; ++i) {
+    tokenizer.AppendWord(":", &state, &ready);
+    ASSERT_GE(ready.size() + budget::kWordBytes + 1, i);
+  }
+  for (int i = 0; i < 3; ++i) {
+    std::string umlauts = "(";
+    while (umlauts.size() + 1 < budget::kWordBytes) umlauts += "\xC3\xA4";
+    tokenizer.AppendWord(umlauts + "(", &state, &ready);
+  }
+  tokenizer.FinishWords(&state, &ready);
+  EXPECT_EQ(ready.size(), kWords + 3);
+  std::string text;
+  for (const auto& word : ready) text += absl::StrJoin(word, "");
+  EXPECT_EQ(text.substr(0, kWords), std::string(kWords, ':'));
+  EXPECT_EQ(text.size(), kWords + 3 * budget::kWordBytes);
 }
 
 }  // namespace

@@ -5,7 +5,9 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "base/budget.h"
 #include "model/api/tokenizers/lower_case.h"
 
 namespace leapstream {
@@ -57,7 +59,10 @@ TEST(BpeCodesTest, WhatIsNoCodesFileIsRefused) {
   EXPECT_THAT(Refusal(" a b\n"), HasSubstr("line 1"));
   EXPECT_THAT(Refusal("#version: 0.2\na b\n", Format::kFastBpe), HasSubstr("--bpe subword_nmt"));
   EXPECT_THAT(Refusal("a \xff\n"), HasSubstr("UTF-8"));
+  EXPECT_THAT(Refusal("a b\n\n \nc d\n\n"), HasSubstr("line 2"));
   EXPECT_EQ(Refusal(""), "");  // No merges: words become characters.
+  EXPECT_EQ(Refusal("a b\n\n \r\n\n"), "") << "blank lines at the end are no lines";
+  EXPECT_EQ(Refusal("\n"), "");
 }
 
 TEST(BpeCodesTest, ASymbolOutsideTheVocabularyIsUndone) {
@@ -117,6 +122,54 @@ TEST(SubwordTokenizerTest, LowerCaseComesAfterTheTokenizer) {
   files.prefixes.bytes = "\xff";
   EXPECT_THAT(std::string(SubwordTokenizer::Create(config, files).status().message()),
               HasSubstr("prefixes: expected a list"));
+}
+
+// The tokens of words that come one by one. The earlier words that each one is tokenised with stay
+// few, so that the time is linear.
+std::vector<std::string> Streamed(const MosesTokenizer& moses,
+                                  const std::vector<std::string>& words) {
+  MosesContext context;
+  std::vector<MosesTokenizer::Tokens> ready;
+  for (const std::string& word : words) {
+    moses.Peek(word.substr(0, 1), &context, &ready);
+    moses.AppendWord(word, &context, &ready);
+    size_t characters = 0;
+    for (const std::u32string& kept : context.words) characters += kept.size();
+    EXPECT_LE(context.words.size(), 2 * budget::kContextWords + 1);
+    EXPECT_LE(characters, 3 * budget::kWordBytes);
+    if (::testing::Test::HasFailure()) break;
+  }
+  moses.Finish(&context, &ready);
+  EXPECT_EQ(ready.size(), words.size());
+  std::vector<std::string> tokens;
+  for (const auto& word : ready) tokens.insert(tokens.end(), word.begin(), word.end());
+  return tokens;
+}
+
+TEST(MosesTokenizerTest, TheContextOfAWordIsBounded) {
+  const auto moses = *MosesTokenizer::Create({"en"}, "", "prefixes");
+  const auto whole = [&moses](const std::vector<std::string>& words) {
+    std::vector<std::string> tokens;
+    for (const auto& word : moses.Tokenize(absl::StrJoin(words, " "))) {
+      tokens.insert(tokens.end(), word.begin(), word.end());
+    }
+    return tokens;
+  };
+  const std::vector<std::vector<std::string>> kinds = {
+      {","}, {"'x"}, {"'"}, {"\x01"}, {",5", "'.", "\x01"}, {"," + std::string(1000, 'x')},
+      {"x,", "'", "\x01", "\x02\x01", "'s", ",,"}};
+  for (const std::vector<std::string>& kind : kinds) {
+    std::vector<std::string> words;
+    for (int i = 0; i < (kind[0].size() > 100 ? 100 : 4000); ++i) {
+      words.push_back(kind[i % kind.size()]);
+    }
+    EXPECT_EQ(Streamed(moses, words), whole(words)) << kind[0];
+  }
+  // A word that waits does not wait for many words of control characters.
+  std::vector<std::string> words(500, "\x01");
+  words[0] = "etc.";
+  words.push_back("x");
+  EXPECT_THAT(Streamed(moses, words), ElementsAre("etc", ".", "x"));
 }
 
 TEST(SubwordTokenizerTest, ALanguageMayHaveARegion) {

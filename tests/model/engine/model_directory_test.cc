@@ -8,6 +8,7 @@
 #include <fstream>
 #include <iterator>
 #include <set>
+#include <tuple>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
@@ -230,6 +231,56 @@ TEST(ModelConfigTest, BoundsAllSizes) {
   config.share_decoder_input_output_embed = true;
   config.decoder.output_dim = 48;
   EXPECT_FALSE(ValidateModelConfig(config).ok());
+}
+
+TEST(ModelConfigTest, ATokenizerHasNoFieldThatItMakesNoUseOf) {
+  TokenizerConfig spm, moses, codes, none;
+  moses.bpe = codes.bpe = "fastbpe";
+  none.bpe = "none";
+  moses.tokenizer = "moses";
+  moses.moses_language = "en";
+  moses.moses_no_escape = moses.moses_no_dash_splits = true;
+  ModelConfig good = Config();
+  good.source_tokenizer = good.target_tokenizer = moses;
+  good.source_tokenizer.normalize = "fsmt";
+  good.source_tokenizer.lowercase = true;
+  good.source_tokenizer.bpe_vocabulary_threshold = 5;
+  good.target_tokenizer.clean_up = true;
+  EXPECT_TRUE(CheckModelFields(good).ok()) << CheckModelFields(good);
+  good.source_tokenizer = good.target_tokenizer = spm;
+  good.target_tokenizer.clean_up = true;
+  EXPECT_TRUE(CheckModelFields(good).ok()) << CheckModelFields(good);
+  using Change = void (*)(TokenizerConfig*);
+  const Change space = [](TokenizerConfig* t) { t->tokenizer = "space"; };
+  const Change language = [](TokenizerConfig* t) { t->moses_language = "en"; };
+  const Change dashes = [](TokenizerConfig* t) { t->moses_no_dash_splits = true; };
+  const Change escape = [](TokenizerConfig* t) { t->moses_no_escape = true; };
+  const Change lower = [](TokenizerConfig* t) { t->lowercase = true; };
+  const Change clean = [](TokenizerConfig* t) { t->clean_up = true; };
+  const Change normal = [](TokenizerConfig* t) { t->normalize = "fsmt"; };
+  const Change threshold = [](TokenizerConfig* t) { t->bpe_vocabulary_threshold = 5; };
+  const std::tuple<bool, const TokenizerConfig&, Change, const char*> bad[] = {
+      {true, spm, space, "source_tokenizer.tokenizer"},
+      {false, spm, space, "target_tokenizer.tokenizer"},
+      {true, spm, lower, "source_tokenizer.lowercase"},
+      {true, spm, normal, "source_tokenizer.normalize"},
+      {true, spm, threshold, "source_tokenizer.bpe_vocabulary_threshold"},
+      {true, none, threshold, "source_tokenizer.bpe_vocabulary_threshold"},
+      {true, spm, clean, "source_tokenizer.clean_up"},
+      {true, moses, clean, "source_tokenizer.clean_up"},
+      {true, codes, language, "source_tokenizer.moses_language"},
+      {false, codes, dashes, "target_tokenizer.moses_no_dash_splits"},
+      {false, spm, escape, "target_tokenizer.moses_no_escape"},
+      {true, codes, normal, "source_tokenizer.normalize needs tokenizer moses"},
+      {false, moses, normal, "target_tokenizer.normalize"},
+      {false, moses, lower, "target_tokenizer.lowercase"}};
+  for (const auto& [source, tokenizer, change, message] : bad) {
+    ModelConfig config = Config();
+    TokenizerConfig& side = source ? config.source_tokenizer : config.target_tokenizer;
+    side = tokenizer;
+    change(&side);
+    EXPECT_THAT(std::string(CheckModelFields(config).message()), HasSubstr(message));
+  }
 }
 
 TEST(ModelConfigTest, TheLeapFactorOnlyMattersWithLeap) {

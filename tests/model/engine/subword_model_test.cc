@@ -142,6 +142,15 @@ TEST(SubwordExportTest, StrangeTokenizersAreRefusedByName) {
               HasSubstr("--bpe-codes"));
 }
 
+TEST(SubwordExportTest, AMissingFileIsNamedAsItWasGiven) {
+  ExportOptions options = BpeOptions();
+  options.output += "-missing";
+  options.tokenizer.prefixes = "/nowhere/prefixes";
+  const absl::Status status = ExportModel(options);
+  EXPECT_TRUE(absl::IsNotFound(status)) << status;
+  EXPECT_THAT(std::string(status.message()), HasSubstr("/nowhere/prefixes: "));
+}
+
 TEST(SubwordExportTest, SaysWhatTextIsTakenToBe) {
   ExportOptions options = BpeOptions();
   options.output += "-notes";

@@ -115,6 +115,9 @@ TEST_F(FolderTest, SettingsThatChangeTheResultAreRefusedByName) {
       {"config.json", "d_model", 63},
       {"config.json", "normalize_before", false},
       {"config.json", "pad_token_id", 5},
+      {"tokenizer_config.json", "sp_model_kwargs", {{"enable_sampling", true}}},
+      {"tokenizer_config.json", "do_lower_case", true},
+      {"tokenizer_config.json", "language_codes", "m2m1000"},
       {"tokenizer_config.json", "tokenizer_class", "T5Tokenizer"}};
   for (const auto& [file, key, value] : settings) {
     Copy("m2m100");
@@ -131,6 +134,8 @@ TEST_F(FolderTest, SettingsWithoutEffectAreTaken) {
   Set("generation_config.json", "bad_words_ids", nullptr);
   Set("config.json", "layerdrop", 0.3);
   Set("tokenizer_config.json", "tokenizer_class", "M2M100TokenizerFast");
+  Set("tokenizer_config.json", "sp_model_kwargs", json::object());
+  Set("tokenizer_config.json", "language_codes", "m2m100");
   EXPECT_FALSE(Export().output_bias);
 }
 
@@ -352,6 +357,39 @@ TEST_F(FolderTest, MarianSaysItsLanguages) {
   EXPECT_EQ(config.languages[3].target_token, ">>zho_Hans<<");
   EXPECT_EQ(config.languages[3].source_token, "");
   EXPECT_EQ(config.languages[0].source_token, "</s>");
+  // en-ROMANCE has two codes that differ in case alone.
+  Copy("marian-multi");
+  json symbols = json::parse(std::ifstream(Path("vocab.json")));
+  symbols[">>pt_BR<<"] = symbols[">>eng<<"];
+  symbols[">>pt_br<<"] = symbols[">>nds<<"];
+  symbols.erase(">>eng<<");
+  symbols.erase(">>nds<<");
+  Write("vocab.json", symbols.dump());
+  config = Export();
+  ASSERT_EQ(config.languages.size(), 5u);
+  EXPECT_EQ(config.languages[2].code, "pt_BR");
+  EXPECT_EQ(config.languages[3].code, "pt_br");
+}
+
+TEST_F(FolderTest, ListsAndTablesOfAHostileFolderAreBounded) {
+  Copy("marian");
+  Set("config.json", "max_position_embeddings", (1 << 15) + 1);
+  EXPECT_THAT(Error(), HasSubstr("max_position_embeddings"));
+  json many = json::array(), added = json::object(), decoder = json::object();
+  for (int i = 0; i < 5000; ++i) {
+    many.push_back({i});
+    added[absl::StrCat("t", i)] = i;
+    decoder[absl::StrCat(i)] = {{"content", absl::StrCat("t", i)}};
+  }
+  Copy("m2m100");
+  Set("generation_config.json", "bad_words_ids", many);
+  EXPECT_THAT(Error(), HasSubstr("bad_words_ids needs to have 4096 entries at most, got 5000"));
+  Copy("m2m100");
+  Set("tokenizer_config.json", "added_tokens_decoder", decoder);
+  EXPECT_THAT(Error(), HasSubstr("added_tokens_decoder needs"));
+  Copy("m2m100");
+  Write("added_tokens.json", added.dump());
+  EXPECT_THAT(Error(), HasSubstr("added_tokens.json: the object needs"));
 }
 
 TEST_F(FolderTest, InspectSaysWhatIsServed) {
