@@ -397,7 +397,10 @@ TEST_F(FolderTest, InspectSaysWhatIsServed) {
   const auto text = InspectFolder(options_);
   ASSERT_TRUE(text.ok()) << text.status();
   EXPECT_THAT(*text, AllOf(HasSubstr("can be exported: yes"), HasSubstr("type: m2m_100"),
-                           HasSubstr("each of these to each: ace_Arab"), HasSubstr("test-time wait-k"),
+                           HasSubstr("each of these to each: ace_Arab"),
+                           HasSubstr("policy: offline (whole segments)"),
+                           HasSubstr("wait-k works at test time"),
+                           HasSubstr("multiply-adds a source token"),
                            HasSubstr("CC-BY-NC-4.0"), HasSubstr("model.shared.weight [806, 64] float32")));
 }
 
