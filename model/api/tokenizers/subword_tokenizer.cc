@@ -223,8 +223,8 @@ int64_t SubwordTokenizer::PeekWord(absl::string_view beginning, TokenizerState* 
     if (SizeWithoutTrailingSpace(beginning) == 0) return 0;
     GiveHeld(/*ends=*/false, state, ready);
     if (bpe_ != Bpe::kCharacters && bpe_ != Bpe::kBytes) return 0;
-    // Each character is by itself. Those after the last one of a script without spaces wait, as with
-    // SentencePiece.
+    // Each character is by itself. Those after the last one of a script without spaces wait, as
+    // with SentencePiece.
     const absl::string_view settled = beginning.substr(0, EndOfScriptWithoutSpaces(beginning));
     if (settled.empty()) return 0;
     bool begun = state->begun;
