@@ -151,6 +151,11 @@ std::string Effect(const ConfigReading& reading, const std::string& name, absl::
 
 }  // namespace
 
+std::string ServingText(const ModelConfig& config) {
+  return absl::StrCat("served as: ", ServedText(config), "\npolicy: ", SuitingPolicy(config),
+                      "\ncost: ", CostText(config), "\n");
+}
+
 absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
                                               const ExportOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const OpenedCheckpoint opened, OpenCheckpoint(path, options));
@@ -178,8 +183,7 @@ absl::StatusOr<std::string> InspectCheckpoint(const std::string& path,
     for (const std::string& note : *pieces) absl::StrAppend(&text, "note: ", note, "\n");
   }
   if (served.ok()) {
-    absl::StrAppend(&text, "served as: ", ServedText(config), "\npolicy: ", SuitingPolicy(config),
-                    "\ncost: ", CostText(config), "\n");
+    absl::StrAppend(&text, ServingText(config));
   }
   if (reading.known_architecture) {
     absl::StrAppend(

@@ -331,8 +331,8 @@ absl::Status ReadTokenizer(const FolderFiles& files, JsonKeys& config_keys, Fold
   const Json& sampling = keys.Value("sp_model_kwargs");
   if (!sampling.is_null() && !sampling.empty()) {
     return Unserved(kTokenizerConfig, "sp_model_kwargs", sampling,
-                    "the pieces of a word are the best ones, and not drawn by chance; remove the key "
-                    "to export the model with these");
+                    "a word's pieces are the best ones, and not drawn by chance; remove the key to "
+                    "export the model with these");
   }
   if (config->family == FolderFamily::kFsmt) {
     std::vector<std::string> languages = keys.Texts("langs");

@@ -1,6 +1,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/quoted.h"
+#include "model/fairseq/inspect.h"
 #include "model/huggingface/folder.h"
 
 namespace leapstream {
@@ -43,9 +44,7 @@ absl::StatusOr<std::string> InspectFolder(const FolderExportOptions& options) {
                   served.ok() ? "yes" : absl::StrCat("no: ", served.message()), "\n");
   if (served.ok()) {
     absl::StrAppend(
-        &text, "type: ", model.architecture,
-        "\nserved: whole segments, or test-time wait-k if a session asks for it (it was trained "
-        "offline, and its encoder is bidirectional)\nlanguages: ",
+        &text, ServingText(model), "type: ", model.architecture, "\nlanguages: ",
         LanguagesText(model), "\nencoder: ", SideText(model.encoder),
         "\ndecoder: ", SideText(model.decoder), "\nactivation: ", model.activation_fn,
         "\nembeddings: ", model.share_all_embeddings ? "all shared"

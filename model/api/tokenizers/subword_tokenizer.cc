@@ -1,7 +1,10 @@
 #include "model/api/tokenizers/subword_tokenizer.h"
 
 #include <algorithm>
+#include <any>
 #include <cstddef>
+#include <cstdint>
+#include <iterator>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -9,6 +12,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/budget.h"
+#include "base/scripts.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "model/api/tokenizers/code_points.h"
@@ -92,6 +96,20 @@ size_t LeadingSpace(absl::string_view text) {
     if (ReadUtf8(text.substr(size), &length, &c) != Utf8::kCharacter || !IsPythonSpace(c)) break;
   }
   return size;
+}
+
+// The size of `text` up to its last character of a script without spaces; 0: it has none.
+size_t EndOfScriptWithoutSpaces(absl::string_view text) {
+  size_t end = 0;
+  for (size_t at = 0, size = 1; at < text.size(); at += size) {
+    char32_t c = 0;
+    if (ReadUtf8(text.substr(at), &size, &c) != Utf8::kCharacter) {
+      size = 1;
+    } else if (IsOfScriptWithoutSpaces(c)) {
+      end = at + size;
+    }
+  }
+  return end;
 }
 
 // The language of Moses' rules for a language code, such as "de" for "de_DE" and "DE".
@@ -200,10 +218,25 @@ void SubwordTokenizer::AppendWord(absl::string_view word, TokenizerState* state,
 }
 
 int64_t SubwordTokenizer::PeekWord(absl::string_view beginning, TokenizerState* state,
-                                   std::vector<Symbols>* ready, Symbols* /*early*/) const {
+                                   std::vector<Symbols>* ready, Symbols* early) const {
   if (!moses_.has_value()) {
-    if (SizeWithoutTrailingSpace(beginning) > 0) GiveHeld(/*ends=*/false, state, ready);
-    return 0;
+    if (SizeWithoutTrailingSpace(beginning) == 0) return 0;
+    GiveHeld(/*ends=*/false, state, ready);
+    if (bpe_ != Bpe::kCharacters && bpe_ != Bpe::kBytes) return 0;
+    // Each character is by itself. Those after the last one of a script without spaces wait, as
+    // with SentencePiece.
+    const absl::string_view settled = beginning.substr(0, EndOfScriptWithoutSpaces(beginning));
+    if (settled.empty()) return 0;
+    bool begun = state->begun;
+    Symbols symbols = ToSymbols({std::string(settled)}, &begun);
+    const auto* const given = std::any_cast<size_t>(&state->own);
+    const size_t before = given == nullptr ? 0 : *given;
+    if (symbols.size() > before) {
+      state->own = symbols.size();
+      std::move(symbols.begin() + static_cast<int64_t>(before), symbols.end(),
+                std::back_inserter(*early));
+    }
+    return static_cast<int64_t>(settled.size());
   }
   std::vector<MosesTokenizer::Tokens> words;
   moses_->Peek(beginning, Own<MosesContext>(state), &words);
@@ -227,7 +260,13 @@ void SubwordTokenizer::GiveHeld(bool ends, TokenizerState* state,
     const size_t end = std::min(held.find(' ', begin), held.size());
     const size_t kept = std::min(end, std::max(size, begin));
     if (kept > begin) {
-      ready->push_back(ToSymbols({held.substr(begin, kept - begin)}, &state->begun));
+      Symbols symbols = ToSymbols({held.substr(begin, kept - begin)}, &state->begun);
+      if (const auto* const given = std::any_cast<size_t>(&state->own)) {
+        symbols.erase(symbols.begin(),
+                      symbols.begin() + static_cast<int64_t>(std::min(*given, symbols.size())));
+        state->own.reset();
+      }
+      ready->push_back(std::move(symbols));
     } else {
       ready->push_back({});
     }

@@ -18,9 +18,10 @@ namespace leapstream {
 
 // fairseq's tokenizer (none, space or Moses), lower case if it is asked for, and its BPE
 // (subword_nmt, fastbpe, characters, bytes or none), one after the other; and both of them undone.
-// White space between words counts as one space. Without a tokenizer, codes and characters see other
-// white space than U+0020 as a character of a word, as in fairseq, but it is no symbol, and at the
-// ends of a text it is none. Const and thread-safe.
+// White space between words counts as one space. Without a tokenizer, codes and characters see
+// other white space than U+0020 as a character of a word, as in fairseq, but it is no symbol, and at
+// the ends of a text it is none. Characters and bytes without Moses give a word of a script without
+// spaces character by character. Const and thread-safe.
 class SubwordTokenizer final : public Tokenizer {
  public:
   // `config.bpe` is not sentencepiece. INVALID_ARGUMENT: a file is not of its form.

@@ -11,8 +11,10 @@
 
 #include <gtest/gtest.h>
 #include "absl/strings/str_cat.h"
+#include "model/api/model_config.h"
 #include "model/api/sentencepiece.h"
 #include "model/api/tokenizers/normaliser_rules.h"
+#include "model/api/tokenizers/subword_tokenizer.h"
 
 namespace leapstream {
 namespace {
@@ -186,6 +188,67 @@ TEST(NormaliserRulesTest, KnowsWhichTextsGoOn) {
   EXPECT_FALSE(rules.GoesOn("か\xE3\x82\x99"));
   EXPECT_FALSE(rules.GoesOn("漢"));
   EXPECT_FALSE(NormaliserRules().GoesOn("か"));
+}
+
+// Characters and bytes are final as they are, but for those of other scripts at the end.
+TEST(UnspacedTest, CharactersAndBytesComeOneByOne) {
+  std::mt19937 random(5);
+  const Strings alphabet = {"漢", "字", "か", "。", "ก", "b", "Ä", "İ", "\t", "\xC2\xA0", " "};
+  for (const char* bpe : {"characters", "bytes"}) {
+    for (const char* name : {"none", "space"}) {
+      TokenizerConfig config;
+      config.bpe = bpe;
+      config.tokenizer = name;
+      config.lowercase = true;
+      const auto tokenizer = *SubwordTokenizer::Create(config, {});
+      const auto ends_word = [&tokenizer](const std::string& c) {
+        return c == " " || (!tokenizer->cuts_at_spaces_only() && (c == "\t" || c == "\xC2\xA0"));
+      };
+      size_t out = 0;
+      for (int round = 0; round < 2000; ++round) {
+        std::string text, word;
+        Strings all;
+        TokenizerState state;
+        std::vector<SourceTokenizer::Symbols> ready;
+        // Early symbols belong to the word after all that are ready.
+        const auto take = [&](const Strings& early) {
+          for (const auto& symbols : ready) all.insert(all.end(), symbols.begin(), symbols.end());
+          ready.clear();
+          all.insert(all.end(), early.begin(), early.end());
+          out += early.size();
+        };
+        for (size_t n = random() % 12; n > 0; --n) {
+          const std::string& c = alphabet[random() % alphabet.size()];
+          text += c;
+          if (!ends_word(c)) {
+            word += c;
+            Strings early;
+            if (random() % 3 != 0) tokenizer->PeekWord(word, &state, &ready, &early);
+            take(early);
+          } else if (!word.empty()) {
+            tokenizer->AppendWord(word, &state, &ready);
+            word.clear();
+          }
+          const TokenizerState copy = state;  // A copy goes on by itself.
+          state = copy;
+        }
+        if (!word.empty()) tokenizer->AppendWord(word, &state, &ready);
+        tokenizer->FinishWords(&state, &ready);
+        take({});
+        ASSERT_EQ(all, tokenizer->Encode(text)) << text;
+      }
+      EXPECT_GT(out, 1000u) << bpe;
+    }
+  }
+  TokenizerConfig config;
+  config.bpe = "characters";
+  TokenizerState state;
+  std::vector<SourceTokenizer::Symbols> ready;
+  Strings early;
+  const auto tokenizer = *SubwordTokenizer::Create(config, {});
+  EXPECT_EQ(tokenizer->PeekWord("漢字b", &state, &ready, &early), 6);
+  EXPECT_EQ(early, (Strings{"漢", "字"}));
+  EXPECT_EQ(tokenizer->PeekWord("latin", &state, &ready, &early), 0);
 }
 
 }  // namespace

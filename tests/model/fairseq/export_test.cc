@@ -84,6 +84,14 @@ TEST_F(ExportTest, WritesHalfPrecisionOverAnOlderModel) {
   EXPECT_EQ(Entries(), 1);
 }
 
+TEST_F(ExportTest, ASentencePieceModelTakesTextBetweenSpaces) {
+  options_.tokenizer.tokenizer = "space";
+  ASSERT_TRUE(ExportModel(options_).ok());
+  EXPECT_EQ(ReadModelDirectory(options_.output)->source_tokenizer.tokenizer, "none");
+  options_.tokenizer.tokenizer = "moses";
+  EXPECT_TRUE(absl::IsUnimplemented(ExportModel(options_)));
+}
+
 TEST_F(ExportTest, OverwritesNothingElse) {
   fs::create_directories(root_ / "model");
   WriteAll(options_.output + "/thesis.txt", "precious");
