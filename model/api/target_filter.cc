@@ -6,6 +6,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace leapstream {
 namespace {
@@ -14,6 +15,7 @@ namespace {
 // (transformers/tokenization_utils_base.py, clean_up_tokenization). Each loses its spaces.
 constexpr absl::string_view kPatterns[] = {" .",  " ?",  " !",  " ,",   " ' ",
                                            " n't", " 'm", " 's", " 've", " 're"};
+constexpr char kMarian[] = "marian";  // The architecture of OPUS-MT's folders.
 constexpr size_t kPatternCount = std::size(kPatterns);
 
 absl::string_view Replacement(absl::string_view pattern) {
@@ -45,10 +47,21 @@ std::string Replace(std::string bytes, size_t first, std::string* held) {
   return bytes;
 }
 
+// Makes each U+2581 a space, as MarianTokenizer does: its vocabulary may have pieces that the
+// target's SentencePiece model does not know. `begins`: the text does; it has no space there.
+std::string WithSpaces(absl::string_view bytes, bool begins) {
+  const std::string text = absl::StrReplaceAll(bytes, {{"\xE2\x96\x81", " "}});
+  return begins && absl::StartsWith(text, " ") ? text.substr(1) : text;
+}
+
 class Filter final : public Tokenizer {
  public:
-  Filter(std::unique_ptr<const Tokenizer> inner, std::set<std::string> hidden, bool clean_up)
-      : inner_(std::move(inner)), hidden_(std::move(hidden)), clean_up_(clean_up) {}
+  Filter(std::unique_ptr<const Tokenizer> inner, std::set<std::string> hidden,
+         const ModelConfig& config)
+      : inner_(std::move(inner)),
+        hidden_(std::move(hidden)),
+        clean_up_(config.target_tokenizer.clean_up),
+        marian_(config.architecture == kMarian) {}
 
   void AppendWord(absl::string_view word, TokenizerState* state,
                   std::vector<Symbols>* ready) const override {
@@ -59,7 +72,9 @@ class Filter final : public Tokenizer {
   }
   TargetBytes AppendSymbol(absl::string_view symbol, TokenizerState* state) const override {
     if (hidden_.count(std::string(symbol)) > 0) return {};
+    const bool begins = !state->begun;
     TargetBytes result = inner_->AppendSymbol(symbol, state);
+    if (marian_) result.bytes = WithSpaces(result.bytes, begins);
     if (clean_up_) result.bytes = CleanUp(result.bytes, &state->clean_up);
     return result;
   }
@@ -78,7 +93,8 @@ class Filter final : public Tokenizer {
     for (const std::string& symbol : symbols) {
       if (hidden_.count(symbol) == 0) shown.push_back(symbol);
     }
-    const std::string text = inner_->Decode(shown);
+    std::string text = inner_->Decode(shown);
+    if (marian_) text = WithSpaces(text, /*begins=*/true);
     if (!clean_up_) return text;
     std::string held;
     std::string clean = CleanUp(text, &held);
@@ -90,6 +106,7 @@ class Filter final : public Tokenizer {
   const std::unique_ptr<const Tokenizer> inner_;
   const std::set<std::string> hidden_;
   const bool clean_up_;
+  const bool marian_;
 };
 
 }  // namespace
@@ -103,9 +120,10 @@ std::unique_ptr<const Tokenizer> FilterTarget(const ModelConfig& config,
       if (!language.target_token.empty()) hidden.insert(language.target_token);
     }
   }
-  const bool clean_up = config.target_tokenizer.clean_up;
-  if (hidden.empty() && !clean_up) return tokenizer;
-  return std::make_unique<Filter>(std::move(tokenizer), std::move(hidden), clean_up);
+  if (hidden.empty() && !config.target_tokenizer.clean_up && config.architecture != kMarian) {
+    return tokenizer;
+  }
+  return std::make_unique<Filter>(std::move(tokenizer), std::move(hidden), config);
 }
 
 std::string CleanUp(absl::string_view bytes, std::string* held) {

@@ -11,9 +11,10 @@
 
 namespace leapstream {
 
-// The tokenizer of the target, with a target side that follows the configuration: hidden_symbols, and the
-// languages' tokens if the frame puts them before a translation, give no text, and
-// target_tokenizer.clean_up removes spaces. The same tokenizer if there is nothing to change.
+// The tokenizer of the target, with a target side that follows the configuration: hidden_symbols,
+// and the languages' tokens if the frame puts them before a translation, give no text,
+// target_tokenizer.clean_up removes spaces, and in a `marian` each U+2581 is a space. The same
+// tokenizer if there is nothing to change.
 std::unique_ptr<const Tokenizer> FilterTarget(const ModelConfig& config,
                                               std::unique_ptr<const Tokenizer> tokenizer);
 

@@ -145,7 +145,9 @@ class ConfigReader {
         named.speech->cmvn_mean.assign(kMelBins, 0);
         named.speech->cmvn_std.assign(kMelBins, 1);
       }
-      named.name = named.source_language = named.target_language = "unnamed";
+      named.name = "unnamed";
+      const char* const language = named.languages.empty() ? "unnamed" : "";
+      named.source_language = named.target_language = language;
       const absl::Status valid = ValidateModelConfig(named);
       if (valid.ok()) return valid;
       errors.emplace_back(valid.message());

@@ -140,6 +140,9 @@ TEST_P(FrameSessionTest, AnyChunkingGivesTheSameOutputAndReadsTheFrameWithoutREA
         EXPECT_EQ(whole->tokens[0].source_tokens_read, k) << "the lead is no READ";
       }
       for (const char* token : {"[en]", "[de]", "[fr]", "</s>", "<s>"}) {
+        // Where the source alone names languages, their tokens are text.
+        const TokenId id = model_->target_vocabulary.Id(token);
+        if (id > kUnknown && !model_->target_frame_tokens.Has(id)) continue;
         EXPECT_EQ(whole->segments[0].text.find(token), std::string::npos) << token;
       }
       for (int round = 0; round < 5; ++round) {
