@@ -224,7 +224,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   TextSink text_sink_;
   SegmentMeter meter_;
   std::unique_ptr<SegmentSearch> search_;  // The open segment's beam search; null: there is none.
-  // What the search found, until CompleteSegment() gives it to the sink.
+  // The search's finds, until CompleteSegment() gives them to the sink.
   std::vector<Hypothesis> hypotheses_;
   Phase phase_ = Phase::kIdle;
   Segment segment_;

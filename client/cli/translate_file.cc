@@ -11,8 +11,8 @@
 #include <cstring>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <map>
+#include <sstream>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -128,8 +128,9 @@ class LineOutput {
           absl::StrCat(path_, " is --file, too, which would be lost; give another --output"));
     }
     std::ifstream file(path_, std::ios::binary);
-    const std::string there{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-    absl::StatusOr<DonePart> done = FindDone(there, hypotheses);
+    std::ostringstream there;
+    there << file.rdbuf();
+    absl::StatusOr<DonePart> done = FindDone(there.str(), hypotheses);
     if (!done.ok()) {
       return absl::InvalidArgumentError(absl::StrCat(path_, ": ", done.status().message(),
                                                      "; give another --output, or remove it"));

@@ -105,13 +105,11 @@ absl::Status HypothesisReader::TakeObject(std::vector<SourceHypothesis>& out) {
   open_ = 0;
   const std::string text = std::exchange(object_, "");
   bool too_deep = false;
-  const Json message = Json::parse(
-      text,
-      [&too_deep](int depth, Json::parse_event_t, Json&) {
-        too_deep = too_deep || depth >= kMaxDepth;
-        return depth < kMaxDepth;
-      },
-      /*allow_exceptions=*/false);
+  const auto shallow = [&too_deep](int depth, Json::parse_event_t, Json&) {
+    too_deep = too_deep || depth >= kMaxDepth;
+    return depth < kMaxDepth;
+  };
+  const Json message = Json::parse(text, shallow, /*allow_exceptions=*/false);
   if (!message.is_object() || too_deep) {
     return AtLine(began_, absl::StrCat("want a JSON object", too_deep ? " of less depth" : "",
                                        ", got ", Quoted(text)));

@@ -241,6 +241,16 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   return parts;
 }
 
+// Reads all weights and checks their SHA-256: somebody who loads a model again learns that its files
+// are damaged, even if they say that they are what is loaded.
+absl::Status CheckWeights(const Parts& parts) {
+  for (int member = 1; member <= parts.config.ensemble; ++member) {
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckWeightsFile(parts.config, member, *parts.files.weights[member - 1]));
+  }
+  return absl::OkStatus();
+}
+
 // The translator of a file of packed weights, if there is one that can be trusted; else null.
 std::unique_ptr<const Translator> OpenPacked(const std::string& path, const PackedKey& key,
                                              int member, const Parts& parts) {
@@ -316,7 +326,9 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
   Parts parts;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts, LoadParts(directory, options));
   for (const auto& loaded : options.loaded) {
-    if (loaded->content == parts.model->content) return loaded;
+    if (loaded->content != parts.model->content) continue;
+    LEAPSTREAM_RETURN_IF_ERROR(CheckWeights(parts));
+    return loaded;
   }
   Model* const model = parts.model.get();
   LEAPSTREAM_RETURN_IF_ERROR(
@@ -329,11 +341,7 @@ absl::StatusOr<std::shared_ptr<const Model>> LoadModel(const std::string& direct
 
 absl::Status CheckModel(const std::string& directory, const LoadOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const Parts parts, LoadParts(directory, options));
-  for (int member = 1; member <= parts.config.ensemble; ++member) {
-    LEAPSTREAM_RETURN_IF_ERROR(
-        CheckWeightsFile(parts.config, member, *parts.files.weights[member - 1]));
-  }
-  return absl::OkStatus();
+  return CheckWeights(parts);
 }
 
 }  // namespace leapstream

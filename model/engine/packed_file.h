@@ -16,7 +16,7 @@ namespace leapstream {
 // lies beside the weights and may be deleted at any time. Its first page says what it was made of,
 // and has a checksum; the arrays follow.
 
-// What packed weights are made of. Files of another key are not used.
+// The things that packed weights are made of. Files of another key are not used.
 struct PackedKey {
   std::string model_json;    // SHA-256 of the model's model.json, which has that of the weights.
   std::string compute_type;  // As in model.json.

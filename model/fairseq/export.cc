@@ -193,7 +193,7 @@ std::string FillOrigin(const Dictionaries& dictionaries, ModelConfig* config) {
          "are not for commercial use, and model.json says so";
 }
 
-// What clients ask for.
+// The name that clients ask for.
 std::string NameOf(const ExportOptions& options, const ModelConfig& config) {
   if (!options.name.empty()) return options.name;
   if (!config.source_language.empty() && !config.target_language.empty()) {

@@ -201,7 +201,7 @@ std::string FairseqName(const ModelConfig& config, absl::string_view name) {
   for (const FairseqAttention& row : FairseqAttentions()) {
     renames.insert(renames.end(), row.renames.begin(), row.renames.end());
   }
-  // Of the keys that match at the earliest place, StrReplaceAll() takes the longest.
+  // StrReplaceAll() takes the longest of the keys that match at the earliest place.
   return absl::StrReplaceAll(name, renames);
 }
 

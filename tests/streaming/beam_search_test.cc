@@ -45,7 +45,7 @@ TEST(BeamSearchTest, TwoRowsByHand) {
   ASSERT_EQ(search.rows().size(), 2u);
   EXPECT_EQ(search.rows()[0].token, 4);
   EXPECT_EQ(search.rows()[1].token, 5);
-  // Of row 1, </s> is the best of all (-2.25) and ends a hypothesis; both rows go on as row 0.
+  // The </s> of row 1 is the best of all (-2.25) and ends a hypothesis; both rows go on as row 0.
   search.Take(0, Scores({-9, 0, -4, -8, -1.5f, -1.75f}));
   search.Take(1, Scores({-9, 0, -0.25f, -8, -3, -3}));
   search.Advance();
@@ -233,7 +233,7 @@ TEST(BeamOptionsTest, ErrorsNameTheRangeAndTheValue) {
   EXPECT_TRUE(absl::StrContains(message(options), "n_best in [1, 5] (the beam), got 6"));
   options = {};
   options.no_repeat_ngram = 1;
-  EXPECT_TRUE(absl::StrContains(message(options), "0 or at least 2, got 1"));
+  EXPECT_TRUE(absl::StrContains(message(options), "0 or in [2, 64], got 1"));
   options = {};
   options.temperature = 0;
   EXPECT_TRUE(absl::StrContains(message(options), "temperature in [0.001, 1000], got 0"));

@@ -347,7 +347,7 @@ INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Wei
   }
 }
 
-// What differs between the types of weights: the registers that the sums of one row and one panel
+// The differences between the types of weights: the registers that the sums of one row and one panel
 // take, the most rows of a tile, the inputs of a block, and the numbers of a panel for one input.
 template <typename Weight>
 struct Traits {
