@@ -244,7 +244,9 @@ absl::Status ExportFolder(const FolderExportOptions& options, std::vector<std::s
   }
   LEAPSTREAM_RETURN_IF_ERROR(WriteFolderParameters(folder.parameters, folder.model,
                                                    options.weight_type, path(kWeightsFile)));
-  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), folder.model));
+  ModelConfig config = folder.model;
+  if (config.license.empty() && IsNllb(vocabulary)) config.license = "CC-BY-NC-4.0";
+  LEAPSTREAM_RETURN_IF_ERROR(WriteModelJson(staged->path(), config));
   LEAPSTREAM_ASSIGN_OR_RETURN(std::vector<std::string> said,
                               CheckWritten(staged->path(), folder.model));
   if (folder.config.family == FolderFamily::kFsmt && options.prefixes.empty()) {

@@ -316,6 +316,7 @@ TEST_F(FolderTest, LicenceAndOriginAreCopied) {
   Set("config.json", "_name_or_path", "facebook/nllb-200-distilled-600M");
   config = Export();
   EXPECT_EQ(config.origin, "facebook/nllb-200-distilled-600M");
+  EXPECT_EQ(config.license, "CC-BY-NC-4.0") << "the folder does not say it, but its vocabulary does";
   EXPECT_THAT(notes_, ElementsAre(AllOf(HasSubstr("NLLB-200"), HasSubstr("CC-BY-NC-4.0"))));
   Set("config.json", "_name_or_path", "/home/me/nllb");
   EXPECT_EQ(Export().origin, "") << "a path of somebody's machine says nothing";
