@@ -33,9 +33,9 @@ absl::StatusOr<Frame> ResolveFrame(const FrameConfig& config, const LanguageConf
                                    const Vocabulary* source_vocabulary,
                                    const Vocabulary& target_vocabulary);
 
-// The ids of one side's dictionary that its part of a frame may have, for any pair of languages, and
-// </s>. No text, piece or id of a user becomes one of the source's, and the target's are not part of
-// a translation's text.
+// The ids of one side's dictionary that its part of a frame may have, for any pair of languages,
+// and </s>. No text, piece or id of a user becomes one of the source's, and the target's are not
+// part of a translation's text.
 class FrameTokens {
  public:
   FrameTokens() = default;  // The tokens of a frame without languages.

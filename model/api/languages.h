@@ -24,12 +24,12 @@ struct LanguagePair {
 };
 
 // The places in `codes` of the codes that `asked` names: one, none, or several if `asked` does not
-// say which. A code names itself, and all that are equal but for case and `-`, unless one is equal to
-// the letter. Otherwise the languages must be the same, in ISO 639-1, 639-3 or
-// as the macrolanguage of one of them. Then counts the script, where `asked` has one, or its region
-// implies one ("zh-TW"); a code without a script fits each. An `asked` without a script means the
-// language's usual one, or the only one that there is. Of several the one with the region of
-// `asked` is taken, or else the one without.
+// say which. A code names itself. Of codes that differ in nothing but case and `-` the one that is
+// equal to the letter is named, or else all of them. Otherwise the languages must be the same, in
+// ISO 639-1, 639-3 or as the macrolanguage of one of them. Then counts the script, where `asked` has
+// one, or its region implies one ("zh-TW"); a code without a script fits each. An `asked` without a
+// script means the language's usual one, or the only one that there is. Of several the one with the
+// region of `asked` is taken, or else the one without.
 std::vector<size_t> MatchLanguage(absl::string_view asked, absl::Span<const std::string> codes);
 
 // The `count` codes that are most alike: by edit distance to the whole code or to its language.

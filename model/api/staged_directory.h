@@ -28,8 +28,8 @@ class StagedDirectory {
   const std::string& path() const { return path_; }
   // Writes a file of this text into the directory. INTERNAL: it cannot be written.
   absl::Status Write(absl::string_view text, const std::string& name) const;
-  // Copies a file into the directory under another name. NOT_FOUND: there is no such file. INTERNAL:
-  // it cannot be copied.
+  // Copies a file into the directory under another name. NOT_FOUND: there is no such file.
+  // INTERNAL: it cannot be copied.
   absl::Status Copy(const std::string& from, const std::string& name) const;
   // Puts the directory in the place of `output`. INTERNAL: that cannot be; `output` is unchanged.
   absl::Status Commit();

@@ -347,8 +347,8 @@ INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Wei
   }
 }
 
-// The differences between the types of weights: the registers that the sums of one row and one panel
-// take, the most rows of a tile, the inputs of a block, and the numbers of a panel for one input.
+// The differences between the types of weights: the registers that the sums of one row and one
+// panel take, the most rows of a tile, the inputs of a block, and a panel's numbers for one input.
 template <typename Weight>
 struct Traits {
   typedef float Partial;
