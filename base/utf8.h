@@ -2,6 +2,7 @@
 #define LEAPSTREAM_BASE_UTF8_H_
 
 #include <cstddef>
+#include <string>
 
 #include "absl/strings/string_view.h"
 
@@ -42,6 +43,25 @@ inline Utf8 ReadUtf8(absl::string_view bytes, size_t* length, char32_t* code_poi
   *length = size;
   *code_point = value;
   return Utf8::kCharacter;
+}
+
+// Appends the UTF-8 of a code point, at most U+10FFFF and no surrogate. Of other numbers the bytes
+// are no UTF-8.
+inline void AppendUtf8(char32_t c, std::string* text) {
+  const auto push = [text](char32_t byte) { text->push_back(static_cast<char>(byte)); };
+  if (c < 0x80) return push(c);
+  if (c < 0x800) {
+    push(0xC0 | c >> 6);
+  } else {
+    if (c < 0x10000) {
+      push(0xE0 | c >> 12);
+    } else {
+      push(0xF0 | (c >> 18 & 0x3F));
+      push(0x80 | (c >> 12 & 0x3F));
+    }
+    push(0x80 | (c >> 6 & 0x3F));
+  }
+  push(0x80 | (c & 0x3F));
 }
 
 // The size of the longest part of `text`, from its beginning, that is UTF-8 in whole characters.

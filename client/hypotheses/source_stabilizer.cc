@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
 #include "base/scripts.h"
+#include "base/utf8.h"
 #include "metrics/unicode.h"
 
 namespace leapstream::client {
@@ -46,28 +47,11 @@ char32_t Lower(char32_t c) {
   return utf8 == nullptr ? c : static_cast<char32_t>(towlower_l(static_cast<wint_t>(c), utf8));
 }
 
-void AppendUtf8(char32_t c, std::string& out) {
-  const auto byte = [&out](char32_t value) { out += static_cast<char>(value); };
-  if (c < 0x80) return byte(c);
-  if (c < 0x800) {
-    byte(0xC0 | c >> 6);
-  } else {
-    if (c < 0x10000) {
-      byte(0xE0 | c >> 12);
-    } else {
-      byte(0xF0 | c >> 18);
-      byte(0x80 | (c >> 12 & 0x3F));
-    }
-    byte(0x80 | (c >> 6 & 0x3F));
-  }
-  byte(0x80 | (c & 0x3F));
-}
-
 std::string Folded(absl::string_view word) {
   std::string folded;
   for (const char32_t c : metrics::CodePoints(WithoutMarksAtEdges(word))) {
     // Recognisers differ on the form of the apostrophe.
-    AppendUtf8(c == U'\u2019' ? U'\'' : Lower(c), folded);
+    AppendUtf8(c == U'\u2019' ? U'\'' : Lower(c), &folded);
   }
   return folded;
 }

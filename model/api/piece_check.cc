@@ -19,7 +19,7 @@ namespace {
 constexpr int64_t kSaidBelow = 95;        // Percent of the pieces.
 constexpr int64_t kRefusedBelow = 50;     // Percent of the pieces.
 constexpr int64_t kPartOfThePieces = 90;  // Percent of the dictionary's symbols.
-// Of BPE codes: a joined dictionary has symbols of two languages, each with its own codes, and
+// The bounds for BPE codes: a joined dictionary has symbols of two languages, each with codes, and
 // languages with one alphabet share many symbols.
 constexpr int64_t kSaidOfSymbols = 80;     // Percent of the dictionary's symbols.
 constexpr int64_t kRefusedOfSymbols = 20;  // Percent of the dictionary's symbols.

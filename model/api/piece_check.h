@@ -27,7 +27,7 @@ struct SidePieces {
 // SentencePiece model for several, has few of the pieces but consists of pieces.) The message has
 // the numbers and a guess at the cause.
 //
-// Of BPE codes, whose symbols are not all in a dictionary, it checks the other way round: a warning
+// BPE codes, whose symbols are not all in a dictionary, are checked the other way round: a warning
 // if less than 80 % of the dictionary's symbols of several characters are symbols that the codes
 // make, INVALID_ARGUMENT if less than 20 % are. Tokenizers without pieces are not checked.
 absl::StatusOr<std::vector<std::string>> CheckPieces(absl::Span<const SidePieces> sides);

@@ -40,6 +40,7 @@ class Ensemble : public Translator {
 
  private:
   class State;
+  // Score() of a few rows, whose sums of probabilities lie in scratch memory together.
   absl::Status ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
                          BetweenLayers between_layers) const;
 

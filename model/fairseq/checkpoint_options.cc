@@ -14,6 +14,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/status.h"
+#include "base/utf8.h"
 
 namespace leapstream {
 namespace {
@@ -28,19 +29,6 @@ constexpr int kMaxWrappers = 4;
 constexpr int kMaxDepth = 3;  // The most lists that may lie within each other.
 // The parts of fairseq's TransformerConfig whose options have a prefix when they are flat.
 constexpr const char* kNestedOptions[] = {"encoder", "decoder", "quant_noise"};
-
-void AppendUtf8(uint32_t point, std::string* text) {
-  if (point < 0x80) {
-    text->push_back(static_cast<char>(point));
-    return;
-  }
-  const int more = point < 0x800 ? 1 : point < 0x10000 ? 2 : 3;
-  constexpr int kLeads[] = {0, 0xc0, 0xe0, 0xf0};
-  text->push_back(static_cast<char>(kLeads[more] | (point >> 6 * more & 0x3f)));
-  for (int i = more - 1; i >= 0; --i) {
-    text->push_back(static_cast<char>(0x80 | (point >> 6 * i & 0x3f)));
-  }
-}
 
 // The options of one checkpoint, as they are read.
 class OptionReader {
