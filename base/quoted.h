@@ -26,7 +26,7 @@ inline bool IsDisguise(char32_t c) {
 
 // `text` on one line, with escapes for every disguise and for bytes that are not UTF-8. Text longer
 // than `max_bytes` is cut between characters, and the result says how long it was.
-inline std::string OneLine(absl::string_view text, size_t max_bytes) {
+inline std::string OneLine(absl::string_view text, size_t max_bytes = 200) {
   std::string line;
   size_t at = 0;
   while (at < text.size() && at < max_bytes) {

@@ -21,6 +21,8 @@ namespace leapstream::client {
 class Servers;
 class Session;
 
+inline constexpr int64_t kMaxUnsentBytes = 256 << 10;
+
 // INVALID_ARGUMENT: `options.address` names no server, or is malformed; the message says what to
 // write.
 absl::Status CheckServerAddresses(const ClientOptions& options);
@@ -63,7 +65,8 @@ class Stream {
   // also says that a server did not continue a segment's text as it was.
   absl::Status Wait();
 
-  // Bytes of source that wait to be sent; an end of a segment counts as one.
+  // Bytes of source that wait to be sent; an end of a segment counts as one. Programs stop reading
+  // their input at kMaxUnsentBytes.
   int64_t unsent_bytes() const;
 
   // A descriptor for poll(). It is readable when TryNext(), finished() or unsent_bytes() may have

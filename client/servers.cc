@@ -23,7 +23,7 @@ namespace leapstream::client {
 namespace {
 
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);   // Between looks at the channels.
-constexpr absl::Duration kLookInterval = absl::Milliseconds(500);  // Between looks at the name.
+constexpr absl::Duration kNameInterval = absl::Milliseconds(500);  // Between looks at the name.
 // The longest wait for the addresses of names before servers are called that are known already.
 constexpr absl::Duration kLookupPatience = absl::Milliseconds(100);
 // The longest wait for servers that connect later, so that streams can go to all by turns.
@@ -264,7 +264,7 @@ absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
                                                  absl::FormatDuration(timeout), Trouble()));
     }
     const bool alone = looked_up && servers.size() == 1;
-    const SteadyTime until = std::min(deadline, now + (alone ? kLookInterval : kPollInterval));
+    const SteadyTime until = std::min(deadline, now + (alone ? kNameInterval : kPollInterval));
     if (pending == nullptr) {
       names_.WaitForFirst(until);
     } else {

@@ -41,6 +41,7 @@ function(leapstream_library name)
     target_link_libraries(leapstream_${name} INTERFACE ${ARG_PUBLIC} ${ARG_EXTERNAL})
   else()
     add_library(leapstream_${name} STATIC ${ARG_SOURCES})
+    set_target_properties(leapstream_${name} PROPERTIES UNITY_BUILD ${LEAPSTREAM_UNITY})
     target_include_directories(leapstream_${name} PUBLIC ${root})
     target_link_libraries(leapstream_${name} PUBLIC ${ARG_PUBLIC} ${ARG_EXTERNAL} PRIVATE
                           leapstream_options ${ARG_PRIVATE} ${ARG_HIDDEN})

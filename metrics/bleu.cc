@@ -16,7 +16,7 @@
 namespace leapstream::metrics {
 namespace {
 
-constexpr size_t kOrders = 4;
+constexpr size_t kBleuOrders = 4;
 
 bool IsDigit(char c) { return c >= '0' && c <= '9'; }
 bool IsPeriodOrComma(char c) { return c == '.' || c == ','; }
@@ -47,8 +47,8 @@ std::string ReplacePairs(absl::string_view text, absl::string_view before, absl:
 }
 
 // Tokens are numbers, so that an n-gram is four of them.
-using Ngram = std::array<uint32_t, kOrders>;  // Unused places at the end are 0.
-using Counts = absl::flat_hash_map<Ngram, int64_t>;
+using WordNgram = std::array<uint32_t, kBleuOrders>;  // Unused places at the end are 0.
+using WordCounts = absl::flat_hash_map<WordNgram, int64_t>;
 
 class Numbering {
  public:
@@ -69,11 +69,11 @@ class Numbering {
   absl::flat_hash_map<std::string, uint32_t> numbers_;
 };
 
-Counts CountNgrams(const std::vector<uint32_t>& tokens) {
-  Counts counts;
+WordCounts CountNgrams(const std::vector<uint32_t>& tokens) {
+  WordCounts counts;
   for (size_t begin = 0; begin < tokens.size(); ++begin) {
-    Ngram ngram{};
-    for (size_t n = 0; n < kOrders && begin + n < tokens.size(); ++n) {
+    WordNgram ngram{};
+    for (size_t n = 0; n < kBleuOrders && begin + n < tokens.size(); ++n) {
       ngram[n] = tokens[begin + n];
       ++counts[ngram];
     }
@@ -225,14 +225,14 @@ BleuScore Bleu(absl::Span<const std::string> translations, absl::Span<const std:
                BleuTokenizer tokenizer) {
   BleuScore bleu;
   bleu.tokenizer = tokenizer;
-  std::array<int64_t, kOrders> correct{}, total{};
+  std::array<int64_t, kBleuOrders> correct{}, total{};
   Numbering numbering(tokenizer);
   for (size_t i = 0; i < std::min(translations.size(), references.size()); ++i) {
     const std::vector<uint32_t> translation = numbering.Numbers(translations[i]);
     const std::vector<uint32_t> reference = numbering.Numbers(references[i]);
     bleu.translation_length += static_cast<int64_t>(translation.size());
     bleu.reference_length += static_cast<int64_t>(reference.size());
-    const Counts expected = CountNgrams(reference);
+    const WordCounts expected = CountNgrams(reference);
     for (const auto& [ngram, count] : CountNgrams(translation)) {
       const auto order =
           static_cast<size_t>(std::find(ngram.begin(), ngram.end(), 0u) - ngram.begin() - 1);
@@ -253,7 +253,7 @@ BleuScore Bleu(absl::Span<const std::string> translations, absl::Span<const std:
   }
   double smoothing = 1;
   double log_sum = 0;
-  for (size_t n = 0; n < kOrders; ++n) {
+  for (size_t n = 0; n < kBleuOrders; ++n) {
     if (total[n] == 0) return bleu;  // sacreBLEU takes the logarithm of 0 to be -9999999999.
     const auto all = static_cast<double>(total[n]);
     if (correct[n] == 0) {
@@ -264,7 +264,7 @@ BleuScore Bleu(absl::Span<const std::string> translations, absl::Span<const std:
     }
     log_sum += std::log(bleu.precisions[n]);
   }
-  bleu.score = bleu.brevity_penalty * std::exp(log_sum / kOrders);
+  bleu.score = bleu.brevity_penalty * std::exp(log_sum / kBleuOrders);
   return bleu;
 }
 

@@ -14,11 +14,11 @@
 namespace leapstream::metrics {
 namespace {
 
-constexpr size_t kOrders = 6;
+constexpr size_t kChrfOrders = 6;
 constexpr double kBeta = 2;
 
-using Ngram = std::array<char32_t, kOrders>;  // Unused places at the end are past Unicode.
-using Counts = absl::flat_hash_map<Ngram, int64_t>;
+using CharacterNgram = std::array<char32_t, kChrfOrders>;  // Unused places at the end are past Unicode.
+using CharacterCounts = absl::flat_hash_map<CharacterNgram, int64_t>;
 constexpr char32_t kUnused = 0x110000;
 
 std::u32string WithoutSpace(const std::string& text) {
@@ -27,12 +27,12 @@ std::u32string WithoutSpace(const std::string& text) {
   return characters;
 }
 
-Counts CountNgrams(const std::u32string& characters) {
-  Counts counts;
+CharacterCounts CountNgrams(const std::u32string& characters) {
+  CharacterCounts counts;
   for (size_t begin = 0; begin < characters.size(); ++begin) {
-    Ngram ngram;
+    CharacterNgram ngram;
     ngram.fill(kUnused);
-    for (size_t n = 0; n < kOrders && begin + n < characters.size(); ++n) {
+    for (size_t n = 0; n < kChrfOrders && begin + n < characters.size(); ++n) {
       ngram[n] = characters[begin + n];
       ++counts[ngram];
     }
@@ -47,17 +47,17 @@ int64_t NgramsOf(size_t length, size_t order) {
 }  // namespace
 
 double Chrf(absl::Span<const std::string> translations, absl::Span<const std::string> references) {
-  std::array<int64_t, kOrders> translated{}, expected{}, matched{};
+  std::array<int64_t, kChrfOrders> translated{}, expected{}, matched{};
   for (size_t i = 0; i < std::min(translations.size(), references.size()); ++i) {
     const std::u32string translation = WithoutSpace(translations[i]);
     const std::u32string reference = WithoutSpace(references[i]);
-    for (size_t n = 0; n < kOrders; ++n) {
+    for (size_t n = 0; n < kChrfOrders; ++n) {
       const int64_t count = NgramsOf(reference.size(), n + 1);
       expected[n] += count;
       // As in sacreBLEU, a segment does not count if its reference has no n-gram of this order.
       if (count > 0) translated[n] += NgramsOf(translation.size(), n + 1);
     }
-    const Counts reference_counts = CountNgrams(reference);
+    const CharacterCounts reference_counts = CountNgrams(reference);
     for (const auto& [ngram, count] : CountNgrams(translation)) {
       const auto match = reference_counts.find(ngram);
       if (match == reference_counts.end()) continue;
@@ -68,7 +68,7 @@ double Chrf(absl::Span<const std::string> translations, absl::Span<const std::st
   }
   double precision = 0, recall = 0;
   int orders = 0;
-  for (size_t n = 0; n < kOrders; ++n) {
+  for (size_t n = 0; n < kChrfOrders; ++n) {
     if (translated[n] == 0 || expected[n] == 0) continue;
     precision += static_cast<double>(matched[n]) / static_cast<double>(translated[n]);
     recall += static_cast<double>(matched[n]) / static_cast<double>(expected[n]);

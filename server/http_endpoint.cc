@@ -25,7 +25,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr int kAcceptsAtOnce = 64;
+constexpr int kConnectionsAtOnce = 64;
 // The time in which nothing is accepted, after descriptors were lacking.
 constexpr std::chrono::milliseconds kPause{50};
 constexpr std::chrono::milliseconds kTime{budget::kHttpMilliseconds};
@@ -142,7 +142,7 @@ class PollingEndpoint final : public HttpEndpoint {
 
   // Takes the connections that wait on one socket. False: there is no descriptor for them.
   bool Accept(int listening) {
-    for (int i = 0; i < kAcceptsAtOnce; ++i) {
+    for (int i = 0; i < kConnectionsAtOnce; ++i) {
       const int descriptor = accept4(listening, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
       if (descriptor < 0) {
         if (errno == EAGAIN) return true;

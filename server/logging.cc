@@ -27,7 +27,7 @@ namespace leapstream {
 namespace {
 
 constexpr char kEvents[] = "leapstream.event";
-constexpr absl::Duration kLastWords = absl::Seconds(1);
+constexpr absl::Duration kFlushTime = absl::Seconds(1);
 
 std::string Dump(const nlohmann::ordered_json& json) {
   const std::string text = json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
@@ -203,8 +203,8 @@ int64_t DroppedLogLines() { return StandardError().dropped(); }
 void PrintLine(std::string line) { StandardOutput().Write(std::move(line)); }
 void PrintErrorLine(std::string line) { StandardError().Write(std::move(line)); }
 void FlushOutput() {
-  StandardError().Flush(kLastWords);
-  StandardOutput().Flush(kLastWords);
+  StandardError().Flush(kFlushTime);
+  StandardOutput().Flush(kFlushTime);
 }
 
 void LogEvent(absl::string_view message, std::initializer_list<LogField> fields) {

@@ -26,7 +26,7 @@ namespace {
 
 constexpr size_t kMacBytes = 32;
 constexpr size_t kMinKeyBytes = 32;
-constexpr size_t kMaxTokenBytes = 4096;
+constexpr size_t kMaxResumeTokenBytes = 4096;
 constexpr char kVersion[] = "3";  // The version that Sign() writes, and its number of fields.
 constexpr size_t kFields = 19;
 constexpr char kOldVersion[] = "2";  // It has the first 14 of the fields.
@@ -96,7 +96,7 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
 }
 
 absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::Time now) const {
-  if (token.size() <= kMacBytes || token.size() > kMaxTokenBytes) return Forged();
+  if (token.size() <= kMacBytes || token.size() > kMaxResumeTokenBytes) return Forged();
   const absl::string_view text = token.substr(kMacBytes);
   if (CRYPTO_memcmp(Mac(text).data(), token.data(), kMacBytes) != 0) return Forged();
   // The signature is good, so this server or another version of it wrote the text.

@@ -10,11 +10,12 @@
 #include "client/address.h"
 #include "client/admin.h"
 #include "client/cli/output.h"
+#include "client/json/dump.h"
 
 namespace leapstream::client {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr size_t kMaxShownBytes = 200;
 
@@ -22,15 +23,15 @@ std::string Time(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
 }
 
-absl::Status Print(const Json& json) {
-  absl::PrintF("%s\n", json.dump(-1, ' ', false, Json::error_handler_t::replace));
+absl::Status Print(const OrderedJson& json) {
+  absl::PrintF("%s\n", Dump(json));
   return absl::OkStatus();
 }
 
 absl::Status PrintSessions(AdminClient& client, bool json) {
   const auto sessions = client.ListSessions();
   if (!sessions.ok()) return sessions.status();
-  Json array = Json::array();
+  OrderedJson array = OrderedJson::array();
   if (!json) {
     absl::PrintF("%-32s %-15s %-16s %-8s %-16s %7s %8s %7s %7s %-6s %s\n", "SESSION", "METHOD",
                  "MODEL", "POLICY", "PRINCIPAL", "SECONDS", "SEGMENTS", "SOURCE", "TARGET", "HELD",
@@ -70,7 +71,7 @@ absl::Status PrintSessions(AdminClient& client, bool json) {
 absl::Status PrintStats(AdminClient& client, bool json) {
   const auto stats = client.GetStats();
   if (!stats.ok()) return stats.status();
-  Json models = Json::array();
+  OrderedJson models = OrderedJson::array();
   if (!json) {
     absl::PrintF("%d of %d slots used, up %s%s\n", stats->slots_used, stats->slots,
                  absl::FormatDuration(absl::Floor(stats->uptime, absl::Seconds(1))),

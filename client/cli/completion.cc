@@ -31,7 +31,7 @@ std::vector<std::string> Values(const CLI::Option& option) {
   return absl::StrSplit(type.substr(open + 1, close - open - 1), ',');
 }
 
-std::vector<const CLI::App*> Commands(const CLI::App& app) {
+std::vector<const CLI::App*> CommandsOf(const CLI::App& app) {
   return app.get_subcommands([](const CLI::App*) { return true; });
 }
 
@@ -51,7 +51,7 @@ std::vector<Flag> Flags(const CLI::App& app) {
       flags.push_back(flag);
     }
   }
-  for (const CLI::App* command : Commands(app)) {
+  for (const CLI::App* command : CommandsOf(app)) {
     for (Flag& flag : Flags(*command)) {
       const auto same = [&](const Flag& other) { return other.name == flag.name; };
       if (absl::c_none_of(flags, same)) flags.push_back(std::move(flag));
@@ -63,7 +63,7 @@ std::vector<Flag> Flags(const CLI::App& app) {
 // Words that may stand after a command without dashes: commands below it, values of its arguments.
 std::vector<std::string> Words(const CLI::App& app) {
   std::vector<std::string> words;
-  for (const CLI::App* command : Commands(app)) words.push_back(command->get_name());
+  for (const CLI::App* command : CommandsOf(app)) words.push_back(command->get_name());
   for (const CLI::Option* option : app.get_options()) {
     if (option->get_positional()) absl::c_copy(Values(*option), std::back_inserter(words));
   }
@@ -79,7 +79,7 @@ std::string Bash(const CLI::App& app) {
       "  local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} words=''\n",
       "  case ${COMP_WORDS[1]} in\n");
   std::vector<std::string> names;
-  for (const CLI::App* command : Commands(app)) {
+  for (const CLI::App* command : CommandsOf(app)) {
     names.push_back(command->get_name());
     std::vector<std::string> words = Words(*command);
     absl::StrAppend(&script, "    ", names.back(), ")\n      case $prev in\n");
@@ -110,13 +110,13 @@ std::string Zsh(const CLI::App& app) {
   std::string script =
       absl::StrCat("#compdef ", name, "\n_", name,
                    "() {\n  if (( CURRENT == 2 )); then\n    local -a commands=(\n");
-  for (const CLI::App* command : Commands(app)) {
+  for (const CLI::App* command : CommandsOf(app)) {
     absl::StrAppend(&script, "      '", command->get_name(), ":",
                     quoted(FirstLine(command->get_description())), "'\n");
   }
   absl::StrAppend(&script, "    )\n    _describe command commands\n    return\n  fi\n",
                   "  shift words\n  (( CURRENT-- ))\n  case $words[1] in\n");
-  for (const CLI::App* command : Commands(app)) {
+  for (const CLI::App* command : CommandsOf(app)) {
     absl::StrAppend(&script, "    ", command->get_name(), ")\n      _arguments");
     for (const Flag& flag : Flags(*command)) {
       absl::StrAppend(&script, " \\\n        '", flag.name, "[", quoted(flag.text), "]");
@@ -142,7 +142,7 @@ std::string Fish(const CLI::App& app) {
     return absl::StrReplaceAll(text, {{"\\", "\\\\"}, {"'", "\\'"}, {"\n", " "}});
   };
   std::string script;
-  for (const CLI::App* command : Commands(app)) {
+  for (const CLI::App* command : CommandsOf(app)) {
     const std::string name = command->get_name();
     absl::StrAppend(&script, "complete -c ", app.get_name(), " -n __fish_use_subcommand -f -a ",
                     name, " -d '", quoted(FirstLine(command->get_description())), "'\n");

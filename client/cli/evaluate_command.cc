@@ -24,6 +24,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
+#include "client/cli/exit_status.h"
 #include "client/cli/local_server.h"
 #include "client/cli/output.h"
 #include "client/cli/read_lines.h"
@@ -40,7 +41,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr int kExitCancelled = 5;   // The exit status that --help names.
 constexpr size_t kShownLines = 20;  // Most lines that a warning lists.
 constexpr char kClearLine[] = "\r\x1B[K";
 

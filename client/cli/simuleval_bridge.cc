@@ -20,13 +20,14 @@
 #include "client/cli/port_file.h"
 #include "client/evaluation/piece_counter.h"
 #include "client/evaluation/simuleval_session.h"
+#include "client/json/dump.h"
 #include "client/json/http_body.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using OrderedJson = nlohmann::ordered_json;
 
 constexpr size_t kMaxRequestBytes = 16 << 20;
 constexpr int kThreads = 16;  // Each connection that is kept open has one.
@@ -44,7 +45,7 @@ class Agent {
   }
 
   absl::Status Push(const std::string& body) {
-    const Json segment = Json::parse(body, nullptr, /*allow_exceptions=*/false);
+    const OrderedJson segment = OrderedJson::parse(body, nullptr, /*allow_exceptions=*/false);
     if (!segment.is_object()) {
       return absl::InvalidArgumentError("want a segment as a JSON object, such as SimulEval sends");
     }
@@ -63,12 +64,12 @@ class Agent {
   absl::StatusOr<std::string> Pop() {
     MutexLock lock(&mutex_);
     LEAPSTREAM_ASSIGN_OR_RETURN(const SimulEvalSession::Output output, session().Pop());
-    const Json segment = {{"index", 0},
+    const OrderedJson segment = {{"index", 0},
                           {"content", output.text},
                           {"finished", output.finished},
                           {"is_empty", output.text.empty() && !output.finished},
                           {"data_type", "text"}};
-    return segment.dump(-1, ' ', false, Json::error_handler_t::replace);
+    return Dump(segment);
   }
 
  private:
@@ -150,8 +151,8 @@ absl::Status Serve(Client& client, const BridgeOptions& options, const std::stri
     Answer(segment.status(), response);
   });
   server.Get("/", [&](const httplib::Request&, httplib::Response& response) {
-    const Json info = {{"info", absl::StrCat("leapstream at ", options.connection.address)}};
-    response.set_content(info.dump(-1, ' ', false, Json::error_handler_t::replace),
+    const OrderedJson info = {{"info", absl::StrCat("leapstream at ", options.connection.address)}};
+    response.set_content(Dump(info),
                          "application/json");
   });
 

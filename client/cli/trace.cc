@@ -16,6 +16,7 @@
 #include "client/cli/lanes.h"
 #include "client/cli/output.h"
 #include "client/cli/terminal.h"
+#include "client/json/dump.h"
 #include "client/json/events_json.h"
 #include "nlohmann/json.hpp"
 
@@ -26,7 +27,7 @@ using Json = nlohmann::json;
 
 constexpr double kMaxTime = 1e7;  // Longest recording, in seconds.
 
-absl::Status Print(absl::string_view text) {
+absl::Status PrintText(absl::string_view text) {
   std::fwrite(text.data(), 1, text.size(), stdout);
   return FlushOutput();
 }
@@ -64,8 +65,8 @@ double TimeOf(const Json& event, double otherwise) {
 absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
   const std::string text = Get<std::string>(event, "text", "");
   if (lanes == nullptr) {
-    if (kind == "target") return Print(text);
-    return kind == "segment" ? Print("\n") : absl::OkStatus();
+    if (kind == "target") return PrintText(text);
+    return kind == "segment" ? PrintText("\n") : absl::OkStatus();
   }
   if (kind == "source") {
     lanes->Source(text);
@@ -95,7 +96,7 @@ absl::Status Show(const Json& event, const std::string& kind, Lanes* lanes) {
   } else if (kind == "resumed") {
     lanes->Note(absl::StrCat("going on at ", Get<std::string>(event, "server", "")));
   }
-  return Print(lanes->TakeOutput());
+  return PrintText(lanes->TakeOutput());
 }
 
 }  // namespace
@@ -110,8 +111,7 @@ absl::Status TraceWriter::Open(const std::string& path) {
 
 void TraceWriter::Source(absl::string_view text) {
   if (is_open()) {
-    Write(Json{{"event", "source"}, {"text", std::string(text)}}.dump(
-        -1, ' ', false, Json::error_handler_t::replace));
+    Write(Dump(Json{{"event", "source"}, {"text", std::string(text)}}));
   }
 }
 
@@ -164,7 +164,7 @@ absl::Status Replay(std::istream& trace, const ReplayOptions& options) {
   }
   if (lanes == nullptr) return absl::OkStatus();
   lanes->Finish();
-  return Print(lanes->TakeOutput());
+  return PrintText(lanes->TakeOutput());
 }
 
 }  // namespace leapstream::client

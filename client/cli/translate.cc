@@ -35,7 +35,6 @@ namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
 constexpr size_t kMaxQueuedItems = 1024;        // With more, standard input is left alone.
-constexpr int64_t kMaxUnsentBytes = 256 << 10;  // With more, input waits for a slow server.
 
 // Whether `file` is open as the path's file; of a terminal or /dev/null nothing can be lost.
 bool IsFile(const std::string& path, int file) {

@@ -15,7 +15,6 @@
 namespace leapstream::client {
 namespace {
 
-constexpr int64_t kMaxUnsentBytes = 256 << 10;  // With more, input waits for a slow server.
 
 EventPrinterOptions PrinterOptions(const TranslateOptions& options) {
   EventPrinterOptions result;

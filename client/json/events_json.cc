@@ -3,17 +3,13 @@
 #include <variant>
 
 #include "absl/strings/str_format.h"
+#include "client/json/dump.h"
 #include "nlohmann/json.hpp"
 
 namespace leapstream::client {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// Bytes that are not UTF-8 must not throw.
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
-}
 
 std::string Seconds(absl::Duration duration) {
   return absl::StrFormat("%.6fs", absl::ToDoubleSeconds(duration));
@@ -210,7 +206,7 @@ std::string ToJson(const std::vector<Model>& models) {
                     {"state_bytes_per_token", model.state_bytes_per_token},
                     {"compute_type", model.compute_type}});
   }
-  return Dump({{"models", list}});
+  return Dump(Json{{"models", list}});
 }
 
 }  // namespace leapstream::client

@@ -21,6 +21,7 @@
 #include "base/mutex.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "client/json/dump.h"
 #include "client/json/events_json.h"
 #include "client/json/http_body.h"
 #include "client/web/page.h"
@@ -74,9 +75,7 @@ bool SameSecret(const std::string& a, const std::string& b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }
 
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace) + "\n";
-}
+std::string Line(const Json& json) { return Dump(json) + "\n"; }
 
 // Escapes the path of a PublicUrl for a regular expression.
 std::string Escaped(absl::string_view path) { return absl::StrReplaceAll(path, {{".", "\\."}}); }
@@ -84,7 +83,7 @@ std::string Escaped(absl::string_view path) { return absl::StrReplaceAll(path, {
 void Refuse(int status, absl::string_view message, Response& response) {
   response.status = status;
   response.set_header("Connection", "close");  // The request's body may not have been read.
-  response.set_content(Dump({{"error", message}}), "application/json");
+  response.set_content(Line({{"error", message}}), "application/json");
 }
 
 int HttpStatus(const absl::Status& status) {
@@ -313,7 +312,7 @@ class HttpGateway final : public Gateway {
       }
       sessions_[id] = {key, std::make_shared<WebSession>(client_->StartStream(options), options)};
     }
-    response.set_content(Dump({{"id", id}, {"key", key}}), "application/json");
+    response.set_content(Line({{"id", id}, {"key", key}}), "application/json");
   }
 
   // Ends idle sessions, and forgets sessions that ended a while ago. False: too many are open.

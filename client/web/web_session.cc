@@ -8,6 +8,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "client/evaluation/piped_audio.h"
+#include "client/json/dump.h"
 #include "client/json/events_json.h"
 #include "nlohmann/json.hpp"
 
@@ -16,12 +17,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr int64_t kMaxUnsentBytes = 256 << 10;
 constexpr size_t kMaxRecordBytes = 16 << 20;  // About a day of speech.
-
-std::string Dump(const Json& json) {
-  return json.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
 
 }  // namespace
 
@@ -43,7 +39,7 @@ absl::Status WebSession::Push(absl::string_view text, bool ends_segment) {
   }
   MutexLock order(&push_mutex_);
   LEAPSTREAM_RETURN_IF_ERROR(
-      Take(Dump({{"event", "source"}, {"text", text}, {"ends_segment", ends_segment}})));
+      Take(Dump(Json{{"event", "source"}, {"text", text}, {"ends_segment", ends_segment}})));
   if (!text.empty()) LEAPSTREAM_RETURN_IF_ERROR(stream_->PushText(text));
   return ends_segment ? stream_->EndSegment() : absl::OkStatus();
 }
@@ -69,7 +65,7 @@ absl::Status WebSession::PushAudio(absl::string_view samples) {
     is_raw = audio.is_known();
   }
   const double ms = 500.0 * static_cast<double>(samples.size()) / options_.sample_rate;
-  LEAPSTREAM_RETURN_IF_ERROR(Take(Dump({{"event", "source"}, {"audio_ms", ms}})));
+  LEAPSTREAM_RETURN_IF_ERROR(Take(Dump(Json{{"event", "source"}, {"audio_ms", ms}})));
   // Refused samples are not part of the audio: the next ones are looked at in their place.
   audio_is_raw_ = is_raw;
   audio_beginning_ = is_raw ? "" : std::move(beginning);
@@ -132,7 +128,7 @@ void WebSession::Pump() {
   const absl::Status status = stream_->Wait();
   MutexLock lock(&mutex_);
   ended_at_ = SteadyNow();
-  Record(Dump({{"event", "ended"},
+  Record(Dump(Json{{"event", "ended"},
                {"code", absl::StatusCodeToString(status.code())},
                {"message", status.message()}}));
 }

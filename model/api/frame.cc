@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/quoted.h"
 #include "base/status.h"
 
 namespace leapstream {
@@ -44,9 +45,8 @@ class Resolver {
       return id;
     }
     return absl::InvalidArgumentError(absl::StrCat(
-        "frame.", field, " needs symbols of the ", side_, " dictionary, which has no `",
-        absl::CHexEscape(symbol.substr(0, 100)),
-        "`; export the model again with all of its languages"));
+        "frame.", field, " needs symbols of the ", side_, " dictionary, which has no ", Quoted(symbol),
+        "; export the model again with all of its languages"));
   }
 
   absl::StatusOr<std::vector<TokenId>> Tokens(absl::string_view field,

@@ -55,8 +55,8 @@ class FieldChecker {
   void operator()(const char* name, const std::string& value, const OneOf& one) {
     if (absl::c_linear_search(one.names, value)) return;
     Keep(absl::InvalidArgumentError(absl::StrCat(
-        where_, name, " needs to be one of ", absl::StrJoin(one.names, ", "), ", got `",
-        absl::CHexEscape(value.substr(0, 100)), "`")));
+        where_, name, " needs to be one of ", absl::StrJoin(one.names, ", "), ", got ",
+        Quoted(value))));
   }
   template <typename T, typename... Check>
   void Later(const char* name, const T& value, const T& /*first*/, const Check&... check) {

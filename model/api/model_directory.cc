@@ -13,6 +13,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/model_json.h"
 
@@ -73,9 +74,8 @@ absl::Status ReadRecorded(const std::string& directory, const ModelConfig& confi
   }
   for (const auto& [name, recorded] : config.sha256) {
     if (!absl::c_linear_search(kFiles, absl::string_view(name))) {
-      return absl::InvalidArgumentError(absl::StrCat(path, ": field sha256 names `",
-                                                     absl::CHexEscape(name.substr(0, 100)),
-                                                     "`, which is no file of a model"));
+      return absl::InvalidArgumentError(absl::StrCat(path, ": field sha256 names ", Quoted(name),
+                                                     ", which is no file of a model"));
     }
     const std::string file_path = absl::StrCat(directory, "/", name);
     if (IsWeightsFile(name)) continue;

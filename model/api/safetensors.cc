@@ -16,6 +16,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/safetensors_writer.h"
 
@@ -26,7 +27,7 @@ using Json = nlohmann::json;
 
 // Room for some 100,000 tensors. Bounds the memory that parsing a file can take.
 constexpr int64_t kMaxHeaderBytes = 16 << 20;
-constexpr int kMaxDepth = 8;  // Headers have depth 3; deeper values are dropped unread.
+constexpr int kMaxHeaderDepth = 8;  // Headers have depth 3; deeper values are dropped unread.
 constexpr size_t kMaxDimensions = 8;
 
 struct TypeName {
@@ -127,7 +128,7 @@ absl::StatusOr<std::map<std::string, TensorRange>> ParseSafetensorsHeader(
   const int64_t data_bytes = file_bytes - data_begin;
   const Json header = Json::parse(
       text.begin(), text.end(),
-      [](int depth, Json::parse_event_t, Json&) { return depth < kMaxDepth; },
+      [](int depth, Json::parse_event_t, Json&) { return depth < kMaxHeaderDepth; },
       /*allow_exceptions=*/false);
   if (!header.is_object()) return error("the header is not a JSON object");
 
@@ -147,9 +148,9 @@ absl::StatusOr<std::map<std::string, TensorRange>> ParseSafetensorsHeader(
     }
     if (type == nullptr) {
       const std::string found = dtype != value.end() && dtype->is_string()
-                                    ? dtype->get<std::string>().substr(0, 20) : "";
-      return error("tensor ", shown, ": dtype `", absl::CHexEscape(found),
-                   "` is none of F32, F16, BF16, I64; a quantised model is not read");
+                                    ? dtype->get<std::string>() : "";
+      return error("tensor ", shown, ": dtype ", Quoted(found),
+                   " is none of F32, F16, BF16, I64; a quantised model is not read");
     }
     tensor.type = type->type;
     std::vector<int64_t> range;

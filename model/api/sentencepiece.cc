@@ -27,7 +27,6 @@
 namespace leapstream {
 namespace {
 
-constexpr char kSpaceSymbol[] = "\xE2\x96\x81";  // U+2581
 
 int HexDigit(char digit) {
   return digit <= '9' ? digit - '0' : digit - 'A' + 10;  // SentencePiece writes upper case only.

@@ -12,6 +12,8 @@
 
 namespace leapstream {
 
+inline constexpr char kSpaceSymbol[] = "\xE2\x96\x81";  // U+2581, a space within a piece.
+
 // The kinds of pieces, by the text that SentencePiece turns a piece into.
 enum class PieceKind {
   kText,      // The text is the piece, with U+2581 as a space.

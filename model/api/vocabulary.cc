@@ -13,6 +13,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/check.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "model/api/file_bytes.h"
@@ -200,7 +201,7 @@ absl::StatusOr<Vocabulary> Vocabulary::Parse(absl::string_view text, absl::strin
       return error(absl::StrCat("more than ", kMaxSymbols, " symbols"));
     }
     if (!table->Add(symbol) && !overwrite) {
-      return error(absl::StrCat("symbol `", symbol, "` is there already; a repeated symbol needs ",
+      return error(absl::StrCat("symbol ", Quoted(symbol), " is there already; a repeated symbol needs ",
                                 kOverwriteFlag, " after its count"));
     }
   }

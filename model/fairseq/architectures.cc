@@ -4,6 +4,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/quoted.h"
 
 namespace leapstream {
 namespace {
@@ -34,7 +35,7 @@ constexpr Architecture kArchitectures[] = {
     {"bart_large", false, kBidirectionalText, false}};
 
 // Parts of names by which architectures, tasks and policies for speech are known.
-constexpr absl::string_view kSpeech[] = {"speech", "audio",   "convtransformer", "s2t",
+constexpr absl::string_view kSpeechNames[] = {"speech", "audio",   "convtransformer", "s2t",
                                          "s2s",    "wav2vec", "hubert",          "pre_decision"};
 
 // Architectures that people have and that are not served, by the beginnings of their names.
@@ -118,7 +119,7 @@ const Architecture* FindArchitecture(absl::string_view name) {
 
 std::string WhyNotServed(absl::string_view architecture) {
   const std::string shown =
-      absl::StrCat("architecture `", absl::CHexEscape(architecture.substr(0, 100)), "`");
+      absl::StrCat("architecture ", Quoted(architecture));
   if (IsOfSpeech(architecture)) {
     return absl::StrCat(shown, "; served of speech: convtransformer_simul_trans and its _espnet");
   }
@@ -166,7 +167,7 @@ std::string ForeignParts(const FairseqCheckpoint& checkpoint) {
 }
 
 bool IsOfSpeech(absl::string_view name) {
-  return absl::c_any_of(kSpeech,
+  return absl::c_any_of(kSpeechNames,
                         [&](absl::string_view part) { return absl::StrContains(name, part); });
 }
 

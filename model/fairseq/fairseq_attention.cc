@@ -17,7 +17,7 @@ constexpr Names kLeapRenames[] = {{"query_proportion.hidden", "q_LeaP.0"},
                                   {"key_proportion.out", "k_LeaP.2"}};
 constexpr Names kLeapOlderNames[] = {{"_LeaP.", "_denom."}, {"_LeaP.", "_numer."}};
 
-const FairseqAttention kRows[] = {
+const FairseqAttention kAttentions[] = {
     {&kLeapKind,
      {{"enc_leapformer_enable", "encoder_leapformer_enable"},
       {"dec_sa_leapformer_enable", "decoder_sa_leapformer_enable"},
@@ -32,11 +32,11 @@ const FairseqAttention kRows[] = {
 
 }  // namespace
 
-absl::Span<const FairseqAttention> FairseqAttentions() { return kRows; }
+absl::Span<const FairseqAttention> FairseqAttentions() { return kAttentions; }
 
 const FairseqAttention* FindFairseqAttention(const FairseqCheckpoint& checkpoint,
                                              AttentionPlace place, int layer) {
-  for (const FairseqAttention& row : kRows) {
+  for (const FairseqAttention& row : kAttentions) {
     for (const absl::string_view marker : row.markers) {
       // Models of text and of speech name their layers differently.
       for (const char* layers : {".layers.", ".transformer_layers."}) {

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/file_bytes.h"
 #include "model/api/safetensors.h"
@@ -92,8 +93,8 @@ absl::StatusOr<std::string> StatsPath(const std::string& text, const std::string
     for (const YAML::Node& transform : transforms[split]) {
       const auto name = transform.as<std::string>();
       if (name != "global_cmvn") {
-        return refuse(absl::StrCat("transform `", absl::CHexEscape(name.substr(0, 100)), "` of `",
-                                   split, "` is not served; served: global_cmvn"));
+        return refuse(absl::StrCat("transform ", Quoted(name), " of ", Quoted(split),
+                                   " is not served; served: global_cmvn"));
       }
     }
   }

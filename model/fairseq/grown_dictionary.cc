@@ -7,6 +7,7 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/file_bytes.h"
 
@@ -66,9 +67,9 @@ absl::Status CheckSameSymbols(const GrownDictionary& source, const GrownDictiona
   for (TokenId id = 0; id < std::min(sources.size(), targets.size()); ++id) {
     if (sources.Symbol(id) == targets.Symbol(id)) continue;
     return absl::InvalidArgumentError(absl::StrCat(
-        target.path, ": symbol ", id, " is `", absl::CHexEscape(targets.Symbol(id)), "`, in ",
-        source.path, " it is `", absl::CHexEscape(sources.Symbol(id)),
-        "`, but the checkpoint's sides share their embeddings (share_all_embeddings); use the one "
+        target.path, ": symbol ", id, " is ", Quoted(targets.Symbol(id)), ", in ", source.path,
+        " it is ", Quoted(sources.Symbol(id)),
+        ", but the checkpoint's sides share their embeddings (share_all_embeddings); use the one "
         "joined dictionary for both"));
   }
   return absl::OkStatus();

@@ -19,7 +19,7 @@
 namespace leapstream {
 namespace {
 
-constexpr int64_t kBlockElements = 1 << 18;  // The numbers that are read at a time.
+constexpr int64_t kElementsAtOnce = 1 << 18;  // The numbers that are read at a time.
 
 std::string KnownOr(absl::string_view text, absl::string_view otherwise) {
   return std::string(text.empty() ? otherwise : text);
@@ -124,8 +124,8 @@ absl::Status CheckNumbers(const FairseqCheckpoint& checkpoint, const ParameterRo
   int64_t count = rows.count;
   for (size_t d = 1; d < shape.size(); ++d) count *= shape[d];
   std::vector<float> values;
-  for (int64_t first = 0; first < count; first += kBlockElements) {
-    values.resize(std::min(count - first, kBlockElements));
+  for (int64_t first = 0; first < count; first += kElementsAtOnce) {
+    values.resize(std::min(count - first, kElementsAtOnce));
     LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(rows, first, absl::MakeSpan(values)));
   }
   return absl::OkStatus();

@@ -10,6 +10,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "base/quoted.h"
 #include "model/fairseq/checkpoint_options.h"
 #include "model/fairseq/option_table.h"
 
@@ -19,10 +20,6 @@ namespace {
 constexpr char kSource[] = "{source}";
 constexpr char kTarget[] = "{target}";
 constexpr char kEnd[] = "</s>";
-
-std::string Quoted(absl::string_view text) {
-  return absl::StrCat("`", absl::CHexEscape(text.substr(0, 100)), "`");
-}
 
 std::string TextOf(const std::map<std::string, std::string>& options, const char* option) {
   const auto found = options.find(option);

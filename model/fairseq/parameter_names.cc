@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/half.h"
 #include "model/engine/model_family.h"
@@ -22,7 +23,7 @@ namespace leapstream {
 namespace {
 
 constexpr size_t kMaxNamesInError = 10;
-constexpr int64_t kBlockElements = 1 << 16;  // The numbers that are compared at a time.
+constexpr int64_t kComparedAtOnce = 1 << 16;  // The numbers that are compared at a time.
 
 // An earlier name of a parameter, which fairseq still upgrades itself. FairseqAttention has more of
 // them.
@@ -55,12 +56,10 @@ std::string ShapeText(const std::vector<int64_t>& shape) {
   return absl::StrCat("[", absl::StrJoin(shape, ", "), "]");
 }
 
-std::string Printable(absl::string_view name) { return absl::CHexEscape(name.substr(0, 200)); }
-
 std::string NameList(const std::vector<std::string>& names) {
   std::string result;
   for (size_t i = 0; i < names.size() && i < kMaxNamesInError; ++i) {
-    absl::StrAppend(&result, i == 0 ? "" : ", ", Printable(names[i]));
+    absl::StrAppend(&result, i == 0 ? "" : ", ", OneLine(names[i]));
   }
   if (names.size() > kMaxNamesInError) {
     absl::StrAppend(&result, " and ", names.size() - kMaxNamesInError, " more");
@@ -78,7 +77,7 @@ absl::Status CheckShape(const FairseqCheckpoint& checkpoint, const std::string& 
   const std::vector<int64_t>& found = checkpoint.parameters().at(parameter).shape;
   if (found == shape) return absl::OkStatus();
   return Error(checkpoint,
-               absl::StrCat("parameter ", Printable(parameter), " has the shape ", ShapeText(found),
+               absl::StrCat("parameter ", OneLine(parameter), " has the shape ", ShapeText(found),
                             ", the options ask for ", ShapeText(shape)));
 }
 
@@ -154,8 +153,8 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
   const int64_t count = ElementsOf(here);
   std::vector<float> values, twin_values;
   bool equal = true;
-  for (int64_t first = 0; first < count && equal; first += kBlockElements) {
-    values.resize(std::min(count - first, kBlockElements));
+  for (int64_t first = 0; first < count && equal; first += kComparedAtOnce) {
+    values.resize(std::min(count - first, kComparedAtOnce));
     twin_values.resize(values.size());
     LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(rows, first, absl::MakeSpan(values)));
     LEAPSTREAM_RETURN_IF_ERROR(checkpoint.ReadPart(twin_rows, first, absl::MakeSpan(twin_values)));
@@ -163,7 +162,7 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
   }
   if (equal) return absl::OkStatus();
   return Error(checkpoint,
-               absl::StrCat("parameter ", Printable(parameter), " differs from ", Printable(twin),
+               absl::StrCat("parameter ", OneLine(parameter), " differs from ", OneLine(twin),
                             ", though the options say that they are shared"));
 }
 
@@ -303,14 +302,14 @@ absl::Status CheckSameParameters(const FairseqCheckpoint& first, const FairseqCh
   for (const auto& [here, there] : {std::pair(&first, &other), std::pair(&other, &first)}) {
     for (const auto& entry : here->parameters()) {
       if (there->parameters().count(entry.first) > 0) continue;
-      return Error(*there, absl::StrCat("has no parameter ", Printable(entry.first), ", which ",
+      return Error(*there, absl::StrCat("has no parameter ", OneLine(entry.first), ", which ",
                                         here->name(), " has; these cannot be averaged"));
     }
   }
   for (const auto& [name, tensor] : first.parameters()) {
     const std::vector<int64_t>& shape = other.parameters().at(name).shape;
     if (shape == tensor.shape) continue;
-    return Error(other, absl::StrCat("parameter ", Printable(name), " has the shape ",
+    return Error(other, absl::StrCat("parameter ", OneLine(name), " has the shape ",
                                      ShapeText(shape), ", in ", first.name(), " it has ",
                                      ShapeText(tensor.shape), "; these cannot be averaged"));
   }

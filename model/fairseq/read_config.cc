@@ -14,6 +14,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/string_view.h"
+#include "base/quoted.h"
 #include "model/engine/attention/kinds.h"
 #include "model/engine/attention/softmax_attention.h"
 #include "model/engine/model_family.h"
@@ -54,9 +55,6 @@ constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_wa
 constexpr int kMultiPathWaitk = 5;
 constexpr int kMaxTableSize = 1 << 24;
 constexpr size_t kMaxShownBytes = 1000;  // Those of an option that model.json has.
-
-std::string Printable(absl::string_view text) { return absl::CHexEscape(text.substr(0, 100)); }
-std::string Quoted(absl::string_view text) { return absl::StrCat("`", Printable(text), "`"); }
 
 // Whether an option names files, machines or people of the training, which are of no use to users
 // of the model. Some options are known by name, since their values need not look like paths.
@@ -128,7 +126,7 @@ class ConfigReader {
  private:
   void Refuse(std::string reason) { refusals_.push_back(std::move(reason)); }
   void RefuseOption(absl::string_view option, absl::string_view why) {
-    Refuse(absl::StrCat("option ", Printable(option), " is ", Quoted(Text(option, "")), why));
+    Refuse(absl::StrCat("option ", OneLine(option), " is ", Quoted(Text(option, "")), why));
   }
   void Fail(std::string error) { errors_.push_back(std::move(error)); }
 
@@ -210,10 +208,10 @@ class ConfigReader {
   void CheckOptions() {
     for (const std::string& name : ignored_) {
       if (FindOption(name, reading_.kind) == nullptr) continue;
-      Fail(absl::StrCat("option ", Printable(name),
+      Fail(absl::StrCat("option ", OneLine(name),
                         " is one that leapstream knows (docs/models.md, "
                         "\"Options\"), so it cannot be ignored; leave --ignore-option ",
-                        Printable(name), " out"));
+                        OneLine(name), " out"));
     }
     const bool other_task = !refusals_.empty();
     for (const auto& [name, value] : checkpoint_.options()) {
@@ -225,7 +223,7 @@ class ConfigReader {
                      absl::StrCat("; leapstream does not know it (docs/models.md, \"Options\"), "
                                   "and it may change what the model computes; if it does "
                                   "nothing but in training, export with --ignore-option ",
-                                  Printable(name)));
+                                  OneLine(name)));
       } else if (row->effect == OptionEffect::kRefused) {
         // The value `0` of *_layers_to_keep keeps only the first layer, so the option is on. With
         // blocks of one position, encoder_mask_block_size is off.
@@ -402,7 +400,7 @@ class ConfigReader {
       const int head_dim = side.attention_heads > 0 ? side.embed_dim / side.attention_heads : 0;
       if (HasProportionNets(side.*block.kind) &&
           (config.leap_factor < 1 || head_dim % config.leap_factor != 0)) {
-        Refuse(absl::StrCat("option leap_factor is `", config.leap_factor, "`, no divisor of the ",
+        Refuse(absl::StrCat("option leap_factor is ", config.leap_factor, ", no divisor of the ",
                             side_name, "'s head size ", head_dim));
       }
     }

@@ -11,6 +11,7 @@
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
 #include "base/check.h"
+#include "base/quoted.h"
 #include "base/status.h"
 
 namespace leapstream {
@@ -267,7 +268,7 @@ class Unpickler {
     if (stack_.empty()) return "";
     const PickledValue& before = pickle_.values_[stack_.back()];
     if (before.kind != ValueKind::kString) return "";
-    return absl::StrCat(" after `", absl::CHexEscape(before.text.substr(0, 100)), "`");
+    return absl::StrCat(" after ", Quoted(before.text));
   }
 
   absl::Status ReadSizes(ValueId id, std::vector<int64_t>* result) {

@@ -35,7 +35,7 @@ absl::string_view PopLine(absl::string_view* text) {
 }
 
 // The fields of a line; more than four of them do not count.
-std::vector<absl::string_view> Fields(absl::string_view line) {
+std::vector<absl::string_view> SplitFields(absl::string_view line) {
   std::vector<absl::string_view> fields;
   while (fields.size() < 4) {
     const size_t space = line.find(' ');
@@ -79,7 +79,7 @@ absl::StatusOr<BpeCodes> BpeCodes::Parse(absl::string_view text, Format format,
       codes.end_is_a_symbol_ = !newer;
       continue;
     }
-    const std::vector<absl::string_view> fields = Fields(line);
+    const std::vector<absl::string_view> fields = SplitFields(line);
     if (!IsPair(fields) || fields.size() > (nmt ? 2 : 3)) {
       return LineError(name, number,
                        nmt && fields.size() == 3
@@ -112,7 +112,7 @@ absl::Status BpeCodes::SetVocabulary(absl::string_view text, int threshold,
   absl::flat_hash_set<std::string> vocabulary;
   for (int64_t number = 1; !text.empty(); ++number) {
     const absl::string_view line = PopLine(&text);
-    const std::vector<absl::string_view> fields = Fields(line);
+    const std::vector<absl::string_view> fields = SplitFields(line);
     int64_t count = 0;
     if (!IsPair(fields) || fields.size() != 2 || !absl::SimpleAtoi(fields[1], &count)) {
       return LineError(name, number, "`symbol count`", line);

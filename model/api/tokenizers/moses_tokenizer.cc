@@ -46,7 +46,7 @@ std::u32string WithoutControls(absl::string_view word) {
 }
 
 template <typename Word>
-void ForEachWord(absl::string_view text, const Word& word) {
+void ForEachPythonWord(absl::string_view text, const Word& word) {
   const std::u32string points = ToCodePoints(text);
   for (size_t begin = 0; begin < points.size();) {
     size_t end = begin;
@@ -89,7 +89,7 @@ absl::StatusOr<MosesTokenizer> MosesTokenizer::Create(Options options, absl::str
   for (size_t begin = 0; begin < prefixes.size();) {
     const size_t end = std::min(prefixes.find('\n', begin), prefixes.size());
     std::vector<std::u32string> fields;
-    ForEachWord(prefixes.substr(begin, end - begin),
+    ForEachPythonWord(prefixes.substr(begin, end - begin),
                 [&fields](std::u32string_view field) { fields.emplace_back(field); });
     begin = end + 1;
     if (fields.empty() || fields[0][0] == U'#') continue;
@@ -335,7 +335,7 @@ std::vector<MosesTokenizer::Tokens> MosesTokenizer::TokenizeWords(
 
 std::vector<MosesTokenizer::Tokens> MosesTokenizer::Tokenize(absl::string_view text) const {
   std::vector<std::u32string> words;
-  ForEachWord(text, [&words](std::u32string_view word) {
+  ForEachPythonWord(text, [&words](std::u32string_view word) {
     words.push_back(WithoutControls(ToUtf8(word)));
   });
   return TokenizeWords(words);

@@ -141,7 +141,7 @@ std::string JoinNumbers(const std::string& text, char to) {
   return result;
 }
 
-std::string WithoutControls(absl::string_view text) {
+std::string WithoutControlCharacters(absl::string_view text) {
   std::string result;
   while (!text.empty()) {
     size_t length = 1;
@@ -198,7 +198,7 @@ std::string NormalizePunctuation(absl::string_view text, absl::string_view langu
   if (continental) s = QuotesFirst(Replace(s, ",\"", "\","), more);
   const bool comma = continental || language == "cs" || language == "cz";
   s = JoinNumbers(s, comma ? ',' : '.');
-  s = WithoutControls(absl::StripAsciiWhitespace(s));
+  s = WithoutControlCharacters(absl::StripAsciiWhitespace(s));
   return std::string(absl::StripAsciiWhitespace(s));
 }
 

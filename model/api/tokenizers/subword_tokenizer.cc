@@ -15,13 +15,13 @@
 #include "base/scripts.h"
 #include "base/status.h"
 #include "base/utf8.h"
+#include "model/api/sentencepiece.h"
 #include "model/api/tokenizers/code_points.h"
 #include "model/api/tokenizers/lower_case.h"
 
 namespace leapstream {
 namespace {
 
-constexpr char kSpaceSymbol[] = "\xE2\x96\x81";  // U+2581
 constexpr char32_t kSpacePoint = 0x2581;
 
 // The character that stands for a byte in fairseq's `bytes`: itself if it is a printable character

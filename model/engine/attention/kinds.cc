@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/check.h"
+#include "base/quoted.h"
 #include "base/status.h"
 #include "model/engine/attention/cosformer_features.h"
 #include "model/engine/attention/elementwise_features.h"
@@ -108,7 +109,7 @@ absl::Status CheckAttentionKinds(const ModelConfig& config) {
       };
       return absl::InvalidArgumentError(absl::StrCat(
           name, ".", field, " needs to be one of ", absl::StrJoin(kKinds, ", ", name_of),
-          ", got `", absl::CHexEscape(kind->substr(0, 100)), "`"));
+          ", got ", Quoted(*kind)));
     }
     LEAPSTREAM_RETURN_IF_ERROR(CheckLeapFactor(config, *side, name));
   }

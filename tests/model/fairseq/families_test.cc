@@ -257,7 +257,7 @@ TEST_F(FamilyExportTest, AWrongOrderOrNumberOfLanguagesDoesNotFitTheRows) {
   options_.fairseq_options.clear();
   options_.source_language = "sv";
   EXPECT_THAT(std::string(ExportModel(options_).message()),
-              AllOf(HasSubstr("source_lang is `sv`"), HasSubstr("3 languages")));
+              AllOf(HasSubstr("source_lang is \"sv\""), HasSubstr("3 languages")));
   options_.source_language = "";
   options_.fairseq_options = {{"lang_dict", (root_ / "none").string()}};
   EXPECT_TRUE(absl::IsNotFound(ExportModel(options_)));
@@ -397,8 +397,8 @@ TEST(FamilyOptionsTest, FramesAreThoseOfTheTable) {
   EXPECT_THAT(setup({{"langtoks", "{main: [tgt, tgt.mined]}"}}).errors,
               ElementsAre(HasSubstr("two tokens")));
   EXPECT_THAT(setup({{"langtoks", "{main: [other, tgt]}"}}).errors,
-              ElementsAre(HasSubstr("`other`")));
-  EXPECT_THAT(setup({{"lang_tok_style", "bert"}}).errors, ElementsAre(HasSubstr("`bert`")));
+              ElementsAre(HasSubstr("\"other\"")));
+  EXPECT_THAT(setup({{"lang_tok_style", "bert"}}).errors, ElementsAre(HasSubstr("\"bert\"")));
   // The order of the symbols.
   EXPECT_THAT(setup({{"langtoks_specs", "[main, mono_dae]"}, {"extra_data", "{'mono_dae': 'x'}"}})
                   .appended,

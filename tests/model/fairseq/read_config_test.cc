@@ -126,7 +126,7 @@ TEST(ReadConfigTest, KnowsFamiliesByArchitecture) {
     const ConfigReading reading = Read(contents);
     EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
     EXPECT_FALSE(reading.known_architecture);
-    EXPECT_THAT(Message(reading), HasSubstr(absl::StrCat("architecture `", arch, "`")));
+    EXPECT_THAT(Message(reading), HasSubstr(absl::StrCat("architecture \"", arch, "\"")));
     EXPECT_THAT(Message(reading), Not(HasSubstr("speech")));
   }
   contents = Golden("base");
@@ -185,11 +185,11 @@ TEST(ReadConfigTest, RefusesOptionsByNameAndValueAllAtOnce) {
     const ConfigReading reading = Read(contents);
     EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << option << reading.status;
     EXPECT_THAT(Message(reading), AllOf(HasSubstr("f.pt: this model is not served"),
-                                        HasSubstr(absl::StrCat(option, " is `", value, "`"))));
+                                        HasSubstr(absl::StrCat(option, " is \"", value, "\""))));
   }
   const std::string message = Message(Read(all));
   for (const auto& [option, value] : options) {
-    EXPECT_THAT(message, HasSubstr(absl::StrCat("option ", option, " is `", value, "`")));
+    EXPECT_THAT(message, HasSubstr(absl::StrCat("option ", option, " is \"", value, "\"")));
   }
 }
 
@@ -201,7 +201,7 @@ TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   ConfigReading reading = Read(contents);
   EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
   EXPECT_THAT(Message(reading),
-              AllOf(HasSubstr("option sliding_window is `16`; leapstream does not "
+              AllOf(HasSubstr("option sliding_window is \"16\"; leapstream does not "
                               "know it"),
                     HasSubstr("--ignore-option sliding_window"), Not(HasSubstr("rotary_base")),
                     Not(HasSubstr("quite_new"))));
@@ -214,10 +214,10 @@ TEST(ReadConfigTest, AnOptionThatNobodyHasClassifiedIsRefused) {
   contents = Golden("offline");
   contents.options["waitk"] = "3";
   EXPECT_THAT(Message(Read(contents)),
-              HasSubstr("option waitk is `3`; leapstream does not know it"));
+              HasSubstr("option waitk is \"3\"; leapstream does not know it"));
   contents.options.erase("waitk");
   contents.options["conv_channels"] = "1";
-  EXPECT_THAT(Message(Read(contents)), HasSubstr("option conv_channels is `1`"));
+  EXPECT_THAT(Message(Read(contents)), HasSubstr("option conv_channels is \"1\""));
 }
 
 // With linearized_train the fork drops the mask of the encoder's LeaP attention, also in inference.
@@ -243,7 +243,7 @@ TEST(ReadConfigTest, LinearizedTrainingMakesALeapEncoderBidirectional) {
 TEST(ReadConfigTest, TheFirstLayerAloneIsNoOptionThatIsOff) {
   CheckpointContents contents = Golden("base");
   contents.options["encoder_layers_to_keep"] = "0";
-  EXPECT_THAT(Message(Read(contents)), HasSubstr("option encoder_layers_to_keep is `0`"));
+  EXPECT_THAT(Message(Read(contents)), HasSubstr("option encoder_layers_to_keep is \"0\""));
 }
 
 TEST(ReadConfigTest, OptionsThatAreOffDoNothing) {
@@ -272,7 +272,7 @@ TEST(ReadConfigTest, NamesOptionsThatAreMissingOrWrong) {
   EXPECT_TRUE(absl::IsInvalidArgument(reading.status));
   EXPECT_THAT(Message(reading),
               AllOf(HasSubstr("f.pt"), HasSubstr("decoder_layers is missing"),
-                    HasSubstr("encoder_attention_heads needs an integer, got `four`"),
+                    HasSubstr("encoder_attention_heads needs an integer, got \"four\""),
                     HasSubstr("waitk_lagging needs to be at least 1, got 0"),
                     HasSubstr("share_decoder_ffn_attn_layer needs numbers of layers")));
 }
@@ -282,7 +282,7 @@ TEST(ReadConfigTest, LeapIsWhereItsNetsAre) {
   contents.options["enc_leapformer_enable"] = "False";
   ConfigReading reading = Read(contents);
   EXPECT_TRUE(absl::IsInvalidArgument(reading.status));
-  EXPECT_THAT(Message(reading), HasSubstr("option enc_leapformer_enable is `False`, but "
+  EXPECT_THAT(Message(reading), HasSubstr("option enc_leapformer_enable is \"False\", but "
                                           "encoder.layers.*.self_attn has proportion nets"));
 
   // The option's name in an older version stands beside the default of another.
@@ -291,7 +291,7 @@ TEST(ReadConfigTest, LeapIsWhereItsNetsAre) {
 
   contents.options["decoder_ca_leapformer_enable"] = "True";
   reading = Read(contents);
-  EXPECT_THAT(Message(reading), HasSubstr("decoder_ca_leapformer_enable is `True`, but "
+  EXPECT_THAT(Message(reading), HasSubstr("decoder_ca_leapformer_enable is \"True\", but "
                                           "decoder.layers.*.encoder_attn has no proportion nets"));
 
   contents = Golden("leap_enc");
@@ -386,7 +386,7 @@ TEST(ReadConfigTest, MaskedWaitKOfOnePathOrMany) {
   contents.options["encoder_decoder_attention_heads"] = "2";
   reading = Read(contents);
   EXPECT_TRUE(absl::IsUnimplemented(reading.status)) << reading.status;
-  EXPECT_THAT(Message(reading), HasSubstr("encoder_decoder_attention_heads is `2`; served: the "
+  EXPECT_THAT(Message(reading), HasSubstr("encoder_decoder_attention_heads is \"2\"; served: the "
                                           "decoder_attention_heads, 4"));
 }
 

@@ -126,7 +126,7 @@ TEST(PickleTest, RefusesTensorsOutsideTheirStorage) {
   EXPECT_THAT(
       std::string(
           Parse("}(" + Text("encoder.w") + Tensor(5, 0, {2, 3}, {3, 1})).status().message()),
-      HasSubstr("a tensor after `encoder.w` reaches outside its storage 0: offset 0, shape "
+      HasSubstr("a tensor after \"encoder.w\" reaches outside its storage 0: offset 0, shape "
                 "[2, 3], strides [3, 1], but the storage has 5 elements"));
 }
 
