@@ -77,7 +77,7 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
     return absl::UnimplementedError(
         "cross-normaliser softmax of speech needs mass preservation, but option mass_preservation "
         "is "
-        "`False`; leave it at linear");
+        "\"False\"; leave it at linear");
   }
   return absl::InvalidArgumentError(absl::StrCat(
       "cross-normaliser ", normaliser, " needs LeaP in cross-attention and simul_type waitk, got ",

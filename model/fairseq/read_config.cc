@@ -400,8 +400,8 @@ class ConfigReader {
       const int head_dim = side.attention_heads > 0 ? side.embed_dim / side.attention_heads : 0;
       if (HasProportionNets(side.*block.kind) &&
           (config.leap_factor < 1 || head_dim % config.leap_factor != 0)) {
-        Refuse(absl::StrCat("option leap_factor is ", config.leap_factor, ", no divisor of the ",
-                            side_name, "'s head size ", head_dim));
+        Refuse(absl::StrCat("option leap_factor is ", Quoted(absl::StrCat(config.leap_factor)),
+                            ", no divisor of the ", side_name, "'s head size ", head_dim));
       }
     }
     // The fork's linear form of training has no mask, and its encoders have none in inference
