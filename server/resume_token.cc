@@ -27,10 +27,16 @@ namespace {
 constexpr size_t kMacBytes = 32;
 constexpr size_t kMinKeyBytes = 32;
 constexpr size_t kMaxResumeTokenBytes = 4096;
-constexpr char kVersion[] = "3";  // The version that Sign() writes, and its number of fields.
-constexpr size_t kFields = 19;
-constexpr char kOldVersion[] = "2";  // It has the first 14 of the fields.
-constexpr size_t kOldFields = 14;
+constexpr char kVersion[] = "4";  // The version that Sign() writes.
+constexpr size_t kFields = 20;    // The number of its fields.
+
+// The number of fields that tokens of a version have, which are the first ones of today's; 0: no
+// such token is read.
+size_t FieldsOf(absl::string_view version) {
+  if (version == kVersion) return kFields;
+  if (version == "3") return 19;
+  return version == "2" ? 14 : 0;
+}
 
 absl::Status Forged() {
   return InvalidRequest(
@@ -90,7 +96,8 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
           absl::StrFormat("%a", totals.lagging.al), absl::StrFormat("%a", totals.lagging.laal),
           absl::StrCat(token.source.chunks), absl::StrCat(token.source.samples),
           absl::StrCat(token.drops), token.owner.value_or(""), Nanoseconds(totals.source_audio),
-          Nanoseconds(totals.first_token), Nanoseconds(totals.compute), Nanoseconds(totals.queue)},
+          Nanoseconds(totals.first_token), Nanoseconds(totals.compute), Nanoseconds(totals.queue),
+          token.continues ? "1" : "0"},
       "\n");
   return absl::StrCat(Mac(text), text);
 }
@@ -104,8 +111,8 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   ResumeToken result;
   int64_t expires = 0;
   SegmentStats& totals = result.before.totals;
-  const bool now_written = fields.size() == kFields && fields[0] == kVersion;
-  if (!(now_written || (fields.size() == kOldFields && fields[0] == kOldVersion)) ||
+  const bool has_times = fields.size() > 15;
+  if (fields.size() != FieldsOf(fields[0]) ||
       !absl::SimpleAtoi(fields[4], &result.segment) || !absl::SimpleAtoi(fields[5], &expires) ||
       !absl::SimpleAtoi(fields[6], &result.before.segments) ||
       !absl::SimpleAtoi(fields[7], &result.before.source_tokens) ||
@@ -113,7 +120,7 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
       !absl::SimpleAtoi(fields[11], &result.source.chunks) ||
       !absl::SimpleAtoi(fields[12], &result.source.samples) ||
       !absl::SimpleAtoi(fields[13], &result.drops) ||
-      (now_written && !(ParseNanoseconds(fields[15], &totals.source_audio) &&
+      (has_times && !(ParseNanoseconds(fields[15], &totals.source_audio) &&
                         ParseNanoseconds(fields[16], &totals.first_token) &&
                         ParseNanoseconds(fields[17], &totals.compute) &&
                         ParseNanoseconds(fields[18], &totals.queue)))) {
@@ -126,7 +133,8 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   result.model_checksum = absl::HexStringToBytes(fields[2]);
   result.config_digest = fields[3];
   result.expires = absl::FromUnixMillis(expires);
-  if (now_written) result.owner = fields[14];
+  result.continues = fields.size() > 19 && fields[19] == "1";
+  if (has_times) result.owner = fields[14];
   totals.lagging.al = std::strtod(fields[9].c_str(), nullptr);
   totals.lagging.laal = std::strtod(fields[10].c_str(), nullptr);
   if (now >= result.expires) {

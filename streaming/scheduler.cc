@@ -147,7 +147,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.frame, model_->FrameOf(options.languages));
   LEAPSTREAM_RETURN_IF_ERROR(CommittedTarget::Check(from, *model_, parts.frame));
   LEAPSTREAM_ASSIGN_OR_RETURN(
-      parts.source, SegmentSource::Create(options, *model_, parts.frame, from.skip_tokens));
+      parts.source, SegmentSource::Create(options, *model_, parts.frame, from));
   // This check does not count the later growth of the state: see StateBudget::EndLargest().
   const int64_t state_bytes = StateBytes(options, model_->info);
   if (budget_ != nullptr && !from.takes_place && !budget_->HasRoomFor(state_bytes)) {

@@ -13,10 +13,10 @@ namespace leapstream {
 absl::StatusOr<std::unique_ptr<SegmentSource>> SegmentSource::Create(const SessionOptions& options,
                                                                      const Model& model,
                                                                      const Frame& frame,
-                                                                     int skip_tokens) {
+                                                                     const ResumeFrom& from) {
   if (!model.info.speech.has_value()) {
     return std::unique_ptr<SegmentSource>(
-        std::make_unique<TextSegment>(options, model, frame, skip_tokens));
+        std::make_unique<TextSegment>(options, model, frame, from));
   }
   std::unique_ptr<AudioSource> audio;
   LEAPSTREAM_ASSIGN_OR_RETURN(audio, AudioSource::Create(options.sample_rate));

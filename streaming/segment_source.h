@@ -32,13 +32,13 @@ struct SourceLeft {
 class SegmentSource {
  public:
   // Makes a source for `model`, which must outlive it. `frame` is that of options.languages.
-  // `skip_tokens`: see ResumeFrom.
+  // `from`: the place at which the first segment begins.
   // INVALID_ARGUMENT: the sample rate is out of range. RESOURCE_EXHAUSTED: there is no memory for
   // resampling.
   static absl::StatusOr<std::unique_ptr<SegmentSource>> Create(const SessionOptions& options,
                                                                const Model& model,
                                                                const Frame& frame,
-                                                               int skip_tokens);
+                                                               const ResumeFrom& from);
   virtual ~SegmentSource() = default;
 
   // Begins a segment without source, or with the source that the segment before it left.

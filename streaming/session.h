@@ -168,6 +168,9 @@ struct ResumeFrom {
   // at once, if it can (Translator::can_replay()) and EarlyEnd is not kForceFinish. Empty: each
   // token is decided again.
   std::vector<int> source_read;
+  // The open segment goes on in the middle of a text: the segment before it had continues_at. A
+  // tokenizer needs to know, since the text's first word has no space before it.
+  bool continues = false;
   // The tokens to skip of the first word: SegmentCompleted::continues_after_tokens.
   int skip_tokens = 0;
   // The session is open here already, and ends when this one has begun: for that moment the memory

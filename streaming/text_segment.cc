@@ -17,12 +17,12 @@ constexpr size_t kLongWord = 8;
 }  // namespace
 
 TextSegment::TextSegment(const SessionOptions& options, const Model& model, const Frame& frame,
-                         int skip_tokens)
+                         const ResumeFrom& from)
     : model_(model),
       next_segments_(options.next_segments),
       limit_(SourceLimit(options, model.info)),
-      skip_tokens_(std::max(skip_tokens, 0)),
-      source_(model, options.next_segments),
+      skip_tokens_(std::max(from.skip_tokens, 0)),
+      source_(model, options.next_segments, from.continues),
       tail_(frame.source_tail) {}
 
 void TextSegment::Open() {

@@ -18,10 +18,10 @@ namespace leapstream {
 // with a whole word, or within a long one, or within one of a script without spaces.
 class TextSegment final : public SegmentSource {
  public:
-  // `model` takes text and must outlive this. The first `skip_tokens` tokens of the first word with
-  // tokens belong to an earlier segment.
+  // `model` takes text and must outlive this. The first segment begins at `from`: the first
+  // from.skip_tokens tokens of the first word with tokens belong to an earlier segment.
   TextSegment(const SessionOptions& options, const Model& model, const Frame& frame,
-              int skip_tokens);
+              const ResumeFrom& from);
 
   void Open() override;
   void OpenWithRest() override;

@@ -32,6 +32,7 @@ void WordSource::Open() {
   text_.Reset();
   chunks_.clear();
   OpenWords();
+  state_.begun = std::exchange(continues_, false);
   pieces_ = std::vector<std::string>();
   ids_ = std::vector<TokenId>();
   at_ = SourcePosition();

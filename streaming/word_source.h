@@ -36,8 +36,12 @@ struct SourceWord {
 class WordSource {
  public:
   // `model` must outlive this. `places`: SourceWord::at and rest_at() are wanted for text.
-  WordSource(const Model& model, bool places)
-      : model_(model), places_(places), text_(model.source_tokenizer->cuts_at_spaces_only()) {}
+  // `continues`: see ResumeFrom; it is the first segment's.
+  WordSource(const Model& model, bool places, bool continues = false)
+      : model_(model),
+        places_(places),
+        continues_(continues),
+        text_(model.source_tokenizer->cuts_at_spaces_only()) {}
 
   void Open();  // Begins a segment, and forgets all of the segment before it.
   // Takes a chunk of source, which begins at `at`. INVALID_ARGUMENT: it has another form than the
@@ -83,6 +87,7 @@ class WordSource {
 
   const Model& model_;
   const bool places_;
+  bool continues_;  // The next segment to be opened goes on in the middle of a text.
   std::optional<size_t> form_;  // The alternative of SourceInput that the segment has.
   TextSource text_;
   std::deque<Chunk> chunks_;  // The chunks of which text_ has a part.

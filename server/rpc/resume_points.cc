@@ -42,7 +42,8 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
     ends_.pop_front();
     ++first_end_;
   }
-  if (completed.continues_at.has_value()) {
+  point.continues = completed.continues_at.has_value();
+  if (point.continues) {
     point.source = *completed.continues_at;
     point.skipped = completed.continues_after_tokens;
     first_end_ = completed.segment + 1;  // Its end becomes the end of the next segment.

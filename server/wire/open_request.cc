@@ -95,6 +95,7 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
   if (request->server_ends_segments()) {
     start.source = token.source;
     start.skipped = token.drops;
+    start.continues = token.continues;
   } else {
     start.source.chunks = resume.next_source_sequence() - 1;
   }
@@ -105,7 +106,10 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
                         resume.committed_target().ids().end());
   from.source_read.assign(resume.committed_source_tokens_read().begin(),
                           resume.committed_source_tokens_read().end());
-  if (request->options.next_segments) from.skip_tokens = token.drops;
+  if (request->options.next_segments) {
+    from.continues = token.continues;
+    from.skip_tokens = token.drops;
+  }
 }
 
 }  // namespace

@@ -1,21 +1,24 @@
-// Translates whole sentences, greedily, as compare.py --offline wants it: each sentence has as many
-// source tokens as the case says, and gets as many target tokens. All sentences of a case are one
-// batch on one thread. Usage: offline_bench SHAPE DIRECTORY COMPUTE_TYPE. SHAPE: see ShapeConfig();
+// Translates whole sentences, as compare.py --offline wants it: each sentence has as many source
+// tokens as the case says, and its decoder makes as many steps, greedily with beam 1. All sentences
+// of a case are one batch on one thread. Usage: offline_bench SHAPE DIRECTORY COMPUTE_TYPE. SHAPE: see ShapeConfig();
 // its model with random weights is written to DIRECTORY, unless it is there. The program writes one
 // line of facts, then for each line it reads, BEAM:SENTENCES:TOKENS, the seconds of CPU time that
-// one run took and the first sentence's tokens. It measures beam 1 only, and says null for others.
+// one run took and the first sentence's tokens (of a beam's best hypothesis, </s> left out).
 #include <cstdio>
 #include <iostream>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "base/standard_descriptors.h"
+#include "base/status.h"
 #include "model/engine/kernels/simd.h"
 #include "model/engine/load_model.h"
+#include "streaming/segment_search.h"
 #include "tests/bench/bench_model.h"
 #include "tests/bench/thread_time.h"
 
@@ -25,21 +28,31 @@ namespace {
 // Token i of a sentence; the same in compare/ctranslate2_offline_worker.py.
 TokenId SourceToken(int sentence, int i) { return 100 + (sentence * 131 + i * 37) % 5000; }
 
-absl::StatusOr<std::vector<TokenId>> Translate(const Translator& translator, int sentences,
-                                               int tokens) {
-  std::vector<std::unique_ptr<SessionState>> states;
-  std::vector<SessionState*> pointers;
+using States = std::vector<std::unique_ptr<SessionState>>;
+
+// The states of all sentences, which have read their sources.
+absl::StatusOr<States> ReadAll(const Translator& translator, int sentences, int tokens) {
+  States states;
   std::vector<std::vector<TokenId>> sources(sentences);
   std::vector<SourceRows> rows;
   for (int s = 0; s < sentences; ++s) {
     auto state = translator.NewState();
     if (!state.ok()) return state.status();
     states.push_back(*std::move(state));
-    pointers.push_back(states.back().get());
     for (int i = 0; i < tokens; ++i) sources[s].push_back(SourceToken(s, i));
-    rows.push_back({pointers.back(), sources[s]});
+    rows.push_back({states.back().get(), sources[s]});
   }
-  absl::Status status = translator.Read(rows);
+  LEAPSTREAM_RETURN_IF_ERROR(translator.Read(rows));
+  return states;
+}
+
+absl::StatusOr<std::vector<TokenId>> Greedy(const Translator& translator, int sentences,
+                                            int tokens) {
+  States states;
+  LEAPSTREAM_ASSIGN_OR_RETURN(states, ReadAll(translator, sentences, tokens));
+  std::vector<SessionState*> pointers;
+  for (const auto& state : states) pointers.push_back(state.get());
+  absl::Status status;
   std::vector<Decision> decisions(sentences);
   std::vector<TokenId> first;
   for (int t = 0; t < tokens && status.ok(); ++t) {
@@ -53,6 +66,46 @@ absl::StatusOr<std::vector<TokenId>> Translate(const Translator& translator, int
     }
   }
   if (!status.ok()) return status;
+  return first;
+}
+
+// As the scheduler does it: the rows of all searches are one batch. The last step's token is </s>.
+absl::StatusOr<std::vector<TokenId>> Search(const Translator& translator, int vocabulary_size,
+                                            int beam, int sentences, int tokens) {
+  States states;
+  LEAPSTREAM_ASSIGN_OR_RETURN(states, ReadAll(translator, sentences, tokens));
+  BeamOptions options;
+  options.beam = beam;
+  options.min_length = options.max_length_b = tokens - 1;
+  BeamTask task;
+  task.source_length = task.source_words = tokens;
+  task.vocabulary_size = vocabulary_size;
+  std::vector<std::unique_ptr<SegmentSearch>> searches(sentences);
+  for (int s = 0; s < sentences; ++s) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(searches[s], SegmentSearch::Begin(*states[s], options, task));
+  }
+  std::vector<ScoreRow> rows;
+  std::vector<std::pair<SegmentSearch*, size_t>> owners;  // Each row's search, and its row there.
+  while (true) {
+    rows.clear();
+    owners.clear();
+    for (const auto& search : searches) {
+      for (size_t r = 0; !search->done() && r < search->rows().size(); ++r) {
+        rows.push_back(search->rows()[r]);
+        owners.emplace_back(search.get(), r);
+      }
+    }
+    if (rows.empty()) break;
+    LEAPSTREAM_RETURN_IF_ERROR(
+        translator.Score(rows, [&owners](size_t row, const TokenScores& scores) {
+          owners[row].first->Take(owners[row].second, scores);
+        }));
+    for (const auto& search : searches) {
+      if (!search->done()) LEAPSTREAM_RETURN_IF_ERROR(search->Advance());
+    }
+  }
+  std::vector<TokenId> first = searches[0]->search().Result().front().ids;
+  first.pop_back();
   return first;
 }
 
@@ -81,12 +134,11 @@ int Main(const std::string& shape, const std::string& directory, const std::stri
       std::cerr << "offline_bench: a case needs to be BEAM:SENTENCES:TOKENS, got " << line << "\n";
       return 1;
     }
-    if (beam != 1) {
-      std::cout << "null" << std::endl;
-      continue;
-    }
+    const Translator& translator = *(*model)->translator;
     const double start = ThreadSeconds();
-    const auto first = Translate(*(*model)->translator, sentences, tokens);
+    const auto first =
+        beam == 1 ? Greedy(translator, sentences, tokens)
+                  : Search(translator, config->decoder.vocabulary_size, beam, sentences, tokens);
     const double seconds = ThreadSeconds() - start;
     if (!first.ok()) {
       std::cerr << "offline_bench: " << first.status() << "\n";

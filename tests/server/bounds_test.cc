@@ -715,10 +715,11 @@ TEST_F(BoundsTest, ADrainMayCloseThePort) {
 
 // Returns the token as the version before this one wrote it: with the first 14 fields, signed with
 // the same key.
-std::string OldToken(const std::string& token, const std::string& key) {
+std::string OldToken(const std::string& token, const std::string& version,
+                     const std::string& key) {
   std::vector<std::string> fields = absl::StrSplit(token.substr(32), '\n');
-  fields.resize(14);
-  fields[0] = "2";
+  fields.resize(version == "2" ? 14 : 19);
+  fields[0] = version;
   const std::string text = absl::StrJoin(fields, "\n");
   unsigned char mac[EVP_MAX_MD_SIZE];
   unsigned int size = 0;
@@ -727,22 +728,25 @@ std::string OldToken(const std::string& token, const std::string& key) {
   return std::string(reinterpret_cast<char*>(mac), size) + text;
 }
 
-// An old token names no principal. It is good for callers without a name, and for nobody else.
-TEST_F(BoundsTest, OldTokensAreGoodForTheNamelessAlone) {
+// A token of version 2 names no principal. It is good for callers without a name, and for nobody
+// else.
+TEST_F(BoundsTest, OldTokensAreGood) {
   const std::string key = "0123456789abcdef0123456789abcdef";
   ServerOptions options;
   options.resume_key_file = testing::TempDir() + "/bounds_test_key";
   std::ofstream(options.resume_key_file) << key << "\n";
-  for (const std::string name : {"", "alice"}) {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"", "2"}, {"", "3"}, {"alice", "2"}, {"alice", "3"}};
+  for (const auto& [name, version] : cases) {
     Start(name.empty() ? options : WithTokens(options));
     auto stream = WithASegment(name);
     Request resume = Resume(*stream);
     std::string& token = *resume.mutable_config()->mutable_resume()->mutable_resume_token();
-    token = OldToken(token, key);
+    token = OldToken(token, version, key);
     auto next = Open(name, {resume});
     next->stream->WritesDone();
     const grpc::Status status = next->Finish();
-    if (name.empty()) {
+    if (name.empty() || version == "3") {
       EXPECT_TRUE(status.ok()) << status.error_message();
       EXPECT_EQ(next->last.summary().segments(), 1);
     } else {
@@ -761,12 +765,14 @@ TEST(ResumeTokenTest, SaysWhoseItIsAndNotWho) {
   token.owner = OwnerOf("alice");
   token.expires = absl::Now() + absl::Hours(1);
   token.before.totals.source_audio = absl::Milliseconds(1234);
+  token.continues = true;
   EXPECT_EQ(signer->Sign(token).find("alice"), std::string::npos);
   const auto verified = signer->Verify(signer->Sign(token), absl::Now());
   ASSERT_TRUE(verified.ok()) << verified.status();
   EXPECT_EQ(verified->owner, OwnerOf("alice"));
   EXPECT_NE(verified->owner, OwnerOf("alice "));
   EXPECT_EQ(verified->before.totals.source_audio, absl::Milliseconds(1234));
+  EXPECT_TRUE(verified->continues);
   EXPECT_EQ(OwnerOf(""), "");
 }
 

@@ -23,7 +23,7 @@ class AudioSegmentTest : public testing::Test {
   }
   std::unique_ptr<SegmentSource> Make() {
     absl::StatusOr<std::unique_ptr<SegmentSource>> segment =
-        SegmentSource::Create(options_, *model_, Frame(), 0);
+        SegmentSource::Create(options_, *model_, Frame(), ResumeFrom());
     EXPECT_TRUE(segment.ok()) << segment.status();
     (*segment)->Open();
     return *std::move(segment);
@@ -107,7 +107,7 @@ TEST_F(AudioSegmentTest, OtherRatesAreResampledAndCountedAsWork) {
   while (!segment->finished()) samples += Read(*segment);
   EXPECT_NEAR(static_cast<double>(samples), 16000, 160);
   options_.sample_rate = 1;
-  EXPECT_EQ(SegmentSource::Create(options_, *model_, Frame(), 0).status().code(),
+  EXPECT_EQ(SegmentSource::Create(options_, *model_, Frame(), ResumeFrom()).status().code(),
             absl::StatusCode::kInvalidArgument);
 }
 

@@ -65,7 +65,7 @@ class LiveSessionTest : public testing::Test {
   }
   void Open(ResumeFrom from = {}) {
     LiveSession::Parts parts;
-    auto source = SegmentSource::Create(options_, *model_, Frame(), from.skip_tokens);
+    auto source = SegmentSource::Create(options_, *model_, Frame(), from);
     ASSERT_TRUE(source.ok()) << source.status();
     parts.source = *std::move(source);
     auto state = NewState(*model_, Frame(), options_.policy);

@@ -1,9 +1,11 @@
 #include "streaming/text_segment.h"
 
 #include <random>
+#include <set>
 #include <string>
 #include <vector>
 
+#include "absl/strings/str_cat.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/testing/fake_model.h"
@@ -19,8 +21,8 @@ constexpr char kText[] = "the quick brown fox, the lazy dog the the over the the
 
 class TextSegmentTest : public testing::Test {
  protected:
-  std::unique_ptr<TextSegment> Make(int skip_tokens = 0) {
-    auto segment = std::make_unique<TextSegment>(options_, *model_, Frame(), skip_tokens);
+  std::unique_ptr<TextSegment> Make(const ResumeFrom& from = {}) {
+    auto segment = std::make_unique<TextSegment>(options_, *model_, Frame(), from);
     segment->Open();
     return segment;
   }
@@ -47,7 +49,7 @@ class TextSegmentTest : public testing::Test {
     return tokens;
   }
 
-  const std::shared_ptr<const Model> model_ = FakeModel();
+  const std::shared_ptr<Model> model_ = std::const_pointer_cast<Model>(FakeModel());
   SessionOptions options_;
   int64_t work_ = 1 << 30;
   Next last_ = Next::kNone;
@@ -185,11 +187,56 @@ TEST_F(TextSegmentTest, TheNextSegmentBeginsWithTheWordsThatWereNotTranslated) {
 }
 
 TEST_F(TextSegmentTest, AResumedSegmentSkipsTheTokensOfItsFirstWordThatAreOfAnother) {
-  const auto segment = Make(2);
+  ResumeFrom from;
+  from.skip_tokens = 2;
+  const auto segment = Make(from);
   Append(*segment, std::string("  quick the "));
   std::vector<TokenId> expected = Tokens("quick the");
   expected.erase(expected.begin(), expected.begin() + 2);
   EXPECT_EQ(Read(*segment), expected);
+}
+
+// A tokenizer may give the first word of a text other tokens than a later word.
+TEST_F(TextSegmentTest, AResumedSegmentHasTheTokensOfOneThatContinues) {
+  options_.next_segments = true;
+  const std::string text = "one 漢字を書く。 a-b  x's \"three\" four.five 二字 six, 7,000 end.";
+  for (const char* bpe : {"characters", "bytes", "none"}) {
+    for (const char* tokenizer : {"none", "moses"}) {
+      TokenizerConfig config;
+      config.bpe = bpe;
+      config.tokenizer = tokenizer;
+      config.moses_language = "en";
+      auto made = Tokenizer::Create(config, TokenizerFiles());
+      ASSERT_TRUE(made.ok()) << made.status();
+      std::string dictionary;
+      const std::vector<std::string> symbols = (*made)->Encode(text);
+      for (const std::string& symbol : std::set<std::string>(symbols.begin(), symbols.end())) {
+        absl::StrAppend(&dictionary, symbol, " 1\n");
+      }
+      model_->source_vocabulary = *Vocabulary::Parse(dictionary, "dict.txt");
+      model_->source_tokenizer = *std::move(made);
+      int continued = 0;
+      for (size_t reads = 1; reads < 60; ++reads) {
+        const auto segment = Make();
+        Append(*segment, text);
+        if (Read(*segment, reads).size() < reads || last_ != Next::kRead) break;
+        segment->ForgetReads();
+        const SourceLeft left = segment->Leave(static_cast<int>(reads));
+        if (!left.continues_at.has_value()) continue;
+        ++continued;
+        segment->OpenWithRest();
+        ResumeFrom from;
+        from.continues = true;
+        from.skip_tokens = left.continues_after_tokens;
+        const auto resumed = Make(from);
+        Append(*resumed, text.substr(left.continues_at->samples));
+        segment->Close();
+        resumed->Close();
+        EXPECT_EQ(Read(*resumed), Read(*segment)) << bpe << ", " << tokenizer << ", " << reads;
+      }
+      EXPECT_GT(continued, 5) << bpe << ", " << tokenizer;
+    }
+  }
 }
 
 }  // namespace

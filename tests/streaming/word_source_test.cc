@@ -238,7 +238,7 @@ TEST_F(WordSourceTest, ASegmentThatEndsWithinAWordWithoutSpacesContinuesThere) {
   SessionOptions options;
   options.next_segments = true;
   for (size_t known = 4; known <= characters.size(); ++known) {
-    TextSegment segment(options, *model_, Frame(), 0);
+    TextSegment segment(options, *model_, Frame(), ResumeFrom());
     segment.Open();
     for (size_t i = 0; i < known; ++i) {
       ASSERT_TRUE(segment.Append(characters[i], {0, static_cast<int64_t>(3 * i)}, &work_).ok());
@@ -256,7 +256,10 @@ TEST_F(WordSourceTest, ASegmentThatEndsWithinAWordWithoutSpacesContinuesThere) {
       ASSERT_TRUE(segment.Append(characters[i], {0, static_cast<int64_t>(3 * i)}, &work_).ok());
     }
     segment.Close();
-    TextSegment resumed(options, *model_, Frame(), 1);
+    ResumeFrom from;
+    from.continues = true;
+    from.skip_tokens = 1;
+    TextSegment resumed(options, *model_, Frame(), from);
     resumed.Open();
     for (size_t i = 2; i < characters.size(); ++i) {
       ASSERT_TRUE(resumed.Append(characters[i], {0, static_cast<int64_t>(3 * i)}, &work_).ok());

@@ -37,10 +37,8 @@ class Times:
     ctranslate2: list[float] = dataclasses.field(default_factory=list)
     alike: bool | None = None  # Whether the first sentences' tokens are the same.
 
-    def ratio(self) -> float | None:
+    def ratio(self) -> float:
         """The median of the rounds' ratios: how many times as fast leapstream is."""
-        if not self.leapstream:
-            return None
         return statistics.median(b / a for a, b in zip(self.leapstream, self.ctranslate2, strict=True))
 
 
@@ -58,9 +56,9 @@ def _measure(shape: str, compute_type: str, workers: tuple[Worker, Worker], roun
                 if number < 0:
                     continue
                 times.ctranslate2.append(other["seconds"])
-                if mine is not None:  # It has no such beam search.
-                    times.leapstream.append(mine["seconds"])
-                    times.alike = mine["tokens"] == other["tokens"]
+                times.leapstream.append(mine["seconds"])
+                steps = len(mine["tokens"])
+                times.alike = steps > 0 and mine["tokens"] == other["tokens"][:steps]
 
 
 def measure(program: Path, folder: Path, shapes: list[str], rounds: int,
@@ -94,11 +92,10 @@ def report(results: Results, lines: list[str], markdown: bool) -> str:
               "tokens alike"]
     rows = []
     for cell, times in results.items():
-        ratio = times.ratio()
-        mine = f"{1e3 * statistics.median(times.leapstream) / cell.sentences:.1f}" if times.leapstream else "–"
+        mine = f"{1e3 * statistics.median(times.leapstream) / cell.sentences:.1f}"
         other = f"{1e3 * statistics.median(times.ctranslate2) / cell.sentences:.1f}"
         rows.append([cell.shape, cell.compute_type, str(cell.beam), str(cell.sentences), mine, other,
-                     "–" if ratio is None else f"{ratio:.2f}",
+                     f"{times.ratio():.2f}",
                      {None: "–", True: "yes", False: "no"}[times.alike]])
     if markdown:
         table = ["| " + " | ".join(row) + " |" for row in [titles, ["---"] * len(titles), *rows]]
