@@ -97,7 +97,7 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
           absl::StrCat(token.source.chunks), absl::StrCat(token.source.samples),
           absl::StrCat(token.drops), token.owner.value_or(""), Nanoseconds(totals.source_audio),
           Nanoseconds(totals.first_token), Nanoseconds(totals.compute), Nanoseconds(totals.queue),
-          token.continues ? "1" : "0"},
+          token.in_text ? "1" : "0"},
       "\n");
   return absl::StrCat(Mac(text), text);
 }
@@ -133,7 +133,7 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   result.model_checksum = absl::HexStringToBytes(fields[2]);
   result.config_digest = fields[3];
   result.expires = absl::FromUnixMillis(expires);
-  result.continues = fields.size() > 19 && fields[19] == "1";
+  result.in_text = fields.size() > 19 && fields[19] == "1";
   if (has_times) result.owner = fields[14];
   totals.lagging.al = std::strtod(fields[9].c_str(), nullptr);
   totals.lagging.laal = std::strtod(fields[10].c_str(), nullptr);

@@ -282,6 +282,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.untranslated_source_tokens = left.untranslated_tokens;
   completed.source_dropped = left.dropped;
   completed.continues_at = left.continues_at;
+  completed.continues_in_text = left.continues_in_text;
   completed.continues_after_tokens = left.continues_after_tokens;
   completed.hypotheses = std::exchange(hypotheses_, {});
   Move(left.continues_at.has_value() ? PhaseEvent::kLeavesRest

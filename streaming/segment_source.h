@@ -21,6 +21,7 @@ struct SourceLeft {
   int untranslated_tokens = 0;                 // See SegmentCompleted::untranslated_source_tokens.
   bool dropped = false;                        // See SegmentCompleted::source_dropped.
   std::optional<SourcePosition> continues_at;  // See SegmentCompleted::continues_at.
+  bool continues_in_text = false;              // See SegmentCompleted::continues_in_text.
   int continues_after_tokens = 0;              // See SegmentCompleted::continues_after_tokens.
   int64_t dropped_bytes = 0;  // See SessionSummary::dropped_source_bytes.
 };

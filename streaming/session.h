@@ -146,6 +146,9 @@ struct SegmentCompleted {
   // The beginning of the source that is left, if the next segment begins with it. The next segment
   // may turn out to be empty.
   std::optional<SourcePosition> continues_at;
+  // Text: tokens of the text came before the word at continues_at. A tokenizer needs to know, since
+  // a text's first word has no space before it.
+  bool continues_in_text = false;
   // The tokens to skip of the word at continues_at, which was too long for one segment.
   int continues_after_tokens = 0;
   // With SessionOptions::beam: the best hypotheses, n_best at most. The first one is `text`.
@@ -168,9 +171,8 @@ struct ResumeFrom {
   // at once, if it can (Translator::can_replay()) and EarlyEnd is not kForceFinish. Empty: each
   // token is decided again.
   std::vector<int> source_read;
-  // The open segment goes on in the middle of a text: the segment before it had continues_at. A
-  // tokenizer needs to know, since the text's first word has no space before it.
-  bool continues = false;
+  // The open segment goes on within a text: SegmentCompleted::continues_in_text.
+  bool in_text = false;
   // The tokens to skip of the first word: SegmentCompleted::continues_after_tokens.
   int skip_tokens = 0;
   // The session is open here already, and ends when this one has begun: for that moment the memory

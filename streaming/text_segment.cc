@@ -22,7 +22,7 @@ TextSegment::TextSegment(const SessionOptions& options, const Model& model, cons
       next_segments_(options.next_segments),
       limit_(SourceLimit(options, model.info)),
       skip_tokens_(std::max(from.skip_tokens, 0)),
-      source_(model, options.next_segments, from.continues),
+      source_(model, options.next_segments, from.in_text),
       tail_(frame.source_tail) {}
 
 void TextSegment::Open() {
@@ -192,6 +192,7 @@ void TextSegment::FindRest(int read, SourceLeft* left) {
   }
   const std::deque<Word>& rest = kept_.empty() ? carried_ : kept_;
   left->continues_at = rest.empty() ? source_.rest_at() : rest.front().at;
+  left->continues_in_text = rest.empty() ? source_.rest_in_text() : rest.front().in_text;
   left->continues_after_tokens = rest.empty() ? open_tokens_ : rest.front().skipped;
 }
 

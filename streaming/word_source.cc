@@ -32,7 +32,7 @@ void WordSource::Open() {
   text_.Reset();
   chunks_.clear();
   OpenWords();
-  state_.begun = std::exchange(continues_, false);
+  state_.begun = in_text_ = std::exchange(next_in_text_, false);
   pieces_ = std::vector<std::string>();
   ids_ = std::vector<TokenId>();
   at_ = SourcePosition();
@@ -42,6 +42,7 @@ void WordSource::Open() {
 void WordSource::OpenWords() {
   closed_ = words_finished_ = false;
   state_ = TokenizerState();
+  in_text_ = false;
   held_.clear();
   ready_.clear();
   next_ready_ = 0;
@@ -124,7 +125,10 @@ absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
   word->at = held.at;
   word->unspaced = held.unspaced;
   word->continued = held.begun;
+  if (!held.begun) held.in_text = in_text_;
   held.begun = true;
+  word->in_text = held.in_text;
+  in_text_ = in_text_ || !word->tokens.empty();
   if (!word->open) held_.pop_front();
   return true;
 }
@@ -171,6 +175,10 @@ bool WordSource::is_text() const { return form_ == kTextForm; }
 SourcePosition WordSource::rest_at() {
   if (is_text()) return held_.empty() ? TextAt(text_.rest_begin()) : held_.front().at;
   return {at_.chunks, at_.samples + static_cast<int64_t>(popped_)};
+}
+
+bool WordSource::rest_in_text() const {
+  return !held_.empty() && held_.front().begun ? held_.front().in_text : in_text_;
 }
 
 SourcePosition WordSource::TextAt(size_t offset) {

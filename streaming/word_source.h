@@ -27,6 +27,7 @@ struct SourceWord {
   bool unspaced = false;   // It is text with a character of a script without spaces.
   bool continued = false;  // It is a part, but not the first one, of the word popped before it.
   bool open = false;       // It is a part, but not the last one.
+  bool in_text = false;    // It is text, and tokens of the text came before it.
 };
 
 // The source of one segment as words, whatever form it has: text, pieces or token ids. The words of
@@ -36,11 +37,11 @@ struct SourceWord {
 class WordSource {
  public:
   // `model` must outlive this. `places`: SourceWord::at and rest_at() are wanted for text.
-  // `continues`: see ResumeFrom; it is the first segment's.
-  WordSource(const Model& model, bool places, bool continues = false)
+  // `in_text`: the first segment goes on within a text; see ResumeFrom.
+  WordSource(const Model& model, bool places, bool in_text = false)
       : model_(model),
         places_(places),
-        continues_(continues),
+        next_in_text_(in_text),
         text_(model.source_tokenizer->cuts_at_spaces_only()) {}
 
   void Open();  // Begins a segment, and forgets all of the segment before it.
@@ -56,6 +57,7 @@ class WordSource {
 
   bool is_text() const;      // Whether source has come, and is text.
   SourcePosition rest_at();  // The beginning of the source that was not popped.
+  bool rest_in_text() const;  // SourceWord::in_text of the word there.
   // Forgets all source from rest_at() on, and returns how many bytes it had: see DroppedBytes().
   int64_t DropRest();
 
@@ -75,6 +77,7 @@ class WordSource {
     size_t bytes = 0;
     bool unspaced = false;
     bool begun = false;  // A part of it was popped.
+    bool in_text = false;  // SourceWord::in_text; set once a part of it was popped.
   };
   absl::StatusOr<bool> PopTextWord(int64_t* work, SourceWord* word);
   void OpenWords();  // Forgets all words.
@@ -87,7 +90,8 @@ class WordSource {
 
   const Model& model_;
   const bool places_;
-  bool continues_;  // The next segment to be opened goes on in the middle of a text.
+  bool next_in_text_;     // The segment that Open() begins next goes on within a text.
+  bool in_text_ = false;  // Tokens of the text were popped.
   std::optional<size_t> form_;  // The alternative of SourceInput that the segment has.
   TextSource text_;
   std::deque<Chunk> chunks_;  // The chunks of which text_ has a part.

@@ -42,8 +42,8 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
     ends_.pop_front();
     ++first_end_;
   }
-  point.continues = completed.continues_at.has_value();
-  if (point.continues) {
+  point.in_text = completed.continues_in_text;
+  if (completed.continues_at.has_value()) {
     point.source = *completed.continues_at;
     point.skipped = completed.continues_after_tokens;
     first_end_ = completed.segment + 1;  // Its end becomes the end of the next segment.

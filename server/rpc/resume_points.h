@@ -19,7 +19,7 @@ struct ResumePoint {
   // The part of the source after `source` that is translated already. With pauses it is the number
   // of whole segments; with next_segments it is the number of tokens of the first word.
   int skipped = 0;
-  bool continues = false;  // With next_segments: see ResumeFrom::continues.
+  bool in_text = false;  // With next_segments: see ResumeFrom::in_text.
   SessionSummary before;  // The sums of the segments before `segment`.
 };
 

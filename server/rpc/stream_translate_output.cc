@@ -61,7 +61,7 @@ void StreamTranslateCall::SendResumePoint(const ResumePoint& point) {
   token.segment = point.segment;
   token.source = point.source;
   token.drops = point.skipped;
-  token.continues = point.continues;
+  token.in_text = point.in_text;
   token.before = point.before;
   const absl::Time today = absl::Now();
   token.expires = today + serving_->options.resume_lifetime;

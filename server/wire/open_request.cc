@@ -95,7 +95,7 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
   if (request->server_ends_segments()) {
     start.source = token.source;
     start.skipped = token.drops;
-    start.continues = token.continues;
+    start.in_text = token.in_text;
   } else {
     start.source.chunks = resume.next_source_sequence() - 1;
   }
@@ -107,7 +107,7 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
   from.source_read.assign(resume.committed_source_tokens_read().begin(),
                           resume.committed_source_tokens_read().end());
   if (request->options.next_segments) {
-    from.continues = token.continues;
+    from.in_text = token.in_text;
     from.skip_tokens = token.drops;
   }
 }

@@ -765,14 +765,14 @@ TEST(ResumeTokenTest, SaysWhoseItIsAndNotWho) {
   token.owner = OwnerOf("alice");
   token.expires = absl::Now() + absl::Hours(1);
   token.before.totals.source_audio = absl::Milliseconds(1234);
-  token.continues = true;
+  token.in_text = true;
   EXPECT_EQ(signer->Sign(token).find("alice"), std::string::npos);
   const auto verified = signer->Verify(signer->Sign(token), absl::Now());
   ASSERT_TRUE(verified.ok()) << verified.status();
   EXPECT_EQ(verified->owner, OwnerOf("alice"));
   EXPECT_NE(verified->owner, OwnerOf("alice "));
   EXPECT_EQ(verified->before.totals.source_audio, absl::Milliseconds(1234));
-  EXPECT_TRUE(verified->continues);
+  EXPECT_TRUE(verified->in_text);
   EXPECT_EQ(OwnerOf(""), "");
 }
 

@@ -73,10 +73,15 @@ TEST(ResumePointsTest, SourceThatIsLeftBeginsTheNextSegment) {
   points.EndSegment();  // The end of segment 1. Segment 2 takes the rest, and this end.
   SegmentCompleted continued = Completed(1);
   continued.continues_at = SourcePosition{1, 12};
+  continued.continues_in_text = true;
   continued.continues_after_tokens = 3;
-  ExpectPoint(points.AfterSegment(continued), 2, 1, 12, 3);
+  const ResumePoint within = points.AfterSegment(continued);
+  ExpectPoint(within, 2, 1, 12, 3);
+  EXPECT_TRUE(within.in_text);
   points.TakeChunk();
-  ExpectPoint(points.AfterSegment(Completed(2)), 3, 2);
+  const ResumePoint after = points.AfterSegment(Completed(2));
+  ExpectPoint(after, 3, 2);
+  EXPECT_FALSE(after.in_text);
 }
 
 TEST(ResumePointsTest, AnOlderPointIsNotRecorded) {

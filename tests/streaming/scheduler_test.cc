@@ -829,6 +829,7 @@ TEST(SchedulerTest, WhatIsLeftOfTheSourceIsTheNextSegment) {
           EXPECT_EQ(segment.continues_after_tokens, expected->segments[i].continues_after_tokens);
           if (i != resumed_after[0] && i != resumed_after[1]) continue;
           ResumeFrom from;
+          from.in_text = segment.continues_in_text;
           from.skip_tokens = segment.continues_after_tokens;
           from.segment = static_cast<int64_t>(i) + 2;
           const auto resumed = TranslateFrom(scheduler, options, cut, at, from);

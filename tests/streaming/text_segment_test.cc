@@ -226,7 +226,7 @@ TEST_F(TextSegmentTest, AResumedSegmentHasTheTokensOfOneThatContinues) {
         ++continued;
         segment->OpenWithRest();
         ResumeFrom from;
-        from.continues = true;
+        from.in_text = left.continues_in_text;
         from.skip_tokens = left.continues_after_tokens;
         const auto resumed = Make(from);
         Append(*resumed, text.substr(left.continues_at->samples));

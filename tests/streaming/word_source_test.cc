@@ -257,7 +257,7 @@ TEST_F(WordSourceTest, ASegmentThatEndsWithinAWordWithoutSpacesContinuesThere) {
     }
     segment.Close();
     ResumeFrom from;
-    from.continues = true;
+    from.in_text = left.continues_in_text;
     from.skip_tokens = 1;
     TextSegment resumed(options, *model_, Frame(), from);
     resumed.Open();
