@@ -35,6 +35,7 @@ struct Progress {
 struct WaitK {
   int k = 3;
   int write_stride = 1;  // The number of tokens that are written after each READ.
+  bool count_words = false;  // All of these numbers, and those of Progress, count words.
 
   // Target token t (from 1) is written once the source is finished or
   // k + lag + (t - 1) / write_stride source tokens have been read.
@@ -58,6 +59,39 @@ struct Learned {
   // INVALID_ARGUMENT: the model has no policy of its own.
   absl::Status CheckFor(const ModelInfo& model) const;
   std::string Name() const { return "learned"; }
+};
+
+// Local agreement (Liu et al. 2020; CUNI-KIT 2022): translates the source so far to its end after
+// each READ, and writes whole units on which n such drafts in a row agree. See docs/policies.md.
+struct LocalAgreement {
+  int n = 2;
+  // A first unit is written without agreement once so many more source words than target words are
+  // there; -1: never.
+  int max_lag = 12;
+};
+
+// hold-n (Liu et al. 2020): translates the source so far to its end after each READ, and writes it
+// without its last n tokens.
+struct HoldN {
+  int n = 3;
+  int max_lag = 12;  // See LocalAgreement.
+};
+
+// AlignAtt (Papi et al. 2023): writes a unit if none of its tokens attends most to one of the last
+// `frames` source tokens.
+struct AlignAtt {
+  int frames = 2;
+  int max_lag = 12;  // See LocalAgreement.
+};
+
+// Adaptive wait-k (Zheng et al. 2020): writes a token once its probability is at least the
+// threshold of the lag there is, which falls in even steps from that of min_k to that of max_k;
+// always writes with a lag of more than max_k.
+struct AdaptiveWaitK {
+  int min_k = 1;
+  int max_k = 9;
+  double min_k_threshold = 0.9;
+  double max_k_threshold = 0.4;
 };
 
 using Policy = std::variant<WaitK, Offline, Learned>;
