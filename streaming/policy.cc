@@ -3,8 +3,19 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 
 namespace leapstream {
+namespace {
+
+absl::Status CheckRange(absl::string_view what, int value, int low, int high) {
+  if (value >= low && value <= high) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat(what, " must be in [", low, ", ", high,
+                                                 "], got ", value,
+                                                 "; leave it unset for the default"));
+}
+
+}  // namespace
 
 Action WaitK::Decide(const Progress& progress) const {
   if (progress.source_finished) return Action::kWrite;
@@ -51,6 +62,29 @@ absl::Status Learned::CheckFor(const ModelInfo& model) const {
   return absl::InvalidArgumentError(
       absl::StrCat("model ", model.name,
                    " has learned no policy; ask for wait_k or offline, or leave it unset"));
+}
+
+// The policies below are a placeholder: the streaming layer reads a segment to its end before it
+// writes.
+Action LocalAgreement::Decide(const Progress& p) const { return Offline().Decide(p); }
+Action HoldN::Decide(const Progress& p) const { return Offline().Decide(p); }
+Action AlignAtt::Decide(const Progress& p) const { return Offline().Decide(p); }
+Action AdaptiveWaitK::Decide(const Progress& p) const { return Offline().Decide(p); }
+
+absl::Status LocalAgreement::CheckFor(const ModelInfo&) const {
+  return CheckRange("n of local agreement", n, 2, 16);
+}
+absl::Status HoldN::CheckFor(const ModelInfo&) const {
+  return CheckRange("n of hold-n", n, 0, 1000);
+}
+absl::Status AlignAtt::CheckFor(const ModelInfo&) const {
+  return CheckRange("frames of AlignAtt", frames, 0, 1000);
+}
+absl::Status AdaptiveWaitK::CheckFor(const ModelInfo& model) const {
+  if (absl::Status status = CheckRange("min_k", min_k, model.min_k, model.max_k); !status.ok()) {
+    return status;
+  }
+  return CheckRange("max_k", max_k, min_k, model.max_k);
 }
 
 Action Decide(const Policy& policy, const Progress& progress) {

@@ -68,6 +68,10 @@ struct LocalAgreement {
   // A first unit is written without agreement once so many more source words than target words are
   // there; -1: never.
   int max_lag = 12;
+
+  Action Decide(const Progress& progress) const;
+  absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const { return "la=" + std::to_string(n); }
 };
 
 // hold-n (Liu et al. 2020): translates the source so far to its end after each READ, and writes it
@@ -75,6 +79,10 @@ struct LocalAgreement {
 struct HoldN {
   int n = 3;
   int max_lag = 12;  // See LocalAgreement.
+
+  Action Decide(const Progress& progress) const;
+  absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const { return "hold=" + std::to_string(n); }
 };
 
 // AlignAtt (Papi et al. 2023): writes a unit if none of its tokens attends most to one of the last
@@ -82,6 +90,10 @@ struct HoldN {
 struct AlignAtt {
   int frames = 2;
   int max_lag = 12;  // See LocalAgreement.
+
+  Action Decide(const Progress& progress) const;
+  absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const { return "alignatt=" + std::to_string(frames); }
 };
 
 // Adaptive wait-k (Zheng et al. 2020): writes a token once its probability is at least the
@@ -92,9 +104,16 @@ struct AdaptiveWaitK {
   int max_k = 9;
   double min_k_threshold = 0.9;
   double max_k_threshold = 0.4;
+
+  Action Decide(const Progress& progress) const;
+  absl::Status CheckFor(const ModelInfo& model) const;
+  std::string Name() const {
+    return "adaptive=" + std::to_string(min_k) + "-" + std::to_string(max_k);
+  }
 };
 
-using Policy = std::variant<WaitK, Offline, Learned>;
+using Policy =
+    std::variant<WaitK, Offline, Learned, LocalAgreement, HoldN, AlignAtt, AdaptiveWaitK>;
 
 Action Decide(const Policy& policy, const Progress& progress);
 absl::Status CheckFor(const Policy& policy, const ModelInfo& model);

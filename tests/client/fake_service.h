@@ -113,6 +113,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     model->add_target_language_codes("en");
     if (!first) model->add_target_language_codes("fr");
     model->set_license("CC0-1.0");
+    for (const char* policy : {"wait_k", "local_agreement"}) model->add_policies(policy);
     model->set_default_k(3);
     if (first) response->set_next_page_token("2");
     return grpc::Status::OK;
