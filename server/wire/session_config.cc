@@ -37,6 +37,14 @@ void Show(const WaitK& wait_k, v1::DecodingPolicy* policy) {
 }
 void Show(const Offline&, v1::DecodingPolicy* policy) { policy->mutable_offline(); }
 void Show(const Learned&, v1::DecodingPolicy* policy) { policy->mutable_learned(); }
+void Show(const LocalAgreement&, v1::DecodingPolicy* policy) {
+  policy->mutable_local_agreement();
+}
+void Show(const HoldN&, v1::DecodingPolicy* policy) { policy->mutable_hold_n(); }
+void Show(const AlignAtt&, v1::DecodingPolicy* policy) { policy->mutable_align_att(); }
+void Show(const AdaptiveWaitK&, v1::DecodingPolicy* policy) {
+  policy->mutable_adaptive_wait_k();
+}
 
 // The defaults of fairseq's speech agent, --max-len 200 and --max-len-after-finish-read 25. The
 // agent writes one token more than these say.
