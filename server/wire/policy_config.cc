@@ -1,11 +1,13 @@
 #include "server/wire/policy_config.h"
 
+#include <algorithm>
 #include <variant>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "base/status.h"
 #include "server/status_mapping.h"
+#include "streaming/session_limits.h"
 
 namespace leapstream {
 namespace {
@@ -45,8 +47,10 @@ AlignAtt RuleOf(const v1::AlignAtt& asked) {
   return policy;
 }
 
-AdaptiveWaitK RuleOf(const v1::AdaptiveWaitK& asked) {
+AdaptiveWaitK RuleOf(const v1::AdaptiveWaitK& asked, const ModelInfo& model) {
   AdaptiveWaitK policy;
+  policy.min_k = std::max(policy.min_k, model.min_k);
+  policy.max_k = std::max(std::min(policy.max_k, model.max_k), policy.min_k);
   SetUnlessZero(asked.min_k(), &policy.min_k);
   SetUnlessZero(asked.max_k(), &policy.max_k);
   SetUnlessZero(asked.min_k_threshold(), &policy.min_k_threshold);
@@ -69,7 +73,7 @@ Policy PolicyOf(const v1::DecodingPolicy& policy, const ModelInfo& model) {
     case v1::DecodingPolicy::kAlignAtt:
       return RuleOf(policy.align_att());
     case v1::DecodingPolicy::kAdaptiveWaitK:
-      return RuleOf(policy.adaptive_wait_k());
+      return RuleOf(policy.adaptive_wait_k(), model);
     case v1::DecodingPolicy::POLICY_NOT_SET:
       break;
   }
@@ -146,21 +150,11 @@ v1::Past PastToProto(Past past) {
 
 // A policy of this field that the model takes, if it takes one.
 Policy Example(int field, const ModelInfo& model) {
-  switch (field) {
-    case v1::DecodingPolicy::kWaitK:
-      return WaitK{model.min_k};
-    case v1::DecodingPolicy::kAdaptiveWaitK: {
-      AdaptiveWaitK adaptive;
-      adaptive.min_k = adaptive.max_k = model.min_k;
-      return adaptive;
-    }
-    default: {
-      v1::DecodingPolicy policy;
-      const auto* const descriptor = v1::DecodingPolicy::descriptor()->FindFieldByNumber(field);
-      policy.GetReflection()->MutableMessage(&policy, descriptor);
-      return PolicyOf(policy, model);
-    }
-  }
+  if (field == v1::DecodingPolicy::kWaitK) return WaitK{model.min_k};
+  v1::DecodingPolicy policy;
+  policy.GetReflection()->MutableMessage(
+      &policy, v1::DecodingPolicy::descriptor()->FindFieldByNumber(field));
+  return PolicyOf(policy, model);
 }
 
 }  // namespace
@@ -176,11 +170,15 @@ absl::Status ReadPolicy(const v1::DecodingPolicy& policy, const ModelInfo& model
   return offline ? CheckOffline(policy) : absl::OkStatus();
 }
 
-void ShowPolicy(const SessionOptions& options, v1::DecodingPolicy* policy) {
+void ShowPolicy(const SessionOptions& options, const ModelInfo& model,
+                v1::DecodingPolicy* policy) {
   std::visit([policy](const auto& own) { Show(own, policy); }, options.policy);
   policy->set_read_tokens(options.read_tokens);
   policy->set_read_words(options.read_words);
   policy->set_past(PastToProto(options.past));
+  if (UsesDrafts(options.policy) && model.bidirectional_encoder) {
+    policy->set_past(RefreshesPast(options, model) ? v1::PAST_REFRESHED : v1::PAST_FROZEN);
+  }
   if (options.prefix_end.has_value()) policy->set_prefix_end(*options.prefix_end);
 }
 

@@ -17,8 +17,10 @@ namespace leapstream {
 absl::Status ReadPolicy(const v1::DecodingPolicy& policy, const ModelInfo& model,
                         SessionOptions* options);
 
-// Writes to `policy` what ReadPolicy() reads, with the defaults of the policy's numbers.
-void ShowPolicy(const SessionOptions& options, v1::DecodingPolicy* policy);
+// Writes to `policy` what ReadPolicy() reads, with the defaults of the policy's numbers, and the past
+// that it has with this model.
+void ShowPolicy(const SessionOptions& options, const ModelInfo& model,
+                v1::DecodingPolicy* policy);
 
 // The policies that `model` takes: names of DecodingPolicy's fields, in the order of its numbers.
 std::vector<std::string> PolicyNames(const ModelInfo& model);

@@ -126,7 +126,7 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   config.set_source_language_code(options.languages.source);
   config.set_target_language_code(options.languages.target);
   v1::DecodingPolicy& policy = *config.mutable_policy();
-  ShowPolicy(options, &policy);
+  ShowPolicy(options, model, &policy);
   policy.set_max_target_tokens(options.max_target_tokens);
   policy.set_max_length_a(options.max_length_a);
   policy.set_max_length_b(options.max_length_b);

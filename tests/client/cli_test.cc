@@ -715,6 +715,20 @@ TEST_F(EvaluateTest, ComparesPolicies) {
   EXPECT_THAT(twice.errors, testing::HasSubstr("want different policies, got la:3"));
 }
 
+// A server that does not know a policy takes another one, whose scores must not be taken for those
+// that were asked for.
+TEST_F(EvaluateTest, AnOldServersPolicyIsNotScoredForAnother) {
+  FakeService service;
+  std::vector<std::string> arguments = Arguments(service, "old");
+  arguments.insert(arguments.end(), {"--policies", "wait-k:3", "la:2"});
+  Program program(arguments);
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_THAT(program.errors, testing::HasSubstr("want a server that knows the policy la, got one "
+                                                 "that took wait-k:3 instead"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / "k3"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out" / "la2"));
+}
+
 TEST_F(EvaluateTest, ASignalCancels) {
   for (const int signal : {SIGINT, SIGTERM}) {
     FakeService service;

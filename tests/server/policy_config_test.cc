@@ -10,6 +10,7 @@
 
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
+#include "streaming/session_limits.h"
 
 namespace leapstream {
 namespace {
@@ -175,13 +176,41 @@ TEST(PolicyConfigTest, AModelNamesThePoliciesThatItTakes) {
     EXPECT_THAT(names, Contains(name));
   }
   EXPECT_THAT(names, Not(Contains("learned")));
+  EXPECT_THAT(names, Not(Contains("align_att")));
+  model.shows_attention = true;
+  EXPECT_THAT(PolicyNames(model), Contains("align_att"));
   model.min_k = model.max_k = 5;  // The examples are of the model's range.
   EXPECT_THAT(PolicyNames(model), Contains("wait_k"));
   EXPECT_THAT(PolicyNames(model), Contains("adaptive_wait_k"));
   model.learned_policy = true;
-  EXPECT_THAT(PolicyNames(model), Contains("learned"));
-  EXPECT_THAT(PolicyNames(model), Contains("offline"));
-  EXPECT_THAT(PolicyNames(model), Not(Contains("wait_k")));
+  EXPECT_THAT(PolicyNames(model), ElementsAre("offline", "learned"));
+}
+
+TEST(PolicyConfigTest, DefaultsAreOfTheModelsRange) {
+  ModelInfo model = Info();
+  const auto config = With([](auto& p) { p.mutable_adaptive_wait_k(); });
+  model.min_k = 3;
+  model.max_k = 7;
+  EXPECT_EQ(Effective(config, model).adaptive_wait_k().min_k(), 3);
+  EXPECT_EQ(Effective(config, model).adaptive_wait_k().max_k(), 7);
+}
+
+// The past that holds is shown where there are two.
+TEST(PolicyConfigTest, ThePastOfAModelIsShown) {
+  ModelInfo model = Info();
+  const auto la = With([](auto& p) { p.mutable_local_agreement(); });
+  EXPECT_EQ(Effective(la, model).past(), v1::PAST_UNSPECIFIED);
+  model.bidirectional_encoder = true;
+  SessionOptions options;
+  options.policy = LocalAgreement();
+  EXPECT_EQ(Effective(la, model).past(),
+            RefreshesPast(options, model) ? v1::PAST_REFRESHED : v1::PAST_FROZEN);
+  const auto frozen = With([](auto& p) {
+    p.mutable_local_agreement();
+    p.set_past(v1::PAST_FROZEN);
+  });
+  EXPECT_EQ(Effective(frozen, model).past(), v1::PAST_FROZEN);
+  EXPECT_EQ(Effective({}, model).past(), v1::PAST_UNSPECIFIED);
 }
 
 }  // namespace
