@@ -21,6 +21,10 @@ inline constexpr size_t kSessionsPerTurn = 256;
 // they are.
 inline constexpr size_t kBeamRowsPerTurn = 64;
 
+// The rows of drafts that are verified in one turn. One draft per turn may always be, however many
+// rows it has.
+inline constexpr size_t kDraftRowsPerTurn = 64;
+
 // The work of one turn beside the model's, and the share of it that one session may have. A unit is
 // about the time to scan a byte of text; 64 K units are about a millisecond. When the units are
 // used up, the sessions that have not been looked at yet are the first ones of the next turn.

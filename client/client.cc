@@ -59,6 +59,9 @@ absl::Status ListModelsOf(Server& server, SteadyTime deadline, std::vector<Model
       added.checksum = model.checksum();
       added.speech = model.source_kind() == pb::SOURCE_KIND_SPEECH;
       added.read_duration = FromProto(model.read_duration());
+      for (const std::string& policy : model.policies()) {
+        added.policies.push_back(RuleNameOfWire(policy));
+      }
       added.learned_policy = model.learned_policy();
       added.default_k = model.default_k();
       added.min_k = model.min_k();

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "client/policy.h"
 
 // The values that the client library takes and gives. Its interface, client.h, and its inside share
 // them; docs/protocol.md says what they mean.
@@ -64,8 +65,8 @@ struct StreamOptions {
   std::string model;
   std::string source_language_code;  // BCP-47, or a model's own code.
   std::string target_language_code;
-  std::optional<int> k;  // The k of wait-k, in source tokens.
-  bool offline = false;  // Reads a segment to its end before the first word, instead of wait-k.
+  // Servers older than 0.4 know only wait-k, offline and learned, and ignore its other values.
+  Policy policy;
   EarlyEnd early_end = EarlyEnd::kUnspecified;
   // Text only: if a translation ends before its source does, the next segment begins with the
   // source that is left. Servers older than 0.2 ignore this.
@@ -221,6 +222,9 @@ struct Model {
   std::string checksum;
   bool speech = false;           // The model takes audio, not text.
   absl::Duration read_duration;  // Speech only: audio of one READ, the unit of k.
+  // The names of the policies that the model takes, such as "la", as in texts of policies. Empty:
+  // the server is older than 0.4.
+  std::vector<std::string> policies;
   bool learned_policy = false;   // The model decides itself when to read, and takes no k.
   int default_k = 0;             // 0: none; without a k, segments are read to their ends.
   int min_k = 0;

@@ -2,6 +2,7 @@
 
 #include <string>
 #include <utility>
+#include <variant>
 #include <vector>
 
 #include "absl/strings/cord.h"
@@ -37,13 +38,85 @@ BeamSearch FromProto(const pb::BeamSearch& beam) {
   return result;
 }
 
+PolicyRule RuleOf(const pb::DecodingPolicy& policy) {
+  switch (policy.policy_case()) {
+    case pb::DecodingPolicy::kWaitK:
+      return WaitK{policy.wait_k().k(), policy.wait_k().write_stride(),
+                   policy.wait_k().count_words()};
+    case pb::DecodingPolicy::kOffline:
+      return Offline();
+    case pb::DecodingPolicy::kLearned:
+      return Learned();
+    case pb::DecodingPolicy::kLocalAgreement:
+      return LocalAgreement{policy.local_agreement().n(), policy.local_agreement().max_lag()};
+    case pb::DecodingPolicy::kHoldN:
+      return HoldN{policy.hold_n().n(), policy.hold_n().max_lag()};
+    case pb::DecodingPolicy::kAlignAtt:
+      return AlignAtt{policy.align_att().frames(), policy.align_att().max_lag()};
+    case pb::DecodingPolicy::kAdaptiveWaitK: {
+      const pb::AdaptiveWaitK& adaptive = policy.adaptive_wait_k();
+      return AdaptiveWaitK{adaptive.min_k(), adaptive.max_k(), adaptive.min_k_threshold(),
+                           adaptive.max_k_threshold()};
+    }
+    case pb::DecodingPolicy::POLICY_NOT_SET:  // It may be a rule of a newer server.
+      break;
+  }
+  return {};
+}
+
+Policy FromProto(const pb::DecodingPolicy& policy) {
+  Policy result;
+  result.rule = RuleOf(policy);
+  result.read_tokens = policy.read_tokens();
+  result.read_words = policy.read_words();
+  result.past = static_cast<Past>(policy.past());  // Same numbers.
+  if (policy.has_prefix_end()) result.prefix_end = policy.prefix_end();
+  return result;
+}
+
+// SetRule() writes a rule to the message; there is one per kind of rule.
+void SetRule(std::monostate, pb::DecodingPolicy*) {}
+void SetRule(const WaitK& rule, pb::DecodingPolicy* policy) {
+  policy->mutable_wait_k()->set_k(rule.k);
+  policy->mutable_wait_k()->set_write_stride(rule.write_stride);
+  policy->mutable_wait_k()->set_count_words(rule.count_words);
+}
+void SetRule(const Offline&, pb::DecodingPolicy* policy) { policy->mutable_offline(); }
+void SetRule(const Learned&, pb::DecodingPolicy* policy) { policy->mutable_learned(); }
+void SetRule(const LocalAgreement& rule, pb::DecodingPolicy* policy) {
+  policy->mutable_local_agreement()->set_n(rule.n);
+  policy->mutable_local_agreement()->set_max_lag(rule.max_lag);
+}
+void SetRule(const HoldN& rule, pb::DecodingPolicy* policy) {
+  policy->mutable_hold_n()->set_n(rule.n);
+  policy->mutable_hold_n()->set_max_lag(rule.max_lag);
+}
+void SetRule(const AlignAtt& rule, pb::DecodingPolicy* policy) {
+  policy->mutable_align_att()->set_frames(rule.frames);
+  policy->mutable_align_att()->set_max_lag(rule.max_lag);
+}
+void SetRule(const AdaptiveWaitK& rule, pb::DecodingPolicy* policy) {
+  pb::AdaptiveWaitK& adaptive = *policy->mutable_adaptive_wait_k();
+  adaptive.set_min_k(rule.min_k);
+  adaptive.set_max_k(rule.max_k);
+  adaptive.set_min_k_threshold(rule.min_k_threshold);
+  adaptive.set_max_k_threshold(rule.max_k_threshold);
+}
+
+void SetPolicy(const Policy& policy, pb::DecodingPolicy* message) {
+  std::visit([&](const auto& rule) { SetRule(rule, message); }, policy.rule);
+  message->set_read_tokens(policy.read_tokens);
+  message->set_read_words(policy.read_words);
+  message->set_past(static_cast<pb::Past>(policy.past));  // Same numbers.
+  if (policy.prefix_end.has_value()) message->set_prefix_end(*policy.prefix_end);
+}
+
 StreamOptions FromProto(const pb::SessionConfig& config) {
   StreamOptions options;
   options.model = config.model();
   options.source_language_code = config.source_language_code();
   options.target_language_code = config.target_language_code();
-  if (config.policy().has_wait_k()) options.k = config.policy().wait_k().k();
-  options.offline = config.policy().has_offline();
+  options.policy = FromProto(config.policy());
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.next_segments = config.policy().continue_in_next_segment();
   options.max_target_tokens = config.policy().max_target_tokens();
@@ -163,8 +236,7 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   config.set_source_language_code(options.source_language_code);
   config.set_target_language_code(options.target_language_code);
   auto* policy = config.mutable_policy();
-  if (options.k.has_value()) policy->mutable_wait_k()->set_k(*options.k);
-  if (options.offline) policy->mutable_offline();
+  SetPolicy(options.policy, policy);
   policy->set_early_end(static_cast<pb::EarlyEnd>(options.early_end));  // Same numbers.
   policy->set_continue_in_next_segment(options.next_segments);
   policy->set_max_target_tokens(options.max_target_tokens);

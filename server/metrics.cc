@@ -4,6 +4,8 @@
 #include <prometheus/histogram.h>
 #include <prometheus/summary.h>
 
+#include <variant>
+
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "server/status_mapping.h"
@@ -26,14 +28,33 @@ const Buckets kTokens = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64};
 
 constexpr char kService[] = "leapstream.v1.SimultaneousTranslationService";
 
-// Clients choose k, and each value of the label is a series of its own. So large ones share a
-// label.
-std::string PolicyLabel(const Policy& policy) {
-  const auto* wait_k = std::get_if<WaitK>(&policy);
-  if (wait_k == nullptr) return ToString(policy);
-  if (wait_k->k <= 16) return absl::StrCat(wait_k->k);
-  return wait_k->k <= 32 ? "17-32" : "33+";
+// Clients choose the numbers of a policy, and each value of the label is a series of its own. So
+// large numbers share a label.
+std::string NumberLabel(int number) {
+  if (number <= 16) return absl::StrCat(number);
+  return number <= 32 ? "17-32" : "33+";
 }
+
+struct PolicyLabeller {
+  std::string operator()(const WaitK& policy) const {
+    return absl::StrCat(NumberLabel(policy.k), policy.count_words ? " words" : "");
+  }
+  std::string operator()(const HoldN& policy) const {
+    return absl::StrCat("hold=", NumberLabel(policy.n));
+  }
+  std::string operator()(const AlignAtt& policy) const {
+    return absl::StrCat("alignatt=", NumberLabel(policy.frames));
+  }
+  std::string operator()(const AdaptiveWaitK& policy) const {
+    return policy.max_k <= 16 ? policy.Name() : "adaptive=17+";
+  }
+  template <typename Other>
+  std::string operator()(const Other& policy) const {
+    return policy.Name();
+  }
+};
+
+std::string PolicyLabel(const Policy& policy) { return std::visit(PolicyLabeller(), policy); }
 
 // The code's name as the gRPC metrics write it, such as "InvalidArgument".
 std::string CodeLabel(absl::StatusCode code) {

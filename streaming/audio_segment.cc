@@ -9,11 +9,17 @@
 #include "streaming/session_limits.h"
 
 namespace leapstream {
+namespace {
+
+constexpr absl::Duration kSpokenWord = absl::Milliseconds(400);  // About that of most languages.
+
+}  // namespace
 
 AudioSegment::AudioSegment(const SessionOptions& options, const ModelInfo& model,
                            std::unique_ptr<AudioSource> audio)
     : model_(model),
       sample_rate_(options.sample_rate),
+      read_steps_(options.read_tokens),
       limit_(absl::ToInt64Milliseconds(AudioLimit(options, model)) * (kSpeechSampleRate / 1000)),
       audio_(std::move(audio)) {}
 
@@ -63,6 +69,9 @@ Progress AudioSegment::progress() const {
   progress.source_read = all == 0 ? 0 : model_.speech->Steps(all);
   progress.source_finished = finished_;
   progress.source_is_short = all < model_.speech->pre_decision_ratio;
+  progress.within_chunk =
+      read_steps_ > 1 && !finished_ && progress.source_read % read_steps_ != 0;
+  progress.source_words = static_cast<int>(absl::FDivDuration(audio_given(), kSpokenWord));
   return progress;
 }
 

@@ -41,6 +41,7 @@ class AudioSegment final : public SegmentSource {
 
   const ModelInfo& model_;
   const int sample_rate_;  // The rate of the audio that is appended.
+  const int read_steps_;   // The chunk of source of a READ, in steps; 0: one.
   const int64_t limit_;    // The most samples of a segment.
   const std::unique_ptr<AudioSource> audio_;
   int64_t given_ = 0;  // The number of the segment's samples that were made due.

@@ -39,7 +39,9 @@ absl::Status CommittedTarget::Check(const ResumeFrom& from, const Model& model,
 
 CommittedTarget::CommittedTarget(ResumeFrom* from, const SessionOptions& options,
                                  const Model& model)
-    : at_once_(model.translator->can_replay() && options.early_end != EarlyEnd::kForceFinish &&
+    : at_once_(model.translator->can_replay() && CountsTokensOnly(options.policy) &&
+               options.read_tokens <= 1 && options.read_words == 0 &&
+               options.early_end != EarlyEnd::kForceFinish &&
                !model.feeds_back_symbols && !from->source_read.empty()),
       tokens_(std::move(from->committed)),
       source_read_(std::move(from->source_read)) {}
@@ -62,8 +64,15 @@ CommittedTarget::Step CommittedTarget::NextStep(Progress progress, const Session
   return Step::kImpossible;
 }
 
+int CommittedTarget::CountDue(int source_read) const {
+  size_t end = next_;
+  while (end < tokens_.size() && source_read_[end] <= source_read) ++end;
+  return static_cast<int>(end - next_);
+}
+
 void CommittedTarget::Clear() {
   tokens_.clear();
+  source_read_.clear();
   next_ = due_ = 0;
 }
 

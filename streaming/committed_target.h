@@ -36,6 +36,14 @@ class CommittedTarget {
   TokenId next() const { return tokens_[next_]; }  // REQUIRES: pending().
   void PopForced() { ++next_; }                    // Must be called when next() has been forced.
 
+  // Whether it is known how much source had been read when each token was written.
+  bool has_places() const { return !source_read_.empty(); }
+  // The number of first tokens of rest() that had been written when so much source was read.
+  // REQUIRES: has_places().
+  int CountDue(int source_read) const;
+  // Whether next() is one of these.
+  bool IsDue(int source_read) const { return source_read_[next_] <= source_read; }
+
   // The tokens that were neither forced nor replayed yet.
   absl::Span<const TokenId> rest() const { return absl::MakeConstSpan(tokens_).subspan(next_); }
 
@@ -79,7 +87,7 @@ class CommittedTarget {
  private:
   bool at_once_ = false;
   std::vector<TokenId> tokens_;
-  std::vector<int> source_read_;  // One for each token, if tokens are replayed.
+  std::vector<int> source_read_;  // One for each token, or none.
   size_t next_ = 0;               // The number of tokens that were forced or replayed.
   size_t due_ = 0;                // The number of tokens from next_ on that are due in this turn.
 };

@@ -21,13 +21,16 @@ Inbox::Segment ForInbox(Phase phase) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Frame& frame,
-                                                       const Policy& policy) {
+                                                       const SessionOptions& options) {
   absl::StatusOr<std::unique_ptr<SessionState>> state = model.translator->NewState();
   if (!state.ok()) return state;
   (*state)->SetFrame(frame);
-  if (const auto* wait_k = std::get_if<WaitK>(&policy); wait_k != nullptr) {
+  if (const auto* wait_k = std::get_if<WaitK>(&options.policy); wait_k != nullptr && !wait_k->count_words) {
     (*state)->SetWaitK(wait_k->k, wait_k->write_stride);
   }
+  if (std::holds_alternative<AlignAtt>(options.policy)) (*state)->ShowAttention();
+  if (RefreshesPast(options, model.info)) (*state)->RefreshPast();
+  if (options.prefix_end.value_or(false)) (*state)->EndPrefixes();
   return state;
 }
 
@@ -46,6 +49,10 @@ LiveSession::LiveSession(Parts parts, const Model& model, Loop* loop)
       source_(std::move(parts.source)),
       text_sink_(model.target_tokenizer.get()),
       meter_(std::move(parts.from.before)),
+      units_(model),
+      draft_(UsesDrafts(options_.policy)
+                 ? std::make_unique<SegmentDraft>(options_.policy, model, frame_.end)
+                 : nullptr),
       state_bytes_(state_->bytes()) {
   segment_.number = parts.from.segment - 1;  // The number of the last segment that was completed.
 }
@@ -110,6 +117,7 @@ bool LiveSession::PlanSegment(int max_rows) {
     return true;
   }
   turn_.decides = progress.source_read > 0 && Decide(options_.policy, progress) == Action::kWrite;
+  if (turn_.decides && draft_ != nullptr) PlanDraft(progress);
   return true;
 }
 
@@ -144,16 +152,17 @@ void LiveSession::EndPlan(Due* due) {
     due->replay = {state_.get(), due->reads.tokens, committed_.due_tokens(),
                    committed_.due_source_read()};
   }
-  due->decides = turn_.decides;
+  if (turn_.decides) due->deciding = turn_.drafts ? draft_->deciding() : state_.get();
+  if (turn_.drafts) due->given = draft_->given();
   if (turn_.searches) due->search = search_->rows();
   if (due->read_count > 0) unencoded_ = true;
   due->encoder_rows =
       source_->front_rows() +
-      ((due->decides || turn_.searches) && unencoded_ ? source_->encoder_rows() : 0);
+      ((turn_.decides || turn_.searches || turn_.drafts) && unencoded_ ? source_->encoder_rows() : 0);
   Inbox::TurnEnd end;
   end.reads = due->read_count;
-  end.acts = due->read_count > 0 || due->replay_count > 0 || due->decides ||
-             turn_.searches;
+  end.acts = due->read_count > 0 || due->replay_count > 0 || turn_.decides || turn_.searches ||
+             turn_.drafts;
   end.searches = turn_.searches;
   end.waits = !turn_.held && !turn_.cut_short && !committed_.replays();
   end.cut_short = turn_.cut_short;
@@ -233,6 +242,9 @@ Progress LiveSession::CurrentProgress() const {
   progress.target_written = state_->target_written() + segment_.skipped;
   progress.lag = segment_.lag;
   progress.wanted = segment_.wanted;
+  progress.target_words = segment_.words;
+  progress.awaits_word = segment_.awaits_word;
+  if (draft_ != nullptr) progress.looked = draft_->looked();
   return progress;
 }
 
@@ -259,6 +271,7 @@ void LiveSession::BeginSegment() {
   segment_.number = number;
   meter_.Begin(SteadyNow());
   state_->Reset();
+  if (draft_ != nullptr) draft_->Reset();
   text_sink_.Reset();
 }
 
@@ -301,7 +314,7 @@ void LiveSession::ShrinkState() {
   const int64_t typical =
       info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
   if (state_bytes() <= typical) return;
-  absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, frame_, options_.policy);
+  absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, frame_, options_);
   if (!state.ok()) return;  // Without memory for it, the session goes on with the large state.
   state_ = *std::move(state);
   CountState();
@@ -324,98 +337,9 @@ void LiveSession::ApplyReplay() {
   committed_.ApplyReplay();
 }
 
-void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
-  if (search_ == nullptr) {
-    const std::vector<TokenId>& lead = frame_.source_lead;
-    const std::vector<TokenId>& tail = frame_.source_tail;
-    BeamTask task;
-    // The source's end counts as one token read, its lead as none.
-    task.source_length = state_->source_read() - 1 + static_cast<int>(lead.size() + tail.size());
-    task.source_words = task.source_length -
-                        static_cast<int>(absl::c_count(lead, frame_.end) +
-                                         absl::c_count(tail, frame_.end));
-    task.vocabulary_size = model_.target_vocabulary.size();
-    // The limits of sessions do not count the frame's forced tokens; a search does.
-    const int cap = SearchCap(options_, model_.info);
-    task.max_target_tokens = cap > 0 ? cap + static_cast<int>(frame_.forced.size()) : 0;
-    task.start = frame_.start;
-    task.end = frame_.end;
-    // The frame's forced tokens are found, and scored, with the first token.
-    if (segment_.ids.empty()) task.forced = frame_.forced;
-    if (!segment_.ids.empty()) task.written = frame_.forced;
-    task.written.insert(task.written.end(), segment_.ids.begin(), segment_.ids.end());
-    task.forced.insert(task.forced.end(), forced.begin(), forced.end());
-    auto search = SegmentSearch::Begin(*state_, *options_.beam, std::move(task));
-    if (!search.ok()) return Finish(search.status());
-    search_ = *std::move(search);
-  }
-  turn_.searches = true;
-}
-
-void LiveSession::ApplySearch() {
-  unencoded_ = false;
-  if (absl::Status status = search_->Advance(); !status.ok()) return Finish(std::move(status));
-  if (!search_->done()) return;
-  std::unique_ptr<SegmentSearch> search = std::move(search_);
-  const std::vector<BeamHypothesis> found = search->search().Result();
-  // A resumed session finds the committed tokens again. If this machine's rounding finds others,
-  // they are forced.
-  const absl::Span<const TokenId> rest = committed_.rest();
-  const absl::Span<const TokenId> best =
-      found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
-  const bool agrees =
-      best.size() >= rest.size() && std::equal(rest.begin(), rest.end(), best.begin());
-  if (!agrees && !rest.empty() && !segment_.forces) {
-    segment_.forces = true;
-    return;
-  }
-  const int max_length = search->search().max_length();
-  search.reset();  // What its states share is the session's alone again, and is counted so.
-  WriteFound(found, max_length);
-}
-
-void LiveSession::WriteFound(const std::vector<BeamHypothesis>& found, int max_length) {
-  for (const BeamHypothesis& hypothesis : found) {
-    hypotheses_.push_back({TextOf(hypothesis), hypothesis.score});
-  }
-  const absl::Span<const TokenId> ids =
-      found.empty() ? absl::Span<const TokenId>() : Written(found[0]);
-  const size_t skipped = found.empty() ? 0 : found[0].ids.size() - 1 - ids.size();
-  for (size_t i = 0; i < ids.size(); ++i) {
-    meter_.RecordToken(Delay());
-    Write({ids[i], found[0].log_probs[skipped + i]}, committed_.pending());
-    if (ids[i] == agent_.end_symbol && ids[i] != kUnknown) {
-      return CompleteSegment(FinishReason::kEndOfSentence);
-    }
-  }
-  meter_.RecordToken(Delay());
-  const int tokens = state_->target_written() + static_cast<int>(frame_.forced.size());
-  CompleteSegment(found.empty() || tokens >= max_length
-                      ? FinishReason::kMaxLength
-                      : FinishReason::kEndOfSentence);
-}
-
-std::string LiveSession::TextOf(const BeamHypothesis& hypothesis) const {
-  TextSink sink(model_.target_tokenizer.get());
-  std::string text;
-  for (const absl::Span<const TokenId> ids :
-       {absl::MakeConstSpan(segment_.ids), Written(hypothesis)}) {
-    for (const TokenId id : ids) {
-      if (!IsSilent(id)) text += sink.Append(model_.target_vocabulary.Symbol(id));
-    }
-  }
-  return text + sink.Finish();
-}
-
-absl::Span<const TokenId> LiveSession::Written(const BeamHypothesis& hypothesis) const {
-  const size_t skipped = segment_.ids.empty() ? frame_.forced.size() : 0;
-  const absl::Span<const TokenId> ids = hypothesis.ids;
-  return skipped + 1 < ids.size() ? ids.subspan(skipped, ids.size() - 1 - skipped)
-                                  : absl::Span<const TokenId>();
-}
-
 void LiveSession::Apply(const Decision& decision) {
   unencoded_ = false;
+  if (draft_ != nullptr && draft_->open()) return ApplyDraft(&decision);
   // If the step is decided again, it waits for one more READ at least.
   segment_.wanted = state_->source_read() + 1;
   if (decision.wants_source) return;
@@ -431,6 +355,7 @@ void LiveSession::Apply(const Decision& decision) {
   // A token that was put out before is kept, even if this machine's rounding gives another
   // decision.
   const bool forced = committed_.pending();
+  if (!Admits(token, forced)) return;
   if (forced) token.id = committed_.next();
   meter_.RecordToken(Delay());
   if (token.id == frame_.end) return CompleteSegment(FinishReason::kEndOfSentence);
@@ -464,12 +389,29 @@ bool LiveSession::ApplyEarlyEnd() {
   return true;
 }
 
+bool LiveSession::Admits(const ScoredToken& token, bool forced) {
+  if (token.id == frame_.end || source_->finished()) return true;
+  if (forced && committed_.has_places()) return committed_.IsDue(state_->source_read());
+  Decision decision;
+  decision.best = token;
+  const bool begins_word = units_.Begins(segment_.last, token.id);
+  if (leapstream::Admits(options_.policy, CurrentProgress(), decision, begins_word)) return true;
+  segment_.awaits_word = begins_word;
+  return false;
+}
+
 void LiveSession::Write(ScoredToken token, bool forced) {
   state_->Commit(FedBack(token.id));
+  PutOut(token, forced);
+}
+
+void LiveSession::PutOut(ScoredToken token, bool forced) {
   segment_.ends_in_a_row = 0;
   source_->GoesOn();
   if (source_->finished()) ++segment_.after_source;
   segment_.wanted = 0;
+  segment_.awaits_word = false;
+  const bool first = segment_.put_out == 0;
   TargetDelta delta;
   delta.segment = segment_.number;
   delta.token.id = token.id;
@@ -480,7 +422,6 @@ void LiveSession::Write(ScoredToken token, bool forced) {
   const SteadyTime now = SteadyNow();
   delta.token.emit_offset = now - opened_;
   delta.text = AppendToken(token.id, Delay());
-  const bool first = state_->target_written() == 1;
   const absl::Duration since_source =
       first ? meter_.RecordFirstToken(now) : absl::ZeroDuration();
   if (forced) return committed_.PopForced();
@@ -492,6 +433,9 @@ void LiveSession::Write(ScoredToken token, bool forced) {
 }
 
 std::string LiveSession::AppendToken(TokenId id, double delay) {
+  ++segment_.put_out;
+  if (units_.Begins(segment_.last, id)) ++segment_.words;
+  segment_.last = id;
   if (options_.beam.has_value()) segment_.ids.push_back(id);
   if (IsSilent(id)) return "";
   std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
@@ -522,12 +466,14 @@ bool LiveSession::Full() const {
 // --- The end. ---
 
 void LiveSession::CountState() {
-  const int64_t bytes = state_->bytes() + (search_ != nullptr ? search_->bytes() : 0);
+  const int64_t bytes = state_->bytes() + (search_ != nullptr ? search_->bytes() : 0) +
+                        (draft_ != nullptr ? draft_->bytes() : 0);
   loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
 }
 
 void LiveSession::FreeState() {
   search_.reset();
+  draft_.reset();
   state_.reset();
   // In this order: StateBudget::EndLargest() may look between the two.
   loop_->AddStateBytes(-state_bytes());

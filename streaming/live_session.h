@@ -19,6 +19,7 @@
 #include "streaming/committed_target.h"
 #include "streaming/inbox.h"
 #include "streaming/policy.h"
+#include "streaming/segment_draft.h"
 #include "streaming/segment_meter.h"
 #include "streaming/segment_search.h"
 #include "streaming/segment_source.h"
@@ -26,21 +27,23 @@
 #include "streaming/session_limits.h"
 #include "streaming/session_phase.h"
 #include "streaming/step_observer.h"
+#include "streaming/target_units.h"
 #include "streaming/text_sink.h"
 
 namespace leapstream {
 
-// A new state of `model` with a session's frame and policy set. RESOURCE_EXHAUSTED: there is no
+// A new state of `model` with a session's frame and options set. RESOURCE_EXHAUSTED: there is no
 // memory for it.
 absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Frame& frame,
-                                                       const Policy& policy);
+                                                       const SessionOptions& options);
 
-// A session's part in one turn of the model: reads alone, a replay with its reads, or reads and a
-// decision after them. The rows point into the session and are valid until its next Plan().
+// A session's part in one turn of the model: reads alone, a replay with its reads, reads and a
+// decision after them, or the rows of a search or a draft. The rows point into the session and are valid until its next Plan().
 struct Due {
   SourceRows reads;
   ReplayRows replay;  // Its source is the source tokens of `reads`.
-  bool decides = false;
+  SessionState* deciding = nullptr;   // The state that decides: the session's or its draft's.
+  absl::Span<const GivenRows> given;  // The rows of a draft that are verified.
   absl::Span<const ScoreRow> search;  // The rows of a beam search, in place of a decision.
   int read_count = 0;        // The number of READs in `reads`. A READ of speech may read nothing.
   int replay_count = 0;      // The number of target tokens in `replay`.
@@ -109,6 +112,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     meter_.RecordStep(compute, waited);
   }
   void Apply(const Decision& decision);
+  void ApplyGiven();  // For a turn with Due::given and without a decision.
   void ApplyReplay();
   // Takes the scores of Due::search[row], and makes the search's step when it has all of them.
   void TakeScores(size_t row, const TokenScores& scores) { search_->Take(row, scores); }
@@ -134,6 +138,10 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     // because the source went on. SegmentSource::end() is the place of the first of these.
     int ends_in_a_row = 0;
     std::string text;
+    int put_out = 0;           // The target tokens that are part of the segment's translation.
+    int words = 0;             // See Progress::target_words.
+    bool awaits_word = false;  // See Progress.
+    TokenId last = TargetUnits::kNone;  // The token that was written last.
     bool forces = false;       // The beam search must begin with the committed tokens.
     std::vector<TokenId> ids;  // The target tokens written; kept for a beam search only.
   };
@@ -146,6 +154,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     bool held = false;       // The session was held, so that nothing more was done.
     bool decides = false;
     bool searches = false;
+    bool drafts = false;
   };
 
   void Move(PhaseEvent event) { phase_ = Next(phase_, event); }
@@ -168,6 +177,12 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // The tokens of a hypothesis that are to be written: neither forced by the frame, nor the end.
   absl::Span<const TokenId> Written(const BeamHypothesis& hypothesis) const;
   std::string TextOf(const BeamHypothesis& hypothesis) const;
+  // Makes the next turn of a look due, or begins a look. REQUIRES: the policy uses drafts.
+  void PlanDraft(const Progress& progress);
+  // Applies a turn of a look; `decision`: null, or the draft's.
+  void ApplyDraft(const Decision* decision);
+  // The number of tokens that may still be written.
+  int Room() const;
   // Fills in *due, and tells the inbox how planning ended.
   void EndPlan(Due* due);
 
@@ -192,7 +207,11 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // Handles an end token that is the best next one while the source goes on. True: nothing is
   // written.
   bool ApplyEarlyEnd();
+  // Whether the policy lets a decided token be written.
+  bool Admits(const ScoredToken& token, bool forced);
   void Write(ScoredToken token, bool forced);
+  // Puts out a token that the state has been committed.
+  void PutOut(ScoredToken token, bool forced);
   // Returns the text that a target token adds. Tokens of frames have none.
   std::string AppendToken(TokenId id, double delay);
   // Whether a target token has no text. fairseq takes these out of a translation before it joins
@@ -223,6 +242,8 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   const std::unique_ptr<SegmentSource> source_;
   TextSink text_sink_;
   SegmentMeter meter_;
+  const TargetUnits units_;
+  std::unique_ptr<SegmentDraft> draft_;    // Null: the policy uses no drafts.
   std::unique_ptr<SegmentSearch> search_;  // The open segment's beam search; null: there is none.
   // The search's finds, until CompleteSegment() gives them to the sink.
   std::vector<Hypothesis> hypotheses_;

@@ -83,8 +83,10 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
     std::vector<LiveSession*> replaying;
     std::vector<ReplayRows> replays;
     std::vector<LiveSession*> deciding;
-    std::vector<SessionState*> states;  // The states of `deciding`.
+    std::vector<SessionState*> states;  // The states that decide, of `deciding`.
     std::vector<Decision> decisions;    // The decision for each of `states`.
+    std::vector<GivenRows> given;         // The rows of drafts.
+    std::vector<LiveSession*> given_only;  // The sessions of `given` that are not `deciding`.
     std::vector<LiveSession*> searching;
     std::vector<ScoreRow> search_rows;  // The rows of all of `searching`.
     std::vector<SearchRow> searches;    // The owner of each of `search_rows`.
@@ -156,7 +158,7 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
         budget_->limit() >> 20, " MB that they may, so there is no room for another of ",
         state_bytes >> 10, " KB; go on elsewhere, or try again"));
   }
-  LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options.policy));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options));
   parts.options = options;
   parts.sink = sink;
   parts.from = std::move(from);
@@ -242,6 +244,8 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
   turn->replays.clear();
   turn->deciding.clear();
   turn->states.clear();
+  turn->given.clear();
+  turn->given_only.clear();
   turn->searching.clear();
   turn->search_rows.clear();
   turn->searches.clear();
@@ -249,10 +253,12 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
   int rows_left = budget::kRowsPerTurn;
   int64_t work_left = budget::kWorkPerTurn;
   int64_t encoder_rows = 0;
+  size_t given_rows = 0;
   auto next = turn->sessions.begin();
   for (; next != turn->sessions.end(); ++next) {
     if (work_left <= 0 || encoder_rows >= budget::kEncoderRowsPerTurn) break;
     if (turn->search_rows.size() >= budget::kBeamRowsPerTurn) break;
+    if (given_rows >= budget::kDraftRowsPerTurn) break;
     LiveSession* const session = next->get();
     const Due due = session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession),
                                   std::min(work_left, budget::kWorkPerSession));
@@ -278,9 +284,16 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
         turn->searches.push_back({session, row});
       }
     }
-    if (!due.decides) continue;
-    turn->deciding.push_back(session);
-    turn->states.push_back(due.reads.state);
+    for (const GivenRows& given : due.given) {
+      turn->given.push_back(given);
+      given_rows += given.tokens.size() + 1;
+    }
+    if (due.deciding != nullptr) {
+      turn->deciding.push_back(session);
+      turn->states.push_back(due.deciding);
+    } else if (!due.given.empty()) {
+      turn->given_only.push_back(session);
+    }
   }
   if (next == turn->sessions.end()) return;
   MutexLock lock(&mutex_);
@@ -304,6 +317,9 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   if (status.ok() && !turn->replays.empty()) {
     status = model_->translator->Replay(turn->replays, give_way);
   }
+  if (status.ok() && !turn->given.empty()) {
+    status = model_->translator->Verify(turn->given, give_way);
+  }
   turn->decisions.resize(turn->deciding.size());
   if (status.ok() && !turn->deciding.empty()) {
     status =
@@ -317,7 +333,8 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   }
   turn->compute = SteadyNow() - start - turn->waited;
   const size_t deciding =
-      turn->deciding.size() + turn->replaying.size() + turn->searching.size();
+      turn->deciding.size() + turn->given_only.size() + turn->replaying.size() +
+      turn->searching.size();
   if (observer_ != nullptr && (turn->source_rows > 0 || deciding > 0)) {
     observer_->OnStep({turn->compute, turn->source_rows, static_cast<int>(deciding)});
   }
@@ -328,7 +345,8 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
   if (status.ok()) {
     for (LiveSession* session : turn->acting) {
       session->RecordStep(turn->compute, turn->waited);
-      if (model_->info.state_bytes_per_token > 0 || session->options().beam.has_value()) {
+      if (model_->info.state_bytes_per_token > 0 || session->options().beam.has_value() ||
+          UsesDrafts(session->options().policy)) {
         session->CountState();
       }
     }
@@ -336,6 +354,7 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
     for (size_t i = 0; i < turn->deciding.size(); ++i) {
       turn->deciding[i]->Apply(turn->decisions[i]);
     }
+    for (LiveSession* session : turn->given_only) session->ApplyGiven();
     for (LiveSession* session : turn->searching) session->ApplySearch();
   } else {
     // Inputs were checked, so the error is not one session's fault. The states of all sessions in

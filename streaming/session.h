@@ -30,6 +30,13 @@ enum class EarlyEnd {
   kForceFinish,
 };
 
+// The past that a bidirectional encoder's decoder sees at a step: the rows of the committed target.
+enum class Past {
+  kDefault,    // The better one for the policy: see docs/policies.md.
+  kFrozen,     // Each row stays as it was computed, with the source that had been read then.
+  kRefreshed,  // All rows are computed anew whenever source has been read.
+};
+
 // A place in the source of a session: after so many chunks, and so many samples, bytes of text,
 // pieces or token ids of the chunk after them.
 struct SourcePosition {
@@ -67,6 +74,15 @@ struct SessionOptions {
   // of it, is found by a beam search and put out at once. What was written before stays. Its limits
   // of length are those of BeamOptions, and max_target_tokens and max_target_tokens_cap.
   std::optional<BeamOptions> beam;
+  // The source that is read between two looks at whether to write: so many tokens, or so many words.
+  // Both 0: one token for the policies that decide of each token, one word for LocalAgreement, HoldN
+  // and AlignAtt.
+  int read_tokens = 0;
+  int read_words = 0;
+  Past past = Past::kDefault;
+  // Whether the encoder sees </s> behind a source that is not finished, as some offline models
+  // expect. nullopt: the better one for the policy.
+  std::optional<bool> prefix_end;
   int64_t max_queued_bytes = 256 << 10;  // See Session::HasRoom().
   int sample_rate = kSpeechSampleRate;   // For models of speech: the rate of the audio pushed.
 };

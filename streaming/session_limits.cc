@@ -19,6 +19,20 @@ int Smaller(int one, int other) {
   return std::min(one, other);
 }
 
+absl::Status CheckChunk(const SessionOptions& options, const ModelInfo& model) {
+  if (options.read_tokens < 0 || options.read_words < 0 ||
+      (options.read_tokens > 0 && options.read_words > 0)) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "one of read_tokens and read_words may be positive, got ", options.read_tokens, " and ",
+        options.read_words, "; leave both unset for the default"));
+  }
+  if (options.read_words > 0 && model.speech.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model ", model.name, " takes speech, whose words cannot be counted; use read_tokens"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace
 
 absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model) {
@@ -42,6 +56,13 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
     return absl::InvalidArgumentError(
         absl::StrCat("max_source_tokens must be at least 2 (a token and </s>), got ",
                      options.max_source_tokens));
+  }
+  if (absl::Status chunk = CheckChunk(options, model); !chunk.ok()) return chunk;
+  if (!model.bidirectional_encoder &&
+      (options.past == Past::kRefreshed || options.prefix_end.value_or(false))) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "a refreshed past and the end of a prefix need a bidirectional encoder, which model ",
+        model.name, " does not have; leave past and prefix_end unset"));
   }
   return options.beam.has_value() ? CheckBeamOptions(*options.beam) : absl::OkStatus();
 }
@@ -72,8 +93,15 @@ int SearchCap(const SessionOptions& options, const ModelInfo& model) {
 }
 
 int64_t StateBytes(const SessionOptions& options, const ModelInfo& model) {
+  // A draft has a state, which is not needed any more when a search begins.
+  const int drafts = UsesDrafts(options.policy) ? 1 : 0;
   const int rows = options.beam.has_value() ? options.beam->beam : 0;
-  return model.state_bytes_per_session * (1 + rows);
+  return model.state_bytes_per_session * (1 + std::max(drafts, rows));
+}
+
+bool RefreshesPast(const SessionOptions& options, const ModelInfo& model) {
+  if (options.past != Past::kDefault) return options.past == Past::kRefreshed;
+  return model.bidirectional_encoder && UsesDrafts(options.policy);
 }
 
 AgentRules AgentRulesOf(const Model& model) {

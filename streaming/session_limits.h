@@ -34,8 +34,12 @@ int TargetLimit(const SessionOptions& options, const ModelInfo& model, int sourc
 // The most tokens that a beam search of a segment may write, </s> not included, beside its own
 // max_length_a and max_length_b; 0: no limit.
 int SearchCap(const SessionOptions& options, const ModelInfo& model);
-// The bytes of a session's states when a segment starts: its own, and one for each row of its beam.
+// The bytes of a session's states when a segment starts: its own, and one for each row of its beam,
+// or for its draft.
 int64_t StateBytes(const SessionOptions& options, const ModelInfo& model);
+
+// Whether the session's states refresh their past: SessionOptions::past, with its default.
+bool RefreshesPast(const SessionOptions& options, const ModelInfo& model);
 
 // The differences between the ways in which fairseq's agents for text and for speech end a segment.
 struct AgentRules {

@@ -14,12 +14,20 @@ namespace {
 // The most tokens of a word within which no segment ends, if the segment has other words.
 constexpr size_t kLongWord = 8;
 
+// See SessionOptions::read_words.
+int WordsOfChunk(const SessionOptions& options) {
+  if (options.read_tokens > 0 || options.read_words > 0) return options.read_words;
+  return UsesDrafts(options.policy) ? 1 : 0;
+}
+
 }  // namespace
 
 TextSegment::TextSegment(const SessionOptions& options, const Model& model, const Frame& frame,
                          const ResumeFrom& from)
     : model_(model),
       next_segments_(options.next_segments),
+      read_tokens_(options.read_tokens),
+      read_words_(WordsOfChunk(options)),
       limit_(SourceLimit(options, model.info)),
       skip_tokens_(std::max(from.skip_tokens, 0)),
       source_(model, options.next_segments, from.in_text),
@@ -47,6 +55,8 @@ void TextSegment::OpenTokens() {
   tokens_ = std::vector<TokenId>();
   next_ = 0;
   unread_ = 0;
+  ends_word_.clear();
+  words_read_ = looked_tokens_ = looked_words_ = 0;
   words_ = metrics::SourceWordEnds();
 }
 
@@ -75,9 +85,10 @@ absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
   // The last position is kept for the end.
   if (given_ >= limit_ - 1 && waiting() > 0) cut_ = true;
   if (!cut_ && waiting() > 0) {
-    due_.push_back(tokens_[next_++]);
+    due_.push_back(tokens_[next_]);
     ++due_reads_;
     ++given_;
+    CountRead();
     return Next::kRead;
   }
   if (given_ == 0) return Next::kNone;  // The segment is empty.
@@ -88,6 +99,15 @@ absl::StatusOr<SegmentSource::Next> TextSegment::NextRead(int64_t* work) {
   ++due_reads_;
   ++given_;
   return Next::kRead;
+}
+
+void TextSegment::CountRead() {
+  if (ends_word_[next_++]) ++words_read_;
+  const bool ends_tokens = read_tokens_ > 0 && given_ - looked_tokens_ >= read_tokens_;
+  const bool ends_words = read_words_ > 0 && words_read_ - looked_words_ >= read_words_;
+  if (!ends_tokens && !ends_words && (read_tokens_ > 0 || read_words_ > 0)) return;
+  looked_tokens_ = given_;
+  looked_words_ = words_read_;
 }
 
 absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
@@ -124,6 +144,9 @@ absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
   }
   if (waiting() == 0) DropTokens();
   tokens_.insert(tokens_.end(), word.tokens.begin(), word.tokens.end());
+  // In a script without spaces a word may be a whole text: there each token counts as one.
+  ends_word_.resize(tokens_.size(), word.unspaced);
+  if (!word.tokens.empty()) ends_word_.back() = true;
   return true;
 }
 
@@ -149,6 +172,7 @@ void TextSegment::Keep(const Word& word) {
 
 void TextSegment::DropTokens() {
   tokens_.clear();
+  ends_word_.clear();
   next_ = 0;
 }
 
@@ -156,6 +180,8 @@ Progress TextSegment::progress() const {
   Progress progress;
   progress.source_read = given_;
   progress.source_finished = finished_;
+  progress.within_chunk = given_ > looked_tokens_ && !finished_;
+  progress.source_words = words_read_;
   return progress;
 }
 

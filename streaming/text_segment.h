@@ -42,6 +42,9 @@ class TextSegment final : public SegmentSource {
   SourceLeft Leave(int source_read) override;
 
  private:
+  // Counts the token that a READ has made due, which may end a word and a chunk.
+  void CountRead();
+
   struct Word : SourceWord {
     int first = 0;    // The number of the segment's source tokens before the word.
     int skipped = 0;  // The number of the word's first tokens that belong to earlier segments.
@@ -63,6 +66,8 @@ class TextSegment final : public SegmentSource {
 
   const Model& model_;
   const bool next_segments_;
+  const int read_tokens_;  // The chunk of source of a READ; 0: it is in words, or one token.
+  const int read_words_;
   const int limit_;  // The most READs of a segment, the end included.
   int skip_tokens_;  // The number of tokens to skip of the next word that has some.
   int open_tokens_ = 0;  // The tokens of the newest word's parts so far; 0: it is complete.
@@ -75,6 +80,10 @@ class TextSegment final : public SegmentSource {
   int given_ = 0;                // The number of READs that were made due, the end included.
   std::vector<TokenId> tokens_;  // The tokens of words that were popped.
   size_t next_ = 0;              // The number of tokens_ that were made due.
+  std::vector<bool> ends_word_;  // Whether a word ends with each of tokens_.
+  int words_read_ = 0;           // The complete words of the tokens that were made due.
+  int looked_tokens_ = 0;        // The tokens and the words at the end of the last whole chunk.
+  int looked_words_ = 0;
   int unread_ = 0;            // The tokens of a word that were dropped when a limit cut the source.
   std::deque<Word> carried_;  // Words that the segment before this one left; they are read first.
   std::deque<Word> kept_;     // Words that the next segment may begin with.

@@ -24,6 +24,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "client/cli/characters.h"
+#include "client/cli/evaluation_report.h"
 #include "client/cli/exit_status.h"
 #include "client/cli/local_server.h"
 #include "client/cli/output.h"
@@ -32,7 +33,6 @@
 #include "client/evaluation/instance.h"
 #include "client/evaluation/piece_counter.h"
 #include "client/evaluation/png.h"
-#include "client/evaluation/svg.h"
 #include "metrics/chrf.h"
 #include "metrics/unicode.h"
 
@@ -74,8 +74,6 @@ absl::Status MakeEmptyFolder(const fs::path& path) {
   }
   return absl::OkStatus();
 }
-
-std::string PolicyName(std::optional<int> k) { return k.has_value() ? absl::StrCat("k=", *k) : ""; }
 
 // A line on a terminal that is written over. Elsewhere it shows nothing.
 class ProgressLine {
@@ -155,37 +153,6 @@ void EndWhenSignalled() {
   }).detach();
 }
 
-struct Row {
-  std::optional<int> k;
-  Scores scores;
-  double seconds = 0;
-};
-
-std::string ScoresTsv(const std::vector<Row>& rows, size_t sentences,
-                      const std::vector<std::string>& metrics) {
-  std::string tsv =
-      absl::StrCat("k\t", absl::StrJoin(ScoreNames(metrics), "\t"), "\tsentences\tseconds\n");
-  for (const Row& row : rows) {
-    absl::StrAppend(&tsv, row.k.has_value() ? absl::StrCat(*row.k) : "default", "\t",
-                    absl::StrJoin(ScoreValues(row.scores, metrics), "\t"), "\t", sentences, "\t",
-                    absl::StrFormat("%.2f", row.seconds), "\n");
-  }
-  return tsv;
-}
-
-std::string QualityLatencyCurve(const std::vector<Row>& rows,
-                                const EvaluateCommandOptions& options) {
-  Curve al{"AL", {}}, laal{"LAAL", {}};
-  for (const Row& row : rows) {
-    al.points.push_back({row.scores.words.al, row.scores.bleu.score, PolicyName(row.k)});
-    // A LAAL point is beside its AL point, at the same height: it needs no label.
-    laal.points.push_back({row.scores.words.laal, row.scores.bleu.score, ""});
-  }
-  return ChartSvg(
-      absl::StrCat("Quality over lagging: ", fs::path(options.source_file).filename().string()),
-      options.speech ? "lagging (ms)" : "lagging (source words)", "BLEU", {al, laal});
-}
-
 // The sentences and references, and how they are scored.
 struct TestSet {
   std::vector<std::string> sources, references;
@@ -228,7 +195,8 @@ std::string LaggingLine(const Scores& scores, const std::vector<std::string>& me
   return line;
 }
 
-void Print(const Row& row, const EvaluateCommandOptions& options, const TargetScoring& scoring) {
+void Print(const PolicyScores& row, const EvaluateCommandOptions& options,
+           const TargetScoring& scoring) {
   const Scores& scores = row.scores;
   const std::vector<std::string>& metrics = options.metrics;
   const auto wanted = [&](const char* name) {
@@ -249,58 +217,65 @@ void Print(const Row& row, const EvaluateCommandOptions& options, const TargetSc
         LaggingLine(scores, metrics, "_pieces"));
 }
 
-absl::Status WriteScores(const std::vector<Row>& rows, const EvaluateCommandOptions& options,
-                         size_t sentences) {
+absl::Status WriteScores(const std::vector<PolicyScores>& rows,
+                         const EvaluateCommandOptions& options, size_t sentences) {
   const fs::path folder = options.output_folder;
   absl::Status status =
       WriteFile(folder / "scores.tsv", ScoresTsv(rows, sentences, options.metrics));
-  const std::string curve = QualityLatencyCurve(rows, options);
+  const std::string curve = ScoresPicture(
+      rows, fs::path(options.source_file).filename().string(), options.speech);
   status.Update(WriteFile(folder / "curve.svg", curve));
   const absl::StatusOr<std::string> png = SvgToPng(curve);
   status.Update(png.ok() ? WriteFile(folder / "curve.png", *png) : png.status());
   return status;
 }
 
+// Translates the test set with one policy.
+absl::StatusOr<std::vector<Instance>> TranslateWith(const Policy& policy, Client& client,
+                                                    PieceCounter& pieces,
+                                                    const EvaluateCommandOptions& options,
+                                                    const TestSet& test_set) {
+  EvaluationOptions evaluation;
+  evaluation.stream = options.stream;
+  evaluation.stream.policy = policy;
+  evaluation.sessions = options.sessions;
+  evaluation.first_index = options.start_index;
+  evaluation.unit = *test_set.scoring.unit;
+  evaluation.words_per_second = options.words_per_second;
+  evaluation.joined_vocabulary = options.joined_vocabulary;
+  ProgressLine progress(ToText(policy), test_set.sources.size());
+  evaluation.on_progress = [&](int done) { progress.Show(done); };
+  return options.speech
+             ? EvaluateSpeech(client, test_set.sources, test_set.references, evaluation)
+             : Evaluate(client, pieces, test_set.sources, test_set.references, evaluation);
+}
+
 absl::Status Run(Client& client, const EvaluateCommandOptions& options, const TestSet& test_set) {
-  std::vector<std::optional<int>> ks(options.ks.begin(), options.ks.end());
-  if (ks.empty()) ks.emplace_back();
+  const bool several = options.policies.size() > 1;
   PieceCounter pieces(&client, options.stream);
   const std::string config = ConfigYaml(options, test_set.scoring);
-  std::vector<Row> rows;
+  std::vector<PolicyScores> rows;
   absl::Status status;
-  for (const std::optional<int> k : ks) {
-    EvaluationOptions evaluation;
-    evaluation.stream = options.stream;
-    evaluation.stream.k = k;
-    evaluation.sessions = options.sessions;
-    evaluation.first_index = options.start_index;
-    evaluation.unit = *test_set.scoring.unit;
-    evaluation.words_per_second = options.words_per_second;
-    evaluation.joined_vocabulary = options.joined_vocabulary;
+  for (const Policy& policy : options.policies) {
+    // A single run needs no name unless its policy was asked for.
+    const std::string text = ToText(policy), name = several || text != "default" ? text : "";
     const SteadyTime start = SteadyNow();
-    absl::StatusOr<std::vector<Instance>> instances;
-    {
-      ProgressLine progress(PolicyName(k), test_set.sources.size());
-      evaluation.on_progress = [&](int done) { progress.Show(done); };
-      instances =
-          options.speech
-              ? EvaluateSpeech(client, test_set.sources, test_set.references, evaluation)
-              : Evaluate(client, pieces, test_set.sources, test_set.references, evaluation);
-    }
+    const absl::StatusOr<std::vector<Instance>> instances =
+        TranslateWith(policy, client, pieces, options, test_set);
     if (!instances.ok()) {
       status.Update(instances.status());
       break;
     }
     const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
-    WarnOfCutTranslations(*instances, PolicyName(k));
+    WarnOfCutTranslations(*instances, name);
 
     MutexLock lock(&Writing());
     fs::path folder = options.output_folder;
-    if (ks.size() > 1) folder /= absl::StrCat("k", *k);
+    if (several) folder /= FolderName(policy);
     status.Update(WriteLog(folder, *instances, config));
-    if (k.has_value()) absl::PrintF("k = %d\n", *k);
+    if (!name.empty()) absl::PrintF("%s\n", name);
     if (options.scores) {
-      rows.push_back({k, Score(*instances, *test_set.scoring.tokenizer), seconds});
+      rows.push_back({policy, Score(*instances, *test_set.scoring.tokenizer), seconds});
       Print(rows.back(), options, test_set.scoring);
     }
     absl::PrintF("%s in %.1f s\n",
@@ -309,6 +284,7 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options, const Te
   }
   MutexLock lock(&Writing());
   if (!rows.empty()) status.Update(WriteScores(rows, options, test_set.sources.size()));
+  if (rows.size() > 1) absl::PrintF("\n%s", ScoresTable(rows, options.metrics));
   status.Update(FlushOutput());
   return status;
 }

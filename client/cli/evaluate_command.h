@@ -17,8 +17,8 @@ struct EvaluateCommandOptions {
   std::string output_folder;
   std::string model_folder;  // If set, a server of our own is started for it.
   ClientOptions connection;  // The server to use if model_folder is not set.
-  StreamOptions stream;      // Its k is not used.
-  std::vector<int> ks;       // A run for each; empty: one run, as `stream` says.
+  StreamOptions stream;      // Its policy is not used.
+  std::vector<Policy> policies = {Policy()};  // A run for each; at least one.
   int sessions = 64;
   double words_per_second = 3;  // See EvaluationOptions.
   bool joined_vocabulary = false;
@@ -29,17 +29,18 @@ struct EvaluateCommandOptions {
   bool scores = true;                // False: only instances.log and config.yaml.
 };
 
-// Translates the test set at each k and writes to the output folder, which it makes if need be:
-//   instances.log, config.yaml  as SimulEval; in a folder k1, k3, … each if there are several k
-//   scores.tsv                  a row for each k
-//   curve.svg, curve.png        BLEU over AL and LAAL, a point for each k
-// Prints the scores on standard output. Standard error has the translations that were cut at the
-// server's limit, the text of ScoringNote(), and on a terminal the progress. SIGINT and SIGTERM end
-// the process with the exit status of a cancelled run, and leave no file half-written. Results are
-// printed and written even if some of them cannot be, or if a later k fails; the first error is
-// returned. INVALID_ARGUMENT: files do not go together or are not UTF-8, the range is not in them,
-// a file cannot be opened, or the folder is not empty. INTERNAL: a file or standard output cannot
-// be written.
+// Translates the test set with each policy and writes to the output folder, which it makes if need
+// be:
+//   instances.log, config.yaml  as SimulEval; in folders such as k1, k3, la2 if there are several
+//   scores.tsv                  a row for each policy
+//   curve.svg, curve.png        BLEU and chrF over AL and LAAL, a point for each policy
+// Prints the scores, and with several policies a table of them, on standard output. Standard error
+// has the translations that were cut at the server's limit, the text of ScoringNote(), and on a
+// terminal the progress. SIGINT and SIGTERM end the process with the exit status of a cancelled
+// run, and leave no file half-written. Results are printed and written even if some of them cannot
+// be, or if a later policy fails; the first error is returned. INVALID_ARGUMENT: files do not go
+// together or are not UTF-8, the range is not in them, a file cannot be opened, or the folder is
+// not empty. INTERNAL: a file or standard output cannot be written.
 absl::Status EvaluateCommand(const EvaluateCommandOptions& options);
 
 }  // namespace leapstream::client

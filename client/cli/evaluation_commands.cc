@@ -9,9 +9,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
 #include "client/cli/early_end_flag.h"
@@ -25,30 +23,6 @@
 
 namespace leapstream::client {
 namespace {
-
-constexpr int kMaxK = 1 << 20;
-
-// Parses "1,3,5": each k once, in the order given; empty if `text` is no such list.
-std::vector<int> ParseKs(absl::string_view text) {
-  std::vector<int> ks;
-  for (const absl::string_view part : absl::StrSplit(text, ',')) {
-    int k = 0;
-    if (!absl::SimpleAtoi(part, &k) || k < 1 || k > kMaxK || absl::c_linear_search(ks, k)) {
-      return {};
-    }
-    ks.push_back(k);
-  }
-  return ks;
-}
-
-const CLI::Validator kKs(
-    [](std::string& text) -> std::string {
-      return ParseKs(text).empty()
-                 ? absl::StrCat("want different numbers from 1 to ", kMaxK,
-                                " with a comma between them, such as 1,3,5; got ", text)
-                 : "";
-    },
-    "K[,K...]");
 
 const CLI::IsMember kUnit({"word", "char", "spm"});
 
@@ -113,8 +87,6 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
   command->add_option("--model-name", stream.model, "a name that leapstream models lists");
   command->add_option("--source-lang", stream.source_language_code, "such as en");
   command->add_option("--target-lang", stream.target_language_code, "such as de");
-  command->add_flag("--offline", stream.offline, "read each sentence to its end first")
-      ->excludes("--k");
   AddEarlyEndFlag(command,
                   "if the model would end before the source does: stop there (as fairseq's "
                   "agents), suppress the end, read on, or force-finish (as its speech agent does "
@@ -168,7 +140,8 @@ void EvaluationCommands::AddEvaluate(CLI::App& app) {
   evaluate_ = app.add_subcommand(
       "evaluate",
       "Translate a test set and score it: BLEU and chrF as sacreBLEU, lagging as SimulEval 1.1.\n"
-      "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png.");
+      "Writes SimulEval's instances.log, scores.tsv, curve.svg and curve.png. Several policies\n"
+      "are compared in one table and one picture.");
   CLI::Option* const source =
       evaluate_->add_option("--source", evaluate_options_.source_file, "a sentence per line")
           ->type_name("FILE");
@@ -185,7 +158,7 @@ void EvaluationCommands::AddEvaluate(CLI::App& app) {
                    "the folder to write to: a new or an empty one")
       ->required()
       ->type_name("DIR");
-  evaluate_->add_option("--k", ks_, "of wait-k, in source pieces, such as 1,3,5")->check(kKs);
+  evaluated_policies_.AddTo(evaluate_, PolicyFlags::Number::kSeveral);
   AddStreamOptions(evaluate_, evaluate_options_.connection, evaluate_options_.model_folder,
                    evaluate_options_.stream);
   evaluate_->add_option("--sessions", evaluate_options_.sessions, "sentences at once")
@@ -206,7 +179,7 @@ void EvaluationCommands::AddEvaluate(CLI::App& app) {
   evaluate_->final_callback([this] {
     if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
     evaluate_options_.speech = evaluate_->count("--audio") > 0;
-    evaluate_options_.ks = ParseKs(ks_);
+    evaluate_options_.policies = evaluated_policies_.Policies();
     evaluate_options_.scoring = {LatencyUnitOf(unit_), metrics::BleuTokenizerOf(tokenizer_)};
     evaluate_options_.scores = !no_scoring_;
     if (quality_metrics_.empty() && latency_metrics_.empty()) return;
@@ -226,8 +199,7 @@ void EvaluationCommands::AddBridge(CLI::App& app) {
       ->check(CLI::Range(0, 65535))
       ->capture_default_str();
   bridge_->add_option("--port-file", bridge_options_.port_file, "file to write the port to");
-  bridge_->add_option("--k", bridge_options_.stream.k, "of wait-k, in source pieces")
-      ->check(CLI::Range(1, kMaxK));
+  bridge_policy_.AddTo(bridge_);
   AddStreamOptions(bridge_, bridge_options_.connection, bridge_options_.model_folder,
                    bridge_options_.stream);
   bridge_
@@ -235,7 +207,10 @@ void EvaluationCommands::AddBridge(CLI::App& app) {
                    "what simuleval is given as that; default: word, and char if the model's target "
                    "language is written without spaces")
       ->check(kUnit);
-  bridge_->final_callback([this] { bridge_options_.unit = LatencyUnitOf(unit_); });
+  bridge_->final_callback([this] {
+    bridge_options_.stream.policy = bridge_policy_.One();
+    bridge_options_.unit = LatencyUnitOf(unit_);
+  });
 }
 
 void EvaluationCommands::AddPlot(CLI::App& app) {

@@ -8,6 +8,7 @@
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
 #include "client/cli/evaluate_command.h"
+#include "client/cli/policy_flags.h"
 #include "client/cli/simuleval_bridge.h"
 
 namespace leapstream::client {
@@ -33,7 +34,7 @@ class EvaluationCommands {
   CLI::App* plot_ = nullptr;
   EvaluateCommandOptions evaluate_options_;
   BridgeOptions bridge_options_;
-  std::string ks_;
+  PolicyFlags evaluated_policies_, bridge_policy_;
   std::string unit_, tokenizer_;  // Empty: see TargetScoring.
   std::vector<std::string> quality_metrics_, latency_metrics_;
   bool no_scoring_ = false;

@@ -66,11 +66,8 @@ absl::Status EventPrinter::Print(const Event& event) {
 
 absl::Status EventPrinter::Show(const Started& started) {
   if (options_.verbose) {
-    const StreamOptions& applied = started.applied;
-    const std::string policy = applied.k.has_value() ? absl::StrCat("k ", *applied.k)
-                               : applied.offline     ? "offline"
-                                                     : "learned policy";
-    Say(absl::StrFormat("session %s, model %s, %s", started.session_id, started.model, policy));
+    Say(absl::StrFormat("session %s, model %s, policy %s", started.session_id, started.model,
+                        ToText(started.applied.policy)));
   }
   return absl::OkStatus();
 }

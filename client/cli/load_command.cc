@@ -74,8 +74,8 @@ void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
       ->check(Between(0.1, 86400.0))
       ->capture_default_str();
   command_->add_option("--model", options_.stream.model, "a name that leapstream models lists");
-  command_->add_option("--k", options_.stream.k, "source tokens (pieces of words) read ahead")
-      ->check(CLI::Range(1, 1 << 20));
+  policy_.AddTo(command_);
+  command_->final_callback([this] { options_.stream.policy = policy_.One(); });
   command_->footer(footer);
 }
 

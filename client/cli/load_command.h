@@ -6,6 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
+#include "client/cli/policy_flags.h"
 #include "client/client.h"
 #include "client/load/load.h"
 
@@ -26,6 +27,7 @@ class LoadCommand {
 
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
+  PolicyFlags policy_;
   LoadOptions options_;
   std::string source_file_;
   double seconds_ = 10;

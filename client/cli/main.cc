@@ -28,6 +28,7 @@ namespace {
 
 constexpr char kExamples[] = R"(Examples:
   leapstream translate --k 3 < en.txt > de.txt
+  leapstream translate --policy la:2 < en.txt   # for a model that was trained on whole sentences
   leapstream translate --from-file talk.txt --segment sentence --pace 3/s   # watch it, as if spoken
   leapstream translate --server a:50051,b:50051 < en.txt   # goes on at b when a is lost
   leapstream translate --file en.txt --beam 5 --output de.txt   # again: goes on where it ended

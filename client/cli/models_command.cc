@@ -42,6 +42,7 @@ void PrintDetails(const Model& model) {
   absl::PrintF("\n%s\n", model.name);
   PrintWrapped("from", absl::StrJoin(model.source_language_codes, " "));
   PrintWrapped("to", absl::StrJoin(model.target_language_codes, " "));
+  if (!model.policies.empty()) PrintWrapped("policies", absl::StrJoin(model.policies, " "));
   PrintWrapped("licence", model.license);
   PrintWrapped("origin", model.origin);
 }
@@ -70,7 +71,8 @@ void ModelsCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddConnectionFlags(command_, connection_);
   command_->footer(footer);
   command_->add_flag("--json", json_, "as JSON");
-  command_->add_flag("--verbose", verbose_, "also all languages, the licence and the origin");
+  command_->add_flag("--verbose", verbose_,
+                     "also all languages, the policies, the licence and the origin");
 }
 
 std::optional<absl::Status> ModelsCommand::Run() {

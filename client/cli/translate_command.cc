@@ -52,6 +52,7 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
   command_->add_flag("--verbose", options_.verbose, "session and lagging on standard error");
   AddFileFlags();
   command_->final_callback([this] {
+    options_.stream.policy = policy_.One();
     if (!audio_.path.empty() && !pace_.empty() && pace_ != "max") {
       throw CLI::ValidationError("--pace", absl::StrCat("want max with --audio, got ", pace_));
     }
@@ -78,10 +79,7 @@ void TranslateCommand::AddStreamFlags() {
   command_->add_option("--source-lang", stream.source_language_code,
                        "such as de, or the model's own code, such as deu_Latn");
   command_->add_option("--target-lang", stream.target_language_code, "such as en");
-  command_->add_option("--k", stream.k, "source tokens (pieces of words) read ahead")
-      ->check(CLI::Range(1, 1 << 20));
-  command_->add_flag("--offline", stream.offline, "read each line to its end first")
-      ->excludes("--k");
+  policy_.AddTo(command_);
   AddEarlyEndFlag(command_,
                   "if the model would end before the source does: stop there, suppress the end, "
                   "or read on; default: read on, and go on in a next segment if it stays so",
@@ -120,11 +118,12 @@ void TranslateCommand::AddFileFlags() {
                        "translate each line of this file as a whole, several at once, in order")
           ->type_name("FILE")
           ->check(CLI::ExistingFile);
-  for (const char* streamed : {"--k", "--offline", "--early-end", "--max-target-tokens",
-                               "--from-file", "--segment", "--trace", "--pace", "--audio", "--json",
-                               "--verbose", "--hypotheses", "--pause"}) {
+  for (const char* streamed :
+       {"--early-end", "--max-target-tokens", "--from-file", "--segment", "--trace", "--pace",
+        "--audio", "--json", "--verbose", "--hypotheses", "--pause"}) {
     file->excludes(streamed);
   }
+  for (const std::string& streamed : PolicyFlags::Names()) file->excludes(streamed);
   command_
       ->add_option("--output", file_.output,
                    "with --file: write here, and go on after the lines that are there")

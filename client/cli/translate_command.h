@@ -6,6 +6,7 @@
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
+#include "client/cli/policy_flags.h"
 #include "client/cli/translate.h"
 #include "client/cli/translate_audio.h"
 #include "client/cli/translate_file.h"
@@ -34,6 +35,7 @@ class TranslateCommand {
 
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
+  PolicyFlags policy_;
   TranslateOptions options_;
   BeamSearch beam_;
   TranslateFileOptions file_;  // Its input is empty: the source is streamed.

@@ -56,6 +56,17 @@ struct Source {
   double words_per_second = 0, pieces_per_second = 0;  // Delay that a second of computation counts.
 };
 
+// A server that does not know a policy takes its own: the scores would be of that.
+absl::Status CheckApplied(const Policy& asked, const Policy& applied) {
+  if (std::holds_alternative<std::monostate>(asked.rule) ||
+      asked.rule.index() == applied.rule.index()) {
+    return absl::OkStatus();
+  }
+  return absl::FailedPreconditionError(
+      absl::StrCat("want a server that knows the policy ", RuleName(asked.rule), ", got one that "
+                   "took ", ToText(applied), " instead; use one that is not older than this client"));
+}
+
 absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
   Instance instance = std::move(source.instance);
   source.stream.token_details = true;
@@ -83,8 +94,9 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
   };
   while (const std::optional<Event> event = stream->Next()) {
     const double seconds = absl::ToDoubleSeconds(SteadyNow() - start);
-    if (std::holds_alternative<Started>(*event)) {
+    if (const auto* started = std::get_if<Started>(&*event)) {
       start = SteadyNow();
+      LEAPSTREAM_RETURN_IF_ERROR(CheckApplied(source.stream.policy, started->applied.policy));
       LEAPSTREAM_RETURN_IF_ERROR(source.send(*stream));
       LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
       LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());

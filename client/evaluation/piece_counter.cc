@@ -15,7 +15,7 @@ PieceCounter::PieceCounter(Client* client, const StreamOptions& options) : clien
   options_.model = options.model;
   options_.source_language_code = options.source_language_code;
   options_.target_language_code = options.target_language_code;
-  options_.offline = true;
+  options_.policy.rule = Offline();
   options_.max_target_tokens = 1;  // The translation does not matter.
 }
 

@@ -87,8 +87,11 @@ void SimulEvalSession::Take(const Event& event) {
   };
   if (const auto* started = std::get_if<Started>(&event)) {
     progress_.started = true;
-    progress_.k = started->applied.k;
-    progress_.offline = started->applied.offline;
+    const PolicyRule& rule = started->applied.policy.rule;
+    progress_.offline = std::holds_alternative<Offline>(rule);
+    // A k in words tells less: the server alone knows which pieces make a word.
+    const auto* const wait_k = std::get_if<WaitK>(&rule);
+    if (wait_k != nullptr && !wait_k->count_words) progress_.k = wait_k->k;
   } else if (const auto* delta = std::get_if<Delta>(&event)) {
     progress_.tokens += static_cast<int>(delta->tokens.size());
     progress_.last_read = delta->source_tokens_read;

@@ -52,7 +52,7 @@ class SimulEvalSession {
   // The state of the translation by the events so far.
   struct Progress {
     bool started = false;
-    std::optional<int> k;  // The k of wait-k.
+    std::optional<int> k;  // The k of wait-k, in source tokens.
     bool offline = false;
     int tokens = 0;  // Written tokens.
     int last_read = 0;

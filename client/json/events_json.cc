@@ -89,14 +89,47 @@ Json Totals(const SegmentStats& totals) {
   return json;
 }
 
+// RuleJson() is the field of DecodingPolicy that a rule is; there is one per kind of rule.
+Json RuleJson(std::monostate) { return Json::object(); }
+Json RuleJson(const WaitK& rule) {
+  Json json = {{"k", rule.k}};
+  if (rule.write_stride > 1) json["write_stride"] = rule.write_stride;
+  if (rule.count_words) json["count_words"] = true;
+  return {{"wait_k", json}};
+}
+Json RuleJson(const Offline&) { return {{"offline", Json::object()}}; }
+Json RuleJson(const Learned&) { return {{"learned", Json::object()}}; }
+Json RuleJson(const LocalAgreement& rule) {
+  return {{"local_agreement", {{"n", rule.n}, {"max_lag", rule.max_lag}}}};
+}
+Json RuleJson(const HoldN& rule) {
+  return {{"hold_n", {{"n", rule.n}, {"max_lag", rule.max_lag}}}};
+}
+Json RuleJson(const AlignAtt& rule) {
+  return {{"align_att", {{"frames", rule.frames}, {"max_lag", rule.max_lag}}}};
+}
+Json RuleJson(const AdaptiveWaitK& rule) {
+  return {{"adaptive_wait_k",
+           {{"min_k", rule.min_k},
+            {"max_k", rule.max_k},
+            {"min_k_threshold", rule.min_k_threshold},
+            {"max_k_threshold", rule.max_k_threshold}}}};
+}
+
+Json ToJson(const Policy& policy) {
+  Json json = std::visit([](const auto& rule) { return RuleJson(rule); }, policy.rule);
+  if (policy.read_tokens > 0) json["read_tokens"] = policy.read_tokens;
+  if (policy.read_words > 0) json["read_words"] = policy.read_words;
+  if (policy.past != Past::kDefault) {
+    json["past"] = policy.past == Past::kFrozen ? "PAST_FROZEN" : "PAST_REFRESHED";
+  }
+  if (policy.prefix_end.has_value()) json["prefix_end"] = *policy.prefix_end;
+  return json;
+}
+
 struct ToJsonVisitor {
   Json operator()(const Started& e) const {
-    Json policy = Json::object();
-    if (e.applied.k.has_value()) {
-      policy["wait_k"] = {{"k", *e.applied.k}};
-    } else {
-      policy[e.applied.offline ? "offline" : "learned"] = Json::object();
-    }
+    Json policy = ToJson(e.applied.policy);
     policy["max_target_tokens"] = e.applied.max_target_tokens;
     policy["early_end"] = EarlyEndName(e.applied.early_end);
     if (e.applied.next_segments) policy["continue_in_next_segment"] = true;
@@ -198,6 +231,7 @@ std::string ToJson(const std::vector<Model>& models) {
                     {"origin", model.origin},
                     {"checksum", model.checksum},
                     {"source", model.speech ? "speech" : "text"},
+                    {"policies", model.policies},
                     {"learned_policy", model.learned_policy},
                     {"default_k", model.default_k},
                     {"min_k", model.min_k},

@@ -26,6 +26,7 @@
 #include "client/json/http_body.h"
 #include "client/web/page.h"
 #include "client/web/public_url.h"
+#include "client/web/session_request.h"
 #include "client/web/web_session.h"
 #include "nlohmann/json.hpp"
 #include "openssl/crypto.h"
@@ -39,10 +40,6 @@ using httplib::Response;
 
 constexpr size_t kMaxRequestBytes = 64 << 10;
 constexpr int kOtherThreads = 16;  // Threads for all but viewers.
-constexpr int kMaxK = 1000;
-constexpr int kSampleRate = 16000;                             // Rate of audio if none is named.
-constexpr int kMinSampleRate = 8000, kMaxSampleRate = 192000;  // The protocol's bounds.
-constexpr absl::Duration kPause = absl::Milliseconds(600);     // A pause that ends a segment.
 constexpr absl::Duration kViewerSilence = absl::Seconds(10);   // After this, a comment is sent.
 constexpr absl::Duration kStopPoll = absl::Seconds(1);
 
@@ -259,48 +256,8 @@ class HttpGateway final : public Gateway {
   }
 
   void Create(const Json& body, Response& response) {
-    if (!body.is_object()) return Refuse(400, "expected a JSON object", response);
-    StreamOptions options;
-    options.token_details = true;
-    if (const auto model = body.find("model"); model != body.end()) {
-      if (!model->is_string()) return Refuse(400, "expected a text as model", response);
-      options.model = model->get<std::string>();
-    }
-    for (const auto& [name, code] :
-         {std::pair("source_language_code", &options.source_language_code),
-          {"target_language_code", &options.target_language_code}}) {
-      const auto found = body.find(name);
-      if (found == body.end()) continue;
-      if (!found->is_string()) {
-        return Refuse(400, absl::StrCat("expected a text as ", name), response);
-      }
-      *code = found->get<std::string>();
-    }
-    if (const auto k = body.find("k"); k != body.end() && !k->is_null()) {
-      if (!k->is_number_integer() || *k < 1 || *k > kMaxK) {
-        return Refuse(400, absl::StrCat("expected a k from 1 to ", kMaxK), response);
-      }
-      options.k = k->get<int>();
-    }
-    if (const auto audio = body.find("audio"); audio != body.end()) {
-      if (!audio->is_boolean()) return Refuse(400, "expected true or false as audio", response);
-      if (audio->get<bool>()) {
-        options.audio = AudioFormat::kPcmS16Le;
-        options.sample_rate = kSampleRate;
-        options.pause = kPause;
-      }
-    }
-    if (const auto rate = body.find("sample_rate"); rate != body.end()) {
-      if (options.audio == AudioFormat::kNone || !rate->is_number_integer() ||
-          *rate < kMinSampleRate || *rate > kMaxSampleRate) {
-        return Refuse(400,
-                      absl::StrCat("expected a sample_rate from ", kMinSampleRate, " to ",
-                                   kMaxSampleRate, ", of audio"),
-                      response);
-      }
-      options.sample_rate = rate->get<int>();
-    }
-    options.next_segments = options.audio == AudioFormat::kNone;  // As `leapstream translate`.
+    const absl::StatusOr<StreamOptions> options = ReadSessionRequest(body);
+    if (!options.ok()) return Refuse(400, options.status().message(), response);
     const std::string id = RandomName(), key = RandomName();
     if (id.empty() || key.empty()) return Refuse(503, "no random numbers", response);
     std::vector<std::shared_ptr<WebSession>> forgotten;  // Sessions to be joined without the lock.
@@ -310,7 +267,8 @@ class HttpGateway final : public Gateway {
         response.set_header("Retry-After", "10");
         return Refuse(503, "too many sessions are open here; try again later", response);
       }
-      sessions_[id] = {key, std::make_shared<WebSession>(client_->StartStream(options), options)};
+      sessions_[id] = {key,
+                       std::make_shared<WebSession>(client_->StartStream(*options), *options)};
     }
     response.set_content(Line({{"id", id}, {"key", key}}), "application/json");
   }

@@ -30,8 +30,9 @@ struct GatewayOptions {
 
 // Serves the page of client/web/page, and the requests of the page:
 //   GET  /api/models                 as `leapstream models --json`
-//   POST /api/sessions               {"model": …, "k": …, "audio": …, "sample_rate": …} gives
-//                                    {"id": …, "key": …}
+//   POST /api/sessions               {"model": …, "policy": "la:2", "audio": …,
+//                                    "sample_rate": …} gives {"id": …, "key": …}; "k" is
+//                                    the policy wait-k
 //   GET  /api/sessions/ID/events     server-sent events, from the first one on or after
 //                                    Last-Event-ID; see web_session.h
 //   POST /api/sessions/ID/source     {"text": …, "ends_segment": …}

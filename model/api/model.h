@@ -39,6 +39,11 @@ struct ModelInfo {
   std::optional<SpeechInput> speech;
   // The model itself decides when to READ, so that it cannot run wait-k.
   bool learned_policy = false;
+  // The encoder encodes the whole source anew after each READ, so that the decoder's past can be
+  // refreshed and a prefix can have an end.
+  bool bidirectional_encoder = false;
+  // SessionState::ShowAttention() has an effect.
+  bool shows_attention = false;
   int default_k = 3;  // 0: a session that asks for nothing reads the whole segment first.
   int min_k = 1;
   int max_k = 1000;

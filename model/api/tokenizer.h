@@ -71,6 +71,10 @@ class TargetTokenizer {
   virtual TargetBytes AppendSymbol(absl::string_view symbol, TokenizerState* state) const = 0;
   // Ends the segment, and returns the bytes that are still held.
   virtual TargetBytes FinishSymbols(TokenizerState* state) const = 0;
+
+  // Whether `symbol` begins a word when it follows the symbol `previous`. False: it goes on with the
+  // word before it, as punctuation may. The default: it begins with U+2581.
+  virtual bool BeginsWord(absl::string_view previous, absl::string_view symbol) const;
 };
 
 // A file's bytes, and its name for messages.

@@ -36,6 +36,17 @@ class SessionState {
   // called: the session has another policy. The results of a wait-k model without mass preservation
   // can depend on the policy, not only on the tokens read.
   virtual void SetWaitK(int /*k*/, int /*write_stride*/) {}
+  // Asks for Decision::attended in each decision: of the layer and the heads that the model's
+  // configuration names, the mean over the heads. The frame's tokens and the newest source token do
+  // not count, since attention rests there if it rests on nothing. No effect: see
+  // ModelInfo::shows_attention. Kept by Reset().
+  virtual void ShowAttention() {}
+  // Asks a bidirectional encoder's decoder to compute all rows of the committed target anew whenever
+  // source has been read. Not called: each row stays as it was computed. Kept by Reset().
+  virtual void RefreshPast() {}
+  // Asks a bidirectional encoder to see the frame's source_tail behind a source that has not ended,
+  // too. Kept by Reset().
+  virtual void EndPrefixes() {}
   // Leaves the forced tokens of the segment's beginning to the caller, who commits each of them: a
   // search scores them as it scores others. No effect once a token is committed.
   virtual void LeaveForced() {}
@@ -89,12 +100,27 @@ struct ScoredToken {
   float log_prob = 0;  // Natural logarithm, over the whole vocabulary.
 };
 
+inline constexpr int kNoSource = -1;
+
 struct Decision {
   // A learned policy wants to see one more source token first; then there is no best and no second.
   // False once </s> has been read.
   bool wants_source = false;
   ScoredToken best;    // Ties go to the lowest id, as in fairseq.
   ScoredToken second;  // The best token but for that one.
+  // The source token (from 0) to which the step attends most: see SessionState::ShowAttention().
+  // kNoSource: it was not asked for, or nothing but the newest source token has been read.
+  int attended = kNoSource;
+};
+
+// Target tokens that may follow those that a state has committed. Nothing is owned.
+struct GivenRows {
+  SessionState* state = nullptr;
+  absl::Span<const TokenId> tokens;
+  int forced = 0;       // The number of first `tokens` that are committed whatever is decided.
+  bool decides = true;  // The step after the last token is decided, too.
+  // The decisions: [tokens.size() + 1]. Decision i is of the step after the first i tokens.
+  absl::Span<Decision> decisions;
 };
 
 // The log-probabilities of all tokens in one step of one state.
@@ -154,6 +180,16 @@ class Translator {
                               BetweenLayers between_layers) const = 0;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result) const {
     return Decide(states, result, [] {});
+  }
+
+  // Decides steps whose tokens are likely known: does what Decide() and Commit() by turns do, as
+  // long as the decided token is the given one, and gives the decisions. Stops after the first
+  // decision that is another token, which is not committed: its step is open. A state appears once
+  // at most. Decisions of forced tokens may be left out. Errors: those of Decide(); UNIMPLEMENTED: the
+  // model has a policy of its own.
+  virtual absl::Status Verify(absl::Span<const GivenRows> rows, BetweenLayers between_layers) const;
+  absl::Status Verify(absl::Span<const GivenRows> rows) const {
+    return Verify(rows, [] {});
   }
 
   // Decide() for a search: gives `visit` the scores of each row's next target token, rows in order,

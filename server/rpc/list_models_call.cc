@@ -1,5 +1,7 @@
 #include <algorithm>
 #include <memory>
+#include <string>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
@@ -7,6 +9,7 @@
 #include "server/rpc/one_message_call.h"
 #include "server/rpc/unary_calls.h"
 #include "server/status_mapping.h"
+#include "server/wire/policy_config.h"
 #include "server/wire/to_proto.h"
 
 namespace leapstream {
@@ -50,6 +53,7 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
       model.set_max_k(info.max_k);
     }
     model.set_learned_policy(info.learned_policy);
+    for (std::string& policy : PolicyNames(info)) model.add_policies(std::move(policy));
     model.set_state_bytes_per_session(info.state_bytes_per_session);
     model.set_state_bytes_per_token(info.state_bytes_per_token);
     model.set_compute_type(info.compute_type);

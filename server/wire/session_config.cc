@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
+#include "server/wire/policy_config.h"
 #include "server/wire/to_proto.h"
 #include "streaming/audio_source.h"
 
@@ -29,14 +30,6 @@ absl::StatusOr<EarlyEnd> ToEarlyEnd(v1::EarlyEnd early_end) {
                                                                static_cast<int>(early_end)));
   }
 }
-
-// Show() writes a policy to the config; there is one per kind of policy.
-void Show(const WaitK& wait_k, v1::DecodingPolicy* policy) {
-  policy->mutable_wait_k()->set_k(wait_k.k);
-  policy->mutable_wait_k()->set_write_stride(wait_k.write_stride);
-}
-void Show(const Offline&, v1::DecodingPolicy* policy) { policy->mutable_offline(); }
-void Show(const Learned&, v1::DecodingPolicy* policy) { policy->mutable_learned(); }
 
 // The defaults of fairseq's speech agent, --max-len 200 and --max-len-after-finish-read 25. The
 // agent writes one token more than these say.
@@ -87,21 +80,7 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
   const v1::DecodingPolicy& policy = config.policy();
   SessionOptions options;
   options.languages = {model.source_language, model.target_language};
-  switch (policy.policy_case()) {
-    case v1::DecodingPolicy::kWaitK: {
-      const int stride = policy.wait_k().write_stride();
-      options.policy = WaitK{policy.wait_k().k(), stride == 0 ? 1 : stride};
-      break;
-    }
-    case v1::DecodingPolicy::kOffline:
-      options.policy = Offline();
-      break;
-    case v1::DecodingPolicy::kLearned:
-      options.policy = Learned();
-      break;
-    case v1::DecodingPolicy::POLICY_NOT_SET:
-      options.policy = DefaultPolicy(model);
-  }
+  LEAPSTREAM_RETURN_IF_ERROR(ReadPolicy(policy, model, &options));
   options.max_source_tokens = limits.max_source_tokens;
   options.max_target_tokens_cap = limits.max_target_tokens;
   options.max_queued_bytes = limits.max_queued_bytes;
@@ -147,7 +126,7 @@ v1::SessionConfig EffectiveConfig(const v1::SessionConfig& requested, const Sess
   config.set_source_language_code(options.languages.source);
   config.set_target_language_code(options.languages.target);
   v1::DecodingPolicy& policy = *config.mutable_policy();
-  std::visit([&policy](const auto& own) { Show(own, &policy); }, options.policy);
+  ShowPolicy(options, model, &policy);
   policy.set_max_target_tokens(options.max_target_tokens);
   policy.set_max_length_a(options.max_length_a);
   policy.set_max_length_b(options.max_length_b);

@@ -123,7 +123,7 @@ class Clients {
     auto client = client::Client::Connect(where);
     if (!client.ok()) return false;
     client::StreamOptions options;
-    options.k = 3;
+    options.policy.rule = client::WaitK{3};
     options.max_target_tokens = kMaxTarget;
     std::vector<std::unique_ptr<client::Stream>> streams;
     for (int i = 0; i < sessions; ++i) streams.push_back((*client)->StartStream(options));

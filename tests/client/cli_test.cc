@@ -486,6 +486,7 @@ TEST(CliTest, CompletesInBash) {
   EXPECT_EQ(complete("translate --se", 2), "--server --segment\n");
   EXPECT_EQ(complete("translate --segment s", 3), "sentence\n");
   EXPECT_EQ(complete("completion z", 2), "zsh\n");
+  EXPECT_EQ(complete("translate --past f", 3), "frozen\n");
   EXPECT_EQ(complete("admin s", 2), "sessions stats\n");
   EXPECT_EQ(complete("admin sessions --se", 3), "--server\n");
 }
@@ -535,12 +536,57 @@ TEST(CliTest, ListsModels) {
   EXPECT_THAT(table.output, testing::HasSubstr("tiny-de-en"));
   Program verbose({"models", "--server", service.address(), "--verbose"});
   EXPECT_EQ(verbose.Exit(), 0);
-  for (const char* shown : {"2 languages", "en fr", "CC0-1.0", "not stated"}) {
+  for (const char* shown :
+       {"2 languages", "en fr", "policies wait-k la", "CC0-1.0", "not stated"}) {
     EXPECT_THAT(verbose.output, testing::HasSubstr(shown));
   }
   Program json({"models", "--server", service.address(), "--json"});
   EXPECT_EQ(json.Exit(), 0);
-  EXPECT_EQ(nlohmann::json::parse(json.output)["models"][1]["name"], "big-de-en");
+  const auto listed = nlohmann::json::parse(json.output)["models"][1];
+  EXPECT_EQ(listed["name"], "big-de-en");
+  EXPECT_EQ(listed["policies"], nlohmann::json({"wait-k", "la"}));
+}
+
+// Every flag of a policy goes to the server, and flags that do not go together are refused.
+TEST(CliTest, AsksForPolicies) {
+  FakeService service;
+  const auto asked = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"translate", "--server", service.address(), "--verbose"});
+    Program program(flags);
+    program.Type("ja\n");
+    EXPECT_EQ(program.Exit(), 0) << program.errors;
+    return program.errors.substr(0, program.errors.find('\n'));
+  };
+  const std::string session = "leapstream: session s1, model fake, policy ";
+  EXPECT_EQ(asked({}), session + "default");
+  EXPECT_EQ(asked({"--k", "3"}), session + "wait-k:3");
+  EXPECT_EQ(asked({"--k", "3", "--count-words"}), session + "wait-k:3+count-words");
+  EXPECT_EQ(asked({"--offline"}), session + "offline");
+  EXPECT_EQ(asked({"--policy", "la:2:20", "--read-words", "3", "--past", "refreshed",
+                   "--prefix-end", "off"}),
+            session + "la:2:20+read-words=3+past=refreshed+prefix-end=off");
+  const v1::DecodingPolicy policy = service.config().policy();
+  EXPECT_EQ(policy.local_agreement().max_lag(), 20);
+  EXPECT_EQ(policy.read_words(), 3);
+  EXPECT_EQ(policy.past(), v1::PAST_REFRESHED);
+  EXPECT_TRUE(policy.has_prefix_end());
+  EXPECT_EQ(asked({"--policy", "adaptive:1-9:0.9:0.4+read-tokens=2", "--read-words", "3"}),
+            session + "adaptive:1-9:0.9:0.4+read-tokens=2");  // The text comes first.
+
+  const auto refusal = [&](std::vector<std::string> flags) {
+    flags.insert(flags.begin(), {"translate", "--server", service.address()});
+    Program program(flags);
+    EXPECT_EQ(program.Exit(), 2);
+    return program.errors;
+  };
+  EXPECT_THAT(refusal({"--policy", "la=2"}), testing::HasSubstr("want wait-k:K, la:N"));
+  EXPECT_THAT(refusal({"--policy", "la:2", "--count-words"}), testing::HasSubstr("want wait-k"));
+  refusal({"--policy", "la:2", "--k", "3"});
+  refusal({"--policy", "la:2", "--offline"});
+  refusal({"--policy", "la:2", "--policy", "hold:2"});
+  refusal({"--read-words", "2", "--read-tokens", "2"});
+  refusal({"--read-words", "0"});
+  refusal({"--past", "warm"});
 }
 
 TEST(CliTest, FirstInterruptEndsTheInputSecondCancels) {
@@ -624,6 +670,63 @@ TEST_F(EvaluateTest, NamesTranslationsThatWereCut) {
   const auto instance = nlohmann::json::parse(line);  // The byte order mark is no part of it.
   EXPECT_EQ(instance["source"], "ja");
   EXPECT_EQ(instance["reference"], "ja");
+}
+
+TEST_F(EvaluateTest, ComparesPolicies) {
+  FakeService service;
+  std::vector<std::string> arguments = Arguments(service, "");
+  arguments.insert(arguments.end(), {"--policies", "wait-k:3,5", "la:2", "offline", "adaptive:1-9",
+                                     "--read-words", "2", "--past", "frozen"});
+  Program program(arguments);
+  EXPECT_EQ(program.Exit(), 0) << program.errors;
+  const auto policy = service.config().policy();  // The last one's.
+  EXPECT_EQ(policy.adaptive_wait_k().max_k(), 9);
+  EXPECT_EQ(policy.read_words(), 2);
+  const auto read = [&](const char* name) {
+    std::ifstream file(folder_ / "out" / name);
+    return std::string(std::istreambuf_iterator<char>(file), {});
+  };
+  for (const char* name :
+       {"k3+read-words-2+past-frozen", "k5+read-words-2+past-frozen",
+        "la2+read-words-2+past-frozen", "offline", "adaptive1-9+read-words-2+past-frozen"}) {
+    EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / name / "instances.log")) << name;
+  }
+  const std::vector<std::string> lines = absl::StrSplit(read("scores.tsv"), '\n');
+  ASSERT_EQ(lines.size(), 7u);
+  EXPECT_THAT(lines[0], testing::StartsWith("policy\tBLEU\tchrF\t"));
+  EXPECT_THAT(lines[1], testing::StartsWith("wait-k:3+read-words=2+past=frozen\t"));
+  EXPECT_THAT(lines[4], testing::StartsWith("offline\t"));
+  EXPECT_THAT(read("curve.svg"), testing::HasSubstr(">la+past=frozen</text>"));
+  EXPECT_THAT(program.output, testing::HasSubstr("\n| policy | BLEU | chrF | AL | LAAL |"));
+  EXPECT_THAT(program.output, testing::HasSubstr("\n| `la:2+read-words=2+past=frozen` |"));
+
+  // The folder is not empty now, but the command line is looked at first.
+  for (const char* wrong : {"la:2,x", "hold=3", "wait-k"}) {
+    std::vector<std::string> flags = Arguments(service, "");
+    flags.insert(flags.end(), {"--policies", "la:2", wrong});
+    Program refused(flags);
+    EXPECT_EQ(refused.Exit(), 2);
+    EXPECT_THAT(refused.errors, testing::HasSubstr("want ")) << wrong;
+  }
+  std::vector<std::string> flags = Arguments(service, "");
+  flags.insert(flags.end(), {"--policies", "la:2,3", "la:3"});
+  Program twice(flags);
+  EXPECT_EQ(twice.Exit(), 2);
+  EXPECT_THAT(twice.errors, testing::HasSubstr("want different policies, got la:3"));
+}
+
+// A server that does not know a policy takes another one, whose scores must not be taken for those
+// that were asked for.
+TEST_F(EvaluateTest, AnOldServersPolicyIsNotScoredForAnother) {
+  FakeService service;
+  std::vector<std::string> arguments = Arguments(service, "old");
+  arguments.insert(arguments.end(), {"--policies", "wait-k:3", "la:2"});
+  Program program(arguments);
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_THAT(program.errors, testing::HasSubstr("want a server that knows the policy la, got one "
+                                                 "that took wait-k:3 instead"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / "k3"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out" / "la2"));
 }
 
 TEST_F(EvaluateTest, ASignalCancels) {

@@ -31,7 +31,7 @@ TEST(ClientTest, StreamsEventsInOrder) {
   FakeService service;
   auto client = ConnectTo(service.address());
   StreamOptions options;
-  options.k = 5;
+  options.policy.rule = WaitK{5};
   options.early_end = EarlyEnd::kReadOn;
   auto stream = client->StartStream(options);
   ASSERT_TRUE(stream->PushText("gute ").ok());
@@ -43,7 +43,7 @@ TEST(ClientTest, StreamsEventsInOrder) {
   std::vector<std::string> got;
   while (auto event = stream->Next()) {
     if (auto* started = std::get_if<Started>(&*event)) {
-      got.push_back(absl::StrCat("started ", *started->applied.k));
+      got.push_back(absl::StrCat("started ", ToText(started->applied.policy)));
       EXPECT_EQ(started->applied.early_end, EarlyEnd::kReadOn);
     } else if (auto* delta = std::get_if<Delta>(&*event)) {
       got.push_back(absl::StrCat(delta->segment, delta->text));
@@ -55,8 +55,8 @@ TEST(ClientTest, StreamsEventsInOrder) {
       got.push_back(absl::StrCat("summary ", summary->segments));
     }
   }
-  EXPECT_THAT(got, testing::ElementsAre("started 5", "1GUTE", "1 NACHT", "=GUTE NACHT", "2JA",
-                                        "=JA", "summary 2"));
+  EXPECT_THAT(got, testing::ElementsAre("started wait-k:5", "1GUTE", "1 NACHT", "=GUTE NACHT",
+                                        "2JA", "=JA", "summary 2"));
   EXPECT_TRUE(stream->finished());
   EXPECT_TRUE(stream->Wait().ok());
   EXPECT_EQ(stream->unsent_bytes(), 0);

@@ -130,7 +130,7 @@ TEST_F(EvaluationProgramTest, EvaluateRecordsAndScoresAsSimulEval) {
   const std::string tsv = ReadFile(output / "scores.tsv");
   EXPECT_EQ(std::count(tsv.begin(), tsv.end(), '\n'), 3);
   std::map<std::string, std::string> scores = FirstScores(tsv);
-  EXPECT_EQ(scores["k"], "3");
+  EXPECT_EQ(scores["policy"], "wait-k:3");
   const Json simuleval =
       Json::parse(ReadFile(absl::StrCat(kGolden, "remote_eval.k3.stop.scores.json")));
   ASSERT_EQ(simuleval.size(), 6u);
@@ -321,7 +321,7 @@ TEST_F(EvaluationProgramTest, EvaluatesTheLinesAndMetricsThatAreAskedFor) {
     EXPECT_EQ(rows[i].at("index"), 5 + i);
   }
   EXPECT_THAT(ReadFile(folder_ / "part" / "scores.tsv"),
-              testing::StartsWith("k\tchrF\tAL\tDAL\tAL_CA\tDAL_CA\tAL_pieces\tDAL_pieces\t"));
+              testing::StartsWith("policy\tchrF\tAL\tDAL\tAL_CA\tDAL_CA\tAL_pieces\tDAL_pieces\t"));
   EXPECT_THAT(ReadFile(folder_ / "out"), testing::Not(testing::HasSubstr("BLEU")));
   EXPECT_THAT(ReadFile(folder_ / "out"), testing::Not(testing::HasSubstr("LAAL")));
 

@@ -7,11 +7,14 @@
 #include <vector>
 
 #include "absl/strings/str_replace.h"
+#include "client/cli/evaluation_report.h"
 #include "client/cli/plot.h"
+#include "client/evaluation/chart.h"
 #include "client/evaluation/instance.h"
 #include "client/evaluation/latency_unit.h"
 #include "client/evaluation/png.h"
 #include "client/evaluation/svg.h"
+#include "client/evaluation/svg_parts.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "nlohmann/json.hpp"
@@ -111,23 +114,50 @@ TEST(TargetScoringTest, KnowsTheLanguages) {
   EXPECT_FALSE(IsChinese("ja"));
 }
 
-TEST(SvgTest, DrawsEveryPointAndEscapesText) {
+std::string OneChart(const std::string& title, const std::vector<Curve>& curves) {
+  return ChartsSvg(title, {{{"x", "y", curves}}});
+}
+
+TEST(ChartTest, DrawsEveryPointAndEscapesText) {
   const std::string svg =
-      ChartSvg("a < b & \"c\"", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}, {"LAAL", {}}});
+      OneChart("a < b & \"c\"", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}, {"LAAL", {}}});
   EXPECT_THAT(svg, HasSubstr("a &lt; b &amp; &quot;c&quot;"));
   EXPECT_THAT(svg, HasSubstr(">k=1</text>"));
   EXPECT_THAT(svg, HasSubstr(">k=3</text>"));
   EXPECT_THAT(svg, testing::EndsWith("</svg>\n"));
   for (const auto& points : std::vector<std::vector<CurvePoint>>{{}, {{2, 2, "one"}}}) {
-    const std::string chart = ChartSvg("t", "x", "y", {{"c", points}});
+    const std::string chart = OneChart("t", {{"c", points}});
     EXPECT_THAT(chart, testing::Not(HasSubstr("nan")));
     EXPECT_THAT(chart, testing::Not(HasSubstr("inf")));
   }
   EXPECT_EQ(XmlText("a\x01\n"), "a  ");
 }
 
+// Curves of one name look the same in each chart, and the legend has the name once.
+TEST(ChartTest, ChartsStandSideBySide) {
+  const std::vector<CurvePoint> points = {{1, 2, "3"}};
+  const Chart left{"AL", "BLEU", {{"la", points}, {"hold", points}}};
+  const Chart right{"LAAL", "BLEU", {{"hold", points}, {"adaptive", points}}};
+  const std::string svg = ChartsSvg("t", {{left, right}, {left}});
+  const auto count = [&](const std::string& text) {
+    int found = 0;
+    for (size_t at = 0; (at = svg.find(text, at)) != std::string::npos; ++at) ++found;
+    return found;
+  };
+  EXPECT_THAT(svg, HasSubstr("width=\"1440.0\" height=\"900.0\""));
+  EXPECT_EQ(count("<g transform"), 3);
+  EXPECT_THAT(svg, HasSubstr("translate(720.0 60.0)"));
+  EXPECT_THAT(svg, HasSubstr("translate(0.0 480.0)"));
+  for (const char* name : {">la</text>", ">hold</text>", ">adaptive</text>"}) {
+    EXPECT_EQ(count(name), 1) << name;
+  }
+  // Each curve has a line, a marker and, once for the name, both in the legend.
+  EXPECT_EQ(count("stroke=\"#D55E00\""), 3 + 1) << "hold";
+  EXPECT_EQ(count("stroke=\"#009E73\""), 1 + 1) << "adaptive";
+}
+
 // Two curves that lie close together and turn, as AL and LAAL do.
-TEST(SvgTest, LabelsCoverNeitherCurvesNorEachOther) {
+TEST(ChartTest, LabelsCoverNeitherCurvesNorEachOther) {
   std::vector<CurvePoint> al, laal;
   for (const auto& [x, x_right, y, name] :
        std::vector<std::tuple<double, double, double, std::string>>{{2.29, 2.93, 15.2, "k=1"},
@@ -138,7 +168,7 @@ TEST(SvgTest, LabelsCoverNeitherCurvesNorEachOther) {
     al.push_back({x, y, name});
     laal.push_back({x_right, y, name});
   }
-  const std::string svg = ChartSvg("t", "x", "y", {{"AL", al}, {"LAAL", laal}});
+  const std::string svg = OneChart("t", {{"AL", al}, {"LAAL", laal}});
 
   struct Place {
     double x, y;
@@ -183,10 +213,10 @@ std::pair<int, int> PngSize(const std::string& png) {
 }
 
 TEST(PngTest, IsThePictureOfTheSvgAtTwiceItsSize) {
-  const auto png = SvgToPng(ChartSvg("ü", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}}));
+  const auto png = SvgToPng(OneChart("ü", {{"AL", {{1, 10, "k=1"}, {3, 12, "k=3"}}}}));
   ASSERT_TRUE(png.ok()) << png.status();
   EXPECT_EQ(PngSize(*png), std::make_pair(1440, 960));
-  EXPECT_NE(*png, *SvgToPng(ChartSvg("ü", "x", "y", {{"AL", {{1, 10, "k=1"}, {3, 14, "k=3"}}}})));
+  EXPECT_NE(*png, *SvgToPng(OneChart("ü", {{"AL", {{1, 10, "k=1"}, {3, 14, "k=3"}}}})));
 }
 
 TEST(PngTest, RefusesWhatIsNoPicture) {
@@ -195,6 +225,62 @@ TEST(PngTest, RefusesWhatIsNoPicture) {
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"99999\"/>"}) {
     EXPECT_EQ(SvgToPng(svg).status().code(), absl::StatusCode::kInvalidArgument) << svg;
   }
+}
+
+// The rows of a comparison; only their figures of words and their quality are set.
+std::vector<PolicyScores> Rows(const std::vector<std::string>& texts) {
+  std::vector<PolicyScores> rows;
+  for (const std::string& text : texts) {
+    PolicyScores& row = rows.emplace_back();
+    row.policy = *ParsePolicy(text);
+    row.scores.bleu.score = 20 + static_cast<double>(rows.size());
+    row.scores.words.al = 3.5;
+    row.scores.words.laal = 4.25;
+    row.seconds = 1.25;
+  }
+  return rows;
+}
+
+TEST(EvaluationReportTest, TablesHaveARowForEachPolicy) {
+  const auto rows = Rows({"default", "wait-k:3", "la:2+read-words=3"});
+  const std::string tsv = ScoresTsv(rows, 20, {"BLEU", "AL"});
+  EXPECT_EQ(tsv,
+            "policy\tBLEU\tAL\tAL_CA\tAL_pieces\tAL_pieces_CA\tsentences\tseconds\n"
+            "default\t21.000\t3.500\t0.000\t0.000\t0.000\t20\t1.25\n"
+            "wait-k:3\t22.000\t3.500\t0.000\t0.000\t0.000\t20\t1.25\n"
+            "la:2+read-words=3\t23.000\t3.500\t0.000\t0.000\t0.000\t20\t1.25\n");
+  EXPECT_EQ(ScoresTable({rows.data() + 1, 2}, {}),
+            "| policy | BLEU | chrF | AL | LAAL | AL_CA | LAAL_CA | s |\n"
+            "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+            "| `wait-k:3` | 22.000 | 0.000 | 3.500 | 4.250 | 0.000 | 0.000 | 1.2 |\n"
+            "| `la:2+read-words=3` | 23.000 | 0.000 | 3.500 | 4.250 | 0.000 | 0.000 | 1.2 |\n");
+  EXPECT_THAT(ScoresTable(rows, {"chrF", "LAAL"}), HasSubstr("| policy | chrF | LAAL | LAAL_CA |"));
+}
+
+TEST(EvaluationReportTest, ThePictureHasACurveForEachRule) {
+  const std::string svg = ScoresPicture(
+      Rows({"wait-k:3", "wait-k:5", "wait-k:5+past=refreshed", "la:2", "la:2+read-words=3",
+            "adaptive:1-9:0.9:0.4", "offline"}),
+      "test.en", /*speech=*/false);
+  EXPECT_THAT(svg, HasSubstr(">Quality over lagging: test.en</text>"));
+  for (const char* shown :
+       {">wait-k</text>", ">wait-k+past=refreshed</text>", ">la</text>", ">adaptive</text>",
+        ">offline</text>", ">k=3</text>", ">k=5</text>", ">2+read-words=3</text>",
+        ">1-9:0.9:0.4</text>", ">BLEU</text>", ">chrF</text>", ">AL (source words)</text>",
+        ">LAAL (source words)</text>", ">LAAL with computation (source words)</text>"}) {
+    EXPECT_THAT(svg, HasSubstr(shown));
+  }
+  EXPECT_THAT(ScoresPicture(Rows({"la:2"}), "", /*speech=*/true), HasSubstr(">AL (ms)</text>"));
+}
+
+TEST(EvaluationReportTest, FoldersHavePlainNames) {
+  const auto name = [](const char* text) { return FolderName(*ParsePolicy(text)); };
+  EXPECT_EQ(name("wait-k:3"), "k3");
+  EXPECT_EQ(name("wait-k:3:2+count-words"), "k3-2+count-words");
+  EXPECT_EQ(name("la:2"), "la2");
+  EXPECT_EQ(name("la:2:-1+read-words=3"), "la2--1+read-words-3");
+  EXPECT_EQ(name("adaptive:1-9:0.9:0.4"), "adaptive1-9-0.9-0.4");
+  EXPECT_EQ(name("offline"), "offline");
 }
 
 TEST(PlotTest, DrawsAStaircasePerSegment) {

@@ -46,7 +46,7 @@ Event Session() {
   Started started;
   started.session_id = "s1";
   started.model = "en-de";
-  started.applied.k = 3;
+  started.applied.policy.rule = WaitK{3};
   return started;
 }
 
@@ -109,7 +109,7 @@ TEST(EventPrinterTest, VerboseTellsTheSessionAndTheFiguresOfTheRun) {
   const Output output = Print(options, {Session(), Text("ein"), Completed("ein"), End()});
   EXPECT_EQ(output.out, "ein\n");
   EXPECT_EQ(output.err,
-            "leapstream: session s1, model en-de, k 3\n"
+            "leapstream: session s1, model en-de, policy wait-k:3\n"
             "leapstream: 1 segment, 4 source tokens, 3 target tokens; mean AL 2.00, LAAL 1.50 "
             "source tokens, first token 40 ms\n");
 }
@@ -118,10 +118,11 @@ TEST(EventPrinterTest, VerboseNamesThePolicy) {
   EventPrinterOptions options;
   options.verbose = true;
   Started started;
-  started.applied.offline = true;
-  EXPECT_THAT(Print(options, {started}).err, HasSubstr(", offline\n"));
-  started.applied.offline = false;
-  EXPECT_THAT(Print(options, {started}).err, HasSubstr(", learned policy\n"));
+  started.applied.policy.rule = Offline();
+  EXPECT_THAT(Print(options, {started}).err, HasSubstr(", policy offline\n"));
+  started.applied.policy.rule = LocalAgreement{2, 12};
+  started.applied.policy.read_words = 3;
+  EXPECT_THAT(Print(options, {started}).err, HasSubstr(", policy la:2:12+read-words=3\n"));
 }
 
 TEST(EventPrinterTest, SpeechHasTheFiguresOfEachSegmentAndNoneOfTheRun) {
@@ -133,7 +134,7 @@ TEST(EventPrinterTest, SpeechHasTheFiguresOfEachSegmentAndNoneOfTheRun) {
   const Output output = Print(options, {Session(), Text("ein"), completed, End()});
   EXPECT_EQ(output.out, "ein\n");
   EXPECT_EQ(output.err,
-            "leapstream: session s1, model en-de, k 3\n"
+            "leapstream: session s1, model en-de, policy wait-k:3\n"
             "leapstream: 1.50 s of audio, 3 target tokens, AL 320 ms, LAAL 2 ms, "
             "computation-aware AL 350 ms, compute 7 ms\n");
 }

@@ -18,7 +18,8 @@ namespace leapstream {
 
 // A server whose "translation" of a word is the word in upper case. Model "missing" is refused,
 // "silent" never answers, "broken" fails after its first word, "short" and
-// "long" say that they cut segments, for the length of the translation and of the source.
+// "long" say that they cut segments, for the length of the translation and of the source, and "old"
+// knows no other policy than wait-3.
 class FakeService final : public v1::SimultaneousTranslationService::Service {
  public:
   using ServerStream =
@@ -67,7 +68,9 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     v1::StreamTranslateResponse response;
     response.mutable_started()->set_session_id("s1");
     response.mutable_started()->set_model("fake");
-    *response.mutable_started()->mutable_effective_config() = config;
+    v1::SessionConfig& effective = *response.mutable_started()->mutable_effective_config();
+    effective = config;
+    if (config.model() == "old") effective.mutable_policy()->mutable_wait_k()->set_k(3);
     stream->Write(response);
     if (config.model() == "silent") {
       while (stream->Read(&request)) continue;
@@ -113,6 +116,7 @@ class FakeService final : public v1::SimultaneousTranslationService::Service {
     model->add_target_language_codes("en");
     if (!first) model->add_target_language_codes("fr");
     model->set_license("CC0-1.0");
+    for (const char* policy : {"wait_k", "local_agreement"}) model->add_policies(policy);
     model->set_default_k(3);
     if (first) response->set_next_page_token("2");
     return grpc::Status::OK;

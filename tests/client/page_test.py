@@ -448,7 +448,8 @@ class PageTest(unittest.TestCase):
             ("region", "Translation"),
             ("log", "Completed sentences"),
             ("combobox", "Model"),
-            ("spinbutton", "Wait-k"),
+            ("combobox", "Policy"),
+            ("spinbutton", "k ="),
             ("spinbutton", "Words per second"),
             ("button", "Play a sample talk"),
             ("button", "Speak"),
@@ -470,7 +471,7 @@ class PageTest(unittest.TestCase):
         }
         self.assertEqual(live, {"Completed sentences", "status"})
         # Everything can be reached in the order of the page.
-        order = ["source", "target", "input", "model", "k", "pace", "talk", "speak"]
+        order = ["source", "target", "input", "model", "policy", "k", "pace", "talk", "speak"]
         browser.value("document.getElementById('source').focus()")
         reached = ["source"]
         while len(reached) < len(order):

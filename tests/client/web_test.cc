@@ -132,6 +132,24 @@ TEST_F(WebTest, TextGoesOnInANextSegment) {
   }
 }
 
+TEST_F(WebTest, ThePolicyIsATextOrAK) {
+  const std::pair<const char*, const char*> sessions[] = {
+      {R"({"policy": "la:2+read-words=3"})", "local_agreement"},
+      {R"({"k": 3})", "wait_k"},
+      {"{}", "no policy"}};
+  for (const auto& [body, text] : sessions) {
+    const Json session = Start(body);
+    EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
+    EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr("ended"));
+    const v1::DecodingPolicy policy = service_.config().policy();
+    const auto* const field = policy.GetReflection()->GetOneofFieldDescriptor(
+        policy, policy.GetDescriptor()->FindOneofByName("policy"));
+    EXPECT_EQ(field == nullptr ? "no policy" : field->name(), text);
+    EXPECT_EQ(policy.read_words(), std::string(text) == "local_agreement" ? 3 : 0);
+  }
+  EXPECT_THAT(Post("/api/sessions", R"({"policy": "la=2"})")->body, HasSubstr("want wait-k:K"));
+}
+
 TEST_F(WebTest, AnErrorOfTheServerIsShown) {
   const Json session = Start(R"({"model": "missing"})");
   EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr(R"("code":"NOT_FOUND")"));
@@ -172,7 +190,8 @@ TEST_F(WebTest, BadInputIsRefused) {
   }
   EXPECT_EQ(PostStatus(Path(session, "source"), std::string(100 << 10, ' '), Key(session)), 413);
   for (const char* body : {R"({"k": 0})", R"({"k": "3"})", R"({"k": 1e9})", R"({"model": []})",
-                           R"({"source_language_code": 1})"}) {
+                           R"({"source_language_code": 1})", R"({"policy": 3})",
+                           R"({"policy": "x"})", R"({"policy": "la:2", "k": 3})"}) {
     EXPECT_EQ(PostStatus("/api/sessions", body), 400) << body;
   }
 }

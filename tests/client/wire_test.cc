@@ -59,7 +59,7 @@ TEST(WireTest, OptionsAreSentAsTheyAreGiven) {
   options.model = "m";
   options.source_language_code = "de";
   options.target_language_code = "en";
-  options.k = 3;
+  options.policy.rule = WaitK{3};
   options.early_end = EarlyEnd::kReadOn;
   options.next_segments = true;
   options.max_target_tokens = 9;
@@ -78,8 +78,8 @@ TEST(WireTest, OptionsAreSentAsTheyAreGiven) {
 
 TEST(WireTest, WhatIsNotSetIsLeftToTheServer) {
   const pb::SessionConfig config = ToProto(StreamOptions());
-  EXPECT_FALSE(config.policy().has_wait_k());
-  EXPECT_FALSE(config.policy().has_offline());
+  EXPECT_EQ(config.policy().policy_case(), pb::DecodingPolicy::POLICY_NOT_SET);
+  EXPECT_EQ(config.policy().ByteSizeLong(), 0u);
   EXPECT_FALSE(config.has_idle_timeout());
   EXPECT_EQ(config.input_format(), pb::SessionConfig().input_format());
 }
@@ -88,7 +88,7 @@ TEST(WireTest, AppliedSettingsComeBackAsOptions) {
   StreamOptions options;
   options.audio = AudioFormat::kPcmF32Le;
   options.sample_rate = 16000;
-  options.offline = true;
+  options.policy.rule = Offline();
   options.pause = absl::Milliseconds(600);
   options.pause_threshold_db = -40;
   pb::StreamTranslateResponse response;
@@ -101,11 +101,29 @@ TEST(WireTest, AppliedSettingsComeBackAsOptions) {
   EXPECT_EQ(started.session_id, "id");
   EXPECT_EQ(started.applied.audio, AudioFormat::kPcmF32Le);
   EXPECT_EQ(started.applied.sample_rate, 16000);
-  EXPECT_TRUE(started.applied.offline);
-  EXPECT_FALSE(started.applied.k.has_value());
+  EXPECT_EQ(ToText(started.applied.policy), "offline");
   EXPECT_EQ(started.applied.pause, absl::Milliseconds(600));
   EXPECT_EQ(started.applied.pause_threshold_db, -40);
   EXPECT_EQ(started.limits.idle_timeout, absl::Seconds(30));
+}
+
+// Each policy that a text can name goes to the server and comes back as it was.
+TEST(WireTest, PoliciesGoThereAndBack) {
+  for (const char* text :
+       {"default", "wait-k:3", "wait-k:3:2+count-words", "offline", "learned", "la:2", "la:3:-1",
+        "hold:4:20", "alignatt:1000", "adaptive", "adaptive:1-9:0.9:0.4",
+        "la:2+read-words=3+past=refreshed+prefix-end=on",
+        "wait-k:5+read-tokens=4+past=frozen+prefix-end=off"}) {
+    const auto policy = ParsePolicy(text);
+    ASSERT_TRUE(policy.ok()) << policy.status();
+    StreamOptions options;
+    options.policy = *policy;
+    pb::StreamTranslateResponse response;
+    *response.mutable_started()->mutable_effective_config() = ToProto(options);
+    const auto event = FromProto(response);
+    ASSERT_TRUE(event.has_value()) << text;
+    EXPECT_EQ(ToText(std::get<Started>(*event).applied.policy), text);
+  }
 }
 
 TEST(WireTest, DeltasAndSegmentsComeWhole) {

@@ -42,7 +42,7 @@ class ClockTest : public testing::Test {
   }
   std::unique_ptr<client::Stream> Open() {
     client::StreamOptions options;
-    options.k = 3;
+    options.policy.rule = client::WaitK{3};
     options.resume_timeout = absl::ZeroDuration();  // The test looks at the server's own behaviour.
     return client_->StartStream(options);
   }

@@ -123,7 +123,7 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
     auto client = Client::Connect({server_->address(), absl::Seconds(10)});
     EXPECT_TRUE(client.ok()) << client.status();
     client::StreamOptions options;
-    options.k = 3;
+    options.policy.rule = client::WaitK{3};
     options.next_segments = true;
     auto stream = (*client)->StartStream(options);
     std::vector<std::string> segments;

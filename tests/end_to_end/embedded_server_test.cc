@@ -47,7 +47,7 @@ class EmbeddedServerTest : public ::testing::Test {
 TEST_F(EmbeddedServerTest, TranslatesAsTheReferenceHoweverTheTextIsCut) {
   for (const size_t chunk : {1u, 7u, 1000u}) {
     client::StreamOptions options;
-    options.k = 3;
+    options.policy.rule = client::WaitK{3};
     options.early_end = client::EarlyEnd::kStop;
     auto stream = client_->StartStream(options);
     for (const auto& trace : traces_) {

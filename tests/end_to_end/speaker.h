@@ -35,7 +35,7 @@ inline std::vector<Sentence> ReadSentences() {
 
 inline client::StreamOptions LikeTheReference() {
   client::StreamOptions options;
-  options.k = 3;
+  options.policy.rule = client::WaitK{3};
   options.early_end = client::EarlyEnd::kStop;
   return options;
 }

@@ -198,6 +198,12 @@ TEST_F(ResumeRequestTest, ModelAndConfigMustBeThoseOfTheSession) {
   config_.mutable_policy()->mutable_wait_k()->set_k(5);
   EXPECT_EQ(Refusal(), "RESUME_CONFIG_MISMATCH");
   config_.clear_policy();
+  config_.mutable_policy()->mutable_local_agreement();
+  EXPECT_EQ(Refusal(), "RESUME_CONFIG_MISMATCH");
+  config_.clear_policy();
+  config_.mutable_policy()->set_read_words(2);
+  EXPECT_EQ(Refusal(), "RESUME_CONFIG_MISMATCH");
+  config_.clear_policy();
   token_.model_checksum = "beef";
   EXPECT_EQ(Refusal(), "RESUME_MODEL_MISMATCH");
   EXPECT_THAT(std::string(Read().status().message()), HasSubstr("fa4e"));

@@ -59,6 +59,28 @@ TEST_F(SessionReportTest, NamesTheSessionAsItWasSet) {
   EXPECT_EQ(report_.policy(), "k=3");
 }
 
+// Each value of a label is a series that stays, so large numbers have one together.
+TEST_F(SessionReportTest, TheLaggingIsCountedByPolicy) {
+  AdaptiveWaitK narrow, wide;
+  wide.max_k = 20;
+  const std::pair<Policy, const char*> labels[] = {
+      {WaitK{16}, "16"},           {WaitK{17}, "17-32"},
+      {WaitK{33}, "33+"},          {WaitK{3, 1, true}, "3 words"},
+      {Offline(), "offline"},      {Learned(), "learned"},
+      {LocalAgreement(), "la=2"},  {HoldN{3}, "hold=3"},
+      {HoldN{40}, "hold=33+"},     {AlignAtt{2}, "alignatt=2"},
+      {AlignAtt{20}, "alignatt=17-32"}, {narrow, "adaptive=1-9"},
+      {wide, "adaptive=17+"}};
+  for (const auto& [policy, label] : labels) {
+    SessionOptions options;
+    options.policy = policy;
+    report_.SetModel("en-de", options);
+    report_.Completed(Completed());
+    EXPECT_EQ(Count("leapstream_average_lagging", {{"model", "en-de"}, {"k", label}}), 1) << label;
+  }
+  EXPECT_EQ(report_.policy(), "adaptive=1-20");
+}
+
 TEST_F(SessionReportTest, CountsStartsByWhetherTheyAreResumes) {
   report_.Started(false);
   report_.Started(true);

@@ -110,7 +110,7 @@ class SpeechServerTest : public testing::Test {
   };
   Result Run(client::StreamOptions options, const std::string& bytes, size_t largest) {
     options.model = "speech";
-    options.k = 2;
+    options.policy.rule = client::WaitK{2};
     options.token_details = true;
     auto stream = client_->StartStream(options);
     const size_t width = options.audio == client::AudioFormat::kPcmF32Le ? 4 : 2;
@@ -433,7 +433,7 @@ TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
     for (int seed = 0; seed < 4; ++seed) {  // The first one is not disturbed.
       std::mt19937 random(seed);
       client::StreamOptions asked;
-      asked.k = 2;
+      asked.policy.rule = client::WaitK{2};
       asked.audio = client::AudioFormat::kPcmS16Le;
       asked.pause = absl::Milliseconds(600);
       asked.early_end = early_end;

@@ -68,7 +68,7 @@ class LiveSessionTest : public testing::Test {
     auto source = SegmentSource::Create(options_, *model_, Frame(), from);
     ASSERT_TRUE(source.ok()) << source.status();
     parts.source = *std::move(source);
-    auto state = NewState(*model_, Frame(), options_.policy);
+    auto state = NewState(*model_, Frame(), options_);
     ASSERT_TRUE(state.ok()) << state.status();
     parts.state = *std::move(state);
     parts.options = options_;
@@ -87,7 +87,7 @@ class LiveSessionTest : public testing::Test {
     } else if (due.read_count > 0) {
       EXPECT_TRUE(model.Read({due.reads}, [] {}).ok());
     }
-    if (due.decides) {
+    if (due.deciding != nullptr) {
       Decision decision;
       EXPECT_TRUE(model.Decide({due.reads.state}, absl::MakeSpan(&decision, 1), [] {}).ok());
       session_->Apply(decision);
@@ -112,17 +112,17 @@ TEST_F(LiveSessionTest, ReadsUntilThePolicyWritesAndThenOneForOne) {
   EXPECT_THAT(loop_.queued, ElementsAre(Queue::kLive));
   Due due = Turn();
   EXPECT_EQ(due.read_count, 2);
-  EXPECT_FALSE(due.decides) << "k is 3";
+  EXPECT_EQ(due.deciding, nullptr) << "k is 3";
   EXPECT_FALSE(Turn().has_turn);
   session_->Push(std::string("the the "));
   due = Turn();
   EXPECT_EQ(due.read_count, 1);
-  EXPECT_TRUE(due.decides);
+  EXPECT_NE(due.deciding, nullptr);
   EXPECT_THAT(sink_.read, ElementsAre(3));
   due = Turn();
   EXPECT_EQ(due.read_count, 1);
-  EXPECT_TRUE(due.decides);
-  EXPECT_FALSE(Turn().decides) << "the next token needs more source";
+  EXPECT_NE(due.deciding, nullptr);
+  EXPECT_EQ(Turn().deciding, nullptr) << "the next token needs more source";
   EXPECT_THAT(sink_.read, ElementsAre(3, 4));
 }
 
@@ -175,7 +175,7 @@ TEST_F(LiveSessionTest, ATurnHasAtMostSoManyReads) {
   EXPECT_EQ(Turn(16).read_count, 16);
   const Due due = Turn(16);
   EXPECT_EQ(due.read_count, 1);
-  EXPECT_TRUE(due.decides);
+  EXPECT_NE(due.deciding, nullptr);
 }
 
 TEST_F(LiveSessionTest, DoesNothingWhileItIsHeld) {

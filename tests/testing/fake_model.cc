@@ -158,6 +158,9 @@ struct FakeState final : SessionState {
     fresh.bytes_per_token = bytes_per_token;
     fresh.on_wait_k = on_wait_k;
     fresh.frame = frame;
+    fresh.shows_attention = shows_attention;
+    fresh.refreshes = refreshes;
+    fresh.ends_prefixes = ends_prefixes;
     *this = fresh;
   }
   void SetFrame(const Frame& given) override {
@@ -175,9 +178,13 @@ struct FakeState final : SessionState {
   }
   void Commit(TokenId token) override {
     target_hash = Mix(TargetHash(), token);
+    past_hash = Mix(past_hash, refreshes ? token : Mix(source_hash, token));
     ++written;
   }
   void Repeat() override {}
+  void ShowAttention() override { shows_attention = true; }
+  void RefreshPast() override { refreshes = true; }
+  void EndPrefixes() override { ends_prefixes = true; }
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override {
     auto copy = std::make_unique<FakeState>(*this);
     copy->room = 0;
@@ -197,6 +204,11 @@ struct FakeState final : SessionState {
 
   uint64_t source_hash = 1;
   uint64_t target_hash = 2;
+  uint64_t past_hash = 3;  // Of the target, and of what had been read when it was committed.
+  bool shows_attention = false;
+  bool refreshes = false;
+  bool ends_prefixes = false;
+  std::vector<TokenId> source;  // Without the end.
   int64_t samples = 0;  // Samples of speech.
   int read = 0;
   int written = 0;
@@ -211,6 +223,7 @@ class FakeTranslator final : public Translator {
  public:
   FakeTranslator(int vocabulary_size, const FakeModelOptions& options)
       : vocabulary_size_(vocabulary_size),
+        follows_source_(options.follows_source),
         can_replay_(options.can_replay && !options.learned_policy && !options.speech),
         step_delay_(options.step_delay),
         fails_(options.fails),
@@ -255,12 +268,14 @@ class FakeTranslator final : public Translator {
       }
       for (const TokenId token : row.tokens) {
         state.source_hash = Mix(state.source_hash, token);
+        if (follows_source_.has_value()) state.source.push_back(token);
         ++state.read;
       }
       if (row.tokens.size() >= tail.size() &&
           std::equal(tail.rbegin(), tail.rend(), row.tokens.rbegin())) {
         state.source_finished = true;
         state.read -= static_cast<int>(tail.size()) - 1;
+        if (follows_source_.has_value()) state.source.resize(state.source.size() - tail.size());
       }
       for (const float sample : row.samples) {
         state.source_hash = Mix(state.source_hash, static_cast<uint64_t>(sample * 65536));
@@ -285,6 +300,10 @@ class FakeTranslator final : public Translator {
       const auto& state = static_cast<const FakeState&>(*states[b]);
       const uint64_t hash = Mix(state.source_hash, state.TargetHash());
       result[b] = Decision();
+      if (follows_source_.has_value()) {
+        result[b] = Follow(state);
+        continue;
+      }
       if (learned_policy_ && !state.source_finished && hash % 3 == 0) {
         result[b].wants_source = true;
         continue;
@@ -352,7 +371,29 @@ class FakeTranslator final : public Translator {
   }
 
  private:
+  Decision Follow(const FakeState& state) const {
+    const auto place = static_cast<size_t>(state.written);
+    uint64_t hash = Mix(Mix(state.source_hash, state.past_hash), place);
+    if (state.ends_prefixes) hash = Mix(hash, 1);
+    const auto other = 4 + static_cast<TokenId>(hash % (vocabulary_size_ - 4));
+    Decision decision;
+    const bool ends = place >= state.source.size();
+    const bool strays = *follows_source_ > 0 && (hash >> 7) % *follows_source_ == 0;
+    decision.best = {strays ? other : ends ? state.frame.end : state.source[place],
+                     -static_cast<float>(hash % 1000) / 500};
+    // It must end, however much it strays.
+    if (state.written > 2 * state.read + 20) decision.best.id = state.frame.end;
+    decision.second = {other == decision.best.id ? 4 : other, -4};
+    const int last = static_cast<int>(state.source.size()) - 1;  // The newest one does not count.
+    if (state.shows_attention && last > 0) {
+      const int attended = state.written + static_cast<int>((hash >> 11) % 3) - 1;
+      decision.attended = std::clamp(attended, 0, last - 1);
+    }
+    return decision;
+  }
+
   const int vocabulary_size_;
+  const std::optional<int> follows_source_;
   const bool can_replay_;
   const absl::Duration step_delay_;
   const bool fails_;
@@ -375,6 +416,8 @@ std::shared_ptr<const Model> FakeModel(const FakeModelOptions& options) {
   model->info.default_k = options.learned_policy ? 0 : options.default_k;
   model->info.learned_policy = options.learned_policy;
   model->info.max_k = options.max_k;
+  model->info.shows_attention = options.follows_source.has_value();
+  model->info.bidirectional_encoder = options.bidirectional;
   model->info.state_bytes_per_session = sizeof(FakeState);
   model->info.state_bytes_per_token = options.state_bytes_per_token;
   if (options.speech) model->info.speech = SpeechInput();

@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -33,6 +34,11 @@ struct FakeModelOptions {
   std::function<void(int k)> on_wait_k;   // Called by each SetWaitK(), if there is one.
   bool fails = false;  // Decide() gives INTERNAL.
   int ends_after = 0;  // </s> is best once so many target tokens are written; 0: see FakeModel().
+  // The best token is the source token of the same place, as long as there is one, then </s>. But
+  // one time in so many it is another token, which depends on all that was read and on what had been
+  // read when each target token was committed; 0: never. nullopt: see FakeModel().
+  std::optional<int> follows_source;
+  bool bidirectional = false;  // The states take RefreshPast() and EndPrefixes().
   bool encodes_anew = false;          // Returned by the translator's encodes_anew().
   int64_t state_bytes_per_token = 0;  // The states report this growth.
 };

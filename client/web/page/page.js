@@ -7,6 +7,16 @@ const byId = (id) => document.getElementById(id);
 const input = byId('input');
 const SEND_BYTES = 8000;  // The most bytes of one request, well below the gateway's limit.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
+// The policies that the page offers: their names for readers, and the number that they take.
+const POLICIES = {
+  'wait-k': {title: 'wait-k', number: 'k', first: 3, help: 'Source tokens (pieces of words) read ahead'},
+  'la': {title: 'local agreement', number: 'n', first: 2, help: 'Drafts in a row that have to agree'},
+  'hold': {title: 'hold-n', number: 'n', first: 3, help: 'Tokens at the end of each draft that are not written'},
+  'alignatt': {title: 'AlignAtt', number: 'f', first: 2, help: 'Newest source tokens that nothing may attend to'},
+  'adaptive': {title: 'adaptive wait-k'},
+  'learned': {title: 'learned'},
+  'offline': {title: 'offline'},
+};
 const CUT_SHORT = {
   FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
   FINISH_REASON_SOURCE_LIMIT: 'it is longer than the server takes, and the rest was dropped',
@@ -49,10 +59,13 @@ async function begin(audio, rate) {
   if (byId('model').value) wanted.model = byId('model').value;
   if (byId('from').value) wanted.source_language_code = byId('from').value;
   if (byId('to').value) wanted.target_language_code = byId('to').value;
-  if (byId('k').value) wanted.k = Number(byId('k').value);
+  if (byId('policy').value) {
+    const takesNumber = !byId('number').hidden && byId('k').value;
+    wanted.policy = byId('policy').value + (takesNumber ? `:${byId('k').value}` : '');
+  }
   session = await post('api/sessions', wanted);
   byId('finish').disabled = false;
-  for (const id of ['model', 'from', 'to', 'k']) byId(id).disabled = true;
+  for (const id of ['model', 'from', 'to', 'policy', 'k']) byId(id).disabled = true;
   if (!audio) byId('speak').disabled = true;  // A session has one kind of source.
   const link = byId('link');
   link.href = link.textContent = `${location.origin}${location.pathname}#watch=${session.id}`;
@@ -270,6 +283,17 @@ function segment(number) {
   return segments.get(number);
 }
 
+// The policy that a server applied, such as "wait-3" and "hold-n 3".
+function policyText(policy) {
+  if (policy.wait_k) return `wait-${policy.wait_k.k}`;
+  if (policy.local_agreement) return `local agreement ${policy.local_agreement.n}`;
+  if (policy.hold_n) return `hold-n ${policy.hold_n.n}`;
+  if (policy.align_att) return `AlignAtt ${policy.align_att.frames}`;
+  const adaptive = policy.adaptive_wait_k;
+  if (adaptive) return `adaptive wait-k ${adaptive.min_k}-${adaptive.max_k}`;
+  return policy.offline ? 'offline' : 'learned';
+}
+
 // A BCP-47 tag for a model's own code, such as deu_Latn or en_XX.
 function languageTag(code) {
   return code.replace(/_XX$/, '').replace('_', '-');
@@ -277,8 +301,7 @@ function languageTag(code) {
 
 function show(event) {
   if (event.event === 'started') {
-    const policy = event.effective_config.policy.wait_k;
-    say(`Translating with ${event.model}${policy ? `, wait-${policy.k}` : ''}.`);
+    say(`Translating with ${event.model}, ${policyText(event.effective_config.policy)}.`);
     byId('source').lang = languageTag(event.effective_config.source_language_code);
     byId('target').lang = languageTag(event.effective_config.target_language_code);
   } else if (event.event === 'source' && event.audio_ms !== undefined) {
@@ -458,8 +481,23 @@ function chooseModel() {
   offer('to', model.target_language_codes);
   // Some pair that is no copy; models of many pairs need not have a default one.
   if (byId('to').value === byId('from').value && byId('to').options.length > 1) byId('to').selectedIndex = 1;
-  byId('k').value = model.default_k > 0 ? model.default_k : '';
+  const offered = model.policies.filter((name) => POLICIES[name]);
+  byId('policy').replaceChildren(new Option('the model\'s own', ''),
+                                 ...offered.map((name) => new Option(POLICIES[name].title, name)));
+  byId('policy').value = model.default_k > 0 && offered.includes('wait-k') ? 'wait-k' : '';
+  choosePolicy();
   input.disabled = byId('talk').disabled = model.source === 'speech';
+}
+
+// Shows the number of the chosen policy, if it has one.
+function choosePolicy() {
+  const policy = POLICIES[byId('policy').value] || {};
+  const model = models.find((each) => each.name === byId('model').value);
+  const label = byId('number');
+  label.hidden = !policy.number;
+  label.firstElementChild.textContent = policy.number ? `${policy.number} =` : '';
+  byId('k').title = policy.help || '';
+  byId('k').value = byId('policy').value === 'wait-k' && model.default_k > 0 ? model.default_k : policy.first || '';
 }
 
 for (const lane of [...following]) {
@@ -479,6 +517,7 @@ if (watched) {
   input.addEventListener('input', takeInput);
   byId('write').addEventListener('submit', (event) => event.preventDefault());
   byId('model').addEventListener('change', chooseModel);
+  byId('policy').addEventListener('change', choosePolicy);
   byId('talk').addEventListener('click', playTalk);
   byId('speak').addEventListener('click', speak);
   byId('finish').addEventListener('click', finish);

@@ -312,6 +312,19 @@ std::string SubwordTokenizer::WithoutBpe(absl::string_view symbol, TokenizerStat
   return text;
 }
 
+bool SubwordTokenizer::BeginsWord(absl::string_view previous, absl::string_view symbol) const {
+  switch (bpe_) {
+    case Bpe::kNone:
+      return true;
+    case Bpe::kCodes:
+      return !absl::EndsWith(previous, "@@");
+    case Bpe::kCharacters:
+    case Bpe::kBytes:
+      break;
+  }
+  return Tokenizer::BeginsWord(previous, symbol);
+}
+
 TargetBytes SubwordTokenizer::AppendSymbol(absl::string_view symbol, TokenizerState* state) const {
   TargetBytes result;
   if (symbol == "<s>" || symbol == "</s>") return result;  // fairseq leaves them out of texts.

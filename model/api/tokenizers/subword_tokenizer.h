@@ -38,6 +38,7 @@ class SubwordTokenizer final : public Tokenizer {
   void FinishWords(TokenizerState* state, std::vector<Symbols>* ready) const override;
   TargetBytes AppendSymbol(absl::string_view symbol, TokenizerState* state) const override;
   TargetBytes FinishSymbols(TokenizerState* state) const override;
+  bool BeginsWord(absl::string_view previous, absl::string_view symbol) const override;
 
   std::vector<std::string> Encode(absl::string_view text) const override;
   std::string Decode(const std::vector<std::string>& symbols) const override;

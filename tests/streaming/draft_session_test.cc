@@ -1,0 +1,411 @@
+// Sessions with a policy of drafts: local agreement, hold-n and AlignAtt.
+#include <algorithm>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include "absl/strings/str_cat.h"
+#include "absl/types/span.h"
+#include "streaming/draft_rules.h"
+#include "streaming/scheduler.h"
+#include "streaming/target_units.h"
+#include "tests/testing/collecting_sink.h"
+#include "tests/testing/fake_model.h"
+
+namespace leapstream {
+namespace {
+
+constexpr char kText[] =
+    "the thin tea in the inner ear can be heard there and then an era of rain ran in the other "
+    "area near a tree that the hare ate in haste at a great rate";
+
+FakeModelOptions Vacillating(int one_in, bool bidirectional = false) {
+  FakeModelOptions fake;
+  fake.follows_source = one_in;
+  fake.bidirectional = bidirectional;
+  return fake;
+}
+
+SessionOptions Drafting(Policy policy) {
+  SessionOptions options;
+  options.policy = policy;
+  return options;
+}
+
+std::vector<Policy> DraftPolicies() {
+  return {LocalAgreement{2},     LocalAgreement{3},    LocalAgreement{2, 3}, LocalAgreement{2, -1},
+          HoldN{3},              HoldN{0},             HoldN{6, 4},          AlignAtt{1},
+          AlignAtt{3},           AlignAtt{2, 4}};
+}
+
+std::unique_ptr<CollectingSink> Translate(Scheduler& scheduler, const SessionOptions& options,
+                                          absl::Span<const std::string> chunks,
+                                          ResumeFrom from = {}) {
+  auto sink = std::make_unique<CollectingSink>();
+  auto session = scheduler.Open(options, sink.get(), std::move(from));
+  EXPECT_TRUE(session.ok()) << session.status();
+  for (const std::string& chunk : chunks) (*session)->Push(chunk);
+  (*session)->EndSource();
+  sink->Wait();
+  EXPECT_TRUE(sink->status.ok()) << sink->status;
+  return sink;
+}
+
+struct Written {
+  TokenId id;
+  int source_read;
+  float log_prob;
+  bool operator==(const Written& other) const {
+    return id == other.id && source_read == other.source_read && log_prob == other.log_prob;
+  }
+};
+
+std::vector<Written> All(const CollectingSink& sink) {
+  std::vector<Written> all;
+  for (const TargetToken& token : sink.tokens) {
+    all.push_back({token.id, token.source_tokens_read, token.log_prob});
+  }
+  return all;
+}
+
+// The slow twin of a session: makes each draft anew, step by step, on a copy of a state that has
+// made each step that was written.
+class DraftTwin {
+ public:
+  DraftTwin(const Model& model, Policy policy, const Frame& frame, bool refreshes)
+      : model_(model), policy_(policy), units_(model), end_(frame.end) {
+    state_ = *model.translator->NewState();
+    state_->SetFrame(frame);
+    state_->ShowAttention();
+    if (refreshes) state_->RefreshPast();
+  }
+
+  std::vector<Written> Translate(const std::string& text) {
+    int words = 0;
+    for (const std::string& word : Words(text)) {
+      std::vector<TokenId> tokens;
+      for (const std::string& piece : model_.source_tokenizer->Encode(word)) {
+        tokens.push_back(model_.source_vocabulary.Id(piece));
+      }
+      Read(tokens);
+      Look(++words);
+    }
+    Read({kEndOfSentence});
+    while (true) {
+      const Decision decision = Decide(*state_);
+      if (decision.best.id == end_) return written_;
+      Commit(decision.best);
+    }
+  }
+
+ private:
+  static std::vector<std::string> Words(const std::string& text) {
+    std::vector<std::string> words(1);
+    for (const char c : text) {
+      if (c == ' ') {
+        words.emplace_back();
+      } else {
+        words.back().push_back(c);
+      }
+    }
+    return words;
+  }
+  void Read(const std::vector<TokenId>& tokens) {
+    EXPECT_TRUE(model_.translator->Read({SourceRows{state_.get(), tokens}}).ok());
+  }
+  Decision Decide(SessionState& state) const {
+    Decision decision;
+    SessionState* const states[] = {&state};
+    EXPECT_TRUE(model_.translator->Decide(states, absl::MakeSpan(&decision, 1)).ok());
+    return decision;
+  }
+  void Commit(const ScoredToken& token) {
+    state_->Commit(token.id);
+    written_.push_back({token.id, state_->source_read(), token.log_prob});
+    if (units_.Begins(target_.empty() ? TargetUnits::kNone : target_.back(), token.id)) ++words_;
+    target_.push_back(token.id);
+  }
+
+  void Look(int source_words) {
+    const auto written = static_cast<int>(target_.size());
+    const int read = state_->source_read();
+    const int most = MostDraftTokens({read, read - wrote_at_, written});
+    std::vector<TokenId> draft;
+    TokenId next = end_;
+    auto state = *state_->Clone();
+    while (true) {
+      const Decision decision = Decide(*state);
+      next = decision.best.id;
+      if (next == end_ || static_cast<int>(draft.size()) >= most ||
+          IsUnsafe(policy_, decision, read)) {
+        break;
+      }
+      draft.push_back(next);
+      state->Commit(next);
+      std::vector<TokenId> all = target_;
+      all.insert(all.end(), draft.begin(), draft.end());
+      const int same = Same(draft);
+      const int repeated =
+          std::min(RepeatedTokens(all), static_cast<int>(draft.size()) - same);
+      if (repeated == 0) continue;
+      next = draft[draft.size() - repeated];
+      draft.resize(draft.size() - repeated);
+      break;
+    }
+    const int same = Same(draft);
+    std::vector<int> agreed(draft.size(), 1);
+    for (int i = 0; i < same; ++i) agreed[i] = agreed_[i] + 1;
+    const TargetUnits::Around around{written == 0 ? TargetUnits::kNone : target_.back(), next,
+                                     end_};
+    int count = units_.Whole(draft, Keeps(policy_, agreed), around);
+    if (count == 0 && LagsTooMuch(policy_, source_words - words_)) {
+      count = units_.First(draft, around);
+    }
+    for (int i = 0; i < count; ++i) {
+      const Decision decision = Decide(*state_);
+      EXPECT_EQ(decision.best.id, draft[i]);
+      Commit(decision.best);
+    }
+    if (count > 0) wrote_at_ = read;
+    rest_.assign(draft.begin() + count, draft.end());
+    agreed_.assign(agreed.begin() + count, agreed.end());
+  }
+  int Same(const std::vector<TokenId>& draft) const {
+    size_t same = 0;
+    while (same < draft.size() && same < rest_.size() && draft[same] == rest_[same]) ++same;
+    return static_cast<int>(same);
+  }
+
+  const Model& model_;
+  const Policy policy_;
+  const TargetUnits units_;
+  const TokenId end_;
+  std::unique_ptr<SessionState> state_;
+  std::vector<TokenId> target_, rest_;
+  std::vector<int> agreed_;
+  std::vector<Written> written_;
+  int words_ = 0;
+  int wrote_at_ = 0;
+};
+
+TEST(DraftSessionTest, EqualsItsSlowTwin) {
+  for (const int one_in : {0, 30, 8, 4, 2}) {
+    for (const bool refreshes : {false, true}) {
+      const auto model = FakeModel(Vacillating(one_in, refreshes));
+      Scheduler scheduler(model);
+      for (const Policy& policy : DraftPolicies()) {
+        const auto sink = Translate(scheduler, Drafting(policy), {kText});
+        const auto expected =
+            DraftTwin(*model, policy, Frame(), refreshes).Translate(kText);
+        EXPECT_TRUE(All(*sink) == expected) << ToString(policy) << ", one in " << one_in;
+        ASSERT_EQ(sink->segments.size(), 1u);
+        EXPECT_EQ(sink->appended[0], sink->segments[0].text);  // Text is only appended.
+        EXPECT_FALSE(expected.empty());
+      }
+    }
+  }
+}
+
+TEST(DraftSessionTest, WritesBeforeItsSourceEnds) {
+  Scheduler scheduler(FakeModel(Vacillating(8)));
+  for (const Policy& policy : {Policy(LocalAgreement()), Policy(HoldN()), Policy(AlignAtt())}) {
+    const auto sink = Translate(scheduler, Drafting(policy), {kText});
+    const int source = sink->segments[0].stats.source_tokens;
+    const auto early = std::count_if(
+        sink->tokens.begin(), sink->tokens.end(),
+        [&](const TargetToken& token) { return token.source_tokens_read < source; });
+    EXPECT_GT(early * 2, static_cast<int>(sink->tokens.size())) << ToString(policy);
+  }
+}
+
+std::vector<std::string> Cut(const std::string& text, size_t length) {
+  std::vector<std::string> chunks;
+  for (size_t i = 0; i < text.size(); i += length) chunks.push_back(text.substr(i, length));
+  return chunks;
+}
+
+TEST(DraftSessionTest, AnyChunkingGivesTheSame) {
+  Scheduler scheduler(FakeModel(Vacillating(6)));
+  for (const Policy& policy : DraftPolicies()) {
+    for (const int words : {0, 2}) {
+      SessionOptions options = Drafting(policy);
+      options.read_words = words;
+      const auto whole = Translate(scheduler, options, {kText});
+      for (const size_t length : {1, 2, 7}) {
+        const auto cut = Translate(scheduler, options, Cut(kText, length));
+        EXPECT_TRUE(All(*cut) == All(*whole)) << ToString(policy);
+        EXPECT_EQ(cut->segments[0].text, whole->segments[0].text);
+      }
+    }
+  }
+}
+
+TEST(DraftSessionTest, ADraftIsWholeUnits) {
+  const auto model = FakeModel(Vacillating(5));
+  Scheduler scheduler(model);
+  const TargetUnits units(*model);
+  for (const Policy& policy : {Policy(LocalAgreement{2, -1}), Policy(HoldN{2, -1})}) {
+    const auto sink = Translate(scheduler, Drafting(policy), {kText});
+    for (size_t i = 1; i < sink->tokens.size(); ++i) {
+      if (sink->tokens[i].source_tokens_read == sink->tokens[i - 1].source_tokens_read) continue;
+      std::vector<TokenId> before;
+      for (size_t j = 0; j < i; ++j) before.push_back(sink->tokens[j].id);
+      EXPECT_TRUE(units.EndsCharacter(before));
+    }
+  }
+}
+
+// The model ends a target and repeats itself at once.
+TEST(DraftSessionTest, AnEndOrARepetitionEndsADraftAndNeverTheSegment) {
+  FakeModelOptions fake;  // Its best token is </s> one time in eleven.
+  const auto model = FakeModel(fake);
+  Scheduler scheduler(model);
+  for (const Policy& policy : {Policy(LocalAgreement()), Policy(HoldN())}) {
+    const auto sink = Translate(scheduler, Drafting(policy), {kText});
+    ASSERT_EQ(sink->segments.size(), 1u);
+    EXPECT_EQ(sink->segments[0].reason, FinishReason::kEndOfSentence);
+    EXPECT_EQ(sink->segments[0].untranslated_source_tokens, 0);
+    EXPECT_TRUE(All(*sink) == DraftTwin(*model, policy, Frame(), false).Translate(kText));
+  }
+}
+
+TEST(DraftSessionTest, NobodyStarves) {
+  Scheduler scheduler(FakeModel(Vacillating(2)));
+  const auto starves = Translate(scheduler, Drafting(LocalAgreement{2, -1}), {kText});
+  const auto forced = Translate(scheduler, Drafting(LocalAgreement{2, 3}), {kText});
+  const auto early = [](const CollectingSink& sink) {
+    return std::count_if(sink.tokens.begin(), sink.tokens.end(), [&](const TargetToken& token) {
+      return token.source_tokens_read < sink.segments[0].stats.source_tokens;
+    });
+  };
+  EXPECT_GT(early(*forced), early(*starves));
+}
+
+TEST(DraftSessionTest, AResumedSessionGoesOnWhereverItBroke) {
+  for (const bool known : {true, false}) {
+    Scheduler scheduler(FakeModel(Vacillating(6)));
+    for (const Policy& policy : DraftPolicies()) {
+      const SessionOptions options = Drafting(policy);
+      const auto whole = Translate(scheduler, options, {kText});
+      for (size_t broke = 0; broke <= whole->tokens.size(); broke += 3) {
+        ResumeFrom from;
+        for (size_t i = 0; i < broke; ++i) {
+          from.committed.push_back(whole->tokens[i].id);
+          if (known) from.source_read.push_back(whole->tokens[i].source_tokens_read);
+        }
+        const auto resumed = Translate(scheduler, options, {kText}, from);
+        EXPECT_EQ(resumed->segments[0].text, whole->segments[0].text)
+            << ToString(policy) << " " << broke;
+        const std::vector<Written> all = All(*whole);
+        EXPECT_TRUE(All(*resumed) == std::vector<Written>(all.begin() + broke, all.end()));
+      }
+    }
+  }
+}
+
+// Another machine's rounding may have drafted other tokens: what it put out stays.
+TEST(DraftSessionTest, CommittedTokensThatAreNotDraftedAgainAreForced) {
+  Scheduler scheduler(FakeModel(Vacillating(6)));
+  for (const Policy& policy : DraftPolicies()) {
+    const SessionOptions options = Drafting(policy);
+    const auto whole = Translate(scheduler, options, {kText});
+    ResumeFrom from;
+    for (size_t i = 0; i < 9; ++i) {
+      from.committed.push_back(i == 4 ? 7 : whole->tokens[i].id);
+      from.source_read.push_back(whole->tokens[i].source_tokens_read);
+    }
+    const auto resumed = Translate(scheduler, options, {kText}, from);
+    EXPECT_FALSE(resumed->tokens.empty());
+    EXPECT_NE(resumed->segments[0].text, whole->segments[0].text);
+  }
+}
+
+TEST(DraftSessionTest, AHundredSessionsOfAllPoliciesGiveWhatEachGivesAlone) {
+  Scheduler scheduler(FakeModel(Vacillating(6)));
+  std::vector<Policy> policies = DraftPolicies();
+  policies.insert(policies.end(), {WaitK{2}, WaitK{3, 2}, Offline(), AdaptiveWaitK{1, 5},
+                                   WaitK{2, 1, true}});
+  constexpr int kSessions = 100;
+  const auto text = [](int i) { return absl::StrCat(kText, std::string(1 + i % 7, 'e')); };
+  std::vector<std::unique_ptr<CollectingSink>> sinks;
+  std::vector<std::shared_ptr<Session>> sessions;
+  for (int i = 0; i < kSessions; ++i) {
+    sinks.push_back(std::make_unique<CollectingSink>());
+    SessionOptions options = Drafting(policies[i % policies.size()]);
+    options.read_words = i % 3;
+    auto session = scheduler.Open(options, sinks.back().get());
+    ASSERT_TRUE(session.ok()) << session.status();
+    (*session)->Push(text(i));
+    (*session)->EndSource();
+    sessions.push_back(*std::move(session));
+  }
+  for (int i = 0; i < kSessions; ++i) {
+    sinks[i]->Wait();
+    const auto alone = Translate(scheduler, sessions[i]->options(), {text(i)});
+    EXPECT_TRUE(All(*sinks[i]) == All(*alone)) << ToString(sessions[i]->options().policy);
+  }
+}
+
+struct StepCounter : StepObserver {
+  void OnStep(const StepFigures& figures) override { steps += figures.sessions_deciding; }
+  void OnToken(absl::Duration) override {}
+  void OnFirstToken(absl::Duration) override {}
+  int steps = 0;
+};
+
+int Steps(const Policy& policy) {
+  StepCounter counter;
+  {
+    Scheduler scheduler(FakeModel(Vacillating(60)), &counter);
+    Translate(scheduler, Drafting(policy), {kText});
+  }
+  return counter.steps;
+}
+
+TEST(DraftSessionTest, LocalAgreementCostsAtMostThreeFifthsMoreStepsThanWaitK) {
+  const int wait_k = Steps(WaitK{3});
+  EXPECT_LE(Steps(LocalAgreement{2}), wait_k * 1.6) << wait_k;
+}
+
+TEST(DraftSessionTest, TheTargetsLimitHolds) {
+  Scheduler scheduler(FakeModel(Vacillating(0)));
+  for (const Policy& policy : DraftPolicies()) {
+    SessionOptions options = Drafting(policy);
+    options.max_target_tokens = 7;
+    const auto sink = Translate(scheduler, options, {kText});
+    EXPECT_EQ(sink->tokens.size(), 7u) << ToString(policy);
+    EXPECT_EQ(sink->segments[0].reason, FinishReason::kMaxLength);
+  }
+}
+
+TEST(DraftSessionTest, OptionsAreChecked) {
+  FakeModelOptions fake = Vacillating(0);
+  Scheduler scheduler(FakeModel(fake));
+  CollectingSink sink;
+  const auto code = [&](const SessionOptions& options) {
+    return scheduler.Open(options, &sink).status().code();
+  };
+  EXPECT_EQ(code(Drafting(LocalAgreement{1})), absl::StatusCode::kInvalidArgument);
+  EXPECT_EQ(code(Drafting(HoldN{-1})), absl::StatusCode::kInvalidArgument);
+  SessionOptions options = Drafting(LocalAgreement());
+  options.past = Past::kRefreshed;
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+  options.past = Past::kDefault;
+  options.prefix_end = true;
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+  options.prefix_end = false;
+  options.read_tokens = options.read_words = 1;
+  EXPECT_EQ(code(options), absl::StatusCode::kInvalidArgument);
+  Scheduler blind(FakeModel());
+  EXPECT_EQ(blind.Open(Drafting(AlignAtt()), &sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+  fake.learned_policy = true;
+  Scheduler learned(FakeModel(fake));
+  EXPECT_EQ(learned.Open(Drafting(LocalAgreement()), &sink).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+}  // namespace
+}  // namespace leapstream
