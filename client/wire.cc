@@ -46,6 +46,7 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.offline = config.policy().has_offline();
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.next_segments = config.policy().continue_in_next_segment();
+  options.sentences = config.text_segmentation() == pb::TEXT_SEGMENTATION_SENTENCES;
   options.max_target_tokens = config.policy().max_target_tokens();
   if (config.policy().has_beam_search()) options.beam = FromProto(config.policy().beam_search());
   if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
@@ -169,6 +170,7 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   policy->set_continue_in_next_segment(options.next_segments);
   policy->set_max_target_tokens(options.max_target_tokens);
   if (options.beam.has_value()) *policy->mutable_beam_search() = ToProto(*options.beam);
+  if (options.sentences) config.set_text_segmentation(pb::TEXT_SEGMENTATION_SENTENCES);
   if (options.audio != AudioFormat::kNone) {
     config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
                                                                     : pb::INPUT_FORMAT_PCM_F32LE);

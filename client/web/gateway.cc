@@ -300,7 +300,8 @@ class HttpGateway final : public Gateway {
       }
       options.sample_rate = rate->get<int>();
     }
-    options.next_segments = options.audio == AudioFormat::kNone;  // As `leapstream translate`.
+    // As `leapstream translate`.
+    options.next_segments = options.sentences = options.audio == AudioFormat::kNone;
     const std::string id = RandomName(), key = RandomName();
     if (id.empty() || key.empty()) return Refuse(503, "no random numbers", response);
     std::vector<std::shared_ptr<WebSession>> forgotten;  // Sessions to be joined without the lock.
