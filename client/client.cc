@@ -176,6 +176,9 @@ absl::StatusOr<TextTranslation> Client::Translate(absl::string_view text,
   request.set_target_language_code(options.target_language_code);
   request.set_text(std::string(text));
   if (options.beam.has_value()) *request.mutable_beam_search() = ToProto(*options.beam);
+  SetPolicy(options.policy, request.mutable_policy());
+  request.set_text_segmentation(options.sentences ? pb::TEXT_SEGMENTATION_SENTENCES
+                                                  : pb::TEXT_SEGMENTATION_OFF);
   const SteadyTime deadline = SteadyNow() + options.deadline;
   SteadyTime lost = SteadyTime::InfiniteFuture();  // Since when every call has failed.
   absl::Duration pause = kFirstPause;

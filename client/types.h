@@ -71,6 +71,9 @@ struct StreamOptions {
   // Text only: if a translation ends before its source does, the next segment begins with the
   // source that is left. Servers older than 0.2 ignore this.
   bool next_segments = false;
+  // Text only: the server ends a segment where a sentence ends or an empty line stands. It implies
+  // next_segments. Servers older than 0.4 ignore this; Started says what holds.
+  bool sentences = false;
   int max_target_tokens = 0;               // Per segment; 0: the server's default.
   // The rest of a segment's target is searched once its source is complete. Servers older than 0.3
   // ignore this.
@@ -96,7 +99,10 @@ struct TextOptions {
   std::string model;                 // Empty: the server's only one, or the pair's.
   std::string source_language_code;  // BCP-47, such as "en".
   std::string target_language_code;
-  std::optional<BeamSearch> beam;  // Unset: the best next token is taken, one after the other.
+  Policy policy;
+  bool sentences = true;  // Each sentence of a line is a segment; else the line is one.
+  // Unset: the best next token is taken, one after the other. Set without a policy: `offline`.
+  std::optional<BeamSearch> beam;
   absl::Duration deadline = absl::InfiniteDuration();
   // Time for finding a server when none takes the text, or when the server that had it is lost.
   absl::Duration retry_timeout = absl::Seconds(60);
@@ -181,7 +187,8 @@ struct SegmentCompleted {
   // Source tokens that were read after the translation had ended, as far as is known.
   int untranslated_source_tokens = 0;
   bool source_dropped = false;  // Source was left when the translation ended, and is dropped.
-  bool continues = false;       // Source was left, and belongs to the next segment.
+  // The rest of the source belongs to the next segment: a sentence ended, or source was left.
+  bool continues = false;
 };
 
 // The server gives the stream up after `remaining`, or when the open segment is complete.

@@ -103,6 +103,8 @@ void SetRule(const AdaptiveWaitK& rule, pb::DecodingPolicy* policy) {
   adaptive.set_max_k_threshold(rule.max_k_threshold);
 }
 
+}  // namespace
+
 void SetPolicy(const Policy& policy, pb::DecodingPolicy* message) {
   std::visit([&](const auto& rule) { SetRule(rule, message); }, policy.rule);
   message->set_read_tokens(policy.read_tokens);
@@ -110,6 +112,8 @@ void SetPolicy(const Policy& policy, pb::DecodingPolicy* message) {
   message->set_past(static_cast<pb::Past>(policy.past));  // Same numbers.
   if (policy.prefix_end.has_value()) message->set_prefix_end(*policy.prefix_end);
 }
+
+namespace {
 
 StreamOptions FromProto(const pb::SessionConfig& config) {
   StreamOptions options;
@@ -119,6 +123,7 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.policy = FromProto(config.policy());
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.next_segments = config.policy().continue_in_next_segment();
+  options.sentences = config.text_segmentation() == pb::TEXT_SEGMENTATION_SENTENCES;
   options.max_target_tokens = config.policy().max_target_tokens();
   if (config.policy().has_beam_search()) options.beam = FromProto(config.policy().beam_search());
   if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
@@ -241,6 +246,7 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   policy->set_continue_in_next_segment(options.next_segments);
   policy->set_max_target_tokens(options.max_target_tokens);
   if (options.beam.has_value()) *policy->mutable_beam_search() = ToProto(*options.beam);
+  if (options.sentences) config.set_text_segmentation(pb::TEXT_SEGMENTATION_SENTENCES);
   if (options.audio != AudioFormat::kNone) {
     config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
                                                                     : pb::INPUT_FORMAT_PCM_F32LE);

@@ -29,6 +29,8 @@ absl::Duration RetryDelay(const absl::Status& status);  // From its RetryInfo; 0
 absl::Duration FromProto(const google::protobuf::Duration& duration);
 pb::SessionConfig ToProto(const StreamOptions& options);
 pb::BeamSearch ToProto(const BeamSearch& beam);
+// Writes the policy's rule and options to the message, and leaves its other fields.
+void SetPolicy(const Policy& policy, pb::DecodingPolicy* message);
 TextTranslation FromProto(pb::TranslateResponse response);
 // Returns nullopt for an event that the user of this library need not see.
 std::optional<Event> FromProto(const pb::StreamTranslateResponse& response);

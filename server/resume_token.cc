@@ -27,12 +27,15 @@ namespace {
 constexpr size_t kMacBytes = 32;
 constexpr size_t kMinKeyBytes = 32;
 constexpr size_t kMaxResumeTokenBytes = 4096;
-constexpr char kVersion[] = "4";  // The version that Sign() writes.
-constexpr size_t kFields = 20;    // The number of its fields.
+// The versions that Sign() writes. Only a session that older servers do not know needs the newer.
+constexpr char kVersion[] = "4";
+constexpr char kVersionWithBegin[] = "5";
+constexpr size_t kFields = 20;  // The number of fields of kVersion.
 
 // The number of fields that tokens of a version have, which are the first ones of today's; 0: no
 // such token is read.
 size_t FieldsOf(absl::string_view version) {
+  if (version == kVersionWithBegin) return kFields + 2;
   if (version == kVersion) return kFields;
   if (version == "3") return 19;
   return version == "2" ? 14 : 0;
@@ -89,8 +92,9 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
   // %a writes a double without any loss.
   std::string text = absl::StrJoin(
       std::vector<std::string>{
-          kVersion, token.session_id, absl::BytesToHexString(token.model_checksum),
-          token.config_digest, absl::StrCat(token.segment),
+          token.begin.has_value() ? kVersionWithBegin : kVersion, token.session_id,
+          absl::BytesToHexString(token.model_checksum), token.config_digest,
+          absl::StrCat(token.segment),
           absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
           absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
           absl::StrFormat("%a", totals.lagging.al), absl::StrFormat("%a", totals.lagging.laal),
@@ -99,6 +103,9 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
           Nanoseconds(totals.first_token), Nanoseconds(totals.compute), Nanoseconds(totals.queue),
           token.in_text ? "1" : "0"},
       "\n");
+  if (token.begin.has_value()) {
+    absl::StrAppend(&text, "\n", token.begin->chunks, "\n", token.begin->samples);
+  }
   return absl::StrCat(Mac(text), text);
 }
 
@@ -112,6 +119,8 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   int64_t expires = 0;
   SegmentStats& totals = result.before.totals;
   const bool has_times = fields.size() > 15;
+  const bool has_begin = fields.size() > kFields;
+  if (has_begin) result.begin.emplace();
   if (fields.size() != FieldsOf(fields[0]) ||
       !absl::SimpleAtoi(fields[4], &result.segment) || !absl::SimpleAtoi(fields[5], &expires) ||
       !absl::SimpleAtoi(fields[6], &result.before.segments) ||
@@ -120,6 +129,8 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
       !absl::SimpleAtoi(fields[11], &result.source.chunks) ||
       !absl::SimpleAtoi(fields[12], &result.source.samples) ||
       !absl::SimpleAtoi(fields[13], &result.drops) ||
+      (has_begin && !(absl::SimpleAtoi(fields[20], &result.begin->chunks) &&
+                      absl::SimpleAtoi(fields[21], &result.begin->samples))) ||
       (has_times && !(ParseNanoseconds(fields[15], &totals.source_audio) &&
                         ParseNanoseconds(fields[16], &totals.first_token) &&
                         ParseNanoseconds(fields[17], &totals.compute) &&

@@ -22,6 +22,7 @@ struct ResumeToken {
   // The client sends its source again from here; see ResumePoint.
   SourcePosition source;
   int drops = 0;  // ResumePoint::skipped.
+  std::optional<SourcePosition> begin;  // ResumePoint::begin. Tokens have it from version 5 on.
   bool in_text = false;  // ResumePoint::in_text. Tokens before version 4 do not say it.
   absl::Time expires;
   // The complete segments. Lagging figures are sums. A token of version 2 has no duration of audio

@@ -7,6 +7,7 @@ namespace leapstream::client {
 namespace {
 
 constexpr int kManyTokens = 20;
+constexpr int kFewerThan = 10;  // A translation has at least a tenth of its source's tokens.
 
 }  // namespace
 
@@ -16,12 +17,22 @@ std::string CutSegments::Add(const SegmentCompleted& completed) {
     case FinishReason::kEndOfSentence: {
       const int untranslated = completed.untranslated_source_tokens;
       const int read = completed.stats.has_value() ? completed.stats->source_tokens : 0;
+      const int written = completed.stats.has_value() ? completed.stats->target_tokens : 0;
       // A full stop that is read after the end of the translation is no loss.
-      if (untranslated < kManyTokens && (read == 0 || 2 * untranslated <= read)) return "";
-      return absl::StrCat("segment ", completed.segment, ": ", Counted(untranslated, "source token"),
-                          " of ", read,
-                          " came after its translation had ended; send shorter segments, such as "
-                          "with --segment sentence");
+      if (untranslated >= kManyTokens || (read > 0 && 2 * untranslated > read)) {
+        return absl::StrCat("segment ", completed.segment,
+                            ": the translation ended long before its source did, and ",
+                            untranslated, " of ", Counted(read, "source token"),
+                            " are not translated; send shorter segments, such as sentences");
+      }
+      // Tokens of speech are stretches of time, in which nobody may speak.
+      const bool is_speech = completed.stats.has_value() && completed.stats->source_audio_ms > 0;
+      if (is_speech || completed.continues || read < kManyTokens || kFewerThan * written >= read) {
+        return "";
+      }
+      return absl::StrCat("segment ", completed.segment, ": the translation is much shorter than ",
+                          "its source (", Counted(written, "token"), " of ", read,
+                          "), so it may have stopped long before its end");
     }
     case FinishReason::kMaxLength:
       why = "its translation has as many tokens as it may (--max-target-tokens)";

@@ -24,7 +24,7 @@ struct EventPrinterOptions {
   bool speech = false;   // The source is audio: lagging is in ms, and no lanes are drawn.
   bool paced = false;    // Standard error gets the source as it is sent, and figures.
   bool typed = false;    // The source is typed into the terminal.
-  Segmentation segmentation = Segmentation::kLine;
+  Segmentation segmentation = Segmentation::kLineSentences;
 };
 
 // Shows the events of one run of `leapstream translate`: the translation, JSON, or lanes on

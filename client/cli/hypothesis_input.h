@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <optional>
+#include <string>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -12,22 +13,29 @@
 #include "client/cli/source_words.h"
 #include "client/hypotheses/hypothesis_reader.h"
 #include "client/hypotheses/source_stabilizer.h"
+#include "sentences/sentence_segmenter.h"
 
 namespace leapstream::client {
 
 struct HypothesisOptions {
   HypothesisFormat format = HypothesisFormat::kJson;
-  int agreement = 2;  // See SourceStabilizer.
+  int agreement = 2;     // See SourceStabilizer.
+  std::string language;  // See SentenceRules.
 };
 
 // The input of a translation that comes from a speech recogniser: its hypotheses become text that
-// is only appended to, and the text is cut into segments. The end of an utterance ends a segment
-// only as Segmenter::Pause() says. A pause is what the recogniser calls one, or 600 ms between the
-// times of two utterances. Not thread-safe.
+// is only appended to, and the text is cut into segments here, since the server does not hear the
+// pauses. The end of an utterance ends a segment only as SentenceSegmenter::Pause() says. A pause
+// is what the recogniser calls one, or 600 ms between the times of two utterances. Not thread-safe.
 class HypothesisInput {
  public:
+  // `segmentation`: kSentence or kPause.
   HypothesisInput(const HypothesisOptions& options, Segmentation segmentation)
-      : reader_(options.format), stabilizer_(options.agreement), segmenter_(segmentation) {}
+      : reader_(options.format),
+        stabilizer_(options.agreement),
+        segmenter_(SentenceRules(options.language), segmentation == Segmentation::kPause
+                                                        ? SentenceSegmenter::Mode::kLength
+                                                        : SentenceSegmenter::Mode::kSentences) {}
 
   // Adds the items that `bytes` brought. The errors are those of HypothesisReader; the items before
   // the bad line were then added.
@@ -41,10 +49,13 @@ class HypothesisInput {
  private:
   void Take(const std::vector<SourceHypothesis>& hypotheses, std::deque<SourceItem>& items);
   void AddText(absl::string_view text, std::deque<SourceItem>& items);
+  // Adds parts of the text, but no space before a segment's first word.
+  void AddParts(const std::vector<SentenceSegmenter::Part>& parts, std::deque<SourceItem>& items);
 
   HypothesisReader reader_;
   SourceStabilizer stabilizer_;
-  Segmenter segmenter_;
+  SentenceSegmenter segmenter_;
+  bool is_open_ = false;  // The open segment has a word.
   absl::Status status_;
   std::optional<absl::Duration> last_end_;  // End of the last utterance in the audio.
 };

@@ -87,11 +87,6 @@ void PolicyFlags::AddTo(CLI::App* command, Number number) {
       ->check(CLI::IsMember({"on", "off"}));
 }
 
-std::vector<std::string> PolicyFlags::Names() {
-  return {"--policy",      "--k",    "--offline",   "--count-words", "--read-words",
-          "--read-tokens", "--past", "--prefix-end"};
-}
-
 std::vector<Policy> PolicyFlags::Rules() const {
   std::vector<std::string> texts = texts_;
   if (!ks_.empty()) texts.push_back(absl::StrCat("wait-k:", ks_));

@@ -16,8 +16,6 @@ class PolicyFlags {
 
   // Adds the flags to `command`, which must not parse once this object is gone.
   void AddTo(CLI::App* command, Number number = Number::kOne);
-  // The names of the flags that AddTo() adds with kOne.
-  static std::vector<std::string> Names();
 
   // The policies that were asked for, after the command line was parsed; if none was, one that
   // leaves the rule to the server. Throws CLI::ValidationError if flags do not go together, so it

@@ -14,7 +14,7 @@ namespace leapstream::client {
 struct TranslateOptions {
   StreamOptions stream;
   std::string input_file;  // "": standard input.
-  Segmentation segmentation = Segmentation::kLine;
+  Segmentation segmentation = Segmentation::kLineSentences;
   // The input is what a speech recogniser writes; nullopt: it is text.
   std::optional<HypothesisOptions> hypotheses;
   double words_per_second = 0;  // 0: words go as they come.

@@ -1,7 +1,9 @@
 #include "client/cli/translate_command.h"
 
+#include <iostream>
 #include <map>
 #include <memory>
+#include <variant>
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
@@ -10,6 +12,7 @@
 #include "client/cli/connection_flags.h"
 #include "client/cli/duration_flag.h"
 #include "client/cli/early_end_flag.h"
+#include "client/cli/offline_warning.h"
 #include "client/cli/terminal.h"
 
 namespace leapstream::client {
@@ -30,6 +33,13 @@ const CLI::Validator kPace(
                  : absl::StrCat("want words per second, 0.01/s to 1000/s, or max, got ", text);
     },
     "N/s");
+
+// Without an answer there is no warning: the session will tell why.
+void WarnOfOffline(Client& client, const std::string& model) {
+  const auto models = client.ListModels();
+  const std::string warning = models.ok() ? OfflineWarning(*models, model) : "";
+  if (!warning.empty()) std::cerr << "leapstream: " << warning << std::endl;
+}
 
 }  // namespace
 
@@ -60,10 +70,15 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
       throw CLI::ValidationError("--nbest", absl::StrCat("want at most --beam, ", beam_.beam,
                                                          ", got ", beam_.n_best));
     }
-    if (segmentation_.empty()) segmentation_ = hypotheses_.empty() ? "line" : "sentence";
+    if (segmentation_.empty()) segmentation_ = DefaultSegmentation();
     if (hypotheses_.empty() && segmentation_ == "pause") {
-      throw CLI::ValidationError("--segment",
-                                 "want line, sentence or explicit without --hypotheses, got pause");
+      throw CLI::ValidationError(
+          "--segment",
+          "want line-sentence, line, sentence or explicit without --hypotheses, got pause");
+    }
+    if (!file_.input.empty() && segmentation_ != "line" && segmentation_ != "line-sentence") {
+      throw CLI::ValidationError(
+          "--segment", absl::StrCat("want line-sentence or line with --file, got ", segmentation_));
     }
     if (!hypotheses_.empty() && segmentation_ != "sentence" && segmentation_ != "pause") {
       throw CLI::ValidationError(
@@ -71,6 +86,15 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
           absl::StrCat("want sentence or pause with --hypotheses, got ", segmentation_));
     }
   });
+}
+
+// With --early-end one wants to see the end of what was sent, and a beam is for what
+// fairseq-generate would find for a line.
+std::string TranslateCommand::DefaultSegmentation() const {
+  if (!hypotheses_.empty()) return "sentence";
+  const bool ends_early = options_.stream.early_end != EarlyEnd::kUnspecified;
+  const bool searches_lines = !file_.input.empty() && command_->count("--beam") > 0;
+  return ends_early || searches_lines ? "line" : "line-sentence";
 }
 
 void TranslateCommand::AddStreamFlags() {
@@ -118,12 +142,11 @@ void TranslateCommand::AddFileFlags() {
                        "translate each line of this file as a whole, several at once, in order")
           ->type_name("FILE")
           ->check(CLI::ExistingFile);
-  for (const char* streamed :
-       {"--early-end", "--max-target-tokens", "--from-file", "--segment", "--trace", "--pace",
-        "--audio", "--json", "--verbose", "--hypotheses", "--pause"}) {
+  for (const char* streamed : {"--early-end", "--max-target-tokens", "--from-file", "--trace",
+                               "--pace", "--audio", "--json", "--verbose", "--hypotheses",
+                               "--pause"}) {
     file->excludes(streamed);
   }
-  for (const std::string& streamed : PolicyFlags::Names()) file->excludes(streamed);
   command_
       ->add_option("--output", file_.output,
                    "with --file: write here, and go on after the lines that are there")
@@ -143,10 +166,12 @@ void TranslateCommand::AddInputFlags() {
       ->check(CLI::ExistingFile);
   command_
       ->add_option("--segment", segmentation_,
-                   "what is translated as one: a line (default), a sentence of running text, all "
-                   "up to an empty line (explicit), or what is said between two pauses, 50 words "
-                   "at most, for a recogniser whose text has no full stops (pause)")
-      ->check(CLI::IsMember({"line", "sentence", "explicit", "pause"}));
+                   "what is translated as one: a sentence within a line (line-sentence, the "
+                   "default; a line of input is a line of output), a whole line (line), a sentence "
+                   "of running text whose lines are joined (sentence), all up to an empty line "
+                   "(explicit), or what is said between two pauses, 50 words at most, for a "
+                   "recogniser whose text has no full stops (pause)")
+      ->check(CLI::IsMember({"line-sentence", "line", "sentence", "explicit", "pause"}));
   command_->add_option("--trace", options_.trace_file, "record everything in this file")
       ->type_name("FILE");
   command_
@@ -206,6 +231,7 @@ std::optional<absl::Status> TranslateCommand::Run() {
 
 absl::Status TranslateCommand::Translation() {
   static const std::map<std::string, Segmentation> kSegmentations = {
+      {"line-sentence", Segmentation::kLineSentences},
       {"line", Segmentation::kLine},
       {"sentence", Segmentation::kSentence},
       {"explicit", Segmentation::kExplicit},
@@ -213,10 +239,15 @@ absl::Status TranslateCommand::Translation() {
   };
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
   const bool searches = command_->count("--beam") > 0;
+  if (std::holds_alternative<Offline>(options_.stream.policy.rule) && !searches) {
+    WarnOfOffline(*client, options_.stream.model);
+  }
   if (!file_.input.empty()) {
     file_.text.model = options_.stream.model;
     file_.text.source_language_code = options_.stream.source_language_code;
     file_.text.target_language_code = options_.stream.target_language_code;
+    file_.text.policy = options_.stream.policy;
+    file_.text.sentences = segmentation_ == "line-sentence";
     if (searches) file_.text.beam = beam_;
     file_.text.deadline = ParseDuration(deadline_);
     file_.hypotheses = command_->count("--nbest") > 0;
@@ -225,10 +256,12 @@ absl::Status TranslateCommand::Translation() {
   if (searches) options_.stream.beam = beam_;
   options_.segmentation = kSegmentations.at(segmentation_);
   if (const auto format = HypothesisFormatOf(hypotheses_); format.has_value()) {
-    options_.hypotheses = {*format, agreement_};
+    options_.hypotheses = {*format, agreement_, options_.stream.source_language_code};
   }
   StreamOptions& stream = options_.stream;
   stream.next_segments = stream.early_end == EarlyEnd::kUnspecified && audio_.path.empty();
+  stream.sentences =
+      HasSentences(options_.segmentation) && hypotheses_.empty() && audio_.path.empty();
   stream.deadline = ParseDuration(deadline_);
   stream.token_details = options_.json || !options_.trace_file.empty() || CanDrawLanes();
   stream.log_probs = options_.json;

@@ -25,6 +25,7 @@ class TranslateCommand {
   std::optional<absl::Status> Run();
 
  private:
+  std::string DefaultSegmentation() const;
   void AddStreamFlags();
   void AddInputFlags();
   void AddBeamFlags();
@@ -41,7 +42,7 @@ class TranslateCommand {
   TranslateFileOptions file_;  // Its input is empty: the source is streamed.
   AudioInputOptions audio_;  // Its path is empty: the input is text.
   // Values of flags as they were given; Translation() turns them into options.
-  std::string segmentation_;  // "": a line, or a sentence of hypotheses.
+  std::string segmentation_;  // "": see DefaultSegmentation().
   std::string pace_, pause_, deadline_, hypotheses_;
   int agreement_ = 2;
 };

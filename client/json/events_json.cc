@@ -146,6 +146,7 @@ struct ToJsonVisitor {
                    {"source_language_code", e.applied.source_language_code},
                    {"target_language_code", e.applied.target_language_code},
                    {"policy", policy}};
+    if (e.applied.sentences) config["text_segmentation"] = "TEXT_SEGMENTATION_SENTENCES";
     if (e.applied.audio != AudioFormat::kNone) {
       config["sample_rate_hertz"] = e.applied.sample_rate;
       config["pause_detection"] = {

@@ -81,7 +81,8 @@ absl::StatusOr<StreamOptions> ReadSessionRequest(const nlohmann::ordered_json& b
   LEAPSTREAM_RETURN_IF_ERROR(ReadNames(body, &options));
   LEAPSTREAM_RETURN_IF_ERROR(ReadPolicy(body, &options));
   LEAPSTREAM_RETURN_IF_ERROR(ReadAudio(body, &options));
-  options.next_segments = options.audio == AudioFormat::kNone;  // As `leapstream translate`.
+  // As `leapstream translate`.
+  options.next_segments = options.sentences = options.audio == AudioFormat::kNone;
   return options;
 }
 

@@ -10,6 +10,7 @@ void ResumePoints::Start(const ResumePoint& start, bool by_pauses, int64_t sampl
   MutexLock lock(&mutex_);
   chunks_ = start.source.chunks;
   first_end_ = start.segment;
+  sentence_ = start.source;
 }
 
 int64_t ResumePoints::chunks() const {
@@ -26,7 +27,12 @@ void ResumePoints::EndSegment() { EndSegmentAt({chunks(), 0}); }
 
 void ResumePoints::EndSegmentAt(SourcePosition end) {
   MutexLock lock(&mutex_);
-  ends_.push_back(end);
+  ends_.push_back({end, false});
+}
+
+void ResumePoints::EndSentenceAt(SourcePosition end) {
+  MutexLock lock(&mutex_);
+  ends_.push_back({end, true});
 }
 
 ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
@@ -35,8 +41,9 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
   if (by_pauses_) point = latest_;
   while (!ends_.empty() && first_end_ < completed.segment) {
     // AfterAudio() may have given a point in the quiet after this end. Such a point is further on.
-    if (point.source < ends_.front()) {
-      point.source = ends_.front();
+    sentence_ = ends_.front().at;
+    if (point.source < sentence_) {
+      point.source = sentence_;
       point.skipped = 0;
     }
     ends_.pop_front();
@@ -44,11 +51,14 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
   }
   point.in_text = completed.continues_in_text;
   if (completed.continues_at.has_value()) {
-    point.source = *completed.continues_at;
+    point.source = by_sentences_ ? sentence_ : *completed.continues_at;
+    if (by_sentences_) point.begin = completed.continues_at;
+    point.continues = true;
     point.skipped = completed.continues_after_tokens;
     first_end_ = completed.segment + 1;  // Its end becomes the end of the next segment.
   } else if (!ends_.empty()) {
-    point.source = ends_.front();
+    point.source = ends_.front().at;
+    point.continues = ends_.front().of_sentence;
     point.skipped = 0;
   } else if (by_pauses_) {
     // The translation ended before its source, and only a pause will tell where the source ends.

@@ -20,6 +20,11 @@ struct ResumePoint {
   // of whole segments; with next_segments it is the number of tokens of the first word.
   int skipped = 0;
   bool in_text = false;  // With next_segments: see ResumeFrom::in_text.
+  // With sentences `source` is the beginning of a sentence, from which another stream finds the
+  // same ones. If `segment` begins later in that sentence, this is where.
+  std::optional<SourcePosition> begin;
+  // The server ended the segment before `segment`, and the client's end is still to come.
+  bool continues = false;
   SessionSummary before;  // The sums of the segments before `segment`.
 };
 
@@ -40,6 +45,10 @@ class ResumePoints {
   void EndSegment();
   // Ends a segment at a place that a pause has given.
   void EndSegmentAt(SourcePosition end);
+  // Ends a segment at a place where a sentence begins. REQUIRES: by_sentences was set.
+  void EndSentenceAt(SourcePosition end);
+  // The server ends segments where sentences end. To be called directly after Start().
+  void set_by_sentences() { by_sentences_ = true; }
 
   // The point after a segment that the session has completed.
   ResumePoint AfterSegment(const SegmentCompleted& completed);
@@ -54,6 +63,7 @@ class ResumePoints {
 
  private:
   bool by_pauses_ = false;
+  bool by_sentences_ = false;
   int64_t samples_per_point_ = 0;
   // The samples since AfterAudio() gave a point. Used by the thread that receives source only.
   int64_t samples_since_point_ = 0;
@@ -61,8 +71,13 @@ class ResumePoints {
   int64_t chunks_ ABSL_GUARDED_BY(mutex_) = 0;
   // The ends of segments that the session has not completed, and the number of the first such
   // segment.
-  std::deque<SourcePosition> ends_ ABSL_GUARDED_BY(mutex_);
+  struct End {
+    SourcePosition at;
+    bool of_sentence = false;  // The server has found it in the text.
+  };
+  std::deque<End> ends_ ABSL_GUARDED_BY(mutex_);
   int64_t first_end_ ABSL_GUARDED_BY(mutex_) = 1;
+  SourcePosition sentence_ ABSL_GUARDED_BY(mutex_);  // The beginning of the first one's sentence.
   ResumePoint latest_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -23,6 +23,10 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
 SourceReceiver::SourceReceiver(const OpenRequest& request, int max_chunk_bytes,
                                ResumePoints* points)
     : reader_(FormOf(request, max_chunk_bytes)), points_(points) {
+  if (request.sentences) {
+    sentences_.emplace(request.options.languages.source,
+                       request.start.begin.value_or(request.start.source));
+  }
   if (!request.pause.on()) return;
   segmenter_.emplace(request.pause, request.options.sample_rate, request.start.source,
                      request.start.skipped);
@@ -51,8 +55,23 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::Receive(
 
 void SourceReceiver::EndSegment(Session& session) {
   if (segmenter_.has_value() && !segmenter_->EndSegment(points_->chunks())) return;
+  if (sentences_.has_value()) PushParts(session, sentences_->Finish());
   points_->EndSegment();
   session.EndSegment();
+}
+
+void SourceReceiver::Finish(Session& session) {
+  if (sentences_.has_value()) PushParts(session, sentences_->Finish());
+  session.EndSource();
+}
+
+void SourceReceiver::PushParts(Session& session, std::vector<SentenceInput::Part> parts) {
+  for (SentenceInput::Part& part : parts) {
+    if (!part.text.empty()) session.Push(std::move(part.text), part.at);
+    if (!part.ends_segment) continue;
+    points_->EndSentenceAt(part.end);
+    session.EndSegment();
+  }
 }
 
 absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
@@ -69,7 +88,10 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
   if (segmenter_.has_value()) {
     return PushSegments(session, chunks, std::get<AudioSamples>(source));
   }
-  if (reader_.reads_audio()) {
+  if (sentences_.has_value()) {
+    PushParts(session,
+              sentences_->Append(std::get<std::string>(std::move(source)), reader_.Begin(chunks)));
+  } else if (reader_.reads_audio()) {
     session.Push(std::move(source));
   } else {
     session.Push(std::move(source), reader_.Begin(chunks));

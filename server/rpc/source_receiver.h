@@ -2,10 +2,12 @@
 #define LEAPSTREAM_SERVER_RPC_SOURCE_RECEIVER_H_
 
 #include <optional>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
 #include "server/rpc/resume_points.h"
+#include "server/rpc/sentence_input.h"
 #include "server/wire/open_request.h"
 #include "server/wire/source_reader.h"
 #include "streaming/pause_segmenter.h"
@@ -24,11 +26,14 @@ class SourceReceiver {
   // see the error table of docs/protocol.md.
   absl::StatusOr<std::optional<ResumePoint>> Receive(const v1::StreamTranslateRequest& request,
                                                      Session& session);
+  // Ends the source, after the last message.
+  void Finish(Session& session);
 
  private:
   absl::StatusOr<std::optional<ResumePoint>> ReceiveSource(const v1::SourceChunk& chunk,
                                                            Session& session);
   void EndSegment(Session& session);
+  void PushParts(Session& session, std::vector<SentenceInput::Part> parts);
   // Pushes the segments that the segmenter finds in a chunk. `chunks` others came before the chunk.
   std::optional<ResumePoint> PushSegments(Session& session, int64_t chunks,
                                           const AudioSamples& samples);
@@ -36,6 +41,7 @@ class SourceReceiver {
   const SourceReader reader_;
   ResumePoints* const points_;
   std::optional<PauseSegmenter> segmenter_;  // It has a value if pauses end segments.
+  std::optional<SentenceInput> sentences_;   // It has a value if sentences end segments.
 };
 
 }  // namespace leapstream

@@ -79,7 +79,7 @@ void StreamTranslateCall::OnReadDone(bool ok) {
     if (!ok) half_closed_ = true;
   }
   if (!ok) {  // The client has half-closed, or has gone; then OnCancel() comes, too.
-    if (session != nullptr) return session->EndSource();
+    if (session != nullptr) return source_->Finish(*session);
     return Fail(InvalidRequest("CONFIG_MISSING",
                                "the first message must be config, got the end of the stream"));
   }

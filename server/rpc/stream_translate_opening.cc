@@ -51,6 +51,7 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   report_.SetModel(request_.scheduler->model()->info.name, request_.options);
   points_.Start(request_.start, request_.pause.on(),
                 int64_t{request_.options.sample_rate} * kSecondsPerPoint);
+  if (request_.sentences) points_.set_by_sentences();
   source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);
   {
     MutexLock lock(&mutex_);

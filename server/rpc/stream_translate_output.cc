@@ -36,10 +36,12 @@ void StreamTranslateCall::SendCompleted(const SegmentCompleted& completed) {
     spdlog::info("session {} segment {}: {}", report_.id(), completed.segment, completed.text);
   }
   // The resume point goes first: a client that has the event can then resume after this segment.
-  SendResumePoint(points_.AfterSegment(completed));
+  const ResumePoint point = points_.AfterSegment(completed);
+  SendResumePoint(point);
   report_.Completed(completed);
   v1::StreamTranslateResponse response;
   *response.mutable_segment_completed() = ToProto(completed, output_);
+  response.mutable_segment_completed()->set_continues(point.continues);
   Send(std::move(response));
 }
 
@@ -61,6 +63,7 @@ void StreamTranslateCall::SendResumePoint(const ResumePoint& point) {
   token.segment = point.segment;
   token.source = point.source;
   token.drops = point.skipped;
+  token.begin = point.begin;
   token.in_text = point.in_text;
   token.before = point.before;
   const absl::Time today = absl::Now();

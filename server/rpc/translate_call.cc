@@ -1,10 +1,12 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <deque>
 #include <memory>
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -14,17 +16,22 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
+#include "sentences/sentence_segmenter.h"
 #include "server/caller.h"
 #include "server/logging.h"
 #include "server/rpc/one_message_call.h"
 #include "server/rpc/unary_calls.h"
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
+#include "server/wire/text_segmentation.h"
 #include "server/wire/to_proto.h"
 #include "streaming/session.h"
 
 namespace leapstream {
 namespace {
+
+// The most bytes that are cut into sentences before the session's room is looked at again.
+constexpr size_t kSegmentedBytes = 4 << 10;
 
 // The length of the longest start of `text` that has at most `most` bytes and ends between
 // characters.
@@ -91,7 +98,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
       std::string& text = *translation_.mutable_text();
       if (text.size() + completed->text.size() + 1 > budget::kTranslationBytes) return TooLong();
       // If a line goes on in the next segment, its translations are joined to one line.
-      const bool joins = std::exchange(continues_, completed->continues_at.has_value());
+      const bool joins = std::exchange(continues_, LineContinues(*completed));
       if (completed->segment > 1 && !(joins && completed->text.empty())) {
         text.push_back(joins ? ' ' : '\n');
       }
@@ -199,15 +206,21 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                             absl::StrCat("model ", scheduler_->model()->info.name,
                                          " takes audio, got text; stream it to StreamTranslate"));
     }
+    LEAPSTREAM_ASSIGN_OR_RETURN(const bool sentences, EndsSentences(request));
     v1::SessionConfig config;
-    config.mutable_policy()->mutable_offline();
-    config.mutable_policy()->set_continue_in_next_segment(true);
+    v1::DecodingPolicy& policy = *config.mutable_policy();
+    policy = std::move(*request.mutable_policy());
+    policy.set_continue_in_next_segment(true);
+    if (request.has_beam_search() && policy.policy_case() == v1::DecodingPolicy::POLICY_NOT_SET) {
+      policy.mutable_offline();
+    }
     LEAPSTREAM_ASSIGN_OR_RETURN(
         SessionOptions options,
         ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
     options.languages = std::move(choice.languages);
-    searches_ = request.has_beam_search();
-    if (searches_) options.beam = ToBeamOptions(request.beam_search());
+    if (request.has_beam_search()) options.beam = ToBeamOptions(request.beam_search());
+    searches_ = options.beam.has_value();
+    if (sentences) segmenter_.emplace(SentenceRules(options.languages.source));
     text_ = std::move(*request.mutable_text());
     sink_reference_ = std::static_pointer_cast<TranslateCall>(shared_from_this());
     absl::StatusOr<std::shared_ptr<Session>> session = scheduler_->Open(options, this);
@@ -225,15 +238,16 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   // time: once HasRoom() was false, this call touches nothing more, and the step thread may call
   // OnRoom().
   void Feed() {
-    const auto most = static_cast<size_t>(serving_->options.limits.max_chunk_bytes);
+    auto most = static_cast<size_t>(serving_->options.limits.max_chunk_bytes);
+    if (segmenter_.has_value()) most = std::min(most, kSegmentedBytes);
     while (!all_fed_ && fed_->HasRoom()) {
       const absl::string_view rest = absl::string_view(text_).substr(next_);
       const absl::string_view line = rest.substr(0, rest.find('\n'));
       const size_t length = WholeCharacters(line, most);
-      if (length > 0) fed_->Push(std::string(line.substr(0, length)));
+      if (length > 0) PushText(line.substr(0, length));
       next_ += length;
       if (length < line.size()) continue;
-      fed_->EndSegment();
+      EndLine();
       all_fed_ = next_ == text_.size();
       if (all_fed_) {
         std::string().swap(text_);
@@ -242,6 +256,37 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         ++next_;  // Skips the line feed.
       }
     }
+  }
+
+  void PushText(absl::string_view text) {
+    if (segmenter_.has_value()) return PushParts(segmenter_->Append(text));
+    fed_->Push(std::string(text));
+  }
+  void EndLine() {
+    if (segmenter_.has_value()) PushParts(segmenter_->Finish());
+    EndSegment(/*ends_line=*/true);
+  }
+  void PushParts(std::vector<SentenceSegmenter::Part> parts) {
+    for (SentenceSegmenter::Part& part : parts) {
+      if (!part.text.empty()) fed_->Push(std::move(part.text));
+      if (part.ends_segment) EndSegment(/*ends_line=*/false);
+    }
+  }
+  void EndSegment(bool ends_line) {
+    {
+      MutexLock lock(&mutex_);
+      line_ends_.push_back(ends_line);
+    }
+    fed_->EndSegment();
+  }
+  // Whether the line of a segment goes on in the next one.
+  bool LineContinues(const SegmentCompleted& completed) {
+    if (completed.continues_at.has_value()) return true;
+    MutexLock lock(&mutex_);
+    if (line_ends_.empty()) return false;
+    const bool continues = !line_ends_.front();
+    line_ends_.pop_front();
+    return continues;
   }
 
   void Stop(absl::Status why) override { End(std::move(why)); }
@@ -270,11 +315,12 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   LanguagePair languages_;                // The same.
   std::shared_ptr<TranslateCall> sink_reference_;
 
-  // The next four are used by the opener's thread, then by the step thread; see Feed().
+  // The next five are used by the opener's thread, then by the step thread; see Feed().
   Session* fed_ = nullptr;
   std::string text_;
   size_t next_ = 0;  // The place in text_ from which Feed() goes on.
   bool all_fed_ = false;
+  std::optional<SentenceSegmenter> segmenter_;  // It has a value if sentences end segments.
 
   // The next eight are used by the opener's thread until the session is open, then by the step
   // thread.
@@ -289,6 +335,8 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
 
   Mutex mutex_;
   bool opening_ ABSL_GUARDED_BY(mutex_) = false;
+  // Says of each end of a segment that was fed and is not complete whether it ends a line.
+  std::deque<bool> line_ends_ ABSL_GUARDED_BY(mutex_);
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
   std::optional<absl::Status> ended_ ABSL_GUARDED_BY(mutex_);  // The first status of End().
 };

@@ -8,6 +8,7 @@
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
+#include "server/wire/text_segmentation.h"
 #include "server/wire/to_proto.h"
 #include "streaming/session_limits.h"
 
@@ -96,6 +97,7 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
     start.source = token.source;
     start.skipped = token.drops;
     start.in_text = token.in_text;
+    if (request->sentences) start.begin = token.begin;
   } else {
     start.source.chunks = resume.next_source_sequence() - 1;
   }
@@ -137,9 +139,15 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
   request.options.languages = std::move(choice.languages);
   LEAPSTREAM_ASSIGN_OR_RETURN(request.pause,
                               ToPauseRule(config, serving.options.pause, model.info));
+  LEAPSTREAM_ASSIGN_OR_RETURN(request.sentences, EndsSentences(config, model.info));
+  // Otherwise a translation that ends within a sentence would drop text that no client knows of.
+  if (request.sentences) request.options.next_segments = true;
   request.effective = EffectiveConfig(config, request.options, model.info);
   if (model.info.speech.has_value()) {
     *request.effective.mutable_pause_detection() = ToProto(request.pause);
+  }
+  if (request.sentences) {
+    request.effective.set_text_segmentation(v1::TEXT_SEGMENTATION_SENTENCES);
   }
   request.config_digest = ConfigDigest(request.effective, request.options);
   request.start.segment = request.from.segment;

@@ -20,6 +20,7 @@ struct OpenRequest {
   std::shared_ptr<Scheduler> scheduler;  // Keeps the weights that the session begins with.
   SessionOptions options;
   PauseRule pause;                // If it is off, the client ends segments.
+  bool sentences = false;         // The server ends segments of text where sentences end.
   absl::Duration idle_timeout;
   v1::SessionConfig effective;    // The client's config with every unset field filled in.
   std::string config_digest;

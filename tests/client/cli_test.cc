@@ -323,16 +323,45 @@ TEST(CliTest, FailsIfSourceWasDropped) {
   EXPECT_THAT(program.errors, testing::EndsWith("leapstream: source was dropped in 2 segments\n"));
 }
 
-TEST(CliTest, CutsRunningTextIntoSentences) {
+// The server finds the sentences of running text, whose lines are joined; the client ends segments
+// at empty lines.
+TEST(CliTest, LetsTheServerCutRunningTextIntoSentences) {
   FakeService service;
   const std::string file = testing::TempDir() + "leapstream_talk.txt";
   std::ofstream(file) << "It was Mr. Smith.\nHe said\nnothing. Then he\nleft\n\nThe end";
   Program program(
       {"translate", "--server", service.address(), "--segment", "sentence", "--from-file", file});
   EXPECT_EQ(program.Exit(), 0);
-  EXPECT_EQ(program.output, "IT WAS MR. SMITH.\nHE SAID NOTHING.\nTHEN HE LEFT\nTHE END\n");
+  EXPECT_EQ(service.source(), "It was Mr. Smith. He said nothing. Then he left |The end |");
+  EXPECT_EQ(service.config().text_segmentation(), v1::TEXT_SEGMENTATION_SENTENCES);
+  Program by_default({"translate", "--server", service.address(), "--from-file", file});
+  EXPECT_EQ(by_default.Exit(), 0);
+  EXPECT_EQ(service.source(),
+            "It was Mr. Smith.|He said|nothing. Then he|left||The end|");
+  EXPECT_EQ(service.config().text_segmentation(), v1::TEXT_SEGMENTATION_SENTENCES);
+  for (const std::vector<std::string>& flags :
+       {std::vector<std::string>{"--segment", "line"}, {"--segment", "explicit"},
+        {"--early-end", "stop"}}) {
+    std::vector<std::string> arguments = {"translate", "--server", service.address(),
+                                          "--from-file", file};
+    arguments.insert(arguments.end(), flags.begin(), flags.end());
+    Program whole(arguments);
+    EXPECT_EQ(whole.Exit(), 0);
+    EXPECT_EQ(service.config().text_segmentation(), v1::TEXT_SEGMENTATION_UNSPECIFIED) << flags[1];
+  }
   Program missing({"translate", "--server", service.address(), "--from-file", "/nowhere"});
   EXPECT_EQ(missing.Exit(), 2);
+}
+
+TEST(CliTest, WarnsOfOfflineWithAModelThatWritesWhileItReads) {
+  FakeService service;
+  Program program({"translate", "--server", service.address(), "--model", "tiny-de-en",
+                   "--offline"});
+  program.Type("gute nacht\n");
+  EXPECT_EQ(program.Exit(), 0);
+  EXPECT_EQ(program.output, "GUTE NACHT\n");
+  EXPECT_THAT(program.errors, testing::HasSubstr("model tiny-de-en was trained to write while it "
+                                                 "reads, with k = 3, and may translate badly"));
 }
 
 // A source that revises itself: what is sent stays, and what is revised later is counted.

@@ -179,6 +179,30 @@ TEST(EventPrinterTest, DroppedSourceIsToldAndIsTheStatus) {
   EXPECT_EQ(output.status.code(), absl::StatusCode::kResourceExhausted);
 }
 
+TEST(EventPrinterTest, ATranslationThatEndedLongBeforeItsSourceIsTold) {
+  SegmentCompleted early = Completed("ein");
+  early.stats->source_tokens = 60;
+  early.stats->target_tokens = 30;
+  early.untranslated_source_tokens = 40;
+  EXPECT_THAT(Print({}, {Text("ein"), early, End()}).err,
+              HasSubstr("segment 1: the translation ended long before its source did, and 40 of 60 "
+                        "source tokens are not translated"));
+  SegmentCompleted tiny = Completed("ein");
+  tiny.stats->source_tokens = 60;
+  tiny.stats->source_audio_ms = 0;
+  EXPECT_THAT(Print({}, {Text("ein"), tiny, End()}).err,
+              HasSubstr("segment 1: the translation is much shorter than its source (3 tokens of "
+                        "60), so it may have stopped long before its end"));
+  tiny.continues = true;  // The rest follows.
+  EXPECT_EQ(Print({}, {Text("ein"), tiny, End()}).err, "");
+  tiny.continues = false;
+  tiny.stats->source_tokens = 19;
+  EXPECT_EQ(Print({}, {Text("ein"), tiny, End()}).err, "");
+  tiny.stats->source_tokens = 60;
+  tiny.stats->source_audio_ms = 2400;  // Speech, in which nobody may speak.
+  EXPECT_EQ(Print({}, {Text("ein"), tiny, End()}).err, "");
+}
+
 TEST(EventPrinterTest, PacedSourceStandsOnStandardError) {
   testing::internal::CaptureStdout();
   testing::internal::CaptureStderr();

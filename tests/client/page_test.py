@@ -319,8 +319,7 @@ class PageTest(unittest.TestCase):
         shown = browser.value(
             "[...document.querySelectorAll('#target p')].map((p) => p.textContent)")
         translated = subprocess.run(
-            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de",
-             "--segment", "line"],
+            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de"],
             input=words + "\n", capture_output=True, text=True, check=True).stdout
         self.assertEqual(len(shown), 1)  # Of one sentence.
         self.assertEqual(shown[0].split(), translated.split())

@@ -45,106 +45,14 @@ std::vector<std::string> Segments(Segmentation segmentation, const std::string& 
   return segments;
 }
 
-TEST(SegmentationTest, SentencesOfRunningText) {
-  EXPECT_THAT(
-      Segments(
-          Segmentation::kSentence,
-          "Mr. Smith met Dr. Jones at\n5 p.m. on Jan. 3rd. \"Really?\" she asked. He left, e.g. "
-          "with Prof. J. R.\nHill. It cost 3.5 dollars (approx. 4 Euro). See No. 5 and Fig. 3 "
-          "there."
-          "\nIn 2010. The U.S. Army said no. \"Go!\" It did... Then it ended"),
-      ElementsAre("Mr. Smith met Dr. Jones at 5 p.m. on Jan. 3rd.", "\"Really?\" she asked.",
-                  "He left, e.g. with Prof. J. R. Hill.", "It cost 3.5 dollars (approx. 4 Euro).",
-                  "See No. 5 and Fig. 3 there.", "In 2010.", "The U.S. Army said no.", "\"Go!\"",
-                  "It did...", "Then it ended"));
-  EXPECT_THAT(Segments(Segmentation::kSentence,
-                       "Am 3. Mai kam Dr. Maier, z. B. mit Hrn. Müller. Das kostet ca. 5 Euro, d. "
-                       "h. wenig. Ärger? Öfter! Über Nr. 5 sagte er: „Nein.“ Gut."),
-              ElementsAre("Am 3. Mai kam Dr. Maier, z. B. mit Hrn. Müller.",
-                          "Das kostet ca. 5 Euro, d. h. wenig.", "Ärger?", "Öfter!",
-                          "Über Nr. 5 sagte er: „Nein.“", "Gut."));
-}
-
-TEST(SegmentationTest, NumbersLettersAndCompaniesEndSentencesToo) {
-  for (const std::vector<std::string>& sentences : std::vector<std::vector<std::string>>{
-           {"The price is $3.50.", "See the list."},
-           {"Version 1.2.", "Released in May."},
-           {"I have 3.", "You have 4.", "We are 7."},
-           {"This is No. 7.", "It is good."},
-           {"They came on Jan. 3.", "They left."},
-           {"Then comes plan B.", "It's good."},
-           {"Take vitamin C.", "The best."},
-           {"He lives in the U.K.", "The price fell."},
-           {"He left Apple Inc.", "Then it fell."},
-           {"It was in Dec.", "“But why?”"},
-           {"Ask J. Smith of the U.S. Army, Apple Inc. Headquarters."},
-           {"Go to J. A. Smith and J. I. Jones."},
-           {"1. The server.", "2. We start it.", "2.1. Start it.", "A. The client."},
-           {"Chapters on z. B. Mai, am 3. Mai and e.g. The Times."}}) {
-    EXPECT_THAT(Segments(Segmentation::kSentence, absl::StrJoin(sentences, " ")),
-                testing::ElementsAreArray(sentences));
-  }
-}
-
-TEST(SegmentationTest, FullStopsOfOtherScripts) {
-  for (const std::vector<std::string>& sentences : std::vector<std::vector<std::string>>{
-           {"क्या हाल है?", "मैं ठीक हूँ।", "वह आया ।", "सब ठीक है।"},  // A mark may stand alone.
-           {"هل أنت بخير؟", "نعم أنا بخير.", "شكرا!"},
-           {"یہ ایک جملہ ہے۔", "یہ دوسرا ہے۔"},
-           {"ሰላም ነው።", "ደህና ነህ፧", "አዎ።"},
-           {"Բարև։", "Ինչպես ես։"},
-           {"မင်္ဂလာပါ။", "နေကောင်းလား။"},
-           {"这是 一句。", "这是 另一句！", "是 吗？"}}) {
-    EXPECT_THAT(Segments(Segmentation::kSentence, absl::StrJoin(sentences, " ")),
-                testing::ElementsAreArray(sentences));
-  }
-}
-
-TEST(SegmentationTest, SentencesWithoutSpacesBetween) {
-  EXPECT_THAT(Segments(Segmentation::kSentence, "你好。今天天气很好！是吗？“是的。”他说。最后一句"),
-              ElementsAre("你好。", "今天天气很好！", "是吗？", "“是的。”", "他说。", "最后一句"));
-  EXPECT_THAT(Segments(Segmentation::kSentence, "そうですか。」と言った。"),
-              ElementsAre("そうですか。」", "と言った。"));
-  EXPECT_THAT(Segments(Segmentation::kSentence, "मैं ठीक हूँ।वह आया।"),
-              ElementsAre("मैं ठीक हूँ।", "वह आया।"));
-}
-
-TEST(SegmentationTest, ASentenceWithoutMarksEndsAnyway) {
-  const auto words = [](int count, const std::string& last) {
-    std::string text;
-    for (int i = 1; i < count; ++i) text += "word ";
-    return text + last;
-  };
-  std::vector<std::string> segments = Segments(Segmentation::kSentence, words(480, "end"));
-  ASSERT_EQ(segments.size(), 10u);
-  EXPECT_EQ(segments[0], words(50, "word"));
-  EXPECT_EQ(segments[9], words(30, "end"));
-  EXPECT_THAT(Segments(Segmentation::kSentence, words(44, "word, ") + words(20, "end")),
-              ElementsAre(words(44, "word,"), words(20, "end")));
-  EXPECT_THAT(Segments(Segmentation::kSentence, words(30, "word, ") + words(15, "end")),
-              ElementsAre(words(30, "word, ") + words(15, "end")));
-  // Chinese without a mark, and with clauses. No character is lost.
-  std::string text, clauses;
-  for (int i = 0; i < 480; ++i) text += "字";
-  for (int i = 0; i < 48; ++i) clauses += "一二三四五六七八九，";
-  for (const std::string& source : {text, clauses}) {
-    segments = Segments(Segmentation::kSentence, source);
-    EXPECT_GE(segments.size(), 5u);
-    EXPECT_EQ(absl::StrJoin(segments, ""), source);
-  }
-  EXPECT_TRUE(absl::EndsWith(segments[0], "，")) << segments[0];
-  EXPECT_THAT(Segments(Segmentation::kLine, text), ElementsAre(text));
-}
-
 TEST(SegmentationTest, EmptyLinesEndSegments) {
   const std::string text = "A title\n\n \nOne. Two\nlines.\n\nlast";
-  EXPECT_THAT(Segments(Segmentation::kSentence, text),
-              ElementsAre("A title", "One.", "Two lines.", "last"));
-  EXPECT_THAT(Segments(Segmentation::kExplicit, text),
-              ElementsAre("A title", "One. Two lines.", "last"));
-  EXPECT_THAT(Segments(Segmentation::kLine, text),
-              ElementsAre("A title", "", "", "One. Two", "lines.", "", "last"));
+  for (const auto segmentation : {Segmentation::kLine, Segmentation::kLineSentences}) {
+    EXPECT_THAT(Segments(segmentation, text),
+                ElementsAre("A title", "", "", "One. Two", "lines.", "", "last"));
+  }
   for (const auto segmentation : {Segmentation::kSentence, Segmentation::kExplicit}) {
+    EXPECT_THAT(Segments(segmentation, text), ElementsAre("A title", "One. Two lines.", "last"));
     EXPECT_THAT(Segments(segmentation, "\n\n"), ElementsAre());
   }
 }

@@ -129,6 +129,9 @@ TEST_F(WebTest, TextGoesOnInANextSegment) {
     EXPECT_EQ(PostStatus(Path(session, "close"), "{}", Key(session)), 200);
     EXPECT_THAT(Get(Path(session, "events"))->body, HasSubstr("ended"));
     EXPECT_EQ(service_.config().policy().continue_in_next_segment(), !audio);
+    EXPECT_EQ(service_.config().text_segmentation(), audio
+                                                         ? v1::TEXT_SEGMENTATION_UNSPECIFIED
+                                                         : v1::TEXT_SEGMENTATION_SENTENCES);
   }
 }
 

@@ -62,6 +62,7 @@ TEST(WireTest, OptionsAreSentAsTheyAreGiven) {
   options.policy.rule = WaitK{3};
   options.early_end = EarlyEnd::kReadOn;
   options.next_segments = true;
+  options.sentences = true;
   options.max_target_tokens = 9;
   options.idle_timeout = absl::Milliseconds(1500);
   const pb::SessionConfig config = ToProto(options);
@@ -71,6 +72,7 @@ TEST(WireTest, OptionsAreSentAsTheyAreGiven) {
   EXPECT_EQ(config.policy().wait_k().k(), 3);
   EXPECT_EQ(config.policy().early_end(), pb::EARLY_END_READ_ON);
   EXPECT_TRUE(config.policy().continue_in_next_segment());
+  EXPECT_EQ(config.text_segmentation(), pb::TEXT_SEGMENTATION_SENTENCES);
   EXPECT_EQ(config.policy().max_target_tokens(), 9);
   EXPECT_EQ(FromProto(config.idle_timeout()), options.idle_timeout);
   EXPECT_FALSE(config.has_pause_detection());
@@ -81,6 +83,7 @@ TEST(WireTest, WhatIsNotSetIsLeftToTheServer) {
   EXPECT_EQ(config.policy().policy_case(), pb::DecodingPolicy::POLICY_NOT_SET);
   EXPECT_EQ(config.policy().ByteSizeLong(), 0u);
   EXPECT_FALSE(config.has_idle_timeout());
+  EXPECT_EQ(config.text_segmentation(), pb::TEXT_SEGMENTATION_UNSPECIFIED);
   EXPECT_EQ(config.input_format(), pb::SessionConfig().input_format());
 }
 

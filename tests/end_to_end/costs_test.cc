@@ -14,7 +14,9 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "client/client.h"
 #include "gmock/gmock.h"
@@ -105,7 +107,7 @@ TEST_F(CostsTest, TextWithoutPunctuationIsTranslatedToItsEnd) {
   // A client that does not ask for it is told.
   const Result read_on = Translate(text + "\n", {"--early-end", "read-on"});
   EXPECT_EQ(read_on.status, 0);
-  EXPECT_THAT(read_on.err, HasSubstr("came after its translation had ended"));
+  EXPECT_THAT(read_on.err, HasSubstr("the translation ended long before its source did"));
   EXPECT_GT(Metric("leapstream_source_tokens_untranslated_total{model=\"en-de\"}"), 100);
   const Result stop = Translate(text + "\n", {"--early-end", "stop"});
   EXPECT_EQ(stop.status, 0);
@@ -114,17 +116,50 @@ TEST_F(CostsTest, TextWithoutPunctuationIsTranslatedToItsEnd) {
   EXPECT_GE(Metric("leapstream_segments_cut_total{model=\"en-de\",reason=\"early_end\"}"), 1);
 }
 
-// Sessions whose segments go on in the next ones survive their server, wherever it dies.
+// A pasted paragraph: its sentences are translated as if each stood on a line of its own.
+TEST_F(CostsTest, RunningTextIsTranslatedSentenceBySentence) {
+  ASSERT_NO_FATAL_FAILURE(Start());
+  std::string paragraph, lines;
+  for (int i = 0; i < 5; ++i) {
+    for (const std::string& line :
+         {"You can only modify Presentation Styles.",
+          "Is there a new empty Album, e.g. Mr. Smith's?",
+          "Enter the text that you want to use as a separator."}) {
+      absl::StrAppend(&paragraph, paragraph.empty() ? "" : " ", line);
+      absl::StrAppend(&lines, line, "\n");
+    }
+  }
+  const Result apart = Translate(lines, {"--segment", "line"});
+  EXPECT_EQ(std::count(apart.out.begin(), apart.out.end(), '\n'), 15);
+  const Result by_default = Translate(paragraph + "\n", {});
+  const std::string one_line =
+      absl::StrReplaceAll(absl::StripSuffix(apart.out, "\n"), {{"\n", " "}});
+  EXPECT_EQ(by_default.out, one_line + "\n");
+  EXPECT_EQ(Translate(paragraph, {"--segment", "sentence"}).out, apart.out);
+  const std::string file = folder_ / "paragraph";
+  std::ofstream(file) << paragraph << "\n";
+  EXPECT_EQ(Translate("", {"--file", file}).out, by_default.out);
+}
+
+// Sessions whose segments go on in the next ones, and those whose sentences the server finds,
+// survive their server, wherever it dies.
 TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
   std::mt19937_64 random(RandomSeed());
   ASSERT_NO_FATAL_FAILURE(Start({"--resume-key-file", WriteResumeKey(folder_)}));
-  const std::string text = Unpunctuated(480);
-  const auto translate = [&](bool kills) {
+  const std::string unpunctuated = Unpunctuated(480);
+  std::string running;
+  for (const Sentence& sentence : ReadSentences()) {
+    absl::StrAppend(&running, sentence.source, " ");
+    if (running.size() > unpunctuated.size()) break;
+  }
+  const auto translate = [&](bool kills, bool sentences) {
+    const std::string& text = sentences ? running : unpunctuated;
     auto client = Client::Connect({server_->address(), absl::Seconds(10)});
     EXPECT_TRUE(client.ok()) << client.status();
     client::StreamOptions options;
     options.policy.rule = client::WaitK{3};
     options.next_segments = true;
+    options.sentences = sentences;
     auto stream = (*client)->StartStream(options);
     std::vector<std::string> segments;
     for (int line = 0; line < 2; ++line) {
@@ -153,13 +188,15 @@ TEST_F(CostsTest, SegmentsThatGoOnAreResumedToTheByte) {
     if (kills) EXPECT_GT(killed, 2);
     return segments;
   };
-  const std::vector<std::string> undisturbed = translate(false);
-  EXPECT_GT(undisturbed.size(), 6u);
-  EXPECT_EQ(std::count_if(undisturbed.begin(), undisturbed.end(),
-                          [](const std::string& text) { return absl::EndsWith(text, "\n"); }),
-            4)
-      << "an end_segment is one end";
-  EXPECT_EQ(translate(true), undisturbed);
+  for (const bool sentences : {false, true}) {
+    const std::vector<std::string> undisturbed = translate(false, sentences);
+    EXPECT_GT(undisturbed.size(), 6u);
+    EXPECT_EQ(std::count_if(undisturbed.begin(), undisturbed.end(),
+                            [](const std::string& text) { return absl::EndsWith(text, "\n"); }),
+              4)
+        << "an end_segment is one end";
+    EXPECT_EQ(translate(true, sentences), undisturbed);
+  }
 }
 
 // Soft-max attention keeps all of its past. Sessions within all their limits must not get the

@@ -436,6 +436,10 @@ TEST_F(ErrorTableTest, EachRowIsAsDocumentedAndTheServerServesOn) {
       {invalid, "PAUSE_INVALID", "main", edited([](auto* c) {
          c->mutable_pause_detection()->mutable_min_duration()->set_seconds(1);
        })},
+      {invalid, "SEGMENTATION_INVALID", "main", edited([](auto* c) {
+         c->set_input_format(v1::INPUT_FORMAT_PIECES);
+         c->set_text_segmentation(v1::TEXT_SEGMENTATION_SENTENCES);
+       })},
       {invalid, "AUDIO_NOT_WHOLE_SAMPLES", "main",
        main({speech(v1::INPUT_FORMAT_PCM_S16LE), Audio("abc")})},
       {invalid, "AUDIO_NOT_FINITE", "main",

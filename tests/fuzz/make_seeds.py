@@ -183,6 +183,9 @@ def main():
     write("config", "all_keys", (ROOT / "configs/server.yaml").read_bytes())
     write("config", "small", b"listen: '127.0.0.1:0'\nmodels: [a, b]\nlog_text: true\nidle_timeout: 1m\n")
     write("config", "anchors", b"models: &m [a]\nlog_level: !!str info\nlisten: *m\n? {a: b}\n: c\n")
+    write("sentences", "lists", b"\0" + parts("Mr. Smith. ".encode(), "He saw plan B. \"Th".encode(), "en. 3. Mai\n\nx".encode()))
+    write("sentences", "icu", b"\1" + parts("Oui ! ".encode(), "» dit M. Dupont. Il".encode(), " est".encode()))
+    write("sentences", "unspaced", b"\2" + parts("你好。".encode(), "”是吗?！好".encode(), ("字" * 120).encode()))
     write("text_source", "words", parts("two wo".encode(), "rds\u2003and \u00e4".encode()[:-1], b"\xa4 x", b"\x1c\n"))
     write("text_source", "broken", parts(b"a \xe2\x80", b"b \xf0\x9f\x98", b"\x80"))
     for name, data in hypotheses().items():

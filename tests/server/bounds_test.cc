@@ -773,6 +773,13 @@ TEST(ResumeTokenTest, SaysWhoseItIsAndNotWho) {
   EXPECT_NE(verified->owner, OwnerOf("alice "));
   EXPECT_EQ(verified->before.totals.source_audio, absl::Milliseconds(1234));
   EXPECT_TRUE(verified->in_text);
+  EXPECT_FALSE(verified->begin.has_value());
+  token.begin = SourcePosition{4, 21};
+  const auto with_begin = signer->Verify(signer->Sign(token), absl::Now());
+  ASSERT_TRUE(with_begin.ok()) << with_begin.status();
+  ASSERT_TRUE(with_begin->begin.has_value());
+  EXPECT_EQ(with_begin->begin->chunks, 4);
+  EXPECT_EQ(with_begin->begin->samples, 21);
   EXPECT_EQ(OwnerOf(""), "");
 }
 

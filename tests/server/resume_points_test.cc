@@ -84,6 +84,33 @@ TEST(ResumePointsTest, SourceThatIsLeftBeginsTheNextSegment) {
   EXPECT_FALSE(after.in_text);
 }
 
+// Where sentences end segments, a resume begins with a sentence, of which a part may be complete.
+TEST(ResumePointsTest, ASegmentWithinASentenceIsResumedFromTheSentencesBeginning) {
+  ResumePoints points;
+  points.Start(Start(4, {2, 7}), false);
+  points.set_by_sentences();
+  points.TakeChunk();
+  points.EndSentenceAt({2, 30});
+  points.TakeChunk();
+  ResumePoint point = points.AfterSegment(Completed(4));
+  ExpectPoint(point, 5, 2, 30);
+  EXPECT_TRUE(point.continues);
+  EXPECT_FALSE(point.begin.has_value());
+  SegmentCompleted continued = Completed(5);
+  continued.continues_at = SourcePosition{3, 12};
+  point = points.AfterSegment(continued);
+  ExpectPoint(point, 6, 2, 30);
+  EXPECT_TRUE(point.continues);
+  ASSERT_TRUE(point.begin.has_value());
+  EXPECT_EQ(point.begin->chunks, 3);
+  EXPECT_EQ(point.begin->samples, 12);
+  points.EndSegment();  // The client's, of the segment that began at chunk 2.
+  point = points.AfterSegment(Completed(6));
+  ExpectPoint(point, 7, 4);
+  EXPECT_FALSE(point.continues);
+  EXPECT_FALSE(point.begin.has_value());
+}
+
 TEST(ResumePointsTest, AnOlderPointIsNotRecorded) {
   ResumePoints points;
   points.Start(Start(1, {}), false);

@@ -319,6 +319,7 @@ TEST_F(ServerTest, TranslateGivesWhatAnOfflineStreamGives) {
   ASSERT_EQ(stream.segments.size(), 3u);
   v1::TranslateRequest request;
   request.set_text(absl::StrCat(kText, "\n\nand on"));
+  request.mutable_policy()->mutable_offline();
   v1::TranslateResponse response;
   grpc::ClientContext context;
   const grpc::Status status = stub_->Translate(&context, request, &response);

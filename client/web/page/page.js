@@ -6,6 +6,7 @@
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
 const SEND_BYTES = 8000;  // The most bytes of one request, well below the gateway's limit.
+const FEWER_THAN = 10;    // A translation has at least a tenth of its source's tokens.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
 // The policies that the page offers: their names for readers, and the number that they take.
 const POLICIES = {
@@ -326,6 +327,9 @@ function show(event) {
       say(`Sentence ${event.segment} was cut short: ${CUT_SHORT[event.finish_reason]}.`, true);
     } else if (event.source_dropped || left >= MANY_TOKENS || (read > 0 && 2 * left > read)) {
       say(`The translation of sentence ${event.segment} ended before its source did: the rest was not translated.`, true);
+    } else if (!event.continues && read >= MANY_TOKENS && !event.stats.source_audio_ms &&
+               FEWER_THAN * event.stats.target_tokens < read) {
+      say(`The translation of sentence ${event.segment} is much shorter than its source; it may have stopped early.`, true);
     }
     if (event.stats && event.stats.target_tokens > 0) {
       byId('al').textContent = lagging(event.stats);
