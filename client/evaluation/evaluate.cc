@@ -63,8 +63,9 @@ absl::Status CheckApplied(const Policy& asked, const Policy& applied) {
     return absl::OkStatus();
   }
   return absl::FailedPreconditionError(
-      absl::StrCat("want a server that knows the policy ", RuleName(asked.rule), ", got one that "
-                   "took ", ToText(applied), " instead; use one that is not older than this client"));
+      absl::StrCat("want a server that knows the policy ", RuleName(asked.rule),
+                   ", got one that took ", ToText(applied),
+                   " instead; use one that is not older than this client"));
 }
 
 absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {

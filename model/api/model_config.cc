@@ -229,6 +229,10 @@ int SideConfig::LayerOf(int layer) const {
   return *absl::c_min_element(shared_layers) - 1;
 }
 
+int ModelConfig::AlignmentLayer() const {
+  return alignment_layer >= 0 ? alignment_layer : std::max(decoder.layers - 2, 0);
+}
+
 absl::Status CheckModelFields(const ModelConfig& config) {
   FieldChecker fields("");
   Fields<ModelConfig>::Visit(config, fields);
@@ -255,6 +259,12 @@ absl::Status CheckModelFields(const ModelConfig& config) {
     return absl::InvalidArgumentError(absl::StrCat(
         "networks that decide together need one policy, so that ensemble must be 1 with simul_type ",
         config.simul_type, ", got ", config.ensemble));
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRange("alignment_layer", config.alignment_layer,
+                                        Range{-1, config.decoder.layers - 1}));
+  for (const int head : config.alignment_heads) {
+    LEAPSTREAM_RETURN_IF_ERROR(
+        CheckRange("alignment_heads", head, Range{0, config.decoder.attention_heads - 1}));
   }
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");

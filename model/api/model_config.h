@@ -127,6 +127,10 @@ struct ModelConfig {
   bool mass_preservation = true;      // The policy never moves past the last token that was read.
   // The networks that decide together, each with weights of its own: see WeightsFileName().
   int ensemble = 1;
+  // The decoder's layer (from 0) and the heads (from 0) whose cross-attention tells where a step
+  // looks: see SessionState::ShowAttention(). -1: the last layer but one; none: all heads.
+  int alignment_layer = -1;
+  std::vector<int> alignment_heads;
   bool output_bias = false;           // The logits have a bias [N].
   bool energy_bias = false;           // The energies of a learned policy have a bias.
   bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.
@@ -143,6 +147,13 @@ struct ModelConfig {
 
   // Whether the model itself decides when to READ, by monotonic multihead attention.
   bool LearnedPolicy() const { return simul_type != "none" && simul_type != "waitk"; }
+  // The layer that alignment_layer means.
+  int AlignmentLayer() const;
+  // Whether the network tells where a step looks: its cross-attention is soft-max.
+  bool ShowsAttention() const {
+    return !LearnedPolicy() &&
+           (decoder.cross_attention == "softmax" || cross_normaliser == "softmax");
+  }
   // Whether cross-attention has a second pair of projections, for the soft energies.
   bool SoftLookback() const {
     return simul_type == "infinite_lookback" || simul_type == "chunkwise";

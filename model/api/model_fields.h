@@ -166,6 +166,9 @@ struct Fields<ModelConfig> : std::true_type {
     v.Later("hidden_symbols", model.hidden_symbols, ModelConfig().hidden_symbols, Range{0, 4096});
     v.Later("license", model.license, ModelConfig().license, Range{0, 4096});
     v.Later("origin", model.origin, ModelConfig().origin, Range{0, 4096});
+    v.Later("alignment_layer", model.alignment_layer, -1, Range{-1, 255});
+    v.Later("alignment_heads", model.alignment_heads, ModelConfig().alignment_heads,
+            Range{0, 1024});
     v.Later("ensemble", model.ensemble, 1, Range{1, 8});
     VisitNetwork(model, v);
     v("compute_type", model.compute_type, OneOf{{"float32", "bfloat16", "int8"}});

@@ -55,6 +55,8 @@ struct TargetBatch {
     positions.clear();
     reads_nothing.clear();
     seen.clear();
+    attended.clear();
+    provisional.clear();
   }
 
   std::vector<TransformerState*> owners;  // One for each row that is still to be decided.
@@ -64,6 +66,9 @@ struct TargetBatch {
   std::vector<bool> reads_nothing;  // Whether the row reads nothing of the source.
   // For each row that is replayed: the end of the rows of the source batch that it may read.
   std::vector<int64_t> seen;
+  std::vector<bool> provisional;  // See AttentionRow. Empty: none is.
+  // Decision::attended of each row, if some row asks for it; else empty.
+  std::vector<int> attended;
 };
 
 // The memory that a call needs beside its results.
@@ -74,6 +79,9 @@ struct Scratch {
   std::vector<AttentionRow> rows;
   std::vector<AttentionRow> source_rows;
   std::vector<SessionState*> states;  // Those of a call to Score().
+  std::vector<float> weights;  // Of one row's cross-attention.
+  std::vector<Decision> decided;  // Those of Verify().
+  std::vector<int> agreed;        // The tokens that Verify() commits, for each state.
   std::vector<Decision> undecided;  // Score()'s: no decision is made.
 };
 

@@ -14,6 +14,14 @@ constexpr char kSide[] = "decoder";
 constexpr int64_t kScoredTogether = 16;  // Rows of logits of Score(), and at least of Decide().
 constexpr int64_t kLogitsTogether = 8 << 20;  // Logits of Decide() that are there at once.
 
+std::vector<int> AlignmentHeads(const ModelConfig& config) {
+  std::vector<int> heads = config.alignment_heads;
+  for (int h = 0; config.alignment_heads.empty() && h < config.decoder.attention_heads; ++h) {
+    heads.push_back(h);
+  }
+  return heads;
+}
+
 }  // namespace
 
 TransformerDecoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config)
@@ -39,6 +47,7 @@ TransformerDecoder::TransformerDecoder(const Parameters& parameters, const Model
       output_(parameters.Matrix(OutputName(config),
                                 {config.decoder.vocabulary_size, config.decoder.output_dim},
                                 config.output_bias ? kOutputBiasName : "")),
+      alignment_heads_(AlignmentHeads(config)),
       project_out_(
           config.decoder.output_dim != config.decoder.embed_dim
               ? parameters.Under(kSide).Matrix(
@@ -122,18 +131,8 @@ absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVis
 void TransformerDecoder::OpenSteps(size_t count,
                                    absl::FunctionRef<TransformerState*(size_t)> state_of,
                                    Scratch& scratch, BetweenLayers between_layers) const {
+  RunFirstRows(count, state_of, scratch, between_layers);
   TargetBatch& target = scratch.target;
-  target.Clear();
-  for (size_t b = 0; b < count; ++b) {
-    TransformerState* const state = state_of(b);
-    state->OpenStep();
-    AddFirstRows(state, state->progress_.source_read, scratch);
-  }
-  if (!target.owners.empty()) {
-    const Workspace::Scope scope(scratch.floats);
-    RunLayers(Past::kSettled, scratch, {}, between_layers);
-    target.Clear();
-  }
   for (size_t b = 0; b < count; ++b) {
     TransformerState* const state = state_of(b);
     target.owners.push_back(state);
@@ -142,6 +141,22 @@ void TransformerDecoder::OpenSteps(size_t count,
     target.positions.push_back(state->FedPosition());
     target.reads_nothing.push_back(ReadsNothing(*state, state->progress_.source_read, 0));
   }
+}
+
+void TransformerDecoder::RunFirstRows(size_t count,
+                                      absl::FunctionRef<TransformerState*(size_t)> state_of,
+                                      Scratch& scratch, BetweenLayers between_layers) const {
+  TargetBatch& target = scratch.target;
+  target.Clear();
+  for (size_t b = 0; b < count; ++b) {
+    TransformerState* const state = state_of(b);
+    state->OpenStep();
+    AddFirstRows(state, state->progress_.source_read, scratch);
+  }
+  if (target.owners.empty()) return;
+  const Workspace::Scope scope(scratch.floats);
+  RunLayers(Past::kSettled, scratch, {}, between_layers);
+  target.Clear();
 }
 
 void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
@@ -155,8 +170,12 @@ void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
     target.owners.push_back(state);
     target.tokens.push_back(state->FirstRow(i));
     target.positions.push_back(i);
-    target.reads_nothing.push_back(ReadsNothing(*state, source_read, 0));
+    // The rows of committed tokens are those of earlier steps.
+    const int ahead =
+        state->progress_.stale ? std::max(i - count, -state->progress_.steps) : 0;
+    target.reads_nothing.push_back(ReadsNothing(*state, source_read, ahead));
   }
+  state->progress_.stale = false;
 }
 
 Rows TransformerDecoder::RunLayers(Past past, Scratch& scratch, absl::Span<Decision> result,
@@ -198,7 +217,9 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
       const absl::StatusOr<TokenScores> scores =
           Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1);
       if (!scores.ok()) return scores.status();
-      result[target.places[begin + r]] = Decided(*scores);
+      Decision& decision = result[target.places[begin + r]];
+      decision = Decided(*scores);
+      if (!target.attended.empty()) decision.attended = target.attended[begin + r];
     }
   }
   return absl::OkStatus();
@@ -234,7 +255,8 @@ void TransformerDecoder::RunLayer(size_t l, Past past, Scratch& scratch, Rows* x
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.clear();
   for (size_t r = 0; r < owners.size(); ++r) {
-    rows.push_back({owners[r]->self_[distinct].get(), target.positions[r]});
+    rows.push_back({owners[r]->self_[distinct].get(), target.positions[r],
+                    !target.provisional.empty() && target.provisional[r]});
   }
   Residual(layer.self_attention_norm, before, *x, floats, [&](const float* in) {
     observer_.ShowAdded(name, ".self_attn", *x, [&] {
@@ -247,11 +269,36 @@ void TransformerDecoder::RunLayer(size_t l, Past past, Scratch& scratch, Rows* x
   Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
     observer_.ShowAdded(name, ".encoder_attn", *x,
                         [&] { layer.cross_attention.Attend(in, rows, x->x, floats); });
+    if (static_cast<int>(l) == config_.AlignmentLayer()) {
+      FindAttended(layer.cross_attention, in, scratch);
+    }
   });
   if (config_.LearnedPolicy()) DropUndecided(scratch.target, rows, x, result);
   Residual(layer.ffn_norm, before, *x, floats,
            [&](const float* in) { layer.ffn.Apply(in, x->count, x->x, floats); });
   observer_.Show(name, ".out", *x);
+}
+
+void TransformerDecoder::FindAttended(const Attention& attention, const float* in,
+                                      Scratch& scratch) const {
+  TargetBatch& target = scratch.target;
+  std::vector<float>& weights = scratch.weights;
+  for (size_t r = 0; r < target.owners.size(); ++r) {
+    const TransformerState& state = *target.owners[r];
+    if (!state.shows_attention_) continue;
+    target.attended.resize(target.owners.size(), kNoSource);
+    if (scratch.rows[r].state == nullptr) continue;
+    // The first and the last row that count: none of the frame's, and not that of the newest token.
+    const auto first = static_cast<int64_t>(state.frame_.source_lead.size());
+    const int64_t end = first + state.progress_.source_read - 1;
+    const int64_t width = config_.decoder.embed_dim;
+    const int64_t length =
+        attention.AddWeights(in + static_cast<int64_t>(r) * width, scratch.rows[r],
+                             alignment_heads_, &weights, scratch.floats);
+    if (length < end || first >= end) continue;
+    const auto most = std::max_element(weights.begin() + first, weights.begin() + end);
+    target.attended[r] = static_cast<int>(most - weights.begin() - first);
+  }
 }
 
 void TransformerDecoder::DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows,

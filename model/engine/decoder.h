@@ -2,6 +2,7 @@
 #define LEAPSTREAM_MODEL_ENGINE_DECODER_H_
 
 #include <cstdint>
+#include <vector>
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
@@ -45,6 +46,10 @@ class TransformerDecoder {
   absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch,
                      BetweenLayers between_layers) const;
 
+  // See Translator::Verify(). REQUIRES: !shares_layers(), and the model has no policy of its own.
+  absl::Status Verify(absl::Span<const GivenRows> rows, Scratch& scratch,
+                      BetweenLayers between_layers) const;
+
   // Takes a state's part of a replay: puts source rows into scratch.source, which the caller then
   // encodes, and target rows into scratch.target. Counts them in the state as read and written.
   void OpenReplay(const ReplayRows& rows, Scratch& scratch) const;
@@ -73,6 +78,16 @@ class TransformerDecoder {
   // forced tokens of states that begin part of their past, all but the token that is fed next.
   void OpenSteps(size_t count, absl::FunctionRef<TransformerState*(size_t)> state_of,
                  Scratch& scratch, BetweenLayers between_layers) const;
+  // The first part of OpenSteps(): scratch.target is empty after it.
+  void RunFirstRows(size_t count, absl::FunctionRef<TransformerState*(size_t)> state_of,
+                    Scratch& scratch, BetweenLayers between_layers) const;
+  // Adds the rows of the first `count` steps of a Verify() to `target`. `open`: the last of them is
+  // provisional; `all`: all are.
+  void AddGiven(const GivenRows& rows, int count, bool open, bool all, TargetBatch& target) const;
+  // Decides the rows of Verify() that are not forced, and sets scratch.agreed.
+  absl::Status DecideGiven(absl::Span<const GivenRows> rows, Rows x, Scratch& scratch) const;
+  // Whether several positions of a state's past may be provisional.
+  bool can_keep() const { return stack_.layers[0].self_attention.kind().can_keep(); }
   // Adds a state's first rows to scratch.target. They see `source_read` source tokens.
   void AddFirstRows(TransformerState* state, int source_read, Scratch& scratch) const;
   // Runs the layers over scratch.target: see RunLayer(). Returns the rows that are still to be
@@ -82,6 +97,9 @@ class TransformerDecoder {
   // Runs one layer over scratch.target. The attention's past gets the rows as `past` says. For a
   // learned policy, rows that want more source are taken out, and their decision is in `result`.
   void RunLayer(size_t l, Past past, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+  // Finds the source token to which each row attends most that asks for it, in the layer that has
+  // the input `in`: [rows, E].
+  void FindAttended(const Attention& attention, const float* in, Scratch& scratch) const;
   // Normalises and projects the decoder's rows, in place or in memory of `floats`.
   const float* Features(const Rows& x, Workspace& floats) const;
   // Takes the rows that want more source out of the batch and out of x: their decision is made.
@@ -98,6 +116,7 @@ class TransformerDecoder {
   const LayerStack<Layer> stack_;
   const LayerNorm norm_;            // Undefined if there is none.
   const PackedLinear output_;
+  const std::vector<int> alignment_heads_;
   const PackedLinear project_out_;  // Has no inputs if there is none.
 };
 

@@ -93,6 +93,9 @@ bool TransformerEncoder::ReadPrefix(TransformerState* state, SourceBatch* batch)
     batch->AddRows(state, state->progress_.source_read, 0);
   } else {
     batch->Add(state, state->prefix_, 0);
+    if (state->ends_prefixes_ && !state->progress_.source_finished) {
+      batch->Add(state, state->frame_.source_tail, static_cast<int>(state->prefix_.size()));
+    }
   }
   state->progress_.prefix_is_encoded = true;
   return true;

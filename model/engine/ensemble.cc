@@ -31,6 +31,12 @@ class Ensemble::State : public SessionState {
   void SetFrame(const Frame& frame) override {
     for (const auto& member : members_) member->SetFrame(frame);
   }
+  void RefreshPast() override {
+    for (const auto& member : members_) member->RefreshPast();
+  }
+  void EndPrefixes() override {
+    for (const auto& member : members_) member->EndPrefixes();
+  }
   void LeaveForced() override {
     for (const auto& member : members_) member->LeaveForced();
   }

@@ -231,6 +231,12 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.compute_type = config.compute_type;
   info.device = options.device;
   info.learned_policy = config.LearnedPolicy();
+  // Layers that share their past do not have it computed anew. Devices of LibTorch and networks that
+  // decide together show no attention.
+  const bool on_engine = options.device == "cpu";
+  info.bidirectional_encoder = on_engine && !config.causal_encoder && !config.LearnedPolicy() &&
+                               config.decoder.shared_layers.empty();
+  info.shows_attention = on_engine && config.ensemble == 1 && config.ShowsAttention();
   info.default_k = config.waitk_lagging;
   info.max_k = std::max(info.max_k, config.waitk_lagging);
   if (config.speech.has_value()) info.speech = config.speech->input;

@@ -21,6 +21,7 @@ void TransformerState::Reset() {
     for (const auto& state : *states) state->Reset();
   }
   prefix_.clear();
+  target_.clear();
   if (speech_ != nullptr) OwnSpeech().Reset();
   progress_ = Progress();
 }
@@ -48,6 +49,7 @@ void TransformerState::SetWaitK(int k, int write_stride) {
 
 void TransformerState::Commit(TokenId token) {
   last_ = token;
+  if (refreshes_) target_.push_back(token);
   ++progress_.target_written;
   Repeat();
 }
@@ -96,15 +98,20 @@ void TransformerState::CopyRestFrom(const TransformerState& other) {
   progress_ = other.progress_;
   last_ = other.last_;
   frame_ = other.frame_;
+  target_ = other.target_;
+  shows_attention_ = other.shows_attention_;
+  refreshes_ = other.refreshes_;
+  ends_prefixes_ = other.ends_prefixes_;
   k_ = other.k_;
   write_stride_ = other.write_stride_;
 }
 
 int64_t TransformerState::bytes() const {
   auto bytes =
-      static_cast<int64_t>(sizeof(TransformerState) + prefix_.capacity() * sizeof(TokenId));
+      static_cast<int64_t>(sizeof(TransformerState) +
+                           (prefix_.capacity() + target_.capacity()) * sizeof(TokenId));
   if (speech_ != nullptr) bytes += speech_->bytes() / speech_.use_count();
-  for (const AttentionStates* states : {&encoder_, &self_, &cross_}) {
+  for (const AttentionStates* states : {&encoder_, &self_, &cross_, &original_self_}) {
     for (const auto& state : *states) bytes += state->bytes();
   }
   return bytes;
@@ -125,6 +132,26 @@ int TransformerState::SourceReadAfter(absl::Span<const TokenId> tokens) const {
 int TransformerState::RowsOf(int source_read) const {
   if (source_read == progress_.source_read) return progress_.source_rows;
   return source_read + static_cast<int>(frame_.source_lead.size());
+}
+
+void TransformerState::CopySelf() {
+  if (original_self_.empty()) {
+    for (const auto& state : self_) original_self_.push_back(state->Clone());
+  } else {
+    for (size_t i = 0; i < self_.size(); ++i) original_self_[i]->CopyFrom(*self_[i]);
+  }
+  std::swap(self_, original_self_);
+}
+
+void TransformerState::TakeGiven(absl::Span<const TokenId> tokens, bool open) {
+  if (!tokens.empty()) {
+    last_ = tokens.back();
+    progress_.begun = true;
+    progress_.target_written += static_cast<int>(tokens.size());
+    progress_.steps += static_cast<int>(tokens.size());
+    if (refreshes_) target_.insert(target_.end(), tokens.begin(), tokens.end());
+  }
+  progress_.committed = !open;
 }
 
 void TransformerState::OpenStep() {

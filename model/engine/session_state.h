@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
@@ -27,6 +28,9 @@ class TransformerState : public SessionState {
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override;
   absl::Status CopyFrom(const SessionState& other) override;
   void LeaveForced() override;
+  void ShowAttention() override { shows_attention_ = true; }
+  void RefreshPast() override { refreshes_ = true; }
+  void EndPrefixes() override { ends_prefixes_ = true; }
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
   int64_t bytes() const override;
@@ -46,6 +50,7 @@ class TransformerState : public SessionState {
     bool source_finished = false;
     bool begun = false;          // The frame's start and forced tokens are part of the past.
     bool committed = true;       // No step is open: nothing provisional is in the states.
+    bool stale = false;  // The past is to be computed anew: see RefreshPast().
     bool wanted_source = false;  // The decision of the open step was to want more source.
   };
 
@@ -64,11 +69,17 @@ class TransformerState : public SessionState {
   int RowsOf(int source_read) const;
 
   // The target tokens that come before the one that the next step feeds and are not part of the
-  // past: all but the last of `start` and `forced`, or none. The first has position 0.
+  // past: all of them, or none. The first has position 0.
   int first_rows() const {
+    if (progress_.stale) return FedPosition();
     return progress_.begun ? 0 : static_cast<int>(frame_.forced.size());
   }
-  TokenId FirstRow(int i) const { return i == 0 ? frame_.start : frame_.forced[i - 1]; }
+  TokenId FirstRow(int i) const {
+    if (i == 0) return frame_.start;
+    const auto place = static_cast<size_t>(i - 1);
+    const size_t forced = frame_.forced.size();
+    return place < forced ? frame_.forced[place] : target_[place - forced];
+  }
   // The token that the next step feeds, and its position.
   TokenId Fed() const {
     return progress_.target_written > 0 ? last_ : FirstRow(static_cast<int>(frame_.forced.size()));
@@ -76,6 +87,13 @@ class TransformerState : public SessionState {
   int FedPosition() const {
     return progress_.target_written + static_cast<int>(frame_.forced.size());
   }
+  // Notes that the source is encoded anew, so that a past that is refreshed must be, too.
+  void MakeStale() { progress_.stale = refreshes_ && progress_.begun; }
+  // Puts copies in the place of the self-attention's past, and keeps the originals for UndoSelf().
+  void CopySelf();
+  void UndoSelf() { std::swap(self_, original_self_); }
+  // Notes that these tokens were committed; `open`: the step after them is open.
+  void TakeGiven(absl::Span<const TokenId> tokens, bool open);
   // Opens a step. Forgets the one before it if that was not committed.
   void OpenStep();
 
@@ -84,12 +102,17 @@ class TransformerState : public SessionState {
   AttentionStates encoder_;
   AttentionStates self_;
   AttentionStates cross_;
+  AttentionStates original_self_;  // See CopySelf(). Empty: it was never called.
   std::vector<TokenId> prefix_;  // The source of a bidirectional text encoder, with its frame.
   // The source of speech; else null. Copies share it until one of them gets more.
   std::shared_ptr<SpeechFrontEnd::State> speech_;
   Progress progress_;
   TokenId last_ = 0;  // The target token that was committed last, if there is one.
   Frame frame_;
+  std::vector<TokenId> target_;  // The tokens committed; kept if the past is refreshed.
+  bool shows_attention_ = false;  // These three: see the functions of SessionState.
+  bool refreshes_ = false;
+  bool ends_prefixes_ = false;
   int k_ = 0;  // The k of the session's wait-k policy; 0: it has another policy.
   int write_stride_ = 1;
 };

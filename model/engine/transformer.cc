@@ -86,6 +86,7 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
     auto* const state = static_cast<TransformerState*>(session_state);
     if (!encoder_.ReadPrefix(state, &prefixes)) continue;
     decoder_.ForgetSource(state);
+    state->MakeStale();
     if (prefixes.owners.size() >= kPrefixRows) {
       encode();
       prefixes.Clear();
@@ -116,6 +117,23 @@ absl::Status Transformer::Score(absl::Span<const ScoreRow> batch, ScoreVisitor v
     LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(states));
     EncodePrefixes(states, *loan, between_layers);
     return decoder_.Score(batch, visit, *loan, between_layers);
+  });
+}
+
+absl::Status Transformer::Verify(absl::Span<const GivenRows> batch,
+                                 BetweenLayers between_layers) const {
+  // With layers that share their past, a step changes what was before it.
+  if (config_.LearnedPolicy() || decoder_.shares_layers()) {
+    return Translator::Verify(batch, between_layers);
+  }
+  return ModelCall("verifying target tokens", threads_, [&] {
+    const ScratchLoan loan;
+    std::vector<SessionState*>& states = (*loan).states;
+    states.clear();
+    for (const GivenRows& rows : batch) states.push_back(rows.state);
+    LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(states));
+    EncodePrefixes(states, *loan, between_layers);
+    return decoder_.Verify(batch, *loan, between_layers);
   });
 }
 

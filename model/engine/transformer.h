@@ -38,11 +38,14 @@ class Transformer : public Translator {
   using Translator::Decide;
   using Translator::Read;
   using Translator::Score;
+  using Translator::Verify;
   absl::Status Read(absl::Span<const SourceRows> rows, BetweenLayers between_layers) const override;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       BetweenLayers between_layers) const override;
   absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
                      BetweenLayers between_layers) const override;
+  absl::Status Verify(absl::Span<const GivenRows> rows,
+                      BetweenLayers between_layers) const override;
   absl::Status Replay(absl::Span<const ReplayRows> rows,
                       BetweenLayers between_layers) const override;
 

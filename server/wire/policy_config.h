@@ -17,8 +17,8 @@ namespace leapstream {
 absl::Status ReadPolicy(const v1::DecodingPolicy& policy, const ModelInfo& model,
                         SessionOptions* options);
 
-// Writes to `policy` what ReadPolicy() reads, with the defaults of the policy's numbers, and the past
-// that it has with this model.
+// Writes to `policy` what ReadPolicy() reads, with the defaults of the policy's numbers, and the
+// past that it has with this model.
 void ShowPolicy(const SessionOptions& options, const ModelInfo& model,
                 v1::DecodingPolicy* policy);
 

@@ -8,10 +8,10 @@
 #include <gtest/gtest.h>
 #include "absl/strings/str_cat.h"
 #include "absl/types/span.h"
-#include "streaming/draft_rules.h"
 #include "streaming/scheduler.h"
 #include "streaming/target_units.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/draft_twin.h"
 #include "tests/testing/fake_model.h"
 
 namespace leapstream {
@@ -52,143 +52,6 @@ std::unique_ptr<CollectingSink> Translate(Scheduler& scheduler, const SessionOpt
   EXPECT_TRUE(sink->status.ok()) << sink->status;
   return sink;
 }
-
-struct Written {
-  TokenId id;
-  int source_read;
-  float log_prob;
-  bool operator==(const Written& other) const {
-    return id == other.id && source_read == other.source_read && log_prob == other.log_prob;
-  }
-};
-
-std::vector<Written> All(const CollectingSink& sink) {
-  std::vector<Written> all;
-  for (const TargetToken& token : sink.tokens) {
-    all.push_back({token.id, token.source_tokens_read, token.log_prob});
-  }
-  return all;
-}
-
-// The slow twin of a session: makes each draft anew, step by step, on a copy of a state that has
-// made each step that was written.
-class DraftTwin {
- public:
-  DraftTwin(const Model& model, Policy policy, const Frame& frame, bool refreshes)
-      : model_(model), policy_(policy), units_(model), end_(frame.end) {
-    state_ = *model.translator->NewState();
-    state_->SetFrame(frame);
-    state_->ShowAttention();
-    if (refreshes) state_->RefreshPast();
-  }
-
-  std::vector<Written> Translate(const std::string& text) {
-    int words = 0;
-    for (const std::string& word : Words(text)) {
-      std::vector<TokenId> tokens;
-      for (const std::string& piece : model_.source_tokenizer->Encode(word)) {
-        tokens.push_back(model_.source_vocabulary.Id(piece));
-      }
-      Read(tokens);
-      Look(++words);
-    }
-    Read({kEndOfSentence});
-    while (true) {
-      const Decision decision = Decide(*state_);
-      if (decision.best.id == end_) return written_;
-      Commit(decision.best);
-    }
-  }
-
- private:
-  static std::vector<std::string> Words(const std::string& text) {
-    std::vector<std::string> words(1);
-    for (const char c : text) {
-      if (c == ' ') {
-        words.emplace_back();
-      } else {
-        words.back().push_back(c);
-      }
-    }
-    return words;
-  }
-  void Read(const std::vector<TokenId>& tokens) {
-    EXPECT_TRUE(model_.translator->Read({SourceRows{state_.get(), tokens}}).ok());
-  }
-  Decision Decide(SessionState& state) const {
-    Decision decision;
-    SessionState* const states[] = {&state};
-    EXPECT_TRUE(model_.translator->Decide(states, absl::MakeSpan(&decision, 1)).ok());
-    return decision;
-  }
-  void Commit(const ScoredToken& token) {
-    state_->Commit(token.id);
-    written_.push_back({token.id, state_->source_read(), token.log_prob});
-    if (units_.Begins(target_.empty() ? TargetUnits::kNone : target_.back(), token.id)) ++words_;
-    target_.push_back(token.id);
-  }
-
-  void Look(int source_words) {
-    const auto written = static_cast<int>(target_.size());
-    const int read = state_->source_read();
-    const int most = MostDraftTokens({read, read - wrote_at_, written});
-    std::vector<TokenId> draft;
-    TokenId next = end_;
-    auto state = *state_->Clone();
-    while (true) {
-      const Decision decision = Decide(*state);
-      next = decision.best.id;
-      if (next == end_ || static_cast<int>(draft.size()) >= most ||
-          IsUnsafe(policy_, decision, read)) {
-        break;
-      }
-      draft.push_back(next);
-      state->Commit(next);
-      std::vector<TokenId> all = target_;
-      all.insert(all.end(), draft.begin(), draft.end());
-      const int same = Same(draft);
-      const int repeated =
-          std::min(RepeatedTokens(all), static_cast<int>(draft.size()) - same);
-      if (repeated == 0) continue;
-      next = draft[draft.size() - repeated];
-      draft.resize(draft.size() - repeated);
-      break;
-    }
-    const int same = Same(draft);
-    std::vector<int> agreed(draft.size(), 1);
-    for (int i = 0; i < same; ++i) agreed[i] = agreed_[i] + 1;
-    const TargetUnits::Around around{written == 0 ? TargetUnits::kNone : target_.back(), next,
-                                     end_};
-    int count = units_.Whole(draft, Keeps(policy_, agreed), around);
-    if (count == 0 && LagsTooMuch(policy_, source_words - words_)) {
-      count = units_.First(draft, around);
-    }
-    for (int i = 0; i < count; ++i) {
-      const Decision decision = Decide(*state_);
-      EXPECT_EQ(decision.best.id, draft[i]);
-      Commit(decision.best);
-    }
-    if (count > 0) wrote_at_ = read;
-    rest_.assign(draft.begin() + count, draft.end());
-    agreed_.assign(agreed.begin() + count, agreed.end());
-  }
-  int Same(const std::vector<TokenId>& draft) const {
-    size_t same = 0;
-    while (same < draft.size() && same < rest_.size() && draft[same] == rest_[same]) ++same;
-    return static_cast<int>(same);
-  }
-
-  const Model& model_;
-  const Policy policy_;
-  const TargetUnits units_;
-  const TokenId end_;
-  std::unique_ptr<SessionState> state_;
-  std::vector<TokenId> target_, rest_;
-  std::vector<int> agreed_;
-  std::vector<Written> written_;
-  int words_ = 0;
-  int wrote_at_ = 0;
-};
 
 TEST(DraftSessionTest, EqualsItsSlowTwin) {
   for (const int one_in : {0, 30, 8, 4, 2}) {

@@ -43,6 +43,13 @@ void Attention::Attend(const float* x, absl::Span<const AttentionRow> rows, floa
   projections_.output.Apply(attended, count, y, scratch, Epilogue::kAdd);
 }
 
+int64_t Attention::AddWeights(const float* x, const AttentionRow& row,
+                              absl::Span<const int> heads, std::vector<float>* sums,
+                              Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  return kind_->AddWeights(Project(projections_.query, x, 1, scratch), row, heads, sums, scratch);
+}
+
 void Attention::AppendAndAttend(const float* sources, absl::Span<const AttentionRow> source_rows,
                                 const float* x, absl::Span<const AttentionRow> rows,
                                 absl::Span<const int64_t> seen, float* y,

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/types/span.h"
 #include "model/engine/kernels/packed_linear.h"
@@ -25,6 +26,9 @@ class AttentionState {
   // takes it back. Both do the same with the moves of a learned policy's heads.
   virtual void Settle() = 0;
   virtual void Drop() = 0;
+  // Of the positions that are provisional, makes the first `settled` part of the past, keeps the one
+  // after them and takes back the others. REQUIRES: AttentionKind::can_keep().
+  virtual void Keep(int64_t /*settled*/) {}
   // Whether a head of a learned policy wants to see more of the source first. Valid after Attend().
   virtual bool wants_source() const { return false; }
   virtual int64_t bytes() const = 0;  // Memory that n states share counts as an nth.
@@ -38,6 +42,7 @@ class AttentionState {
 struct AttentionRow {
   AttentionState* state = nullptr;
   int position = 0;
+  bool provisional = false;  // Step() adds the row provisionally, whatever it does with the others.
 };
 
 // Calls f(begin, end) for each run of rows of one state. A row without a state is a run by itself.
@@ -82,6 +87,8 @@ class AttentionKind {
  public:
   virtual ~AttentionKind() = default;
   virtual std::unique_ptr<AttentionState> NewState() const = 0;
+  // Whether states may have several provisional positions, for AttentionState::Keep().
+  virtual bool can_keep() const { return false; }
   // Takes memory for so many states at once, as far as their size is known before.
   virtual void Reserve(int64_t /*states*/) const {}
 
@@ -92,6 +99,15 @@ class AttentionKind {
   // [R, H, V].
   virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
                       Workspace& scratch) const = 0;
+  // Adds the weights with which one row attends to the positions of its state, of each of `heads`,
+  // to `sums`: [positions], and returns how many there are. kNoWeights: this kind has no weights that
+  // sum to one. `queries`: the row's.
+  static constexpr int64_t kNoWeights = -1;
+  virtual int64_t AddWeights(const float* /*queries*/, const AttentionRow& /*row*/,
+                             absl::Span<const int> /*heads*/, std::vector<float>* /*sums*/,
+                             Workspace& /*scratch*/) const {
+    return kNoWeights;
+  }
   // Causal self-attention: each row in turn is added to its state and attends. Not every kind has
   // it.
   struct Projected {
@@ -124,6 +140,10 @@ class Attention {
   void Append(const float* x, absl::Span<const AttentionRow> rows, Workspace& scratch) const;
   void Attend(const float* x, absl::Span<const AttentionRow> rows, float* y,
               Workspace& scratch) const;
+
+  // See AttentionKind::AddWeights(). x: one row [E].
+  int64_t AddWeights(const float* x, const AttentionRow& row, absl::Span<const int> heads,
+                     std::vector<float>* sums, Workspace& scratch) const;
 
   // Cross-attention of target rows that see different lengths of their source. Target row r sees,
   // of its own state, the first seen[r] source rows of this batch and no later ones. The results

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_
 #define LEAPSTREAM_MODEL_ENGINE_ATTENTION_KEY_VALUE_CACHE_H_
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -27,6 +28,10 @@ class KeyValueCache : public AttentionState {
   void Reset() override;
   void Settle() override { settled_ = length_; }
   void Drop() override { length_ = settled_; }
+  void Keep(int64_t settled) override {
+    settled_ += settled;
+    length_ = std::min(length_, settled_ + 1);
+  }
   int64_t bytes() const override;
   std::unique_ptr<AttentionState> Clone() const override {
     return std::make_unique<KeyValueCache>(*this);

@@ -289,7 +289,7 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
     auto& state = static_cast<State&>(*rows[r].state);
     Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);
     AttendRow(query + r * heads_ * F_, state, out + r * heads_ * d_);
-    if (past == Past::kSettled) state.Settle();
+    if (past == Past::kSettled && !rows[r].provisional) state.Settle();
   });
 }
 

@@ -81,6 +81,25 @@ void SoftmaxAttention::Attend(const float* queries, absl::Span<const AttentionRo
   });
 }
 
+int64_t SoftmaxAttention::AddWeights(const float* queries, const AttentionRow& row,
+                                     absl::Span<const int> heads, std::vector<float>* sums,
+                                     Workspace& scratch) const {
+  const Workspace::Scope scope(scratch);
+  const auto& cache = static_cast<const KeyValueCache&>(*row.state);
+  const int64_t length = cache.length();
+  const int64_t F = features_->width();
+  float* features = scratch.Floats(heads_ * F);
+  features_->Queries(queries, {row}, features, scratch);
+  float* weights = scratch.Floats(KeyValueCache::Rounded(length));
+  sums->assign(static_cast<size_t>(length), 0.0f);
+  for (const int h : heads) {
+    cache.AllEnergies(h, features + h * F, 1, weights);
+    SoftmaxInPlace(weights, length);
+    for (int64_t p = 0; p < length; ++p) (*sums)[p] += weights[p];
+  }
+  return length;
+}
+
 void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
                             float* out, Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
@@ -94,7 +113,7 @@ void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> r
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(key + r * width, x.values + r * heads_ * d_);
     AttendRows(cache, query + r * width, 1, out + r * heads_ * d_);
-    if (past == Past::kSettled) cache.Settle();
+    if (past == Past::kSettled && !rows[r].provisional) cache.Settle();
   });
 }
 

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <vector>
 
 #include "model/engine/attention/attention.h"
 #include "model/engine/attention/attention_entry.h"
@@ -19,10 +20,13 @@ class SoftmaxAttention : public AttentionKind {
       : features_(std::move(features)), heads_(heads), d_(d) {}
 
   std::unique_ptr<AttentionState> NewState() const override;
+  bool can_keep() const override { return true; }
   void Append(const float* keys, const float* values, absl::Span<const AttentionRow> rows,
               Workspace& scratch) const override;
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
               Workspace& scratch) const override;
+  int64_t AddWeights(const float* queries, const AttentionRow& row, absl::Span<const int> heads,
+                     std::vector<float>* sums, Workspace& scratch) const override;
   void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
             Workspace& scratch) const override;
 
