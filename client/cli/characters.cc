@@ -2,7 +2,6 @@
 
 #include <locale.h>
 #include <wchar.h>
-#include <wctype.h>
 
 #include <algorithm>
 
@@ -47,18 +46,6 @@ size_t CharacterBytes(absl::string_view text) {
   const size_t size = text.size();
   Next(text);
   return size - text.size();
-}
-
-size_t CountCharacters(absl::string_view text) {
-  const Utf8Locale locale;
-  size_t count = 0;
-  for (; !text.empty(); ++count) Next(text);
-  return count;
-}
-
-bool IsLower(absl::string_view text) {
-  const Utf8Locale locale;
-  return !text.empty() && iswlower(static_cast<wint_t>(Next(text))) != 0;
 }
 
 int DisplayWidth(absl::string_view text) {

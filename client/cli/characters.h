@@ -16,8 +16,6 @@ inline constexpr absl::string_view kByteOrderMark = "\xEF\xBB\xBF";
 
 // Bytes of the first character. `text` is not empty.
 size_t CharacterBytes(absl::string_view text);
-size_t CountCharacters(absl::string_view text);
-bool IsLower(absl::string_view text);  // Whether the first character is lower case.
 // Columns that a terminal needs for `text`; control characters need none.
 int DisplayWidth(absl::string_view text);
 

@@ -62,10 +62,6 @@ TEST(CharactersTest, KnowsWidthsWhateverTheLocale) {
   EXPECT_EQ(DisplayWidth("日本"), 4);
   EXPECT_EQ(DisplayWidth("e\xCC\x81"), 1);  // A combining accent.
   EXPECT_EQ(CharacterBytes("€x"), 3u);
-  EXPECT_TRUE(IsLower("über"));
-  EXPECT_FALSE(IsLower("Über"));
-  EXPECT_FALSE(IsLower(""));
-  EXPECT_EQ(CountCharacters("\xFFx"), 2u);
 }
 
 // The part of a terminal that the lanes use. It has no column limit, so that lines that are too

@@ -220,7 +220,7 @@ TEST(SentenceSegmenterTest, TextIsGivenOutAtOnce) {
   EXPECT_EQ(text(segmenter.Append("it. (((")), "it. ");
 }
 
-// Of a word that does not end, no more than kLookAhead characters are held.
+// No more than kLookAhead characters are held of a word that does not end.
 TEST(SentenceSegmenterTest, LooksAheadNoFurtherThanItSays) {
   for (const char* language : {"en", "fr"}) {
     SentenceSegmenter segmenter{SentenceRules(language)};

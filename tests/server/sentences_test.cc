@@ -108,7 +108,7 @@ TEST_F(ServerTest, AnyChunkingGivesTheSameSentences) {
   }
 }
 
-// What a client knows of a session that it goes on with.
+// A client that goes on with a session, and its knowledge of it.
 class ResumedSentencesTest : public ServerTest {
  protected:
   // Reads a stream until `most` more tokens have come. False: the stream is over.
