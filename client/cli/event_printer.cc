@@ -69,6 +69,11 @@ absl::Status EventPrinter::Show(const Started& started) {
     Say(absl::StrFormat("session %s, model %s, policy %s", started.session_id, started.model,
                         ToText(started.applied.policy)));
   }
+  if (options_.sentences && !started.applied.sentences) {
+    notes_.push_back(
+        "this server is older than the program and finds no sentences; a segment was all up to the "
+        "end of a line, or with --segment sentence up to an empty line");
+  }
   return absl::OkStatus();
 }
 

@@ -24,6 +24,7 @@ struct EventPrinterOptions {
   bool speech = false;   // The source is audio: lagging is in ms, and no lanes are drawn.
   bool paced = false;    // Standard error gets the source as it is sent, and figures.
   bool typed = false;    // The source is typed into the terminal.
+  bool sentences = false;  // The server was asked to find sentences.
   Segmentation segmentation = Segmentation::kLineSentences;
 };
 

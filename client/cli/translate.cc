@@ -49,6 +49,7 @@ EventPrinterOptions PrinterOptions(const TranslateOptions& options, int input) {
   result.verbose = options.verbose;
   result.paced = options.words_per_second > 0;
   result.typed = isatty(input) == 1 && !options.hypotheses.has_value();
+  result.sentences = options.stream.sentences;
   result.segmentation = options.segmentation;
   return result;
 }

@@ -125,6 +125,15 @@ TEST(EventPrinterTest, VerboseNamesThePolicy) {
   EXPECT_THAT(Print(options, {started}).err, HasSubstr(", policy la:2:12+read-words=3\n"));
 }
 
+TEST(EventPrinterTest, AServerThatFindsNoSentencesIsTold) {
+  EventPrinterOptions options;
+  options.sentences = true;
+  Started started;
+  EXPECT_THAT(Print(options, {started}).err, HasSubstr("older than the program"));
+  started.applied.sentences = true;
+  EXPECT_EQ(Print(options, {started}).err, "");
+}
+
 TEST(EventPrinterTest, SpeechHasTheFiguresOfEachSegmentAndNoneOfTheRun) {
   EventPrinterOptions options;
   options.verbose = options.speech = true;
