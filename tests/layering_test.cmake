@@ -5,7 +5,7 @@ set(grpc_folders "^(server|client|tests/server|tests/client|tests/docker|tests/e
 set(sentencepiece_files "^model/api/sentencepiece\\.cc$")
 
 set(patterns)
-foreach(folder base client metrics model proto sentences server streaming tests)
+foreach(folder base client metrics model proto server streaming tests)
   foreach(ext cc cpp h hpp)
     list(APPEND patterns ${SOURCE_DIR}/${folder}/*.${ext})
   endforeach()

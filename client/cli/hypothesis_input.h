@@ -13,7 +13,7 @@
 #include "client/cli/source_words.h"
 #include "client/hypotheses/hypothesis_reader.h"
 #include "client/hypotheses/source_stabilizer.h"
-#include "sentences/sentence_segmenter.h"
+#include "base/sentences/sentence_segmenter.h"
 
 namespace leapstream::client {
 

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "sentences/sentence_segmenter.h"
+#include "base/sentences/sentence_segmenter.h"
 #include "streaming/session.h"
 
 namespace leapstream {

@@ -16,7 +16,7 @@
 #include "base/mutex.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
-#include "sentences/sentence_segmenter.h"
+#include "base/sentences/sentence_segmenter.h"
 #include "server/caller.h"
 #include "server/logging.h"
 #include "server/rpc/one_message_call.h"

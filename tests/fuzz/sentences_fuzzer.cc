@@ -6,7 +6,7 @@
 
 #include "absl/strings/str_join.h"
 #include "base/utf8.h"
-#include "sentences/sentence_segmenter.h"
+#include "base/sentences/sentence_segmenter.h"
 #include "tests/fuzz/fuzz_input.h"
 
 using namespace leapstream;

@@ -1,4 +1,4 @@
-#include "sentences/sentence_rules.h"
+#include "base/sentences/sentence_rules.h"
 
 #include <unicode/ubrk.h>
 #include <unicode/uchar.h>
@@ -19,7 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
 #include "base/scripts.h"
-#include "sentences/characters.h"
+#include "base/sentences/characters.h"
 
 namespace leapstream {
 namespace {

@@ -1,9 +1,9 @@
-#include "sentences/sentence_segmenter.h"
+#include "base/sentences/sentence_segmenter.h"
 
 #include <utility>
 
 #include "base/utf8.h"
-#include "sentences/characters.h"
+#include "base/sentences/characters.h"
 
 namespace leapstream {
 namespace {

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_SENTENCES_SENTENCE_SEGMENTER_H_
-#define LEAPSTREAM_SENTENCES_SENTENCE_SEGMENTER_H_
+#ifndef LEAPSTREAM_BASE_SENTENCES_SENTENCE_SEGMENTER_H_
+#define LEAPSTREAM_BASE_SENTENCES_SENTENCE_SEGMENTER_H_
 
 #include <cstddef>
 #include <cstdint>
@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
-#include "sentences/sentence_rules.h"
+#include "base/sentences/sentence_rules.h"
 
 namespace leapstream {
 
@@ -86,4 +86,4 @@ class SentenceSegmenter {
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_SENTENCES_SENTENCE_SEGMENTER_H_
+#endif  // LEAPSTREAM_BASE_SENTENCES_SENTENCE_SEGMENTER_H_

@@ -1,5 +1,5 @@
 // Checks where sentences end, in many languages, and that any chunking of a text gives the same.
-#include "sentences/sentence_segmenter.h"
+#include "base/sentences/sentence_segmenter.h"
 
 #include <iterator>
 #include <random>
@@ -13,7 +13,7 @@
 #include "absl/strings/string_view.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
-#include "sentences/characters.h"
+#include "base/sentences/characters.h"
 
 namespace leapstream {
 namespace {

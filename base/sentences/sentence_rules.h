@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_SENTENCES_SENTENCE_RULES_H_
-#define LEAPSTREAM_SENTENCES_SENTENCE_RULES_H_
+#ifndef LEAPSTREAM_BASE_SENTENCES_SENTENCE_RULES_H_
+#define LEAPSTREAM_BASE_SENTENCES_SENTENCE_RULES_H_
 
 #include <memory>
 #include <optional>
@@ -55,4 +55,4 @@ bool EndsClause(char32_t mark);
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_SENTENCES_SENTENCE_RULES_H_
+#endif  // LEAPSTREAM_BASE_SENTENCES_SENTENCE_RULES_H_
