@@ -438,6 +438,22 @@ class PageTest(unittest.TestCase):
         browser.wait_for(f"{status} === 'Finished.'")
         browser.wait_for(released)
 
+    def test_a_policy_is_chosen(self):
+        browser = self.browser
+        browser.wait_for("document.querySelectorAll('#policy option').length > 3")
+        self.assertEqual(browser.value("document.getElementById('policy').value"), "wait-k")
+        browser.value(
+            "(() => { const policy = document.getElementById('policy'); policy.value = 'hold'; "
+            "policy.dispatchEvent(new Event('change')); })()"
+        )
+        self.assertEqual(browser.value("document.getElementById('k').value"), "3")
+        browser.value("document.getElementById('k').value = 4")
+        browser.value("document.getElementById('input').focus()")
+        browser.type(SENTENCES[0] + "\n")
+        browser.wait_for("document.getElementById('status').textContent.includes('hold-n 4')")
+        browser.wait_for("document.querySelectorAll('#announced p').length === 1")
+        self.assertTrue(browser.value("document.getElementById('policy').disabled"))
+
     def test_it_is_usable_without_mouse_and_screen(self):
         browser = self.browser
         browser.call("Accessibility.enable")

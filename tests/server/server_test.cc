@@ -1,7 +1,10 @@
 // Translations, errors and ends of a stream.
 #include "server/server.h"
 
+#include <functional>
 #include <random>
+#include <set>
+#include <string>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
@@ -275,6 +278,51 @@ TEST_F(ServerTest, ManySessionsAtOnceGiveWhatOneGives) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+// A model names the policies that it takes; a session may ask for these, and for no others.
+TEST_F(ServerTest, PoliciesOfAModelAreThoseOfItsSessions) {
+  Start({FakeModel()});
+  grpc::ClientContext context;
+  v1::ListModelsResponse listed;
+  ASSERT_TRUE(stub_->ListModels(&context, {}, &listed).ok());
+  const std::set<std::string> taken(listed.models(0).policies().begin(),
+                                    listed.models(0).policies().end());
+  EXPECT_THAT(taken, testing::Contains("local_agreement"));
+  EXPECT_THAT(taken, testing::Not(testing::Contains("learned")));
+  const auto* const kinds = v1::DecodingPolicy::descriptor()->FindOneofByName("policy");
+  for (int i = 0; i < kinds->field_count(); ++i) {
+    SCOPED_TRACE(kinds->field(i)->name());
+    Request config = Config();
+    v1::DecodingPolicy& policy = *config.mutable_config()->mutable_policy();
+    policy.GetReflection()->MutableMessage(&policy, kinds->field(i));
+    if (policy.has_wait_k()) policy.mutable_wait_k()->set_k(2);
+    if (taken.count(kinds->field(i)->name()) == 0) {
+      ExpectError({config}, grpc::StatusCode::INVALID_ARGUMENT, "INVALID_POLICY");
+      continue;
+    }
+    const Result result = Run({config, Text(kText), EndSegment()});
+    ASSERT_TRUE(result.status.ok()) << result.status.error_message();
+    const v1::DecodingPolicy& applied =
+        result.responses.front().started().effective_config().policy();
+    EXPECT_EQ(applied.policy_case(), policy.policy_case());
+    EXPECT_EQ(result.segments.size(), 1u);
+  }
+  const auto refused = [](const std::function<void(v1::DecodingPolicy&)>& set) {
+    Request config = Config();
+    set(*config.mutable_config()->mutable_policy());
+    return config;
+  };
+  const auto kInvalid = grpc::StatusCode::INVALID_ARGUMENT;
+  ExpectError({refused([](auto& p) { p.mutable_local_agreement()->set_n(1); })}, kInvalid,
+              "INVALID_POLICY", "must be in [2, 16], got 1");
+  ExpectError({refused([](auto& p) { p.mutable_hold_n()->set_max_lag(-2); })}, kInvalid,
+              "INVALID_POLICY", "got -2");
+  ExpectError({refused([](auto& p) { p.mutable_adaptive_wait_k()->set_min_k_threshold(1.5); })},
+              kInvalid, "INVALID_POLICY", "probability, got 1.5");
+  ExpectError({refused([](auto& p) { p.set_read_words(-1); })}, kInvalid, "INVALID_POLICY", "-1");
+  ExpectError({refused([](auto& p) { p.set_past(v1::PAST_REFRESHED); })}, kInvalid,
+              "INVALID_POLICY", "bidirectional");
 }
 
 TEST_F(ServerTest, ChoosesTheModel) {
