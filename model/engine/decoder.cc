@@ -91,7 +91,7 @@ absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
       states.size(), [&](size_t b) { return static_cast<TransformerState*>(states[b]); }, scratch,
       between_layers);
   const Workspace::Scope scope(scratch.floats);
-  const Rows x = RunLayers(Past::kProvisional, scratch, result, between_layers);
+  const Rows x = RunLayers(StepPast::kProvisional, scratch, result, between_layers);
   if (x.count == 0) return absl::OkStatus();
   between_layers();
   return DecideTokens(scratch.target, x, scratch.floats, result);
@@ -107,7 +107,7 @@ absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVis
   const Workspace::Scope scope(floats);
   scratch.undecided.resize(rows.size());
   const Rows x =
-      RunLayers(Past::kProvisional, scratch, absl::MakeSpan(scratch.undecided), between_layers);
+      RunLayers(StepPast::kProvisional, scratch, absl::MakeSpan(scratch.undecided), between_layers);
   if (x.count == 0) return absl::OkStatus();
   const float* features = Features(x, floats);
   const int64_t vocabulary = output_.out();
@@ -155,7 +155,7 @@ void TransformerDecoder::RunFirstRows(size_t count,
   }
   if (target.owners.empty()) return;
   const Workspace::Scope scope(scratch.floats);
-  RunLayers(Past::kSettled, scratch, {}, between_layers);
+  RunLayers(StepPast::kSettled, scratch, {}, between_layers);
   target.Clear();
 }
 
@@ -178,7 +178,7 @@ void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
   state->progress_.stale = false;
 }
 
-Rows TransformerDecoder::RunLayers(Past past, Scratch& scratch, absl::Span<Decision> result,
+Rows TransformerDecoder::RunLayers(StepPast past, Scratch& scratch, absl::Span<Decision> result,
                                    BetweenLayers between_layers) const {
   const TargetBatch& target = scratch.target;
   const auto count = static_cast<int64_t>(target.owners.size());
@@ -243,7 +243,7 @@ bool TransformerDecoder::ReadsNothing(const TransformerState& state, int source_
   return source_read == 1 && (config_.mass_preservation || due == 1);
 }
 
-void TransformerDecoder::RunLayer(size_t l, Past past, Scratch& scratch, Rows* x,
+void TransformerDecoder::RunLayer(size_t l, StepPast past, Scratch& scratch, Rows* x,
                                   absl::Span<Decision> result) const {
   const size_t distinct = stack_.order[l];
   const Layer& layer = stack_.layers[distinct];
@@ -382,7 +382,7 @@ void TransformerDecoder::ReplayLayer(size_t l, const Rows& encoded, Scratch& scr
     rows.push_back({target.owners[r]->self_[l].get(), target.positions[r]});
   }
   Residual(layer.self_attention_norm, before, x, floats, [&](const float* in) {
-    layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
+    layer.self_attention.Step(in, rows, StepPast::kSettled, x.x, floats);
   });
   between_layers();
   for (size_t r = 0; r < rows.size(); ++r) {

@@ -33,7 +33,7 @@ absl::Status TransformerDecoder::Verify(absl::Span<const GivenRows> rows, Scratc
   }
   if (target.owners.empty()) return absl::OkStatus();
   const Workspace::Scope scope(scratch.floats);
-  const Rows x = RunLayers(Past::kSettled, scratch, {}, between_layers);
+  const Rows x = RunLayers(StepPast::kSettled, scratch, {}, between_layers);
   between_layers();
   if (absl::Status status = DecideGiven(rows, x, scratch); !status.ok()) return status;
 
@@ -48,7 +48,7 @@ absl::Status TransformerDecoder::Verify(absl::Span<const GivenRows> rows, Scratc
       AddGiven(rows[b], agreed + 1, /*open=*/true, /*all=*/false, target);
     }
   }
-  if (!target.owners.empty()) RunLayers(Past::kSettled, scratch, {}, between_layers);
+  if (!target.owners.empty()) RunLayers(StepPast::kSettled, scratch, {}, between_layers);
   for (size_t b = 0; b < rows.size(); ++b) {
     const auto agreed = static_cast<size_t>(scratch.agreed[b]);
     const bool open = rows[b].decides || agreed < rows[b].tokens.size();

@@ -142,7 +142,7 @@ Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
                                 {in, count, width});
       observer_.ShowAdded(name, ".self_attn", x, [&] {
         if (config_.causal_encoder) {
-          layer.self_attention.Step(in, rows, Past::kSettled, x.x, floats);
+          layer.self_attention.Step(in, rows, StepPast::kSettled, x.x, floats);
         } else {
           layer.self_attention.Append(in, rows, floats);
           layer.self_attention.Attend(in, rows, x.x, floats);

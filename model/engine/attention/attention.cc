@@ -11,7 +11,7 @@ float* Project(const PackedLinear& linear, const float* x, int64_t rows, Workspa
 
 }  // namespace
 
-void Attention::Step(const float* x, absl::Span<const AttentionRow> rows, Past past, float* y,
+void Attention::Step(const float* x, absl::Span<const AttentionRow> rows, StepPast past, float* y,
                      Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
   const auto count = static_cast<int64_t>(rows.size());

@@ -76,7 +76,7 @@ void ForEachRow(absl::Span<const AttentionRow> rows, const F& f) {
 
 // The state of the positions that Step() adds: settled at once, as an encoder's, or provisional
 // until the caller settles or drops them.
-enum class Past { kSettled, kProvisional };
+enum class StepPast { kSettled, kProvisional };
 
 // A kind of attention: the operations between the projections of one block, with the weights that
 // the kind itself has. Const and thread-safe. Rows are float32, after projection and bias; queries
@@ -115,7 +115,7 @@ class AttentionKind {
     const float* keys;
     const float* values;
   };
-  virtual void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+  virtual void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
                     Workspace& scratch) const = 0;
 };
 
@@ -134,7 +134,7 @@ class Attention {
 
   std::unique_ptr<AttentionState> NewState() const { return kind_->NewState(); }
 
-  void Step(const float* x, absl::Span<const AttentionRow> rows, Past past, float* y,
+  void Step(const float* x, absl::Span<const AttentionRow> rows, StepPast past, float* y,
             Workspace& scratch) const;
   // x: [R, width of the encoder].
   void Append(const float* x, absl::Span<const AttentionRow> rows, Workspace& scratch) const;

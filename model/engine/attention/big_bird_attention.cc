@@ -80,7 +80,7 @@ void BigBirdAttention::Attend(const float* queries, absl::Span<const AttentionRo
   }
 }
 
-void BigBirdAttention::Step(const Projected&, absl::Span<const AttentionRow>, Past, float*,
+void BigBirdAttention::Step(const Projected&, absl::Span<const AttentionRow>, StepPast, float*,
                             Workspace&) const {
   throw std::logic_error("BigBird attention is not causal: it serves bidirectional encoders only");
 }

@@ -25,7 +25,7 @@ class BigBirdAttention : public AttentionKind {
               Workspace& scratch) const override;
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
               Workspace& scratch) const override;
-  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
             Workspace& scratch) const override;
 
   // The blocks, in order, that block `query` of `blocks` sees.

@@ -276,7 +276,7 @@ void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow
   });
 }
 
-void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
+void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past,
                            float* out, Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
   const auto count = static_cast<int64_t>(rows.size());
@@ -289,7 +289,7 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
     auto& state = static_cast<State&>(*rows[r].state);
     Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);
     AttendRow(query + r * heads_ * F_, state, out + r * heads_ * d_);
-    if (past == Past::kSettled && !rows[r].provisional) state.Settle();
+    if (past == StepPast::kSettled && !rows[r].provisional) state.Settle();
   });
 }
 

@@ -48,7 +48,7 @@ class LinearAttention : public AttentionKind {
               Workspace& scratch) const override;
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
               Workspace& scratch) const override;
-  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
             Workspace& scratch) const override;
 
   const FeatureMap& features() const { return *features_; }

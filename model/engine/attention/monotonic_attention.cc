@@ -131,7 +131,7 @@ void MonotonicAttention::Attend(const float* queries, absl::Span<const Attention
   }
 }
 
-void MonotonicAttention::Step(const Projected&, absl::Span<const AttentionRow>, Past, float*,
+void MonotonicAttention::Step(const Projected&, absl::Span<const AttentionRow>, StepPast, float*,
                               Workspace&) const {
   throw std::logic_error("monotonic attention is cross-attention only");
 }

@@ -44,7 +44,7 @@ class MonotonicAttention : public AttentionKind {
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
               Workspace& scratch) const override;
   // Throws, since this is no self-attention.
-  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
             Workspace& scratch) const override;
 
  private:

@@ -100,7 +100,7 @@ int64_t SoftmaxAttention::AddWeights(const float* queries, const AttentionRow& r
   return length;
 }
 
-void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past,
+void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past,
                             float* out, Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
   const int64_t width = heads_ * features_->width();
@@ -113,7 +113,7 @@ void SoftmaxAttention::Step(const Projected& x, absl::Span<const AttentionRow> r
     auto& cache = static_cast<KeyValueCache&>(*rows[r].state);
     cache.Append(key + r * width, x.values + r * heads_ * d_);
     AttendRows(cache, query + r * width, 1, out + r * heads_ * d_);
-    if (past == Past::kSettled && !rows[r].provisional) cache.Settle();
+    if (past == StepPast::kSettled && !rows[r].provisional) cache.Settle();
   });
 }
 

@@ -27,7 +27,7 @@ class SoftmaxAttention : public AttentionKind {
               Workspace& scratch) const override;
   int64_t AddWeights(const float* queries, const AttentionRow& row, absl::Span<const int> heads,
                      std::vector<float>* sums, Workspace& scratch) const override;
-  void Step(const Projected& x, absl::Span<const AttentionRow> rows, Past past, float* out,
+  void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
             Workspace& scratch) const override;
 
  private:

@@ -76,7 +76,7 @@ TEST_P(AttentionTest, StepEqualsTheNaiveFormInAnyChunks) {
       at::Tensor out = at::full_like(expected, std::numeric_limits<float>::quiet_NaN());
       for (int64_t t = 0; t < T; t += chunk) {
         kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)},
-                        Rows(state.get(), t, std::min(t + chunk, T)), Past::kSettled,
+                        Rows(state.get(), t, std::min(t + chunk, T)), StepPast::kSettled,
                         const_cast<float*>(Row(out, t)), scratch_);
       }
       ExpectClose(expected, out, kind.name);
@@ -137,14 +137,14 @@ TEST_P(AttentionTest, WhatIsDroppedLeavesNoTrace) {
         const int64_t wrong = T - 1 - t;
         if (t % together == 0) {
           kind.kind->Step({Row(q_, wrong), Row(k_, wrong), Row(v_, wrong)},
-                          Rows(state.get(), t, t + 1), Past::kProvisional,
+                          Rows(state.get(), t, t + 1), StepPast::kProvisional,
                           const_cast<float*>(Row(out, t)), scratch_);
           state->Drop();
         }
         kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(state.get(), t, t + 1),
-                        Past::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
+                        StepPast::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
         kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(plain.get(), t, t + 1),
-                        Past::kProvisional, const_cast<float*>(Row(other, t)), scratch_);
+                        StepPast::kProvisional, const_cast<float*>(Row(other, t)), scratch_);
         if (t % together == together - 1) {
           state->Settle();
           plain->Settle();
@@ -168,9 +168,9 @@ TEST_P(AttentionTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
     std::vector<AttentionRow> rows = Rows(one.get(), 0, T);
     for (const AttentionRow& row : Rows(two.get(), 0, T)) rows.push_back(row);
     at::Tensor batch = at::empty_like(q), single = at::empty_like(q_);
-    kind.kind->Step({Row(q, 0), Row(k, 0), Row(v, 0)}, rows, Past::kSettled,
+    kind.kind->Step({Row(q, 0), Row(k, 0), Row(v, 0)}, rows, StepPast::kSettled,
                     batch.data_ptr<float>(), scratch_);
-    kind.kind->Step({Row(q_, 0), Row(k_, 0), Row(v_, 0)}, Rows(alone.get(), 0, T), Past::kSettled,
+    kind.kind->Step({Row(q_, 0), Row(k_, 0), Row(v_, 0)}, Rows(alone.get(), 0, T), StepPast::kSettled,
                     single.data_ptr<float>(), scratch_);
     EXPECT_TRUE(at::equal(batch.slice(0, 0, T), single)) << kind.name;
     EXPECT_TRUE(at::equal(batch.slice(0, T), single)) << kind.name;
@@ -186,7 +186,7 @@ TEST_P(AttentionTest, StatesOfLinearKindsDoNotGrowAndOthersGrowByBlocks) {
     at::Tensor out = at::empty_like(q_);
     for (int64_t t = 0; t < T; ++t) {
       kind.kind->Step({Row(q_, t), Row(k_, t), Row(v_, t)}, Rows(state.get(), t, t + 1),
-                      Past::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
+                      StepPast::kProvisional, const_cast<float*>(Row(out, t)), scratch_);
       state->Settle();
     }
     const bool cache = kind.name == "softmax" || kind.name == "leap_softmax";
