@@ -96,7 +96,8 @@ class TransformerDecoder {
                  BetweenLayers between_layers) const;
   // Runs one layer over scratch.target. The attention's past gets the rows as `past` says. For a
   // learned policy, rows that want more source are taken out, and their decision is in `result`.
-  void RunLayer(size_t l, StepPast past, Scratch& scratch, Rows* x, absl::Span<Decision> result) const;
+  void RunLayer(size_t l, StepPast past, Scratch& scratch, Rows* x,
+                absl::Span<Decision> result) const;
   // Finds the source token to which each row attends most that asks for it, in the layer that has
   // the input `in`: [rows, E].
   void FindAttended(const Attention& attention, const float* in, Scratch& scratch) const;

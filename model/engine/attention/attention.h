@@ -26,8 +26,8 @@ class AttentionState {
   // takes it back. Both do the same with the moves of a learned policy's heads.
   virtual void Settle() = 0;
   virtual void Drop() = 0;
-  // Of the positions that are provisional, makes the first `settled` part of the past, keeps the one
-  // after them and takes back the others. REQUIRES: AttentionKind::can_keep().
+  // Makes the first `settled` of the provisional positions part of the past, keeps the one after them
+  // and takes back the others. REQUIRES: AttentionKind::can_keep().
   virtual void Keep(int64_t /*settled*/) {}
   // Whether a head of a learned policy wants to see more of the source first. Valid after Attend().
   virtual bool wants_source() const { return false; }
@@ -100,8 +100,8 @@ class AttentionKind {
   virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
                       Workspace& scratch) const = 0;
   // Adds the weights with which one row attends to the positions of its state, of each of `heads`,
-  // to `sums`: [positions], and returns how many there are. kNoWeights: this kind has no weights that
-  // sum to one. `queries`: the row's.
+  // to `sums`: [positions], and returns how many there are. kNoWeights: this kind has no weights
+  // that sum to one. `queries`: the row's.
   static constexpr int64_t kNoWeights = -1;
   virtual int64_t AddWeights(const float* /*queries*/, const AttentionRow& /*row*/,
                              absl::Span<const int> /*heads*/, std::vector<float>* /*sums*/,
@@ -115,8 +115,8 @@ class AttentionKind {
     const float* keys;
     const float* values;
   };
-  virtual void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
-                    Workspace& scratch) const = 0;
+  virtual void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past,
+                    float* out, Workspace& scratch) const = 0;
 };
 
 // An attention block: projections around a kind. Takes rows x [R, E], contiguous float32, and adds

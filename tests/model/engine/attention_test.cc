@@ -170,8 +170,8 @@ TEST_P(AttentionTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
     at::Tensor batch = at::empty_like(q), single = at::empty_like(q_);
     kind.kind->Step({Row(q, 0), Row(k, 0), Row(v, 0)}, rows, StepPast::kSettled,
                     batch.data_ptr<float>(), scratch_);
-    kind.kind->Step({Row(q_, 0), Row(k_, 0), Row(v_, 0)}, Rows(alone.get(), 0, T), StepPast::kSettled,
-                    single.data_ptr<float>(), scratch_);
+    kind.kind->Step({Row(q_, 0), Row(k_, 0), Row(v_, 0)}, Rows(alone.get(), 0, T),
+                    StepPast::kSettled, single.data_ptr<float>(), scratch_);
     EXPECT_TRUE(at::equal(batch.slice(0, 0, T), single)) << kind.name;
     EXPECT_TRUE(at::equal(batch.slice(0, T), single)) << kind.name;
   }

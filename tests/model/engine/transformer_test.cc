@@ -57,7 +57,7 @@ class SlowTransformer {
       };
       residual("self_attention_norm", [&](const at::Tensor& h) {
         const std::string block = name + "self_attention";
-        StepPast& past = past_[own];
+        Past& past = past_[own];
         const at::Tensor k = Linear(block + ".key", h), v = Linear(block + ".value", h);
         past.keys = past.keys.defined() ? at::cat({past.keys, k}) : k;
         past.values = past.values.defined() ? at::cat({past.values, v}) : v;
@@ -75,7 +75,7 @@ class SlowTransformer {
       });
       if (wants && !finished) {
         for (const int layer : appended) {
-          StepPast& past = past_[layer];
+          Past& past = past_[layer];
           past.keys = past.keys.slice(0, 0, past.keys.size(0) - 1);
           past.values = past.values.slice(0, 0, past.values.size(0) - 1);
         }
@@ -95,7 +95,7 @@ class SlowTransformer {
   }
 
  private:
-  struct StepPast {
+  struct Past {
     at::Tensor keys, values;  // [T, E]
   };
 
@@ -273,7 +273,7 @@ class SlowTransformer {
 
   const ModelConfig config_;
   std::map<std::string, at::Tensor> weights_;
-  std::map<int, StepPast> past_;
+  std::map<int, Past> past_;
   std::map<int, std::vector<int64_t>> step_;
   int64_t due_ = 0;
   int first_query_ = 0;  // The position of the first row that attends.
