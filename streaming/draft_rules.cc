@@ -27,6 +27,12 @@ int MostDraftTokens(const DraftLength& length) {
   return std::max(std::min(of_segment, of_look), 0);
 }
 
+int MostNewTokens(const Policy& policy, int chunk, bool agrees) {
+  constexpr int kAnyNumber = 1 << 30;
+  if (!std::holds_alternative<LocalAgreement>(policy)) return kAnyNumber;
+  return agrees ? std::max(chunk, 2) : 1;
+}
+
 int RepeatedTokens(absl::Span<const TokenId> target) {
   if (target.size() < kRepeatsFrom) return 0;
   if (Repeats(target, 1, 5)) return 4;

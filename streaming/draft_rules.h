@@ -18,6 +18,12 @@ struct DraftLength {
 };
 int MostDraftTokens(const DraftLength& length);
 
+// The most tokens of a draft behind those with which the last one began, too. For local agreement
+// only these matter: a draft that differs from the last one ends with the first other token, and one
+// that agrees with all of it goes on for a few tokens, which the next one may agree with. So a look
+// costs about as many steps as source tokens were read. chunk: these; agrees: with all of it.
+int MostNewTokens(const Policy& policy, int chunk, bool agrees);
+
 // The number of last tokens of `target` that say again what stands before them: after eight tokens
 // or more, the same token for the fifth time in a row, or two or three tokens for the third time. 0:
 // nothing repeats.

@@ -121,29 +121,6 @@ bool LiveSession::PlanSegment(int max_rows) {
   return true;
 }
 
-void LiveSession::PlanReplay(int max_rows) {
-  while (source_->due_reads() + committed_.due() < max_rows) {
-    const Progress progress = CurrentProgress();
-    if (Searches(progress)) return;  // The search finds these tokens again.
-    const CommittedTarget::Step step = committed_.NextStep(progress, options_, model_.info);
-    if (step == CommittedTarget::Step::kNone) return;
-    if (step == CommittedTarget::Step::kReplay) {
-      committed_.PlanReplay();
-      continue;
-    }
-    if (step != CommittedTarget::Step::kImpossible) {
-      if (NextRead()) {
-        if (step == CommittedTarget::Step::kReadOn) ++segment_.lag;
-        continue;
-      }
-      if (finished()) return;
-      // The source that the token needs may still come.
-      if (turn_.cut_short || (!source_->closed() && !source_->cut())) return;
-    }
-    return Finish(committed_.Impossible(options_.policy, progress.source_read));
-  }
-}
-
 void LiveSession::EndPlan(Due* due) {
   due->reads = source_->due_rows(state_.get());
   due->read_count = source_->due_reads();
@@ -244,6 +221,7 @@ Progress LiveSession::CurrentProgress() const {
   progress.wanted = segment_.wanted;
   progress.target_words = segment_.words;
   progress.awaits_word = segment_.awaits_word;
+  if (progress.source_read <= segment_.held) progress.within_chunk = true;
   if (draft_ != nullptr) progress.looked = draft_->looked();
   return progress;
 }
@@ -322,21 +300,6 @@ void LiveSession::ShrinkState() {
 
 // --- The model's results. ---
 
-void LiveSession::ApplyReplay() {
-  const absl::Span<const TokenId> tokens = committed_.due_tokens();
-  const absl::Span<const int> source_read = committed_.due_source_read();
-  const bool first = state_->target_written() == committed_.due();
-  segment_.ends_in_a_row = 0;
-  source_->GoesOn();
-  for (size_t i = 0; i < tokens.size(); ++i) {
-    const double delay = source_->Delay(source_read[i]);
-    meter_.RecordToken(delay);
-    AppendToken(tokens[i], delay);
-  }
-  if (first && !tokens.empty()) meter_.RecordFirstToken(SteadyNow());
-  committed_.ApplyReplay();
-}
-
 void LiveSession::Apply(const Decision& decision) {
   unencoded_ = false;
   if (draft_ != nullptr && draft_->open()) return ApplyDraft(&decision);
@@ -391,12 +354,17 @@ bool LiveSession::ApplyEarlyEnd() {
 
 bool LiveSession::Admits(const ScoredToken& token, bool forced) {
   if (token.id == frame_.end || source_->finished()) return true;
-  if (forced && committed_.has_places()) return committed_.IsDue(state_->source_read());
   Decision decision;
   decision.best = token;
+  const Progress progress = CurrentProgress();
   const bool begins_word = units_.Begins(segment_.last, token.id);
-  if (leapstream::Admits(options_.policy, CurrentProgress(), decision, begins_word)) return true;
+  const bool known = forced && committed_.has_places();
+  if (known ? committed_.IsDue(state_->source_read())
+            : leapstream::Admits(options_.policy, progress, decision, begins_word)) {
+    return true;
+  }
   segment_.awaits_word = begins_word;
+  if (known) segment_.held = progress.source_read;
   return false;
 }
 

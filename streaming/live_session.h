@@ -141,6 +141,7 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
     int put_out = 0;           // The target tokens that are part of the segment's translation.
     int words = 0;             // See Progress::target_words.
     bool awaits_word = false;  // See Progress.
+    int held = 0;  // Nothing is written before more has been read: a committed token came later.
     TokenId last = TargetUnits::kNone;  // The token that was written last.
     bool forces = false;       // The beam search must begin with the committed tokens.
     std::vector<TokenId> ids;  // The target tokens written; kept for a beam search only.

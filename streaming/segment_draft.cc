@@ -69,7 +69,9 @@ void SegmentDraft::MakeStep() {
   // A model that feeds symbols back is fed other tokens than it decided, so nothing can be verified.
   const size_t count = drafted().size();
   const size_t end = std::min(rest_.size(), static_cast<size_t>(std::max(most_, 0)));
-  if (model_.feeds_back_symbols || end <= count || verifies_ == kMostVerifies) {
+  // Local agreement needs no token behind the first one that differs.
+  const bool again = verifies_ == 0 || !std::holds_alternative<LocalAgreement>(policy_);
+  if (model_.feeds_back_symbols || end <= count || verifies_ == kMostVerifies || !again) {
     verified_.tokens.clear();
     deciding_ = state_.get();
     return;
@@ -152,12 +154,26 @@ bool SegmentDraft::Take(const Decision& decision) {
   agreed_.push_back(same ? rest_agreed_[place] + 1 : 1);
   // A draft that repeats itself ends before it does, but not before it differs from the last one.
   const int repeated = std::min(RepeatedTokens(target_), count + 1 - same_);
-  if (repeated == 0) return true;
+  if (repeated == 0) {
+    if (!IsLongEnough()) return true;
+    next_ = TargetUnits::kNone;
+    return false;
+  }
   next_ = target_[target_.size() - repeated];
   target_.resize(target_.size() - repeated);
   log_probs_.resize(log_probs_.size() - repeated);
   agreed_.resize(agreed_.size() - repeated);
   return false;
+}
+
+bool SegmentDraft::IsLongEnough() const {
+  const auto same = static_cast<size_t>(same_);
+  const int most =
+      MostNewTokens(policy_, look_.source_read - looked_, /*agrees=*/same == rest_.size());
+  if (static_cast<int>(drafted().size()) - same_ < most) return false;
+  // A unit that is to be written in any case must be whole.
+  return !LagsTooMuch(policy_, look_.words_ahead) ||
+         units_.First(drafted(), {Around().previous, TargetUnits::kNone, end_}) > 0;
 }
 
 absl::Status SegmentDraft::WriteAgreed(bool goes_on, std::unique_ptr<SessionState>* state) {

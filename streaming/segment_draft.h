@@ -99,6 +99,8 @@ class SegmentDraft {
   bool WriteFirst(int count, std::unique_ptr<SessionState>* state);
   void PutOut(int count);  // Adds the draft's first tokens to written_.
   void FinishLook();
+  // Whether the draft needs no more tokens: see MostNewTokens().
+  bool IsLongEnough() const;
   int Whole(int most) const { return units_.Whole(drafted(), most, Around()); }
   TargetUnits::Around Around() const;
   TokenId Fed(TokenId id) const;  // See Model::feeds_back_symbols.

@@ -64,6 +64,15 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
         "a refreshed past and the end of a prefix need a bidirectional encoder, which model ",
         model.name, " does not have; leave past and prefix_end unset"));
   }
+  if (options.past == Past::kRefreshed && options.early_end == EarlyEnd::kForceFinish) {
+    return absl::InvalidArgumentError(
+        "a refreshed past cannot have steps without a token, as early_end force-finish has; leave "
+        "past unset");
+  }
+  if (options.prefix_end.value_or(false) && model.speech.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model ", model.name, " takes speech, which has no </s>; leave prefix_end unset"));
+  }
   return options.beam.has_value() ? CheckBeamOptions(*options.beam) : absl::OkStatus();
 }
 

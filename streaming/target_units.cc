@@ -62,6 +62,7 @@ bool TargetUnits::EndsCharacter(absl::Span<const TokenId> ids) const {
 bool TargetUnits::Cuts(absl::Span<const TokenId> ids, int count, const Around& around) const {
   const auto place = static_cast<size_t>(count);
   const TokenId next = place < ids.size() ? ids[place] : around.next;
+  if (next == kNone) return false;
   if (next == around.end) return EndsCharacter(ids.first(place));
   return Begins(place == 0 ? around.previous : ids[place - 1], next);
 }

@@ -22,7 +22,8 @@ class TargetUnits {
   bool EndsCharacter(absl::Span<const TokenId> ids) const;
   // The length of the longest beginning of `ids`, `most` at most, that is whole units. A unit is
   // whole if the token behind it begins another one or ends the target. `previous`: the token before
-  // `ids`; `next`: the one behind them; `end`: the token that ends a target.
+  // `ids`; `next`: the one behind them, or
+  // kNone if it is not known; `end`: the token that ends a target.
   struct Around {
     TokenId previous;
     TokenId next;

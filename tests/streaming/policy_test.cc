@@ -1,6 +1,7 @@
 #include "streaming/policy.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include <gtest/gtest.h>
 
@@ -86,6 +87,88 @@ TEST(PolicyTest, ModelsTakeThePoliciesThatFitThem) {
 TEST(WaitKTest, HugeKDoesNotOverflow) {
   const WaitK policy{2147483647};
   EXPECT_EQ(Action::kRead, policy.Decide({5, 2147483647, false}));
+}
+
+TEST(WaitKTest, CountsWords) {
+  WaitK policy{2, 1, true};
+  Progress progress;
+  progress.source_words = 1;
+  EXPECT_EQ(Action::kRead, policy.Decide(progress));
+  progress.source_words = 2;
+  EXPECT_EQ(Action::kWrite, policy.Decide(progress));
+  EXPECT_TRUE(policy.Admits(progress, {}, /*begins_word=*/true));
+  progress.target_words = 1;  // The first word may go on, but no other may begin.
+  EXPECT_EQ(Action::kWrite, policy.Decide(progress));
+  EXPECT_TRUE(policy.Admits(progress, {}, /*begins_word=*/false));
+  EXPECT_FALSE(policy.Admits(progress, {}, /*begins_word=*/true));
+  progress.awaits_word = true;
+  EXPECT_EQ(Action::kRead, policy.Decide(progress));
+  progress.source_words = 3;
+  EXPECT_EQ(Action::kWrite, policy.Decide(progress));
+  progress.source_words = 0;
+  progress.source_finished = true;
+  EXPECT_EQ(Action::kWrite, policy.Decide(progress));
+}
+
+Decision WithProbability(double probability) {
+  Decision decision;
+  decision.best.log_prob = static_cast<float>(std::log(probability));
+  return decision;
+}
+
+TEST(AdaptiveWaitKTest, AdmitsWhatIsProbableEnoughForItsLag) {
+  const AdaptiveWaitK policy{1, 5, 0.9, 0.5};
+  Progress progress;
+  EXPECT_EQ(Action::kRead, policy.Decide(progress));
+  progress.source_read = 1;
+  EXPECT_EQ(Action::kWrite, policy.Decide(progress));
+  EXPECT_TRUE(policy.Admits(progress, WithProbability(0.91)));
+  EXPECT_FALSE(policy.Admits(progress, WithProbability(0.89)));
+  progress.source_read = 3;  // Half of the way from min_k to max_k.
+  EXPECT_TRUE(policy.Admits(progress, WithProbability(0.71)));
+  EXPECT_FALSE(policy.Admits(progress, WithProbability(0.69)));
+  progress.source_read = 5;
+  EXPECT_FALSE(policy.Admits(progress, WithProbability(0.49)));
+  progress.source_read = 6;
+  EXPECT_TRUE(policy.Admits(progress, WithProbability(0.01)));
+  progress.source_read = 1;
+  progress.source_finished = true;
+  EXPECT_TRUE(policy.Admits(progress, WithProbability(0.01)));
+  progress.source_finished = false;
+  progress.wanted = 2;  // The step was not admitted.
+  EXPECT_EQ(Action::kRead, policy.Decide(progress));
+}
+
+TEST(DraftPolicyTest, LooksOnceAfterEachChunk) {
+  for (const Policy& policy : {Policy(LocalAgreement()), Policy(HoldN()), Policy(AlignAtt())}) {
+    Progress progress;
+    EXPECT_EQ(Action::kRead, Decide(policy, progress));
+    progress.source_read = 1;
+    EXPECT_EQ(Action::kWrite, Decide(policy, progress));
+    progress.looked = 1;
+    EXPECT_EQ(Action::kRead, Decide(policy, progress));
+    progress.source_read = 2;
+    progress.within_chunk = true;
+    EXPECT_EQ(Action::kRead, Decide(policy, progress));
+    progress.source_finished = true;
+    EXPECT_EQ(Action::kWrite, Decide(policy, progress));
+  }
+}
+
+TEST(DraftPolicyTest, RefusesWhatAModelCannotDo) {
+  ModelInfo model;
+  EXPECT_TRUE(LocalAgreement().CheckFor(model).ok());
+  EXPECT_FALSE(LocalAgreement{1}.CheckFor(model).ok());
+  EXPECT_FALSE(AlignAtt().CheckFor(model).ok());
+  model.shows_attention = true;
+  EXPECT_TRUE(AlignAtt().CheckFor(model).ok());
+  EXPECT_FALSE((AdaptiveWaitK{3, 2}.CheckFor(model).ok()));
+  EXPECT_FALSE((AdaptiveWaitK{1, 2, 1.5}.CheckFor(model).ok()));
+  model.learned_policy = true;
+  for (const Policy& policy : {Policy(LocalAgreement()), Policy(HoldN()), Policy(AlignAtt()),
+                               Policy(AdaptiveWaitK())}) {
+    EXPECT_FALSE(CheckFor(policy, model).ok()) << ToString(policy);
+  }
 }
 
 }  // namespace

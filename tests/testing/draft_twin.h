@@ -10,6 +10,7 @@
 #include "absl/types/span.h"
 #include "model/api/model.h"
 #include "streaming/draft_rules.h"
+#include "streaming/session_limits.h"
 #include "streaming/target_units.h"
 #include "tests/testing/collecting_sink.h"
 
@@ -57,7 +58,9 @@ class DraftTwin {
     Read({kEndOfSentence});
     while (true) {
       const Decision decision = Decide(*state_);
-      if (decision.best.id == end_) return written_;
+      const bool full = static_cast<int>(target_.size()) >=
+                        TargetLimit(SessionOptions(), model_.info, state_->source_read());
+      if (decision.best.id == end_ || full) return written_;
       Commit(decision.best);
     }
   }
@@ -111,7 +114,19 @@ class DraftTwin {
       const int same = Same(draft);
       const int repeated =
           std::min(RepeatedTokens(all), static_cast<int>(draft.size()) - same);
-      if (repeated == 0) continue;
+      if (repeated == 0) {
+        const bool agrees = same == static_cast<int>(rest_.size());
+        const bool enough = static_cast<int>(draft.size()) - same >=
+                            MostNewTokens(policy_, read - looked_, agrees);
+        const TargetUnits::Around open{target_.empty() ? TargetUnits::kNone : target_.back(),
+                                       TargetUnits::kNone, end_};
+        if (!enough || (LagsTooMuch(policy_, source_words - words_) &&
+                        units_.First(draft, open) == 0)) {
+          continue;
+        }
+        next = TargetUnits::kNone;
+        break;
+      }
       next = draft[draft.size() - repeated];
       draft.resize(draft.size() - repeated);
       break;
@@ -131,6 +146,7 @@ class DraftTwin {
       Commit(decision.best);
     }
     if (count > 0) wrote_at_ = read;
+    looked_ = read;
     rest_.assign(draft.begin() + count, draft.end());
     agreed_.assign(agreed.begin() + count, agreed.end());
   }
@@ -150,6 +166,7 @@ class DraftTwin {
   std::vector<Written> written_;
   int words_ = 0;
   int wrote_at_ = 0;
+  int looked_ = 0;
 };
 
 }  // namespace leapstream
