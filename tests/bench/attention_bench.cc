@@ -79,7 +79,7 @@ Figures Measure(const AttentionKindCase& kind, int64_t T, std::mt19937& random) 
   for (int64_t t = first; t < T; ++t) {
     const std::vector<AttentionRow> one = Rows(state.get(), t, t + 1);
     const double start = ThreadSeconds();
-    kind.kind->Step({row(q, t), row(k, t), row(v, t)}, one, Past::kSettled, row(out, t), scratch);
+    kind.kind->Step({row(q, t), row(k, t), row(v, t)}, one, StepPast::kSettled, row(out, t), scratch);
     times.push_back(1e6 * (ThreadSeconds() - start));
   }
   figures.stream_us = Median(times);
