@@ -72,7 +72,8 @@ absl::StatusOr<std::vector<AdminSession>> AdminClient::ListSessions() {
 absl::StatusOr<AdminStats> AdminClient::GetStats() {
   admin_pb::GetStatsResponse response;
   const absl::Status status =
-      stub_->Call(&admin_pb::AdminService::Stub::GetStats, admin_pb::GetStatsRequest(), kTimeout, &response);
+      stub_->Call(&admin_pb::AdminService::Stub::GetStats, admin_pb::GetStatsRequest(), kTimeout,
+                  &response);
   if (!status.ok()) return status;
   AdminStats stats;
   stats.slots = response.slots();

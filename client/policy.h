@@ -62,7 +62,7 @@ struct Policy {
 // INVALID_ARGUMENT: `text` is none; the message says what to write.
 absl::StatusOr<Policy> ParsePolicy(absl::string_view text);
 
-// The same for several policies that differ in their first number: "wait-k:3,5,7+read-words=2".
+// ParsePolicy() for several policies that differ in their first number: "wait-k:3,5,7+read-words=2".
 absl::StatusOr<std::vector<Policy>> ParsePolicies(absl::string_view text);
 
 // The text that ParsePolicy() takes, in its shortest form.
@@ -70,7 +70,7 @@ std::string ToText(const Policy& policy);
 
 // The name of the rule as texts have it, such as "la".
 std::string RuleName(const PolicyRule& rule);
-// The same for a name that the wire uses (Model.policies), such as "local_agreement". A name that
+// RuleName() of a name that the wire uses (Model.policies), such as "local_agreement". A name that
 // this client does not know stays as it is.
 std::string RuleNameOfWire(absl::string_view name);
 

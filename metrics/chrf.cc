@@ -17,7 +17,7 @@ namespace {
 constexpr size_t kChrfOrders = 6;
 constexpr double kBeta = 2;
 
-using CharacterNgram = std::array<char32_t, kChrfOrders>;  // Unused places at the end are past Unicode.
+using CharacterNgram = std::array<char32_t, kChrfOrders>;  // Unused places are past Unicode.
 using CharacterCounts = absl::flat_hash_map<CharacterNgram, int64_t>;
 constexpr char32_t kUnused = 0x110000;
 

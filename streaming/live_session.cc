@@ -25,7 +25,8 @@ absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const
   absl::StatusOr<std::unique_ptr<SessionState>> state = model.translator->NewState();
   if (!state.ok()) return state;
   (*state)->SetFrame(frame);
-  if (const auto* wait_k = std::get_if<WaitK>(&options.policy); wait_k != nullptr && !wait_k->count_words) {
+  if (const auto* wait_k = std::get_if<WaitK>(&options.policy);
+      wait_k != nullptr && !wait_k->count_words) {
     (*state)->SetWaitK(wait_k->k, wait_k->write_stride);
   }
   if (std::holds_alternative<AlignAtt>(options.policy)) (*state)->ShowAttention();
@@ -135,7 +136,8 @@ void LiveSession::EndPlan(Due* due) {
   if (due->read_count > 0) unencoded_ = true;
   due->encoder_rows =
       source_->front_rows() +
-      ((turn_.decides || turn_.searches || turn_.drafts) && unencoded_ ? source_->encoder_rows() : 0);
+      ((turn_.decides || turn_.searches || turn_.drafts) && unencoded_ ? source_->encoder_rows()
+                                                                       : 0);
   Inbox::TurnEnd end;
   end.reads = due->read_count;
   end.acts = due->read_count > 0 || due->replay_count > 0 || turn_.decides || turn_.searches ||

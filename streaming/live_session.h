@@ -38,7 +38,8 @@ absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const
                                                        const SessionOptions& options);
 
 // A session's part in one turn of the model: reads alone, a replay with its reads, reads and a
-// decision after them, or the rows of a search or a draft. The rows point into the session and are valid until its next Plan().
+// decision after them, or the rows of a search or a draft. The rows point into the session and are
+// valid until its next Plan().
 struct Due {
   SourceRows reads;
   ReplayRows replay;  // Its source is the source tokens of `reads`.

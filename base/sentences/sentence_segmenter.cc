@@ -15,7 +15,7 @@ constexpr int kManyWords = 40;  // After so many words a clause ends a segment, 
 constexpr int kMostCharacters = 500;
 // A text of so many characters without any space is cut, whatever they are.
 constexpr int kMostInOneWord = 2000;
-// The same limits for a run of characters without a space, of which ASCII is not counted.
+// A run of characters without a space has these limits; ASCII is not counted.
 constexpr int kMostUnspacedCharacters = 100;
 constexpr int kManyUnspacedCharacters = 60;
 

@@ -25,7 +25,7 @@ std::string FolderName(const Policy& policy);
 std::string ScoresTsv(absl::Span<const PolicyScores> rows, size_t sentences,
                       const std::vector<std::string>& metrics);
 
-// The same policies side by side as Markdown, with the columns that papers show.
+// A table of Markdown: a row for each policy, with the columns that papers show.
 std::string ScoresTable(absl::Span<const PolicyScores> rows,
                         const std::vector<std::string>& metrics);
 

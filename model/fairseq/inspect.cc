@@ -98,10 +98,11 @@ std::string SuitingPolicy(const ModelConfig& config) {
   }
   if (config.causal_encoder) {
     return "offline (whole segments), as it was trained; wait-k works at test time without "
-           "encoding anything twice";
+           "encoding anything twice; la:2 is the other live policy to try";
   }
   return "offline (whole segments), as it was trained; wait-k works at test time, encodes what was "
-         "read again after each READ, and translates worse the smaller k is";
+         "read again after each READ, and translates worse the smaller k is; la:2 is the other live "
+         "policy to try";
 }
 
 std::string Amount(double number, absl::string_view unit) {

@@ -11,7 +11,8 @@ namespace leapstream {
 // INVALID_ARGUMENT: no such segmentation exists, or the session's source is not text.
 absl::StatusOr<bool> EndsSentences(const v1::SessionConfig& config, const ModelInfo& model);
 
-// The same for Translate, where it is the default.
+// Whether Translate is to do so, which is the default. INVALID_ARGUMENT: no such segmentation
+// exists.
 absl::StatusOr<bool> EndsSentences(const v1::TranslateRequest& request);
 
 }  // namespace leapstream
