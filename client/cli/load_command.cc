@@ -11,17 +11,25 @@
 #include "client/cli/connection_flags.h"
 #include "client/cli/output.h"
 #include "client/cli/read_lines.h"
+#include "client/load/capacity.h"
 
 namespace leapstream::client {
 namespace {
 
 constexpr size_t kShownTexts = 3;
+constexpr int kMostSessions = 20000;
 
 void PrintLatencies(const char* name, const Latencies& latencies) {
   absl::PrintF("%s  p50 %.1f ms  p95 %.1f ms  p99 %.1f ms\n", name,
                absl::ToDoubleMilliseconds(latencies.Percentile(50)),
                absl::ToDoubleMilliseconds(latencies.Percentile(95)),
                absl::ToDoubleMilliseconds(latencies.Percentile(99)));
+}
+
+void PrintFailures(const LoadReport& report) {
+  for (const auto& failure : report.failures) {
+    absl::PrintF("failed sessions: %d, %s\n", failure.second, failure.first);
+  }
 }
 
 void Print(const LoadReport& report, const LoadOptions& options) {
@@ -33,9 +41,7 @@ void Print(const LoadReport& report, const LoadOptions& options) {
                static_cast<double>(report.tokens) / absl::ToDoubleSeconds(report.elapsed),
                report.tokens, absl::ToDoubleSeconds(report.elapsed), report.sentences);
   absl::PrintF("average lagging: %.2f source tokens\n", report.average_lagging);
-  for (const auto& failure : report.failures) {
-    absl::PrintF("failed sessions: %d, %s\n", failure.second, failure.first);
-  }
+  PrintFailures(report);
   absl::PrintF("wrong texts: %d\n", report.wrong_texts.size());
   for (size_t i = 0; i < report.wrong_texts.size() && i < kShownTexts; ++i) {
     absl::PrintF("  %s\n", report.wrong_texts[i]);
@@ -59,13 +65,14 @@ void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
   command_ = app.add_subcommand(
       "load",
       "Measure a server under load: many sessions speak sentences at a steady pace, whatever it\n"
-      "answers. Each translation must be what was streamed, and what the sentence alone gives.");
+      "answers. Each translation must be what was streamed, and what the sentence alone gives.\n"
+      "With --find: how many live sessions this server can have.");
   AddConnectionFlags(command_, connection_);
   command_->add_option("--source", source_file_, "sentences to speak, one a line")
       ->check(CLI::ExistingFile)
       ->required();
-  command_->add_option("--sessions", options_.sessions, "at once")
-      ->check(CLI::Range(1, 20000))
+  command_->add_option("--sessions", options_.sessions, "at once; --find begins with them")
+      ->check(CLI::Range(1, kMostSessions))
       ->capture_default_str();
   command_->add_option("--rate", options_.words_per_second, "words per second of each session")
       ->check(Between(0.01, 1000.0))
@@ -74,6 +81,14 @@ void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
       ->check(Between(0.1, 86400.0))
       ->capture_default_str();
   command_->add_option("--model", options_.stream.model, "a name that leapstream models lists");
+  CLI::Option* find = command_->add_flag(
+      "--find", find_,
+      "find the most sessions at once that lose nothing and keep the p99 of all tokens;\n"
+      "each number is tried for --seconds");
+  command_->add_option("--p99", most_p99_ms_, "milliseconds that --find allows")
+      ->check(Between(1.0, 60000.0))
+      ->needs(find)
+      ->capture_default_str();
   policy_.AddTo(command_);
   command_->final_callback([this] { options_.stream.policy = policy_.One(); });
   command_->footer(footer);
@@ -88,6 +103,7 @@ absl::Status LoadCommand::Measure() {
   options_.duration = absl::Seconds(seconds_);
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> sentences, ReadLines(source_file_));
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
+  if (find_) return Find(*client, sentences);
   LEAPSTREAM_ASSIGN_OR_RETURN(const LoadReport report, Load(*client, sentences, options_));
   Print(report, options_);
   LEAPSTREAM_RETURN_IF_ERROR(FlushOutput());
@@ -98,6 +114,39 @@ absl::Status LoadCommand::Measure() {
   if (report.tokens > 0) return absl::OkStatus();
   if (!report.first_failure.ok()) return report.first_failure;
   return absl::InternalError("no session got a single token");
+}
+
+absl::Status LoadCommand::Find(Client& client, const std::vector<std::string>& sentences) {
+  options_.compare_alone = false;
+  bool full = false;  // The last number that did not hold was too many for max_sessions.
+  const auto holds = [&](int sessions) -> absl::StatusOr<bool> {
+    options_.sessions = sessions;
+    LEAPSTREAM_ASSIGN_OR_RETURN(const LoadReport report, Load(client, sentences, options_));
+    absl::PrintF("%5d sessions  ", sessions);
+    PrintLatencies("every token", report.every_token);
+    PrintFailures(report);
+    LEAPSTREAM_RETURN_IF_ERROR(FlushOutput());
+    if (report.tokens == 0 && !report.first_failure.ok()) return report.first_failure;
+    if (!report.wrong_texts.empty()) return absl::InternalError(report.wrong_texts.front());
+    const bool quick =
+        report.every_token.Percentile(99) <= absl::Milliseconds(most_p99_ms_) && report.tokens > 0;
+    if (report.failures.empty() && quick) return true;
+    full = ErrorReason(report.first_failure) == "SERVER_FULL";
+    return false;
+  };
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Capacity found,
+                              FindCapacity(options_.sessions, kMostSessions, holds));
+  absl::PrintF("live sessions: %d, at %g words per second each, with p99 within %g ms; ", found.most,
+               options_.words_per_second, most_p99_ms_);
+  if (found.least == 0) {
+    absl::PrintF("more were not tried\n");
+  } else if (full) {
+    absl::PrintF("%d are more than the server admits (its max_sessions), not than it can do\n",
+                 found.least);
+  } else {
+    absl::PrintF("%d are too many\n", found.least);
+  }
+  return FlushOutput();
 }
 
 }  // namespace leapstream::client

@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "CLI/CLI.hpp"
 #include "absl/status/status.h"
@@ -24,6 +25,7 @@ class LoadCommand {
 
  private:
   absl::Status Measure();
+  absl::Status Find(Client& client, const std::vector<std::string>& sentences);
 
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
@@ -31,6 +33,8 @@ class LoadCommand {
   LoadOptions options_;
   std::string source_file_;
   double seconds_ = 10;
+  bool find_ = false;
+  double most_p99_ms_ = 100;
 };
 
 }  // namespace leapstream::client

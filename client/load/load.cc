@@ -267,6 +267,7 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
   report.elapsed = SteadyNow() - start;
   if (report.sentences > 0) report.average_lagging /= static_cast<double>(report.sentences);
 
+  if (!options.compare_alone) return report;
   std::map<std::string, std::string> alone;
   LEAPSTREAM_ASSIGN_OR_RETURN(alone, TranslateAlone(client, speakers, stream));
   for (const auto& speaker : speakers) {

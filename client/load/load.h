@@ -19,6 +19,7 @@ struct LoadOptions {
   int sessions = 32;
   double words_per_second = 3;  // Pace of each session.
   absl::Duration duration = absl::Seconds(10);
+  bool compare_alone = true;  // Has each sentence translated alone, too, and compares the texts.
 };
 
 // Measured times, in no order.
@@ -54,7 +55,7 @@ struct LoadReport {
 
 // Speaks `sentences` (UTF-8, with a word at least) to the server in many sessions at once, at a
 // pace that does not depend on the server's answers (an open loop). Then it has the server
-// translate each sentence alone. When the time is over, the open sentences end where they are.
+// translate each sentence alone, if it shall compare. When the time is over, the open sentences end where they are.
 // Errors: sentences could not be translated alone. Failures of sessions are in the report.
 absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> sentences,
                                 const LoadOptions& options);

@@ -23,12 +23,13 @@ class LoadTest : public testing::Test {
     for (const Sentence& sentence : ReadSentences()) file << sentence.source << "\n";
   }
   // Runs it and returns its exit status; output_ has the output.
-  int Load(const ServerProcess& server, int sessions) {
+  int Load(const ServerProcess& server, int sessions, const std::vector<std::string>& more = {}) {
     Process load;
-    load.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream", "load", "--server", server.address(),
-                "--source", folder_ / "source", "--sessions", absl::StrCat(sessions), "--rate",
-                "10", "--seconds", "2"},
-               folder_ / "output");
+    std::vector<std::string> command = {
+        LEAPSTREAM_BINARY_DIR "/bin/leapstream", "load", "--server", server.address(), "--source",
+        folder_ / "source", "--sessions", absl::StrCat(sessions), "--rate", "10", "--seconds", "2"};
+    command.insert(command.end(), more.begin(), more.end());
+    load.Start(command, folder_ / "output");
     const int status = load.Wait();
     output_ = ReadFile(folder_ / "output");
     return status;
@@ -61,6 +62,15 @@ TEST_F(LoadTest, SessionsThatAreRefusedAreCounted) {
   EXPECT_EQ(Load(server, 5), 0) << output_;
   EXPECT_THAT(output_, HasSubstr("failed sessions: 3, UNAVAILABLE SERVER_FULL\n"));
   EXPECT_THAT(output_, HasSubstr("wrong texts: 0\n"));
+}
+
+TEST_F(LoadTest, FindsTheMostSessionsThatAServerTakes) {
+  ServerProcess server(folder_, "server", {"--max-sessions", "3"});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  EXPECT_EQ(Load(server, 1, {"--find", "--p99", "60000"}), 0) << output_;
+  EXPECT_THAT(output_, HasSubstr("failed sessions: 1, UNAVAILABLE SERVER_FULL\n"));
+  EXPECT_THAT(output_, HasSubstr("live sessions: 3, at 10 words per second each, with p99 within "
+                                 "60000 ms; 4 are more than the server admits"));
 }
 
 }  // namespace
