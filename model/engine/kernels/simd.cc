@@ -1,5 +1,10 @@
 #include "model/engine/kernels/simd.h"
 
+#ifdef LEAPSTREAM_ARM_KERNELS
+#include <asm/hwcap.h>
+#include <sys/auxv.h>
+#endif
+
 namespace leapstream {
 
 extern const SimdKernels kSimdBaseline;
@@ -7,6 +12,9 @@ extern const SimdKernels kSimdBaseline;
 extern const SimdKernels kSimdHaswell;
 extern const SimdKernels kSimdSkylakeAvx512;
 extern const SimdKernels kSimdAvx512Vnni;
+#endif
+#ifdef LEAPSTREAM_ARM_KERNELS
+extern const SimdKernels kSimdArmDot;
 #endif
 
 std::vector<const SimdKernels*> SupportedSimdKernels() {
@@ -21,6 +29,9 @@ std::vector<const SimdKernels*> SupportedSimdKernels() {
   }
   supported.push_back(&kSimdSkylakeAvx512);
   if (__builtin_cpu_supports("avx512vnni")) supported.push_back(&kSimdAvx512Vnni);
+#endif
+#ifdef LEAPSTREAM_ARM_KERNELS
+  if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) supported.push_back(&kSimdArmDot);
 #endif
   return supported;
 }

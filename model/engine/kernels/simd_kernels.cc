@@ -1,10 +1,25 @@
 // This file is compiled several times, each time for another kind of processor, and then defines
 // LEAPSTREAM_SIMD_KERNELS. The copies must share nothing. So no function of the standard library is
 // called here: the linker would merge the copies of it.
+//
+// Tiles of a product of many rows, rows x outputs, and the vector registers that hold their sums:
+//
+//   copy           registers   float32, bfloat16   int8                 multiplies int8 with
+//   Baseline x86   16 x 128    3 x 16, 12          4 x 16, in memory    plain loops
+//   Baseline ARM   32 x 128    6 x 16, 24          4 x 16, 16           smull, addp, sadalp
+//   ArmDot         32 x 128    6 x 16, 24          4 x 16, 16           sdot
+//   Haswell        16 x 256    6 x 16, 12          4 x 16, 8            vpmaddubsw, vpmaddwd
+//   SkylakeAvx512  32 x 512    8 x 32, 16          4 x 16, 8 x 256      vpmaddubsw, vpmaddwd
+//   Avx512Vnni     32 x 512    8 x 32, 16          8 x 32, 16           vpdpbusd
+//
+// More sums use each number that was loaded more often. They leave registers for the weights of one
+// input, one input of each row, and where there is no instruction that does all, for products.
 #include "model/engine/kernels/simd.h"
 
-#ifdef __AVX2__
+#if defined(__AVX2__)
 #include <immintrin.h>
+#elif defined(__aarch64__)
+#include <arm_neon.h>
 #endif
 
 #define INLINE_MEMBER inline __attribute__((always_inline))
@@ -28,7 +43,7 @@ constexpr int kInt8Rows = 8;
   ((n) + 0) % 16, ((n) + 1) % 16, ((n) + 2) % 16, ((n) + 3) % 16, ((n) + 4) % 16, ((n) + 5) % 16, \
       ((n) + 6) % 16, ((n) + 7) % 16, ((n) + 8) % 16, ((n) + 9) % 16, ((n) + 10) % 16,            \
       ((n) + 11) % 16, ((n) + 12) % 16, ((n) + 13) % 16, ((n) + 14) % 16, ((n) + 15) % 16
-#else
+#elif defined(__AVX2__)
 constexpr int64_t kLanes = 8;
 constexpr int kFloatSums = 12;  // The registers for sums, of 16 vector registers.
 constexpr int kInt8Sums = 8;
@@ -37,6 +52,20 @@ constexpr int kInt8Rows = 4;
 #define LANES_FROM(n)                                                                       \
   ((n) + 0) % 8, ((n) + 1) % 8, ((n) + 2) % 8, ((n) + 3) % 8, ((n) + 4) % 8, ((n) + 5) % 8, \
       ((n) + 6) % 8, ((n) + 7) % 8
+#else
+constexpr int64_t kLanes = 4;
+#if defined(__aarch64__)
+constexpr int kFloatSums = 24;  // Of 32 vector registers.
+constexpr int kInt8Sums = 16;
+constexpr int kFloatRows = 6;
+constexpr int kInt8Rows = 4;
+#else
+constexpr int kFloatSums = 12;
+constexpr int kInt8Sums = 8;
+constexpr int kFloatRows = 3;
+constexpr int kInt8Rows = 4;
+#endif
+#define LANES_FROM(n) ((n) + 0) % 4, ((n) + 1) % 4, ((n) + 2) % 4, ((n) + 3) % 4
 #endif
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 typedef int32_t Integers
@@ -67,7 +96,8 @@ INLINE Vector Folded(Vector v) {
 // for each other.
 INLINE float Sum(Vector v) {
   if constexpr (kLanes > 8) v = Folded<8>(v);
-  return Folded<1>(Folded<2>(Folded<4>(v)))[0];
+  if constexpr (kLanes > 4) v = Folded<4>(v);
+  return Folded<1>(Folded<2>(v))[0];
 }
 INLINE Vector Select(Integers mask, Vector a, Vector b) {
   return reinterpret_cast<Vector>((mask & reinterpret_cast<Integers>(a)) |
@@ -265,6 +295,37 @@ INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8 * o), sum.outputs[o]);
   }
 }
+#elif defined(__aarch64__)
+constexpr bool kPositive = false;
+struct Accumulator {
+  int32x4_t outputs[4] = {};  // 4 outputs each.
+};
+INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
+  StoreBytes(positive - 128, count, x);
+  return Integers{};
+}
+template <int kGroups>
+INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* sum) {
+  for (int g = 0; g < kGroups; ++g) {
+    int32_t four;
+    __builtin_memcpy(&four, x + 4 * g, sizeof(four));
+    const int8x16_t inputs = vreinterpretq_s8_s32(vdupq_n_s32(four));
+#pragma GCC unroll 4
+    for (int o = 0; o < 4; ++o) {
+      const int8x16_t weights = vld1q_s8(w + g * kGroup + 16 * o);
+#if defined(__ARM_FEATURE_DOTPROD)
+      sum->outputs[o] = vdotq_s32(sum->outputs[o], weights, inputs);
+#else  // Two products of at most 127^2 each fit into 16 bits.
+      const int16x8_t low = vmull_s8(vget_low_s8(weights), vget_low_s8(inputs));
+      const int16x8_t high = vmull_high_s8(weights, inputs);
+      sum->outputs[o] = vpadalq_s16(sum->outputs[o], vpaddq_s16(low, high));
+#endif
+    }
+  }
+}
+INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
+  for (int o = 0; o < 4; ++o) vst1q_s32(out + 4 * o, sum.outputs[o]);
+}
 #else
 constexpr bool kPositive = false;
 struct Accumulator {
@@ -366,6 +427,8 @@ struct Traits<int8_t> {
   static constexpr int kPartials = 1;
 #if defined(__AVX512VNNI__)
   static constexpr int kRegisters = 1;
+#elif defined(__aarch64__)
+  static constexpr int kRegisters = 4;
 #else
   static constexpr int kRegisters = 2;
 #endif
@@ -426,7 +489,8 @@ INLINE void TileRows(const Product& p) {
   if constexpr (kRows > 1) TileRows<Weight, kRows - 1>(p);
 }
 
-// Calls Tile() for a number of rows that is only known at run time, from kRows down.
+// Calls Tile() for a number of rows that is only known at run time, from kRows down. A tile of one
+// row does not occur: more than kMostRows rows, which are 3 at least, are shared evenly.
 template <int kRows, int kPanels, typename Weight, typename Partial>
 INLINE void TileOf(int64_t rows, const Product& p, const Place<1, kPanels>& place, const Weight* w,
                    int64_t between, Ahead ahead, Partial* partial) {
@@ -485,6 +549,7 @@ template <typename Weight>
 INLINE void MultiplyRows(const Product& p) {
   typedef Traits<Weight> T;
   constexpr int kMost = T::kMostRows;
+  static_assert(kMost >= 3, "see TileOf()");
   if (p.rows <= kMost) return TileRows<Weight, kMost>(p);
   constexpr int kPanels = PanelsOf<Weight>(kMost);
   const int64_t blocks = (p.rows + T::kBlockRows - 1) / T::kBlockRows;

@@ -6,18 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include <ATen/TensorOperators.h>
-#include <ATen/ops/cat.h>
-#include <ATen/ops/dot.h>
-#include <ATen/ops/equal.h>
-#include <ATen/ops/full_like.h>
-#include <ATen/ops/layer_norm.h>
-#include <ATen/ops/linear.h>
-#include <ATen/ops/linspace.h>
-#include <ATen/ops/matmul.h>
-#include <ATen/ops/ones.h>
-#include <ATen/ops/outer.h>
-#include <ATen/ops/zeros.h>
 #include <gtest/gtest.h>
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/simd.h"
@@ -27,11 +15,45 @@
 namespace leapstream {
 namespace {
 
-at::Tensor Uniform(std::mt19937& random, std::vector<int64_t> shape) {
-  at::Tensor x = at::ones(shape);
+// This test needs neither LibTorch nor the rest of the engine, so that it can be built for other
+// processors, too. Its plain loops compute in double.
+using Floats = std::vector<float>;
+
+Floats Normal(std::mt19937& random, int64_t count) {
   std::normal_distribution<float> normal;
-  for (int64_t i = 0; i < x.numel(); ++i) x.data_ptr<float>()[i] = normal(random);
+  Floats x(count);
+  for (float& value : x) value = normal(random);
   return x;
+}
+
+float Largest(const Floats& x) {
+  float largest = 0;
+  for (const float value : x) largest = std::max(largest, std::abs(value));
+  return largest;
+}
+
+// The largest |a - b|; NaN is larger than all.
+double Apart(const Floats& a, const Floats& b) {
+  double apart = a.size() == b.size() ? 0 : std::numeric_limits<double>::infinity();
+  for (size_t i = 0; i < std::min(a.size(), b.size()); ++i) {
+    const double one = std::abs(static_cast<double>(a[i]) - b[i]);
+    if (!(one <= apart)) apart = std::isnan(one) ? std::numeric_limits<double>::infinity() : one;
+  }
+  return apart;
+}
+
+// x [rows, in] times w^T [out, in], plus b [out] unless it is empty.
+Floats Multiplied(const Floats& x, const Floats& w, const Floats& b, int64_t in, int64_t out) {
+  const auto rows = static_cast<int64_t>(x.size()) / in;
+  Floats y(rows * out);
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t o = 0; o < out; ++o) {
+      double sum = b.empty() ? 0 : b[o];
+      for (int64_t i = 0; i < in; ++i) sum += static_cast<double>(x[r * in + i]) * w[o * in + i];
+      y[r * out + o] = static_cast<float>(sum);
+    }
+  }
+  return y;
 }
 
 TEST(HugePageArenaTest, GivesZerosThatDoNotOverlap) {
@@ -58,33 +80,36 @@ TEST_P(SimdTest, LinearAttentionAndWeightedSumsEqualThePlainLoops) {
   std::mt19937 random(3);
   for (const int64_t F : {1, 3, 63, 128}) {
     for (const int64_t V : {1, 5, 16, 65}) {
-      at::Tensor state = Uniform(random, {F * V + F});
-      const at::Tensor before = state.clone();
-      const at::Tensor q = Uniform(random, {F}), k = Uniform(random, {F}), v = Uniform(random, {V});
-      const at::Tensor kv = before.slice(0, 0, F * V).view({F, V}) + at::outer(k, v);
-      const at::Tensor sums = before.slice(0, F * V) + k;
-      at::Tensor out = Uniform(random, {V});
-      const at::Tensor want = out + at::matmul(q, kv);
+      const Floats before = Normal(random, F * V + F), out_before = Normal(random, V);
+      const Floats q = Normal(random, F), k = Normal(random, F), v = Normal(random, V);
+      Floats state = before, out = out_before, want = out_before;
+      double sum = 0;
+      for (int64_t i = 0; i < F; ++i) {
+        sum += static_cast<double>(q[i]) * (before[F * V + i] + k[i]);
+        for (int64_t j = 0; j < V; ++j) want[j] += q[i] * (before[i * V + j] + k[i] * v[j]);
+      }
       LinearStep step;
-      step.query = q.data_ptr<float>();
-      step.past_key = k.data_ptr<float>();
-      step.past_value = v.data_ptr<float>();
-      const float denominator =
-          simd.linear_attend(state.data_ptr<float>(), F, V, step, out.data_ptr<float>());
+      step.query = q.data();
+      step.past_key = k.data();
+      step.past_value = v.data();
+      const float denominator = simd.linear_attend(state.data(), F, V, step, out.data());
       // F terms of magnitude up to about 10.
-      const double tolerance = 10.0 * F * std::numeric_limits<float>::epsilon() * 10;
-      EXPECT_LE((out - want).abs().max().item<double>(), tolerance) << simd.name;
-      EXPECT_NEAR(denominator, at::dot(q, sums).item<float>(), tolerance) << simd.name;
-      at::Tensor appended = before.clone();
-      const at::Tensor position = at::cat({k, v});
-      simd.linear_fold(appended.data_ptr<float>(), F, V, {position.data_ptr<float>(), 1, F + V});
-      EXPECT_TRUE(at::equal(appended, state)) << simd.name << ": folding is appending";
+      const double tolerance =
+          10.0 * static_cast<double>(F) * std::numeric_limits<float>::epsilon() * 10;
+      EXPECT_LE(Apart(out, want), tolerance) << simd.name;
+      EXPECT_NEAR(denominator, sum, tolerance) << simd.name;
+      Floats appended = before, position = k;
+      position.insert(position.end(), v.begin(), v.end());
+      simd.linear_fold(appended.data(), F, V, {position.data(), 1, F + V});
+      EXPECT_EQ(appended, state) << simd.name << ": folding is appending";
 
-      const at::Tensor weights = Uniform(random, {F}), values = Uniform(random, {F, V});
-      out = at::zeros({V});
-      simd.add_weighted(weights.data_ptr<float>(), values.data_ptr<float>(), F, V,
-                        out.data_ptr<float>());
-      EXPECT_LE((out - at::matmul(weights, values)).abs().max().item<double>(), tolerance);
+      const Floats weights = Normal(random, F), values = Normal(random, F * V);
+      Floats sums(V), plain(V);
+      simd.add_weighted(weights.data(), values.data(), F, V, sums.data());
+      for (int64_t i = 0; i < F; ++i) {
+        for (int64_t j = 0; j < V; ++j) plain[j] += weights[i] * values[i * V + j];
+      }
+      EXPECT_LE(Apart(sums, plain), tolerance);
     }
   }
 }
@@ -113,40 +138,52 @@ TEST(PackedLinearTest, SeveralThreadsGiveToTheBitWhatOneGives) {
   Workspace scratch;
   for (const ComputeType type : kTypes) {
     const int64_t in = 512, out = 2045, rows = 7;  // Large enough for several threads.
-    const at::Tensor w = Uniform(random, {out, in}), x = Uniform(random, {rows, in});
-    const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, type);
-    at::Tensor one = at::zeros({rows, out}), three = at::zeros({rows, out});
-    linear.Apply(x.data_ptr<float>(), rows, one.data_ptr<float>(), scratch);
+    const Floats w = Normal(random, out * in), x = Normal(random, rows * in);
+    const PackedLinear linear(w.data(), nullptr, out, in, type);
+    Floats one(rows * out), three(rows * out);
+    linear.Apply(x.data(), rows, one.data(), scratch);
     {
       const ThreadsScope threads(3);
-      linear.Apply(x.data_ptr<float>(), rows, three.data_ptr<float>(), scratch);
+      linear.Apply(x.data(), rows, three.data(), scratch);
     }
-    EXPECT_TRUE(at::equal(one, three)) << "type " << static_cast<int>(type);
+    EXPECT_EQ(one, three) << "type " << static_cast<int>(type);
   }
 }
 
-TEST_P(SimdTest, ProductsOfAnyTypeEqualLibTorchs) {
+// The result of an epilogue, from the products and what was there before.
+float Finished(Epilogue epilogue, float product, float before) {
+  switch (epilogue) {
+    case Epilogue::kStore:
+      return product;
+    case Epilogue::kRelu:
+      return std::max(product, 0.0f);
+    case Epilogue::kAdd:
+      return before + product;
+  }
+  return 0;
+}
+
+TEST_P(SimdTest, ProductsOfAnyTypeEqualThePlainLoops) {
   std::mt19937 random(7);
   Workspace scratch;
   for (const ComputeType type : kTypes) {
     for (const int64_t in : {1, 63, 64, 257}) {
       for (const int64_t out : {1, 15, 16, 63, 257}) {
         for (const int64_t rows : {1, 2, 3, 4, 5, 15, 63}) {
-          const at::Tensor w = Uniform(random, {out, in}), b = Uniform(random, {out});
-          const at::Tensor x = Uniform(random, {rows, in}), before = Uniform(random, {rows, out});
-          const PackedLinear linear(w.data_ptr<float>(), b.data_ptr<float>(), out, in, type);
-          const at::Tensor exact = at::linear(x, w, b);
-          const double tolerance = ErrorPerInput(type, in) * static_cast<double>(in + 1) *
-                                   (x.abs().max() * w.abs().max()).item<double>();
-          for (const auto& [epilogue, expected] : {std::pair(Epilogue::kStore, exact),
-                                                   {Epilogue::kRelu, exact.relu()},
-                                                   {Epilogue::kAdd, before + exact}}) {
-            at::Tensor y = epilogue == Epilogue::kAdd
-                               ? before.clone()
-                               : at::full_like(before, std::numeric_limits<float>::quiet_NaN());
-            linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, y.data_ptr<float>(), scratch,
-                           epilogue);
-            ASSERT_LE((y - expected).abs().max().item<double>(), tolerance)
+          const Floats w = Normal(random, out * in), b = Normal(random, out);
+          const Floats x = Normal(random, rows * in), before = Normal(random, rows * out);
+          const PackedLinear linear(w.data(), b.data(), out, in, type);
+          const Floats exact = Multiplied(x, w, b, in, out);
+          const double largest = std::max({Largest(x) * Largest(w), Largest(b), Largest(before)});
+          const double tolerance = ErrorPerInput(type, in) * static_cast<double>(in + 1) * largest;
+          for (const Epilogue epilogue : {Epilogue::kStore, Epilogue::kRelu, Epilogue::kAdd}) {
+            Floats y(rows * out, std::numeric_limits<float>::quiet_NaN()), expected = exact;
+            if (epilogue == Epilogue::kAdd) y = before;
+            for (size_t i = 0; i < exact.size(); ++i) {
+              expected[i] = Finished(epilogue, exact[i], before[i]);
+            }
+            linear.ApplyOn(*GetParam(), x.data(), rows, y.data(), scratch, epilogue);
+            ASSERT_LE(Apart(y, expected), tolerance)
                 << GetParam()->name << " type " << static_cast<int>(type) << " in " << in << " out "
                 << out << " rows " << rows << " epilogue " << static_cast<int>(epilogue);
           }
@@ -161,23 +198,25 @@ TEST_P(SimdTest, AProductOfWhatIsNotFiniteIsNotFinite) {
   std::mt19937 random(10);
   Workspace scratch;
   const int64_t in = 70, out = 20, rows = 3;
-  const at::Tensor w = Uniform(random, {out, in}), good = Uniform(random, {rows, in});
+  const Floats w = Normal(random, out * in), good = Normal(random, rows * in);
   for (const ComputeType type : kTypes) {
-    const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, type);
-    at::Tensor expected = at::empty({rows, out});
-    linear.ApplyOn(*GetParam(), good.data_ptr<float>(), rows, expected.data_ptr<float>(), scratch,
-                   Epilogue::kRelu);
+    const PackedLinear linear(w.data(), nullptr, out, in, type);
+    Floats expected(rows * out), y(rows * out);
+    linear.ApplyOn(*GetParam(), good.data(), rows, expected.data(), scratch, Epilogue::kRelu);
     for (const int64_t place : {0, 37, 69}) {
-      at::Tensor x = good.clone(), y = at::empty({rows, out});
-      x.data_ptr<float>()[in + place] = std::numeric_limits<float>::quiet_NaN();
-      linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, y.data_ptr<float>(), scratch,
-                     Epilogue::kRelu);
-      EXPECT_TRUE(y[1].isnan().all().item<bool>()) << static_cast<int>(type) << " " << place;
-      EXPECT_TRUE(y[0].equal(expected[0]) && y[2].equal(expected[2])) << static_cast<int>(type);
-      x.data_ptr<float>()[in + place] = std::numeric_limits<float>::infinity();
-      linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, y.data_ptr<float>(), scratch,
-                     Epilogue::kStore);
-      EXPECT_FALSE(y[1].isfinite().any().item<bool>()) << static_cast<int>(type) << " " << place;
+      Floats x = good;
+      x[in + place] = std::numeric_limits<float>::quiet_NaN();
+      linear.ApplyOn(*GetParam(), x.data(), rows, y.data(), scratch, Epilogue::kRelu);
+      for (int64_t o = 0; o < out; ++o) {
+        EXPECT_TRUE(std::isnan(y[out + o])) << static_cast<int>(type) << " " << place;
+        EXPECT_EQ(y[o], expected[o]) << static_cast<int>(type);
+        EXPECT_EQ(y[2 * out + o], expected[2 * out + o]) << static_cast<int>(type);
+      }
+      x[in + place] = std::numeric_limits<float>::infinity();
+      linear.ApplyOn(*GetParam(), x.data(), rows, y.data(), scratch, Epilogue::kStore);
+      for (int64_t o = 0; o < out; ++o) {
+        EXPECT_FALSE(std::isfinite(y[out + o])) << static_cast<int>(type) << " " << place;
+      }
     }
   }
 }
@@ -189,22 +228,23 @@ TEST_P(SimdTest, Int8ProductsAreExact) {
   Workspace scratch;
   const int64_t out = 48, rows = 6;
   for (const int64_t in : {512, 36, 7}) {
-    const at::Tensor w = Uniform(random, {out, in}), x = Uniform(random, {rows, in});
-    const at::Tensor signs = at::sign(Uniform(random, {in}));
-    x[1].fill_(-1);
-    x[2].copy_(signs);
-    x[3].slice(0, 0, 3).fill_(40);
-    w[1].fill_(1);
-    w[2].copy_(signs);
-    w[47].fill_(-1);
-    const PackedLinear linear(w.data_ptr<float>(), nullptr, out, in, ComputeType::kInt8);
-    std::vector<float> here(rows * out), baseline(rows * out);
-    linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, here.data(), scratch, Epilogue::kStore);
-    linear.ApplyOn(*SupportedSimdKernels()[0], x.data_ptr<float>(), rows, baseline.data(), scratch,
+    Floats w = Normal(random, out * in), x = Normal(random, rows * in);
+    Floats signs = Normal(random, in);
+    for (float& sign : signs) sign = sign < 0 ? -1.0f : 1.0f;
+    std::fill_n(&x[1 * in], in, -1.0f);
+    std::copy(signs.begin(), signs.end(), &x[2 * in]);
+    std::fill_n(&x[3 * in], 3, 40.0f);
+    std::fill_n(&w[1 * in], in, 1.0f);
+    std::copy(signs.begin(), signs.end(), &w[2 * in]);
+    std::fill_n(&w[47 * in], in, -1.0f);
+    const PackedLinear linear(w.data(), nullptr, out, in, ComputeType::kInt8);
+    Floats here(rows * out), baseline(rows * out);
+    linear.ApplyOn(*GetParam(), x.data(), rows, here.data(), scratch, Epilogue::kStore);
+    linear.ApplyOn(*SupportedSimdKernels()[0], x.data(), rows, baseline.data(), scratch,
                    Epilogue::kStore);
-    EXPECT_EQ(0, std::memcmp(here.data(), baseline.data(), here.size() * sizeof(float))) << in;
-    EXPECT_NEAR(here[1 * out + 1], -in, 1e-5 * in);
-    EXPECT_NEAR(here[2 * out + 2], in, 1e-5 * in);
+    EXPECT_EQ(here, baseline) << in;
+    EXPECT_NEAR(here[1 * out + 1], -in, 1e-5 * static_cast<double>(in));
+    EXPECT_NEAR(here[2 * out + 2], in, 1e-5 * static_cast<double>(in));
   }
 }
 
@@ -214,17 +254,16 @@ TEST_P(SimdTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
   for (const ComputeType type : kTypes) {
     for (const int64_t in : {5, 64, 257}) {
       for (const int64_t out : {1, 63, 160}) {
-        const at::Tensor w = Uniform(random, {out, in}), b = Uniform(random, {out});
-        const at::Tensor x = Uniform(random, {37, in});
-        const PackedLinear linear(w.data_ptr<float>(), b.data_ptr<float>(), out, in, type);
-        std::vector<float> alone(37 * out), batch(37 * out);
+        const Floats w = Normal(random, out * in), b = Normal(random, out);
+        const Floats x = Normal(random, 37 * in);
+        const PackedLinear linear(w.data(), b.data(), out, in, type);
+        Floats alone(37 * out), batch(37 * out);
         for (int r = 0; r < 37; ++r) {
-          linear.ApplyOn(*GetParam(), x.data_ptr<float>() + r * in, 1, alone.data() + r * out,
-                         scratch, Epilogue::kStore);
+          linear.ApplyOn(*GetParam(), x.data() + r * in, 1, alone.data() + r * out, scratch,
+                         Epilogue::kStore);
         }
         for (const int rows : {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 31, 32, 37}) {
-          linear.ApplyOn(*GetParam(), x.data_ptr<float>(), rows, batch.data(), scratch,
-                         Epilogue::kStore);
+          linear.ApplyOn(*GetParam(), x.data(), rows, batch.data(), scratch, Epilogue::kStore);
           ASSERT_EQ(0, std::memcmp(alone.data(), batch.data(), rows * out * sizeof(float)))
               << GetParam()->name << " in " << in << " out " << out << " rows " << rows;
         }
@@ -233,35 +272,58 @@ TEST_P(SimdTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
   }
 }
 
-TEST_P(SimdTest, LayerNormEqualsLibTorchs) {
+TEST_P(SimdTest, LayerNormEqualsThePlainLoop) {
   std::mt19937 random(13);
   for (const int64_t width : {2, 7, 16, 63, 512}) {
-    const at::Tensor x = Uniform(random, {width}) * 3 + 5;
-    const at::Tensor w = Uniform(random, {width}), b = Uniform(random, {width});
-    at::Tensor y = at::zeros({width});
-    GetParam()->layer_norm(x.data_ptr<float>(), width, w.data_ptr<float>(), b.data_ptr<float>(),
-                           y.data_ptr<float>());
-    EXPECT_LE((y - at::layer_norm(x, {width}, w, b)).abs().max().item<double>(), 2e-5) << width;
+    Floats x = Normal(random, width);
+    for (float& value : x) value = value * 3 + 5;
+    const Floats w = Normal(random, width), b = Normal(random, width);
+    double mean = 0, variance = 0;
+    for (const float value : x) mean += value / static_cast<double>(width);
+    for (const float value : x) {
+      variance += (value - mean) * (value - mean) / static_cast<double>(width);
+    }
+    Floats y(width), expected(width);
+    for (int64_t i = 0; i < width; ++i) {
+      expected[i] = static_cast<float>((x[i] - mean) / std::sqrt(variance + 1e-5) * w[i] + b[i]);
+    }
+    GetParam()->layer_norm(x.data(), width, w.data(), b.data(), y.data());
+    EXPECT_LE(Apart(y, expected), 2e-5) << width;
   }
 }
 
-TEST_P(SimdTest, ExponentialsAndAnglesAreGoodToAFewUlps) {
-  for (const int64_t count : {1, 5, 16, 1000}) {
-    const at::Tensor x = at::linspace(-90, 3, count);
-    at::Tensor out = at::zeros({count});
-    const float sum = GetParam()->sum_exp(x.data_ptr<float>(), count, 3.0f, out.data_ptr<float>());
-    const at::Tensor exact = (x - 3.0f).clamp_min(-87).to(at::kDouble).exp();
-    const double ulp = std::numeric_limits<float>::epsilon();
-    EXPECT_LE(((out.to(at::kDouble) - exact) / exact).abs().max().item<double>(), 4 * ulp);
-    EXPECT_NEAR(sum, exact.sum().item<double>(), 8 * ulp * exact.sum().item<double>());
-    EXPECT_EQ(sum, GetParam()->sum_exp(x.data_ptr<float>(), count, 3.0f, nullptr));
+// `count` numbers from `first` to `last`, at equal distances.
+Floats Between(float first, float last, int64_t count) {
+  Floats x(count, first);
+  for (int64_t i = 1; i < count; ++i) {
+    x[i] = first + (last - first) * static_cast<float>(i) / static_cast<float>(count - 1);
+  }
+  return x;
+}
 
-    const at::Tensor z = at::linspace(-30, 30, count);
-    at::Tensor sine = z.clone(), cosine = at::zeros({count});
-    GetParam()->leap_angles(sine.data_ptr<float>(), count, cosine.data_ptr<float>());
-    const at::Tensor angle = z.to(at::kDouble).sigmoid() * (M_PI / 2);
-    EXPECT_LE((sine - angle.sin()).abs().max().item<double>(), 4 * ulp);
-    EXPECT_LE((cosine - angle.cos()).abs().max().item<double>(), 4 * ulp);
+TEST_P(SimdTest, ExponentialsAndAnglesAreGoodToAFewUlps) {
+  constexpr double kUlp = std::numeric_limits<float>::epsilon();
+  for (const int64_t count : {1, 5, 16, 1000}) {
+    const Floats x = Between(-90, 3, count);
+    Floats out(count);
+    const float sum = GetParam()->sum_exp(x.data(), count, 3.0f, out.data());
+    double exact_sum = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      const double exact = std::exp(static_cast<double>(std::max(x[i] - 3.0f, -87.0f)));
+      exact_sum += exact;
+      EXPECT_NEAR(out[i], exact, 4 * kUlp * exact) << x[i];
+    }
+    EXPECT_NEAR(sum, exact_sum, 8 * kUlp * exact_sum);
+    EXPECT_EQ(sum, GetParam()->sum_exp(x.data(), count, 3.0f, nullptr));
+
+    const Floats z = Between(-30, 30, count);
+    Floats sine = z, cosine(count);
+    GetParam()->leap_angles(sine.data(), count, cosine.data());
+    for (int64_t i = 0; i < count; ++i) {
+      const double angle = M_PI / 2 / (1 + std::exp(-static_cast<double>(z[i])));
+      EXPECT_NEAR(sine[i], std::sin(angle), 4 * kUlp) << z[i];
+      EXPECT_NEAR(cosine[i], std::cos(angle), 4 * kUlp) << z[i];
+    }
   }
 }
 
@@ -271,30 +333,28 @@ TEST_P(SimdTest, RowsAndSumsOfLinearAttentionAgree) {
   for (const int64_t F : {1, 6, 64, 128}) {
     for (const int64_t V : {1, 5, 16, 65}) {
       const int64_t count = 19, stride = F + V + 3;
-      const at::Tensor rows = Uniform(random, {count, stride}), q = Uniform(random, {F});
-      const HeadRows head{rows.data_ptr<float>(), count, stride};
-      at::Tensor folded = at::zeros({F * V + F}), appended = folded.clone();
-      simd.linear_fold(folded.data_ptr<float>(), F, V, head);
+      const Floats rows = Normal(random, count * stride), q = Normal(random, F);
+      const HeadRows head{rows.data(), count, stride};
+      Floats folded(F * V + F), appended(F * V + F), plain(F * V + F);
+      simd.linear_fold(folded.data(), F, V, head);
       for (int64_t n = 0; n < count; ++n) {
-        simd.linear_fold(appended.data_ptr<float>(), F, V,
-                         {rows.data_ptr<float>() + n * stride, 1, stride});
+        const float* const row = rows.data() + n * stride;
+        simd.linear_fold(appended.data(), F, V, {row, 1, stride});
+        for (int64_t i = 0; i < F; ++i) {
+          plain[F * V + i] += row[i];
+          for (int64_t j = 0; j < V; ++j) plain[i * V + j] += row[i] * row[F + j];
+        }
       }
-      EXPECT_TRUE(at::equal(folded, appended)) << simd.name << ": together or one by one";
-      const at::Tensor f = rows.slice(1, 0, F), v = rows.slice(1, F, F + V);
-      EXPECT_LE((folded.slice(0, 0, F * V).view({F, V}) - at::matmul(f.t(), v))
-                    .abs()
-                    .max()
-                    .item<double>(),
-                1e-5 * count);
-      at::Tensor from_rows = at::zeros({V}), from_sums = at::zeros({V});
+      EXPECT_EQ(folded, appended) << simd.name << ": together or one by one";
+      EXPECT_LE(Apart(folded, plain), 1e-5 * count) << simd.name;
+      Floats from_rows(V), from_sums(V);
       LinearStep step;
-      step.query = q.data_ptr<float>();
-      const float a = simd.linear_attend_rows(head, F, V, step.query, from_rows.data_ptr<float>());
-      const float b =
-          simd.linear_attend(folded.data_ptr<float>(), F, V, step, from_sums.data_ptr<float>());
+      step.query = q.data();
+      const float a = simd.linear_attend_rows(head, F, V, step.query, from_rows.data());
+      const float b = simd.linear_attend(folded.data(), F, V, step, from_sums.data());
       const double tolerance = 1e-6 * static_cast<double>(F * count);
       EXPECT_NEAR(a, b, tolerance) << simd.name << " F " << F;
-      EXPECT_LE((from_rows - from_sums).abs().max().item<double>(), tolerance) << simd.name;
+      EXPECT_LE(Apart(from_rows, from_sums), tolerance) << simd.name;
     }
   }
 }
