@@ -49,6 +49,10 @@ class CalibrateCommand {
     app_.add_option("--sentences", options_.sentences, "The most sentences to use")
         ->check(CLI::Range(1, 100000))
         ->capture_default_str();
+    app_.add_option("--source-lang", options_.languages.source,
+                    "The model's own code of the language, if it translates from many");
+    app_.add_option("--target-lang", options_.languages.target,
+                    "The model's own code of the language, if it translates to many");
     app_.add_flag("--dry-run", dry_run_, "Print what is found, and write nothing");
   }
 

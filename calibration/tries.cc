@@ -145,7 +145,7 @@ absl::StatusOr<Tries> CollectTries(const Model& model, const ModelConfig& config
         "model ", model.info.name, " takes speech, and only models of text can be calibrated"));
   }
   Frame frame;
-  LEAPSTREAM_ASSIGN_OR_RETURN(frame, model.FrameOf({}));
+  LEAPSTREAM_ASSIGN_OR_RETURN(frame, model.FrameOf(options.languages));
   Tries tries;
   tries.layers = config.decoder.layers;
   tries.heads = config.decoder.attention_heads;

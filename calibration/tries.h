@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
+#include "model/api/languages.h"
 #include "model/api/model.h"
 #include "model/api/model_config.h"
 
@@ -38,14 +39,15 @@ struct Tries {
 
 struct TryOptions {
   int sentences = 200;  // The first ones that are not too short and not too long.
-  bool attention = true;  // Fills in Try::attended.
+  LanguagePair languages;  // By the model's own codes; see Model::FrameOf().
+  bool attention = true;   // Fills in Try::attended.
   std::function<void(int done)> on_sentence;
 };
 
 // Translates each sentence greedily, and then tries each token of its translation with some
 // prefixes of the sentence. `model` was loaded from a directory with the configuration `config`,
-// and computes with leapstream's own kernels. INVALID_ARGUMENT: it takes speech, or no sentence can
-// be used. Other errors: those of Translator.
+// and computes with leapstream's own kernels. INVALID_ARGUMENT: it takes speech, it has no such
+// languages, or no sentence can be used. Other errors: those of Translator.
 absl::StatusOr<Tries> CollectTries(const Model& model, const ModelConfig& config,
                                    absl::Span<const std::string> sentences,
                                    const TryOptions& options);

@@ -110,7 +110,7 @@ TEST(DraftEngineTest, ALookEncodesItsSourceOnce) {
     for (const char* text : kTexts) {
       int64_t expected = 0;
       int read = 0;
-      for (const std::string word : absl::StrSplit(text, ' ')) {
+      for (const absl::string_view word : absl::StrSplit(text, ' ')) {
         read += static_cast<int>((*model)->source_tokenizer->Encode(word).size());
         expected += read;
       }
