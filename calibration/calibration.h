@@ -5,7 +5,7 @@
 
 #include "calibration/tries.h"
 
-// What tries say of a model: pure functions.
+// The numbers of policies that follow from tries: pure functions.
 //
 // A policy should write a token when more source would not change it, that is when the try is right.
 // AlignAtt decides so by one number, the distance between the end of what was read and the place
@@ -30,7 +30,7 @@ std::vector<HeadScore> ScoreHeads(const Tries& tries);
 // The score of the lag itself.
 HeadScore ScoreLag(const Tries& tries);
 
-// What AlignAtt does with so many frames.
+// The result of AlignAtt with so many frames.
 struct FrameScore {
   int frames = 0;
   double written = 0;  // The share of tries that it writes.
@@ -42,7 +42,7 @@ std::vector<FrameScore> ScoreFrames(const Tries& tries, const HeadScore& head);
 // are none, those with which most are.
 int ChooseFrames(const std::vector<FrameScore>& scores);
 
-// What is known of one lag.
+// The tries of one lag.
 struct LagScore {
   int lag = 0;
   int tries = 0;

@@ -1,4 +1,4 @@
-// What a session costs: memory of states, and rows in the model.
+// The costs of a session: memory of states, and rows in the model.
 #include <utility>
 
 #include "base/budget.h"

@@ -1,4 +1,4 @@
-// What is found of a model for its policies, and the program that writes it down.
+// The numbers that are found for the policies of a model, and the program that writes them down.
 #include "calibration/calibration.h"
 
 #include <cmath>
@@ -27,7 +27,7 @@ const std::vector<std::string> kSentences = {
     "a man who was not named was taken to the hospital in the city with a broken leg", "no",
     "we have to find out why so many people did not get the help that they asked for"};
 
-// Of two heads: the first looks at a place that tells whether a try is right, the second anywhere.
+// The first of two heads looks at a place that tells whether a try is right, the second anywhere.
 Tries MadeUp() {
   std::mt19937 random(5);
   Tries tries;
