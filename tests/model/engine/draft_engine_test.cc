@@ -1,5 +1,6 @@
 // Sessions with drafts on the engine, each against its slow twin: the embedded model, whose past is
-// frozen, and one with random weights, soft-max and a bidirectional encoder, whose past is refreshed.
+// frozen, and one with random weights, soft-max and a bidirectional encoder, whose past is
+// refreshed, or frozen if the session asks for it.
 #include <memory>
 #include <string>
 #include <vector>
@@ -24,23 +25,26 @@ constexpr const char* kTexts[] = {
     "we have to find out why so many people did not get the help that they asked for"};
 
 std::unique_ptr<CollectingSink> TranslateWith(Scheduler& scheduler, const Policy& policy,
-                                              const char* text) {
+                                              const char* text, Past past = Past::kDefault) {
   SessionOptions options;
   options.policy = policy;
+  options.past = past;
   // Then no token is refused because it ends the target, and steps can be counted by hand.
   options.early_end = EarlyEnd::kSuppress;
   return Translate(scheduler, options, {text});
 }
 
 // The steps of a session of each text.
-int64_t ExpectEqualsTwin(const std::shared_ptr<const Model>& model, const Policy& policy) {
+int64_t ExpectEqualsTwin(const std::shared_ptr<const Model>& model, const Policy& policy,
+                         Past past = Past::kDefault) {
   Scheduler scheduler(model);
   int64_t steps = 0;
   for (const char* text : kTexts) {
-    const auto sink = TranslateWith(scheduler, policy, text);
+    const auto sink = TranslateWith(scheduler, policy, text, past);
     steps += sink->segments.at(0).stats.decoder_steps;
     if (!UsesDrafts(policy)) continue;
-    DraftTwin twin(*model, policy, *model->FrameOf({}), model->info.bidirectional_encoder);
+    const bool refreshes = model->info.bidirectional_encoder && past != Past::kFrozen;
+    DraftTwin twin(*model, policy, *model->FrameOf({}), refreshes);
     EXPECT_TRUE(All(*sink) == twin.Translate(text)) << ToString(policy);
     EXPECT_EQ(sink->appended[0], sink->segments[0].text);
     EXPECT_LE(sink->segments[0].stats.decoder_steps, twin.decisions());
@@ -133,7 +137,7 @@ TEST(DraftEngineTest, SessionsOfTheEmbeddedModelEqualTheirTwins) {
   EXPECT_LE(static_cast<double>(agreement), 1.6 * static_cast<double>(wait_k));
 }
 
-TEST(DraftEngineTest, SessionsWithARefreshedPastEqualTheirTwins) {
+TEST(DraftEngineTest, SessionsOfABidirectionalEncoderEqualTheirTwins) {
   const auto model = LoadModel(WriteRandomModel("draft_engine_model"));
   ASSERT_TRUE(model.ok()) << model.status();
   ASSERT_TRUE((*model)->info.bidirectional_encoder);
@@ -141,6 +145,7 @@ TEST(DraftEngineTest, SessionsWithARefreshedPastEqualTheirTwins) {
   for (const Policy& policy : {Policy(LocalAgreement{2}), Policy(LocalAgreement{2, 3}),
                                Policy(HoldN{3}), Policy(AlignAtt{1}), Policy(AlignAtt{3})}) {
     ExpectEqualsTwin(*model, policy);
+    ExpectEqualsTwin(*model, policy, Past::kFrozen);
   }
 }
 
