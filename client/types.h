@@ -177,6 +177,9 @@ struct SegmentStats : Lagging {
   absl::Duration compute;
   absl::Duration queue;
   double source_audio_ms = 0;
+  int64_t encoder_rows = 0;  // These three are 0 if the server does not count them.
+  int64_t decoder_rows = 0;
+  int64_t decoder_steps = 0;
 };
 
 struct SegmentCompleted {

@@ -173,6 +173,9 @@ SegmentStats FromProto(const pb::SegmentStats& stats) {
   result.compute = FromProto(stats.compute_duration());
   result.queue = FromProto(stats.queue_duration());
   result.source_audio_ms = stats.source_audio_ms();
+  result.encoder_rows = stats.encoder_rows();
+  result.decoder_rows = stats.decoder_rows();
+  result.decoder_steps = stats.decoder_steps();
   return result;
 }
 

@@ -286,20 +286,6 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   sink_->OnEvent(std::move(completed));
 }
 
-void LiveSession::ShrinkState() {
-  const ModelInfo& info = model_.info;
-  if (options_.beam.has_value()) CountState();  // The search's states are gone.
-  if (info.state_bytes_per_token == 0) return;
-  CountState();
-  const int64_t typical =
-      info.state_bytes_per_session + budget::kTypicalSegmentTokens * info.state_bytes_per_token;
-  if (state_bytes() <= typical) return;
-  absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, frame_, options_);
-  if (!state.ok()) return;  // Without memory for it, the session goes on with the large state.
-  state_ = *std::move(state);
-  CountState();
-}
-
 // --- The model's results. ---
 
 void LiveSession::Apply(const Decision& decision) {
@@ -434,21 +420,6 @@ bool LiveSession::Full() const {
 }
 
 // --- The end. ---
-
-void LiveSession::CountState() {
-  const int64_t bytes = state_->bytes() + (search_ != nullptr ? search_->bytes() : 0) +
-                        (draft_ != nullptr ? draft_->bytes() : 0);
-  loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
-}
-
-void LiveSession::FreeState() {
-  search_.reset();
-  draft_.reset();
-  state_.reset();
-  // In this order: StateBudget::EndLargest() may look between the two.
-  loop_->AddStateBytes(-state_bytes());
-  state_bytes_.store(0, std::memory_order_relaxed);
-}
 
 void LiveSession::Finish(absl::Status status) {
   if (finished()) return;

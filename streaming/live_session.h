@@ -108,10 +108,9 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   // returns the session's part in this turn: reads and replayed tokens, `max_rows` at most, and a
   // decision.
   Due Plan(int max_rows, int64_t max_work);
-  // Records that the model has done the session's part: the batch computed and waited for so long.
-  void RecordStep(absl::Duration compute, absl::Duration waited) {
-    meter_.RecordStep(compute, waited);
-  }
+  // Records that the model has done the session's part, before that is applied: the batch computed
+  // and waited for so long.
+  void RecordStep(absl::Duration compute, absl::Duration waited);
   void Apply(const Decision& decision);
   void ApplyGiven();  // For a turn with Due::given and without a decision.
   void ApplyReplay();

@@ -223,6 +223,7 @@ bool SegmentDraft::WriteFirst(int count, std::unique_ptr<SessionState>* state) {
     PutOut(count);
     return true;
   }
+  (*state)->TakeEncoded(*state_);
   Give(state->get(), drafted().first(static_cast<size_t>(count)), /*forced=*/true, &taken_);
   due_ = count;
   return false;

@@ -64,7 +64,8 @@ class SegmentDraft {
   absl::Span<const ScoredToken> written() const { return written_; }
 
   int64_t bytes() const { return state_ == nullptr ? 0 : state_->bytes(); }
-  void FreeState() { state_.reset(); }
+  // The cost of the draft's state: see SessionState::TakeCost().
+  StateCost TakeCost() { return state_ == nullptr ? StateCost() : state_->TakeCost(); }
 
  private:
   enum class Phase {

@@ -43,6 +43,11 @@ class SegmentMeter {
     stats_.compute += compute;
     stats_.queue += waited;
   }
+  // Records what a turn cost: the rows in the model, and whether some of them were the decoder's.
+  void RecordCost(StateCost cost) {
+    stats_.cost += cost;
+    if (cost.decoder_rows > 0) ++stats_.decoder_steps;
+  }
 
   // Records that a target token, or the segment's </s>, was written after `delay` of the source.
   void RecordToken(double delay);

@@ -65,6 +65,12 @@ int64_t SegmentSearch::bytes() const {
   return bytes;
 }
 
+StateCost SegmentSearch::TakeCost() {
+  StateCost cost;
+  for (const auto& state : states_) cost += state->TakeCost();
+  return cost;
+}
+
 void SegmentSearch::ListRows() {
   rows_.clear();
   for (const size_t place : places_) rows_.push_back({states_[place].get(), temperature_});

@@ -37,6 +37,7 @@ class SegmentSearch {
 
   const BeamSearch& search() const { return search_; }
   int64_t bytes() const;  // The memory of the states.
+  StateCost TakeCost();   // The cost of the states: see SessionState::TakeCost().
 
  private:
   SegmentSearch(const BeamOptions& options, BeamTask task)

@@ -126,6 +126,8 @@ struct SegmentStats {
       first_token;         // The time from the segment's first source to its first target token.
   absl::Duration compute;  // The whole time in the model of the batches that it took part in.
   absl::Duration queue;    // The time it could act but waited for the step loop or other turns.
+  StateCost cost;          // The rows that the model computed for it.
+  int64_t decoder_steps = 0;  // The turns in which it had rows in the decoder.
 };
 
 struct SessionSummary {

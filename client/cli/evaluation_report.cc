@@ -73,7 +73,8 @@ std::string ScoresTable(absl::Span<const PolicyScores> rows,
                         const std::vector<std::string>& metrics) {
   const std::vector<std::string> names = ScoreNames(metrics);
   std::vector<size_t> columns;
-  for (const char* name : {"BLEU", "chrF", "AL", "LAAL", "AL_CA", "LAAL_CA"}) {
+  for (const char* name : {"BLEU", "chrF", "AL", "LAAL", "AL_CA", "LAAL_CA", "steps",
+                           "decoder_rows", "encoder_rows"}) {
     const auto column = absl::c_find(names, name);
     if (column != names.end()) columns.push_back(static_cast<size_t>(column - names.begin()));
   }

@@ -16,9 +16,9 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
+#include "client/cli/find_program.h"
 
 namespace leapstream::client {
 namespace {
@@ -30,22 +30,6 @@ constexpr absl::Duration kStopTimeout = absl::Seconds(15);
 constexpr absl::Duration kPollInterval = absl::Milliseconds(20);
 constexpr size_t kLogEndBytes = 2000;
 
-// The path of the program, or "" if there is none.
-std::string FindProgram() {
-  std::error_code error;
-  const std::filesystem::path self = std::filesystem::read_symlink("/proc/self/exe", error);
-  if (!error) {
-    const std::string beside = (self.parent_path() / kProgram).string();
-    if (access(beside.c_str(), X_OK) == 0) return beside;
-  }
-  const char* path = std::getenv("PATH");
-  for (const absl::string_view folder : absl::StrSplit(path == nullptr ? "" : path, ':')) {
-    const std::string program = absl::StrCat(folder, "/", kProgram);
-    if (!folder.empty() && access(program.c_str(), X_OK) == 0) return program;
-  }
-  return "";
-}
-
 std::string ReadFile(const std::string& path) {
   std::ifstream file(path);
   std::stringstream text;
@@ -56,10 +40,10 @@ std::string ReadFile(const std::string& path) {
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::string& model) {
-  const std::string program = FindProgram();
-  if (program.empty()) {
-    return absl::NotFoundError(absl::StrCat(
-        "found no ", kProgram, " beside this program or in PATH; start one and use --server"));
+  const absl::StatusOr<std::string> program = FindProgram(kProgram);
+  if (!program.ok()) {
+    return absl::NotFoundError(
+        absl::StrCat(program.status().message(), "; start one and use --server"));
   }
   const auto no_folder = [](absl::string_view where, absl::string_view why) {
     return absl::InternalError(absl::StrCat("cannot make a folder for a server in ", where, ": ",
@@ -79,7 +63,7 @@ absl::StatusOr<std::unique_ptr<LocalServer>> LocalServer::Start(const std::strin
   server->folder_ = folder;
   const std::string port_file = folder + "/port";
   const std::string log_file = folder + "/log";
-  const char* const argv[] = {program.c_str(), "--model",     model.c_str(),     "--listen",
+  const char* const argv[] = {program->c_str(), "--model",    model.c_str(),     "--listen",
                               "127.0.0.1:0",   "--port-file", port_file.c_str(), nullptr};
   const pid_t parent = getpid();
   const pid_t pid = fork();

@@ -12,6 +12,7 @@
 #include "absl/strings/str_format.h"
 #include "base/standard_descriptors.h"
 #include "client/cli/admin_command.h"
+#include "client/cli/calibrate_command.h"
 #include "client/cli/completion_command.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/exit_status.h"
@@ -39,7 +40,7 @@ constexpr char kExamples[] = R"(Examples:
 // The order is that of --help.
 using Commands = std::tuple<TranslateCommand, ReplayCommand, ModelsCommand, ProbeCommand,
                             CompletionCommand, AdminCommand, EvaluationCommands, LoadCommand,
-                            WebCommand>;
+                            CalibrateCommand, WebCommand>;
 
 // Runs the command that was chosen; nullopt: none was.
 std::optional<absl::Status> RunChosen(Commands& commands) {

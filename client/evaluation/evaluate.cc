@@ -119,6 +119,10 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
       const SegmentStats stats = completed->stats.value_or(SegmentStats());
       instance.prediction_cut = completed->reason == FinishReason::kMaxLength;
       instance.source_dropped = completed->reason == FinishReason::kSourceLimit;
+      instance.encoder_rows += stats.encoder_rows;
+      instance.decoder_rows += stats.decoder_rows;
+      instance.decoder_steps += stats.decoder_steps;
+      instance.target_tokens += stats.target_tokens;
       add(target.Finish(source.word_delay(stats.source_tokens, stats.source_audio_ms), seconds));
       // The last piece is </s>, or the one that the length limit stopped.
       if (stats.source_tokens > 0) {

@@ -46,6 +46,12 @@ std::vector<std::pair<std::string, double>> ChosenColumns(const Scores& scores,
       if (chosen(name)) all.emplace_back(absl::StrCat(name, suffix), value);
     }
   }
+  if (!metrics.empty()) return all;
+  for (const auto& [name, value] : {Named("steps", scores.steps),
+                                    Named("decoder_rows", scores.decoder_rows),
+                                    Named("encoder_rows", scores.encoder_rows)}) {
+    all.emplace_back(name, value);
+  }
   return all;
 }
 
@@ -73,13 +79,22 @@ std::string ToSimulEvalLog(const Instance& instance) {
 Scores Score(absl::Span<const Instance> instances, metrics::BleuTokenizer tokenizer) {
   std::vector<std::string> predictions, references;
   std::vector<metrics::SegmentTiming> words, pieces;
+  double tokens = 0;
+  Scores scores;
   for (const Instance& instance : instances) {
+    tokens += static_cast<double>(instance.target_tokens);
+    scores.steps += static_cast<double>(instance.decoder_steps);
+    scores.decoder_rows += static_cast<double>(instance.decoder_rows);
+    scores.encoder_rows += static_cast<double>(instance.encoder_rows);
     predictions.push_back(instance.prediction);
     references.push_back(instance.reference);
     words.push_back(instance.words);
     pieces.push_back(instance.pieces);
   }
-  Scores scores;
+  const bool counted = scores.decoder_rows > 0 && tokens > 0;
+  for (double* cost : {&scores.steps, &scores.decoder_rows, &scores.encoder_rows}) {
+    *cost = counted ? *cost / tokens : std::nan("");
+  }
   scores.bleu = metrics::Bleu(predictions, references, tokenizer);
   scores.chrf = metrics::Chrf(predictions, references);
   scores.words = metrics::MeanLagging(words, /*computation_aware=*/false);

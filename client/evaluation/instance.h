@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_CLIENT_EVALUATION_INSTANCE_H_
 #define LEAPSTREAM_CLIENT_EVALUATION_INSTANCE_H_
 
+#include <cstdint>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,9 @@ struct Instance {
   bool prediction_cut = false;   // The translation was cut at the limit of its length.
   // The source was longer than the server takes; only its start was read.
   bool source_dropped = false;
+  // The rows that the model computed, and its steps: see SegmentStats in the protocol.
+  int64_t encoder_rows = 0, decoder_rows = 0, decoder_steps = 0;
+  int64_t target_tokens = 0;  // Without </s>.
   // Timing in tokens. reference_length is 0 unless the server can count it.
   metrics::SegmentTiming pieces;
 };
@@ -42,6 +46,9 @@ struct Scores {
   // Lagging in source tokens (speech: ms), against the translation's own length where the
   // reference's is not known.
   metrics::Lagging pieces, pieces_aware;
+  // The steps and rows of the model per target token, </s> not counted; NaN: the server does not
+  // count them.
+  double steps = 0, decoder_rows = 0, encoder_rows = 0;
 };
 Scores Score(absl::Span<const Instance> instances,
              metrics::BleuTokenizer tokenizer = metrics::BleuTokenizer::k13a);
@@ -51,7 +58,7 @@ const std::vector<std::string>& QualityMetrics();
 const std::vector<std::string>& LatencyMetrics();
 
 // The columns of scores.tsv: BLEU, chrF, then SimulEval's names, with _CA for computation-aware and
-// _pieces for pieces. If `metrics` is not empty, only its columns are there. Both functions return
+// _pieces for pieces, then the costs per token: steps, decoder_rows, encoder_rows. If `metrics` is not empty, only its columns are there. Both functions return
 // the same length.
 std::vector<std::string> ScoreNames(absl::Span<const std::string> metrics = {});
 std::vector<std::string> ScoreValues(const Scores& scores,  // Three decimals; "nan" for none.

@@ -73,6 +73,11 @@ Json Stats(const SegmentStats& stats) {
     json["words_computation_aware"] = ToJson(*stats.words_computation_aware);
   }
   if (stats.source_audio_ms > 0) json["source_audio_ms"] = stats.source_audio_ms;
+  if (stats.decoder_rows > 0) {
+    json["encoder_rows"] = stats.encoder_rows;
+    json["decoder_rows"] = stats.decoder_rows;
+    json["decoder_steps"] = stats.decoder_steps;
+  }
   return json;
 }
 

@@ -44,6 +44,8 @@ struct ModelInfo {
   bool bidirectional_encoder = false;
   // SessionState::ShowAttention() has an effect.
   bool shows_attention = false;
+  int alignment_frames = 0;  // These two: see ModelConfig.
+  std::vector<float> adaptive_thresholds;
   int default_k = 3;  // 0: a session that asks for nothing reads the whole segment first.
   int min_k = 1;
   int max_k = 1000;

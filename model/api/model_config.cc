@@ -266,6 +266,13 @@ absl::Status CheckModelFields(const ModelConfig& config) {
     LEAPSTREAM_RETURN_IF_ERROR(
         CheckRange("alignment_heads", head, Range{0, config.decoder.attention_heads - 1}));
   }
+  const bool complete = config.adaptive_thresholds.size() != 1;
+  const bool probabilities = absl::c_all_of(
+      config.adaptive_thresholds, [](float value) { return value > 0 && value <= 1; });
+  if (!complete || !probabilities) {
+    return absl::InvalidArgumentError(
+        "adaptive_thresholds needs two probabilities, in (0, 1], or none; run leapstream calibrate");
+  }
   if (config.energy_bias && !config.LearnedPolicy()) {
     return absl::InvalidArgumentError("energy_bias needs a simul_type that learns its policy");
   }

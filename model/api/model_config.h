@@ -131,6 +131,10 @@ struct ModelConfig {
   // looks: see SessionState::ShowAttention(). -1: the last layer but one; none: all heads.
   int alignment_layer = -1;
   std::vector<int> alignment_heads;
+  // The numbers that leapstream-calibrate has found, for sessions that do not say their own. 0 and
+  // none: it has not run.
+  int alignment_frames = 0;                // AlignAtt::frames.
+  std::vector<float> adaptive_thresholds;  // AdaptiveWaitK::min_k_threshold, max_k_threshold.
   bool output_bias = false;           // The logits have a bias [N].
   bool energy_bias = false;           // The energies of a learned policy have a bias.
   bool share_all_embeddings = false;  // If so, decoder.embedding is encoder.embedding.

@@ -1,8 +1,14 @@
 #include "model/api/model_directory.h"
 
 #include <openssl/evp.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <limits>
 #include <memory>
@@ -128,6 +134,26 @@ absl::Status WriteModelJson(const std::string& directory, ModelConfig config) {
   file.close();
   if (!file) return absl::InternalError(absl::StrCat(path, ": cannot be written"));
   return absl::OkStatus();
+}
+
+absl::Status ReplaceModelJson(const std::string& directory, const ModelConfig& config) {
+  const std::string path = absl::StrCat(directory, "/", kModelJson);
+  const auto failed = [&] {
+    return absl::InternalError(absl::StrCat(path, ": cannot be written: ", std::strerror(errno),
+                                            "; copy the model to a directory that can be"));
+  };
+  std::string temporary = path + ".XXXXXX";
+  const int descriptor = mkstemp(temporary.data());
+  if (descriptor < 0) return failed();
+  close(descriptor);
+  std::ofstream file(temporary, std::ios::binary | std::ios::trunc);
+  file << ModelJson(config);
+  file.close();
+  chmod(temporary.c_str(), 0644);  // mkstemp() lets only the owner read.
+  if (file && std::rename(temporary.c_str(), path.c_str()) == 0) return absl::OkStatus();
+  const absl::Status status = failed();
+  unlink(temporary.c_str());
+  return status;
 }
 
 absl::Span<const char* const> ModelFileNames() { return kFiles; }

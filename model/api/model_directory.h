@@ -59,6 +59,9 @@ absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, Network
 absl::Status CheckWeightsFile(const ModelConfig& config, int member, const FileReader& weights);
 // Writes DIR/model.json; fills `sha256` from the files that lie there already.
 absl::Status WriteModelJson(const std::string& directory, ModelConfig config);
+// Puts another model.json into the place of the one that is there, of the same files: nobody sees a
+// part of it. INTERNAL: it cannot be written; then the old one is as it was.
+absl::Status ReplaceModelJson(const std::string& directory, const ModelConfig& config);
 
 // The file's SHA-256 in lower-case hex. NOT_FOUND: it cannot be read; INVALID_ARGUMENT: it is not a
 // regular file.

@@ -169,6 +169,9 @@ struct Fields<ModelConfig> : std::true_type {
     v.Later("alignment_layer", model.alignment_layer, -1, Range{-1, 255});
     v.Later("alignment_heads", model.alignment_heads, ModelConfig().alignment_heads,
             Range{0, 1024});
+    v.Later("alignment_frames", model.alignment_frames, 0, Range{0, 1000});
+    v.Later("adaptive_thresholds", model.adaptive_thresholds, ModelConfig().adaptive_thresholds,
+            Range{0, 2});
     v.Later("ensemble", model.ensemble, 1, Range{1, 8});
     VisitNetwork(model, v);
     v("compute_type", model.compute_type, OneOf{{"float32", "bfloat16", "int8"}});

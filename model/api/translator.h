@@ -15,6 +15,19 @@ namespace leapstream {
 using TokenId = int32_t;  // A fairseq dictionary index.
 struct Frame;             // See model/api/frame.h.
 
+// The rows that were computed for a state. They are counted by leapstream's own kernels; of
+// networks that decide together, those of one.
+struct StateCost {
+  int64_t encoder_rows = 0;  // Rows of source; a row that is encoded anew counts again.
+  int64_t decoder_rows = 0;  // Rows of target, also those that were given up.
+
+  StateCost& operator+=(const StateCost& other) {
+    encoder_rows += other.encoder_rows;
+    decoder_rows += other.decoder_rows;
+    return *this;
+  }
+};
+
 // A model's memory of one segment: the recurrent states of its attention blocks. A value that
 // its session owns. It is in at most one batch at a time, so that it needs no lock.
 class SessionState {
@@ -72,6 +85,14 @@ class SessionState {
   // states.
   virtual int source_read() const = 0;
   virtual int target_written() const = 0;  // The number of target tokens committed.
+
+  // Takes over what `other` has encoded. REQUIRES: both have read the same source, and `other` was
+  // made of this state by Clone() or CopyFrom(). No effect: a translator that does not encode anew.
+  virtual void TakeEncoded(const SessionState& /*other*/) {}
+
+  // The rows that were computed for this state since the last call. Reset() and CopyFrom() do not
+  // change their number; a copy begins with none.
+  virtual StateCost TakeCost() { return {}; }
 
   // The memory that the state takes. Memory that n states share counts as an nth in each.
   virtual int64_t bytes() const = 0;

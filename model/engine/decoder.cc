@@ -182,6 +182,7 @@ Rows TransformerDecoder::RunLayers(StepPast past, Scratch& scratch, absl::Span<D
                                    BetweenLayers between_layers) const {
   const TargetBatch& target = scratch.target;
   const auto count = static_cast<int64_t>(target.owners.size());
+  for (TransformerState* owner : target.owners) ++owner->cost_.decoder_rows;
   const int64_t width = config_.decoder.embed_dim;
   Rows x{scratch.floats.Floats(count * width), count, width};
   embedding_.Apply(target.tokens, target.positions, x.x, scratch.floats);
@@ -269,9 +270,10 @@ void TransformerDecoder::RunLayer(size_t l, StepPast past, Scratch& scratch, Row
   Residual(layer.cross_attention_norm, before, *x, floats, [&](const float* in) {
     observer_.ShowAdded(name, ".encoder_attn", *x,
                         [&] { layer.cross_attention.Attend(in, rows, x->x, floats); });
-    if (static_cast<int>(l) == config_.AlignmentLayer()) {
+    if (config_.ShowsAttention() && static_cast<int>(l) == config_.AlignmentLayer()) {
       FindAttended(layer.cross_attention, in, scratch);
     }
+    TellHeads(static_cast<int>(l), layer.cross_attention, in, scratch);
   });
   if (config_.LearnedPolicy()) DropUndecided(scratch.target, rows, x, result);
   Residual(layer.ffn_norm, before, *x, floats,
@@ -298,6 +300,21 @@ void TransformerDecoder::FindAttended(const Attention& attention, const float* i
     if (length < end || first >= end) continue;
     const auto most = std::max_element(weights.begin() + first, weights.begin() + end);
     target.attended[r] = static_cast<int>(most - weights.begin() - first);
+  }
+}
+
+void TransformerDecoder::TellHeads(int l, const Attention& attention, const float* in,
+                                   Scratch& scratch) const {
+  const std::vector<TransformerState*>& owners = scratch.target.owners;
+  for (size_t r = 0; r < owners.size(); ++r) {
+    if (!owners[r]->head_listener_ || scratch.rows[r].state == nullptr) continue;
+    const float* const row = in + static_cast<int64_t>(r) * config_.decoder.embed_dim;
+    for (int h = 0; h < config_.decoder.attention_heads; ++h) {
+      const int64_t length =
+          attention.AddWeights(row, scratch.rows[r], {h}, &scratch.weights, scratch.floats);
+      if (length <= 0) break;
+      owners[r]->head_listener_(l, h, absl::MakeConstSpan(scratch.weights).first(length));
+    }
   }
 }
 
@@ -357,6 +374,7 @@ void TransformerDecoder::Replay(const Rows& encoded, Scratch& scratch,
                                 BetweenLayers between_layers) const {
   const TargetBatch& target = scratch.target;
   if (target.owners.empty()) return Append(scratch.source, encoded, scratch);
+  for (TransformerState* owner : target.owners) ++owner->cost_.decoder_rows;
   Workspace& floats = scratch.floats;
   const auto count = static_cast<int64_t>(target.owners.size());
   const int64_t width = config_.decoder.embed_dim;

@@ -101,6 +101,8 @@ class TransformerDecoder {
   // Finds the source token to which each row attends most that asks for it, in the layer that has
   // the input `in`: [rows, E].
   void FindAttended(const Attention& attention, const float* in, Scratch& scratch) const;
+  // Tells those who listen to heads: see TransformerState::ListenToHeads().
+  void TellHeads(int l, const Attention& attention, const float* in, Scratch& scratch) const;
   // Normalises and projects the decoder's rows, in place or in memory of `floats`.
   const float* Features(const Rows& x, Workspace& floats) const;
   // Takes the rows that want more source out of the batch and out of x: their decision is made.

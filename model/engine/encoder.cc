@@ -123,6 +123,7 @@ Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
   const int64_t width = config_.encoder.embed_dim;
   const Rows x{floats.Floats(count * width), count, width};
   if (count == 0) return x;
+  for (TransformerState* owner : batch.owners) ++owner->cost_.encoder_rows;
   Embed(batch, x.x, floats);
   const bool before = config_.encoder.normalize_before;
   std::vector<AttentionRow>& rows = scratch.rows;

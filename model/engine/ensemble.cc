@@ -60,6 +60,12 @@ class Ensemble::State : public SessionState {
     }
     return absl::OkStatus();
   }
+  void TakeEncoded(const SessionState& other) override {
+    for (size_t m = 0; m < members_.size(); ++m) {
+      members_[m]->TakeEncoded(*static_cast<const State&>(other).members_[m]);
+    }
+  }
+  StateCost TakeCost() override { return members_.front()->TakeCost(); }
   int source_read() const override { return members_.front()->source_read(); }
   int target_written() const override { return members_.front()->target_written(); }
   int64_t bytes() const override {

@@ -237,6 +237,8 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.bidirectional_encoder = on_engine && !config.causal_encoder && !config.LearnedPolicy() &&
                                config.decoder.shared_layers.empty();
   info.shows_attention = on_engine && config.ensemble == 1 && config.ShowsAttention();
+  info.alignment_frames = config.alignment_frames;
+  info.adaptive_thresholds = config.adaptive_thresholds;
   info.default_k = config.waitk_lagging;
   info.max_k = std::max(info.max_k, config.waitk_lagging);
   if (config.speech.has_value()) info.speech = config.speech->input;

@@ -106,6 +106,14 @@ void TransformerState::CopyRestFrom(const TransformerState& other) {
   write_stride_ = other.write_stride_;
 }
 
+void TransformerState::TakeEncoded(const SessionState& any) {
+  const auto& other = static_cast<const TransformerState&>(any);
+  if (progress_.prefix_is_encoded || !other.progress_.prefix_is_encoded) return;
+  for (size_t i = 0; i < cross_.size(); ++i) cross_[i]->CopyFrom(*other.cross_[i]);
+  progress_.prefix_is_encoded = true;
+  MakeStale();
+}
+
 int64_t TransformerState::bytes() const {
   auto bytes =
       static_cast<int64_t>(sizeof(TransformerState) +

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_MODEL_ENGINE_SESSION_STATE_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
@@ -31,8 +32,16 @@ class TransformerState : public SessionState {
   void ShowAttention() override { shows_attention_ = true; }
   void RefreshPast() override { refreshes_ = true; }
   void EndPrefixes() override { ends_prefixes_ = true; }
+  // Calls `listener` in each step, for each head of each layer of the decoder, with the weights
+  // that the source rows have in its cross-attention. Those of linear attention need not sum to
+  // one, and are there as long as its past is rows. For calibration; copies of the state have no
+  // listener.
+  using HeadListener = std::function<void(int layer, int head, absl::Span<const float> weights)>;
+  void ListenToHeads(HeadListener listener) { head_listener_ = std::move(listener); }
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
+  void TakeEncoded(const SessionState& other) override;
+  StateCost TakeCost() override { return std::exchange(cost_, StateCost()); }
   int64_t bytes() const override;
 
  private:
@@ -107,12 +116,14 @@ class TransformerState : public SessionState {
   // The source of speech; else null. Copies share it until one of them gets more.
   std::shared_ptr<SpeechFrontEnd::State> speech_;
   Progress progress_;
+  StateCost cost_;
   TokenId last_ = 0;  // The target token that was committed last, if there is one.
   Frame frame_;
   std::vector<TokenId> target_;  // The tokens committed; kept if the past is refreshed.
   bool shows_attention_ = false;  // These three: see the functions of SessionState.
   bool refreshes_ = false;
   bool ends_prefixes_ = false;
+  HeadListener head_listener_;  // Null: nobody listens.
   int k_ = 0;  // The k of the session's wait-k policy; 0: it has another policy.
   int write_stride_ = 1;
 };

@@ -40,8 +40,9 @@ HoldN RuleOf(const v1::HoldN& asked) {
   return policy;
 }
 
-AlignAtt RuleOf(const v1::AlignAtt& asked) {
+AlignAtt RuleOf(const v1::AlignAtt& asked, const ModelInfo& model) {
   AlignAtt policy;
+  SetUnlessZero(model.alignment_frames, &policy.frames);
   SetUnlessZero(asked.frames(), &policy.frames);
   SetUnlessZero(asked.max_lag(), &policy.max_lag);
   return policy;
@@ -51,6 +52,10 @@ AdaptiveWaitK RuleOf(const v1::AdaptiveWaitK& asked, const ModelInfo& model) {
   AdaptiveWaitK policy;
   policy.min_k = std::max(policy.min_k, model.min_k);
   policy.max_k = std::max(std::min(policy.max_k, model.max_k), policy.min_k);
+  if (!model.adaptive_thresholds.empty()) {
+    policy.min_k_threshold = model.adaptive_thresholds.front();
+    policy.max_k_threshold = model.adaptive_thresholds.back();
+  }
   SetUnlessZero(asked.min_k(), &policy.min_k);
   SetUnlessZero(asked.max_k(), &policy.max_k);
   SetUnlessZero(asked.min_k_threshold(), &policy.min_k_threshold);
@@ -71,7 +76,7 @@ Policy PolicyOf(const v1::DecodingPolicy& policy, const ModelInfo& model) {
     case v1::DecodingPolicy::kHoldN:
       return RuleOf(policy.hold_n());
     case v1::DecodingPolicy::kAlignAtt:
-      return RuleOf(policy.align_att());
+      return RuleOf(policy.align_att(), model);
     case v1::DecodingPolicy::kAdaptiveWaitK:
       return RuleOf(policy.adaptive_wait_k(), model);
     case v1::DecodingPolicy::POLICY_NOT_SET:

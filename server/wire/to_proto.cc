@@ -69,6 +69,9 @@ v1::SegmentStats ToProto(const SegmentStats& stats) {
   *proto.mutable_compute_duration() = ToProto(stats.compute);
   *proto.mutable_queue_duration() = ToProto(stats.queue);
   proto.set_source_audio_ms(absl::ToDoubleMilliseconds(stats.source_audio));
+  proto.set_encoder_rows(stats.cost.encoder_rows);
+  proto.set_decoder_rows(stats.cost.decoder_rows);
+  proto.set_decoder_steps(stats.decoder_steps);
   return proto;
 }
 

@@ -250,10 +250,13 @@ TEST(EvaluationReportTest, TablesHaveARowForEachPolicy) {
             "wait-k:3\t22.000\t3.500\t0.000\t0.000\t0.000\t20\t1.25\n"
             "la:2+read-words=3\t23.000\t3.500\t0.000\t0.000\t0.000\t20\t1.25\n");
   EXPECT_EQ(ScoresTable({rows.data() + 1, 2}, {}),
-            "| policy | BLEU | chrF | AL | LAAL | AL_CA | LAAL_CA | s |\n"
-            "| --- | --- | --- | --- | --- | --- | --- | --- |\n"
-            "| `wait-k:3` | 22.000 | 0.000 | 3.500 | 4.250 | 0.000 | 0.000 | 1.2 |\n"
-            "| `la:2+read-words=3` | 23.000 | 0.000 | 3.500 | 4.250 | 0.000 | 0.000 | 1.2 |\n");
+            "| policy | BLEU | chrF | AL | LAAL | AL_CA | LAAL_CA | steps | decoder_rows | "
+            "encoder_rows | s |\n"
+            "| --- | --- | --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
+            "| `wait-k:3` | 22.000 | 0.000 | 3.500 | 4.250 | 0.000 | 0.000 | 0.000 | 0.000 | "
+            "0.000 | 1.2 |\n"
+            "| `la:2+read-words=3` | 23.000 | 0.000 | 3.500 | 4.250 | 0.000 | 0.000 | 0.000 | "
+            "0.000 | 0.000 | 1.2 |\n");
   EXPECT_THAT(ScoresTable(rows, {"chrF", "LAAL"}), HasSubstr("| policy | chrF | LAAL | LAAL_CA |"));
 }
 

@@ -10,7 +10,7 @@ namespace leapstream {
 
 // Exports a small model with soft-max attention, whose states grow with their text, and returns its
 // directory, which is in `folder`. Needs leapstream-export.
-inline std::string ExportSoftmaxModel(const TestFolder& folder) {
+inline std::string ExportSoftmaxModel(const TestFolder& folder, const std::string& name = "en-de") {
   const std::string golden = LEAPSTREAM_SOURCE_DIR "/tests/golden/reference/";
   const std::string data = golden + "data/joint";
   const std::string model = folder / "softmax", log = folder / "export.log";
@@ -19,7 +19,7 @@ inline std::string ExportSoftmaxModel(const TestFolder& folder) {
                   golden + "checkpoints/softmax_postnorm.pt", "--source-dict",
                   data + "/dict.en.txt", "--target-dict", data + "/dict.de.txt", "--source-spm",
                   data + "/spm.model", "--target-spm", data + "/spm.model", "--source-lang", "en",
-                  "--target-lang", "de", "--output", model},
+                  "--target-lang", "de", "--name", name, "--output", model},
                  log);
   EXPECT_EQ(exporter.Wait(), 0) << ReadFile(log);
   return model;

@@ -8,6 +8,7 @@
 #include "client/client.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
+#include "tests/end_to_end/exported_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
 
@@ -37,6 +38,18 @@ class ResumeTest : public testing::Test {
     return sentences;
   }
 
+  // Ends what was said, and expects that nothing was lost although servers were.
+  static void ExpectMovesWithoutALoss(const std::vector<std::unique_ptr<Speaker>>& speakers) {
+    int moves = 0;
+    for (const auto& speaker : speakers) {
+      speaker->Join();
+      speaker->ExpectFaultlessTranscript();
+      moves += speaker->moves();
+    }
+    std::printf("%d moves of %zu sessions\n", moves, speakers.size());
+    EXPECT_GT(moves, 0) << "nobody was there to notice";
+  }
+
   const std::vector<Sentence> all_ = ReadSentences();
   TestFolder folder_;
   std::vector<std::unique_ptr<ServerProcess>> servers_;
@@ -58,14 +71,55 @@ TEST_F(ResumeTest, TranscriptsSurviveKillsAndStopsAtRandomMoments) {
     victim.Wait();
     victim.StartAndWait();
   }
-  int moves = 0;
-  for (const auto& speaker : speakers) {
-    speaker->Join();
-    speaker->ExpectFaultlessTranscript();
-    moves += speaker->moves();
+  ExpectMovesWithoutALoss(speakers);
+}
+
+// The texts of these sentences, each a segment, from servers that nothing happens to.
+std::vector<Sentence> TranslatedBy(Client& client, const client::StreamOptions& options,
+                                   std::vector<Sentence> sentences) {
+  const auto stream = client.StartStream(options);
+  for (const Sentence& sentence : sentences) {
+    EXPECT_TRUE(stream->PushText(sentence.source).ok());
+    EXPECT_TRUE(stream->EndSegment().ok());
   }
-  std::printf("%d moves of %zu sessions\n", moves, speakers.size());
-  EXPECT_GT(moves, 0) << "nobody was there to notice";
+  EXPECT_TRUE(stream->CloseSource().ok());
+  size_t completed = 0;
+  while (const auto event = stream->Next()) {
+    if (const auto* segment = std::get_if<client::SegmentCompleted>(&*event)) {
+      sentences.at(completed++).translation = segment->text;
+    }
+  }
+  EXPECT_TRUE(stream->Wait().ok());
+  EXPECT_EQ(completed, sentences.size());
+  return sentences;
+}
+
+TEST_F(ResumeTest, DraftsSurviveKillsAtRandomMoments) {
+  std::mt19937_64 random(RandomSeed());
+  const std::string softmax = ExportSoftmaxModel(folder_, "softmax");
+  ASSERT_NO_FATAL_FAILURE(StartServers(2, {"--model", kEmbeddedModel, "--model", softmax}));
+  std::vector<std::unique_ptr<Speaker>> speakers;
+  const auto speak = [&](const char* model, const char* policy) {
+    client::StreamOptions options;
+    options.model = model;
+    options.policy = *client::ParsePolicy(policy);
+    const auto sentences = TranslatedBy(*client_, options, Sentences(static_cast<int>(speakers.size()), 4));
+    speakers.push_back(
+        std::make_unique<Speaker>(*client_, sentences, 15, absl::ZeroDuration(), options));
+  };
+  for (const char* policy :
+       {"la:2", "la:3:4", "hold:2", "adaptive:1-6:0.7:0.3", "la:2+read-words=2",
+        "wait-k:2+count-words"}) {
+    speak("en-de", policy);
+  }
+  for (const char* policy : {"alignatt:1", "la:2", "hold:2"}) speak("softmax", policy);
+  for (int i = 0; i < 8; ++i) {
+    absl::SleepFor(absl::Milliseconds(100 + static_cast<int64_t>(random() % 300)));
+    ServerProcess& victim = *servers_[random() % servers_.size()];
+    victim.Kill();
+    victim.StartAndWait();
+  }
+  ExpectMovesWithoutALoss(speakers);
 }
 
 // A server that goes away is left at the end of the open segment, and nobody is interrupted.

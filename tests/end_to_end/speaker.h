@@ -50,11 +50,12 @@ class Speaker {
   };
 
   Speaker(client::Client& client, std::vector<Sentence> sentences, double words_per_second,
-          absl::Duration pause = absl::ZeroDuration())
+          absl::Duration pause = absl::ZeroDuration(),
+          const client::StreamOptions& options = LikeTheReference())
       : sentences_(std::move(sentences)),
         interval_(absl::Seconds(1) / words_per_second),
         pause_(pause),
-        stream_(client.StartStream(LikeTheReference())),
+        stream_(client.StartStream(options)),
         thread_([this] { Run(); }) {}
   ~Speaker() { Join(); }
   void Join() {

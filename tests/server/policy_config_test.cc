@@ -195,6 +195,21 @@ TEST(PolicyConfigTest, DefaultsAreOfTheModelsRange) {
   EXPECT_EQ(Effective(config, model).adaptive_wait_k().max_k(), 7);
 }
 
+TEST(PolicyConfigTest, WhatAModelWasCalibratedToStandsForWhatIsNotAsked) {
+  ModelInfo model = Info();
+  model.shows_attention = true;
+  model.alignment_frames = 5;
+  model.adaptive_thresholds = {0.75f, 0.25f};
+  const auto none = With([](auto& p) { p.mutable_align_att(); });
+  EXPECT_EQ(Effective(none, model).align_att().frames(), 5);
+  const auto frames = With([](auto& p) { p.mutable_align_att()->set_frames(1); });
+  EXPECT_EQ(Effective(frames, model).align_att().frames(), 1);
+  const auto adaptive =
+      With([](auto& p) { p.mutable_adaptive_wait_k()->set_max_k_threshold(0.5); });
+  EXPECT_EQ(Effective(adaptive, model).adaptive_wait_k().min_k_threshold(), 0.75);
+  EXPECT_EQ(Effective(adaptive, model).adaptive_wait_k().max_k_threshold(), 0.5);
+}
+
 // The past that holds is shown where there are two.
 TEST(PolicyConfigTest, ThePastOfAModelIsShown) {
   ModelInfo model = Info();

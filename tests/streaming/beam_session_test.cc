@@ -14,6 +14,7 @@
 #include "streaming/state_budget.h"
 #include "tests/testing/collecting_sink.h"
 #include "tests/testing/fake_model.h"
+#include "tests/testing/one_session.h"
 
 namespace leapstream {
 namespace {
@@ -28,18 +29,6 @@ SessionOptions Searching(Policy policy, int beam = 4) {
   options.beam->beam = beam;
   options.beam->n_best = std::min(beam, 3);
   return options;
-}
-
-std::unique_ptr<CollectingSink> Translate(Scheduler& scheduler, const SessionOptions& options,
-                                          absl::Span<const std::string> chunks,
-                                          ResumeFrom from = {}) {
-  auto sink = std::make_unique<CollectingSink>();
-  auto session = scheduler.Open(options, sink.get(), std::move(from));
-  EXPECT_TRUE(session.ok()) << session.status();
-  for (const std::string& chunk : chunks) (*session)->Push(chunk);
-  (*session)->EndSource();
-  sink->Wait();
-  return sink;
 }
 
 std::vector<TokenId> Ids(const CollectingSink& sink) {
@@ -243,7 +232,7 @@ TEST(BeamSessionTest, AModelThatFailsEndsTheSession) {
   FakeModelOptions fake;
   fake.fails = true;
   Scheduler scheduler(FakeModel(fake));
-  EXPECT_EQ(Translate(scheduler, Searching(Offline()), {kText})->status.code(),
+  EXPECT_EQ(RunSession(scheduler, Searching(Offline()), {kText})->status.code(),
             absl::StatusCode::kInternal);
 }
 

@@ -11,6 +11,7 @@
 #include "streaming/target_units.h"
 #include "tests/testing/collecting_sink.h"
 #include "tests/testing/fake_model.h"
+#include "tests/testing/one_session.h"
 
 namespace leapstream {
 namespace {
@@ -21,19 +22,6 @@ FakeModelOptions Follows() {
   FakeModelOptions fake;
   fake.follows_source = 9;
   return fake;
-}
-
-std::unique_ptr<CollectingSink> Translate(Scheduler& scheduler, const SessionOptions& options,
-                                          absl::Span<const std::string> chunks,
-                                          ResumeFrom from = {}) {
-  auto sink = std::make_unique<CollectingSink>();
-  auto session = scheduler.Open(options, sink.get(), std::move(from));
-  EXPECT_TRUE(session.ok()) << session.status();
-  for (const std::string& chunk : chunks) (*session)->Push(chunk);
-  (*session)->EndSource();
-  sink->Wait();
-  EXPECT_TRUE(sink->status.ok()) << sink->status;
-  return sink;
 }
 
 std::vector<SessionOptions> AllOptions() {

@@ -45,6 +45,9 @@ class DraftTwin {
     if (refreshes) state_->RefreshPast();
   }
 
+  // The steps that Translate() has made.
+  int64_t decisions() const { return decisions_; }
+
   std::vector<Written> Translate(const std::string& text) {
     int words = 0;
     for (const std::string& word : Words(text)) {
@@ -56,13 +59,21 @@ class DraftTwin {
       Look(++words);
     }
     Read({kEndOfSentence});
-    while (true) {
-      const Decision decision = Decide(*state_);
-      const bool full = static_cast<int>(target_.size()) >=
-                        TargetLimit(SessionOptions(), model_.info, state_->source_read());
-      if (decision.best.id == end_ || full) return written_;
-      Commit(decision.best);
+    return WriteRest();
+  }
+
+  // Translates speech. samples: at 16 kHz.
+  std::vector<Written> Translate(absl::Span<const float> samples) {
+    constexpr size_t kSamplesPerWord = 6400;  // As AudioSegment counts words: 400 ms.
+    const auto per_read = static_cast<size_t>(model_.info.speech->SamplesPerRead());
+    for (size_t given = 0; given < samples.size();) {
+      const absl::Span<const float> next = samples.subspan(given, per_read);
+      EXPECT_TRUE(model_.translator->Read({SourceRows{state_.get(), {}, next}}).ok());
+      given += next.size();
+      // A READ at the end may be too short for a look.
+      if (SourceRead() > looked_) Look(static_cast<int>(given / kSamplesPerWord));
     }
+    return WriteRest();
   }
 
  private:
@@ -80,7 +91,24 @@ class DraftTwin {
   void Read(const std::vector<TokenId>& tokens) {
     EXPECT_TRUE(model_.translator->Read({SourceRows{state_.get(), tokens}}).ok());
   }
-  Decision Decide(SessionState& state) const {
+  // Progress::source_read.
+  int SourceRead() const {
+    const int read = state_->source_read();
+    return model_.info.speech.has_value() && read > 0 ? model_.info.speech->Steps(read) : read;
+  }
+  std::vector<Written> WriteRest() {
+    const AgentRules agent = AgentRulesOf(model_);
+    while (true) {
+      const Decision decision = Decide(*state_);
+      const bool full = static_cast<int>(target_.size()) >=
+                        TargetLimit(SessionOptions(), model_.info, state_->source_read());
+      if (decision.best.id == end_ || full) return written_;
+      Commit(decision.best);
+      if (decision.best.id == agent.end_symbol && agent.end_symbol != kUnknown) return written_;
+    }
+  }
+  Decision Decide(SessionState& state) {
+    ++decisions_;
     Decision decision;
     SessionState* const states[] = {&state};
     EXPECT_TRUE(model_.translator->Decide(states, absl::MakeSpan(&decision, 1)).ok());
@@ -95,7 +123,7 @@ class DraftTwin {
 
   void Look(int source_words) {
     const auto written = static_cast<int>(target_.size());
-    const int read = state_->source_read();
+    const int read = SourceRead();
     const int most = MostDraftTokens({read, read - wrote_at_, written});
     std::vector<TokenId> draft;
     TokenId next = end_;
@@ -104,7 +132,7 @@ class DraftTwin {
       const Decision decision = Decide(*state);
       next = decision.best.id;
       if (next == end_ || static_cast<int>(draft.size()) >= most ||
-          IsUnsafe(policy_, decision, read)) {
+          IsUnsafe(policy_, decision, state_->source_read())) {
         break;
       }
       draft.push_back(next);
@@ -167,6 +195,7 @@ class DraftTwin {
   int words_ = 0;
   int wrote_at_ = 0;
   int looked_ = 0;
+  int64_t decisions_ = 0;
 };
 
 }  // namespace leapstream

@@ -161,6 +161,7 @@ struct FakeState final : SessionState {
     fresh.shows_attention = shows_attention;
     fresh.refreshes = refreshes;
     fresh.ends_prefixes = ends_prefixes;
+    fresh.cost = cost;
     *this = fresh;
   }
   void SetFrame(const Frame& given) override {
@@ -188,12 +189,16 @@ struct FakeState final : SessionState {
   absl::StatusOr<std::unique_ptr<SessionState>> Clone() const override {
     auto copy = std::make_unique<FakeState>(*this);
     copy->room = 0;
+    copy->cost = StateCost();
     return copy;
   }
   absl::Status CopyFrom(const SessionState& other) override {
+    const StateCost own = cost;
     *this = static_cast<const FakeState&>(other);
+    cost = own;
     return absl::OkStatus();
   }
+  StateCost TakeCost() override { return std::exchange(cost, StateCost()); }
   int source_read() const override { return read; }
   int target_written() const override { return written; }
   // The bytes are those of a cache, which keeps its room.
@@ -202,6 +207,7 @@ struct FakeState final : SessionState {
     return static_cast<int64_t>(sizeof(FakeState)) + room * bytes_per_token / 2;
   }
 
+  StateCost cost;
   uint64_t source_hash = 1;
   uint64_t target_hash = 2;
   uint64_t past_hash = 3;  // Of the target, and of what had been read when it was committed.
@@ -270,6 +276,7 @@ class FakeTranslator final : public Translator {
         state.source_hash = Mix(state.source_hash, token);
         if (follows_source_.has_value()) state.source.push_back(token);
         ++state.read;
+        ++state.cost.encoder_rows;
       }
       if (row.tokens.size() >= tail.size() &&
           std::equal(tail.rbegin(), tail.rend(), row.tokens.rbegin())) {
@@ -297,7 +304,8 @@ class FakeTranslator final : public Translator {
     if (step_delay_ > absl::ZeroDuration()) absl::SleepFor(step_delay_);
     between_layers();
     for (size_t b = 0; b < states.size(); ++b) {
-      const auto& state = static_cast<const FakeState&>(*states[b]);
+      auto& state = static_cast<FakeState&>(*states[b]);
+      ++state.cost.decoder_rows;
       const uint64_t hash = Mix(state.source_hash, state.TargetHash());
       result[b] = Decision();
       if (follows_source_.has_value()) {
@@ -329,7 +337,8 @@ class FakeTranslator final : public Translator {
     between_layers();
     std::vector<float> log_probs(vocabulary_size_);
     for (size_t b = 0; b < rows.size(); ++b) {
-      const auto& state = static_cast<const FakeState&>(*rows[b].state);
+      auto& state = static_cast<FakeState&>(*rows[b].state);
+      ++state.cost.decoder_rows;
       const uint64_t hash = Mix(state.source_hash, state.target_hash);
       for (int id = 0; id < vocabulary_size_; ++id) {
         log_probs[id] = -2.0f - static_cast<float>(Mix(hash, id) % 1000) / 200;

@@ -100,8 +100,8 @@ class AttentionKind {
   virtual void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
                       Workspace& scratch) const = 0;
   // Adds the weights with which one row attends to the positions of its state, of each of `heads`,
-  // to `sums`: [positions], and returns how many there are. kNoWeights: this kind has no weights
-  // that sum to one. `queries`: the row's.
+  // to `sums`: [positions], and returns how many there are. kNoWeights: the state does not have them.
+  // `queries`: the row's.
   static constexpr int64_t kNoWeights = -1;
   virtual int64_t AddWeights(const float* /*queries*/, const AttentionRow& /*row*/,
                              absl::Span<const int> /*heads*/, std::vector<float>* /*sums*/,

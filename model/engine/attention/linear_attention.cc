@@ -1,6 +1,7 @@
 #include "model/engine/attention/linear_attention.h"
 
 #include <algorithm>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -274,6 +275,31 @@ void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow
       AttendRow(features + r * heads_ * F_, static_cast<State&>(*rows[r].state), row_out);
     }
   });
+}
+
+int64_t LinearAttention::AddWeights(const float* queries, const AttentionRow& row,
+                                    absl::Span<const int> heads, std::vector<float>* sums,
+                                    Workspace& scratch) const {
+  const auto& state = static_cast<const State&>(*row.state);
+  if (state.folded_) return kNoWeights;
+  const Workspace::Scope scope(scratch);
+  float* features = scratch.Floats(heads_ * F_);
+  features_->Queries(queries, {row}, features, scratch);
+  std::vector<float> energies(static_cast<size_t>(state.held_));
+  sums->assign(energies.size(), 0.0f);
+  for (const int h : heads) {
+    const float* const query = features + h * F_;
+    const float* key = state.memory() + h * HeadFloats();
+    float total = 0;
+    for (float& energy : energies) {
+      energy = std::inner_product(query, query + F_, key, 0.0f);
+      total += energy;
+      key += F_ + d_;
+    }
+    const float scale = 1.0f / std::max(total, kTinyNormaliserFloor);
+    for (size_t p = 0; p < energies.size(); ++p) (*sums)[p] += energies[p] * scale;
+  }
+  return state.held_;
 }
 
 void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past,

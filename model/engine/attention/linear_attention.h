@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "model/engine/attention/attention.h"
 #include "model/engine/attention/feature_map.h"
@@ -48,6 +49,9 @@ class LinearAttention : public AttentionKind {
               Workspace& scratch) const override;
   void Attend(const float* queries, absl::Span<const AttentionRow> rows, float* out,
               Workspace& scratch) const override;
+  // The energies over their sum, as long as the past is rows.
+  int64_t AddWeights(const float* queries, const AttentionRow& row, absl::Span<const int> heads,
+                     std::vector<float>* sums, Workspace& scratch) const override;
   void Step(const Projected& x, absl::Span<const AttentionRow> rows, StepPast past, float* out,
             Workspace& scratch) const override;
 

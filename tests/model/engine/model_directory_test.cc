@@ -233,6 +233,18 @@ TEST(ModelConfigTest, BoundsAllSizes) {
   EXPECT_FALSE(ValidateModelConfig(config).ok());
 }
 
+TEST(ModelConfigTest, ThresholdsAreTwoProbabilities) {
+  ModelConfig config = Config();
+  config.adaptive_thresholds = {1.0f, 0.25f};
+  EXPECT_TRUE(ValidateModelConfig(config).ok());
+  EXPECT_EQ(ParseModelJson(ModelJson(config))->adaptive_thresholds, config.adaptive_thresholds);
+  for (const std::vector<float>& wrong :
+       {std::vector<float>{0.5f}, {0.0f, 0.5f}, {0.5f, 1.5f}, {0.1f, 0.2f, 0.3f}}) {
+    config.adaptive_thresholds = wrong;
+    EXPECT_FALSE(ValidateModelConfig(config).ok());
+  }
+}
+
 TEST(ModelConfigTest, ATokenizerHasNoFieldThatItMakesNoUseOf) {
   TokenizerConfig spm, moses, codes, none;
   moses.bpe = codes.bpe = "fastbpe";

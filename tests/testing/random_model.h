@@ -1,0 +1,64 @@
+#ifndef LEAPSTREAM_TESTS_TESTING_RANDOM_MODEL_H_
+#define LEAPSTREAM_TESTS_TESTING_RANDOM_MODEL_H_
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <map>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+#include "absl/strings/str_cat.h"
+#include "model/api/model_directory.h"
+#include "model/api/safetensors.h"
+#include "model/engine/model_family.h"
+
+namespace leapstream {
+
+inline std::string EmbeddedModel() { return LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de"; }
+
+// Writes a model directory of this name with the embedded model's files and random weights, and
+// returns its path: a small model with soft-max and a bidirectional encoder, or what `edit` makes
+// of it.
+inline std::string WriteRandomModel(const std::string& name,
+                                    const std::function<void(ModelConfig&)>& edit = nullptr) {
+  namespace fs = std::filesystem;
+  const std::string directory = absl::StrCat(testing::TempDir(), "/", name);
+  auto config = ReadModelDirectory(EmbeddedModel());
+  EXPECT_TRUE(config.ok()) << config.status();
+  config->causal_encoder = false;
+  config->simul_type = "none";
+  config->waitk_lagging = 0;
+  for (SideConfig* side : {&config->encoder, &config->decoder}) {
+    side->embed_dim = side->input_dim = side->output_dim = 16;
+    side->ffn_embed_dim = 24;
+    side->layers = 2;
+    side->attention_heads = 2;
+    side->self_attention = side->cross_attention = "softmax";
+  }
+  if (edit) edit(*config);
+  fs::remove_all(directory);
+  fs::copy(EmbeddedModel(), directory);
+  std::mt19937 random(3);
+  std::normal_distribution<float> normal;
+  std::map<std::string, std::vector<float>> values;
+  std::map<std::string, TensorView> views;
+  for (const TensorSpec& spec : ListTensors(*config)) {
+    int64_t count = 1;
+    for (const int64_t size : spec.shape) count *= size;
+    std::vector<float>& w = values[spec.name];
+    for (int64_t i = 0; i < count; ++i) w.push_back(0.3f * normal(random));
+    views[spec.name] = {
+        TensorType::kFloat32, spec.shape,
+        absl::string_view(reinterpret_cast<const char*>(w.data()), w.size() * sizeof(float))};
+  }
+  EXPECT_TRUE(WriteSafetensors(fs::path(directory) / kWeightsFile, views).ok());
+  EXPECT_TRUE(WriteModelJson(directory, *config).ok());
+  return directory;
+}
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_TESTS_TESTING_RANDOM_MODEL_H_
