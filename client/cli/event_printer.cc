@@ -33,7 +33,8 @@ std::string Why(const std::string& reason) {
 }
 
 std::unique_ptr<Lanes> MakeLanes(const EventPrinterOptions& options) {
-  if (options.json || options.speech || !CanDrawLanes()) return nullptr;
+  if (options.json || options.subtitles.has_value() || options.speech) return nullptr;
+  if (!CanDrawLanes()) return nullptr;
   LanesOptions lanes = TerminalOptions();
   lanes.typing = options.typed;
   return std::make_unique<Lanes>(lanes);
@@ -65,6 +66,7 @@ absl::Status EventPrinter::Print(const Event& event) {
 }
 
 absl::Status EventPrinter::Show(const Started& started) {
+  started_ = SteadyNow();
   if (options_.verbose) {
     Say(absl::StrFormat("session %s, model %s, policy %s", started.session_id, started.model,
                         ToText(started.applied.policy)));
@@ -74,6 +76,7 @@ absl::Status EventPrinter::Show(const Started& started) {
         "this server is older than the program and finds no sentences; a segment was all up to the "
         "end of a line, or with --segment sentence up to an empty line");
   }
+  if (options_.subtitles.has_value()) return WriteTarget(SubtitleHead(*options_.subtitles));
   return absl::OkStatus();
 }
 
@@ -84,6 +87,9 @@ absl::Status EventPrinter::Show(const Delta& delta) {
     for (const Token& token : delta.tokens) reads.push_back(token.source_tokens_read);
     lanes_->Target(delta.text, reads);
     return absl::OkStatus();
+  }
+  if (options_.subtitles.has_value()) {
+    return ShowCues(cue_maker_.Add(delta.text, SteadyNow() - started_));
   }
   if (delta.text.empty()) return absl::OkStatus();
   target_line_open_ = screen_target_open_ = true;
@@ -103,11 +109,21 @@ absl::Status EventPrinter::Show(const SegmentCompleted& completed) {
   const std::string cut = cut_.Add(completed);
   if (!cut.empty()) notes_.push_back(cut);
   if (options_.json) return absl::OkStatus();
+  if (options_.subtitles.has_value()) {
+    cue_maker_.EndCue();
+    return absl::OkStatus();
+  }
   if (lanes_ != nullptr) {
     lanes_->TargetEnd(lagging);
     return absl::OkStatus();
   }
   return ShowEnd(completed);
+}
+
+absl::Status EventPrinter::ShowCues(const std::vector<Cue>& cues) {
+  std::string text;
+  for (const Cue& cue : cues) absl::StrAppend(&text, FormatCue(cue, ++cues_, *options_.subtitles));
+  return text.empty() ? absl::OkStatus() : WriteTarget(text);
 }
 
 absl::Status EventPrinter::ShowEnd(const SegmentCompleted& completed) {
@@ -199,6 +215,7 @@ absl::Status EventPrinter::EndLine() {
     lanes_->Finish();
     return Draw();
   }
+  if (options_.subtitles.has_value()) return ShowCues(cue_maker_.Finish());
   if (!std::exchange(target_line_open_, false)) return absl::OkStatus();
   screen_target_open_ = false;
   return WriteTarget("\n");

@@ -10,9 +10,11 @@
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "client/cli/cut_segments.h"
 #include "client/cli/lanes.h"
 #include "client/cli/segmentation.h"
+#include "client/cli/subtitles.h"
 #include "client/hypotheses/source_stabilizer.h"
 #include "client/types.h"
 
@@ -20,6 +22,7 @@ namespace leapstream::client {
 
 struct EventPrinterOptions {
   bool json = false;     // Standard output gets events, not text.
+  std::optional<SubtitleFormat> subtitles;  // It gets cues, with the times at which text came.
   bool verbose = false;  // Standard error gets session and lagging.
   bool speech = false;   // The source is audio: lagging is in ms, and no lanes are drawn.
   bool paced = false;    // Standard error gets the source as it is sent, and figures.
@@ -66,6 +69,7 @@ class EventPrinter {
   absl::Status Show(const Interrupted& interrupted);
   absl::Status Show(const Resumed& resumed);
   absl::Status Show(const Summary& summary);
+  absl::Status ShowCues(const std::vector<Cue>& cues);
   absl::Status ShowEnd(const SegmentCompleted& completed);  // The end of a segment as text.
   void ShowFigures(const SegmentStats& stats);              // Those of a segment of speech.
   std::string Figures() const;                              // Those of the run.
@@ -94,6 +98,9 @@ class EventPrinter {
   std::vector<std::string> notes_;  // For the end of the run.
   CutSegments cut_;
   Summary summary_;
+  CueMaker cue_maker_;
+  size_t cues_ = 0;  // Number of cues that were written.
+  SteadyTime started_ = SteadyNow();  // The session's start, from which cues are timed.
   std::optional<StabilizerFigures> hypotheses_;  // nullopt: the source is no recogniser's.
 };
 

@@ -46,6 +46,7 @@ bool IsFile(const std::string& path, int file) {
 EventPrinterOptions PrinterOptions(const TranslateOptions& options, int input) {
   EventPrinterOptions result;
   result.json = options.json;
+  result.subtitles = options.subtitles;
   result.verbose = options.verbose;
   result.paced = options.words_per_second > 0;
   result.typed = isatty(input) == 1 && !options.hypotheses.has_value();

@@ -7,6 +7,7 @@
 #include "absl/status/status.h"
 #include "client/cli/hypothesis_input.h"
 #include "client/cli/segmentation.h"
+#include "client/cli/subtitles.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -20,6 +21,7 @@ struct TranslateOptions {
   double words_per_second = 0;  // 0: words go as they come.
   std::string trace_file;       // "": no trace. See TraceWriter.
   bool json = false;
+  std::optional<SubtitleFormat> subtitles;  // Unset: text or JSON.
   bool verbose = false;
 };
 

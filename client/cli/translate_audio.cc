@@ -19,6 +19,7 @@ namespace {
 EventPrinterOptions PrinterOptions(const TranslateOptions& options) {
   EventPrinterOptions result;
   result.json = options.json;
+  result.subtitles = options.subtitles;
   result.verbose = options.verbose;
   result.speech = true;
   return result;

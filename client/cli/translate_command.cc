@@ -41,6 +41,12 @@ void WarnOfOffline(Client& client, const std::string& model) {
   if (!warning.empty()) std::cerr << "leapstream: " << warning << std::endl;
 }
 
+std::optional<SubtitleFormat> SubtitleFormatOf(const std::string& name) {
+  if (name == "srt") return SubtitleFormat::kSrt;
+  if (name == "vtt") return SubtitleFormat::kVtt;
+  return std::nullopt;
+}
+
 }  // namespace
 
 void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
@@ -58,7 +64,12 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddAudioFlags();
   command_->add_option("--deadline", deadline_, "of the whole run, such as 30s")
       ->check(IsDuration());
-  command_->add_flag("--json", options_.json, "one JSON object per event");
+  command_->add_option("--format", format_,
+                       "of the output: text, json (one object per event), or subtitles as srt or "
+                       "vtt, timed as the text came")
+      ->check(CLI::IsMember({"text", "json", "srt", "vtt"}))
+      ->type_name("FORMAT");
+  command_->add_flag("--json", options_.json, "the same as --format json")->excludes("--format");
   command_->add_flag("--verbose", options_.verbose, "session and lagging on standard error");
   AddFileFlags();
   command_->final_callback([this] {
@@ -76,6 +87,7 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
           "--segment",
           "want line-sentence, line, sentence or explicit without --hypotheses, got pause");
     }
+    CheckFiles();
     if (!file_.input.empty() && segmentation_ != "line" && segmentation_ != "line-sentence") {
       throw CLI::ValidationError(
           "--segment", absl::StrCat("want line-sentence or line with --file, got ", segmentation_));
@@ -86,6 +98,28 @@ void TranslateCommand::AddTo(CLI::App& app, const std::string& footer) {
           absl::StrCat("want sentence or pause with --hypotheses, got ", segmentation_));
     }
   });
+}
+
+// Flags that only some kinds of input know.
+void TranslateCommand::CheckFiles() const {
+  if (!file_.output.empty() && file_.input.empty() && subtitles_.input.empty()) {
+    throw CLI::ValidationError("--output", "want it with --file or --srt");
+  }
+  const bool makes_cues = format_ == "srt" || format_ == "vtt";
+  if (!file_.input.empty() && !format_.empty() && format_ != "text") {
+    throw CLI::ValidationError("--format",
+                               absl::StrCat("want text with --file, got ", format_));
+  }
+  if (!subtitles_.input.empty() && !format_.empty() && !makes_cues) {
+    throw CLI::ValidationError("--format",
+                               absl::StrCat("want srt or vtt with --srt, got ", format_));
+  }
+  if (!audio_.path.empty() && makes_cues && pace_ == "max") {
+    throw CLI::ValidationError(
+        "--format", absl::StrCat("want text or json with --pace max, as subtitles need the audio's "
+                                 "own time, got ",
+                                 format_));
+  }
 }
 
 // With --early-end one wants to see the end of what was sent, and a beam is for what
@@ -142,16 +176,26 @@ void TranslateCommand::AddFileFlags() {
                        "translate each line of this file as a whole, several at once, in order")
           ->type_name("FILE")
           ->check(CLI::ExistingFile);
+  CLI::Option* const subtitles =
+      command_
+          ->add_option("--srt", subtitles_.input,
+                       "translate subtitles, SubRip or WebVTT, and keep their times; a sentence "
+                       "over several of them is translated as one")
+          ->type_name("FILE")
+          ->check(CLI::ExistingFile)
+          ->excludes(file)
+          ->excludes("--segment");
   for (const char* streamed : {"--early-end", "--max-target-tokens", "--from-file", "--trace",
                                "--pace", "--audio", "--json", "--verbose", "--hypotheses",
                                "--pause"}) {
     file->excludes(streamed);
+    subtitles->excludes(streamed);
   }
   command_
       ->add_option("--output", file_.output,
-                   "with --file: write here, and go on after the lines that are there")
-      ->type_name("FILE")
-      ->needs(file);
+                   "with --file: write here, and go on after the lines that are there; with --srt: "
+                   "write here when all is translated")
+      ->type_name("FILE");
   command_
       ->add_option("--nbest", beam_.n_best,
                    "with --file: this many of the best translations of each line, as "
@@ -229,6 +273,18 @@ std::optional<absl::Status> TranslateCommand::Run() {
   return Translation();
 }
 
+TextOptions TranslateCommand::WholeTexts() const {
+  TextOptions text;
+  text.model = options_.stream.model;
+  text.source_language_code = options_.stream.source_language_code;
+  text.target_language_code = options_.stream.target_language_code;
+  text.policy = options_.stream.policy;
+  text.sentences = segmentation_ == "line-sentence";
+  if (command_->count("--beam") > 0) text.beam = beam_;
+  text.deadline = ParseDuration(deadline_);
+  return text;
+}
+
 absl::Status TranslateCommand::Translation() {
   static const std::map<std::string, Segmentation> kSegmentations = {
       {"line-sentence", Segmentation::kLineSentences},
@@ -239,20 +295,22 @@ absl::Status TranslateCommand::Translation() {
   };
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
   const bool searches = command_->count("--beam") > 0;
+  if (!subtitles_.input.empty()) {
+    subtitles_.text = WholeTexts();
+    subtitles_.output = file_.output;
+    subtitles_.format = SubtitleFormatOf(format_);
+    return TranslateSubtitles(*client, subtitles_);
+  }
   if (std::holds_alternative<Offline>(options_.stream.policy.rule) && !searches) {
     WarnOfOffline(*client, options_.stream.model);
   }
   if (!file_.input.empty()) {
-    file_.text.model = options_.stream.model;
-    file_.text.source_language_code = options_.stream.source_language_code;
-    file_.text.target_language_code = options_.stream.target_language_code;
-    file_.text.policy = options_.stream.policy;
-    file_.text.sentences = segmentation_ == "line-sentence";
-    if (searches) file_.text.beam = beam_;
-    file_.text.deadline = ParseDuration(deadline_);
+    file_.text = WholeTexts();
     file_.hypotheses = command_->count("--nbest") > 0;
     return TranslateFile(*client, file_);
   }
+  options_.json = options_.json || format_ == "json";
+  options_.subtitles = SubtitleFormatOf(format_);
   if (searches) options_.stream.beam = beam_;
   options_.segmentation = kSegmentations.at(segmentation_);
   if (const auto format = HypothesisFormatOf(hypotheses_); format.has_value()) {

@@ -10,6 +10,7 @@
 #include "client/cli/translate.h"
 #include "client/cli/translate_audio.h"
 #include "client/cli/translate_file.h"
+#include "client/cli/translate_subtitles.h"
 #include "client/client.h"
 
 namespace leapstream::client {
@@ -32,7 +33,9 @@ class TranslateCommand {
   void AddFileFlags();
   void AddHypothesisFlags();
   void AddAudioFlags();
+  void CheckFiles() const;
   absl::Status Translation();
+  TextOptions WholeTexts() const;  // The options of texts that are not streamed.
 
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
@@ -40,10 +43,11 @@ class TranslateCommand {
   TranslateOptions options_;
   BeamSearch beam_;
   TranslateFileOptions file_;  // Its input is empty: the source is streamed.
+  TranslateSubtitlesOptions subtitles_;  // Likewise.
   AudioInputOptions audio_;  // Its path is empty: the input is text.
   // Values of flags as they were given; Translation() turns them into options.
   std::string segmentation_;  // "": see DefaultSegmentation().
-  std::string pace_, pause_, deadline_, hypotheses_;
+  std::string pace_, pause_, deadline_, hypotheses_, format_;
   int agreement_ = 2;
 };
 

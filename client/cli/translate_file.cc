@@ -256,6 +256,19 @@ std::string ProgressBar(const Progress& progress, size_t columns) {
   return bar.substr(0, columns);
 }
 
+absl::Status TranslateLines(
+    Client& client, const std::vector<std::string>& lines, size_t first, const TextOptions& options,
+    absl::FunctionRef<absl::Status(size_t, const TextTranslation&)> take) {
+  Bar bar(first, lines.size());
+  Pipeline pipeline(client, lines, first, options);
+  for (size_t i = first; i < lines.size(); ++i) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(const TextTranslation translation, pipeline.Take());
+    LEAPSTREAM_RETURN_IF_ERROR(take(i, translation));
+    bar.Draw(i + 1, i + 1 == lines.size());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status TranslateFile(Client& client, const TranslateFileOptions& options) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> lines, ReadLines(options.input));
   LineOutput output(options.output);
@@ -266,14 +279,11 @@ absl::Status TranslateFile(Client& client, const TranslateFileOptions& options) 
                      lines.size(), ", so it is no translation of it; give another --output"));
   }
   LEAPSTREAM_RETURN_IF_ERROR(output.Cut(done.bytes));
-  Bar bar(done.lines, lines.size());
-  Pipeline pipeline(client, lines, done.lines, options.text);
-  for (size_t i = done.lines; i < lines.size(); ++i) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(const TextTranslation translation, pipeline.Take());
-    LEAPSTREAM_RETURN_IF_ERROR(output.Write(FormatLine(i + 1, translation, options.hypotheses)));
-    bar.Draw(i + 1, i + 1 == lines.size());
-  }
-  return absl::OkStatus();
+  return TranslateLines(client, lines, done.lines, options.text,
+                        [&](size_t line, const TextTranslation& translation) {
+                          return output.Write(
+                              FormatLine(line + 1, translation, options.hypotheses));
+                        });
 }
 
 }  // namespace leapstream::client

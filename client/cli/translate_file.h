@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -27,6 +28,12 @@ struct TranslateFileOptions {
 // INVALID_ARGUMENT: the input cannot be read, or the output is no translation of it. Other errors
 // are those of Client::Translate() and of the output.
 absl::Status TranslateFile(Client& client, const TranslateFileOptions& options);
+
+// Translates the lines from `first` on, several at once, and gives them to `take` in order, with
+// their numbers (from 0). Draws the progress bar. Errors: those of Client::Translate() and `take`.
+absl::Status TranslateLines(
+    Client& client, const std::vector<std::string>& lines, size_t first, const TextOptions& options,
+    absl::FunctionRef<absl::Status(size_t, const TextTranslation&)> take);
 
 // The output of line `number` (from 1) of the input: the text; or, with `hypotheses`, a line for
 // each hypothesis, "NUMBER <tab> SCORE <tab> TEXT". A line that was too long for one segment has

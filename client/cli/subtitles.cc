@@ -1,0 +1,269 @@
+#include "client/cli/subtitles.h"
+
+#include <algorithm>
+#include <cstdint>
+#include <numeric>
+#include <optional>
+#include <utility>
+
+#include "absl/status/status.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
+#include "base/quoted.h"
+#include "base/scripts.h"
+#include "base/status.h"
+#include "base/utf8.h"
+
+namespace leapstream::client {
+namespace {
+
+// The habits of broadcasters: two lines of 42 characters, seven seconds, 17 characters a second.
+constexpr size_t kLineCharacters = 42;
+constexpr absl::Duration kLongestCue = absl::Seconds(7);
+constexpr absl::Duration kShortestCue = absl::Seconds(1);
+constexpr double kCharactersPerSecond = 17;
+constexpr absl::Duration kSilence = absl::Seconds(2);
+constexpr size_t kPassageCues = 16;
+
+bool ContinuesCharacter(char byte) { return (static_cast<unsigned char>(byte) & 0xc0) == 0x80; }
+
+size_t Characters(absl::string_view text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return !ContinuesCharacter(c); }));
+}
+
+bool EndsSentence(absl::string_view text) {
+  for (const absl::string_view closing : {"\"", "'", ")", "”", "’", "»", "」", "』"}) {
+    absl::ConsumeSuffix(&text, closing);
+  }
+  constexpr absl::string_view kMarks[] = {".",  "!",  "?",  "…",  "。",
+                                          "！", "？", "؟", "۔", "।"};
+  for (const absl::string_view mark : kMarks) {
+    if (absl::EndsWith(text, mark)) return true;
+  }
+  return false;
+}
+
+// Parses "01:02:03,456", "01:02:03.456" or WebVTT's "02:03.456".
+std::optional<absl::Duration> ParseTime(absl::string_view text) {
+  const std::vector<absl::string_view> parts = absl::StrSplit(text, absl::ByAnyChar(":,."));
+  if (parts.size() != 3 && parts.size() != 4) return std::nullopt;
+  const absl::string_view milliseconds = parts.back();
+  if (milliseconds.size() != 3) return std::nullopt;
+  int64_t total = 0;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    uint32_t value = 0;
+    if (parts[i].empty() || parts[i].size() > 6 || !absl::SimpleAtoi(parts[i], &value)) {
+      return std::nullopt;
+    }
+    total = total * (i + 1 == parts.size() ? 1000 : 60) + value;
+  }
+  return absl::Milliseconds(total);
+}
+
+// The times of "BEGIN --> END settings"; nullopt: the line has none.
+std::optional<Cue> ParseTimes(absl::string_view line) {
+  const std::vector<absl::string_view> sides = absl::StrSplit(line, absl::MaxSplits("-->", 1));
+  if (sides.size() != 2) return std::nullopt;
+  const absl::string_view after = absl::StripLeadingAsciiWhitespace(sides[1]);
+  const auto begin = ParseTime(absl::StripAsciiWhitespace(sides[0]));
+  const auto end = ParseTime(after.substr(0, after.find_first_of(" \t")));
+  if (!begin.has_value() || !end.has_value()) return std::nullopt;
+  return Cue{*begin, *end, ""};
+}
+
+// Leaves out <tags> and {\codes}.
+std::string WithoutMarkup(absl::string_view text) {
+  std::string result;
+  while (!text.empty()) {
+    const char close = absl::StartsWith(text, "{\\") ? '}' : text[0] == '<' ? '>' : '\0';
+    const size_t end = close == '\0' ? absl::string_view::npos : text.find(close);
+    if (end == absl::string_view::npos) {
+      result += text[0];
+      text.remove_prefix(1);
+    } else {
+      text.remove_prefix(end + 1);
+    }
+  }
+  return result;
+}
+
+void AppendLine(absl::string_view line, std::string* text) {
+  const std::string plain = WithoutMarkup(line);
+  const absl::string_view stripped = absl::StripAsciiWhitespace(plain);
+  if (stripped.empty()) return;
+  absl::StrAppend(text, text->empty() ? "" : " ", stripped);
+}
+
+std::string FormatTime(absl::Duration time, char point) {
+  const int64_t ms = absl::ToInt64Milliseconds(time);
+  return absl::StrFormat("%02d:%02d:%02d%c%03d", ms / 3600000, ms / 60000 % 60, ms / 1000 % 60,
+                         point, ms % 1000);
+}
+
+// Breaks a line that is too long at the space nearest to its middle.
+std::string InTwoLines(absl::string_view text) {
+  std::string result(text);
+  if (Characters(text) <= kLineCharacters) return result;
+  size_t best = std::string::npos;
+  const auto from_middle = [&](size_t at) {
+    return at > text.size() / 2 ? at - text.size() / 2 : text.size() / 2 - at;
+  };
+  for (size_t at = text.find(' '); at != std::string::npos; at = text.find(' ', at + 1)) {
+    if (best == std::string::npos || from_middle(at) < from_middle(best)) best = at;
+  }
+  if (best != std::string::npos) result[best] = '\n';
+  return result;
+}
+
+// Where a text may be cut: after its spaces, and after characters of scripts without spaces.
+std::vector<size_t> Cuts(absl::string_view text) {
+  std::vector<size_t> cuts = {0};
+  size_t length = 1;
+  char32_t c = 0;
+  for (size_t i = 0; i < text.size(); i += length) {
+    if (ReadUtf8(text.substr(i), &length, &c) != Utf8::kCharacter) length = 1;
+    if (c == ' ' || IsOfScriptWithoutSpaces(c)) cuts.push_back(i + length);
+  }
+  cuts.push_back(text.size());
+  return cuts;
+}
+
+}  // namespace
+
+absl::StatusOr<std::vector<Cue>> ParseSubtitles(absl::string_view text) {
+  absl::ConsumePrefix(&text, "\xef\xbb\xbf");
+  const bool vtt = absl::StartsWith(text, "WEBVTT");
+  std::vector<Cue> cues;
+  bool in_cue = false, in_block = vtt;  // A block is a heading, a note or a style of WebVTT.
+  size_t number = 0;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    ++number;
+    absl::ConsumeSuffix(&line, "\r");
+    const absl::string_view stripped = absl::StripAsciiWhitespace(line);
+    if (stripped.empty()) {
+      in_cue = in_block = false;
+    } else if (in_cue) {
+      AppendLine(line, &cues.back().text);
+    } else if (std::optional<Cue> cue = ParseTimes(line)) {
+      cues.push_back(*std::move(cue));
+      in_cue = true;
+      in_block = false;
+    } else if (!in_block) {
+      uint64_t index = 0;
+      if (!vtt && !absl::SimpleAtoi(stripped, &index)) {
+        return absl::InvalidArgumentError(absl::StrCat(
+            "want SubRip or WebVTT: a number, or times such as 00:01:02,500 --> 00:01:04,000, at "
+            "line ",
+            number, "; got ", Quoted(line)));
+      }
+      in_block = vtt;  // A cue's identifier, NOTE, STYLE or REGION.
+    }
+  }
+  return cues;
+}
+
+std::string SubtitleHead(SubtitleFormat format) {
+  return format == SubtitleFormat::kVtt ? "WEBVTT\n\n" : "";
+}
+
+std::string FormatCue(const Cue& cue, size_t number, SubtitleFormat format) {
+  const char point = format == SubtitleFormat::kVtt ? '.' : ',';
+  return absl::StrCat(format == SubtitleFormat::kVtt ? "" : absl::StrCat(number, "\n"),
+                      FormatTime(cue.begin, point), " --> ", FormatTime(cue.end, point), "\n",
+                      InTwoLines(cue.text), "\n\n");
+}
+
+std::vector<Passage> Passages(absl::Span<const Cue> cues) {
+  std::vector<Passage> passages;
+  bool open = false;
+  for (size_t i = 0; i < cues.size(); ++i) {
+    if (open && (cues[i].begin - cues[i - 1].end >= kSilence ||
+                 passages.back().count >= kPassageCues)) {
+      open = false;
+    }
+    if (!open) passages.push_back({i, 0, ""});
+    Passage& passage = passages.back();
+    ++passage.count;
+    if (!cues[i].text.empty()) {
+      absl::StrAppend(&passage.text, passage.text.empty() ? "" : " ", cues[i].text);
+    }
+    open = !EndsSentence(cues[i].text);
+  }
+  return passages;
+}
+
+std::vector<std::string> Spread(absl::string_view text, absl::Span<const size_t> weights) {
+  text = absl::StripAsciiWhitespace(text);
+  const auto total =
+      static_cast<double>(std::accumulate(weights.begin(), weights.end(), size_t{0}));
+  const std::vector<size_t> cuts = Cuts(text);
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  double so_far = 0;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    so_far += static_cast<double>(weights[i]);
+    const double share = total > 0 ? so_far / total : 1;
+    const double goal = share * static_cast<double>(text.size());
+    size_t end = text.size();
+    if (i + 1 < weights.size()) {
+      // The cut nearest to where this part should end.
+      end = *std::min_element(cuts.begin(), cuts.end(), [goal](size_t a, size_t b) {
+        const auto apart = [goal](size_t cut) {
+          const auto at = static_cast<double>(cut);
+          return at > goal ? at - goal : goal - at;
+        };
+        return apart(a) < apart(b);
+      });
+      end = std::max(end, begin);
+    }
+    parts.emplace_back(absl::StripAsciiWhitespace(text.substr(begin, end - begin)));
+    begin = end;
+  }
+  return parts;
+}
+
+std::vector<Cue> CueMaker::Add(absl::string_view text, absl::Duration time) {
+  std::vector<Cue> done;
+  if (text.empty()) return done;
+  // Only a space or a sentence's end lets a cue end, so that no word is cut.
+  const bool new_word = text[0] == ' ';
+  const bool full = Characters(open_.text) + Characters(text) > 2 * kLineCharacters ||
+                    time - open_.begin >= kLongestCue;
+  if (!open_.text.empty() &&
+      (complete_ || (new_word && (full || EndsSentence(open_.text))))) {
+    done = Take(time);
+  }
+  if (open_.text.empty()) {
+    text = absl::StripLeadingAsciiWhitespace(text);
+    if (text.empty()) return done;
+    open_.begin = std::max(time, shown_until_);
+  }
+  open_.text.append(text.data(), text.size());
+  open_.end = std::max(time, open_.begin);
+  return done;
+}
+
+void CueMaker::EndCue() { complete_ = !open_.text.empty(); }
+
+std::vector<Cue> CueMaker::Finish() { return Take(absl::InfiniteDuration()); }
+
+std::vector<Cue> CueMaker::Take(absl::Duration next_begin) {
+  if (open_.text.empty()) return {};
+  const auto reading = absl::Seconds(static_cast<double>(Characters(open_.text)) /
+                                     kCharactersPerSecond);
+  Cue cue = std::exchange(open_, Cue());
+  cue.text = std::string(absl::StripAsciiWhitespace(cue.text));
+  cue.end = std::min(std::max(cue.end, cue.begin + reading), next_begin);
+  cue.end = std::max(cue.end, cue.begin + kShortestCue);
+  shown_until_ = cue.end;
+  complete_ = false;
+  return {std::move(cue)};
+}
+
+}  // namespace leapstream::client
