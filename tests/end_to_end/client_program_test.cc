@@ -163,6 +163,43 @@ TEST_F(ClientProgramTest, NoProxyIsAskedForThisMachine) {
 
 // Standard input that cannot be read, for example since it is closed, and an output that takes
 // nothing.
+TEST_F(ClientProgramTest, SubtitlesKeepTheirTimes) {
+  ServerProcess server(folder_, "server", {});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  const std::string translate =
+      absl::StrCat(kClient, " translate --server ", server.address(), " ");
+  Write(folder_ / "in.srt",
+        "1\n00:00:01,000 --> 00:00:02,500\n<i>You can only</i>\n\n"
+        "2\n00:00:02,600 --> 00:00:04,000\nmodify Presentation Styles.\n\n");
+  const Ran done = Run(absl::StrCat(translate, "--srt ", folder_ / "in.srt", " --output ",
+                                    folder_ / "out.vtt && cat ", folder_ / "out.vtt"));
+  EXPECT_EQ(done.status, 0) << done.output;
+  EXPECT_THAT(done.output,
+              testing::MatchesRegex("WEBVTT\n\n00:00:01.000 --> 00:00:02.500\n[A-Za-zäöü ]+\n\n"
+                                    "00:00:02.600 --> 00:00:04.000\n[A-Za-zäöü ]+\\.\n\n"));
+  // A sentence over both is translated as one.
+  const Ran whole = Run(absl::StrCat("echo 'You can only modify Presentation Styles.' > ",
+                                     folder_ / "whole", " && ", translate, "--file ",
+                                     folder_ / "whole"));
+  std::string words;
+  for (const char* cue : {"02.500\n", "04.000\n"}) {
+    const size_t begin = done.output.find(cue) + 7;
+    absl::StrAppend(&words, done.output.substr(begin, done.output.find('\n', begin) - begin),
+                    cue[1] == '2' ? " " : "\n");
+  }
+  EXPECT_EQ(words, whole.output);
+
+  const Ran live = Run(absl::StrCat("echo 'Open the file.' | ", translate, "--format srt"));
+  EXPECT_EQ(live.status, 0) << live.output;
+  EXPECT_THAT(live.output, HasSubstr("1\n00:00:00,"));
+  const Ran wrong = Run(absl::StrCat(translate, "--srt ", folder_ / "whole"));
+  EXPECT_EQ(wrong.status, 4) << wrong.output;
+  EXPECT_THAT(wrong.output, HasSubstr("want SubRip or WebVTT"));
+  const Ran same = Run(
+      absl::StrCat(translate, "--srt ", folder_ / "in.srt", " --output ", folder_ / "in.srt"));
+  EXPECT_THAT(same.output, HasSubstr("which would be lost"));
+}
+
 TEST_F(ClientProgramTest, BrokenInputAndOutputAreSaid) {
   ServerProcess server(folder_, "server");
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
