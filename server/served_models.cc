@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "model/api/language_model.h"
 #include "server/admission.h"
 #include "server/status_mapping.h"
 
@@ -29,6 +30,10 @@ absl::Status WarmUp(const Model& model) {
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model.translator->NewState());
   const TokenId unknown = kUnknown;
+  if (const LanguageModel* const text = model.translator->language_model()) {
+    const TextRows rows{state.get(), absl::MakeConstSpan(&unknown, 1)};
+    return text->Extend({rows}, [](size_t, size_t, const TokenScores&) {});
+  }
   const std::vector<float> silence(
       model.info.speech.has_value() ? model.info.speech->SamplesPerRead() : 0);
   SessionState* states[] = {state.get()};

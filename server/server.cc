@@ -101,6 +101,12 @@ class Service final : public grpc::Service {
         [serving](auto* context) { return StartTranslate(serving, context); });
     Add("/leapstream.v1.SimultaneousTranslationService/ListModels",
         [serving](auto* context) { return StartListModels(serving, context); });
+    Add("/leapstream.v1.LanguageModelService/Generate",
+        [serving](auto* context) { return StartGenerate(serving, context); });
+    Add("/leapstream.v1.LanguageModelService/Score",
+        [serving](auto* context) { return StartScore(serving, context); });
+    Add("/leapstream.v1.LanguageModelService/Tokenize",
+        [serving](auto* context) { return StartTokenize(serving, context); });
   }
 
  private:

@@ -14,6 +14,7 @@ namespace leapstream {
 
 using TokenId = int32_t;  // A fairseq dictionary index.
 struct Frame;             // See model/api/frame.h.
+class LanguageModel;      // See model/api/language_model.h.
 
 // A model's memory of one segment: the recurrent states of its attention blocks. A value that
 // its session owns. It is in at most one batch at a time, so that it needs no lock.
@@ -220,6 +221,9 @@ class Translator {
                               BetweenLayers /*between_layers*/) const {
     return absl::UnimplementedError("this model takes no target at once");
   }
+
+  // The model as one that goes on with texts, which is a part of this object. Null: it is none.
+  virtual const LanguageModel* language_model() const { return nullptr; }
 };
 
 }  // namespace leapstream

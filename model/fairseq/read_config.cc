@@ -109,10 +109,17 @@ class ConfigReader {
         config.share_all_embeddings || IsTrue("share_decoder_input_output_embed");
     config.max_source_positions =
         Int("max_source_positions", Int("max_positions", kDefaultPositions));
+    // The bare transformer_lm has the option and no value.
+    const bool bare = config.language_model.has_value() && !IsTrue("max_target_positions");
     config.max_target_positions =
-        Int("max_target_positions", Int("max_positions", kDefaultPositions));
+        bare ? Int("tokens_per_sample", kDefaultPositions)
+             : Int("max_target_positions", Int("max_positions", kDefaultPositions));
     if (config.speech.has_value()) ReadSpeech();
-    ReadSide("encoder", &config.encoder);
+    if (config.language_model.has_value()) {
+      ReadBands();
+    } else {
+      ReadSide("encoder", &config.encoder);
+    }
     ReadSide("decoder", &config.decoder);
     ReadFinalNorms();
     ReadAttention();
@@ -198,8 +205,9 @@ class ConfigReader {
     config.causal_encoder = family->causal_encoder;
     simultaneity_ = family->simultaneity;
     if (family->kind == kSpeechModel) config.speech.emplace();
-    OneOf("task", config.speech.has_value() ? "speech_to_text" : "translation",
-          ServedTasks(family->kind));
+    if (family->kind == kLanguageModel) config.language_model.emplace();
+    const absl::Span<const absl::string_view> tasks = ServedTasks(family->kind);
+    OneOf("task", tasks[0], tasks);
     if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
     if (simultaneity_ == Simultaneity::kMasked) ReadMask();
   }
@@ -310,6 +318,39 @@ class ConfigReader {
     return {static_cast<int>(shape[0]), static_cast<int>(shape[1])};
   }
 
+  // Reads the bands of adaptive input and soft-max: the parameters' shapes have them.
+  void ReadBands() {
+    LanguageModelConfig& model = *reading_.config.language_model;
+    const auto has = [this](const std::string& name) {
+      return checkpoint_.parameters().count(name) > 0;
+    };
+    const auto table = [](const std::string& before, size_t band, const char* after) {
+      return absl::StrCat("decoder.", before, ".", band, ".", after, ".weight");
+    };
+    if (IsTrue("adaptive_input")) {
+      for (size_t b = 0; b == 0 || has(table("embed_tokens.embeddings", b, "0")); ++b) {
+        const auto [words, width] = TableShape(table("embed_tokens.embeddings", b, "0"));
+        model.adaptive_input.push_back({words, width});
+      }
+    }
+    if (!IsTrue("adaptive_softmax_cutoff")) return;
+    if (has("decoder.adaptive_softmax.head.word_proj.0.weight")) {
+      return RefuseOption("decoder_input_dim",
+                          "; with tie_adaptive_weights only decoder_embed_dim is served");
+    }
+    model.tie_adaptive_weights = IsTrue("tie_adaptive_weights");
+    model.tie_adaptive_proj = model.tie_adaptive_weights && IsTrue("tie_adaptive_proj");
+    const auto [head, width] = TableShape(model.tie_adaptive_weights
+                                              ? "decoder.adaptive_softmax.head.word_proj.weight"
+                                              : "decoder.adaptive_softmax.head.weight");
+    model.adaptive_softmax.push_back({head, width});
+    for (size_t t = 0; has(table("adaptive_softmax.tail", t, "2")); ++t) {
+      const auto [words, inner] = TableShape(table("adaptive_softmax.tail", t, "2"));
+      model.adaptive_softmax.push_back({words, inner});
+      if (!model.tie_adaptive_weights) --model.adaptive_softmax[0].words;  // The tail's class.
+    }
+  }
+
   void ReadSide(const std::string& name, SideConfig* side) {
     const bool is_decoder = name == "decoder";
     side->embed_dim = Int(name + "_embed_dim");
@@ -321,7 +362,14 @@ class ConfigReader {
     side->layernorm_embedding =
         IsTrue("layernorm_embedding") && !(is_decoder && reading_.config.simul_type != "none");
     const bool of_speech = !is_decoder && reading_.config.speech.has_value();
-    if (of_speech) {
+    const auto& model = reading_.config.language_model;
+    if (model.has_value() && !model->adaptive_input.empty()) {
+      side->input_dim = side->embed_dim;
+      for (const BandConfig& band : model->adaptive_input) {
+        side->vocabulary_size =
+            std::min<int64_t>(int64_t{side->vocabulary_size} + band.words, kMaxTableSize + 1);
+      }
+    } else if (of_speech) {
       side->input_dim = side->embed_dim;
       side->layernorm_embedding = false;
     } else {
