@@ -99,8 +99,8 @@ class TransformerState : public SessionState {
   void UndoSelf() { std::swap(self_, original_self_); }
   // Notes that these tokens were committed; `open`: the step after them is open.
   void TakeGiven(absl::Span<const TokenId> tokens, bool open);
-  // Of a decoder without an encoder: adds the rows of source tokens, and the row that the next step
-  // feeds, to the batch. The source's end is no row.
+  // These two add the rows of source tokens, and the row that the next step feeds, to the batch. For
+  // a decoder without an encoder; the source's end is no row there.
   void ReadAsText(absl::Span<const TokenId> tokens, SourceBatch* batch);
   void StepAsText(SourceBatch* batch);
   // The state of a text, as bytes: see LanguageModel::Save().

@@ -22,6 +22,7 @@
 #include "model/fairseq/fairseq_attention.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/option_table.h"
+#include "model/fairseq/read_language_model.h"
 #include "model/fairseq/parameter_names.h"
 
 namespace leapstream {
@@ -53,7 +54,6 @@ constexpr int kDefaultLeapFactor = 4;    // The fork's default. Checkpoints do n
 constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_waitk: no limit.
 // The k of a model that was trained for every k: attn2d's page evaluates with this one.
 constexpr int kMultiPathWaitk = 5;
-constexpr int kMaxTableSize = 1 << 24;
 constexpr size_t kMaxShownBytes = 1000;  // Those of an option that model.json has.
 
 // Whether an option names files, machines or people of the training, which are of no use to users
@@ -116,7 +116,10 @@ class ConfigReader {
              : Int("max_target_positions", Int("max_positions", kDefaultPositions));
     if (config.speech.has_value()) ReadSpeech();
     if (config.language_model.has_value()) {
-      ReadBands();
+      LanguageModelReading reading = ReadLanguageModel(checkpoint_);
+      config.language_model = std::move(reading.config);
+      errors_.insert(errors_.end(), reading.errors.begin(), reading.errors.end());
+      refusals_.insert(refusals_.end(), reading.refusals.begin(), reading.refusals.end());
     } else {
       ReadSide("encoder", &config.encoder);
     }
@@ -296,7 +299,7 @@ class ConfigReader {
     if (found == checkpoint_.parameters().end()) {
       return Fail("parameter encoder.conv.0.weight is missing");
     }
-    if (found->second.shape.empty() || found->second.shape[0] > kMaxTableSize) {
+    if (found->second.shape.empty() || found->second.shape[0] > kMostTableRows) {
       return Fail("parameter encoder.conv.0.weight has no shape of a convolution");
     }
     speech.conv_channels = static_cast<int>(found->second.shape[0]);
@@ -304,51 +307,10 @@ class ConfigReader {
 
   // The shape of a table of embeddings.
   std::pair<int, int> TableShape(const std::string& parameter) {
-    const auto found = checkpoint_.parameters().find(parameter);
-    if (found == checkpoint_.parameters().end()) {
-      Fail(absl::StrCat("parameter ", parameter, " is missing"));
-      return {0, 0};
-    }
-    const std::vector<int64_t>& shape = found->second.shape;
-    if (shape.size() != 2 || shape[0] > kMaxTableSize || shape[1] > kMaxTableSize) {
-      Fail(absl::StrCat("parameter ", parameter, " has the shape [", absl::StrJoin(shape, ", "),
-                        "], no table of embeddings"));
-      return {0, 0};
-    }
-    return {static_cast<int>(shape[0]), static_cast<int>(shape[1])};
-  }
-
-  // Reads the bands of adaptive input and soft-max: the parameters' shapes have them.
-  void ReadBands() {
-    LanguageModelConfig& model = *reading_.config.language_model;
-    const auto has = [this](const std::string& name) {
-      return checkpoint_.parameters().count(name) > 0;
-    };
-    const auto table = [](const std::string& before, size_t band, const char* after) {
-      return absl::StrCat("decoder.", before, ".", band, ".", after, ".weight");
-    };
-    if (IsTrue("adaptive_input")) {
-      for (size_t b = 0; b == 0 || has(table("embed_tokens.embeddings", b, "0")); ++b) {
-        const auto [words, width] = TableShape(table("embed_tokens.embeddings", b, "0"));
-        model.adaptive_input.push_back({words, width});
-      }
-    }
-    if (!IsTrue("adaptive_softmax_cutoff")) return;
-    if (has("decoder.adaptive_softmax.head.word_proj.0.weight")) {
-      return RefuseOption("decoder_input_dim",
-                          "; with tie_adaptive_weights only decoder_embed_dim is served");
-    }
-    model.tie_adaptive_weights = IsTrue("tie_adaptive_weights");
-    model.tie_adaptive_proj = model.tie_adaptive_weights && IsTrue("tie_adaptive_proj");
-    const auto [head, width] = TableShape(model.tie_adaptive_weights
-                                              ? "decoder.adaptive_softmax.head.word_proj.weight"
-                                              : "decoder.adaptive_softmax.head.weight");
-    model.adaptive_softmax.push_back({head, width});
-    for (size_t t = 0; has(table("adaptive_softmax.tail", t, "2")); ++t) {
-      const auto [words, inner] = TableShape(table("adaptive_softmax.tail", t, "2"));
-      model.adaptive_softmax.push_back({words, inner});
-      if (!model.tie_adaptive_weights) --model.adaptive_softmax[0].words;  // The tail's class.
-    }
+    const absl::StatusOr<std::pair<int, int>> shape = ShapeOfTable(checkpoint_, parameter);
+    if (shape.ok()) return *shape;
+    Fail(std::string(shape.status().message()));
+    return {0, 0};
   }
 
   void ReadSide(const std::string& name, SideConfig* side) {
@@ -367,7 +329,7 @@ class ConfigReader {
       side->input_dim = side->embed_dim;
       for (const BandConfig& band : model->adaptive_input) {
         side->vocabulary_size =
-            std::min<int64_t>(int64_t{side->vocabulary_size} + band.words, kMaxTableSize + 1);
+            std::min(side->vocabulary_size, kMostTableRows) + band.words;
       }
     } else if (of_speech) {
       side->input_dim = side->embed_dim;

@@ -1,5 +1,6 @@
 #include <deque>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -91,7 +92,14 @@ class GenerateCall final : public TextCall {
     Enqueue(std::move(response));
     return absl::OkStatus();
   }
-  absl::Status Next() override { return absl::OkStatus(); }
+  // The signature of a large state takes milliseconds, which no text should wait for.
+  absl::Status Next() override {
+    v1::GenerateResponse response;
+    *response.mutable_completed() = std::move(completed_);
+    if (saved_.has_value()) AddState(*saved_, response.mutable_completed());
+    Enqueue(std::move(response));
+    return absl::OkStatus();
+  }
 
   void OnPromptScore(ScoredToken /*token*/) override {}
   void OnToken(GeneratedToken token) override {
@@ -114,17 +122,14 @@ class GenerateCall final : public TextCall {
       response.mutable_delta()->set_text(std::move(end.text));
       Enqueue(std::move(response));
     }
-    v1::GenerateResponse response;
-    v1::GenerateCompleted& completed = *response.mutable_completed();
-    completed.set_end(TextEndToProto(end.end));
-    v1::GenerationUsage& usage = *completed.mutable_usage();
+    completed_.set_end(TextEndToProto(end.end));
+    v1::GenerationUsage& usage = *completed_.mutable_usage();
     usage.set_prompt_tokens(end.prompt_tokens);
     usage.set_generated_tokens(end.generated_tokens);
     *usage.mutable_first_token() = ToProto(end.first_token);
     *usage.mutable_compute() = ToProto(end.compute);
     *usage.mutable_queue() = ToProto(end.queue);
-    if (end.saved.has_value()) AddState(*end.saved, &completed);
-    Enqueue(std::move(response));
+    saved_ = std::move(end.saved);
   }
   void AddState(const SavedText& saved, v1::GenerateCompleted* completed) {
     const auto most = static_cast<size_t>(serving_->options.max_message_bytes);
@@ -197,6 +202,8 @@ class GenerateCall final : public TextCall {
   }
 
   bool token_details_ = false;  // Set before the text is open.
+  v1::GenerateCompleted completed_;  // These two are set by OnEnd(), for Next().
+  std::optional<SavedText> saved_;
   Mutex queue_mutex_;
   std::deque<v1::GenerateResponse> queue_ ABSL_GUARDED_BY(queue_mutex_);
   bool writing_ ABSL_GUARDED_BY(queue_mutex_) = false;

@@ -21,6 +21,15 @@ absl::Status CheckTexts(int texts) {
                                                        "; send them in several calls"));
 }
 
+constexpr size_t kTokenBytes = 24;  // Of an answer, beside the piece.
+
+absl::Status CheckAnswer(size_t bytes) {
+  if (bytes <= budget::kTranslationBytes) return absl::OkStatus();
+  return InvalidRequest("TEXT_TOO_LONG",
+                        absl::StrCat("the answer is longer than ", budget::kTranslationBytes,
+                                     " bytes, which one message may have; send fewer texts at once"));
+}
+
 // One Score: its texts are scored one after the other, by sessions that generate nothing.
 class ScoreCall final : public TextCall {
  public:
@@ -39,6 +48,7 @@ class ScoreCall final : public TextCall {
     return Next();
   }
   absl::Status Next() override {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckAnswer(answer_bytes_));
     if (response_.texts_size() == request_.texts_size()) return absl::OkStatus();
     const v1::ScoredInput& input = request_.texts(response_.texts_size());
     GenerationRequest text;
@@ -59,6 +69,7 @@ class ScoreCall final : public TextCall {
     added.set_id(token.id);
     added.set_piece(std::string(model().target_vocabulary.Symbol(token.id)));
     added.set_log_prob(token.log_prob);
+    answer_bytes_ += added.piece().size() + kTokenBytes;
     text.set_log_prob(text.log_prob() + token.log_prob);
   }
   void OnToken(GeneratedToken /*token*/) override {}
@@ -68,6 +79,7 @@ class ScoreCall final : public TextCall {
   // Used by the opener's thread, or by the step thread while a text is open.
   v1::ScoreRequest request_;
   v1::ScoreResponse response_;
+  size_t answer_bytes_ = 0;
 };
 
 // One Tokenize, which needs no session and no permit.
@@ -89,6 +101,7 @@ class TokenizeCall final : public OneMessageCall {
     LEAPSTREAM_RETURN_IF_ERROR(CheckTexts(request.texts_size()));
     LEAPSTREAM_ASSIGN_OR_RETURN(const auto scheduler, FindTextModel(*serving_, request.model()));
     const Model& model = *scheduler->model();
+    size_t answer_bytes = 0;
     for (const v1::TextInput& input : request.texts()) {
       LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<TokenId> tokens, TokensOf(input, model));
       v1::TokenizedText& text = *response->add_texts();
@@ -100,7 +113,9 @@ class TokenizeCall final : public OneMessageCall {
         }
         text.add_ids(token);
         text.add_pieces(std::string(model.target_vocabulary.Symbol(token)));
+        answer_bytes += model.target_vocabulary.Symbol(token).size() + kTokenBytes;
       }
+      LEAPSTREAM_RETURN_IF_ERROR(CheckAnswer(answer_bytes));
     }
     return absl::OkStatus();
   }

@@ -185,16 +185,16 @@ void TextCall::OnFinished(absl::Status status) {
 
 void TextCall::OnReplied(const absl::Status& status) {
   serving_->admission.Release(this);
-  MutexLock lock(&mutex_);
+  const CallDescription call = Describe();
   LogEvent("text", {{"method", method_},
                     {"session_id", session_id_},
                     {"trace_id", caller_.trace_id},
                     {"principal", caller_.principal},
                     {"peer", caller_.peer},
                     {"model", scheduler_ == nullptr ? "" : scheduler_->model()->info.name},
-                    {"texts", static_cast<int64_t>(texts_)},
-                    {"prompt_tokens", prompt_tokens_},
-                    {"generated_tokens", generated_tokens_},
+                    {"texts", call.segments},
+                    {"prompt_tokens", call.source_tokens},
+                    {"generated_tokens", call.target_tokens},
                     {"seconds", absl::ToDoubleSeconds(SteadyNow() - started_)},
                     {"status", absl::StatusCodeToString(status.code())},
                     {"reason", ReasonOf(status)}});

@@ -76,8 +76,8 @@ TEST(SamplingTest, TheBestTokenIsThatOfTheScoresAndTiesGoToTheLowestId) {
 
 // Walks the uniform number through [0, 1): each token has the part of it that is its probability.
 TEST(SamplingTest, EachTokenHasItsProbability) {
-  constexpr int kSteps = 20000;
-  for (const size_t vocabulary : {5, 300, 1000}) {
+  constexpr int kSteps = 1000;
+  for (const size_t vocabulary : {5, 300}) {
     const Step step = SomeStep(vocabulary);
     for (const Sampling& sampling :
          {Sampling{1, 0, 1, 0}, {0.5, 0, 1, 0}, {2, 7, 1, 0}, {1, 0, 0.6, 0}, {1.5, 100, 0.8, 0},
