@@ -45,7 +45,8 @@ void GenerateCommand::AddTo(CLI::App& app, const std::string& footer) {
       ->capture_default_str();
   command_->add_option("--stop", options_.stop, "end before this text; may be repeated");
   command_->add_option("--state", state_file_,
-                       "go on from the text whose state is in this file; needs --prompt");
+                       "go on from the text whose state is in this file; needs --prompt")
+      ->check(CLI::ExistingFile);
   command_->add_option("--save-state", save_state_file_,
                        "write the text's state to this file; needs --prompt");
   command_->add_flag("--json", json_, "print each text as a JSON object, with its tokens");
