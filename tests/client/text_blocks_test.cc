@@ -64,9 +64,8 @@ TEST(TextBlocksTest, RowsAreThoseOfFairseqEvalLm) {
       EXPECT_EQ(std::vector<int32_t>(row.ids.begin(), row.ids.end() - 1), inputs);
       EXPECT_EQ(std::vector<int32_t>(row.ids.begin() + row.start + 1, row.ids.end()), targets);
     }
-    const size_t skipped =
-        summary.contains("skipped_blocks") ? summary["skipped_blocks"].size() : 0;
-    EXPECT_EQ(static_cast<size_t>(cut.skipped), skipped);
+    if (!summary.contains("skipped_blocks")) continue;
+    EXPECT_EQ(static_cast<size_t>(cut.skipped), summary["skipped_blocks"].size());
   }
 }
 

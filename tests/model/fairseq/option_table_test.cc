@@ -78,7 +78,7 @@ TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
       EXPECT_TRUE(known) << name << ": " << option;
     }
   }
-  EXPECT_EQ(served, 12);
+  EXPECT_EQ(served, 35);
 }
 
 TEST(OptionTableTest, KnowsWhatIsOff) {
