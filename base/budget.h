@@ -78,8 +78,10 @@ inline constexpr absl::Duration kUndecidedTime = absl::Seconds(1);
 
 // A text that a language model goes on with or scores, and the texts of one call of Score or
 // Tokenize. The tokens of a generation that asks for no other number, and the most of one.
-inline constexpr size_t kPromptBytes = 1 << 20;
+inline constexpr size_t kPromptBytes = 512 << 10;
 inline constexpr int kScoredTexts = 4096;
+// The bytes that a request may have beside the state of a text.
+inline constexpr int64_t kBesideStateBytes = 64 << 10;
 inline constexpr int kGeneratedTokens = 256;
 inline constexpr int kMostGeneratedTokens = 1 << 16;
 

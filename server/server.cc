@@ -90,6 +90,19 @@ size_t BufferBytes(const ServerOptions& options, int max_sessions) {
                                        max_sessions * budget::kBufferBytesPerSession}));
 }
 
+// The size of a request that has room for a text's state, if that has a fixed size, but not less than
+// the options say. The buffers of all connections together have their own bound.
+int MessageBytes(const ServerOptions& options,
+                 const std::vector<std::shared_ptr<const Model>>& models) {
+  int64_t most = options.max_message_bytes;
+  for (const auto& model : models) {
+    const ModelInfo& info = model->info;
+    if (!info.generates || info.state_bytes_per_token > 0) continue;
+    most = std::max(most, info.state_bytes_per_session + budget::kBesideStateBytes);
+  }
+  return static_cast<int>(std::min<int64_t>(most, 1 << 30));
+}
+
 // Serves all methods as streams of raw messages, whatever the proto says: then gRPC reads no
 // message of a call until it is told to, after the call was let in.
 class Service final : public grpc::Service {
@@ -425,6 +438,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   const int64_t max_state_bytes =
       options.max_state_bytes > 0 ? options.max_state_bytes
                                   : DefaultMaxStateBytes(models, available, max_sessions);
+  ServerOptions served_options = options;
+  served_options.max_message_bytes = MessageBytes(options, models);
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }
@@ -441,7 +456,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     LEAPSTREAM_ASSIGN_OR_RETURN(tokens, TokenFile::Open(options.auth_tokens_file));
   }
   auto server = std::make_unique<GrpcServer>(
-      std::make_unique<Serving>(options, max_sessions,
+      std::make_unique<Serving>(served_options, max_sessions,
                                 options.text_bytes > 0 ? options.text_bytes : TextBytes(available),
                                 *std::move(signer), std::move(tokens), std::move(metrics),
                                 std::move(served)),

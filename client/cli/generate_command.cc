@@ -110,8 +110,8 @@ absl::Status GenerateCommand::GenerateOne(Texts& texts, const std::string& promp
   if (save_state_file_.empty()) return absl::OkStatus();
   if (end.state_too_large) {
     return absl::ResourceExhaustedError(
-        "the state is larger than the server's max_message_bytes; raise that there and at the "
-        "server that is to go on, or use a model with LeaP");
+        "the state is larger than a request to the server may be; use a model with LeaP, whose state "
+        "does not grow, or a shorter text");
   }
   return WriteFile(save_state_file_, end.state);
 }

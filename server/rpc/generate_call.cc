@@ -21,7 +21,6 @@ namespace {
 
 constexpr size_t kMostQueuedMessages = 64;
 constexpr size_t kJoinedBytes = 4 << 10;     // A waiting delta of fewer bytes takes in the next one.
-constexpr size_t kBesideState = 16 << 10;    // The bytes that a request may have besides its state.
 
 v1::TextEnd TextEndToProto(TextEnd end) {
   switch (end) {
@@ -132,9 +131,9 @@ class GenerateCall final : public TextCall {
     saved_ = std::move(end.saved);
   }
   void AddState(const SavedText& saved, v1::GenerateCompleted* completed) {
-    const auto most = static_cast<size_t>(serving_->options.max_message_bytes);
+    const int64_t most = serving_->options.max_message_bytes;
     const auto size = static_cast<int64_t>(saved.state.size());
-    if (saved.state.size() + kBesideState > most || !bytes_.GrowTo(3 * size).ok()) {
+    if (size + budget::kBesideStateBytes > most || !bytes_.GrowTo(3 * size).ok()) {
       return completed->set_state_too_large(true);
     }
     completed->set_state(SealText(saved, model().info, caller().principal,

@@ -186,6 +186,21 @@ TEST_F(GenerationProgramTest, ModelsRefuseTheOtherKindByNameAndTheTableOfErrorsH
     EXPECT_EQ(status.error_code(), grpc::StatusCode::INVALID_ARGUMENT) << status.error_message();
   }
   EXPECT_TRUE(Generate(server, request).status.ok());
+
+  // The bounds of budget.h.
+  const auto stub = StubOf(server);
+  v1::TokenizeRequest tokenize;
+  for (int i = 0; i < 4097; ++i) tokenize.add_texts()->set_text("a");
+  grpc::ClientContext many_context;
+  v1::TokenizeResponse tokenized;
+  const grpc::Status many = stub->Tokenize(&many_context, tokenize, &tokenized);
+  EXPECT_THAT(many.error_message(), HasSubstr("4096 texts, got 4097"));
+  tokenize.mutable_texts()->DeleteSubrange(1, 4096);
+  request.mutable_prompt()->set_text(std::string(513 << 10, 'a'));
+  EXPECT_THAT(Generate(server, request).status.error_message(), HasSubstr("524288 bytes"));
+  grpc::ClientContext one_context;
+  EXPECT_TRUE(stub->Tokenize(&one_context, tokenize, &tokenized).ok());
+  EXPECT_EQ(tokenized.texts_size(), 1);
 }
 
 TEST_F(GenerationProgramTest, ManyTextsAtOnceAreThoseThatEachIsAlone) {
