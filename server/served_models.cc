@@ -302,6 +302,8 @@ absl::StatusOr<ServedModels::Choice> ServedModels::Find(const ModelRequest& requ
   std::vector<Served> fitting;
   bool one_pair = false;  // A model of just the pair that is asked for comes before all others.
   for (const Served& served : models) {
+    // A language model is never meant, unless it is all there is; the session then says why not.
+    if (!served.model()->info.translates && models.size() > 1) continue;
     if (!ChooseLanguages(request, served.model()->info).ok()) continue;
     const bool exact = whole_pair && !served.model()->info.is_multilingual();
     if (one_pair && !exact) continue;

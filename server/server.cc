@@ -42,6 +42,7 @@
 #include "server/state_metrics.h"
 #include "server/rpc/stream_translate_call.h"
 #include "server/rpc/unary_calls.h"
+#include "server/text_state.h"
 #include "server/worker.h"
 
 namespace leapstream {
@@ -88,19 +89,6 @@ size_t BufferBytes(const ServerOptions& options, int max_sessions) {
   return static_cast<size_t>(std::max({AvailableMemory() / budget::kBufferShare,
                                        budget::kLeastBufferBytes,
                                        max_sessions * budget::kBufferBytesPerSession}));
-}
-
-// The size of a request that has room for a text's state, if that has a fixed size, but not less than
-// the options say. The buffers of all connections together have their own bound.
-int MessageBytes(const ServerOptions& options,
-                 const std::vector<std::shared_ptr<const Model>>& models) {
-  int64_t most = options.max_message_bytes;
-  for (const auto& model : models) {
-    const ModelInfo& info = model->info;
-    if (!info.generates || info.state_bytes_per_token > 0) continue;
-    most = std::max(most, info.state_bytes_per_session + budget::kBesideStateBytes);
-  }
-  return static_cast<int>(std::min<int64_t>(most, 1 << 30));
 }
 
 // Serves all methods as streams of raw messages, whatever the proto says: then gRPC reads no
@@ -439,7 +427,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
       options.max_state_bytes > 0 ? options.max_state_bytes
                                   : DefaultMaxStateBytes(models, available, max_sessions);
   ServerOptions served_options = options;
-  served_options.max_message_bytes = MessageBytes(options, models);
+  served_options.max_message_bytes = MessageBytes(options.max_message_bytes, models);
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }

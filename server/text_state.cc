@@ -1,5 +1,7 @@
 #include "server/text_state.h"
 
+#include <algorithm>
+#include <cstdint>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -10,6 +12,7 @@
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
+#include "base/budget.h"
 #include "base/status.h"
 #include "server/status_mapping.h"
 
@@ -87,6 +90,16 @@ absl::StatusOr<SavedText> UnsealText(absl::string_view state, const ModelInfo& m
   if (now >= absl::FromUnixMillis(expires)) return TextExpired("has expired");
   text.state = std::string(rest);
   return text;
+}
+
+int MessageBytes(int least, const std::vector<std::shared_ptr<const Model>>& models) {
+  int64_t most = least;
+  for (const auto& model : models) {
+    const ModelInfo& info = model->info;
+    if (!info.generates || info.state_bytes_per_token > 0) continue;
+    most = std::max(most, info.state_bytes_per_session + budget::kBesideStateBytes);
+  }
+  return static_cast<int>(std::min<int64_t>(most, 1 << 30));
 }
 
 }  // namespace leapstream

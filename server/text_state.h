@@ -1,7 +1,9 @@
 #ifndef LEAPSTREAM_SERVER_TEXT_STATE_H_
 #define LEAPSTREAM_SERVER_TEXT_STATE_H_
 
+#include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
@@ -23,6 +25,10 @@ std::string SealText(const SavedText& text, const ModelInfo& model, absl::string
 absl::StatusOr<SavedText> UnsealText(absl::string_view state, const ModelInfo& model,
                                      absl::string_view principal, absl::Time now,
                                      const ResumeSigner& signer);
+
+// The size of a request that has room for a text's state of each model whose states have a fixed
+// size, but not less than `least`. The buffers of all connections together have a bound of their own.
+int MessageBytes(int least, const std::vector<std::shared_ptr<const Model>>& models);
 
 }  // namespace leapstream
 

@@ -156,7 +156,10 @@ TEST_F(GenerationProgramTest, ModelsRefuseTheOtherKindByNameAndTheTableOfErrorsH
   const grpc::Status other = translation->Translate(&context, translate, &translated);
   EXPECT_EQ(other.error_code(), grpc::StatusCode::INVALID_ARGUMENT);
   EXPECT_THAT(other.error_message(), HasSubstr("LanguageModelService/Generate"));
-  // Without a name the only language model is meant; ListModels says which it is.
+  // Without a name the translator translates, and the language model goes on with texts.
+  translate.clear_model();
+  grpc::ClientContext unnamed;
+  EXPECT_TRUE(translation->Translate(&unnamed, translate, &translated).ok());
   request.clear_model();
   EXPECT_TRUE(Generate(server, request).status.ok());
   grpc::ClientContext list_context;
