@@ -76,6 +76,15 @@ inline constexpr int64_t kBufferBytesPerSession = 128 << 10;
 inline constexpr int kUndecidedCalls = 64;
 inline constexpr absl::Duration kUndecidedTime = absl::Seconds(1);
 
+// A text that a language model goes on with or scores, and the texts of one call of Score or
+// Tokenize. The tokens of a generation that asks for no other number, and the most of one.
+inline constexpr size_t kPromptBytes = 512 << 10;
+inline constexpr int kScoredTexts = 4096;
+// The bytes that a request may have beside the state of a text.
+inline constexpr int64_t kBesideStateBytes = 64 << 10;
+inline constexpr int kGeneratedTokens = 256;
+inline constexpr int kMostGeneratedTokens = 1 << 16;
+
 // A call of Translate: the lines of its text, and the bytes of the translation. gRPC's clients take
 // a message of 4 MiB unless they are told otherwise; 1 KiB of it is for the other fields.
 inline constexpr int64_t kTranslateLines = 1 << 16;

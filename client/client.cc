@@ -69,6 +69,9 @@ absl::Status ListModelsOf(Server& server, SteadyTime deadline, std::vector<Model
       added.state_bytes_per_session = model.state_bytes_per_session();
       added.state_bytes_per_token = model.state_bytes_per_token();
       added.compute_type = model.compute_type();
+      added.generates = model.generates();
+      added.max_text_tokens = model.max_text_tokens();
+      added.trained_text_tokens = model.trained_text_tokens();
     }
     request.set_page_token(response.next_page_token());
   } while (!request.page_token().empty());

@@ -104,6 +104,7 @@ class Client {
   absl::Status Probe(absl::Duration timeout);
 
  private:
+  friend class Texts;
   explicit Client(std::shared_ptr<Servers> servers);
   std::shared_ptr<Servers> servers_;
 };

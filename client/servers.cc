@@ -33,6 +33,9 @@ grpc::ChannelArguments Arguments() {
   grpc::ChannelArguments arguments;
   // A server may be starting, or starting again: gRPC's own first pause is a second, growing to two
   // minutes, and it waits twenty seconds for a machine that does not answer.
+  // The state of a text may be larger than gRPC's 4 MiB.
+  constexpr int kMostMessageBytes = 256 << 20;
+  arguments.SetMaxReceiveMessageSize(kMostMessageBytes);
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 200);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 2000);
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 3000);

@@ -242,6 +242,10 @@ struct Model {
   int64_t state_bytes_per_session = 0;
   int64_t state_bytes_per_token = 0;
   std::string compute_type;
+  // It goes on with texts: see client/texts.h. Without languages it does nothing else.
+  bool generates = false;
+  int max_text_tokens = 0;      // The most tokens of a text, </s> in front included; 0: no limit.
+  int trained_text_tokens = 0;  // The tokens that it was trained for.
 };
 
 // The reason in the google.rpc.ErrorInfo of `status`, such as "MODEL_NOT_FOUND"; "" if it has none.

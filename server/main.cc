@@ -194,7 +194,8 @@ absl::StatusOr<std::shared_ptr<const Model>> Load(
       info.is_multilingual()
           ? absl::StrCat("from ", info.source_languages.size(), " to ",
                          info.target_languages.size(), " languages")
-          : absl::StrCat(info.source_language, " to ", info.target_language);
+      : !info.translates ? "goes on with texts"
+                         : absl::StrCat(info.source_language, " to ", info.target_language);
   spdlog::info("model {} ({}, {}) from {}", info.name, languages, info.compute_type,
                source.directory);
   for (const std::string& note : model->notes) spdlog::warn("model {}: {}", model->info.name, note);

@@ -27,6 +27,7 @@ const Buckets kBatch = {1, 2, 4, 8, 16, 32, 64, 128, 256};
 const Buckets kTokens = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64};
 
 constexpr char kService[] = "leapstream.v1.SimultaneousTranslationService";
+constexpr char kLanguageModelService[] = "leapstream.v1.LanguageModelService";
 
 // Clients choose the numbers of a policy, and each value of the label is a series of its own. So
 // large numbers share a label.
@@ -150,6 +151,18 @@ prometheus::Labels MethodLabels(Method method) {
       return {{"grpc_type", "unary"}, {"grpc_service", kService}, {"grpc_method", "Translate"}};
     case Method::kListModels:
       return {{"grpc_type", "unary"}, {"grpc_service", kService}, {"grpc_method", "ListModels"}};
+    case Method::kGenerate:
+      return {{"grpc_type", "server_stream"},
+              {"grpc_service", kLanguageModelService},
+              {"grpc_method", "Generate"}};
+    case Method::kScore:
+      return {{"grpc_type", "unary"},
+              {"grpc_service", kLanguageModelService},
+              {"grpc_method", "Score"}};
+    case Method::kTokenize:
+      return {{"grpc_type", "unary"},
+              {"grpc_service", kLanguageModelService},
+              {"grpc_method", "Tokenize"}};
   }
   return {};
 }
@@ -195,7 +208,8 @@ void LaggingMetrics::Observe(const SegmentStats& stats) const {
 
 Metrics::Metrics() : families_(std::make_unique<Families>(&registry_)) {
   Families& f = *families_;
-  for (const Method method : {Method::kStreamTranslate, Method::kTranslate, Method::kListModels}) {
+  for (const Method method : {Method::kStreamTranslate, Method::kTranslate, Method::kListModels,
+                              Method::kGenerate, Method::kScore, Method::kTokenize}) {
     const prometheus::Labels labels = MethodLabels(method);
     methods_[method] = {&f.rpc_started.Add(labels), &f.rpc_received.Add(labels),
                         &f.rpc_sent.Add(labels), &f.rpc_seconds.Add(labels, kCallSeconds)};

@@ -59,7 +59,7 @@ struct LaggingMetrics {
 };
 
 // The methods of the services, for the standard grpc_server_* metrics.
-enum class Method { kStreamTranslate, kTranslate, kListModels };
+enum class Method { kStreamTranslate, kTranslate, kListModels, kGenerate, kScore, kTokenize };
 
 class CallMetrics;
 

@@ -6,6 +6,7 @@
 #include <sys/random.h>
 
 #include <cstdlib>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -87,6 +88,17 @@ std::string ResumeSigner::Mac(absl::string_view text) const {
   return std::string(reinterpret_cast<char*>(mac), size);
 }
 
+std::string ResumeSigner::Seal(absl::string_view text) const {
+  return absl::StrCat(Mac(text), text);
+}
+
+std::optional<absl::string_view> ResumeSigner::Unseal(absl::string_view token) const {
+  if (token.size() <= kMacBytes) return std::nullopt;
+  const absl::string_view text = token.substr(kMacBytes);
+  if (CRYPTO_memcmp(Mac(text).data(), token.data(), kMacBytes) != 0) return std::nullopt;
+  return text;
+}
+
 std::string ResumeSigner::Sign(const ResumeToken& token) const {
   const SegmentStats& totals = token.before.totals;
   // %a writes a double without any loss.
@@ -106,13 +118,13 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
   if (token.begin.has_value()) {
     absl::StrAppend(&text, "\n", token.begin->chunks, "\n", token.begin->samples);
   }
-  return absl::StrCat(Mac(text), text);
+  return Seal(text);
 }
 
 absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::Time now) const {
-  if (token.size() <= kMacBytes || token.size() > kMaxResumeTokenBytes) return Forged();
-  const absl::string_view text = token.substr(kMacBytes);
-  if (CRYPTO_memcmp(Mac(text).data(), token.data(), kMacBytes) != 0) return Forged();
+  const std::optional<absl::string_view> unsealed = Unseal(token);
+  if (token.size() > kMaxResumeTokenBytes || !unsealed.has_value()) return Forged();
+  const absl::string_view text = *unsealed;
   // The signature is good, so this server or another version of it wrote the text.
   const std::vector<std::string> fields = absl::StrSplit(text, '\n');
   ResumeToken result;

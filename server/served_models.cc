@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "model/api/language_model.h"
 #include "server/admission.h"
 #include "server/status_mapping.h"
 
@@ -29,6 +30,10 @@ absl::Status WarmUp(const Model& model) {
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, model.translator->NewState());
   const TokenId unknown = kUnknown;
+  if (const LanguageModel* const text = model.translator->language_model()) {
+    const TextRows rows{state.get(), absl::MakeConstSpan(&unknown, 1)};
+    return text->Extend({rows}, [](size_t, size_t, const TokenScores&) {});
+  }
   const std::vector<float> silence(
       model.info.speech.has_value() ? model.info.speech->SamplesPerRead() : 0);
   SessionState* states[] = {state.get()};
@@ -297,6 +302,8 @@ absl::StatusOr<ServedModels::Choice> ServedModels::Find(const ModelRequest& requ
   std::vector<Served> fitting;
   bool one_pair = false;  // A model of just the pair that is asked for comes before all others.
   for (const Served& served : models) {
+    // A language model is never meant, unless it is all there is; the session then says why not.
+    if (!served.model()->info.translates && models.size() > 1) continue;
     if (!ChooseLanguages(request, served.model()->info).ok()) continue;
     const bool exact = whole_pair && !served.model()->info.is_multilingual();
     if (one_pair && !exact) continue;

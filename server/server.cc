@@ -40,8 +40,10 @@
 #include "server/model_reloader.h"
 #include "server/serving.h"
 #include "server/state_metrics.h"
+#include "server/rpc/raw_service.h"
 #include "server/rpc/stream_translate_call.h"
 #include "server/rpc/unary_calls.h"
+#include "server/text_state.h"
 #include "server/worker.h"
 
 namespace leapstream {
@@ -90,33 +92,23 @@ size_t BufferBytes(const ServerOptions& options, int max_sessions) {
                                        max_sessions * budget::kBufferBytesPerSession}));
 }
 
-// Serves all methods as streams of raw messages, whatever the proto says: then gRPC reads no
-// message of a call until it is told to, after the call was let in.
-class Service final : public grpc::Service {
- public:
-  explicit Service(Serving* serving) {
-    Add("/leapstream.v1.SimultaneousTranslationService/StreamTranslate",
-        [serving](auto* context) { return StreamTranslateCall::Start(serving, context); });
-    Add("/leapstream.v1.SimultaneousTranslationService/Translate",
-        [serving](auto* context) { return StartTranslate(serving, context); });
-    Add("/leapstream.v1.SimultaneousTranslationService/ListModels",
-        [serving](auto* context) { return StartListModels(serving, context); });
-  }
+RawService TranslationService(Serving* serving) {
+  return {{"/leapstream.v1.SimultaneousTranslationService/StreamTranslate",
+           [serving](auto* context) { return StreamTranslateCall::Start(serving, context); }},
+          {"/leapstream.v1.SimultaneousTranslationService/Translate",
+           [serving](auto* context) { return StartTranslate(serving, context); }},
+          {"/leapstream.v1.SimultaneousTranslationService/ListModels",
+           [serving](auto* context) { return StartListModels(serving, context); }}};
+}
 
- private:
-  using Start = std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(
-      grpc::CallbackServerContext* context)>;
-  // `name` must outlive this.
-  void Add(const char* name, Start start) {
-    AddMethod(new grpc::internal::RpcServiceMethod(name, grpc::internal::RpcMethod::BIDI_STREAMING,
-                                                   nullptr));
-    MarkMethodRawCallback(
-        methods_++, new grpc::internal::CallbackBidiHandler<grpc::ByteBuffer, grpc::ByteBuffer>(
-                        std::move(start)));
-  }
-
-  int methods_ = 0;
-};
+RawService LanguageModelService(Serving* serving) {
+  return {{"/leapstream.v1.LanguageModelService/Generate",
+           [serving](auto* context) { return StartGenerate(serving, context); }},
+          {"/leapstream.v1.LanguageModelService/Score",
+           [serving](auto* context) { return StartScore(serving, context); }},
+          {"/leapstream.v1.LanguageModelService/Tokenize",
+           [serving](auto* context) { return StartTokenize(serving, context); }}};
+}
 
 class GrpcServer final : public Server {
  public:
@@ -126,7 +118,8 @@ class GrpcServer final : public Server {
       : descriptors_(descriptors),
         tls_(std::move(tls)),
         serving_(std::move(serving)),
-        service_(serving_.get()),
+        service_(TranslationService(serving_.get())),
+        texts_(LanguageModelService(serving_.get())),
         reloader_(serving_.get(), hooks),
         admin_service_(serving_.get(), &reloader_, hooks.drain) {}
   ~GrpcServer() override {
@@ -165,6 +158,7 @@ class GrpcServer final : public Server {
                   BufferBytes(options, serving_->admission.max_sessions()),
                   options.idle_connection, &builder);
     builder.RegisterService(&service_);
+    builder.RegisterService(&texts_);
     LEAPSTREAM_RETURN_IF_ERROR(StartOn(options.listen, MakeCredentials(),
                                        descriptors_.connections, "gRPC", builder, &server_,
                                        &listener_));
@@ -375,7 +369,8 @@ class GrpcServer final : public Server {
   const DescriptorPlan descriptors_;
   const std::unique_ptr<TlsCopies> tls_;  // Used by the watchdog's thread; gRPC reads the copies.
   std::unique_ptr<Serving> serving_;      // Outlives the gRPC server and so all calls.
-  Service service_;
+  RawService service_;
+  RawService texts_;
   ModelReloader reloader_;
   AdminService admin_service_;
   std::unique_ptr<grpc::Server> server_;
@@ -419,6 +414,8 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   const int64_t max_state_bytes =
       options.max_state_bytes > 0 ? options.max_state_bytes
                                   : DefaultMaxStateBytes(models, available, max_sessions);
+  ServerOptions served_options = options;
+  served_options.max_message_bytes = MessageBytes(options.max_message_bytes, models);
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }
@@ -435,7 +432,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
     LEAPSTREAM_ASSIGN_OR_RETURN(tokens, TokenFile::Open(options.auth_tokens_file));
   }
   auto server = std::make_unique<GrpcServer>(
-      std::make_unique<Serving>(options, max_sessions,
+      std::make_unique<Serving>(served_options, max_sessions,
                                 options.text_bytes > 0 ? options.text_bytes : TextBytes(available),
                                 *std::move(signer), std::move(tokens), std::move(metrics),
                                 std::move(served)),

@@ -120,6 +120,7 @@ bool Inbox::EndTurn(const TurnEnd& end) {
   } else if (end.waits) {
     reads_without_wait_ = 0;
   }
+  if (end.caught_up) reads_without_wait_ = 0;
   if (end.cut_short || end.searches) reads_without_wait_ = kLiveReads + 1;
   if (!end.acts && !changed_ && !end.cut_short) {
     queued_ = false;

@@ -89,6 +89,8 @@ class Inbox {
     bool acts = false;       // The session has something to do in the model.
     bool waits = false;      // The session needs more source to go on.
     bool cut_short = false;  // The turn's work was used up before all was done.
+    // All that was there to be read has been read, so that the session is live again.
+    bool caught_up = false;
     bool searches = false;   // The session is in a beam search, which nobody's words wait for.
   };
   // Must be called when a turn of the session is planned. True: the session has another turn after

@@ -19,6 +19,7 @@
 #include "streaming/committed_target.h"
 #include "streaming/inbox.h"
 #include "streaming/policy.h"
+#include "streaming/scheduled_session.h"
 #include "streaming/segment_draft.h"
 #include "streaming/segment_meter.h"
 #include "streaming/segment_search.h"
@@ -26,7 +27,6 @@
 #include "streaming/session.h"
 #include "streaming/session_limits.h"
 #include "streaming/session_phase.h"
-#include "streaming/step_observer.h"
 #include "streaming/target_units.h"
 #include "streaming/text_sink.h"
 
@@ -37,38 +37,11 @@ namespace leapstream {
 absl::StatusOr<std::unique_ptr<SessionState>> NewState(const Model& model, const Frame& frame,
                                                        const SessionOptions& options);
 
-// A session's part in one turn of the model: reads alone, a replay with its reads, reads and a
-// decision after them, or the rows of a search or a draft. The rows point into the session and are
-// valid until its next Plan().
-struct Due {
-  SourceRows reads;
-  ReplayRows replay;  // Its source is the source tokens of `reads`.
-  SessionState* deciding = nullptr;   // The state that decides: the session's or its draft's.
-  absl::Span<const GivenRows> given;  // The rows of a draft that are verified.
-  absl::Span<const ScoreRow> search;  // The rows of a beam search, in place of a decision.
-  int read_count = 0;        // The number of READs in `reads`. A READ of speech may read nothing.
-  int replay_count = 0;      // The number of target tokens in `replay`.
-  int64_t encoder_rows = 0;  // The rows that an encoder encodes anew: see SegmentSource.
-  int64_t work = 0;          // The work of planning, in units of budget::kWorkPerTurn.
-  bool has_turn = false;     // The session takes part in this turn, and is queued again after it.
-};
-
 // One session, as its scheduler sees it: brings its inputs, the policy, the model's decisions and
 // its sink together, and ends the session. The functions of Session run on any thread and only
 // write to the inbox. All others run on the step thread, unless their comments say otherwise.
-class LiveSession final : public Session, public std::enable_shared_from_this<LiveSession> {
+class LiveSession final : public Session, public ScheduledSession {
  public:
-  // The step loop, as its sessions see it. Outlives its sessions' last steps.
-  class Loop {
-   public:
-    virtual ~Loop() = default;
-    // Queues a session for the next turn. Called on any thread, with the lock of its inbox held.
-    virtual void Enqueue(std::shared_ptr<LiveSession> session, Queue queue) = 0;
-    // Counts the growth of one session's state.
-    virtual void AddStateBytes(int64_t bytes) = 0;
-    virtual StepObserver* observer() const = 0;  // May be null.
-  };
-
   // The parts of a session. `options` and `from` have been checked, and `source` is made for them.
   // `model`, `sink` and `loop` must outlive the session's last step.
   struct Parts {
@@ -98,34 +71,28 @@ class LiveSession final : public Session, public std::enable_shared_from_this<Li
   void Hold() override { inbox_.Hold(); }
   void Release() override { inbox_.Release(); }
   const SessionOptions& options() const override { return options_; }
-  int64_t state_bytes() const { return state_bytes_.load(std::memory_order_relaxed); }
-  // Whether the session is over, or will be in its next turn, which then frees its state.
-  bool ending() const { return ending_.load(std::memory_order_relaxed); }
+  int64_t state_bytes() const override { return state_bytes_.load(std::memory_order_relaxed); }
+  bool ending() const override { return ending_.load(std::memory_order_relaxed); }
 
   // --- Functions for the step thread. ---
 
-  // Does the work that needs no model, up to about `max_work` (see budget::kWorkPerTurn), and
-  // returns the session's part in this turn: reads and replayed tokens, `max_rows` at most, and a
-  // decision.
-  Due Plan(int max_rows, int64_t max_work);
-  // Records that the model has done the session's part, before that is applied: the batch computed
-  // and waited for so long.
-  void RecordStep(absl::Duration compute, absl::Duration waited);
-  void Apply(const Decision& decision);
-  void ApplyGiven();  // For a turn with Due::given and without a decision.
-  void ApplyReplay();
-  // Takes the scores of Due::search[row], and makes the search's step when it has all of them.
-  void TakeScores(size_t row, const TokenScores& scores) { search_->Take(row, scores); }
-  void ApplySearch();
-  // Ends the session; later calls do nothing.
-  void Finish(absl::Status status);
+  Due Plan(int max_rows, int64_t max_work) override;
+  void RecordStep(absl::Duration compute, absl::Duration waited) override;
+  void Apply(const Decision& decision) override;
+  void ApplyGiven() override;
+  void ApplyReplay() override;
+  void TakeScores(size_t row, const TokenScores& scores) override { search_->Take(row, scores); }
+  void ApplyScores() override;
+  void Finish(absl::Status status) override;
 
-  bool finished() const { return phase_ == Phase::kOver; }
-  Queue queue() const { return inbox_.queue(); }  // The queue for the next turn.
-  // Tells the loop how much the state has grown.
-  void CountState();
-  // Frees the state's memory, even if others still have the session. REQUIRES: finished().
-  void FreeState();
+  bool finished() const override { return phase_ == Phase::kOver; }
+  Queue queue() const override { return inbox_.queue(); }
+  bool grows() const override {
+    return model_.info.state_bytes_per_token > 0 || options_.beam.has_value() ||
+           UsesDrafts(options_.policy);
+  }
+  void CountState() override;
+  void FreeState() override;
 
  private:
   struct Segment {  // The open segment.

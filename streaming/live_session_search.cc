@@ -36,7 +36,7 @@ void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
   turn_.searches = true;
 }
 
-void LiveSession::ApplySearch() {
+void LiveSession::ApplyScores() {
   unencoded_ = false;
   if (absl::Status status = search_->Advance(); !status.ok()) return Finish(std::move(status));
   if (!search_->done()) return;

@@ -187,6 +187,16 @@ bool CountsTokensOnly(const Policy& policy) {
 }
 
 absl::Status CheckFor(const Policy& policy, const ModelInfo& model) {
+  if (!model.translates) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model ", model.name, " goes on with texts and translates none; call "
+        "LanguageModelService/Generate (leapstream generate), or name a model that translates"));
+  }
+  if (model.generates && !std::holds_alternative<Offline>(policy)) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("model ", model.name, " is a decoder alone, whose source comes whole before its "
+                     "target; ask for the policy offline, or leave it unset"));
+  }
   return std::visit([&](const auto& own) { return own.CheckFor(model); }, policy);
 }
 

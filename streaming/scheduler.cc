@@ -34,7 +34,7 @@ bool HasStatesInHostMemory(const ModelInfo& model) {
 
 }  // namespace
 
-class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Holder {
+class Scheduler::Loop final : public ScheduledSession::Loop, public StateBudget::Holder {
  public:
   Loop(std::shared_ptr<const Model> model, StepObserver* observer, StateBudget* budget)
       : model_(std::move(model)),
@@ -47,6 +47,8 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
 
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
                                                 ResumeFrom from);
+  absl::StatusOr<std::shared_ptr<Generation>> Open(GenerationRequest request,
+                                                   GenerationSink* sink);
   const std::shared_ptr<const Model>& model() const { return model_; }
   int open_sessions() const {
     MutexLock lock(&mutex_);
@@ -60,8 +62,8 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   }
   Largest LargestGrown() const override;
 
-  // Functions of LiveSession::Loop.
-  void Enqueue(std::shared_ptr<LiveSession> session, Queue queue) override;
+  // Functions of ScheduledSession::Loop.
+  void Enqueue(std::shared_ptr<ScheduledSession> session, Queue queue) override;
   void AddStateBytes(int64_t bytes) override {
     if (bytes == 0) return;
     state_bytes_.fetch_add(bytes, std::memory_order_relaxed);
@@ -71,30 +73,35 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
 
  private:
   struct SearchRow {
-    LiveSession* session = nullptr;
+    ScheduledSession* session = nullptr;
     size_t row = 0;  // In Due::search.
   };
   // The sessions that act together, and the batches that they make. A Turn is kept for the next
   // turn of its queue, so that the next turn allocates nothing.
   struct Turn {
-    std::vector<std::shared_ptr<LiveSession>> sessions;
-    std::vector<LiveSession*> acting;
+    std::vector<std::shared_ptr<ScheduledSession>> sessions;
+    std::vector<ScheduledSession*> acting;
     std::vector<SourceRows> rows;
-    std::vector<LiveSession*> replaying;
+    std::vector<ScheduledSession*> replaying;
     std::vector<ReplayRows> replays;
-    std::vector<LiveSession*> deciding;
+    std::vector<ScheduledSession*> deciding;
     std::vector<SessionState*> states;  // The states that decide, of `deciding`.
     std::vector<Decision> decisions;    // The decision for each of `states`.
     std::vector<GivenRows> given;         // The rows of drafts.
-    std::vector<LiveSession*> given_only;  // The sessions of `given` that are not `deciding`.
-    std::vector<LiveSession*> searching;
+    std::vector<ScheduledSession*> given_only;  // The sessions of `given` that are not `deciding`.
+    std::vector<ScheduledSession*> searching;
     std::vector<ScoreRow> search_rows;  // The rows of all of `searching`.
     std::vector<SearchRow> searches;    // The owner of each of `search_rows`.
+    std::vector<ScheduledSession*> extending;
+    std::vector<TextRows> texts;        // That of each of `extending`.
     int source_rows = 0;                // The number of READs in `rows`.
     absl::Duration compute;             // The time in the model.
     absl::Duration waited;              // The time between the model's layers, for live turns.
   };
 
+  absl::Status CheckRoom(int64_t state_bytes) const;
+  // Makes the session one of those that are open.
+  absl::Status Enter(const std::shared_ptr<ScheduledSession>& session);
   void Run();
   // False: no session is in this queue.
   bool RunTurn(Queue queue);
@@ -104,7 +111,7 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   void PlanTurn(Queue queue, Turn* turn);
   absl::Status Compute(Queue queue, Turn* turn);
   void ApplyTurn(const absl::Status& status, Turn* turn);
-  void Close(const std::shared_ptr<LiveSession>& session);
+  void Close(const std::shared_ptr<ScheduledSession>& session);
 
   const std::shared_ptr<const Model> model_;
   const bool encodes_anew_ = model_->translator->encodes_anew();
@@ -116,8 +123,8 @@ class Scheduler::Loop final : public LiveSession::Loop, public StateBudget::Hold
   mutable Mutex mutex_;
   CondVar work_;  // Signalled when stop_ is set or a session is queued.
   bool stop_ ABSL_GUARDED_BY(mutex_) = false;
-  std::array<std::vector<std::shared_ptr<LiveSession>>, 2> queues_ ABSL_GUARDED_BY(mutex_);
-  std::set<std::shared_ptr<LiveSession>> open_ ABSL_GUARDED_BY(mutex_);
+  std::array<std::vector<std::shared_ptr<ScheduledSession>>, 2> queues_ ABSL_GUARDED_BY(mutex_);
+  std::set<std::shared_ptr<ScheduledSession>> open_ ABSL_GUARDED_BY(mutex_);
   std::array<Turn, 2> turns_;  // One for each queue.
   std::thread thread_;         // Declared last: it uses all other members.
 };
@@ -131,7 +138,7 @@ Scheduler::Loop::~Loop() {
   work_.NotifyOne();
   thread_.join();
   // OnFinished() is called without the lock, since it is other code's.
-  std::set<std::shared_ptr<LiveSession>> open;
+  std::set<std::shared_ptr<ScheduledSession>> open;
   {
     MutexLock lock(&mutex_);
     open.swap(open_);
@@ -150,27 +157,48 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
   LEAPSTREAM_RETURN_IF_ERROR(CommittedTarget::Check(from, *model_, parts.frame));
   LEAPSTREAM_ASSIGN_OR_RETURN(
       parts.source, SegmentSource::Create(options, *model_, parts.frame, from));
-  // This check does not count the later growth of the state: see StateBudget::EndLargest().
-  const int64_t state_bytes = StateBytes(options, model_->info);
-  if (budget_ != nullptr && !from.takes_place && !budget_->HasRoomFor(state_bytes)) {
-    return absl::ResourceExhaustedError(absl::StrCat(
-        "the states of all sessions have ", budget_->used() >> 20, " of the ",
-        budget_->limit() >> 20, " MB that they may, so there is no room for another of ",
-        state_bytes >> 10, " KB; go on elsewhere, or try again"));
+  if (!from.takes_place) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckRoom(StateBytes(options, model_->info)));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options));
   parts.options = options;
   parts.sink = sink;
   parts.from = std::move(from);
   auto session = std::make_shared<LiveSession>(std::move(parts), *model_, this);
+  LEAPSTREAM_RETURN_IF_ERROR(Enter(session));
+  return std::shared_ptr<Session>(std::move(session));
+}
+
+absl::StatusOr<std::shared_ptr<Generation>> Scheduler::Loop::Open(GenerationRequest request,
+                                                                  GenerationSink* sink) {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckGeneration(request, *model_));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckRoom(model_->info.state_bytes_per_session));
+  std::unique_ptr<SessionState> state;
+  LEAPSTREAM_ASSIGN_OR_RETURN(state, StateOf(request, *model_));
+  auto session =
+      std::make_shared<Generation>(std::move(request), std::move(state), sink, *model_, this);
+  LEAPSTREAM_RETURN_IF_ERROR(Enter(session));
+  return session;
+}
+
+// This check does not count the later growth of the state: see StateBudget::EndLargest().
+absl::Status Scheduler::Loop::CheckRoom(int64_t state_bytes) const {
+  if (budget_ == nullptr || budget_->HasRoomFor(state_bytes)) return absl::OkStatus();
+  return absl::ResourceExhaustedError(absl::StrCat(
+      "the states of all sessions have ", budget_->used() >> 20, " of the ",
+      budget_->limit() >> 20, " MB that they may, so there is no room for another of ",
+      state_bytes >> 10, " KB; go on elsewhere, or try again"));
+}
+
+absl::Status Scheduler::Loop::Enter(const std::shared_ptr<ScheduledSession>& session) {
   MutexLock lock(&mutex_);
   if (stop_) return absl::UnavailableError("the server is shutting down; retry elsewhere");
   AddStateBytes(session->state_bytes());
   open_.insert(session);
-  return std::shared_ptr<Session>(std::move(session));
+  return absl::OkStatus();
 }
 
-void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session, Queue queue) {
+void Scheduler::Loop::Enqueue(std::shared_ptr<ScheduledSession> session, Queue queue) {
   {
     MutexLock lock(&mutex_);
     queues_[static_cast<size_t>(queue)].push_back(std::move(session));
@@ -178,7 +206,7 @@ void Scheduler::Loop::Enqueue(std::shared_ptr<LiveSession> session, Queue queue)
   work_.NotifyOne();
 }
 
-void Scheduler::Loop::Close(const std::shared_ptr<LiveSession>& session) {
+void Scheduler::Loop::Close(const std::shared_ptr<ScheduledSession>& session) {
   session->FreeState();
   MutexLock lock(&mutex_);
   open_.erase(session);
@@ -249,6 +277,8 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
   turn->searching.clear();
   turn->search_rows.clear();
   turn->searches.clear();
+  turn->extending.clear();
+  turn->texts.clear();
   turn->source_rows = 0;
   int rows_left = budget::kRowsPerTurn;
   int64_t work_left = budget::kWorkPerTurn;
@@ -259,7 +289,7 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
     if (work_left <= 0 || encoder_rows >= budget::kEncoderRowsPerTurn) break;
     if (turn->search_rows.size() >= budget::kBeamRowsPerTurn) break;
     if (given_rows >= budget::kDraftRowsPerTurn) break;
-    LiveSession* const session = next->get();
+    ScheduledSession* const session = next->get();
     const Due due = session->Plan(std::clamp(rows_left, 1, kMaxRowsPerSession),
                                   std::min(work_left, budget::kWorkPerSession));
     work_left -= due.work;
@@ -267,10 +297,15 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
       if (session->finished()) Close(*next);
       continue;
     }
-    rows_left -= due.read_count + due.replay_count;
+    const auto text_rows = static_cast<int>(due.text.tokens.size());
+    rows_left -= due.read_count + due.replay_count + text_rows;
     if (encodes_anew_) encoder_rows += due.encoder_rows;
-    turn->source_rows += due.read_count;
+    turn->source_rows += due.read_count + text_rows;
     turn->acting.push_back(session);
+    if (text_rows > 0) {
+      turn->extending.push_back(session);
+      turn->texts.push_back(due.text);
+    }
     if (due.replay_count > 0) {
       turn->replaying.push_back(session);
       turn->replays.push_back(due.replay);
@@ -331,10 +366,16 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
     };
     status = model_->translator->Score(turn->search_rows, take, give_way);
   }
+  if (status.ok() && !turn->texts.empty()) {
+    const auto take = [turn](size_t text, size_t row, const TokenScores& scores) {
+      turn->extending[text]->TakeScores(row, scores);
+    };
+    status = model_->translator->language_model()->Extend(turn->texts, take, give_way);
+  }
   turn->compute = SteadyNow() - start - turn->waited;
   const size_t deciding =
       turn->deciding.size() + turn->given_only.size() + turn->replaying.size() +
-      turn->searching.size();
+      turn->searching.size() + turn->extending.size();
   if (observer_ != nullptr && (turn->source_rows > 0 || deciding > 0)) {
     observer_->OnStep({turn->compute, turn->source_rows, static_cast<int>(deciding)});
   }
@@ -343,27 +384,25 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
 
 void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
   if (status.ok()) {
-    for (LiveSession* session : turn->acting) {
+    for (ScheduledSession* session : turn->acting) {
       session->RecordStep(turn->compute, turn->waited);
-      if (model_->info.state_bytes_per_token > 0 || session->options().beam.has_value() ||
-          UsesDrafts(session->options().policy)) {
-        session->CountState();
-      }
+      if (session->grows()) session->CountState();
     }
-    for (LiveSession* session : turn->replaying) session->ApplyReplay();
+    for (ScheduledSession* session : turn->replaying) session->ApplyReplay();
     for (size_t i = 0; i < turn->deciding.size(); ++i) {
       turn->deciding[i]->Apply(turn->decisions[i]);
     }
-    for (LiveSession* session : turn->given_only) session->ApplyGiven();
-    for (LiveSession* session : turn->searching) session->ApplySearch();
+    for (ScheduledSession* session : turn->given_only) session->ApplyGiven();
+    for (ScheduledSession* session : turn->searching) session->ApplyScores();
+    for (ScheduledSession* session : turn->extending) session->ApplyScores();
   } else {
     // Inputs were checked, so the error is not one session's fault. The states of all sessions in
     // the batch are no longer good.
-    for (LiveSession* session : turn->acting) {
+    for (ScheduledSession* session : turn->acting) {
       session->Finish(absl::InternalError(status.message()));
     }
   }
-  for (LiveSession* session : turn->acting) {
+  for (ScheduledSession* session : turn->acting) {
     Enqueue(session->shared_from_this(), session->queue());
   }
 }
@@ -376,6 +415,10 @@ Scheduler::~Scheduler() = default;
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,
                                                          SessionSink* sink, ResumeFrom from) {
   return loop_->Open(options, sink, std::move(from));
+}
+absl::StatusOr<std::shared_ptr<Generation>> Scheduler::Open(GenerationRequest request,
+                                                            GenerationSink* sink) {
+  return loop_->Open(std::move(request), sink);
 }
 const std::shared_ptr<const Model>& Scheduler::model() const { return loop_->model(); }
 int Scheduler::open_sessions() const { return loop_->open_sessions(); }

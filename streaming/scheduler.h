@@ -5,6 +5,7 @@
 
 #include "absl/status/statusor.h"
 #include "model/api/model.h"
+#include "streaming/generation.h"
 #include "streaming/session.h"
 #include "streaming/state_budget.h"
 #include "streaming/step_observer.h"
@@ -39,6 +40,12 @@ class Scheduler {
   // session's state. After an error the sink is never called.
   absl::StatusOr<std::shared_ptr<Session>> Open(const SessionOptions& options, SessionSink* sink,
                                                 ResumeFrom from = {});
+
+  // Opens a text, which begins with Generation::Start(). `sink` must live until its OnFinished().
+  // INVALID_ARGUMENT: see CheckGeneration(); RESOURCE_EXHAUSTED: as above. After an error the sink
+  // is never called.
+  absl::StatusOr<std::shared_ptr<Generation>> Open(GenerationRequest request,
+                                                   GenerationSink* sink);
 
   const std::shared_ptr<const Model>& model() const;
   int open_sessions() const;

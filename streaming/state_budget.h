@@ -11,7 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/strings/str_cat.h"
 #include "base/mutex.h"
-#include "streaming/session.h"
+#include "streaming/scheduled_session.h"
 
 namespace leapstream {
 
@@ -25,7 +25,7 @@ class StateBudget {
     virtual ~Holder() = default;
     struct Largest {
       int64_t bytes = 0;
-      std::shared_ptr<Session> session;  // Null: no state has grown.
+      std::shared_ptr<ScheduledSession> session;  // Null: no state has grown.
       int64_t ending_bytes = 0;  // The states of sessions that are ending, which are freed soon.
     };
     // The session with the largest state, of the sessions that are not ending and whose state has

@@ -16,9 +16,11 @@
 #include "client/cli/completion_command.h"
 #include "client/cli/evaluation_commands.h"
 #include "client/cli/exit_status.h"
+#include "client/cli/generate_command.h"
 #include "client/cli/load_command.h"
 #include "client/cli/models_command.h"
 #include "client/cli/output.h"
+#include "client/cli/perplexity_command.h"
 #include "client/cli/probe_command.h"
 #include "client/cli/replay_command.h"
 #include "client/cli/translate_command.h"
@@ -40,7 +42,7 @@ constexpr char kExamples[] = R"(Examples:
 // The order is that of --help.
 using Commands = std::tuple<TranslateCommand, ReplayCommand, ModelsCommand, ProbeCommand,
                             CompletionCommand, AdminCommand, EvaluationCommands, LoadCommand,
-                            CalibrateCommand, WebCommand>;
+                             CalibrateCommand, WebCommand, GenerateCommand, PerplexityCommand>;
 
 // Runs the command that was chosen; nullopt: none was.
 std::optional<absl::Status> RunChosen(Commands& commands) {

@@ -20,6 +20,7 @@ namespace {
 
 // One code, or the number of codes.
 std::string Languages(const std::vector<std::string>& codes) {
+  if (codes.empty()) return "-";
   return codes.size() == 1 ? codes[0] : absl::StrCat(codes.size(), " languages");
 }
 
@@ -52,7 +53,8 @@ void PrintTable(const std::vector<Model>& models) {
                "BYTES/SESSION+TOKEN");
   for (const Model& model : models) {
     const std::string k =
-        model.learned_policy
+        model.generates        ? "-"
+        : model.learned_policy
             ? "learned"
             : absl::StrCat(model.default_k > 0 ? absl::StrCat(model.default_k) : "offline", " (",
                            model.min_k, "-", model.max_k, ")");

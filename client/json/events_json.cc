@@ -239,6 +239,7 @@ std::string ToJson(const std::vector<Model>& models) {
                     {"source", model.speech ? "speech" : "text"},
                     {"policies", model.policies},
                     {"learned_policy", model.learned_policy},
+                    {"generates", model.generates},
                     {"default_k", model.default_k},
                     {"min_k", model.min_k},
                     {"max_k", model.max_k},

@@ -37,6 +37,13 @@ struct ModelInfo {
   // Set if the model takes speech: then source tokens are encoder states, and there is no source
   // vocabulary.
   std::optional<SpeechInput> speech;
+  // The model goes on with texts: Translator::language_model() is not null.
+  bool generates = false;
+  // The model translates. If it generates, too, it reads the whole source of a segment first.
+  bool translates = true;
+  // The tokens of a text, </s> in front included, that a model that generates was trained for, and
+  // that fairseq's tools keep to. Not a limit of the network; 0: it does not generate.
+  int trained_text_tokens = 0;
   // The model itself decides when to READ, so that it cannot run wait-k.
   bool learned_policy = false;
   // The encoder encodes the whole source anew after each READ, so that the decoder's past can be

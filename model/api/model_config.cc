@@ -134,6 +134,56 @@ absl::Status CheckSpeech(const ModelConfig& config) {
   return absl::OkStatus();
 }
 
+// Checks that the bands divide the dictionary and get no wider.
+absl::Status CheckBands(const char* name, const std::vector<BandConfig>& bands, int words) {
+  if (bands.empty()) return absl::OkStatus();
+  int64_t sum = 0;
+  for (size_t i = 0; i < bands.size(); ++i) {
+    sum += bands[i].words;
+    if (i > 0 && bands[i].width > bands[i - 1].width) {
+      return absl::InvalidArgumentError(absl::StrCat("language_model.", name,
+                                                     " needs bands that get no wider, got ",
+                                                     bands[i].width, " after ",
+                                                     bands[i - 1].width));
+    }
+  }
+  if (sum == words && bands.size() >= 2) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("language_model.", name, " needs two bands or more that have the ", words,
+                   " symbols of the dictionary together, got ", bands.size(), " with ", sum));
+}
+
+absl::Status CheckLanguageModel(const ModelConfig& config) {
+  const LanguageModelConfig& model = *config.language_model;
+  const SideConfig& decoder = config.decoder;
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckBands("adaptive_input", model.adaptive_input, decoder.vocabulary_size));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      CheckBands("adaptive_softmax", model.adaptive_softmax, decoder.vocabulary_size));
+  const bool adaptive = !model.adaptive_softmax.empty();
+  if (adaptive && model.adaptive_softmax[0].width != decoder.output_dim) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("language_model.adaptive_softmax needs a first band of width output_dim ",
+                     decoder.output_dim, ", got ", model.adaptive_softmax[0].width));
+  }
+  if ((model.tie_adaptive_weights &&
+       (!adaptive || model.adaptive_input != model.adaptive_softmax)) ||
+      (model.tie_adaptive_proj &&
+       (!model.tie_adaptive_weights || decoder.output_dim != decoder.embed_dim))) {
+    return absl::InvalidArgumentError(
+        "language_model.tie_adaptive_weights needs adaptive_input and adaptive_softmax with the "
+        "same bands, and tie_adaptive_proj needs it and output_dim to be embed_dim");
+  }
+  if (config.share_all_embeddings || config.simul_type != "none" || config.speech.has_value() ||
+      config.output_bias || config.ensemble > 1 ||
+      (config.share_decoder_input_output_embed && (adaptive || !model.adaptive_input.empty()))) {
+    return absl::InvalidArgumentError(
+        "a language model has no encoder to share embeddings with, no simul_type, no speech, no "
+        "output_bias and no ensemble, and shares no embeddings that are adaptive");
+  }
+  return absl::OkStatus();
+}
+
 // Checks that a side's tokenizer has no field that it makes no use of.
 absl::Status CheckTokenizer(const char* side, const TokenizerConfig& tokenizer, bool source) {
   const TokenizerConfig none;
@@ -174,6 +224,7 @@ absl::Status CheckLanguages(const ModelConfig& config) {
         "frame.forced is not served of a model that decides itself when to READ");
   }
   if (config.languages.empty()) {
+    if (config.language_model.has_value()) return absl::OkStatus();
     if (!config.source_language.empty() && !config.target_language.empty()) {
       return absl::OkStatus();
     }
@@ -237,7 +288,11 @@ absl::Status CheckModelFields(const ModelConfig& config) {
   FieldChecker fields("");
   Fields<ModelConfig>::Visit(config, fields);
   LEAPSTREAM_RETURN_IF_ERROR(fields.status());
-  LEAPSTREAM_RETURN_IF_ERROR(CheckSide("encoder", config.encoder, !config.speech.has_value()));
+  if (config.language_model.has_value()) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckLanguageModel(config));
+  } else {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckSide("encoder", config.encoder, !config.speech.has_value()));
+  }
   LEAPSTREAM_RETURN_IF_ERROR(CheckSide("decoder", config.decoder, /*embeds_tokens=*/true));
   if (config.speech.has_value()) LEAPSTREAM_RETURN_IF_ERROR(CheckSpeech(config));
   LEAPSTREAM_RETURN_IF_ERROR(

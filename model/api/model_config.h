@@ -49,6 +49,27 @@ struct SpeechConfig {
   std::vector<float> cmvn_std;   // [mel_bins], positive.
 };
 
+// One of the bands of words, by frequency, of adaptive input or of an adaptive soft-max.
+struct BandConfig {
+  int words = 0;  // The tokens that it has: the bands divide the dictionary in order.
+  int width = 0;  // Of its vectors.
+
+  bool operator==(const BandConfig& other) const {
+    return words == other.words && width == other.width;
+  }
+  bool operator!=(const BandConfig& other) const { return !(*this == other); }
+};
+
+// The parts that a decoder without an encoder may have beside its layers: those of fairseq's
+// transformer_lm. See model/engine/adaptive.h.
+struct LanguageModelConfig {
+  std::vector<BandConfig> adaptive_input;    // Empty: one table of embeddings.
+  std::vector<BandConfig> adaptive_softmax;  // Empty: one matrix. The first band's width is that of
+                                             // the layer's input.
+  bool tie_adaptive_weights = false;         // The two have the same tables of words.
+  bool tie_adaptive_proj = false;            // And the same projections, but for the first band's.
+};
+
 // How one side's text becomes symbols and back. The fields are named as fairseq's options.
 struct TokenizerConfig {
   // fairseq's --bpe: "sentencepiece", "subword_nmt", "fastbpe", "characters", "bytes" or "none".
@@ -117,6 +138,9 @@ struct ModelConfig {
   std::string simul_type = "none";
   // Set if the source is audio: then there is no source embedding and no source vocabulary.
   std::optional<SpeechConfig> speech;
+  // Set if the network is a decoder alone, which goes on with a text. Then `encoder` means nothing,
+  // both sides have the decoder's dictionary, and there are no languages.
+  std::optional<LanguageModelConfig> language_model;
   SideConfig encoder;
   SideConfig decoder;
   std::string activation_fn = "relu";  // fairseq's name.
@@ -149,13 +173,17 @@ struct ModelConfig {
   std::map<std::string, std::string> fairseq_options;
   std::map<std::string, std::string> sha256;           // File name to lower-case hex.
 
+  // The size of the dictionary of what the model reads; 0 for speech.
+  int SourceVocabularySize() const {
+    return language_model.has_value() ? decoder.vocabulary_size : encoder.vocabulary_size;
+  }
   // Whether the model itself decides when to READ, by monotonic multihead attention.
   bool LearnedPolicy() const { return simul_type != "none" && simul_type != "waitk"; }
   // The layer that alignment_layer means.
   int AlignmentLayer() const;
   // Whether the network tells where a step looks: its cross-attention is soft-max.
   bool ShowsAttention() const {
-    return !LearnedPolicy() &&
+    return !LearnedPolicy() && !language_model.has_value() &&
            (decoder.cross_attention == "softmax" || cross_normaliser == "softmax");
   }
   // Whether cross-attention has a second pair of projections, for the soft energies.

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <type_traits>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "model/api/model_config.h"
@@ -85,6 +86,27 @@ struct Fields<SpeechConfig> : std::true_type {
 };
 
 template <>
+struct Fields<BandConfig> : std::true_type {
+  template <typename Band, typename Visitor>
+  static void Visit(Band& band, Visitor& v) {
+    v("words", band.words, Range{1, 1 << 24});
+    v("width", band.width, Range{1, 1 << 15});
+  }
+};
+
+template <>
+struct Fields<LanguageModelConfig> : std::true_type {
+  template <typename LanguageModel, typename Visitor>
+  static void Visit(LanguageModel& model, Visitor& v) {
+    const std::vector<BandConfig> none;
+    v.Later("adaptive_input", model.adaptive_input, none, Range{0, 64});
+    v.Later("adaptive_softmax", model.adaptive_softmax, none, Range{0, 64});
+    v.Later("tie_adaptive_weights", model.tie_adaptive_weights, false);
+    v.Later("tie_adaptive_proj", model.tie_adaptive_proj, false);
+  }
+};
+
+template <>
 struct Fields<TokenizerConfig> : std::true_type {
   template <typename Tokenizer, typename Visitor>
   static void Visit(Tokenizer& tokenizer, Visitor& v) {
@@ -136,7 +158,8 @@ struct Fields<ModelConfig> : std::true_type {
     v("simul_type", model.simul_type,
       OneOf{{"none", "waitk", "hard_aligned", "infinite_lookback", "chunkwise"}});
     v.Optional("speech", model.speech);
-    v("encoder", model.encoder);
+    v.Optional("language_model", model.language_model);
+    if (!model.language_model.has_value()) v("encoder", model.encoder);
     v("decoder", model.decoder);
     v("activation_fn", model.activation_fn,
       OneOf{{"relu", "gelu", "gelu_accurate", "gelu_fast", "tanh", "linear", "swish"}});

@@ -14,6 +14,7 @@ namespace leapstream {
 
 using TokenId = int32_t;  // A fairseq dictionary index.
 struct Frame;             // See model/api/frame.h.
+class LanguageModel;      // See model/api/language_model.h.
 
 // The rows that were computed for a state. They are counted by leapstream's own kernels; of
 // networks that decide together, those of one.
@@ -241,6 +242,9 @@ class Translator {
                               BetweenLayers /*between_layers*/) const {
     return absl::UnimplementedError("this model takes no target at once");
   }
+
+  // The model as one that goes on with texts, which is a part of this object. Null: it is none.
+  virtual const LanguageModel* language_model() const { return nullptr; }
 };
 
 }  // namespace leapstream

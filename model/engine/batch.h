@@ -28,6 +28,7 @@ struct SourceBatch {
     owners.clear();
     tokens.clear();
     positions.clear();
+    provisional = false;
   }
   void Add(TransformerState* owner, absl::Span<const TokenId> source, int first) {
     AddRows(owner, static_cast<int>(source.size()), first);
@@ -43,6 +44,7 @@ struct SourceBatch {
   std::vector<TransformerState*> owners;  // One for each row.
   std::vector<TokenId> tokens;            // None for speech.
   std::vector<int> positions;
+  bool provisional = false;  // The rows of a causal encoder are those of open steps.
 };
 
 // Target rows of several sessions, on their way through the decoder. The rows of one session are in

@@ -47,7 +47,7 @@ absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& 
           absl::StrCat("the model takes ", config.speech.has_value() ? "samples" : "tokens",
                        ", got the other kind of source"));
     }
-    LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("source", rows.tokens, config.encoder.vocabulary_size));
+    LEAPSTREAM_RETURN_IF_ERROR(CheckTokens("source", rows.tokens, config.SourceVocabularySize()));
   }
   return absl::OkStatus();
 }

@@ -24,14 +24,14 @@ std::vector<int> AlignmentHeads(const ModelConfig& config) {
 
 }  // namespace
 
-TransformerDecoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config)
-    : self_attention(
-          MakeSelfAttention(parameters.Under("self_attention"), config, config.decoder)),
-      self_attention_norm(parameters.Under("self_attention_norm"), config.decoder.embed_dim),
+TransformerDecoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config,
+                                 const SideConfig& side)
+    : self_attention(MakeSelfAttention(parameters.Under("self_attention"), config, side)),
+      self_attention_norm(parameters.Under("self_attention_norm"), side.embed_dim),
       cross_attention(MakeCrossAttention(parameters.Under("cross_attention"), config)),
-      cross_attention_norm(parameters.Under("cross_attention_norm"), config.decoder.embed_dim),
-      ffn(parameters.Under("ffn"), config.decoder, *ParseActivation(config.activation_fn)),
-      ffn_norm(parameters.Under("ffn_norm"), config.decoder.embed_dim) {}
+      cross_attention_norm(parameters.Under("cross_attention_norm"), side.embed_dim),
+      ffn(parameters.Under("ffn"), side, *ParseActivation(config.activation_fn)),
+      ffn_norm(parameters.Under("ffn_norm"), side.embed_dim) {}
 
 TransformerDecoder::TransformerDecoder(const Parameters& parameters, const ModelConfig& config,
                                        const RowObserver& observer)

@@ -62,7 +62,7 @@ class TransformerDecoder {
 
  private:
   struct Layer {
-    Layer(const Parameters& parameters, const ModelConfig& config);
+    Layer(const Parameters& parameters, const ModelConfig& config, const SideConfig& side);
     Attention self_attention;
     LayerNorm self_attention_norm;
     Attention cross_attention;

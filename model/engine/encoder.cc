@@ -10,41 +10,54 @@
 namespace leapstream {
 namespace {
 
-constexpr char kSide[] = "encoder";
+const char* SideName(const ModelConfig& config) {
+  return config.language_model.has_value() ? "decoder" : "encoder";
+}
+
+const SideConfig& SideOf(const ModelConfig& config) {
+  return config.language_model.has_value() ? config.decoder : config.encoder;
+}
+
+// The table of embeddings; speech and adaptive input have none.
+RowTable MakeTable(const Parameters& parameters, const ModelConfig& config) {
+  if (config.speech.has_value() ||
+      (config.language_model.has_value() && !config.language_model->adaptive_input.empty())) {
+    return RowTable();
+  }
+  return EmbeddingTable(parameters.Under(SideName(config)), SideOf(config));
+}
 
 std::unique_ptr<const SpeechFrontEnd> MakeFrontEnd(const Parameters& parameters,
                                                    const ModelConfig& config) {
   if (!config.speech.has_value()) return nullptr;
-  return std::make_unique<ConvFrontEnd>(parameters.Under(kSide), *config.speech,
+  return std::make_unique<ConvFrontEnd>(parameters.Under(SideName(config)), *config.speech,
                                         config.encoder.embed_dim);
 }
 
 }  // namespace
 
-TransformerEncoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config)
-    : self_attention(
-          MakeSelfAttention(parameters.Under("self_attention"), config, config.encoder)),
-      self_attention_norm(parameters.Under("self_attention_norm"), config.encoder.embed_dim),
-      ffn(parameters.Under("ffn"), config.encoder, *ParseActivation(config.activation_fn)),
-      ffn_norm(parameters.Under("ffn_norm"), config.encoder.embed_dim) {}
+TransformerEncoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config,
+                                 const SideConfig& side)
+    : self_attention(MakeSelfAttention(parameters.Under("self_attention"), config, side)),
+      self_attention_norm(parameters.Under("self_attention_norm"), side.embed_dim),
+      ffn(parameters.Under("ffn"), side, *ParseActivation(config.activation_fn)),
+      ffn_norm(parameters.Under("ffn_norm"), side.embed_dim) {}
 
 TransformerEncoder::TransformerEncoder(const Parameters& parameters, const ModelConfig& config,
                                        const RowObserver& observer)
     : config_(config),
+      side_(SideOf(config)),
       observer_(observer),
       speech_(MakeFrontEnd(parameters, config)),
-      embedding_(
-          config.speech.has_value() ? RowTable()
-                                    : EmbeddingTable(parameters.Under(kSide), config.encoder),
-          parameters.Under(kSide), config.encoder, config),
-      stack_(parameters.Under(kSide), config, config.encoder, "enc"),
-      norm_(config.encoder.final_norm
-                ? LayerNorm(parameters.Under(kSide).Under("norm"), config.encoder.embed_dim)
+      embedding_(MakeTable(parameters, config), parameters.Under(SideName(config)), side_, config),
+      stack_(parameters.Under(SideName(config)), config, side_, "enc"),
+      norm_(side_.final_norm
+                ? LayerNorm(parameters.Under(SideName(config)).Under("norm"), side_.embed_dim)
                 : LayerNorm()) {}
 
 void TransformerEncoder::AddTo(TransformerState* state) const {
   for (size_t l = 0; l < states(); ++l) {
-    state->encoder_.push_back(stack_.layers[l].self_attention.NewState());
+    StatesOf(*state).push_back(stack_.layers[l].self_attention.NewState());
   }
   if (speech_ != nullptr) state->speech_ = speech_->NewState();
 }
@@ -81,7 +94,7 @@ void TransformerEncoder::ReadSamples(const SourceRows& rows, Workspace& scratch)
   }
   speech_->Append(rows.samples, state->OwnSpeech(), scratch, observer);
   const auto states = static_cast<int>(static_cast<int64_t>(state->speech_->rows().size()) /
-                                       config_.encoder.embed_dim);
+                                       side_.embed_dim);
   // The last rows may have changed even if their number is the same.
   state->progress_.prefix_is_encoded = states == 0;
   state->progress_.source_read = state->progress_.source_rows = states;
@@ -105,7 +118,7 @@ void TransformerEncoder::Embed(const SourceBatch& batch, float* x, Workspace& sc
   if (speech_ == nullptr) {
     return embedding_.Apply(batch.tokens, batch.positions, x, scratch);
   }
-  const int64_t width = config_.encoder.embed_dim;
+  const int64_t width = side_.embed_dim;
   const auto count = static_cast<int64_t>(batch.owners.size());
   for (int64_t r = 0; r < count; ++r) {
     std::copy_n(batch.owners[r]->speech_->rows().data() + batch.positions[r] * width, width,
@@ -120,12 +133,12 @@ Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
                                 BetweenLayers between_layers) const {
   Workspace& floats = scratch.floats;
   const auto count = static_cast<int64_t>(batch.owners.size());
-  const int64_t width = config_.encoder.embed_dim;
+  const int64_t width = side_.embed_dim;
   const Rows x{floats.Floats(count * width), count, width};
   if (count == 0) return x;
   for (TransformerState* owner : batch.owners) ++owner->cost_.encoder_rows;
   Embed(batch, x.x, floats);
-  const bool before = config_.encoder.normalize_before;
+  const bool before = side_.normalize_before;
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.resize(count);
   for (size_t l = 0; l < stack_.order.size(); ++l) {
@@ -133,17 +146,19 @@ Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
     const Layer& layer = stack_.layers[stack_.order[l]];
     const std::string& name = stack_.names[l];
     for (int64_t r = 0; r < count; ++r) {
-      const auto& states = batch.owners[r]->encoder_;
+      const auto& states = StatesOf(*batch.owners[r]);
       AttentionState* state = states[config_.causal_encoder ? stack_.order[l] : 0].get();
       rows[r] = {state, batch.positions[r]};
       if (!config_.causal_encoder && batch.positions[r] == 0) state->Reset();
     }
     Residual(layer.self_attention_norm, before, x, floats, [&](float* in) {
-      observer_.ShowProportions(name, layer.self_attention, config_.encoder.attention_heads,
+      observer_.ShowProportions(name, layer.self_attention, side_.attention_heads,
                                 {in, count, width});
       observer_.ShowAdded(name, ".self_attn", x, [&] {
         if (config_.causal_encoder) {
-          layer.self_attention.Step(in, rows, StepPast::kSettled, x.x, floats);
+          layer.self_attention.Step(
+              in, rows, batch.provisional ? StepPast::kProvisional : StepPast::kSettled, x.x,
+              floats);
         } else {
           layer.self_attention.Append(in, rows, floats);
           layer.self_attention.Attend(in, rows, x.x, floats);

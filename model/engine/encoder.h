@@ -20,8 +20,9 @@
 namespace leapstream {
 
 // The source side of a Transformer: turns tokens or samples into rows for cross-attention. A causal
-// encoder takes each row once; a bidirectional one encodes a prefix anew whenever it has grown.
-// Const and thread-safe; only states change.
+// encoder takes each row once; a bidirectional one encodes a prefix anew whenever it has grown. The
+// layers of a language model are a causal encoder, too: a decoder without cross-attention is nothing
+// else. Const and thread-safe; only states change.
 class TransformerEncoder {
  public:
   // parameters: the whole model's. `config` and `observer` must outlive the encoder.
@@ -47,7 +48,7 @@ class TransformerEncoder {
 
  private:
   struct Layer {
-    Layer(const Parameters& parameters, const ModelConfig& config);
+    Layer(const Parameters& parameters, const ModelConfig& config, const SideConfig& side);
     Attention self_attention;
     LayerNorm self_attention_norm;
     FeedForward ffn;
@@ -56,10 +57,15 @@ class TransformerEncoder {
 
   // The number of layers that have a state of their own.
   size_t states() const { return config_.causal_encoder ? stack_.layers.size() : 1; }
+  // The layers' part of a state: a language model's layers are those of a decoder.
+  TransformerState::AttentionStates& StatesOf(TransformerState& state) const {
+    return config_.language_model.has_value() ? state.self_ : state.encoder_;
+  }
   // Computes the input x [R, E] of the first layer.
   void Embed(const SourceBatch& batch, float* x, Workspace& scratch) const;
 
   const ModelConfig& config_;
+  const SideConfig& side_;
   const RowObserver& observer_;
   const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding embedding_;

@@ -32,7 +32,7 @@ struct LayerStack {
         continue;
       }
       order.push_back(layers.size());
-      layers.emplace_back(parameters.Under(absl::StrCat("layers.", l)), config);
+      layers.emplace_back(parameters.Under(absl::StrCat("layers.", l)), config, side);
     }
   }
 

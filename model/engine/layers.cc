@@ -70,6 +70,9 @@ Embedding::Embedding(RowTable tokens, const Parameters& parameters, const SideCo
       positions_(side.positions),
       scale_(config.scale_embedding ? std::sqrt(static_cast<float>(side.embed_dim)) : 1.0f),
       width_(side.embed_dim) {
+  if (config.language_model.has_value()) {
+    adaptive_ = AdaptiveInput(parameters, config.language_model->adaptive_input, width_);
+  }
   if (side.input_dim != side.embed_dim) {
     project_ = parameters.Matrix("project_in", {width_, side.input_dim});
   }
@@ -95,16 +98,24 @@ void Embedding::Apply(absl::Span<const TokenId> tokens, absl::Span<const int> po
                       Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
   const auto rows = static_cast<int64_t>(tokens.size());
-  const int64_t in = tokens_.width();
-  float* x = project_.in() > 0 ? scratch.Floats(rows * in) : out;
-  for (int64_t r = 0; r < rows; ++r) {
-    tokens_.Read(tokens[r], x + r * in);
-    for (int64_t i = 0; i < in; ++i) x[r * in + i] *= scale_;
-  }
+  float* x = project_.in() > 0 ? scratch.Floats(rows * project_.in()) : out;
+  ReadTokens(tokens, x, scratch);
   if (project_.in() > 0) project_.Apply(x, rows, out, scratch);
   float* position = learned_.rows() > 0 ? scratch.Floats(width_) : nullptr;
   for (int64_t r = 0; r < rows; ++r) AddPosition(positions[r], position, out + r * width_);
   if (norm_.defined()) norm_.Apply(out, rows, out);
+}
+
+void Embedding::ReadTokens(absl::Span<const TokenId> tokens, float* out,
+                           Workspace& scratch) const {
+  const auto rows = static_cast<int64_t>(tokens.size());
+  const int64_t in = adaptive_.defined() ? width_ : tokens_.width();
+  if (adaptive_.defined()) {
+    adaptive_.Apply(tokens, out, scratch);
+  } else {
+    for (int64_t r = 0; r < rows; ++r) tokens_.Read(tokens[r], out + r * in);
+  }
+  for (int64_t i = 0; i < rows * in; ++i) out[i] *= scale_;
 }
 
 void Embedding::ApplyToRows(absl::Span<const int> positions, float* x, Workspace& scratch) const {

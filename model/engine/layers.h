@@ -9,6 +9,7 @@
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
+#include "model/engine/adaptive.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/workspace.h"
 #include "model/engine/parameters.h"
@@ -62,7 +63,7 @@ class FeedForward {
 class Embedding {
  public:
   // tokens: the embedding table [N, input_dim], which may be the other side's; empty for an encoder
-  // of speech. parameters: the side's.
+  // of speech, and if the input is adaptive. parameters: the side's.
   Embedding(RowTable tokens, const Parameters& parameters, const SideConfig& side,
             const ModelConfig& config);
   // Embeds R tokens at R positions (from 0). out: [R, E].
@@ -79,7 +80,11 @@ class Embedding {
   void AddSinusoids(int64_t row, float* out) const;
 
   static constexpr int64_t kSinusoidalRows = 256;
-  RowTable tokens_;       // [N, input_dim]; empty for speech.
+  // Writes the tokens' vectors [R, input_dim], scaled.
+  void ReadTokens(absl::Span<const TokenId> tokens, float* out, Workspace& scratch) const;
+
+  RowTable tokens_;       // [N, input_dim]; empty for speech and adaptive input.
+  AdaptiveInput adaptive_;  // Undefined if there is none.
   PackedLinear project_;  // The projection to the side's width; without inputs if there is none.
   RowTable learned_;      // [P + 2, width], or empty.
   PositionKind positions_;

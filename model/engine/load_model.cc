@@ -12,6 +12,7 @@
 #include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/file_bytes.h"
+#include "model/api/language_model.h"
 #include "model/api/model_directory.h"
 #include "model/api/model_tokenizer.h"
 #include "model/api/piece_check.h"
@@ -35,10 +36,32 @@ absl::Status CheckVocabulary(const Vocabulary& vocabulary, const std::string& pa
                    "; export the checkpoint again with its own dictionary"));
 }
 
+// A multiple of KeyValueCache::kBlock; few, since a step of a large model takes long.
+constexpr int kMeasuredTokens = 16;
+
+// MeasureState() of a language model.
+absl::Status MeasureText(const LanguageModel& model, ModelInfo* info) {
+  std::unique_ptr<SessionState> state;
+  LEAPSTREAM_ASSIGN_OR_RETURN(state, model.NewState());
+  info->state_bytes_per_session = state->bytes();
+  const std::vector<TokenId> text(
+      info->max_source_tokens > 0 ? std::min(kMeasuredTokens, info->max_source_tokens)
+                                  : kMeasuredTokens,
+      kUnknown);
+  LEAPSTREAM_RETURN_IF_ERROR(
+      model.Extend({TextRows{state.get(), text, text.size() - 1}},
+                   [](size_t, size_t, const TokenScores&) {}));
+  info->state_bytes_per_token =
+      (state->bytes() - info->state_bytes_per_session) / static_cast<int64_t>(text.size());
+  return absl::OkStatus();
+}
+
 // Measures the memory that a session needs, by running one.
 absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
-  constexpr int kTokens = 16;  // A multiple of KeyValueCache::kBlock; few, since a step of a large
-                               // model takes long.
+  if (translator.language_model() != nullptr) {
+    return MeasureText(*translator.language_model(), info);
+  }
+  constexpr int kTokens = kMeasuredTokens;
   std::unique_ptr<SessionState> state;
   LEAPSTREAM_ASSIGN_OR_RETURN(state, translator.NewState());
   info->state_bytes_per_session = state->bytes();
@@ -192,7 +215,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
     LEAPSTREAM_ASSIGN_OR_RETURN(model->source_vocabulary,
                                 Vocabulary::Parse(dictionary, path(kSourceDictionaryFile)));
     LEAPSTREAM_RETURN_IF_ERROR(CheckVocabulary(
-        model->source_vocabulary, path(kSourceDictionaryFile), config.encoder.vocabulary_size));
+        model->source_vocabulary, path(kSourceDictionaryFile), config.SourceVocabularySize()));
     LEAPSTREAM_ASSIGN_OR_RETURN(
         model->source_tokenizer,
         LoadTokenizer(config, ModelSide::kSource, directory, &parts.files));
@@ -231,6 +254,9 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.compute_type = config.compute_type;
   info.device = options.device;
   info.learned_policy = config.LearnedPolicy();
+  info.generates = config.language_model.has_value();
+  info.translates = !info.generates || !config.source_language.empty();
+  info.trained_text_tokens = info.generates ? config.max_target_positions : 0;
   // Layers that share their past do not have it computed anew. Devices of LibTorch and networks that
   // decide together show no attention.
   const bool on_engine = options.device == "cpu";

@@ -6,6 +6,7 @@
 
 #include "base/status.h"
 #include "model/engine/attention/kinds.h"
+#include "model/engine/decoder_only.h"
 #include "model/engine/transformer.h"
 
 namespace leapstream {
@@ -37,6 +38,16 @@ constexpr ModelFamily kTextFamily = {"text", true, &MaxTextTokens, &Transformer:
 constexpr ModelFamily kSpeechFamily = {"speech", false, &MaxSpeechStates, &Transformer::ListTensors,
                                        &MakeTransformer};
 
+int MaxLanguageModelTokens(const ModelConfig& config) { return config.decoder.max_positions; }
+
+absl::StatusOr<std::unique_ptr<Translator>> MakeDecoderOnly(const ModelConfig& config,
+                                                            Weights weights, int threads) {
+  return DecoderOnly::Create(config, std::move(weights), threads);
+}
+
+constexpr ModelFamily kLanguageModelFamily = {"text that goes on", true, &MaxLanguageModelTokens,
+                                              &DecoderOnly::ListTensors, &MakeDecoderOnly};
+
 // The most bytes that a weights file of this configuration may have: all tensors as float32, and a
 // header.
 int64_t MaxWeightsBytes(const ModelConfig& config) {
@@ -61,6 +72,7 @@ absl::Status ValidateModelConfig(const ModelConfig& config) {
 }
 
 const ModelFamily& FamilyOf(const ModelConfig& config) {
+  if (config.language_model.has_value()) return kLanguageModelFamily;
   return config.speech.has_value() ? kSpeechFamily : kTextFamily;
 }
 

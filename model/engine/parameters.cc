@@ -88,6 +88,19 @@ PackedLinear Parameters::Matrix(absl::string_view name, const Shape& shape,
   return Product({NameOf(name)}, biases, shape, weights_->compute_type(), {});
 }
 
+PackedLinear Parameters::Transposed(absl::string_view name, const Shape& shape) const {
+  const Tensor tensor = weights_->Take(NameOf(name), shape);
+  if (!weights_->have_values()) return PackedLinear();
+  const int64_t in = shape[0];
+  const int64_t out = shape[1];
+  std::vector<float> column(in);
+  const auto row = [&](int64_t output) -> const float* {
+    for (int64_t i = 0; i < in; ++i) column[i] = tensor.data()[i * out + output];
+    return column.data();
+  };
+  return {row, nullptr, out, in, weights_->compute_type(), weights_->packed()};
+}
+
 RowTable Parameters::Table(absl::string_view name, const Shape& shape) const {
   const TensorRange* const tensor = weights_->Find(NameOf(name), shape);
   if (!weights_->have_values()) return RowTable();

@@ -39,6 +39,8 @@ class Parameters {
   // The product with tensor `name` [out, in], and with tensor `bias` [out] unless that is empty.
   PackedLinear Matrix(absl::string_view name, const Shape& shape,
                       absl::string_view bias = "") const;
+  // The product with the transpose of tensor `name` [in, out], without bias.
+  PackedLinear Transposed(absl::string_view name, const Shape& shape) const;
   // A tensor [rows, width] of which single rows are read.
   RowTable Table(absl::string_view name, const Shape& shape) const;
   // A copy of a tensor's values; empty if the weights are a listing.

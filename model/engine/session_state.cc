@@ -4,10 +4,14 @@
 #include <utility>
 
 #include "base/status.h"
+#include "model/engine/attention/state_bytes.h"
+#include "model/engine/batch.h"
 #include "model/engine/model_call.h"
 
 namespace leapstream {
 namespace {
+
+constexpr int64_t kMostTokens = 1 << 30;  // Of a text whose state is loaded.
 
 bool EndsWithTail(absl::Span<const TokenId> tokens, const Frame& frame) {
   const std::vector<TokenId>& tail = frame.source_tail;
@@ -160,6 +164,43 @@ void TransformerState::TakeGiven(absl::Span<const TokenId> tokens, bool open) {
     if (refreshes_) target_.insert(target_.end(), tokens.begin(), tokens.end());
   }
   progress_.committed = !open;
+}
+
+void TransformerState::ReadAsText(absl::Span<const TokenId> tokens, SourceBatch* batch) {
+  int first = progress_.source_rows;
+  const size_t end = EndsWithTail(tokens, frame_) ? frame_.source_tail.size() : 0;
+  for (const absl::Span<const TokenId> part : {Lead(), tokens.first(tokens.size() - end)}) {
+    batch->Add(this, part, first);
+    first += static_cast<int>(part.size());
+  }
+  CountSource(tokens);
+}
+
+void TransformerState::StepAsText(SourceBatch* batch) {
+  OpenStep();
+  const TokenId fed = Fed();
+  const size_t end = progress_.source_finished ? frame_.source_tail.size() : 0;
+  batch->provisional = true;
+  batch->Add(this, {&fed, 1}, progress_.source_rows - static_cast<int>(end) + FedPosition());
+}
+
+std::string TransformerState::SaveText() const {
+  std::string bytes;
+  AppendNumber(progress_.source_read, &bytes);
+  for (const auto& state : self_) state->Save(&bytes);
+  return bytes;
+}
+
+absl::Status TransformerState::LoadText(absl::string_view bytes) {
+  int64_t length = 0;
+  bool good = TakeNumber(&bytes, kMostTokens, &length);
+  for (const auto& state : self_) good = good && state->Load(length, &bytes);
+  if (!good || !bytes.empty()) {
+    return absl::InvalidArgumentError(
+        "these bytes are no state of this network; use the state with the model that gave it");
+  }
+  progress_.source_read = progress_.source_rows = static_cast<int>(length);
+  return absl::OkStatus();
 }
 
 void TransformerState::OpenStep() {

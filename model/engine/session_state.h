@@ -4,10 +4,12 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/api/frame.h"
 #include "model/api/translator.h"
@@ -15,6 +17,8 @@
 #include "model/engine/speech/speech_front_end.h"
 
 namespace leapstream {
+
+struct SourceBatch;
 
 // The state of one session of a Transformer. The encoder and the decoder change it directly.
 class TransformerState : public SessionState {
@@ -48,6 +52,7 @@ class TransformerState : public SessionState {
   friend class Transformer;
   friend class TransformerEncoder;
   friend class TransformerDecoder;
+  friend class DecoderOnly;
 
   // The state of a segment but for the past of its attention.
   struct Progress {
@@ -103,6 +108,13 @@ class TransformerState : public SessionState {
   void UndoSelf() { std::swap(self_, original_self_); }
   // Notes that these tokens were committed; `open`: the step after them is open.
   void TakeGiven(absl::Span<const TokenId> tokens, bool open);
+  // These two add the rows of source tokens, and the row that the next step feeds, to the batch. For
+  // a decoder without an encoder; the source's end is no row there.
+  void ReadAsText(absl::Span<const TokenId> tokens, SourceBatch* batch);
+  void StepAsText(SourceBatch* batch);
+  // The state of a text, as bytes: see LanguageModel::Save().
+  std::string SaveText() const;
+  absl::Status LoadText(absl::string_view bytes);
   // Opens a step. Forgets the one before it if that was not committed.
   void OpenStep();
 

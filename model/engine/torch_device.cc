@@ -32,6 +32,7 @@ absl::Status CheckTorchComputes(const ModelConfig& config) {
         config.compute_type, ", or leave device unset"));
   }
   if (config.speech.has_value()) return unsupported("speech for a source");
+  if (config.language_model.has_value()) return unsupported("a decoder without an encoder");
   if (!config.causal_encoder) return unsupported("a bidirectional encoder");
   if (config.LearnedPolicy()) return unsupported(absl::StrCat("simul_type ", config.simul_type));
   if (config.cross_normaliser != "linear") {

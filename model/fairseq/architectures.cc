@@ -29,6 +29,7 @@ constexpr Architecture kArchitectures[] = {
     {"transformer_24_24_big", false, kBidirectionalText, false},
     {"multilingual_transformer", false, kBidirectionalText, false},
     {"multilingual_transformer_iwslt_de_en", false, kBidirectionalText, false},
+    {"transformer_lm", true, kLanguageModel, true},
     {"mbart_base", true, kBidirectionalText, false},
     {"mbart_large", false, kBidirectionalText, false},
     {"bart_base", false, kBidirectionalText, false},
@@ -55,7 +56,6 @@ constexpr NotServed kNotServed[] = {
     {"cmlm", "it writes all target tokens at once"},
     {"insertion", "it inserts target tokens anywhere"},
     {"latent_", "its layers are chosen by a latent variable"},
-    {"transformer_lm", "a language model, not a translation model"},
     {"transformer_itst", "ITST: an attention and a policy of its own"},
     {"transformer_pointer_generator", "it copies words of the source"},
     {"transformer_from_pretrained_xlm", "an encoder of XLM"},
@@ -71,6 +71,7 @@ constexpr absl::string_view kOfflineTasks[] = {"translation",
                                                "translation_multi_simple_epoch",
                                                "translation_from_pretrained_bart",
                                                "multilingual_translation"};
+constexpr absl::string_view kLanguageModelTasks[] = {"language_modeling"};
 constexpr absl::string_view kSpeechTasks[] = {"speech_to_text", "simul_speech_to_text"};
 
 // Parts of parameters' names that only other networks, or parts of checkpoints, have.
@@ -130,13 +131,15 @@ std::string WhyNotServed(absl::string_view architecture) {
   return absl::StrCat(shown, why,
                       "; served: transformer_monotonic*, waitk_transformer*, "
                       "transformer_unidirectional*, and the translation models of transformer, "
-                      "transformer_align, multilingual_transformer and mbart",
+                      "transformer_align, multilingual_transformer and mbart, and the "
+                      "language models transformer_lm*",
                       why.empty() ? "; if it is but a preset of one of these, name that with --arch"
                                   : "");
 }
 
 absl::Span<const absl::string_view> ServedTasks(ModelKind kind) {
   if (kind == kSpeechModel) return kSpeechTasks;
+  if (kind == kLanguageModel) return kLanguageModelTasks;
   if (kind == kBidirectionalText || kind == kUnidirectionalText) return kOfflineTasks;
   return kTasks;
 }

@@ -84,6 +84,21 @@ absl::Status CheckNormaliser(const std::string& normaliser, const ModelConfig& c
       config.decoder.cross_attention, " and ", config.simul_type, "; leave it at linear"));
 }
 
+// Makes a language model one that translates: `source <separator> target`.
+absl::Status SetSeparator(const std::string& separator, ModelConfig* config) {
+  const bool translates = !config->source_language.empty() && !config->target_language.empty();
+  if (separator.empty() ? !config->language_model.has_value() || !translates
+                        : config->language_model.has_value() && translates) {
+    if (separator.empty()) return absl::OkStatus();
+    config->frame.source_lead = {"</s>"};
+    config->frame.start = separator;
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(
+      "a language model that translates needs --separator, --source-lang and --target-lang "
+      "together, and no other model has a separator");
+}
+
 // Checks that the files that this kind of model needs are given, and no others.
 absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& config) {
   const ModelFamily& family = FamilyOf(config);
@@ -167,9 +182,9 @@ absl::StatusOr<Dictionaries> ReadDictionaries(const ExportOptions& options,
   if (!config->speech.has_value()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(result.source,
                                 GrowDictionary(options.source_dictionary, setup,
-                                               config->encoder.vocabulary_size));
+                                               config->SourceVocabularySize()));
     LEAPSTREAM_RETURN_IF_ERROR(
-        CheckRows(*result.source, "encoder", config->encoder.vocabulary_size));
+        CheckRows(*result.source, "encoder", config->SourceVocabularySize()));
   }
   LEAPSTREAM_RETURN_IF_ERROR(
       CheckRows(*result.target, "decoder", config->decoder.vocabulary_size));
@@ -247,12 +262,13 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   config.cross_normaliser = options.cross_normaliser;
   for (const auto& [side, language] :
        {std::pair("source", config.source_language), {"target", config.target_language}}) {
-    if (language.empty() && config.languages.empty()) {
+    if (language.empty() && config.languages.empty() && !config.language_model.has_value()) {
       return absl::InvalidArgumentError(absl::StrCat(checkpoints.parsed.front().name(),
                                                      ": records no ", side, " language; give --",
                                                      side, "-lang"));
     }
   }
+  LEAPSTREAM_RETURN_IF_ERROR(SetSeparator(options.separator, &config));
   config.name = NameOf(options, config);
   std::vector<std::string> said;
   LEAPSTREAM_RETURN_IF_ERROR(ChooseTokenizers(options, &config, &said));

@@ -42,6 +42,8 @@ struct ExportOptions {
   std::string source_language;  // Empty: the checkpoint's. The same holds for the target's.
   std::string target_language;
   std::string output;                        // The model directory to write.
+  // The symbol between source and target of a language model that translates. Empty: it does not.
+  std::string separator;
   std::string name;  // Empty: SOURCE-TARGET, or the output's name if the model has no pair.
   std::string cross_normaliser = "linear";   // "softmax" only for LeaP cross-attention with wait-k.
   // fairseq's options that replace the checkpoint's own, by their names with `_`: fairseq, too, takes

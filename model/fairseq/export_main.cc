@@ -110,6 +110,24 @@ class ExportCommand {
                     "SentencePiece model of the source");
     app_.add_option("--target-spm", options_.target_sentencepiece,
                     "SentencePiece model of the target");
+    // A language model has one dictionary, and so have many other models.
+    app_.add_option_function<std::string>(
+           "--dict",
+           [this](const std::string& path) {
+             options_.source_dictionary = options_.target_dictionary = path;
+           },
+           "dict.txt, if both sides have the same; for language models")
+        ->excludes("--source-dict", "--target-dict");
+    app_.add_option_function<std::string>(
+           "--spm",
+           [this](const std::string& path) {
+             options_.source_sentencepiece = options_.target_sentencepiece = path;
+           },
+           "SentencePiece model, if both sides have the same; for language models")
+        ->excludes("--source-spm", "--target-spm");
+    app_.add_option("--separator", options_.separator,
+                    "The symbol between source and target of a language model that translates, "
+                    "such as <sep>");
     app_.add_option("--config-yaml", options_.config_yaml,
                     "config_st.yaml of the training data, for speech");
     app_.add_option("--output", options_.output, "Model directory to write");

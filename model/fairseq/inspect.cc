@@ -44,6 +44,7 @@ std::string SideText(const SideConfig& side) {
 }
 
 std::string EncoderText(const ModelConfig& config) {
+  if (config.language_model.has_value()) return "none: a language model";
   std::string text = absl::StrCat(config.causal_encoder ? "causal" : "bidirectional", ", ",
                                   SideText(config.encoder));
   if (!config.speech.has_value()) return text;
@@ -68,6 +69,9 @@ std::string PolicyText(const ModelConfig& config) {
 
 // A sentence on the translations that a model gives.
 std::string ServedText(const ModelConfig& config) {
+  if (config.language_model.has_value() && config.source_language.empty()) {
+    return "text that goes on, with `leapstream generate` and `leapstream perplexity`";
+  }
   const std::string source = config.speech.has_value() ? "speech" : "text";
   const auto known = [](const std::string& language) {
     return language.empty() ? "?" : absl::CHexEscape(language);
@@ -89,6 +93,7 @@ std::string ServedText(const ModelConfig& config) {
 
 // A sentence on the policy that suits a model.
 std::string SuitingPolicy(const ModelConfig& config) {
+  if (config.language_model.has_value()) return "none, or offline if it translates";
   if (config.LearnedPolicy()) {
     return "its own, which was trained with it; sessions may ask for offline";
   }

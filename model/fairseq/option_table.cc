@@ -24,6 +24,8 @@ constexpr unsigned kSpeech = kSpeechModel;
 constexpr unsigned kOffline = kUnidirectional | kBidirectional;
 constexpr unsigned kText = kMonotonic | kMasked | kUnidirectional | kBidirectional;
 constexpr unsigned kSimultaneous = kMonotonic | kSpeech;
+constexpr unsigned kLm = kLanguageModel;
+constexpr unsigned kTranslation = kText | kSpeech;
 constexpr unsigned kAll = kAllModels;
 
 // The names are those of fairseq 0.9 to its last version, of LeaPformer's fork and of attn2d.
@@ -51,6 +53,7 @@ constexpr OptionRow kRows[] = {
     {kApplied, kText, "encoder_learned_pos", "a table of positions"},
     {kNone, kSpeech, "encoder_learned_pos share_all_embeddings",
      "an encoder of speech has neither such a table nor embeddings"},
+    {kApplied, kLm, "layernorm_embedding", "a norm after the embeddings"},
     {kApplied, kText, "layernorm_embedding",
      "not in a simultaneous decoder, which never applies its own"},
     {kNone, kSpeech, "layernorm_embedding",
@@ -77,11 +80,12 @@ constexpr OptionRow kRows[] = {
     {kApplied, kMonotonic | kUnidirectional, "linearized_train",
      "with LeaP in the encoder the fork drops its causal mask, at inference too: it is served as a "
      "bidirectional encoder; elsewhere without effect"},
-    {kNone, kBidirectional | kSpeech, "linearized_train", "these encoders have no mask to drop"},
+    {kNone, kBidirectional | kSpeech | kLm, "linearized_train",
+     "these models have no encoder with a mask to drop"},
     {kApplied, kBidirectional, "share_encoder_ffn_attn_layer", "layers that are one and the same"},
     {kNone, kMonotonic | kUnidirectional, "share_encoder_ffn_attn_layer",
      "a causal encoder makes all of its layers anew"},
-    {kApplied, kMonotonic | kUnidirectional | kBidirectional, "share_decoder_ffn_attn_layer",
+    {kApplied, kMonotonic | kUnidirectional | kBidirectional | kLm, "share_decoder_ffn_attn_layer",
      "layers that are one and the same"},
     {kRefused, kSpeech, "share_encoder_ffn_attn_layer share_decoder_ffn_attn_layer",
      "layers that are one and the same, which are not served of speech"},
@@ -119,8 +123,29 @@ constexpr OptionRow kRows[] = {
     {kNone, kOffline, "pooler_activation_fn pooler_dropout spectral_norm_classification_head",
      "BART's classification"},
 
+    {kApplied, kLm,
+     "adaptive_input adaptive_softmax_cutoff tie_adaptive_weights tie_adaptive_proj",
+     "bands of words, as the parameters' shapes say"},
+    {kNone, kLm, "adaptive_input_cutoff adaptive_input_factor",
+     "the parameters' shapes say what the bands are"},
+    {kNone, kLm, "tokens_per_sample sample_break_mode output_dictionary_size pad_to_fixed_bsz "
+     "pad_to_fixed_length shorten_method shorten_data_split_list",
+     "how the training cut its text; tokens_per_sample is the longest text of a model that says no "
+     "other"},
+    {kRefused, kLm, "add_bos_token self_target future_target past_target",
+     "other beginnings of a text, and other targets than the next token"},
+    {kRefused, kLm, "character_embeddings", "embeddings made of characters"},
+    {kNone, kLm,
+     "character_filters character_embedding_dim char_embedder_highway_layers",
+     "of something that is refused when it is on"},
+    {kRefused, kTranslation,
+     "adaptive_input adaptive_softmax_cutoff tie_adaptive_weights tie_adaptive_proj",
+     "another network"},
+    {kRefused, kTranslation,
+     "adaptive_input_cutoff adaptive_input_factor add_bos_token character_embeddings "
+     "character_embedding_dim character_filters char_embedder_highway_layers",
+     "of language models"},
     {kRefused, kAll,
-     "adaptive_input adaptive_softmax_cutoff tie_adaptive_weights tie_adaptive_proj "
      "cross_self_attention no_cross_attention char_inputs base_layers merge_src_tgt_embed "
      "quant_noise_scalar quantization_config_path encoder_layers_to_keep "
      "decoder_layers_to_keep encoder_xformers_att_config decoder_xformers_att_config",
@@ -134,9 +159,7 @@ constexpr OptionRow kRows[] = {
     {kRefused, kSpeech, "encoder_mask_future_delay encoder_mask_block_size",
      "versions of the fork mask the encoder's attention by it; a block size of 1 is off"},
     {kRefused, 0,
-     "adaptive_input_cutoff adaptive_input_factor add_bos_token amtrf_tanh_on_mem attn_type "
-     "char_embedder_highway_layers character_embedding_dim character_embeddings character_filters "
-     "conv_channels conv_kernel_sizes depthwise_conv_kernel_size encoder_freezing_updates "
+     "amtrf_tanh_on_mem attn_type conv_channels conv_kernel_sizes depthwise_conv_kernel_size encoder_freezing_updates "
      "increase_context left_context max_memory_size pos_enc_type right_context "
      "segment_left_context segment_length segment_right_context segment_size "
      "share_mem_bank_layers",
@@ -260,6 +283,7 @@ constexpr KindName kKindNames[] = {
     {kMasked, "`waitk_transformer*`"},
     {kUnidirectional, "`transformer_unidirectional*`"},
     {kBidirectional, "`transformer` and its presets"},
+    {kLm, "`transformer_lm*`"},
 };
 
 std::string KindsText(unsigned kinds) {

@@ -16,7 +16,8 @@ enum ModelKind : unsigned {
   kUnidirectionalText = 4,  // transformer_unidirectional*
   kBidirectionalText = 8,   // transformer and its presets
   kSpeechModel = 16,        // convtransformer_simul_trans*
-  kAllModels = 31,
+  kLanguageModel = 64,      // transformer_lm*
+  kAllModels = 31 | 64,
 };
 
 // The effects that a checkpoint's option can have.

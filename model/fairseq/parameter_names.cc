@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/quoted.h"
 #include "base/status.h"
@@ -109,6 +110,37 @@ absl::StatusOr<std::optional<ParameterRows>> FindSource(const FairseqCheckpoint&
   return std::nullopt;
 }
 
+// The parameter of adaptive input that a parameter of an adaptive soft-max is, too; empty: none.
+std::string TiedBandOf(const ModelConfig& config, absl::string_view parameter) {
+  if (!config.language_model.has_value() || !config.language_model->tie_adaptive_weights) return "";
+  absl::string_view rest = parameter;
+  if (!absl::ConsumePrefix(&rest, "decoder.adaptive_softmax.")) return "";
+  if (rest == "head.word_proj.weight") return "decoder.embed_tokens.embeddings.0.0.weight";
+  const std::vector<absl::string_view> parts = absl::StrSplit(rest, '.');
+  int tail = 0;
+  if (parts.size() != 4 || parts[0] != "tail" || !absl::SimpleAtoi(parts[1], &tail)) return "";
+  const bool words = parts[2] == "2";
+  if (!words && !config.language_model->tie_adaptive_proj) return "";
+  return absl::StrCat("decoder.embed_tokens.embeddings.", tail + 1, words ? ".0" : ".1",
+                      ".weight");
+}
+
+// fairseq's name of a parameter of adaptive input or of an adaptive soft-max; empty: it is none.
+std::string BandName(absl::string_view name) {
+  if (absl::ConsumePrefix(&name, "decoder.bands.")) {
+    return absl::StrCat("decoder.embed_tokens.embeddings.",
+                        absl::StrReplaceAll(name, {{".embedding", ".0.weight"},
+                                                   {".project", ".1.weight"}}));
+  }
+  if (!absl::ConsumePrefix(&name, "decoder.adaptive.")) return "";
+  return absl::StrCat("decoder.adaptive_softmax.",
+                      absl::StrReplaceAll(name, {{"head", "head.weight"},
+                                                 {"classes", "head.class_proj.weight"},
+                                                 {"tails.", "tail."},
+                                                 {".project", ".0.weight"},
+                                                 {".words", ".2.weight"}}));
+}
+
 // Another name of the same parameter; empty if there is none. fairseq writes a shared parameter
 // under each of its names.
 std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
@@ -117,6 +149,7 @@ std::string TwinOf(const ModelConfig& config, absl::string_view parameter) {
     return "encoder.embed_tokens.weight";
   }
   if (config.share_decoder_input_output_embed && is_output) return "decoder.embed_tokens.weight";
+  if (std::string tied = TiedBandOf(config, parameter); !tied.empty()) return tied;
   for (const auto& [side, name] :
        {std::pair(&config.encoder, "encoder.layers."), {&config.decoder, "decoder.layers."}}) {
     absl::string_view rest = parameter;
@@ -169,6 +202,7 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
 }  // namespace
 
 std::string FairseqName(const ModelConfig& config, absl::string_view name) {
+  if (std::string band = BandName(name); !band.empty()) return band;
   std::string spoken;
   if (config.speech.has_value()) {
     spoken = absl::StrReplaceAll(name, {{"encoder.layers.", "encoder.transformer_layers."},
@@ -210,7 +244,8 @@ std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
                            (config.encoder.layernorm_embedding || config.speech.has_value());
   const std::pair<bool, const char*> reasons[] = {
       {parameter == "encoder.version" || parameter == "decoder.version", "a format version"},
-      {absl::EndsWith(parameter, ".embed_positions._float_tensor"), "no weight"},
+      {absl::EndsWith(parameter, "._float_tensor"), "no weight"},
+      {parameter == "decoder.adaptive_softmax.version", "a format version"},
       {absl::EndsWith(parameter, ".embed_positions.weights"), "computed"},
       {waitk && absl::StrContains(parameter, "_proj_soft."), "wait-k does not use it"},
       {waitk && absl::EndsWith(parameter, ".energy_bias"), "wait-k does not use it"},

@@ -22,6 +22,7 @@
 #include "model/fairseq/fairseq_attention.h"
 #include "model/fairseq/global_cmvn.h"
 #include "model/fairseq/option_table.h"
+#include "model/fairseq/read_language_model.h"
 #include "model/fairseq/parameter_names.h"
 
 namespace leapstream {
@@ -53,7 +54,6 @@ constexpr int kDefaultLeapFactor = 4;    // The fork's default. Checkpoints do n
 constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_waitk: no limit.
 // The k of a model that was trained for every k: attn2d's page evaluates with this one.
 constexpr int kMultiPathWaitk = 5;
-constexpr int kMaxTableSize = 1 << 24;
 constexpr size_t kMaxShownBytes = 1000;  // Those of an option that model.json has.
 
 // Whether an option names files, machines or people of the training, which are of no use to users
@@ -109,10 +109,20 @@ class ConfigReader {
         config.share_all_embeddings || IsTrue("share_decoder_input_output_embed");
     config.max_source_positions =
         Int("max_source_positions", Int("max_positions", kDefaultPositions));
+    // The bare transformer_lm has the option and no value.
+    const bool bare = config.language_model.has_value() && !IsTrue("max_target_positions");
     config.max_target_positions =
-        Int("max_target_positions", Int("max_positions", kDefaultPositions));
+        bare ? Int("tokens_per_sample", kDefaultPositions)
+             : Int("max_target_positions", Int("max_positions", kDefaultPositions));
     if (config.speech.has_value()) ReadSpeech();
-    ReadSide("encoder", &config.encoder);
+    if (config.language_model.has_value()) {
+      LanguageModelReading reading = ReadLanguageModel(checkpoint_);
+      config.language_model = std::move(reading.config);
+      errors_.insert(errors_.end(), reading.errors.begin(), reading.errors.end());
+      refusals_.insert(refusals_.end(), reading.refusals.begin(), reading.refusals.end());
+    } else {
+      ReadSide("encoder", &config.encoder);
+    }
     ReadSide("decoder", &config.decoder);
     ReadFinalNorms();
     ReadAttention();
@@ -198,8 +208,9 @@ class ConfigReader {
     config.causal_encoder = family->causal_encoder;
     simultaneity_ = family->simultaneity;
     if (family->kind == kSpeechModel) config.speech.emplace();
-    OneOf("task", config.speech.has_value() ? "speech_to_text" : "translation",
-          ServedTasks(family->kind));
+    if (family->kind == kLanguageModel) config.language_model.emplace();
+    const absl::Span<const absl::string_view> tasks = ServedTasks(family->kind);
+    OneOf("task", tasks[0], tasks);
     if (simultaneity_ == Simultaneity::kMonotonic) ReadPolicy();
     if (simultaneity_ == Simultaneity::kMasked) ReadMask();
   }
@@ -288,7 +299,7 @@ class ConfigReader {
     if (found == checkpoint_.parameters().end()) {
       return Fail("parameter encoder.conv.0.weight is missing");
     }
-    if (found->second.shape.empty() || found->second.shape[0] > kMaxTableSize) {
+    if (found->second.shape.empty() || found->second.shape[0] > kMostTableRows) {
       return Fail("parameter encoder.conv.0.weight has no shape of a convolution");
     }
     speech.conv_channels = static_cast<int>(found->second.shape[0]);
@@ -296,18 +307,10 @@ class ConfigReader {
 
   // The shape of a table of embeddings.
   std::pair<int, int> TableShape(const std::string& parameter) {
-    const auto found = checkpoint_.parameters().find(parameter);
-    if (found == checkpoint_.parameters().end()) {
-      Fail(absl::StrCat("parameter ", parameter, " is missing"));
-      return {0, 0};
-    }
-    const std::vector<int64_t>& shape = found->second.shape;
-    if (shape.size() != 2 || shape[0] > kMaxTableSize || shape[1] > kMaxTableSize) {
-      Fail(absl::StrCat("parameter ", parameter, " has the shape [", absl::StrJoin(shape, ", "),
-                        "], no table of embeddings"));
-      return {0, 0};
-    }
-    return {static_cast<int>(shape[0]), static_cast<int>(shape[1])};
+    const absl::StatusOr<std::pair<int, int>> shape = ShapeOfTable(checkpoint_, parameter);
+    if (shape.ok()) return *shape;
+    Fail(std::string(shape.status().message()));
+    return {0, 0};
   }
 
   void ReadSide(const std::string& name, SideConfig* side) {
@@ -321,7 +324,14 @@ class ConfigReader {
     side->layernorm_embedding =
         IsTrue("layernorm_embedding") && !(is_decoder && reading_.config.simul_type != "none");
     const bool of_speech = !is_decoder && reading_.config.speech.has_value();
-    if (of_speech) {
+    const auto& model = reading_.config.language_model;
+    if (model.has_value() && !model->adaptive_input.empty()) {
+      side->input_dim = side->embed_dim;
+      for (const BandConfig& band : model->adaptive_input) {
+        side->vocabulary_size =
+            std::min(side->vocabulary_size, kMostTableRows) + band.words;
+      }
+    } else if (of_speech) {
       side->input_dim = side->embed_dim;
       side->layernorm_embedding = false;
     } else {

@@ -40,7 +40,7 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
                                                     info.source_languages.end());
       model.mutable_target_language_codes()->Assign(info.target_languages.begin(),
                                                     info.target_languages.end());
-    } else {
+    } else if (info.translates) {
       model.add_source_language_codes(info.source_language);
       model.add_target_language_codes(info.target_language);
     }
@@ -48,7 +48,12 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     model.set_origin(info.origin);
     model.set_checksum(info.checksum);
     model.set_default_k(info.default_k);
-    if (!info.learned_policy) {  // A learned policy takes no k.
+    model.set_generates(info.generates);
+    if (info.generates) {
+      model.set_max_text_tokens(info.max_source_tokens);
+      model.set_trained_text_tokens(info.trained_text_tokens);
+    }
+    if (!info.learned_policy && !info.generates) {  // A learned policy takes no k.
       model.set_min_k(info.min_k);
       model.set_max_k(info.max_k);
     }

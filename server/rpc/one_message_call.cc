@@ -32,6 +32,11 @@ void OneMessageCall::OnReadDone(bool ok) {
 
 void OneMessageCall::OnWriteDone(bool ok) {
   written_.Done();
+  if (sends_) {
+    sends_ = false;
+    if (!ok) Stop(absl::CancelledError("cancelled by the client"));
+    return OnSent();
+  }
   FinishWith(ok ? absl::OkStatus() : absl::CancelledError("cancelled by the client"));
 }
 
@@ -49,13 +54,28 @@ void OneMessageCall::Reply(absl::Status status, const google::protobuf::Message*
     if (std::exchange(replied_, true)) return;
   }
   bool own = false;
-  if (status.ok()) {
+  if (status.ok() && message != nullptr) {
     const grpc::Status serialized =
         grpc::SerializationTraits<google::protobuf::Message>::Serialize(*message, &response_,
                                                                         &own);
     if (!serialized.ok()) status = absl::InternalError(serialized.error_message());
   }
-  if (!status.ok()) return FinishWith(status);
+  if (!status.ok() || message == nullptr) return FinishWith(status);
+  Write();
+}
+
+void OneMessageCall::Send(const google::protobuf::Message& message) {
+  bool own = false;
+  response_.Clear();
+  // Serialising fails only for messages of 2 GB.
+  static_cast<void>(grpc::SerializationTraits<google::protobuf::Message>::Serialize(
+      message, &response_, &own));
+  sends_ = true;
+  written_.done = false;
+  Write();
+}
+
+void OneMessageCall::Write() {
   call_metrics_.Sent();
   Unless(&OneMessageCall::written_,
          EndOf(SteadyNow(), serving_->options.limits.stuck_reader_timeout),

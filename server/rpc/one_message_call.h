@@ -29,9 +29,9 @@ absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
                                      "; is all its text UTF-8?"));
 }
 
-// A call that takes one message and answers with one, or with an error. For gRPC the call is a
-// stream: gRPC reads the message of a unary call before it tells the server of the call, and so
-// before the call's token is looked at. Used by gRPC until OnDone(), by a timer, and by the
+// A call that takes one message and answers with one, or with an error, or with several by Send().
+// For gRPC the call is a stream: gRPC reads the message of a unary call before it tells the server
+// of the call, and so before the call's token is looked at. Used by gRPC until OnDone(), by a timer, and by the
 // answering side; each of them holds a reference meanwhile.
 class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public std::enable_shared_from_this<OneMessageCall> {
@@ -60,7 +60,14 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   // Called when the call is over but for its status, which is sent after that.
   virtual void OnReplied(const absl::Status& status) = 0;
 
-  // Answers with the message if `status` is OK, or else with `status`. Later calls do nothing.
+  // Writes a message of an answer that has several. `OnSent` follows. There must be no other write
+  // in flight, and Reply() must not have been called.
+  void Send(const google::protobuf::Message& message);
+  // The message was taken. Reply() may be called now, or Send().
+  virtual void OnSent() {}
+
+  // Answers with the message if `status` is OK, or else with `status`; with OK and null, the answer
+  // is what was sent. Later calls do nothing. A write must not be in flight.
   void Reply(absl::Status status, const google::protobuf::Message* message = nullptr);
 
   // An event that should come before a deadline.
@@ -90,12 +97,15 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
 
  private:
   void FinishWith(const absl::Status& status);
+  // Writes response_. The call is cancelled if nobody takes it.
+  void Write();
 
   std::shared_ptr<OneMessageCall> grpc_reference_;
   grpc::ByteBuffer request_, response_;
   Awaited requested_, written_;
   Mutex reply_mutex_;
   bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
+  bool sends_ = false;  // The write in flight is one of Send().
   Mutex context_mutex_;
   grpc::CallbackServerContext* context_ ABSL_GUARDED_BY(context_mutex_);  // Null after OnDone().
 };

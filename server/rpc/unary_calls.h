@@ -20,6 +20,14 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTranslate(
 grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartListModels(
     Serving* serving, grpc::CallbackServerContext* context);
 
+// Starts a Generate, a Score or a Tokenize of LanguageModelService.
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartGenerate(
+    Serving* serving, grpc::CallbackServerContext* context);
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartScore(
+    Serving* serving, grpc::CallbackServerContext* context);
+grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StartTokenize(
+    Serving* serving, grpc::CallbackServerContext* context);
+
 }  // namespace leapstream
 
 #endif  // LEAPSTREAM_SERVER_RPC_UNARY_CALLS_H_

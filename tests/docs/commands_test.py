@@ -42,7 +42,7 @@ REPLACED = [
     (r"\b0\.0\.0\.0:", "127.0.0.1:"),
     (r"(?<=\s)/models/", "served/"),
     (r"--sessions 128\b(.*)--seconds 10\b", r"--sessions 4\1--seconds 1"),
-    (r"(leapstream translate)(?!.* --server)", r"\1 --server localhost:50051"),
+    (r"(leapstream (?:translate|generate|perplexity))(?!.* --server)", r"\1 --server localhost:50051"),
     (r"(leapstream admin \w+)", r"\1 --server 127.0.0.1:50052"),
 ]
 # Servers for pages that do not start one, or start another one: flags besides the addresses.
@@ -122,6 +122,10 @@ def prepare(folder):
             "checkpoint_moses.pt": "bpe/bpe_waitk.pt", "bpe.en.txt": "bpe/dict.en.txt", "bpe.de.txt": "bpe/dict.de.txt",
             "code": "tokenise/codes.v02", "nonbreaking_prefix.en": "tokenise/prefixes.en.txt",
             "checkpoint_speech.pt": "speech/checkpoints/speech_leap.pt", "config_st.yaml": "speech/data/config_st.yaml",
+            "lm.pt": "language_models/checkpoints/lm_leap_adaptive.pt", "lm.dict.txt": "language_models/en/dict.txt",
+            "lm.spm.model": "language_models/en/spm.model", "test.txt": "language_models/en/eval.txt",
+            "lm_mt.pt": "language_models/checkpoints/lm_mt_leap.pt", "lm_mt.dict.txt": "language_models/mt/dict.txt",
+            "lm_mt.spm.model": "language_models/mt/spm.model",
             "gcmvn.npz": "speech/data/gcmvn.npz", "spm_unigram10000_st.txt": "speech/data/spm_unigram400_st.txt",
             "spm_unigram10000_st.model": "speech/data/spm_unigram400_st.model", "talk.wav": "speech/wav/test-1.wav",
     }.items():

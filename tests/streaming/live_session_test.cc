@@ -45,8 +45,8 @@ struct PlainSink final : public SessionSink {
   int rooms = 0;
 };
 
-struct FakeLoop final : public LiveSession::Loop {
-  void Enqueue(std::shared_ptr<LiveSession> /*session*/, Queue queue) override {
+struct FakeLoop final : public ScheduledSession::Loop {
+  void Enqueue(std::shared_ptr<ScheduledSession> /*session*/, Queue queue) override {
     queued.push_back(queue);
   }
   void AddStateBytes(int64_t bytes) override { state_bytes += bytes; }

@@ -11,23 +11,21 @@ namespace {
 
 using testing::HasSubstr;
 
-class EndedSession final : public Session {
+class EndedSession final : public ScheduledSession {
  public:
-  using Session::Push;
-  void Push(SourceInput /*source*/, SourcePosition /*at*/) override {}
-  void EndSegment() override {}
-  void EndSource() override {}
   void Cancel(absl::Status why) override { end = std::move(why); }
-  void EndAfterSegment(absl::Status /*why*/) override {}
-  bool HasRoom() override { return true; }
-  void Hold() override {}
-  void Release() override {}
-  const SessionOptions& options() const override { return options_; }
+  int64_t state_bytes() const override { return 0; }
+  bool ending() const override { return false; }
+  Due Plan(int /*max_rows*/, int64_t /*max_work*/) override { return {}; }
+  void RecordStep(absl::Duration /*compute*/, absl::Duration /*waited*/) override {}
+  void Finish(absl::Status /*status*/) override {}
+  bool finished() const override { return false; }
+  Queue queue() const override { return Queue::kLive; }
+  bool grows() const override { return true; }
+  void CountState() override {}
+  void FreeState() override {}
 
   absl::Status end;
-
- private:
-  const SessionOptions options_;
 };
 
 struct OneSession final : public StateBudget::Holder {

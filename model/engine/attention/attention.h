@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <utility>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/workspace.h"
@@ -36,6 +38,12 @@ class AttentionState {
   virtual std::unique_ptr<AttentionState> Clone() const = 0;
   // Becomes what other.Clone() would be. `other`: a state of the same kind.
   virtual void CopyFrom(const AttentionState& other) = 0;
+  // Appends the state as bytes, which Load() of a state of the same block takes again: see
+  // state_bytes.h. REQUIRES: no position is provisional. Only kinds with Step() have these two.
+  virtual void Save(std::string* /*bytes*/) const {}
+  // Takes the bytes from the beginning of *bytes. False: they are not those of a state of `length`
+  // positions of this block; then the state is good for Reset() alone.
+  virtual bool Load(int64_t /*length*/, absl::string_view* /*bytes*/) { return false; }
 };
 
 // One row: its state, which may be null, and its position in the segment, from 0.

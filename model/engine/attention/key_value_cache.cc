@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "model/engine/attention/state_bytes.h"
 #include "model/engine/kernels/simd.h"
 
 namespace leapstream {
@@ -69,6 +70,38 @@ void KeyValueCache::Append(const float* key, const float* value) {
     std::memcpy(keys + kBlock * K_ + slot * V_, value + h * V_, V_ * sizeof(float));
   }
   ++length_;
+}
+
+void KeyValueCache::Save(std::string* bytes) const {
+  AppendNumber(length_, bytes);
+  std::vector<float> key(static_cast<size_t>(K_));
+  for (int64_t p = 0; p < length_; ++p) {
+    for (int64_t h = 0; h < heads_; ++h) {
+      const float* keys = blocks_[p / kBlock].get() + h * kBlock * (K_ + V_);
+      for (int64_t i = 0; i < K_; ++i) key[i] = keys[i * kBlock + p % kBlock];
+      AppendFloats(key.data(), K_, bytes);
+    }
+    for (int64_t h = 0; h < heads_; ++h) {
+      const float* keys = blocks_[p / kBlock].get() + h * kBlock * (K_ + V_);
+      AppendFloats(keys + kBlock * K_ + p % kBlock * V_, V_, bytes);
+    }
+  }
+}
+
+bool KeyValueCache::Load(int64_t length, absl::string_view* bytes) {
+  Reset();
+  int64_t count = 0;
+  const auto width = static_cast<size_t>(heads_ * (K_ + V_));
+  // A layer that shares its cache has more positions than the text.
+  const auto most = static_cast<int64_t>(bytes->size() / (width * sizeof(float)));
+  if (!TakeNumber(bytes, most, &count) || count < length) return false;
+  std::vector<float> position(width);
+  for (int64_t p = 0; p < count; ++p) {
+    if (!TakeFloats(bytes, heads_ * (K_ + V_), position.data())) return false;
+    Append(position.data(), position.data() + heads_ * K_);
+  }
+  Settle();
+  return true;
 }
 
 void KeyValueCache::Energies(int64_t head, const float* query, int64_t first, int64_t count,

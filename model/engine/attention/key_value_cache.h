@@ -33,6 +33,9 @@ class KeyValueCache : public AttentionState {
     length_ = std::min(length_, settled_ + 1);
   }
   int64_t bytes() const override;
+  // The keys and values of each position.
+  void Save(std::string* bytes) const override;
+  bool Load(int64_t length, absl::string_view* bytes) override;
   std::unique_ptr<AttentionState> Clone() const override {
     return std::make_unique<KeyValueCache>(*this);
   }

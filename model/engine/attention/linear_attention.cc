@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/check.h"
+#include "model/engine/attention/state_bytes.h"
 #include "model/engine/kernels/simd.h"
 
 namespace leapstream {
@@ -39,6 +40,8 @@ class LinearAttention::State : public AttentionState {
         head_floats_(kind.HeadFloats()),
         sum_floats_(kind.SumFloats()),
         width_(kind.F_ + kind.d_),
+        rows_(kind.rows_),
+        newest_(kind.newest_),
         slot_(std::make_shared<SlotArena::Slot>(kind.arena_)) {}
 
   void Reset() override {
@@ -59,6 +62,32 @@ class LinearAttention::State : public AttentionState {
     held_ = other.held_;
     settled_ = other.settled_;
   }
+  // Folded or not, the held positions and, if folded, the sums: as they lie in memory.
+  void Save(std::string* bytes) const override {
+    AppendNumber(folded_ ? 1 : 0, bytes);
+    AppendNumber(held_, bytes);
+    const int64_t used = UsedFloats();
+    for (int64_t h = 0; h < heads_; ++h) AppendFloats(memory() + h * head_floats_, used, bytes);
+    if (folded_) AppendFloats(newest(), held_ * heads_ * width_, bytes);
+  }
+  bool Load(int64_t length, absl::string_view* bytes) override {
+    Reset();
+    Own();
+    int64_t folded = 0;
+    int64_t held = 0;
+    if (!TakeNumber(bytes, 1, &folded)) return false;
+    if (!TakeNumber(bytes, folded == 1 ? newest_ - 1 : rows_, &held)) return false;
+    // A layer that shares its state has more positions than the text.
+    if (folded == 0 && held < length) return false;
+    folded_ = folded == 1;
+    held_ = held;
+    for (int64_t h = 0; h < heads_; ++h) {
+      if (!TakeFloats(bytes, UsedFloats(), memory() + h * head_floats_)) return false;
+    }
+    if (folded_ && !TakeFloats(bytes, held_ * heads_ * width_, newest())) return false;
+    Settle();
+    return true;
+  }
   int64_t bytes() const override {
     const int64_t slot = slot_->size() * static_cast<int64_t>(sizeof(float));
     return static_cast<int64_t>(sizeof(State)) + slot / slot_.use_count() +
@@ -72,6 +101,8 @@ class LinearAttention::State : public AttentionState {
         head_floats_(other.head_floats_),
         sum_floats_(other.sum_floats_),
         width_(other.width_),
+        rows_(other.rows_),
+        newest_(other.newest_),
         slot_(other.slot_),
         folded_(other.folded_),
         held_(other.held_),
@@ -83,7 +114,7 @@ class LinearAttention::State : public AttentionState {
     if (slot_.use_count() == 1) return;
     std::shared_ptr<SlotArena::Slot> own = std::move(spare_);
     if (own == nullptr) own = std::make_shared<SlotArena::Slot>(slot_->arena());
-    const int64_t used = folded_ ? sum_floats_ : held_ * width_;
+    const int64_t used = UsedFloats();
     for (int64_t h = 0; h < heads_; ++h) {
       std::copy_n(memory() + h * head_floats_, used, own->floats() + h * head_floats_);
     }
@@ -92,6 +123,8 @@ class LinearAttention::State : public AttentionState {
     }
     slot_ = std::move(own);
   }
+  // The floats of one head in memory() that mean something.
+  int64_t UsedFloats() const { return folded_ ? sum_floats_ : held_ * width_; }
   bool AttendingWrites() const { return folded_ && settled_ > 0; }
 
   float* memory() const { return slot_->floats(); }  // [H, max(sums, rows)]
@@ -102,6 +135,8 @@ class LinearAttention::State : public AttentionState {
   const int64_t head_floats_;
   const int64_t sum_floats_;
   const int64_t width_;
+  const int64_t rows_;
+  const int64_t newest_;
   std::shared_ptr<SlotArena::Slot> slot_;
   std::shared_ptr<SlotArena::Slot> spare_;  // A slot of its own that CopyFrom() has freed, or null.
   bool folded_ = false;

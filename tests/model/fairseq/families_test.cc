@@ -460,7 +460,7 @@ TEST(FamilyOptionsTest, OtherNetworksAreRefusedByName) {
       {"fconv_iwslt_de_en", "convolutional"}, {"lightconv_wmt_en_de", "convolutions"},
       {"dynamicconv", "convolutions"}, {"levenshtein_transformer", "edits"},
       {"cmlm_transformer", "at once"}, {"nonautoregressive_transformer", "at once"},
-      {"transformer_itst", "ITST"}, {"transformer_lm_gpt", "language model"},
+      {"transformer_itst", "ITST"}, {"roberta_base", "without decoder"},
       {"pipeline_parallel_transformer_wmt_en_de", "pipeline"}, {"transformer_odd", "--arch"}};
   for (const auto& [arch, why] : architectures) {
     CheckpointContents contents = good;

@@ -21,7 +21,7 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 
 constexpr ModelKind kKinds[] = {kMonotonicText, kMaskedText, kUnidirectionalText,
-                                kBidirectionalText, kSpeechModel};
+                                kBidirectionalText, kSpeechModel, kLanguageModel};
 
 TEST(OptionTableTest, NoOptionIsTwoThings) {
   std::map<std::string, std::set<unsigned>> kinds;
@@ -48,6 +48,7 @@ TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
         {"transformer_unidirectional", kUnidirectionalText},
         {"convtransformer_simul_trans", kSpeechModel},
         {"transformer_iwslt_de_en", kBidirectionalText},
+        {"transformer_lm", kLanguageModel},
         {"transformer_wmt_en_de", kBidirectionalText},
         {"transformer_vaswani_wmt_en_de_big", kBidirectionalText}};
     const ModelKind* kind = name == "transformer" ? &families[3].second : nullptr;
@@ -77,7 +78,7 @@ TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
       EXPECT_TRUE(known) << name << ": " << option;
     }
   }
-  EXPECT_EQ(served, 12);
+  EXPECT_EQ(served, 35);
 }
 
 TEST(OptionTableTest, KnowsWhatIsOff) {

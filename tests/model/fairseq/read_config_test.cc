@@ -120,7 +120,7 @@ TEST(ReadConfigTest, KnowsFamiliesByArchitecture) {
     EXPECT_FALSE(reading.config.causal_encoder) << arch;
   }
   for (const char* arch :
-       {"transformer_lm", "transformer_alignment", "transformer_monotonicity", "lstm", "bert_large",
+       {"transformer_pointer_generator", "transformer_alignment", "transformer_monotonicity", "lstm", "bert_large",
         "transformer_from_pretrained_xlm", "legacy_waitk_transformer"}) {
     contents.options["arch"] = arch;
     const ConfigReading reading = Read(contents);

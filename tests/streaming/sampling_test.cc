@@ -1,0 +1,151 @@
+#include "streaming/sampling.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "streaming/stop_sequences.h"
+
+namespace leapstream {
+namespace {
+
+using ::testing::ElementsAre;
+
+// Logits of a vocabulary, and the plain formulas.
+struct Step {
+  explicit Step(std::vector<float> values) : logits(std::move(values)) {
+    scores.logits = logits;
+    scores.most = *std::max_element(logits.begin(), logits.end());
+    double sum = 0;
+    for (const float logit : logits) sum += std::exp(double{logit} - scores.most);
+    scores.log_sum = static_cast<float>(std::log(sum));
+  }
+  // Each token's probability: the soft-max of logits / temperature over the best `top_k`, of which
+  // the best are kept whose probabilities reach top_p, all computed by sorting.
+  std::map<TokenId, double> Probabilities(const Sampling& sampling) const {
+    std::vector<TokenId> ids(logits.size());
+    std::iota(ids.begin(), ids.end(), 0);
+    std::stable_sort(ids.begin(), ids.end(),
+                     [this](TokenId a, TokenId b) { return logits[a] > logits[b]; });
+    if (sampling.top_k > 0 && ids.size() > static_cast<size_t>(sampling.top_k)) {
+      ids.resize(sampling.top_k);
+    }
+    const auto normalised = [&] {
+      std::map<TokenId, double> all;
+      double sum = 0;
+      for (const TokenId id : ids) sum += all[id] = std::exp(logits[id] / sampling.temperature);
+      for (auto& [id, p] : all) p /= sum;
+      return all;
+    };
+    std::map<TokenId, double> all = normalised();
+    double sum = 0;
+    for (size_t i = 0; i < ids.size(); ++i) {
+      sum += all[ids[i]];
+      if (sum < sampling.top_p) continue;
+      ids.resize(i + 1);
+      return normalised();
+    }
+    return all;
+  }
+
+  std::vector<float> logits;
+  TokenScores scores;
+};
+
+Step SomeStep(size_t vocabulary) {
+  std::vector<float> logits;
+  for (size_t i = 0; i < vocabulary; ++i) {
+    logits.push_back(3 * static_cast<float>(std::sin(static_cast<double>(i * i) * 0.37)));
+  }
+  return Step(logits);
+}
+
+TEST(SamplingTest, TheBestTokenIsThatOfTheScoresAndTiesGoToTheLowestId) {
+  const Step step({1, 5, 5, 2, 5});
+  EXPECT_EQ(ChooseToken(step.scores, {}, {}, 0.9).id, 1);
+  EXPECT_EQ(ChooseToken(step.scores, {}, {1}, 0.9).id, 2);
+  EXPECT_EQ(ChooseToken(step.scores, {}, {1, 2, 4}, 0.9).id, 3);
+  EXPECT_FLOAT_EQ(ChooseToken(step.scores, {}, {1}, 0).log_prob, step.scores.log_prob(2));
+}
+
+// Walks the uniform number through [0, 1): each token has the part of it that is its probability.
+TEST(SamplingTest, EachTokenHasItsProbability) {
+  constexpr int kSteps = 1000;
+  for (const size_t vocabulary : {5, 300}) {
+    const Step step = SomeStep(vocabulary);
+    for (const Sampling& sampling :
+         {Sampling{1, 0, 1, 0}, {0.5, 0, 1, 0}, {2, 7, 1, 0}, {1, 0, 0.6, 0}, {1.5, 100, 0.8, 0},
+          {1, 1, 1, 0}, {1, 0, 1e-9, 0}}) {
+      std::map<TokenId, double> seen;
+      for (int i = 0; i < kSteps; ++i) {
+        const ScoredToken token = ChooseToken(step.scores, sampling, {}, (i + 0.5) / kSteps);
+        seen[token.id] += 1.0 / kSteps;
+        ASSERT_EQ(token.log_prob, step.scores.log_prob(token.id));
+      }
+      const std::map<TokenId, double> expected = step.Probabilities(sampling);
+      for (const auto& [id, p] : expected) EXPECT_NEAR(seen[id], p, 1.5 / kSteps) << id;
+      for (const auto& entry : seen) EXPECT_EQ(expected.count(entry.first), 1u) << entry.first;
+    }
+  }
+}
+
+TEST(SamplingTest, ExcludedTokensAreNeverDrawn) {
+  const Step step = SomeStep(50);
+  for (int i = 0; i < 1000; ++i) {
+    const TokenId id = ChooseToken(step.scores, {3, 0, 1, 0}, {2, 7, 11}, i / 1000.0).id;
+    EXPECT_TRUE(id != 2 && id != 7 && id != 11);
+  }
+}
+
+TEST(SamplingTest, TheUniformNumberDependsOnSeedAndPlaceAndIsSpread) {
+  EXPECT_EQ(UniformAt(1, 2), UniformAt(1, 2));
+  EXPECT_NE(UniformAt(1, 2), UniformAt(2, 2));
+  EXPECT_NE(UniformAt(1, 2), UniformAt(1, 3));
+  std::vector<int> parts(10);
+  for (int i = 0; i < 10000; ++i) {
+    const double u = UniformAt(i % 7, i);
+    ASSERT_GE(u, 0);
+    ASSERT_LT(u, 1);
+    ++parts[static_cast<size_t>(u * 10)];
+  }
+  for (const int part : parts) EXPECT_NEAR(part, 1000, 150);  // Five deviations.
+}
+
+TEST(SamplingTest, NumbersOutOfRangeAreRefused) {
+  EXPECT_TRUE(CheckSampling({}).ok());
+  EXPECT_TRUE(CheckSampling({1, 5, 0.5, 3}).ok());
+  for (const Sampling& odd : {Sampling{-1, 0, 1, 0}, {1, -1, 1, 0}, {1, 0, 0, 0}, {1, 0, 1.1, 0},
+                              {std::nan(""), 0, 1, 0}, {1, 0, std::nan(""), 0}}) {
+    EXPECT_TRUE(absl::IsInvalidArgument(CheckSampling(odd)));
+  }
+}
+
+// Any chunking of the text gives the text before the first sequence, and no more is ever given out.
+TEST(StopSequencesTest, AnyChunkingEndsAtTheSamePlace) {
+  const std::string text = "aab aaab\nabc END more END";
+  const std::pair<std::vector<std::string>, std::string> cases[] = {
+      {{"aaab"}, "aab "},   {{"END", "abc"}, "aab aaab\n"},    {{"aaaab"}, text},
+      {{"b\n", "\n"}, "aab aaa"}, {{"more END!", "END m"}, "aab aaab\nabc "}};
+  for (const auto& [sequences, expected] : cases) {
+    for (size_t size = 1; size <= text.size(); ++size) {
+      StopSequences stop(sequences);
+      std::string given;
+      for (size_t begin = 0; begin < text.size(); begin += size) {
+        given += stop.Append(text.substr(begin, size));
+        ASSERT_EQ(expected.compare(0, given.size(), given), 0);
+      }
+      given += stop.Finish();
+      EXPECT_EQ(given, expected) << size;
+      EXPECT_EQ(stop.found(), expected != text);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace leapstream
