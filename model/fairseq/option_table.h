@@ -15,8 +15,9 @@ enum ModelKind : unsigned {
   kMaskedText = 2,          // waitk_transformer*
   kUnidirectionalText = 4,  // transformer_unidirectional*
   kBidirectionalText = 8,   // transformer and its presets
-  kSpeechModel = 16,        // convtransformer_simul_trans*
-  kAllModels = 31,
+  kSimultaneousSpeech = 16,  // convtransformer_simul_trans* and convtransformer_emformer
+  kOfflineSpeech = 64,       // s2t_transformer*, s2t_conformer, convtransformer
+  kAllModels = 31 | 64,
 };
 
 // The effects that a checkpoint's option can have.

@@ -53,9 +53,30 @@ class DraftTwin {
         tokens.push_back(model_.source_vocabulary.Id(piece));
       }
       Read(tokens);
-      Look(++words);
+      Look(++words, state_->source_read());
     }
     Read({kEndOfSentence});
+    return Finish();
+  }
+
+  // `input`: with the READs of the session.
+  std::vector<Written> TranslateSpeech(absl::Span<const float> samples, const SpeechInput& input) {
+    int looked = 0;
+    for (int64_t given = 0; given < static_cast<int64_t>(samples.size());) {
+      const auto count = std::min<int64_t>(input.SamplesPerRead(), samples.size() - given);
+      const SourceRows rows{state_.get(), {}, samples.subspan(given, count)};
+      EXPECT_TRUE(model_.translator->Read({rows}).ok());
+      given += count;
+      if (state_->source_read() == 0 || input.Steps(state_->source_read()) <= looked) continue;
+      looked = input.Steps(state_->source_read());
+      const int64_t ms = given / (kSpeechSampleRate / 1000);
+      Look(static_cast<int>(ms / 400), static_cast<int>(ms / 200));
+    }
+    return Finish();
+  }
+
+ private:
+  std::vector<Written> Finish() {
     while (true) {
       const Decision decision = Decide(*state_);
       const bool full = static_cast<int>(target_.size()) >=
@@ -64,8 +85,6 @@ class DraftTwin {
       Commit(decision.best);
     }
   }
-
- private:
   static std::vector<std::string> Words(const std::string& text) {
     std::vector<std::string> words(1);
     for (const char c : text) {
@@ -93,10 +112,11 @@ class DraftTwin {
     target_.push_back(token.id);
   }
 
-  void Look(int source_words) {
+  // `length`: see Progress::source_length.
+  void Look(int source_words, int length) {
     const auto written = static_cast<int>(target_.size());
     const int read = state_->source_read();
-    const int most = MostDraftTokens({read, read - wrote_at_, written});
+    const int most = MostDraftTokens({length, length - wrote_at_, written});
     std::vector<TokenId> draft;
     TokenId next = end_;
     auto state = *state_->Clone();
@@ -117,7 +137,7 @@ class DraftTwin {
       if (repeated == 0) {
         const bool agrees = same == static_cast<int>(rest_.size());
         const bool enough = static_cast<int>(draft.size()) - same >=
-                            MostNewTokens(policy_, read - looked_, agrees);
+                            MostNewTokens(policy_, length - looked_, agrees);
         const TargetUnits::Around open{target_.empty() ? TargetUnits::kNone : target_.back(),
                                        TargetUnits::kNone, end_};
         if (!enough || (LagsTooMuch(policy_, source_words - words_) &&
@@ -145,8 +165,8 @@ class DraftTwin {
       EXPECT_EQ(decision.best.id, draft[i]);
       Commit(decision.best);
     }
-    if (count > 0) wrote_at_ = read;
-    looked_ = read;
+    if (count > 0) wrote_at_ = length;
+    looked_ = length;
     rest_.assign(draft.begin() + count, draft.end());
     agreed_.assign(agreed.begin() + count, agreed.end());
   }
