@@ -12,7 +12,7 @@ namespace leapstream {
 namespace {
 
 constexpr absl::Duration kSpokenWord = absl::Milliseconds(400);  // About that of most languages.
-constexpr absl::Duration kSpokenToken = kSpokenWord / 2;
+constexpr absl::Duration kSpokenToken = absl::Milliseconds(200);
 
 }  // namespace
 

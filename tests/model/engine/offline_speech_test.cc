@@ -41,8 +41,11 @@ using nlohmann::json;
 // log-probabilities by 2.6e-4 for that reason.
 constexpr double kLogProbTolerance = 6e-4;
 constexpr double kNearTie = 2e-3;
-// With features that differ by 1e-4 in audio that is not silent.
-constexpr double kRowTolerance = 1e-3;
+// Rows differ as much as the features do: in nearly silent frames by up to 0.1 before CMVN, and on
+// the mean by far less.
+constexpr double kFeatureTolerance = 5e-2;
+constexpr double kRowTolerance = 6e-3;
+constexpr double kMeanTolerance = 3e-4;
 
 // The target languages of a model that has tags for them; otherwise one that is empty.
 std::vector<std::string> Languages(const std::string& name) {
@@ -112,10 +115,16 @@ void ExpectClose(const std::vector<float>& got, const std::vector<float>& expect
                  const std::string& what) {
   ASSERT_EQ(got.size(), expected.size()) << what;
   size_t worst = 0;
+  double sum = 0;
   for (size_t i = 0; i < got.size(); ++i) {
-    if (std::abs(got[i] - expected[i]) > std::abs(got[worst] - expected[worst])) worst = i;
+    const double difference = std::abs(got[i] - expected[i]);
+    sum += difference;
+    if (difference > std::abs(got[worst] - expected[worst])) worst = i;
   }
-  EXPECT_NEAR(got[worst], expected[worst], kRowTolerance) << what << " differs most at " << worst;
+  EXPECT_NEAR(got[worst], expected[worst],
+              what == "features" ? kFeatureTolerance : kRowTolerance)
+      << what << " differs most at " << worst;
+  EXPECT_LE(sum, kMeanTolerance * static_cast<double>(got.size())) << what;
 }
 
 std::vector<float> Transposed(const std::vector<float>& values, int64_t rows) {
@@ -340,7 +349,10 @@ TEST_P(OfflineSpeechTest, SessionsDoWhatTheReferenceDoes) {
       const Outcome whole = RunSession(scheduler, options, SamplesOf(row), 8000);
       if (whole.ids != expected.ids) continue;  // A near tie, which the engine's test judges.
       EXPECT_EQ(whole.delays_ms, expected.delays_ms);
-      EXPECT_EQ(whole.text, expected.text);
+      // SentencePiece drops spaces at the end; a session has shown them.
+      std::string shown = whole.text;
+      while (absl::EndsWith(shown, " ")) shown.pop_back();
+      EXPECT_EQ(shown, expected.text);
       EXPECT_TRUE(RunSession(scheduler, options, SamplesOf(row), 333) == whole);
     }
   }

@@ -203,9 +203,10 @@ TEST_F(OfflineSpeechExportTest, RefusesByName) {
       {"depthwise_conv_kernel_size", "30", "odd numbers"},
       {"ctc_compress_out", "True", "ctc_compress_out"},
       {"input_feat_per_channel", "40", "served: 80"}};
+  Use("conformer_rel", "global");
+  const CheckpointContents original = Contents();
   for (const auto& [option, value, expected] : cases) {
-    Use("conformer_rel", "global");
-    CheckpointContents contents = Contents();
+    CheckpointContents contents = original;
     contents.options[option] = value;
     if (option == std::string("arch")) contents.options["_name"] = value;
     const absl::Status status = ExportContents(contents);
@@ -213,7 +214,7 @@ TEST_F(OfflineSpeechExportTest, RefusesByName) {
     EXPECT_THAT(std::string(status.message()), AllOf(HasSubstr(value), HasSubstr(expected)));
   }
   // fairseq itself fails with relative positions in its own attention.
-  CheckpointContents contents = Contents();
+  CheckpointContents contents = original;
   contents.options["attn_type"] = "None";
   contents.options["pos_enc_type"] = "rel_pos";
   EXPECT_THAT(std::string(ExportContents(contents).message()), HasSubstr("only with attn_type"));
