@@ -64,8 +64,8 @@ struct SpeechConfig {
   std::string cmvn = "global";
   bool norm_means = true;  // Of utterance CMVN: whether the mean is subtracted, and
   bool norm_vars = true;   // whether the standard deviation divides.
-  // Of utterance CMVN: as long as fewer frames than these have been heard, stored statistics stand
-  // for those that are missing. 0: none.
+  // With utterance CMVN: stored statistics stand for the frames that a segment has fewer than this.
+  // 0: they never do.
   int cmvn_stored_frames = 0;
   std::vector<float> cmvn_mean;  // [mel_bins], or empty if nothing asks for stored statistics.
   std::vector<float> cmvn_std;   // The same, positive.

@@ -23,7 +23,7 @@ class EncoderLayer {
   virtual std::unique_ptr<AttentionState> NewState() const = 0;
   virtual void Reserve(int /*states*/) const {}
 
-  // What Apply() needs beside the rows it changes.
+  // The arguments of Apply() beside the rows that it changes.
   struct Call {
     absl::Span<const AttentionRow> rows;  // The rows of one state are in order.
     StepPast past;                        // Of a causal layer.
