@@ -129,13 +129,15 @@ absl::Status SetOption(absl::string_view option, Policy* policy) {
     policy->read_tokens = Positive(value);
   } else if (name == "read-words" && Positive(value) > 0) {
     policy->read_words = Positive(value);
+  } else if (name == "read-ms" && Positive(value) > 0) {
+    policy->read_ms = Positive(value);
   } else if (name == "past" && (value == "frozen" || value == "refreshed")) {
     policy->past = value == "frozen" ? Past::kFrozen : Past::kRefreshed;
   } else if (name == "prefix-end" && (value == "on" || value == "off")) {
     policy->prefix_end = value == "on";
   } else {
     return absl::InvalidArgumentError(
-        absl::StrCat("want +read-tokens=N, +read-words=N, +past=frozen or refreshed, "
+        absl::StrCat("want +read-tokens=N, +read-words=N, +read-ms=N, +past=frozen or refreshed, "
                      "+prefix-end=on or off, or with wait-k +count-words, got +",
                      option));
   }
@@ -213,6 +215,7 @@ std::string ToText(const Policy& policy) {
   if (wait_k != nullptr && wait_k->count_words) text += "+count-words";
   if (policy.read_tokens > 0) absl::StrAppend(&text, "+read-tokens=", policy.read_tokens);
   if (policy.read_words > 0) absl::StrAppend(&text, "+read-words=", policy.read_words);
+  if (policy.read_ms > 0) absl::StrAppend(&text, "+read-ms=", policy.read_ms);
   if (policy.past != Past::kDefault) absl::StrAppend(&text, "+past=", PastName(policy.past));
   if (policy.prefix_end) absl::StrAppend(&text, "+prefix-end=", *policy.prefix_end ? "on" : "off");
   return text;

@@ -51,6 +51,7 @@ struct Policy {
   PolicyRule rule = {};
   int read_tokens = 0;  // Source tokens read between two decisions. At most one of the two is set.
   int read_words = 0;
+  int read_ms = 0;  // For speech: the audio of one READ.
   Past past = Past::kDefault;
   std::optional<bool> prefix_end = {};
 };

@@ -69,6 +69,7 @@ Policy FromProto(const pb::DecodingPolicy& policy) {
   result.rule = RuleOf(policy);
   result.read_tokens = policy.read_tokens();
   result.read_words = policy.read_words();
+  result.read_ms = policy.read_ms();
   result.past = static_cast<Past>(policy.past());  // Same numbers.
   if (policy.has_prefix_end()) result.prefix_end = policy.prefix_end();
   return result;
@@ -109,6 +110,7 @@ void SetPolicy(const Policy& policy, pb::DecodingPolicy* message) {
   std::visit([&](const auto& rule) { SetRule(rule, message); }, policy.rule);
   message->set_read_tokens(policy.read_tokens);
   message->set_read_words(policy.read_words);
+  message->set_read_ms(policy.read_ms);
   message->set_past(static_cast<pb::Past>(policy.past));  // Same numbers.
   if (policy.prefix_end.has_value()) message->set_prefix_end(*policy.prefix_end);
 }

@@ -12,12 +12,14 @@ namespace leapstream {
 namespace {
 
 constexpr absl::Duration kSpokenWord = absl::Milliseconds(400);  // About that of most languages.
+constexpr absl::Duration kSpokenToken = absl::Milliseconds(200);
 
 }  // namespace
 
 AudioSegment::AudioSegment(const SessionOptions& options, const ModelInfo& model,
                            std::unique_ptr<AudioSource> audio)
     : model_(model),
+      input_(InputOf(options, model)),
       sample_rate_(options.sample_rate),
       read_steps_(options.read_tokens),
       limit_(absl::ToInt64Milliseconds(AudioLimit(options, model)) * (kSpeechSampleRate / 1000)),
@@ -46,7 +48,7 @@ void AudioSegment::Close() {
 
 absl::StatusOr<SegmentSource::Next> AudioSegment::NextRead(int64_t* /*work*/) {
   if (finished_) return Next::kNone;
-  const int64_t wanted = model_.speech->SamplesPerRead();
+  const int64_t wanted = input_.SamplesPerRead();
   const int64_t available = audio_->available();
   if (given_ + available > limit_) cut_ = true;
   if (available < wanted && !closed_ && !cut_) return Next::kWaits;
@@ -66,12 +68,13 @@ void AudioSegment::ForgetReads() {
 Progress AudioSegment::progress() const {
   const auto all = static_cast<int>(states());
   Progress progress;
-  progress.source_read = all == 0 ? 0 : model_.speech->Steps(all);
+  progress.source_read = all == 0 ? 0 : input_.Steps(all);
   progress.source_finished = finished_;
-  progress.source_is_short = all < model_.speech->pre_decision_ratio;
+  progress.source_is_short = all < input_.pre_decision_ratio;
   progress.within_chunk =
       read_steps_ > 1 && !finished_ && progress.source_read % read_steps_ != 0;
   progress.source_words = static_cast<int>(absl::FDivDuration(audio_given(), kSpokenWord));
+  progress.source_length = static_cast<int>(absl::FDivDuration(audio_given(), kSpokenToken));
   return progress;
 }
 

@@ -5,12 +5,13 @@
 #include <memory>
 #include <vector>
 
+#include "model/api/speech.h"
 #include "streaming/audio_source.h"
 #include "streaming/segment_source.h"
 
 namespace leapstream {
 
-// A source of speech. A READ reads SpeechInput::SamplesPerRead() samples. At the source's end one
+// A source of speech. A READ reads InputOf(...).SamplesPerRead() samples. At the source's end one
 // READ reads the samples that are left, and one more reads nothing and finishes the source. Source
 // tokens are encoder states.
 class AudioSegment final : public SegmentSource {
@@ -30,16 +31,17 @@ class AudioSegment final : public SegmentSource {
   bool is_empty() const override { return finished_ && states() == 0; }
   int64_t encoder_rows() const override { return states(); }
   int64_t front_rows() const override {
-    return int64_t{due_reads_} * model_.speech->pre_decision_ratio;
+    return int64_t{due_reads_} * input_.pre_decision_ratio;
   }
   double Delay(int source_read) const override;
   absl::Duration audio_given() const override;
   SourceLeft Leave(int source_read) override;
 
  private:
-  int64_t states() const { return model_.speech->StatesOf(given_); }
+  int64_t states() const { return input_.StatesOf(given_); }
 
   const ModelInfo& model_;
+  const SpeechInput input_;  // With the session's READs.
   const int sample_rate_;  // The rate of the audio that is appended.
   const int read_steps_;   // The chunk of source of a READ, in steps; 0: one.
   const int64_t limit_;    // The most samples of a segment.

@@ -20,6 +20,7 @@ void LiveSession::PlanDraft(const Progress& progress) {
   } else if (!draft_->open()) {
     SegmentDraft::Look look;
     look.source_read = progress.source_read;
+    look.source_length = progress.source_length;
     look.words_ahead = progress.source_words - segment_.words;
     look.room = Room();
     look.committed = committed_.rest();

@@ -77,10 +77,6 @@ absl::Status WaitK::CheckFor(const ModelInfo& model) const {
     return absl::InvalidArgumentError(absl::StrCat("write_stride must be at least 1, got ",
                                                    write_stride, "; leave it unset for 1"));
   }
-  if (count_words && model.speech.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "model ", model.name, " takes speech, whose words cannot be counted; count steps instead"));
-  }
   return absl::OkStatus();
 }
 

@@ -34,6 +34,9 @@ struct Progress {
   // The chunk of source that a READ begins (SessionOptions::read_tokens) is not complete.
   bool within_chunk = false;
   int source_words = 0;  // The words of source_read that are complete.
+  // The length of the source that was read, in tokens: source_read for text, and for speech the
+  // tokens that so much audio has in most languages. For the lengths of drafts.
+  int source_length = 0;
   int target_words = 0;  // The target words that have begun: see TargetTokenizer::BeginsWord().
   // The open step was decided, and the policy has not admitted the token, since it begins a word.
   bool awaits_word = false;
@@ -45,7 +48,8 @@ struct Progress {
 struct WaitK {
   int k = 3;
   int write_stride = 1;  // The number of tokens that are written after each READ.
-  bool count_words = false;  // All of these numbers count words.
+  // All of these numbers count words; of speech, 400 ms of audio count as one.
+  bool count_words = false;
 
   // Target token t (from 1) is written once the source is finished or
   // k + lag + (t - 1) / write_stride source tokens have been read.

@@ -21,7 +21,7 @@ SegmentDraft::SegmentDraft(const Policy& policy, const Model& model, TokenId end
 
 void SegmentDraft::Reset() {
   phase_ = Phase::kNone;
-  looked_ = wrote_at_ = 0;
+  looked_ = looked_length_ = wrote_at_ = 0;
   rest_.clear();
   rest_agreed_.clear();
   target_.clear();
@@ -38,7 +38,7 @@ absl::Status SegmentDraft::Begin(const SessionState& state, const Look& look) {
   same_ = early_ = due_ = count_ = 0;
   has_early_ = false;
   most_ = std::min(
-      MostDraftTokens({look.source_read, look.source_read - wrote_at_, before_}), look.room);
+      MostDraftTokens({look.source_length, look.source_length - wrote_at_, before_}), look.room);
   if (most_ <= 0 && look.committed.empty()) {
     FinishLook();
     return absl::OkStatus();
@@ -169,7 +169,7 @@ bool SegmentDraft::Take(const Decision& decision) {
 bool SegmentDraft::IsLongEnough() const {
   const auto same = static_cast<size_t>(same_);
   const int most =
-      MostNewTokens(policy_, look_.source_read - looked_, /*agrees=*/same == rest_.size());
+      MostNewTokens(policy_, look_.source_length - looked_length_, /*agrees=*/same == rest_.size());
   if (static_cast<int>(drafted().size()) - same_ < most) return false;
   // A unit that is to be written in any case must be whole.
   return !LagsTooMuch(policy_, look_.words_ahead) ||
@@ -238,8 +238,9 @@ void SegmentDraft::FinishLook() {
   rest_.assign(left.begin(), left.end());
   rest_agreed_.assign(agreed_.begin() + count_, agreed_.end());
   target_.resize(static_cast<size_t>(before_ + count_));
-  if (count_ > 0) wrote_at_ = look_.source_read;
+  if (count_ > 0) wrote_at_ = look_.source_length;
   looked_ = look_.source_read;
+  looked_length_ = look_.source_length;
   phase_ = Phase::kNone;
 }
 

@@ -29,7 +29,8 @@ class SegmentDraft {
   void Reset();  // Begins a segment.
 
   struct Look {
-    int source_read = 0;  // In the unit of Progress.
+    int source_read = 0;    // In the unit of Progress.
+    int source_length = 0;  // See Progress.
     int words_ahead = 0;  // The number of source words less that of target words.
     int room = 0;         // The most tokens that may be written.
     // The target that a stream before this one has put out (see ResumeFrom) and that was not written
@@ -117,7 +118,8 @@ class SegmentDraft {
   Phase phase_ = Phase::kNone;
   std::unique_ptr<SessionState> state_;  // The draft's; null: there was no look yet.
   int looked_ = 0;
-  int wrote_at_ = 0;           // The source_read of the last look that wrote something.
+  int looked_length_ = 0;      // The source_length of the last look,
+  int wrote_at_ = 0;           // and of the last one that wrote something.
   std::vector<TokenId> rest_;  // What is left of the draft before.
   std::vector<int> rest_agreed_;  // See Keeps().
 

@@ -79,6 +79,9 @@ struct SessionOptions {
   // and AlignAtt.
   int read_tokens = 0;
   int read_words = 0;
+  // For speech: the audio of one READ in ms, whole encoder states. wait-k counts such READs. 0: the
+  // model's own, SpeechInput::SamplesPerRead().
+  int read_ms = 0;
   Past past = Past::kDefault;
   // Whether the encoder sees </s> behind a source that is not finished, as some offline models
   // expect. nullopt: the better one for the policy.

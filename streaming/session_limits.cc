@@ -11,6 +11,8 @@ namespace {
 
 constexpr int kMaxTargetTokens = 1 << 20;  // More than in any segment; keeps a * S + b an int.
 
+constexpr int kMaxReadMs = 40'000;  // SpeechConfig's range of pre_decision_ratio.
+
 constexpr char kEndSymbol[] = "<e>";       // See docs/fairseq.md, rule 24.
 
 // The smaller one of two limits; 0: no limit.
@@ -29,6 +31,19 @@ absl::Status CheckChunk(const SessionOptions& options, const ModelInfo& model) {
   if (options.read_words > 0 && model.speech.has_value()) {
     return absl::InvalidArgumentError(absl::StrCat(
         "model ", model.name, " takes speech, whose words cannot be counted; use read_tokens"));
+  }
+  if (options.read_ms == 0) return absl::OkStatus();
+  if (!model.speech.has_value()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "model ", model.name, " takes text, whose READs have no duration, got read_ms ",
+        options.read_ms, "; leave it unset, or use read_tokens or read_words"));
+  }
+  const int state = model.speech->MillisecondsPerState();
+  if (options.read_ms < state || options.read_ms > kMaxReadMs || options.read_ms % state != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "read_ms needs to be a multiple of ", state, ", the encoder state of model ", model.name,
+        ", of ", kMaxReadMs, " at most, got ", options.read_ms, "; leave it unset for ",
+        state * model.speech->pre_decision_ratio));
   }
   return absl::OkStatus();
 }
@@ -78,6 +93,14 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
 
 int SourceLimit(const SessionOptions& options, const ModelInfo& model) {
   return Smaller(options.max_source_tokens, model.max_source_tokens);
+}
+
+SpeechInput InputOf(const SessionOptions& options, const ModelInfo& model) {
+  SpeechInput input = *model.speech;
+  if (options.read_ms > 0) {
+    input.pre_decision_ratio = options.read_ms / input.MillisecondsPerState();
+  }
+  return input;
 }
 
 absl::Duration AudioLimit(const SessionOptions& options, const ModelInfo& model) {

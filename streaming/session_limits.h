@@ -20,6 +20,8 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
 
 // The most source tokens of a segment, </s> included; of speech, encoder states.
 int SourceLimit(const SessionOptions& options, const ModelInfo& model);
+// The model's input, with the READs that the session asks for. REQUIRES: the model takes speech.
+SpeechInput InputOf(const SessionOptions& options, const ModelInfo& model);
 // SourceLimit() for speech, as the time that so many encoder states last. REQUIRES: the model takes
 // speech.
 absl::Duration AudioLimit(const SessionOptions& options, const ModelInfo& model);

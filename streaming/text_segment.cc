@@ -182,6 +182,7 @@ Progress TextSegment::progress() const {
   progress.source_finished = finished_;
   progress.within_chunk = given_ > looked_tokens_ && !finished_;
   progress.source_words = words_read_;
+  progress.source_length = given_;
   return progress;
 }
 

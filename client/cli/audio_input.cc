@@ -29,8 +29,9 @@ absl::Status CannotRead() {
 class Piped final : public AudioInput {
  public:
   // Waits until the kind of input is known. Owns `fd`, unless that is standard input.
-  static absl::StatusOr<std::unique_ptr<AudioInput>> Open(int fd, int raw_sample_rate) {
-    std::unique_ptr<Piped> input(new Piped(fd, raw_sample_rate));
+  static absl::StatusOr<std::unique_ptr<AudioInput>> Open(int fd,
+                                                          const AudioInputOptions& options) {
+    std::unique_ptr<Piped> input(new Piped(fd, options));
     while (!input->audio_.is_known() && !input->ended_) {
       if (signals::CancelWanted()) return absl::CancelledError("cancelled");
       if (signals::EndWanted()) break;  // Nothing has come yet.
@@ -61,7 +62,8 @@ class Piped final : public AudioInput {
   absl::Status status() const override { return status_; }
 
  private:
-  Piped(int fd, int raw_sample_rate) : fd_(fd), audio_(raw_sample_rate) {}
+  Piped(int fd, const AudioInputOptions& options)
+      : fd_(fd), audio_(options.sample_rate, options.channel) {}
 
   absl::Status Fill() {
     char buffer[16 << 10];
@@ -81,10 +83,11 @@ class Piped final : public AudioInput {
 
 class File final : public AudioInput {
  public:
-  static absl::StatusOr<std::unique_ptr<AudioInput>> Open(const std::string& path) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<AudioFile> file,
-                                path == "-" ? AudioFile::Open(STDIN_FILENO, "on standard input")
-                                            : AudioFile::Open(path));
+  static absl::StatusOr<std::unique_ptr<AudioInput>> Open(const AudioInputOptions& options) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(
+        std::unique_ptr<AudioFile> file,
+        options.path == "-" ? AudioFile::Open(STDIN_FILENO, "on standard input", options.channel)
+                            : AudioFile::Open(options.path, options.channel));
     return std::make_unique<File>(std::move(file));
   }
   explicit File(std::unique_ptr<AudioFile> file) : file_(std::move(file)) {}
@@ -117,16 +120,16 @@ bool IsRecording(int fd) {
 
 absl::StatusOr<std::unique_ptr<AudioInput>> AudioInput::Open(const AudioInputOptions& options) {
   if (options.path == "-") {
-    if (IsRecording(STDIN_FILENO)) return File::Open("-");
-    return Piped::Open(STDIN_FILENO, options.sample_rate);
+    if (IsRecording(STDIN_FILENO)) return File::Open(options);
+    return Piped::Open(STDIN_FILENO, options);
   }
   struct stat status;
   if (stat(options.path.c_str(), &status) != 0 ||
       !(S_ISFIFO(status.st_mode) || S_ISCHR(status.st_mode))) {
-    return File::Open(options.path);
+    return File::Open(options);
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const int fd, OpenToPoll(options.path));
-  return Piped::Open(fd, options.sample_rate);
+  return Piped::Open(fd, options);
 }
 
 }  // namespace leapstream::client

@@ -17,10 +17,11 @@ struct AudioInputOptions {
   // have raw mono PCM_S16LE, or WAV or AU while it is being written.
   std::string path;
   int sample_rate = 16000;  // Rate of raw samples; a header has its own.
+  int channel = 0;          // From 1 on; 0: the mean of all channels.
   bool real_time = true;    // A file is sent as if it were being spoken.
 };
 
-// A source of samples, in the stream's format. Channels are averaged. Not thread-safe.
+// A source of samples, in the stream's format, of one channel. Not thread-safe.
 class AudioInput {
  public:
   // The audio that one Read() of a file gives.

@@ -76,6 +76,10 @@ void PolicyFlags::AddTo(CLI::App* command, Number number) {
       ->check(CLI::Range(1, kMostK))
       ->excludes(words);
   command
+      ->add_option("--read-ms", read_ms_,
+                   "speech: the audio of one READ, a multiple of 40; default: the model's")
+      ->check(CLI::Range(1, kMostK));
+  command
       ->add_option("--past", past_,
                    "decoder rows of written tokens, with bidirectional encoders: frozen, or "
                    "refreshed when source was read; default: the policy's")
@@ -132,6 +136,7 @@ void PolicyFlags::Complete(Policy& policy) const {
     policy.read_words = read_words_;
     policy.read_tokens = read_tokens_;
   }
+  if (policy.read_ms == 0) policy.read_ms = read_ms_;
   if (policy.past == Past::kDefault && !past_.empty()) {
     policy.past = past_ == "frozen" ? Past::kFrozen : Past::kRefreshed;
   }

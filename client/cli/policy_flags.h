@@ -31,7 +31,7 @@ class PolicyFlags {
   std::vector<std::string> texts_;
   std::string ks_, past_, prefix_end_;
   bool offline_ = false, count_words_ = false;
-  int read_words_ = 0, read_tokens_ = 0;
+  int read_words_ = 0, read_tokens_ = 0, read_ms_ = 0;
 };
 
 }  // namespace leapstream::client

@@ -242,8 +242,8 @@ void TranslateCommand::AddHypothesisFlags() {
 void TranslateCommand::AddAudioFlags() {
   command_
       ->add_option("--audio", audio_.path,
-                   "translate a recording (wav, flac, ...), or - for standard input: "
-                   "mono 16-bit little-endian samples, WAV or AU")
+                   "translate a recording (wav, flac, ogg, opus, mp3, ...), or - for standard "
+                   "input: mono 16-bit little-endian samples, WAV or AU")
       ->type_name("FILE")
       ->excludes("--from-file")
       ->excludes("--segment")
@@ -265,6 +265,11 @@ void TranslateCommand::AddAudioFlags() {
       ->add_option("--sample-rate", audio_.sample_rate, "of raw samples on standard input, in Hz")
       ->check(CLI::Range(8000, 192000))
       ->capture_default_str()
+      ->needs("--audio");
+  command_
+      ->add_option("--channel", audio_.channel,
+                   "the channel to translate, from 1 on; default: the mean of all")
+      ->check(CLI::Range(1, 256))
       ->needs("--audio");
 }
 

@@ -87,8 +87,8 @@ class MendedFile {
 class SoundFile final : public AudioFile {
  public:
   // `file` reads from `bytes`.
-  SoundFile(std::unique_ptr<MendedFile> bytes, SNDFILE* file, const SF_INFO& info)
-      : bytes_(std::move(bytes)), file_(file), info_(info) {}
+  SoundFile(std::unique_ptr<MendedFile> bytes, SNDFILE* file, const SF_INFO& info, int channel)
+      : bytes_(std::move(bytes)), file_(file), info_(info), channel_(channel) {}
   ~SoundFile() override { sf_close(file_); }
 
   int sample_rate() const override { return info_.samplerate; }
@@ -98,11 +98,16 @@ class SoundFile final : public AudioFile {
     const sf_count_t read = sf_readf_float(file_, samples.data(), count);
     std::string bytes(read > 0 ? read * sizeof(float) : 0, '\0');
     for (sf_count_t i = 0; i < read; ++i) {
-      float sum = 0;
-      for (int c = 0; c < info_.channels; ++c) sum += samples[i * info_.channels + c];
-      const float mean = sum / static_cast<float>(info_.channels);
+      const float* const frame = samples.data() + i * info_.channels;
+      float sample = 0;
+      if (channel_ == kAllChannels) {
+        for (int c = 0; c < info_.channels; ++c) sample += frame[c];
+        sample /= static_cast<float>(info_.channels);
+      } else {
+        sample = frame[channel_ - 1];
+      }
       uint32_t bits;
-      std::memcpy(&bits, &mean, sizeof(bits));
+      std::memcpy(&bits, &sample, sizeof(bits));
       for (int b = 0; b < 4; ++b) bytes[i * 4 + b] = static_cast<char>(bits >> (8 * b));
     }
     return bytes;
@@ -112,7 +117,19 @@ class SoundFile final : public AudioFile {
   const std::unique_ptr<MendedFile> bytes_;
   SNDFILE* const file_;
   const SF_INFO info_;
+  const int channel_;
 };
+
+// A hint on why libsndfile cannot read a file: its versions before 1.1 know no MP3. Empty: it has
+// none.
+std::string WhyNotRead(int fd) {
+  std::string head(kContainerBytes, '\0');
+  const ssize_t size = pread(fd, head.data(), head.size(), 0);
+  head.resize(size > 0 ? static_cast<size_t>(size) : 0);
+  if (ContainerOf(head) != "MP3") return "";
+  return absl::StrCat("; MP3 needs libsndfile 1.1 or later with MPEG, and this is ",
+                      sf_version_string());
+}
 
 // Counts the frames; reads them all.
 sf_count_t CountFrames(SNDFILE* file, const SF_INFO& info) {
@@ -125,7 +142,7 @@ sf_count_t CountFrames(SNDFILE* file, const SF_INFO& info) {
 
 // Takes over `fd`. `has_path`: `path` can be opened, and is not only for messages.
 absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& path,
-                                                     bool has_path) {
+                                                     bool has_path, int channel) {
   struct stat status;
   if (fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)) {
     close(fd);
@@ -145,10 +162,15 @@ absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& 
   }
   if (file == nullptr) {
     return absl::InvalidArgumentError(
-        absl::StrCat("cannot read the recording ", path, ": ", sf_strerror(nullptr),
+        absl::StrCat("cannot read the recording ", path, ": ", sf_strerror(nullptr), WhyNotRead(fd),
                      "; ffmpeg -i RECORDING -ar 16000 -ac 1 talk.wav makes one that can be"));
   }
-  auto opened = std::make_unique<SoundFile>(std::move(bytes), file, info);
+  auto opened = std::make_unique<SoundFile>(std::move(bytes), file, info, channel);
+  if (channel > info.channels) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the recording ", path, " has no channel ", channel, ", but ", info.channels,
+                     "; leave the channel out for the mean of all"));
+  }
   if (info.frames <= 0) {
     return absl::OutOfRangeError(absl::StrCat("the recording ", path, " holds no sample"));
   }
@@ -157,22 +179,23 @@ absl::StatusOr<std::unique_ptr<AudioFile>> OpenOwned(int fd, const std::string& 
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(const std::string& path) {
+absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(const std::string& path, int channel) {
   const int fd = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) {
     return absl::NotFoundError(
         absl::StrCat("cannot read the recording ", path, ": ", std::strerror(errno)));
   }
-  return OpenOwned(fd, path, /*has_path=*/true);
+  return OpenOwned(fd, path, /*has_path=*/true, channel);
 }
 
-absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(int fd, const std::string& name) {
+absl::StatusOr<std::unique_ptr<AudioFile>> AudioFile::Open(int fd, const std::string& name,
+                                                           int channel) {
   const int own = fcntl(fd, F_DUPFD_CLOEXEC, 3);
   if (own < 0) {
     return absl::NotFoundError(
         absl::StrCat("cannot read the recording ", name, ": ", std::strerror(errno)));
   }
-  return OpenOwned(own, name, /*has_path=*/false);
+  return OpenOwned(own, name, /*has_path=*/false, channel);
 }
 
 }  // namespace leapstream::client

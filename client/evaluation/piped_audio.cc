@@ -82,6 +82,7 @@ absl::Status PipedAudio::ReadHeader() {
   if (state_ == State::kUnknown) {
     const absl::string_view kind = ContainerOf(bytes_);
     if (kind.empty()) {
+      LEAPSTREAM_RETURN_IF_ERROR(CheckFormat(static_cast<uint64_t>(sample_rate_)));
       BeginSamples(0, /*until_end=*/true);
       return absl::OkStatus();
     }
@@ -221,6 +222,11 @@ absl::Status PipedAudio::CheckFormat(uint64_t rate) {
   if (channels_ < 1 || channels_ > kMaxChannels) {
     return Refuse(absl::StrCat("a file with ", channels_, " channels"));
   }
+  if (static_cast<uint64_t>(channel_) > channels_) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the input has no channel ", channel_, ", but ", channels_,
+                     "; leave the channel out for the mean of all"));
+  }
   if (rate < 1 || rate > kMaxSampleRate) {
     return Refuse(absl::StrCat("a file with ", rate, " samples a second"));
   }
@@ -300,13 +306,18 @@ std::string PipedAudio::Take() {
   } else {
     taken.resize(frames * sizeof(float));
     for (size_t i = 0; i < frames; ++i) {
-      float sum = 0;
-      for (size_t c = 0; c < channels_; ++c) {
-        sum += static_cast<float>(Decode(bytes_.data() + i * frame + c * width()));
+      const auto decoded = [&](size_t c) {
+        return static_cast<float>(Decode(bytes_.data() + i * frame + c * width()));
+      };
+      float sample = 0;
+      if (channel_ == kAllChannels) {
+        for (size_t c = 0; c < channels_; ++c) sample += decoded(c);
+        sample /= static_cast<float>(channels_);
+      } else {
+        sample = decoded(static_cast<size_t>(channel_ - 1));
       }
-      const float mean = sum / static_cast<float>(channels_);
       uint32_t bits;
-      std::memcpy(&bits, &mean, sizeof(bits));
+      std::memcpy(&bits, &sample, sizeof(bits));
       for (int b = 0; b < 4; ++b) taken[i * 4 + b] = static_cast<char>(bits >> (8 * b));
     }
   }

@@ -7,6 +7,7 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
+#include "client/evaluation/audio_file.h"
 #include "client/types.h"
 
 namespace leapstream::client {
@@ -15,10 +16,12 @@ namespace leapstream::client {
 // nothing of the source of the bytes. Not thread-safe.
 class PipedAudio {
  public:
-  explicit PipedAudio(int raw_sample_rate) : sample_rate_(raw_sample_rate) {}
+  // `channel`: see AudioFile.
+  explicit PipedAudio(int raw_sample_rate, int channel = kAllChannels)
+      : channel_(channel), sample_rate_(raw_sample_rate) {}
 
-  // INVALID_ARGUMENT: a file of another kind, or with samples of another coding; the message says
-  // what to do.
+  // INVALID_ARGUMENT: a file of another kind, with samples of another coding, or without the
+  // channel; the message says what to do.
   absl::Status Append(absl::string_view bytes);
   // Ends the input. INVALID_ARGUMENT: there was no sample, or the bytes end within a sample or a
   // header.
@@ -29,8 +32,7 @@ class PipedAudio {
   bool is_raw() const { return raw_; }
   AudioFormat format() const { return raw_ ? AudioFormat::kPcmS16Le : AudioFormat::kPcmF32Le; }
   int sample_rate() const { return sample_rate_; }
-  // Returns the whole samples that have come since the last call, of one channel: the mean of all
-  // channels.
+  // Returns the whole samples that have come since the last call, of the channel.
   std::string Take();
 
  private:
@@ -48,6 +50,7 @@ class PipedAudio {
   size_t width() const;  // Bytes of a sample.
   double Decode(const char* sample) const;
 
+  const int channel_;
   State state_ = State::kUnknown;
   std::string bytes_;     // Bytes that came and are not taken.
   uint64_t skipped_ = 0;  // Bytes still to come of a chunk that means nothing here.

@@ -125,6 +125,7 @@ Json ToJson(const Policy& policy) {
   Json json = std::visit([](const auto& rule) { return RuleJson(rule); }, policy.rule);
   if (policy.read_tokens > 0) json["read_tokens"] = policy.read_tokens;
   if (policy.read_words > 0) json["read_words"] = policy.read_words;
+  if (policy.read_ms > 0) json["read_ms"] = policy.read_ms;
   if (policy.past != Past::kDefault) {
     json["past"] = policy.past == Past::kFrozen ? "PAST_FROZEN" : "PAST_REFRESHED";
   }

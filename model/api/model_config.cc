@@ -101,17 +101,55 @@ absl::Status CheckSide(absl::string_view name, const SideConfig& side, bool embe
   return absl::OkStatus();
 }
 
+// Checks that the convolutions make as many frames one row as the durations say.
+absl::Status CheckConvolutions(const SpeechConfig& speech) {
+  const int frames = speech.input.frames_per_state;
+  if (speech.front_end == "conv2d") {
+    if (speech.mel_bins % 4 == 0 && frames == 4 && speech.conv_kernels.empty()) {
+      return absl::OkStatus();
+    }
+    return absl::InvalidArgumentError(absl::StrCat(
+        "speech.front_end conv2d needs mel_bins that are a multiple of 4, frames_per_state 4 and "
+        "no conv_kernels, got ",
+        speech.mel_bins, ", ", frames, " and ", speech.conv_kernels.size(), " kernels"));
+  }
+  if (frames != 1 << speech.conv_kernels.size() || speech.conv_channels % 2 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "speech.front_end conv1d needs conv_channels that are even, and frames_per_state 2 to the "
+        "power of the number of conv_kernels, got ",
+        speech.conv_channels, ", and ", frames, " for ", speech.conv_kernels.size(), " kernels"));
+  }
+  for (const int kernel : speech.conv_kernels) {
+    LEAPSTREAM_RETURN_IF_ERROR(CheckRange("speech.conv_kernels", kernel, {1, 63}));
+    if (kernel % 2 == 1) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("speech.conv_kernels needs odd numbers, got ", kernel));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSpeech(const ModelConfig& config) {
   const SpeechConfig& speech = *config.speech;
-  if (speech.mel_bins % 4 != 0) {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckConvolutions(speech));
+  if (speech.conformer.has_value() &&
+      (speech.conformer->depthwise_kernel % 2 == 0 || config.encoder.self_attention != "softmax" ||
+       !config.encoder.shared_layers.empty())) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "speech.mel_bins needs to be a multiple of 4 for the two convolutions, got ",
-        speech.mel_bins));
+        "speech.conformer needs an odd depthwise_kernel, encoder.self_attention softmax and no "
+        "encoder.shared_layers, got ",
+        speech.conformer->depthwise_kernel, ", ", config.encoder.self_attention, " and ",
+        config.encoder.shared_layers.size(), " layers"));
   }
   if (speech.input.frame_shift_samples > speech.input.frame_samples) {
     return absl::InvalidArgumentError(
         absl::StrCat("speech.frame_shift_samples needs to be frame_samples at most, got ",
                      speech.input.frame_shift_samples, " and ", speech.input.frame_samples));
+  }
+  const int head_dim = config.encoder.embed_dim / config.encoder.attention_heads;
+  if (speech.conformer.has_value() && speech.conformer->positions == "rotary" &&
+      head_dim % 2 != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "speech.conformer.positions rotary needs an even size of heads, got ", head_dim));
   }
   for (const auto& [name, values] :
        {std::pair("mean", &speech.cmvn_mean), {"std", &speech.cmvn_std}}) {
@@ -121,15 +159,14 @@ absl::Status CheckSpeech(const ModelConfig& config) {
           "speech.cmvn_", name, " needs finite numbers, a std also positive ones, got ", value));
     }
   }
-  if (config.simul_type != "waitk" || config.causal_encoder) {
+  if (config.LearnedPolicy() || config.causal_encoder) {
     return absl::InvalidArgumentError(
-        "a model of speech needs simul_type waitk and a bidirectional encoder");
+        "a model of speech needs simul_type waitk or none, and a bidirectional encoder");
   }
   if (config.share_all_embeddings || config.encoder.layernorm_embedding ||
-      config.encoder.final_norm || config.encoder.positions == PositionKind::kLearned) {
+      config.encoder.positions == PositionKind::kLearned) {
     return absl::InvalidArgumentError(
-        "an encoder of speech has no embedding to share or to normalise, no norm after its layers "
-        "and no learned positions");
+        "an encoder of speech has no embedding to share or to normalise, and no learned positions");
   }
   return absl::OkStatus();
 }

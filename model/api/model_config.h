@@ -40,13 +40,41 @@ struct SideConfig {
   int LayerOf(int layer) const;
 };
 
-// The front end of an encoder of speech: log mel filter banks, global CMVN and two convolutions.
+// The layers of fairseq's s2t_conformer (Gulati et al. 2020), in the place of a transformer's.
+struct ConformerConfig {
+  int depthwise_kernel = 31;  // Odd: the states that each convolution sees.
+  // "absolute": as a transformer, positions are added to the first layer's input. "relative": the
+  // attention's energies have a part for the distance (Dai et al. 2019). "rotary": the input of the
+  // queries' and keys' projections is rotated.
+  std::string positions = "absolute";
+};
+
+// The front end of an encoder of speech: log mel filter banks, their normalisation (CMVN), and
+// convolutions that make one row of several frames.
 struct SpeechConfig {
   SpeechInput input;
   int mel_bins = 80;  // The number of filter banks.
-  int conv_channels = 0;
-  std::vector<float> cmvn_mean;  // [mel_bins]
-  std::vector<float> cmvn_std;   // [mel_bins], positive.
+  // "conv2d": two convolutions over time and filter banks, with ReLU, and a linear layer.
+  // "conv1d": convolutions over time, each with a gated linear unit.
+  std::string front_end = "conv2d";
+  int conv_channels = 0;  // Of the first convolution; of conv1d, before its gate halves them.
+  std::vector<int> conv_kernels;  // Of conv1d only: the kernel of each convolution, odd.
+  // "global": by stored statistics. "utterance": by those of what has been heard of the segment.
+  // "none": features stay as they are.
+  std::string cmvn = "global";
+  bool norm_means = true;  // Of utterance CMVN: whether the mean is subtracted, and
+  bool norm_vars = true;   // whether the standard deviation divides.
+  // With utterance CMVN: stored statistics stand for the frames that a segment has fewer than this.
+  // 0: they never do.
+  int cmvn_stored_frames = 0;
+  std::vector<float> cmvn_mean;  // [mel_bins], or empty if nothing asks for stored statistics.
+  std::vector<float> cmvn_std;   // The same, positive.
+  std::optional<ConformerConfig> conformer;
+
+  // Whether the normalisation needs cmvn_mean and cmvn_std.
+  bool HasStoredStatistics() const {
+    return cmvn == "global" || (cmvn == "utterance" && cmvn_stored_frames > 0);
+  }
 };
 
 // One of the bands of words, by frequency, of adaptive input or of an adaptive soft-max.

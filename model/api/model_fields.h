@@ -68,6 +68,15 @@ struct Fields<SideConfig> : std::true_type {
 };
 
 template <>
+struct Fields<ConformerConfig> : std::true_type {
+  template <typename Conformer, typename Visitor>
+  static void Visit(Conformer& conformer, Visitor& v) {
+    v("depthwise_kernel", conformer.depthwise_kernel, Range{1, 1023});
+    v("positions", conformer.positions, OneOf{{"absolute", "relative", "rotary"}});
+  }
+};
+
+template <>
 struct Fields<SpeechConfig> : std::true_type {
   template <typename Speech, typename Visitor>
   static void Visit(Speech& speech, Visitor& v) {
@@ -77,11 +86,21 @@ struct Fields<SpeechConfig> : std::true_type {
     v.Later("frame_shift_samples", speech.input.frame_shift_samples,
             SpeechInput().frame_shift_samples, Range{1, 512});
     v.Later("mel_bins", speech.mel_bins, SpeechConfig().mel_bins, Range{4, 128});
+    v.Later("frames_per_state", speech.input.frames_per_state, SpeechInput().frames_per_state,
+            Range{1, 64});
+    v.Later("front_end", speech.front_end, SpeechConfig().front_end, OneOf{{"conv2d", "conv1d"}});
+    v.Later("conv_kernels", speech.conv_kernels, SpeechConfig().conv_kernels, Range{0, 6});
+    v.Later("cmvn", speech.cmvn, SpeechConfig().cmvn, OneOf{{"global", "utterance", "none"}});
+    v.Later("norm_means", speech.norm_means, true);
+    v.Later("norm_vars", speech.norm_vars, true);
+    v.Later("cmvn_stored_frames", speech.cmvn_stored_frames, 0, Range{0, 1 << 16});
+    v.Optional("conformer", speech.conformer);
     v("pre_decision_ratio", speech.input.pre_decision_ratio, Range{1, 1000});
     v("pre_decision_type", speech.input.pre_decision_type);
     v("conv_channels", speech.conv_channels, Range{1, 1 << 13});
-    v("cmvn_mean", speech.cmvn_mean, Range{speech.mel_bins, speech.mel_bins});
-    v("cmvn_std", speech.cmvn_std, Range{speech.mel_bins, speech.mel_bins});
+    const int stored = speech.HasStoredStatistics() ? speech.mel_bins : 0;
+    v("cmvn_mean", speech.cmvn_mean, Range{stored, stored});
+    v("cmvn_std", speech.cmvn_std, Range{stored, stored});
   }
 };
 

@@ -4,8 +4,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "model/engine/attention/kinds.h"
-#include "model/engine/speech/conv_front_end.h"
 
 namespace leapstream {
 namespace {
@@ -30,18 +28,17 @@ RowTable MakeTable(const Parameters& parameters, const ModelConfig& config) {
 std::unique_ptr<const SpeechFrontEnd> MakeFrontEnd(const Parameters& parameters,
                                                    const ModelConfig& config) {
   if (!config.speech.has_value()) return nullptr;
-  return std::make_unique<ConvFrontEnd>(parameters.Under(SideName(config)), *config.speech,
-                                        config.encoder.embed_dim);
+  return std::make_unique<SpeechFrontEnd>(parameters.Under(SideName(config)), *config.speech,
+                                          config.encoder.embed_dim);
+}
+
+PackedLinear MakeInput(const Parameters& parameters, const ModelConfig& config) {
+  if (!config.speech.has_value() || !config.speech->conformer.has_value()) return PackedLinear();
+  const int64_t width = config.encoder.embed_dim;
+  return parameters.Under(SideName(config)).Under("input").Linear({width, width});
 }
 
 }  // namespace
-
-TransformerEncoder::Layer::Layer(const Parameters& parameters, const ModelConfig& config,
-                                 const SideConfig& side)
-    : self_attention(MakeSelfAttention(parameters.Under("self_attention"), config, side)),
-      self_attention_norm(parameters.Under("self_attention_norm"), side.embed_dim),
-      ffn(parameters.Under("ffn"), side, *ParseActivation(config.activation_fn)),
-      ffn_norm(parameters.Under("ffn_norm"), side.embed_dim) {}
 
 TransformerEncoder::TransformerEncoder(const Parameters& parameters, const ModelConfig& config,
                                        const RowObserver& observer)
@@ -50,6 +47,7 @@ TransformerEncoder::TransformerEncoder(const Parameters& parameters, const Model
       observer_(observer),
       speech_(MakeFrontEnd(parameters, config)),
       embedding_(MakeTable(parameters, config), parameters.Under(SideName(config)), side_, config),
+      input_(MakeInput(parameters, config)),
       stack_(parameters.Under(SideName(config)), config, side_, "enc"),
       norm_(side_.final_norm
                 ? LayerNorm(parameters.Under(SideName(config)).Under("norm"), side_.embed_dim)
@@ -57,14 +55,14 @@ TransformerEncoder::TransformerEncoder(const Parameters& parameters, const Model
 
 void TransformerEncoder::AddTo(TransformerState* state) const {
   for (size_t l = 0; l < states(); ++l) {
-    StatesOf(*state).push_back(stack_.layers[l].self_attention.NewState());
+    StatesOf(*state).push_back(stack_.layers[l].own->NewState());
   }
   if (speech_ != nullptr) state->speech_ = speech_->NewState();
 }
 
 void TransformerEncoder::Reserve(int states) const {
   for (size_t l = 0; l < this->states(); ++l) {
-    stack_.layers[l].self_attention.kind().Reserve(states);
+    stack_.layers[l].own->Reserve(states);
   }
 }
 
@@ -84,25 +82,29 @@ void TransformerEncoder::ReadTokens(const SourceRows& rows, SourceBatch* batch) 
   state->CountSource(rows.tokens);
 }
 
-void TransformerEncoder::ReadSamples(const SourceRows& rows, Workspace& scratch) const {
+void TransformerEncoder::ReadSamples(const SourceRows& rows) const {
   auto* const state = static_cast<TransformerState*>(rows.state);
-  SpeechFrontEnd::Observer observer;
-  if (const RowObserver::Listener& listener = observer_.listener()) {
-    observer = [&listener](absl::string_view name, int64_t first_row, const Tensor& values) {
-      listener(absl::StrCat(name, "@", first_row), values);
-    };
-  }
-  speech_->Append(rows.samples, state->OwnSpeech(), scratch, observer);
-  const auto states = static_cast<int>(static_cast<int64_t>(state->speech_->rows().size()) /
-                                       side_.embed_dim);
+  SpeechFrontEnd::State& speech = state->OwnSpeech();
+  speech_->Append(rows.samples, speech);
+  const auto states = static_cast<int>(speech_->RowsOf(speech));
   // The last rows may have changed even if their number is the same.
   state->progress_.prefix_is_encoded = states == 0;
   state->progress_.source_read = state->progress_.source_rows = states;
 }
 
-bool TransformerEncoder::ReadPrefix(TransformerState* state, SourceBatch* batch) const {
+bool TransformerEncoder::ReadPrefix(TransformerState* state, SourceBatch* batch,
+                                    Workspace& scratch) const {
   if (state->progress_.prefix_is_encoded) return false;
   if (speech_ != nullptr) {
+    SpeechFrontEnd::Observer observer;
+    if (const RowObserver::Listener& listener = observer_.listener()) {
+      observer = [&listener](absl::string_view name, int64_t first_row, const Tensor& values) {
+        listener(absl::StrCat(name, "@", first_row), values);
+      };
+    }
+    // Copies of a state have one front end as long as they have the same samples, and so the same
+    // rows.
+    speech_->Update(*state->speech_, scratch, observer);
     batch->AddRows(state, state->progress_.source_read, 0);
   } else {
     batch->Add(state, state->prefix_, 0);
@@ -126,6 +128,12 @@ void TransformerEncoder::Embed(const SourceBatch& batch, float* x, Workspace& sc
   }
   observer_.Show("", "subsampled", {x, count, width});
   embedding_.ApplyToRows(batch.positions, x, scratch);
+  if (input_.in() > 0) {
+    const Workspace::Scope scope(scratch);
+    float* const embedded = scratch.Floats(count * width);
+    std::copy_n(x, count * width, embedded);
+    input_.Apply(embedded, count, x, scratch);
+  }
   observer_.Show("", "encoder_in", {x, count, width});
 }
 
@@ -138,36 +146,18 @@ Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
   if (count == 0) return x;
   for (TransformerState* owner : batch.owners) ++owner->cost_.encoder_rows;
   Embed(batch, x.x, floats);
-  const bool before = side_.normalize_before;
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.resize(count);
   for (size_t l = 0; l < stack_.order.size(); ++l) {
     if (l > 0) between_layers();
-    const Layer& layer = stack_.layers[stack_.order[l]];
-    const std::string& name = stack_.names[l];
     for (int64_t r = 0; r < count; ++r) {
       const auto& states = StatesOf(*batch.owners[r]);
       AttentionState* state = states[config_.causal_encoder ? stack_.order[l] : 0].get();
       rows[r] = {state, batch.positions[r]};
       if (!config_.causal_encoder && batch.positions[r] == 0) state->Reset();
     }
-    Residual(layer.self_attention_norm, before, x, floats, [&](float* in) {
-      observer_.ShowProportions(name, layer.self_attention, side_.attention_heads,
-                                {in, count, width});
-      observer_.ShowAdded(name, ".self_attn", x, [&] {
-        if (config_.causal_encoder) {
-          layer.self_attention.Step(
-              in, rows, batch.provisional ? StepPast::kProvisional : StepPast::kSettled, x.x,
-              floats);
-        } else {
-          layer.self_attention.Append(in, rows, floats);
-          layer.self_attention.Attend(in, rows, x.x, floats);
-        }
-      });
-    });
-    Residual(layer.ffn_norm, before, x, floats,
-             [&](const float* in) { layer.ffn.Apply(in, count, x.x, floats); });
-    observer_.Show(name, ".out", x);
+    const StepPast past = batch.provisional ? StepPast::kProvisional : StepPast::kSettled;
+    stack_.layers[stack_.order[l]].own->Apply(x, {rows, past, stack_.names[l], observer_, floats});
   }
   if (norm_.defined()) norm_.Apply(x.x, count, x.x);
   observer_.Show("", "encoder_out", x);

@@ -8,8 +8,9 @@
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
-#include "model/engine/attention/attention.h"
 #include "model/engine/batch.h"
+#include "model/engine/encoder_layer.h"
+#include "model/engine/kernels/packed_linear.h"
 #include "model/engine/layer_stack.h"
 #include "model/engine/layers.h"
 #include "model/engine/observer.h"
@@ -37,22 +38,20 @@ class TransformerEncoder {
   // Takes a state's new tokens. A causal encoder puts them into `batch`, which the caller then
   // encodes; a bidirectional one keeps them until ReadPrefix().
   void ReadTokens(const SourceRows& rows, SourceBatch* batch) const;
-  // Takes a state's new samples, and keeps their rows until ReadPrefix().
-  void ReadSamples(const SourceRows& rows, Workspace& scratch) const;
+  // Takes a state's new samples, and keeps their frames until ReadPrefix().
+  void ReadSamples(const SourceRows& rows) const;
   // Puts the whole prefix of a state into `batch` if the prefix has changed since the last call.
   // Returns whether it has.
-  bool ReadPrefix(TransformerState* state, SourceBatch* batch) const;
+  bool ReadPrefix(TransformerState* state, SourceBatch* batch, Workspace& scratch) const;
   // Returns the encoded batch [R, E], in memory of `scratch`; adds the rows to the encoder's
   // states.
   Rows Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
 
  private:
   struct Layer {
-    Layer(const Parameters& parameters, const ModelConfig& config, const SideConfig& side);
-    Attention self_attention;
-    LayerNorm self_attention_norm;
-    FeedForward ffn;
-    LayerNorm ffn_norm;
+    Layer(const Parameters& parameters, const ModelConfig& config, const SideConfig& side)
+        : own(MakeEncoderLayer(parameters, config, side)) {}
+    std::unique_ptr<const EncoderLayer> own;
   };
 
   // The number of layers that have a state of their own.
@@ -69,6 +68,7 @@ class TransformerEncoder {
   const RowObserver& observer_;
   const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding embedding_;
+  const PackedLinear input_;  // A conformer's, behind the positions; otherwise without inputs.
   const LayerStack<Layer> stack_;
   const LayerNorm norm_;  // Undefined if there is none.
 };

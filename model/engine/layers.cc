@@ -1,5 +1,6 @@
 #include "model/engine/layers.h"
 
+#include <algorithm>
 #include <cmath>
 #include <stdexcept>
 #include <utility>
@@ -52,6 +53,18 @@ absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn) {
       activation_fn));
 }
 
+void MultiplyBySigmoid(const float* x, const float* gate, int64_t count, float* y) {
+  constexpr int64_t kTogether = 256;
+  float exponentials[kTogether] = {};
+  for (int64_t begin = 0; begin < count; begin += kTogether) {
+    const int64_t some = std::min(kTogether, count - begin);
+    for (int64_t i = 0; i < some; ++i) exponentials[i] = -gate[begin + i];
+    // Whole vectors only, so that a number's place does not matter.
+    Simd().sum_exp(exponentials, (some + kPanel - 1) / kPanel * kPanel, 0, exponentials);
+    for (int64_t i = 0; i < some; ++i) y[begin + i] = x[begin + i] / (1 + exponentials[i]);
+  }
+}
+
 void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scratch) const {
   const Workspace::Scope scope(scratch);
   float* h = scratch.Floats(rows * hidden_.out());
@@ -59,7 +72,11 @@ void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scrat
     hidden_.Apply(x, rows, h, scratch, Epilogue::kRelu);
   } else {
     hidden_.Apply(x, rows, h, scratch);
-    for (int64_t i = 0; i < rows * hidden_.out(); ++i) h[i] = Activate(activation_, h[i]);
+    if (activation_ == Activation::kSwish) {
+      MultiplyBySigmoid(h, h, rows * hidden_.out(), h);
+    } else {
+      for (int64_t i = 0; i < rows * hidden_.out(); ++i) h[i] = Activate(activation_, h[i]);
+    }
   }
   out_.Apply(h, rows, y, scratch, Epilogue::kAdd);
 }

@@ -37,6 +37,9 @@ enum class Activation { kRelu, kGelu, kGeluTanh, kTanh, kSwish, kLinear };
 // fairseq's --activation-fn. UNIMPLEMENTED: another name.
 absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 
+// y[i] = x[i] times the sigmoid of gate[i]: gated linear units, and swish if gate is x. y may be x.
+void MultiplyBySigmoid(const float* x, const float* gate, int64_t count, float* y);
+
 // A side's token embeddings [N, input_dim]. parameters: the side's.
 inline RowTable EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
   return parameters.Table("embedding", {side.vocabulary_size, side.input_dim});

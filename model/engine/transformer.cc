@@ -60,7 +60,7 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch,
     scratch.source.Clear();
     for (const SourceRows& rows : batch) {
       if (!rows.samples.empty()) {
-        encoder_.ReadSamples(rows, scratch.floats);
+        encoder_.ReadSamples(rows);
         between_layers();
       } else {
         encoder_.ReadTokens(rows, &scratch.source);
@@ -84,7 +84,8 @@ void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch&
   };
   for (SessionState* session_state : batch) {
     auto* const state = static_cast<TransformerState*>(session_state);
-    if (!encoder_.ReadPrefix(state, &prefixes)) continue;
+    if (!encoder_.ReadPrefix(state, &prefixes, scratch.floats)) continue;
+    if (config_.speech.has_value()) between_layers();
     decoder_.ForgetSource(state);
     state->MakeStale();
     if (prefixes.owners.size() >= kPrefixRows) {

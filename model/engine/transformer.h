@@ -17,10 +17,10 @@
 namespace leapstream {
 
 // fairseq's encoder-decoder, run a token at a time: transformer_monotonic,
-// transformer_unidirectional, transformer, and for speech convtransformer_simul_trans. A causal
-// encoder takes each source token once. A bidirectional one encodes the whole prefix again at the
-// first Decide() after a Read(), whose cost therefore grows with the prefix; the decoder's own past
-// stays as it was.
+// transformer_unidirectional, transformer, and for speech convtransformer, s2t_transformer and
+// s2t_conformer. A causal encoder takes each source token once. A bidirectional one encodes the
+// whole prefix again at the first Decide() after a Read(), whose cost therefore grows with the
+// prefix; the decoder's own past stays as it was.
 class Transformer : public Translator {
  public:
   // `config` must have passed ValidateModelConfig(). `threads`: the threads that share the work of

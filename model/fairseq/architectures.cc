@@ -14,8 +14,14 @@ constexpr Architecture kArchitectures[] = {
     {"transformer_monotonic", true, kMonotonicText, true, Simultaneity::kMonotonic},
     {"waitk_transformer", true, kMaskedText, true, Simultaneity::kMasked},
     {"transformer_unidirectional", true, kUnidirectionalText, true},
-    {"convtransformer_simul_trans", false, kSpeechModel, false, Simultaneity::kMonotonic},
-    {"convtransformer_simul_trans_espnet", false, kSpeechModel, false, Simultaneity::kMonotonic},
+    {"convtransformer_simul_trans", false, kSimultaneousSpeech, false, Simultaneity::kMonotonic},
+    {"convtransformer_simul_trans_espnet", false, kSimultaneousSpeech, false,
+     Simultaneity::kMonotonic},
+    {"convtransformer_emformer", false, kSimultaneousSpeech, false, Simultaneity::kMonotonic},
+    {"convtransformer", false, kOfflineSpeech, false},
+    {"convtransformer_espnet", false, kOfflineSpeech, false},
+    {"s2t_transformer", true, kOfflineSpeech, false},
+    {"s2t_conformer", true, kOfflineSpeech, false},
     {"transformer", false, kBidirectionalText, false},
     {"transformer_tiny", false, kBidirectionalText, false},
     {"transformer_iwslt_de_en", false, kBidirectionalText, false},
@@ -45,6 +51,8 @@ struct NotServed {
   const char* why;
 };
 constexpr NotServed kNotServed[] = {
+    {"convtransformer_augmented_memory",
+     "its encoder keeps a memory of earlier segments, and no checkpoint of it is public"},
     {"fconv", "a convolutional network, not a transformer"},
     {"lightconv", "its layers are lightweight convolutions, not attention"},
     {"dynamicconv", "its layers are dynamic convolutions, not attention"},
@@ -121,12 +129,14 @@ const Architecture* FindArchitecture(absl::string_view name) {
 std::string WhyNotServed(absl::string_view architecture) {
   const std::string shown =
       absl::StrCat("architecture ", Quoted(architecture));
-  if (IsOfSpeech(architecture)) {
-    return absl::StrCat(shown, "; served of speech: convtransformer_simul_trans and its _espnet");
-  }
   std::string why;
   for (const NotServed& each : kNotServed) {
     if (absl::StartsWith(architecture, each.beginning)) why = absl::StrCat(" (", each.why, ")");
+  }
+  if (IsOfSpeech(architecture)) {
+    return absl::StrCat(shown, why,
+                        "; served of speech: s2t_transformer*, s2t_conformer*, convtransformer and "
+                        "its _espnet, _emformer, _simul_trans and _simul_trans_espnet");
   }
   return absl::StrCat(shown, why,
                       "; served: transformer_monotonic*, waitk_transformer*, "
@@ -138,7 +148,7 @@ std::string WhyNotServed(absl::string_view architecture) {
 }
 
 absl::Span<const absl::string_view> ServedTasks(ModelKind kind) {
-  if (kind == kSpeechModel) return kSpeechTasks;
+  if (kind == kSimultaneousSpeech || kind == kOfflineSpeech) return kSpeechTasks;
   if (kind == kLanguageModel) return kLanguageModelTasks;
   if (kind == kBidirectionalText || kind == kUnidirectionalText) return kOfflineTasks;
   return kTasks;

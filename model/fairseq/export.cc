@@ -8,8 +8,10 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "absl/types/span.h"
 #include "base/status.h"
 #include "model/api/model_directory.h"
@@ -29,6 +31,7 @@
 #include "model/fairseq/open_checkpoint.h"
 #include "model/fairseq/parameter_names.h"
 #include "model/fairseq/read_config.h"
+#include "model/fairseq/speech_settings.h"
 
 namespace leapstream {
 namespace {
@@ -36,6 +39,10 @@ namespace {
 // The numbers that are copied at a time, so that the memory that this takes does not depend on the
 // checkpoint.
 constexpr int64_t kBlockElements = 1 << 18;
+
+// The frames of stored statistics with which a segment's own begin: see
+// SpeechConfig::cmvn_stored_frames and docs/models.md.
+constexpr int kStoredFrames = 200;
 
 constexpr int kMostNetworks = 8;  // Of an ensemble: as the range of the field in model.json.
 
@@ -119,6 +126,71 @@ absl::Status CheckFilesGiven(const ExportOptions& options, const ModelConfig& co
                                                        : ""));
   }
   return absl::OkStatus();
+}
+
+// Sets the normalisation of features. `simultaneous`: the model was trained for fairseq's speech
+// agent, which normalises by stored statistics unless the settings name another way.
+absl::Status ReadNormalisation(const SpeechSettings& settings, bool simultaneous,
+                               SpeechConfig* speech) {
+  speech->cmvn = simultaneous && settings.cmvn == "none" ? "global" : settings.cmvn;
+  if (speech->cmvn == "utterance") {
+    speech->norm_means = settings.norm_means;
+    speech->norm_vars = settings.norm_vars;
+    if (!settings.stats_npz_path.empty()) speech->cmvn_stored_frames = kStoredFrames;
+  }
+  if (!speech->HasStoredStatistics()) return absl::OkStatus();
+  LEAPSTREAM_ASSIGN_OR_RETURN(GlobalCmvn cmvn, ReadGlobalCmvn(settings));
+  speech->cmvn_mean = std::move(cmvn.mean);
+  speech->cmvn_std = std::move(cmvn.std);
+  return absl::OkStatus();
+}
+
+// Makes the tags of languages that a dictionary has the model's target languages, if the settings
+// ask for a tag in front of each target: fairseq's prepend_tgt_lang_tag.
+absl::Status AddLanguageTags(const SpeechSettings& settings, const std::string& dictionary,
+                             ModelConfig* config) {
+  if (!settings.prepend_tgt_lang_tag || dictionary.empty()) return absl::OkStatus();
+  constexpr absl::string_view kBefore = "<lang:", kAfter = ">";
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Vocabulary vocabulary, Vocabulary::Load(dictionary));
+  for (TokenId id = kUnknown + 1; id < vocabulary.size(); ++id) {
+    absl::string_view code = vocabulary.Symbol(id);
+    if (!absl::ConsumePrefix(&code, kBefore) || !absl::ConsumeSuffix(&code, kAfter)) continue;
+    config->languages.push_back({std::string(code), "", std::string(vocabulary.Symbol(id))});
+  }
+  if (config->languages.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        settings.path, ": prepend_tgt_lang_tag is set, but ", dictionary,
+        " has no tag, such as <lang:de>; use the dictionary that the model was trained with"));
+  }
+  if (config->source_language.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        settings.path, ": names no source language, which clients ask for beside one of the tags; "
+        "give --source-lang"));
+  }
+  config->frame.forced = {"{target}"};
+  // No frame has the token of the source language: it only says that the model takes it.
+  const std::string& source = config->source_language;
+  for (LanguageConfig& language : config->languages) {
+    if (language.code == source) language.source_token = language.target_token;
+  }
+  if (absl::c_none_of(config->languages, [](const LanguageConfig& language) {
+        return !language.source_token.empty();
+      })) {
+    config->languages.push_back({source, absl::StrCat(kBefore, source, kAfter), ""});
+  }
+  return absl::OkStatus();
+}
+
+// Fills in the files that a speech model's settings name and no option does, and its languages.
+absl::Status AddSettings(const SpeechSettings& settings, ExportOptions* options,
+                         ModelConfig* config) {
+  if (options->target_dictionary.empty()) {
+    options->target_dictionary = settings.Find(settings.vocabulary);
+  }
+  if (options->target_sentencepiece.empty() && options->tokenizer.bpe.empty()) {
+    options->target_sentencepiece = settings.Find(settings.sentencepiece_model);
+  }
+  return AddLanguageTags(settings, options->target_dictionary, config);
 }
 
 absl::Status WriteWeights(absl::Span<const FairseqCheckpoint> checkpoints,
@@ -243,7 +315,8 @@ absl::StatusOr<std::vector<std::string>> CheckPieceFiles(const ExportOptions& op
   return CheckPieces(sides);
 }
 
-absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>* notes) {
+absl::Status ExportModel(const ExportOptions& given, std::vector<std::string>* notes) {
+  ExportOptions options = given;
   LEAPSTREAM_RETURN_IF_ERROR(StagedDirectory::CheckReplaceable(options.output));
   LEAPSTREAM_ASSIGN_OR_RETURN(Checkpoints checkpoints, OpenCheckpoints(options));
   ConfigReading reading = ReadConfig(checkpoints.parsed.front(), options.ignored_options);
@@ -260,6 +333,11 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   }
   LEAPSTREAM_RETURN_IF_ERROR(CheckNormaliser(options.cross_normaliser, config));
   config.cross_normaliser = options.cross_normaliser;
+  std::optional<SpeechSettings> settings;
+  if (config.speech.has_value() && !options.config_yaml.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(settings, ReadSpeechSettings(options.config_yaml));
+    LEAPSTREAM_RETURN_IF_ERROR(AddSettings(*settings, &options, &config));
+  }
   for (const auto& [side, language] :
        {std::pair("source", config.source_language), {"target", config.target_language}}) {
     if (language.empty() && config.languages.empty() && !config.language_model.has_value()) {
@@ -273,10 +351,9 @@ absl::Status ExportModel(const ExportOptions& options, std::vector<std::string>*
   std::vector<std::string> said;
   LEAPSTREAM_RETURN_IF_ERROR(ChooseTokenizers(options, &config, &said));
   LEAPSTREAM_RETURN_IF_ERROR(CheckFilesGiven(options, config));
-  if (config.speech.has_value()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(GlobalCmvn cmvn, ReadGlobalCmvn(options.config_yaml));
-    config.speech->cmvn_mean = std::move(cmvn.mean);
-    config.speech->cmvn_std = std::move(cmvn.std);
+  if (settings.has_value()) {
+    LEAPSTREAM_RETURN_IF_ERROR(ReadNormalisation(
+        *settings, reading.kind == kSimultaneousSpeech, &*config.speech));
   }
   LEAPSTREAM_RETURN_IF_ERROR(ValidateModelConfig(config));
   LEAPSTREAM_ASSIGN_OR_RETURN(

@@ -53,7 +53,10 @@ constexpr FairseqFlag kFairseqFlags[] = {
     {"--lang-dict", "lang_dict", "A file that lists the languages in the training's order"},
     {"--lang-pairs", "lang_pairs", "The training's pairs, such as en-de,de-en"},
     {"--lang-tok-style", "lang_tok_style", "multilingual (__xx__) or mbart ([xx])"},
-    {"--encoder-langtok", "encoder_langtok", "The source's language token: src or tgt"}};
+    {"--encoder-langtok", "encoder_langtok", "The source's language token: src or tgt"},
+    {"--fixed-pre-decision-ratio", "fixed_pre_decision_ratio",
+     "For speech that was trained offline: the encoder states, of 40 ms, of a READ; 25 is one "
+     "second"}};
 constexpr FairseqFlag kFairseqSwitches[] = {
     {"--decoder-langtok", "decoder_langtok", "The target has a language token"},
     {"--lang-tok-replacing-bos-eos", "lang_tok_replacing_bos_eos",

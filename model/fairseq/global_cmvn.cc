@@ -1,7 +1,5 @@
 #include "model/fairseq/global_cmvn.h"
 
-#include <yaml-cpp/yaml.h>
-
 #include <cmath>
 #include <cstdint>
 #include <cstring>
@@ -13,7 +11,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/strip.h"
-#include "base/quoted.h"
 #include "base/status.h"
 #include "model/api/file_bytes.h"
 #include "model/api/safetensors.h"
@@ -22,10 +19,6 @@
 
 namespace leapstream {
 namespace {
-
-namespace fs = std::filesystem;
-
-constexpr size_t kMaxYamlBytes = 1 << 20;
 
 // Parses NumPy's format: magic, version, length of the header, the header (a Python dict), values.
 absl::StatusOr<std::vector<float>> ParseNpy(absl::string_view bytes, absl::string_view name) {
@@ -74,37 +67,6 @@ absl::StatusOr<std::vector<float>> ParseNpy(absl::string_view bytes, absl::strin
   return values;
 }
 
-// Checks the settings in the text of the yaml file, and returns its global_cmvn.stats_npz_path.
-// Throws YAML::Exception.
-absl::StatusOr<std::string> StatsPath(const std::string& text, const std::string& path) {
-  const auto refuse = [&](absl::string_view what) {
-    return absl::UnimplementedError(absl::StrCat(path, ": ", what));
-  };
-  const YAML::Node root = YAML::Load(text);
-  if (!root.IsMap()) return absl::InvalidArgumentError(absl::StrCat(path, ": no map of settings"));
-  if (const YAML::Node bins = root["input_feat_per_channel"]; bins && bins.as<int>() != kMelBins) {
-    return refuse(
-        absl::StrCat("input_feat_per_channel is ", bins.as<int>(), "; served: ", kMelBins));
-  }
-  // Transforms of "_train" only do not matter at inference.
-  for (const char* split : {"*", "_eval", "_test"}) {
-    const YAML::Node transforms = root["transforms"];
-    if (!transforms || !transforms.IsMap() || !transforms[split]) continue;
-    for (const YAML::Node& transform : transforms[split]) {
-      const auto name = transform.as<std::string>();
-      if (name != "global_cmvn") {
-        return refuse(absl::StrCat("transform ", Quoted(name), " of ", Quoted(split),
-                                   " is not served; served: global_cmvn"));
-      }
-    }
-  }
-  const YAML::Node stats = root["global_cmvn"];
-  if (!stats || !stats.IsMap() || !stats["stats_npz_path"]) {
-    return refuse("global_cmvn.stats_npz_path is not set; only global CMVN is served");
-  }
-  return stats["stats_npz_path"].as<std::string>();
-}
-
 }  // namespace
 
 absl::StatusOr<GlobalCmvn> ParseCmvnNpz(absl::string_view bytes, absl::string_view name) {
@@ -127,22 +89,19 @@ absl::StatusOr<GlobalCmvn> ParseCmvnNpz(absl::string_view bytes, absl::string_vi
   return result;
 }
 
-absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const std::string& config_yaml) {
-  LEAPSTREAM_ASSIGN_OR_RETURN(const auto yaml, FileBytes::Read(config_yaml, kMaxYamlBytes));
-  absl::StatusOr<std::string> stats;
-  try {  // yaml-cpp reports by exception.
-    stats = StatsPath(std::string(yaml->bytes()), config_yaml);
-  } catch (const YAML::Exception& error) {
-    return absl::InvalidArgumentError(absl::StrCat(config_yaml, ": ", error.what()));
+absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const SpeechSettings& settings) {
+  const std::string& stats = settings.stats_npz_path;
+  if (stats.empty()) {
+    return absl::UnimplementedError(absl::StrCat(
+        settings.path, ": global_cmvn.stats_npz_path is not set, and the model's features are "
+        "normalised by the statistics that it names"));
   }
-  if (!stats.ok()) return stats.status();
-  const std::string beside = (fs::path(config_yaml).parent_path() / *stats).string();
-  std::error_code error;
-  const std::string path = fs::exists(beside, error) ? beside : *stats;
-  if (!fs::exists(path, error)) {
-    return absl::NotFoundError(
-        absl::StrCat(config_yaml, ": its stats_npz_path names no file: there is neither ", beside,
-                     " nor ", path, "; put the CMVN statistics beside the yaml"));
+  const std::string path = settings.Find(stats);
+  if (path.empty()) {
+    return absl::NotFoundError(absl::StrCat(
+        settings.path, ": its stats_npz_path names no file: there is neither ",
+        (std::filesystem::path(settings.path).parent_path() / stats).string(), " nor ", stats,
+        "; put the CMVN statistics beside the yaml"));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(const auto file, FileBytes::Read(path, kMaxTextFileBytes));
   return ParseCmvnNpz(file->bytes(), path);

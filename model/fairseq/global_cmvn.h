@@ -6,6 +6,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
+#include "model/fairseq/speech_settings.h"
 
 namespace leapstream {
 
@@ -17,11 +18,9 @@ struct GlobalCmvn {
   std::vector<float> std;   // [kMelBins], positive.
 };
 
-// Reads the file that fairseq's gen_config_yaml wrote (config_st.yaml), and the npz file that its
-// global_cmvn.stats_npz_path names, which is looked for beside the yaml file, then under its own
-// path. NOT_FOUND: no such file; UNIMPLEMENTED: another normalisation or number of filter banks;
-// INVALID_ARGUMENT: a file is not of its kind.
-absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const std::string& config_yaml);
+// Reads the npz file that the global_cmvn.stats_npz_path of a model's settings names. NOT_FOUND: no
+// such file; UNIMPLEMENTED: the settings name none; INVALID_ARGUMENT: the file is not of its kind.
+absl::StatusOr<GlobalCmvn> ReadGlobalCmvn(const SpeechSettings& settings);
 
 // The two arrays of an npz file, which is a zip file of mean.npy and std.npy. Each has one
 // dimension of kMelBins float32 or float64 values, little-endian. `name` is the file's name in

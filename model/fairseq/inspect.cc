@@ -49,13 +49,32 @@ std::string EncoderText(const ModelConfig& config) {
                                   SideText(config.encoder));
   if (!config.speech.has_value()) return text;
   const SpeechConfig& speech = *config.speech;
-  return absl::StrCat(text, "\nsource: speech, ", speech.mel_bins,
-                      " filter banks, 2 convolutions of ", speech.conv_channels,
-                      " channels\npre-decision: every ", speech.input.pre_decision_ratio,
-                      " states (",
-                      speech.input.pre_decision_ratio * speech.input.MillisecondsPerState(),
-                      " ms), ",
-                      speech.input.pre_decision_type == PreDecision::kLast ? "last" : "average");
+  absl::StrAppend(&text, "\nsource: speech, ", speech.mel_bins, " filter banks, ");
+  if (speech.front_end == "conv1d") {
+    absl::StrAppend(&text, speech.conv_kernels.size(), " convolutions over time of kernels ",
+                    absl::StrJoin(speech.conv_kernels, ", "), " and ", speech.conv_channels,
+                    " channels, gated");
+  } else {
+    absl::StrAppend(&text, "2 convolutions of ", speech.conv_channels, " channels");
+  }
+  if (speech.conformer.has_value()) {
+    absl::StrAppend(&text, "\nlayers: of a conformer, ", speech.conformer->positions,
+                    " positions, convolutions over ", speech.conformer->depthwise_kernel,
+                    " states");
+  }
+  if (config.architecture == kEmformer) {
+    absl::StrAppend(&text,
+                    "\nnote: fairseq runs a plain convtransformer in this architecture; the "
+                    "layers of Emformer that are in the file never run");
+  }
+  const int read = speech.input.pre_decision_ratio;
+  absl::StrAppend(&text, config.simul_type == "none" ? "\nread: " : "\npre-decision: ", "every ",
+                  read, " states (", read * speech.input.MillisecondsPerState(), " ms)");
+  if (config.simul_type != "none") {
+    absl::StrAppend(&text, speech.input.pre_decision_type == PreDecision::kLast ? ", last"
+                                                                                : ", average");
+  }
+  return text;
 }
 
 std::string PolicyText(const ModelConfig& config) {
@@ -100,6 +119,10 @@ std::string SuitingPolicy(const ModelConfig& config) {
   if (config.waitk_lagging > 0) {
     return absl::StrCat("wait-k, which it was trained for; k ", config.waitk_lagging,
                         " unless a session asks for another");
+  }
+  if (config.speech.has_value()) {
+    return "offline (whole segments), as it was trained; live: local agreement (la:2), AlignAtt or "
+           "hold-n, which look at the audio once a READ, and test-time wait-k";
   }
   if (config.causal_encoder) {
     return "offline (whole segments), as it was trained; wait-k works at test time without "

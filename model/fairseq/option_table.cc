@@ -20,10 +20,11 @@ constexpr unsigned kMonotonic = kMonotonicText;
 constexpr unsigned kMasked = kMaskedText;
 constexpr unsigned kUnidirectional = kUnidirectionalText;
 constexpr unsigned kBidirectional = kBidirectionalText;
-constexpr unsigned kSpeech = kSpeechModel;
+constexpr unsigned kSimulSpeech = kSimultaneousSpeech;
+constexpr unsigned kSpeech = kSimultaneousSpeech | kOfflineSpeech;
 constexpr unsigned kOffline = kUnidirectional | kBidirectional;
 constexpr unsigned kText = kMonotonic | kMasked | kUnidirectional | kBidirectional;
-constexpr unsigned kSimultaneous = kMonotonic | kSpeech;
+constexpr unsigned kSimultaneous = kMonotonic | kSimulSpeech;
 constexpr unsigned kLm = kLanguageModel;
 constexpr unsigned kTranslation = kText | kSpeech;
 constexpr unsigned kAll = kAllModels;
@@ -39,7 +40,12 @@ constexpr OptionRow kRows[] = {
      "decoder_attention_heads decoder_normalize_before decoder_output_dim no_decoder_final_norm",
      "the network; parameters of another shape are refused"},
     {kApplied, kAll, "decoder_input_dim", "as the parameters' shapes say"},
-    {kApplied, kSpeech, "token_embed_dim conv_out_channels", "as the parameters' shapes say"},
+    {kApplied, kSpeech, "token_embed_dim conv_out_channels conv_channels conv_version",
+     "as the parameters' shapes say"},
+    {kApplied, kOfflineSpeech, "conv_kernel_sizes", "odd kernels; others are refused"},
+    {kApplied, kOfflineSpeech, "depthwise_conv_kernel_size attn_type pos_enc_type",
+     "a conformer's layers: fairseq's attention, or espnet's with the positions abs, rel_pos or "
+     "rope; others are refused"},
     {kApplied, kMasked, "decoder_inner_dim", "as the parameters' shapes say"},
     {kApplied, kAll, "activation_fn",
      "relu, gelu, gelu_fast, gelu_accurate, tanh, swish, linear; others are refused"},
@@ -56,17 +62,21 @@ constexpr OptionRow kRows[] = {
     {kApplied, kLm, "layernorm_embedding", "a norm after the embeddings"},
     {kApplied, kText, "layernorm_embedding",
      "not in a simultaneous decoder, which never applies its own"},
-    {kNone, kSpeech, "layernorm_embedding",
+    {kApplied, kOfflineSpeech, "layernorm_embedding", "the decoder's alone"},
+    {kNone, kSimulSpeech, "layernorm_embedding",
      "an encoder of speech has no such norm, and a simultaneous decoder never applies its own"},
 
     {kApplied, kMonotonic, "simul_type",
      "waitk, hard_aligned, infinite_lookback, chunkwise; others are refused"},
-    {kApplied, kSpeech, "simul_type", "waitk_fixed_pre_decision; others are refused"},
+    {kApplied, kSimulSpeech, "simul_type", "waitk_fixed_pre_decision; others are refused"},
     {kApplied, kSimultaneous, "waitk_lagging mass_preservation", "the policy"},
     {kApplied, kSimultaneous, "policy_criterion", "any; others are refused"},
     {kApplied, kMonotonic, "energy_bias", "of a learned policy; wait-k does not use it"},
-    {kNone, kSpeech, "energy_bias", "wait-k does not use it"},
-    {kApplied, kSpeech, "fixed_pre_decision_ratio fixed_pre_decision_type", "the policy"},
+    {kNone, kSimulSpeech, "energy_bias", "wait-k does not use it"},
+    {kApplied, kSimulSpeech, "fixed_pre_decision_ratio fixed_pre_decision_type", "the policy"},
+    {kApplied, kOfflineSpeech, "fixed_pre_decision_ratio",
+     "the encoder states of a READ that a session has by default: 25 unless "
+     "--fixed-pre-decision-ratio says otherwise"},
     {kApplied, kMasked, "waitk min_waitk max_waitk multi_waitk",
      "the k that a session has by default"},
     {kApplied, kMasked, "encoder_decoder_attention_heads",
@@ -156,13 +166,14 @@ constexpr OptionRow kRows[] = {
      "cosformer_expt_attn_enable combin_attn_enable combin_expt_attn_enable mid_sin_attn_enable",
      "the attentions of LeaPformer's predecessors"},
     {kRefused, kSpeech, "ctc_compress_out", "the encoder's output is shortened by CTC"},
+    {kNone, kSpeech,
+     "max_memory_size segment_length segment_left_context segment_right_context "
+     "amtrf_tanh_on_mem",
+     "of Emformer's layers, which a convtransformer_emformer has and does not run"},
     {kRefused, kSpeech, "encoder_mask_future_delay encoder_mask_block_size",
      "versions of the fork mask the encoder's attention by it; a block size of 1 is off"},
     {kRefused, 0,
-     "amtrf_tanh_on_mem attn_type conv_channels conv_kernel_sizes depthwise_conv_kernel_size encoder_freezing_updates "
-     "increase_context left_context max_memory_size pos_enc_type right_context "
-     "segment_left_context segment_length segment_right_context segment_size "
-     "share_mem_bank_layers",
+     "increase_context left_context right_context segment_size share_mem_bank_layers",
      "of architectures that are not served"},
 
     {kNone, kAll,
@@ -179,13 +190,14 @@ constexpr OptionRow kRows[] = {
      "values before the training"},
     {kNone, kSpeech, "load_pretrained_encoder_from load_pretrained_decoder_from",
      "values before the training"},
+    {kNone, kSpeech, "multitask_config_yaml", "tasks beside the translation, of the training"},
     {kNone, kSimultaneous, "attention_eps noise_mean noise_type noise_var energy_bias_init",
      "the expected alignment, which only training computes"},
     {kNone, kMonotonic, "mocha_chunk_size encoder_unidirectional",
      "chunkwise is run as infinite_lookback, and the encoder is causal in any case"},
     {kNone, kSpeech,
      "fixed_pre_decision_pad_threshold ctc_encoder_layer train_monotonic_only input_channels "
-     "encoder_unidirectional",
+     "encoder_unidirectional encoder_freezing_updates",
      "padding, the CTC loss and what is trained; the first convolution has one channel in any "
      "case"},
     {kNone, kMasked, "eval_waitk", "a session chooses its k"},
@@ -279,6 +291,8 @@ constexpr KindName kKindNames[] = {
     {kAll, "all"},
     {kText, "text"},
     {kSpeech, "speech"},
+    {kSimulSpeech, "`convtransformer_simul_trans*`"},
+    {kOfflineSpeech, "speech that was trained offline"},
     {kMonotonic, "`transformer_monotonic*`"},
     {kMasked, "`waitk_transformer*`"},
     {kUnidirectional, "`transformer_unidirectional*`"},

@@ -12,12 +12,13 @@ namespace leapstream {
 // several.
 enum ModelKind : unsigned {
   kMonotonicText = 1,       // transformer_monotonic*
-  kMaskedText = 2,          // waitk_transformer*
-  kUnidirectionalText = 4,  // transformer_unidirectional*
-  kBidirectionalText = 8,   // transformer and its presets
-  kSpeechModel = 16,        // convtransformer_simul_trans*
-  kLanguageModel = 64,      // transformer_lm*
-  kAllModels = 31 | 64,
+  kMaskedText = 2,           // waitk_transformer*
+  kUnidirectionalText = 4,   // transformer_unidirectional*
+  kBidirectionalText = 8,    // transformer and its presets
+  kSimultaneousSpeech = 16,  // convtransformer_simul_trans* and convtransformer_emformer
+  kOfflineSpeech = 32,       // s2t_transformer*, s2t_conformer, convtransformer
+  kLanguageModel = 64,       // transformer_lm*
+  kAllModels = 127,
 };
 
 // The effects that a checkpoint's option can have.

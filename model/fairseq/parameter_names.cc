@@ -199,15 +199,71 @@ absl::Status CheckEqual(const FairseqCheckpoint& checkpoint, const std::string& 
                             ", though the options say that they are shared"));
 }
 
+// The name of a parameter of an encoder of speech, as fairseq has it but for the parts of layers.
+std::string SpeechName(const ModelConfig& config, absl::string_view name) {
+  const bool is_s2t = absl::StartsWith(config.architecture, "s2t");
+  if (config.speech->front_end == "conv1d") {
+    return absl::StrReplaceAll(name, {{"encoder.layers.", "encoder.transformer_layers."},
+                                      {"encoder.conv.", "encoder.subsample.conv_layers."},
+                                      {"encoder.input.", "encoder.linear."}});
+  }
+  const char* const encoder =
+      config.architecture == kEmformer ? "encoder.conv_transformer_encoder." : "encoder.";
+  const std::string front = absl::StrCat(encoder, is_s2t ? "subsample." : "");
+  const std::string layers = absl::StrCat(encoder, "transformer_layers.");
+  return absl::StrReplaceAll(name, {{"encoder.layers.", layers},
+                                    {"encoder.conv.0.", absl::StrCat(front, "conv.0.")},
+                                    {"encoder.conv.1.", absl::StrCat(front, "conv.2.")},
+                                    {"encoder.conv.out.", absl::StrCat(front, "out.")},
+                                    {"encoder.input.", "encoder.linear."}});
+}
+
+// The name of a parameter of a conformer's layer. `name` begins with "encoder.layers.".
+std::string ConformerName(const ConformerConfig& conformer, const ModelConfig& config,
+                          absl::string_view name) {
+  // Both names of the projections are fairseq's: its own attention's and espnet's.
+  const auto option = config.fairseq_options.find("attn_type");
+  const bool espnet =
+      conformer.positions != "absolute" ||
+      (option != config.fairseq_options.end() && option->second == "espnet");
+  const auto projection = [espnet](const char* letter) {
+    return espnet ? absl::StrCat("self_attn.linear_", letter, ".")
+                  : absl::StrCat("self_attn.", letter, "_proj.");
+  };
+  return absl::StrReplaceAll(
+      name, {{"encoder.layers.", "encoder.conformer_layers."},
+             {".norm.", ".final_layer_norm."},
+             {".ffn1.norm.", ".ffn1.layer_norm."},
+             {".ffn2.norm.", ".ffn2.layer_norm."},
+             {".hidden.", ".w_1."},
+             {".out.", ".w_2."},
+             {"self_attention_norm.", "self_attn_layer_norm."},
+             {"self_attention.query.", projection("q")},
+             {"self_attention.key.", projection("k")},
+             {"self_attention.value.", projection("v")},
+             {"self_attention.output.",
+              espnet ? "self_attn.linear_out." : "self_attn.out_proj."},
+             {"self_attention.positions", "self_attn.linear_pos.weight"},
+             {"self_attention.bias_", "self_attn.pos_bias_"},
+             {".conv.norm.", ".conv_module.layer_norm."},
+             {".conv.expand", ".conv_module.pointwise_conv1.weight"},
+             {".conv.depthwise", ".conv_module.depthwise_conv.weight"},
+             {".conv.contract", ".conv_module.pointwise_conv2.weight"},
+             {".conv.batch_norm.mean", ".conv_module.batch_norm.running_mean"},
+             {".conv.batch_norm.variance", ".conv_module.batch_norm.running_var"},
+             {".conv.", ".conv_module."}});
+}
+
 }  // namespace
 
 std::string FairseqName(const ModelConfig& config, absl::string_view name) {
   if (std::string band = BandName(name); !band.empty()) return band;
   std::string spoken;
-  if (config.speech.has_value()) {
-    spoken = absl::StrReplaceAll(name, {{"encoder.layers.", "encoder.transformer_layers."},
-                                        {"encoder.conv.1.", "encoder.conv.2."},
-                                        {"encoder.conv.out.", "encoder.out."}});
+  if (config.speech.has_value() && absl::StartsWith(name, "encoder.")) {
+    if (config.speech->conformer.has_value() && absl::StartsWith(name, "encoder.layers.")) {
+      return ConformerName(*config.speech->conformer, config, name);
+    }
+    spoken = SpeechName(config, name);
     name = spoken;
   }
   std::vector<std::pair<absl::string_view, absl::string_view>> renames = {
@@ -249,10 +305,16 @@ std::string WhyIgnored(const ModelConfig& config, absl::string_view parameter) {
       {absl::EndsWith(parameter, ".embed_positions.weights"), "computed"},
       {waitk && absl::StrContains(parameter, "_proj_soft."), "wait-k does not use it"},
       {waitk && absl::EndsWith(parameter, ".energy_bias"), "wait-k does not use it"},
-      {config.speech.has_value() && absl::StartsWith(parameter, "encoder.layer_norm."),
-       "an encoder of speech never applies it"},
-      {config.speech.has_value() && absl::StartsWith(parameter, "encoder.ctc_fc."),
+      {config.architecture == kEmformer && absl::StartsWith(parameter, "encoder.") &&
+           !absl::StartsWith(parameter, "encoder.conv_transformer_encoder."),
+       "a layer of Emformer's, which fairseq never runs"},
+      {config.speech.has_value() && !config.encoder.final_norm &&
+           absl::StrContains(parameter, "encoder.layer_norm."),
+       "an encoder of this architecture never applies it"},
+      {config.speech.has_value() && (absl::StrContains(parameter, "encoder.ctc_fc.") ||
+                                     absl::StartsWith(parameter, "encoder.ctc_proj.")),
        "only training uses it"},
+      {absl::EndsWith(parameter, ".batch_norm.num_batches_tracked"), "only training uses it"},
       {absl::StrContains(config.architecture, "bart") &&
            absl::StartsWith(parameter, "classification_heads."),
        "only classification uses it"},

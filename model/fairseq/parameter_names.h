@@ -25,6 +25,10 @@ struct ParameterMap {
 absl::StatusOr<ParameterMap> MapParameters(const FairseqCheckpoint& checkpoint,
                                            const ModelConfig& config);
 
+// The architecture whose encoder, since April 2021, is a plain convtransformer's beside layers of an
+// Emformer that never run.
+inline constexpr char kEmformer[] = "convtransformer_emformer";
+
 // fairseq's name of the parameter that leapstream calls `name`.
 std::string FairseqName(const ModelConfig& config, absl::string_view name);
 

@@ -54,6 +54,9 @@ constexpr int kDefaultLeapFactor = 4;    // The fork's default. Checkpoints do n
 constexpr int kWholeSource = 1024;       // attn2d's default of waitk and max_waitk: no limit.
 // The k of a model that was trained for every k: attn2d's page evaluates with this one.
 constexpr int kMultiPathWaitk = 5;
+constexpr size_t kMostConvolutions = 6;  // As the range in model.json.
+// The encoder states of a READ of a model of speech that was trained offline: one second.
+constexpr int kStatesPerRead = 25;
 constexpr size_t kMaxShownBytes = 1000;  // Those of an option that model.json has.
 
 // Whether an option names files, machines or people of the training, which are of no use to users
@@ -207,7 +210,9 @@ class ConfigReader {
     reading_.kind = family->kind;
     config.causal_encoder = family->causal_encoder;
     simultaneity_ = family->simultaneity;
-    if (family->kind == kSpeechModel) config.speech.emplace();
+    if (family->kind == kSimultaneousSpeech || family->kind == kOfflineSpeech) {
+      config.speech.emplace();
+    }
     if (family->kind == kLanguageModel) config.language_model.emplace();
     const absl::Span<const absl::string_view> tasks = ServedTasks(family->kind);
     OneOf("task", tasks[0], tasks);
@@ -288,21 +293,74 @@ class ConfigReader {
 
   void ReadSpeech() {
     SpeechConfig& speech = *reading_.config.speech;
+    ReadFrontEnd(&speech);
+    if (absl::StartsWith(reading_.config.architecture, "s2t_conformer")) ReadConformer(&speech);
     if (const int bins = Int("input_feat_per_channel", kMelBins); bins != kMelBins) {
       RefuseOption("input_feat_per_channel", absl::StrCat("; served: ", kMelBins));
+    }
+    if (reading_.kind == kOfflineSpeech) {
+      speech.input.pre_decision_ratio = Int("fixed_pre_decision_ratio", kStatesPerRead);
+      return CheckPositive("fixed_pre_decision_ratio", speech.input.pre_decision_ratio);
     }
     speech.input.pre_decision_ratio = Int("fixed_pre_decision_ratio");
     const std::string type = OneOf("fixed_pre_decision_type", "average", kPreDecisionTypes);
     speech.input.pre_decision_type =
         type == kPreDecisionTypes[1] ? PreDecision::kLast : PreDecision::kAverage;
-    const auto found = checkpoint_.parameters().find("encoder.conv.0.weight");
+  }
+
+  // Reads the kind of the front end and its sizes from the parameters.
+  void ReadFrontEnd(SpeechConfig* speech) {
+    const std::string conv1d = "encoder.subsample.conv_layers.0.weight";
+    const bool is_conv1d = checkpoint_.parameters().count(conv1d) > 0;
+    const std::string first =
+        is_conv1d ? conv1d : FairseqName(reading_.config, "encoder.conv.0.weight");
+    const auto found = checkpoint_.parameters().find(first);
     if (found == checkpoint_.parameters().end()) {
-      return Fail("parameter encoder.conv.0.weight is missing");
+      if (reading_.config.architecture == kEmformer) {
+        return Refuse(absl::StrCat(
+            "architecture \"", kEmformer, "\" without parameter ", first,
+            ": the encoder was trained with Emformer's own layers, as by versions of fairseq of "
+            "March 2021 alone"));
+      }
+      return Fail(absl::StrCat("parameter ", first, " is missing"));
     }
     if (found->second.shape.empty() || found->second.shape[0] > kMostTableRows) {
-      return Fail("parameter encoder.conv.0.weight has no shape of a convolution");
+      return Fail(absl::StrCat("parameter ", first, " has no shape of a convolution"));
     }
-    speech.conv_channels = static_cast<int>(found->second.shape[0]);
+    speech->conv_channels = static_cast<int>(found->second.shape[0]);
+    if (!is_conv1d) return;
+    speech->front_end = "conv1d";
+    for (absl::string_view part :
+         absl::StrSplit(Text("conv_kernel_sizes", "5,5"), ',', absl::SkipWhitespace())) {
+      int kernel = 0;
+      if (!absl::SimpleAtoi(part, &kernel) || kernel < 1 || kernel % 2 == 0 ||
+          speech->conv_kernels.size() == kMostConvolutions) {
+        return RefuseOption("conv_kernel_sizes",
+                            absl::StrCat("; served: ", kMostConvolutions, " odd numbers at most"));
+      }
+      speech->conv_kernels.push_back(kernel);
+    }
+    speech->input.frames_per_state = 1 << speech->conv_kernels.size();
+  }
+
+  void ReadConformer(SpeechConfig* speech) {
+    ConformerConfig& conformer = speech->conformer.emplace();
+    conformer.depthwise_kernel = Int("depthwise_conv_kernel_size", conformer.depthwise_kernel);
+    if (conformer.depthwise_kernel < 1 || conformer.depthwise_kernel % 2 == 0) {
+      RefuseOption("depthwise_conv_kernel_size", "; served: odd numbers");
+    }
+    const bool espnet = Text("attn_type", "") == "espnet";
+    if (!espnet && !IsOff(Text("attn_type", ""))) {
+      RefuseOption("attn_type", "; served: espnet, or none");
+    }
+    constexpr absl::string_view kPositions[] = {"abs", "rel_pos", "rope"};
+    const std::string positions = OneOf("pos_enc_type", "abs", kPositions);
+    if (positions == "abs") return;
+    if (espnet) {
+      conformer.positions = positions == "rope" ? "rotary" : "relative";
+    } else if (positions == "rel_pos") {
+      RefuseOption("pos_enc_type", ", which fairseq itself runs only with attn_type espnet");
+    }
   }
 
   // The shape of a table of embeddings.
@@ -334,6 +392,10 @@ class ConfigReader {
     } else if (of_speech) {
       side->input_dim = side->embed_dim;
       side->layernorm_embedding = false;
+      // Only absolute positions are added to the input of a conformer.
+      if (reading_.config.speech->conformer.has_value() && Text("pos_enc_type", "abs") != "abs") {
+        side->positions = PositionKind::kNone;
+      }
     } else {
       std::tie(side->vocabulary_size, side->input_dim) = TableShape(name + ".embed_tokens.weight");
     }
@@ -374,8 +436,12 @@ class ConfigReader {
       decoder.final_norm = decoder.normalize_before && !IsTrue("no_decoder_final_norm");
       return;
     }
-    encoder.final_norm =
-        encoder.normalize_before && Version("encoder") >= 2 && !reading_.config.speech.has_value();
+    encoder.final_norm = encoder.normalize_before && Version("encoder") >= 2;
+    if (reading_.config.speech.has_value()) {
+      // s2t_transformer applies its norm, convtransformer has one and does not.
+      encoder.final_norm = encoder.normalize_before &&
+                           absl::StartsWith(reading_.config.architecture, "s2t_transformer");
+    }
     decoder.final_norm =
         decoder.normalize_before && !IsTrue("no_decoder_final_norm") && Version("decoder") > 2;
   }

@@ -103,6 +103,7 @@ absl::StatusOr<Past> ToPast(v1::Past past) {
 absl::Status CheckOffline(const v1::DecodingPolicy& policy) {
   const char* given = policy.read_tokens() != 0            ? "read_tokens"
                       : policy.read_words() != 0           ? "read_words"
+                      : policy.read_ms() != 0              ? "read_ms"
                       : policy.past() != v1::PAST_UNSPECIFIED ? "past"
                       : policy.has_prefix_end()            ? "prefix_end"
                                                            : nullptr;
@@ -169,6 +170,7 @@ absl::Status ReadPolicy(const v1::DecodingPolicy& policy, const ModelInfo& model
   options->policy = PolicyOf(policy, model);
   options->read_tokens = policy.read_tokens();
   options->read_words = policy.read_words();
+  options->read_ms = policy.read_ms();
   LEAPSTREAM_ASSIGN_OR_RETURN(options->past, ToPast(policy.past()));
   if (policy.has_prefix_end()) options->prefix_end = policy.prefix_end();
   const bool offline = std::holds_alternative<Offline>(options->policy);
@@ -180,6 +182,7 @@ void ShowPolicy(const SessionOptions& options, const ModelInfo& model,
   std::visit([policy](const auto& own) { Show(own, policy); }, options.policy);
   policy->set_read_tokens(options.read_tokens);
   policy->set_read_words(options.read_words);
+  policy->set_read_ms(options.read_ms);
   policy->set_past(PastToProto(options.past));
   if (UsesDrafts(options.policy) && model.bidirectional_encoder) {
     policy->set_past(RefreshesPast(options, model) ? v1::PAST_REFRESHED : v1::PAST_FROZEN);

@@ -91,9 +91,11 @@ absl::StatusOr<SessionOptions> ToSessionOptions(const v1::SessionConfig& config,
   }
   if (model.speech.has_value()) {
     if (config.sample_rate_hertz() != 0) options.sample_rate = config.sample_rate_hertz();
-    options.max_target_tokens_after_source = policy.max_target_tokens_after_source() == 0
-                                                 ? kSpeechTargetTokensAfterSource
-                                                 : policy.max_target_tokens_after_source();
+    options.max_target_tokens_after_source = policy.max_target_tokens_after_source();
+    // A model that was trained offline may write all of its target then.
+    if (options.max_target_tokens_after_source == 0 && model.default_k > 0) {
+      options.max_target_tokens_after_source = kSpeechTargetTokensAfterSource;
+    }
     if (options.max_target_tokens == 0 && policy.max_length_a() == 0 &&
         policy.max_length_b() == 0) {
       options.max_target_tokens = std::min(kSpeechTargetTokens, limits.max_target_tokens);

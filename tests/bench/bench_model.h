@@ -112,7 +112,9 @@ inline absl::Status WriteRandomWeights(const ModelConfig& config, const std::str
     const int64_t all = count(spec);
     const auto inputs = static_cast<float>(all / spec.shape[0]);
     const float scale = spec.shape.size() > 1 ? std::sqrt(3.0f / inputs) : 0.1f;
-    const float mean = absl::EndsWith(spec.name, "norm.weight") ? 1 : 0;
+    const bool is_scale =
+        absl::EndsWith(spec.name, "norm.weight") || absl::EndsWith(spec.name, "norm.variance");
+    const float mean = is_scale ? 1 : 0;
     for (int64_t begin = 0; begin < all; begin += 1 << 20) {
       floats.resize(std::min<int64_t>(all - begin, 1 << 20));
       for (float& x : floats) x = mean + scale * uniform();

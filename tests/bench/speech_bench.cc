@@ -1,10 +1,12 @@
 // The cost of a segment of speech with a model of the size of fairseq's espnet architecture: 12
 // encoder layers, d 256, 4 heads, FFN 2,048, 6 decoder layers, 256 convolution channels, 280 ms
 // READs, wait-3; on one thread, in its CPU time. speech/attention:A/seconds:S/compute:T is a
-// segment of S seconds from its start, without the end of the source. Counters:
+// segment of S seconds from its start, without the end of the source. In place of A, s2t and
+// conformer are models that were trained offline, with soft-max: s2t_transformer_s and a conformer
+// of its sizes with relative positions, 1 s READs, four tokens a READ, utterance CMVN. Counters:
 //   ms_per_second   CPU time for each second of its audio;
 //   sessions        the number that can run in real time;
-//   ms_front        features and subsampler, per READ, once for each sample;
+//   ms_front        features, per READ, once for each sample;
 //   ms_last_read    the last READ's encoder, which runs again over all, and decoder step;
 //   GFLOP/s         operations of the products alone, over all the time;
 //   of_peak         that, over the rate at which the processor multiplies and adds in registers,
@@ -35,7 +37,14 @@
 namespace leapstream {
 namespace {
 
-constexpr int kLag = 3;
+// The READs before the first decision, and the tokens that are written after each READ from then on.
+struct Pace {
+  int lag;
+  int tokens;
+};
+Pace PaceOf(const ModelConfig& config) {
+  return config.simul_type == "none" ? Pace{1, 4} : Pace{3, 1};
+}
 
 ModelConfig SpeechConfigOf(const std::string& attention) {
   ModelConfig config;
@@ -43,13 +52,13 @@ ModelConfig SpeechConfigOf(const std::string& attention) {
   config.source_language = config.target_language = "x";
   config.causal_encoder = false;
   config.simul_type = "waitk";
-  config.waitk_lagging = kLag;
+  config.waitk_lagging = 3;
   for (SideConfig* side : {&config.encoder, &config.decoder}) {
     side->embed_dim = side->input_dim = side->output_dim = 256;
     side->ffn_embed_dim = 2048;
     side->attention_heads = 4;
     side->normalize_before = true;
-    side->self_attention = side->cross_attention = attention;
+    side->self_attention = side->cross_attention = attention == "leap" ? "leap" : "softmax";
   }
   config.encoder.layers = 12;
   config.decoder.layers = 6;
@@ -60,6 +69,22 @@ ModelConfig SpeechConfigOf(const std::string& attention) {
   speech.conv_channels = 256;
   speech.cmvn_mean.assign(speech.mel_bins, 12.0f);
   speech.cmvn_std.assign(speech.mel_bins, 4.0f);
+  if (attention == "leap" || attention == "softmax") return config;
+  config.simul_type = "none";
+  config.waitk_lagging = 0;
+  speech.front_end = "conv1d";
+  speech.conv_channels = 1024;
+  speech.conv_kernels = {5, 5};
+  speech.cmvn = "utterance";
+  speech.cmvn_mean.clear();
+  speech.cmvn_std.clear();
+  speech.input.pre_decision_ratio = 25;
+  if (attention == "conformer") {
+    speech.conformer.emplace().positions = "relative";
+    config.encoder.positions = PositionKind::kNone;
+  } else {
+    config.encoder.final_norm = true;
+  }
   return config;
 }
 
@@ -85,7 +110,7 @@ class Bench {
     absl::Status status = Use(attention, type);
     for (auto _ : state) {
       Times times;
-      if (status.ok()) status = Segment(reads, per_read, &times);
+      if (status.ok()) status = Segment(reads, per_read, PaceOf(config), &times);
       if (!status.ok()) {
         state.SkipWithError(std::string(status.message()).c_str());
         return;
@@ -114,12 +139,17 @@ class Bench {
   // the encoder, and for the keys and values of cross-attention; each step for the decoder.
   static double Multiplications(const ModelConfig& config, int reads) {
     double front = 0, again = 0, step = 0;
+    const bool conv1d = config.speech->front_end == "conv1d";
     for (const TensorSpec& spec : ListTensors(config)) {
       if (spec.shape.size() < 2) continue;
       double count = 1;
       for (const int64_t size : spec.shape) count *= static_cast<double>(size);
       const auto has = [&](const char* part) { return spec.name.find(part) != std::string::npos; };
-      if (has("encoder.conv.0")) {
+      if (conv1d && has("encoder.conv.0")) {
+        again += count * 2;  // A state needs two rows; utterance CMVN changes all of them.
+      } else if (conv1d && has("encoder.conv.1")) {
+        again += count;
+      } else if (has("encoder.conv.0")) {
         front += count * 2 * 40;  // A state needs two rows of 40 bins.
       } else if (has("encoder.conv.1")) {
         front += count * 20;  // A state needs one row of 20.
@@ -135,7 +165,8 @@ class Bench {
     }
     const double states = config.speech->input.pre_decision_ratio;  // States of a READ.
     double products = front * states * reads;
-    for (int n = kLag; n <= reads; ++n) products += again * states * n + step;
+    const Pace pace = PaceOf(config);
+    for (int n = pace.lag; n <= reads; ++n) products += again * states * n + pace.tokens * step;
     return products;
   }
 
@@ -156,7 +187,7 @@ class Bench {
     return absl::OkStatus();
   }
 
-  absl::Status Segment(int reads, int per_read, Times* times) const {
+  absl::Status Segment(int reads, int per_read, Pace pace, Times* times) const {
     auto state = model_->NewState();
     if (!state.ok()) return state.status();
     SessionState* const one = state->get();
@@ -168,14 +199,14 @@ class Bench {
       double start = ThreadSeconds();
       absl::Status status = model_->Read({SourceRows{one, {}, samples}});
       times->front += ThreadSeconds() - start;
-      if (status.ok() && n >= kLag) {
+      start = ThreadSeconds();
+      for (int token = 0; token < pace.tokens && status.ok() && n >= pace.lag; ++token) {
         Decision decision;
-        start = ThreadSeconds();
         status = model_->Decide({one}, absl::MakeSpan(&decision, 1));
-        times->last = ThreadSeconds() - start;
-        times->rest += times->last;
         one->Commit(decision.best.id);
       }
+      times->last = ThreadSeconds() - start;
+      times->rest += times->last;
       if (!status.ok()) return status;
     }
     return absl::OkStatus();
@@ -200,7 +231,7 @@ int Main(int argc, char** argv) {
   }
   Bench bench(folder);
   return RunBenchmarks(others, [&] {
-    for (const char* attention : {"leap", "softmax"}) {
+    for (const char* attention : {"leap", "softmax", "s2t", "conformer"}) {
       for (const auto& [type, type_name] : kTypes) {
         for (const int seconds : {5, 10, 20}) {
           const std::string name = absl::StrCat("speech/attention:", attention,

@@ -3,6 +3,7 @@
 #include <sndfile.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <fstream>
@@ -36,12 +37,12 @@ std::string ReadFile(const std::string& path) {
 }
 
 // A file of `frames` as libsndfile writes it.
-std::string Recording(int format, int channels, int frames = kFrames) {
+std::string Recording(int format, int channels, int frames = kFrames, int rate = kRate) {
   const std::string path = Path("made");
   SF_INFO info = {};
   info.format = format;
   info.channels = channels;
-  info.samplerate = kRate;
+  info.samplerate = rate;
   SNDFILE* const file = sf_open(path.c_str(), SFM_WRITE, &info);
   EXPECT_NE(file, nullptr) << sf_strerror(nullptr);
   if (file == nullptr) return "";
@@ -55,10 +56,11 @@ std::string Recording(int format, int channels, int frames = kFrames) {
 }
 
 // The samples that our reader finds in these bytes, or an error's message.
-std::string Samples(const std::string& bytes, int64_t* count = nullptr) {
+std::string Samples(const std::string& bytes, int64_t* count = nullptr,
+                    int channel = kAllChannels) {
   const std::string path = Path("read");
   std::ofstream(path, std::ios::binary) << bytes;
-  auto file = AudioFile::Open(path);
+  auto file = AudioFile::Open(path, channel);
   if (!file.ok()) return std::string(file.status().message());
   if (count != nullptr) *count = (*file)->samples();
   std::string samples;
@@ -152,9 +154,43 @@ TEST(AudioFileTest, ARecordingWithoutASampleIsNamed) {
   EXPECT_THAT(Samples(""), HasSubstr("cannot read the recording"));
 }
 
+std::vector<float> Floats(const std::string& bytes) {
+  std::vector<float> values(bytes.size() / sizeof(float));
+  std::memcpy(values.data(), bytes.data(), values.size() * sizeof(float));
+  return values;
+}
+
+// Lossy formats give nearly the samples that went in: the correlation is high where the delay of the
+// decoder has been taken out.
+TEST(AudioFileTest, CompressedRecordingsAreRead) {
+  constexpr int kLong = 48000;
+  for (const auto& [name, format] : {std::pair("FLAC", SF_FORMAT_FLAC | SF_FORMAT_PCM_16),
+                                     {"Ogg Vorbis", SF_FORMAT_OGG | SF_FORMAT_VORBIS},
+                                     {"Ogg Opus", SF_FORMAT_OGG | SF_FORMAT_OPUS},
+                                     {"MP3", SF_FORMAT_MPEG | SF_FORMAT_MPEG_LAYER_III}}) {
+    const std::vector<float> expected =
+        Floats(Samples(Recording(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 1, kLong, 48000)));
+    ASSERT_EQ(expected.size(), kLong);
+    const std::vector<float> got = Floats(Samples(Recording(format, 1, kLong, 48000)));
+    EXPECT_NEAR(static_cast<double>(got.size()), kLong, 3000) << name;
+    double best = 0;
+    for (size_t delay = 0; delay < 3000 && delay < got.size(); ++delay) {
+      double product = 0, one = 1e-9, other = 1e-9;
+      for (size_t i = 5000; i < 15000 && i + delay < got.size(); ++i) {
+        product += expected[i] * got[i + delay];
+        one += expected[i] * expected[i];
+        other += got[i + delay] * got[i + delay];
+      }
+      best = std::max(best, product / std::sqrt(one * other));
+    }
+    EXPECT_GT(best, 0.99) << name;
+  }
+}
+
 // The samples of these bytes when they come in pieces of `step`.
-std::string Piped(const std::string& bytes, size_t step, int* rate = nullptr) {
-  PipedAudio audio(16000);
+std::string Piped(const std::string& bytes, size_t step, int* rate = nullptr,
+                  int channel = kAllChannels) {
+  PipedAudio audio(16000, channel);
   std::string samples;
   absl::Status status;
   for (size_t at = 0; at < bytes.size() && status.ok(); at += step) {
@@ -194,6 +230,23 @@ TEST(PipedAudioTest, WavAndAuAreReadByTheirHeaders) {
       }
     }
   }
+}
+
+TEST(PipedAudioTest, OneChannelCanBeChosen) {
+  const std::string bytes = Recording(SF_FORMAT_WAV | SF_FORMAT_FLOAT, 2);
+  const std::vector<float> mean = Floats(Samples(bytes));
+  const std::vector<float> first = Floats(Samples(bytes, nullptr, 1));
+  const std::vector<float> second = Floats(Samples(bytes, nullptr, 2));
+  ASSERT_EQ(mean.size(), first.size());
+  ASSERT_EQ(mean.size(), second.size());
+  EXPECT_NE(first, second);
+  for (size_t i = 0; i < mean.size(); ++i) EXPECT_EQ((first[i] + second[i]) / 2, mean[i]);
+  for (const int channel : {1, 2}) {
+    EXPECT_TRUE(Piped(bytes, 100, nullptr, channel) == Samples(bytes, nullptr, channel));
+  }
+  EXPECT_THAT(Samples(bytes, nullptr, 3), HasSubstr("has no channel 3, but 2"));
+  EXPECT_THAT(Piped(bytes, 100, nullptr, 3), HasSubstr("has no channel 3, but 2"));
+  EXPECT_THAT(Piped("raw samples", 100, nullptr, 2), HasSubstr("has no channel 2, but 1"));
 }
 
 TEST(PipedAudioTest, WhoWritesIntoAPipeKnowsNoSize) {

@@ -42,7 +42,7 @@ TEST(PolicyTest, AShortestTextIsWhatItWasReadFrom) {
        {"default", "wait-k:3", "wait-k:3:2", "wait-k:3+count-words", "offline", "learned", "la",
         "la:2", "la:2:-1", "hold", "hold:3:5", "alignatt", "alignatt:2", "adaptive", "adaptive:1-9",
         "adaptive:1-9:0.9", "adaptive:1-9:0.9:0.4", "default+read-words=2",
-        "alignatt:2+read-tokens=2", "la:2+past=frozen", "la:2+prefix-end=on"}) {
+        "alignatt:2+read-tokens=2", "la:2+past=frozen", "la:2+prefix-end=on", "la:2+read-ms=480"}) {
     const auto policy = ParsePolicy(text);
     ASSERT_TRUE(policy.ok()) << policy.status();
     EXPECT_EQ(ToText(*policy), text);

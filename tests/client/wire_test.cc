@@ -116,7 +116,7 @@ TEST(WireTest, PoliciesGoThereAndBack) {
        {"default", "wait-k:3", "wait-k:3:2+count-words", "offline", "learned", "la:2", "la:3:-1",
         "hold:4:20", "alignatt:1000", "adaptive", "adaptive:1-9:0.9:0.4",
         "la:2+read-words=3+past=refreshed+prefix-end=on",
-        "wait-k:5+read-tokens=4+past=frozen+prefix-end=off"}) {
+        "wait-k:5+read-tokens=4+past=frozen+prefix-end=off", "hold:3:12+read-ms=480"}) {
     const auto policy = ParsePolicy(text);
     ASSERT_TRUE(policy.ok()) << policy.status();
     StreamOptions options;

@@ -128,6 +128,9 @@ def prepare(folder):
             "lm_mt.spm.model": "language_models/mt/spm.model",
             "gcmvn.npz": "speech/data/gcmvn.npz", "spm_unigram10000_st.txt": "speech/data/spm_unigram400_st.txt",
             "spm_unigram10000_st.model": "speech/data/spm_unigram400_st.model", "talk.wav": "speech/wav/test-1.wav",
+            "checkpoint_s2t.pt": "offline_speech/checkpoints/conv_offline.pt",
+            "config_s2t.yaml": "offline_speech/data/config_utterance.yaml",
+            "spm_de.txt": "offline_speech/data/spm_de.txt", "spm_de.model": "offline_speech/data/spm_de.model",
     }.items():
         shutil.copy(GOLDEN / source, folder / name)
     shutil.copytree(GOLDEN / "hugging_face/checkpoints/marian", folder / "opus-mt-en-de")

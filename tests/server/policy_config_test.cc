@@ -136,6 +136,7 @@ TEST(PolicyConfigTest, EverySettingDecidesTheDigest) {
       [](auto& p) { p.mutable_adaptive_wait_k()->set_max_k_threshold(0.5); },
       [](auto& p) { p.set_read_tokens(2); },
       [](auto& p) { p.set_read_words(2); },
+      [](auto& p) { p.set_read_ms(80); },
       [](auto& p) { p.set_past(v1::PAST_FROZEN); },
       [](auto& p) { p.set_past(v1::PAST_REFRESHED); },
       [](auto& p) { p.set_prefix_end(false); },
@@ -157,9 +158,10 @@ TEST(PolicyConfigTest, WhatAPolicyDoesNotTakeIsRefused) {
   EXPECT_THAT(std::string(unknown.message()), HasSubstr("no past has the number 9"));
   const std::function<void(v1::DecodingPolicy&)> settings[] = {
       [](auto& p) { p.set_read_tokens(2); }, [](auto& p) { p.set_read_words(2); },
-      [](auto& p) { p.set_past(v1::PAST_FROZEN); }, [](auto& p) { p.set_prefix_end(false); }};
-  const char* const names[] = {"read_tokens", "read_words", "past", "prefix_end"};
-  for (size_t i = 0; i < 4; ++i) {
+      [](auto& p) { p.set_past(v1::PAST_FROZEN); }, [](auto& p) { p.set_prefix_end(false); },
+      [](auto& p) { p.set_read_ms(80); }};
+  const char* const names[] = {"read_tokens", "read_words", "past", "prefix_end", "read_ms"};
+  for (size_t i = 0; i < 5; ++i) {
     const auto status = refusal([&](auto& p) {
       p.mutable_offline();
       settings[i](p);

@@ -74,6 +74,27 @@ TEST(SessionLimitsTest, OptionsOutOfRangeAreRefused) {
   EXPECT_EQ(bad, code([](SessionOptions& o) { o.max_source_tokens = 1; }));
 }
 
+TEST(SessionLimitsTest, AReadOfSpeechIsWholeStates) {
+  FakeModelOptions fake;
+  fake.speech = true;
+  const auto speech = FakeModel(fake);
+  SessionOptions options;
+  options.policy = Offline();
+  EXPECT_EQ(InputOf(options, speech->info).SamplesPerRead(),
+            speech->info.speech->SamplesPerRead());
+  const int state = speech->info.speech->MillisecondsPerState();
+  options.read_ms = 3 * state;
+  EXPECT_TRUE(CheckOptions(options, speech->info).ok());
+  EXPECT_EQ(InputOf(options, speech->info).SamplesPerRead(),
+            3 * speech->info.speech->SamplesPerState());
+  for (const int wrong : {-1, 1, state + 1, 1000 * state + state}) {
+    options.read_ms = wrong;
+    EXPECT_TRUE(absl::IsInvalidArgument(CheckOptions(options, speech->info))) << wrong;
+  }
+  options.read_ms = 2 * state;
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckOptions(options, FakeModel()->info)));
+}
+
 TEST(SessionLimitsTest, AgentsOfTextAndOfSpeechEndDifferently) {
   const AgentRules text = AgentRulesOf(*FakeModel());
   EXPECT_TRUE(text.decides_past_limit);

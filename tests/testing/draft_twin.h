@@ -56,27 +56,28 @@ class DraftTwin {
         tokens.push_back(model_.source_vocabulary.Id(piece));
       }
       Read(tokens);
-      Look(++words);
+      Look(++words, state_->source_read());
     }
     Read({kEndOfSentence});
     return WriteRest();
   }
 
-  // Translates speech. samples: at 16 kHz.
-  std::vector<Written> Translate(absl::Span<const float> samples) {
-    constexpr size_t kSamplesPerWord = 6400;  // As AudioSegment counts words: 400 ms.
-    const auto per_read = static_cast<size_t>(model_.info.speech->SamplesPerRead());
-    for (size_t given = 0; given < samples.size();) {
-      const absl::Span<const float> next = samples.subspan(given, per_read);
-      EXPECT_TRUE(model_.translator->Read({SourceRows{state_.get(), {}, next}}).ok());
-      given += next.size();
+  // Translates speech. samples: at 16 kHz; input: with the READs of the session.
+  std::vector<Written> TranslateSpeech(absl::Span<const float> samples, const SpeechInput& input) {
+    int looked = 0;
+    for (int64_t given = 0; given < static_cast<int64_t>(samples.size());) {
+      const auto count = std::min<int64_t>(input.SamplesPerRead(), samples.size() - given);
+      const SourceRows rows{state_.get(), {}, samples.subspan(given, count)};
+      EXPECT_TRUE(model_.translator->Read({rows}).ok());
+      given += count;
       // A READ at the end may be too short for a look.
-      if (SourceRead() > looked_) Look(static_cast<int>(given / kSamplesPerWord));
+      if (state_->source_read() == 0 || input.Steps(state_->source_read()) <= looked) continue;
+      looked = input.Steps(state_->source_read());
+      const int64_t ms = given / (kSpeechSampleRate / 1000);
+      Look(static_cast<int>(ms / 400), static_cast<int>(ms / 200));
     }
     return WriteRest();
   }
-
- private:
   static std::vector<std::string> Words(const std::string& text) {
     std::vector<std::string> words(1);
     for (const char c : text) {
@@ -90,11 +91,6 @@ class DraftTwin {
   }
   void Read(const std::vector<TokenId>& tokens) {
     EXPECT_TRUE(model_.translator->Read({SourceRows{state_.get(), tokens}}).ok());
-  }
-  // Progress::source_read.
-  int SourceRead() const {
-    const int read = state_->source_read();
-    return model_.info.speech.has_value() && read > 0 ? model_.info.speech->Steps(read) : read;
   }
   std::vector<Written> WriteRest() {
     const AgentRules agent = AgentRulesOf(model_);
@@ -121,10 +117,10 @@ class DraftTwin {
     target_.push_back(token.id);
   }
 
-  void Look(int source_words) {
+  // `length`: see Progress::source_length.
+  void Look(int source_words, int length) {
     const auto written = static_cast<int>(target_.size());
-    const int read = SourceRead();
-    const int most = MostDraftTokens({read, read - wrote_at_, written});
+    const int most = MostDraftTokens({length, length - wrote_at_, written});
     std::vector<TokenId> draft;
     TokenId next = end_;
     auto state = *state_->Clone();
@@ -145,7 +141,7 @@ class DraftTwin {
       if (repeated == 0) {
         const bool agrees = same == static_cast<int>(rest_.size());
         const bool enough = static_cast<int>(draft.size()) - same >=
-                            MostNewTokens(policy_, read - looked_, agrees);
+                            MostNewTokens(policy_, length - looked_, agrees);
         const TargetUnits::Around open{target_.empty() ? TargetUnits::kNone : target_.back(),
                                        TargetUnits::kNone, end_};
         if (!enough || (LagsTooMuch(policy_, source_words - words_) &&
@@ -173,8 +169,8 @@ class DraftTwin {
       EXPECT_EQ(decision.best.id, draft[i]);
       Commit(decision.best);
     }
-    if (count > 0) wrote_at_ = read;
-    looked_ = read;
+    if (count > 0) wrote_at_ = length;
+    looked_ = length;
     rest_.assign(draft.begin() + count, draft.end());
     agreed_.assign(agreed.begin() + count, agreed.end());
   }

@@ -38,13 +38,6 @@ void Unfold(const Input& input, int64_t first, int64_t last, float* out) {
   }
 }
 
-// Removes the values of times before `keep`. `row`: the values of one time.
-void Trim(int64_t keep, int64_t row, std::vector<float>* values, int64_t* first) {
-  if (keep <= *first) return;
-  values->erase(values->begin(), values->begin() + (keep - *first) * row);
-  *first = keep;
-}
-
 }  // namespace
 
 void ConvSubsampler::State::Reset() {
@@ -78,11 +71,11 @@ ConvSubsampler::ConvSubsampler(const Parameters& parameters, const SpeechConfig&
   out_ = parameters.Under("out").Linear({width, C * (bins_ / 4)}, channels_last(bins_ / 4));
 }
 
-void ConvSubsampler::Append(absl::Span<const float> frames, State& state, Workspace& scratch,
-                            const Observer& observer) const {
+void ConvSubsampler::Append(absl::Span<const float> frames, Subsampler::State& state,
+                            Workspace& scratch, const Observer& observer) const {
   const size_t block = kBlockFrames * bins_;
   for (size_t begin = 0; begin < frames.size(); begin += block) {
-    AppendBlock(frames.subspan(begin, block), state, scratch, observer);
+    AppendBlock(frames.subspan(begin, block), static_cast<State&>(state), scratch, observer);
   }
 }
 
@@ -117,7 +110,8 @@ void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, W
   float* conv = scratch.Floats(new_rows * row2);
   second_.Apply(seen, new_rows * bins2, conv, scratch, Epilogue::kRelu);
   if (observer) {
-    observer(state.final_rows_, absl::MakeConstSpan(conv, new_rows * row2));
+    observer("conv", state.final_rows_,
+             {{new_rows, row2}, std::vector<float>(conv, conv + new_rows * row2)});
   }
   state.rows_.resize(rows * out_.out());
   out_.Apply(conv, new_rows, state.rows_.data() + state.final_rows_ * out_.out(), scratch);
@@ -126,8 +120,8 @@ void ConvSubsampler::AppendBlock(absl::Span<const float> frames, State& state, W
   state.hidden_.resize((final_hidden - state.first_hidden_) * row1);
   state.hidden_count_ = final_hidden;
   state.final_rows_ = final_hidden / 2;
-  Trim(2 * state.final_rows_ - 1, row1, &state.hidden_, &state.first_hidden_);
-  Trim(2 * final_hidden - 1, bins_, &state.frames_, &state.first_frame_);
+  TrimRows(2 * state.final_rows_ - 1, row1, &state.hidden_, &state.first_hidden_);
+  TrimRows(2 * final_hidden - 1, bins_, &state.frames_, &state.first_frame_);
 }
 
 }  // namespace leapstream

@@ -2,7 +2,7 @@
 #define LEAPSTREAM_MODEL_ENGINE_SPEECH_CONV_SUBSAMPLER_H_
 
 #include <cstdint>
-#include <functional>
+#include <memory>
 #include <vector>
 
 #include "absl/types/span.h"
@@ -10,22 +10,23 @@
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/kernels/workspace.h"
 #include "model/engine/parameters.h"
+#include "model/engine/speech/subsampler.h"
 
 namespace leapstream {
 
 // The two convolutions of fairseq's convtransformer (3 x 3, stride 2, padding 1, ReLU) over time
 // and filter banks, and the linear layer after them: every four frames become one row of the
 // encoder's width. Const and thread-safe.
-class ConvSubsampler {
+class ConvSubsampler : public Subsampler {
  public:
-  // The memory of a segment. Each row is computed once, except for the last one or two, which see
-  // zeros in place of frames that have not come yet.
-  class State {
+  class State : public Subsampler::State {
    public:
-    void Reset();
-    // [rows, E]
-    const std::vector<float>& rows() const { return rows_; }
-    int64_t bytes() const;
+    void Reset() override;
+    const std::vector<float>& rows() const override { return rows_; }
+    int64_t bytes() const override;
+    std::unique_ptr<Subsampler::State> Clone() const override {
+      return std::make_unique<State>(*this);
+    }
 
    private:
     friend class ConvSubsampler;
@@ -43,12 +44,12 @@ class ConvSubsampler {
   // width: the encoder's, E.
   ConvSubsampler(const Parameters& parameters, const SpeechConfig& config, int64_t width);
 
-  // frames: [n, bins]. An observer, which is a test's, is called with the output of the second
-  // ReLU, [rows, bins / 4, C].
-  using Observer = std::function<void(int64_t first_row, absl::Span<const float> conv)>;
-  void Append(absl::Span<const float> frames, State& state, Workspace& scratch,
-              const Observer& observer) const;
-  int64_t conv_width() const { return int64_t{bins_ / 4} * channels_; }
+  std::unique_ptr<Subsampler::State> NewState() const override {
+    return std::make_unique<State>();
+  }
+  // Shows an observer "conv", the output of the second ReLU: [rows, bins / 4, C].
+  void Append(absl::Span<const float> frames, Subsampler::State& state, Workspace& scratch,
+              const Observer& observer) const override;
 
  private:
   void AppendBlock(absl::Span<const float> frames, State& state, Workspace& scratch,

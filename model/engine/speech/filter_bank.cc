@@ -91,7 +91,6 @@ void FilterBank::LogMel(const float* power, float* log_mel) const {
 }
 
 void FrameBuffer::Append(absl::Span<const float> samples, const FilterBank& bank,
-                         absl::Span<const float> mean, absl::Span<const float> std,
                          std::vector<float>* frames) {
   residual_.insert(residual_.end(), samples.begin(), samples.end());
   const int64_t count = bank.input().FramesOf(residual());
@@ -103,9 +102,7 @@ void FrameBuffer::Append(absl::Span<const float> samples, const FilterBank& bank
     float power[FilterBank::kFftBins];
     bank.Window(residual_.data() + f * shift, windowed);
     FilterBank::Power(windowed, power);
-    float* const frame = frames->data() + before + f * bank.bins();
-    bank.LogMel(power, frame);
-    for (int b = 0; b < bank.bins(); ++b) frame[b] = (frame[b] - mean[b]) / std[b];
+    bank.LogMel(power, frames->data() + before + f * bank.bins());
   }
   residual_.erase(residual_.begin(), residual_.begin() + count * shift);
 }

@@ -46,10 +46,8 @@ class FilterBank {
 class FrameBuffer {
  public:
   void Reset() { residual_.clear(); }
-  // Takes samples, and appends to `frames` the frames [n, bins] that are now complete, after global
-  // CMVN: (log mel - mean) / std.
-  void Append(absl::Span<const float> samples, const FilterBank& bank, absl::Span<const float> mean,
-              absl::Span<const float> std, std::vector<float>* frames);
+  // Takes samples, and appends to `frames` the frames [n, bins] that are now complete.
+  void Append(absl::Span<const float> samples, const FilterBank& bank, std::vector<float>* frames);
   int64_t residual() const { return static_cast<int64_t>(residual_.size()); }
   int64_t bytes() const { return static_cast<int64_t>(residual_.capacity() * sizeof(float)); }
 

@@ -68,7 +68,7 @@ TEST_P(SpeechDraftTest, SessionsEqualTheirTwins) {
       const auto sink = Translate(scheduler, policy, samples, samples.size());
       ASSERT_EQ(sink->segments.size(), 1u);
       DraftTwin twin(*model, policy, *model->FrameOf({}), model->info.bidirectional_encoder);
-      EXPECT_TRUE(All(*sink) == twin.Translate(samples)) << ToString(policy) << recording;
+      EXPECT_TRUE(All(*sink) == twin.TranslateSpeech(samples, *model->info.speech)) << ToString(policy) << recording;
       EXPECT_EQ(sink->appended[0], sink->segments[0].text);
       early |= !sink->tokens.empty() &&
                sink->tokens[0].source_audio < sink->segments[0].stats.source_audio;

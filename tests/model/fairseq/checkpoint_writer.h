@@ -37,7 +37,7 @@ struct CheckpointContents {
   }
 };
 
-// Reads a checkpoint, without the tensors that may be uninitialised memory.
+// Reads a checkpoint, without the tensors that may be uninitialised memory and those of integers.
 inline CheckpointContents ReadContents(const std::string& path) {
   const std::string bytes = ReadAll(path);
   const auto checkpoint = FairseqCheckpoint::Parse(bytes, path);
@@ -45,6 +45,7 @@ inline CheckpointContents ReadContents(const std::string& path) {
   result.options = checkpoint->options();
   for (const auto& [name, tensor] : checkpoint->parameters()) {
     if (absl::EndsWith(name, "_float_tensor")) continue;
+    if (absl::EndsWith(name, "num_batches_tracked")) continue;
     result.parameters[name] = {tensor.shape, *checkpoint->ReadFloats(name)};
   }
   return result;

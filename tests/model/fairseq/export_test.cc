@@ -547,8 +547,8 @@ TEST_F(SpeechExportTest, ReadsTheStatisticsThatTheYamlNames) {
   EXPECT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);  // The path as given.
   fs::remove_all(options_.output);
   const std::pair<const char*, std::string> cases[] = {
-      {"transforms:\n  '*': [utterance_cmvn]\nglobal_cmvn: {stats_npz_path: x.npz}\n",
-       "utterance_cmvn"},
+      {"transforms:\n  '*': [delta_deltas]\nglobal_cmvn: {stats_npz_path: x.npz}\n",
+       "delta_deltas"},
       {"vocab_filename: x\n", "stats_npz_path is not set"},
       {"input_feat_per_channel: 40\n", "input_feat_per_channel is 40"},
       {"global_cmvn: {stats_npz_path: missing.npz}\n",

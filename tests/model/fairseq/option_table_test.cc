@@ -21,7 +21,8 @@ using nlohmann::json;
 using ::testing::HasSubstr;
 
 constexpr ModelKind kKinds[] = {kMonotonicText, kMaskedText, kUnidirectionalText,
-                                kBidirectionalText, kSpeechModel, kLanguageModel};
+                                kBidirectionalText, kSimultaneousSpeech, kOfflineSpeech,
+                                kLanguageModel};
 
 TEST(OptionTableTest, NoOptionIsTwoThings) {
   std::map<std::string, std::set<unsigned>> kinds;
@@ -46,12 +47,18 @@ TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
     const std::pair<const char*, ModelKind> families[] = {
         {"transformer_monotonic", kMonotonicText},
         {"transformer_unidirectional", kUnidirectionalText},
-        {"convtransformer_simul_trans", kSpeechModel},
+        {"convtransformer_simul_trans", kSimultaneousSpeech},
+        {"convtransformer_emformer", kSimultaneousSpeech},
+        {"convtransformer_espnet", kOfflineSpeech},
+        {"s2t_", kOfflineSpeech},
         {"transformer_iwslt_de_en", kBidirectionalText},
         {"transformer_lm", kLanguageModel},
         {"transformer_wmt_en_de", kBidirectionalText},
         {"transformer_vaswani_wmt_en_de_big", kBidirectionalText}};
-    const ModelKind* kind = name == "transformer" ? &families[3].second : nullptr;
+    constexpr ModelKind kPlain = kBidirectionalText, kPlainSpeech = kOfflineSpeech;
+    const ModelKind* kind = name == "transformer"       ? &kPlain
+                            : name == "convtransformer" ? &kPlainSpeech
+                                                        : nullptr;
     for (const auto& [prefix, family] : families) {
       if (absl::StartsWith(name, prefix)) kind = &family;
     }
@@ -78,7 +85,7 @@ TEST(OptionTableTest, EveryOptionOfTheForkIsThere) {
       EXPECT_TRUE(known) << name << ": " << option;
     }
   }
-  EXPECT_EQ(served, 35);
+  EXPECT_EQ(served, 47);
 }
 
 TEST(OptionTableTest, KnowsWhatIsOff) {

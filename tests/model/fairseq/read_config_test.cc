@@ -141,8 +141,8 @@ TEST(ReadConfigTest, KnowsFamiliesByArchitecture) {
 }
 
 TEST(ReadConfigTest, SaysWhichSpeechIsNotServed) {
-  for (const auto& [option, value] : {std::pair("arch", "convtransformer_emformer"),
-                                      {"arch", "s2t_transformer_s"},
+  for (const auto& [option, value] : {std::pair("arch", "convtransformer_augmented_memory"),
+                                      {"arch", "wav2vec_seq2seq"},
                                       {"task", "simul_speech_to_text"},
                                       {"task", "speech_to_text"},
                                       {"simul_type", "waitk_fixed_pre_decision"}}) {
