@@ -11,14 +11,15 @@ set(MAY_USE_model_huggingface base model_api model_engine model_torchfile model_
 set(MAY_USE_metrics base)
 set(MAY_USE_streaming base model_api metrics)
 set(MAY_USE_base_sentences base)
-set(MAY_USE_server base base_sentences model_api streaming proto)
+set(MAY_USE_client_gateway base proto)
+set(MAY_USE_server base base_sentences client_gateway model_api streaming proto)
 set(MAY_USE_client base proto)
 set(MAY_USE_client_json base client)
 set(MAY_USE_client_evaluation base client metrics)
 set(MAY_USE_client_load base client client_evaluation metrics)
 set(MAY_USE_client_hypotheses base metrics)
 set(MAY_USE_client_cli base client client_evaluation client_hypotheses client_json metrics base_sentences)
-set(MAY_USE_client_web base client client_evaluation client_json)
+set(MAY_USE_client_web base proto client client_gateway)
 
 # leapstream_library(NAME [HEADER_ONLY] SOURCES ... PUBLIC folders PRIVATE folders
 #                    EXTERNAL libraries that its users see too, HIDDEN libraries that they do not)
