@@ -2,6 +2,7 @@
 
 #include <openssl/sha.h>
 
+#include <algorithm>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -44,6 +45,48 @@ void Captions::Notify() {
 const std::string* Captions::At(uint64_t* number) const {
   if (*number < first_) *number = first_;
   return *number < end() ? &events_[static_cast<size_t>(*number - first_)] : nullptr;
+}
+
+void Captions::BeginSession() {
+  heard_ = {0, 0};
+  segment_ = call_segment_ = 1;
+  bytes_at_ = {0};
+  said_bytes_ = call_tokens_ = call_bytes_ = 0;
+}
+
+void Captions::ResumeSession(int64_t tokens) {
+  call_segment_ = 0;
+  call_tokens_ = static_cast<size_t>(tokens);
+}
+
+bool Captions::TakeNew(v1::TargetDelta* target) {
+  if (target->segment() != call_segment_) {
+    if (call_segment_ != 0) call_tokens_ = 0;
+    call_segment_ = target->segment();
+    const bool is_open = call_segment_ == segment_ && call_tokens_ < bytes_at_.size();
+    call_bytes_ = is_open ? bytes_at_[call_tokens_] : 0;
+  }
+  if (target->segment() < segment_) return false;
+  const size_t bytes = target->text().size(), said = said_bytes_ - std::min(said_bytes_, call_bytes_);
+  const auto tokens = static_cast<size_t>(target->tokens_size());
+  const size_t said_tokens = bytes_at_.size() - 1 - std::min(bytes_at_.size() - 1, call_tokens_);
+  call_bytes_ += bytes;
+  call_tokens_ += tokens;
+  said_bytes_ = std::max(said_bytes_, call_bytes_);
+  while (bytes_at_.size() <= call_tokens_) bytes_at_.push_back(call_bytes_);
+  target->mutable_text()->erase(0, std::min(bytes, said));
+  target->mutable_tokens()->DeleteSubrange(0, static_cast<int>(std::min(tokens, said_tokens)));
+  return !target->text().empty() || target->tokens_size() > 0;
+}
+
+bool Captions::Complete(int64_t segment) {
+  call_segment_ = segment + 1;
+  call_tokens_ = call_bytes_ = 0;
+  if (segment < segment_) return false;
+  segment_ = segment + 1;
+  bytes_at_ = {0};
+  said_bytes_ = 0;
+  return true;
 }
 
 bool Captions::IsNew(int64_t sequence, int64_t ends) {

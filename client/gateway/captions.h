@@ -10,10 +10,12 @@
 #include <set>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "base/clock.h"
+#include "leapstream/v1/simultaneous_translation.pb.h"
 
 namespace leapstream::gateway {
 
@@ -42,8 +44,15 @@ class Captions {
   void AddViewer(CaptionViewer* viewer) { viewers_.insert(viewer); }
   void RemoveViewer(CaptionViewer* viewer) { viewers_.erase(viewer); }
 
-  // A new session begins, whose source has not been heard.
-  void BeginSession() { heard_ = {0, 0}; }
+  // A new session begins, of which nothing was heard and said.
+  void BeginSession();
+  // The session goes on, with so many tokens of its open segment. Its client may not have got all
+  // that was said here.
+  void ResumeSession(int64_t tokens);
+  // Takes from a target what was said before. False: nothing is left.
+  bool TakeNew(v1::TargetDelta* target);
+  // The segment is complete. False: that was said before.
+  bool Complete(int64_t segment);
   // Whether source at this place was not heard before: a session that is resumed sends some of it
   // again. The place is the number of the chunk, and how many ends of segments came since.
   bool IsNew(int64_t sequence, int64_t ends);
@@ -60,6 +69,12 @@ class Captions {
   int writers_ = 0;
   SteadyTime ended_;  // When the last writer left.
   std::pair<int64_t, int64_t> heard_{0, 0};
+  int64_t segment_ = 1;                 // The open segment.
+  std::vector<size_t> bytes_at_ = {0};  // The bytes of its text after so many tokens.
+  size_t said_bytes_ = 0;
+  // The place in the target that the present call has come to.
+  int64_t call_segment_ = 1;  // 0: that of the next target, after a resume.
+  size_t call_tokens_ = 0, call_bytes_ = 0;
   std::set<CaptionViewer*> viewers_;
 };
 

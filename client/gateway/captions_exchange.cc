@@ -45,8 +45,8 @@ class CaptionsExchange final : public HttpExchange,
       head.headers = {{"Cache-Control", "no-store"},
                       {"X-Accel-Buffering", "no"}};  // Otherwise nginx holds events back.
       peer_->StartBody(std::move(head));
-      StillHere();
     }
+    StillHere();
     OnCaptions();
   }
 
@@ -78,7 +78,9 @@ class CaptionsExchange final : public HttpExchange,
     state_->server->After(kStillHere, [weak = weak_from_this()] {
       const auto self = weak.lock();
       if (self == nullptr || self->peer_ == nullptr) return;
-      self->peer_->Send(self->peer_->unsent_bytes() == 0 ? ": still here\n\n" : "");
+      if (self->peer_->unsent_bytes() == 0) {
+        self->peer_->Send(self->is_websocket_ ? R"({"heartbeat":{}})" : ": still here\n\n");
+      }
       self->StillHere();
     });
   }

@@ -126,7 +126,11 @@ class StreamExchange final : public HttpExchange,
       audio_rate_ = request->config().sample_rate_hertz() > 0 ? request->config().sample_rate_hertz()
                                                               : 16000;
       sample_bytes_ = request->config().input_format() == v1::INPUT_FORMAT_PCM_F32LE ? 4 : 2;
-      if (captions_ != nullptr && !request->config().has_resume()) captions_->BeginSession();
+      if (captions_ != nullptr && request->config().has_resume()) {
+        captions_->ResumeSession(resume.committed_target().ids_size());
+      } else if (captions_ != nullptr) {
+        captions_->BeginSession();
+      }
     } else if (request->has_source()) {
       ends_ = 0;
       if (request->source().sequence() == 0) {
@@ -155,11 +159,17 @@ class StreamExchange final : public HttpExchange,
   void Caption(const v1::StreamTranslateResponse& response) {
     if (response.has_started()) started_ = true;
     if (captions_ == nullptr || response.has_resume_point() || response.has_heartbeat()) return;
-    if (!response.has_started()) return captions_->Append(ToJson(response));
-    v1::StreamTranslateResponse started = response;
-    started.mutable_started()->clear_session_id();
-    started.mutable_started()->mutable_effective_config()->clear_resume();
-    captions_->Append(ToJson(started));
+    v1::StreamTranslateResponse shown = response;
+    if (shown.has_target() && !captions_->TakeNew(shown.mutable_target())) return;
+    if (shown.has_segment_completed() &&
+        !captions_->Complete(shown.segment_completed().segment())) {
+      return;
+    }
+    if (shown.has_started()) {
+      shown.mutable_started()->clear_session_id();
+      shown.mutable_started()->mutable_effective_config()->clear_resume();
+    }
+    captions_->Append(ToJson(shown));
   }
 
   GatewayState* const state_;

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,51 @@ TEST(CaptionsTest, SourceThatIsSentAgainIsHeardOnce) {
   EXPECT_TRUE(captions.IsNew(3, 0));
   captions.BeginSession();
   EXPECT_TRUE(captions.IsNew(1, 0));
+}
+
+// A session can be cut at any token: its client has a part of what was said, and gets the rest again,
+// cut in another way.
+TEST(CaptionsTest, TargetThatComesAgainIsSaidOnce) {
+  const std::vector<std::string> pieces = {"ab", "", "c", "def", "g", "hi"};
+  const auto delta = [&](size_t first, size_t end) {
+    v1::TargetDelta target;
+    target.set_segment(1);
+    for (size_t i = first; i < end; ++i) {
+      target.mutable_text()->append(pieces[i]);
+      target.add_tokens()->set_id(static_cast<int>(i));
+    }
+    return target;
+  };
+  for (size_t said = 0; said <= pieces.size(); ++said) {
+    for (size_t committed = 0; committed <= said; ++committed) {
+      for (const bool completed : {false, true}) {
+        CaptionStore store;
+        std::string id, text;
+        Captions& captions = **store.Open(KeyOf(1), &id);
+        int tokens = 0;
+        const auto take = [&](v1::TargetDelta target) {
+          if (!captions.TakeNew(&target)) return;
+          text += target.text();
+          tokens += target.tokens_size();
+        };
+        for (size_t i = 0; i < said; ++i) take(delta(i, i + 1));
+        if (completed && said == pieces.size()) {
+          EXPECT_TRUE(captions.Complete(1));
+        }
+        captions.ResumeSession(static_cast<int64_t>(committed));
+        for (size_t i = committed; i < pieces.size(); i += 2) {
+          take(delta(i, std::min(i + 2, pieces.size())));
+        }
+        EXPECT_EQ(captions.Complete(1), !(completed && said == pieces.size()));
+        EXPECT_EQ(text, "abcdefghi") << said << " " << committed;
+        EXPECT_EQ(tokens, 6);
+        v1::TargetDelta next = delta(0, 1);
+        next.set_segment(2);
+        EXPECT_TRUE(captions.TakeNew(&next));
+        EXPECT_EQ(next.text(), "ab");
+      }
+    }
+  }
 }
 
 TEST(CaptionsTest, TheOldestEventsAreForgotten) {

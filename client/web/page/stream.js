@@ -286,6 +286,7 @@ function watchCaptions(url, on) {
         gone = error.status === 'NOT_FOUND';
         return;
       }
+      if (!event) return;  // A heartbeat.
       last = number;
       on(event);
     };
