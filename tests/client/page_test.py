@@ -481,9 +481,9 @@ class PageTest(unittest.TestCase):
     def test_a_policy_is_chosen(self):
         browser = self.browser
         browser.wait_for("document.querySelectorAll('#policy option').length > 3")
-        self.assertEqual(browser.value("document.getElementById('policy').value"), "wait-k")
+        self.assertEqual(browser.value("document.getElementById('policy').value"), "wait_k")
         browser.value(
-            "(() => { const policy = document.getElementById('policy'); policy.value = 'hold'; "
+            "(() => { const policy = document.getElementById('policy'); policy.value = 'hold_n'; "
             "policy.dispatchEvent(new Event('change')); })()"
         )
         self.assertEqual(browser.value("document.getElementById('k').value"), "3")

@@ -8,15 +8,15 @@ const input = byId('input');
 const SEND_BYTES = 8000;  // The most bytes of one message, well below the server's limit.
 const FEWER_THAN = 10;    // A translation has at least a tenth of its source's tokens.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
-// The policies that the page offers: their names for readers, and the number that they take.
+// The policies that the page offers, as the wire names them: their names for readers, and the number that they take.
 const POLICIES = {
-  'wait-k': {title: 'wait-k', field: 'waitK', number: 'k', first: 3, help: 'Source tokens (pieces of words) read ahead'},
-  'la': {title: 'local agreement', field: 'localAgreement', number: 'n', first: 2, help: 'Drafts in a row that have to agree'},
-  'hold': {title: 'hold-n', field: 'holdN', number: 'n', first: 3, help: 'Tokens at the end of each draft that are not written'},
-  'alignatt': {title: 'AlignAtt', field: 'alignAtt', number: 'frames', first: 2, help: 'Newest source tokens that nothing may attend to'},
-  'adaptive': {title: 'adaptive wait-k', field: 'adaptiveWaitK'},
-  'learned': {title: 'learned', field: 'learned'},
-  'offline': {title: 'offline', field: 'offline'},
+  wait_k: {title: 'wait-k', number: 'k', first: 3, help: 'Source tokens (pieces of words) read ahead'},
+  local_agreement: {title: 'local agreement', number: 'n', first: 2, help: 'Drafts in a row that have to agree'},
+  hold_n: {title: 'hold-n', number: 'n', first: 3, help: 'Tokens at the end of each draft that are not written'},
+  align_att: {title: 'AlignAtt', number: 'frames', first: 2, help: 'Newest source tokens that nothing may attend to'},
+  adaptive_wait_k: {title: 'adaptive wait-k'},
+  learned: {title: 'learned'},
+  offline: {title: 'offline'},
 };
 const CUT_SHORT = {
   FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
@@ -59,7 +59,7 @@ function wantedConfig(rate) {
   const policy = POLICIES[byId('policy').value];
   if (policy) {
     const takesNumber = policy.number && !byId('number').hidden && byId('k').value;
-    config.policy[policy.field] = takesNumber ? {[policy.number]: Number(byId('k').value)} : {};
+    config.policy[byId('policy').value] = takesNumber ? {[policy.number]: Number(byId('k').value)} : {};
   }
   if (rate) {
     config.inputFormat = 'INPUT_FORMAT_PCM_S16LE';
@@ -539,7 +539,7 @@ function chooseModel() {
   const offered = model.policies.filter((name) => POLICIES[name]);
   byId('policy').replaceChildren(new Option('the model\'s own', ''),
                                  ...offered.map((name) => new Option(POLICIES[name].title, name)));
-  byId('policy').value = model.k > 0 && offered.includes('wait-k') ? 'wait-k' : '';
+  byId('policy').value = model.k > 0 && offered.includes('wait_k') ? 'wait_k' : '';
   choosePolicy();
   input.disabled = byId('talk').disabled = model.isSpeech;
 }
@@ -552,7 +552,7 @@ function choosePolicy() {
   label.hidden = !policy.number;
   label.firstElementChild.textContent = policy.number ? `${policy.number} =` : '';
   byId('k').title = policy.help || '';
-  byId('k').value = byId('policy').value === 'wait-k' && model.k > 0 ? model.k : policy.first || '';
+  byId('k').value = byId('policy').value === 'wait_k' && model.k > 0 ? model.k : policy.first || '';
 }
 
 for (const lane of [...following]) {
