@@ -136,6 +136,27 @@ inline constexpr int kStreamsBesideSessions = 1000;
 inline constexpr int kHttpMilliseconds = 5000;
 inline constexpr size_t kHttpHeadBytes = 8 << 10;
 
+// The gateway, HTTP for everybody without gRPC (client/gateway). The time in which a request's head
+// must come, also the first one of a connection and the next one; the time for its body; the bytes
+// of a head.
+inline constexpr int kGatewayHeadMilliseconds = 30000;
+inline constexpr int kGatewayBodyMilliseconds = 30000;
+inline constexpr size_t kGatewayHeadBytes = 16 << 10;
+// The bytes of bodies and messages that are not complete, of all connections together. Of each
+// connection the first kGatewayFreeBytes do not count.
+inline constexpr size_t kGatewayHeldBytes = 64 << 20;
+inline constexpr size_t kGatewayFreeBytes = 16 << 10;
+// The answers of one stream that wait for its client. Beyond it nothing more is read from the call.
+inline constexpr size_t kGatewayUnsentBytes = 16 << 10;
+inline constexpr int kGatewaySendBuffer = 64 << 10;  // Of a socket, in the system; Linux doubles it.
+// Captions: those of one session, and of all; beyond it the oldest are forgotten. Sessions and
+// viewers at once. The time for which captions can be read after their session has ended.
+inline constexpr size_t kCaptionBytes = 8 << 20;
+inline constexpr size_t kAllCaptionBytes = 64 << 20;
+inline constexpr size_t kCaptionedSessions = 1000;
+inline constexpr int kCaptionViewers = 1000;
+inline constexpr absl::Duration kCaptionsKept = absl::Minutes(10);
+
 // Freed memory that the process keeps for its next needs.
 inline constexpr size_t kIdleHeapBytes = 32 << 20;
 

@@ -2,7 +2,9 @@
 
 #include <grpc/grpc_security_constants.h>
 #include <grpcpp/security/auth_context.h>
+#include <openssl/crypto.h>
 #include <spdlog/spdlog.h>
+#include <sys/random.h>
 
 #include <algorithm>
 #include <memory>
@@ -13,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "client/gateway/gateway.h"
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
 
@@ -42,11 +45,27 @@ std::string Fingerprint(const grpc::AuthContext& auth) {
   return absl::StrCat("sha256:", Sha256(der));
 }
 
+bool IsOfGateway(const grpc::ServerContextBase& context) {
+  const std::string& secret = GatewaySecret();
+  const absl::string_view said = Header(context, gateway::kSecretKey);
+  return !secret.empty() && said.size() == secret.size() &&
+         CRYPTO_memcmp(said.data(), secret.data(), secret.size()) == 0;
+}
+
 bool IsLowerHex(absl::string_view text) {
   return text.find_first_not_of("0123456789abcdef") == absl::string_view::npos;
 }
 
 }  // namespace
+
+const std::string& GatewaySecret() {
+  static const auto* const secret = [] {
+    char bytes[16] = {};
+    const bool random = getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes);
+    return new std::string(bytes, random ? sizeof(bytes) : 0);
+  }();
+  return *secret;
+}
 
 std::string TraceIdOf(absl::string_view traceparent) {
   // The form is version "-" trace-id "-" parent-id "-" flags; later versions may go on after the
@@ -73,7 +92,13 @@ std::string TraceIdOf(absl::string_view traceparent) {
 absl::StatusOr<Caller> IdentifyCaller(const grpc::ServerContextBase& context, TokenFile* tokens) {
   Caller caller;
   caller.peer = context.peer();
+  const bool from_gateway = IsOfGateway(context);
+  if (from_gateway) caller.peer = std::string(Header(context, gateway::kPeerKey));
   caller.trace_id = TraceIdOf(Header(context, "traceparent"));
+  if (tokens == nullptr && from_gateway) {
+    caller.principal = std::string(Header(context, gateway::kPrincipalKey));
+    return caller;
+  }
   if (tokens == nullptr) {
     const std::shared_ptr<const grpc::AuthContext> auth = context.auth_context();
     if (auth != nullptr && auth->IsPeerAuthenticated()) {

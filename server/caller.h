@@ -20,9 +20,14 @@ struct Caller {
 };
 
 // Reads `authorization` and `traceparent` of the call's metadata, and the client's certificate if
-// `tokens` is null. UNAUTHENTICATED: `tokens` is not null, and the call has no token or a wrong
+// `tokens` is null. A call of this process's own gateway says in its metadata which client it is
+// of, and knows the GatewaySecret(); nobody else is believed. UNAUTHENTICATED: `tokens` is not null, and the call has no token or a wrong
 // one. The refusal is logged, without the token.
 absl::StatusOr<Caller> IdentifyCaller(const grpc::ServerContextBase& context, TokenFile* tokens);
+
+// The gateway of this process sends this with its calls, to be believed. Random; empty: there are no
+// random numbers, and nobody is believed.
+const std::string& GatewaySecret();
 
 // The trace id of a W3C Trace Context header; empty: `traceparent` is no such header.
 std::string TraceIdOf(absl::string_view traceparent);

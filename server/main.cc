@@ -249,6 +249,9 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
                    : ", sized from half of the free memory and the limit of descriptors");
   const std::string host = config.server.listen.substr(0, config.server.listen.rfind(':'));
   PrintLine(absl::StrCat("leapstream-server listens on ", host, ":", server->port(), "\n"));
+  if (server->http_port() != 0) {
+    PrintLine(absl::StrCat("http on port ", server->http_port(), "\n"));
+  }
   if (server->metrics_port() != 0) {
     PrintLine(absl::StrCat("metrics on port ", server->metrics_port(), "\n"));
   }

@@ -58,6 +58,8 @@ struct ServerOptions {
   // True: a drain also closes the port, for proxies that only notice a refused connection.
   bool drain_stops_listening = false;
 
+  std::string http_listen;  // The port of the gateway for HTTP and WebSockets; empty: none.
+  std::string http_allowed_origins;  // Origins of pages that may use it, with commas; "*": all.
   std::string metrics_listen;  // The HTTP port for scrapers and probes; empty: none.
   std::string admin_listen;    // The port of leapstream.admin.v1; empty: none.
   // The time that a turn of a step loop may take before the server calls itself dead.

@@ -17,7 +17,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <functional>
 #include <future>
 #include <optional>
 #include <utility>
@@ -34,15 +33,14 @@
 #include "server/address.h"
 #include "server/admin_service.h"
 #include "server/descriptors.h"
+#include "server/gateway_port.h"
 #include "server/heap.h"
 #include "server/http_endpoint.h"
 #include "server/listener.h"
 #include "server/model_reloader.h"
 #include "server/serving.h"
 #include "server/state_metrics.h"
-#include "server/rpc/raw_service.h"
-#include "server/rpc/stream_translate_call.h"
-#include "server/rpc/unary_calls.h"
+#include "server/rpc/services.h"
 #include "server/text_state.h"
 #include "server/worker.h"
 
@@ -90,24 +88,6 @@ size_t BufferBytes(const ServerOptions& options, int max_sessions) {
   return static_cast<size_t>(std::max({AvailableMemory() / budget::kBufferShare,
                                        budget::kLeastBufferBytes,
                                        max_sessions * budget::kBufferBytesPerSession}));
-}
-
-RawService TranslationService(Serving* serving) {
-  return {{"/leapstream.v1.SimultaneousTranslationService/StreamTranslate",
-           [serving](auto* context) { return StreamTranslateCall::Start(serving, context); }},
-          {"/leapstream.v1.SimultaneousTranslationService/Translate",
-           [serving](auto* context) { return StartTranslate(serving, context); }},
-          {"/leapstream.v1.SimultaneousTranslationService/ListModels",
-           [serving](auto* context) { return StartListModels(serving, context); }}};
-}
-
-RawService LanguageModelService(Serving* serving) {
-  return {{"/leapstream.v1.LanguageModelService/Generate",
-           [serving](auto* context) { return StartGenerate(serving, context); }},
-          {"/leapstream.v1.LanguageModelService/Score",
-           [serving](auto* context) { return StartScore(serving, context); }},
-          {"/leapstream.v1.LanguageModelService/Tokenize",
-           [serving](auto* context) { return StartTokenize(serving, context); }}};
 }
 
 class GrpcServer final : public Server {
@@ -164,12 +144,18 @@ class GrpcServer final : public Server {
                                        &listener_));
     if (options.drain_stops_listening) drainer_ = std::make_unique<Worker>();
     watchdog_ = std::make_unique<Timers>();
+    if (!options.http_listen.empty()) {
+      LEAPSTREAM_ASSIGN_OR_RETURN(gateway_,
+                                  GatewayPort::Open(serving_.get(), tls_.get(), descriptors_));
+      serving_->http_connections = [this] { return gateway_->connections(); };
+    }
     Watch();
     if (!options.metrics_listen.empty()) LEAPSTREAM_RETURN_IF_ERROR(ListenForMetrics());
     return options.admin_listen.empty() ? absl::OkStatus() : ListenForAdmin();
   }
 
   int port() const override { return listener_->port(); }
+  int http_port() const override { return gateway_ == nullptr ? 0 : gateway_->port(); }
   int metrics_port() const override { return metrics_ == nullptr ? 0 : metrics_->port(); }
   int admin_port() const override {
     return admin_listener_ == nullptr ? 0 : admin_listener_->port();
@@ -184,7 +170,7 @@ class GrpcServer final : public Server {
     serving_->admission.StartDrain(deadline);
     const auto stopped = std::make_shared<std::promise<void>>();
     if (drainer_ != nullptr) {
-      listener_->Stop();
+      StopListening();
       // This call of gRPC returns when all calls have ended. A second one with a time would do
       // nothing, so late calls are cancelled below.
       drainer_->Do([this, stopped] {
@@ -195,7 +181,8 @@ class GrpcServer final : public Server {
     if (!serving_->admission.WaitUntilEmpty(deadline)) {
       serving_->admission.EndAll(Draining());
     }
-    listener_->Stop();
+    StopListening();
+    if (gateway_ != nullptr) gateway_->Drain(kLastWords);
     // Calls that end now have kLastWords to tell their clients; then they are cancelled.
     if (drainer_ == nullptr) return server_->Shutdown(LastWords());
     const std::future<void> is_stopped = stopped->get_future();
@@ -210,6 +197,10 @@ class GrpcServer final : public Server {
   }
 
  private:
+  void StopListening() {
+    listener_->Stop();
+    if (gateway_ != nullptr) gateway_->StopListening();
+  }
   // Starts a server with the services of `builder`, and a listener that gives it the connections to
   // `listen` whose descriptors are below `most`. `what` is the port's name in messages.
   absl::Status StartOn(const std::string& listen,
@@ -314,7 +305,7 @@ class GrpcServer final : public Server {
       MutexLock lock(&mutex_);
       if (!leaves_) SayServing(listener_->Accepts().ok());
     }
-    if (tls_ != nullptr) tls_->Update();
+    if (tls_ != nullptr && tls_->Update() && gateway_ != nullptr) gateway_->UseTls(tls_->copies());
     ReleaseHeap();
     // If this process was stopped, clients whose streams broke meanwhile have yet to come back and
     // resume, so models are kept a little longer.
@@ -382,6 +373,7 @@ class GrpcServer final : public Server {
   // Null unless a drain stops listening. Its thread exists from the start: at the time of the drain
   // there may be none to be had.
   std::unique_ptr<Worker> drainer_;
+  std::unique_ptr<GatewayPort> gateway_;
   std::unique_ptr<Timers> watchdog_;
   std::unique_ptr<HttpEndpoint> metrics_;
   std::unique_ptr<grpc::Server> admin_server_;

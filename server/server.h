@@ -35,7 +35,7 @@ struct ReloadedModel {
 };
 
 // A listening gRPC server with `replicas` schedulers per model, health and reflection. If addresses
-// for them are given, it also has metrics over HTTP and the admin service. Thread-safe.
+// for them are given, it also has the gateway of HTTP, metrics over HTTP and the admin service. Thread-safe.
 //
 // Health (grpc.health.v1) knows three services. "" and the name of the translation service are
 // SERVING unless the server drains or its port refuses connections. "liveness" is SERVING unless a
@@ -51,6 +51,7 @@ class Server {
   virtual ~Server() = default;  // Shuts down at once, unless Shutdown() was called before.
 
   virtual int port() const = 0;
+  virtual int http_port() const = 0;     // 0: there is none.
   virtual int metrics_port() const = 0;  // 0: there is none.
   virtual int admin_port() const = 0;    // 0: there is none.
   virtual int max_sessions() const = 0;

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_SERVING_H_
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <utility>
 
@@ -35,6 +36,7 @@ struct Serving {
   const std::unique_ptr<TokenFile> tokens;  // Null: nobody needs a token.
   const std::unique_ptr<Metrics> metrics;
   Admission admission;
+  std::function<int()> http_connections;  // Null: there is no port for HTTP.
   ByteBudget texts;  // The bytes of calls of Translate, and of configs.
   Timers timers;
   // Opens sessions. To get the memory for a state takes milliseconds, and gRPC's threads must not

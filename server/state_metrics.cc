@@ -129,6 +129,10 @@ std::vector<prometheus::MetricFamily> CollectState(const Serving& serving) {
                            serving.admission.max_sessions()));
   families.push_back(
       Gauge("leapstream_slots_used", "Permits that are taken.", serving.admission.taken()));
+  if (serving.http_connections != nullptr) {
+    families.push_back(Gauge("leapstream_http_connections", "Connections to the port for HTTP.",
+                             serving.http_connections()));
+  }
   families.push_back(Gauge("leapstream_draining", "1 once the server drains, else 0.",
                            serving.admission.draining() ? 1 : 0));
   families.push_back(Counter("leapstream_log_lines_dropped_total",

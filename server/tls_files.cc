@@ -167,7 +167,7 @@ absl::Status TlsCopies::Copy(const Contents& contents) {
   return absl::OkStatus();
 }
 
-void TlsCopies::Update() {
+bool TlsCopies::Update() {
   // There is no patience: a timer's thread calls this, which must not wait for a pipe.
   const absl::StatusOr<Contents> now = Read(files_, absl::ZeroDuration());
   absl::Status status = now.status();
@@ -175,7 +175,7 @@ void TlsCopies::Update() {
     if (now->certificate == contents_.certificate && now->key == contents_.key &&
         now->client_ca == contents_.client_ca) {
       complained_of_.clear();
-      return;
+      return false;
     }
     status = Check(files_, *now);
     if (status.ok()) status = Copy(*now);
@@ -187,6 +187,7 @@ void TlsCopies::Update() {
     spdlog::error("TLS goes on with the files as they were: {}", what);
   }
   complained_of_ = what;
+  return status.ok();
 }
 
 }  // namespace leapstream

@@ -39,8 +39,8 @@ class TlsCopies {
   // The names of the copies, which exist as long as this object.
   const TlsFiles& copies() const { return copies_; }
   // Reads the files again. If they have changed and fit together, copies them. If they do not fit,
-  // the copies stay as they are, and the log says why, once.
-  void Update();
+  // the copies stay as they are, and the log says why, once. True: the copies have changed.
+  bool Update();
 
  private:
   struct Contents {

@@ -77,14 +77,13 @@ absl::Status WebCommand::Serve() {
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   // The page says so if there is no server; one that comes later is found.
   connection_.connect_timeout = absl::ZeroDuration();
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
-  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Gateway> gateway,
-                              Gateway::Start(client.get(), options_));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<PageServer> page,
+                              PageServer::Start(connection_, options_));
   if (!port_file_.empty()) {
-    LEAPSTREAM_RETURN_IF_ERROR(WritePortFile(port_file_, gateway->port()));
+    LEAPSTREAM_RETURN_IF_ERROR(WritePortFile(port_file_, page->port()));
   }
   absl::FPrintF(stderr, "leapstream: the page is at http://%s:%d/\n",
-                listen_.substr(0, listen_.rfind(':')), gateway->port());
+                listen_.substr(0, listen_.rfind(':')), page->port());
   int signal = 0;
   sigwait(&signals, &signal);
   return absl::OkStatus();

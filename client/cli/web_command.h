@@ -7,7 +7,7 @@
 
 #include "absl/status/status.h"
 #include "client/client.h"
-#include "client/web/gateway.h"
+#include "client/web/page_server.h"
 
 namespace leapstream::client {
 
@@ -23,7 +23,7 @@ class WebCommand {
 
   CLI::App* command_ = nullptr;
   ClientOptions connection_;
-  GatewayOptions options_;
+  PageOptions options_;
   std::string listen_ = "127.0.0.1:8080";
   std::string port_file_;
 };

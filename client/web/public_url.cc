@@ -1,32 +1,14 @@
 #include "client/web/public_url.h"
 
-#include <arpa/inet.h>
-
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "absl/strings/strip.h"
 #include "base/quoted.h"
+#include "client/gateway/origin.h"
 
 namespace leapstream::client {
-
-std::string HostName(std::string host) {
-  if (const size_t scheme = host.find("://"); scheme != std::string::npos) {
-    host.erase(0, scheme + 3);
-  }
-  if (!host.empty() && host[0] == '[') {
-    const size_t end = host.find(']');
-    return end == std::string::npos ? "" : host.substr(1, end - 1);
-  }
-  return absl::AsciiStrToLower(host.substr(0, host.find(':')));
-}
-
-bool IsAddress(const std::string& name) {
-  char bytes[sizeof(in6_addr)];
-  return inet_pton(AF_INET, name.c_str(), bytes) == 1 ||
-         inet_pton(AF_INET6, name.c_str(), bytes) == 1;
-}
 
 absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given) {
   const auto wrong = [&](absl::string_view remedy) {
@@ -44,7 +26,7 @@ absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given) {
   const size_t slash = rest.find('/');
   std::string authority = absl::AsciiStrToLower(rest.substr(0, slash));
   authority = std::string(absl::StripSuffix(authority, secure ? ":443" : ":80"));
-  url.name = HostName(authority);
+  url.name = gateway::HostName(authority);
   if (url.name.empty()) return wrong("the host is missing");
   for (const char c : authority) {
     if (absl::ascii_isalnum(static_cast<unsigned char>(c)) || absl::StrContains("-._:[]", c)) {

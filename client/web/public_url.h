@@ -17,13 +17,6 @@ struct PublicUrl {
 // INVALID_ARGUMENT: `given` is no such URL; the message says what to write.
 absl::StatusOr<PublicUrl> ParsePublicUrl(const std::string& given);
 
-// The name of a Host header, or of an Origin's "scheme://name:port", in lower case; "": there is
-// none.
-std::string HostName(std::string host);
-
-// Whether `name` is an IPv4 or IPv6 address.
-bool IsAddress(const std::string& name);
-
 }  // namespace leapstream::client
 
 #endif  // LEAPSTREAM_CLIENT_WEB_PUBLIC_URL_H_

@@ -129,6 +129,7 @@ absl::Status CheckAddresses(const ServerConfig& config) {
   std::map<int, const char*> ports;
   const std::pair<const char*, const std::string*> addresses[] = {
       {"listen", &config.server.listen},
+      {"http_listen", &config.server.http_listen},
       {"metrics_listen", &config.server.metrics_listen},
       {"admin_listen", &config.server.admin_listen}};
   for (const auto& address : addresses) {
@@ -170,6 +171,7 @@ absl::Status CheckFiles(const ServerConfig& config) {
   }
   const std::pair<const char*, const std::string*> hosts[] = {
       {"listen", &config.server.listen},
+      {"http_listen", &config.server.http_listen},
       {"metrics_listen", &config.server.metrics_listen},
       {"admin_listen", &config.server.admin_listen}};
   for (const auto& [key, listen] : hosts) {

@@ -8,8 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/time.h"
 #include "base/quoted.h"
+#include "client/gateway/origin.h"
 #include "server/address.h"
 
 namespace leapstream {
@@ -104,6 +106,16 @@ std::string OneOf(const std::string& value, const std::vector<std::string>& choi
 std::string IsAddress(const std::string& value) {
   return std::string(ParseAddress(value).status().message());
 }
+std::string AreOrigins(const std::string& value) {
+  for (absl::string_view origin : absl::StrSplit(value, ',', absl::SkipWhitespace())) {
+    origin = absl::StripAsciiWhitespace(origin);
+    if (origin == "*" || gateway::IsOrigin(origin)) continue;
+    return absl::StrCat(
+        "must be origins with commas between them, such as https://talks.example.org, or *, got ",
+        Quoted(origin));
+  }
+  return "";
+}
 std::string IsAddressOrEmpty(const std::string& value) {
   return value.empty() ? "" : IsAddress(value);
 }
@@ -164,6 +176,10 @@ const std::vector<Setting>& Settings() {
              LEAPSTREAM_FIELD(intra_op_threads)),
       Text("port_file", "FILE", "Gets the port once the server listens",
            LEAPSTREAM_FIELD(port_file)),
+      Text("http_listen", "HOST:PORT", "HTTP and WebSocket for clients without gRPC",
+           LEAPSTREAM_FIELD(server.http_listen), IsAddressOrEmpty),
+      Text("http_allowed_origins", "ORIGINS", "Of pages that may use it, with commas; *: all",
+           LEAPSTREAM_FIELD(server.http_allowed_origins), AreOrigins),
       Text("metrics_listen", "HOST:PORT", "HTTP: /metrics, /healthz, /readyz",
            LEAPSTREAM_FIELD(server.metrics_listen), IsAddressOrEmpty),
       Text("admin_listen", "HOST:PORT",

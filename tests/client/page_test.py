@@ -261,6 +261,46 @@ class PageTest(unittest.TestCase):
         self.assertEqual(browser.value(target), shown)
         self.assertEqual(browser.errors, [])
 
+    def test_a_break_loses_nothing(self):
+        browser = self.browser
+        status = "document.getElementById('status').textContent"
+        browser.type(SENTENCES[0] + " ")
+        browser.wait_for("document.querySelector('#target p')?.textContent.length > 0")
+        browser.value("window.broken = session.socket, broken.close()")
+        browser.wait_for(f"session.socket !== broken && {status}.startsWith('Going on')")
+        browser.type(SENTENCES[1] + "\n")
+        browser.value("window.broken = session.socket, broken.close()")
+        browser.wait_for(f"session.socket !== broken && {status}.startsWith('Going on')")
+        browser.value("document.getElementById('finish').click()")
+        browser.wait_for(f"{status} === 'Finished.'")
+        translated = subprocess.run(
+            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de"],
+            input=" ".join(SENTENCES) + "\n", capture_output=True, text=True, check=True).stdout
+        self.assertEqual(
+            browser.value("document.getElementById('target').textContent").split(), translated.split())
+        # The viewers' transcript is the same, with each source and target once.
+        link = browser.value("document.getElementById('link').href")
+        browser.call("Page.navigate", url="about:blank")
+        browser.call("Page.navigate", url=link)
+        browser.wait_for(f"document.getElementById('status') && {status} === 'Finished.'")
+        self.assertEqual(
+            browser.value("document.getElementById('source').textContent").split(), " ".join(SENTENCES).split())
+        self.assertEqual(
+            browser.value("document.getElementById('target').textContent").split(), translated.split())
+        self.assertEqual(browser.errors, [])
+
+    def test_more_sessions_at_once_than_a_browser_has_connections(self):
+        browser = self.browser
+        browser.value(
+            "window.many = [...Array(9)].map(() => { const heard = []; "
+            "const each = new Stream(socketAddress('v1/stream'), wantedConfig(0), (event) => heard.push(event)); "
+            f"each.text({json.dumps(SENTENCES[0])}); return {{each, heard}}; }}), 0")
+        browser.wait_for("many.every(({heard}) => heard.some((event) => event.target))")
+        browser.value("window.answered = 0, fetch('v1/models').then((answer) => { window.answered = answer.status; }), 0")
+        browser.wait_for("window.answered === 200")
+        browser.value("many.forEach(({each}) => { each.endSegment(); each.close(); })")
+        browser.wait_for("many.every(({heard}) => heard.some(({ended}) => ended && ended.status === 'OK'))")
+
     def test_captions_follow_on_a_screen_of_any_size(self):
         browser = self.browser
         resize = lambda width, height: browser.call(
@@ -329,10 +369,11 @@ class PageTest(unittest.TestCase):
         browser = self.browser
         self.assertFalse(browser.value("document.getElementById('speak').hidden"))
         browser.value(
-            "window.sent = []; const real = window.fetch; window.fetch = (path, options) => {"
-            "if (options && options.body instanceof Int16Array) window.sent.push(...options.body);"
-            "else if (path.endsWith('sessions')) window.began = JSON.parse(options.body);"
-            "return real(path, options); }"
+            "window.sent = []; const real = WebSocket.prototype.send; "
+            "WebSocket.prototype.send = function(data) {"
+            "if (data instanceof Int16Array) window.sent.push(...data);"
+            "else if (JSON.parse(data).config) window.began = JSON.parse(data).config;"
+            "return real.call(this, data); }"
         )
         browser.value("document.getElementById('speak').focus()")
         browser.press("Enter", 13)  # The user presses a key: without one, browsers leave audio alone.
@@ -355,7 +396,7 @@ class PageTest(unittest.TestCase):
             said = loudness(array.array("h", file.readframes(file.getnframes())))
         # This microphone plays as soon as it is opened, and stumbles on a busy machine: so each
         # part is looked for.
-        sent, rate = browser.value("window.sent"), browser.value("window.began.sample_rate")
+        sent, rate = browser.value("window.sent"), browser.value("window.began.sampleRateHertz")
         # The rate is the device's, which no browser has to change.
         self.assertEqual(rate, browser.value("new AudioContext().sampleRate"))
         heard = [
@@ -383,7 +424,7 @@ class PageTest(unittest.TestCase):
             window.AudioContext = class extends Real {
               constructor(...a) { super(...a); window.contexts.push(this); }
             };
-            window.realFetch = window.fetch;
+            window.realSend = WebSocket.prototype.send;
         """)
         released = ("window.tracks.every((track) => track.readyState === 'ended') && "
                     "window.contexts.every((context) => context.state === 'closed')")
@@ -420,15 +461,14 @@ class PageTest(unittest.TestCase):
             browser.value(mends)
         # A session that cannot begin.
         browser.value(
-            "window.fetch = async (path, options) => options && options.method === 'POST' ? "
-            'new Response(\'{"error": "too many"}\', {status: 503}) : window.realFetch(path, '
-            'options)'
+            "WebSocket.prototype.send = function(data) { "
+            "window.realSend.call(this, typeof data === 'string' ? data.replace('config', 'konfig') : data); }"
         )
         press()
-        browser.wait_for(f"{status} === 'Not sent: too many'")
+        browser.wait_for(f"{status}.startsWith('Not sent: want a StreamTranslateRequest as JSON')")
         browser.wait_for(released)
         self.assertEqual(browser.value("document.getElementById('speak').textContent"), "Speak")
-        browser.value("window.fetch = window.realFetch")
+        browser.value("WebSocket.prototype.send = window.realSend")
         # Now it works.
         press()
         browser.wait_for("document.querySelector('#source p') !== null")
@@ -441,9 +481,9 @@ class PageTest(unittest.TestCase):
     def test_a_policy_is_chosen(self):
         browser = self.browser
         browser.wait_for("document.querySelectorAll('#policy option').length > 3")
-        self.assertEqual(browser.value("document.getElementById('policy').value"), "wait-k")
+        self.assertEqual(browser.value("document.getElementById('policy').value"), "wait_k")
         browser.value(
-            "(() => { const policy = document.getElementById('policy'); policy.value = 'hold'; "
+            "(() => { const policy = document.getElementById('policy'); policy.value = 'hold_n'; "
             "policy.dispatchEvent(new Event('change')); })()"
         )
         self.assertEqual(browser.value("document.getElementById('k').value"), "3")

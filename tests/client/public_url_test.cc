@@ -1,9 +1,13 @@
 #include "client/web/public_url.h"
 
+#include "client/gateway/origin.h"
 #include "gtest/gtest.h"
 
 namespace leapstream::client {
 namespace {
+
+using gateway::HostName;
+using gateway::IsAddress;
 
 TEST(PublicUrlTest, TakesUrlsApart) {
   const auto url = ParsePublicUrl("https://Talks.example.org:443/live/");

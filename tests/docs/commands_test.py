@@ -43,6 +43,7 @@ REPLACED = [
     (r"(?<=\s)/models/", "served/"),
     (r"--sessions 128\b(.*)--seconds 10\b", r"--sessions 4\1--seconds 1"),
     (r"(leapstream (?:translate|generate|perplexity))(?!.* --server)", r"\1 --server localhost:50051"),
+    (r"^python3 - ", "/usr/bin/python3 - "),  # Debian's, whose packages ./dev installs.
     (r"(leapstream admin \w+)", r"\1 --server 127.0.0.1:50052"),
 ]
 # Servers for pages that do not start one, or start another one: flags besides the addresses.

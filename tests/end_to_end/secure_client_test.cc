@@ -146,7 +146,7 @@ TEST_F(SecureClientTest, ThePageTranslatesThroughASecureServer) {
     if (access(port_file.c_str(), F_OK) != 0) return 0;
     httplib::Client http("127.0.0.1", std::stoi(ReadFile(port_file)));
     http.set_read_timeout(30);
-    const auto answer = http.Get("/api/models");
+    const auto answer = http.Get("/v1/models");
     return answer ? answer->status : 0;
   };
   const std::vector<std::string> secure = {"--tls", "--tls-ca", folder_ / "server.crt"};

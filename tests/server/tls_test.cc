@@ -14,6 +14,7 @@
 #include "absl/time/clock.h"
 #include "client/client.h"
 #include "tests/server/operations_fixture.h"
+#include "tests/testing/web_socket.h"
 
 namespace leapstream {
 namespace {
@@ -223,6 +224,49 @@ TEST_F(TlsTest, ACertificateWithoutANameHasAQuotaOfItsOwn) {
     EXPECT_TRUE(Finish(stream.get()).ok());
   }
   EXPECT_NE(principals[0], principals[1]);
+}
+
+TEST_F(TlsTest, ThePortForHttpHasTheSame) {
+  options_.http_listen = "127.0.0.1:0";
+  options_.tls.client_ca = testing::TempDir() + "/operations_test_clients.crt";
+  options_.max_sessions_per_principal = 1;
+  const Key clients_key = NewKey();
+  const Certificate clients = Issue("clients' CA", clients_key.get(), nullptr, nullptr);
+  WriteFile(options_.tls.client_ca, Pem(clients.get()));
+  Start(options_);
+  WebSocketOptions options;
+  options.port = server_->http_port();
+  EXPECT_FALSE(WebSocket::Open(options)->open()) << "without TLS";
+  options.tls = true;
+  // With TLS 1.3 a client learns of its refusal when it reads.
+  EXPECT_FALSE(WebSocket::Open(options)->open()) << "without a certificate";
+  options.certificate_file = testing::TempDir() + "/operations_test_client.crt";
+  options.key_file = testing::TempDir() + "/operations_test_client.key";
+  for (const char* name : {"captioner", ""}) {
+    const Key key = NewKey();
+    const Certificate good = Issue(name, key.get(), clients.get(), clients_key.get());
+    WriteFile(options.certificate_file, Pem(good.get()));
+    WriteFile(options.key_file, Pem(key.get()));
+    const auto socket = WebSocket::Open(options);
+    ASSERT_TRUE(socket->open());
+    socket->Send(R"({"config":{}})");
+    EXPECT_THAT(socket->Read().value_or(""), HasSubstr("started"));
+    // Over gRPC the same client has the same name, and so the same quota.
+    Connect(Trusting(ca_.get(), Pem(key.get()), Pem(good.get())));
+    EXPECT_EQ(Reason(Translate()), "QUOTA_EXCEEDED") << name;
+    grpc::ClientContext list;
+    admin::v1::ListSessionsResponse sessions;
+    ASSERT_TRUE(admin_->ListSessions(&list, {}, &sessions).ok());
+    ASSERT_EQ(sessions.sessions_size(), 1);
+    EXPECT_THAT(sessions.sessions(0).peer(), testing::StartsWith("ipv4:127.0.0.1:"));
+    if (*name != '\0') {
+      EXPECT_EQ(sessions.sessions(0).principal(), name);
+    }
+    socket->Send(R"({"endSession":{}})");
+    while (socket->Read().has_value()) continue;
+    EXPECT_EQ(socket->close_code(), 1000);
+    EXPECT_TRUE(Eventually([&] { return Metric("leapstream_slots_used") == 0; }));
+  }
 }
 
 TEST_F(TlsTest, TokensWorkOverIt) {

@@ -78,6 +78,8 @@ class DraftTwin {
     }
     return WriteRest();
   }
+
+ private:
   static std::vector<std::string> Words(const std::string& text) {
     std::vector<std::string> words(1);
     for (const char c : text) {

@@ -5,28 +5,26 @@
 
 const byId = (id) => document.getElementById(id);
 const input = byId('input');
-const SEND_BYTES = 8000;  // The most bytes of one request, well below the gateway's limit.
+const SEND_BYTES = 8000;  // The most bytes of one message, well below the server's limit.
 const FEWER_THAN = 10;    // A translation has at least a tenth of its source's tokens.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
-// The policies that the page offers: their names for readers, and the number that they take.
+// The policies that the page offers, as the wire names them: their names for readers, and the number that they take.
 const POLICIES = {
-  'wait-k': {title: 'wait-k', number: 'k', first: 3, help: 'Source tokens (pieces of words) read ahead'},
-  'la': {title: 'local agreement', number: 'n', first: 2, help: 'Drafts in a row that have to agree'},
-  'hold': {title: 'hold-n', number: 'n', first: 3, help: 'Tokens at the end of each draft that are not written'},
-  'alignatt': {title: 'AlignAtt', number: 'f', first: 2, help: 'Newest source tokens that nothing may attend to'},
-  'adaptive': {title: 'adaptive wait-k'},
-  'learned': {title: 'learned'},
-  'offline': {title: 'offline'},
+  wait_k: {title: 'wait-k', number: 'k', first: 3, help: 'Source tokens (pieces of words) read ahead'},
+  local_agreement: {title: 'local agreement', number: 'n', first: 2, help: 'Drafts in a row that have to agree'},
+  hold_n: {title: 'hold-n', number: 'n', first: 3, help: 'Tokens at the end of each draft that are not written'},
+  align_att: {title: 'AlignAtt', number: 'frames', first: 2, help: 'Newest source tokens that nothing may attend to'},
+  adaptive_wait_k: {title: 'adaptive wait-k'},
+  learned: {title: 'learned'},
+  offline: {title: 'offline'},
 };
 const CUT_SHORT = {
   FINISH_REASON_MAX_LENGTH: 'its translation has as many tokens as it may',
   FINISH_REASON_SOURCE_LIMIT: 'it is longer than the server takes, and the rest was dropped',
 };
 
-let session = null;        // {id, key} once it is asked for.
-let sending = Promise.resolve();  // Requests go one after the other.
+let session = null;        // The Stream, once something was sent.
 let player = 0;            // The timer of the sample talk.
-let attempt = 0;           // Grows when something could not be sent: the requests behind it are not sent either.
 let microphone = null;     // {context, node, tracks} while somebody speaks.
 let starting = false;      // The microphone is being asked for.
 let spokenMs = 0;
@@ -42,58 +40,79 @@ function say(text, isError = false) {
   byId('status').classList.toggle('error', isError);
 }
 
-// `body` is an object, or samples.
-async function post(path, body) {
-  const audio = body instanceof Int16Array;
-  const headers = {'Content-Type': audio ? 'application/octet-stream' : 'application/json'};
-  if (session && session.key) headers['X-Leapstream-Key'] = session.key;
-  const response = await fetch(path, {method: 'POST', headers, body: audio ? body : JSON.stringify(body)})
-    .catch(() => { throw new Error('this page\'s server does not answer'); });
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error || response.statusText);
-  return answer;
+// The address of a WebSocket of this page's server.
+function socketAddress(path) {
+  return new URL(path, location.href).href.replace(/^http/, 'ws').replace(/#.*$/, '');
 }
 
-// Begins a session. `rate`: the audio's samples a second.
-async function begin(audio, rate) {
-  const wanted = audio ? {audio, sample_rate: rate} : {audio};
-  if (byId('model').value) wanted.model = byId('model').value;
-  if (byId('from').value) wanted.source_language_code = byId('from').value;
-  if (byId('to').value) wanted.target_language_code = byId('to').value;
-  if (byId('policy').value) {
-    const takesNumber = !byId('number').hidden && byId('k').value;
-    wanted.policy = byId('policy').value + (takesNumber ? `:${byId('k').value}` : '');
+// 128 random bits in hex.
+function randomKey() {
+  return [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+// The config to ask the server for. `rate`: the audio's samples a second; 0: the source is text.
+function wantedConfig(rate) {
+  const config = {policy: {}};
+  if (byId('model').value) config.model = byId('model').value;
+  if (byId('from').value) config.sourceLanguageCode = byId('from').value;
+  if (byId('to').value) config.targetLanguageCode = byId('to').value;
+  const policy = POLICIES[byId('policy').value];
+  if (policy) {
+    const takesNumber = policy.number && !byId('number').hidden && byId('k').value;
+    config.policy[byId('policy').value] = takesNumber ? {[policy.number]: Number(byId('k').value)} : {};
   }
-  session = await post('api/sessions', wanted);
+  if (rate) {
+    config.inputFormat = 'INPUT_FORMAT_PCM_S16LE';
+    config.sampleRateHertz = rate;
+    config.pauseDetection = {minDuration: '0.600s'};
+  } else {
+    config.textSegmentation = 'TEXT_SEGMENTATION_SENTENCES';
+    config.policy.continueInNextSegment = true;
+  }
+  return config;
+}
+
+// Begins a session, unless one has begun. `rate`: see wantedConfig().
+function begin(rate) {
+  if (session) return;
+  session = new Stream(socketAddress(`v1/stream?captions=${randomKey()}`), wantedConfig(rate), show);
   byId('finish').disabled = false;
   for (const id of ['model', 'from', 'to', 'policy', 'k']) byId(id).disabled = true;
-  if (!audio) byId('speak').disabled = true;  // A session has one kind of source.
-  const link = byId('link');
-  link.href = link.textContent = `${location.origin}${location.pathname}#watch=${session.id}`;
-  byId('share').hidden = false;
-  watch(session.id);
+  if (!rate) byId('speak').disabled = true;  // A session has one kind of source.
 }
 
-// Posts `source`, an object or samples, to `path` of the session. `rate`: the audio's samples a second.
-function sendSource(path, source, rate) {
-  const begun = attempt;
-  sending = sending.then(async () => {
-    if (begun !== attempt) return;  // The part before this one was not sent.
-    if (!session) await begin(path === 'audio', rate);
-    await post(`api/sessions/${session.id}/${path}`, source);
-  }).catch((error) => {
-    ++attempt;
-    stopTalk();
-    releaseMicrophone();
-    say(`Not sent: ${error.message}`, true);
-    // Without a session nothing has changed, and it may be tried again.
-    if (session) byId('again').hidden = false; else chooseModel();
-  });
+// The session could not begin: nothing has changed, and it may be tried again.
+function notBegun(message) {
+  session = null;
+  stopTalk();
+  releaseMicrophone();
+  say(`Not sent: ${message}`, true);
+  const lines = [...byId('source').children].map((line) => line.textContent);
+  if (spokenMs === 0) input.value = lines.join('\n') + input.value;  // What was typed is not lost.
+  byId('source').replaceChildren();
+  sourceParagraph = null;
+  spokenMs = 0;
+  byId('finish').disabled = true;
+  for (const id of ['model', 'from', 'to', 'policy', 'k', 'speak']) byId(id).disabled = false;
+  chooseModel();
+}
+
+function share(id) {
+  const link = byId('link');
+  link.href = link.textContent = `${location.origin}${location.pathname}#watch=${id}`;
+  byId('share').hidden = false;
+}
+
+function sendAudio(samples, rate) {
+  begin(rate);
+  session.audio(samples, rate);
 }
 
 function send(text, endsSegment) {
   sentenceOpen = !endsSegment;
-  sendSource('source', {text, ends_segment: endsSegment});
+  begin(0);
+  if (text) session.text(text);
+  if (endsSegment) session.endSegment();
 }
 
 function sendLong(text, endsSegment) {
@@ -119,8 +138,7 @@ async function finish() {
     input.value += '\n';
     takeInput();
   }
-  sending = sending.then(() => session && post(`api/sessions/${session.id}/close`, {}))
-    .catch((error) => say(error.message, true));
+  if (session) session.close();
   byId('finish').disabled = true;
 }
 
@@ -140,7 +158,7 @@ async function speak() {
   const chosen = byId('model').value;
   try {
     const model = models.find((each) => each.name === byId('model').value);
-    if (!model || model.source !== 'speech') byId('model').value = models.find((each) => each.source === 'speech').name;
+    if (!model || !model.isSpeech) byId('model').value = models.find((each) => each.isSpeech).name;
     chooseModel();
     const raw = {channelCount: 1, echoCancellation: false, noiseSuppression: false, autoGainControl: false};
     const stream = await navigator.mediaDevices.getUserMedia({audio: raw});
@@ -154,7 +172,7 @@ async function speak() {
     opened.node.port.onmessage = (message) => {
       if (byId('status').textContent.startsWith('Nothing arrives')) say('Listening.');
       clearTimeout(silent);
-      sendSource('audio', message.data, rate);
+      sendAudio(message.data, rate);
     };
     // The loss of a device ends the recording, as the button does.
     for (const track of opened.tracks) track.onended = () => { if (microphone === opened) finish(); };
@@ -222,7 +240,7 @@ async function stopMicrophone() {
   byId('speak').disabled = true;  // One session at a time.
   const rate = opened.context.sampleRate;
   await new Promise((resolve) => {
-    opened.node.port.onmessage = (message) => message.data ? sendSource('audio', message.data, rate) : resolve();
+    opened.node.port.onmessage = (message) => message.data ? sendAudio(message.data, rate) : resolve();
     opened.node.port.postMessage('stop');
     setTimeout(resolve, 1000);  // A context that the system has stopped does not answer.
   });
@@ -244,18 +262,6 @@ async function playTalk() {
     player = setTimeout(next, 1000 / pace);
   };
   player = setTimeout(next, 0);
-}
-
-function watch(id) {
-  const events = new EventSource(`api/sessions/${id}/events`);
-  events.onmessage = (message) => {
-    const event = JSON.parse(message.data);
-    if (event.event === 'ended') events.close();
-    show(event);
-  };
-  events.onerror = () => {
-    if (events.readyState === EventSource.CLOSED) say('This session is not there any more.', true);
-  };
 }
 
 function follow(lane) {
@@ -286,12 +292,12 @@ function segment(number) {
 
 // The policy that a server applied, such as "wait-3" and "hold-n 3".
 function policyText(policy) {
-  if (policy.wait_k) return `wait-${policy.wait_k.k}`;
-  if (policy.local_agreement) return `local agreement ${policy.local_agreement.n}`;
-  if (policy.hold_n) return `hold-n ${policy.hold_n.n}`;
-  if (policy.align_att) return `AlignAtt ${policy.align_att.frames}`;
-  const adaptive = policy.adaptive_wait_k;
-  if (adaptive) return `adaptive wait-k ${adaptive.min_k}-${adaptive.max_k}`;
+  if (policy.waitK) return `wait-${policy.waitK.k}`;
+  if (policy.localAgreement) return `local agreement ${policy.localAgreement.n}`;
+  if (policy.holdN) return `hold-n ${policy.holdN.n}`;
+  if (policy.alignAtt) return `AlignAtt ${policy.alignAtt.frames}`;
+  const adaptive = policy.adaptiveWaitK;
+  if (adaptive) return `adaptive wait-k ${adaptive.minK}-${adaptive.maxK}`;
   return policy.offline ? 'offline' : 'learned';
 }
 
@@ -300,59 +306,95 @@ function languageTag(code) {
   return code.replace(/_XX$/, '').replace('_', '-');
 }
 
-function show(event) {
-  if (event.event === 'started') {
-    say(`Translating with ${event.model}, ${policyText(event.effective_config.policy)}.`);
-    byId('source').lang = languageTag(event.effective_config.source_language_code);
-    byId('target').lang = languageTag(event.effective_config.target_language_code);
-  } else if (event.event === 'source' && event.audio_ms !== undefined) {
-    spokenMs += event.audio_ms;
+// Shows each kind of event; they are named as in stream.js.
+const SHOWN = {
+  started({model, effectiveConfig}) {
+    say(`Translating with ${model}, ${policyText(effectiveConfig.policy)}.`);
+    byId('source').lang = languageTag(effectiveConfig.sourceLanguageCode);
+    byId('target').lang = languageTag(effectiveConfig.targetLanguageCode);
+  },
+  captions({id}) {
+    share(id);
+  },
+  heard({duration}) {
+    spokenMs += 1000 * parseFloat(duration);
     sourceParagraph = sourceParagraph || newParagraph(byId('source'));
     sourceParagraph.textContent = `${(spokenMs / 1000).toFixed(1)} s of speech`;
-  } else if (event.event === 'source') {
+  },
+  source({text}) {
     sourceParagraph = sourceParagraph || newParagraph(byId('source'));
-    append(byId('source'), sourceParagraph, event.text);
-    if (event.ends_segment) sourceParagraph = null;
-  } else if (event.event === 'target') {
-    const open = segment(event.segment);
-    append(byId('target'), open.paragraph, event.text);
-    for (const token of event.tokens) open.steps.push({read: token.source_tokens_read, ms: token.source_audio_ms});
+    append(byId('source'), sourceParagraph, text);
+  },
+  endSegment() {
+    sourceParagraph = null;
+  },
+  target(target) {
+    const open = segment(Number(target.segment));
+    append(byId('target'), open.paragraph, target.text || '');
+    for (const token of target.tokens || []) {
+      open.steps.push({read: token.sourceTokensRead || 0, ms: token.sourceAudioMs});
+    }
     draw(open);
-  } else if (event.event === 'segment') {
-    if (event.continues) segment(event.segment).continues = true;
-    announce(event);
-    const left = event.untranslated_source_tokens || 0;
-    const read = event.stats ? event.stats.source_tokens : 0;
-    if (CUT_SHORT[event.finish_reason] && !event.continues) {
-      say(`Sentence ${event.segment} was cut short: ${CUT_SHORT[event.finish_reason]}.`, true);
-    } else if (event.source_dropped || left >= MANY_TOKENS || (read > 0 && 2 * left > read)) {
-      say(`The translation of sentence ${event.segment} ended before its source did: the rest was not translated.`, true);
-    } else if (!event.continues && read >= MANY_TOKENS && !event.stats.source_audio_ms &&
-               FEWER_THAN * event.stats.target_tokens < read) {
-      say(`The translation of sentence ${event.segment} is much shorter than its source; it may have stopped early.`, true);
-    }
-    if (event.stats && event.stats.target_tokens > 0) {
-      byId('al').textContent = lagging(event.stats);
-      byId('first').textContent = `${Math.round(1000 * parseFloat(event.stats.first_token_duration))} ms`;
-      if (!event.stats.source_audio_ms) {
-        byId('read').textContent = event.stats.source_tokens;
-        byId('behind').textContent = tokens(0);
-      }
-    }
-  } else if (event.event === 'going_away') {
+  },
+  segmentCompleted: showCompleted,
+  goingAway() {
     say('The server is going away; the open sentence will still end.');
-  } else if (event.event === 'interrupted') {
+  },
+  interrupted() {
     say('The connection to the server is lost; trying to go on.', true);
-  } else if (event.event === 'resumed') {
+  },
+  resumed() {
     say('Going on; nothing was lost.');
-  } else if (event.event === 'ended') {
-    stopTalk();
-    releaseMicrophone();
-    byId('speak').disabled = true;
-    if (event.code === 'OK') say('Finished.'); else say(`Ended: ${event.message} (${event.code})`, true);
-    input.disabled = byId('talk').disabled = byId('finish').disabled = true;
-    byId('again').hidden = false;
+  },
+  gone() {
+    say('This session is not there any more.', true);
+  },
+  summary() {  // A viewer's last word; the writer hears `ended`, too.
+    over('OK', '');
+  },
+  error({status, message}) {
+    over(status, message);
+  },
+  ended({status, message}) {
+    if (status !== 'OK' && session && !session.id) return notBegun(message);
+    over(status, message);
+  },
+};
+
+function show(event) {
+  for (const [name, content] of Object.entries(event)) if (SHOWN[name]) SHOWN[name](content);
+}
+
+function showCompleted(completed) {
+  const number = Number(completed.segment), {stats = {}, continues} = completed;
+  if (continues) segment(number).continues = true;
+  announce(completed);
+  const left = completed.untranslatedSourceTokens || 0;
+  const read = stats.sourceTokens || 0, written = stats.targetTokens || 0;
+  if (CUT_SHORT[completed.finishReason] && !continues) {
+    say(`Sentence ${number} was cut short: ${CUT_SHORT[completed.finishReason]}.`, true);
+  } else if (completed.sourceDropped || left >= MANY_TOKENS || (read > 0 && 2 * left > read)) {
+    say(`The translation of sentence ${number} ended before its source did: the rest was not translated.`, true);
+  } else if (!continues && read >= MANY_TOKENS && !stats.sourceAudioMs && FEWER_THAN * written < read) {
+    say(`The translation of sentence ${number} is much shorter than its source; it may have stopped early.`, true);
   }
+  if (written === 0) return;
+  byId('al').textContent = lagging(stats);
+  byId('first').textContent = `${Math.round(1000 * parseFloat(stats.firstTokenDuration || '0'))} ms`;
+  if (!stats.sourceAudioMs) {
+    byId('read').textContent = read;
+    byId('behind').textContent = tokens(0);
+  }
+}
+
+// The session is over, well or with an error.
+function over(status, message) {
+  stopTalk();
+  releaseMicrophone();
+  byId('speak').disabled = true;
+  if (status === 'OK') say('Finished.'); else say(`Ended: ${message} (${status})`, true);
+  input.disabled = byId('talk').disabled = byId('finish').disabled = true;
+  byId('again').hidden = false;
 }
 
 function tokens(count) {
@@ -360,21 +402,23 @@ function tokens(count) {
 }
 
 function lagging(stats) {
-  return stats.source_audio_ms ? `${Math.round(stats.average_lagging)} ms` : `${stats.average_lagging.toFixed(1)} tokens`;
+  const average = stats.averageLagging || 0;
+  return stats.sourceAudioMs ? `${Math.round(average)} ms` : `${average.toFixed(1)} tokens`;
 }
 
 // The announcement for a screen reader: a sentence when it is complete, since hearing it word by word, over and over,
 // helps nobody.
-function announce(event) {
+function announce(completed) {
   const lane = byId('announced');
-  const figures = event.stats
-    ? ` Read ${event.stats.source_tokens}, written ${event.stats.target_tokens}, lagging ${lagging(event.stats)}.` : '';
+  const {stats, text = ''} = completed;
+  const figures = stats
+    ? ` Read ${stats.sourceTokens || 0}, written ${stats.targetTokens || 0}, lagging ${lagging(stats)}.` : '';
   const paragraph = document.createElement('p');  // Added when it is complete: one change is one announcement.
   paragraph.lang = byId('target').lang;
   const spoken = document.createElement('span');
   spoken.lang = 'en';
   spoken.textContent = figures;
-  paragraph.append(event.text, spoken);
+  paragraph.append(text, spoken);
   lane.append(paragraph);
   while (lane.childElementCount > 20) lane.firstChild.remove();
 }
@@ -451,17 +495,24 @@ function startAgain() {
 }
 
 async function listModels() {
-  const response = await fetch('api/models');
-  const answer = await response.json();
-  if (!response.ok) throw new Error(answer.error);
-  models = answer.models;
+  let page = '';
+  do {
+    const response = await fetch(`v1/models?pageToken=${encodeURIComponent(page)}`);
+    const answer = await response.json();
+    if (!response.ok) throw new Error(answer.error.message);
+    models.push(...(answer.models || []).map((model) => ({
+      name: model.name, from: model.sourceLanguageCodes || [], to: model.targetLanguageCodes || [],
+      isSpeech: model.sourceKind === 'SOURCE_KIND_SPEECH', policies: model.policies || [], k: model.defaultK || 0,
+    })));
+    page = answer.nextPageToken;
+  } while (page);
   for (const model of models) {
     const option = document.createElement('option');
     option.value = option.textContent = model.name;
     byId('model').append(option);
   }
   chooseModel();
-  byId('speak').hidden = !models.some((model) => model.source === 'speech');
+  byId('speak').hidden = !models.some((model) => model.isSpeech);
   if (!navigator.mediaDevices) {
     byId('speak').disabled = true;
     byId('speak').title = 'Browsers let a page use the microphone over HTTPS or from this machine only';
@@ -481,16 +532,16 @@ function offer(id, codes) {
 function chooseModel() {
   const model = models.find((each) => each.name === byId('model').value);
   if (!model || session) return;
-  offer('from', model.source_language_codes);
-  offer('to', model.target_language_codes);
+  offer('from', model.from);
+  offer('to', model.to);
   // Some pair that is no copy; models of many pairs need not have a default one.
   if (byId('to').value === byId('from').value && byId('to').options.length > 1) byId('to').selectedIndex = 1;
   const offered = model.policies.filter((name) => POLICIES[name]);
   byId('policy').replaceChildren(new Option('the model\'s own', ''),
                                  ...offered.map((name) => new Option(POLICIES[name].title, name)));
-  byId('policy').value = model.default_k > 0 && offered.includes('wait-k') ? 'wait-k' : '';
+  byId('policy').value = model.k > 0 && offered.includes('wait_k') ? 'wait_k' : '';
   choosePolicy();
-  input.disabled = byId('talk').disabled = model.source === 'speech';
+  input.disabled = byId('talk').disabled = model.isSpeech;
 }
 
 // Shows the number of the chosen policy, if it has one.
@@ -501,7 +552,7 @@ function choosePolicy() {
   label.hidden = !policy.number;
   label.firstElementChild.textContent = policy.number ? `${policy.number} =` : '';
   byId('k').title = policy.help || '';
-  byId('k').value = byId('policy').value === 'wait-k' && model.default_k > 0 ? model.default_k : policy.first || '';
+  byId('k').value = byId('policy').value === 'wait_k' && model.k > 0 ? model.k : policy.first || '';
 }
 
 for (const lane of [...following]) {
@@ -516,7 +567,7 @@ const watched = /^#watch=([0-9a-f]{32})$/.exec(location.hash);
 if (watched) {
   document.body.classList.add('watching');
   say('Watching.');
-  watch(watched[1]);
+  watchCaptions(socketAddress(`v1/captions/${watched[1]}`), show);
 } else {
   input.addEventListener('input', takeInput);
   byId('write').addEventListener('submit', (event) => event.preventDefault());
