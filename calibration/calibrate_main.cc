@@ -78,6 +78,12 @@ class CalibrateCommand {
           "model ", model->info.name,
           " decides itself when to read, so that it takes neither alignatt nor adaptive"));
     }
+    if (model->info.generates) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("model ", model->info.name,
+                       " is a decoder alone, which takes the policy offline only; calibrate a "
+                       "model with an encoder"));
+    }
     std::vector<std::string> sentences;
     std::ifstream file(source_);
     for (std::string line; std::getline(file, line);) sentences.push_back(line);

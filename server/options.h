@@ -36,7 +36,9 @@ struct ServerOptions {
   int max_sessions = 0;                  // 0: as many as fit into half of the memory.
   SessionLimits limits;
   PauseRule pause;                  // The pauses for sessions of audio that do not choose any.
-  int max_message_bytes = 1 << 20;  // The size of any request; gRPC itself refuses larger ones.
+  int max_message_bytes = 1 << 20;  // The size of a request.
+  // The size of a Generate with a state, which Server::Start() finds from the models; no setting.
+  int max_state_message_bytes = 1 << 20;
   // The bytes that gRPC may hold of messages that are not read yet; 0: a share of the free memory.
   int64_t buffer_bytes = 0;
   // The time after which a connection without a call is closed.

@@ -134,7 +134,7 @@ class GrpcServer final : public Server {
     // gRPC then holds 64 KiB of each stream that is not read. With the probe it would hold
     // megabytes for a fast writer, which no session needs.
     builder.AddChannelArgument(GRPC_ARG_HTTP2_BDP_PROBE, 0);
-    BoundRequests(options.max_message_bytes,
+    BoundRequests(options.max_state_message_bytes,
                   BufferBytes(options, serving_->admission.max_sessions()),
                   options.idle_connection, &builder);
     builder.RegisterService(&service_);
@@ -407,7 +407,7 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
       options.max_state_bytes > 0 ? options.max_state_bytes
                                   : DefaultMaxStateBytes(models, available, max_sessions);
   ServerOptions served_options = options;
-  served_options.max_message_bytes = MessageBytes(options.max_message_bytes, models);
+  served_options.max_state_message_bytes = MessageBytes(options.max_message_bytes, models);
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }

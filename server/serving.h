@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_SERVING_H_
 
 #include <cstdint>
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <utility>
@@ -38,6 +39,7 @@ struct Serving {
   Admission admission;
   std::function<int()> http_connections;  // Null: there is no port for HTTP.
   ByteBudget texts;  // The bytes of calls of Translate, and of configs.
+  std::atomic<int> tokenizing{0};  // Calls of Tokenize that are under way.
   Timers timers;
   // Opens sessions. To get the memory for a state takes milliseconds, and gRPC's threads must not
   // wait so long: the calls of others would wait, too.

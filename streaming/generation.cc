@@ -218,7 +218,8 @@ void Generation::End(TextEnd end) {
   result_.end = end;
   result_.text = stop_.Append(text_.Finish()) + stop_.Finish();
   if (stop_.found()) result_.end = TextEnd::kStopSequence;
-  if (request_.saves) result_.saved = Save();
+  // The numbers of a state in memory are no more than four times as large as saved.
+  if (request_.saves && state_->bytes() / 4 <= request_.most_saved_bytes) result_.saved = Save();
   sink_->OnEnd(std::move(result_));
   Finish(absl::OkStatus());
 }

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <string>
@@ -44,6 +45,7 @@ struct GenerationRequest {
   Sampling sampling;
   std::vector<std::string> stop;  // The text ends before the first of these.
   bool saves = false;             // GeneratedText::saved is wanted.
+  int64_t most_saved_bytes = std::numeric_limits<int64_t>::max();  // A larger state is not saved.
 };
 
 // The most of a request; budget::kRowsPerTurn bounds its part of a turn.
@@ -96,8 +98,8 @@ absl::StatusOr<std::unique_ptr<SessionState>> StateOf(const GenerationRequest& r
 // Start() may be called on any thread; see ScheduledSession for the others.
 class Generation final : public ScheduledSession {
  public:
-  // `request` has passed CheckGeneration(), `state` is its StateOf(). `sink`, `model` and `loop` must
-  // outlive the session's last step.
+  // `request` has passed CheckGeneration(), `state` is its StateOf(). `sink`, `model` and `loop`
+  // must outlive the session's last step.
   Generation(GenerationRequest request, std::unique_ptr<SessionState> state, GenerationSink* sink,
              const Model& model, Loop* loop);
 
@@ -131,7 +133,8 @@ class Generation final : public ScheduledSession {
   int64_t Length() const;
   void Take(ScoredToken token);
   void End(TextEnd end);
-  // Gives the text sink the tokens that stand before the generated ones, for whose text nobody asks.
+  // Gives the text sink the tokens that stand before the generated ones, for whose text nobody
+  // asks.
   void Prime();
   SavedText Save() const;
 

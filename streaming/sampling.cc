@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <utility>
 #include <vector>
@@ -21,13 +22,14 @@ class BestTokens {
     std::iota(ids_.begin(), ids_.end(), 0);
     const auto is_excluded = [&](TokenId id) { return absl::c_linear_search(excluded, id); };
     ids_.erase(std::remove_if(ids_.begin(), ids_.end(), is_excluded), ids_.end());
+    for (const TokenId id : ids_) most_ = std::max(most_, scores.logits[id]);
   }
 
   size_t size() const { return ids_.size(); }
   TokenId operator[](size_t i) const { return ids_[i]; }
-  // exp of the logit over the temperature, relative to the best of all tokens.
+  // exp of the logit over the temperature, relative to the best of these tokens.
   double Weight(size_t i) const {
-    return std::exp((double{scores_.logits[ids_[i]]} - double{scores_.most}) / temperature_);
+    return std::exp((double{scores_.logits[ids_[i]]} - double{most_}) / temperature_);
   }
   // Leaves only the best `count` tokens.
   void Keep(size_t count) {
@@ -83,6 +85,7 @@ class BestTokens {
   const TokenScores& scores_;
   const double temperature_;
   std::vector<TokenId> ids_;
+  float most_ = -std::numeric_limits<float>::infinity();
   size_t sorted_ = 0;
 };
 

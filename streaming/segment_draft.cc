@@ -66,7 +66,8 @@ bool SegmentDraft::BeginTail(SessionState* state, int room) {
 }
 
 void SegmentDraft::MakeStep() {
-  // A model that feeds symbols back is fed other tokens than it decided, so nothing can be verified.
+  // A model that feeds symbols back is fed other tokens than it decided, so nothing can be
+  // verified.
   const size_t count = drafted().size();
   const size_t end = std::min(rest_.size(), static_cast<size_t>(std::max(most_, 0)));
   // Local agreement needs no token behind the first one that differs.

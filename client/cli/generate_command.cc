@@ -2,8 +2,8 @@
 
 #include <fstream>
 #include <iostream>
-#include <iterator>
 #include <memory>
+#include <sstream>
 #include <utility>
 #include <vector>
 
@@ -69,7 +69,9 @@ absl::Status GenerateCommand::GenerateAll() {
   }
   if (!state_file_.empty()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(std::ifstream file, OpenFile(state_file_));
-    options_.state.assign(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+    std::ostringstream state;
+    state << file.rdbuf();
+    options_.state = state.str();
   }
   options_.return_state = !save_state_file_.empty();
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));

@@ -1,6 +1,7 @@
 #include "client/cli/subtitles.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <numeric>
 #include <optional>
@@ -12,6 +13,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/strings/strip.h"
 #include "base/quoted.h"
@@ -81,7 +83,9 @@ std::optional<Cue> ParseTimes(absl::string_view line) {
 std::string WithoutMarkup(absl::string_view text) {
   std::string result;
   while (!text.empty()) {
-    const char close = absl::StartsWith(text, "{\\") ? '}' : text[0] == '<' ? '>' : '\0';
+    const bool tag = text[0] == '<' && text.size() > 1 &&
+                     (absl::ascii_isalnum(static_cast<unsigned char>(text[1])) || text[1] == '/');
+    const char close = absl::StartsWith(text, "{\\") ? '}' : tag ? '>' : '\0';
     const size_t end = close == '\0' ? absl::string_view::npos : text.find(close);
     if (end == absl::string_view::npos) {
       result += text[0];
@@ -94,8 +98,7 @@ std::string WithoutMarkup(absl::string_view text) {
 }
 
 void AppendLine(absl::string_view line, std::string* text) {
-  const std::string plain = WithoutMarkup(line);
-  const absl::string_view stripped = absl::StripAsciiWhitespace(plain);
+  const absl::string_view stripped = absl::StripAsciiWhitespace(line);
   if (stripped.empty()) return;
   absl::StrAppend(text, text->empty() ? "" : " ", stripped);
 }
@@ -106,22 +109,8 @@ std::string FormatTime(absl::Duration time, char point) {
                          point, ms % 1000);
 }
 
-// Breaks a line that is too long at the space nearest to its middle.
-std::string InTwoLines(absl::string_view text) {
-  std::string result(text);
-  if (Characters(text) <= kLineCharacters) return result;
-  size_t best = std::string::npos;
-  const auto from_middle = [&](size_t at) {
-    return at > text.size() / 2 ? at - text.size() / 2 : text.size() / 2 - at;
-  };
-  for (size_t at = text.find(' '); at != std::string::npos; at = text.find(' ', at + 1)) {
-    if (best == std::string::npos || from_middle(at) < from_middle(best)) best = at;
-  }
-  if (best != std::string::npos) result[best] = '\n';
-  return result;
-}
-
-// Where a text may be cut: after its spaces, and after characters of scripts without spaces.
+// The places at which a text may be cut: after its spaces, and after characters of scripts without
+// spaces.
 std::vector<size_t> Cuts(absl::string_view text) {
   std::vector<size_t> cuts = {0};
   size_t length = 1;
@@ -132,6 +121,35 @@ std::vector<size_t> Cuts(absl::string_view text) {
   }
   cuts.push_back(text.size());
   return cuts;
+}
+
+// The place in `sorted`, which is not empty, that is nearest to `goal`.
+size_t Nearest(const std::vector<size_t>& sorted, double goal) {
+  const auto apart = [goal](size_t place) { return std::abs(static_cast<double>(place) - goal); };
+  return *std::min_element(sorted.begin(), sorted.end(),
+                           [&](size_t a, size_t b) { return apart(a) < apart(b); });
+}
+
+// Breaks a line that is too long near its middle.
+std::string InTwoLines(absl::string_view text) {
+  if (Characters(text) <= kLineCharacters) return std::string(text);
+  const size_t cut = Nearest(Cuts(text), static_cast<double>(text.size()) / 2);
+  if (cut == 0 || cut == text.size()) return std::string(text);
+  return absl::StrCat(absl::StripTrailingAsciiWhitespace(text.substr(0, cut)), "\n",
+                      text.substr(cut));
+}
+
+// The characters that WebVTT writes as entities.
+std::string WithEntities(absl::string_view text) {
+  return absl::StrReplaceAll(text, {{"&", "&amp;"}, {"<", "&lt;"}, {">", "&gt;"}});
+}
+std::string WithoutEntities(absl::string_view text) {
+  return absl::StrReplaceAll(text, {{"&amp;", "&"},
+                                    {"&lt;", "<"},
+                                    {"&gt;", ">"},
+                                    {"&nbsp;", " "},
+                                    {"&lrm;", ""},
+                                    {"&rlm;", ""}});
 }
 
 }  // namespace
@@ -149,7 +167,8 @@ absl::StatusOr<std::vector<Cue>> ParseSubtitles(absl::string_view text) {
     if (stripped.empty()) {
       in_cue = in_block = false;
     } else if (in_cue) {
-      AppendLine(line, &cues.back().text);
+      AppendLine(vtt ? WithoutEntities(WithoutMarkup(line)) : WithoutMarkup(line),
+                 &cues.back().text);
     } else if (std::optional<Cue> cue = ParseTimes(line)) {
       cues.push_back(*std::move(cue));
       in_cue = true;
@@ -173,10 +192,11 @@ std::string SubtitleHead(SubtitleFormat format) {
 }
 
 std::string FormatCue(const Cue& cue, size_t number, SubtitleFormat format) {
-  const char point = format == SubtitleFormat::kVtt ? '.' : ',';
-  return absl::StrCat(format == SubtitleFormat::kVtt ? "" : absl::StrCat(number, "\n"),
-                      FormatTime(cue.begin, point), " --> ", FormatTime(cue.end, point), "\n",
-                      InTwoLines(cue.text), "\n\n");
+  const bool vtt = format == SubtitleFormat::kVtt;
+  const char point = vtt ? '.' : ',';
+  const std::string text = InTwoLines(cue.text);
+  return absl::StrCat(vtt ? "" : absl::StrCat(number, "\n"), FormatTime(cue.begin, point), " --> ",
+                      FormatTime(cue.end, point), "\n", vtt ? WithEntities(text) : text, "\n\n");
 }
 
 std::vector<Passage> Passages(absl::Span<const Cue> cues) {
@@ -212,15 +232,7 @@ std::vector<std::string> Spread(absl::string_view text, absl::Span<const size_t>
     const double goal = share * static_cast<double>(text.size());
     size_t end = text.size();
     if (i + 1 < weights.size()) {
-      // The cut nearest to where this part should end.
-      end = *std::min_element(cuts.begin(), cuts.end(), [goal](size_t a, size_t b) {
-        const auto apart = [goal](size_t cut) {
-          const auto at = static_cast<double>(cut);
-          return at > goal ? at - goal : goal - at;
-        };
-        return apart(a) < apart(b);
-      });
-      end = std::max(end, begin);
+      end = std::max(Nearest(cuts, goal), begin);
     }
     parts.emplace_back(absl::StripAsciiWhitespace(text.substr(begin, end - begin)));
     begin = end;
@@ -231,8 +243,11 @@ std::vector<std::string> Spread(absl::string_view text, absl::Span<const size_t>
 std::vector<Cue> CueMaker::Add(absl::string_view text, absl::Duration time) {
   std::vector<Cue> done;
   if (text.empty()) return done;
-  // Only a space or a sentence's end lets a cue end, so that no word is cut.
-  const bool new_word = text[0] == ' ';
+  // A cue ends in front of a word, so that none is cut.
+  size_t length = 0;
+  char32_t c = 0;
+  const bool new_word = text[0] == ' ' || (ReadUtf8(text, &length, &c) == Utf8::kCharacter &&
+                                           IsOfScriptWithoutSpaces(c) && !EndsSentence(text));
   const bool full = Characters(open_.text) + Characters(text) > 2 * kLineCharacters ||
                     time - open_.begin >= kLongestCue;
   if (!open_.text.empty() &&

@@ -25,7 +25,7 @@ struct Cue {
 // is neither, with the line.
 absl::StatusOr<std::vector<Cue>> ParseSubtitles(absl::string_view text);
 
-// What stands before the first cue.
+// The lines before the first cue.
 std::string SubtitleHead(SubtitleFormat format);
 // A cue as the formats have it. `number` counts from 1. A long text gets two lines of similar
 // length.

@@ -3,6 +3,7 @@
 #include <openssl/sha.h>
 
 #include <algorithm>
+#include <iterator>
 #include <vector>
 
 #include "absl/strings/escaping.h"
@@ -13,6 +14,7 @@ namespace leapstream::gateway {
 namespace {
 
 constexpr size_t kLeastKey = 16, kMostKey = 128;
+constexpr size_t kMostEventBytes = 64 << 10;
 
 std::string IdOf(const std::string& key) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -23,9 +25,12 @@ std::string IdOf(const std::string& key) {
 }  // namespace
 
 void Captions::Append(std::string event) {
+  if (event.size() > kMostEventBytes) return;
   bytes_ += event.size();
   store_->bytes_ += event.size();
   events_.push_back(std::move(event));
+  while (store_->bytes_ > budget::kAllCaptionBytes && store_->ForgetOldest()) {
+  }
   while (events_.size() > 1 &&
          (bytes_ > budget::kCaptionBytes || store_->bytes_ > budget::kAllCaptionBytes)) {
     bytes_ -= events_.front().size();
@@ -67,7 +72,8 @@ bool Captions::TakeNew(v1::TargetDelta* target) {
     call_bytes_ = is_open ? bytes_at_[call_tokens_] : 0;
   }
   if (target->segment() < segment_) return false;
-  const size_t bytes = target->text().size(), said = said_bytes_ - std::min(said_bytes_, call_bytes_);
+  const size_t bytes = target->text().size();
+  const size_t said = said_bytes_ - std::min(said_bytes_, call_bytes_);
   const auto tokens = static_cast<size_t>(target->tokens_size());
   const size_t said_tokens = bytes_at_.size() - 1 - std::min(bytes_at_.size() - 1, call_tokens_);
   call_bytes_ += bytes;
@@ -105,28 +111,31 @@ absl::StatusOr<std::shared_ptr<Captions>> CaptionStore::Open(const std::string& 
   }
   ForgetOld();
   *id = IdOf(key);
-  std::shared_ptr<Captions>& captions = all_[*id];
-  if (captions == nullptr) {
-    if (all_.size() > budget::kCaptionedSessions) {
-      all_.erase(*id);
-      return absl::ResourceExhaustedError("too many sessions have captions; try again later");
-    }
-    captions = std::make_shared<Captions>(this);
+  const auto found = all_.find(*id);
+  if (found != all_.end()) {
+    ++found->second->writers_;
+    return found->second;
   }
+  while (all_.size() >= budget::kCaptionedSessions && ForgetOldest()) {
+  }
+  if (all_.size() >= budget::kCaptionedSessions) {
+    return absl::ResourceExhaustedError("too many sessions have captions; try again later");
+  }
+  auto captions = std::make_shared<Captions>(this);
   ++captions->writers_;
+  all_.emplace(*id, captions);
   return captions;
 }
 
-void CaptionStore::Close(const std::shared_ptr<Captions>& captions) {
+void CaptionStore::Close(const std::shared_ptr<Captions>& captions, bool began) {
+  captions->began_ = captions->began_ || began;
   if (--captions->writers_ > 0) return;
   captions->ended_ = SteadyNow();
-  if (captions->end() > 0) return;
+  if (captions->end() > 0 && captions->began_) return;
   // Nobody can miss them.
   for (auto it = all_.begin(); it != all_.end(); ++it) {
     if (it->second != captions) continue;
-    captions->over_ = true;
-    captions->Notify();
-    all_.erase(it);
+    Forget(it);
     return;
   }
 }
@@ -139,18 +148,33 @@ std::shared_ptr<Captions> CaptionStore::Find(const std::string& id) const {
 void CaptionStore::ForgetOld() {
   const SteadyTime now = SteadyNow();
   for (auto it = all_.begin(); it != all_.end();) {
-    Captions& captions = *it->second;
-    if (captions.writers_ > 0 || captions.ended_ + budget::kCaptionsKept > now) {
-      ++it;
-      continue;
-    }
-    bytes_ -= captions.bytes_;
-    captions.bytes_ = 0;
-    captions.events_.clear();
-    captions.over_ = true;
-    captions.Notify();
-    it = all_.erase(it);
+    const Captions& captions = *it->second;
+    const bool kept = captions.writers_ > 0 || captions.ended_ + budget::kCaptionsKept > now;
+    it = kept ? std::next(it) : Forget(it);
   }
+}
+
+bool CaptionStore::ForgetOldest() {
+  auto oldest = all_.end();
+  for (auto it = all_.begin(); it != all_.end(); ++it) {
+    if (it->second->writers_ > 0) continue;
+    if (oldest == all_.end() || it->second->ended_ < oldest->second->ended_) oldest = it;
+  }
+  if (oldest == all_.end()) return false;
+  Forget(oldest);
+  return true;
+}
+
+CaptionStore::All::iterator CaptionStore::Forget(All::iterator found) {
+  const std::shared_ptr<Captions> captions = found->second;
+  const All::iterator next = all_.erase(found);
+  bytes_ -= captions->bytes_;
+  captions->bytes_ = 0;
+  captions->first_ = captions->end();
+  captions->events_.clear();
+  captions->over_ = true;
+  captions->Notify();
+  return next;
 }
 
 }  // namespace leapstream::gateway

@@ -28,12 +28,14 @@ class CaptionViewer {
 
 class CaptionStore;
 
-// The words that a session heard and said, for its viewers. An event is a line of JSON, and events have
-// numbers from 0. For the thread of the gateway.
+// The words that a session heard and said, for its viewers. An event is a line of JSON, and events
+// have numbers from 0. For the thread of the gateway.
 class Captions {
  public:
   explicit Captions(CaptionStore* store) : store_(store) {}
 
+  // Leaves out an event of more than 64 KiB. Forgets the oldest events if there
+  // are too many, of sessions that are over first.
   void Append(std::string event);
   // The event of this number, or of the first one that is still there; null: there is none yet.
   // Sets `number` to that of the event.
@@ -67,6 +69,7 @@ class Captions {
   size_t bytes_ = 0;
   bool over_ = false;
   int writers_ = 0;
+  bool began_ = false;  // A server took one of the sessions that wrote here.
   SteadyTime ended_;  // When the last writer left.
   std::pair<int64_t, int64_t> heard_{0, 0};
   int64_t segment_ = 1;                 // The open segment.
@@ -82,18 +85,23 @@ class Captions {
 // follows from the key and does not tell it, reads. For the thread of the gateway.
 class CaptionStore {
  public:
-  // The captions of this key, which are written until Close(). INVALID_ARGUMENT: the key is too
-  // short or too long. RESOURCE_EXHAUSTED: there are too many.
+  // The captions of this key, which are written until Close(). If there are too many, the oldest
+  // that nobody writes are forgotten. INVALID_ARGUMENT: the key is too short or too long.
+  // RESOURCE_EXHAUSTED: too many are being written.
   absl::StatusOr<std::shared_ptr<Captions>> Open(const std::string& key, std::string* id);
-  void Close(const std::shared_ptr<Captions>& captions);
+  // `began`: a server took the session. Captions of none that began are not kept.
+  void Close(const std::shared_ptr<Captions>& captions, bool began);
   // Null: there are none of this id.
   std::shared_ptr<Captions> Find(const std::string& id) const;
 
  private:
   friend class Captions;
+  using All = std::map<std::string, std::shared_ptr<Captions>>;
   void ForgetOld();
+  bool ForgetOldest();  // Of those that nobody writes. False: there is none.
+  All::iterator Forget(All::iterator captions);
 
-  std::map<std::string, std::shared_ptr<Captions>> all_;
+  All all_;
   size_t bytes_ = 0;
 };
 

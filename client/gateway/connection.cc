@@ -189,7 +189,10 @@ void Connection::OnHead() {
   request.peer = peer_;
   request.principal = principal_;
   is_head_ = message.method() == http::verb::head;
-  keeps_open_ = message.keep_alive() && !connections_->draining && !request.upgrades;
+  // A body of another coding has no end that is known, so what follows must not be a request.
+  const bool body_ends = message.count(http::field::transfer_encoding) == 0 || message.chunked();
+  keeps_open_ =
+      message.keep_alive() && body_ends && !connections_->draining && !request.upgrades;
   exchange_ = connections_->options.start(request, shared_from_this());
   if (state_ != State::kBody || closing_ || parser_->is_done()) return;
   if (absl::EqualsIgnoreCase(request.header("expect"), "100-continue")) {
@@ -233,6 +236,7 @@ void Connection::Respond(HttpResponse response) {
 }
 
 void Connection::StartBody(HttpResponse head) {
+  if (is_head_) return Respond(std::move(head));
   if (state_ == State::kGone || closing_) return;
   Queue(Head(head, /*has_length=*/false));
 }

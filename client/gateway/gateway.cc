@@ -60,11 +60,11 @@ class HttpGateway final : public Gateway {
   }
   ~HttpGateway() override {
     server_->AbortAll();  // It cancels their calls, which end soon.
-    while (state_.calls.open > 0) {
+    do {  // At first until the abortion has been done: a call may just be beginning.
       std::promise<void> turn;
       server_->After(absl::Milliseconds(1), [&turn] { turn.set_value(); });
       turn.get_future().wait();
-    }
+    } while (state_.calls.open > 0);
   }
 
   void Adopt(int socket) override { server_->Adopt(socket); }

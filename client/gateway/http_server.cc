@@ -29,7 +29,7 @@ class BeastServer final : public HttpServer {
  public:
   explicit BeastServer(HttpServerOptions options) {
     connections_.options = std::move(options);
-    thread_ = std::thread([this] { context_.run(); });
+    thread_ = std::thread([this] { Run(); });
   }
   ~BeastServer() override {
     AbortAll();
@@ -126,6 +126,17 @@ class BeastServer final : public HttpServer {
                                            asio::wait_traits<std::chrono::steady_clock>,
                                            AnyStream::executor_type>;
   using Acceptor = asio::basic_socket_acceptor<asio::ip::tcp, AnyStream::executor_type>;
+
+  // One handler that finds no memory must not end the process, nor the others.
+  void Run() {
+    while (true) {
+      try {
+        context_.run();
+        return;
+      } catch (const std::exception&) {
+      }
+    }
+  }
 
   void Serve(AnyStream::Socket socket) {
     if (stopped_) return;

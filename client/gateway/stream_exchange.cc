@@ -1,3 +1,6 @@
+#include <algorithm>
+#include <cstdint>
+#include <limits>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -31,7 +34,7 @@ class StreamExchange final : public HttpExchange,
   }
   ~StreamExchange() override {
     --state_->streams;
-    if (captions_ != nullptr) state_->captions.Close(captions_);
+    if (captions_ != nullptr) state_->captions.Close(captions_, started_);
   }
 
   void Start(const HttpRequest& request) {
@@ -121,8 +124,11 @@ class StreamExchange final : public HttpExchange,
   // Numbers a chunk that has no number. So a session can be resumed whose client numbers nothing.
   void Number(v1::StreamTranslateRequest* request) {
     if (request->has_config()) {
+      if (std::exchange(configured_, true)) return;  // The server refuses it.
       const v1::ResumeRequest& resume = request->config().resume();
-      sequence_ = request->config().has_resume() ? resume.next_source_sequence() - 1 : 0;
+      sequence_ = request->config().has_resume()
+                      ? std::max<int64_t>(resume.next_source_sequence(), 1) - 1
+                      : 0;
       audio_rate_ = request->config().sample_rate_hertz() > 0 ? request->config().sample_rate_hertz()
                                                               : 16000;
       sample_bytes_ = request->config().input_format() == v1::INPUT_FORMAT_PCM_F32LE ? 4 : 2;
@@ -134,7 +140,8 @@ class StreamExchange final : public HttpExchange,
     } else if (request->has_source()) {
       ends_ = 0;
       if (request->source().sequence() == 0) {
-        request->mutable_source()->set_sequence(++sequence_);
+        if (sequence_ < std::numeric_limits<int64_t>::max()) ++sequence_;
+        request->mutable_source()->set_sequence(sequence_);
       } else {
         sequence_ = request->source().sequence();
       }
@@ -177,6 +184,7 @@ class StreamExchange final : public HttpExchange,
   std::shared_ptr<Call> call_;
   std::shared_ptr<Captions> captions_;
   bool started_ = false;
+  bool configured_ = false;
   bool ended_ = false;    // endSession has come.
   bool waits_ = false;    // The next answer is read when the client has taken those before.
   int64_t sequence_ = 0;  // That of the last chunk.

@@ -49,7 +49,9 @@ absl::StatusOr<SSL_CTX*> NewServerContext(const std::string& certificate, const 
                                                        &SSL_CTX_free);
   if (context == nullptr) return TlsError("OpenSSL");
   SSL_CTX_set_min_proto_version(context.get(), TLS1_2_VERSION);
-  SSL_CTX_set_options(context.get(), SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION);
+  SSL_CTX_set_options(context.get(),
+                      SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context.get(), 0);
   SSL_CTX_set_mode(context.get(), SSL_MODE_RELEASE_BUFFERS);
   // A session that is taken up again brings no certificate of the client with it.
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);

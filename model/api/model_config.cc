@@ -113,10 +113,11 @@ absl::Status CheckConvolutions(const SpeechConfig& speech) {
         "no conv_kernels, got ",
         speech.mel_bins, ", ", frames, " and ", speech.conv_kernels.size(), " kernels"));
   }
-  if (frames != 1 << speech.conv_kernels.size() || speech.conv_channels % 2 != 0) {
+  if (speech.conv_kernels.empty() || frames != 1 << speech.conv_kernels.size() ||
+      speech.conv_channels % 2 != 0) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "speech.front_end conv1d needs conv_channels that are even, and frames_per_state 2 to the "
-        "power of the number of conv_kernels, got ",
+        "speech.front_end conv1d needs one of conv_kernels or more, conv_channels that are even, "
+        "and frames_per_state 2 to the power of the number of conv_kernels, got ",
         speech.conv_channels, ", and ", frames, " for ", speech.conv_kernels.size(), " kernels"));
   }
   for (const int kernel : speech.conv_kernels) {
@@ -131,6 +132,12 @@ absl::Status CheckConvolutions(const SpeechConfig& speech) {
 absl::Status CheckSpeech(const ModelConfig& config) {
   const SpeechConfig& speech = *config.speech;
   LEAPSTREAM_RETURN_IF_ERROR(CheckConvolutions(speech));
+  if (speech.input.SamplesPerState() % (kSpeechSampleRate / 1000) != 0) {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "speech needs frames_per_state times frame_shift_samples to be a whole number of ms, a "
+        "multiple of ",
+        kSpeechSampleRate / 1000, ", got ", speech.input.SamplesPerState()));
+  }
   if (speech.conformer.has_value() &&
       (speech.conformer->depthwise_kernel % 2 == 0 || config.encoder.self_attention != "softmax" ||
        !config.encoder.shared_layers.empty())) {
@@ -211,11 +218,11 @@ absl::Status CheckLanguageModel(const ModelConfig& config) {
         "language_model.tie_adaptive_weights needs adaptive_input and adaptive_softmax with the "
         "same bands, and tie_adaptive_proj needs it and output_dim to be embed_dim");
   }
-  if (config.share_all_embeddings || config.simul_type != "none" || config.speech.has_value() ||
-      config.output_bias || config.ensemble > 1 ||
+  if (!config.causal_encoder || config.share_all_embeddings || config.simul_type != "none" ||
+      config.speech.has_value() || config.output_bias || config.ensemble > 1 ||
       (config.share_decoder_input_output_embed && (adaptive || !model.adaptive_input.empty()))) {
     return absl::InvalidArgumentError(
-        "a language model has no encoder to share embeddings with, no simul_type, no speech, no "
+        "a language model has causal layers, no encoder to share embeddings with, no simul_type, no speech, no "
         "output_bias and no ensemble, and shares no embeddings that are adaptive");
   }
   return absl::OkStatus();

@@ -257,8 +257,8 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.generates = config.language_model.has_value();
   info.translates = !info.generates || !config.source_language.empty();
   info.trained_text_tokens = info.generates ? config.max_target_positions : 0;
-  // Layers that share their past do not have it computed anew. Devices of LibTorch and networks that
-  // decide together show no attention.
+  // Layers that share their past do not have it computed anew. Devices of LibTorch and networks
+  // that decide together show no attention.
   const bool on_engine = options.device == "cpu";
   info.bidirectional_encoder = on_engine && !config.causal_encoder && !config.LearnedPolicy() &&
                                config.decoder.shared_layers.empty();
@@ -275,8 +275,8 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   return parts;
 }
 
-// Reads all weights and checks their SHA-256: somebody who loads a model again learns that its files
-// are damaged, even if they say that they are what is loaded.
+// Reads all weights and checks their SHA-256: somebody who loads a model again learns that its
+// files are damaged, even if they say that they are what is loaded.
 absl::Status CheckWeights(const Parts& parts) {
   for (int member = 1; member <= parts.config.ensemble; ++member) {
     LEAPSTREAM_RETURN_IF_ERROR(

@@ -1,5 +1,5 @@
-// leapstream-export: makes a model directory of a fairseq checkpoint or of a Hugging Face folder, or
-// shows what is in one.
+// leapstream-export: makes a model directory of a fairseq checkpoint or of a Hugging Face folder,
+// or shows what is in one.
 
 #include <signal.h>
 #include <unistd.h>

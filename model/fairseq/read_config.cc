@@ -340,6 +340,9 @@ class ConfigReader {
       }
       speech->conv_kernels.push_back(kernel);
     }
+    if (speech->conv_kernels.empty()) {
+      return RefuseOption("conv_kernel_sizes", "; served: one odd number or more");
+    }
     speech->input.frames_per_state = 1 << speech->conv_kernels.size();
   }
 

@@ -59,6 +59,9 @@ class GenerateCall final : public TextCall {
       : TextCall(serving, context, metrics, std::move(caller), "Generate") {}
 
  private:
+  size_t most_request_bytes() const override {
+    return static_cast<size_t>(serving_->options.max_state_message_bytes);
+  }
   absl::Status Open(grpc::ByteBuffer* bytes) override {
     LEAPSTREAM_RETURN_IF_ERROR(
         bytes_.GrowTo(static_cast<int64_t>(bytes->Length()) * budget::kBytesPerTextByte));
@@ -75,11 +78,12 @@ class GenerateCall final : public TextCall {
           text.from, UnsealText(request.state(), model().info, caller().principal, absl::Now(),
                                 serving_->signer));
     }
+    text.most_saved_bytes = serving_->options.max_state_message_bytes;
     text.max_tokens = config.max_tokens();
     text.min_tokens = config.min_tokens();
     text.sampling = {config.temperature(), config.top_k(), config.top_p(), config.seed()};
     text.stop.assign(config.stop().begin(), config.stop().end());
-    text.saves = request.return_state();
+    text.saves = wants_state_ = request.return_state();
     token_details_ = request.token_details();
     LEAPSTREAM_RETURN_IF_ERROR(OpenText(std::move(text)));
     v1::GenerateResponse response;
@@ -95,7 +99,11 @@ class GenerateCall final : public TextCall {
   absl::Status Next() override {
     v1::GenerateResponse response;
     *response.mutable_completed() = std::move(completed_);
-    if (saved_.has_value()) AddState(*saved_, response.mutable_completed());
+    if (saved_.has_value()) {
+      AddState(*saved_, response.mutable_completed());
+    } else if (wants_state_) {
+      response.mutable_completed()->set_state_too_large(true);
+    }
     Enqueue(std::move(response));
     return absl::OkStatus();
   }
@@ -131,7 +139,7 @@ class GenerateCall final : public TextCall {
     saved_ = std::move(end.saved);
   }
   void AddState(const SavedText& saved, v1::GenerateCompleted* completed) {
-    const int64_t most = serving_->options.max_message_bytes;
+    const int64_t most = serving_->options.max_state_message_bytes;
     const auto size = static_cast<int64_t>(saved.state.size());
     if (size + budget::kBesideStateBytes > most || !bytes_.GrowTo(3 * size).ok()) {
       return completed->set_state_too_large(true);
@@ -200,7 +208,8 @@ class GenerateCall final : public TextCall {
     Send(response);
   }
 
-  bool token_details_ = false;  // Set before the text is open.
+  bool token_details_ = false;  // Both are set before the text is open.
+  bool wants_state_ = false;
   v1::GenerateCompleted completed_;  // These two are set by OnEnd(), for Next().
   std::optional<SavedText> saved_;
   Mutex queue_mutex_;

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "server/rpc/refusing_reactor.h"
 
 namespace leapstream {
@@ -27,6 +28,11 @@ void OneMessageCall::OnReadDone(bool ok) {
                                 "the call must have one message, got the end of the stream"));
   }
   call_metrics_.Received();
+  if (request_.Length() > most_request_bytes()) {
+    return Reply(absl::ResourceExhaustedError(
+        absl::StrCat("the message may have ", most_request_bytes(), " bytes (max_message_bytes), got ",
+                     request_.Length())));
+  }
   OnRequest(&request_);
 }
 

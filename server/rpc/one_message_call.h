@@ -31,8 +31,8 @@ absl::Status Parse(grpc::ByteBuffer* bytes, Message* message) {
 
 // A call that takes one message and answers with one, or with an error, or with several by Send().
 // For gRPC the call is a stream: gRPC reads the message of a unary call before it tells the server
-// of the call, and so before the call's token is looked at. Used by gRPC until OnDone(), by a timer, and by the
-// answering side; each of them holds a reference meanwhile.
+// of the call, and so before the call's token is looked at. Used by gRPC until OnDone(), by a
+// timer, and by the answering side; each of them holds a reference meanwhile.
 class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>,
                        public std::enable_shared_from_this<OneMessageCall> {
  public:
@@ -53,6 +53,15 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   void OnDone() final;
 
  protected:
+  // A larger message is refused.
+  virtual size_t most_request_bytes() const {
+    return static_cast<size_t>(serving_->options.max_message_bytes);
+  }
+  // Whether the call was answered, or is over.
+  bool replied() const {
+    MutexLock lock(&reply_mutex_);
+    return replied_;
+  }
   // Gets the message, and may empty the bytes. Called at most once.
   virtual void OnRequest(grpc::ByteBuffer* bytes) = 0;
   // Ends the call with an error, whatever its state is.
@@ -103,7 +112,7 @@ class OneMessageCall : public grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::By
   std::shared_ptr<OneMessageCall> grpc_reference_;
   grpc::ByteBuffer request_, response_;
   Awaited requested_, written_;
-  Mutex reply_mutex_;
+  mutable Mutex reply_mutex_;
   bool replied_ ABSL_GUARDED_BY(reply_mutex_) = false;
   bool sends_ = false;  // The write in flight is one of Send().
   Mutex context_mutex_;

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_RPC_RAW_SERVICE_H_
 
 #include <grpcpp/impl/codegen/rpc_service_method.h>
+#include <grpcpp/impl/codegen/server_callback_handlers.h>
 #include <grpcpp/impl/codegen/service_type.h>
 #include <grpcpp/support/byte_buffer.h>
 #include <grpcpp/support/server_callback.h>
@@ -18,8 +19,8 @@ class RawService final : public grpc::Service {
  public:
   using Start = std::function<grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>*(
       grpc::CallbackServerContext* context)>;
-  // The names, /SERVICE/METHOD, must outlive this, and have one service: gRPC's reflection takes the
-  // service's name from one of them.
+  // The names, /SERVICE/METHOD, must outlive this, and have one service: gRPC's reflection takes
+  // the service's name from one of them.
   RawService(std::initializer_list<std::pair<const char*, Start>> methods) {
     int number = 0;
     for (const auto& [name, start] : methods) {

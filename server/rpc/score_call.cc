@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -59,6 +60,8 @@ class ScoreCall final : public TextCall {
                                                          input.scored_from()));
     }
     text.scored_from = static_cast<size_t>(input.scored_from());
+    const size_t scored = text.prompt.size() - std::min(text.scored_from, text.prompt.size());
+    LEAPSTREAM_RETURN_IF_ERROR(CheckAnswer(answer_bytes_ + scored * kTokenBytes));
     response_.add_texts();
     return OpenText(std::move(text));
   }
@@ -89,9 +92,14 @@ class TokenizeCall final : public OneMessageCall {
 
  private:
   void OnRequest(grpc::ByteBuffer* bytes) override {
+    if (++serving_->tokenizing > budget::kUndecidedCalls) {
+      --serving_->tokenizing;
+      return Reply(ServerFull("too many texts are being tokenized"));
+    }
     serving_->opener.Do([self = shared_from_this(), this, bytes] {
       v1::TokenizeResponse response;
-      const absl::Status status = Tokenize(bytes, &response);
+      const absl::Status status = replied() ? absl::OkStatus() : Tokenize(bytes, &response);
+      --serving_->tokenizing;
       Reply(status, &response);
     });
   }

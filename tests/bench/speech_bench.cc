@@ -37,7 +37,8 @@
 namespace leapstream {
 namespace {
 
-// The READs before the first decision, and the tokens that are written after each READ from then on.
+// The READs before the first decision, and the tokens that are written after each READ from then
+// on.
 struct Pace {
   int lag;
   int tokens;

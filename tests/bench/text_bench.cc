@@ -1,5 +1,5 @@
-// A token of a language model at several places of a text, with LeaP and with soft-max: a decoder of
-// d 512, 6 layers, 8 heads, FFN 2,048 and 32,000 symbols, one text, one thread. A row has
+// A token of a language model at several places of a text, with LeaP and with soft-max: a decoder
+// of d 512, 6 layers, 8 heads, FFN 2,048 and 32,000 symbols, one text, one thread. A row has
 //   token us   one more token with its scores, the median of some;
 //   state KB   the state's memory, and the bytes with which it travels.
 // Then the ratio to place 100. The past of soft-max is made of random numbers, since computing it

@@ -160,8 +160,8 @@ std::vector<float> Floats(const std::string& bytes) {
   return values;
 }
 
-// Lossy formats give nearly the samples that went in: the correlation is high where the delay of the
-// decoder has been taken out.
+// Lossy formats give nearly the samples that went in: the correlation is high where the delay of
+// the decoder has been taken out.
 TEST(AudioFileTest, CompressedRecordingsAreRead) {
   constexpr int kLong = 48000;
   for (const auto& [name, format] : {std::pair("FLAC", SF_FORMAT_FLAC | SF_FORMAT_PCM_16),

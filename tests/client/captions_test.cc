@@ -48,8 +48,8 @@ TEST(CaptionsTest, SourceThatIsSentAgainIsHeardOnce) {
   EXPECT_TRUE(captions.IsNew(1, 0));
 }
 
-// A session can be cut at any token: its client has a part of what was said, and gets the rest again,
-// cut in another way.
+// A session can be cut at any token: its client has a part of what was said, and gets the rest
+// again, cut in another way.
 TEST(CaptionsTest, TargetThatComesAgainIsSaidOnce) {
   const std::vector<std::string> pieces = {"ab", "", "c", "def", "g", "hi"};
   const auto delta = [&](size_t first, size_t end) {
@@ -97,10 +97,11 @@ TEST(CaptionsTest, TheOldestEventsAreForgotten) {
   CaptionStore store;
   std::string id;
   std::vector<std::shared_ptr<Captions>> all;
-  const std::string event(1 << 20, 'e');
+  constexpr size_t kEvents = 150;
+  const std::string event(60 << 10, 'e');
   for (size_t i = 0; i < 10; ++i) {
     all.push_back(*store.Open(KeyOf(i), &id));
-    for (size_t event_number = 0; event_number < 9; ++event_number) {
+    for (size_t event_number = 0; event_number < kEvents; ++event_number) {
       all.back()->Append(absl::StrCat(event_number, event));
     }
   }
@@ -111,7 +112,7 @@ TEST(CaptionsTest, TheOldestEventsAreForgotten) {
     for (; const std::string* const each = captions->At(&number); ++number) own += each->size();
     EXPECT_LE(own, budget::kCaptionBytes);
     EXPECT_EQ(number, captions->end());
-    EXPECT_EQ(captions->end(), 9u) << "numbers stay what they were";
+    EXPECT_EQ(captions->end(), kEvents) << "numbers stay what they were";
     bytes += own;
   }
   EXPECT_LE(bytes, budget::kAllCaptionBytes + all.size() * (event.size() + 1));
@@ -130,8 +131,28 @@ TEST(CaptionsTest, StreamsAreBounded) {
             absl::StatusCode::kResourceExhausted);
   EXPECT_TRUE(store.Open(KeyOf(0), &id).ok()) << "it is there already";
   // Captions without an event leave nothing behind.
-  store.Close(all[7]);
+  store.Close(all[7], true);
   EXPECT_TRUE(store.Open(KeyOf(all.size()), &id).ok());
+}
+
+TEST(CaptionsTest, WhoIsOverMakesRoomForWhoIsNot) {
+  CaptionStore store;
+  std::string id, first;
+  for (size_t i = 0; i < budget::kCaptionedSessions; ++i) {
+    const auto captions = *store.Open(KeyOf(i), i == 0 ? &first : &id);
+    captions->Append("{}");
+    store.Close(captions, true);
+  }
+  ASSERT_NE(store.Find(first), nullptr);
+  EXPECT_TRUE(store.Open(KeyOf(budget::kCaptionedSessions), &id).ok());
+  EXPECT_EQ(store.Find(first), nullptr) << "the oldest is forgotten";
+  // A session that no server took leaves nothing behind.
+  const auto refused = *store.Open(KeyOf(5000), &id);
+  refused->Append("{}");
+  refused->Append(std::string(65 << 10, 'e'));
+  EXPECT_EQ(refused->end(), 1u) << "an event that is too long is left out";
+  store.Close(refused, false);
+  EXPECT_EQ(store.Find(id), nullptr);
 }
 
 TEST(OriginTest, WhoMayUseIt) {

@@ -1,5 +1,5 @@
-// `leapstream web` in front of a fake server: its page, the names and origins that it answers to, and
-// that its WebSockets are calls to the server. http_api_test has the rest of that interface.
+// `leapstream web` in front of a fake server: its page, the names and origins that it answers to,
+// and that its WebSockets are calls to the server. http_api_test has the rest of that interface.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>

@@ -147,5 +147,15 @@ TEST(StopSequencesTest, AnyChunkingEndsAtTheSamePlace) {
   }
 }
 
+// The best token is far ahead, but must not be taken: the weights of the others must not all be 0.
+TEST(SamplingTest, AnExcludedBestTokenLeavesTheOthersTheirOrder) {
+  const Step step({3.0f, 1.5f, 2.0f, 0.5f});
+  Sampling sampling;
+  sampling.temperature = 0.001;
+  for (const double uniform : {0.0, 0.5, 0.999}) {
+    EXPECT_EQ(ChooseToken(step.scores, sampling, {0}, uniform).id, 2) << uniform;
+  }
+}
+
 }  // namespace
 }  // namespace leapstream

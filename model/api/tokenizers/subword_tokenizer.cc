@@ -352,9 +352,10 @@ std::vector<std::string> SubwordTokenizer::Encode(absl::string_view text) const 
   };
   for (size_t begin = 0; begin < points.size();) {
     size_t end = begin;
-    while (end < points.size() && !ends_word(points[end])) ++end;
+    // As in a stream, no word is longer: the time of BPE is quadratic in it.
+    while (end < points.size() && !ends_word(points[end]) && end - begin < budget::kWordBytes) ++end;
     if (end > begin) AppendWord(ToUtf8({points.data() + begin, end - begin}), &state, &words);
-    begin = end + 1;
+    begin = end < points.size() && ends_word(points[end]) ? end + 1 : end;
   }
   FinishWords(&state, &words);
   std::vector<std::string> symbols;

@@ -75,6 +75,20 @@ class OfflineSpeechExportTest : public ::testing::Test {
   ExportOptions options_;
 };
 
+// A model.json is no more trusted than a checkpoint.
+TEST_F(OfflineSpeechExportTest, AFrontEndThatComputesNothingIsRefused) {
+  ASSERT_TRUE(ExportModel(options_).ok());
+  const ModelConfig good = Exported();
+  ASSERT_TRUE(ValidateModelConfig(good).ok()) << ValidateModelConfig(good);
+  ModelConfig config = good;
+  config.speech->conv_kernels.clear();
+  config.speech->input.frames_per_state = 1;
+  EXPECT_THAT(std::string(ValidateModelConfig(config).message()), HasSubstr("conv_kernels"));
+  config = good;
+  config.speech->input.frame_shift_samples = 1;  // An encoder state of a quarter of a ms.
+  EXPECT_THAT(std::string(ValidateModelConfig(config).message()), HasSubstr("whole number of ms"));
+}
+
 TEST_F(OfflineSpeechExportTest, TheYamlNamesTheFilesAndTheNormalisation) {
   ASSERT_TRUE(ExportModel(options_).ok()) << ExportModel(options_);
   const ModelConfig config = Exported();
