@@ -40,12 +40,18 @@ class BestTokens {
   // Sorts so that the first `count` tokens are the best ones, in order.
   void SortFirst(size_t count) {
     if (count <= sorted_) return;
+    const auto better = [this](TokenId a, TokenId b) {
+      const float x = scores_.logits[a];
+      const float y = scores_.logits[b];
+      return x != y ? x > y : a < b;
+    };
+    if (8 * count > size()) {  // To sort all at once is then faster than a part again and again.
+      std::sort(ids_.begin(), ids_.end(), better);
+      sorted_ = size();
+      return;
+    }
     std::partial_sort(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(count), ids_.end(),
-                      [this](TokenId a, TokenId b) {
-                        const float x = scores_.logits[a];
-                        const float y = scores_.logits[b];
-                        return x != y ? x > y : a < b;
-                      });
+                      better);
     sorted_ = count;
   }
   // The smallest number of best tokens whose weights are `weight` or more.
