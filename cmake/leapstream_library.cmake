@@ -11,7 +11,7 @@ set(MAY_USE_model_huggingface base model_api model_engine model_torchfile model_
 set(MAY_USE_metrics base)
 set(MAY_USE_streaming base model_api metrics)
 set(MAY_USE_base_sentences base)
-set(MAY_USE_calibration base model_api model_engine streaming)
+set(MAY_USE_streaming_calibration base model_api model_engine streaming)
 set(MAY_USE_client_gateway base proto)
 set(MAY_USE_server base base_sentences client_gateway model_api streaming proto)
 set(MAY_USE_client base proto)

@@ -1,4 +1,4 @@
-#include "calibration/tries.h"
+#include "streaming/calibration/tries.h"
 
 #include <algorithm>
 #include <memory>

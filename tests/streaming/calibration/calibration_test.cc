@@ -1,5 +1,5 @@
 // The numbers that are found for the policies of a model, and the program that writes them down.
-#include "calibration/calibration.h"
+#include "streaming/calibration/calibration.h"
 
 #include <cmath>
 #include <cstdint>
@@ -12,7 +12,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include "calibration/tries.h"
+#include "streaming/calibration/tries.h"
 #include "model/engine/load_model.h"
 #include "tests/end_to_end/processes.h"
 #include "tests/testing/random_model.h"

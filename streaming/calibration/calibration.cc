@@ -1,4 +1,4 @@
-#include "calibration/calibration.h"
+#include "streaming/calibration/calibration.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,5 +1,5 @@
-#ifndef LEAPSTREAM_CALIBRATION_TRIES_H_
-#define LEAPSTREAM_CALIBRATION_TRIES_H_
+#ifndef LEAPSTREAM_STREAMING_CALIBRATION_TRIES_H_
+#define LEAPSTREAM_STREAMING_CALIBRATION_TRIES_H_
 
 #include <functional>
 #include <string>
@@ -54,4 +54,4 @@ absl::StatusOr<Tries> CollectTries(const Model& model, const ModelConfig& config
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_CALIBRATION_TRIES_H_
+#endif  // LEAPSTREAM_STREAMING_CALIBRATION_TRIES_H_

@@ -1,9 +1,9 @@
-#ifndef LEAPSTREAM_CALIBRATION_CALIBRATION_H_
-#define LEAPSTREAM_CALIBRATION_CALIBRATION_H_
+#ifndef LEAPSTREAM_STREAMING_CALIBRATION_CALIBRATION_H_
+#define LEAPSTREAM_STREAMING_CALIBRATION_CALIBRATION_H_
 
 #include <vector>
 
-#include "calibration/tries.h"
+#include "streaming/calibration/tries.h"
 
 // The numbers of policies that follow from tries: pure functions.
 //
@@ -57,4 +57,4 @@ std::vector<float> ChooseThresholds(const std::vector<LagScore>& scores, int min
 
 }  // namespace leapstream
 
-#endif  // LEAPSTREAM_CALIBRATION_CALIBRATION_H_
+#endif  // LEAPSTREAM_STREAMING_CALIBRATION_CALIBRATION_H_
