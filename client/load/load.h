@@ -54,9 +54,9 @@ struct LoadReport {
 };
 
 // Speaks `sentences` (UTF-8, with a word at least) to the server in many sessions at once, at a
-// pace that does not depend on the server's answers (an open loop). Then it has the server
-// translate each sentence alone, if it shall compare. When the time is over, the open sentences end where they are.
-// Errors: sentences could not be translated alone. Failures of sessions are in the report.
+// pace that does not depend on the server's answers (an open loop). When the time is over, the open
+// sentences end where they are. With `compare_alone`, the server then translates each sentence
+// alone. Errors: sentences could not be translated alone. Failures of sessions are in the report.
 absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> sentences,
                                 const LoadOptions& options);
 

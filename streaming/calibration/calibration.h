@@ -20,7 +20,8 @@ struct HeadScore {
   // The probability that a right try has a larger distance than a wrong one, with a half for equal
   // distances (the area under the ROC curve). 0.5: the distance says nothing.
   double area = 0.5;
-  // The same among tries of one lag. 0.5: the head says no more than the lag, which wait-k uses.
+  // The area among tries of one lag alone. 0.5: the head says no more than the lag, which
+  // wait-k uses.
   double area_within_lag = 0.5;
 };
 

@@ -12,8 +12,8 @@
 //   SkylakeAvx512  32 x 512    8 x 32, 16          4 x 16, 8 x 256      vpmaddubsw, vpmaddwd
 //   Avx512Vnni     32 x 512    8 x 32, 16          8 x 32, 16           vpdpbusd
 //
-// More sums use each number that was loaded more often. They leave registers for the weights of one
-// input, one input of each row, and where there is no instruction that does all, for products.
+// With more sums each loaded number is used more often. Some registers are left for weights, for an
+// input, and for products where no instruction multiplies and adds at once.
 #include "model/engine/kernels/simd.h"
 
 #if defined(__AVX2__)
