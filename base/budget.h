@@ -76,6 +76,9 @@ inline constexpr int64_t kBufferBytesPerSession = 128 << 10;
 inline constexpr int kUndecidedCalls = 64;
 inline constexpr absl::Duration kUndecidedTime = absl::Seconds(1);
 
+// Calls of Tokenize at once, which need no session: one thread serves them.
+inline constexpr int kTokenizeCalls = 64;
+
 // A text that a language model goes on with or scores, and the texts of one call of Score or
 // Tokenize. The tokens of a generation that asks for no other number, and the most of one.
 inline constexpr size_t kPromptBytes = 512 << 10;
@@ -137,8 +140,8 @@ inline constexpr int kHttpMilliseconds = 5000;
 inline constexpr size_t kHttpHeadBytes = 8 << 10;
 
 // The gateway, HTTP for everybody without gRPC (client/gateway). The time in which a request's head
-// must come, also the first one of a connection and the next one; the time for its body; the bytes
-// of a head.
+// must come, also the first one of a connection and the next one; the time for its body, and for a
+// message of a WebSocket; the bytes of a head.
 inline constexpr int kGatewayHeadMilliseconds = 30000;
 inline constexpr int kGatewayBodyMilliseconds = 30000;
 inline constexpr size_t kGatewayHeadBytes = 16 << 10;

@@ -52,16 +52,21 @@ function(leapstream_library name)
 endfunction()
 
 # Call it after the test's own properties are set. It sets the environment that the test, and the programs that it
-# starts, need in a sanitized build.
+# starts, need: a folder for temporary files of the test's own (tests run side by side, and some names are taken twice),
+# and what a sanitized build wants.
 function(leapstream_test_environment name)
+  set(folder ${PROJECT_BINARY_DIR}/tmp/${name})
+  file(MAKE_DIRECTORY ${folder})
+  set(environment TEST_TMPDIR=${folder})
   if(LEAPSTREAM_SANITIZE STREQUAL "thread")
-    set_tests_properties(${name} PROPERTIES ENVIRONMENT
-      "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan/suppressions.txt")
+    list(APPEND environment TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan/suppressions.txt)
   elseif(LEAPSTREAM_SANITIZE)
     # Tests ask for more memory than there is.
-    set_tests_properties(${name} PROPERTIES TIMEOUT 1800 ENVIRONMENT
-      "LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt:print_suppressions=0;ASAN_OPTIONS=allocator_may_return_null=1")
+    list(APPEND environment ASAN_OPTIONS=allocator_may_return_null=1
+         LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt:print_suppressions=0)
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
   endif()
+  set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
 endfunction()
 
 # leapstream_test(NAME LABEL unit|golden|end_to_end|fuzz SOURCES ... USES libraries)

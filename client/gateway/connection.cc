@@ -46,7 +46,8 @@ Connection::Connection(AnyStream::Socket socket, std::shared_ptr<asio::ssl::cont
       stream_(std::move(socket)),
       tls_(std::move(tls)),
       timer_(stream_.get_executor()),
-      peer_(PeerOf(stream_.socket())) {
+      peer_(PeerOf(stream_.socket())),
+      message_timer_(stream_.get_executor()) {
   ++connections_->open;
 }
 
@@ -72,6 +73,7 @@ void Connection::Abort() {
   state_ = State::kGone;
   error_code error;
   timer_.cancel(error);
+  message_timer_.cancel(error);
   stream_.socket().close(error);
   Letgo();
   unsent_ = 0;
@@ -401,13 +403,31 @@ void Connection::OnFrame(error_code error) {
              .body);
     return Close(websocket::close_code::try_again_later, "");
   }
-  if (!websocket_->is_message_done()) return ReadFrame();
-  wants_message_ = false;
+  if (!websocket_->is_message_done()) {
+    if (!std::exchange(in_message_, true)) LimitMessage();
+    return ReadFrame();
+  }
+  in_message_ = wants_message_ = false;
   std::string message(static_cast<const char*>(message_.data().data()), message_.size());
   message_.clear();
   if (message_.capacity() > budget::kGatewayFreeBytes) message_.shrink_to_fit();
   if (exchange_ != nullptr) exchange_->OnMessage(std::move(message), websocket_->got_text());
   Letgo();
+}
+
+// A message that never ends would hold its part of the memory for all of them.
+void Connection::LimitMessage() {
+  message_timer_.expires_after(kBodyTime);
+  message_timer_.async_wait([self = shared_from_this()](error_code error) {
+    if (error || !self->in_message_ || self->state_ != State::kWebSocket) return;
+    if (self->message_timer_.expiry() > std::chrono::steady_clock::now()) return;  // The next one.
+    self->Send(self->connections_->options
+                   .refuse(408, absl::StrCat("a message must be complete after ",
+                                             kBodyTime.count() / 1000, " s; send smaller ones"))
+                   .body);
+    self->Letgo();
+    self->Close(websocket::close_code::policy_error, "");
+  });
 }
 
 }  // namespace leapstream::gateway

@@ -92,6 +92,7 @@ class Connection final : public HttpPeer, public std::enable_shared_from_this<Co
 
   void ReadFrame();
   void OnFrame(error_code error);
+  void LimitMessage();
 
   void Within(std::chrono::milliseconds time);
   void EndExchange();
@@ -112,6 +113,8 @@ class Connection final : public HttpPeer, public std::enable_shared_from_this<Co
   std::shared_ptr<HttpExchange> exchange_;
   std::optional<WebSocket> websocket_;
   boost::beast::flat_buffer message_;
+  bool in_message_ = false;  // A part of the next message has come.
+  Timer message_timer_;
   bool reads_frame_ = false;
   bool wants_message_ = false;
   std::deque<std::string> out_;

@@ -2,6 +2,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -23,7 +24,7 @@
 namespace leapstream::gateway {
 namespace {
 
-constexpr std::chrono::milliseconds kAcceptPause{50};  // After descriptors were lacking.
+constexpr std::chrono::milliseconds kAcceptPause{50};  // When no connection can be taken.
 
 class BeastServer final : public HttpServer {
  public:
@@ -73,6 +74,10 @@ class BeastServer final : public HttpServer {
     }
     port_ = acceptor_->local_endpoint(error).port();
     pause_ = std::make_unique<Timer>(context_.get_executor());
+    // The other half of the descriptors is for the calls of these connections.
+    rlimit files = {};
+    getrlimit(RLIMIT_NOFILE, &files);
+    max_connections_ = static_cast<int>(std::min<rlim_t>(files.rlim_cur / 2, 1 << 20));
     Post([this] { Accept(); });
     return absl::OkStatus();
   }
@@ -161,14 +166,18 @@ class BeastServer final : public HttpServer {
   void Accept() {
     acceptor_->async_accept([this](error_code error, AnyStream::Socket socket) {
       if (error == asio::error::operation_aborted) return;
-      if (!error) {
-        Serve(std::move(socket));
-        return Accept();
-      }
-      pause_->expires_after(kAcceptPause);
-      pause_->async_wait([this](error_code stopped) {
-        if (!stopped) Accept();
-      });
+      if (!error) Serve(std::move(socket));
+      // Without descriptors, or above the limit, the next ones wait in the system.
+      if (!error && connections() < max_connections_) return Accept();
+      AcceptLater();
+    });
+  }
+  void AcceptLater() {
+    pause_->expires_after(kAcceptPause);
+    pause_->async_wait([this](error_code stopped) {
+      if (stopped) return;
+      if (connections() < max_connections_) return Accept();
+      AcceptLater();
     });
   }
 
@@ -193,6 +202,7 @@ class BeastServer final : public HttpServer {
   std::vector<std::weak_ptr<Connection>> all_;
   bool stopped_ = false;
   int port_ = 0;
+  int max_connections_ = 0;  // Of those that Listen() takes.
   std::thread thread_;
 };
 

@@ -101,7 +101,8 @@ class HttpServer {
 
   // Becomes the owner of a connected socket, which is not blocking.
   virtual void Adopt(int socket) = 0;
-  // Accepts connections to the address, too. INVALID_ARGUMENT: it cannot be listened on.
+  // Accepts connections to the address, too: as many as half of the descriptors that the process
+  // may have; further ones wait in the system. INVALID_ARGUMENT: it cannot be listened on.
   virtual absl::Status Listen(const std::string& host, int port) = 0;
   virtual int port() const = 0;  // Of Listen().
   // From now on connections begin with TLS, with these PEM files. With a `client_ca` clients must

@@ -48,6 +48,7 @@ class UnaryExchange : public HttpExchange,
   }
 
  protected:
+  bool is_answered() const { return peer_ == nullptr; }
   void Fail(const GatewayError& error) {
     if (peer_ != nullptr) Respond(error.response());
   }
@@ -70,6 +71,7 @@ class TranslateExchange final : public UnaryExchange {
   explicit TranslateExchange(const std::shared_ptr<HttpPeer>& peer)
       : UnaryExchange(std::make_unique<v1::TranslateResponse>(), peer) {}
   void OnBody(std::string body) override {
+    if (is_answered()) return;  // It was refused by its head, and need not be understood.
     v1::TranslateRequest request;
     const absl::Status status = FromJson(body, &request);
     if (!status.ok()) {

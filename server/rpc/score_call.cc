@@ -92,7 +92,7 @@ class TokenizeCall final : public OneMessageCall {
 
  private:
   void OnRequest(grpc::ByteBuffer* bytes) override {
-    if (++serving_->tokenizing > budget::kUndecidedCalls) {
+    if (++serving_->tokenizing > budget::kTokenizeCalls) {
       --serving_->tokenizing;
       return Reply(ServerFull("too many texts are being tokenized"));
     }

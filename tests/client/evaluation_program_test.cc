@@ -32,6 +32,8 @@ namespace fs = std::filesystem;
 constexpr char kGolden[] = LEAPSTREAM_SOURCE_DIR "/tests/golden/simuleval/";
 constexpr char kModel[] = LEAPSTREAM_SOURCE_DIR "/model/pretrained/en-de";
 constexpr absl::Duration kPatience = absl::Minutes(2);
+// A setting of the programs' own servers: the most source tokens of a segment.
+constexpr char kMostSource[] = "LEAPSTREAM_MAX_SOURCE_TOKENS_PER_SEGMENT";
 
 std::string ReadFile(const fs::path& path) {
   std::ifstream file(path);
@@ -234,12 +236,12 @@ TEST_F(EvaluationProgramTest, SaysWhatIsWrongWithItsFiles) {
                  "--output", (folder_ / "run").string()}),
             2);
   // Scores of a source that the server has not read to its end would mean nothing.
-  std::string long_line;
-  for (int i = 0; i < 20000; ++i) long_line += "w";
-  std::ofstream(folder_ / "long") << "a\n" << long_line << "\n";
+  std::ofstream(folder_ / "long") << "a\n" << std::string(400, 'w') << "\n";
+  setenv(kMostSource, "200", /*overwrite=*/1);
   EXPECT_EQ(Run({"evaluate", "--model", kModel, "--source", folder_ / "long", "--target", two,
                  "--output", (folder_ / "run").string()}),
             4);
+  unsetenv(kMostSource);
   EXPECT_THAT(Errors(), testing::HasSubstr("line 2 of the sources is longer than"));
   // A folder that holds no model: the server's own words are passed on.
   EXPECT_EQ(Run({"evaluate", "--model", folder_, "--source", one, "--target", one, "--output",
@@ -512,8 +514,10 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
   EXPECT_EQ(Run({"simuleval-bridge", "--model", kModel, "--k", "5000", "--port", "0"}), 4);
   EXPECT_THAT(Errors(), testing::HasSubstr("got 5000"));
   const fs::path port_file = folder_ / "port";
+  setenv(kMostSource, "200", /*overwrite=*/1);
   Start({"simuleval-bridge", "--model", kModel, "--k", "3", "--early-end", "stop", "--port", "0",
          "--port-file", port_file.string()});
+  unsetenv(kMostSource);
   const absl::Time deadline = absl::Now() + kPatience;
   while (!fs::exists(port_file) && absl::Now() < deadline) absl::SleepFor(absl::Milliseconds(20));
   ASSERT_TRUE(fs::exists(port_file)) << Errors();
@@ -568,7 +572,7 @@ TEST_F(EvaluationProgramTest, BridgeGivesTheDelaysThatSimulEvalRecorded) {
   EXPECT_EQ(Json::parse(empty->body).at("finished"), true);
   EXPECT_EQ(Json::parse(empty->body).at("content"), "");
   ASSERT_TRUE(http.Post("/reset"));
-  const Json long_word = {{"content", std::string(20000, 'w')}, {"finished", true}};
+  const Json long_word = {{"content", std::string(400, 'w')}, {"finished", true}};
   ASSERT_TRUE(http.Put("/input", long_word.dump(), "text/plain"));
   const auto cut = http.Get("/output");  // A cut sentence is not scored as if it were whole.
   ASSERT_TRUE(cut);

@@ -3,6 +3,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <httplib.h>
+#include <sys/resource.h>
 
 #include <fstream>
 #include <memory>
@@ -236,6 +237,29 @@ TEST_F(WebTest, APublicUrlIsOne) {
     EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument) << urls[0];
     EXPECT_THAT(std::string(status.message()), HasSubstr("--public-url")) << urls[0];
   }
+}
+
+// The descriptors that are left are for the calls of those that are connected.
+TEST_F(WebTest, ConnectionsAreBounded) {
+  rlimit usual = {};
+  ASSERT_EQ(getrlimit(RLIMIT_NOFILE, &usual), 0);
+  rlimit few = usual;
+  few.rlim_cur = 160;
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
+  StartPage({});  // It takes 80 connections.
+  ASSERT_EQ(setrlimit(RLIMIT_NOFILE, &usual), 0);
+  httplib::Client one_more("127.0.0.1", page_->port());
+  one_more.set_read_timeout(1);
+  std::vector<std::unique_ptr<httplib::Client>> idle;
+  for (int i = 0; i < 80; ++i) {
+    idle.push_back(std::make_unique<httplib::Client>("127.0.0.1", page_->port()));
+    idle.back()->set_keep_alive(true);
+    ASSERT_TRUE(idle.back()->Get("/")) << i;
+  }
+  EXPECT_FALSE(one_more.Get("/"));
+  idle.pop_back();
+  one_more.set_read_timeout(20);
+  EXPECT_TRUE(one_more.Get("/"));
 }
 
 TEST_F(WebTest, SessionsAreBounded) {

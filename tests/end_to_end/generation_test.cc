@@ -1,4 +1,5 @@
 // Language models on real servers: generating, scoring, states that move, and refusals by name.
+#include <atomic>
 #include <cmath>
 #include <cstdio>
 #include <fstream>
@@ -15,6 +16,7 @@
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "base/budget.h"
 #include "leapstream/v1/language_model.grpc.pb.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 #include "tests/end_to_end/processes.h"
@@ -226,6 +228,34 @@ TEST_F(GenerationProgramTest, ManyTextsAtOnceAreThoseThatEachIsAlone) {
   }
   for (std::thread& thread : threads) thread.join();
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(together[i].ids, alone[i].ids) << i;
+}
+
+// One thread tokenizes. Those that would wait long behind others are told to come back.
+TEST_F(GenerationProgramTest, CallsOfTokenizeAreBounded) {
+  ServerProcess server(*folder_, "tokenize", {"--model", *model_});
+  Start(&server);
+  const auto stub = StubOf(server);
+  v1::TokenizeRequest request;
+  for (int i = 0; i < 40; ++i) request.add_texts()->set_text(std::string(2000, 'a' + i % 20));
+  std::atomic<int> done{0}, refused{0};
+  std::vector<std::thread> callers;
+  for (int i = 0; i < 150; ++i) {
+    callers.emplace_back([&] {
+      grpc::ClientContext context;
+      v1::TokenizeResponse response;
+      const grpc::Status status = stub->Tokenize(&context, request, &response);
+      if (status.ok()) {
+        ++done;
+      } else {
+        EXPECT_EQ(status.error_code(), grpc::StatusCode::UNAVAILABLE);
+        EXPECT_THAT(status.error_message(), HasSubstr("too many texts"));
+        ++refused;
+      }
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  EXPECT_GE(done, budget::kTokenizeCalls);
+  EXPECT_GE(refused, 1);
 }
 
 // The commands, and perplexity as fairseq-eval-lm has it.

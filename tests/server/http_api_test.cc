@@ -213,6 +213,25 @@ TEST_F(HttpApiTest, AFullServerSaysWhenToComeBack) {
   }));
 }
 
+// Whoever holds memory for a request has 30 seconds to complete it.
+TEST_F(HttpApiTest, ARequestThatStopsInTheMiddleIsEnded) {
+  std::thread body([&] {
+    EXPECT_EQ(RawRequest(port(),
+                         "POST /v1/translate HTTP/1.1\r\nContent-Type: application/json\r\n"
+                         "Content-Length: 1000\r\n\r\n{"),
+              "");
+  });
+  const auto socket = Open();
+  socket->Send(kConfig);
+  EXPECT_THAT(socket->Read().value_or(""), HasSubstr("started"));
+  ASSERT_TRUE(socket->SendRaw("\x81\xe4\1\2\3\4 the beginning of a frame of 100 bytes"));
+  std::string last;
+  while (const auto message = socket->Read()) last = *message;
+  EXPECT_THAT(last, HasSubstr("a message must be complete after 30 s"));
+  EXPECT_EQ(socket->close_code(), 1008);
+  body.join();
+}
+
 // Bodies that do not end: all of them together have a bound, and a short request needs none of it.
 TEST_F(HttpApiTest, BodiesThatAreNotCompleteAreBounded) {
   const std::string head =
