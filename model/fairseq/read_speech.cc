@@ -48,7 +48,9 @@ void ReadFrontEnd(const ModelConfig& model, OptionReader* options, SpeechConfig*
     int kernel = 0;
     if (!absl::SimpleAtoi(part, &kernel) || kernel < 1 || kernel % 2 == 0 ||
         speech->conv_kernels.size() == kMostConvolutions) {
-  XX::StrCat("; served: ", kMostConvolutions, " odd numbers at most"));
+      return options->RefuseOption(
+          "conv_kernel_sizes",
+          absl::StrCat("; served: ", kMostConvolutions, " odd numbers at most"));
     }
     speech->conv_kernels.push_back(kernel);
   }

@@ -208,9 +208,13 @@ TEST_P(BeamGoldenTest, SearchesFindTheReferencesHypotheses) {
     std::vector<std::unique_ptr<SegmentSearch>> one;
     one.push_back(Begin(*loaded.translator, golden));
     RunAll(*loaded.translator, one);
-    ExpectGolden(golden, one[0]->search().Result(), &near_ties);
-    // fairseq goes on without live rows; then it makes more steps.
-    EXPECT_LE(one[0]->search().steps(), golden.row["steps"].get<int>());
+    const std::vector<BeamHypothesis> found = one[0]->search().Result();
+    ExpectGolden(golden, found, &near_ties);
+    // fairseq goes on without live rows; then it makes more steps. A search that a near tie led
+    // elsewhere has a length of its own.
+    if (SameHypotheses(golden.row, found)) {
+      EXPECT_LE(one[0]->search().steps(), golden.row["steps"].get<int>());
+    }
   }
   EXPECT_LE(near_ties, 2);
 }
