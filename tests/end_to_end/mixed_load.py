@@ -194,24 +194,23 @@ class Load:
             pass
 
     def session(self, arguments, text="", slow=False):
-        """A session, which must outlive every fault."""
-        status, output, errors = self.client(arguments, text, slow)
-        if status != 0:
-            self.problem(f"{' '.join(map(str, arguments))} ended with status {status}: {errors[-400:]}")
-            return None
-        return output
+        """A session, which must outlive every fault once a server has begun it."""
+        return self.again(lambda output, errors: not output and "no server answers" in errors, arguments, text, slow)
 
     def call(self, arguments, text=""):
         """A single call: if a fault ends it, it is made again."""
+        return self.again(lambda output, errors: True, arguments, text)
+
+    def again(self, may_fail, arguments, text="", slow=False):
         deadline = time.monotonic() + PATIENCE
         while True:
-            status, output, errors = self.client(arguments, text)
+            status, output, errors = self.client(arguments, text, slow)
             if status == 0:
                 return output
-            if status != 3 or time.monotonic() > deadline:  # 3: no server.
+            if status != 3 or not may_fail(output, errors) or time.monotonic() > deadline:  # 3: no server.
                 self.problem(f"{' '.join(map(str, arguments))} ended with status {status}: {errors[-400:]}")
                 return None
-            self.count("call made again")
+            self.count("begun again")
             time.sleep(0.5)
 
     def some_sentences(self, chosen, least, most):
@@ -222,7 +221,8 @@ class Load:
         policy = chosen.choice([["--k", "3"], ["--k", "7"], ["--policy", "la:2"], ["--policy", "hold:3"],
                                 ["--offline"], ["--k", "2", "--count-words"]])
         end = chosen.choice(["stop", "read-on", "suppress"])
-        pace = [] if self.quiet else ["--pace", chosen.choice(["5/s", "12/s", "40/s"])]
+        pace = ["--pace", chosen.choice(["5/s", "12/s", "40/s"])]
+        pace = [] if self.quiet else pace
         lines = self.some_sentences(chosen, 2, 8)
         return self.session(["translate", "--model", "en-de", *policy, "--early-end", end, *pace],
                             "\n".join(lines) + "\n", slow and not self.quiet)
@@ -238,8 +238,12 @@ class Load:
     def file(self, chosen):
         path = self.folder / f"in{threading.get_ident()}.txt"
         path.write_text("\n".join(self.some_sentences(chosen, 3, 10)) + "\n")
-        return self.call(["translate", "--model", "en-de", "--beam", str(chosen.choice([1, 4])), "--file", path,
-                          "--output", "-"])
+        output = path.with_suffix(".de")
+        output.unlink(missing_ok=True)
+        if self.call(["translate", "--model", "en-de", "--beam", str(chosen.choice([1, 4])), "--file", path, "--output",
+                      output]) is None:
+            return None
+        return output.read_text()
 
     def generated(self, chosen):
         prompt = " ".join(self.some_sentences(chosen, 1, 1)[0].split()[:6])
@@ -260,7 +264,7 @@ class Load:
                 answer = connection.getresponse()
                 text = answer.read().decode()
                 if answer.status == 200:
-                    return text
+                    return json.loads(text)["text"]  # The rest of it are times.
                 if answer.status not in (429, 503):
                     self.problem(f"HTTP status {answer.status}: {text[:300]}")
                     return None
@@ -375,6 +379,7 @@ class Load:
 
     def run_quiet(self):
         self.quiet = True
+        self.call(["probe"])  # Until the proxy knows its servers.
         every, _ = self.jobs()
         self.expected = {}
         for kind, seed in every:
