@@ -213,13 +213,13 @@ TEST_F(HttpApiTest, AFullServerSaysWhenToComeBack) {
   }));
 }
 
-// Whoever holds memory for a request has 30 seconds to complete it.
+// A request that is not complete holds memory, and so has its time.
 TEST_F(HttpApiTest, ARequestThatStopsInTheMiddleIsEnded) {
   std::thread body([&] {
-    EXPECT_EQ(RawRequest(port(),
-                         "POST /v1/translate HTTP/1.1\r\nContent-Type: application/json\r\n"
-                         "Content-Length: 1000\r\n\r\n{"),
-              "");
+    EXPECT_THAT(RawRequest(port(),
+                           "POST /v1/translate HTTP/1.1\r\nContent-Type: application/json\r\n"
+                           "Content-Length: 1000\r\n\r\n{"),
+                HasSubstr("no message came within"));
   });
   const auto socket = Open();
   socket->Send(kConfig);
