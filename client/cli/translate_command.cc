@@ -194,7 +194,8 @@ void TranslateCommand::AddFileFlags() {
   command_
       ->add_option("--output", file_.output,
                    "with --file: write here, and go on after the lines that are there; with --srt: "
-                   "write here when all is translated")
+                   "write here when all is translated; -: standard output, as without")
+      ->transform([](const std::string& name) { return name == "-" ? std::string() : name; })
       ->type_name("FILE");
   command_
       ->add_option("--nbest", beam_.n_best,

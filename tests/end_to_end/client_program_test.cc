@@ -200,6 +200,20 @@ TEST_F(ClientProgramTest, SubtitlesKeepTheirTimes) {
   EXPECT_THAT(same.output, HasSubstr("which would be lost"));
 }
 
+TEST_F(ClientProgramTest, AHyphenIsStandardOutput) {
+  ServerProcess server(folder_, "a");
+  server.StartAndWait();
+  Write(folder_ / "in", "Open the file.\n");
+  const std::string translate =
+      absl::StrCat("cd ", folder_ / "", " && ", kClient, " translate --server ", server.address(),
+                   " --file in");
+  const Ran plain = Run(translate), hyphen = Run(translate + " --output -");
+  EXPECT_EQ(plain.status, 0) << plain.output;
+  EXPECT_NE(plain.output, "");
+  EXPECT_EQ(hyphen.output, plain.output);
+  EXPECT_NE(access((folder_ / "-").c_str(), F_OK), 0);
+}
+
 TEST_F(ClientProgramTest, BrokenInputAndOutputAreSaid) {
   ServerProcess server(folder_, "server");
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
