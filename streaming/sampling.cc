@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
-#include <utility>
 #include <vector>
 
 #include "absl/algorithm/container.h"
@@ -13,86 +11,84 @@
 namespace leapstream {
 namespace {
 
-// The best tokens of a text's next step, and the sums of their weights up to each of them.
-class BestTokens {
+// The tokens that may be drawn at a step, with their weights. No function sorts: a draw costs a few
+// passes over the vocabulary, whatever the temperature.
+class DrawnTokens {
  public:
-  BestTokens(const TokenScores& scores, double temperature, absl::Span<const TokenId> excluded)
-      : scores_(scores), temperature_(temperature) {
-    ids_.resize(scores.logits.size());
-    std::iota(ids_.begin(), ids_.end(), 0);
-    const auto is_excluded = [&](TokenId id) { return absl::c_linear_search(excluded, id); };
-    ids_.erase(std::remove_if(ids_.begin(), ids_.end(), is_excluded), ids_.end());
-    for (const TokenId id : ids_) most_ = std::max(most_, scores.logits[id]);
+  DrawnTokens(const TokenScores& scores, double temperature, absl::Span<const TokenId> excluded,
+              std::vector<TokenId>* ids, std::vector<double>* weights)
+      : logits_(scores.logits), ids_(*ids), weights_(*weights) {
+    ids_.clear();
+    float most = -std::numeric_limits<float>::infinity();
+    for (size_t i = 0; i < logits_.size(); ++i) {
+      const auto id = static_cast<TokenId>(i);
+      if (absl::c_linear_search(excluded, id)) continue;
+      ids_.push_back(id);
+      most = std::max(most, logits_[i]);
+    }
+    weights_.assign(logits_.size(), 0);
+    for (const TokenId id : ids_) {
+      weights_[id] = std::exp((double{logits_[id]} - double{most}) / temperature);
+    }
   }
 
-  size_t size() const { return ids_.size(); }
-  TokenId operator[](size_t i) const { return ids_[i]; }
-  // exp of the logit over the temperature, relative to the best of these tokens.
-  double Weight(size_t i) const {
-    return std::exp((double{scores_.logits[ids_[i]]} - double{most_}) / temperature_);
-  }
   // Leaves only the best `count` tokens.
   void Keep(size_t count) {
     if (count >= ids_.size()) return;
-    SortFirst(count);
+    Divide(0, count, ids_.size());
+    for (size_t i = count; i < ids_.size(); ++i) weights_[ids_[i]] = 0;
     ids_.resize(count);
   }
-  // Sorts so that the first `count` tokens are the best ones, in order.
-  void SortFirst(size_t count) {
-    if (count <= sorted_) return;
-    const auto better = [this](TokenId a, TokenId b) {
-      const float x = scores_.logits[a];
-      const float y = scores_.logits[b];
-      return x != y ? x > y : a < b;
-    };
-    if (8 * count > size()) {  // To sort all at once is then faster than a part again and again.
-      std::sort(ids_.begin(), ids_.end(), better);
-      sorted_ = size();
-      return;
+  // Leaves only the best tokens up to the first that brings their weights to this part of all.
+  void KeepPart(double part) {
+    const double wanted = part * Sum(0, ids_.size());
+    size_t most = ids_.size(), fewer = 0;  // The number to keep is in (fewer, most].
+    double sum = 0;                        // The weights of the first `fewer`.
+    while (most - fewer > 1) {
+      const size_t middle = fewer + (most - fewer) / 2;
+      Divide(fewer, middle, most);
+      const double left = Sum(fewer, middle);
+      if (sum + left >= wanted) {
+        most = middle;
+      } else {
+        sum += left;
+        fewer = middle;
+      }
     }
-    std::partial_sort(ids_.begin(), ids_.begin() + static_cast<std::ptrdiff_t>(count), ids_.end(),
-                      better);
-    sorted_ = count;
+    Keep(most);
   }
-  // The smallest number of best tokens whose weights are `weight` or more.
-  size_t CountOf(double weight) {
+  // The first token of the vocabulary with which the weights exceed this part of all.
+  TokenId At(double part) const {
+    double all = 0;
+    for (const double weight : weights_) all += weight;
     double sum = 0;
-    for (size_t i = 0; i < size(); ++i) {
-      SortUpTo(i);
-      sum += Weight(i);
-      if (sum >= weight) return i + 1;
+    TokenId last = ids_.front();
+    for (size_t i = 0; i < weights_.size(); ++i) {
+      if (weights_[i] == 0) continue;
+      last = static_cast<TokenId>(i);
+      sum += weights_[i];
+      if (sum > part * all) break;
     }
-    return size();
-  }
-  // The first of the best tokens with which the weights are more than `weight`.
-  size_t At(double weight) {
-    double sum = 0;
-    for (size_t i = 0; i + 1 < size(); ++i) {
-      SortUpTo(i);
-      sum += Weight(i);
-      if (sum > weight) return i;
-    }
-    SortFirst(size());
-    return size() - 1;
-  }
-  double AllWeights() const {
-    double sum = 0;
-    for (size_t i = 0; i < size(); ++i) sum += Weight(i);
-    return sum;
+    return last;
   }
 
  private:
-  // Most sums need only the first few of a large vocabulary.
-  void SortUpTo(size_t i) {
-    constexpr size_t kFirst = 64;
-    if (i >= sorted_) SortFirst(std::min(size(), std::max(kFirst, 4 * sorted_)));
+  // Reorders the tokens from `begin` to `end` so that those before `middle` are the best ones.
+  void Divide(size_t begin, size_t middle, size_t end) {
+    const auto at = [this](size_t i) { return ids_.begin() + static_cast<std::ptrdiff_t>(i); };
+    std::nth_element(at(begin), at(middle), at(end), [this](TokenId a, TokenId b) {
+      return logits_[a] != logits_[b] ? logits_[a] > logits_[b] : a < b;
+    });
+  }
+  double Sum(size_t begin, size_t end) const {
+    double sum = 0;
+    for (size_t i = begin; i < end; ++i) sum += weights_[ids_[i]];
+    return sum;
   }
 
-  const TokenScores& scores_;
-  const double temperature_;
-  std::vector<TokenId> ids_;
-  float most_ = -std::numeric_limits<float>::infinity();
-  size_t sorted_ = 0;
+  const absl::Span<const float> logits_;
+  std::vector<TokenId>& ids_;
+  std::vector<double>& weights_;  // Of all tokens; those that may not be drawn have 0.
 };
 
 TokenId Best(const TokenScores& scores, absl::Span<const TokenId> excluded) {
@@ -136,14 +132,13 @@ ScoredToken ChooseToken(const TokenScores& scores, const Sampling& sampling,
     const TokenId best = Best(scores, excluded);
     return {best, scores.log_prob(best)};
   }
-  BestTokens tokens(scores, sampling.temperature, excluded);
+  // A step thread draws for all of its texts.
+  thread_local std::vector<TokenId> ids;
+  thread_local std::vector<double> weights;
+  DrawnTokens tokens(scores, sampling.temperature, excluded, &ids, &weights);
   if (sampling.top_k > 0) tokens.Keep(static_cast<size_t>(sampling.top_k));
-  double weights = tokens.AllWeights();
-  if (sampling.top_p < 1) {
-    tokens.Keep(tokens.CountOf(sampling.top_p * weights));
-    weights = tokens.AllWeights();
-  }
-  const TokenId id = tokens[tokens.At(uniform * weights)];
+  if (sampling.top_p < 1) tokens.KeepPart(sampling.top_p);
+  const TokenId id = tokens.At(uniform);
   return {id, scores.log_prob(id)};
 }
 

@@ -95,6 +95,16 @@ TEST(SamplingTest, EachTokenHasItsProbability) {
   }
 }
 
+// With all logits alike every token is needed, and ties go to the lowest ids.
+TEST(SamplingTest, TiesOfTheLimitsGoToTheLowestIds) {
+  const Step step(std::vector<float>(1000, 0.5F));
+  for (const Sampling& sampling : {Sampling{1, 10, 1, 0}, {3, 0, 0.0095, 0}}) {
+    for (int i = 0; i < 10; ++i) {
+      EXPECT_EQ(ChooseToken(step.scores, sampling, {}, (i + 0.5) / 10).id, i);
+    }
+  }
+}
+
 TEST(SamplingTest, ExcludedTokensAreNeverDrawn) {
   const Step step = SomeStep(50);
   for (int i = 0; i < 1000; ++i) {
