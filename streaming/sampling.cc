@@ -57,17 +57,19 @@ class DrawnTokens {
     }
     Keep(most);
   }
-  // The first token of the vocabulary with which the weights exceed this part of all.
+  // The first token of the vocabulary with which the weights reach this part of all, a multiple of
+  // 2^-53. Half of such a step more keeps out tokens that are less likely than any step.
   TokenId At(double part) const {
     double all = 0;
     for (const double weight : weights_) all += weight;
+    const double wanted = (part + 0x1.0p-54) * all;
     double sum = 0;
     TokenId last = ids_.front();
     for (size_t i = 0; i < weights_.size(); ++i) {
       if (weights_[i] == 0) continue;
       last = static_cast<TokenId>(i);
       sum += weights_[i];
-      if (sum > part * all) break;
+      if (sum >= wanted) break;
     }
     return last;
   }
