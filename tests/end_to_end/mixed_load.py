@@ -47,7 +47,7 @@ class Server:
         self.load, self.number = load, number
         self.port, self.http, self.metrics = free_port(), free_port(), free_port()
         self.clock = load.folder / f"clock{number}"
-        self.clock.write_bytes(struct.pack("q", 0))
+        self.clock.write_bytes(bytes(8))
         self.log = open(load.folder / f"server{number}.log", "ab")
         self.process = None
         self.down = threading.Lock()  # Held while a fault has ended it.
@@ -417,7 +417,8 @@ class Load:
             self.start_proxy()
         elif what == "clock":
             # Tokens hold for resume_lifetime, an hour: the dates of servers may differ by less than that.
-            server.clock.write_bytes(struct.pack("q", chosen.choice([0, -1500, 1500])))
+            with open(server.clock, "r+b") as clock:  # It is mapped, and so must not get shorter.
+                clock.write(struct.pack("q", chosen.choice([0, -1500, 1500])))
         elif what == "reload":
             server.process.send_signal(signal.SIGHUP)
         elif what == "stop":
