@@ -457,6 +457,7 @@ async function chooseDevice() {
 }
 
 function showLevel(level) {
+  byId('level').low = Number(byId('threshold').value) || -40;  // Below it the meter has another colour.
   byId('level').value = level;
 }
 
