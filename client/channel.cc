@@ -67,6 +67,10 @@ absl::StatusOr<ChannelMaker> ChannelMaker::Create(const Security& security) {
   }
   if (!security.token_file.empty()) {
     const absl::string_view token = absl::StripAsciiWhitespace(maker.authorization_);
+    if (token.empty()) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(security.token_file, " must have a token, and is empty"));
+    }
     for (const char c : token) {
       if (!absl::ascii_isgraph(static_cast<unsigned char>(c))) {
         return absl::InvalidArgumentError(

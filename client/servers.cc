@@ -8,9 +8,11 @@
 
 #include "absl/random/random.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "base/budget.h"
 #include "base/clock.h"
 #include "base/status.h"
@@ -46,6 +48,28 @@ grpc::ChannelArguments Arguments() {
   arguments.SetLoadBalancingPolicyName("round_robin");
   arguments.SetInt(GRPC_ARG_DNS_MIN_TIME_BETWEEN_RESOLUTIONS_MS, 1000);
   return arguments;
+}
+
+// The reason why a server cannot be reached, to be appended to a message; empty: gRPC has none.
+std::string Unreachable(const Server& server) {
+  grpc::ClientContext context;
+  context.set_deadline(GrpcDeadline(SteadyNow() + absl::Seconds(1)));
+  v1::ListModelsResponse response;
+  const grpc::Status status = server.stub->ListModels(&context, {}, &response);
+  constexpr absl::string_view kLast = "last error: ";
+  absl::string_view reason = status.error_message();
+  const size_t last = reason.rfind(kLast);
+  if (status.ok() || last == absl::string_view::npos) return "";
+  reason.remove_prefix(last + kLast.size());
+  for (const absl::string_view code : {"UNKNOWN: ", "UNAVAILABLE: ", "INTERNAL: "}) {
+    absl::ConsumePrefix(&reason, code);
+  }
+  // Something listens there and says nothing that gRPC understands.
+  const bool answers = !absl::StrContains(reason, "Failed to connect");
+  return absl::StrCat("; ", reason,
+                      answers ? "; either it is no gRPC server, or one side uses TLS and the other "
+                                "does not, or does not trust its certificate: see --tls"
+                              : "");
 }
 
 // gRPC 1.51 ends the queue and the threads that run reactions when their last user goes, and now
@@ -259,8 +283,9 @@ absl::Status Servers::WaitUntilConnected(absl::Duration timeout) {
     const bool over = pending == nullptr && looked_up;
     if (ready && (over || now >= std::min(settled, deadline))) return absl::OkStatus();
     if (over) {
-      return absl::UnavailableError(
-          absl::StrCat("no server answers at ", addresses(), Trouble()));
+      std::string trouble = Trouble();
+      if (trouble.empty()) trouble = Unreachable(*servers.front());
+      return absl::UnavailableError(absl::StrCat("no server answers at ", addresses(), trouble));
     }
     if (now >= deadline) {
       return absl::UnavailableError(absl::StrCat("no server answered at ", addresses(), " within ",

@@ -32,6 +32,15 @@ std::string Why(const std::string& reason) {
   return reason;  // A newer server's reason.
 }
 
+// Whether source words go to standard error as they are sent. Without lanes a terminal shows what
+// is typed into it by itself. If the output goes through a pipe, such as tee, to the same terminal,
+// the words of both would run into each other.
+bool ShowsSource(const EventPrinterOptions& options) {
+  const bool terminal = isatty(STDERR_FILENO) != 0;
+  if (terminal && !options.verbose && !SameFile(STDOUT_FILENO, STDERR_FILENO)) return false;
+  return options.paced || (terminal && !options.typed);
+}
+
 std::unique_ptr<Lanes> MakeLanes(const EventPrinterOptions& options) {
   if (options.json || options.subtitles.has_value() || options.speech) return nullptr;
   if (!CanDrawLanes()) return nullptr;
@@ -50,9 +59,7 @@ EventPrinter::EventPrinter(const EventPrinterOptions& options)
     : options_(options),
       lanes_(MakeLanes(options)),
       reports_(options.paced || options.verbose || isatty(STDERR_FILENO)),
-      // Without lanes a terminal shows what is typed into it by itself.
-      shows_source_(lanes_ == nullptr && !options.speech &&
-                    (options.paced || (isatty(STDERR_FILENO) && !options.typed))),
+      shows_source_(lanes_ == nullptr && !options.speech && ShowsSource(options)),
       one_screen_(SameFile(STDOUT_FILENO, STDERR_FILENO)) {}
 
 absl::Status EventPrinter::Print(const Event& event) {

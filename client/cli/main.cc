@@ -1,6 +1,7 @@
 #include <signal.h>
 
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <optional>
 #include <string>
@@ -24,6 +25,7 @@
 #include "client/cli/probe_command.h"
 #include "client/cli/replay_command.h"
 #include "client/cli/translate_command.h"
+#include "client/cli/usage_message.h"
 #include "client/cli/web_command.h"
 
 namespace leapstream::client {
@@ -56,7 +58,8 @@ std::optional<absl::Status> RunChosen(Commands& commands) {
 }
 
 int Run(int argc, char** argv) {
-  const std::string footer = absl::StrCat("\n", kExitStatusHelp, "\n", kExamples);
+  const std::string exit_status = absl::StrCat("\n", kExitStatusHelp);
+  const std::string footer = absl::StrCat(exit_status, "\n", kExamples);
   CLI::App app("Translates text while it is still arriving, with a leapstream server.");
   app.name("leapstream");
   app.require_subcommand(0, 1);
@@ -64,11 +67,14 @@ int Run(int argc, char** argv) {
   app.set_version_flag("--version", "leapstream " LEAPSTREAM_VERSION);
   app.set_help_all_flag("--help-all", "Print the help of all subcommands and exit");
   Commands commands;
-  std::apply([&](auto&... command) { (command.AddTo(app, footer), ...); }, commands);
+  std::apply([&](auto&... command) { (command.AddTo(app, exit_status), ...); }, commands);
+  app.get_subcommand("translate")->footer(footer);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? 0 : kExitUsage;
+    if (error.get_exit_code() == 0) return app.exit(error);  // It is --help or --version.
+    absl::FPrintF(stderr, "%s\n", UsageMessage(app, error));
+    return kExitUsage;
   }
   if (const auto status = RunChosen(commands)) return Report(*status);
   absl::FPrintF(stderr, "leapstream: want a command; leapstream --help lists them\n");
@@ -81,6 +87,7 @@ int Run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using leapstream::client::Report;
   if (!leapstream::OpenStandardDescriptors()) return leapstream::client::kExitError;
+  setenv("GRPC_VERBOSITY", "NONE", /*overwrite=*/0);  // Messages of ours say what matters of it.
   signal(SIGPIPE, SIG_IGN);  // A write that nobody reads then fails with EPIPE.
   int status = leapstream::client::kExitError;
   try {

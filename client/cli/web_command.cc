@@ -82,8 +82,14 @@ absl::Status WebCommand::Serve() {
   if (!port_file_.empty()) {
     LEAPSTREAM_RETURN_IF_ERROR(WritePortFile(port_file_, page->port()));
   }
+  const bool everywhere = options_.host == "0.0.0.0" || options_.host == "::";
   absl::FPrintF(stderr, "leapstream: the page is at http://%s:%d/\n",
-                listen_.substr(0, listen_.rfind(':')), page->port());
+                everywhere ? "localhost" : listen_.substr(0, listen_.rfind(':')), page->port());
+  if (everywhere) {
+    absl::FPrintF(stderr,
+                  "leapstream: and at all addresses of this machine, without a password: whoever "
+                  "reaches it can use the server through it\n");
+  }
   int signal = 0;
   sigwait(&signals, &signal);
   return absl::OkStatus();

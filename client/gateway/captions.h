@@ -58,6 +58,7 @@ class Captions {
   // Whether source at this place was not heard before: a session that is resumed sends some of it
   // again. The place is the number of the chunk, and how many ends of segments came since.
   bool IsNew(int64_t sequence, int64_t ends);
+  int64_t open_segment() const { return segment_; }
 
  private:
   friend class CaptionStore;

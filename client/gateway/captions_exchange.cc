@@ -34,7 +34,9 @@ class CaptionsExchange final : public HttpExchange,
     const absl::string_view last = request.header("last-event-id");
     uint64_t after = 0;
     if (absl::SimpleAtoi(last.empty() ? request.parameter("after") : std::string(last), &after)) {
-      next_ = after + 1;
+      // A number that was never given is of captions that are gone: these are read from the
+      // beginning.
+      next_ = after < captions_->end() ? after + 1 : 0;
     }
     if (is_websocket_) {
       peer_->AcceptWebSocket(SubprotocolOf(request));

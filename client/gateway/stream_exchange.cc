@@ -136,6 +136,7 @@ class StreamExchange final : public HttpExchange,
         captions_->ResumeSession(resume.committed_target().ids_size());
       } else if (captions_ != nullptr) {
         captions_->BeginSession();
+        captions_->Append(ToJson(*request));
       }
     } else if (request->has_source()) {
       ends_ = 0;
@@ -160,12 +161,21 @@ class StreamExchange final : public HttpExchange,
     }
     const double seconds = static_cast<double>(request.source().audio().size()) / sample_bytes_ /
                            audio_rate_;
-    captions_->Append(absl::StrCat(R"({"heard":{"duration":")", seconds, R"(s"}})"));
+    captions_->Append(absl::StrCat(R"({"heard":{"sequence":")", sequence_, R"(","duration":")",
+                                   seconds, R"(s"}})"));
   }
-  // Viewers get neither what resumes the session nor what is no caption.
+  // Viewers get neither what resumes the session nor what is no caption. Of the point at which the
+  // next segment begins they get the place in the source.
   void Caption(const v1::StreamTranslateResponse& response) {
     if (response.has_started()) started_ = true;
-    if (captions_ == nullptr || response.has_resume_point() || response.has_heartbeat()) return;
+    if (captions_ == nullptr || response.has_heartbeat()) return;
+    if (response.has_resume_point()) {
+      const v1::ResumePoint& point = response.resume_point();
+      if (point.segment() <= captions_->open_segment()) return;
+      return captions_->Append(absl::StrCat(R"({"segmentBegins":{"segment":")", point.segment(),
+                                            R"(","afterSequence":")",
+                                            point.consumed_source_sequence(), R"("}})"));
+    }
     v1::StreamTranslateResponse shown = response;
     if (shown.has_target() && !captions_->TakeNew(shown.mutable_target())) return;
     if (shown.has_segment_completed() &&

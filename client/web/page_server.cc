@@ -27,6 +27,8 @@ constexpr struct {
     {"/style.css", "/style.css", "text/css; charset=utf-8"},
     {"/page.js", "/page.js", "text/javascript; charset=utf-8"},
     {"/stream.js", "/stream.js", "text/javascript; charset=utf-8"},
+    {"/transcript.js", "/transcript.js", "text/javascript; charset=utf-8"},
+    {"/captions.js", "/captions.js", "text/javascript; charset=utf-8"},
     {"/microphone.js", "/microphone.js", "text/javascript; charset=utf-8"},
     {"/icon.svg", "/icon.svg", "image/svg+xml"},
     {"/talk.txt", "/talk.txt", "text/plain; charset=utf-8"},

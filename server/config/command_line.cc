@@ -15,6 +15,7 @@
 #include "server/config/config.h"
 #include "server/config/settings.h"
 #include "base/small_file.h"
+#include "base/suggest.h"
 #include "server/token_file.h"
 
 namespace leapstream {

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/quoted.h"
 #include "base/status.h"
+#include "base/suggest.h"
 #include "server/config/config.h"
 #include "server/config/settings.h"
 

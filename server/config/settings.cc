@@ -120,22 +120,6 @@ std::string IsAddressOrEmpty(const std::string& value) {
   return value.empty() ? "" : IsAddress(value);
 }
 
-// The number of insertions, deletions and replacements that turn `a` into `b` (Levenshtein 1966).
-size_t EditDistance(absl::string_view a, absl::string_view b) {
-  std::vector<size_t> row(b.size() + 1);
-  for (size_t j = 0; j < row.size(); ++j) row[j] = j;
-  for (size_t i = 0; i < a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i + 1;
-    for (size_t j = 0; j < b.size(); ++j) {
-      const size_t replaced = diagonal + (a[i] == b[j] ? 0 : 1);
-      diagonal = row[j + 1];
-      row[j + 1] = std::min({row[j] + 1, row[j + 1] + 1, replaced});
-    }
-  }
-  return row.back();
-}
-
 }  // namespace
 
 std::string CheckComputeType(const std::string& value) {
@@ -282,16 +266,6 @@ std::string FlagOf(const Setting& setting) {
 
 std::string VariableOf(absl::string_view key) {
   return absl::StrCat(kEnvironment, absl::AsciiStrToUpper(key));
-}
-
-std::string Suggest(absl::string_view name, const std::vector<std::string>& names) {
-  const auto nearest = std::min_element(
-      names.begin(), names.end(),
-      [&](const auto& a, const auto& b) { return EditDistance(name, a) < EditDistance(name, b); });
-  if (EditDistance(name, *nearest) <= std::max<size_t>(2, nearest->size() / 3)) {
-    return absl::StrCat("; is ", *nearest, " meant?");
-  }
-  return absl::StrCat("; there are: ", absl::StrJoin(names, ", "));
 }
 
 std::vector<std::string> SettingKeys() {

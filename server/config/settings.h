@@ -32,8 +32,6 @@ std::vector<std::string> SettingKeys();
 std::string FlagOf(const Setting& setting);
 std::string VariableOf(absl::string_view key);
 
-// Returns "; is NAME meant?" if one of `names` is near to `name`, or else a list of all of them.
-std::string Suggest(absl::string_view name, const std::vector<std::string>& names);
 // Says what is wrong with a compute type; empty: nothing is.
 std::string CheckComputeType(const std::string& value);
 

@@ -13,6 +13,7 @@
 #include <fstream>
 #include <iterator>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
@@ -520,6 +521,34 @@ TEST(CliTest, CompletesInBash) {
   EXPECT_EQ(complete("admin sessions --se", 3), "--server\n");
 }
 
+TEST(CliTest, WrongUsageSaysWhatMayBeMeant) {
+  for (const auto& [arguments, message] :
+       std::vector<std::pair<std::vector<std::string>, std::string>>{
+           {{"tranlate", "--server", "a:1"},
+            "leapstream: unknown command \"tranlate\"; is translate meant?\n"},
+           {{"translate", "--kk", "3"},
+            "leapstream translate: unknown flag \"--kk\"; is --k meant?\n"},
+           {{"translate", "--kk=3"},
+            "leapstream translate: unknown flag \"--kk\"; is --k meant?\n"},
+           {{"translate", "--xylophone"}, "leapstream translate: unknown flag \"--xylophone\"\n"},
+           {{"translate", "hello.txt"},
+            "leapstream translate: want no argument, got \"hello.txt\"; --from-file reads a file, "
+            "and so does <\n"}}) {
+    Program program(arguments);
+    EXPECT_EQ(program.Exit(), 2);
+    EXPECT_THAT(program.errors, testing::StartsWith(message));
+  }
+}
+
+TEST(CliTest, ATokenFileHasAToken) {
+  FakeService service;
+  const std::string file = testing::TempDir() + "leapstream_empty_token";
+  std::ofstream(file) << "\n";
+  Program program({"models", "--server", service.address(), "--token-file", file});
+  EXPECT_EQ(program.Exit(), 4);
+  EXPECT_THAT(program.errors, testing::HasSubstr("must have a token, and is empty"));
+}
+
 TEST(CliTest, ExitCodes) {
   FakeService service;
   const auto run = [&](std::vector<std::string> arguments) { return Program(arguments).Exit(); };
@@ -538,7 +567,10 @@ TEST(CliTest, ExitCodes) {
   EXPECT_EQ(run({"translate", "--audio", "-", "--trace", "x"}), 2);
   EXPECT_EQ(run({"translate", "--audio", "-", "--segment", "sentence"}), 2);
   EXPECT_EQ(run({"translate", "--sample-rate", "8000"}), 2);
-  EXPECT_EQ(run({"translate", "--server", "127.0.0.1:1"}), 3);
+  Program refused({"translate", "--server", "127.0.0.1:1"});
+  EXPECT_EQ(refused.Exit(), 3);
+  EXPECT_THAT(refused.errors, testing::HasSubstr("no server answers at 127.0.0.1:1; "));
+  EXPECT_THAT(refused.errors, testing::HasSubstr("Connection refused\n"));
   for (const char* address : {"", ",", " ,,", "localhost", "127.0.0.1:1,localhost"}) {
     Program wrong({"translate", "--server", address});
     EXPECT_EQ(wrong.Exit(), 2) << address;

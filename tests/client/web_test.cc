@@ -77,8 +77,8 @@ class WebTest : public testing::Test {
 constexpr int kAllowed = 501;
 
 TEST_F(WebTest, ThePageAsksNobodyElse) {
-  for (const char* path :
-       {"/", "/style.css", "/page.js", "/stream.js", "/microphone.js", "/icon.svg", "/talk.txt"}) {
+  for (const char* path : {"/", "/style.css", "/page.js", "/stream.js", "/transcript.js",
+                           "/captions.js", "/microphone.js", "/icon.svg", "/talk.txt"}) {
     const auto result = Get(path);
     ASSERT_TRUE(result) << path;
     EXPECT_EQ(result->status, 200) << path;

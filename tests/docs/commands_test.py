@@ -40,6 +40,7 @@ STAYS = ("leapstream-server --model", "leapstream web", "leapstream simuleval-br
 PORTS = {"50051": "server", "50052": "admin", "8080": "web", "12321": "bridge"}
 REPLACED = [
     (r"\b0\.0\.0\.0:", "127.0.0.1:"),
+    (r"docs/test\.(en|de)", r"test.\1"),
     (r"(?<=\s)/models/", "served/"),
     (r"--sessions 128\b(.*)--seconds 10\b", r"--sessions 4\1--seconds 1"),
     (r"(leapstream (?:translate|generate|perplexity))(?!.* --server)", r"\1 --server localhost:50051"),
@@ -135,7 +136,6 @@ def prepare(folder):
     }.items():
         shutil.copy(GOLDEN / source, folder / name)
     shutil.copytree(GOLDEN / "hugging_face/checkpoints/marian", folder / "opus-mt-en-de")
-    (folder / "talk.en").write_text("\n".join((REPOSITORY / "docs/demo.en").read_text().splitlines()[:2]) + "\n")
     (folder / "recordings.txt").write_text(f"{GOLDEN}/speech/wav/test-1.wav\n" * len(
         (folder / "test.de").read_text().splitlines()))
     (folder / "token").write_text("0123456789abcdef0123456789abcdef\n")
@@ -200,6 +200,8 @@ class Page:
                 self.need_server()
             ports = [port for port in PORTS if port in text]
             own = ports[-1]  # The port that it serves comes after those that it calls.
+            if answers(self.ports[own]):  # A reader stops the program before.
+                self.stop()
             self.start(["bash", "-c", "exec " + self.with_our_ports(text)], self.ports[own])
             return
         if re.search(r"\bleapstream (translate|admin|load)|\$PID", text):
@@ -211,10 +213,14 @@ class Page:
             raise AssertionError(f"exit status {result.returncode}\n{result.stdout}{result.stderr}")
 
     def close(self):
+        self.stop()
+
+    def stop(self):
         for process in self.running:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        self.running = []
 
 
 class CommandsTest(unittest.TestCase):

@@ -248,6 +248,9 @@ TEST_F(HttpApiTest, CaptionsAreForWhoeverHasTheirId) {
   }
   EXPECT_THAT(all, HasSubstr("it was a dark night"));
   EXPECT_THAT(all, HasSubstr(heard.segments[0]));
+  // A viewer can tell which source is of which segment.
+  EXPECT_THAT(all, HasSubstr(R"("event":{"config":{)"));
+  EXPECT_THAT(all, HasSubstr(R"("segmentBegins":{"segment":"2","afterSequence":"1"})"));
   for (const char* secret : {"resumePoint", "sessionId", "resumeToken"}) {
     EXPECT_THAT(all, Not(HasSubstr(secret)));
   }
@@ -260,6 +263,13 @@ TEST_F(HttpApiTest, CaptionsAreForWhoeverHasTheirId) {
   });
   EXPECT_THAT(events, StartsWith("id: 1\ndata: {"));
   EXPECT_THAT(events, HasSubstr(heard.segments[0]));
+  // The captions that this viewer has seen are gone, with the server that had them.
+  events.clear();
+  http.Get("/v1/captions/" + id, {{"Last-Event-ID", "1000"}}, [&](const char* data, size_t size) {
+    events.append(data, size);
+    return events.find("summary") == std::string::npos;
+  });
+  EXPECT_THAT(events, StartsWith("id: 0\ndata: {"));
   EXPECT_EQ(Run({}, "/v1/stream?captions=short").reason(), "CAPTIONS_INVALID");
   const auto nobody = Open("/v1/captions/0123");
   EXPECT_EQ(ReadAll(nobody.get()).close_code, 4005);
