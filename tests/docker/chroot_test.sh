@@ -13,7 +13,9 @@ cleanup() {
 trap cleanup EXIT
 say() { echo "chroot_test: $*" >&2; }
 fail() { say "$*"; exit 1; }
-inside() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"; }
+inside() { # Runs a command there.
+  chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root DEBIAN_FRONTEND=noninteractive "$@"
+}
 # All files, users and packages, to see what is left in the end. Caches and logs of apt and dpkg are theirs.
 state() {
   (cd "$root" && find . -xdev \( -path ./proc -o -path ./dev -o -path ./tmp -o -path ./var/cache -o -path ./var/lib/apt \

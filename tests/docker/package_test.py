@@ -1,6 +1,6 @@
 """The packages of cmake/package.cmake: what is in them, and that the tarball runs from any folder.
 
-Arguments: the build folder, the repository. tests/docker/chroot_test.sh installs the packages in a bare Debian.
+Argument: the build folder. tests/docker/chroot_test.sh installs the packages in a bare Debian.
 """
 
 import re
@@ -12,7 +12,7 @@ import time
 import unittest
 from pathlib import Path
 
-BUILD, REPOSITORY = map(Path, sys.argv[1:3])
+BUILD = Path(sys.argv[1]).resolve()
 TIMEOUT = 60  # Seconds for each wait.
 DEPENDENCIES = {  # What each package must depend on; an entry may be any of several.
     "leapstream-server": ["adduser", "libgrpc++1.51", "libprotobuf32", "libyaml-cpp0.7"],
