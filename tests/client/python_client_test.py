@@ -205,7 +205,7 @@ class PythonClientTest(unittest.TestCase):
                 self.assertEqual((caught.exception.code, caught.exception.reason), ("NOT_FOUND", "MODEL_NOT_FOUND"))
                 self.assertIn("en-de", caught.exception.message)
             with client.stream() as stream:
-                stream.send("x " * 50000)  # A message has 64 KiB.
+                stream.send(" " * 100000 + "a")  # A message has 64 KiB.
                 stream.close()
                 with self.assertRaises(ValueError):
                     stream.send("late")
