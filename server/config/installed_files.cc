@@ -16,7 +16,8 @@ InstalledFiles FilesInstalledWith(absl::string_view program) {
     return access(path.c_str(), R_OK) == 0 ? path.string() : "";
   };
   const fs::path etc = prefix == "/usr" ? fs::path("/etc") : prefix / "etc";
-  return {readable(etc / "leapstream/server.yaml"), readable(prefix / "share/leapstream/models/en-de")};
+  return {readable(etc / "leapstream/server.yaml"),
+          readable(prefix / "share/leapstream/models/en-de")};
 }
 
 InstalledFiles FindInstalledFiles() {

@@ -7,8 +7,8 @@
 
 namespace leapstream {
 
-// The files that were installed with a program. They lie beside the folder of the program, PREFIX/bin,
-// wherever that is. Empty: there is none.
+// The files that were installed with a program. They lie beside the folder of the program,
+// PREFIX/bin, wherever that is. Empty: there is none.
 struct InstalledFiles {
   std::string config;  // PREFIX/etc/leapstream/server.yaml; of /usr it is in /etc.
   std::string model;   // PREFIX/share/leapstream/models/en-de
