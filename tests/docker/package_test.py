@@ -39,7 +39,7 @@ FILES = {
 
 
 def run(*command, **options):
-    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True, timeout=300,
+    return subprocess.run([str(part) for part in command], check=True, capture_output=True, text=True,
                           **options).stdout
 
 
@@ -83,8 +83,9 @@ class PackageTest(unittest.TestCase):
         headers = {Path(file).relative_to("usr/include/leapstream") for file in everything if "/include/" in file}
         self.assertEqual({str(header.parent) for header in headers}, {"client", "client/hypotheses"})
         exported = run("nm", "-DC", "--defined-only", next(self.unpacked("libleapstream-client0.1").rglob("*.so.0.1")))
-        self.assertIn("leapstream::client::Client::Connect(", exported)
-        self.assertNotRegex(exported, r" (leapstream::v1|google)::")
+        symbols = [line.split(None, 2)[2] for line in exported.splitlines()]
+        self.assertTrue(any(symbol.startswith("leapstream::client::Client::Connect(") for symbol in symbols))
+        self.assertEqual([symbol for symbol in symbols if not symbol.startswith("leapstream::client::")], [])
 
     def unpacked(self, name):
         folder = self.folder / name
