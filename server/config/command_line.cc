@@ -11,11 +11,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "base/quoted.h"
-#include "base/status.h"
-#include "server/config/config.h"
-#include "server/config/settings.h"
 #include "base/small_file.h"
+#include "base/status.h"
 #include "base/suggest.h"
+#include "server/config/config.h"
+#include "server/config/installed_files.h"
+#include "server/config/settings.h"
 #include "server/token_file.h"
 
 namespace leapstream {
@@ -84,6 +85,7 @@ class Flags {
   absl::StatusOr<std::optional<ServerConfig>> Parse(int argc, const char* const* argv);
   // Sets the settings that flags were given for.
   absl::Status Apply(ServerConfig* config) const;
+  bool given(const std::string& name) const { return app_.count(name) > 0; }
 
   std::string config_path, new_token, hash_token;
   bool check = false, print = false;
@@ -202,12 +204,21 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
       path.empty() && named != variables.end()) {
     path = named->second;
   }
+  // A program that is told nothing about models takes what was installed with it.
+  const InstalledFiles installed = FindInstalledFiles();
+  if (path.empty() && !flags.given("--model") && variables.count(VariableOf("models")) == 0) {
+    path = installed.config;
+  }
   if (!path.empty()) {
     LEAPSTREAM_ASSIGN_OR_RETURN(const std::string text, ReadSmallFile(path));
     LEAPSTREAM_RETURN_IF_ERROR(ApplyYaml(text, path, &config));
   }
   LEAPSTREAM_RETURN_IF_ERROR(ApplyEnvironment(variables, &config));
   LEAPSTREAM_RETURN_IF_ERROR(flags.Apply(&config));
+  if (config.models.empty() && !installed.model.empty()) {
+    config.models.push_back({installed.model, "", ""});
+    config.origins["models"] = "installed with the program";
+  }
   if (config.models.empty() && !flags.print) {
     return absl::InvalidArgumentError(
         "no model to serve; give --model DIR or models in the configuration");

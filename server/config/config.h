@@ -59,7 +59,9 @@ std::string PrintConfig(const ServerConfig& config);
 
 // Returns the configuration that a command line and an environment ("NAME=value", with a null
 // pointer at the end) ask for. A flag wins over the variable LEAPSTREAM_..., the variable over the
-// file of --config, and the file over the default. INVALID_ARGUMENT: a setting is unknown or wrong,
+// file of --config, and the file over the default. If neither a file nor models are named, the file
+// is the one that was installed with the program; if no models are named, neither in the file, the
+// model is. INVALID_ARGUMENT: a setting is unknown or wrong,
 // settings contradict each other, or there is no model. NOT_FOUND: a file cannot be read.
 absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
                                               const char* const* environment = environ);

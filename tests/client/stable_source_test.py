@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Holds the example client's class to the streams of tests/golden/hypotheses, as source_stabilizer_test.cc does with the
+"""Holds the Python client's class to the streams of tests/golden/hypotheses, as source_stabilizer_test.cc does with the
 C++ class."""
 import json, pathlib, sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "client/examples/python"))
+sys.path.insert(0, str(ROOT / "client/python/leapstream"))
 from stable_source import StableSource
 
 streams = (ROOT / "tests/golden/hypotheses/streams.jsonl").read_text(encoding="utf-8").splitlines()

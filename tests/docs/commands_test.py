@@ -25,9 +25,12 @@ EXCEPTED = {  # Beginnings of commands, and why they are not run.
     "cmake -S . -B build-cuda": "takes PyTorch's wheel, from PyPI, and a build of everything",
     "cmake --build build-cuda": "the same",
     "./dev ": "builds, tests or installs all of it: this test is a part of that",
+    "sudo apt": "needs root and a mirror; tests/docker/chroot_test.sh does it",
+    "tar -xzf": "package_test unpacks the tarball",
+    "leapstream-0.1.0-linux-x86_64/": "the same",
     "docker build": "there need not be a Docker engine; tests/docker checks the files",
     "docker compose": "the same",
-    "arecord -t raw -f S16_LE -r 16000 -c 1 | client/examples/python/recognise.py":
+    "arecord -t raw -f S16_LE -r 16000 -c 1 | client/python/examples/recognise.py":
         "pocketsphinx is from PyPI; what it recognised is in tests/golden/hypotheses",
     "fairseq-train": "training takes fairseq and hours; the golden checkpoints were written by it",
     "pip install": "downloads from PyPI",
@@ -35,7 +38,7 @@ EXCEPTED = {  # Beginnings of commands, and why they are not run.
     "simuleval": "from PyPI; evaluation_program_test speaks its protocol to the bridge",
     "grpcurl": "not in Debian; server_test makes the same call",
 }
-STAYS = ("leapstream-server --model", "leapstream web", "leapstream simuleval-bridge")  # They run until stopped.
+STAYS = ("leapstream-server --model", "leapstream-server --listen", "leapstream web", "leapstream simuleval-bridge")  # They run until stopped.
 # Replacements: other ports, since somebody may use the documented ones, and less work.
 PORTS = {"50051": "server", "50052": "admin", "8080": "web", "12321": "bridge"}
 REPLACED = [
@@ -44,7 +47,10 @@ REPLACED = [
     (r"(?<=\s)/models/", "served/"),
     (r"--sessions 128\b(.*)--seconds 10\b", r"--sessions 4\1--seconds 1"),
     (r"(leapstream (?:translate|generate|perplexity))(?!.* --server)", r"\1 --server localhost:50051"),
-    (r"^python3 - ", "/usr/bin/python3 - "),  # Debian's, whose packages ./dev installs.
+    (r"^python3 (- |-m leapstream)", r"/usr/bin/python3 \1"),  # Debian's, whose packages ./dev installs.
+    (r"cmake --install build\b", f"cmake --install {PROGRAMS.parent}"),
+    (r"^installed/bin/leapstream-server$", "installed/bin/leapstream-server --listen 127.0.0.1:50051 --metrics-listen "
+                                           "127.0.0.1:0 --admin-listen 127.0.0.1:50052"),
     (r"(leapstream admin \w+)", r"\1 --server 127.0.0.1:50052"),
 ]
 # Servers for pages that do not start one, or start another one: flags besides the addresses.
@@ -59,6 +65,10 @@ FIRST = {
                           "--source-lang en --target-lang de --output models/en-de-speech",
 }
 DEFAULT_SERVER = ["--model", "model/pretrained/en-de"]
+
+
+sys.path.insert(0, str(REPOSITORY / "tests/client"))
+import python_package  # noqa: E402
 
 
 def free_ports(count):
@@ -143,6 +153,7 @@ def prepare(folder):
     for name in ("en-de-1", "en-de-2"):
         (folder / "served" / name).symlink_to(REPOSITORY / "model/pretrained/en-de")
     (folder / "served/en-de").symlink_to("en-de-1")
+    python_package.make(folder / "site")
     (folder / "tools").mkdir()
     arecord = folder / "tools/arecord"  # This microphone hears the talk.
     arecord.write_text("#!/bin/sh\ntail -c +45 talk.wav\n")
@@ -156,7 +167,8 @@ class Page:
         self.ports = dict(zip(PORTS, free_ports(len(PORTS))))
         self.running = []
         self.server = None
-        self.environment = {**os.environ, "PATH": f"{folder}/tools:{PROGRAMS}:{os.environ['PATH']}", "NO_COLOR": "1"}
+        self.environment = {**os.environ, "PATH": f"{folder}/tools:{PROGRAMS}:{os.environ['PATH']}", "NO_COLOR": "1",
+                            "PYTHONPATH": f"{folder}/site"}
         if name in FIRST:
             self.run(FIRST[name])
 
@@ -194,7 +206,7 @@ class Page:
         text = command
         for pattern, replacement in REPLACED:
             text = re.sub(pattern, replacement, text)
-        program = text.removeprefix("build/bin/")
+        program = text.removeprefix("build/bin/").removeprefix("installed/bin/")
         if program.startswith(STAYS):
             if program.startswith("leapstream web"):
                 self.need_server()

@@ -6,12 +6,14 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "server/config/installed_files.h"
 
 namespace leapstream {
 namespace {
@@ -148,6 +150,18 @@ TEST(ConfigTest, TheEnvironmentWinsOverTheFileAndFlagsOverIt) {
   EXPECT_EQ(config->origins.at("max_sessions"), "--max-sessions");
   EXPECT_EQ(config->origins.at("idle_timeout"), "LEAPSTREAM_IDLE_TIMEOUT");
   EXPECT_EQ(config->origins.at("log_level"), path + ":2");
+}
+
+TEST(ConfigTest, FilesAreInstalledBesideTheFolderOfTheProgram) {
+  std::string prefix = testing::TempDir() + "/config_test.XXXXXX";
+  ASSERT_NE(mkdtemp(prefix.data()), nullptr);
+  EXPECT_EQ(FilesInstalledWith(prefix + "/bin/leapstream-server").config, "");
+  EXPECT_EQ(FilesInstalledWith(prefix + "/bin/leapstream-server").model, "");
+  const std::string config = prefix + "/etc/leapstream/server.yaml";
+  const std::string model = prefix + "/share/leapstream/models/en-de";
+  ASSERT_EQ(std::system(absl::StrCat("mkdir -p ", prefix, "/etc/leapstream ", model, " && touch ", config).c_str()), 0);
+  EXPECT_EQ(FilesInstalledWith(prefix + "/bin/leapstream-server").config, config);
+  EXPECT_EQ(FilesInstalledWith(prefix + "/bin/leapstream-server").model, model);
 }
 
 TEST(ConfigTest, UnknownVariablesAreErrorsButForThoseOfKubernetes) {

@@ -6,7 +6,7 @@ usage: generate.py (in this folder). README.md says what the streams are.
 import json, pathlib, random, sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parents[2] / "client/examples/python"))
+sys.path.insert(0, str(HERE.parents[2] / "client/python/leapstream"))
 from stable_source import StableSource
 
 SENTENCES = [
