@@ -62,7 +62,7 @@ class SegmentTerms {
   // The token to be written: `step.best`, or the first one of a term. REQUIRES: none is owed.
   TokenId Choose(const Step& step);
 
-  // What a written token shows.
+  // The part of a term that a written token is.
   struct Shown {
     const std::string* symbol = nullptr;  // Null: the dictionary's. Valid until the next call.
     const FoundTerm* begins = nullptr;    // The mark-up that begins with it, and that ends with it.

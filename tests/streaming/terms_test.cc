@@ -72,7 +72,7 @@ TEST(MarkupTest, TagsAreTakenOut) {
   EXPECT_EQ(WithoutTags("a<b"), "a<b");
 }
 
-// --- What a glossary is made of. ---
+// --- Glossaries. ---
 
 TEST(GlossaryTest, KnowsTextsByCase) {
   const auto model = FakeModel();
@@ -106,7 +106,7 @@ TEST(GlossaryTest, ScriptsWithoutSpacesHaveNoSpaceBeforeATerm) {
   EXPECT_EQ(term.symbols.front(), "\xE4\xB8\x80") << "without U+2581";
 }
 
-// --- What is found in a source. ---
+// --- Terms in a source. ---
 
 SourceWord WordOf(const std::string& text, std::vector<uint16_t> ends) {
   SourceWord word;
