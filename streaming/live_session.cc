@@ -58,7 +58,8 @@ LiveSession::LiveSession(Parts parts, const Model& model, Loop* loop)
       draft_(UsesDrafts(options_.policy)
                  ? std::make_unique<SegmentDraft>(options_.policy, model, frame_.end)
                  : nullptr),
-      state_bytes_(state_->bytes()) {
+      state_bytes_(state_->bytes() + (parts.probe != nullptr ? parts.probe->bytes() : 0)) {
+  if (terms_ != nullptr) terms_->SetState(std::move(parts.probe));
   segment_.number = parts.from.segment - 1;  // The number of the last segment that was completed.
 }
 

@@ -52,6 +52,7 @@ class LiveSession final : public Session, public ScheduledSession {
     Frame frame;  // Of options.languages.
     std::unique_ptr<SegmentSource> source;
     std::unique_ptr<SessionState> state;
+    std::unique_ptr<SessionState> probe;  // For SegmentTerms, if options.glossary is there.
   };
   LiveSession(Parts parts, const Model& model, Loop* loop);
 

@@ -12,11 +12,6 @@ void LiveSession::PlanTerms(const Progress& progress) {
   turn_.decides = false;
   // The reads come first, in a turn of their own.
   if (source_->due_reads() > 0) return;
-  if (!terms_->has_state()) {
-    absl::StatusOr<std::unique_ptr<SessionState>> state = NewState(model_, frame_, options_);
-    if (!state.ok()) return Finish(state.status());
-    terms_->SetState(*std::move(state));
-  }
   terms_->BeginProbe();
   turn_.probes = true;
 }

@@ -161,6 +161,9 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
     LEAPSTREAM_RETURN_IF_ERROR(CheckRoom(StateBytes(options, model_->info)));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options));
+  if (options.glossary != nullptr) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(parts.probe, NewState(*model_, parts.frame, options));
+  }
   parts.options = options;
   parts.sink = sink;
   parts.from = std::move(from);

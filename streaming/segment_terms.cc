@@ -23,6 +23,7 @@ void SegmentTerms::Reset() {
   open_.clear();
   current_ = kNoTerm;
   next_ = 0;
+  tag_words_ = 0;
 }
 
 void SegmentTerms::Add(std::vector<FoundTerm> found) {
@@ -138,12 +139,17 @@ bool SegmentTerms::EndsSentence(TokenId id) const {
 TokenId SegmentTerms::Choose(const Step& step) {
   Activate(step.source_read);
   const bool ends = step.ends || (step.source_finished && EndsSentence(step.best));
+  // The model's word may be its own for one term and the beginning of another one.
+  const bool begins_term = absl::c_any_of(
+      open_, [&](const Open& open) { return !open.begun && TargetOf(open).ids[0] == step.best; });
+  if (begins_term && step.begins_word) return step.best;
   for (const Open& open : open_) {
     if (open.begun) continue;
     const TokenId first = TargetOf(open).ids[0];
     const bool its_place =
-        step.begins_word && (step.best == first || IsOwn(open, step.best) ||
-                             (open.found.is_tag && step.target_words >= open.found.word));
+        step.begins_word &&
+        (IsOwn(open, step.best) ||
+         (open.found.is_tag && step.target_words - tag_words_ >= open.found.word));
     if (its_place || (ends && open.kept)) return first;
   }
   return step.best;
@@ -160,6 +166,7 @@ SegmentTerms::Shown SegmentTerms::Write(TokenId id, bool begins_word, int source
     if (current_ == kNoTerm) return shown;
     open_[current_].begun = true;
     next_ = 0;
+    if (open_[current_].found.is_tag && begins_word) ++tag_words_;
   }
   const Open& open = open_[current_];
   const TargetTerm& target = TargetOf(open);

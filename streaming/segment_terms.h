@@ -40,9 +40,8 @@ class SegmentTerms {
 
   // Whether the model must be asked about a term, once so many source tokens were read.
   bool WantsProbe(int source_read);
-  // The parts of the turn in which it is asked. The state is the session's, for probes alone; it
-  // must be given before. REQUIRES: WantsProbe().
-  bool has_state() const { return state_ != nullptr; }
+  // The parts of the turn in which it is asked. The state is the session's, for probes alone; with
+  // a glossary it must be given before. REQUIRES: WantsProbe().
   void SetState(std::unique_ptr<SessionState> state) { state_ = std::move(state); }
   void BeginProbe();
   SourceRows probe_source() const { return {state_.get(), probe_tokens_}; }
@@ -102,6 +101,7 @@ class SegmentTerms {
   std::vector<Open> open_;          // In the order of the source.
   size_t current_ = kNoTerm;        // The term of which a part is written,
   size_t next_ = 0;                 // and the number of its tokens that are.
+  int tag_words_ = 0;               // The words of the target that are tags.
 
   // The first tokens of the model's own words for a term, for each entry that was probed.
   absl::flat_hash_map<int, absl::InlinedVector<TokenId, 4>> own_;

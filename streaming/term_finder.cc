@@ -45,7 +45,8 @@ void TermFinder::Append(const SourceWord& word, int first, int64_t* work) {
   ForgetOld();
   if (!word.continued) {
     if (count_ > 0) AddAtom(" ", " ");
-    ++words_;
+    // A word of tags alone is none.
+    if (!markup_ || word.text.empty() || !WithoutTags(word.text).empty()) ++words_;
   }
   if (word.text.empty()) return;
   std::vector<MarkupSpan> tags;
@@ -119,7 +120,7 @@ void TermFinder::FindMarkup(const SourceWord& word, int first) {
     found.is_tag = span.kind == MarkupSpan::Kind::kTag;
     found.begin = static_cast<int>(span.begin);  // Append() makes atoms of these.
     found.end = static_cast<int>(span.end);
-    found.word = words_ - (span.begin == 0 ? 1 : 0);
+    found.word = words_ - (span.begin == 0 && bytes > 0 ? 1 : 0);
     found.glued_before = span.begin > 0;
     found.before = std::string(CharacterBefore(text, span.begin));
     found.glued_behind = found.is_tag && span.end < text.size();

@@ -245,6 +245,24 @@ TEST_F(SegmentTermsTest, AWordOfTheModelsOwnIsReplaced) {
   EXPECT_EQ(terms_.Choose(within), within.best) << "words are not broken";
 }
 
+TEST_F(SegmentTermsTest, AWordThatBeginsATermIsNoOtherTermsOwn) {
+  FoundTerm inn = tea_;
+  inn.entry = 1;
+  inn.begin = 4;
+  inn.end = 5;
+  terms_.Add({tea_, inn});
+  ASSERT_TRUE(terms_.WantsProbe(3));
+  terms_.SetState(*model_->translator->NewState());
+  terms_.BeginProbe();
+  const TokenId first = glossary_->entry(1).target.ids[0];
+  std::vector<float> log_probs(static_cast<size_t>(model_->target_vocabulary.size()), -9);
+  log_probs[static_cast<size_t>(first)] = -1;
+  TokenScores scores;
+  scores.logits = log_probs;
+  terms_.TakeProbe(scores);
+  EXPECT_EQ(terms_.Choose(Step(first, 3)), first);
+}
+
 TEST_F(SegmentTermsTest, OnlyWhatIsNotTranslatedIsWrittenAtTheEnd) {
   SegmentTerms::Step end = Step(kEndOfSentence, 9);
   end.begins_word = false;
@@ -274,6 +292,28 @@ TEST_F(SegmentTermsTest, ALongerTermTakesTheShorterOnesPlaceUnlessItHasBegun) {
   EXPECT_NE(terms_.Write(earth_[0], true, 3).symbol, nullptr);
   for (size_t i = 1; i < earth_.size(); ++i) terms_.Write(earth_[i], false, 4);
   EXPECT_EQ(terms_.Write(first, true, 4).symbol, nullptr) << "the shorter one is written";
+}
+
+TEST_F(SegmentTermsTest, TagsStandAroundAsManyWordsAsInTheSource) {
+  int64_t work = 1 << 20;
+  TermFinder finder(nullptr, /*markup=*/true);
+  finder.Append(WordOf("the", {3}), 0, &work);
+  finder.Append(WordOf("<b>tea</b>", {3}), 1, &work);
+  terms_.Add(finder.Take());
+  SegmentTerms::Step step = Step(Id("in"), 2);
+  EXPECT_EQ(terms_.Choose(step), step.best) << "no word has been written";
+  step.target_words = 1;
+  const TargetTerm begin = MakeTargetTerm("<b>", *model_), end = MakeTargetTerm("</b>", *model_);
+  EXPECT_EQ(terms_.Choose(step), begin.ids[0]);
+  bool begins = true;
+  for (const TokenId id : begin.ids) {
+    EXPECT_NE(terms_.Write(id, begins, 2).symbol, nullptr);
+    begins = false;
+  }
+  step.target_words = 2;
+  EXPECT_EQ(terms_.Choose(step), step.best) << "the tag is no word";
+  step.target_words = 3;
+  EXPECT_EQ(terms_.Choose(step), end.ids[0]);
 }
 
 // --- Sessions. ---
