@@ -12,6 +12,9 @@ bool IsDigit(char c) { return absl::ascii_isdigit(static_cast<unsigned char>(c))
 bool IsAlnum(char c) { return IsLetter(c) || IsDigit(c); }
 // Whether a byte may be of a word: bytes beyond ASCII may be letters.
 bool IsWordByte(char c) { return IsAlnum(c) || static_cast<unsigned char>(c) >= 0x80; }
+// The most bytes of a tag, a placeholder or an entity.
+constexpr size_t kMostBytes = 256;
+
 bool IsOneOf(char c, absl::string_view set) { return absl::StrContains(set, c); }
 
 // In what follows, the functions return the length of the mark-up with which `text` begins, or 0.
@@ -112,11 +115,12 @@ std::vector<MarkupSpan> MarkupOf(absl::string_view word) {
     // Addresses and numbers begin where a word does.
     const bool begins = at == 0 || !IsWordByte(word[at - 1]);
     MarkupSpan span;
-    size_t length = Tag(rest);
+    const absl::string_view beginning = rest.substr(0, kMostBytes);
+    size_t length = Tag(beginning);
     if (length > 0) span.kind = MarkupSpan::Kind::kTag;
-    if (length == 0) length = Braces(rest);
-    if (length == 0) length = Conversion(rest);
-    if (length == 0) length = Entity(rest);
+    if (length == 0) length = Braces(beginning);
+    if (length == 0) length = Conversion(beginning);
+    if (length == 0) length = Entity(beginning);
     if (length == 0 && begins) length = Url(rest);
     if (length == 0 && begins) length = Email(rest);
     if (length == 0 && begins) {

@@ -37,18 +37,20 @@ void TermFinder::Reset() {
   atoms_.clear();
   folded_.clear();
   text_.clear();
-  count_ = words_ = 0;
+  count_ = words_ = all_found_ = 0;
   found_.clear();
 }
 
 void TermFinder::Append(const SourceWord& word, int first, int64_t* work) {
   ForgetOld();
+  text_bytes_ = markup_ ? WithoutTags(word.text).size() : word.text.size();
   if (!word.continued) {
     if (count_ > 0) AddAtom(" ", " ");
     // A word of tags alone is none.
-    if (!markup_ || word.text.empty() || !WithoutTags(word.text).empty()) ++words_;
+    if (word.text.empty() || text_bytes_ > 0) ++words_;
   }
-  if (word.text.empty()) return;
+  if (word.text.empty() || all_found_ >= budget::kTermsPerSegment) return;
+  const size_t found_before_word = found_.size();
   std::vector<MarkupSpan> tags;
   if (markup_) {
     for (const MarkupSpan& span : MarkupOf(word.text)) {
@@ -68,9 +70,8 @@ void TermFinder::Append(const SourceWord& word, int first, int64_t* work) {
   }
   const int lookups = glossary_ == nullptr ? 1 : glossary_->lengths();
   *work -= static_cast<int64_t>(ends.size()) * lookups / budget::kTermLookupsPerWork;
-  if (!markup_) return;
   const size_t found_before = found_.size();
-  FindMarkup(word, first);
+  if (markup_) FindMarkup(word, first);
   for (size_t i = found_before; i < found_.size(); ++i) {
     // Mark-up begins and ends with atoms.
     FoundTerm& found = found_[i];
@@ -82,6 +83,7 @@ void TermFinder::Append(const SourceWord& word, int first, int64_t* work) {
     found.begin = place(found.begin + 1);
     found.end = place(found.end) + 1;
   }
+  all_found_ += static_cast<int>(found_.size() - found_before_word);
 }
 
 void TermFinder::AddAtom(absl::string_view folded, absl::string_view text) {
@@ -103,8 +105,7 @@ void TermFinder::FindEndingHere(const SourceWord& word, int first, size_t end, s
     found.entry = entry;
     found.begin = count_ - static_cast<int>(length);
     found.end = count_;
-    const size_t bytes = markup_ ? WithoutTags(word.text).size() : word.text.size();
-    found.ready_at = first + TokensUpTo(word, end - tag_bytes, bytes);
+    found.ready_at = first + TokensUpTo(word, end - tag_bytes, text_bytes_);
     found_.push_back(std::move(found));
     return;  // The longest one.
   }
@@ -112,7 +113,6 @@ void TermFinder::FindEndingHere(const SourceWord& word, int first, size_t end, s
 
 void TermFinder::FindMarkup(const SourceWord& word, int first) {
   const absl::string_view text = word.text;
-  const size_t bytes = WithoutTags(text).size();
   size_t tag_bytes = 0;
   for (const MarkupSpan& span : MarkupOf(text)) {
     FoundTerm found;
@@ -120,16 +120,16 @@ void TermFinder::FindMarkup(const SourceWord& word, int first) {
     found.is_tag = span.kind == MarkupSpan::Kind::kTag;
     found.begin = static_cast<int>(span.begin);  // Append() makes atoms of these.
     found.end = static_cast<int>(span.end);
-    found.word = words_ - (span.begin == 0 && bytes > 0 ? 1 : 0);
+    found.word = words_ - (span.begin == 0 && text_bytes_ > 0 ? 1 : 0);
     found.glued_before = span.begin > 0;
     found.before = std::string(CharacterBefore(text, span.begin));
     found.glued_behind = found.is_tag && span.end < text.size();
     if (found.is_tag) {
       const size_t at = span.begin - tag_bytes;
-      found.ready_at = first + (at == 0 ? 0 : TokensUpTo(word, at, bytes));
+      found.ready_at = first + (at == 0 ? 0 : TokensUpTo(word, at, text_bytes_));
       tag_bytes += span.end - span.begin;
     } else {
-      found.ready_at = first + TokensUpTo(word, span.end - tag_bytes, bytes);
+      found.ready_at = first + TokensUpTo(word, span.end - tag_bytes, text_bytes_);
     }
     found_.push_back(std::move(found));
   }

@@ -61,6 +61,8 @@ class TermFinder {
   std::string folded_, text_;
   int count_ = 0;  // Of all atoms of the segment.
   int words_ = 0;
+  size_t text_bytes_ = 0;  // Of the newest word, without its tags.
+  int all_found_ = 0;      // In the segment.
   std::vector<FoundTerm> found_;
 };
 

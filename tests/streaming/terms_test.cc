@@ -9,6 +9,7 @@
 #include <gtest/gtest.h>
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/budget.h"
 #include "streaming/glossary.h"
 #include "streaming/markup.h"
 #include "streaming/scheduler.h"
@@ -158,6 +159,15 @@ TEST_F(TermFinderTest, FindsTermsWhereTheirTokensHaveBeenRead) {
   EXPECT_THAT(Append(WordOf("steam", {5})), IsEmpty()) << "a part of a word";
   EXPECT_THAT(Append(WordOf("Tea", {9, 10})), ElementsAre(Found{"tea", 9}))
       << "tokens that do not say what they are of count all";
+}
+
+TEST_F(TermFinderTest, ASegmentHasSoManyTermsAtMost) {
+  for (int i = 0; i < budget::kTermsPerSegment; ++i) {
+    ASSERT_EQ(Append(WordOf("<b>", {})).size(), 1u) << i;
+  }
+  EXPECT_THAT(Append(WordOf("tea", {3})), IsEmpty());
+  finder_.Reset();
+  EXPECT_EQ(Append(WordOf("tea", {3})).size(), 1u);
 }
 
 TEST_F(TermFinderTest, TheLongestTermWins) {
