@@ -90,7 +90,7 @@ inline constexpr int kMostGeneratedTokens = 1 << 16;
 inline constexpr size_t kGlossaryTerms = 1000;
 inline constexpr size_t kGlossaryBytes = 64 << 10;
 inline constexpr size_t kTermBytes = 256;
-inline constexpr size_t kTermTokens = 64;
+inline constexpr size_t kTermTokens = 12;
 inline constexpr size_t kOwnWords = 16;
 // The terms of one segment's source, mark-up included. Those after them are not looked for.
 inline constexpr int kTermsPerSegment = 1024;

@@ -161,6 +161,9 @@ std::string PrintConfig(const ServerConfig& config) {
       if (!model.compute_type.empty()) {
         absl::StrAppend(&text, "    compute_type: ", model.compute_type, "\n");
       }
+      if (!model.glossary.empty()) {
+        absl::StrAppend(&text, "    glossary: ", YamlText(model.glossary), "\n");
+      }
     }
   }
   return text;

@@ -255,6 +255,29 @@ TEST_F(SegmentTermsTest, AWordOfTheModelsOwnIsReplaced) {
   EXPECT_EQ(terms_.Choose(within), within.best) << "words are not broken";
 }
 
+TEST_F(SegmentTermsTest, AProbeIsSmall) {
+  std::string source = "a";
+  for (int i = 0; i < 20; ++i) source += " a";
+  const auto glossary = MakeGlossary({{source, "an"}}, *model_);
+  SegmentTerms terms(glossary, *model_, Frame());
+  terms.Add({tea_});
+  ASSERT_TRUE(terms.WantsProbe(3));
+  terms.SetState(*model_->translator->NewState());
+  terms.BeginProbe();
+  EXPECT_EQ(terms.probe_source().tokens.size(), budget::kTermTokens + 1);
+  const std::vector<float> log_probs(static_cast<size_t>(model_->target_vocabulary.size()), -1);
+  TokenScores scores;
+  scores.logits = log_probs;
+  terms.TakeProbe(scores);
+  size_t own = 0;
+  const TokenId first = glossary->entry(0).target.ids[0];
+  for (TokenId id = kUnknown + 1; id < model_->target_vocabulary.size(); ++id) {
+    if (id != first && terms.Choose(Step(id, 3)) == first) ++own;
+  }
+  EXPECT_LE(own, budget::kOwnWords);
+  EXPECT_GT(own, 0u);
+}
+
 TEST_F(SegmentTermsTest, AWordThatBeginsATermIsNoOtherTermsOwn) {
   FoundTerm inn = tea_;
   inn.entry = 1;
