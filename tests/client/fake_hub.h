@@ -33,6 +33,7 @@ class FakeHub {
     });
     port_ = server_.bind_to_any_port("127.0.0.1");
     thread_ = std::thread([this] { server_.listen_after_bind(); });
+    while (!server_.is_running()) std::this_thread::yield();  // stop() before that has no effect.
   }
   ~FakeHub() { Stop(); }
   void Stop() {

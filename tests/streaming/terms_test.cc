@@ -134,7 +134,7 @@ class TermFinderTest : public testing::Test {
   std::vector<Found> Append(const SourceWord& word) {
     int64_t work = 1 << 20;
     finder_.Append(word, tokens_, &work);
-    EXPECT_LT(work, 1 << 20);
+    work_ = (1 << 20) - work;
     tokens_ += static_cast<int>(word.tokens.size());
     std::vector<Found> found;
     for (const FoundTerm& term : finder_.Take()) {
@@ -150,12 +150,14 @@ class TermFinderTest : public testing::Test {
       {{"tea", "ear"}, {"tea house", "inn"}, {"in", "an"}, {"\xE8\x8C\xB6", "ear"}}, *model_);
   TermFinder finder_{glossary_, /*markup=*/true};
   int tokens_ = 0;
+  int64_t work_ = 0;  // Of the newest word.
 };
 
 TEST_F(TermFinderTest, FindsTermsWhereTheirTokensHaveBeenRead) {
   EXPECT_THAT(Append(WordOf("the", {2, 3})), IsEmpty());
   EXPECT_THAT(Append(WordOf("(tea)", {1, 3, 4, 5})), ElementsAre(Found{"tea", 5}))
       << "the parenthesis behind it need not have been read";
+  EXPECT_EQ(work_, 3 * glossary_->lengths()) << "three places at which a term may end";
   EXPECT_THAT(Append(WordOf("steam", {5})), IsEmpty()) << "a part of a word";
   EXPECT_THAT(Append(WordOf("Tea", {9, 10})), ElementsAre(Found{"tea", 9}))
       << "tokens that do not say what they are of count all";
