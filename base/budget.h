@@ -94,8 +94,8 @@ inline constexpr size_t kTermTokens = 12;
 inline constexpr size_t kOwnWords = 16;
 // The terms of one segment's source, mark-up included. Those after them are not looked for.
 inline constexpr int kTermsPerSegment = 1024;
-// The memory of a glossary, for each of its bytes and each of its terms, and the work of looking for
-// terms: a unit for so many places at which one may end.
+// The memory of a glossary, for each of its bytes and each of its terms, and the work of looking
+// for terms: a unit for so many places at which one may end.
 inline constexpr int64_t kBytesPerTermByte = 8;
 inline constexpr int64_t kBytesPerTerm = 256;
 inline constexpr int64_t kTermLookupsPerWork = 1;

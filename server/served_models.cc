@@ -138,7 +138,8 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
   std::vector<std::string> names;
   for (const auto& model : models) names.push_back(model->info.name);
   LEAPSTREAM_RETURN_IF_ERROR(CheckModelNames(std::move(names)));
-  auto served = absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes, std::move(glossaries)));
+  auto served =
+      absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes, std::move(glossaries)));
   MutexLock lock(&served->mutex_);
   for (const auto& model : models) {
     LEAPSTREAM_ASSIGN_OR_RETURN(Replicas made, served->MakeReplicas(model));

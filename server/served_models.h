@@ -28,9 +28,9 @@ absl::Status CheckModelNames(std::vector<std::string> names);
 // them.
 class ServedModels {
  public:
-  // `metrics` must outlive this. `max_state_bytes` is the StateBudget of the sessions. `glossaries`:
-  // those of models, by their names. INVALID_ARGUMENT: there are no models, or two of one name, or a
-  // glossary has terms that its model cannot write.
+  // `metrics` must outlive this. `max_state_bytes` is the StateBudget of the sessions.
+  // `glossaries`: those of models, by their names. INVALID_ARGUMENT: there are no models, or two of
+  // one name, or a glossary has terms that its model cannot write.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
       std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
       int64_t max_state_bytes = 0,

@@ -225,7 +225,8 @@ class LiveSession final : public Session, public ScheduledSession {
   TextSink text_sink_;
   SegmentMeter meter_;
   const TargetUnits units_;
-  const std::unique_ptr<SegmentTerms> terms_;  // Null: there is no glossary, and no mark-up to keep.
+  const std::unique_ptr<SegmentTerms>
+      terms_;                              // Null: there is no glossary, and no mark-up to keep.
   std::unique_ptr<SegmentDraft> draft_;    // Null: the policy uses no drafts.
   std::unique_ptr<SegmentSearch> search_;  // The open segment's beam search; null: there is none.
   // The search's finds, until CompleteSegment() gives them to the sink.

@@ -412,7 +412,8 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
 
 Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer,
                      StateBudget* budget, std::shared_ptr<const Glossary> glossary)
-    : glossary_(std::move(glossary)), loop_(std::make_unique<Loop>(std::move(model), observer, budget)) {}
+    : glossary_(std::move(glossary)),
+      loop_(std::make_unique<Loop>(std::move(model), observer, budget)) {}
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,

@@ -53,13 +53,14 @@ absl::Status CheckTerms(const SessionOptions& options, const ModelInfo& model) {
     return absl::OkStatus();
   }
   if (model.speech.has_value()) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "a glossary and keep_markup are for text, and model ", model.name,
-        " takes speech; leave them unset"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("a glossary and keep_markup are for text, and model ", model.name,
+                     " takes speech; leave them unset"));
   }
   return absl::InvalidArgumentError(
       "a glossary and keep_markup are for policies that decide of one token at a time: wait_k, "
-      "adaptive_wait_k, learned, and offline without a beam; leave them unset, or take one of these");
+      "adaptive_wait_k, learned, and offline without a beam; leave them unset, or take one of "
+      "these");
 }
 
 }  // namespace

@@ -131,7 +131,8 @@ absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
   }
   word.first = given_;
   if (finder_ != nullptr && source_.is_text()) {
-    if (word.skipped > 0 && !word.continued) word.text.clear();  // A part of it is another segment's.
+    if (word.skipped > 0 && !word.continued)
+      word.text.clear();  // A part of it is another segment's.
     finder_->Append(word, given_, work);
   }
   if (next_segments_ && !word.tokens.empty()) {

@@ -28,8 +28,8 @@ struct SourceWord {
   bool continued = false;  // It is a part, but not the first one, of the word popped before it.
   bool open = false;       // It is a part, but not the last one.
   bool in_text = false;    // It is text, and tokens of the text came before it.
-  // With KeepText(): the text, as it came, and where each token ends in the text that was tokenised.
-  // Of a part of a word it is the text of its tokens.
+  // With KeepText(): the text, as it came, and where each token ends in the text that was
+  // tokenised. Of a part of a word it is the text of its tokens.
   std::string text;
   absl::InlinedVector<uint16_t, 8> ends;
 };

@@ -41,9 +41,10 @@ constexpr char kExamples[] = R"(Examples:
   leapstream probe --timeout 30s && leapstream models)";
 
 // The order is that of --help.
-using Commands = std::tuple<TranslateCommand, ReplayCommand, ModelsCommand, ProbeCommand,
-                            CompletionCommand, AdminCommand, EvaluationCommands, LoadCommand,
-                             CalibrateCommand, PullCommand, WebCommand, GenerateCommand, PerplexityCommand>;
+using Commands =
+    std::tuple<TranslateCommand, ReplayCommand, ModelsCommand, ProbeCommand, CompletionCommand,
+               AdminCommand, EvaluationCommands, LoadCommand, CalibrateCommand, PullCommand,
+               WebCommand, GenerateCommand, PerplexityCommand>;
 
 // Runs the command that was chosen; nullopt: none was.
 std::optional<absl::Status> RunChosen(Commands& commands) {

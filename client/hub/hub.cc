@@ -120,8 +120,8 @@ absl::StatusOr<Hub::Answer> Hub::Ask(const std::string& path, bool head, int64_t
       const bool wanted = answer.status < 300 || answer.status >= 400;
       return !wanted || sink(bytes, count);
     };
-    const httplib::Result result = head ? client.Head(url.path, headers)
-                                        : client.Get(url.path, headers, take_head, take_body);
+    const httplib::Result result =
+        head ? client.Head(url.path, headers) : client.Get(url.path, headers, take_head, take_body);
     if (head && result) take_head(*result);
     answer.complete = static_cast<bool>(result);
     if (!result && answer.status == 0) {

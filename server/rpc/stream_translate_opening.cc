@@ -6,8 +6,8 @@
 
 #include "absl/status/status.h"
 #include "base/status.h"
-#include "server/rpc/stream_translate_call.h"
 #include "server/admission.h"
+#include "server/rpc/stream_translate_call.h"
 #include "server/status_mapping.h"
 #include "server/wire/to_proto.h"
 #include "streaming/glossary.h"
