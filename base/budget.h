@@ -88,6 +88,21 @@ inline constexpr int64_t kBesideStateBytes = 64 << 10;
 inline constexpr int kGeneratedTokens = 256;
 inline constexpr int kMostGeneratedTokens = 1 << 16;
 
+// A glossary: its terms, the bytes of all of them and of one side of one. The tokens with which a
+// model is asked for its own word for a term, and the words that may be its own.
+inline constexpr size_t kGlossaryTerms = 1000;
+inline constexpr size_t kGlossaryBytes = 64 << 10;
+inline constexpr size_t kTermBytes = 256;
+inline constexpr size_t kTermTokens = 12;
+inline constexpr size_t kOwnWords = 16;
+// The terms of one segment's source, mark-up included. Those after them are not looked for.
+inline constexpr int kTermsPerSegment = 1024;
+// The memory of a glossary, for each of its bytes and each of its terms, and the work of looking
+// for terms: a unit for so many places at which one may end.
+inline constexpr int64_t kBytesPerTermByte = 8;
+inline constexpr int64_t kBytesPerTerm = 256;
+inline constexpr int64_t kTermLookupsPerWork = 1;
+
 // A call of Translate: the lines of its text, and the bytes of the translation. gRPC's clients take
 // a message of 4 MiB unless they are told otherwise; 1 KiB of it is for the other fields.
 inline constexpr int64_t kTranslateLines = 1 << 16;

@@ -182,6 +182,8 @@ absl::StatusOr<TextTranslation> Client::Translate(absl::string_view text,
   SetPolicy(options.policy, request.mutable_policy());
   request.set_text_segmentation(options.sentences ? pb::TEXT_SEGMENTATION_SENTENCES
                                                   : pb::TEXT_SEGMENTATION_OFF);
+  if (!options.glossary.empty()) SetGlossary(options.glossary, request.mutable_glossary());
+  request.set_keep_markup(options.keep_markup);
   const SteadyTime deadline = SteadyNow() + options.deadline;
   SteadyTime lost = SteadyTime::InfiniteFuture();  // Since when every call has failed.
   absl::Duration pause = kFirstPause;

@@ -60,6 +60,12 @@ struct BeamSearch {
   int n_best = 1;  // For TextOptions only.
 };
 
+// A term of a glossary; see docs/terms.md.
+struct Term {
+  std::string source;
+  std::string target;  // Empty: the term is not translated.
+};
+
 // The server decides about unset fields; Started has the values that it applied.
 struct StreamOptions {
   std::string model;
@@ -74,6 +80,11 @@ struct StreamOptions {
   // Text only: the server ends a segment where a sentence ends or an empty line stands. It implies
   // next_segments. Servers older than 0.4 ignore this; Started says what holds.
   bool sentences = false;
+  // Text only: terms that the target must have, in place of the server's own for the model; and
+  // whether tags, placeholders, addresses and numbers of the source stand in the target as they
+  // are. Servers older than 0.5 ignore these.
+  std::vector<Term> glossary;
+  bool keep_markup = false;
   int max_target_tokens = 0;               // Per segment; 0: the server's default.
   // The rest of a segment's target is searched once its source is complete. Servers older than 0.3
   // ignore this.
@@ -101,6 +112,8 @@ struct TextOptions {
   std::string target_language_code;
   Policy policy;
   bool sentences = true;  // Each sentence of a line is a segment; else the line is one.
+  std::vector<Term> glossary;  // These two: see StreamOptions.
+  bool keep_markup = false;
   // Unset: the best next token is taken, one after the other. Set without a policy: `offline`.
   std::optional<BeamSearch> beam;
   absl::Duration deadline = absl::InfiniteDuration();

@@ -106,6 +106,14 @@ void SetRule(const AdaptiveWaitK& rule, pb::DecodingPolicy* policy) {
 
 }  // namespace
 
+void SetGlossary(const std::vector<Term>& terms, pb::Glossary* message) {
+  for (const Term& term : terms) {
+    pb::Term* const added = message->add_terms();
+    added->set_source(term.source);
+    added->set_target(term.target);
+  }
+}
+
 void SetPolicy(const Policy& policy, pb::DecodingPolicy* message) {
   std::visit([&](const auto& rule) { SetRule(rule, message); }, policy.rule);
   message->set_read_tokens(policy.read_tokens);
@@ -126,6 +134,10 @@ StreamOptions FromProto(const pb::SessionConfig& config) {
   options.early_end = static_cast<EarlyEnd>(config.policy().early_end());
   options.next_segments = config.policy().continue_in_next_segment();
   options.sentences = config.text_segmentation() == pb::TEXT_SEGMENTATION_SENTENCES;
+  for (const pb::Term& term : config.glossary().terms()) {
+    options.glossary.push_back({term.source(), term.target()});
+  }
+  options.keep_markup = config.keep_markup();
   options.max_target_tokens = config.policy().max_target_tokens();
   if (config.policy().has_beam_search()) options.beam = FromProto(config.policy().beam_search());
   if (config.input_format() == pb::INPUT_FORMAT_PCM_S16LE) options.audio = AudioFormat::kPcmS16Le;
@@ -252,6 +264,8 @@ pb::SessionConfig ToProto(const StreamOptions& options) {
   policy->set_max_target_tokens(options.max_target_tokens);
   if (options.beam.has_value()) *policy->mutable_beam_search() = ToProto(*options.beam);
   if (options.sentences) config.set_text_segmentation(pb::TEXT_SEGMENTATION_SENTENCES);
+  if (!options.glossary.empty()) SetGlossary(options.glossary, config.mutable_glossary());
+  config.set_keep_markup(options.keep_markup);
   if (options.audio != AudioFormat::kNone) {
     config.set_input_format(options.audio == AudioFormat::kPcmS16Le ? pb::INPUT_FORMAT_PCM_S16LE
                                                                     : pb::INPUT_FORMAT_PCM_F32LE);

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_CLIENT_WIRE_H_
 
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
@@ -31,6 +32,7 @@ pb::SessionConfig ToProto(const StreamOptions& options);
 pb::BeamSearch ToProto(const BeamSearch& beam);
 // Writes the policy's rule and options to the message, and leaves its other fields.
 void SetPolicy(const Policy& policy, pb::DecodingPolicy* message);
+void SetGlossary(const std::vector<Term>& terms, pb::Glossary* message);
 TextTranslation FromProto(pb::TranslateResponse response);
 // Returns nullopt for an event that the user of this library need not see.
 std::optional<Event> FromProto(const pb::StreamTranslateResponse& response);

@@ -235,6 +235,10 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
     sources[model->info.name] = source;
     models.push_back(std::move(model));
   }
+  ServerOptions options = config.server;
+  for (const auto& [name, source] : sources) {
+    if (!source.glossary.empty()) options.glossary_files[name] = source.glossary;
+  }
   ServerHooks hooks;
   hooks.load = [&](const std::string& name, const auto& loaded) {
     return Load(sources.at(name), config, loaded);
@@ -242,7 +246,7 @@ absl::Status Serve(const ServerConfig& config, const sigset_t& signals) {
   hooks.drain = [&] { wakeups.Wake(Wakeups::kDrain); };
   if (EndIsPending()) return absl::OkStatus();
   LEAPSTREAM_ASSIGN_OR_RETURN(std::unique_ptr<Server> server,
-                              Server::Start(config.server, std::move(models), hooks));
+                              Server::Start(options, std::move(models), hooks));
   spdlog::info("{} sessions at once{}", server->max_sessions(),
                config.server.max_sessions > 0
                    ? ""

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_OPTIONS_H_
 
 #include <cstdint>
+#include <map>
 #include <string>
 
 #include "absl/time/time.h"
@@ -56,6 +57,10 @@ struct ServerOptions {
   std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
   int64_t max_state_bytes = 0;         // 0: see DefaultMaxStateBytes().
   int max_sessions_per_principal = 0;  // 0: no limit.
+
+  // The files of glossaries, by the names of the models whose sessions have them unless they bring
+  // one; no setting, but a part of each model's.
+  std::map<std::string, std::string> glossary_files;
 
   // True: a drain also closes the port, for proxies that only notice a refused connection.
   bool drain_stops_listening = false;

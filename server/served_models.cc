@@ -13,6 +13,7 @@
 #include "model/api/language_model.h"
 #include "server/admission.h"
 #include "server/status_mapping.h"
+#include "streaming/glossary.h"
 
 namespace leapstream {
 namespace {
@@ -104,18 +105,25 @@ class ServedModels::Reaper {
   std::thread thread_;  // Last: it uses the members above.
 };
 
-ServedModels::ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes)
+ServedModels::ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes,
+                           std::map<std::string, std::vector<GlossaryTerm>> glossaries)
     : replicas_(replicas),
+      glossaries_(std::move(glossaries)),
       metrics_(metrics),
       budget_(max_state_bytes),
       reaper_(std::make_unique<Reaper>()) {}
 
-ServedModels::Replicas ServedModels::MakeReplicas(const std::shared_ptr<const Model>& model) {
+absl::StatusOr<ServedModels::Replicas> ServedModels::MakeReplicas(
+    const std::shared_ptr<const Model>& model) {
+  std::shared_ptr<const Glossary> glossary;
+  if (const auto terms = glossaries_.find(model->info.name); terms != glossaries_.end()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(glossary, Glossary::Create(terms->second, *model));
+  }
   ModelMetrics* const metrics = metrics_->ForModel(model->info.name);
   Replicas replicas;
   for (int i = 0; i < replicas_; ++i) {
     replicas.emplace_back(
-        new Scheduler(model, metrics, &budget_),
+        new Scheduler(model, metrics, &budget_, glossary),
         [reaper = reaper_.get()](Scheduler* scheduler) { reaper->Take(scheduler); });
   }
   return replicas;
@@ -123,17 +131,19 @@ ServedModels::Replicas ServedModels::MakeReplicas(const std::shared_ptr<const Mo
 
 absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
     std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
-    int64_t max_state_bytes) {
+    int64_t max_state_bytes, std::map<std::string, std::vector<GlossaryTerm>> glossaries) {
   if (models.empty()) return absl::InvalidArgumentError("no model to serve; name one at least");
   std::sort(models.begin(), models.end(),
             [](const auto& a, const auto& b) { return a->info.name < b->info.name; });
   std::vector<std::string> names;
   for (const auto& model : models) names.push_back(model->info.name);
   LEAPSTREAM_RETURN_IF_ERROR(CheckModelNames(std::move(names)));
-  auto served = absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes));
+  auto served =
+      absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes, std::move(glossaries)));
   MutexLock lock(&served->mutex_);
   for (const auto& model : models) {
-    served->served_.push_back({served->MakeReplicas(model), absl::Now()});
+    LEAPSTREAM_ASSIGN_OR_RETURN(Replicas made, served->MakeReplicas(model));
+    served->served_.push_back({std::move(made), absl::Now()});
   }
   return served;
 }
@@ -179,7 +189,7 @@ bool ServedModels::Serves(const Model& model) const {
 
 absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
-  Replicas replicas = MakeReplicas(model);
+  LEAPSTREAM_ASSIGN_OR_RETURN(Replicas replicas, MakeReplicas(model));
   const std::string& name = model->info.name;
   std::vector<Replicas> dropped;  // Destroyed after the lock is released.
   MutexLock lock(&mutex_);

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_SERVER_SERVED_MODELS_H_
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -11,6 +12,7 @@
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/glossary_text.h"
 #include "base/mutex.h"
 #include "server/language_choice.h"
 #include "server/metrics.h"
@@ -27,10 +29,12 @@ absl::Status CheckModelNames(std::vector<std::string> names);
 class ServedModels {
  public:
   // `metrics` must outlive this. `max_state_bytes` is the StateBudget of the sessions.
-  // INVALID_ARGUMENT: there are no models, or two of one name.
+  // `glossaries`: those of models, by their names. INVALID_ARGUMENT: there are no models, or two of
+  // one name, or a glossary has terms that its model cannot write.
   static absl::StatusOr<std::unique_ptr<ServedModels>> Create(
       std::vector<std::shared_ptr<const Model>> models, int replicas, Metrics* metrics,
-      int64_t max_state_bytes = 0);
+      int64_t max_state_bytes = 0,
+      std::map<std::string, std::vector<GlossaryTerm>> glossaries = {});
   // Waits until every OpenCall is destroyed. The gRPC server must be shut down before.
   ~ServedModels();
 
@@ -109,18 +113,20 @@ class ServedModels {
     SteadyTime used;  // The time when they last had a session, or else were replaced.
   };
 
-  ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes);
+  ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes,
+               std::map<std::string, std::vector<GlossaryTerm>> glossaries);
   void CallStarted();
   void CallEnded();
   static int Sessions(const Replicas& replicas);
   static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
-  Replicas MakeReplicas(const std::shared_ptr<const Model>& model);
+  absl::StatusOr<Replicas> MakeReplicas(const std::shared_ptr<const Model>& model);
   std::vector<Served> Copy() const;
   // Moves the replaced ones for which `which` is true to `taken`.
   void TakeReplaced(std::vector<Replicas>* taken, const std::function<bool(const Replaced&)>& which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int replicas_;
+  const std::map<std::string, std::vector<GlossaryTerm>> glossaries_;
   Metrics* const metrics_;
   StateBudget budget_;
   const std::unique_ptr<Reaper> reaper_;

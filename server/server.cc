@@ -411,10 +411,15 @@ absl::StatusOr<std::unique_ptr<Server>> Server::Start(
   for (const auto& model : models) {
     LEAPSTREAM_RETURN_IF_ERROR(ReserveStates(*model, 0, max_sessions));
   }
+  std::map<std::string, std::vector<GlossaryTerm>> glossaries;
+  for (const auto& [name, file] : options.glossary_files) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(glossaries[name], ReadGlossary(file));
+  }
   auto metrics = std::make_unique<Metrics>();
   LEAPSTREAM_ASSIGN_OR_RETURN(
       std::unique_ptr<ServedModels> served,
-      ServedModels::Create(std::move(models), options.replicas, metrics.get(), max_state_bytes));
+      ServedModels::Create(std::move(models), options.replicas, metrics.get(), max_state_bytes,
+                           std::move(glossaries)));
   absl::StatusOr<ResumeSigner> signer = options.resume_key_file.empty()
                                             ? ResumeSigner::WithRandomKey()
                                             : ResumeSigner::WithKeyFrom(options.resume_key_file);

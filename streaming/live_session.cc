@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <utility>
 #include <variant>
 
 #include "absl/algorithm/container.h"
@@ -51,10 +52,14 @@ LiveSession::LiveSession(Parts parts, const Model& model, Loop* loop)
       text_sink_(model.target_tokenizer.get()),
       meter_(std::move(parts.from.before)),
       units_(model),
+      terms_(options_.glossary != nullptr || options_.keep_markup
+                 ? std::make_unique<SegmentTerms>(options_.glossary, model, frame_)
+                 : nullptr),
       draft_(UsesDrafts(options_.policy)
                  ? std::make_unique<SegmentDraft>(options_.policy, model, frame_.end)
                  : nullptr),
-      state_bytes_(state_->bytes()) {
+      state_bytes_(state_->bytes() + (parts.probe != nullptr ? parts.probe->bytes() : 0)) {
+  if (terms_ != nullptr) terms_->SetState(std::move(parts.probe));
   segment_.number = parts.from.segment - 1;  // The number of the last segment that was completed.
 }
 
@@ -119,12 +124,19 @@ bool LiveSession::PlanSegment(int max_rows) {
   }
   turn_.decides = progress.source_read > 0 && Decide(options_.policy, progress) == Action::kWrite;
   if (turn_.decides && draft_ != nullptr) PlanDraft(progress);
+  if (turn_.decides && terms_ != nullptr) PlanTerms(progress);
   return true;
 }
 
 void LiveSession::EndPlan(Due* due) {
   due->reads = source_->due_rows(state_.get());
   due->read_count = source_->due_reads();
+  const int reads = due->read_count;
+  if (turn_.probes) {
+    due->reads = terms_->probe_source();
+    due->read_count = static_cast<int>(due->reads.tokens.size());
+    due->search = terms_->probe_rows();
+  }
   due->replay_count = committed_.due();
   if (due->replay_count > 0) {
     due->replay = {state_.get(), due->reads.tokens, committed_.due_tokens(),
@@ -133,13 +145,14 @@ void LiveSession::EndPlan(Due* due) {
   if (turn_.decides) due->deciding = turn_.drafts ? draft_->deciding() : state_.get();
   if (turn_.drafts) due->given = draft_->given();
   if (turn_.searches) due->search = search_->rows();
-  if (due->read_count > 0) unencoded_ = true;
+  if (reads > 0) unencoded_ = true;
   due->encoder_rows =
       source_->front_rows() +
       ((turn_.decides || turn_.searches || turn_.drafts) && unencoded_ ? source_->encoder_rows()
                                                                        : 0);
+  if (turn_.probes) due->encoder_rows = due->read_count;
   Inbox::TurnEnd end;
-  end.reads = due->read_count;
+  end.reads = reads;
   end.acts = due->read_count > 0 || due->replay_count > 0 || turn_.decides || turn_.searches ||
              turn_.drafts;
   end.searches = turn_.searches;
@@ -252,6 +265,7 @@ void LiveSession::BeginSegment() {
   meter_.Begin(SteadyNow());
   state_->Reset();
   if (draft_ != nullptr) draft_->Reset();
+  if (terms_ != nullptr) terms_->Reset();
   text_sink_.Reset();
 }
 
@@ -299,13 +313,17 @@ void LiveSession::Apply(const Decision& decision) {
   if (model_.feeds_back_symbols && FedBack(token.id) == FedBack(frame_.end)) {
     token.id = frame_.end;
   }
-  if (token.id == frame_.end && !source_->finished()) {
+  const std::optional<TokenId> owed = terms_ == nullptr ? std::nullopt : terms_->owed();
+  if (owed.has_value()) {
+    token.id = *owed;
+  } else if (token.id == frame_.end && !source_->finished()) {
     if (ApplyEarlyEnd()) return;
     if (options_.early_end == EarlyEnd::kSuppress) token = decision.second;
   }
   // A token that was put out before is kept, even if this machine's rounding gives another
   // decision.
   const bool forced = committed_.pending();
+  if (terms_ != nullptr && !owed.has_value() && !forced) token.id = ChooseTerm(token.id);
   if (!Admits(token, forced)) return;
   if (forced) token.id = committed_.next();
   meter_.RecordToken(Delay());
@@ -377,7 +395,7 @@ void LiveSession::PutOut(ScoredToken token, bool forced) {
   delta.token.log_prob = token.log_prob;
   const SteadyTime now = SteadyNow();
   delta.token.emit_offset = now - opened_;
-  delta.text = AppendToken(token.id, Delay());
+  delta.text = AppendToken(token.id, Delay(), state_->source_read());
   const absl::Duration since_source =
       first ? meter_.RecordFirstToken(now) : absl::ZeroDuration();
   if (forced) return committed_.PopForced();
@@ -388,13 +406,12 @@ void LiveSession::PutOut(ScoredToken token, bool forced) {
   sink_->OnEvent(std::move(delta));
 }
 
-std::string LiveSession::AppendToken(TokenId id, double delay) {
+std::string LiveSession::AppendToken(TokenId id, double delay, int source_read) {
   ++segment_.put_out;
   if (units_.Begins(segment_.last, id)) ++segment_.words;
-  segment_.last = id;
+  const TokenId previous = std::exchange(segment_.last, id);
   if (options_.beam.has_value()) segment_.ids.push_back(id);
-  if (IsSilent(id)) return "";
-  std::string text = text_sink_.Append(model_.target_vocabulary.Symbol(id));
+  std::string text = TextOfToken(id, previous, source_read);
   segment_.text += text;
   meter_.RecordText(text, delay);
   return text;

@@ -24,6 +24,7 @@
 #include "streaming/segment_meter.h"
 #include "streaming/segment_search.h"
 #include "streaming/segment_source.h"
+#include "streaming/segment_terms.h"
 #include "streaming/session.h"
 #include "streaming/session_limits.h"
 #include "streaming/session_phase.h"
@@ -51,6 +52,7 @@ class LiveSession final : public Session, public ScheduledSession {
     Frame frame;  // Of options.languages.
     std::unique_ptr<SegmentSource> source;
     std::unique_ptr<SessionState> state;
+    std::unique_ptr<SessionState> probe;  // For SegmentTerms, if options.glossary is there.
   };
   LiveSession(Parts parts, const Model& model, Loop* loop);
 
@@ -81,7 +83,10 @@ class LiveSession final : public Session, public ScheduledSession {
   void Apply(const Decision& decision) override;
   void ApplyGiven() override;
   void ApplyReplay() override;
-  void TakeScores(size_t row, const TokenScores& scores) override { search_->Take(row, scores); }
+  void TakeScores(size_t row, const TokenScores& scores) override {
+    if (turn_.probes) return terms_->TakeProbe(scores);
+    search_->Take(row, scores);
+  }
   void ApplyScores() override;
   void Finish(absl::Status status) override;
 
@@ -89,7 +94,7 @@ class LiveSession final : public Session, public ScheduledSession {
   Queue queue() const override { return inbox_.queue(); }
   bool grows() const override {
     return model_.info.state_bytes_per_token > 0 || options_.beam.has_value() ||
-           UsesDrafts(options_.policy);
+           UsesDrafts(options_.policy) || options_.glossary != nullptr;
   }
   void CountState() override;
   void FreeState() override;
@@ -112,6 +117,7 @@ class LiveSession final : public Session, public ScheduledSession {
     TokenId last = TargetUnits::kNone;  // The token that was written last.
     bool forces = false;       // The beam search must begin with the committed tokens.
     std::vector<TokenId> ids;  // The target tokens written; kept for a beam search only.
+    bool glued = false;        // No space comes behind a tag.
   };
   struct Turn {              // The present turn.
     SteadyTime able_since;   // The time at which the session became able to act.
@@ -123,6 +129,7 @@ class LiveSession final : public Session, public ScheduledSession {
     bool decides = false;
     bool searches = false;
     bool drafts = false;
+    bool probes = false;  // The model is asked about a term.
   };
 
   void Move(PhaseEvent event) { phase_ = Next(phase_, event); }
@@ -151,6 +158,13 @@ class LiveSession final : public Session, public ScheduledSession {
   void ApplyDraft(const Decision* decision);
   // The number of tokens that may still be written.
   int Room() const;
+  // Puts off the decision that is due while the model must be asked about a term. REQUIRES: the
+  // session has terms.
+  void PlanTerms(const Progress& progress);
+  // The token to be written in place of the model's own `token`: see SegmentTerms.
+  TokenId ChooseTerm(TokenId token);
+  // Returns the text of a token that was written, and notes which term it is of.
+  std::string TextOfToken(TokenId id, TokenId previous, int source_read);
   // Fills in *due, and tells the inbox how planning ended.
   void EndPlan(Due* due);
 
@@ -181,7 +195,7 @@ class LiveSession final : public Session, public ScheduledSession {
   // Puts out a token that the state has been committed.
   void PutOut(ScoredToken token, bool forced);
   // Returns the text that a target token adds. Tokens of frames have none.
-  std::string AppendToken(TokenId id, double delay);
+  std::string AppendToken(TokenId id, double delay, int source_read);
   // Whether a target token has no text. fairseq takes these out of a translation before it joins
   // the symbols.
   bool IsSilent(TokenId id) const;
@@ -211,6 +225,8 @@ class LiveSession final : public Session, public ScheduledSession {
   TextSink text_sink_;
   SegmentMeter meter_;
   const TargetUnits units_;
+  const std::unique_ptr<SegmentTerms>
+      terms_;                              // Null: there is no glossary, and no mark-up to keep.
   std::unique_ptr<SegmentDraft> draft_;    // Null: the policy uses no drafts.
   std::unique_ptr<SegmentSearch> search_;  // The open segment's beam search; null: there is none.
   // The search's finds, until CompleteSegment() gives them to the sink.

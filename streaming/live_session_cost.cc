@@ -11,18 +11,21 @@ void LiveSession::RecordStep(absl::Duration compute, absl::Duration waited) {
   StateCost cost = state_->TakeCost();
   if (draft_ != nullptr) cost += draft_->TakeCost();
   if (search_ != nullptr) cost += search_->TakeCost();
+  if (terms_ != nullptr) cost += terms_->TakeCost();
   meter_.RecordCost(cost);
 }
 
 void LiveSession::CountState() {
   const int64_t bytes = state_->bytes() + (search_ != nullptr ? search_->bytes() : 0) +
-                        (draft_ != nullptr ? draft_->bytes() : 0);
+                        (draft_ != nullptr ? draft_->bytes() : 0) +
+                        (terms_ != nullptr ? terms_->bytes() : 0);
   loop_->AddStateBytes(bytes - state_bytes_.exchange(bytes, std::memory_order_relaxed));
 }
 
 void LiveSession::FreeState() {
   search_.reset();
   draft_.reset();
+  if (terms_ != nullptr) terms_->SetState(nullptr);
   state_.reset();
   // In this order: StateBudget::EndLargest() may look between the two.
   loop_->AddStateBytes(-state_bytes());

@@ -33,10 +33,11 @@ void LiveSession::ApplyReplay() {
   const bool first = state_->target_written() == committed_.due();
   segment_.ends_in_a_row = 0;
   source_->GoesOn();
+  if (terms_ != nullptr) terms_->Add(source_->TakeTerms());
   for (size_t i = 0; i < tokens.size(); ++i) {
     const double delay = source_->Delay(source_read[i]);
     meter_.RecordToken(delay);
-    AppendToken(tokens[i], delay);
+    AppendToken(tokens[i], delay, source_read[i]);
   }
   if (first && !tokens.empty()) meter_.RecordFirstToken(SteadyNow());
   committed_.ApplyReplay();

@@ -37,6 +37,7 @@ void LiveSession::PlanSearch(absl::Span<const TokenId> forced) {
 }
 
 void LiveSession::ApplyScores() {
+  if (turn_.probes) return;  // SegmentTerms has what it wants.
   unencoded_ = false;
   if (absl::Status status = search_->Advance(); !status.ok()) return Finish(std::move(status));
   if (!search_->done()) return;

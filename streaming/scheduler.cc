@@ -161,6 +161,9 @@ absl::StatusOr<std::shared_ptr<Session>> Scheduler::Loop::Open(const SessionOpti
     LEAPSTREAM_RETURN_IF_ERROR(CheckRoom(StateBytes(options, model_->info)));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.state, NewState(*model_, parts.frame, options));
+  if (options.glossary != nullptr) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(parts.probe, NewState(*model_, parts.frame, options));
+  }
   parts.options = options;
   parts.sink = sink;
   parts.from = std::move(from);
@@ -408,8 +411,9 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
 }
 
 Scheduler::Scheduler(std::shared_ptr<const Model> model, StepObserver* observer,
-                     StateBudget* budget)
-    : loop_(std::make_unique<Loop>(std::move(model), observer, budget)) {}
+                     StateBudget* budget, std::shared_ptr<const Glossary> glossary)
+    : glossary_(std::move(glossary)),
+      loop_(std::make_unique<Loop>(std::move(model), observer, budget)) {}
 Scheduler::~Scheduler() = default;
 
 absl::StatusOr<std::shared_ptr<Session>> Scheduler::Open(const SessionOptions& options,

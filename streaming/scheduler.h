@@ -27,8 +27,10 @@ class Scheduler {
   // Starts the step thread. `observer` and `budget`, if not null, must outlive this. When the
   // states take more memory than the budget, the session with the largest state ends with
   // RESOURCE_EXHAUSTED.
+  // `glossary`: see glossary().
   explicit Scheduler(std::shared_ptr<const Model> model, StepObserver* observer = nullptr,
-                     StateBudget* budget = nullptr);
+                     StateBudget* budget = nullptr,
+                     std::shared_ptr<const Glossary> glossary = nullptr);
   // Ends all open sessions with UNAVAILABLE and joins the step thread.
   ~Scheduler();
   Scheduler(const Scheduler&) = delete;
@@ -48,6 +50,9 @@ class Scheduler {
                                                    GenerationSink* sink);
 
   const std::shared_ptr<const Model>& model() const;
+  // The glossary for sessions of the model that bring none; null: there is none. The scheduler only
+  // keeps it.
+  const std::shared_ptr<const Glossary>& glossary() const { return glossary_; }
   int open_sessions() const;
   // The memory that the states of the open sessions take.
   int64_t state_bytes() const;
@@ -60,6 +65,7 @@ class Scheduler {
 
  private:
   class Loop;
+  const std::shared_ptr<const Glossary> glossary_;
   std::unique_ptr<Loop> loop_;
 };
 

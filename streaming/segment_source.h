@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -12,6 +13,7 @@
 #include "model/api/model.h"
 #include "streaming/policy.h"
 #include "streaming/session.h"
+#include "streaming/term_finder.h"
 
 namespace leapstream {
 
@@ -85,6 +87,10 @@ class SegmentSource {
   // The length of the speech that has been made due; zero for text.
   virtual absl::Duration audio_given() const { return absl::ZeroDuration(); }
   virtual const metrics::SourceWordEnds* words() const { return nullptr; }  // See SourceFigures.
+
+  // The terms of SessionOptions::glossary, and the mark-up, that were found in what was made due,
+  // since the last call.
+  virtual std::vector<FoundTerm> TakeTerms() { return {}; }
 
   // Notes that the translation may have ended after `source_read` source tokens, since </s> is the
   // best next token. Later calls have no effect until GoesOn().

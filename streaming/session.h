@@ -2,6 +2,7 @@
 #define LEAPSTREAM_STREAMING_SESSION_H_
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <utility>
@@ -18,6 +19,8 @@
 #include "streaming/policy.h"
 
 namespace leapstream {
+
+class Glossary;  // See streaming/glossary.h.
 
 // The ways to treat an early </s>: it is the best next token, but the source's </s> has not been
 // read.
@@ -86,6 +89,10 @@ struct SessionOptions {
   // Whether the encoder sees </s> behind a source that is not finished, as some offline models
   // expect. nullopt: the better one for the policy.
   std::optional<bool> prefix_end;
+  // For text, and for policies that decide of one token at a time: the terms that the target must
+  // have, and whether mark-up of the source stands in the target as it is. Null: no terms.
+  std::shared_ptr<const Glossary> glossary;
+  bool keep_markup = false;
   int64_t max_queued_bytes = 256 << 10;  // See Session::HasRoom().
   int sample_rate = kSpeechSampleRate;   // For models of speech: the rate of the audio pushed.
 };

@@ -48,7 +48,26 @@ absl::Status CheckChunk(const SessionOptions& options, const ModelInfo& model) {
   return absl::OkStatus();
 }
 
+absl::Status CheckTerms(const SessionOptions& options, const ModelInfo& model) {
+  if (TakesTerms(options, model) || (options.glossary == nullptr && !options.keep_markup)) {
+    return absl::OkStatus();
+  }
+  if (model.speech.has_value()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("a glossary and keep_markup are for text, and model ", model.name,
+                     " takes speech; leave them unset"));
+  }
+  return absl::InvalidArgumentError(
+      "a glossary and keep_markup are for policies that decide of one token at a time: wait_k, "
+      "adaptive_wait_k, learned, and offline without a beam; leave them unset, or take one of "
+      "these");
+}
+
 }  // namespace
+
+bool TakesTerms(const SessionOptions& options, const ModelInfo& model) {
+  return !model.speech.has_value() && !options.beam.has_value() && !UsesDrafts(options.policy);
+}
 
 absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model) {
   if (absl::Status policy = CheckFor(options.policy, model); !policy.ok()) return policy;
@@ -88,6 +107,7 @@ absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model)
     return absl::InvalidArgumentError(absl::StrCat(
         "model ", model.name, " takes speech, which has no </s>; leave prefix_end unset"));
   }
+  if (absl::Status terms = CheckTerms(options, model); !terms.ok()) return terms;
   return options.beam.has_value() ? CheckBeamOptions(*options.beam) : absl::OkStatus();
 }
 
@@ -128,7 +148,8 @@ int64_t StateBytes(const SessionOptions& options, const ModelInfo& model) {
   // A draft has a state, which is not needed any more when a search begins.
   const int drafts = UsesDrafts(options.policy) ? 1 : 0;
   const int rows = options.beam.has_value() ? options.beam->beam : 0;
-  return model.state_bytes_per_session * (1 + std::max(drafts, rows));
+  const int probes = options.glossary != nullptr ? 1 : 0;  // See SegmentTerms.
+  return model.state_bytes_per_session * (1 + std::max({drafts, rows, probes}));
 }
 
 bool RefreshesPast(const SessionOptions& options, const ModelInfo& model) {

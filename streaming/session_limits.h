@@ -18,6 +18,9 @@ namespace leapstream {
 // take the policy.
 absl::Status CheckOptions(const SessionOptions& options, const ModelInfo& model);
 
+// Whether a session with these options may have a glossary and keep mark-up.
+bool TakesTerms(const SessionOptions& options, const ModelInfo& model);
+
 // The most source tokens of a segment, </s> included; of speech, encoder states.
 int SourceLimit(const SessionOptions& options, const ModelInfo& model);
 // The model's input, with the READs that the session asks for. REQUIRES: the model takes speech.
@@ -37,7 +40,7 @@ int TargetLimit(const SessionOptions& options, const ModelInfo& model, int sourc
 // max_length_a and max_length_b; 0: no limit.
 int SearchCap(const SessionOptions& options, const ModelInfo& model);
 // The bytes of a session's states when a segment starts: its own, and one for each row of its beam,
-// or for its draft.
+// for its draft, or for the probes of its glossary.
 int64_t StateBytes(const SessionOptions& options, const ModelInfo& model);
 
 // Whether the session's states refresh their past: SessionOptions::past, with its default.

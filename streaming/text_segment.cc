@@ -31,7 +31,11 @@ TextSegment::TextSegment(const SessionOptions& options, const Model& model, cons
       limit_(SourceLimit(options, model.info)),
       skip_tokens_(std::max(from.skip_tokens, 0)),
       source_(model, options.next_segments, from.in_text),
-      tail_(frame.source_tail) {}
+      tail_(frame.source_tail) {
+  if (options.glossary == nullptr && !options.keep_markup) return;
+  finder_ = std::make_unique<TermFinder>(options.glossary, options.keep_markup);
+  source_.KeepText(/*without_tags=*/options.keep_markup);
+}
 
 void TextSegment::Open() {
   OpenBase(false);
@@ -58,6 +62,7 @@ void TextSegment::OpenTokens() {
   ends_word_.clear();
   words_read_ = looked_tokens_ = looked_words_ = 0;
   words_ = metrics::SourceWordEnds();
+  if (finder_ != nullptr) finder_->Reset();
 }
 
 absl::Status TextSegment::Append(SourceInput source, SourcePosition at, int64_t* work) {
@@ -125,6 +130,11 @@ absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
     SkipTokens(&word);
   }
   word.first = given_;
+  if (finder_ != nullptr && source_.is_text()) {
+    if (word.skipped > 0 && !word.continued)
+      word.text.clear();  // A part of it is another segment's.
+    finder_->Append(word, given_, work);
+  }
   if (next_segments_ && !word.tokens.empty()) {
     Keep(word);
     // The limit cuts a word only if the word itself is longer than the limit, or is of a script

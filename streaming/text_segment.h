@@ -4,10 +4,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "metrics/word_timing.h"
 #include "streaming/segment_source.h"
+#include "streaming/term_finder.h"
 #include "streaming/word_source.h"
 
 namespace leapstream {
@@ -39,6 +41,9 @@ class TextSegment final : public SegmentSource {
   int64_t encoder_rows() const override { return given_; }
   double Delay(int source_read) const override { return source_read; }
   const metrics::SourceWordEnds* words() const override { return &words_; }
+  std::vector<FoundTerm> TakeTerms() override {
+    return finder_ == nullptr ? std::vector<FoundTerm>() : finder_->Take();
+  }
   SourceLeft Leave(int source_read) override;
 
  private:
@@ -72,6 +77,7 @@ class TextSegment final : public SegmentSource {
   int skip_tokens_;  // The number of tokens to skip of the next word that has some.
   int open_tokens_ = 0;  // The tokens of the newest word's parts so far; 0: it is complete.
   WordSource source_;
+  std::unique_ptr<TermFinder> finder_;  // Null: the session has neither a glossary nor mark-up.
   const std::vector<TokenId> tail_;  // The frame's tokens at the source's end.
   std::vector<TokenId> due_;         // The tokens of the READs that are due.
   int due_reads_ = 0;

@@ -3,11 +3,15 @@
 #include <utility>
 #include <variant>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "base/budget.h"
 #include "base/quoted.h"
 #include "base/scripts.h"
 #include "base/status.h"
+#include "model/api/sentencepiece.h"
+#include "streaming/markup.h"
 #include "streaming/source_bytes.h"
 
 namespace leapstream {
@@ -121,6 +125,7 @@ absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
     word->tokens.push_back(IsSpecial(id) ? kUnknown : id);
   }
   Held& held = held_.front();
+  if (keeps_text_) SetText(symbols, held.begun || word->open ? nullptr : &held, word);
   if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
   word->at = held.at;
   word->unspaced = held.unspaced;
@@ -131,6 +136,18 @@ absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
   in_text_ = in_text_ || !word->tokens.empty();
   if (!word->open) held_.pop_front();
   return true;
+}
+
+void WordSource::SetText(const SourceTokenizer::Symbols& symbols, const Held* held,
+                         SourceWord* word) {
+  std::string text;
+  for (absl::string_view symbol : symbols) {
+    absl::ConsumePrefix(&symbol, kSpaceSymbol);
+    absl::ConsumeSuffix(&symbol, "@@");
+    text.append(symbol.data(), symbol.size());
+    word->ends.push_back(static_cast<uint16_t>(text.size()));
+  }
+  word->text = held != nullptr ? held->text : std::move(text);
 }
 
 absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
@@ -150,6 +167,15 @@ absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
   peeked_ = 0;
   held_.back().bytes = text.size();
   held_.back().unspaced = HasScriptWithoutSpaces(text);
+  if (keeps_text_) held_.back().text = text;
+  if (without_tags_) {
+    std::string rest = WithoutTags(text);
+    if (rest.empty() && held_.size() == 1) {  // The tokenizer holds no word before it.
+      ready_.emplace_back();
+      return true;
+    }
+    if (!rest.empty()) text = std::move(rest);
+  }
   model_.source_tokenizer->AppendWord(text, &state_, &ready_);
   *work -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
   return true;
@@ -158,6 +184,7 @@ absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
 bool WordSource::PeekWord(int64_t* work) {
   const absl::string_view beginning = text_.beginning();
   if (beginning.size() == peeked_) return false;
+  if (without_tags_ && absl::StrContains(beginning, '<')) return false;  // It may be a tag.
   peeked_ = beginning.size();
   const int64_t encoded =
       model_.source_tokenizer->PeekWord(beginning, &state_, &ready_, &early_);

@@ -28,6 +28,10 @@ struct SourceWord {
   bool continued = false;  // It is a part, but not the first one, of the word popped before it.
   bool open = false;       // It is a part, but not the last one.
   bool in_text = false;    // It is text, and tokens of the text came before it.
+  // With KeepText(): the text, as it came, and where each token ends in the text that was
+  // tokenised. Of a part of a word it is the text of its tokens.
+  std::string text;
+  absl::InlinedVector<uint16_t, 8> ends;
 };
 
 // The source of one segment as words, whatever form it has: text, pieces or token ids. The words of
@@ -43,6 +47,12 @@ class WordSource {
         places_(places),
         next_in_text_(in_text),
         text_(model.source_tokenizer->cuts_at_spaces_only()) {}
+
+  // Asks for the texts of words. `without_tags`: they are tokenised without their tags.
+  void KeepText(bool without_tags) {
+    keeps_text_ = true;
+    without_tags_ = without_tags;
+  }
 
   void Open();  // Begins a segment, and forgets all of the segment before it.
   // Takes a chunk of source, which begins at `at`. INVALID_ARGUMENT: it has another form than the
@@ -78,8 +88,11 @@ class WordSource {
     bool unspaced = false;
     bool begun = false;  // A part of it was popped.
     bool in_text = false;  // SourceWord::in_text; set once a part of it was popped.
+    std::string text;      // With KeepText().
   };
   absl::StatusOr<bool> PopTextWord(int64_t* work, SourceWord* word);
+  // Fills in the text of a word with these symbols. `held`: null, or that of a whole word.
+  static void SetText(const SourceTokenizer::Symbols& symbols, const Held* held, SourceWord* word);
   void OpenWords();  // Forgets all words.
   // Gives the tokenizer the next word of text, or the end of the text. False: see PopWord().
   absl::StatusOr<bool> AppendWord(int64_t* work);
@@ -90,6 +103,8 @@ class WordSource {
 
   const Model& model_;
   const bool places_;
+  bool keeps_text_ = false;
+  bool without_tags_ = false;
   bool next_in_text_;     // The segment that Open() begins next goes on within a text.
   bool in_text_ = false;  // Tokens of the text were popped.
   std::optional<size_t> form_;  // The alternative of SourceInput that the segment has.

@@ -17,6 +17,7 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -250,6 +251,40 @@ absl::StatusOr<std::vector<Instance>> TranslateWith(const Policy& policy, Client
              : Evaluate(client, pieces, test_set.sources, test_set.references, evaluation);
 }
 
+// How often a term stands in a text as words of its own.
+int CountTerm(absl::string_view text, absl::string_view term) {
+  const auto is_of_word = [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) ||
+           static_cast<unsigned char>(c) >= 0x80;
+  };
+  int count = 0;
+  for (size_t at = text.find(term); at != absl::string_view::npos; at = text.find(term, at + 1)) {
+    const size_t end = at + term.size();
+    const bool begins = at == 0 || !is_of_word(text[at - 1]) || !is_of_word(term.front());
+    const bool ends = end == text.size() || !is_of_word(text[end]) || !is_of_word(term.back());
+    if (begins && ends) ++count;
+  }
+  return count;
+}
+
+// Says how many of the terms in the sources stand in the translations. `sources` are as the
+// instances are. Terms without capitals are counted in any case.
+std::string TermsLine(const std::vector<std::string>& sources,
+                      const std::vector<Instance>& instances, const std::vector<Term>& terms) {
+  int there = 0, kept = 0;
+  for (const Term& term : terms) {
+    const std::string& target = term.target.empty() ? term.source : term.target;
+    const bool any_case = absl::AsciiStrToLower(term.source) == term.source;
+    for (size_t i = 0; i < instances.size(); ++i) {
+      const int count =
+          CountTerm(any_case ? absl::AsciiStrToLower(sources[i]) : sources[i], term.source);
+      there += count;
+      kept += std::min(count, CountTerm(instances[i].prediction, target));
+    }
+  }
+  return absl::StrCat("terms: ", kept, " of ", there, " stand in the translations\n");
+}
+
 absl::Status Run(Client& client, const EvaluateCommandOptions& options, const TestSet& test_set) {
   const bool several = options.policies.size() > 1;
   PieceCounter pieces(&client, options.stream);
@@ -277,6 +312,9 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options, const Te
     if (options.scores) {
       rows.push_back({policy, Score(*instances, *test_set.scoring.tokenizer), seconds});
       Print(rows.back(), options, test_set.scoring);
+    }
+    if (const std::vector<Term>& terms = options.stream.glossary; !terms.empty()) {
+      absl::PrintF("%s", TermsLine(test_set.sources, *instances, terms));
     }
     absl::PrintF("%s in %.1f s\n",
                  Counted(static_cast<int64_t>(test_set.sources.size()), "sentence"), seconds);

@@ -16,6 +16,7 @@
 #include "client/cli/output.h"
 #include "client/cli/plot.h"
 #include "client/cli/read_lines.h"
+#include "client/cli/term_flags.h"
 #include "client/evaluation/instance.h"
 #include "client/evaluation/latency_unit.h"
 #include "client/evaluation/png.h"
@@ -92,6 +93,7 @@ void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& conn
                   "agents), suppress the end, read on, or force-finish (as its speech agent does "
                   "with that option)",
                   stream.early_end);
+  AddTermFlags(command, stream);
 }
 
 void EvaluationCommands::AddScoringOptions() {

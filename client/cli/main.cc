@@ -23,6 +23,7 @@
 #include "client/cli/output.h"
 #include "client/cli/perplexity_command.h"
 #include "client/cli/probe_command.h"
+#include "client/cli/pull_command.h"
 #include "client/cli/replay_command.h"
 #include "client/cli/translate_command.h"
 #include "client/cli/usage_message.h"
@@ -42,9 +43,10 @@ constexpr char kExamples[] = R"(Examples:
   leapstream probe --timeout 30s && leapstream models)";
 
 // The order is that of --help.
-using Commands = std::tuple<TranslateCommand, ReplayCommand, ModelsCommand, ProbeCommand,
-                            CompletionCommand, AdminCommand, EvaluationCommands, LoadCommand,
-                             CalibrateCommand, WebCommand, GenerateCommand, PerplexityCommand>;
+using Commands =
+    std::tuple<TranslateCommand, ReplayCommand, ModelsCommand, ProbeCommand, CompletionCommand,
+               AdminCommand, EvaluationCommands, LoadCommand, CalibrateCommand, PullCommand,
+               WebCommand, GenerateCommand, PerplexityCommand>;
 
 // Runs the command that was chosen; nullopt: none was.
 std::optional<absl::Status> RunChosen(Commands& commands) {

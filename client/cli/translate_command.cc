@@ -13,6 +13,7 @@
 #include "client/cli/duration_flag.h"
 #include "client/cli/early_end_flag.h"
 #include "client/cli/offline_warning.h"
+#include "client/cli/term_flags.h"
 #include "client/cli/terminal.h"
 
 namespace leapstream::client {
@@ -142,6 +143,7 @@ void TranslateCommand::AddStreamFlags() {
                   "if the model would end before the source does: stop there, suppress the end, "
                   "or read on; default: read on, and go on in a next segment if it stays so",
                   stream.early_end);
+  AddTermFlags(command_, stream);
   command_->add_option("--max-target-tokens", stream.max_target_tokens, "per line")
       ->check(CLI::Range(1, 1 << 20));
 }
@@ -286,6 +288,8 @@ TextOptions TranslateCommand::WholeTexts() const {
   text.target_language_code = options_.stream.target_language_code;
   text.policy = options_.stream.policy;
   text.sentences = segmentation_ == "line-sentence";
+  text.glossary = options_.stream.glossary;
+  text.keep_markup = options_.stream.keep_markup;
   if (command_->count("--beam") > 0) text.beam = beam_;
   text.deadline = ParseDuration(deadline_);
   return text;

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "base/glossary_text.h"
 #include "base/quoted.h"
 #include "base/status.h"
 #include "server/address.h"
@@ -168,6 +169,9 @@ absl::Status CheckFiles(const ServerConfig& config) {
   }
   if (!config.server.resume_key_file.empty()) {
     LEAPSTREAM_RETURN_IF_ERROR(ResumeSigner::WithKeyFrom(config.server.resume_key_file).status());
+  }
+  for (const ModelSource& model : config.models) {
+    if (!model.glossary.empty()) LEAPSTREAM_RETURN_IF_ERROR(ReadGlossary(model.glossary).status());
   }
   const std::pair<const char*, const std::string*> hosts[] = {
       {"listen", &config.server.listen},

@@ -18,6 +18,7 @@ struct ModelSource {
   std::string directory;
   std::string name;          // Empty: the name in its model.json.
   std::string compute_type;  // Empty: that of ServerConfig, or else that of its model.json.
+  std::string glossary;      // The file of its glossary; empty: it has none.
 };
 
 struct ServerConfig {

@@ -31,8 +31,8 @@ absl::Status At(absl::string_view path, const YAML::Mark& mark, absl::string_vie
 // Adds a model of the list. `node` is the model's directory, or a map that has it as `path`.
 absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerConfig* config) {
   constexpr absl::string_view kWanted =
-      "a model must be the path of its directory, or have a path and maybe a name and a "
-      "compute_type";
+      "a model must be the path of its directory, or have a path and maybe a name, a "
+      "compute_type and a glossary";
   ModelSource model;
   if (node.IsScalar()) {
     model.directory = node.Scalar();
@@ -46,11 +46,12 @@ absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerCo
       std::string* const field = key == "path"           ? &model.directory
                                  : key == "name"         ? &model.name
                                  : key == "compute_type" ? &model.compute_type
+                                 : key == "glossary"     ? &model.glossary
                                                          : nullptr;
       if (field == nullptr) {
         return At(path, entry.first.Mark(),
                   absl::StrCat("unknown setting ", Quoted(key), " of a model",
-                               Suggest(key, {"path", "name", "compute_type"})));
+                               Suggest(key, {"path", "name", "compute_type", "glossary"})));
       }
       if (!field->empty()) {
         return At(path, entry.first.Mark(), absl::StrCat(key, " was set above already"));
@@ -160,6 +161,9 @@ std::string PrintConfig(const ServerConfig& config) {
       if (!model.name.empty()) absl::StrAppend(&text, "    name: ", YamlText(model.name), "\n");
       if (!model.compute_type.empty()) {
         absl::StrAppend(&text, "    compute_type: ", model.compute_type, "\n");
+      }
+      if (!model.glossary.empty()) {
+        absl::StrAppend(&text, "    glossary: ", YamlText(model.glossary), "\n");
       }
     }
   }

@@ -137,7 +137,7 @@ const std::vector<Setting>& Settings() {
       {"models", "DIR", "A model directory that leapstream-export wrote; may be repeated",
        [](const std::string& value, C* c) -> std::string {
          if (value.empty()) return "must be the path of a model directory";
-         c->models.push_back({value, "", ""});
+         c->models.push_back({value, "", "", ""});
          return "";
        },
        [](const C& c) {  // The models' names and types are left out.

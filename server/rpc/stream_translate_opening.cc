@@ -6,10 +6,11 @@
 
 #include "absl/status/status.h"
 #include "base/status.h"
-#include "server/rpc/stream_translate_call.h"
 #include "server/admission.h"
+#include "server/rpc/stream_translate_call.h"
 #include "server/status_mapping.h"
 #include "server/wire/to_proto.h"
+#include "streaming/glossary.h"
 
 namespace leapstream {
 namespace {
@@ -43,9 +44,14 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
     if (!refusal_.ok()) return refusal_;
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));
-  // The call keeps only these tokens of the message, each with its number of source tokens.
-  config_bytes_.ShrinkTo(
-      static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId)));
+  // The call keeps only these tokens of the message, each with its number of source tokens, and its
+  // glossary.
+  int64_t kept = static_cast<int64_t>(request_.from.committed.size() * 2 * sizeof(TokenId));
+  if (config.has_glossary() && request_.options.glossary != nullptr) {
+    kept += request_.options.glossary->bytes();
+  }
+  LEAPSTREAM_RETURN_IF_ERROR(config_bytes_.GrowTo(kept));
+  config_bytes_.ShrinkTo(kept);
   output_ = config.output();
   if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
   report_.SetModel(request_.scheduler->model()->info.name, request_.options);

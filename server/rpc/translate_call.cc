@@ -14,17 +14,19 @@
 #include "base/budget.h"
 #include "base/clock.h"
 #include "base/mutex.h"
+#include "base/sentences/sentence_segmenter.h"
 #include "base/status.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
-#include "base/sentences/sentence_segmenter.h"
 #include "server/caller.h"
 #include "server/logging.h"
 #include "server/rpc/one_message_call.h"
 #include "server/rpc/unary_calls.h"
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
+#include "server/wire/terms.h"
 #include "server/wire/text_segmentation.h"
 #include "server/wire/to_proto.h"
+#include "streaming/glossary.h"
 #include "streaming/session.h"
 
 namespace leapstream {
@@ -219,6 +221,11 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
         ToSessionOptions(config, serving_->options.limits, scheduler_->model()->info));
     options.languages = std::move(choice.languages);
     if (request.has_beam_search()) options.beam = ToBeamOptions(request.beam_search());
+    LEAPSTREAM_RETURN_IF_ERROR(ReadTerms(request, *scheduler_, &options));
+    if (request.has_glossary() && options.glossary != nullptr) {
+      request_bytes_ += options.glossary->bytes();
+      LEAPSTREAM_RETURN_IF_ERROR(bytes_.GrowTo(request_bytes_ * budget::kBytesPerTextByte));
+    }
     searches_ = options.beam.has_value();
     if (sentences) segmenter_.emplace(SentenceRules(options.languages.source));
     text_ = std::move(*request.mutable_text());

@@ -8,6 +8,7 @@
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
+#include "server/wire/terms.h"
 #include "server/wire/text_segmentation.h"
 #include "server/wire/to_proto.h"
 #include "streaming/session_limits.h"
@@ -142,6 +143,7 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
   LEAPSTREAM_ASSIGN_OR_RETURN(request.sentences, EndsSentences(config, model.info));
   // Otherwise a translation that ends within a sentence would drop text that no client knows of.
   if (request.sentences) request.options.next_segments = true;
+  LEAPSTREAM_RETURN_IF_ERROR(ReadTerms(config, *request.scheduler, &request.options));
   request.effective = EffectiveConfig(config, request.options, model.info);
   if (model.info.speech.has_value()) {
     *request.effective.mutable_pause_detection() = ToProto(request.pause);
@@ -149,6 +151,8 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
   if (request.sentences) {
     request.effective.set_text_segmentation(v1::TEXT_SEGMENTATION_SENTENCES);
   }
+  request.effective.set_keep_markup(request.options.keep_markup);
+  if (config.has_glossary()) *request.effective.mutable_glossary() = config.glossary();
   request.config_digest = ConfigDigest(request.effective, request.options);
   request.start.segment = request.from.segment;
   if (config.has_resume()) {

@@ -9,6 +9,7 @@
 #include "server/wire/policy_config.h"
 #include "server/wire/to_proto.h"
 #include "streaming/audio_source.h"
+#include "streaming/glossary.h"
 
 namespace leapstream {
 namespace {
@@ -202,8 +203,12 @@ std::string ConfigDigest(const v1::SessionConfig& effective, const SessionOption
   v1::SessionConfig config = effective;
   config.clear_output();
   config.clear_idle_timeout();
+  // The server's own is not in the config.
+  const std::string glossary = options.glossary != nullptr && !config.has_glossary()
+                                   ? absl::StrCat("/", GlossaryText(options.glossary->terms()))
+                                   : "";
   return Sha256(absl::StrCat(config.SerializeAsString(), "/", options.max_source_tokens, "/",
-                             options.max_target_tokens_cap));
+                             options.max_target_tokens_cap, glossary));
 }
 
 absl::Duration IdleTimeout(const v1::SessionConfig& config, const SessionLimits& limits) {

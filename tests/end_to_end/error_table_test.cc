@@ -440,6 +440,8 @@ TEST_F(ErrorTableTest, EachRowIsAsDocumentedAndTheServerServesOn) {
          c->set_input_format(v1::INPUT_FORMAT_PIECES);
          c->set_text_segmentation(v1::TEXT_SEGMENTATION_SENTENCES);
        })},
+      {invalid, "GLOSSARY_INVALID", "main",
+       edited([](auto* c) { c->mutable_glossary()->add_terms()->set_target("without a source"); })},
       {invalid, "AUDIO_NOT_WHOLE_SAMPLES", "main",
        main({speech(v1::INPUT_FORMAT_PCM_S16LE), Audio("abc")})},
       {invalid, "AUDIO_NOT_FINITE", "main",

@@ -41,6 +41,17 @@ TEST(ConfigTest, ReadsEverySetting) {
   EXPECT_EQ(config.server.pause.threshold_db, -40.5);
 }
 
+TEST(ConfigTest, AModelMayHaveAGlossary) {
+  ServerConfig config;
+  const absl::Status status =
+      ApplyYaml("models:\n  - {path: a, glossary: terms.tsv}\n", "x.yaml", &config);
+  ASSERT_TRUE(status.ok()) << status;
+  EXPECT_EQ(config.models[0].glossary, "terms.tsv");
+  EXPECT_THAT(PrintConfig(config), HasSubstr("    glossary: terms.tsv\n"));
+  const absl::Status missing = CheckFiles(config);
+  EXPECT_THAT(std::string(missing.message()), HasSubstr("terms.tsv"));
+}
+
 TEST(ConfigTest, AnEmptyFileChangesNothing) {
   ServerConfig config;
   EXPECT_TRUE(ApplyYaml("", "x.yaml", &config).ok());

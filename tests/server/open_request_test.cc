@@ -3,13 +3,16 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/clock.h"
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
+#include "streaming/glossary.h"
 #include "tests/testing/fake_model.h"
 
 namespace leapstream {
@@ -19,9 +22,13 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 
 std::unique_ptr<Serving> Serve(const ServerOptions& options = {},
-                               const FakeModelOptions& model = {}) {
+                               const FakeModelOptions& model = {},
+                               std::vector<GlossaryTerm> glossary = {}) {
   auto metrics = std::make_unique<Metrics>();
-  auto models = ServedModels::Create({FakeModel(model)}, 1, metrics.get());
+  std::map<std::string, std::vector<GlossaryTerm>> glossaries;
+  if (!glossary.empty()) glossaries[model.name] = std::move(glossary);
+  auto models = ServedModels::Create({FakeModel(model)}, 1, metrics.get(), /*max_state_bytes=*/0,
+                                     std::move(glossaries));
   EXPECT_TRUE(models.ok()) << models.status();
   return std::make_unique<Serving>(options, 8, 1 << 20, ResumeSigner::WithRandomKey(), nullptr,
                                    std::move(metrics), *std::move(models));
@@ -87,6 +94,64 @@ TEST(OpenRequestTest, WhatNoModelHasIsRefused) {
   EXPECT_EQ(ReadOpenRequest(config, *serving, "").status().code(),
             absl::StatusCode::kInvalidArgument)
       << "the model takes text";
+}
+
+void AddTerm(const std::string& source, const std::string& target, v1::Glossary* glossary) {
+  v1::Term* const term = glossary->add_terms();
+  term->set_source(source);
+  term->set_target(target);
+}
+
+TEST(OpenRequestTest, AGlossaryOfTheSessionStandsInPlaceOfTheServers) {
+  const auto serving = Serve({}, {}, {{"tea", "ear"}});
+  const auto servers = ReadOpenRequest({}, *serving, "");
+  ASSERT_TRUE(servers.ok()) << servers.status();
+  ASSERT_NE(servers->options.glossary, nullptr);
+  EXPECT_EQ(servers->options.glossary->entry(0).source, "tea");
+  EXPECT_FALSE(servers->effective.has_glossary()) << "the client need not send it again";
+  EXPECT_NE(servers->config_digest, ReadOpenRequest({}, *Serve(), "")->config_digest)
+      << "a resume elsewhere needs the same";
+
+  v1::SessionConfig config;
+  AddTerm("in", "an", config.mutable_glossary());
+  config.set_keep_markup(true);
+  const auto own = ReadOpenRequest(config, *serving, "");
+  ASSERT_TRUE(own.ok()) << own.status();
+  EXPECT_EQ(own->options.glossary->entry(0).source, "in");
+  EXPECT_TRUE(own->options.keep_markup);
+  EXPECT_EQ(own->effective.glossary().terms(0).target(), "an") << "a resume may send this back";
+  EXPECT_TRUE(own->effective.keep_markup());
+  EXPECT_EQ(ReadOpenRequest(own->effective, *serving, "")->config_digest, own->config_digest);
+  config.mutable_glossary()->mutable_terms(0)->set_target("ear");
+  EXPECT_NE(ReadOpenRequest(config, *serving, "")->config_digest, own->config_digest);
+
+  config.mutable_glossary()->clear_terms();
+  EXPECT_EQ(ReadOpenRequest(config, *serving, "")->options.glossary, nullptr) << "none at all";
+}
+
+TEST(OpenRequestTest, AGlossaryThatCannotBeKeptIsRefused) {
+  const auto serving = Serve({}, {}, {{"tea", "ear"}});
+  const auto refusal = [&](const v1::SessionConfig& config) {
+    return ReasonOf(ReadOpenRequest(config, *serving, "").status());
+  };
+  v1::SessionConfig config;
+  AddTerm("tea", "T\xC3\xBC", config.mutable_glossary());
+  EXPECT_EQ(refusal(config), "GLOSSARY_INVALID") << "the model has no such symbol";
+  config = v1::SessionConfig();
+  config.set_keep_markup(true);
+  config.mutable_policy()->mutable_local_agreement();
+  EXPECT_EQ(refusal(config), "GLOSSARY_INVALID");
+  config.mutable_policy()->mutable_wait_k()->set_k(3);
+  config.set_input_format(v1::INPUT_FORMAT_PIECES);
+  EXPECT_EQ(refusal(config), "GLOSSARY_INVALID");
+  config.set_keep_markup(false);
+  EXPECT_EQ(refusal(config), "");
+  EXPECT_EQ(ReadOpenRequest(config, *serving, "")->options.glossary, nullptr)
+      << "the server's own is left away";
+  Metrics metrics;
+  EXPECT_FALSE(
+      ServedModels::Create({FakeModel()}, 1, &metrics, 0, {{"fake-en-de", {{"tea", "T\xC3\xBC"}}}})
+          .ok());
 }
 
 TEST(OpenRequestTest, SpeechIsToldItsLimitInTime) {
