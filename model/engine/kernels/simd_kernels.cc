@@ -834,59 +834,36 @@ struct FirstLanes {
   INLINE_MEMBER void To(Vector v, float* x) const { StorePart(v, count, x); }
 };
 
-// For kCount vectors: out += sum over i of query[i] * row i of the state. With kFold, row i is
-// first increased by past_key[i] * past_value. The sums stay in registers while the state goes by
-// once.
-template <int kCount, bool kFold, typename Lanes>
-INLINE void AttendLanes(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t j,
+// For kCount vectors: out += sum over i of query[i] * row i of the state. The sums stay in
+// registers while the state goes by once.
+template <int kCount, typename Lanes>
+INLINE void AttendLanes(const float* state, int64_t F, int64_t V, const float* query, int64_t j,
                         float* out, Lanes lanes) {
-  Vector sums[kCount], values[kCount];
+  Vector sums[kCount];
 #pragma GCC unroll 4
-  for (int v = 0; v < kCount; ++v) {
-    sums[v] = lanes.From(out + j + v * kLanes);
-    if (kFold) values[v] = lanes.From(step.past_value + j + v * kLanes);
-  }
-  float* row = state + j;
+  for (int v = 0; v < kCount; ++v) sums[v] = lanes.From(out + j + v * kLanes);
+  const float* row = state + j;
   for (int64_t i = 0; i < F; ++i, row += V) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kCount; ++v) {
-      Vector x = lanes.From(row + v * kLanes);
-      if (kFold) lanes.To(x += values[v] * step.past_key[i], row + v * kLanes);
-      sums[v] += x * step.query[i];
-    }
+    for (int v = 0; v < kCount; ++v) sums[v] += lanes.From(row + v * kLanes) * query[i];
   }
 #pragma GCC unroll 4
   for (int v = 0; v < kCount; ++v) lanes.To(sums[v], out + j + v * kLanes);
 }
 
-template <bool kFold, typename Lanes>
-INLINE Vector AttendKeys(float* keys, const LinearStep& step, int64_t i, Lanes lanes) {
-  Vector key = lanes.From(keys + i);
-  if (kFold) lanes.To(key += lanes.From(step.past_key + i), keys + i);
-  return key * lanes.From(step.query + i);
-}
-
-template <bool kFold>
-INLINE float AttendAll(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
+float LinearAttend(const float* state, int64_t F, int64_t V, const float* query, float* out) {
   int64_t j = 0;
   for (; j + 4 * kLanes <= V; j += 4 * kLanes) {
-    AttendLanes<4, kFold>(state, F, V, step, j, out, AllLanes{});
+    AttendLanes<4>(state, F, V, query, j, out, AllLanes{});
   }
-  for (; j + kLanes <= V; j += kLanes) {
-    AttendLanes<1, kFold>(state, F, V, step, j, out, AllLanes{});
-  }
-  if (j < V) AttendLanes<1, kFold>(state, F, V, step, j, out, FirstLanes{V - j});
-  float* keys = state + F * V;
+  for (; j + kLanes <= V; j += kLanes) AttendLanes<1>(state, F, V, query, j, out, AllLanes{});
+  if (j < V) AttendLanes<1>(state, F, V, query, j, out, FirstLanes{V - j});
+  const float* const keys = state + F * V;
   Vector sums = {};
   int64_t i = 0;
-  for (; i + kLanes <= F; i += kLanes) sums += AttendKeys<kFold>(keys, step, i, AllLanes{});
-  if (i < F) sums += AttendKeys<kFold>(keys, step, i, FirstLanes{F - i});
+  for (; i + kLanes <= F; i += kLanes) sums += Load(keys + i) * Load(query + i);
+  if (i < F) sums += LoadPart(keys + i, F - i) * LoadPart(query + i, F - i);
   return Sum(sums);
-}
-
-float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
-  return step.past_value != nullptr ? AttendAll<true>(state, F, V, step, out)
-                                    : AttendAll<false>(state, F, V, step, out);
 }
 
 // Adds a vector of terms to kRows inner products side by side. Each sum has the order that it has
