@@ -48,10 +48,6 @@ LEAPSTREAM_CLONES int64_t Read(const WideIntegers* x, int64_t count) {
   return (bits[0] | bits[1] | bits[2] | bits[3] | more[0] | more[1] | more[2] | more[3])[0];
 }
 
-LEAPSTREAM_CLONES void Update(Wide* x, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) x[i] += 1.0f;
-}
-
 // Independent sums, as many as the instruction's latency needs. Returns the number of operations.
 #ifdef __x86_64__
 __attribute__((target("avx2,fma"))) double Floats256() {
@@ -121,13 +117,11 @@ Ceilings MeasureCeilings() {
   Ceilings ceilings;
   HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB, more than any cache holds.
   const auto bytes = static_cast<double>(memory.size() * sizeof(float));
-  const auto wide = static_cast<int64_t>(bytes / sizeof(Wide));
+  const auto wide = static_cast<int64_t>(bytes / sizeof(WideIntegers));
   volatile int64_t used = 0;
   ceilings.read = bytes / BestSeconds([&] {
                     used = Read(reinterpret_cast<const WideIntegers*>(memory.data()), wide);
                   });
-  ceilings.update =
-      2 * bytes / BestSeconds([&] { Update(reinterpret_cast<Wide*>(memory.data()), wide); });
   double (*floats)() = FloatsAnywhere;
   double (*int8s)() = FloatsAnywhere;
 #ifdef __x86_64__

@@ -11,7 +11,6 @@ namespace leapstream {
 // a kernel that becomes slower is further from these figures.
 struct Ceilings {
   double read = 0;                    // Bytes per second, from memory.
-  double update = 0;                  // Bytes per second read and written in place.
   std::map<ComputeType, double> ops;  // Multiplications and additions per second, in registers.
 };
 

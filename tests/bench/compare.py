@@ -5,6 +5,7 @@
     tests/bench/compare.py --only agent          # One of agent, ctranslate2, leapstream; may be repeated.
     tests/bench/compare.py --speech [--markdown] # Speech: the agent and leapstream; needs build/bin/speech_bench.
     tests/bench/compare.py --offline [--markdown] # Whole sentences beside CTranslate2; needs build/bin/offline_bench.
+    tests/bench/compare.py --products [--markdown] # Products alone beside other libraries; needs build/bin/product_bench.
     tests/bench/compare.py --check MODEL TRACES  # Holds the agent to traces of the official one; measures nothing.
 
 An optional tool for developers. It needs torch and, but for speech, ctranslate2 in the Python that runs it:
@@ -39,6 +40,9 @@ by CTranslate2, with the same random weights of transformer-base's and of NLLB-6
 greedily and with a beam of 4. Where float32 is greedy, both must find the same tokens. The models are written to
 --folder, where they take 12 GB, and stay there. The first run takes some minutes for that. torch is not needed.
 
+With --products the products of that model's shapes are timed alone, beside sgemm of OpenBLAS (libopenblas0-pthread) and,
+if torch from PyPI is there, MKL and the int8 products of FBGEMM and oneDNN. Needs numpy; --rounds 5 takes a minute.
+
 A time is CPU time of the process, of one READ and one WRITE of one session. Engines take turns, round after round, and
 a ratio is the median of the rounds' ratios, since a machine is seldom quiet and never equally so. An engine's time in a
 round is the median of its samples. OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are unset for all of them: where they are set
@@ -56,7 +60,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from compare import conditions, offline, speech, step_bench
+from compare import conditions, offline, products, speech, step_bench
 from compare.process import Worker
 from compare.report import AGENT, CTRANSLATE2, ENCODER_ONLY, Results, report
 from compare.step_bench import Step
@@ -89,6 +93,9 @@ def arguments() -> argparse.Namespace:
                         help="with --offline: gets the models (/var/tmp)")
     parser.add_argument("--offline-bench", type=Path, default=REPOSITORY / "build/bin/offline_bench", metavar="PROGRAM",
                         help="default: build/bin/offline_bench")
+    parser.add_argument("--products", action="store_true", help="measure products alone instead")
+    parser.add_argument("--product-bench", type=Path, default=REPOSITORY / "build/bin/product_bench", metavar="PROGRAM",
+                        help="default: build/bin/product_bench")
     parser.add_argument("--rounds", type=int, default=3, help="turns of all engines (3)")
     parser.add_argument("--samples", type=int, default=5, help="samples of a case in a round (5)")
     parser.add_argument("--markdown", action="store_true", help="print rows for docs/benchmarks.md")
@@ -233,6 +240,15 @@ def measure_offline(options: argparse.Namespace) -> str:
     return offline.report(results, lines, options.markdown)
 
 
+def measure_products(options: argparse.Namespace) -> str:
+    with tempfile.TemporaryDirectory(prefix="leapstream-compare-") as folder:
+        results, lines = products.measure(options.product_bench.resolve(), Path(folder), options.rounds, progress)
+    lines = [conditions.machine(), conditions.commit(REPOSITORY), *lines, command_line()]
+    if options.json:
+        options.json.write_text(products.to_json(results, lines))
+    return products.report(results, lines, options.markdown)
+
+
 def command_line() -> str:
     return "command: " + " ".join(["tests/bench/compare.py", *sys.argv[1:]])
 
@@ -251,6 +267,11 @@ def main() -> int:
         require("ctranslate2", "numpy")
         require_program(options.offline_bench, "offline_bench")
         print(measure_offline(options))
+        return 0
+    if options.products:
+        require("numpy")
+        require_program(options.product_bench, "product_bench")
+        print(measure_products(options))
         return 0
     if options.speech:
         require("torch")

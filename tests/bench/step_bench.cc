@@ -1,30 +1,38 @@
 // The step of a model: one READ and one WRITE of each of B sessions that have P positions behind
 // them, on one thread, in its CPU time. Beside it stands the least time that the machine needs: to
-// read the weights once or multiply them at peak, whichever takes longer, plus to read and write
-// the states once, at ceilings that are measured first. libtorch/... is the same step in LibTorch's
+// read the weights once or multiply them at peak, whichever takes longer, plus to read the states
+// once, at ceilings that are measured first. libtorch/... is the same step in LibTorch's
 // operations. Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without
 // --model the model has a usual size and random weights, which are written to FILE; see
 // bench_model.h. Or: step_bench --shape base|big|600M|1.3B [--compute-type TYPE] [--model DIR],
 // which prints what a model of a size that people have costs; see shape_bench.h. DIR gets the
-// model, and 1.9 to 5 GB are needed there.
+// model, and 1.9 to 5 GB are needed there. Or: step_bench --threads, which prints what a second
+// thread brings, as one more that shares each turn (intra_op_threads) and as one with turns of its
+// own (replicas).
 #include <benchmark/benchmark.h>
 #include <link.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <map>
 #include <memory>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 #include "base/standard_descriptors.h"
+#include "base/status.h"
 #include "model/engine/kernels/packed_linear.h"
 #include "model/engine/load_model.h"
+#include "model/engine/parallel.h"
 #include "model/engine/transformer.h"
 #include "model/torch/torch_translator.h"
 #include "tests/bench/bench_model.h"
@@ -97,6 +105,7 @@ class Bench {
     }
     ceilings_ = MeasureCeilings();
     benchmark::AddCustomContext("model", absl::StrFormat("%.1f M parameters", parameters_ / 1e6));
+    benchmark::AddCustomContext("processor", Processor());
     benchmark::AddCustomContext("kernels", Simd().name);
     benchmark::AddCustomContext("blas_of_libtorch", Blas());
     for (const auto& [type, name] : kTypes) {
@@ -105,8 +114,41 @@ class Bench {
     }
     benchmark::AddCustomContext("peak_memory",
                                 absl::StrFormat("read at %.1f GB/s", ceilings_.read / 1e9));
-    benchmark::AddCustomContext(
-        "peak_states", absl::StrFormat("read and written at %.1f GB/s", ceilings_.update / 1e9));
+    return absl::OkStatus();
+  }
+
+  // Prints what a second thread brings, in time on the wall: the least of many steps, since others
+  // use the machine, too. REQUIRES: Prepare().
+  absl::Status MeasureThreads() {
+    constexpr int kBatch = 32;
+    double load = 0;
+    getloadavg(&load, 1);
+    std::printf("%s, kernels %s, %d sessions at position 100, load average %.1f\n",
+                Processor().c_str(), Simd().name, kBatch, load);
+    std::printf("%-10s %12s %20s %26s\n", "type", "ms a step", "two threads a turn",
+                "two turns side by side");
+    for (const char* kind : {"float32", "int8"}) {
+      LEAPSTREAM_RETURN_IF_ERROR(Use(kind, kBatch, 100));
+      double one = 0, two = 0, others = 0;
+      LEAPSTREAM_RETURN_IF_ERROR(LeastSeconds(*sessions_, &one));
+      {
+        const ThreadsScope threads(2);
+        LEAPSTREAM_RETURN_IF_ERROR(LeastSeconds(*sessions_, &two));
+      }
+      Sessions second(*translator_, kBatch);
+      std::atomic<bool> stop{false};
+      absl::Status status;
+      std::thread neighbour([&] {
+        while (!stop && status.ok()) status = second.Step();
+      });
+      const absl::Status measured = LeastSeconds(*sessions_, &others);
+      stop = true;
+      neighbour.join();
+      LEAPSTREAM_RETURN_IF_ERROR(measured);
+      LEAPSTREAM_RETURN_IF_ERROR(status);
+      std::printf("%-10s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind, 1e3 * one, 1e3 * two,
+                  one / two, 1e3 * others, 2 * one / others);
+    }
     return absl::OkStatus();
   }
 
@@ -132,9 +174,9 @@ class Bench {
     if (kind == "libtorch") return;
     const ComputeType type = Type(kind);
     const double weight_bytes = static_cast<double>(multiplied_) * BytesPerWeight(type);
-    const double state_bytes = 2 * sessions_->state_bytes() * batch;
+    const double state_bytes = sessions_->state_bytes() * batch;
     const double floor = std::max(weight_bytes / ceilings_.read, products / ceilings_.ops[type]) +
-                         state_bytes / ceilings_.update;
+                         state_bytes / ceilings_.read;
     state.counters["GB/s"] = (weight_bytes + state_bytes) / median / 1e9;
     state.counters["of_peak"] = products / median / ceilings_.ops[type];
     state.counters["of_floor"] = floor / median;
@@ -146,6 +188,30 @@ class Bench {
       if (name == type_name) return type;
     }
     return ComputeType::kFloat32;
+  }
+
+  static absl::Status LeastSeconds(Sessions& sessions, double* least) {
+    *least = 1e9;
+    for (int i = 0; i < 40; ++i) {
+      const absl::Time start = absl::Now();
+      LEAPSTREAM_RETURN_IF_ERROR(sessions.Step());
+      *least = std::min(*least, absl::ToDoubleSeconds(absl::Now() - start));
+    }
+    return absl::OkStatus();
+  }
+
+  // The processor's name, family and model, as Linux has them.
+  static std::string Processor() {
+    std::map<std::string, std::string> facts;
+    std::ifstream info("/proc/cpuinfo");
+    for (std::string line; std::getline(info, line);) {
+      const size_t colon = line.find(':');
+      if (colon == std::string::npos || colon + 2 > line.size()) continue;
+      facts.emplace(line.substr(0, line.find_last_not_of(" \t:", colon) + 1),
+                    line.substr(colon + 2));
+    }
+    return absl::StrCat(facts["model name"], ", family ", facts["cpu family"], ", model ",
+                        facts["model"]);
   }
 
   // The library that LibTorch's products come from: the reference BLAS is many times slower than
@@ -218,6 +284,7 @@ int Main(int argc, char** argv) {
   std::string directory;
   std::string shape;
   std::string compute_type = "int8";
+  bool threads = false;
   std::vector<char*> others = {argv[0]};
   for (int i = 1; i < argc; ++i) {
     if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
@@ -228,19 +295,28 @@ int Main(int argc, char** argv) {
       shape = argv[++i];
     } else if (i + 1 < argc && std::strcmp(argv[i], "--compute-type") == 0) {
       compute_type = argv[++i];
+    } else if (std::strcmp(argv[i], "--threads") == 0) {
+      threads = true;
     } else {
       others.push_back(argv[i]);
     }
   }
   if (!shape.empty()) {
     if (directory.empty()) {
-      directory = absl::StrCat(folder != nullptr ? folder : "/var/tmp", "/leapstream-shape-", shape);
+      directory =
+          absl::StrCat(folder != nullptr ? folder : "/var/tmp", "/leapstream-shape-", shape);
     }
     const absl::Status status = MeasureShape(shape, compute_type, directory);
     if (!status.ok()) std::fprintf(stderr, "step_bench: %s\n", status.ToString().c_str());
     return status.ok() ? 0 : 1;
   }
   Bench bench(weights, directory);
+  if (threads) {
+    absl::Status status = bench.Prepare();
+    if (status.ok()) status = bench.MeasureThreads();
+    if (!status.ok()) std::fprintf(stderr, "step_bench: %s\n", status.ToString().c_str());
+    return status.ok() ? 0 : 1;
+  }
   const auto add = [&](const std::string& kind, int batch, int position) {
     const std::string name =
         kind == "libtorch"

@@ -12,24 +12,25 @@
 namespace leapstream {
 namespace {
 
-// The number of rows that are folded in one pass over the sums: they and a few rows of the sums fit
-// into the first-level cache together.
-constexpr int64_t kFoldRows = 16;
+// The number of settled positions that are folded into the sums together. Each step reads the sums,
+// but only every fourth one writes them, too. The positions take memory meanwhile: with a head of
+// 64, states are larger by 4 % than with 2, and with 8 they would be larger by 13 %.
+constexpr int64_t kFoldRows = 4;
 
 }  // namespace
 
 // The past of one block. At first it is rows: for each position and head, features [F] and value
 // [V]. When there is no more room for rows, they are folded: the same memory then holds each head's
-// sums, and only the newest positions are kept as rows, apart from the sums. A later Step() adds
-// these to the sums in the pass in which it reads the sums, or Drop() forgets them.
+// sums, and only the newest positions are kept as rows, apart from the sums. They are folded
+// together, kFoldRows at a time. Which positions are in the sums depends on their number alone,
+// however they came.
 //
 //              memory()                        newest_               always
 //   !folded_   rows of held_ positions         unused                settled_ <= held_ <= rows_
 //   folded_    sums of all earlier positions   held_ positions       settled_ <= held_ <= newest
 //
-// Add() raises held_, and folds first if there is no room. AddAll() folds many positions at once.
-// Settle() makes all held positions part of the past, Drop() forgets those that are not. Once
-// folded, AttendRow() moves the settled positions into the sums.
+// Add() raises held_, and folds settled positions first if there are as many as are folded
+// together. Settle() makes all held positions part of the past, Drop() forgets those that are not.
 //
 // Copies share a slot. A state whose slot others have, too, copies it before it writes there: see
 // Own().
@@ -76,7 +77,7 @@ class LinearAttention::State : public AttentionState {
     int64_t folded = 0;
     int64_t held = 0;
     if (!TakeNumber(bytes, 1, &folded)) return false;
-    if (!TakeNumber(bytes, folded == 1 ? newest_ - 1 : rows_, &held)) return false;
+    if (!TakeNumber(bytes, folded == 1 ? newest_ : rows_, &held)) return false;
     // A layer that shares its state has more positions than the text.
     if (folded == 0 && held < length) return false;
     folded_ = folded == 1;
@@ -125,7 +126,6 @@ class LinearAttention::State : public AttentionState {
   }
   // The floats of one head in memory() that mean something.
   int64_t UsedFloats() const { return folded_ ? sum_floats_ : held_ * width_; }
-  bool AttendingWrites() const { return folded_ && settled_ > 0; }
 
   float* memory() const { return slot_->floats(); }  // [H, max(sums, rows)]
   // Once folded: the newest positions [.., H, F + V].
@@ -151,20 +151,19 @@ LinearAttention::LinearAttention(std::unique_ptr<const FeatureMap> features, Lin
       d_(options.d),
       floor_(options.floor),
       rows_(options.rows.value_or(SumFloats() / (F_ + d_))),
-      newest_(options.provisional + 1),
+      newest_(kFoldRows - 1 + options.provisional),
       arena_(std::make_shared<SlotArena>(heads_ * (HeadFloats() + newest_ * (F_ + d_)))) {}
 
 std::unique_ptr<AttentionState> LinearAttention::NewState() const {
   return std::make_unique<State>(*this);
 }
 
-void LinearAttention::OwnSlots(absl::Span<const AttentionRow> rows, bool attends) {
+void LinearAttention::OwnSlots(absl::Span<const AttentionRow> rows) {
   // Those with a slot to spare leave the shared one to the others, so that none is allocated.
   for (const bool spare : {true, false}) {
     for (const AttentionRow& row : rows) {
       auto* const state = static_cast<State*>(row.state);
-      if (state == nullptr || (attends && !state->AttendingWrites())) continue;
-      if ((state->spare_ != nullptr) == spare) state->Own();
+      if (state != nullptr && (state->spare_ != nullptr) == spare) state->Own();
     }
   }
 }
@@ -190,29 +189,23 @@ void LinearAttention::FoldAll(State& state) const {
   state.settled_ = 0;
 }
 
-void LinearAttention::FoldNewest(State& state, int64_t count) const {
+void LinearAttention::FoldNewest(State& state) const {
   const int64_t width = F_ + d_;
-  state.Own();
   for (int64_t h = 0; h < heads_; ++h) {
     Simd().linear_fold(state.memory() + h * HeadFloats(), F_, d_,
-                       {state.newest() + h * width, count, heads_ * width});
+                       {state.newest() + h * width, kFoldRows, heads_ * width});
   }
-  DropNewest(state, count);
-}
-
-void LinearAttention::DropNewest(State& state, int64_t count) const {
-  if (count == 0) return;
-  const int64_t position = heads_ * (F_ + d_);
-  std::copy(state.newest() + count * position, state.newest() + state.held_ * position,
+  const int64_t position = heads_ * width;
+  std::copy(state.newest() + kFoldRows * position, state.newest() + state.held_ * position,
             state.newest());
-  state.held_ -= count;
-  state.settled_ -= count;
+  state.held_ -= kFoldRows;
+  state.settled_ -= kFoldRows;
 }
 
 void LinearAttention::Add(const Row& row, State& state) const {
   state.Own();
   if (!state.folded_ && state.held_ >= rows_) FoldAll(state);
-  if (state.folded_ && state.held_ >= newest_) FoldNewest(state, state.settled_);
+  if (state.folded_ && state.settled_ >= kFoldRows) FoldNewest(state);
   const int64_t width = F_ + d_;
   LEAPSTREAM_CHECK(!state.folded_ || state.held_ < newest_);
   for (int64_t h = 0; h < heads_; ++h) {
@@ -224,64 +217,23 @@ void LinearAttention::Add(const Row& row, State& state) const {
   ++state.held_;
 }
 
-void LinearAttention::AddAll(const Row& first, int64_t count, State& state) const {
-  const auto row = [&](int64_t n) {
-    return Row{first.features + n * heads_ * F_, first.values + n * heads_ * d_};
-  };
-  int64_t n = 0;
-  // The last position is left for the pass that reads the sums.
-  for (; n < count && (!state.folded_ || count - n < 3); ++n) {
-    Add(row(n), state);
-    state.Settle();
-  }
-  if (n == count) return;
-  FoldNewest(state, state.held_);
-  static thread_local std::vector<float> block;  // It never shrinks.
+void LinearAttention::AttendRow(const float* features, const State& state, float* out) const {
   const int64_t width = F_ + d_;
-  block.resize(std::max<size_t>(block.size(), kFoldRows * width));
-  for (; n + 1 < count; n += std::min(kFoldRows, count - 1 - n)) {
-    const int64_t rows = std::min(kFoldRows, count - 1 - n);
-    for (int64_t h = 0; h < heads_; ++h) {
-      for (int64_t i = 0; i < rows; ++i) {
-        std::copy_n(row(n + i).features + h * F_, F_, block.data() + i * width);
-        std::copy_n(row(n + i).values + h * d_, d_, block.data() + i * width + F_);
-      }
-      Simd().linear_fold(state.memory() + h * HeadFloats(), F_, d_, {block.data(), rows, width});
-    }
-  }
-  Add(row(n), state);
-  state.Settle();
-}
-
-void LinearAttention::AttendRow(const float* features, State& state, float* out) const {
-  const int64_t width = F_ + d_;
-  if (state.AttendingWrites()) state.Own();
-  // The last settled position is folded in the pass that reads the sums.
-  if (state.folded_ && state.settled_ > 1) FoldNewest(state, state.settled_ - 1);
   std::fill_n(out, heads_ * d_, 0.0f);
   for (int64_t h = 0; h < heads_; ++h) {
-    float* memory = state.memory() + h * HeadFloats();
+    const float* const memory = state.memory() + h * HeadFloats();
     float* head_out = out + h * d_;
     const float* query = features + h * F_;
     float denominator = 0;
     HeadRows rows{memory, state.held_, width};
     if (state.folded_) {
       rows = {state.newest() + h * width, state.held_, heads_ * width};
-      LinearStep step;
-      step.query = query;
-      if (state.settled_ > 0) {
-        step.past_key = rows.rows;
-        step.past_value = step.past_key + F_;
-      }
-      denominator = Simd().linear_attend(memory, F_, d_, step, head_out);
-      rows.rows += state.settled_ * rows.stride;
-      rows.count -= state.settled_;
+      denominator = Simd().linear_attend(memory, F_, d_, query, head_out);
     }
     denominator += Simd().linear_attend_rows(rows, F_, d_, query, head_out);
     const float scale = 1.0f / std::max(denominator, floor_);
     for (int64_t j = 0; j < d_; ++j) head_out[j] *= scale;
   }
-  if (state.folded_) DropNewest(state, state.settled_);
 }
 
 void LinearAttention::Append(const float* keys, const float* values,
@@ -289,10 +241,11 @@ void LinearAttention::Append(const float* keys, const float* values,
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Keys(keys, rows, features, scratch);
-  OwnSlots(rows, /*attends=*/false);
-  ForEachRun(rows, [&](int64_t begin, int64_t end) {
-    AddAll({features + begin * heads_ * F_, values + begin * heads_ * d_}, end - begin,
-           static_cast<State&>(*rows[begin].state));
+  OwnSlots(rows);
+  ForEachRow(rows, [&](int64_t r) {
+    auto& state = static_cast<State&>(*rows[r].state);
+    Add({features + r * heads_ * F_, values + r * heads_ * d_}, state);
+    state.Settle();
   });
 }
 
@@ -301,13 +254,12 @@ void LinearAttention::Attend(const float* queries, absl::Span<const AttentionRow
   const Workspace::Scope scope(scratch);
   float* features = scratch.Floats(static_cast<int64_t>(rows.size()) * heads_ * F_);
   features_->Queries(queries, rows, features, scratch);
-  OwnSlots(rows, /*attends=*/true);
   ForEachRow(rows, [&](int64_t r) {
     float* row_out = out + r * heads_ * d_;
     if (rows[r].state == nullptr) {
       std::fill_n(row_out, heads_ * d_, 0.0f);
     } else {
-      AttendRow(features + r * heads_ * F_, static_cast<State&>(*rows[r].state), row_out);
+      AttendRow(features + r * heads_ * F_, static_cast<const State&>(*rows[r].state), row_out);
     }
   });
 }
@@ -345,7 +297,7 @@ void LinearAttention::Step(const Projected& x, absl::Span<const AttentionRow> ro
   float* key = scratch.Floats(count * heads_ * F_);
   features_->Queries(x.queries, rows, query, scratch);
   features_->Keys(x.keys, rows, key, scratch);
-  OwnSlots(rows, /*attends=*/false);
+  OwnSlots(rows);
   ForEachRow(rows, [&](int64_t r) {
     auto& state = static_cast<State&>(*rows[r].state);
     Add({key + r * heads_ * F_, x.values + r * heads_ * d_}, state);

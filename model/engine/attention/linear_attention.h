@@ -38,7 +38,7 @@ struct LinearOptions {
 //
 // A short past is not summed: its features and values lie as rows, which are fewer floats than the
 // sums and are not written again. When there is no room for more rows, all are folded into the sums
-// at once. Later positions are folded one by one.
+// at once. Later positions are folded several at a time.
 class LinearAttention : public AttentionKind {
  public:
   LinearAttention(std::unique_ptr<const FeatureMap> features, LinearOptions options);
@@ -69,20 +69,16 @@ class LinearAttention : public AttentionKind {
   int64_t SumFloats() const { return F_ * (d_ + 1); }
   // The floats of one head's rows or sums, without the newest positions.
   int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
-  // Makes the slots of all rows' states their own; `attends`: only of those that Attend() changes.
-  // Copies of one state may be in one batch, and other threads may serve them.
-  static void OwnSlots(absl::Span<const AttentionRow> rows, bool attends);
+  // Makes the slots of all rows' states their own. Copies of one state may be in one batch, and other
+  // threads may serve them.
+  static void OwnSlots(absl::Span<const AttentionRow> rows);
   // Adds a row, after making room for it.
   void Add(const Row& row, State& state) const;
   void FoldAll(State& state) const;
-  // Adds `count` rows, [count, H, F] and [count, H, V], and settles them.
-  void AddAll(const Row& first, int64_t count, State& state) const;
-  // Folds the first `count` of the newest positions, which are settled, into the sums of a folded
-  // state.
-  void FoldNewest(State& state, int64_t count) const;
-  void DropNewest(State& state, int64_t count) const;
+  // Folds the oldest of a folded state's newest positions into its sums.
+  void FoldNewest(State& state) const;
   // One row attends to all positions of the state. out: [H, V].
-  void AttendRow(const float* features, State& state, float* out) const;
+  void AttendRow(const float* features, const State& state, float* out) const;
 
   const std::unique_ptr<const FeatureMap> features_;
   const int64_t F_;

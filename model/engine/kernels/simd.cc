@@ -1,5 +1,8 @@
 #include "model/engine/kernels/simd.h"
 
+#ifdef LEAPSTREAM_X86_KERNELS
+#include <cpuid.h>
+#endif
 #ifdef LEAPSTREAM_ARM_KERNELS
 #include <asm/hwcap.h>
 #include <sys/auxv.h>
@@ -10,6 +13,7 @@ namespace leapstream {
 extern const SimdKernels kSimdBaseline;
 #ifdef LEAPSTREAM_X86_KERNELS
 extern const SimdKernels kSimdHaswell;
+extern const SimdKernels kSimdAvxVnni;
 extern const SimdKernels kSimdSkylakeAvx512;
 extern const SimdKernels kSimdAvx512Vnni;
 #endif
@@ -17,11 +21,23 @@ extern const SimdKernels kSimdAvx512Vnni;
 extern const SimdKernels kSimdArmDot;
 #endif
 
+#ifdef LEAPSTREAM_X86_KERNELS
+namespace {
+
+bool HasAvxVnni() {  // Not all compilers know it as an argument of __builtin_cpu_supports().
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
+}
+
+}  // namespace
+#endif
+
 std::vector<const SimdKernels*> SupportedSimdKernels() {
   std::vector<const SimdKernels*> supported = {&kSimdBaseline};
 #ifdef LEAPSTREAM_X86_KERNELS
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return supported;
   supported.push_back(&kSimdHaswell);
+  if (HasAvxVnni()) supported.push_back(&kSimdAvxVnni);
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") ||
       !__builtin_cpu_supports("avx512bw") || !__builtin_cpu_supports("avx512dq") ||
       !__builtin_cpu_supports("avx512cd")) {

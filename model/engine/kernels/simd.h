@@ -40,13 +40,6 @@ struct Product {
       nullptr;  // 128 times the sum of each output's weights, of w_scale's shape.
 };
 
-// One step of linear attention for one head: see SimdKernels::linear_attend.
-struct LinearStep {
-  const float* query = nullptr;       // [F] features.
-  const float* past_key = nullptr;    // [F] features of a position to add first.
-  const float* past_value = nullptr;  // [V] value of that position; null: there is none.
-};
-
 // Positions of one head that lie as rows: features [F], then value [V]. A row begins `stride`
 // floats after the row before it.
 struct HeadRows {
@@ -73,9 +66,8 @@ struct SimdKernels {
   // Adds rows, one after the other, to the state of one head of linear attention. The state has F V
   // + F floats: the sum over positions of f v^T [F, V], then that of f [F]; f: a key's features.
   void (*linear_fold)(float* state, int64_t F, int64_t V, const HeadRows& rows);
-  // out [V] += query^T sum f v^T over the state; returns query^T sum f. First adds the step's past
-  // position to the state, in the same pass.
-  float (*linear_attend)(float* state, int64_t F, int64_t V, const LinearStep& step, float* out);
+  // out [V] += query^T sum f v^T over the state; returns query^T sum f.
+  float (*linear_attend)(const float* state, int64_t F, int64_t V, const float* query, float* out);
   // out [V] += query^T sum f v^T over rows that are in no state; returns query^T sum f.
   float (*linear_attend_rows)(const HeadRows& rows, int64_t F, int64_t V, const float* query,
                               float* out);

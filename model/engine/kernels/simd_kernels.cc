@@ -9,11 +9,16 @@
 //   Baseline ARM   32 x 128    6 x 16, 24          4 x 16, 16           smull, addp, sadalp
 //   ArmDot         32 x 128    6 x 16, 24          4 x 16, 16           sdot
 //   Haswell        16 x 256    6 x 16, 12          4 x 16, 8            vpmaddubsw, vpmaddwd
-//   SkylakeAvx512  32 x 512    8 x 32, 16          4 x 16, 8 x 256      vpmaddubsw, vpmaddwd
+//   AvxVnni        16 x 256    6 x 16, 12          6 x 16, 12           vpdpbusd
+//   SkylakeAvx512  32 x 512    8 x 32, 16          8 x 16, 16 x 256     vpmaddubsw, vpmaddwd
 //   Avx512Vnni     32 x 512    8 x 32, 16          8 x 32, 16           vpdpbusd
 //
 // With more sums each loaded number is used more often. Some registers are left for weights, for an
-// input, and for products where no instruction multiplies and adds at once.
+// input, and for products where no instruction multiplies and adds at once. With 512 bits 16 sums
+// are enough: a tile of 8 x 32 multiplies 16 times for ten loads, of which the processor makes two
+// while it multiplies twice.
+//
+// AMX is not used: no machine that this was tested on shows it to its programs.
 #include "model/engine/kernels/simd.h"
 
 #if defined(__AVX2__)
@@ -24,6 +29,7 @@
 
 #define INLINE_MEMBER inline __attribute__((always_inline))
 #define INLINE static INLINE_MEMBER
+#define SEPARATE static __attribute__((noinline, noclone))
 #define INLINE_LAMBDA __attribute__((always_inline))
 
 namespace leapstream {
@@ -39,19 +45,21 @@ constexpr int kFloatSums = 16;  // The registers for sums: half of all vector re
 constexpr int kInt8Sums = 16;
 constexpr int kFloatRows = 8;
 constexpr int kInt8Rows = 8;
-#define LANES_FROM(n)                                                                             \
-  ((n) + 0) % 16, ((n) + 1) % 16, ((n) + 2) % 16, ((n) + 3) % 16, ((n) + 4) % 16, ((n) + 5) % 16, \
-      ((n) + 6) % 16, ((n) + 7) % 16, ((n) + 8) % 16, ((n) + 9) % 16, ((n) + 10) % 16,            \
-      ((n) + 11) % 16, ((n) + 12) % 16, ((n) + 13) % 16, ((n) + 14) % 16, ((n) + 15) % 16
+#define LANES_CROSSED(n)                                                                    \
+  0 ^ (n), 1 ^ (n), 2 ^ (n), 3 ^ (n), 4 ^ (n), 5 ^ (n), 6 ^ (n), 7 ^ (n), 8 ^ (n), 9 ^ (n), \
+      10 ^ (n), 11 ^ (n), 12 ^ (n), 13 ^ (n), 14 ^ (n), 15 ^ (n)
 #elif defined(__AVX2__)
 constexpr int64_t kLanes = 8;
 constexpr int kFloatSums = 12;  // The registers for sums, of 16 vector registers.
-constexpr int kInt8Sums = 8;
 constexpr int kFloatRows = 6;
+#if defined(__AVXVNNI__)
+constexpr int kInt8Sums = 12;
+constexpr int kInt8Rows = 6;
+#else
+constexpr int kInt8Sums = 8;
 constexpr int kInt8Rows = 4;
-#define LANES_FROM(n)                                                                       \
-  ((n) + 0) % 8, ((n) + 1) % 8, ((n) + 2) % 8, ((n) + 3) % 8, ((n) + 4) % 8, ((n) + 5) % 8, \
-      ((n) + 6) % 8, ((n) + 7) % 8
+#endif
+#define LANES_CROSSED(n) 0 ^ (n), 1 ^ (n), 2 ^ (n), 3 ^ (n), 4 ^ (n), 5 ^ (n), 6 ^ (n), 7 ^ (n)
 #else
 constexpr int64_t kLanes = 4;
 #if defined(__aarch64__)
@@ -65,7 +73,7 @@ constexpr int kInt8Sums = 8;
 constexpr int kFloatRows = 3;
 constexpr int kInt8Rows = 4;
 #endif
-#define LANES_FROM(n) ((n) + 0) % 4, ((n) + 1) % 4, ((n) + 2) % 4, ((n) + 3) % 4
+#define LANES_CROSSED(n) 0 ^ (n), 1 ^ (n), 2 ^ (n), 3 ^ (n)
 #endif
 typedef float Vector __attribute__((vector_size(kLanes * sizeof(float)), aligned(4), may_alias));
 typedef int32_t Integers
@@ -88,9 +96,14 @@ INLINE Vector LoadPart(const float* x, int64_t count) {
 INLINE void StorePart(Vector v, int64_t count, float* x) {
   __builtin_memcpy(x, &v, count * sizeof(float));
 }
+// Each lane changes places with the one whose number differs by the bit `distance`.
+template <int distance>
+INLINE Vector Crossed(Vector v) {
+  return __builtin_shufflevector(v, v, LANES_CROSSED(distance));
+}
 template <int half>
 INLINE Vector Folded(Vector v) {
-  return v + __builtin_shufflevector(v, v, LANES_FROM(half));
+  return v + Crossed<half>(v);
 }
 // The sum of all lanes. Halves are added to halves: no other order has as few additions that wait
 // for each other.
@@ -110,8 +123,17 @@ INLINE Vector Same(float x) { return Vector{} + x; }
 INLINE Vector Widen(const float* weights) { return Load(weights); }
 // A bfloat16 number is the upper half of a float.
 INLINE Vector Widen(const uint16_t* weights) {
+#if defined(__AVX512F__)  // One instruction; GCC 12 would take four.
+  const __m512i uppers =
+      _mm512_set_epi32(15 << 16, 14 << 16, 13 << 16, 12 << 16, 11 << 16, 10 << 16, 9 << 16, 8 << 16,
+                       7 << 16, 6 << 16, 5 << 16, 4 << 16, 3 << 16, 2 << 16, 1 << 16, 0);
+  const __m256i halves = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(weights));
+  return reinterpret_cast<Vector>(
+      _mm512_maskz_permutexvar_epi16(0xaaaaaaaa, uppers, _mm512_castsi256_si512(halves)));
+#else
   const Halves halves = *reinterpret_cast<const Halves*>(weights);
   return reinterpret_cast<Vector>(__builtin_convertvector(halves, Integers) << 16);
+#endif
 }
 
 INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
@@ -130,29 +152,39 @@ INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
 // The weights that a tile prefetches, a step for each line of its own weights. A product of one
 // tile of rows goes through the weights once, and prefetches some way ahead in the same panels. In
 // a product of several tiles each prefetches its share of the block that comes next, so that memory
-// is busy all the time, and not only while the first tile goes through a block.
+// is busy all the time, and not only while the first tile goes through a block. With AVX-512 this
+// is done for all panels of a tile, and into the second-level cache, since a block and the next one
+// do not both fit into the first. With AVX2 only one panel is prefetched: blocks have no more.
 struct Ahead {
   const char* at;
   int64_t step;
+  int64_t apart;  // The bytes from one panel of the tile to the next.
+  template <int kPanels>
   INLINE_MEMBER void Prefetch() {
-    __builtin_prefetch(at);
+    if constexpr (kAvx512) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanels; ++v) __builtin_prefetch(at + v * apart, 0, 2);
+    } else {
+      __builtin_prefetch(at);
+    }
     at += step;
   }
 };
 
-// A tile of kRows rows x kPanels panels, which are `apart` panels from each other, for the inputs
-// [begin, end). The sums stay in registers while the inputs go by. Between two blocks of inputs
-// they lie in `partial`, [kRows, kPanels, 16]. The size of the tile and that of the blocks decide
-// only which sums are computed side by side, never the order within a sum.
-template <int kRows, int kPanels>
+// The place of a tile: its first row, and its panels, which are `apart` panels from each other, for
+// the inputs [begin, end).
 struct Place {
   int64_t row, panel, apart;
   int64_t begin, end;
 };
 
+// A tile of kRows rows x kPanels panels. The sums stay in registers while the inputs go by. Between
+// two blocks of inputs they lie in `partial`, [kRows, kPanels, 16]. The size of the tile and that
+// of the blocks decide only which sums are computed side by side, never the order within a sum.
+// Tiles are not inlined: all products share them, and are compiled in a third of the time.
 template <typename Weight, int kRows, int kPanels>
-INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Weight* w,
-                 int64_t between, Ahead ahead, float* partial) {
+SEPARATE void Tile(const Product& p, const Place& place, const Weight* w, int64_t between,
+                   Ahead ahead, float* partial) {
   constexpr int kAll = kPanels * kVectors;
   Vector sums[kRows][kAll] = {};
   if (place.begin > 0) {
@@ -185,7 +217,7 @@ INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Wei
         for (int v = 0; v < kAll; ++v) sums[r][v] += weights[v] * x[r * p.in + i];
       }
     }
-    if (ahead.step > 0) ahead.Prefetch();
+    if (ahead.step > 0) ahead.Prefetch<kPanels>();
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -232,26 +264,30 @@ INLINE void StoreBytes(Integers v, int64_t count, uint8_t* x) {
     __builtin_memcpy(x, &bytes, count);
   }
 }
-#if defined(__AVX512VNNI__)
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 constexpr bool kPositive = true;  // Inputs are increased by 128.
-typedef __m512i Accumulator;
+struct Accumulator {
+  Integers outputs[kVectors] = {};
+};
 // Stores a row's inputs, given increased by 128. Returns the amounts that the sums will lack.
 INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
   StoreBytes(positive, count, x);
   return Integers{};
 }
-template <int kGroups>
-INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* sum) {
-  for (int g = 0; g < kGroups; ++g) {
-    int32_t four;
-    __builtin_memcpy(&four, x + 4 * g, sizeof(four));
-    const __m512i inputs = _mm512_set1_epi32(four);
-    const __m512i weights = _mm512_loadu_si512(w + g * kGroup);
-    // With the intrinsic, GCC 12 copies the accumulators around, which halves the speed.
-    asm("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(inputs), "v"(weights));
-  }
+// With the intrinsic, GCC 12 copies the sums around, which halves the speed.
+INLINE void MultiplyAdd(Integers inputs, Integers weights, Integers* sum) {
+#if defined(__AVX512VNNI__)
+  asm("vpdpbusd %2, %1, %0" : "+v"(*sum) : "v"(inputs), "v"(weights));
+#else
+  asm("%{vex%} vpdpbusd %2, %1, %0" : "+x"(*sum) : "x"(inputs), "x"(weights));
+#endif
 }
-INLINE void StoreSums(Accumulator sum, int32_t* out) { _mm512_storeu_si512(out, sum); }
+INLINE Integers SameFour(const uint8_t* x) {
+  int32_t four;
+  __builtin_memcpy(&four, x, sizeof(four));
+  return Integers{} + four;
+}
+INLINE Integers SumsOf(const Accumulator& sum, int v) { return sum.outputs[v]; }
 #elif defined(__AVX2__)
 constexpr bool kPositive = false;
 struct Accumulator {
@@ -290,10 +326,8 @@ INLINE void Dot(const uint8_t* x, int64_t in, const int8_t* w, Accumulator* sum)
         : "v"(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
   }
 }
-INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
-  for (int o = 0; o < 2; ++o) {
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(out + 8 * o), sum.outputs[o]);
-  }
+INLINE Integers SumsOf(const Accumulator& sum, int v) {
+  return reinterpret_cast<const Integers*>(sum.outputs)[v];
 }
 #elif defined(__aarch64__)
 constexpr bool kPositive = false;
@@ -323,8 +357,8 @@ INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* 
     }
   }
 }
-INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
-  for (int o = 0; o < 4; ++o) vst1q_s32(out + 4 * o, sum.outputs[o]);
+INLINE Integers SumsOf(const Accumulator& sum, int v) {
+  return reinterpret_cast<Integers>(sum.outputs[v]);
 }
 #else
 constexpr bool kPositive = false;
@@ -343,14 +377,55 @@ INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* 
     }
   }
 }
-INLINE void StoreSums(const Accumulator& sum, int32_t* out) {
-  for (int o = 0; o < kPanel; ++o) out[o] = sum.sums[o];
+INLINE Integers SumsOf(const Accumulator& sum, int v) {
+  return *reinterpret_cast<const Integers*>(sum.sums + v * kLanes);
 }
 #endif
 
 template <int kRows, int kPanels, int kGroups>
 INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t between,
                       Accumulator (&sums)[kRows][kPanels]) {
+#if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
+#pragma GCC unroll 2
+  for (int g = 0; g < kGroups; ++g) {
+    const auto weights = [&](int v, int o) INLINE_LAMBDA {
+      return *reinterpret_cast<const Integers*>(w + v * between + g * kGroup + o * 4 * kLanes);
+    };
+    // As with floats: what is fewer registers is loaded once.
+    if constexpr (kRows <= 3) {
+      Integers inputs[kRows];
+#pragma GCC unroll 4
+      for (int r = 0; r < kRows; ++r) inputs[r] = SameFour(x + r * 2 * in + 4 * g);
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 4
+        for (int o = 0; o < kVectors; ++o) {
+          const Integers some = weights(v, o);
+#pragma GCC unroll 4
+          for (int r = 0; r < kRows; ++r) MultiplyAdd(inputs[r], some, &sums[r][v].outputs[o]);
+        }
+      }
+    } else {
+      Integers all[kPanels][kVectors];
+#pragma GCC unroll 4
+      for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 4
+        for (int o = 0; o < kVectors; ++o) all[v][o] = weights(v, o);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const Integers inputs = SameFour(x + r * 2 * in + 4 * g);
+#pragma GCC unroll 4
+        for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 4
+          for (int o = 0; o < kVectors; ++o) {
+            MultiplyAdd(inputs, all[v][o], &sums[r][v].outputs[o]);
+          }
+        }
+      }
+    }
+  }
+#else
 #pragma GCC unroll 16
   for (int v = 0; v < kPanels; ++v) {
 #pragma GCC unroll 16
@@ -358,11 +433,12 @@ INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t bet
       Dot<kGroups>(x + r * 2 * in, in, w + v * between, &sums[r][v]);
     }
   }
+#endif
 }
 
 template <typename Weight, int kRows, int kPanels>
-INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Weight* w,
-                 int64_t between, Ahead ahead, Accumulator* partial) {
+SEPARATE void Tile(const Product& p, const Place& place, const Weight* w, int64_t between,
+                   Ahead ahead, Accumulator* partial) {
   const int64_t in = (p.in + 3) / 4 * 4;
   Accumulator sums[kRows][kPanels] = {};
   if (place.begin > 0) {
@@ -372,15 +448,14 @@ INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Wei
       for (int v = 0; v < kPanels; ++v) sums[r][v] = partial[r * kPanels + v];
     }
   }
-  const uint8_t* x =
-      static_cast<const uint8_t*>(p.x_quantised) + place.row * 2 * in + place.begin;
+  const uint8_t* x = static_cast<const uint8_t*>(p.x_quantised) + place.row * 2 * in + place.begin;
   const int64_t count = (place.end < in ? place.end : in) - place.begin;
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
     AddGroups<kRows, kPanels, 2>(x + i, in, w + i * kPanel, between, sums);
     if (ahead.step > 0) {  // These were two lines of weights.
-      ahead.Prefetch();
-      ahead.Prefetch();
+      ahead.Prefetch<kPanels>();
+      ahead.Prefetch<kPanels>();
     }
   }
   if (i < count) AddGroups<kRows, kPanels, 1>(x + i, in, w + i * kPanel, between, sums);
@@ -394,12 +469,10 @@ INLINE void Tile(const Product& p, const Place<kRows, kPanels>& place, const Wei
     const QuantisedRow quantised = p.x_rows[place.row + r];
 #pragma GCC unroll 16
     for (int v = 0; v < kPanels; ++v) {
-      int32_t integers[kPanel];
-      StoreSums(sums[r][v], integers);
-      for (int64_t lane = 0; lane < kPanel; lane += kLanes) {
-        const int64_t column = (place.panel + v * place.apart) * kPanel + lane;
+      for (int o = 0; o < kVectors; ++o) {
+        const int64_t column = (place.panel + v * place.apart) * kPanel + o * kLanes;
         if (column >= p.out) break;
-        Integers sum = *reinterpret_cast<const Integers*>(integers + lane) + quantised.too_little;
+        Integers sum = SumsOf(sums[r][v], o) + quantised.too_little;
         if (kPositive) sum -= *reinterpret_cast<const Integers*>(p.w_sum + column);
         Finish(__builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * quantised.scale),
                p, place.row + r, column);
@@ -425,16 +498,13 @@ template <>
 struct Traits<int8_t> {
   typedef Accumulator Partial;
   static constexpr int kPartials = 1;
-#if defined(__AVX512VNNI__)
-  static constexpr int kRegisters = 1;
-#elif defined(__aarch64__)
-  static constexpr int kRegisters = 4;
+#if defined(__AVX512VNNI__) || defined(__aarch64__)
+  static constexpr int kRegisters = kVectors;
 #else
   static constexpr int kRegisters = 2;
 #endif
   static constexpr int kSums = kInt8Sums;
-  static constexpr int kMostRows =
-      kSums / kRegisters < kInt8Rows ? kSums / kRegisters : kInt8Rows;
+  static constexpr int kMostRows = kSums / kRegisters < kInt8Rows ? kSums / kRegisters : kInt8Rows;
   static constexpr int64_t kDepth = 1024;
   static constexpr int64_t kBlockRows = 96;
   INLINE int64_t Inputs(const Product& p) { return (p.in + 3) / 4 * 4; }
@@ -454,8 +524,8 @@ constexpr int PanelsOf(int rows) {
 // streams from different pages: with AVX2, one row of int8 takes 18 % less time than with
 // neighbouring panels. Products of several rows prefetch 4 KB ahead (2 KB was as good, 512 bytes
 // was not). Products of one row go through the weights at the memory's own speed: with floats they
-// prefetch nothing, with int8 512 bytes ahead (4 KB was slower by 7 %). With AVX-512 it was not
-// measured and is not done.
+// prefetch nothing, with int8 512 bytes ahead (4 KB was slower by 7 %). With AVX-512 all prefetch 4
+// KB ahead: one row took 5 to 10 % less time, eight rows 20 to 30 %, than without.
 template <typename Weight, int kRows>
 INLINE void OneTile(const Product& p) {
   constexpr int kPanels = PanelsOf<Weight>(kRows);
@@ -463,23 +533,20 @@ INLINE void OneTile(const Product& p) {
   const int64_t in = Traits<Weight>::Inputs(p);
   const int64_t apart = (p.end - p.begin) / kPanels;
   const auto* const panels = static_cast<const Weight*>(p.panels);
-#if defined(__AVX512F__)
-  constexpr int64_t kAhead = 0;
-#else
-  constexpr int64_t kAhead = kRows > 1 ? 4096 : sizeof(Weight) == 1 ? 512 : 0;
-#endif
+  constexpr int64_t kAhead = kAvx512 || kRows > 1 ? 4096 : sizeof(Weight) == 1 ? 512 : 0;
   constexpr int64_t kStep = kAhead > 0 ? (sizeof(Weight) == 2 ? 32 : 64) : 0;
   const auto ahead = [&](const Weight* w) {
-    return Ahead{reinterpret_cast<const char*>(w) + kAhead, kStep};
+    return Ahead{reinterpret_cast<const char*>(w) + kAhead, kStep,
+                 apart * in * kPanel * static_cast<int64_t>(sizeof(Weight))};
   };
   for (int64_t panel = p.begin; panel < p.begin + apart; ++panel) {
     const Weight* const w = panels + panel * in * kPanel;
-    Tile<Weight>(p, Place<kRows, kPanels>{0, panel, apart, 0, in}, w, apart * in * kPanel, ahead(w),
+    Tile<Weight, kRows, kPanels>(p, {0, panel, apart, 0, in}, w, apart * in * kPanel, ahead(w),
                                  kNone);
   }
   for (int64_t panel = p.begin + kPanels * apart; panel < p.end; ++panel) {
     const Weight* const w = panels + panel * in * kPanel;
-    Tile<Weight>(p, Place<kRows, 1>{0, panel, 0, 0, in}, w, 0, ahead(w), kNone);
+    Tile<Weight, kRows, 1>(p, {0, panel, 0, 0, in}, w, 0, ahead(w), kNone);
   }
 }
 // OneTile() for a number of rows that is only known at run time, from kRows down.
@@ -489,18 +556,15 @@ INLINE void TileRows(const Product& p) {
   if constexpr (kRows > 1) TileRows<Weight, kRows - 1>(p);
 }
 
-// Calls Tile() for a number of rows that is only known at run time, from kRows down. A tile of one
-// row does not occur: more than kMostRows rows, which are 3 at least, are shared evenly.
+// Calls Tile() for a number of rows that is only known at run time, from kRows down. Tiles of less
+// than half of the rows do not occur: more than kMostRows rows are shared evenly.
 template <int kRows, int kPanels, typename Weight, typename Partial>
-INLINE void TileOf(int64_t rows, const Product& p, const Place<1, kPanels>& place, const Weight* w,
+INLINE void TileOf(int64_t rows, const Product& p, const Place& place, const Weight* w,
                    int64_t between, Ahead ahead, Partial* partial) {
   if (rows == kRows) {
-    return Tile<Weight>(p,
-                        Place<kRows, kPanels>{place.row, place.panel, place.apart, place.begin,
-                                              place.end},
-                        w, between, ahead, partial);
+    return Tile<Weight, kRows, kPanels>(p, place, w, between, ahead, partial);
   }
-  if constexpr (kRows > 2) {
+  if constexpr (kRows > (Traits<Weight>::kMostRows + 1) / 2) {
     TileOf<kRows - 1, kPanels>(rows, p, place, w, between, ahead, partial);
   }
 }
@@ -520,15 +584,15 @@ INLINE void Block(const Product& p, int64_t row, int64_t count, int64_t panel, i
     const Weight* const w = static_cast<const Weight*>(p.panels) + (panel * in + begin) * kPanel;
     const int64_t bytes = depth * kPanel * static_cast<int64_t>(sizeof(Weight));
     const int64_t lines = sizeof(Weight) == 1 ? depth / 4 : depth;
-    const int64_t step = lines > 0 && !kAvx512 ? bytes / (lines * tiles) : 0;
+    const int64_t step = lines > 0 ? bytes / (lines * tiles) : 0;
     const auto go = [&](const auto* weights, int64_t between) INLINE_LAMBDA {
       for (int64_t t = 0; t < tiles; ++t) {
         const int64_t first = count * t / tiles;
-        const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step};
+        const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step,
+                             apart * in * kPanel * static_cast<int64_t>(sizeof(Weight))};
         TileOf<kMost, kPanels>(count * (t + 1) / tiles - first, p,
-                               Place<1, kPanels>{row + first, panel, apart, begin, begin + depth},
-                               weights, between, ahead,
-                               partial + first * kPanels * T::kPartials);
+                               {row + first, panel, apart, begin, begin + depth}, weights, between,
+                               ahead, partial + first * kPanels * T::kPartials);
       }
     };
     if constexpr (sizeof(Weight) == 2) {  // Widened once for all tiles.
@@ -570,22 +634,15 @@ void Multiply(const Product& p) { MultiplyRows<float>(p); }
 void MultiplyBfloat16(const Product& p) { MultiplyRows<uint16_t>(p); }
 void MultiplyInt8(const Product& p) { MultiplyRows<int8_t>(p); }
 
-typedef float Four __attribute__((vector_size(16), aligned(4), may_alias));
-typedef int32_t FourIntegers __attribute__((vector_size(16), aligned(4), may_alias));
-// The bits of |x[i]| to |x[i + 3]|; zero from `in` on.
-INLINE FourIntegers Size(const float* x, int64_t i, int64_t in) {
-  FourIntegers four = {};
-  if (i + 4 <= in) {
-    four = *reinterpret_cast<const FourIntegers*>(x + i);
-  } else if (i < in) {
-    __builtin_memcpy(&four, x + i, (in - i) * sizeof(float));
-  }
-  return four & 0x7fffffff;
+// The bits of |x[i]| and of the values after it; zero from `in` on.
+INLINE Integers Sizes(const float* x, int64_t i, int64_t in) {
+  const Vector v = i + kLanes <= in ? Load(x + i) : i < in ? LoadPart(x + i, in - i) : Vector{};
+  return reinterpret_cast<Integers>(v) & 0x7fffffff;
 }
 
-INLINE float Most(FourIntegers sizes) {
+INLINE float Most(Integers sizes) {
   int32_t most = 0;
-  for (int i = 0; i < 4; ++i) most = sizes[i] > most ? sizes[i] : most;
+  for (int i = 0; i < kLanes; ++i) most = sizes[i] > most ? sizes[i] : most;
   float result;
   __builtin_memcpy(&result, &most, sizeof(result));
   return result;
@@ -599,14 +656,19 @@ QuantisedRow Quantise(const float* x, int64_t in, void* to) {
   auto* out = static_cast<uint8_t*>(to);
   // The bits of absolute values, taken as integers, have the order of the values; infinity and NaN
   // are above all finite ones.
-  FourIntegers sizes = {}, sums = {};
-  for (int64_t i = 0; i < in; i += 8) {
-    const FourIntegers a = Size(x, i, in), b = Size(x, i + 4, in);
-    const Four columns = reinterpret_cast<Four>(a) + reinterpret_cast<Four>(b);
-    const auto sum = reinterpret_cast<FourIntegers>(
-        columns + __builtin_shufflevector(columns, columns, 1, 0, 3, 2));
+  Integers sizes = {}, sums = {};
+  for (int64_t i = 0; i < in; i += kLanes < 8 ? 8 : kLanes) {
+    const Integers a = Sizes(x, i, in);
     sizes = a > sizes ? a : sizes;
-    sizes = b > sizes ? b : sizes;
+    auto columns = reinterpret_cast<Vector>(a);  // |x[n]| + |x[n + 4]|
+    if constexpr (kLanes < 8) {
+      const Integers b = Sizes(x, i + 4, in);
+      sizes = b > sizes ? b : sizes;
+      columns += reinterpret_cast<Vector>(b);
+    } else {
+      columns += Crossed<4>(columns);
+    }
+    const auto sum = reinterpret_cast<Integers>(columns + Crossed<1>(columns));
     sums = sum > sums ? sum : sums;
   }
   const float most = Most(sizes), most_of_four = Most(sums);
@@ -772,59 +834,36 @@ struct FirstLanes {
   INLINE_MEMBER void To(Vector v, float* x) const { StorePart(v, count, x); }
 };
 
-// For kCount vectors: out += sum over i of query[i] * row i of the state. With kFold, row i is
-// first increased by past_key[i] * past_value. The sums stay in registers while the state goes by
-// once.
-template <int kCount, bool kFold, typename Lanes>
-INLINE void AttendLanes(float* state, int64_t F, int64_t V, const LinearStep& step, int64_t j,
+// For kCount vectors: out += sum over i of query[i] * row i of the state. The sums stay in
+// registers while the state goes by once.
+template <int kCount, typename Lanes>
+INLINE void AttendLanes(const float* state, int64_t F, int64_t V, const float* query, int64_t j,
                         float* out, Lanes lanes) {
-  Vector sums[kCount], values[kCount];
+  Vector sums[kCount];
 #pragma GCC unroll 4
-  for (int v = 0; v < kCount; ++v) {
-    sums[v] = lanes.From(out + j + v * kLanes);
-    if (kFold) values[v] = lanes.From(step.past_value + j + v * kLanes);
-  }
-  float* row = state + j;
+  for (int v = 0; v < kCount; ++v) sums[v] = lanes.From(out + j + v * kLanes);
+  const float* row = state + j;
   for (int64_t i = 0; i < F; ++i, row += V) {
 #pragma GCC unroll 4
-    for (int v = 0; v < kCount; ++v) {
-      Vector x = lanes.From(row + v * kLanes);
-      if (kFold) lanes.To(x += values[v] * step.past_key[i], row + v * kLanes);
-      sums[v] += x * step.query[i];
-    }
+    for (int v = 0; v < kCount; ++v) sums[v] += lanes.From(row + v * kLanes) * query[i];
   }
 #pragma GCC unroll 4
   for (int v = 0; v < kCount; ++v) lanes.To(sums[v], out + j + v * kLanes);
 }
 
-template <bool kFold, typename Lanes>
-INLINE Vector AttendKeys(float* keys, const LinearStep& step, int64_t i, Lanes lanes) {
-  Vector key = lanes.From(keys + i);
-  if (kFold) lanes.To(key += lanes.From(step.past_key + i), keys + i);
-  return key * lanes.From(step.query + i);
-}
-
-template <bool kFold>
-INLINE float AttendAll(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
+float LinearAttend(const float* state, int64_t F, int64_t V, const float* query, float* out) {
   int64_t j = 0;
   for (; j + 4 * kLanes <= V; j += 4 * kLanes) {
-    AttendLanes<4, kFold>(state, F, V, step, j, out, AllLanes{});
+    AttendLanes<4>(state, F, V, query, j, out, AllLanes{});
   }
-  for (; j + kLanes <= V; j += kLanes) {
-    AttendLanes<1, kFold>(state, F, V, step, j, out, AllLanes{});
-  }
-  if (j < V) AttendLanes<1, kFold>(state, F, V, step, j, out, FirstLanes{V - j});
-  float* keys = state + F * V;
+  for (; j + kLanes <= V; j += kLanes) AttendLanes<1>(state, F, V, query, j, out, AllLanes{});
+  if (j < V) AttendLanes<1>(state, F, V, query, j, out, FirstLanes{V - j});
+  const float* const keys = state + F * V;
   Vector sums = {};
   int64_t i = 0;
-  for (; i + kLanes <= F; i += kLanes) sums += AttendKeys<kFold>(keys, step, i, AllLanes{});
-  if (i < F) sums += AttendKeys<kFold>(keys, step, i, FirstLanes{F - i});
+  for (; i + kLanes <= F; i += kLanes) sums += Load(keys + i) * Load(query + i);
+  if (i < F) sums += LoadPart(keys + i, F - i) * LoadPart(query + i, F - i);
   return Sum(sums);
-}
-
-float LinearAttend(float* state, int64_t F, int64_t V, const LinearStep& step, float* out) {
-  return step.past_value != nullptr ? AttendAll<true>(state, F, V, step, out)
-                                    : AttendAll<false>(state, F, V, step, out);
 }
 
 // Adds a vector of terms to kRows inner products side by side. Each sum has the order that it has

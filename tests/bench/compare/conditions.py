@@ -8,11 +8,15 @@ from typing import Any
 
 def machine() -> str:
     text = Path("/proc/cpuinfo").read_text()
-    model = next((line.split(":", 1)[1].strip() for line in text.splitlines() if line.startswith("model name")), "?")
+
+    def fact(name: str) -> str:
+        lines = [line.split(":", 1) for line in text.splitlines() if ":" in line]
+        return next((value.strip() for key, value in lines if key.strip() == name), "?")
+
     flags = text.split("flags", 1)[-1].split("\n", 1)[0].split()
     vectors = [flag for flag in ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_int8")
                if flag in flags]
-    return f"{model}, {os.cpu_count()} processors, {' '.join(vectors) or 'no AVX2'}"
+    return f"{fact('model name')}, family {fact('cpu family')}, model {fact('model')}, {os.cpu_count()} processors, {' '.join(vectors) or 'no AVX2'}"
 
 
 def commit(repository: Path) -> str:
