@@ -64,6 +64,10 @@ class Server:
             command += ["--model", model]
         self.process = subprocess.Popen(command, env=environment, stdout=self.log, stderr=self.log)
 
+    def set_date(self, seconds):
+        with open(self.clock, "r+b") as clock:  # It is mapped, and so must not get shorter.
+            clock.write(struct.pack("q", seconds))
+
     def ready(self):
         try:
             connection = http.client.HTTPConnection("127.0.0.1", self.metrics, timeout=2)
@@ -416,9 +420,11 @@ class Load:
             time.sleep(chosen.uniform(0, 5))
             self.start_proxy()
         elif what == "clock":
-            # Tokens hold for resume_lifetime, an hour: the dates of servers may differ by less than that.
-            with open(server.clock, "r+b") as clock:  # It is mapped, and so must not get shorter.
-                clock.write(struct.pack("q", chosen.choice([0, -1500, 1500])))
+            # Tokens hold for resume_lifetime, an hour: the dates of servers may differ by less than that. The kernel's
+            # clock stays right, so that timed waits of gRPC's threads return at once meanwhile: the jump is soon undone.
+            server.set_date(chosen.choice([-1500, 1500]))
+            time.sleep(chosen.uniform(1, 5))
+            server.set_date(0)
         elif what == "reload":
             server.process.send_signal(signal.SIGHUP)
         elif what == "stop":
