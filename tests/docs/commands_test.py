@@ -34,6 +34,7 @@ EXCEPTED = {  # Beginnings of commands, and why they are not run.
         "pocketsphinx is from PyPI; what it recognised is in tests/golden/hypotheses",
     "fairseq-train": "training takes fairseq and hours; the golden checkpoints were written by it",
     "pip install": "downloads from PyPI",
+    "git clone": "downloads from the hub; a golden folder stands for it",
     "leapstream pull": "downloads from the hub; pull_program_test does so from one on 127.0.0.1",
     "build/bin/leapstream pull": "the same",
     "simuleval": "from PyPI; evaluation_program_test speaks its protocol to the bridge",
