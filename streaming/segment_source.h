@@ -84,6 +84,9 @@ class SegmentSource {
   virtual double Delay(int source_read) const = 0;
   // The length of the speech that has been made due; zero for text.
   virtual absl::Duration audio_given() const { return absl::ZeroDuration(); }
+  // The place in the session's audio at which the segment begins; zero for text, and as long as the
+  // segment has no audio.
+  virtual absl::Duration audio_begin() const { return absl::ZeroDuration(); }
   virtual const metrics::SourceWordEnds* words() const { return nullptr; }  // See SourceFigures.
 
   // Notes that the translation may have ended after `source_read` source tokens, since </s> is the
