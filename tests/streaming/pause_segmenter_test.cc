@@ -241,6 +241,7 @@ TEST(LongAudioTest, AQuietPlaceNearTheLimitIsTakenAtOnce) {
     EXPECT_EQ(cutter.segments[0], Part(talk, 0, 7.6));
     cutter.Append(1, Part(talk, 7.7, 9.25));
     cutter.Finish(2);
+    ASSERT_EQ(cutter.segments.size(), 2u);
     EXPECT_EQ(cutter.segments[1], Part(talk, 7.6, 9.25));
   }
 }
