@@ -103,15 +103,14 @@ std::optional<absl::string_view> ResumeSigner::Unseal(absl::string_view token) c
 
 std::string ResumeSigner::Sign(const ResumeToken& token) const {
   const SegmentStats& totals = token.before.totals;
+  const char* const version = token.begin.has_value()  ? kVersionWithBegin
+                              : token.source.audio > 0 ? kVersionWithAudio
+                                                       : kVersion;
   // %a writes a double without any loss.
   std::string text = absl::StrJoin(
       std::vector<std::string>{
-          token.begin.has_value()   ? kVersionWithBegin
-          : token.source.audio > 0 ? kVersionWithAudio
-                                   : kVersion,
-          token.session_id,
-          absl::BytesToHexString(token.model_checksum), token.config_digest,
-          absl::StrCat(token.segment),
+          version, token.session_id, absl::BytesToHexString(token.model_checksum),
+          token.config_digest, absl::StrCat(token.segment),
           absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
           absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
           absl::StrFormat("%a", totals.lagging.al), absl::StrFormat("%a", totals.lagging.laal),

@@ -27,16 +27,17 @@ struct PauseRule {
 };
 
 // Cuts a stream of audio into segments, at pauses and before they become too long. A frame of 10 ms
-// is quiet if its root mean square is below the rule's threshold, or below kSilenceDb if the rule is
-// off.
+// is quiet if its root mean square is below the rule's threshold, or below kSilenceDb if the rule
+// is off.
 //
 // A segment begins with the first frame that is not quiet, and with the quiet before it, of which
 // there is kLeadIn at most, or kSearch if the rule is off. It ends
 //  - after as much quiet as the rule's duration;
 //  - where the client ends it;
 //  - at a cut before its limit. In the last kSearch before the limit, the quietest kStretch is
-//    looked for, the first one if there are several, and the cut is in its middle. One that is quiet
-//    itself is taken at once. kSearch and kStretch are shorter if the limit is less than twice as long.
+//    looked for, the first one if there are several, and the cut is in its middle. One that is
+//    quiet itself is taken at once. kSearch and kStretch are shorter if the limit is less than
+//    twice as long.
 // The quiet between two segments belongs to neither. If the rule is off, quiet that is as long as
 // the limit is a segment without samples, and so is the quiet that the client ends.
 //
@@ -61,10 +62,10 @@ class PauseSegmenter {
   };
   struct Part {  // A part of one segment.
     AudioSamples samples;
-    SourcePosition begin;       // Only `audio` is set.
+    SourcePosition begin;  // Only `audio` is set.
     bool ends_segment = false;
-    SourcePosition end;         // The segment's end, if this part ends it.
-    bool is_cut = false;        // It ends there because of its limit.
+    SourcePosition end;   // The segment's end, if this part ends it.
+    bool is_cut = false;  // It ends there because of its limit.
   };
 
   PauseSegmenter(const PauseRule& rule, const Input& input, const Start& start);
@@ -87,7 +88,7 @@ class PauseSegmenter {
 
  private:
   struct Frame {
-    double energy;       // The sum of the squares of its samples.
+    double energy;  // The sum of the squares of its samples.
     SourcePosition end;
   };
 
@@ -110,9 +111,9 @@ class PauseSegmenter {
   const int64_t search_;       // The number of frames before the limit among which the cut is.
   const size_t stretch_;       // The number of frames of kStretch.
   const int64_t lead_in_;      // The most quiet frames before a segment's first one that is not.
-  size_t skip_;  // The number of samples to come that are before the start.
-  int drops_;    // The number of segments that are not given out, from the open or next one on.
-  bool begun_;   // The segment that is open for the client has begun.
+  size_t skip_;                // The number of samples to come that are before the start.
+  int drops_;   // The number of segments that are not given out, from the open or next one on.
+  bool begun_;  // The segment that is open for the client has begun.
 
   AudioSamples held_;  // Samples not given out yet. Between segments: the last ones that came.
   int64_t first_;      // The number of samples before these.

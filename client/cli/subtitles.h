@@ -77,7 +77,7 @@ class SpeechCueMaker {
 
  private:
   CueMaker cues_;
-  std::string newest_;     // The text that was written when the audio up to read_ had been read.
+  std::string newest_;  // The text that was written when the audio up to read_ had been read.
   absl::Duration read_;
   absl::Duration before_;  // The place of the text before it.
 };

@@ -115,8 +115,8 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
         instance.prediction += delta->text;
         continue;
       }
-      add(target.Append(delta->text,
-                        source.word_delay(delta->source_tokens_read, audio_ms), seconds));
+      add(target.Append(delta->text, source.word_delay(delta->source_tokens_read, audio_ms),
+                        seconds));
     } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
       const SegmentStats stats = completed->stats.value_or(SegmentStats());
       if (completed->reason == FinishReason::kMaxLength) instance.prediction_cut = true;

@@ -23,17 +23,14 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
 
 SourceReceiver::SourceReceiver(const OpenRequest& request, int max_chunk_bytes,
                                ResumePoints* points)
-    : reader_(FormOf(request, max_chunk_bytes)),
-      points_(points),
-      by_pauses_(request.pause.on()) {
+    : reader_(FormOf(request, max_chunk_bytes)), points_(points), by_pauses_(request.pause.on()) {
   if (request.sentences) {
     sentences_.emplace(request.options.languages.source,
                        request.start.begin.value_or(request.start.source));
   }
   if (!reader_.reads_audio()) return;
   const PauseSegmenter::Input input = {
-      request.options.sample_rate,
-      AudioLimit(request.options, request.scheduler->model()->info)};
+      request.options.sample_rate, AudioLimit(request.options, request.scheduler->model()->info)};
   const PauseSegmenter::Start start = {request.start.source, request.start.skipped,
                                        request.start.in_text};
   segmenter_.emplace(request.pause, input, start);

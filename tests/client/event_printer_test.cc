@@ -273,8 +273,8 @@ TEST(EventPrinterTest, SubtitlesOfSpeechHaveThePlacesInItsAudio) {
   SegmentCompleted completed = Completed("Eins zwei.");
   completed.audio_start_ms = 61000;
   completed.audio_end_ms = 64000;
-  const Output output = Print(options, {Session(), delta("Eins", 61560), delta(" zwei.", 62400),
-                                        completed, End()});
+  const Output output =
+      Print(options, {Session(), delta("Eins", 61560), delta(" zwei.", 62400), completed, End()});
   EXPECT_EQ(output.out, "1\n00:01:01,560 --> 00:01:02,560\nEins zwei.\n\n");
 }
 

@@ -170,9 +170,9 @@ TEST_F(SpeechProgramTest, SubtitlesOfARecordingHaveTheTimesOfItsAudio) {
     }
   }
   ASSERT_GT(first, 0);
-  EXPECT_THAT(srt.text, ::testing::StartsWith(absl::StrFormat(
-                            "1\n00:00:%02d,%03d --> ", static_cast<int>(first) / 1000,
-                            static_cast<int>(first) % 1000)))
+  EXPECT_THAT(srt.text, ::testing::StartsWith(absl::StrFormat("1\n00:00:%02d,%03d --> ",
+                                                              static_cast<int>(first) / 1000,
+                                                              static_cast<int>(first) % 1000)))
       << srt.text;
 }
 

@@ -304,8 +304,7 @@ TEST(LongAudioTest, ChunksAndResumesDoNotShow) {
       EXPECT_EQ(cutter.begins, whole.begins) << seed;
       EXPECT_EQ(cutter.cuts, whole.cuts) << seed;
       for (size_t s = 0; s + 1 < whole.segments.size(); ++s) {
-        const std::vector<AudioSamples> rest(whole.segments.begin() + s + 1,
-                                             whole.segments.end());
+        const std::vector<AudioSamples> rest(whole.segments.begin() + s + 1, whole.segments.end());
         const std::vector<int64_t> begins(whole.begins.begin() + s + 1, whole.begins.end());
         const Cutter resumed = cut(chunks, cutter.ends[s], 0);
         EXPECT_EQ(resumed.segments, rest) << "seed " << seed << " segment " << s;
