@@ -89,12 +89,12 @@ absl::Status ResumeLog::Complete(const SegmentCompleted& completed) {
                      " with another text than that of its deltas; segment ", segment_,
                      " was open; report this to who runs the server"));
   }
-  if (completed.continues) {
+  if (by_pauses()) {
+    if (!next_resume_token_.empty()) source_.Consume(next_consumed_);
+  } else if (completed.continues) {
     source_.ConsumeOpen(next_consumed_);
-  } else if (!by_pauses()) {
+  } else {
     source_.Complete();
-  } else if (!next_resume_token_.empty()) {
-    source_.Consume(next_consumed_);
   }
   ++segment_;
   resume_token_ = std::exchange(next_resume_token_, "");

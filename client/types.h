@@ -166,6 +166,9 @@ struct Delta {
   // written.
   int source_tokens_read = 0;
   double source_audio_ms = 0;  // Speech only: the segment's audio that had been read.
+  // Speech only: the end of that, from the session's first sample on. 0: the server is older than
+  // 0.4.
+  double audio_offset_ms = 0;
 };
 
 struct Lagging {
@@ -203,8 +206,13 @@ struct SegmentCompleted {
   // Source tokens that were read after the translation had ended, as far as is known.
   int untranslated_source_tokens = 0;
   bool source_dropped = false;  // Source was left when the translation ended, and is dropped.
-  // The rest of the source belongs to the next segment: a sentence ended, or source was left.
+  // The rest of the source belongs to the next segment: a sentence ended, source was left, or audio
+  // became too long for one segment.
   bool continues = false;
+  // Speech only: the places in the session's audio at which the segment begins, and up to which it
+  // was read. Both 0: it got no audio, or the server is older than 0.4.
+  double audio_start_ms = 0;
+  double audio_end_ms = 0;
 };
 
 // The server gives the stream up after `remaining`, or when the open segment is complete.

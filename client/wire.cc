@@ -332,6 +332,7 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
       event.text = target.text();
       event.source_tokens_read = target.source_tokens_read();
       event.source_audio_ms = target.source_audio_ms();
+      event.audio_offset_ms = target.audio_offset_ms();
       for (const auto& token : target.tokens()) {
         event.tokens.push_back({token.id(), token.piece(), token.source_tokens_read(),
                                 token.log_prob(), FromProto(token.emit_offset()),
@@ -349,6 +350,8 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
       event.untranslated_source_tokens = completed.untranslated_source_tokens();
       event.source_dropped = completed.source_dropped();
       event.continues = completed.continues();
+      event.audio_start_ms = completed.audio_start_ms();
+      event.audio_end_ms = completed.audio_end_ms();
       return event;
     }
     case pb::StreamTranslateResponse::kGoingAway:

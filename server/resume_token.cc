@@ -31,12 +31,14 @@ constexpr size_t kMaxResumeTokenBytes = 4096;
 // The versions that Sign() writes. Only a session that older servers do not know needs the newer.
 constexpr char kVersion[] = "4";
 constexpr char kVersionWithBegin[] = "5";
+constexpr char kVersionWithAudio[] = "6";
 constexpr size_t kFields = 20;  // The number of fields of kVersion.
 
 // The number of fields that tokens of a version have, which are the first ones of today's; 0: no
 // such token is read.
 size_t FieldsOf(absl::string_view version) {
   if (version == kVersionWithBegin) return kFields + 2;
+  if (version == kVersionWithAudio) return kFields + 1;
   if (version == kVersion) return kFields;
   if (version == "3") return 19;
   return version == "2" ? 14 : 0;
@@ -101,12 +103,14 @@ std::optional<absl::string_view> ResumeSigner::Unseal(absl::string_view token) c
 
 std::string ResumeSigner::Sign(const ResumeToken& token) const {
   const SegmentStats& totals = token.before.totals;
+  const char* const version = token.begin.has_value()  ? kVersionWithBegin
+                              : token.source.audio > 0 ? kVersionWithAudio
+                                                       : kVersion;
   // %a writes a double without any loss.
   std::string text = absl::StrJoin(
       std::vector<std::string>{
-          token.begin.has_value() ? kVersionWithBegin : kVersion, token.session_id,
-          absl::BytesToHexString(token.model_checksum), token.config_digest,
-          absl::StrCat(token.segment),
+          version, token.session_id, absl::BytesToHexString(token.model_checksum),
+          token.config_digest, absl::StrCat(token.segment),
           absl::StrCat(absl::ToUnixMillis(token.expires)), absl::StrCat(token.before.segments),
           absl::StrCat(token.before.source_tokens), absl::StrCat(token.before.target_tokens),
           absl::StrFormat("%a", totals.lagging.al), absl::StrFormat("%a", totals.lagging.laal),
@@ -117,6 +121,8 @@ std::string ResumeSigner::Sign(const ResumeToken& token) const {
       "\n");
   if (token.begin.has_value()) {
     absl::StrAppend(&text, "\n", token.begin->chunks, "\n", token.begin->samples);
+  } else if (token.source.audio > 0) {
+    absl::StrAppend(&text, "\n", token.source.audio);
   }
   return Seal(text);
 }
@@ -131,7 +137,8 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
   int64_t expires = 0;
   SegmentStats& totals = result.before.totals;
   const bool has_times = fields.size() > 15;
-  const bool has_begin = fields.size() > kFields;
+  const bool has_audio = fields.size() == kFields + 1;
+  const bool has_begin = fields.size() > kFields + 1;
   if (has_begin) result.begin.emplace();
   if (fields.size() != FieldsOf(fields[0]) ||
       !absl::SimpleAtoi(fields[4], &result.segment) || !absl::SimpleAtoi(fields[5], &expires) ||
@@ -143,6 +150,7 @@ absl::StatusOr<ResumeToken> ResumeSigner::Verify(absl::string_view token, absl::
       !absl::SimpleAtoi(fields[13], &result.drops) ||
       (has_begin && !(absl::SimpleAtoi(fields[20], &result.begin->chunks) &&
                       absl::SimpleAtoi(fields[21], &result.begin->samples))) ||
+      (has_audio && !absl::SimpleAtoi(fields[20], &result.source.audio)) ||
       (has_times && !(ParseNanoseconds(fields[15], &totals.source_audio) &&
                         ParseNanoseconds(fields[16], &totals.first_token) &&
                         ParseNanoseconds(fields[17], &totals.compute) &&

@@ -19,7 +19,8 @@ struct ResumeToken {
   std::string model_checksum;
   std::string config_digest;  // See ConfigDigest().
   int64_t segment = 1;        // The first segment that is not complete.
-  // The client sends its source again from here; see ResumePoint.
+  // The client sends its source again from here; see ResumePoint. Tokens have `audio` from version
+  // 6 on.
   SourcePosition source;
   int drops = 0;  // ResumePoint::skipped.
   std::optional<SourcePosition> begin;  // ResumePoint::begin. Tokens have it from version 5 on.

@@ -27,16 +27,18 @@ AudioSegment::AudioSegment(const SessionOptions& options, const ModelInfo& model
 
 void AudioSegment::Open() {
   OpenBase(false);
+  begin_.reset();
   given_ = 0;
   audio_->Reset();
 }
 
-absl::Status AudioSegment::Append(SourceInput source, SourcePosition /*at*/, int64_t* work) {
+absl::Status AudioSegment::Append(SourceInput source, SourcePosition at, int64_t* work) {
   const auto* samples = std::get_if<AudioSamples>(&source);
   if (samples == nullptr) return WrongKind(model_, "audio");
   if (sample_rate_ != kSpeechSampleRate) {
     *work -= static_cast<int64_t>(samples->size()) * budget::kResampledWork;
   }
+  if (!begin_.has_value() && !samples->empty()) begin_ = at.audio;
   audio_->Append(*samples);
   return absl::OkStatus();
 }
@@ -84,6 +86,10 @@ double AudioSegment::Delay(int /*source_read*/) const {
 
 absl::Duration AudioSegment::audio_given() const {
   return absl::Seconds(given_) / kSpeechSampleRate;
+}
+
+absl::Duration AudioSegment::audio_begin() const {
+  return absl::Seconds(begin_.value_or(0)) / sample_rate_;
 }
 
 SourceLeft AudioSegment::Leave(int source_read) {

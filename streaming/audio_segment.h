@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "model/api/speech.h"
@@ -35,6 +36,7 @@ class AudioSegment final : public SegmentSource {
   }
   double Delay(int source_read) const override;
   absl::Duration audio_given() const override;
+  absl::Duration audio_begin() const override;
   SourceLeft Leave(int source_read) override;
 
  private:
@@ -46,6 +48,7 @@ class AudioSegment final : public SegmentSource {
   const int read_steps_;   // The chunk of source of a READ, in steps; 0: one.
   const int64_t limit_;    // The most samples of a segment.
   const std::unique_ptr<AudioSource> audio_;
+  std::optional<int64_t> begin_;  // The samples that came before the segment's first one.
   int64_t given_ = 0;  // The number of the segment's samples that were made due.
   int due_reads_ = 0;
   std::vector<float> due_;  // The samples of the READs that are due.

@@ -20,7 +20,9 @@ namespace leapstream {
 // that is there already, so that nobody is speaking it.
 enum class Queue { kLive, kBacklog };
 
-struct SegmentEnd {};
+struct SegmentEnd {
+  Session::End end = Session::End::kUsual;
+};
 struct SourceEnd {};
 struct SourceChunk {
   SourceInput source;

@@ -193,9 +193,15 @@ void LiveSession::ApplyInput(Input input) {
     return Finish(absl::OkStatus());
   }
   if (phase_ == Phase::kIdle) OpenSegment();
-  if (std::holds_alternative<SegmentEnd>(input)) {
+  if (const auto* end = std::get_if<SegmentEnd>(&input)) {
+    const bool was_complete = phase_ == Phase::kTranslated;
     source_->Close();
-    return Move(PhaseEvent::kSourceEnd);
+    Move(PhaseEvent::kSourceEnd);
+    if (was_complete && end->end == End::kAnswered) {
+      OpenSegment();
+      source_->Close();
+    }
+    return;
   }
   auto& chunk = std::get<SourceChunk>(input);
   if (phase_ == Phase::kTranslated || source_->cut()) {
@@ -281,6 +287,8 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.stats = meter_.Complete({source_read, source_->finished(), Delay(),
                                      source_->audio_given(), source_->words()},
                                     target_written, completed.unsent);
+  completed.audio_begin = source_->audio_begin();
+  completed.audio_end = source_->audio_begin() + source_->audio_given();
   const SourceLeft left = source_->Leave(source_read);
   meter_.RecordUntranslated(left.untranslated_tokens);
   meter_.RecordDropped(left.dropped_bytes);
@@ -288,6 +296,7 @@ void LiveSession::CompleteSegment(FinishReason reason) {
   completed.so_far = meter_.so_far();
   completed.untranslated_source_tokens = left.untranslated_tokens;
   completed.source_dropped = left.dropped;
+  completed.ended_early = !source_->closed() && !left.continues_at.has_value();
   completed.continues_at = left.continues_at;
   completed.continues_in_text = left.continues_in_text;
   completed.continues_after_tokens = left.continues_after_tokens;
@@ -392,6 +401,7 @@ void LiveSession::PutOut(ScoredToken token, bool forced) {
   delta.token.piece = std::string(model_.target_vocabulary.Symbol(token.id));
   delta.token.source_tokens_read = state_->source_read();
   delta.token.source_audio = source_->audio_given();
+  delta.token.audio_offset = source_->audio_begin() + source_->audio_given();
   delta.token.log_prob = token.log_prob;
   const SteadyTime now = SteadyNow();
   delta.token.emit_offset = now - opened_;

@@ -58,11 +58,12 @@ class LiveSession final : public Session, public ScheduledSession {
 
   // --- Functions for any thread. ---
 
+  using Session::EndSegment;
   using Session::Push;
   void Push(SourceInput source, SourcePosition at) override {
     inbox_.Push(SourceChunk{std::move(source), at});
   }
-  void EndSegment() override { inbox_.Push(SegmentEnd{}); }
+  void EndSegment(End end) override { inbox_.Push(SegmentEnd{end}); }
   void EndSource() override { inbox_.Push(SourceEnd{}); }
   void Cancel(absl::Status why) override {
     ending_.store(true, std::memory_order_relaxed);

@@ -86,6 +86,9 @@ class SegmentSource {
   virtual double Delay(int source_read) const = 0;
   // The length of the speech that has been made due; zero for text.
   virtual absl::Duration audio_given() const { return absl::ZeroDuration(); }
+  // The place in the session's audio at which the segment begins; zero for text, and as long as the
+  // segment has no audio.
+  virtual absl::Duration audio_begin() const { return absl::ZeroDuration(); }
   virtual const metrics::SourceWordEnds* words() const { return nullptr; }  // See SourceFigures.
 
   // The terms of SessionOptions::glossary, and the mark-up, that were found in what was made due,

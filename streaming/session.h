@@ -45,6 +45,7 @@ enum class Past {
 struct SourcePosition {
   int64_t chunks = 0;
   int64_t samples = 0;
+  int64_t audio = 0;  // Of audio: the number of all samples before the place.
   bool operator<(const SourcePosition& other) const {
     return chunks != other.chunks ? chunks < other.chunks : samples < other.samples;
   }
@@ -105,6 +106,7 @@ struct TargetToken {
   std::string piece;
   int source_tokens_read = 0;
   absl::Duration source_audio;  // For speech: the length of the audio read.
+  absl::Duration audio_offset;  // For speech: the end of that, from the session's first sample on.
   float log_prob = 0;
   absl::Duration emit_offset;  // The time since the session opened.
 };
@@ -171,6 +173,11 @@ struct SegmentCompleted {
   // The source had not been read to its end when the translation ended, and the rest of it, if
   // there is one, is dropped.
   bool source_dropped = false;
+  // The segment's source goes on: its end has not been taken from the inbox yet.
+  bool ended_early = false;
+  // For speech: the places in the session's audio at which the segment begins, and to which it was
+  // read. Both are zero if it got no audio.
+  absl::Duration audio_begin, audio_end;
   // The beginning of the source that is left, if the next segment begins with it. The next segment
   // may turn out to be empty.
   std::optional<SourcePosition> continues_at;
@@ -236,11 +243,18 @@ class Session {
  public:
   virtual ~Session() = default;
   // Appends source to the open segment, or opens one if none is open. `at`: the place at which the
-  // source begins; continues_at is counted from there.
+  // source begins; continues_at, and for speech the offsets, are counted from there.
   virtual void Push(SourceInput source, SourcePosition at) = 0;
   void Push(SourceInput source) { Push(std::move(source), SourcePosition()); }
+  enum class End {
+    kUsual,
+    // If the open segment is complete, but for the end of its source, an empty one is completed as
+    // well: whoever waits for this end is told of it.
+    kAnswered,
+  };
   // Ends the open segment's source; completes an empty segment if none is open.
-  virtual void EndSegment() = 0;
+  virtual void EndSegment(End end) = 0;
+  void EndSegment() { EndSegment(End::kUsual); }
   // Ends the session's source (half-close): completes the open segment, if any, and the session.
   virtual void EndSource() = 0;
   // Ends the session within one step, with OnFinished(why).

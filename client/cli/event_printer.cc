@@ -96,7 +96,9 @@ absl::Status EventPrinter::Show(const Delta& delta) {
     return absl::OkStatus();
   }
   if (options_.subtitles.has_value()) {
-    return ShowCues(cue_maker_.Add(delta.text, SteadyNow() - started_));
+    return ShowCues(delta.audio_offset_ms > 0
+                        ? speech_cues_.Add(delta.text, absl::Milliseconds(delta.audio_offset_ms))
+                        : cue_maker_.Add(delta.text, SteadyNow() - started_));
   }
   if (delta.text.empty()) return absl::OkStatus();
   target_line_open_ = screen_target_open_ = true;
@@ -118,7 +120,8 @@ absl::Status EventPrinter::Show(const SegmentCompleted& completed) {
   if (options_.json) return absl::OkStatus();
   if (options_.subtitles.has_value()) {
     cue_maker_.EndCue();
-    return absl::OkStatus();
+    return ShowCues(speech_cues_.EndSegment(absl::Milliseconds(completed.audio_start_ms),
+                                            absl::Milliseconds(completed.audio_end_ms)));
   }
   if (lanes_ != nullptr) {
     lanes_->TargetEnd(lagging);
@@ -222,7 +225,10 @@ absl::Status EventPrinter::EndLine() {
     lanes_->Finish();
     return Draw();
   }
-  if (options_.subtitles.has_value()) return ShowCues(cue_maker_.Finish());
+  if (options_.subtitles.has_value()) {
+    LEAPSTREAM_RETURN_IF_ERROR(ShowCues(cue_maker_.Finish()));
+    return ShowCues(speech_cues_.Finish());
+  }
   if (!std::exchange(target_line_open_, false)) return absl::OkStatus();
   screen_target_open_ = false;
   return WriteTarget("\n");

@@ -22,7 +22,8 @@ namespace leapstream::client {
 
 struct EventPrinterOptions {
   bool json = false;     // Standard output gets events, not text.
-  std::optional<SubtitleFormat> subtitles;  // It gets cues, with the times at which text came.
+  // It gets cues. The times of text are those at which it came, of speech the places in the audio.
+  std::optional<SubtitleFormat> subtitles;
   bool verbose = false;  // Standard error gets session and lagging.
   bool speech = false;   // The source is audio: lagging is in ms, and no lanes are drawn.
   bool paced = false;    // Standard error gets the source as it is sent, and figures.
@@ -99,6 +100,7 @@ class EventPrinter {
   CutSegments cut_;
   Summary summary_;
   CueMaker cue_maker_;
+  SpeechCueMaker speech_cues_;
   size_t cues_ = 0;  // Number of cues that were written.
   SteadyTime started_ = SteadyNow();  // The session's start, from which cues are timed.
   std::optional<StabilizerFigures> hypotheses_;  // nullopt: the source is no recogniser's.

@@ -130,6 +130,22 @@ size_t Nearest(const std::vector<size_t>& sorted, double goal) {
                            [&](size_t a, size_t b) { return apart(a) < apart(b); });
 }
 
+// The words of a text that is a part of another one, each with the space before it. In scripts
+// without spaces they are characters.
+std::vector<absl::string_view> WordsOf(absl::string_view text) {
+  std::vector<absl::string_view> words;
+  size_t begin = 0, length = 1;
+  char32_t c = 0;
+  for (size_t i = 0; i < text.size(); i += length) {
+    if (ReadUtf8(text.substr(i), &length, &c) != Utf8::kCharacter) length = 1;
+    if (i == begin || (text[i] != ' ' && !IsOfScriptWithoutSpaces(c))) continue;
+    words.push_back(text.substr(begin, i - begin));
+    begin = i;
+  }
+  if (begin < text.size()) words.push_back(text.substr(begin));
+  return words;
+}
+
 // Breaks a line that is too long near its middle.
 std::string InTwoLines(absl::string_view text) {
   if (Characters(text) <= kLineCharacters) return std::string(text);
@@ -261,6 +277,39 @@ std::vector<Cue> CueMaker::Add(absl::string_view text, absl::Duration time) {
   }
   open_.text.append(text.data(), text.size());
   open_.end = std::max(time, open_.begin);
+  return done;
+}
+
+std::vector<Cue> SpeechCueMaker::Add(absl::string_view text, absl::Duration read) {
+  std::vector<Cue> done;
+  if (read > read_) {
+    done = cues_.Add(newest_, read_);
+    if (!newest_.empty()) before_ = read_;
+    newest_.clear();
+    read_ = read;
+  }
+  newest_.append(text.data(), text.size());
+  return done;
+}
+
+std::vector<Cue> SpeechCueMaker::EndSegment(absl::Duration begin, absl::Duration end) {
+  begin = std::max(begin, before_);
+  const std::string text = std::exchange(newest_, "");
+  std::vector<Cue> done;
+  for (const absl::string_view word : WordsOf(text)) {
+    const double share =
+        static_cast<double>(word.data() - text.data()) / static_cast<double>(text.size());
+    const absl::Duration time = read_ < end ? read_ : begin + (end - begin) * share;
+    for (Cue& cue : cues_.Add(word, time)) done.push_back(std::move(cue));
+  }
+  before_ = end;
+  cues_.EndCue();
+  return done;
+}
+
+std::vector<Cue> SpeechCueMaker::Finish() {
+  std::vector<Cue> done = cues_.Add(std::exchange(newest_, ""), read_);
+  for (Cue& cue : cues_.Finish()) done.push_back(std::move(cue));
   return done;
 }
 

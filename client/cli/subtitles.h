@@ -63,6 +63,25 @@ class CueMaker {
   absl::Duration shown_until_;  // The end of the last cue: each is shown for a second at least.
 };
 
+// Makes cues of the text of speech, whose times are places in the audio. Not thread-safe.
+class SpeechCueMaker {
+ public:
+  // Appends text of the open segment, which was written when the audio up to `read` had been read.
+  // Returns the cues that are complete now.
+  std::vector<Cue> Add(absl::string_view text, absl::Duration read);
+  // Ends the open segment, whose audio is from `begin` to `end`. The text that was written at its
+  // end is spread over the time since the text before it, or since `begin`.
+  std::vector<Cue> EndSegment(absl::Duration begin, absl::Duration end);
+  // The last cues, if there are any.
+  std::vector<Cue> Finish();
+
+ private:
+  CueMaker cues_;
+  std::string newest_;  // The text that was written when the audio up to read_ had been read.
+  absl::Duration read_;
+  absl::Duration before_;  // The place of the text before it.
+};
+
 }  // namespace leapstream::client
 
 #endif  // LEAPSTREAM_CLIENT_CLI_SUBTITLES_H_

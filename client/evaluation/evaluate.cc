@@ -102,31 +102,37 @@ absl::StatusOr<Instance> TranslateOne(Client& client, Source source) {
       LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
       LEAPSTREAM_RETURN_IF_ERROR(stream->CloseSource());
     } else if (const auto* delta = std::get_if<Delta>(&*event)) {
+      // A long recording has several segments. A server older than 0.4 gives it but one.
+      const double audio_ms =
+          delta->audio_offset_ms > 0 ? delta->audio_offset_ms : delta->source_audio_ms;
       for (const Token& token : delta->tokens) {
-        add_piece(source.piece_delay(token.source_tokens_read, token.source_audio_ms), seconds);
+        add_piece(source.piece_delay(token.source_tokens_read, audio_ms), seconds);
         if (!in_pieces) continue;
-        add_unit(source.word_delay(token.source_tokens_read, token.source_audio_ms), seconds);
+        add_unit(source.word_delay(token.source_tokens_read, audio_ms), seconds);
         instance.prediction_pieces.push_back(token.piece);
       }
       if (in_pieces) {
         instance.prediction += delta->text;
         continue;
       }
-      add(target.Append(delta->text,
-                        source.word_delay(delta->source_tokens_read, delta->source_audio_ms),
+      add(target.Append(delta->text, source.word_delay(delta->source_tokens_read, audio_ms),
                         seconds));
     } else if (const auto* completed = std::get_if<SegmentCompleted>(&*event)) {
       const SegmentStats stats = completed->stats.value_or(SegmentStats());
-      instance.prediction_cut = completed->reason == FinishReason::kMaxLength;
-      instance.source_dropped = completed->reason == FinishReason::kSourceLimit;
+      if (completed->reason == FinishReason::kMaxLength) instance.prediction_cut = true;
+      if (completed->reason == FinishReason::kSourceLimit && !completed->continues) {
+        instance.source_dropped = true;
+      }
       instance.encoder_rows += stats.encoder_rows;
       instance.decoder_rows += stats.decoder_rows;
       instance.decoder_steps += stats.decoder_steps;
       instance.target_tokens += stats.target_tokens;
-      add(target.Finish(source.word_delay(stats.source_tokens, stats.source_audio_ms), seconds));
+      const double audio_ms =
+          completed->audio_end_ms > 0 ? completed->audio_end_ms : stats.source_audio_ms;
+      add(target.Finish(source.word_delay(stats.source_tokens, audio_ms), seconds));
       // The last piece is </s>, or the one that the length limit stopped.
       if (stats.source_tokens > 0) {
-        add_piece(source.piece_delay(stats.source_tokens, stats.source_audio_ms), seconds);
+        add_piece(source.piece_delay(stats.source_tokens, audio_ms), seconds);
       }
     }
   }

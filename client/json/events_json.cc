@@ -180,9 +180,12 @@ struct ToJsonVisitor {
                         {"emit_offset", Seconds(token.emit_offset)}});
       if (token.source_audio_ms > 0) tokens.back()["source_audio_ms"] = token.source_audio_ms;
     }
-    return {{"event", "target"},    {"sequence", e.sequence},
-            {"segment", e.segment}, {"text", e.text},
-            {"tokens", tokens},     {"source_tokens_read", e.source_tokens_read}};
+    Json json = {{"event", "target"},    {"sequence", e.sequence},
+                 {"segment", e.segment}, {"text", e.text},
+                 {"tokens", tokens},     {"source_tokens_read", e.source_tokens_read}};
+    if (e.source_audio_ms > 0) json["source_audio_ms"] = e.source_audio_ms;
+    if (e.audio_offset_ms > 0) json["audio_offset_ms"] = e.audio_offset_ms;
+    return json;
   }
   Json operator()(const SegmentCompleted& e) const {
     Json json = {{"event", "segment"},
@@ -195,6 +198,10 @@ struct ToJsonVisitor {
     }
     if (e.source_dropped) json["source_dropped"] = true;
     if (e.continues) json["continues"] = true;
+    if (e.audio_end_ms > 0) {
+      json["audio_start_ms"] = e.audio_start_ms;
+      json["audio_end_ms"] = e.audio_end_ms;
+    }
     return json;
   }
   Json operator()(const GoingAway& e) const {

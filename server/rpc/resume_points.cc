@@ -1,11 +1,9 @@
 #include "server/rpc/resume_points.h"
 
-#include <algorithm>
-
 namespace leapstream {
 
-void ResumePoints::Start(const ResumePoint& start, bool by_pauses, int64_t samples_per_point) {
-  by_pauses_ = by_pauses;
+void ResumePoints::Start(const ResumePoint& start, Source source, int64_t samples_per_point) {
+  source_ = source;
   samples_per_point_ = samples_per_point;
   MutexLock lock(&mutex_);
   chunks_ = start.source.chunks;
@@ -23,22 +21,15 @@ void ResumePoints::TakeChunk() {
   ++chunks_;
 }
 
-void ResumePoints::EndSegment() { EndSegmentAt({chunks(), 0}); }
-
-void ResumePoints::EndSegmentAt(SourcePosition end) {
+void ResumePoints::EndSegmentAt(SourcePosition end, bool continues) {
   MutexLock lock(&mutex_);
-  ends_.push_back({end, false});
-}
-
-void ResumePoints::EndSentenceAt(SourcePosition end) {
-  MutexLock lock(&mutex_);
-  ends_.push_back({end, true});
+  ends_.push_back({end, continues});
 }
 
 ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
   MutexLock lock(&mutex_);
   ResumePoint point;
-  if (by_pauses_) point = latest_;
+  if (source_ != Source::kText) point = latest_;
   while (!ends_.empty() && first_end_ < completed.segment) {
     // AfterAudio() may have given a point in the quiet after this end. Such a point is further on.
     sentence_ = ends_.front().at;
@@ -46,7 +37,7 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
       point.source = sentence_;
       point.skipped = 0;
     }
-    ends_.pop_front();
+    if (first_end_ != early_ || ends_.front().continues) ends_.pop_front();
     ++first_end_;
   }
   point.in_text = completed.continues_in_text;
@@ -58,15 +49,21 @@ ResumePoint ResumePoints::AfterSegment(const SegmentCompleted& completed) {
     first_end_ = completed.segment + 1;  // Its end becomes the end of the next segment.
   } else if (!ends_.empty()) {
     point.source = ends_.front().at;
-    point.continues = ends_.front().of_sentence;
+    point.continues = ends_.front().continues;
     point.skipped = 0;
-  } else if (by_pauses_) {
-    // The translation ended before its source, and only a pause will tell where the source ends.
+  } else if (source_ != Source::kText) {
+    // The translation ended before its source, and only the segmenter will tell where that ends.
     ++point.skipped;
   } else {
     // The translation ended before its source: all chunks so far belong to the segment.
     point.source.chunks = chunks_;
   }
+  if (source_ != Source::kText && completed.ended_early) {
+    // Whether the source's end is known by now depends on time, and must not be seen.
+    point.continues = source_ == Source::kAudio;
+    if (point.continues) early_ = completed.segment;
+  }
+  if (source_ == Source::kAudio) point.in_text = point.continues;
   point.segment = completed.segment + 1;
   point.before = completed.so_far;
   return point;
@@ -79,22 +76,14 @@ std::optional<ResumePoint> ResumePoints::AfterAudio(const PauseSegmenter& segmen
   const bool long_since = samples_since_point_ >= samples_per_point_;
   const int64_t next = first_end_ + static_cast<int64_t>(ends_.size());
   ResumePoint point = latest_;
-  if (const auto restart = segmenter.restart(); restart.has_value()) {
-    const bool all_complete = point.segment == next;
-    if (!all_complete || !(point.skipped > 0 || long_since)) return std::nullopt;
-    if (!(point.source < *restart)) return std::nullopt;
-    point.source = *restart;
-    point.skipped = 0;
-  } else {
-    // A segment that the segmenter drops is not one of the session's.
-    const int64_t open = segmenter.drops() > 0 ? next - 1 : next;
-    const bool open_is_complete = point.skipped > 0 && point.segment == open + 1;
-    const auto last_loud = segmenter.last_loud();
-    if (!last_loud.has_value() || !open_is_complete || !long_since) return std::nullopt;
-    if (!(point.source < *last_loud)) return std::nullopt;
-    point.source = *last_loud;
-    point.skipped = std::max(segmenter.drops(), 1);
+  const auto restart = segmenter.restart();
+  const bool all_complete = point.segment == next;
+  if (!restart.has_value() || !all_complete || !(point.skipped > 0 || long_since)) {
+    return std::nullopt;
   }
+  if (!(point.source < *restart)) return std::nullopt;
+  point.source = *restart;
+  point.skipped = 0;
   samples_since_point_ = 0;
   return point;
 }

@@ -16,14 +16,17 @@ namespace leapstream {
 struct ResumePoint {
   int64_t segment = 0;    // The first segment that the other stream translates.
   SourcePosition source;  // The client sends its source again from here.
-  // The part of the source after `source` that is translated already. With pauses it is the number
+  // The part of the source after `source` that is translated already. Of audio it is the number
   // of whole segments; with next_segments it is the number of tokens of the first word.
   int skipped = 0;
-  bool in_text = false;  // With next_segments: see ResumeFrom::in_text.
+  // With next_segments: see ResumeFrom::in_text. Of audio without pauses: the client's segment has
+  // begun before.
+  bool in_text = false;
   // With sentences `source` is the beginning of a sentence, from which another stream finds the
   // same ones. If `segment` begins later in that sentence, this is where.
   std::optional<SourcePosition> begin;
-  // The server ended the segment before `segment`, and the client's end is still to come.
+  // The client's end of the segment before `segment` is still to come: the server ended it, or of
+  // audio without pauses its translation ended early.
   bool continues = false;
   SessionSummary before;  // The sums of the segments before `segment`.
 };
@@ -33,28 +36,28 @@ struct ResumePoint {
 // and ends segments, and the session's thread completes them.
 class ResumePoints {
  public:
-  // To be called before anything else. The stream begins at `start`. `by_pauses`: the server ends
-  // segments at pauses. While no segment needs the audio that comes, a point is due after each
-  // `samples_per_point` samples.
-  void Start(const ResumePoint& start, bool by_pauses, int64_t samples_per_point = 0);
+  // The sources of streams: text, pieces or ids; audio that a PauseSegmenter cuts, without pauses
+  // or with them.
+  enum class Source { kText, kAudio, kAudioWithPauses };
+  // To be called before anything else. The stream begins at `start`. With pauses, a point is due
+  // after each `samples_per_point` samples of audio that no segment needs.
+  void Start(const ResumePoint& start, Source source, int64_t samples_per_point = 0);
 
   // The number of chunks that have come, including those before the stream's start.
   int64_t chunks() const;
   void TakeChunk();
   // Ends a segment after the last chunk: the client has said so.
-  void EndSegment();
-  // Ends a segment at a place that a pause has given.
-  void EndSegmentAt(SourcePosition end);
-  // Ends a segment at a place where a sentence begins. REQUIRES: by_sentences was set.
-  void EndSentenceAt(SourcePosition end);
+  void EndSegment() { EndSegmentAt({chunks(), 0}, false); }
+  // Ends a segment at a place that a segmenter has found. `continues`: the client's end is still to
+  // come.
+  void EndSegmentAt(SourcePosition end, bool continues);
   // The server ends segments where sentences end. To be called directly after Start().
   void set_by_sentences() { by_sentences_ = true; }
 
   // The point after a segment that the session has completed.
   ResumePoint AfterSegment(const SegmentCompleted& completed);
   // The point after `samples` more samples of audio, if one is due. `segmenter` has found their
-  // segments. Without such points a client would keep hours of source: those of quiet, or of noise
-  // in a segment whose translation ended after its first minute.
+  // segments. Without such points a client would keep hours of quiet.
   std::optional<ResumePoint> AfterAudio(const PauseSegmenter& segmenter, int64_t samples);
 
   // Remembers a point as the latest one. False: a later one is known, and stays.
@@ -62,7 +65,7 @@ class ResumePoints {
   ResumePoint latest() const;
 
  private:
-  bool by_pauses_ = false;
+  Source source_ = Source::kText;
   bool by_sentences_ = false;
   int64_t samples_per_point_ = 0;
   // The samples since AfterAudio() gave a point. Used by the thread that receives source only.
@@ -73,11 +76,14 @@ class ResumePoints {
   // segment.
   struct End {
     SourcePosition at;
-    bool of_sentence = false;  // The server has found it in the text.
+    bool continues = false;
   };
   std::deque<End> ends_ ABSL_GUARDED_BY(mutex_);
   int64_t first_end_ ABSL_GUARDED_BY(mutex_) = 1;
   SourcePosition sentence_ ABSL_GUARDED_BY(mutex_);  // The beginning of the first one's sentence.
+  // The last segment of audio without pauses whose translation ended early. If the client ends it,
+  // its end is that of the next segment, too (Session::End::kAnswered).
+  int64_t early_ ABSL_GUARDED_BY(mutex_) = 0;
   ResumePoint latest_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "server/status_mapping.h"
+#include "streaming/session_limits.h"
 
 namespace leapstream {
 namespace {
@@ -14,7 +15,7 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
   form.format = request.effective.input_format();
   form.model_name = request.effective.model();
   form.max_chunk_bytes = max_chunk_bytes;
-  if (!request.pause.on()) form.first = request.start.source;  // Otherwise segmenter_ skips.
+  form.first = request.start.source;  // Of audio it is segmenter_ that skips.
   return form;
 }
 
@@ -22,14 +23,17 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
 
 SourceReceiver::SourceReceiver(const OpenRequest& request, int max_chunk_bytes,
                                ResumePoints* points)
-    : reader_(FormOf(request, max_chunk_bytes)), points_(points) {
+    : reader_(FormOf(request, max_chunk_bytes)), points_(points), by_pauses_(request.pause.on()) {
   if (request.sentences) {
     sentences_.emplace(request.options.languages.source,
                        request.start.begin.value_or(request.start.source));
   }
-  if (!request.pause.on()) return;
-  segmenter_.emplace(request.pause, request.options.sample_rate, request.start.source,
-                     request.start.skipped);
+  if (!reader_.reads_audio()) return;
+  const PauseSegmenter::Input input = {
+      request.options.sample_rate, AudioLimit(request.options, request.scheduler->model()->info)};
+  const PauseSegmenter::Start start = {request.start.source, request.start.skipped,
+                                       request.start.in_text};
+  segmenter_.emplace(request.pause, input, start);
 }
 
 absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::Receive(
@@ -54,13 +58,29 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::Receive(
 }
 
 void SourceReceiver::EndSegment(Session& session) {
-  if (segmenter_.has_value() && !segmenter_->EndSegment(points_->chunks())) return;
+  if (segmenter_.has_value()) {
+    return PushEnd(session, segmenter_->EndSegment(points_->chunks()));
+  }
   if (sentences_.has_value()) PushParts(session, sentences_->Finish());
   points_->EndSegment();
   session.EndSegment();
 }
 
+void SourceReceiver::PushPart(Session& session, PauseSegmenter::Part part, Session::End end) {
+  if (!part.samples.empty()) session.Push(std::move(part.samples), part.begin);
+  if (!part.ends_segment) return;
+  points_->EndSegmentAt(part.end, part.is_cut);
+  session.EndSegment(end);
+}
+
+void SourceReceiver::PushEnd(Session& session, std::optional<PauseSegmenter::Part> part) {
+  if (!part.has_value()) return;
+  // Without pauses each end of the client's is the end of a segment that it waits for.
+  PushPart(session, *std::move(part), by_pauses_ ? Session::End::kUsual : Session::End::kAnswered);
+}
+
 void SourceReceiver::Finish(Session& session) {
+  if (segmenter_.has_value()) PushEnd(session, segmenter_->Finish(points_->chunks()));
   if (sentences_.has_value()) PushParts(session, sentences_->Finish());
   session.EndSource();
 }
@@ -69,7 +89,7 @@ void SourceReceiver::PushParts(Session& session, std::vector<SentenceInput::Part
   for (SentenceInput::Part& part : parts) {
     if (!part.text.empty()) session.Push(std::move(part.text), part.at);
     if (!part.ends_segment) continue;
-    points_->EndSentenceAt(part.end);
+    points_->EndSegmentAt(part.end, true);
     session.EndSegment();
   }
 }
@@ -91,8 +111,6 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
   if (sentences_.has_value()) {
     PushParts(session,
               sentences_->Append(std::get<std::string>(std::move(source)), reader_.Begin(chunks)));
-  } else if (reader_.reads_audio()) {
-    session.Push(std::move(source));
   } else {
     session.Push(std::move(source), reader_.Begin(chunks));
   }
@@ -102,11 +120,9 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
 std::optional<ResumePoint> SourceReceiver::PushSegments(Session& session, int64_t chunks,
                                                         const AudioSamples& samples) {
   for (PauseSegmenter::Part& part : segmenter_->Append(chunks, samples)) {
-    if (!part.samples.empty()) session.Push(std::move(part.samples));
-    if (!part.ends_segment) continue;
-    points_->EndSegmentAt(part.end);
-    session.EndSegment();
+    PushPart(session, std::move(part), Session::End::kUsual);
   }
+  if (!by_pauses_) return std::nullopt;
   return points_->AfterAudio(*segmenter_, static_cast<int64_t>(samples.size()));
 }
 

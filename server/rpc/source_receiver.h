@@ -33,6 +33,9 @@ class SourceReceiver {
   absl::StatusOr<std::optional<ResumePoint>> ReceiveSource(const v1::SourceChunk& chunk,
                                                            Session& session);
   void EndSegment(Session& session);
+  void PushPart(Session& session, PauseSegmenter::Part part, Session::End end);
+  // Pushes the last part of a segment of audio that the client ends.
+  void PushEnd(Session& session, std::optional<PauseSegmenter::Part> part);
   void PushParts(Session& session, std::vector<SentenceInput::Part> parts);
   // Pushes the segments that the segmenter finds in a chunk. `chunks` others came before the chunk.
   std::optional<ResumePoint> PushSegments(Session& session, int64_t chunks,
@@ -40,7 +43,8 @@ class SourceReceiver {
 
   const SourceReader reader_;
   ResumePoints* const points_;
-  std::optional<PauseSegmenter> segmenter_;  // It has a value if pauses end segments.
+  const bool by_pauses_;                     // Pauses end segments.
+  std::optional<PauseSegmenter> segmenter_;  // It has a value if the source is audio.
   std::optional<SentenceInput> sentences_;   // It has a value if sentences end segments.
 };
 

@@ -18,6 +18,11 @@ namespace {
 // A resume point comes after so much audio that no segment needs; see ResumePoints::AfterAudio().
 constexpr int kSecondsPerPoint = 10;
 
+ResumePoints::Source SourceOf(const OpenRequest& request) {
+  if (!request.is_audio()) return ResumePoints::Source::kText;
+  return request.pause.on() ? ResumePoints::Source::kAudioWithPauses : ResumePoints::Source::kAudio;
+}
+
 }  // namespace
 
 void StreamTranslateCall::OpenInTurn(const v1::SessionConfig& config) {
@@ -55,7 +60,7 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   output_ = config.output();
   if (!request_.resumed_id.empty()) report_.SetId(request_.resumed_id);
   report_.SetModel(request_.scheduler->model()->info.name, request_.options);
-  points_.Start(request_.start, request_.pause.on(),
+  points_.Start(request_.start, SourceOf(request_),
                 int64_t{request_.options.sample_rate} * kSecondsPerPoint);
   if (request_.sentences) points_.set_by_sentences();
   source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);

@@ -94,13 +94,17 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
   ResumePoint& start = request->start;
   start.segment = token.segment;
   start.before = token.before;
-  if (request->server_ends_segments()) {
+  // A client whose audio came near its limit begins within its own segment.
+  const bool begins_there =
+      request->server_ends_segments() ||
+      (request->is_audio() && resume.next_source_sequence() == token.source.chunks + 1);
+  if (begins_there) {
     start.source = token.source;
     start.skipped = token.drops;
     start.in_text = token.in_text;
     if (request->sentences) start.begin = token.begin;
   } else {
-    start.source.chunks = resume.next_source_sequence() - 1;
+    start.source = {resume.next_source_sequence() - 1, 0, token.source.audio};
   }
   ResumeFrom& from = request->from;
   from.segment = token.segment;

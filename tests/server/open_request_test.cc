@@ -237,6 +237,39 @@ TEST_F(ResumeRequestTest, WhereTheServerEndsSegmentsItKnowsThePlace) {
   EXPECT_EQ(Refusal(), "SEQUENCE_MISMATCH") << "a chunk is missing";
 }
 
+// The client's segment of audio may have been cut; if it was, the client sends the rest of it.
+TEST(OpenRequestTest, AudioGoesOnWithinTheClientsSegmentOrAfterIt) {
+  FakeModelOptions speech;
+  speech.speech = true;
+  const auto serving = Serve({}, speech);
+  v1::SessionConfig config;
+  ResumeToken token;
+  token.session_id = "s";
+  token.owner = OwnerOf("");
+  token.model_checksum = "fa4e";
+  token.config_digest = ReadOpenRequest(config, *serving, "")->config_digest;
+  token.segment = 3;
+  token.source = {7, 5, 700};
+  token.drops = 1;
+  token.expires = absl::Now() + absl::Hours(1);
+  config.mutable_resume()->set_session_id("s");
+  config.mutable_resume()->set_resume_token(serving->signer.Sign(token));
+  config.mutable_resume()->set_next_source_sequence(8);
+  auto request = ReadOpenRequest(config, *serving, "");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->start.source.chunks, 7);
+  EXPECT_EQ(request->start.source.samples, 5);
+  EXPECT_EQ(request->start.source.audio, 700);
+  EXPECT_EQ(request->start.skipped, 1);
+  EXPECT_EQ(request->from.skip_tokens, 0);
+  config.mutable_resume()->set_next_source_sequence(11);
+  request = ReadOpenRequest(config, *serving, "");
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->start.source.chunks, 10);
+  EXPECT_EQ(request->start.source.samples, 0);
+  EXPECT_EQ(request->start.skipped, 0);
+}
+
 TEST_F(ResumeRequestTest, ATokenIsGoodForItsOwnerOnly) {
   EXPECT_EQ(Refusal("bob"), "RESUME_TOKEN_INVALID");
   EXPECT_EQ(Refusal(""), "RESUME_TOKEN_INVALID");

@@ -31,7 +31,7 @@ void ExpectPoint(const ResumePoint& point, int64_t segment, int64_t chunks, int6
 
 TEST(ResumePointsTest, ASegmentEndsAtTheChunkBeforeItsEnd) {
   ResumePoints points;
-  points.Start(Start(1, {}), false);
+  points.Start(Start(1, {}), ResumePoints::Source::kText);
   points.TakeChunk();
   points.TakeChunk();
   points.EndSegment();
@@ -44,7 +44,7 @@ TEST(ResumePointsTest, ASegmentEndsAtTheChunkBeforeItsEnd) {
 
 TEST(ResumePointsTest, ATranslationThatEndedEarlyTakesAllChunksSoFar) {
   ResumePoints points;
-  points.Start(Start(1, {}), false);
+  points.Start(Start(1, {}), ResumePoints::Source::kText);
   for (int i = 0; i < 3; ++i) points.TakeChunk();
   ExpectPoint(points.AfterSegment(Completed(1)), 2, 3);
   // The source of segment 1 goes on and ends after that. Segment 2 begins there.
@@ -57,7 +57,7 @@ TEST(ResumePointsTest, ATranslationThatEndedEarlyTakesAllChunksSoFar) {
 
 TEST(ResumePointsTest, AResumedStreamCountsOn) {
   ResumePoints points;
-  points.Start(Start(7, {20, 0}), false);
+  points.Start(Start(7, {20, 0}), ResumePoints::Source::kText);
   EXPECT_EQ(points.chunks(), 20);
   points.TakeChunk();
   points.EndSegment();
@@ -67,7 +67,7 @@ TEST(ResumePointsTest, AResumedStreamCountsOn) {
 
 TEST(ResumePointsTest, SourceThatIsLeftBeginsTheNextSegment) {
   ResumePoints points;
-  points.Start(Start(1, {}), false);
+  points.Start(Start(1, {}), ResumePoints::Source::kText);
   points.TakeChunk();
   points.TakeChunk();
   points.EndSegment();  // The end of segment 1. Segment 2 takes the rest, and this end.
@@ -87,10 +87,10 @@ TEST(ResumePointsTest, SourceThatIsLeftBeginsTheNextSegment) {
 // Where sentences end segments, a resume begins with a sentence, of which a part may be complete.
 TEST(ResumePointsTest, ASegmentWithinASentenceIsResumedFromTheSentencesBeginning) {
   ResumePoints points;
-  points.Start(Start(4, {2, 7}), false);
+  points.Start(Start(4, {2, 7}), ResumePoints::Source::kText);
   points.set_by_sentences();
   points.TakeChunk();
-  points.EndSentenceAt({2, 30});
+  points.EndSegmentAt({2, 30}, true);
   points.TakeChunk();
   ResumePoint point = points.AfterSegment(Completed(4));
   ExpectPoint(point, 5, 2, 30);
@@ -113,7 +113,7 @@ TEST(ResumePointsTest, ASegmentWithinASentenceIsResumedFromTheSentencesBeginning
 
 TEST(ResumePointsTest, AnOlderPointIsNotRecorded) {
   ResumePoints points;
-  points.Start(Start(1, {}), false);
+  points.Start(Start(1, {}), ResumePoints::Source::kText);
   EXPECT_TRUE(points.Record(Start(3, {5, 0})));
   EXPECT_FALSE(points.Record(Start(2, {9, 0})));
   EXPECT_FALSE(points.Record(Start(3, {4, 0})));
@@ -126,8 +126,9 @@ TEST(ResumePointsTest, AnOlderPointIsNotRecorded) {
 class PausesTest : public testing::Test {
  protected:
   static constexpr int kRate = 1000;
-  PausesTest() : segmenter_(Rule(), kRate) {
-    points_.Start(Start(1, {}), true, /*samples_per_point=*/2 * kRate);
+  PausesTest() : segmenter_(Rule(), {kRate, absl::InfiniteDuration()}) {
+    points_.Start(Start(1, {}), ResumePoints::Source::kAudioWithPauses,
+                  /*samples_per_point=*/2 * kRate);
     points_.Record(Start(1, {}));
   }
   static PauseRule Rule() {
@@ -143,7 +144,7 @@ class PausesTest : public testing::Test {
       points_.TakeChunk();
       const AudioSamples samples(100, loud ? 10000.0f : 0.0f);
       for (const PauseSegmenter::Part& part : segmenter_.Append(before, samples)) {
-        if (part.ends_segment) points_.EndSegmentAt(part.end);
+        if (part.ends_segment) points_.EndSegmentAt(part.end, part.is_cut);
       }
       if (const auto point = points_.AfterAudio(segmenter_, 100); point.has_value()) {
         EXPECT_TRUE(points_.Record(*point));
@@ -186,15 +187,67 @@ TEST_F(PausesTest, OfACompleteSegmentOnlyItsEndIsWaitedFor) {
   const ResumePoint early = points_.AfterSegment(Completed(1));
   ExpectPoint(early, 2, 0, 0, 1);
   EXPECT_TRUE(points_.Record(early));
-  const auto noise = Push(100, true);
-  ASSERT_TRUE(noise.has_value()) << "what is loud in it need not be kept";
-  EXPECT_EQ(noise->segment, 2);
-  EXPECT_EQ(noise->skipped, 1);
-  EXPECT_GT(noise->source.chunks, 90);
+  EXPECT_FALSE(Push(100, true).has_value()) << "where it ends depends on its beginning";
   const auto quiet = Push(10, false);
   ASSERT_TRUE(quiet.has_value());
   EXPECT_EQ(quiet->segment, 2);
   EXPECT_EQ(quiet->skipped, 0) << "its end has been found";
+}
+
+// Audio without pauses: segments end at cuts, and where the client ends them.
+class CutsTest : public testing::Test {
+ protected:
+  CutsTest() { points_.Start(Start(1, {}), ResumePoints::Source::kAudio); }
+  ResumePoint Early(int64_t segment) {
+    SegmentCompleted completed = Completed(segment);
+    completed.ended_early = true;
+    const ResumePoint point = points_.AfterSegment(completed);
+    EXPECT_TRUE(points_.Record(point));
+    return point;
+  }
+  ResumePoints points_;
+};
+
+TEST_F(CutsTest, ACutSegmentContinuesAndOneThatTheClientEndsDoesNot) {
+  for (int i = 0; i < 5; ++i) points_.TakeChunk();
+  points_.EndSegmentAt({2, 30, 230}, true);
+  points_.EndSegmentAt({5, 0, 500}, false);
+  ResumePoint point = points_.AfterSegment(Completed(1));
+  ExpectPoint(point, 2, 2, 30);
+  EXPECT_EQ(point.source.audio, 230);
+  EXPECT_TRUE(point.continues);
+  point = points_.AfterSegment(Completed(2));
+  ExpectPoint(point, 3, 5);
+  EXPECT_EQ(point.source.audio, 500);
+  EXPECT_FALSE(point.continues);
+}
+
+// Whether the end has come already does not show.
+TEST_F(CutsTest, ATranslationThatEndedEarlyIsFollowedByASegmentInAnyCase) {
+  points_.TakeChunk();
+  ResumePoint point = Early(1);
+  ExpectPoint(point, 2, 0, 0, 1);
+  EXPECT_TRUE(point.continues);
+  points_.TakeChunk();
+  points_.EndSegmentAt({1, 50}, true);
+  point = Early(2);  // Its end has not come.
+  ExpectPoint(point, 3, 1, 50, 1);
+  EXPECT_TRUE(point.continues);
+  points_.EndSegmentAt({2, 0}, false);  // The client's, of segment 2, and of an empty one, 3.
+  point = points_.AfterSegment(Completed(3));
+  ExpectPoint(point, 4, 2);
+  EXPECT_FALSE(point.continues);
+  points_.TakeChunk();
+  points_.EndSegmentAt({3, 0}, false);
+  point = Early(4);  // Its end has come.
+  ExpectPoint(point, 5, 3);
+  EXPECT_TRUE(point.continues);
+  point = points_.AfterSegment(Completed(5));
+  ExpectPoint(point, 6, 3);
+  EXPECT_FALSE(point.continues);
+  points_.TakeChunk();
+  points_.EndSegmentAt({4, 0}, false);
+  ExpectPoint(points_.AfterSegment(Completed(6)), 7, 4);
 }
 
 }  // namespace

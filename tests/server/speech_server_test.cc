@@ -101,6 +101,19 @@ class SpeechServerTest : public testing::Test {
     client_ = *std::move(connected);
   }
 
+  // Goes on with a server whose segments have so many source tokens at most.
+  void StartWithLimit(int max_source_tokens) {
+    ServerOptions options;
+    options.listen = "127.0.0.1:0";
+    options.limits.max_source_tokens = max_source_tokens;
+    auto server = Server::Start(options, models_);
+    ASSERT_TRUE(server.ok()) << server.status();
+    stub_.reset();
+    server_ = *std::move(server);
+    stub_ = v1::SimultaneousTranslationService::NewStub(grpc::CreateChannel(
+        absl::StrCat("127.0.0.1:", server_->port()), grpc::InsecureChannelCredentials()));
+  }
+
   struct Result {
     std::string text;
     std::vector<double> delays;
@@ -330,28 +343,97 @@ TEST_F(SpeechServerTest, PausesAreWhereTheyWereAfterAResume) {
   }
 }
 
-// In noise that never pauses, the translation has ended at the limit, and nobody needs the rest.
-TEST_F(SpeechServerTest, ClientsNeedNotKeepNoiseWithoutEnd) {
-  const Request config = PauseConfig(600, v1::EARLY_END_STOP);
-  const std::string talk = Talk();
-  const std::string heard = talk.substr(32000, 32000);
-  std::string noise;
-  for (int second = 0; second < 150; ++second) noise += heard;
-  const auto chunks = CutUp(noise + std::string(40000, '\0') + heard, 1, 30000);
-  const RawRun whole = RunRaw(config, chunks, 1);
-  ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
-  ASSERT_EQ(whole.segments.size(), 2u);
-  int within = 0;
-  for (const v1::ResumePoint& point : whole.points) {
-    if (point.segment() != 2) continue;
-    within += point.consumed_source_sequence() > 0 ? 1 : 0;
-    const int64_t next = point.consumed_source_sequence() + 1;
-    const RawRun rest = RunRaw(ResumeAt(config, whole, point, next), chunks, next);
-    ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
-    ASSERT_EQ(rest.segments.size(), 1u);
-    EXPECT_EQ(rest.segments[0].text(), whole.segments[1].text());
+// The segments of a run, but for those before number `first`: text, place in the audio, and whether
+// they go on.
+std::vector<std::string> Shown(const std::vector<v1::SegmentCompleted>& segments,
+                               int64_t first = 1) {
+  std::vector<std::string> shown;
+  for (const v1::SegmentCompleted& segment : segments) {
+    if (segment.segment() < first) continue;
+    shown.push_back(absl::StrCat(segment.segment(), " [", segment.audio_start_ms(), " ",
+                                 segment.audio_end_ms(), "] ", segment.text(),
+                                 segment.continues() ? " ..." : "",
+                                 segment.source_dropped() ? " dropped" : ""));
   }
-  EXPECT_GT(within, 3);
+  return shown;
+}
+
+// In audio that is too long for a segment, and never pauses, segments are cut. The client does not
+// have to know where, and need not keep what was translated.
+TEST_F(SpeechServerTest, LongAudioGoesOnInTheNextSegmentHoweverItIsCutUp) {
+  StartWithLimit(100);  // 4 s.
+  std::string talk = Talk();
+  talk.insert(talk.size() / 4, talk.substr(32000, 50000));
+  Request with_pauses = PauseConfig(600, v1::EARLY_END_READ_ON), config = with_pauses;
+  config.mutable_config()->clear_pause_detection();
+  Request stops = config;
+  stops.mutable_config()->mutable_policy()->set_early_end(v1::EARLY_END_STOP);
+  for (const Request& asked : {config, stops, with_pauses}) {
+    const bool drops = asked.config().policy().early_end() == v1::EARLY_END_STOP;
+    const bool pauses = asked.config().has_pause_detection();
+    const RawRun whole = RunRaw(asked, CutUp(talk, 1, 60000), 1);
+    ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
+    ASSERT_GE(whole.segments.size(), 7u);
+    EXPECT_EQ(whole.segments.back().continues(), false);
+    double heard = 0, end = 0;
+    for (const v1::SegmentCompleted& segment : whole.segments) {
+      EXPECT_LE(segment.audio_end_ms() - segment.audio_start_ms(), 4000);
+      EXPECT_NE(segment.finish_reason(), v1::FINISH_REASON_SOURCE_LIMIT);
+      if (segment.audio_end_ms() == 0) continue;  // Nobody spoke.
+      EXPECT_GE(segment.audio_start_ms(), end);
+      end = segment.audio_end_ms();
+      heard += end - segment.audio_start_ms();
+    }
+    // 11.56 s are loud; the rest is lead-in, pauses, and quiet within segments.
+    if (!drops) EXPECT_GE(heard, 11560);
+    if (!drops && !pauses) EXPECT_GE(heard, 28000 - 13000);
+    for (int seed = 2; seed <= 4; ++seed) {
+      const auto chunks = CutUp(talk, seed, seed == 2 ? 700 : 9000 * seed);
+      const RawRun cut = RunRaw(asked, chunks, 1);
+      ASSERT_EQ(Shown(cut.segments), Shown(whole.segments)) << seed;
+      if (seed == 2) continue;
+      for (const v1::ResumePoint& point : cut.points) {
+        const int64_t next = point.consumed_source_sequence() + 1;
+        const RawRun rest = RunRaw(ResumeAt(asked, cut, point, next), chunks, next);
+        ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
+        EXPECT_EQ(Shown(rest.segments), Shown(whole.segments, point.segment()))
+            << "from segment " << point.segment() << ", chunk " << next;
+      }
+      EXPECT_GT(cut.points.back().consumed_source_sequence(),
+                static_cast<int64_t>(chunks.size() * 3 / 4));
+    }
+  }
+}
+
+// One end of the client's ends the last of several segments, and completes an empty one if it has
+// nothing else to complete.
+TEST_F(SpeechServerTest, EachEndOfTheClientsIsAnswered) {
+  StartWithLimit(100);
+  Request config = Config("speech", v1::INPUT_FORMAT_PCM_S16LE, 0), end;
+  config.mutable_config()->mutable_policy()->mutable_wait_k()->set_k(2);
+  config.mutable_config()->mutable_policy()->set_max_target_tokens(3);  // It ends early.
+  end.mutable_end_segment();
+  const std::string loud = Talk().substr(1 << 16, 1 << 15), quiet(1 << 15, '\0');
+  grpc::ClientContext context;
+  auto stream = stub_->StreamTranslate(&context);
+  std::vector<Request> requests = {config, end, Audio(quiet), end};
+  for (int second = 0; second < 6; ++second) requests.push_back(Audio(loud));
+  for (const Request& request : {end, Audio(quiet), Audio(loud), Audio(loud), Audio(loud)}) {
+    requests.push_back(request);
+  }
+  for (const Request& request : requests) ASSERT_TRUE(stream->Write(request));
+  stream->WritesDone();
+  int answers = 0, dropped = 0;
+  v1::StreamTranslateResponse response;
+  while (stream->Read(&response)) {
+    if (!response.has_segment_completed()) continue;
+    const v1::SegmentCompleted& completed = response.segment_completed();
+    answers += completed.continues() ? 0 : 1;
+    dropped += completed.continues() && completed.source_dropped() ? 1 : 0;
+  }
+  EXPECT_TRUE(stream->Finish().ok());
+  EXPECT_EQ(answers, 4);
+  EXPECT_GE(dropped, 2);
 }
 
 TEST_F(SpeechServerTest, OnlyWhatWasHeardIsASegment) {
@@ -377,7 +459,6 @@ TEST_F(SpeechServerTest, APauseIsTheServersUnlessTheClientSaysSo) {
   ServerOptions options;
   options.listen = "127.0.0.1:0";
   options.pause.duration = absl::Milliseconds(600);
-  options.limits.max_source_tokens = 60;  // 2.4 s.
   auto server = Server::Start(options, models_);
   ASSERT_TRUE(server.ok()) << server.status();
   client::ClientOptions to;
@@ -391,8 +472,7 @@ TEST_F(SpeechServerTest, APauseIsTheServersUnlessTheClientSaysSo) {
   EXPECT_EQ(by_default.summary.segments, 5);
   EXPECT_EQ(by_default.started.applied.pause, absl::Milliseconds(600));
   EXPECT_EQ(by_default.started.applied.pause_threshold_db, -40);
-  // Segments that are too long are cut, and the next pause begins another one all the same.
-  EXPECT_EQ(by_default.summary.totals.source_audio_ms, 2400 + 2400 + 1000 + 2400 + 2107);
+  EXPECT_EQ(by_default.summary.totals.source_audio_ms, 2500 + 4800 + 1000 + 2910 + 2107);
   asked.pause = absl::Milliseconds(700);
   asked.pause_threshold_db = -60;  // With this, a level of 20 in 32768, -67 dB, is still quiet.
   EXPECT_EQ(Run(asked, Talk(), 5000).summary.segments, 3);
@@ -401,6 +481,7 @@ TEST_F(SpeechServerTest, APauseIsTheServersUnlessTheClientSaysSo) {
   asked.pause = absl::ZeroDuration();
   const Result off = Run(asked, Talk(), 5000);
   EXPECT_EQ(off.summary.segments, 1);
+  EXPECT_EQ(off.summary.totals.source_audio_ms, 26337);
   EXPECT_EQ(off.started.applied.pause, absl::ZeroDuration());
 }
 
@@ -411,6 +492,7 @@ TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
   ServerOptions options;
   options.listen = "127.0.0.1:0";
   options.resume_key_file = key;
+  options.limits.max_source_tokens = 100;  // 4 s: some segments are cut.
   FakeModelOptions slow;
   slow.name = "speech";
   slow.speech = true;
@@ -428,14 +510,17 @@ TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
   auto connected = client::Client::Connect(to);
   ASSERT_TRUE(connected.ok()) << connected.status();
   int resumed = 0;
-  for (const auto early_end : {client::EarlyEnd::kReadOn, client::EarlyEnd::kStop}) {
+  for (const auto& [early_end, pause] : {std::pair(client::EarlyEnd::kReadOn, 600),
+                                         {client::EarlyEnd::kStop, 600},
+                                         {client::EarlyEnd::kReadOn, 0},
+                                         {client::EarlyEnd::kStop, 0}}) {
     std::string undisturbed;
     for (int seed = 0; seed < 4; ++seed) {  // The first one is not disturbed.
       std::mt19937 random(seed);
       client::StreamOptions asked;
       asked.policy.rule = client::WaitK{2};
       asked.audio = client::AudioFormat::kPcmS16Le;
-      asked.pause = absl::Milliseconds(600);
+      asked.pause = absl::Milliseconds(pause);
       asked.early_end = early_end;
       auto stream = (*connected)->StartStream(asked);
       for (const std::string& chunk : CutUp(Talk(), seed, 20000)) {
@@ -454,14 +539,16 @@ TEST_F(SpeechServerTest, StreamsWithPausesSurviveTheirServers) {
       std::string text;
       while (const auto event = stream->Next()) {
         if (const auto* delta = std::get_if<client::Delta>(&*event)) text += delta->text;
-        if (std::holds_alternative<client::SegmentCompleted>(*event)) text += "\n";
+        if (const auto* end = std::get_if<client::SegmentCompleted>(&*event)) {
+          absl::StrAppend(&text, " [", end->audio_start_ms, " ", end->audio_end_ms, "]\n");
+        }
         if (std::holds_alternative<client::Resumed>(*event)) ++resumed;
       }
       EXPECT_TRUE(stream->Wait().ok()) << stream->Wait();
       if (seed == 0) undisturbed = text;
       EXPECT_EQ(text, undisturbed) << "seed " << seed;
     }
-    EXPECT_EQ(std::count(undisturbed.begin(), undisturbed.end(), '\n'), 5);
+    EXPECT_GE(std::count(undisturbed.begin(), undisturbed.end(), '\n'), 6);
   }
   EXPECT_GT(resumed, 3);
 }
