@@ -797,11 +797,11 @@ class PageTest(unittest.TestCase):
         page = self.page
         lane = "document.getElementById('transcript')"
         at_end = f"{lane}.scrollHeight > {lane}.clientHeight && {lane}.scrollHeight - {lane}.scrollTop - {lane}.clientHeight < 2"
-        page.type("\n".join(SENTENCES * 4) + "\n\n")
-        page.wait_for("document.querySelectorAll('#announced p').length === 8")
+        page.type("\n".join(SENTENCES * 8) + "\n\n")
+        page.wait_for("document.querySelectorAll('#announced p').length === 16")
         self.finish()
         # Neither an empty line nor the end is a sentence.
-        self.assertEqual(page.value("[transcript.rows.length, document.querySelectorAll('#announced p').length]"), [8, 8])
+        self.assertEqual(page.value("[transcript.rows.length, document.querySelectorAll('#announced p').length]"), [16, 16])
         for link in (None, page.value("document.getElementById('link').href")):
             if link:
                 page.open(link, f"document.getElementById('status')?.textContent === 'Finished.'")
