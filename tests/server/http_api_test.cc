@@ -283,7 +283,7 @@ TEST_F(HttpApiTest, NothingOfAMalformedClientStays) {
     clients.emplace_back([&, state = std::mt19937_64(random())]() mutable {
       for (int i = 0; i < 60; ++i) {
         std::string bytes = seeds[state() % seeds.size()];
-        for (uint64_t changes = state() % 4; changes > 0; --changes) {
+        for (uint64_t changes = state() % 4; changes > 0 && !bytes.empty(); --changes) {
           const size_t at = state() % bytes.size();
           switch (state() % 4) {
             case 0:
