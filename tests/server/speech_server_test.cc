@@ -373,7 +373,7 @@ TEST_F(SpeechServerTest, LongAudioGoesOnInTheNextSegmentHoweverItIsCutUp) {
     const bool pauses = asked.config().has_pause_detection();
     const RawRun whole = RunRaw(asked, CutUp(talk, 1, 60000), 1);
     ASSERT_TRUE(whole.status.ok()) << whole.status.error_message();
-    ASSERT_GE(whole.segments.size(), 7u);
+    ASSERT_GE(whole.segments.size(), 4u);  // What is loud has room in three.
     EXPECT_EQ(whole.segments.back().continues(), false);
     double heard = 0, end = 0;
     for (const v1::SegmentCompleted& segment : whole.segments) {
