@@ -115,12 +115,6 @@ void TranslateCommand::CheckFiles() const {
     throw CLI::ValidationError("--format",
                                absl::StrCat("want srt or vtt with --srt, got ", format_));
   }
-  if (!audio_.path.empty() && makes_cues && pace_ == "max") {
-    throw CLI::ValidationError(
-        "--format", absl::StrCat("want text or json with --pace max, as subtitles need the audio's "
-                                 "own time, got ",
-                                 format_));
-  }
 }
 
 // With --early-end one wants to see the end of what was sent, and a beam is for what
