@@ -166,7 +166,7 @@ inline constexpr size_t kGatewayHeldBytes = 64 << 20;
 inline constexpr size_t kGatewayFreeBytes = 16 << 10;
 // The answers of one stream that wait for its client. Beyond it nothing more is read from the call.
 inline constexpr size_t kGatewayUnsentBytes = 16 << 10;
-inline constexpr int kGatewaySendBuffer = 64 << 10;  // Of a socket, in the system; Linux doubles it.
+inline constexpr int kGatewaySendBuffer = 64 << 10;  // Of a socket; Linux doubles it.
 // Captions: those of one session, and of all; beyond it the oldest are forgotten. Sessions and
 // viewers at once. The time for which captions can be read after their session has ended.
 inline constexpr size_t kCaptionBytes = 8 << 20;

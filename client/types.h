@@ -49,7 +49,7 @@ enum class AudioFormat { kNone, kPcmS16Le, kPcmF32Le };
 
 enum class FinishReason { kUnspecified, kEndOfSentence, kMaxLength, kSourceLimit };
 
-// fairseq's beam search; unset values are those of fairseq-generate. See BeamSearch in the protocol.
+// fairseq's beam search; unset values are fairseq-generate's. See BeamSearch in the protocol.
 struct BeamSearch {
   int beam = 5;
   std::optional<double> length_penalty;

@@ -29,7 +29,8 @@ double UniformAt(uint64_t seed, int64_t place);
 
 // Chooses the next token: a pure function of its arguments. `excluded` tokens have probability 0.
 // uniform: in [0, 1); the token is the first of the vocabulary whose probabilities up to it reach
-// that. Takes a few passes over the vocabulary, whatever is asked. The log-probability is the model's own, of temperature 1 and without limits.
+// that. A draw takes a few passes over the vocabulary, whatever is asked. The log-probability is
+// the model's own, of temperature 1 and without limits.
 // REQUIRES: CheckSampling(), and that some token is not excluded.
 ScoredToken ChooseToken(const TokenScores& scores, const Sampling& sampling,
                         absl::Span<const TokenId> excluded, double uniform);

@@ -78,8 +78,8 @@ struct SessionOptions {
   // of it, is found by a beam search and put out at once. What was written before stays. Its limits
   // of length are those of BeamOptions, and max_target_tokens and max_target_tokens_cap.
   std::optional<BeamOptions> beam;
-  // The source that is read between two looks at whether to write: so many tokens, or so many words.
-  // Both 0: one token for the policies that decide of each token, one word for LocalAgreement, HoldN
+  // The source that is read between two looks at whether to write: so many tokens or so many words.
+  // Both 0: one token for policies that decide of each token, one word for LocalAgreement, HoldN
   // and AlignAtt.
   int read_tokens = 0;
   int read_words = 0;

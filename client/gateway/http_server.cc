@@ -58,8 +58,8 @@ class BeastServer final : public HttpServer {
 
   absl::Status Listen(const std::string& host, int port) override {
     error_code error;
-    const asio::ip::address address = asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host,
-                                                             error);
+    const asio::ip::address address =
+        asio::ip::make_address(host == "localhost" ? "127.0.0.1" : host, error);
     if (!error) {
       const asio::ip::tcp::endpoint end(address, static_cast<unsigned short>(port));
       acceptor_ = std::make_unique<Acceptor>(context_);
@@ -108,8 +108,8 @@ class BeastServer final : public HttpServer {
       connections_.draining = true;
       ForEach([](Connection& connection) { connection.Drain(); });
     });
-    const auto deadline =
-        std::chrono::steady_clock::now() + std::chrono::milliseconds(absl::ToInt64Milliseconds(patience));
+    const std::chrono::milliseconds time(absl::ToInt64Milliseconds(patience));
+    const auto deadline = std::chrono::steady_clock::now() + time;
     while (connections() > 0 && std::chrono::steady_clock::now() < deadline) {
       std::promise<void> turn;
       After(absl::Milliseconds(5), [&turn] { turn.set_value(); });

@@ -98,7 +98,8 @@ TestFolder* GenerationProgramTest::folder_ = nullptr;
 std::string* GenerationProgramTest::model_ = nullptr;
 
 TEST_F(GenerationProgramTest, AStateMovedBetweenServersGoesOnAsIfUninterrupted) {
-  const std::vector<std::string> flags = {"--model", *model_, "--resume-key-file", WriteResumeKey(*folder_)};
+  const std::vector<std::string> flags = {"--model", *model_, "--resume-key-file",
+                                          WriteResumeKey(*folder_)};
   ServerProcess one(*folder_, "one", flags), two(*folder_, "two", flags);
   ServerProcess stranger(*folder_, "stranger", {"--model", *model_});
   for (ServerProcess* server : {&one, &two, &stranger}) Start(server);

@@ -69,8 +69,8 @@ class LinearAttention : public AttentionKind {
   int64_t SumFloats() const { return F_ * (d_ + 1); }
   // The floats of one head's rows or sums, without the newest positions.
   int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
-  // Makes the slots of all rows' states their own. Copies of one state may be in one batch, and other
-  // threads may serve them.
+  // Makes the slots of all rows' states their own. Copies of one state may be in one batch, and
+  // other threads may serve them.
   static void OwnSlots(absl::Span<const AttentionRow> rows);
   // Adds a row, after making room for it.
   void Add(const Row& row, State& state) const;
