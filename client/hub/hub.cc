@@ -1,5 +1,6 @@
 #include "client/hub/hub.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <httplib.h>
 #include <sys/stat.h>
@@ -32,7 +33,9 @@ constexpr absl::Duration kLongestWait = absl::Minutes(2);
 bool MayPass(int status) { return status == 429 || status == 408 || status >= 500; }
 
 bool IsLoopbackHost(absl::string_view host) {
-  return host == "localhost" || host == "::1" || absl::StartsWith(host, "127.");
+  in_addr address = {};
+  const bool is_v4 = inet_pton(AF_INET, std::string(host).c_str(), &address) == 1;
+  return host == "localhost" || host == "::1" || (is_v4 && ntohl(address.s_addr) >> 24 == 127);
 }
 
 }  // namespace

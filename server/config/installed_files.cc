@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <filesystem>
 #include <system_error>
 
@@ -12,12 +13,14 @@ namespace leapstream {
 InstalledFiles FilesInstalledWith(absl::string_view program) {
   namespace fs = std::filesystem;
   const fs::path prefix = fs::path(std::string(program)).parent_path().parent_path();
-  const auto readable = [](const fs::path& path) {
-    return access(path.c_str(), R_OK) == 0 ? path.string() : "";
+  // A file that is there and cannot be read is an error of whoever reads it: without a configuration
+  // the server would have neither tokens nor TLS.
+  const auto there = [](const fs::path& path) {
+    return access(path.c_str(), F_OK) == 0 || errno == EACCES ? path.string() : "";
   };
   const fs::path etc = prefix == "/usr" ? fs::path("/etc") : prefix / "etc";
-  return {readable(etc / "leapstream/server.yaml"),
-          readable(prefix / "share/leapstream/models/en-de")};
+  return {there(etc / "leapstream/server.yaml"),
+          there(prefix / "share/leapstream/models/en-de")};
 }
 
 InstalledFiles FindInstalledFiles() {

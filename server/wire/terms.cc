@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/budget.h"
 #include "base/glossary_text.h"
 #include "server/status_mapping.h"
 #include "streaming/glossary.h"
@@ -35,6 +36,7 @@ absl::Status ReadTermsOf(const Request& request, bool text, const Scheduler& sch
   std::vector<GlossaryTerm> terms;
   for (const v1::Term& term : request.glossary().terms()) {
     terms.push_back({term.source(), term.target()});
+    if (terms.size() > budget::kGlossaryTerms) break;  // Glossary::Create() says so.
   }
   auto glossary = Glossary::Create(std::move(terms), model);
   if (!glossary.ok()) return InvalidRequest("GLOSSARY_INVALID", glossary.status().message());
