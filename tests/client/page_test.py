@@ -770,6 +770,34 @@ class PageTest(unittest.TestCase):
         page.value("many.forEach(({each}) => { each.endSegment(); each.close(); })")
         page.wait_for("many.every(({heard}) => heard.some(({ended}) => ended && ended.status === 'OK'))")
 
+    def test_the_newest_row_is_in_view_on_a_screen_of_any_size(self):
+        page = self.page
+        lane = "document.getElementById('transcript')"
+        at_end = f"{lane}.scrollHeight > {lane}.clientHeight && {lane}.scrollHeight - {lane}.scrollTop - {lane}.clientHeight < 2"
+        page.type("\n".join(SENTENCES * 8) + "\n\n")
+        page.wait_for("document.querySelectorAll('#announced p').length === 16")
+        self.finish()
+        # Neither an empty line nor the end is a sentence.
+        self.assertEqual(page.value("[transcript.rows.length, document.querySelectorAll('#announced p').length]"), [16, 16])
+        for link in (None, page.value("document.getElementById('link').href")):
+            if link:
+                page.open(link, f"document.getElementById('status')?.textContent === 'Finished.'")
+            for width, height in ((500, 300), (350, 250), (900, 320), (320, 256)):
+                page.resize(width, height)
+                page.wait_for(at_end)
+                self.assertLessEqual(page.value("document.documentElement.scrollWidth"), width)
+            # Somebody reads what was before.
+            page.value(f"{lane}.scrollTop = 0")
+            page.wait_for("!document.getElementById('newest').hidden")
+            page.resize(340, 260)
+            page.value("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+            self.assertEqual(page.value(f"{lane}.scrollTop"), 0)
+            page.click("newest")
+            page.wait_for(at_end)
+            self.assertTrue(page.value("document.getElementById('newest').hidden"))
+            page.resize(1280, 800)
+        self.assertEqual(page.errors, [])
+
     def test_text_without_punctuation_is_translated_to_its_end(self):
         page = self.page
         with open(f"{GOLDEN}/simuleval/test20.en") as file:

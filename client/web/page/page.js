@@ -499,6 +499,7 @@ const shown = new Map();  // Keyed by row; values are {line, source, target}.
 const dirty = new Set();
 const HIDDEN_MS = 200;    // A page that nobody sees has no frames, and is shown as often.
 let following = true;     // The end is in view, until somebody scrolls up.
+let followedTo = 0;        // How far the transcript was scrolled last.
 
 const transcript = new Transcript((row) => {
   if (dirty.size === 0) {
@@ -570,6 +571,7 @@ function clock(ms) {
 function follow() {
   const lane = byId('transcript');
   if (following) lane.scrollTop = lane.scrollHeight;
+  followedTo = lane.scrollTop;
   byId('newest').hidden = following;
 }
 
@@ -919,7 +921,10 @@ function openDialog(id) {
 
 byId('transcript').addEventListener('scroll', () => {
   const lane = byId('transcript');
-  following = lane.scrollHeight - lane.scrollTop - lane.clientHeight < 40;
+  // Only somebody who scrolls back stops it: a row that wraps anew also takes the end away.
+  const back = lane.scrollTop < followedTo;
+  followedTo = lane.scrollTop;
+  following = lane.scrollHeight - lane.scrollTop - lane.clientHeight < 40 || (following && !back);
   byId('newest').hidden = following;
 });
 byId('newest').addEventListener('click', () => {
