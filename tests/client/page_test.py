@@ -596,6 +596,29 @@ class PageTest(unittest.TestCase):
         page.wait_for(ROWS_DONE)
         self.assertEqual(page.value(SOURCES), ["The weather is nice."])
 
+    def test_input_methods(self):
+        page = self.page
+        page.value("document.getElementById('input').focus()")
+        for guess in ("n", "ni", "ni h", "ni hao"):
+            page.call("Input.imeSetComposition", text=guess, selectionStart=len(guess), selectionEnd=len(guess))
+        self.assertEqual(page.value(f"[transcript.rows.length, document.getElementById('input').value]"), [0, "ni hao"])
+        page.call("Input.insertText", text="你好")  # The user has chosen.
+        page.wait_for(f"{SOURCES}.length > 0")
+        self.assertEqual(page.value(f"[{SOURCES}, document.getElementById('input').value]"), [["你好"], ""])
+        page.compose("k", "こ", "こn", "こん", "こんにちは", "今日は。")
+        page.wait_for(f"{SOURCES}[0] === '你好今日は。'")
+        # Korean has spaces: a syllable is no word.
+        page.compose("ㅎ", "하", "한")
+        self.assertEqual(page.value("document.getElementById('input').value"), "한")
+        page.compose("ㄱ", "그", "글")
+        page.type(" ")
+        page.wait_for(f"{SOURCES}.join('').trim().endsWith('한글')")  # The sentence before may have a row of its own.
+        # Thai is typed without an input method. Its last word may still change.
+        page.type("สวัสดีชาวโลก")
+        self.assertEqual(page.value("[transcript.rows.map((row) => row.source).join(''), "
+                                    "document.getElementById('input').value]"), ["你好今日は。한글 สวัสดีชาว", "โลก"])
+        self.assertEqual(page.errors, [])
+
     def test_options_change_between_sentences(self):
         page = self.page
         self.assertEqual(page.value("document.getElementById('policy').value"), "wait_k")
