@@ -64,7 +64,7 @@ class Server {
   }
 }
 
-// What the program `leapstream` makes of a text, undisturbed.
+// The translation of a text by the program `leapstream`, undisturbed.
 function programTranslates(server, text, ...flags) {
   return execFileSync(path.join(programs, 'leapstream'), ['translate', '--server', `127.0.0.1:${server.port}`, ...flags],
                       {input: text, encoding: 'utf8'}).trim().split('\n');
