@@ -95,8 +95,10 @@ inline constexpr size_t kGlossaryBytes = 64 << 10;
 inline constexpr size_t kTermBytes = 256;
 inline constexpr size_t kTermTokens = 12;
 inline constexpr size_t kOwnWords = 16;
-// The terms of one segment's source, mark-up included. Those after them are not looked for.
-inline constexpr int kTermsPerSegment = 1024;
+// The terms of one segment's source, mark-up included, and the bytes of the mark-up. Those after them
+// are not looked for.
+inline constexpr int kTermsPerSegment = 256;
+inline constexpr size_t kMarkupBytes = 16 << 10;
 // The memory of a glossary, for each of its bytes and each of its terms, and the work of looking
 // for terms: a unit for so many places at which one may end.
 inline constexpr int64_t kBytesPerTermByte = 8;

@@ -8,7 +8,6 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "absl/strings/strip.h"
 #include "base/budget.h"
 #include "base/quoted.h"
@@ -115,9 +114,7 @@ absl::StatusOr<std::shared_ptr<const Glossary>> Glossary::Create(std::vector<Glo
           "model ", model.info.name, " writes the target ", Quoted(target), " of the term ",
           Quoted(source), " as ", Quoted(written), "; write it so in the glossary"));
     }
-    const std::string folded = absl::StrJoin(
-        atoms, "", [](std::string* out, const TextAtom& atom) { out->append(atom.folded); });
-    glossary->by_source_[folded].push_back(static_cast<int>(glossary->entries_.size()));
+    glossary->by_source_.emplace(source, static_cast<int>(glossary->entries_.size()));
     glossary->lengths_ |= uint64_t{1} << (atoms.size() - 1);
     glossary->entries_.push_back(std::move(entry));
   }
@@ -126,15 +123,11 @@ absl::StatusOr<std::shared_ptr<const Glossary>> Glossary::Create(std::vector<Glo
 }
 
 int Glossary::Find(absl::string_view folded, absl::string_view text) const {
-  const auto found = by_source_.find(folded);
-  if (found == by_source_.end()) return kNone;
-  int any_case = kNone;
-  for (const int number : found->second) {
-    const std::string& source = entry(number).source;
-    if (source == text) return number;
-    if (any_case == kNone && source == folded) any_case = number;
+  for (const absl::string_view source : {text, folded}) {
+    const auto found = by_source_.find(source);
+    if (found != by_source_.end()) return found->second;
   }
-  return any_case;
+  return kNone;
 }
 
 int Glossary::lengths() const {

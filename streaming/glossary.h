@@ -64,8 +64,7 @@ class Glossary {
   std::vector<GlossaryTerm> terms_;
   std::vector<Entry> entries_;
   uint64_t lengths_ = 0;  // Bit n - 1: some term has n atoms.
-  // The numbers of the entries of each folded source, in order.
-  absl::flat_hash_map<std::string, std::vector<int>> by_source_;
+  absl::flat_hash_map<std::string, int> by_source_;  // The number of the first entry of a source.
 };
 
 }  // namespace leapstream

@@ -24,7 +24,19 @@ struct MarkupSpan {
 // The mark-up of a word (UTF-8), in order. Spans do not overlap.
 std::vector<MarkupSpan> MarkupOf(absl::string_view word);
 
-// A word without its tags.
+// The end of the first character of a script without spaces that is outside of mark-up: no mark-up
+// and no word goes on there. `markup`: some is looked for.
+struct SettledPlace {
+  size_t end = 0;    // 0: there is none, or more text may put the character into mark-up.
+  size_t known = 0;  // The bytes of the text that must be known to tell.
+};
+SettledPlace NextSettledPlace(absl::string_view text, bool markup);
+
+// The character of `text` that ends at `end`.
+absl::string_view CharacterBefore(absl::string_view text, size_t end);
+
+// The tags of a word, and the word without them.
+std::vector<MarkupSpan> TagsOf(absl::string_view word);
 std::string WithoutTags(absl::string_view word);
 
 }  // namespace leapstream

@@ -28,17 +28,27 @@ void SegmentTerms::Reset() {
 
 void SegmentTerms::Add(std::vector<FoundTerm> found) {
   for (FoundTerm& term : found) {
+    Open open;
+    open.kept = true;
+    if (term.entry == Glossary::kNone) {
+      open.markup = MakeTargetTerm(term.text, model_);
+      if (open.markup.ids.empty()) continue;
+    } else {
+      open.kept = glossary_->entry(term.entry).kept;
+    }
+    open.found = std::move(term);
     const auto place = std::upper_bound(
-        waiting_.begin(), waiting_.end(), term,
-        [](const FoundTerm& a, const FoundTerm& b) { return a.ready_at < b.ready_at; });
-    waiting_.insert(place, std::move(term));
+        waiting_.begin(), waiting_.end(), open,
+        [](const Open& a, const Open& b) { return a.found.ready_at < b.found.ready_at; });
+    waiting_.insert(place, std::move(open));
   }
 }
 
 void SegmentTerms::Activate(int source_read) {
   size_t count = 0;
-  while (count < waiting_.size() && waiting_[count].ready_at <= source_read) {
-    FoundTerm& found = waiting_[count++];
+  while (count < waiting_.size() && waiting_[count].found.ready_at <= source_read) {
+    Open& next = waiting_[count++];
+    const FoundTerm& found = next.found;
     const auto overlaps = [&found](const Open& open) {
       return open.found.begin < found.end && found.begin < open.found.end;
     };
@@ -54,15 +64,10 @@ void SegmentTerms::Activate(int source_read) {
     // Nothing that overlaps has begun, so that only terms that wait move.
     const int current = current_ == kNoTerm ? 0 : open_[current_].found.begin;
     open_.erase(std::remove_if(open_.begin(), open_.end(), overlaps), open_.end());
-    Open open;
-    open.found = std::move(found);
-    if (is_markup) open.markup = MakeTargetTerm(open.found.text, model_);
-    open.kept = is_markup || glossary_->entry(open.found.entry).kept;
-    if (is_markup && open.markup.ids.empty()) continue;
     const auto place = std::upper_bound(
-        open_.begin(), open_.end(), open,
+        open_.begin(), open_.end(), next,
         [](const Open& a, const Open& b) { return a.found.begin < b.found.begin; });
-    open_.insert(place, std::move(open));
+    open_.insert(place, std::move(next));
     if (current_ == kNoTerm) continue;
     current_ = static_cast<size_t>(
         absl::c_find_if(open_, [&](const Open& o) { return o.found.begin == current; }) -

@@ -97,7 +97,7 @@ class SegmentTerms {
   const Frame frame_;
   const TargetUnits units_;
 
-  std::vector<FoundTerm> waiting_;  // By ready_at.
+  std::vector<Open> waiting_;       // By ready_at.
   std::vector<Open> open_;          // In the order of the source.
   size_t current_ = kNoTerm;        // The term of which a part is written,
   size_t next_ = 0;                 // and the number of its tokens that are.

@@ -13,6 +13,8 @@ namespace {
 
 // The most tokens of a word within which no segment ends, if the segment has other words.
 constexpr size_t kLongWord = 8;
+// With more kept words, those that are mark-up alone are not kept.
+constexpr size_t kKeptWords = 2048;
 
 // See SessionOptions::read_words.
 int WordsOfChunk(const SessionOptions& options) {
@@ -131,15 +133,13 @@ absl::StatusOr<bool> TextSegment::ReadWord(int64_t* work) {
   }
   word.first = given_;
   if (finder_ != nullptr && source_.is_text()) {
-    if (word.skipped > 0 && !word.continued)
-      word.text.clear();  // A part of it is another segment's.
     finder_->Append(word, given_, work);
   }
-  if (next_segments_ && !word.tokens.empty()) {
+  if (next_segments_ && (!word.tokens.empty() || !word.text.empty())) {
     Keep(word);
     // The limit cuts a word only if the word itself is longer than the limit, or is of a script
     // without spaces.
-    if (word.first > 0 && word.end() > limit_ - 1 && !word.unspaced) {
+    if (word.first > 0 && word.end() > limit_ - 1 && !word.tokens.empty() && !word.unspaced) {
       cut_ = true;
       return true;
     }
@@ -164,18 +164,36 @@ void TextSegment::SkipTokens(Word* word) {
   if (skip_tokens_ == 0 || !source_.is_text() || word->tokens.empty()) return;
   const int skipped = std::min(skip_tokens_, static_cast<int>(word->tokens.size()));
   skip_tokens_ = word->open ? skip_tokens_ - skipped : 0;
-  word->skipped += skipped;
-  word->tokens.erase(word->tokens.begin(), word->tokens.begin() + skipped);
+  DropFirst(skipped, word);
+}
+
+void TextSegment::DropFirst(int count, Word* word) {
+  word->skipped += count;
+  word->tokens.erase(word->tokens.begin(), word->tokens.begin() + count);
+  if (count == 0 || word->ends.empty()) return;
+  if (!word->unspaced) {  // Its text is not looked at in parts.
+    word->text.clear();
+    word->ends.clear();
+    return;
+  }
+  const uint16_t end = word->ends[static_cast<size_t>(count) - 1];
+  word->text.erase(0, end);
+  word->ends.erase(word->ends.begin(), word->ends.begin() + count);
+  for (uint16_t& place : word->ends) place = static_cast<uint16_t>(place - end);
 }
 
 void TextSegment::Keep(const Word& word) {
   const int settled = end().value_or(given_);
-  while (!kept_.empty() && kept_.front().end() <= settled) kept_.pop_front();
+  while (!kept_.empty() && kept_.front().IsWithin(settled)) kept_.pop_front();
   if (word.continued && !kept_.empty() && kept_.back().open) {
     Word& whole = kept_.back();
     whole.tokens.insert(whole.tokens.end(), word.tokens.begin(), word.tokens.end());
+    for (const uint16_t end : word.ends) {
+      whole.ends.push_back(static_cast<uint16_t>(whole.text.size() + end));
+    }
+    whole.text += word.text;
     whole.open = word.open;
-  } else {
+  } else if (!word.tokens.empty() || kept_.size() < kKeptWords) {
     kept_.push_back(word);
   }
 }
@@ -216,15 +234,13 @@ SourceLeft TextSegment::Leave(int /*source_read*/) {
 
 void TextSegment::FindRest(int read, SourceLeft* left) {
   const int end_read = std::min(end().value_or(read), read);
-  while (!kept_.empty() && kept_.front().end() <= end_read) kept_.pop_front();
+  while (!kept_.empty() && kept_.front().IsWithin(end_read)) kept_.pop_front();
   // A word of which a part was read comes again whole, unless it is long or of a script without
   // spaces, and so may be a whole text, or is all of the segment.
   if (!kept_.empty() && kept_.front().first < end_read) {
     Word& word = kept_.front();
     if (word.first == 0 || word.unspaced || word.tokens.size() > kLongWord) {
-      const int read_of_it = end_read - word.first;
-      word.tokens.erase(word.tokens.begin(), word.tokens.begin() + read_of_it);
-      word.skipped += read_of_it;
+      DropFirst(end_read - word.first, &word);
     }
   }
   const std::deque<Word>& rest = kept_.empty() ? carried_ : kept_;

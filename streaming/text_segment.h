@@ -54,12 +54,15 @@ class TextSegment final : public SegmentSource {
     int first = 0;    // The number of the segment's source tokens before the word.
     int skipped = 0;  // The number of the word's first tokens that belong to earlier segments.
     int end() const { return first + static_cast<int>(tokens.size()); }
+    // Whether all of it is among so many tokens.
+    bool IsWithin(int read) const { return tokens.empty() ? first < read : end() <= read; }
   };
 
   // Moves the next word's tokens to tokens_. False: there is no word yet, or the work is used up.
   absl::StatusOr<bool> ReadWord(int64_t* work);
   // Leaves out the first tokens of `word` that belong to an earlier segment.
   void SkipTokens(Word* word);
+  static void DropFirst(int count, Word* word);  // Leaves out so many tokens, and their text.
   // Keeps a word that the next segment may begin with, and forgets words that it cannot begin with.
   // A part of a word is added to the part that is kept.
   void Keep(const Word& word);

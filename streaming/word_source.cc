@@ -19,6 +19,16 @@ namespace {
 
 constexpr size_t kTextForm = 0;  // The alternative of SourceInput that is text.
 
+// The size of the beginning of `text` of which the mark-up is settled.
+size_t SettledSize(absl::string_view text) {
+  size_t settled = 0, next = 0;
+  do {
+    next = NextSettledPlace(text.substr(settled), /*markup=*/true).end;
+    settled += next;
+  } while (next > 0);
+  return settled;
+}
+
 }  // namespace
 
 bool WordSource::IsSpecial(TokenId id) const {
@@ -27,7 +37,8 @@ bool WordSource::IsSpecial(TokenId id) const {
 
 absl::Status WordSource::SpecialToken(absl::string_view what) const {
   return absl::InvalidArgumentError(
-      absl::StrCat("a source ", what, "; the server itself adds </s> at the segment's end, and the "
+      absl::StrCat("a source ", what,
+                   "; the server itself adds </s> at the segment's end, and the "
                    "tokens of the session's languages"));
 }
 
@@ -103,29 +114,32 @@ absl::StatusOr<bool> WordSource::PopWord(int64_t* work, SourceWord* word) {
   *work -= budget::kPieceWork;
   word->tokens.push_back(model_.source_vocabulary.Id(piece));
   if (IsSpecial(word->tokens[0])) {
-    return SpecialToken(absl::StrCat("piece must not be <pad>, </s> or a language's token, got ",
-                                     Quoted(piece)));
+    return SpecialToken(
+        absl::StrCat("piece must not be <pad>, </s> or a language's token, got ", Quoted(piece)));
   }
   return true;
 }
 
 absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
-  while (next_ready_ == ready_.size() && early_.empty()) {
+  while (next_ready_ == ready_.size() && early_.empty() &&
+         (held_.empty() || !held_.front().is_tags)) {
     bool appended = false;
     LEAPSTREAM_ASSIGN_OR_RETURN(appended, AppendWord(work));
     if (!appended) return false;
   }
-  // Early symbols are of the word after all that are ready.
-  word->open = next_ready_ == ready_.size();
-  const SourceTokenizer::Symbols symbols =
-      word->open ? std::exchange(early_, {}) : std::move(ready_[next_ready_++]);
+  Held& held = held_.front();
+  SourceTokenizer::Symbols symbols;
+  if (!held.is_tags) {
+    // Early symbols are of the word after all that are ready.
+    word->open = next_ready_ == ready_.size();
+    symbols = word->open ? std::exchange(early_, {}) : std::move(ready_[next_ready_++]);
+  }
   for (const std::string& symbol : symbols) {
     const TokenId id = model_.source_vocabulary.Id(symbol);
     // A text that looks like a special token is a text all the same.
     word->tokens.push_back(IsSpecial(id) ? kUnknown : id);
   }
-  Held& held = held_.front();
-  if (keeps_text_) SetText(symbols, held.begun || word->open ? nullptr : &held, word);
+  if (keeps_text_) SetText(symbols, &held, word);
   if (word->tokens.empty()) *work -= budget::kEmptyWordWork;
   word->at = held.at;
   word->unspaced = held.unspaced;
@@ -138,16 +152,28 @@ absl::StatusOr<bool> WordSource::PopTextWord(int64_t* work, SourceWord* word) {
   return true;
 }
 
-void WordSource::SetText(const SourceTokenizer::Symbols& symbols, const Held* held,
-                         SourceWord* word) {
-  std::string text;
+void WordSource::SetText(const SourceTokenizer::Symbols& symbols, Held* held,
+                         SourceWord* word) const {
+  if (held->unspaced) {
+    const size_t begin = held->alignment.end();
+    const std::vector<MarkupSpan> tags =
+        without_tags_ ? TagsOf(held->text) : std::vector<MarkupSpan>();
+    for (const std::string& symbol : symbols) {
+      const size_t end = held->alignment.Append(symbol, held->text, tags);
+      word->ends.push_back(static_cast<uint16_t>(end - begin));
+    }
+    const size_t end = word->open ? held->alignment.end() : held->text.size();
+    word->text = held->text.substr(begin, end - begin);
+    return;
+  }
+  size_t end = 0;
   for (absl::string_view symbol : symbols) {
     absl::ConsumePrefix(&symbol, kSpaceSymbol);
     absl::ConsumeSuffix(&symbol, "@@");
-    text.append(symbol.data(), symbol.size());
-    word->ends.push_back(static_cast<uint16_t>(text.size()));
+    end += symbol.size();
+    word->ends.push_back(static_cast<uint16_t>(end));
   }
-  word->text = held != nullptr ? held->text : std::move(text);
+  word->text = std::move(held->text);
 }
 
 absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
@@ -169,12 +195,9 @@ absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
   held_.back().unspaced = HasScriptWithoutSpaces(text);
   if (keeps_text_) held_.back().text = text;
   if (without_tags_) {
-    std::string rest = WithoutTags(text);
-    if (rest.empty() && held_.size() == 1) {  // The tokenizer holds no word before it.
-      ready_.emplace_back();
-      return true;
-    }
-    if (!rest.empty()) text = std::move(rest);
+    text = WithoutTags(text);
+    held_.back().is_tags = text.empty();
+    if (text.empty()) return true;
   }
   model_.source_tokenizer->AppendWord(text, &state_, &ready_);
   *work -= static_cast<int64_t>(text.size()) * budget::kEncodedByteWork;
@@ -182,17 +205,25 @@ absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
 }
 
 bool WordSource::PeekWord(int64_t* work) {
-  const absl::string_view beginning = text_.beginning();
-  if (beginning.size() == peeked_) return false;
-  if (without_tags_ && absl::StrContains(beginning, '<')) return false;  // It may be a tag.
+  absl::string_view beginning = text_.beginning();
+  std::string tagless;
+  if (without_tags_ && beginning.find_first_of("<{%$") != absl::string_view::npos) {
+    *work -= static_cast<int64_t>(beginning.size());
+    beginning = beginning.substr(0, SettledSize(beginning));
+  }
+  if (beginning.size() <= peeked_) return false;
   peeked_ = beginning.size();
-  const int64_t encoded =
-      model_.source_tokenizer->PeekWord(beginning, &state_, &ready_, &early_);
+  if (without_tags_) tagless = WithoutTags(beginning);
+  const int64_t encoded = model_.source_tokenizer->PeekWord(without_tags_ ? tagless : beginning,
+                                                            &state_, &ready_, &early_);
   *work -= encoded * budget::kEncodedByteWork;
-  if (!early_.empty() && !open_word_) {
-    open_word_ = true;
-    held_.push_back({places_ ? TextAt(text_.beginning_at()) : SourcePosition()});
-    held_.back().unspaced = true;
+  if (!early_.empty()) {
+    if (!open_word_) {
+      open_word_ = true;
+      held_.push_back({places_ ? TextAt(text_.beginning_at()) : SourcePosition()});
+      held_.back().unspaced = true;
+    }
+    if (keeps_text_) held_.back().text = std::string(beginning);
   }
   return !ready_.empty() || !early_.empty();
 }

@@ -14,6 +14,7 @@
 #include "model/api/model.h"
 #include "model/api/tokenizer.h"
 #include "streaming/session.h"
+#include "streaming/symbol_alignment.h"
 #include "streaming/text_source.h"
 
 namespace leapstream {
@@ -28,8 +29,9 @@ struct SourceWord {
   bool continued = false;  // It is a part, but not the first one, of the word popped before it.
   bool open = false;       // It is a part, but not the last one.
   bool in_text = false;    // It is text, and tokens of the text came before it.
-  // With KeepText(): the text, as it came, and where each token ends in the text that was
-  // tokenised. Of a part of a word it is the text of its tokens.
+  // With KeepText(): the text, as it came, and the place at which each token ends: of a word that is
+  // unspaced in `text`, which goes up to the end of the part's last token unless the word ends, and
+  // of any other word in the text that was tokenised, with which the tokenizer may have begun.
   std::string text;
   absl::InlinedVector<uint16_t, 8> ends;
 };
@@ -88,11 +90,14 @@ class WordSource {
     bool unspaced = false;
     bool begun = false;  // A part of it was popped.
     bool in_text = false;  // SourceWord::in_text; set once a part of it was popped.
-    std::string text;      // With KeepText().
+    // With KeepText():
+    bool is_tags = false;  // It has nothing else, and the tokenizer does not see it.
+    std::string text;      // As far as the tokenizer has seen it.
+    SymbolAlignment alignment;
   };
   absl::StatusOr<bool> PopTextWord(int64_t* work, SourceWord* word);
-  // Fills in the text of a word with these symbols. `held`: null, or that of a whole word.
-  static void SetText(const SourceTokenizer::Symbols& symbols, const Held* held, SourceWord* word);
+  // Fills in the text of a word, or the part of one, with these symbols.
+  void SetText(const SourceTokenizer::Symbols& symbols, Held* held, SourceWord* word) const;
   void OpenWords();  // Forgets all words.
   // Gives the tokenizer the next word of text, or the end of the text. False: see PopWord().
   absl::StatusOr<bool> AppendWord(int64_t* work);

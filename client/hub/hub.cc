@@ -28,6 +28,7 @@ using HubJson = nlohmann::json;
 constexpr int kRedirects = 5;
 constexpr size_t kAnswerBytes = 16 << 20;  // Of an answer that is no file.
 constexpr absl::Duration kLongestWait = absl::Minutes(2);
+constexpr int64_t kProgress = 1 << 20;  // The bytes after which a file has all its tries again.
 
 // Whether another try of the same request may give another answer.
 bool MayPass(int status) { return status == 429 || status == 408 || status >= 500; }
@@ -66,7 +67,7 @@ std::string Hub::FilePath(const std::string& repo, const std::string& commit,
                       EscapePath(file));
 }
 
-absl::StatusOr<Hub::Answer> Hub::Ask(const std::string& path, bool head, int64_t begin, bool follow,
+absl::StatusOr<Hub::Answer> Hub::Ask(const std::string& path, bool head, int64_t begin,
                                      const std::function<bool(const Answer&)>& on_head,
                                      const Sink& sink) {
   Url url = endpoint_;
@@ -115,23 +116,23 @@ absl::StatusOr<Hub::Answer> Hub::Ask(const std::string& path, bool head, int64_t
         const std::string from = range.substr(at + 1, range.find('-') - at - 1);
         if (!absl::SimpleAtoi(from, &answer.begins)) answer.begins = -1;
       }
-      const bool redirects_on = follow && answer.status >= 300 && answer.status < 400;
+      const bool redirects_on = answer.status >= 300 && answer.status < 400;
       refused = !redirects_on && !on_head(answer);
-      return !refused;
-    };
-    const auto take_body = [&](const char* bytes, size_t count) {
-      const bool wanted = answer.status < 300 || answer.status >= 400;
-      return !wanted || sink(bytes, count);
+      return !refused && !redirects_on;  // Nobody wants a redirection's body.
     };
     const httplib::Result result =
-        head ? client.Head(url.path, headers) : client.Get(url.path, headers, take_head, take_body);
+        head ? client.Head(url.path, headers) : client.Get(url.path, headers, take_head, sink);
     if (head && result) take_head(*result);
     answer.complete = static_cast<bool>(result);
     if (!result && answer.status == 0) {
       answer.why = absl::StrCat(httplib::to_string(result.error()), " at ", url.Origin());
       return answer;
     }
-    if (!follow || refused || answer.status < 300 || answer.status >= 400 ||
+    // What a file is stands where the hub redirects to its bytes. Another host's tag is no
+    // checksum.
+    const bool is_known = head && !answer.linked_etag.empty();
+    if (head && url.Origin() != endpoint_.Origin()) answer.etag.clear();
+    if (refused || is_known || answer.status < 300 || answer.status >= 400 ||
         answer.location.empty()) {
       return answer;
     }
@@ -197,14 +198,14 @@ absl::StatusOr<Hub::Answer> Hub::AskAgain(const std::string& path, bool head, st
   for (int tried = 0;; ++tried) {
     body->clear();
     bool too_large = false;
-    LEAPSTREAM_ASSIGN_OR_RETURN(
-        Answer answer, Ask(
-                           path, head, 0, /*follow=*/!head, [](const Answer&) { return true; },
-                           [&](const char* bytes, size_t count) {
-                             too_large = body->size() + count > kAnswerBytes;
-                             if (!too_large) body->append(bytes, count);
-                             return !too_large;
-                           }));
+    LEAPSTREAM_ASSIGN_OR_RETURN(Answer answer,
+                                Ask(
+                                    path, head, 0, [](const Answer&) { return true; },
+                                    [&](const char* bytes, size_t count) {
+                                      too_large = body->size() + count > kAnswerBytes;
+                                      if (!too_large) body->append(bytes, count);
+                                      return !too_large;
+                                    }));
     if (too_large) {
       return absl::InvalidArgumentError(absl::StrCat("the hub's answer has more than ",
                                                      kAnswerBytes, " bytes; is ", options_.endpoint,
@@ -313,9 +314,18 @@ absl::Status Hub::Fetch(const std::string& repo, const std::string& commit, cons
   // The part that an earlier call left may be complete, or of another file.
   bool complete = there > 0 && there == known.size && CheckFile(part, known.checksum).ok();
   if (!complete && there == known.size) there = 0;
+  int error = 0;
+  const auto write_error = [&] {
+    const std::string why = absl::StrCat("cannot write ", part, ": ", std::strerror(error));
+    if (error != ENOSPC && error != EDQUOT) return absl::FailedPreconditionError(why);
+    return absl::ResourceExhaustedError(
+        absl::StrCat(why,
+                     "; make room and try again, it goes on where it ended; or name another place "
+                     "with --cache"));
+  };
   for (int tried = 0; !complete;) {
     const int64_t before = there;
-    int error = 0;
+    error = 0;
     const auto place = [&](int64_t begin) {
       const bool cuts = fstat(descriptor, &status) == 0 && status.st_size > begin;
       there = begin;
@@ -326,7 +336,7 @@ absl::Status Hub::Fetch(const std::string& repo, const std::string& commit, cons
     };
     LEAPSTREAM_ASSIGN_OR_RETURN(
         Answer answer, Ask(
-                           FilePath(repo, commit, file), /*head=*/false, there, /*follow=*/true,
+                           FilePath(repo, commit, file), /*head=*/false, there,
                            [&](const Answer& head) {
                              if (head.status == 200) return place(0);  // It begins anew.
                              return head.status == 206 && head.begins == before && place(before);
@@ -344,20 +354,14 @@ absl::Status Hub::Fetch(const std::string& repo, const std::string& commit, cons
                              if (on_bytes != nullptr) on_bytes(there);
                              return error == 0 && (known.size < 0 || there <= known.size);
                            }));
-    if (error != 0) {
-      const std::string why = absl::StrCat("cannot write ", part, ": ", std::strerror(error));
-      if (error != ENOSPC && error != EDQUOT) return absl::FailedPreconditionError(why);
-      return absl::ResourceExhaustedError(
-          absl::StrCat(why,
-                       "; make room and try again, it goes on where it ended; or name "
-                       "another place with --cache"));
-    }
+    if (error != 0) return write_error();
     const bool good = answer.status == 200 || answer.status == 206;
     if (good && answer.complete && (known.size < 0 || there == known.size)) {
       const absl::Status checked = CheckFile(part, known.checksum);
       complete = checked.ok();
       if (complete) break;
-      if (!place(0) || ++wrong == 2) {
+      if (!place(0)) return write_error();
+      if (++wrong == 2) {
         unlink(part.c_str());
         return absl::DataLossError(
             absl::StrCat(what, " was fetched twice with a wrong checksum: ", checked.message()));
@@ -370,11 +374,11 @@ absl::Status Hub::Fetch(const std::string& repo, const std::string& commit, cons
           absl::StrCat(what, " must have ", known.size, " bytes, and the hub sends more"));
     }
     if (answer.status == 416 || (answer.status == 206 && answer.begins != before)) {
-      if (!place(0)) continue;
+      if (!place(0)) return write_error();
     } else if (answer.status != 0 && !good && !MayPass(answer.status)) {
       return ErrorOf(answer, what);
     }
-    if (there > before) tried = 0;
+    if (there >= before + kProgress) tried = 0;
     if (++tried >= options_.tries) {
       if (good) answer.status = 0;
       if (answer.why.empty()) answer.why = "the connection broke again and again";
@@ -382,9 +386,10 @@ absl::Status Hub::Fetch(const std::string& repo, const std::string& commit, cons
     }
     Wait(tried - 1, &answer);
   }
-  if (rename(part.c_str(), path.c_str()) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("cannot rename ", part, ": ", std::strerror(errno)));
+  // What has its name is whole, after a crash, too.
+  if (fsync(descriptor) != 0 || rename(part.c_str(), path.c_str()) != 0) {
+    error = errno;
+    return write_error();
   }
   return absl::OkStatus();
 }

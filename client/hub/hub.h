@@ -69,8 +69,8 @@ class Hub {
                        const std::string& file) const;
   using Sink = std::function<bool(const char* bytes, size_t count)>;
   // One request. `begin`: of the bytes that are wanted. `on_head` sees status and headers, before
-  // the body goes to `sink`. `follow`: redirects are followed.
-  absl::StatusOr<Answer> Ask(const std::string& path, bool head, int64_t begin, bool follow,
+  // the body goes to `sink`. Redirects are followed; with `head` up to the one to a file of LFS.
+  absl::StatusOr<Answer> Ask(const std::string& path, bool head, int64_t begin,
                              const std::function<bool(const Answer&)>& on_head, const Sink& sink);
   // Ask() of a small answer, until it is one that will not change.
   absl::StatusOr<Answer> AskAgain(const std::string& path, bool head, std::string* body);

@@ -73,6 +73,8 @@ class FakeHub {
   std::map<std::string, std::string> sent;   // Other bytes than those that the checksum is of.
   std::map<std::string, std::string> sizes;  // Other sizes than the right ones.
   bool redirects_for_ever = false;
+  std::string moved;  // Files are redirected to this before their path,
+  bool endless = false;  // with a body that does not end.
   // The next answers to requests whose path has the text: their status, and Retry-After.
   std::string fails_at;
   std::vector<std::pair<int, std::string>> failures;
@@ -99,6 +101,17 @@ class FakeHub {
       }
       cut = cuts > 0 && absl::StartsWith(path, "/cdn/") && request.method == "GET";
       if (cut) --cuts;
+    }
+    if (!moved.empty() && absl::StartsWith(path, moved)) {
+      path = path.substr(moved.size());
+    } else if (!moved.empty() && absl::StrContains(path, "/resolve/")) {
+      response.set_redirect(moved + path, 307);
+      if (endless && request.method == "GET") {
+        response.set_chunked_content_provider("text/plain", [](size_t, httplib::DataSink& sink) {
+          return sink.write("moved ", 6);
+        });
+      }
+      return;
     }
     const std::string api = "/api/models/org/model/revision/";
     const std::string resolve = absl::StrCat("/org/model/resolve/", kHubCommit, "/");

@@ -236,6 +236,24 @@ TEST_F(HubTest, AFileOfGitItselfHasAChecksumToo) {
   EXPECT_TRUE(absl::IsDataLoss(Fetch().status()));
 }
 
+TEST_F(HubTest, FilesThatMovedHaveSizesAndChecksumsToo) {
+  Start();
+  hub_->moved = "/elsewhere";
+  hub_->endless = true;
+  ExpectFetched();
+  fs::remove_all(folder_ / "cache");
+  hub_->sent["config.json"] = "[]";
+  EXPECT_EQ(Fetch().status().code(), absl::StatusCode::kDataLoss);
+}
+
+TEST_F(HubTest, ATrickleOfBytesIsGivenUp) {
+  Start();
+  hub_->cuts = 1000;
+  hub_->cut_after = 1;
+  EXPECT_EQ(Fetch().status().code(), absl::StatusCode::kUnavailable);
+  EXPECT_LT(waits_.size(), 20u);
+}
+
 TEST_F(HubTest, AnOldPartOfAnotherFileIsThrownAway) {
   Start();
   fs::create_directories(fs::path(Weights()).parent_path());

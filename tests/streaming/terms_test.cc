@@ -1,21 +1,28 @@
 // Glossaries and mark-up: what is found in a source, where it is written, and sessions with them.
 #include <algorithm>
 #include <memory>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "base/budget.h"
+#include "model/api/tokenizers/subword_tokenizer.h"
 #include "streaming/glossary.h"
 #include "streaming/markup.h"
 #include "streaming/scheduler.h"
 #include "streaming/segment_terms.h"
 #include "streaming/session_limits.h"
+#include "streaming/symbol_alignment.h"
 #include "streaming/term_finder.h"
+#include "streaming/text_segment.h"
+#include "streaming/word_source.h"
 #include "tests/testing/collecting_sink.h"
 #include "tests/testing/fake_model.h"
 #include "tests/testing/one_session.h"
@@ -65,6 +72,37 @@ TEST(MarkupTest, LeavesWordsAlone) {
     EXPECT_THAT(SpansOf(word), word == std::string("50%") ? testing::SizeIs(1) : testing::SizeIs(0))
         << word;
   }
+}
+
+TEST(MarkupTest, ScriptsWithoutSpacesStandNextToIt) {
+  EXPECT_THAT(SpansOf("有12个苹果"), ElementsAre("12"));
+  EXPECT_THAT(SpansOf("请看https://example.org/a?b。谢谢"), ElementsAre("https://example.org/a?b"));
+  EXPECT_THAT(SpansOf("写信给me@example.org吧"), ElementsAre("me@example.org"));
+  EXPECT_THAT(SpansOf("文件%s的<b>名字</b>"), ElementsAre("%s", "<b>", "</b>"));
+}
+
+// Each of these would be scanned anew from each of its places, were there no bounds.
+TEST(MarkupTest, LongAddressesAndNumbersAreNone) {
+  EXPECT_THAT(SpansOf(std::string(65, 'a') + "@example.org"), IsEmpty());
+  EXPECT_THAT(SpansOf(std::string(33, 'a') + "://example.org"), IsEmpty());
+  EXPECT_THAT(SpansOf(std::string(65, '1')), IsEmpty());
+  EXPECT_THAT(SpansOf("<" + std::string(255, 'a') + ">"), IsEmpty());
+}
+
+TEST(MarkupTest, TextIsSettledAfterACharacterThatIsInNoMarkup) {
+  const auto settled = [](const std::string& text, bool markup) {
+    return text.substr(0, NextSettledPlace(text, markup).end);
+  };
+  EXPECT_EQ(settled("ab文字", true), "ab文");
+  EXPECT_EQ(settled("<b文", false), "<b文");
+  EXPECT_EQ(settled("<b文", true), "") << "a > may follow";
+  EXPECT_EQ(settled("<b文>", true), "") << "all of it is a tag";
+  EXPECT_EQ(settled("<b文>字", true), "<b文>字");
+  EXPECT_EQ(settled("<-文", true), "<-文") << "it is no tag, whatever follows";
+  EXPECT_EQ(settled("<" + std::string(300, 'b') + "文", true).size(), 304u) << "it is too long";
+  EXPECT_EQ(NextSettledPlace("{文{字", true).known, 5u) << "it is settled behind the second {";
+  for (const char* open : {"{文", "{{文}", "${文", "%{文", "%(文"})
+    EXPECT_EQ(settled(open, true), "");
 }
 
 TEST(MarkupTest, TagsAreTakenOut) {
@@ -186,8 +224,176 @@ TEST_F(TermFinderTest, ScriptsWithoutSpacesHaveTermsWithinWords) {
 TEST_F(TermFinderTest, FindsMarkupBetweenTheTokensOfAWordWithoutTags) {
   EXPECT_THAT(Append(WordOf("the", {3})), IsEmpty());
   EXPECT_THAT(Append(WordOf("<b>tea</b>!", {2, 3, 4})),
-              testing::UnorderedElementsAre(Found{"<b>", 1}, Found{"tea", 3}, Found{"</b>", 3}));
-  EXPECT_THAT(Append(WordOf("<br/>", {})), ElementsAre(Found{"<br/>", 4}));
+              testing::UnorderedElementsAre(Found{"<b>", 2}, Found{"tea", 3}, Found{"</b>", 3}));
+  EXPECT_THAT(Append(WordOf("<br/>", {})), ElementsAre(Found{"<br/>", 5}))
+      << "until the token behind it has been read, it need not be known";
+}
+
+// --- Sources of scripts without spaces, which come in parts. ---
+
+TEST(SymbolAlignmentTest, SymbolsEndWhereTheirCharactersDo) {
+  const auto ends = [](const std::string& text, const std::vector<std::string>& symbols) {
+    const std::vector<MarkupSpan> tags = TagsOf(text);
+    SymbolAlignment alignment;
+    std::vector<size_t> places;
+    for (const std::string& symbol : symbols)
+      places.push_back(alignment.Append(symbol, text, tags));
+    return places;
+  };
+  EXPECT_THAT(ends("文字", {"\xE2\x96\x81文", "字"}), ElementsAre(3, 6));
+  EXPECT_THAT(ends("（１…文", {"(", "1.", ".", ".文"}), ElementsAre(3, 9, 9, 12)) << "NFKC";
+  EXPECT_THAT(ends("ｶﾞ文", {"ガ", "文"}), ElementsAre(3, 9)) << "its mark comes with the next";
+  EXPECT_THAT(ends("文字", {"<0xE6>", "<0x96>", "<0x87>", "字"}), ElementsAre(3, 3, 3, 6));
+  EXPECT_THAT(ends("é文", {"Ã", "©", "æ", "Ė", "Ƈ"}), ElementsAre(1, 2, 3, 4, 5)) << "bytes";
+  EXPECT_THAT(ends("文<b>字</b>", {"文", "字"}), ElementsAre(3, 9));
+  EXPECT_THAT(ends("文<b>字", {"文字", "more"}), ElementsAre(9, 9)) << "there is no more";
+}
+
+// What is found in a source that comes as `chunks`, with the state of the segment that it is for.
+std::vector<std::string> FindAll(const Model& model, std::shared_ptr<const Glossary> glossary,
+                                 bool markup, const std::vector<std::string>& chunks) {
+  WordSource source(model, /*places=*/false);
+  source.KeepText(markup);
+  TermFinder finder(glossary, markup);
+  std::vector<std::string> all;
+  int tokens = 0;
+  int64_t work = 1 << 30;
+  const auto pop = [&] {
+    SourceWord word;
+    for (; *source.PopWord(&work, &word); word = SourceWord()) {
+      finder.Append(word, tokens, &work);
+      tokens += static_cast<int>(word.tokens.size());
+      for (const FoundTerm& found : finder.Take()) {
+        EXPECT_GE(found.ready_at, tokens - static_cast<int>(word.tokens.size()) + 1)
+            << "it was known when that had been read: " << absl::StrJoin(chunks, "|");
+        all.push_back(absl::StrCat(
+            found.entry == Glossary::kNone ? found.text : glossary->entry(found.entry).source, "@",
+            found.ready_at, " atoms ", found.begin, "-", found.end,
+            found.is_tag ? absl::StrCat(" behind ", found.word) : "", " ", found.before,
+            found.glued_before ? "<" : "", found.glued_behind ? ">" : ""));
+      }
+    }
+  };
+  for (const std::string& chunk : chunks) {
+    EXPECT_TRUE(source.Append(chunk, {}, &work).ok());
+    pop();
+  }
+  source.Close();
+  pop();
+  return all;
+}
+
+TEST(UnspacedTermsTest, AnyChunkingFindsTheSame) {
+  const auto model = std::const_pointer_cast<Model>(FakeModel());
+  const auto glossary =
+      MakeGlossary({{"茶", "ear"}, {"红茶", "inn"}, {"tea", "an"}, {"茶tea", "in"}}, *model);
+  const std::vector<std::string> parts = {
+      "茶",    "红",     "喝", "tea", " ",  "（", "<b>", "</b>", "<b title=\"茶\">", "{名}",
+      "{x}",   "{<b>}",  "<",  "{",   "12", "%s", "％",  "é",    "http://a.b/茶",    "me@a.org",
+      "&amp;", "<0xE8>", "。"};
+  std::mt19937 random(7);
+  size_t found = 0;
+  for (const char* bpe : {"characters", "bytes"}) {
+    TokenizerConfig config;
+    config.tokenizer = "space";
+    config.bpe = bpe;
+    model->source_tokenizer = *SubwordTokenizer::Create(config, {});
+    for (int round = 0; round < 2000; ++round) {
+      std::string text;
+      for (int i = 0; i < 12; ++i) text += parts[random() % parts.size()];
+      const bool markup = round % 4 != 0;
+      const auto whole = FindAll(*model, glossary, markup, {text});
+      found += whole.size();
+      for (const size_t most : {1, 2, 9}) {
+        std::vector<std::string> chunks;
+        for (size_t at = 0; at < text.size();) {
+          const size_t size = 1 + random() % most;
+          chunks.push_back(text.substr(at, size));
+          at += size;
+        }
+        ASSERT_EQ(FindAll(*model, glossary, markup, chunks), whole) << bpe << " " << text;
+      }
+    }
+  }
+  EXPECT_GT(found, 10000u);
+}
+
+TEST(UnspacedTermsTest, TagsWithinAWordAreFoundWhileItGoesOn) {
+  const auto model = std::const_pointer_cast<Model>(FakeModel());
+  TokenizerConfig config;
+  config.tokenizer = "space";
+  config.bpe = "characters";
+  model->source_tokenizer = *SubwordTokenizer::Create(config, {});
+  EXPECT_THAT(FindAll(*model, nullptr, true, {"喝<b>茶</b>吧"}),
+              ElementsAre("<b>@2 atoms 1-4 behind 1 喝<>", "</b>@3 atoms 5-9 behind 2 茶<>"));
+  WordSource source(*model, false);
+  source.KeepText(true);
+  int64_t work = 1 << 20;
+  ASSERT_TRUE(source.Append("喝<b>茶</b>吧", {}, &work).ok());
+  SourceWord word;
+  ASSERT_TRUE(*source.PopWord(&work, &word)) << "the word is not complete";
+  EXPECT_EQ(word.text, "喝<b>茶</b>吧");
+  EXPECT_TRUE(word.open);
+}
+
+// A translation that ends within its source: the next segment finds what a resumed one does.
+TEST(UnspacedTermsTest, TheNextSegmentHasTheTermsOfAResumedOne) {
+  const auto model = std::const_pointer_cast<Model>(FakeModel());
+  TokenizerConfig config;
+  config.tokenizer = "space";
+  config.bpe = "characters";
+  model->source_tokenizer = *SubwordTokenizer::Create(config, {});
+  SessionOptions options;
+  options.next_segments = options.keep_markup = true;
+  options.glossary = MakeGlossary({{"茶", "ear"}, {"喝茶", "inn"}, {"tea", "an"}}, *model);
+  const std::string text = "喝茶<b>茶</b> tea <i> 红{x}茶<br/> <u>红茶</u>喝茶";
+  const auto find = [](TextSegment* segment) {
+    std::vector<std::string> all;
+    int64_t work = 1 << 20;
+    SegmentSource::Next next = SegmentSource::Next::kRead;
+    while (next == SegmentSource::Next::kRead) {
+      next = *segment->NextRead(&work);
+      for (const FoundTerm& found : segment->TakeTerms()) {
+        all.push_back(absl::StrCat(found.entry, found.text, "@", found.ready_at, " ", found.word,
+                                   found.before, found.glued_behind));
+      }
+    }
+    return all;
+  };
+  int within = 0;
+  for (size_t known = 1; known <= text.size(); ++known) {
+    for (int read = 1; read < 12; ++read) {
+      int64_t work = 1 << 20;
+      TextSegment segment(options, *model, Frame(), ResumeFrom());
+      segment.Open();
+      ASSERT_TRUE(segment.Append(text.substr(0, known), {0, 0}, &work).ok());
+      int given = 0;
+      while (given < read && *segment.NextRead(&work) == SegmentSource::Next::kRead) ++given;
+      if (given < read) continue;
+      segment.ForgetReads();
+      segment.TakeTerms();
+      const SourceLeft left = segment.Leave(read);
+      ASSERT_TRUE(left.continues_at.has_value());
+      const auto begin = static_cast<size_t>(left.continues_at->samples);
+      segment.OpenWithRest();
+      ASSERT_TRUE(segment.Append(text.substr(known), {0, static_cast<int64_t>(known)}, &work).ok());
+      segment.Close();
+      ResumeFrom from;
+      from.in_text = left.continues_in_text;
+      from.skip_tokens = left.continues_after_tokens;
+      within += from.skip_tokens > 0 ? 1 : 0;
+      TextSegment resumed(options, *model, Frame(), from);
+      resumed.Open();
+      ASSERT_TRUE(resumed.Append(text.substr(begin), {0, static_cast<int64_t>(begin)}, &work).ok());
+      resumed.Close();
+      const auto found = find(&segment);
+      ASSERT_EQ(found, find(&resumed)) << known << " " << read << " " << text.substr(begin);
+      EXPECT_GT(found.size(), 3u) << "the tail has some";
+      EXPECT_TRUE(
+          absl::c_equal(segment.due_rows(nullptr).tokens, resumed.due_rows(nullptr).tokens));
+    }
+  }
+  EXPECT_GT(within, 50);
 }
 
 // --- Where terms are written. ---
@@ -433,6 +639,45 @@ TEST_F(TermsSessionTest, ABatchGivesWhatItsMembersGiveAlone) {
   for (size_t i = 0; i < sinks.size(); ++i) {
     sinks[i]->Wait();
     if (i % 3 != 1) EXPECT_EQ(Trace(*sinks[i]), Trace(*alone));
+  }
+}
+
+class UnspacedTermsSessionTest : public TermsSessionTest {
+ protected:
+  UnspacedTermsSessionTest() {
+    const auto model = std::const_pointer_cast<Model>(FakeModel(FollowsSource(7)));
+    TokenizerConfig config;
+    config.tokenizer = "space";
+    config.bpe = "characters";
+    model->source_tokenizer = *SubwordTokenizer::Create(config, {});
+    model_ = model;
+    options_.glossary = MakeGlossary({{"茶", "earth"}, {"红茶", "the inn"}, {"inn", ""}}, *model_);
+  }
+};
+
+TEST_F(UnspacedTermsSessionTest, AnyChunkingAndAnyResumeGiveTheSame) {
+  const std::string text = "我喝<b>茶</b>，你喝{红}红茶。 茶inn <i> 有12个%s";
+  Scheduler scheduler(model_);
+  for (const Policy& policy : {Policy(WaitK{1}), Policy(WaitK{3}), Policy(Offline())}) {
+    options_.policy = policy;
+    const auto whole = Translate(scheduler, options_, {text});
+    for (const char* kept : {"<b>", "</b>", "{红}", "12", "%s", "inn"}) {
+      EXPECT_TRUE(absl::StrContains(whole->segments[0].text, kept))
+          << kept << " in " << whole->segments[0].text;
+    }
+    for (const size_t size : {1, 2, 5}) {
+      std::vector<std::string> chunks;
+      for (size_t at = 0; at < text.size(); at += size) chunks.push_back(text.substr(at, size));
+      const auto cut = Translate(scheduler, options_, chunks);
+      EXPECT_EQ(Trace(*cut), Trace(*whole)) << ToString(policy) << " " << size;
+      EXPECT_EQ(cut->segments[0].text, whole->segments[0].text);
+    }
+    for (size_t cut = 0; cut <= whole->tokens.size(); ++cut) {
+      ResumeFrom from;
+      for (size_t i = 0; i < cut; ++i) from.committed.push_back(whole->tokens[i].id);
+      const auto resumed = Translate(scheduler, options_, {text}, std::move(from));
+      EXPECT_EQ(resumed->segments[0].text, whole->segments[0].text) << ToString(policy) << cut;
+    }
   }
 }
 

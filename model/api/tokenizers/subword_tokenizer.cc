@@ -20,17 +20,16 @@
 #include "model/api/tokenizers/lower_case.h"
 
 namespace leapstream {
-namespace {
 
-constexpr char32_t kSpacePoint = 0x2581;
-
-// The character that stands for a byte in fairseq's `bytes`: itself if it is a printable character
-// of Latin-1, else 256 more.
 char32_t CharacterOfByte(unsigned char byte) {
   const bool printable =
       (byte >= 32 && byte <= 126) || (byte >= 161 && byte <= 172) || (byte >= 174);
   return printable ? byte : 256u + byte;
 }
+
+namespace {
+
+constexpr char32_t kSpacePoint = 0x2581;
 
 // The byte that a character stands for; -1: none.
 int ByteOfCharacter(char32_t c) {

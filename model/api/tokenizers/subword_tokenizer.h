@@ -16,6 +16,10 @@
 
 namespace leapstream {
 
+// The character that stands for a byte in fairseq's `bytes`: itself if it is a printable character
+// of Latin-1, else 256 more.
+char32_t CharacterOfByte(unsigned char byte);
+
 // fairseq's tokenizer (none, space or Moses), lower case if it is asked for, and its BPE
 // (subword_nmt, fastbpe, characters, bytes or none), one after the other; and both of them undone.
 // White space between words counts as one space. Without a tokenizer, codes and characters see
