@@ -1,9 +1,10 @@
 // The cost of a segment of speech with a model of the size of fairseq's espnet architecture: 12
 // encoder layers, d 256, 4 heads, FFN 2,048, 6 decoder layers, 256 convolution channels, 280 ms
 // READs, wait-3; on one thread, in its CPU time. speech/attention:A/seconds:S/compute:T is a
-// segment of S seconds from its start, without the end of the source. In place of A, s2t and
-// conformer are models that were trained offline, with soft-max: s2t_transformer_s and a conformer
-// of its sizes with relative positions, 1 s READs, four tokens a READ, utterance CMVN. Counters:
+// segment of S seconds from its start, without the end of the source. In place of A, s2t, s2t_m
+// and conformer are models that were trained offline, with soft-max: s2t_transformer_s and _m (d
+// 512, 8 heads), and a conformer of s2t's sizes with relative positions, 1 s READs, four tokens a
+// READ, utterance CMVN. Counters:
 //   ms_per_second   CPU time for each second of its audio;
 //   sessions        the number that can run in real time;
 //   ms_front        features, per READ, once for each sample;
@@ -11,6 +12,8 @@
 //   GFLOP/s         operations of the products alone, over all the time;
 //   of_peak         that, over the rate at which the processor multiplies and adds in registers,
 //                   which is measured first.
+// again/attention:A/seconds:S/compute:T is one READ at the end of S seconds alone: the encoder over
+// all of it, and a decoder step.
 // Usage: speech_bench [--weights FOLDER] [Google Benchmark's flags]. Without a file
 // FOLDER/speech-bench-A.safetensors, random weights are written to it.
 #include <benchmark/benchmark.h>
@@ -55,9 +58,9 @@ ModelConfig SpeechConfigOf(const std::string& attention) {
   config.simul_type = "waitk";
   config.waitk_lagging = 3;
   for (SideConfig* side : {&config.encoder, &config.decoder}) {
-    side->embed_dim = side->input_dim = side->output_dim = 256;
+    side->embed_dim = side->input_dim = side->output_dim = attention == "s2t_m" ? 512 : 256;
     side->ffn_embed_dim = 2048;
-    side->attention_heads = 4;
+    side->attention_heads = attention == "s2t_m" ? 8 : 4;
     side->normalize_before = true;
     side->self_attention = side->cross_attention = attention == "leap" ? "leap" : "softmax";
   }
@@ -102,6 +105,24 @@ class Bench {
                                   absl::StrFormat("%.0f GOP/s", peak_[type] / 1e9));
     }
     return absl::OkStatus();
+  }
+
+  // The time of the last READ of a segment.
+  void RunLast(benchmark::State& state, const std::string& attention, int seconds,
+               ComputeType type) {
+    const ModelConfig config = SpeechConfigOf(attention);
+    const int per_read = config.speech->input.SamplesPerRead();
+    const int reads = (seconds * kSpeechSampleRate + per_read - 1) / per_read;
+    absl::Status status = Use(attention, type);
+    for (auto _ : state) {
+      Times times;
+      if (status.ok()) status = Segment(reads, per_read, Pace{reads, 1}, &times);
+      if (!status.ok()) {
+        state.SkipWithError(std::string(status.message()).c_str());
+        return;
+      }
+      state.SetIterationTime(times.last);
+    }
   }
 
   void Run(benchmark::State& state, const std::string& attention, int seconds, ComputeType type) {
@@ -232,7 +253,7 @@ int Main(int argc, char** argv) {
   }
   Bench bench(folder);
   return RunBenchmarks(others, [&] {
-    for (const char* attention : {"leap", "softmax", "s2t", "conformer"}) {
+    for (const char* attention : {"leap", "softmax", "s2t", "s2t_m", "conformer"}) {
       for (const auto& [type, type_name] : kTypes) {
         for (const int seconds : {5, 10, 20}) {
           const std::string name = absl::StrCat("speech/attention:", attention,
@@ -245,6 +266,22 @@ int Main(int argc, char** argv) {
               ->Unit(benchmark::kMillisecond)
               ->UseManualTime()
               ->Iterations(1);
+        }
+      }
+    }
+    for (const auto& [type, type_name] : kTypes) {
+      for (const int seconds : {5, 10, 20, 30, 60}) {
+        for (const char* attention : {"leap", "softmax"}) {
+          const std::string name = absl::StrCat("again/attention:", attention,
+                                                "/seconds:", seconds, "/compute:", type_name);
+          benchmark::RegisterBenchmark(
+              name.c_str(),
+              [&bench, attention, seconds = seconds, type = type](benchmark::State& state) {
+                bench.RunLast(state, attention, seconds, type);
+              })
+              ->Unit(benchmark::kMillisecond)
+              ->UseManualTime()
+              ->Iterations(3);
         }
       }
     }
