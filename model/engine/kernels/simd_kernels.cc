@@ -569,16 +569,22 @@ INLINE void TileOf(int64_t rows, const Product& p, const Place& place, const Wei
   }
 }
 
-// The rows [row, row + count) of some panels. A block of a panel, a part of its inputs, stays in
+// Some of the tiles that share the rows of a product.
+struct Rows {
+  int64_t all, begin, end;
+};
+
+// These rows of some panels. A block of a panel, a part of its inputs, stays in
 // the first-level cache while all these rows pass it, and the rows stay in the second-level cache.
 template <typename Weight, int kPanels>
-INLINE void Block(const Product& p, int64_t row, int64_t count, int64_t panel, int64_t apart) {
+INLINE void Block(const Product& p, const Rows& rows, int64_t panel, int64_t apart) {
   typedef Traits<Weight> T;
   constexpr int kMost = T::kMostRows;
   constexpr int64_t kDepth = T::kDepth;
   typename T::Partial partial[T::kBlockRows * kPanels * T::kPartials];
   const int64_t in = T::Inputs(p);
-  const int64_t tiles = (count + kMost - 1) / kMost;
+  const int64_t tiles = rows.end - rows.begin;
+  const int64_t row = p.rows * rows.begin / rows.all;
   for (int64_t begin = 0; begin < in; begin += kDepth) {
     const int64_t depth = Least(kDepth, in - begin);
     const Weight* const w = static_cast<const Weight*>(p.panels) + (panel * in + begin) * kPanel;
@@ -587,12 +593,12 @@ INLINE void Block(const Product& p, int64_t row, int64_t count, int64_t panel, i
     const int64_t step = lines > 0 ? bytes / (lines * tiles) : 0;
     const auto go = [&](const auto* weights, int64_t between) INLINE_LAMBDA {
       for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t first = count * t / tiles;
+        const int64_t first = p.rows * (rows.begin + t) / rows.all;
+        const int64_t last = p.rows * (rows.begin + t + 1) / rows.all;
         const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step,
                              apart * in * kPanel * static_cast<int64_t>(sizeof(Weight))};
-        TileOf<kMost, kPanels>(count * (t + 1) / tiles - first, p,
-                               {row + first, panel, apart, begin, begin + depth}, weights, between,
-                               ahead, partial + first * kPanels * T::kPartials);
+        TileOf<kMost, kPanels>(last - first, p, {first, panel, apart, begin, begin + depth}, weights,
+                               between, ahead, partial + (first - row) * kPanels * T::kPartials);
       }
     };
     if constexpr (sizeof(Weight) == 2) {  // Widened once for all tiles.
@@ -616,16 +622,16 @@ INLINE void MultiplyRows(const Product& p) {
   static_assert(kMost >= 3, "see TileOf()");
   if (p.rows <= kMost) return TileRows<Weight, kMost>(p);
   constexpr int kPanels = PanelsOf<Weight>(kMost);
-  const int64_t blocks = (p.rows + T::kBlockRows - 1) / T::kBlockRows;
+  const int64_t tiles = (p.rows + kMost - 1) / kMost;  // They share the rows, and blocks the tiles.
+  const int64_t blocks = (tiles * kMost + T::kBlockRows - 1) / T::kBlockRows;
   const int64_t apart = (p.end - p.begin) / kPanels;
   for (int64_t b = 0; b < blocks; ++b) {
-    const int64_t row = p.rows * b / blocks;
-    const int64_t count = p.rows * (b + 1) / blocks - row;
+    const Rows rows = {tiles, tiles * b / blocks, tiles * (b + 1) / blocks};
     for (int64_t panel = p.begin; panel < p.begin + apart; ++panel) {
-      Block<Weight, kPanels>(p, row, count, panel, apart);
+      Block<Weight, kPanels>(p, rows, panel, apart);
     }
     for (int64_t panel = p.begin + kPanels * apart; panel < p.end; ++panel) {
-      Block<Weight, 1>(p, row, count, panel, 0);
+      Block<Weight, 1>(p, rows, panel, 0);
     }
   }
 }
