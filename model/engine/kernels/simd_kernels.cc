@@ -597,8 +597,9 @@ INLINE void Block(const Product& p, const Rows& rows, int64_t panel, int64_t apa
         const int64_t last = p.rows * (rows.begin + t + 1) / rows.all;
         const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step,
                              apart * in * kPanel * static_cast<int64_t>(sizeof(Weight))};
-        TileOf<kMost, kPanels>(last - first, p, {first, panel, apart, begin, begin + depth}, weights,
-                               between, ahead, partial + (first - row) * kPanels * T::kPartials);
+        TileOf<kMost, kPanels>(last - first, p, {first, panel, apart, begin, begin + depth},
+                               weights, between, ahead,
+                               partial + (first - row) * kPanels * T::kPartials);
       }
     };
     if constexpr (sizeof(Weight) == 2) {  // Widened once for all tiles.
