@@ -470,7 +470,7 @@ class PageTest(unittest.TestCase):
         self.assertEqual(" ".join(page.value(TARGETS)).split(), expected.split())
         # The viewers' transcript is the same, with each source and target once.
         page.open(page.value("document.getElementById('link').href"),
-                  f"document.getElementById('status') && {STATUS} === 'Finished.'")
+                  f"document.getElementById('status') && {STATUS} === 'Finished.' && dirty.size === 0")
         self.assertEqual(page.value(SOURCES), SENTENCES)
         self.assertEqual(" ".join(page.value(TARGETS)).split(), expected.split())
         self.assertEqual(page.errors, [])
