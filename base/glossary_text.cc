@@ -78,10 +78,9 @@ absl::StatusOr<std::vector<GlossaryTerm>> ParseGlossary(absl::string_view text,
     std::vector<absl::string_view> sides = absl::StrSplit(line, '\t');
     if (!has_tab) sides = absl::StrSplit(line, absl::MaxSplits(kEquals, 1));
     if (sides.size() > 2) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, ":", number,
-                       ": want a source term, a tab or \" = \", and a target term, got ",
-                       sides.size() - 1, " tabs"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          name, ":", number, ": want a source term, a tab or \" = \", and a target term, got ",
+          sides.size() - 1, " tabs"));
     }
     GlossaryTerm term;
     term.source = std::string(absl::StripAsciiWhitespace(sides[0]));

@@ -78,9 +78,9 @@ class WebTest : public testing::Test {
 constexpr int kAllowed = 501;
 
 TEST_F(WebTest, ThePageAsksNobodyElse) {
-  for (const char* path : {"/", "/style.css", "/page.js", "/conversation.js", "/leapstream.js",
-                           "/transcript.js", "/captions.js", "/microphone.js", "/icon.svg",
-                           "/talk.txt"}) {
+  for (const char* path :
+       {"/", "/style.css", "/page.js", "/conversation.js", "/leapstream.js", "/transcript.js",
+        "/captions.js", "/microphone.js", "/icon.svg", "/talk.txt"}) {
     const auto result = Get(path);
     ASSERT_TRUE(result) << path;
     EXPECT_EQ(result->status, 200) << path;
