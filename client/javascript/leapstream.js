@@ -152,6 +152,23 @@ class Events {
   }
 }
 
+// Hears a WebSocket; `lost` is called once, with the code of its end. Of one that never opened some WebSockets (that of
+// Node 22) say only that there was an error.
+function hear(socket, {opened = () => {}, message, lost}) {
+  let isOpen = false, isLost = false;
+  const end = (code) => {
+    if (!isLost) lost(code);
+    isLost = true;
+  };
+  socket.onopen = () => {
+    isOpen = true;
+    opened();
+  };
+  socket.onmessage = ({data}) => message(JSON.parse(data));
+  socket.onerror = () => { if (!isOpen) end(1006); };
+  socket.onclose = ({code}) => end(code);
+}
+
 // A stream that has not begun yet, as Stream.save() has it.
 function newSession(config) {
   return {
@@ -273,20 +290,15 @@ export class Stream {
     this.answered = this.progressed = this.moves = false;
     this.began = Date.now();
     const socket = this.socket = this.open();
-    socket.onopen = () => {
-      if (socket === this.socket) this.begin(socket);
-    };
-    socket.onmessage = (message) => {
-      if (socket === this.socket && !this.over) this.take(JSON.parse(message.data));
-    };
-    socket.onerror = () => {};  // onclose comes next.
-    socket.onclose = () => {
-      if (socket === this.socket && !this.over) this.lost();
-    };
+    const isCurrent = () => socket === this.socket && !this.over;
+    hear(socket, {
+      opened: () => { if (isCurrent()) this.begin(socket); },
+      message: (event) => { if (isCurrent()) this.take(event); },
+      lost: () => { if (isCurrent()) this.lost(); },
+    });
   }
 
   begin(socket) {
-    if (this.over) return;
     const config = {...this.config};
     const {first, messages} = this.log.rewind();
     if (this.token) {
@@ -505,9 +517,7 @@ export class Client {
     for (let last = -1; ;) {
       const socket = this.opener(`v1/captions/${id}${last < 0 ? '' : `?after=${last}`}`)();
       const events = new Events();
-      socket.onmessage = (message) => events.push(JSON.parse(message.data));
-      socket.onerror = () => {};
-      socket.onclose = ({code}) => events.push({closed: code});
+      hear(socket, {message: (event) => events.push(event), lost: (code) => events.push({closed: code})});
       let pause = 1000;
       try {
         for (;;) {
