@@ -15,6 +15,8 @@
 namespace leapstream {
 namespace {
 
+constexpr absl::string_view kEquals = " = ";  // It may stand for the tab.
+
 // Returns "" or the reason for which a text can be no side of a term.
 std::string WhyNoTerm(absl::string_view text) {
   if (text.size() > budget::kTermBytes) {
@@ -70,13 +72,15 @@ absl::StatusOr<std::vector<GlossaryTerm>> ParseGlossary(absl::string_view text,
   int number = 0;
   for (absl::string_view line : absl::StrSplit(text, '\n')) {
     ++number;
+    const bool has_tab = absl::StrContains(line, '\t');
     line = absl::StripTrailingAsciiWhitespace(line);
     if (line.empty() || absl::StartsWith(line, "# ")) continue;
-    const std::vector<absl::string_view> sides = absl::StrSplit(line, '\t');
+    std::vector<absl::string_view> sides = absl::StrSplit(line, '\t');
+    if (!has_tab) sides = absl::StrSplit(line, absl::MaxSplits(kEquals, 1));
     if (sides.size() > 2) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(name, ":", number, ": want a source term, a tab and a target term, got ",
-                       sides.size() - 1, " tabs"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          name, ":", number, ": want a source term, a tab or \" = \", and a target term, got ",
+          sides.size() - 1, " tabs"));
     }
     GlossaryTerm term;
     term.source = std::string(absl::StripAsciiWhitespace(sides[0]));
@@ -101,7 +105,8 @@ absl::StatusOr<std::vector<GlossaryTerm>> ReadGlossary(const std::string& path) 
 std::string GlossaryText(const std::vector<GlossaryTerm>& terms) {
   std::string text;
   for (const GlossaryTerm& term : terms) {
-    absl::StrAppend(&text, term.source, term.target.empty() ? "" : "\t", term.target, "\n");
+    const bool is_alone = term.target.empty() && !absl::StrContains(term.source, kEquals);
+    absl::StrAppend(&text, term.source, is_alone ? "" : "\t", term.target, "\n");
   }
   return text;
 }

@@ -16,9 +16,10 @@ struct GlossaryTerm {
   std::string target;  // Empty: the term is not translated.
 };
 
-// Reads a glossary: each line is a source term, a tab and its target term, or a term alone that is
-// not translated. Empty lines and lines that begin with "# " are left out. INVALID_ARGUMENT: see
-// CheckGlossary(), or a line has several tabs; the message has `name` and the line's number.
+// Reads a glossary: each line is a source term, a tab or else " = ", and its target term, or a term
+// alone that is not translated. Empty lines and lines that begin with "# " are left out.
+// INVALID_ARGUMENT: see CheckGlossary(), or a line has several tabs; the message has `name` and the
+// line's number.
 absl::StatusOr<std::vector<GlossaryTerm>> ParseGlossary(absl::string_view text,
                                                         absl::string_view name);
 // ParseGlossary() of a file. NOT_FOUND: the file cannot be read.

@@ -20,7 +20,8 @@ void AddTermFlags(CLI::App* command, StreamOptions& stream) {
               stream.glossary.push_back({term.source, term.target});
             }
           },
-          "terms, one a line: source, tab, target; a term without a target is not translated")
+          "terms, one a line: source, tab or \" = \", target; a term without a target is not "
+          "translated")
       ->type_name("FILE");
   command->add_flag("--keep-markup", stream.keep_markup,
                     "tags, placeholders, addresses and numbers of the source stand in the target "

@@ -51,7 +51,23 @@ export interface SessionConfig {
   sampleRateHertz?: number;
   pauseDetection?: {minDuration?: string; thresholdDb?: number};
   textSegmentation?: TextSegmentation;
+  // For text; see docs/terms.md. Without a glossary the server's own holds, and one without terms is none at all.
+  glossary?: Glossary;
+  keepMarkup?: boolean;
 }
+
+export interface Glossary {
+  terms?: Term[];
+}
+
+// A term without a target is not translated.
+export interface Term {
+  source: string;
+  target?: string;
+}
+
+// The terms of a text like that of glossary files: in each line a source term, a tab or " = ", and its target.
+export declare function glossaryTerms(text: string): Term[];
 
 export interface Token {
   id?: number;
@@ -80,10 +96,12 @@ export interface StreamEvent {
   segmentCompleted?: {segment: string; text?: string; finishReason?: string; stats?: SegmentStats; continues?: boolean;
                       sourceDropped?: boolean; untranslatedSourceTokens?: number};
   goingAway?: {remainingDuration?: string; reason?: string};
-  // The server is lost. Another one is being looked for.
+  // The server is lost, or none is there. Another one is being looked for.
   interrupted?: {error: LeapstreamError};
   // The stream goes on, and nothing was lost.
   resumed?: {gapMs: number};
+  // The segment's source begins behind the chunk of this number, or within the next one.
+  segmentBegins?: {segment: string; afterSequence: number};
   // The address part of captions, for a stream that others may watch.
   captions?: {id: string};
   // The last event.
@@ -98,6 +116,8 @@ export interface TranslateRequest {
   policy?: Policy;
   beamSearch?: BeamSearch;
   textSegmentation?: TextSegmentation;
+  glossary?: Glossary;
+  keepMarkup?: boolean;
 }
 
 export interface TranslateResponse {
@@ -124,13 +144,37 @@ export declare class LeapstreamError extends Error {
   readonly retryDelayMs: number;
 }
 
+export type Source = {text: string; audio?: undefined; endSegment?: undefined}
+  | {audio: Uint8Array; text?: undefined; endSegment?: undefined}
+  | {endSegment: true; text?: undefined; audio?: undefined};
+
+export interface SavedStream {
+  readonly config: SessionConfig;
+  readonly id: string;
+  readonly closed: boolean;
+  readonly source: {readonly segments: readonly unknown[]; readonly sequence: number};
+  readonly [part: string]: unknown;
+}
+
+export interface StreamOptions {
+  // A key with which others may watch the stream.
+  captions?: string;
+  // How long after its last source a stream is kept alive; as long as it is open, unless this is set.
+  keepAliveMs?: number;
+}
+
 export declare class Stream implements AsyncIterable<StreamEvent> {
   private constructor();
-  text(text: string): void;
-  audio(samples: Int16Array | Float32Array | Uint8Array | ArrayBuffer): void;
+  // These two return the number of the chunk, or of the last one.
+  text(text: string): number;
+  audio(samples: Int16Array | Float32Array | Uint8Array | ArrayBuffer): number;
   endSegment(): void;
   close(): void;
   cancel(): void;
+  // For Client.restore(), in another page or process: JSON, but for the Uint8Arrays of audio.
+  save(): SavedStream;
+  // The source without a complete translation, for another session if this one cannot go on.
+  untranslated(): Source[];
   [Symbol.asyncIterator](): AsyncIterator<StreamEvent>;
 }
 
@@ -143,7 +187,9 @@ export interface ClientOptions {
 
 export declare class Client {
   constructor(url: string | URL, options?: ClientOptions);
-  stream(config?: SessionConfig, options?: {captions?: string}): Stream;
+  stream(config?: SessionConfig, options?: StreamOptions): Stream;
+  // Goes on with a stream that was saved and is gone.
+  restore(saved: SavedStream, options?: StreamOptions): Stream;
   translate(text: string, request?: TranslateRequest): Promise<TranslateResponse>;
   models(): Promise<Model[]>;
   captions(id: string): AsyncGenerator<Record<string, unknown>>;

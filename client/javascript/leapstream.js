@@ -32,9 +32,21 @@ export class LeapstreamError extends Error {
 
 // The source of a session from its first incomplete segment on, which has to be sent again when a connection breaks.
 class SourceLog {
-  constructor() {
-    this.segments = [];  // {chunks: [{sequence, data}], ended, complete, dropped}; all but the last one are ended.
-    this.sequence = 0;   // The number of chunks. The server counts them, too.
+  constructor({segments, sequence}) {
+    this.segments = segments;  // {chunks: [{sequence, data}], ended, complete, dropped}; all but the last one are ended.
+    this.sequence = sequence;  // The number of chunks. The server counts them, too.
+  }
+
+  // The value that the constructor takes; later changes do not show in it.
+  save() {
+    return {segments: this.segments.map((segment) => ({...segment, chunks: [...segment.chunks]})), sequence: this.sequence};
+  }
+
+  // The source without a complete translation: see Stream.untranslated().
+  untranslated() {
+    return this.segments.filter(({complete}) => !complete).flatMap(({chunks, ended}) => [
+      ...chunks.map(({data}) => (typeof data === 'string' ? JSON.parse(data).source : {audio: data})),
+      ...(ended ? [{endSegment: true}] : [])]);
   }
 
   open() {
@@ -140,32 +152,77 @@ class Events {
   }
 }
 
+// Hears a WebSocket; `lost` is called once, with the code of its end. Of one that never opened some WebSockets (that of
+// Node 22) say only that there was an error.
+function hear(socket, {opened = () => {}, message, lost}) {
+  let isOpen = false, isLost = false;
+  const end = (code) => {
+    if (!isLost) lost(code);
+    isLost = true;
+  };
+  socket.onopen = () => {
+    isOpen = true;
+    opened();
+  };
+  socket.onmessage = ({data}) => message(JSON.parse(data));
+  socket.onerror = () => { if (!isOpen) end(1006); };
+  socket.onclose = ({code}) => end(code);
+}
+
+// A stream that has not begun yet, as Stream.save() has it.
+function newSession(config) {
+  return {
+    config: {...config, output: {...config.output, tokenDetails: true}},
+    tokens: Boolean(config.output && config.output.tokenDetails),  // Wanted by the user.
+    closed: false,       // No more source comes.
+    id: '',              // That of the session; empty: no server has begun it.
+    segment: 1,          // The open segment, its text, its tokens, and its token for a resume.
+    shown: '',
+    ids: [],
+    reads: [],
+    token: '',
+    source: {segments: [], sequence: 0},
+  };
+}
+
 // One session, carried by as many connections as it takes. Its events are the messages of the server, but for those that
-// only a resume needs, and {interrupted: {error}} and {resumed: {gapMs}}. It keeps itself alive while it is open.
+// only a resume needs, and {interrupted: {error}}, {resumed: {gapMs}} and {segmentBegins: {segment, afterSequence}}: the
+// segment's source begins behind the chunk of this number, or within the next one. It keeps itself alive while it is
+// open, for `keepAliveMs` after its last source; then the server lets it go, and more source goes on with it.
 export class Stream {
-  constructor(connect, config) {
+  constructor(connect, saved, {keepAliveMs = Infinity} = {}) {
+    const {source, ids, reads, ...session} = saved;
+    Object.assign(this, session, {ids: [...ids], reads: [...reads]});
     this.open = connect;
-    this.config = {...config, output: {...config.output, tokenDetails: true}};
-    this.tokens = Boolean(config.output && config.output.tokenDetails);  // Wanted by the user.
-    this.log = new SourceLog();
+    this.keepAliveMs = keepAliveMs;
+    this.log = new SourceLog(source);
     this.events = new Events();
     this.over = false;
-    this.closed = false;       // No more source comes.
-    this.id = '';              // That of the session; empty: no server has begun it.
-    this.segment = 1;          // The open segment, its text, its tokens, and its token for a resume.
-    this.shown = '';
-    this.ids = [];
-    this.reads = [];
-    this.token = '';
-    this.next = null;          // The resume point of the next segment.
-    this.rest = null;          // A target without tokens: only the end of its segment makes it certain.
-    this.lostAt = 0;
-    this.told = false;         // {interrupted} was said.
+    if (!this.token) this.id = '';            // Nothing came of such a session, and it begins again.
+    this.lostAt = this.id ? Date.now() : 0;
+    this.told = this.id !== '';               // {interrupted} was said.
+    this.next = null;                         // The resume point of the next segment.
+    this.rest = null;                         // A target without tokens: only the end of its segment makes it certain.
+    this.idle = false;                        // The server has let an idle session go.
+    this.lastSource = Date.now();
     this.failures = this.futile = 0;
     this.connect();
   }
 
-  // Appends text to the open segment.
+  // The value that Client.restore() takes, in another page or process: JSON, but for the Uint8Arrays of audio. The events
+  // up to now are not in it.
+  save() {
+    const {config, tokens, closed, id, segment, shown, ids, reads, token} = this;
+    return {config, tokens, closed, id, segment, shown, ids: [...ids], reads: [...reads], token, source: this.log.save()};
+  }
+
+  // The source that has no complete translation yet, to be sent to another session if this one cannot go on:
+  // [{text} or {audio} or {endSegment: true}].
+  untranslated() {
+    return this.log.untranslated();
+  }
+
+  // Appends text to the open segment. Returns the number of its last chunk.
   text(text) {
     for (let at = 0; at < text.length;) {
       let end = Math.min(at + CHUNK_LENGTH, text.length);
@@ -173,13 +230,16 @@ export class Stream {
       this.append(JSON.stringify({source: {text: text.slice(at, end)}}));
       at = end;
     }
+    return this.log.sequence;
   }
 
-  // Appends whole samples in the config's inputFormat: an Int16Array, a Float32Array, or their bytes.
+  // Appends whole samples in the config's inputFormat: an Int16Array, a Float32Array, or their bytes. Returns the number
+  // of the last chunk.
   audio(samples) {
     const bytes = ArrayBuffer.isView(samples) ? new Uint8Array(samples.buffer, samples.byteOffset, samples.byteLength)
                                               : new Uint8Array(samples);
     for (let at = 0; at < bytes.length; at += CHUNK_BYTES) this.append(bytes.slice(at, at + CHUNK_BYTES));
+    return this.log.sequence;
   }
 
   append(data) {
@@ -217,27 +277,28 @@ export class Stream {
   }
 
   send(data) {
-    if (data !== null && !this.over && this.socket.readyState === 1) this.socket.send(data);
+    this.lastSource = Date.now();
+    if (data === null || this.over) return;
+    if (this.socket.readyState === 1) this.socket.send(data);
+    else if (this.idle) this.connect();
   }
 
   connect() {
     if (this.over) return;
+    this.idle = false;
     this.error = this.summary = null;
     this.answered = this.progressed = this.moves = false;
     this.began = Date.now();
     const socket = this.socket = this.open();
-    socket.onopen = () => this.begin(socket);
-    socket.onmessage = (message) => {
-      if (socket === this.socket && !this.over) this.take(JSON.parse(message.data));
-    };
-    socket.onerror = () => {};  // onclose comes next.
-    socket.onclose = () => {
-      if (socket === this.socket && !this.over) this.lost();
-    };
+    const isCurrent = () => socket === this.socket && !this.over;
+    hear(socket, {
+      opened: () => { if (isCurrent()) this.begin(socket); },
+      message: (event) => { if (isCurrent()) this.take(event); },
+      lost: () => { if (isCurrent()) this.lost(); },
+    });
   }
 
   begin(socket) {
-    if (this.over) return;
     const config = {...this.config};
     const {first, messages} = this.log.rewind();
     if (this.token) {
@@ -285,7 +346,8 @@ export class Stream {
   }
 
   keepAlive() {
-    if (!this.closed) this.send('{"keepAlive":{}}');
+    if (this.closed || this.socket.readyState !== 1) return;
+    if (Date.now() - this.lastSource < this.keepAliveMs) this.socket.send('{"keepAlive":{}}');
   }
 
   takeTarget(event) {
@@ -318,6 +380,7 @@ export class Stream {
       if (this.byPauses) this.log.consume(consumed, true);
     } else if (Number(segment) === this.segment + 1) {
       this.next = {token: resumeToken, consumed};  // Of use once the open segment has ended.
+      this.events.push({segmentBegins: {segment, afterSequence: consumed}});
     }
   }
 
@@ -361,13 +424,19 @@ export class Stream {
     const passing = !reason || status === 'UNAVAILABLE' || reason === 'RESUME_MODEL_MISMATCH' ||
         (this.id && BUSY.includes(reason));
     const resumable = this.token || (this.segment === 1 && !this.shown && this.ids.length === 0);
+    if (reason === 'IDLE_TIMEOUT' && resumable && !this.closed) {
+      if (!this.token) this.id = '';
+      this.idle = true;
+      this.lostAt = 0;
+      return;
+    }
     const ofUse = this.progressed || this.moves || (this.answered && now - this.began > LONG_CALL_MS);
     this.futile = ofUse ? 0 : this.futile + (this.answered ? 1 : 0);
     if (!passing || !resumable || this.futile >= MAX_FUTILE || now - this.lostAt > GIVE_UP_MS) {
       this.end(error);
       return;
     }
-    if (this.id && !this.told && !this.moves) {
+    if (!this.told && !this.moves && (this.id || !this.error)) {
       this.told = true;
       this.events.push({interrupted: {error}});
     }
@@ -384,6 +453,23 @@ export class Stream {
   }
 }
 
+// The terms of a glossary, for `glossary: {terms}`, of a text like that of glossary files (docs/terms.md): in each line
+// a source term, a tab or " = ", and its target; a term alone is not translated.
+export function glossaryTerms(text) {
+  const terms = [];
+  for (const [i, line] of text.split('\n').entries()) {
+    if (!line.trim() || line.startsWith('# ')) continue;
+    const [source, target = '', ...more] = (line.includes('\t') ? line.split('\t') : line.split(/ = (.*)/s, 2))
+      .map((side) => side.trim());
+    if (!source || more.length > 0) {
+      throw new LeapstreamError({status: 'INVALID_ARGUMENT', reason: 'GLOSSARY_INVALID', message:
+          `line ${i + 1} of the terms: want a source term, a tab or " = ", and a target term`});
+    }
+    terms.push({source, target});
+  }
+  return terms;
+}
+
 // A server, or a load balancer in front of some.
 export class Client {
   // `url`: such as "https://translate.example.org/". `token`: the bearer token, if the server wants one.
@@ -395,9 +481,16 @@ export class Client {
     this.fetch = (...request) => fetch(...request);
   }
 
-  // Opens a session; `config` is a SessionConfig. `captions`: a key with which others may watch it.
-  stream(config = {}, {captions = ''} = {}) {
-    return new Stream(this.opener(captions ? `v1/stream?captions=${encodeURIComponent(captions)}` : 'v1/stream'), config);
+  // Opens a session; `config` is a SessionConfig. `captions`: a key with which others may watch it; `keepAliveMs`: see
+  // Stream.
+  stream(config = {}, options = {}) {
+    return this.restore(newSession(config), options);
+  }
+
+  // Goes on with a stream of which this is what save() returned. The one that was saved must have ended.
+  restore(saved, {captions = '', keepAliveMs} = {}) {
+    const path = captions ? `v1/stream?captions=${encodeURIComponent(captions)}` : 'v1/stream';
+    return new Stream(this.opener(path), saved, {keepAliveMs});
   }
 
   // Translates a whole text; `request` has the other fields of TranslateRequest.
@@ -417,19 +510,23 @@ export class Client {
     return models;
   }
 
-  // The events of the captions with this id, from their beginning, over any number of connections. After `summary` the
-  // next stream with the same key may follow, until the server forgets them.
+  // The events of the captions with this id, from their beginning, over any number of connections, and
+  // {interrupted: {error}} while the server takes nobody. After `summary` the next stream with the same key may follow,
+  // until the server forgets them.
   async* captions(id) {
     for (let last = -1; ;) {
       const socket = this.opener(`v1/captions/${id}${last < 0 ? '' : `?after=${last}`}`)();
       const events = new Events();
-      socket.onmessage = (message) => events.push(JSON.parse(message.data));
-      socket.onerror = () => {};
-      socket.onclose = ({code}) => events.push({closed: code});
+      hear(socket, {message: (event) => events.push(event), lost: (code) => events.push({closed: code})});
+      let pause = 1000;
       try {
         for (;;) {
           const {number, event, error, closed} = (await events.next()).value;
-          if (error) throw new LeapstreamError(error);
+          if (error) {
+            if (error.status !== 'UNAVAILABLE') throw new LeapstreamError(error);
+            yield {interrupted: {error: new LeapstreamError(error)}};
+            pause = 3000;
+          }
           if (closed === 1000) return;
           if (closed !== undefined) break;
           if (!event) continue;  // A heartbeat.
@@ -439,7 +536,7 @@ export class Client {
       } finally {
         socket.close();
       }
-      await new Promise((resolve) => setTimeout(resolve, 1000));
+      await new Promise((resolve) => setTimeout(resolve, pause));
     }
   }
 

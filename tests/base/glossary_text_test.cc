@@ -1,6 +1,7 @@
 #include "base/glossary_text.h"
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
@@ -24,6 +25,26 @@ TEST(GlossaryTextTest, ReadsTermsAndComments) {
   EXPECT_EQ((*terms)[2].source, "hard disk");
   EXPECT_EQ((*terms)[2].target, "Platte");
   EXPECT_EQ(GlossaryText(*terms), "file\tDatei\nKubernetes\nhard disk\tPlatte\n");
+}
+
+TEST(GlossaryTextTest, AnEqualsSignMayStandForTheTab) {
+  const auto terms = ParseGlossary(
+      "hard disk = Platte\na = b = c\nx=y\n1 = 2\t3 = 4\nC = D\t\nLibreOffice =", "g");
+  ASSERT_TRUE(terms.ok()) << terms.status();
+  std::vector<std::pair<std::string, std::string>> pairs;
+  for (const GlossaryTerm& term : *terms) pairs.emplace_back(term.source, term.target);
+  using Pair = std::pair<std::string, std::string>;
+  EXPECT_THAT(pairs, testing::ElementsAre(Pair("hard disk", "Platte"), Pair("a", "b = c"),
+                                          Pair("x=y", ""), Pair("1 = 2", "3 = 4"),
+                                          Pair("C = D", ""), Pair("LibreOffice =", "")));
+  // A glossary that is written reads as it was.
+  const auto again = ParseGlossary(GlossaryText(*terms), "g");
+  ASSERT_TRUE(again.ok()) << again.status();
+  ASSERT_EQ(again->size(), terms->size());
+  for (size_t i = 0; i < terms->size(); ++i) {
+    EXPECT_EQ((*again)[i].source, (*terms)[i].source);
+    EXPECT_EQ((*again)[i].target, (*terms)[i].target);
+  }
 }
 
 TEST(GlossaryTextTest, SaysWhichLineIsWrong) {

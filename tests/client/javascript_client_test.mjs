@@ -12,7 +12,7 @@ import {after, before, test} from 'node:test';
 import {pathToFileURL} from 'node:url';
 
 const [programs, repository, ws] = process.argv.slice(2);
-const {Client, LeapstreamError} = await import(pathToFileURL(path.resolve(repository, 'client/javascript/leapstream.js')));
+const {Client, glossaryTerms, LeapstreamError} = await import(pathToFileURL(path.resolve(repository, 'client/javascript/leapstream.js')));
 const WebSocket = ws ? createRequire(import.meta.url)(ws) : globalThis.WebSocket;
 const folder = mkdtempSync(path.join(tmpdir(), 'leapstream-javascript-'));
 const model = path.join(repository, 'model/pretrained/en-de');
@@ -212,6 +212,105 @@ test('a stream keeps itself alive', {timeout: 60000}, async () => {
   const kinds = [];
   for await (const event of stream) kinds.push(Object.keys(event)[0]);
   assert.ok(kinds.includes('summary') && !kinds.includes('interrupted'), kinds.join());
+});
+
+test('an idle stream is let go, and goes on with more source', {timeout: 60000}, async () => {
+  const idle = await new Server('forgotten', ['--model', model, '--idle-timeout', '500ms']).start();
+  const stream = idle.client().stream({}, {keepAliveMs: 0});
+  const events = stream[Symbol.asyncIterator]();
+  const words = lines[0].split(' ');
+  const until = async (done) => {
+    const found = [];
+    do found.push((await events.next()).value); while (!done(found[found.length - 1]));
+    return found;
+  };
+  const letGo = async () => {
+    while (!stream.idle) await new Promise((resolve) => setTimeout(resolve, 10));
+  };
+  await letGo();  // Before it began, too.
+  stream.text(words.slice(0, 6).join(' ') + ' ');
+  const first = await until(({target}) => target);
+  await letGo();
+  stream.text(words.slice(6).join(' '));
+  stream.endSegment();
+  const second = await until(({segmentCompleted}) => segmentCompleted);
+  assert.equal(second[second.length - 1].segmentCompleted.text, programTranslates(server, lines[0])[0]);
+  await letGo();
+  stream.close();
+  const rest = await until((event) => event === undefined || event.summary);
+  assert.ok(rest[rest.length - 1].summary);
+  const kinds = [...first, ...second, ...rest].map((event) => Object.keys(event)[0]);
+  assert.ok(!kinds.includes('interrupted'), kinds.join());
+});
+
+test('a stream that was saved goes on in another program', {timeout: 60000}, async () => {
+  let stream = server.client().stream({textSegmentation: 'TEXT_SEGMENTATION_SENTENCES'});
+  const text = lines.slice(0, 4).join(' '), texts = [], begins = [];
+  let sent = 0, shown = '', resumed = 0;
+  for (let turn = 0; turn < 4; ++turn) {
+    const end = Math.round((turn + 1) * text.length / 4);
+    stream.text(text.slice(sent, end));
+    sent = end;
+    if (turn === 3) stream.close();
+    const before = texts.length;
+    for await (const {target, segmentCompleted, segmentBegins, resumed: again} of stream) {
+      if (again) ++resumed;
+      if (segmentBegins) begins.push([Number(segmentBegins.segment), segmentBegins.afterSequence]);
+      if (target) shown += target.text;
+      if (segmentCompleted) {
+        assert.equal(segmentCompleted.text || '', shown);
+        if (shown) texts.push(shown);
+        shown = '';
+      }
+      if (turn < 3 && (texts.length > before || shown.length > 10)) break;  // This ends the stream where it is.
+    }
+    if (turn < 3) stream = server.client().restore(JSON.parse(JSON.stringify(stream.save())));
+  }
+  assert.deepEqual(texts, programTranslates(server, text, '--segment', 'sentence'));
+  assert.equal(resumed, 3);
+  // Where each segment's source begins is said in order, and within what was sent.
+  const starts = [...new Map(begins)];
+  assert.ok(starts.length >= texts.length - 1);
+  assert.deepEqual(starts, [...starts].sort(([a], [b]) => a - b));
+  for (const [, after] of starts) assert.ok(after >= 0 && after <= 4);
+  // What is not translated can be sent to another session.
+  const lost = server.client().stream();
+  lost.text(lines[0]);
+  lost.endSegment();
+  lost.text('half a ');
+  assert.deepEqual(lost.untranslated(), [{text: lines[0]}, {endSegment: true}, {text: 'half a '}]);
+  for await (const {segmentCompleted} of lost) if (segmentCompleted) break;
+  assert.deepEqual(lost.untranslated(), [{text: 'half a '}]);
+});
+
+test('terms', {timeout: 60000}, async () => {
+  const file = path.join(folder, 'terms.tsv');
+  const glossary = '# of our house\nbutton = Knopf\n\nfile\tAkte\r\nLibreOffice\n';
+  assert.deepEqual(glossaryTerms(glossary), [{source: 'button', target: 'Knopf'}, {source: 'file', target: 'Akte'},
+                                             {source: 'LibreOffice', target: ''}]);
+  assert.throws(() => glossaryTerms('a\n\tb'), {name: 'LeapstreamError', message: /^line 2 of the terms/});
+  assert.throws(() => glossaryTerms('a\tb\tc'), {reason: 'GLOSSARY_INVALID'});
+  writeFileSync(file, glossary.replace(' = ', '\t'));
+  const text = 'Click the button to open the file <b>42</b>.';
+  const expected = programTranslates(server, text, '--glossary', file, '--keep-markup')[0];
+  for (const part of ['<b>', '</b>', '42', 'Knopf', 'Akte']) assert.ok(expected.includes(part), expected);
+  const options = {glossary: {terms: glossaryTerms(glossary)}, keepMarkup: true};
+  const stream = server.client().stream(options);
+  stream.text(text);
+  let crashes = 0, shown = '';
+  for await (const {target, segmentCompleted} of stream) {
+    if (target) shown += target.text;
+    if (crashes++ === 0) await server.crash();
+    if (shown.length > 10 && !stream.closed) {  // The next server is told of the terms, too.
+      await server.crash();
+      stream.close();
+    }
+    if (segmentCompleted) assert.equal(segmentCompleted.text, expected);
+  }
+  assert.equal(shown, expected);
+  assert.equal((await server.client().translate(text, {...options, policy: {waitK: {k: 3}}})).text, expected);
+  await assert.rejects(server.client().translate('a', {glossary: {terms: [{source: '', target: 'b'}]}}),
+                       {reason: 'GLOSSARY_INVALID'});
 });
 
 test('tokens', {timeout: 60000}, async () => {

@@ -460,17 +460,17 @@ class PageTest(unittest.TestCase):
         page = self.page
         page.type(SENTENCES[0] + " ")
         page.wait_for(f"{TARGETS}[0]?.length > 0")
-        page.value("window.broken = session.socket, broken.close()")
-        page.wait_for(f"session.socket !== broken && {STATUS}.startsWith('Going on')")
+        page.value("window.broken = session.stream.socket, broken.close()")
+        page.wait_for(f"session.stream.socket !== broken && {STATUS}.startsWith('Going on')")
         page.type(SENTENCES[1] + "\n")
-        page.value("window.broken = session.socket, broken.close()")
-        page.wait_for(f"session.socket !== broken && {STATUS}.startsWith('Going on')")
+        page.value("window.broken = session.stream.socket, broken.close()")
+        page.wait_for(f"session.stream.socket !== broken && {STATUS}.startsWith('Going on')")
         self.finish()
         expected = self.translated(" ".join(SENTENCES) + "\n")
         self.assertEqual(" ".join(page.value(TARGETS)).split(), expected.split())
         # The viewers' transcript is the same, with each source and target once.
         page.open(page.value("document.getElementById('link').href"),
-                  f"document.getElementById('status') && {STATUS} === 'Finished.'")
+                  f"document.getElementById('status') && {STATUS} === 'Finished.' && dirty.size === 0")
         self.assertEqual(page.value(SOURCES), SENTENCES)
         self.assertEqual(" ".join(page.value(TARGETS)).split(), expected.split())
         self.assertEqual(page.errors, [])
@@ -485,15 +485,16 @@ class PageTest(unittest.TestCase):
         link = page.value("document.getElementById('link').href")
         viewer = self.another_page()
         viewer.open(link, f"{TARGETS}.length === 2")
-        first = page.value("session.id")
+        first = page.value("session.stream.id")
         page.type("Presen")
         page.reload()
         page.wait_for(f"{STATUS}.startsWith('Going on; nothing was lost')")
-        self.assertEqual(page.value("[session.id, document.getElementById('input').value, "
+        self.assertEqual(page.value("[session.stream.id, document.getElementById('input').value, "
                                     "document.getElementById('k').value]"), [first, "Presen", "2"])
         # A crash of the tab, in which nothing is said before it happens.
         page.type("tation ")
-        page.wait_for("kept.get('state').session.log.segments.at(-1).chunks.at(-1).text === 'Presentation '")
+        page.wait_for("JSON.parse(kept.get('state').session).stream.source.segments.at(-1).chunks.at(-1).data"
+                      ".includes('Presentation ')")
         with contextlib.suppress(RuntimeError):
             page.value("window.addEventListener('pagehide', (event) => event.stopImmediatePropagation(), true)")
         page.reload()
@@ -540,7 +541,7 @@ class PageTest(unittest.TestCase):
         viewer.wait_for(f"{TARGETS}[0] === 'Sie können nur Präsentationsvorlagen ändern.'")
         # This server has no resume_key_file, so that the next one does not know its sessions.
         page.type("The file could ")
-        page.wait_for("session.ids.length > 0")
+        page.wait_for("session.stream.ids.length > 0")
         server.kill()
         server.wait()
         self.start("leapstream-server", ["--model", MODEL], address)
@@ -571,13 +572,14 @@ class PageTest(unittest.TestCase):
                    "function(data) { if (data === '{\"keepAlive\":{}}') ++window.kept_alive; return real.call(this, data); }")
         page.type("You can only modify ")
         page.wait_for("window.kept_alive >= 6")  # Two seconds without a word.
-        socket = page.value("window.socket = session.socket, session.id")
+        socket = page.value("window.socket = session.stream.socket, session.stream.id")
         page.type("Presentation Styles.\n")
         page.wait_for(ROWS_DONE)
-        self.assertEqual(page.value("[session.id, session.socket === window.socket, session.over]"), [socket, True, False])
+        self.assertEqual(page.value("[session.stream.id, session.stream.socket === window.socket, session.over]"),
+                         [socket, True, False])
         # Nobody keeps a session for ever. The next word then goes on with it, or with another one.
-        page.value("clearInterval(session.alive)")
-        page.wait_for("session.idle")
+        page.value("clearInterval(session.stream.alive)")
+        page.wait_for("session.stream.idle")
         page.type("The file could not be opened.\n")
         page.wait_for(f"{ROWS_DONE} && transcript.rows.length === 2")
         self.assertEqual(page.value(f"{TARGETS}[1]"), "Die Datei konnte nicht geöffnet werden.")
@@ -650,6 +652,54 @@ class PageTest(unittest.TestCase):
         viewer.wait_for(f"JSON.stringify({TARGETS}) === {json.dumps(page.value(f'JSON.stringify({TARGETS})'))}")
         self.assertEqual(viewer.value(SOURCES), page.value(SOURCES))
         self.assertEqual(page.errors, [])
+
+    def test_terms(self):
+        page = self.page
+        text = "Click the button to open the file <b>42</b>.\n"
+        page.click("set")
+        self.assertFalse(page.value("document.getElementById('glossary').checkVisibility()"))
+        page.value("document.getElementById('glossary').closest('details').open = true")
+        self.assertTrue(page.value("document.getElementById('glossary').checkVisibility()"))
+        page.save_picture("terms")
+        page.set("glossary", "button\tKnopf\tKnauf")
+        self.assertIn("line 1 of the terms", page.value("document.getElementById('terms-fault').textContent"))
+        page.set("glossary", "# of our house\nbutton = Knopf\n\nfile\tAkte\n")
+        self.assertEqual(page.value("['terms-fault', 'terms-count'].map((id) => document.getElementById(id).textContent)"),
+                         ["", "(2)"])
+        page.click("keep-markup")
+        page.value("document.querySelector('dialog[open]').close()")
+        page.type(text)
+        page.wait_for(ROWS_DONE)
+        glossary = f"{self.folder}/terms.tsv"
+        with open(glossary, "w", encoding="utf-8") as file:
+            file.write("button\tKnopf\nfile\tAkte\n")
+        with_terms = self.translated(text, "--glossary", glossary, "--keep-markup").strip()
+        for part in ("<b>", "</b>", "42", "Knopf", "Akte"):
+            self.assertIn(part, with_terms)
+        self.assertEqual(page.value(f"{TARGETS}[0]"), with_terms)
+        # They are there in another window, and after a break. Policies that draft take none, and without them all is as before.
+        another = self.another_page()
+        another.open(f"http://{self.web}/")
+        self.assertEqual(another.value("[document.getElementById('glossary').value.includes('Knopf'), "
+                                       "document.getElementById('keep-markup').checked]"), [True, True])
+        another.type("Click the button to ")
+        another.wait_for(f"{TARGETS}[0]?.length > 0")
+        another.reload()
+        another.wait_for(f"{STATUS}.startsWith('Going on; nothing was lost')")
+        another.type("open the file.\n")
+        another.wait_for(ROWS_DONE)
+        self.assertEqual(another.value(f"{TARGETS}[0]"), self.translated(
+            "Click the button to open the file.\n", "--glossary", glossary, "--keep-markup").strip())
+        another.set("policy", "hold_n")
+        another.type("Click the button.\n")
+        another.wait_for(f"{ROWS_DONE} && transcript.rows.length === 2")
+        self.assertEqual(another.value(f"{TARGETS}[1]"), self.translated("Click the button.\n", "--policy", "hold:3").strip())
+        page.set("glossary", "")
+        page.click("keep-markup")
+        page.type("Click the button to open the file.\n")
+        page.wait_for(f"{ROWS_DONE} && transcript.rows.length === 2")
+        self.assertEqual(page.value(f"{TARGETS}[1]"), SAMPLES["Click the button to open the file."])
+        self.assertEqual(page.errors + another.errors, [])
 
     def test_the_transcript_can_be_taken_home(self):
         page = self.page
@@ -784,8 +834,8 @@ class PageTest(unittest.TestCase):
     def test_more_sessions_at_once_than_a_browser_has_connections(self):
         page = self.page
         page.value(
-            "window.many = [...Array(9)].map(() => { const heard = []; const each = new Stream({samples, "
-            "url: socketAddress('v1/stream'), config: wantedConfig(0), on: (event) => heard.push(event)}); "
+            "window.many = [...Array(9)].map(() => { const heard = []; const each = new Conversation("
+            "{config: wantedConfig(0), on: (event) => heard.push(event)}); "
             f"each.text({json.dumps(SENTENCES[0])}); return {{each, heard}}; }}), 0")
         page.wait_for("many.every(({heard}) => heard.some((event) => event.target))")
         page.value("window.answered = 0, fetch('v1/models').then((answer) => { window.answered = answer.status; }), 0")
@@ -865,11 +915,11 @@ class PageTest(unittest.TestCase):
         page.save_picture("speech")
         self.assertGreater(page.value("document.getElementById('device').options.length"), 1)
         # A reload in the middle loses the microphone alone, and asks before.
-        before = page.value("[session.id, transcript.rows[0].target]")
+        before = page.value("[session.stream.id, transcript.rows[0].target]")
         page.reload()
         self.assertEqual(self.chromium.questions.pop(), "beforeunload")
         page.wait_for(f"{STATUS}.startsWith('Going on; nothing was lost')")
-        self.assertEqual(page.value("[session.id, transcript.rows[0].target]"), before)
+        self.assertEqual(page.value("[session.stream.id, transcript.rows[0].target]"), before)
         self.finish()
         self.assertRegex(page.value(f"{SOURCES}[0]"), r"^0:00–0:0[2-5]$")
         self.assertNotEqual(page.value(f"{TARGETS}[0]"), "")
@@ -882,7 +932,7 @@ class PageTest(unittest.TestCase):
         page.set("policy", "offline")
         page.set("device", page.value("document.getElementById('device').options[1].value"))  # It has its own rate.
         page.wait_for("transcript.rows.filter((row) => row.target).length === 2 && transcript.rows[1].done")
-        self.assertEqual(page.value("session.config.policy.offline"), {})
+        self.assertEqual(page.value("session.stream.config.policy.offline"), {})
         self.assertEqual(page.value("document.getElementById('speak').textContent"), "Stop speaking")
         page.value("document.getElementById('speak').click()")
         page.wait_for(f"{STATUS} === 'Finished.'")
@@ -924,8 +974,8 @@ class PageTest(unittest.TestCase):
                 self.assertGreater(correlation(said[:length], heard[:length]), 0.95)
                 # The server takes this rate, and translates it.
                 page.value(f"window.heard = []; byId('model').value = 'speech'; chooseModel(); "
-                           f"window.spoken = new Stream({{samples, url: socketAddress('v1/stream'), "
-                           f"config: wantedConfig({rate}), on: (event) => window.heard.push(event)}}); "
+                           f"window.spoken = new Conversation({{config: wantedConfig({rate}), "
+                           f"on: (event) => window.heard.push(event)}}); "
                            f"for (let i = 0; i < window.sent.length; i += 8000) "
                            f"spoken.audio(Int16Array.from(window.sent.slice(i, i + 8000))); spoken.close(); 0")
                 page.wait_for("heard.some(({ended}) => ended && ended.status === 'OK')")
@@ -1020,6 +1070,7 @@ class PageTest(unittest.TestCase):
                     page.value(f"document.getElementById('{button}').focus()")
                     page.press("Enter", 13)
                     page.wait_for("document.querySelector('dialog[open]') !== null")
+                    page.value("for (const part of document.querySelectorAll('dialog details')) part.open = true")
                     with self.subTest(dialog=button, scheme=scheme, width=width):
                         self.assert_no_fault(page, button)
                     if width == 390:

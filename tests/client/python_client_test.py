@@ -197,6 +197,43 @@ class PythonClientTest(unittest.TestCase):
             (model,) = client.models()
             self.assertEqual((model.name, model.speech, model.source_language_codes), ("en-de", False, ("en",)))
 
+    def test_terms(self):
+        text = "Click the button to open the file <b>42</b>."
+        file = FOLDER / "terms.tsv"
+        file.write_text("# of our house\nbutton\tKnopf\r\n\nfile\tAkte\nLibreOffice\n")
+        glossary = {"button": "Knopf", "file": "Akte", "LibreOffice": ""}
+        self.assertEqual(leapstream.read_glossary(file), glossary)
+        self.assertEqual(leapstream.parse_glossary("button = Knopf\nfile = Akte\nLibreOffice\t"), glossary)
+        for wrong in ("a\n\tb", "a\n b\tc\td", "a\n = b"):
+            with self.assertRaisesRegex(ValueError, "^terms:2: want a source term"):
+                leapstream.parse_glossary(wrong, "terms")
+        (expected,) = program_translates(self.servers[0], text, "--glossary", file, "--keep-markup")
+        for part in ("Knopf", "Akte", "<b>", "</b>", "42"):
+            self.assertIn(part, expected)
+        with leapstream.Client(self.addresses) as client:
+            with client.stream(glossary=glossary, keep_markup=True) as stream:
+                stream.send(text)
+                shown = ""
+                for event in stream:
+                    if isinstance(event, leapstream.Started):
+                        self.crash_all()
+                    elif isinstance(event, leapstream.Delta):
+                        if len(shown) <= 10 < len(shown) + len(event.text):  # The next server is told of the terms, too.
+                            self.crash_all()
+                            stream.close()
+                        shown += event.text
+            self.assertEqual(shown, expected)
+            self.assertEqual(client.translate(text, policy={"wait_k": {"k": 3}}, glossary=glossary, keep_markup=True).text,
+                             expected)
+            with self.assertRaises(leapstream.LeapstreamError) as caught:
+                client.translate(text, glossary={"": "Knopf"})
+            self.assertEqual(caught.exception.reason, "GLOSSARY_INVALID")
+        result = self.command("translate", "--server", self.addresses, "--k", "3", "--glossary", str(file), "--keep-markup",
+                              text=text + "\n")
+        self.assertEqual((result.returncode, result.stderr, result.stdout), (0, "", expected + "\n"))
+        result = self.command("translate", "--server", self.addresses, "--glossary", "/no/such/file", text=text)
+        self.assertEqual((result.returncode, result.stdout), (1, ""))
+
     def test_errors_have_a_code_a_reason_and_a_message(self):
         with leapstream.Client(self.addresses) as client:
             for call in (lambda: client.translate("a", model="none"), lambda: list(client.stream(model="none"))):

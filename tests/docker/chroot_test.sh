@@ -23,6 +23,7 @@ state() {
   inside sh -c "getent passwd; getent group; dpkg-query -W -f '\${Package} \${Status}\n'"
 }
 
+chmod 755 "$root"  # The server's user must come in, whatever the tarball says of its root.
 say "a bare Debian 12"
 if [[ -n ${BASE:-} ]]; then
   tar -xf "$BASE" -C "$root"

@@ -26,7 +26,8 @@ FILES = {
         "usr/bin/leapstream-export", "usr/bin/leapstream-calibrate", "usr/share/man/man8/leapstream-server.8",
         "usr/share/man/man1/leapstream-export.1", "usr/share/man/man1/leapstream-calibrate.1",
         "usr/share/leapstream/models/en-de/model.json", "usr/share/leapstream/models/en-de/weights.safetensors",
-        "usr/share/doc/leapstream/docs/install.md", "usr/share/doc/leapstream-server/copyright"},
+        "usr/share/doc/leapstream/docs/install.md", "usr/share/doc/leapstream/copyright",
+        "usr/share/doc/leapstream/Apache-2.0"},
     "leapstream-client": {
         "usr/bin/leapstream", "usr/share/man/man1/leapstream.1", "usr/share/bash-completion/completions/leapstream",
         "usr/share/zsh/vendor-completions/_leapstream", "usr/share/fish/vendor_completions.d/leapstream.fish"},
@@ -92,6 +93,18 @@ class PackageTest(unittest.TestCase):
         if not folder.exists():
             run("dpkg-deb", "--extract", self.package(name), folder)
         return folder
+
+    def test_copyright_names_what_is_linked_in(self):
+        for name in FILES:
+            with self.subTest(package=name):
+                text = (self.unpacked(name) / f"usr/share/doc/{name}/copyright").read_text()
+                for part in ("leapstream authors", "SentencePiece", "Darts-clone", "abseil", "cli11", "nlohmann-json",
+                             "Boost.Beast", "embedded model"):
+                    self.assertIn(part, text)
+                # Each licence that is named is told of, too.
+                named = set(re.split(r" and |\n", "\n".join(re.findall(r"(?m)^License: (.+)$", text))))
+                told = set(re.findall(r"(?m)^License: (\S+)\n ", text))
+                self.assertEqual(named, told)
 
     def test_what_the_administrator_changes_is_kept(self):
         control = self.folder / "control"

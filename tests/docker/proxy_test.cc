@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -16,6 +17,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/clock.h"
 #include "client/client.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
@@ -259,6 +261,47 @@ TEST_P(ProxyTest, AStreamMayBeLong) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Proxies, ProxyTest, testing::Values("haproxy", "nginx", "envoy"),
+                         [](const auto& info) { return info.param; });
+
+class EnvoyTest : public ProxyTest {};
+
+// gRPC-Web: a frame is a byte that says what it is, its length in four bytes, and its content. The
+// last one has the trailers. Over HTTP/1.1, as of a browser that asks a proxy without TLS.
+TEST_P(EnvoyTest, PagesCallWithGrpcWeb) {
+  ASSERT_NO_FATAL_FAILURE(Start(2));
+  constexpr char kPath[] = "/leapstream.v1.SimultaneousTranslationService/ListModels";
+  constexpr char kOrigin[] = "https://pages.example.org";
+  httplib::Client http("127.0.0.1", port_);
+  const httplib::Headers asks = {{"Origin", kOrigin}, {"Access-Control-Request-Method", "POST"}};
+  const auto allowed = http.Options(kPath, asks);
+  ASSERT_TRUE(allowed);
+  EXPECT_EQ(allowed->get_header_value("Access-Control-Allow-Origin"), kOrigin);
+  const auto answer = http.Post(kPath, {{"Origin", kOrigin}, {"X-Grpc-Web", "1"}},
+                                std::string(5, '\0'), "application/grpc-web+proto");
+  ASSERT_TRUE(answer);
+  EXPECT_EQ(answer->status, 200);
+  EXPECT_EQ(answer->get_header_value("Access-Control-Allow-Origin"), kOrigin);
+  std::vector<std::string> frames;
+  for (absl::string_view left = answer->body; left.size() >= 5;) {
+    uint32_t length = 0;
+    for (int i = 1; i < 5; ++i) length = length << 8 | static_cast<uint8_t>(left[i]);
+    ASSERT_LE(length, left.size() - 5);
+    frames.push_back(std::string(left.substr(5, length)));
+    left.remove_prefix(5 + length);
+  }
+  ASSERT_EQ(frames.size(), 2u);
+  v1::ListModelsResponse models;
+  EXPECT_TRUE(models.ParseFromString(frames[0]));
+  EXPECT_EQ(models.models_size(), 1);
+  EXPECT_NE(frames[1].find("grpc-status:0"), std::string::npos) << frames[1];
+  // Pages of other origins are not told that they may read it.
+  const auto other = http.Options(
+      kPath, {{"Origin", "https://evil.example"}, {"Access-Control-Request-Method", "POST"}});
+  ASSERT_TRUE(other);
+  EXPECT_FALSE(other->has_header("Access-Control-Allow-Origin"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Proxies, EnvoyTest, testing::Values("envoy"),
                          [](const auto& info) { return info.param; });
 
 }  // namespace

@@ -7,6 +7,7 @@ another one, and nothing is lost. docs/python.md has examples; docs/protocol.md 
 from . import aio
 from .client import Client, Stream
 from .errors import LeapstreamError
+from .glossary import parse_glossary, read_glossary
 from .stable_source import StableSource
 from .stream_types import (AdaptiveWaitK, AlignAtt, BeamSearch, Delta, Event, GoingAway, HoldN, Hypothesis, Interrupted, Lagging,
                     LocalAgreement, Model, Policy, Resumed, SegmentCompleted, Started, StreamOptions, Summary, Token,
@@ -16,4 +17,5 @@ __all__ = [
     "AdaptiveWaitK", "AlignAtt", "BeamSearch", "Client", "Delta", "Event", "GoingAway", "HoldN", "Hypothesis",
     "Interrupted", "Lagging", "LeapstreamError", "LocalAgreement", "Model", "Policy", "Resumed", "SegmentCompleted",
     "StableSource", "Started", "Stream", "StreamOptions", "Summary", "Token", "Translation", "WaitK", "aio",
+    "parse_glossary", "read_glossary",
 ]

@@ -15,12 +15,12 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from typing import Any, AsyncIterator, List, Optional, Union
+from typing import Any, AsyncIterator, List, Mapping, Optional, Union
 
 import grpc
 import grpc.aio
 
-from . import wire
+from . import glossary as terms, wire
 from .connection import Connection
 from .errors import LeapstreamError, from_rpc
 from .session import FIRST_PAUSE, LONGEST_PAUSE, Session
@@ -49,20 +49,23 @@ class Client:
         await self._connection.close()
 
     def stream(self, *, model: str = "", source_language: str = "", target_language: str = "",
-               policy: Optional[Policy] = None, sentences: bool = False,
-               options: Optional[StreamOptions] = None) -> Stream:
+               policy: Optional[Policy] = None, sentences: bool = False, glossary: Optional[Mapping[str, str]] = None,
+               keep_markup: bool = False, options: Optional[StreamOptions] = None) -> Stream:
         """Opens a session. `options` has all settings, and then stands for the others."""
         return Stream(self._connection, options or StreamOptions(
-            model, source_language, target_language, policy or Policy(), sentences))
+            model, source_language, target_language, policy or Policy(), sentences, glossary=glossary,
+            keep_markup=keep_markup))
 
     async def translate(self, text: str, *, model: str = "", source_language: str = "", target_language: str = "",
                         policy: Optional[Policy] = None, sentences: bool = True,
-                        beam_search: Optional[BeamSearch] = None, retry_timeout: float = 60) -> Translation:
+                        beam_search: Optional[BeamSearch] = None, glossary: Optional[Mapping[str, str]] = None,
+                        keep_markup: bool = False, retry_timeout: float = 60) -> Translation:
         """Translates a whole text; a line stays a line. A call that breaks is made again: it changes nothing."""
         request = wire.TranslateRequest(
             text=text, model=model, source_language_code=source_language, target_language_code=target_language,
             text_segmentation="TEXT_SEGMENTATION_SENTENCES" if sentences else "TEXT_SEGMENTATION_OFF",
-            policy=dict(policy) if policy else None, beam_search=dict(beam_search) if beam_search else None)
+            policy=dict(policy) if policy else None, beam_search=dict(beam_search) if beam_search else None,
+            glossary=None if glossary is None else terms.message(glossary), keep_markup=keep_markup)
         answer = await self._call("Translate", request, wire.TranslateResponse, retry_timeout)
         return Translation(answer.text, tuple(tuple(Hypothesis(each.text, each.score) for each in segment.hypotheses)
                                               for segment in answer.segments))

@@ -11,6 +11,7 @@ from typing import List, Optional, TextIO
 
 from .client import Client, Stream
 from .errors import LeapstreamError
+from .glossary import read_glossary
 from .stable_source import StableSource
 from .stream_types import Delta, Interrupted, Policy, Resumed, SegmentCompleted
 
@@ -32,6 +33,10 @@ def _arguments() -> argparse.ArgumentParser:
     translate.add_argument("--source-lang", default="", metavar="CODE")
     translate.add_argument("--target-lang", default="", metavar="CODE")
     translate.add_argument("--k", type=int, help="wait-k with this k, instead of the model's policy")
+    translate.add_argument("--glossary", type=Path, metavar="FILE",
+                           help="terms, one a line: source, tab or \" = \", target; a term without a target is not translated")
+    translate.add_argument("--keep-markup", action="store_true",
+                           help="tags, placeholders, addresses and numbers stand in the target as they are")
     how = translate.add_mutually_exclusive_group()
     how.add_argument("--sentences", action="store_true",
                      help="the server cuts running text into sentences, each a line of output; else a line is a segment")
@@ -81,8 +86,10 @@ def _send(source: TextIO, stream: Stream, arguments: argparse.Namespace) -> None
 
 def _translate(client: Client, arguments: argparse.Namespace) -> None:
     policy = Policy(wait_k={"k": arguments.k}) if arguments.k else Policy()
+    glossary = read_glossary(arguments.glossary) if arguments.glossary else None
     with client.stream(model=arguments.model, source_language=arguments.source_lang,
-                       target_language=arguments.target_lang, policy=policy, sentences=arguments.sentences) as stream:
+                       target_language=arguments.target_lang, policy=policy, sentences=arguments.sentences,
+                       glossary=glossary, keep_markup=arguments.keep_markup) as stream:
         threading.Thread(target=_send, args=(sys.stdin, stream, arguments), daemon=True).start()
         for event in stream:
             if isinstance(event, Delta):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from typing import Any, Coroutine, Iterator, List, Optional, TypeVar, Union
+from typing import Any, Coroutine, Iterator, List, Mapping, Optional, TypeVar, Union
 
 from . import aio
 from .stream_types import BeamSearch, Event, Model, Policy, StreamOptions, Translation
@@ -66,23 +66,26 @@ class Client:
         self._loop.close()
 
     def stream(self, *, model: str = "", source_language: str = "", target_language: str = "",
-               policy: Optional[Policy] = None, sentences: bool = False,
-               options: Optional[StreamOptions] = None) -> Stream:
+               policy: Optional[Policy] = None, sentences: bool = False, glossary: Optional[Mapping[str, str]] = None,
+               keep_markup: bool = False, options: Optional[StreamOptions] = None) -> Stream:
         """Opens a session. `options` has all settings, and then stands for the others."""
 
         async def open_stream() -> aio.Stream:
             return self._client.stream(model=model, source_language=source_language, target_language=target_language,
-                                       policy=policy, sentences=sentences, options=options)
+                                       policy=policy, sentences=sentences, glossary=glossary, keep_markup=keep_markup,
+                                       options=options)
 
         return Stream(self._loop, self._loop.run(open_stream()))
 
     def translate(self, text: str, *, model: str = "", source_language: str = "", target_language: str = "",
                   policy: Optional[Policy] = None, sentences: bool = True, beam_search: Optional[BeamSearch] = None,
+                  glossary: Optional[Mapping[str, str]] = None, keep_markup: bool = False,
                   retry_timeout: float = 60) -> Translation:
         """Translates a whole text; a line stays a line. A call that breaks is made again: it changes nothing."""
         return self._loop.run(self._client.translate(
             text, model=model, source_language=source_language, target_language=target_language, policy=policy,
-            sentences=sentences, beam_search=beam_search, retry_timeout=retry_timeout))
+            sentences=sentences, beam_search=beam_search, glossary=glossary, keep_markup=keep_markup,
+            retry_timeout=retry_timeout))
 
     def models(self, *, retry_timeout: float = 10) -> List[Model]:
         return self._loop.run(self._client.models(retry_timeout=retry_timeout))

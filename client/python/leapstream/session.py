@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Deque, Dict, List, Optional, Tuple, Union
 
-from . import wire
+from . import glossary, wire
 from .errors import LeapstreamError
 from .stream_types import (Delta, Event, GoingAway, Interrupted, Lagging, Resumed, SegmentCompleted, Started, StreamOptions,
                     Summary, Token)
@@ -307,6 +307,10 @@ def _config(options: StreamOptions) -> Any:
         fields["input_format"] = options.input_format
     if options.sentences:
         fields["text_segmentation"] = "TEXT_SEGMENTATION_SENTENCES"
+    if options.glossary is not None:
+        fields["glossary"] = glossary.message(options.glossary)
+    if options.keep_markup:
+        fields["keep_markup"] = True
     if options.pause is not None:
         fields["pause_detection"] = {"min_duration": wire.duration(options.pause),
                                      "threshold_db": options.pause_threshold_db}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal, Optional, Tuple, TypedDict, Union
+from typing import Literal, Mapping, Optional, Tuple, TypedDict, Union
 
 EarlyEnd = Literal["EARLY_END_STOP", "EARLY_END_SUPPRESS", "EARLY_END_READ_ON", "EARLY_END_FORCE_FINISH"]
 InputFormat = Literal["INPUT_FORMAT_TEXT", "INPUT_FORMAT_PCM_S16LE", "INPUT_FORMAT_PCM_F32LE"]
@@ -220,3 +220,6 @@ class StreamOptions:
     token_details: bool = False  # Fills Delta.tokens.
     log_probs: bool = False
     resume_timeout: float = 60  # Seconds to look for a server in, when one is lost.
+    # Text: the target of each source term; "": the term is not translated. None: the server's own glossary holds.
+    glossary: Optional[Mapping[str, str]] = None
+    keep_markup: bool = False  # Text: tags, placeholders, addresses and numbers stand in the target as they are.

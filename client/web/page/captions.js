@@ -100,7 +100,7 @@ function startCaptions(id, parameters) {
   });
   let seen = false;
   say('Waiting for captions.');
-  watchCaptions(socketAddress(`v1/captions/${id}`), (event) => {
+  watchCaptions(id, (event) => {
     transcript.take(event);
     if (event.waiting && !seen) say('Waiting for captions.');
     if (event.target && !seen) {

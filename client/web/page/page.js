@@ -9,18 +9,19 @@ const SAVE_MS = 200;      // The longest time between a change and its being kep
 const PAUSE = '0.600s';
 const FEWER_THAN = 10;    // A translation has at least a tenth of its source's tokens.
 const MANY_TOKENS = 20;   // A sentence that leaves so many untranslated, or more than it translated, says so.
-// The policies that the page offers, as the wire names them: their names for readers, and the number that they take.
+// The policies that the page offers, as the wire names them: their names for readers, and the number that they take. Those
+// that draft take no terms.
 const POLICIES = {
   wait_k: {title: 'k tokens behind (wait-k)', number: 'k', first: 3,
            help: 'Reads k tokens (words or parts of words), then writes one for each that it reads.',
            numberHelp: 'A lower k is faster, a higher one is often better.'},
-  local_agreement: {title: 'when drafts agree (local agreement)', number: 'n', first: 2,
+  local_agreement: {title: 'when drafts agree (local agreement)', number: 'n', first: 2, drafts: true,
                     help: 'Translates all that it has read again and again, and writes what n drafts in a row agree on.',
                     numberHelp: 'A lower n is faster, a higher one is safer.'},
-  hold_n: {title: 'all but the end (hold-n)', number: 'n', first: 3,
+  hold_n: {title: 'all but the end (hold-n)', number: 'n', first: 3, drafts: true,
            help: 'Translates all that it has read, and holds back the last n tokens.',
            numberHelp: 'A lower n is faster, a higher one is safer.'},
-  align_att: {title: 'what the newest words do not change (AlignAtt)', number: 'frames', first: 2,
+  align_att: {title: 'what the newest words do not change (AlignAtt)', number: 'frames', first: 2, drafts: true,
               help: 'Writes a word if it does not depend on the newest source tokens.',
               numberHelp: 'So many of the newest source tokens nothing may depend on.'},
   adaptive_wait_k: {title: 'when it is certain (adaptive wait-k)', help: 'Writes sooner where it is certain of the next token.'},
@@ -40,7 +41,7 @@ const SAMPLES = [
 ];
 const EMBEDDED = 'leapstream, model/pretrained';  // The origin of the model whose sentences the samples are.
 
-let session = null;        // The Stream, once something was sent.
+let session = null;        // The Conversation, once something was sent.
 let player = 0;            // The timer of the sample talk.
 let microphone = null;     // {context, node, tracks} while somebody speaks.
 let starting = false;      // The microphone is being asked for.
@@ -51,14 +52,6 @@ let composing = false;     // An input method composes a word.
 function say(text, isError = false) {
   byId('status').textContent = text;
   byId('status').classList.toggle('error', isError);
-}
-
-// The address of a WebSocket of this page's server.
-function socketAddress(path) {
-  const url = new URL(path, location.href);
-  url.hash = '';
-  url.protocol = url.protocol === 'https:' ? 'wss:' : 'ws:';
-  return url.href;
 }
 
 // 128 random bits in hex.
@@ -118,11 +111,26 @@ const kept = {
   },
 };
 
-// The sound that a server may have to hear again.
-const samples = {
+// The sound that a server may have to hear again. Each piece is written down once.
+const sounds = {
   last: 0,
-  put(sound) {
-    const bytes = new Uint8Array(sound.buffer, sound.byteOffset, sound.byteLength);
+  numbers: new Map(),  // Keyed by bytes.
+  // JSON with numbers in the place of bytes. The bytes of other values are forgotten.
+  toJson(value) {
+    const used = new Map();
+    const json = JSON.stringify(value, (key, part) => {
+      if (!(part instanceof Uint8Array)) return part;
+      if (!used.has(part)) used.set(part, this.numbers.get(part) || this.put(part));
+      return {sound: used.get(part)};
+    });
+    for (const [bytes, number] of this.numbers) if (!used.has(bytes)) kept.drop(`sound ${number}`);
+    this.numbers = used;
+    return json;
+  },
+  fromJson(json) {
+    return JSON.parse(json, (key, part) => (part && part.sound ? this.get(part.sound) : part));
+  },
+  put(bytes) {
     let text = '';
     for (let i = 0; i < bytes.length; i += 8192) text += String.fromCharCode(...bytes.subarray(i, i + 8192));
     kept.set(`sound ${++this.last}`, btoa(text));
@@ -130,10 +138,56 @@ const samples = {
   },
   get(number) {
     const text = kept.get(`sound ${number}`);
-    if (!text) return new Int16Array(1);  // There was no place: a moment of silence stands for it.
-    return new Int16Array(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
+    // There was no place: a moment of silence stands for it.
+    const bytes = text ? Uint8Array.from(atob(text), (character) => character.charCodeAt(0)) : new Uint8Array(2);
+    this.last = Math.max(this.last, number);
+    this.numbers.set(bytes, number);
+    return bytes;
   },
-  drop(number) { kept.drop(`sound ${number}`); },
+};
+
+// The terms that the user gave, for all pages of this address.
+const terms = {
+  text: '',
+  keepsMarkup: false,
+  read() {
+    try {
+      const {text, keepsMarkup} = JSON.parse(localStorage.getItem('leapstream terms'));
+      glossaryTerms(text);
+      Object.assign(this, {text, keepsMarkup});
+    } catch (error) { /* There are none. */ }
+    byId('glossary').value = this.text;
+    byId('keep-markup').checked = this.keepsMarkup;
+    this.shown();
+  },
+  // Takes what the user has written, unless it has a fault.
+  take() {
+    const text = byId('glossary').value;
+    try {
+      glossaryTerms(text);
+    } catch (error) {
+      byId('glossary').setAttribute('aria-invalid', 'true');
+      byId('terms-fault').textContent = `${error.message}.`;
+      return say(`${error.message}.`, true);
+    }
+    Object.assign(this, {text, keepsMarkup: byId('keep-markup').checked});
+    try {
+      localStorage.setItem('leapstream terms', JSON.stringify({text, keepsMarkup: this.keepsMarkup}));
+    } catch (error) { /* They hold for this page alone. */ }
+    this.shown();
+    if (!session || !session.rate) settingsChanged();
+  },
+  shown() {
+    byId('glossary').removeAttribute('aria-invalid');
+    byId('terms-fault').textContent = '';
+    const {length} = glossaryTerms(this.text);
+    byId('terms-count').textContent = length > 0 ? `(${length})` : '';
+  },
+  // The fields of a config for text.
+  get config() {
+    const all = glossaryTerms(this.text);
+    return {...(all.length > 0 ? {glossary: {terms: all}} : {}), ...(this.keepsMarkup ? {keepMarkup: true} : {})};
+  },
 };
 
 let saving = 0;
@@ -148,7 +202,7 @@ function save() {
   saving = 0;
   const {rows, state} = transcript.save();
   if (rows.length !== rowsSaved && kept.set('rows', rows)) rowsSaved = rows.length;
-  const live = session && !session.over ? session.save() : null;
+  const live = sounds.toJson(session && !session.over ? session.save() : null);
   const settings = Object.fromEntries([...SETTINGS, 'pace', 'threshold'].map((id) => [id, byId(id).value]));
   const all = {transcript: state, session: live, captionsKey, settings, input: input.value, shared: byId('link').dataset.id || ''};
   if (kept.set('state', all)) return;
@@ -160,8 +214,6 @@ function save() {
 function restore() {
   const state = kept.get('state');
   if (!state) return;
-  const sounds = kept.names.filter((name) => name.startsWith('sound ')).map((name) => Number(name.slice(6)));
-  samples.last = Math.max(0, ...sounds);
   captionsKey = state.captionsKey;
   input.value = state.input;
   byId('pace').value = state.settings.pace;
@@ -175,9 +227,10 @@ function restore() {
   chooseLanguages();
   transcript.restore(kept.get('rows') || [], state.transcript);
   if (state.shared) share(state.shared);
-  if (!state.session) return;
+  const saved = sounds.fromJson(state.session);
+  if (!saved) return;
   say('Going on.');
-  session = new Stream({url: streamAddress(), on: show, samples, saved: state.session});
+  session = new Conversation({captions: captionsOfThis(), on: show, saved});
   byId('finish').disabled = session.closed;
   if (session.rate) say('Going on with what was said before the page was loaded. To say more, choose Speak.');
 }
@@ -200,6 +253,7 @@ function wantedConfig(rate) {
   } else {
     config.textSegmentation = 'TEXT_SEGMENTATION_SENTENCES';
     config.policy.continueInNextSegment = true;
+    if (!policy || !policy.drafts) Object.assign(config, terms.config);
   }
   return config;
 }
@@ -236,19 +290,19 @@ const keptAddress = {
   },
 };
 
-function streamAddress() {
+function captionsOfThis() {
   if (!captionsKey) {
     const address = keptAddress.mine ? keptAddress.get() : null;
     captionsKey = address ? address.key : randomKey();
   }
-  return socketAddress(`v1/stream?captions=${captionsKey}`);
+  return captionsKey;
 }
 
 // Begins a session, unless one takes what comes. `rate`: see wantedConfig().
 function begin(rate) {
   byId('finish').disabled = false;
   if (!session || session.over) {
-    session = new Stream({url: streamAddress(), config: wantedConfig(rate), on: show, samples});
+    session = new Conversation({captions: captionsOfThis(), config: wantedConfig(rate), on: show});
   } else if (session.closed || (session.wanted ? session.wanted.sampleRateHertz || 0 : session.rate) !== rate) {
     session.changeNow(wantedConfig(rate));
   }
@@ -592,7 +646,7 @@ function showPair(from, to) {
   byId('target-title').textContent = to ? languageName(to) : 'Translation';
 }
 
-// Shows each kind of event, besides the rows; they are named as in stream.js.
+// Shows each kind of event, besides the rows; they are named as in conversation.js.
 const SHOWN = {
   started({model, effectiveConfig}) {
     if (!microphone) say(`Translating with ${model}, ${policyText(effectiveConfig.policy)}.`);
@@ -633,8 +687,8 @@ const SHOWN = {
   error({status, message}) {
     over(status, message);
   },
-  ended({status, message}) {
-    over(status, message);
+  ended({status, reason, message}) {
+    over(status, message, reason);
   },
 };
 let targetLanguage = '';
@@ -670,13 +724,13 @@ function showCompleted(completed) {
 }
 
 // The session is over, well or with an error.
-function over(status, message) {
+function over(status, message, reason = '') {
   stopTalk();
   releaseMicrophone();
   byId('finish').disabled = true;
   if (status === 'OK') say('Finished.');
-  else if (session && session.error && session.error.reason === 'SUPERSEDED') say('It goes on in another tab.', true);
-  else say(`${session && !session.id ? 'Not sent' : 'Ended'}: ${message} (${status})`, true);
+  else if (reason === 'SUPERSEDED') say('It goes on in another tab.', true);
+  else say(`${session && !session.stream.id ? 'Not sent' : 'Ended'}: ${message} (${status})`, true);
 }
 
 function tokens(count) {
@@ -772,19 +826,11 @@ const stairs = {
 };
 
 async function listModels() {
-  let page = '';
-  models = [];
-  do {
-    const response = await fetch(`v1/models?pageToken=${encodeURIComponent(page)}`);
-    const answer = await response.json();
-    if (!response.ok) throw new Error(answer.error.message);
-    models.push(...(answer.models || []).map((model) => ({
-      name: model.name, from: model.sourceLanguageCodes || [], to: model.targetLanguageCodes || [],
-      isSpeech: model.sourceKind === 'SOURCE_KIND_SPEECH', policies: model.policies || [], k: model.defaultK || 0,
-      origin: model.origin || '', translates: (model.sourceLanguageCodes || []).length > 0 || !model.generates,
-    })).filter((model) => model.translates));
-    page = answer.nextPageToken;
-  } while (page);
+  models = (await client.models()).map((model) => ({
+    name: model.name, from: model.sourceLanguageCodes || [], to: model.targetLanguageCodes || [],
+    isSpeech: model.sourceKind === 'SOURCE_KIND_SPEECH', policies: model.policies || [], k: model.defaultK || 0,
+    origin: model.origin || '', translates: (model.sourceLanguageCodes || []).length > 0 || !model.generates,
+  })).filter((model) => model.translates);
   byId('model').replaceChildren(...models.map(({name, from, to, isSpeech}) => {
     const pair = from.length === 1 && to.length === 1 ? `${languageName(from[0])} → ${languageName(to[0])}, ` : '';
     return new Option(`${pair}${isSpeech ? 'speech, ' : ''}${name}`, name);
@@ -962,7 +1008,7 @@ function watchPage() {
   document.body.classList.add('watching');
   byId('welcome').hidden = true;
   say('Watching.');
-  watchCaptions(socketAddress(`v1/captions/${watched[1]}`), show);
+  watchCaptions(watched[1], show);
 }
 
 function writePage() {
@@ -979,6 +1025,8 @@ function writePage() {
   for (const id of ['from', 'to']) byId(id).addEventListener('change', chooseLanguages);
   byId('policy').addEventListener('change', choosePolicy);
   for (const id of SETTINGS) byId(id).addEventListener('change', settingsChanged);
+  for (const id of ['glossary', 'keep-markup']) byId(id).addEventListener('change', () => terms.take());
+  terms.read();
   byId('threshold').addEventListener('change', () => { if (!session || session.rate) settingsChanged(); });
   byId('device').addEventListener('change', chooseDevice);
   byId('talk').addEventListener('click', playTalk);

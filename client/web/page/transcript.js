@@ -1,7 +1,9 @@
 'use strict';
 
 // The rows of a transcript, one for each sentence: its source, its translation and when it came. It knows neither the
-// page nor the server, and hears the events of stream.js and of captions.
+// page nor the server, and hears the events of conversation.js and of captions.
+
+const ENDS_SENTENCE = /[.!?…。！？؟۔।]["'”’»)\]」』]*\s*$/u;
 
 class Transcript {
   // `changed` hears each row that is new, changed or gone.
