@@ -88,7 +88,14 @@ export interface StreamEvent {
   captions?: {id: string};
   // The last event.
   summary?: {segments?: string; sourceTokens?: string; targetTokens?: string; totals?: SegmentStats;
-             untranslatedSourceTokens?: string; droppedSourceBytes?: string};
+             untranslatedSourceTokens?: string; droppedSourceBytes?: string; usage?: Usage};
+}
+
+// What a call counted for its principal.
+export interface Usage {
+  sourceCharacters?: string;
+  sourceAudioMs?: number;
+  targetTokens?: string;
 }
 
 export interface TranslateRequest {
@@ -104,6 +111,7 @@ export interface TranslateResponse {
   text?: string;
   stats?: SegmentStats;
   segments?: {hypotheses?: {text?: string; score?: number}[]}[];
+  usage?: Usage;
 }
 
 export interface Model {

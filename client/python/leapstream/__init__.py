@@ -10,10 +10,11 @@ from .errors import LeapstreamError
 from .stable_source import StableSource
 from .stream_types import (AdaptiveWaitK, AlignAtt, BeamSearch, Delta, Event, GoingAway, HoldN, Hypothesis, Interrupted, Lagging,
                     LocalAgreement, Model, Policy, Resumed, SegmentCompleted, Started, StreamOptions, Summary, Token,
-                    Translation, WaitK)
+                    Translation, Usage, WaitK)
 
 __all__ = [
     "AdaptiveWaitK", "AlignAtt", "BeamSearch", "Client", "Delta", "Event", "GoingAway", "HoldN", "Hypothesis",
     "Interrupted", "Lagging", "LeapstreamError", "LocalAgreement", "Model", "Policy", "Resumed", "SegmentCompleted",
-    "StableSource", "Started", "Stream", "StreamOptions", "Summary", "Token", "Translation", "WaitK", "aio",
+    "StableSource", "Started", "Stream", "StreamOptions", "Summary", "Token", "Translation", "Usage", "WaitK",
+    "aio",
 ]
