@@ -105,6 +105,14 @@ inline constexpr int64_t kBytesPerTermByte = 8;
 inline constexpr int64_t kBytesPerTerm = 256;
 inline constexpr int64_t kTermLookupsPerWork = 1;
 
+// Accounting: the principals whose use has metrics of its own, while that of all others is counted
+// together; the principals whose use is known, and the streams whose source is known to be counted.
+inline constexpr size_t kPrincipalsInMetrics = 256;
+inline constexpr size_t kAccounts = 4096;
+inline constexpr size_t kCountedStreams = 4096;
+// Quotas are in characters. A second of audio is so many, about what is spoken in it.
+inline constexpr int64_t kCharactersPerAudioSecond = 15;
+
 // A call of Translate: the lines of its text, and the bytes of the translation. gRPC's clients take
 // a message of 4 MiB unless they are told otherwise; 1 KiB of it is for the other fields.
 inline constexpr int64_t kTranslateLines = 1 << 16;

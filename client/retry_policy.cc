@@ -22,11 +22,16 @@ constexpr int kMaxFutileMoves = 8;
 constexpr int kMaxAnsweredCalls = 10;
 constexpr absl::Duration kClockError = absl::Milliseconds(100);  // Difference of two timers.
 
+// Whether a quota is used up that is there again at a time which the server names.
+bool IsPause(const absl::Status& status) {
+  return ErrorReason(status) == "QUOTA_EXCEEDED" && RetryDelay(status) > absl::ZeroDuration();
+}
+
 // Whether another call may do better. A status that no leapstream server sent comes from gRPC, a
 // proxy or a gateway, whatever its code: the session is still there.
 bool MayPass(const absl::Status& status) {
   return !IsFromServer(status) || absl::IsUnavailable(status) ||
-         ErrorReason(status) == "RESUME_MODEL_MISMATCH";
+         ErrorReason(status) == "RESUME_MODEL_MISMATCH" || IsPause(status);
 }
 
 // Whether somebody on the way, who is no server of ours, may have answered. The codes left out are
@@ -78,6 +83,7 @@ absl::StatusOr<NextCall> RetryPolicy::AfterCall(const EndedCall& call,
     return call.status;
   }
   NextCall next = Best(addresses, call.address, now);
+  if (IsPause(call.status) && next.at >= lost_ + patience_) return call.status;
   const std::string why = WhyGiveUp(call.begun, next.at);
   if (!why.empty()) {
     return WithMessage(call.status, absl::StrCat(why, ": ", call.status.message()));
@@ -117,8 +123,11 @@ void RetryPolicy::Postpone(const EndedCall& call, size_t servers, SteadyTime now
   Record& record = records_[call.address];
   ++record.failures;
   absl::Duration delay = std::min(kMaxDelay, kFirstDelay * (1 << std::min(record.failures, 10)));
-  delay = std::max(delay, RetryDelay(call.status));
-  record.not_before = now + delay * absl::Uniform(random_, 1.0, 2.0);
+  const double scatter = absl::Uniform(random_, 1.0, 2.0);
+  const absl::Duration asked = RetryDelay(call.status);
+  // A full server tells many clients to come back. A quota is of one, and is there at that time.
+  record.not_before =
+      now + (IsPause(call.status) ? asked + delay * scatter : std::max(delay, asked) * scatter);
   // A server that announced its end was not overloaded. Behind the only address there may be
   // others; the one that takes the stream next may be the same one, or end as well.
   if (call.going_away && servers == 1 && futile_moves_ <= 1) record.not_before = now;

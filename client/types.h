@@ -221,6 +221,13 @@ struct GoingAway {
   std::string reason;  // Name of the proto's enum value, such as "GOING_AWAY_REASON_DRAINING".
 };
 
+// The amounts that one call counted for its principal: see Usage in the protocol.
+struct Usage {
+  int64_t source_characters = 0;
+  double source_audio_ms = 0;
+  int64_t target_tokens = 0;
+};
+
 struct Summary {
   int64_t segments = 0;
   int64_t source_tokens = 0;
@@ -228,6 +235,7 @@ struct Summary {
   SegmentStats totals;                     // Some figures only: see SegmentStats in the protocol.
   int64_t untranslated_source_tokens = 0;  // The sum over segments since the last resume.
   int64_t dropped_source_bytes = 0;  // Bytes of source that was not read, since the last resume.
+  std::optional<Usage> usage;        // That of the last call; nullopt: the server is older than 0.4.
 };
 
 // The server is lost, or will not take the stream now. Another call is made for the stream.

@@ -359,12 +359,18 @@ std::optional<Event> FromProto(const pb::StreamTranslateResponse& response) {
                        pb::GoingAwayReason_Name(response.going_away().reason())};
     case pb::StreamTranslateResponse::kSummary: {
       const auto& summary = response.summary();
-      return Summary{summary.segments(),
-                     summary.source_tokens(),
-                     summary.target_tokens(),
-                     FromProto(summary.totals()),
-                     summary.untranslated_source_tokens(),
-                     summary.dropped_source_bytes()};
+      Summary event = {summary.segments(),
+                       summary.source_tokens(),
+                       summary.target_tokens(),
+                       FromProto(summary.totals()),
+                       summary.untranslated_source_tokens(),
+                       summary.dropped_source_bytes(),
+                       std::nullopt};
+      if (summary.has_usage()) {
+        event.usage = {summary.usage().source_characters(), summary.usage().source_audio_ms(),
+                       summary.usage().target_tokens()};
+      }
+      return event;
     }
     case pb::StreamTranslateResponse::kResumePoint:
     case pb::StreamTranslateResponse::kHeartbeat:

@@ -10,6 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
+#include "base/status.h"
+#include "server/accounts.h"
 #include "server/control_groups.h"
 #include "server/status_mapping.h"
 #include "server/timers.h"
@@ -70,6 +72,9 @@ absl::Status Admission::TakePermit(Call* call) {
     return ServerFull(absl::StrCat("all ", max_sessions_,
                                    " sessions of this server are taken; retry elsewhere, or "
                                    "later"));
+  }
+  if (accounts_ != nullptr) {
+    LEAPSTREAM_RETURN_IF_ERROR(accounts_->Of(call->principal)->Available(SteadyNow()));
   }
   if (!call->principal.empty()) {
     int& taken = by_principal_[call->principal];

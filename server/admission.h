@@ -18,6 +18,8 @@
 
 namespace leapstream {
 
+class Accounts;
+
 // A call as an operator sees it. It holds no text.
 struct CallDescription {
   std::string method;
@@ -54,9 +56,12 @@ class LiveCall {
 // started. It knows the calls that it let in, and calls them only outside its lock. Thread-safe.
 class Admission {
  public:
-  // `max_per_principal` of 0 means that there is no such limit.
-  Admission(int max_sessions, int max_per_principal)
-      : max_sessions_(max_sessions), max_per_principal_(max_per_principal) {}
+  // `max_per_principal` of 0 means that there is no such limit, and null `accounts` that principals
+  // have no quotas. `accounts` must outlive this.
+  Admission(int max_sessions, int max_per_principal, Accounts* accounts = nullptr)
+      : max_sessions_(max_sessions),
+        max_per_principal_(max_per_principal),
+        accounts_(accounts) {}
 
   int max_sessions() const { return max_sessions_; }
   int taken() const;  // The number of permits that calls have.
@@ -65,7 +70,7 @@ class Admission {
 
   // Gives `call` a permit until Release(). An empty `principal` stands for anybody and has no
   // quota. UNAVAILABLE with a retry delay: SERVER_FULL or DRAINING. RESOURCE_EXHAUSTED:
-  // QUOTA_EXCEEDED.
+  // QUOTA_EXCEEDED, with a retry delay if the principal has used up one of its Account.
   absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal);
   // Asks whether a call that Admit() refused may stay for a moment, without a permit. True: another
   // call of the same principal has a permit, which Claim() could give to this one. False: there is
@@ -116,6 +121,7 @@ class Admission {
 
   const int max_sessions_;
   const int max_per_principal_;
+  Accounts* const accounts_;
   mutable Mutex mutex_;
   CondVar changed_;  // Notified when calls_ became empty or forced_ was set.
   bool draining_ ABSL_GUARDED_BY(mutex_) = false;

@@ -13,6 +13,7 @@ struct ModelRequest {
   std::string name;  // Each of these may be empty.
   std::string source_language;
   std::string target_language;
+  bool speech = false;  // The source will be audio.
 };
 
 // The pair of a session of `model` that asks for these languages: see MatchLanguage(). A language

@@ -8,6 +8,8 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "base/budget.h"
+#include "base/quoted.h"
 #include "server/status_mapping.h"
 
 namespace leapstream {
@@ -25,6 +27,8 @@ const Buckets kTokenSeconds = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05,
 const Buckets kStepSeconds = {0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2};
 const Buckets kBatch = {1, 2, 4, 8, 16, 32, 64, 128, 256};
 const Buckets kTokens = {1, 2, 3, 4, 5, 6, 7, 8, 10, 12, 16, 24, 32, 64};
+
+constexpr size_t kLabelBytes = 100;
 
 constexpr char kService[] = "leapstream.v1.SimultaneousTranslationService";
 constexpr char kLanguageModelService[] = "leapstream.v1.LanguageModelService";
@@ -129,6 +133,22 @@ struct Metrics::Families {
       "Time in which a client was not read from (input) or a session not decoded for (output).");
   Family<Counter>& reloads =
       AddCounter("leapstream_model_reloads_total", "Reloads of a model, by result.");
+  Family<Counter>& used_characters =
+      AddCounter("leapstream_usage_source_characters_total",
+                 "Characters of source and prompts that a principal has sent.");
+  Family<Counter>& used_audio = AddCounter("leapstream_usage_audio_seconds_total",
+                                           "Audio that a principal has sent.");
+  Family<Counter>& used_target_tokens =
+      AddCounter("leapstream_usage_target_tokens_total",
+                 "Target tokens of translations that were written for a principal.");
+  Family<Counter>& used_prompt_tokens =
+      AddCounter("leapstream_usage_prompt_tokens_total",
+                 "Tokens of prompts and scored texts that were read for a principal.");
+  Family<Counter>& used_generated_tokens =
+      AddCounter("leapstream_usage_generated_tokens_total",
+                 "Tokens that were generated for a principal.");
+  Family<Counter>& used_requests = AddCounter(
+      "leapstream_usage_requests_total", "Sessions and calls of a principal that began, by method.");
   Family<Counter>& rpc_started = AddCounter("grpc_server_started_total", "RPCs that started.");
   Family<Counter>& rpc_handled =
       AddCounter("grpc_server_handled_total", "RPCs that completed, by code.");
@@ -245,6 +265,31 @@ ModelMetrics* Metrics::ForModel(const std::string& model) {
     f.untranslated.Add(labels);
     f.dropped.Add(labels);
     f.finished.Add({{"model", model}, {"outcome", "OK"}, {"reason", ""}});
+  }
+  return metrics.get();
+}
+
+const UsageMetrics* Metrics::ForPrincipal(const std::string& principal) {
+  std::string label = principal.empty() ? "anonymous" : OneLine(principal, kLabelBytes);
+  MutexLock lock(&mutex_);
+  if (principals_.size() >= budget::kPrincipalsInMetrics && principals_.count(label) == 0) {
+    label = "other";
+  }
+  std::unique_ptr<UsageMetrics>& metrics = principals_[label];
+  if (metrics == nullptr) {
+    const prometheus::Labels labels = {{"principal", label}};
+    metrics = std::make_unique<UsageMetrics>();
+    Families& f = *families_;
+    metrics->source_characters = &f.used_characters.Add(labels);
+    metrics->audio_seconds = &f.used_audio.Add(labels);
+    metrics->target_tokens = &f.used_target_tokens.Add(labels);
+    metrics->prompt_tokens = &f.used_prompt_tokens.Add(labels);
+    metrics->generated_tokens = &f.used_generated_tokens.Add(labels);
+    for (const Method method :
+         {Method::kStreamTranslate, Method::kTranslate, Method::kGenerate, Method::kScore}) {
+      metrics->requests[method] = &f.used_requests.Add(
+          {{"principal", label}, {"method", MethodLabels(method).at("grpc_method")}});
+    }
   }
   return metrics.get();
 }

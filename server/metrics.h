@@ -47,6 +47,19 @@ class ModelMetrics final : public StepObserver {
   prometheus::Histogram* write_batch_ = nullptr;
 };
 
+// The methods of the services, for the standard grpc_server_* metrics.
+enum class Method { kStreamTranslate, kTranslate, kListModels, kGenerate, kScore, kTokenize };
+
+// The counters of what one principal uses. Thread-safe.
+struct UsageMetrics {
+  prometheus::Counter* source_characters = nullptr;
+  prometheus::Counter* audio_seconds = nullptr;
+  prometheus::Counter* target_tokens = nullptr;
+  prometheus::Counter* prompt_tokens = nullptr;
+  prometheus::Counter* generated_tokens = nullptr;
+  std::map<Method, prometheus::Counter*> requests;  // Of the methods that need a permit.
+};
+
 class Metrics;
 
 // The lagging metrics of the sessions of one model and policy. Null pointers count nothing.
@@ -58,14 +71,11 @@ struct LaggingMetrics {
   void Observe(const SegmentStats& stats) const;
 };
 
-// The methods of the services, for the standard grpc_server_* metrics.
-enum class Method { kStreamTranslate, kTranslate, kListModels, kGenerate, kScore, kTokenize };
-
 class CallMetrics;
 
 // All events that a server counts; its present state is in CollectState(). No metric has a label
-// per session, and no label has more values than a configuration and a few policies give it.
-// Thread-safe.
+// per session, and no label has more values than a configuration, a few policies and
+// budget::kPrincipalsInMetrics give it. Thread-safe.
 class Metrics {
  public:
   Metrics();
@@ -75,6 +85,10 @@ class Metrics {
 
   // The metrics of the model of this name. They live as long as this object.
   ModelMetrics* ForModel(const std::string& model);
+  // The metrics of a principal, under the label "anonymous" if it is empty. The metrics of the first
+  // ones have labels of their own, and those of all others the label "other". They live as long as
+  // this object.
+  const UsageMetrics* ForPrincipal(const std::string& principal);
   LaggingMetrics ForLagging(const std::string& model, const Policy& policy);
 
   // `labels` say which model, policy and unit the figures belong to.
@@ -112,6 +126,8 @@ class Metrics {
   prometheus::Counter* output_held_;
   Mutex mutex_;
   std::map<std::string, std::unique_ptr<ModelMetrics>> models_ ABSL_GUARDED_BY(mutex_);
+  // Keyed by label.
+  std::map<std::string, std::unique_ptr<UsageMetrics>> principals_ ABSL_GUARDED_BY(mutex_);
 };
 
 // Counts one call in the grpc_server_* metrics. Received() and Sent() are thread-safe; the rest is

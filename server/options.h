@@ -30,6 +30,12 @@ struct SessionLimits {
   absl::Duration heartbeat_interval = absl::Seconds(15);
 };
 
+// The characters that a principal may send in so long; 0: no limit. See Account.
+struct CharacterQuotas {
+  int64_t per_minute = 0;
+  int64_t per_day = 0;
+};
+
 struct ServerOptions {
   std::string listen = "0.0.0.0:50051";  // Port 0: any free one.
   bool log_text = false;                 // True: translations and error messages are logged.
@@ -57,6 +63,7 @@ struct ServerOptions {
   std::string auth_tokens_file;        // See TokenFile; empty: nobody needs a token.
   int64_t max_state_bytes = 0;         // 0: see DefaultMaxStateBytes().
   int max_sessions_per_principal = 0;  // 0: no limit.
+  CharacterQuotas quotas;              // Those of each principal.
 
   // The files of glossaries, by the names of the models whose sessions have them unless they bring
   // one; no setting, but a part of each model's.

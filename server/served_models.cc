@@ -309,16 +309,20 @@ absl::StatusOr<ServedModels::Choice> ServedModels::Find(const ModelRequest& requ
   }
   if (models.size() == 1 && models[0].model()->info.is_multilingual()) return choose(models[0]);
   const bool whole_pair = !request.source_language.empty() && !request.target_language.empty();
+  // Models that are nearest to the request in what counts most: the kind of source, then being of
+  // just the pair that is asked for.
   std::vector<Served> fitting;
-  bool one_pair = false;  // A model of just the pair that is asked for comes before all others.
+  std::pair<bool, bool> nearest;
   for (const Served& served : models) {
+    const ModelInfo& info = served.model()->info;
     // A language model is never meant, unless it is all there is; the session then says why not.
-    if (!served.model()->info.translates && models.size() > 1) continue;
-    if (!ChooseLanguages(request, served.model()->info).ok()) continue;
-    const bool exact = whole_pair && !served.model()->info.is_multilingual();
-    if (one_pair && !exact) continue;
-    if (exact && !one_pair) fitting.clear();
-    one_pair = exact;
+    if (!info.translates && models.size() > 1) continue;
+    if (!ChooseLanguages(request, info).ok()) continue;
+    const std::pair<bool, bool> near = {info.speech.has_value() == request.speech,
+                                        whole_pair && !info.is_multilingual()};
+    if (!fitting.empty() && near < nearest) continue;
+    if (near > nearest) fitting.clear();
+    nearest = near;
     fitting.push_back(served);
   }
   const std::string pair = PairText(request.source_language, request.target_language);

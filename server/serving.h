@@ -7,6 +7,7 @@
 #include <memory>
 #include <utility>
 
+#include "server/accounts.h"
 #include "server/admission.h"
 #include "server/metrics.h"
 #include "server/resume_token.h"
@@ -28,7 +29,8 @@ struct Serving {
         signer(std::move(signer)),
         tokens(std::move(tokens)),
         metrics(std::move(metrics)),
-        admission(max_sessions, options.max_sessions_per_principal),
+        accounts(options.quotas, this->metrics.get()),
+        admission(max_sessions, options.max_sessions_per_principal, &accounts),
         texts(text_bytes),
         models(std::move(models)) {}
 
@@ -36,6 +38,7 @@ struct Serving {
   const ResumeSigner signer;
   const std::unique_ptr<TokenFile> tokens;  // Null: nobody needs a token.
   const std::unique_ptr<Metrics> metrics;
+  Accounts accounts;
   Admission admission;
   std::function<int()> http_connections;  // Null: there is no port for HTTP.
   ByteBudget texts;  // The bytes of calls of Translate, and of configs.

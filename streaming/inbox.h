@@ -24,11 +24,14 @@ struct SegmentEnd {
   Session::End end = Session::End::kUsual;
 };
 struct SourceEnd {};
+struct SourceStop {  // See Session::StopSource().
+  absl::Status why;
+};
 struct SourceChunk {
   SourceInput source;
   SourcePosition at;
 };
-using Input = std::variant<SourceChunk, SegmentEnd, SourceEnd>;
+using Input = std::variant<SourceChunk, SegmentEnd, SourceEnd, SourceStop>;
 
 // The messages of other threads to a session: its inputs, in order, and requests to hold or end it.
 // An inbox also knows whether the session is queued for a turn, and queues it when it has to be.

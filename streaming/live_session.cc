@@ -192,6 +192,7 @@ void LiveSession::ApplyInput(Input input) {
     sink_->OnEvent(meter_.Summary());
     return Finish(absl::OkStatus());
   }
+  if (auto* stop = std::get_if<SourceStop>(&input)) return Finish(std::move(stop->why));
   if (phase_ == Phase::kIdle) OpenSegment();
   if (const auto* end = std::get_if<SegmentEnd>(&input)) {
     const bool was_complete = phase_ == Phase::kTranslated;

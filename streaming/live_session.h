@@ -69,6 +69,7 @@ class LiveSession final : public Session, public ScheduledSession {
     ending_.store(true, std::memory_order_relaxed);
     inbox_.Cancel(std::move(why));
   }
+  void StopSource(absl::Status why) override { inbox_.Push(SourceStop{std::move(why)}); }
   void EndAfterSegment(absl::Status why) override { inbox_.EndAfterSegment(std::move(why)); }
   bool HasRoom() override { return inbox_.HasRoom(); }
   void Hold() override { inbox_.Hold(); }

@@ -257,6 +257,9 @@ class Session {
   void EndSegment() { EndSegment(End::kUsual); }
   // Ends the session's source (half-close): completes the open segment, if any, and the session.
   virtual void EndSource() = 0;
+  // Ends the session with `why` once all that was pushed is translated as far as it can be without
+  // more source. Nothing may be pushed after that.
+  virtual void StopSource(absl::Status why) = 0;
   // Ends the session within one step, with OnFinished(why).
   virtual void Cancel(absl::Status why) = 0;
   // Ends the session with `why` when the open segment is complete, or at once if none is open. If

@@ -1,5 +1,10 @@
 #include "client/cli/connection_flags.h"
 
+#include <filesystem>
+#include <system_error>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "client/client.h"
 
@@ -44,6 +49,23 @@ CLI::Option* AddConnectionFlags(CLI::App* command, ClientOptions& connection) {
                    "file of the bearer token, for servers that want one")
       ->check(CLI::ExistingFile);
   return server;
+}
+
+CLI::Option* AddModelFlag(CLI::App* command, std::string& model, const std::string& help) {
+  return command->add_option("--model", model, help)->check([](const std::string& name) {
+    std::error_code error;
+    const bool is_folder =
+        absl::StrContains(name, '/') && std::filesystem::is_directory(name, error);
+    if (!is_folder) return std::string();
+    return absl::StrCat("want a name that leapstream models lists, got the folder ", name,
+                        "; leapstream-server --model ", name, " serves it");
+  });
+}
+
+void AddLanguageFlags(CLI::App* command, StreamOptions& stream) {
+  command->add_option("--source-lang", stream.source_language_code,
+                      "such as en, or the model's own code, such as eng_Latn");
+  command->add_option("--target-lang", stream.target_language_code, "such as de");
 }
 
 }  // namespace leapstream::client

@@ -30,6 +30,7 @@
 #include "client/cli/local_server.h"
 #include "client/cli/output.h"
 #include "client/cli/read_lines.h"
+#include "client/cli/terminal.h"
 #include "client/evaluation/evaluate.h"
 #include "client/evaluation/instance.h"
 #include "client/evaluation/piece_counter.h"
@@ -92,9 +93,8 @@ class ProgressLine {
     if (!shown_ || (now - last_ < absl::Milliseconds(100) && done < total_)) return;
     last_ = now;
     const double left = absl::ToDoubleSeconds(now - start_) / done * (total_ - done);
-    const int filled = 30 * done / total_;
-    absl::FPrintF(stderr, "\r%s [%s%s] %d/%d sentences, %.0f s left\x1B[K", name_,
-                  std::string(filled, '#'), std::string(30 - filled, '.'), done, total_, left);
+    absl::FPrintF(stderr, "\r%s\x1B[K",
+                  ProgressText(name_, done, total_, left, TerminalColumns(STDERR_FILENO)));
   }
 
  private:
@@ -324,6 +324,9 @@ absl::Status Run(Client& client, const EvaluateCommandOptions& options, const Te
   if (!rows.empty()) status.Update(WriteScores(rows, options, test_set.sources.size()));
   if (rows.size() > 1) absl::PrintF("\n%s", ScoresTable(rows, options.metrics));
   status.Update(FlushOutput());
+  if (status.ok() && isatty(STDERR_FILENO) == 1) {
+    absl::FPrintF(stderr, "leapstream: written to %s\n", options.output_folder);
+  }
   return status;
 }
 

@@ -1,10 +1,12 @@
 #include "client/cli/evaluation_commands.h"
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <iterator>
 #include <limits>
+#include <system_error>
 
 #include "absl/algorithm/container.h"
 #include "absl/status/statusor.h"
@@ -77,23 +79,42 @@ absl::Status Plot(const std::string& input, const std::string& output) {
 
 void EvaluationCommands::AddStreamOptions(CLI::App* command, ClientOptions& connection,
                                           std::string& model_folder, StreamOptions& stream) {
-  CLI::Option* const server = AddConnectionFlags(command, connection);
+  AddConnectionFlags(command, connection);
   command
-      ->add_option("--model", model_folder,
-                   "a model directory: a server of its own is started for it, and ended")
-      ->check(CLI::ExistingDirectory)
-      ->excludes(server)
-      ->excludes(command->get_option("--tls"))
-      ->excludes(command->get_option("--token-file"));
-  command->add_option("--model-name", stream.model, "a name that leapstream models lists");
-  command->add_option("--source-lang", stream.source_language_code, "such as en");
-  command->add_option("--target-lang", stream.target_language_code, "such as de");
+      ->add_option_function<std::string>(
+          "--model",
+          [&model_folder, &stream](const std::string& given) {
+            std::error_code error;
+            const bool is_folder = std::filesystem::is_directory(given, error);
+            (is_folder ? model_folder : stream.model) = given;
+          },
+          "a name that leapstream models lists, or a model directory: a server of its own is "
+          "started for that, and ended")
+      ->check([](const std::string& given) {
+        std::error_code error;
+        const bool no_folder =
+            absl::StrContains(given, '/') && !std::filesystem::is_directory(given, error);
+        return no_folder ? absl::StrCat("there is no directory ", given) : std::string();
+      })
+      ->type_name("NAME|DIR");
+  command->add_option("--model-name", stream.model, "a name, also if a directory has it");
+  AddLanguageFlags(command, stream);
   AddEarlyEndFlag(command,
                   "if the model would end before the source does: stop there (as fairseq's "
                   "agents), suppress the end, read on, or force-finish (as its speech agent does "
                   "with that option)",
                   stream.early_end);
   AddTermFlags(command, stream);
+}
+
+void EvaluationCommands::CheckStreamOptions(const CLI::App* command,
+                                            const std::string& model_folder) {
+  if (model_folder.empty()) return;
+  for (const char* flag : {"--server", "--tls", "--token-file"}) {
+    if (command->count(flag) > 0) {
+      throw CLI::ExcludesError(absl::StrCat("--model ", model_folder, ", a directory,"), flag);
+    }
+  }
 }
 
 void EvaluationCommands::AddScoringOptions() {
@@ -179,6 +200,7 @@ void EvaluationCommands::AddEvaluate(CLI::App& app) {
       ->excludes("--audio");
   AddScoringOptions();
   evaluate_->final_callback([this] {
+    CheckStreamOptions(evaluate_, evaluate_options_.model_folder);
     if (evaluate_options_.source_file.empty()) throw CLI::RequiredError("--source or --audio");
     evaluate_options_.speech = evaluate_->count("--audio") > 0;
     evaluate_options_.policies = evaluated_policies_.Policies();
@@ -210,6 +232,7 @@ void EvaluationCommands::AddBridge(CLI::App& app) {
                    "language is written without spaces")
       ->check(kUnit);
   bridge_->final_callback([this] {
+    CheckStreamOptions(bridge_, bridge_options_.model_folder);
     bridge_options_.stream.policy = bridge_policy_.One();
     bridge_options_.unit = LatencyUnitOf(unit_);
   });

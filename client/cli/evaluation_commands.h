@@ -28,6 +28,8 @@ class EvaluationCommands {
   void AddScoringOptions();
   void AddStreamOptions(CLI::App* command, ClientOptions& connection, std::string& model_folder,
                         StreamOptions& stream);
+  // Throws if a server is named beside a model directory, which gets one of its own.
+  static void CheckStreamOptions(const CLI::App* command, const std::string& model_folder);
 
   CLI::App* evaluate_ = nullptr;
   CLI::App* bridge_ = nullptr;

@@ -15,6 +15,9 @@
 namespace leapstream::client {
 namespace {
 
+constexpr int kBarColumns = 30;
+constexpr int kLeastBarColumns = 5;
+
 // A policy's text in two parts: what makes it a curve, and what makes it a point there.
 struct PlacedPolicy {
   std::string curve, label;
@@ -109,6 +112,22 @@ std::string ScoresPicture(absl::Span<const PolicyScores> rows, const std::string
   add("BLEU", [](const Scores& s) { return s.bleu.score; });
   add("chrF", [](const Scores& s) { return s.chrf; });
   return ChartsSvg("Quality over lagging: " + source_name, charts);
+}
+
+std::string ProgressText(absl::string_view name, int done, int total, double seconds_left,
+                         int columns) {
+  const std::string counts = absl::StrFormat("%d/%d sentences, %.0f s left", done, total,
+                                             seconds_left);
+  // A line that fills the last column would begin another one.
+  const int room = columns - 1 - static_cast<int>(counts.size());
+  const int bar = std::min(kBarColumns, room - static_cast<int>(name.size()) - 4);
+  if (bar >= kLeastBarColumns) {
+    const auto filled = static_cast<size_t>(bar * done / total);
+    return absl::StrCat(name, " [", std::string(filled, '#'),
+                        std::string(static_cast<size_t>(bar) - filled, '.'), "] ", counts);
+  }
+  if (room > static_cast<int>(name.size())) return absl::StrCat(name, " ", counts);
+  return counts.substr(0, static_cast<size_t>(std::max(columns - 1, 1)));
 }
 
 }  // namespace leapstream::client

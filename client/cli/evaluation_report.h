@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/span.h"
 #include "client/evaluation/instance.h"
 #include "client/policy.h"
@@ -33,6 +34,11 @@ std::string ScoresTable(absl::Span<const PolicyScores> rows,
 // rule, a point is one policy, labelled with the numbers that tell it from the others.
 std::string ScoresPicture(absl::Span<const PolicyScores> rows, const std::string& source_name,
                           bool speech);
+
+// A line that says how far a run is: with a bar, if `columns` of a terminal leave room for one, and
+// never so wide that it would begin another line. `done` is 1 at least.
+std::string ProgressText(absl::string_view name, int done, int total, double seconds_left,
+                         int columns);
 
 }  // namespace leapstream::client
 

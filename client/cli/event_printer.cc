@@ -1,5 +1,6 @@
 #include "client/cli/event_printer.h"
 
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -12,11 +13,15 @@
 #include "base/status.h"
 #include "client/cli/characters.h"
 #include "client/cli/output.h"
+#include "client/cli/signals.h"
 #include "client/cli/terminal.h"
 #include "client/json/events_json.h"
 
 namespace leapstream::client {
 namespace {
+
+constexpr absl::Duration kReaderPatience = absl::Milliseconds(200);
+constexpr absl::Duration kReaderLook = absl::Milliseconds(10);
 
 // Whether both go to the same terminal or file, so that their lines must not run into each other.
 bool SameFile(int a, int b) {
@@ -47,6 +52,19 @@ std::unique_ptr<Lanes> MakeLanes(const EventPrinterOptions& options) {
   LanesOptions lanes = TerminalOptions();
   lanes.typing = options.typed;
   return std::make_unique<Lanes>(lanes);
+}
+
+// Waits a moment until the reader of a pipe has taken what is in it. A reader such as tee may write
+// that to the same screen, where the lines that come next must not stand within it.
+void AwaitReader(int file) {
+  struct stat status = {};
+  if (fstat(file, &status) != 0 || !S_ISFIFO(status.st_mode)) return;
+  const SteadyTime until = SteadyNow() + kReaderPatience;
+  int unread = 0;
+  while (ioctl(file, FIONREAD, &unread) == 0 && unread > 0 && SteadyNow() < until) {
+    if (!signals::Poll({}, SteadyNow() + kReaderLook).ok()) return;
+  }
+  (void)signals::Poll({}, SteadyNow() + kReaderLook);  // It writes what it has taken.
 }
 
 void WriteStderr(absl::string_view text) {
@@ -153,21 +171,22 @@ absl::Status EventPrinter::ShowEnd(const SegmentCompleted& completed) {
 }
 
 absl::Status EventPrinter::Show(const GoingAway& away) {
-  if (reports_) {
-    notes_.push_back(absl::StrCat(
-        "the server closes this stream within ",
-        absl::FormatDuration(absl::Ceil(away.remaining, absl::Seconds(1))), ": ",
-        Why(away.reason)));
-  }
+  away_ = absl::StrCat("the server closes this stream within ",
+                       absl::FormatDuration(absl::Ceil(away.remaining, absl::Seconds(1))), ": ",
+                       Why(away.reason));
   return absl::OkStatus();
 }
 
 absl::Status EventPrinter::Show(const Interrupted& interrupted) {
+  // A move that succeeds at once is no news.
+  if (reports_ && !away_.empty()) Say(away_);
+  away_.clear();
   Say(absl::StrCat("no server at the moment (", interrupted.why.message(), "); trying again"));
   return absl::OkStatus();
 }
 
 absl::Status EventPrinter::Show(const Resumed& resumed) {
+  away_.clear();
   Say(absl::StrFormat("going on at %s after %.2f s; nothing was lost", resumed.address,
                       absl::ToDoubleSeconds(resumed.gap)));
   return absl::OkStatus();
@@ -175,6 +194,7 @@ absl::Status EventPrinter::Show(const Resumed& resumed) {
 
 absl::Status EventPrinter::Show(const Summary& summary) {
   summary_ = summary;
+  away_.clear();
   const std::string cut = cut_.Add(summary);
   if (!cut.empty()) notes_.push_back(cut);
   return absl::OkStatus();
@@ -237,6 +257,8 @@ absl::Status EventPrinter::EndLine() {
 absl::Status EventPrinter::Finish() {
   LEAPSTREAM_RETURN_IF_ERROR(EndLine());
   EndSourceLine();
+  if (reports_ && isatty(STDERR_FILENO) != 0) AwaitReader(STDOUT_FILENO);
+  if (reports_ && !away_.empty()) Report(away_);
   for (const std::string& note : notes_) Report(note);
   // Those of speech came with each segment.
   if (reports_ && !options_.speech && summary_.segments > 0) Report(Figures());

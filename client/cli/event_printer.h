@@ -52,6 +52,8 @@ class EventPrinter {
   void Redraw();                        // Others wrote to the terminal meanwhile.
   absl::Status Draw();
 
+  // Says a line on standard error at once.
+  void Say(absl::string_view line);
   // Ends an open line of the translation, so that no prompt or error message continues it.
   absl::Status EndLine();
   // Says at the end what became of a speech recogniser's hypotheses. Called before Finish().
@@ -78,7 +80,6 @@ class EventPrinter {
 
   void EndSourceLine();
   void Report(absl::string_view line);
-  void Say(absl::string_view line);
   absl::Status WriteTarget(absl::string_view text);
 
   const EventPrinterOptions options_;
@@ -96,6 +97,7 @@ class EventPrinter {
   double lagging_ = 0;
   double adaptive_lagging_ = 0;
   absl::Duration first_token_;
+  std::string away_;  // The server's announcement, until the stream has moved or is complete.
   std::vector<std::string> notes_;  // For the end of the run.
   CutSegments cut_;
   Summary summary_;

@@ -24,7 +24,7 @@ void GenerateCommand::AddTo(CLI::App& app, const std::string& footer) {
       "Go on with texts, with a language model. Each line of standard input is a prompt.");
   AddConnectionFlags(command_, connection_);
   command_->footer(footer);
-  command_->add_option("--model", options_.model, "the model; default: the only language model");
+  AddModelFlag(command_, options_.model, "the model; default: the only language model");
   command_->add_option("--prompt", prompt_, "the prompt, in place of standard input");
   command_->add_option("--max-len", options_.max_tokens,
                        "the most tokens to write, the prompt's not counted; default: 256")

@@ -60,17 +60,39 @@ void Lanes::Place(Row& row, int column, absl::string_view text, absl::string_vie
   row.width += DisplayWidth(fitting);
   if (fitting.size() == text.size()) return;
   if (fitting.empty() && row.width == 0) return;  // No terminal is so narrow.
+  const std::string rest(text.substr(fitting.size()));
   NewBlock();
-  Place(row, 0, text.substr(fitting.size()), style);
+  adding_.text = rest;
+  adding_.actions.clear();
+  Place(row, 0, rest, style);
+}
+
+void Lanes::Add(Thing thing) {
+  adding_ = thing;
+  Lay(thing);
+  things_.push_back(std::move(adding_));
+}
+
+void Lanes::Lay(const Thing& thing) {
+  switch (thing.kind) {
+    case Thing::Kind::kSource:
+      MakeRoom(DisplayWidth(thing.text) + 1);
+      Place(source_, Now(), absl::StrCat(thing.text, source_.width < Room() ? " " : ""), "");
+      return;
+    case Thing::Kind::kMark:
+      return Mark(thing.of_source ? source_ : target_, thing.text);
+    case Thing::Kind::kTarget:
+      return LayTarget(thing);
+  }
 }
 
 void Lanes::Source(absl::string_view word) {
-  const std::string text = Printable(absl::StripAsciiWhitespace(word));
-  MakeRoom(DisplayWidth(text) + 1);
-  Place(source_, Now(), absl::StrCat(text, source_.width < Room() ? " " : ""), "");
+  Thing thing;
+  thing.text = Printable(absl::StripAsciiWhitespace(word));
+  Add(std::move(thing));
 }
 
-void Lanes::SourceEnd() { Mark(source_, "| "); }
+void Lanes::SourceEnd() { Add({Thing::Kind::kMark, "| ", /*of_source=*/true, {}}); }
 
 // A mark is not worth a row of its own.
 void Lanes::Mark(Row& row, absl::string_view mark) {
@@ -78,21 +100,27 @@ void Lanes::Mark(Row& row, absl::string_view mark) {
 }
 
 void Lanes::Target(absl::string_view text, const std::vector<int>& source_tokens_read) {
-  std::vector<std::pair<char, int>> actions;
-  int columns = 0;
+  Thing thing;
+  thing.kind = Thing::Kind::kTarget;
   for (const int read : source_tokens_read) {
-    if (read > read_) actions.emplace_back('R', read - read_);
-    actions.emplace_back('W', 1);
-    columns += std::max(read - read_, 0) + 1;
+    if (read > read_) thing.actions.emplace_back('R', read - read_);
+    thing.actions.emplace_back('W', 1);
     read_ = std::max(read_, read);
     ++written_;
   }
-  std::string shown = Printable(text);
+  thing.text = Printable(text);
+  Add(std::move(thing));
+}
+
+void Lanes::LayTarget(const Thing& thing) {
+  int columns = 0;
+  for (const auto& action : thing.actions) columns += action.second;
+  std::string shown = thing.text;
   // A piece that goes on with a word stands beside it, whatever was said in between.
   const bool goes_on = !shown.empty() && shown.front() != ' ' && target_.width > 0;
   if (!goes_on) MakeRoom(std::max(DisplayWidth(shown), columns));
   const int column = goes_on ? target_.width : Now();
-  for (const auto& [action, count] : actions) {
+  for (const auto& [action, count] : thing.actions) {
     Place(actions_, std::max(column, actions_.width),
           std::string(static_cast<size_t>(count), action), Style(action == 'R' ? kRead : kWrite));
   }
@@ -101,7 +129,7 @@ void Lanes::Target(absl::string_view text, const std::vector<int>& source_tokens
 }
 
 void Lanes::TargetEnd(std::optional<double> average_lagging) {
-  Mark(target_, " | ");
+  Add({Thing::Kind::kMark, " | ", /*of_source=*/false, {}});
   ++segment_;
   read_ = written_ = 0;
   if (!average_lagging.has_value()) return;
@@ -118,13 +146,27 @@ void Lanes::Note(absl::string_view line) {
 void Lanes::Redraw() {
   if (!drawn_.empty()) output_ += "\r\n";
   drawn_.clear();
+  drawn_widths_.clear();
 }
 
 void Lanes::Resize(int columns) {
   if (columns == options_.columns) return;
-  Redraw();
   options_.columns = columns;
+  Erase();
   source_ = actions_ = target_ = Row();
+  for (Thing& thing : std::exchange(things_, {})) Add(std::move(thing));
+}
+
+void Lanes::Erase() {
+  int above = -1;  // The lines above the one with the cursor.
+  for (const int width : drawn_widths_) {
+    const int columns = std::max(options_.columns, 1);
+    above += options_.reflows ? std::max((width + columns - 1) / columns, 1) : 1;
+  }
+  if (above > 0) absl::StrAppend(&output_, "\x1b[", above, "A");
+  if (!drawn_.empty()) output_ += "\r\x1b[J";
+  drawn_.clear();
+  drawn_widths_.clear();
 }
 
 void Lanes::Typing(absl::string_view word) { typing_ = Printable(word); }
@@ -139,7 +181,9 @@ void Lanes::NewBlock() {
   if (Now() == 0) return;
   output_ += TakeOutput();
   source_ = actions_ = target_ = Row();
+  things_.clear();
   drawn_.clear();
+  drawn_widths_.clear();
   LeaveFigures();
   output_ += "\n";
 }
@@ -157,15 +201,20 @@ std::string Lanes::Figures() const {
   return std::string(Fitting(line, std::max(options_.columns - 1, kMinRoom)));
 }
 
-std::string Lanes::Drawn(int row) const {
-  if (row == 3) return absl::StrCat(Style(kDim), Figures(), Style(kPlain));
+Lanes::Row Lanes::Drawn(int row) const {
+  if (row == 3) {
+    const std::string figures = Figures();
+    return {absl::StrCat(Style(kDim), figures, Style(kPlain)), DisplayWidth(figures)};
+  }
   if (row == 4) {  // The end of the word, if it is too long.
     absl::string_view shown = typing_;
     while (DisplayWidth(shown) > Room()) shown.remove_prefix(CharacterBytes(shown));
-    return absl::StrCat(Style(kDim), kTypingLabel, Style(kPlain), shown);
+    return {absl::StrCat(Style(kDim), kTypingLabel, Style(kPlain), shown),
+            kLabelWidth + DisplayWidth(shown)};
   }
   const Row& own = row == 0 ? source_ : row == 1 ? actions_ : target_;
-  return absl::StrCat(Style(kDim), kLabels[row], Style(kPlain), own.text);
+  return {absl::StrCat(Style(kDim), kLabels[row], Style(kPlain), own.text),
+          kLabelWidth + own.width};
 }
 
 std::string Lanes::TakeOutput() {
@@ -173,7 +222,12 @@ std::string Lanes::TakeOutput() {
     const bool first = drawn_.empty();
     const int last = options_.typing ? 4 : 3;
     std::vector<std::string> rows;
-    for (int i = 0; i <= last; ++i) rows.push_back(Drawn(i));
+    std::vector<int> widths;
+    for (int i = 0; i <= last; ++i) {
+      Row row = Drawn(i);
+      rows.push_back(std::move(row.text));
+      widths.push_back(row.width);
+    }
     if (rows != drawn_) {
       if (!first) absl::StrAppend(&output_, "\r\x1b[", last, "A");
       for (int i = 0; i <= last; ++i) {
@@ -184,6 +238,7 @@ std::string Lanes::TakeOutput() {
         if (i < last) output_ += "\n";
       }
       drawn_ = std::move(rows);
+      drawn_widths_ = std::move(widths);
     }
   }
   return std::exchange(output_, "");
@@ -200,6 +255,8 @@ void Lanes::Finish() {
   }
   options_.typing = false;
   drawn_.clear();
+  drawn_widths_.clear();
+  things_.clear();
   source_ = actions_ = target_ = Row();
 }
 

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/string_view.h"
@@ -14,6 +15,7 @@ struct LanesOptions {
   int columns = 80;
   bool colour = true;
   bool typing = false;  // A line shows what is being typed, with the cursor at its end.
+  bool reflows = true;  // A terminal that becomes narrower breaks its long lines into several.
 };
 
 // Draws a session for a terminal, time from left to right: the words said, the policy's actions (R:
@@ -32,7 +34,7 @@ class Lanes {
   void TargetEnd(std::optional<double> average_lagging);  // Ends a segment. In source tokens.
   void Note(absl::string_view line);                      // A line of its own.
   void Redraw();             // Draws again, below what others wrote meanwhile.
-  void Resize(int columns);  // Drawn rows stay as the terminal left them; new rows begin.
+  void Resize(int columns);  // The rows that are open are drawn anew; full ones stay as they are.
   void Typing(absl::string_view word);  // Sets the text of the typing line.
   void Finish();                        // Called last. Leaves the cursor at the start of a line.
 
@@ -46,7 +48,20 @@ class Lanes {
     int width = 0;
   };
 
+  // One thing that stands in the rows. They can be laid out again from all that is in them.
+  struct Thing {
+    enum class Kind { kSource, kMark, kTarget };
+    Kind kind = Kind::kSource;
+    std::string text;
+    bool of_source = false;                     // A mark: it stands in the source row.
+    std::vector<std::pair<char, int>> actions;  // A target: 'R' or 'W', and how often.
+  };
+
   int Room() const;
+  void Add(Thing thing);
+  void Lay(const Thing& thing);
+  void LayTarget(const Thing& thing);
+  void Erase();  // Takes the rows from the screen.
   void Place(Row& row, int column, absl::string_view text, absl::string_view style);
   void Mark(Row& row, absl::string_view mark);
   int Now() const;  // Column of what happens next.
@@ -54,12 +69,15 @@ class Lanes {
   void NewBlock();
   void LeaveFigures();  // Clears the figures, and leaves the cursor where they were.
   std::string Figures() const;
-  std::string Drawn(int row) const;
+  Row Drawn(int row) const;
   absl::string_view Style(absl::string_view code) const { return options_.colour ? code : ""; }
 
   LanesOptions options_;
   Row source_, actions_, target_;
+  std::vector<Thing> things_;  // Those in the three rows.
+  Thing adding_;               // The one that is being added, or the rest of it.
   std::vector<std::string> drawn_;  // Rows on the screen, the cursor in the last one.
+  std::vector<int> drawn_widths_;
   std::string typing_;
   std::string output_;
 

@@ -1,5 +1,7 @@
 #include "client/cli/load_command.h"
 
+#include <unistd.h>
+
 #include <cstdio>
 #include <memory>
 #include <vector>
@@ -9,8 +11,10 @@
 #include "absl/strings/str_format.h"
 #include "base/status.h"
 #include "client/cli/connection_flags.h"
+#include "client/cli/exit_status.h"
 #include "client/cli/output.h"
 #include "client/cli/read_lines.h"
+#include "client/cli/signals.h"
 #include "client/load/capacity.h"
 
 namespace leapstream::client {
@@ -42,6 +46,9 @@ void Print(const LoadReport& report, const LoadOptions& options) {
                report.tokens, absl::ToDoubleSeconds(report.elapsed), report.sentences);
   absl::PrintF("average lagging: %.2f source tokens\n", report.average_lagging);
   PrintFailures(report);
+  if (report.ended_early) {
+    absl::PrintF("ended by a signal: not all were compared with what the sentence alone gives\n");
+  }
   absl::PrintF("wrong texts: %d\n", report.wrong_texts.size());
   for (size_t i = 0; i < report.wrong_texts.size() && i < kShownTexts; ++i) {
     absl::PrintF("  %s\n", report.wrong_texts[i]);
@@ -80,7 +87,7 @@ void LoadCommand::AddTo(CLI::App& app, const std::string& footer) {
   command_->add_option("--seconds", seconds_, "how long they speak")
       ->check(Between(0.1, 86400.0))
       ->capture_default_str();
-  command_->add_option("--model", options_.stream.model, "a name that leapstream models lists");
+  AddModelFlag(command_, options_.stream.model);
   CLI::Option* find = command_->add_flag(
       "--find", find_,
       "find the most sessions at once that lose nothing and keep the p99 of all tokens;\n"
@@ -101,6 +108,11 @@ std::optional<absl::Status> LoadCommand::Run() {
 
 absl::Status LoadCommand::Measure() {
   options_.duration = absl::Seconds(seconds_);
+  LEAPSTREAM_RETURN_IF_ERROR(signals::TakeOver());
+  options_.ends_now = [] {
+    if (signals::CancelWanted()) _exit(kExitCancelled);
+    return signals::EndWanted();
+  };
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::vector<std::string> sentences, ReadLines(source_file_));
   LEAPSTREAM_ASSIGN_OR_RETURN(const std::unique_ptr<Client> client, Client::Connect(connection_));
   if (find_) return Find(*client, sentences);
@@ -126,6 +138,7 @@ absl::Status LoadCommand::Find(Client& client, const std::vector<std::string>& s
     PrintLatencies("every token", report.every_token);
     PrintFailures(report);
     LEAPSTREAM_RETURN_IF_ERROR(FlushOutput());
+    if (report.ended_early) return absl::CancelledError("cancelled");
     if (report.tokens == 0 && !report.first_failure.ok()) return report.first_failure;
     if (!report.wrong_texts.empty()) return absl::InternalError(report.wrong_texts.front());
     const bool quick =

@@ -1,6 +1,7 @@
 #include "client/cli/output.h"
 
 #include <poll.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -62,8 +63,13 @@ absl::Status WriteFile(const std::string& path, absl::string_view bytes) {
   const bool written = std::fwrite(bytes.data(), 1, bytes.size(), file) == bytes.size();
   const int why = errno;
   if (std::fclose(file) == 0 && written) return absl::OkStatus();
-  return absl::InternalError(
-      absl::StrCat("cannot write all of ", path, ": ", std::strerror(written ? errno : why)));
+  const std::string reason = std::strerror(written ? errno : why);
+  struct stat status = {};
+  // A part of a file could be taken for all of it.
+  const bool removed =
+      stat(path.c_str(), &status) == 0 && S_ISREG(status.st_mode) && unlink(path.c_str()) == 0;
+  return absl::InternalError(absl::StrCat("cannot write all of ", path, ": ", reason,
+                                          removed ? "; the file was removed" : ""));
 }
 
 }  // namespace leapstream::client

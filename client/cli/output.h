@@ -18,8 +18,8 @@ absl::Status FlushOutput();
 // DATA_LOSS: nobody reads it any more. INTERNAL: it could not be written, with the system's reason.
 absl::Status WriteOutput(absl::string_view text);
 
-// Makes `path` a file of these bytes, or replaces it. INTERNAL: not all bytes could be written.
-// INVALID_ARGUMENT: the file cannot be opened. Both have the system's reason.
+// Makes `path` a file of these bytes, or replaces it. INTERNAL: not all bytes could be written, and
+// the file is gone. INVALID_ARGUMENT: the file cannot be opened. Both have the system's reason.
 absl::Status WriteFile(const std::string& path, absl::string_view bytes);
 
 }  // namespace leapstream::client

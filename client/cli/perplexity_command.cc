@@ -73,7 +73,7 @@ void PerplexityCommand::AddTo(CLI::App& app, const std::string& footer) {
   AddConnectionFlags(command_, connection_);
   command_->footer(footer);
   command_->add_option("FILE", file_, "text, a line a sentence")->required();
-  command_->add_option("--model", model_, "the model; default: the only language model");
+  AddModelFlag(command_, model_, "the model; default: the only language model");
   command_->add_option("--sample-break-mode", blocks_.sample_break_mode,
                        "none: blocks of tokens; complete: of whole lines; complete_doc: not beyond "
                        "an empty line; eos: each line")

@@ -21,7 +21,14 @@ LanesOptions TerminalOptions() {
     options.columns = size.ws_col;
   const char* const no_color = std::getenv("NO_COLOR");
   options.colour = no_color == nullptr || *no_color == '\0';
+  options.reflows = std::getenv("XTERM_VERSION") == nullptr;  // xterm cuts them off.
   return options;
+}
+
+int TerminalColumns(int descriptor) {
+  winsize size = {};
+  if (isatty(descriptor) == 0) return 0;
+  return ioctl(descriptor, TIOCGWINSZ, &size) == 0 && size.ws_col > 0 ? size.ws_col : 80;
 }
 
 RawInput::RawInput() {

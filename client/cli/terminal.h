@@ -9,6 +9,8 @@ namespace leapstream::client {
 
 // Whether standard output is a terminal that lanes can be drawn on.
 bool CanDrawLanes();
+// The width of the terminal that a descriptor is open as; 0: it is none.
+int TerminalColumns(int descriptor);
 // The terminal's width, and colours unless $NO_COLOR says otherwise (no-color.org).
 LanesOptions TerminalOptions();
 

@@ -20,6 +20,7 @@
 #include "absl/strings/string_view.h"
 #include "base/clock.h"
 #include "base/status.h"
+#include "client/cli/characters.h"
 #include "client/cli/event_printer.h"
 #include "client/cli/hypothesis_input.h"
 #include "client/cli/read_lines.h"
@@ -34,6 +35,8 @@ namespace leapstream::client {
 namespace {
 
 constexpr size_t kReadBytes = 64 << 10;
+// The time after a signal in which a run may end without a word.
+constexpr absl::Duration kSilence = absl::Milliseconds(300);
 constexpr size_t kMaxQueuedItems = 1024;        // With more, standard input is left alone.
 
 // Whether `file` is open as the path's file; of a terminal or /dev/null nothing can be lost.
@@ -90,6 +93,7 @@ class Translation {
         return absl::CancelledError("cancelled");
       }
       if (signals::EndWanted() && !std::exchange(interrupted_, true)) OnInterrupt();
+      SayWhatIsLeft();
       LEAPSTREAM_RETURN_IF_ERROR(SendDueItems());
       LookAtTerminal();
       LEAPSTREAM_RETURN_IF_ERROR(printer_.Draw());
@@ -101,12 +105,25 @@ class Translation {
   // Ends the source. When paced, words that have been read may still wait for their time: they are
   // dropped.
   void OnInterrupt() {
+    say_at_ = SteadyNow() + kSilence;
     if (paced_) {
       input_open_ = false;
       items_.clear();
     } else if (input_open_) {
       TakeInput(typed_.Finish(), /*last=*/true);
     }
+  }
+
+  // Tells the user once why a run goes on after a signal.
+  void SayWhatIsLeft() {
+    if (SteadyNow() < say_at_) return;
+    say_at_ = SteadyTime::InfiniteFuture();
+    const auto waiting = std::count_if(items_.begin(), items_.end(),
+                                       [](const SourceItem& item) { return item.ends_line; });
+    const int64_t left = segments_ended_ - segments_completed_ + waiting;
+    printer_.Say(absl::StrCat("nothing more is read, and ", Counted(std::max<int64_t>(left, 1), "line"),
+                              left > 1 ? " are" : " is",
+                              " still being translated; Ctrl-C again ends that"));
   }
 
   // Bytes that are not what the input has to be end it; the text before them is translated.
@@ -185,6 +202,7 @@ class Translation {
       }
       wake = std::min(wake, last_sent_ + keep_alive_);
     }
+    wake = std::min(wake, say_at_);
     pollfd fds[] = {{stream_->ready_fd(), POLLIN, 0}, {reads ? input_ : -1, POLLIN, 0}};
     LEAPSTREAM_RETURN_IF_ERROR(signals::Poll(absl::MakeSpan(fds), wake));
     return fds[1].revents == 0 ? absl::OkStatus() : ReadInput();
@@ -251,6 +269,7 @@ class Translation {
   bool input_open_ = true;
   bool interrupted_ = false;
   bool closed_ = false;
+  SteadyTime say_at_ = SteadyTime::InfiniteFuture();  // See SayWhatIsLeft().
   SteadyTime next_word_ = SteadyTime::InfinitePast();
   SteadyTime last_sent_ = SteadyNow();
   absl::Duration keep_alive_ = absl::ZeroDuration();  // 0: not known yet, or no limit.

@@ -128,10 +128,8 @@ std::string TranslateCommand::DefaultSegmentation() const {
 
 void TranslateCommand::AddStreamFlags() {
   StreamOptions& stream = options_.stream;
-  command_->add_option("--model", stream.model, "a name that leapstream models lists");
-  command_->add_option("--source-lang", stream.source_language_code,
-                       "such as de, or the model's own code, such as deu_Latn");
-  command_->add_option("--target-lang", stream.target_language_code, "such as en");
+  AddModelFlag(command_, stream.model);
+  AddLanguageFlags(command_, stream);
   policy_.AddTo(command_);
   AddEarlyEndFlag(command_,
                   "if the model would end before the source does: stop there, suppress the end, "

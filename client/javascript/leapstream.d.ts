@@ -106,7 +106,14 @@ export interface StreamEvent {
   captions?: {id: string};
   // The last event.
   summary?: {segments?: string; sourceTokens?: string; targetTokens?: string; totals?: SegmentStats;
-             untranslatedSourceTokens?: string; droppedSourceBytes?: string};
+             untranslatedSourceTokens?: string; droppedSourceBytes?: string; usage?: Usage};
+}
+
+// What a call counted for its principal.
+export interface Usage {
+  sourceCharacters?: string;
+  sourceAudioMs?: number;
+  targetTokens?: string;
 }
 
 export interface TranslateRequest {
@@ -124,6 +131,7 @@ export interface TranslateResponse {
   text?: string;
   stats?: SegmentStats;
   segments?: {hypotheses?: {text?: string; score?: number}[]}[];
+  usage?: Usage;
 }
 
 export interface Model {

@@ -421,8 +421,9 @@ export class Stream {
     const now = Date.now();
     if (!this.lostAt) this.lostAt = now;
     const {status, reason} = error;
+    const quotaMs = reason === 'QUOTA_EXCEEDED' ? error.retryDelayMs : 0;  // It is there again after that time.
     const passing = !reason || status === 'UNAVAILABLE' || reason === 'RESUME_MODEL_MISMATCH' ||
-        (this.id && BUSY.includes(reason));
+        (this.id && BUSY.includes(reason)) || quotaMs > 0;
     const resumable = this.token || (this.segment === 1 && !this.shown && this.ids.length === 0);
     if (reason === 'IDLE_TIMEOUT' && resumable && !this.closed) {
       if (!this.token) this.id = '';
@@ -432,7 +433,7 @@ export class Stream {
     }
     const ofUse = this.progressed || this.moves || (this.answered && now - this.began > LONG_CALL_MS);
     this.futile = ofUse ? 0 : this.futile + (this.answered ? 1 : 0);
-    if (!passing || !resumable || this.futile >= MAX_FUTILE || now - this.lostAt > GIVE_UP_MS) {
+    if (!passing || !resumable || this.futile >= MAX_FUTILE || now + quotaMs - this.lostAt > GIVE_UP_MS) {
       this.end(error);
       return;
     }
@@ -443,7 +444,7 @@ export class Stream {
     const pause = this.failures === 0 ? 0 : Math.min(LONGEST_PAUSE_MS, 50 * 2 ** this.failures);
     const least = this.failures > 0 ? error.retryDelayMs : 0;
     this.failures = Math.min(this.failures + 1, 10);
-    setTimeout(() => this.connect(), Math.max(least, pause) * (1 + Math.random() / 2));
+    setTimeout(() => this.connect(), quotaMs || Math.max(least, pause) * (1 + Math.random() / 2));
   }
 
   end(error) {

@@ -227,6 +227,11 @@ struct ToJsonVisitor {
       json["untranslated_source_tokens"] = e.untranslated_source_tokens;
     }
     if (e.dropped_source_bytes > 0) json["dropped_source_bytes"] = e.dropped_source_bytes;
+    if (e.usage.has_value()) {
+      json["usage"] = {{"source_characters", e.usage->source_characters},
+                       {"source_audio_ms", e.usage->source_audio_ms},
+                       {"target_tokens", e.usage->target_tokens}};
+    }
     return json;
   }
 };

@@ -164,8 +164,12 @@ class Speaker {
 
 // Runs until all speakers are over.
 absl::Status Run(std::vector<std::unique_ptr<Speaker>>& speakers, SteadyTime end,
-                 LoadReport& report) {
+                 const std::function<bool()>& ends_now, LoadReport& report) {
   while (true) {
+    if (!report.ended_early && ends_now != nullptr && ends_now()) {
+      report.ended_early = true;
+      end = SteadyNow();
+    }
     std::vector<pollfd> waiting;
     SteadyTime due = SteadyNow() + absl::Milliseconds(100);  // A stream may have no ready_fd().
     for (const auto& speaker : speakers) {
@@ -186,9 +190,10 @@ absl::Status Run(std::vector<std::unique_ptr<Speaker>>& speakers, SteadyTime end
 }
 
 // Translates each source while nothing else is translated. A source that is there twice is
-// translated once.
+// translated once. Leaves out the rest when `ends_now` is true.
 absl::StatusOr<std::map<std::string, std::string>> TranslateAlone(
-    Client& client, const std::vector<std::unique_ptr<Speaker>>& speakers, StreamOptions options) {
+    Client& client, const std::vector<std::unique_ptr<Speaker>>& speakers, StreamOptions options,
+    const std::function<bool()>& ends_now, bool* ended_early) {
   options.deadline = absl::InfiniteDuration();
   // A full server may not have noticed yet that the sessions are over.
   options.resume_timeout = kPatience;
@@ -197,6 +202,10 @@ absl::StatusOr<std::map<std::string, std::string>> TranslateAlone(
   for (const auto& speaker : speakers) {
     for (const Translation& translation : speaker->translations()) {
       if (alone.count(translation.source) > 0) continue;
+      if (ends_now != nullptr && ends_now()) {
+        *ended_early = true;
+        return alone;
+      }
       LEAPSTREAM_RETURN_IF_ERROR(stream->PushText(translation.source));
       LEAPSTREAM_RETURN_IF_ERROR(stream->EndSegment());
       const SegmentCompleted* completed = nullptr;
@@ -263,18 +272,19 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
     speakers[i]->Start(start + interval * static_cast<double>(i) / sessions, interval);
   }
   LoadReport report;
-  LEAPSTREAM_RETURN_IF_ERROR(Run(speakers, start + options.duration, report));
+  LEAPSTREAM_RETURN_IF_ERROR(Run(speakers, start + options.duration, options.ends_now, report));
   report.elapsed = SteadyNow() - start;
   if (report.sentences > 0) report.average_lagging /= static_cast<double>(report.sentences);
 
-  if (!options.compare_alone) return report;
+  if (!options.compare_alone || report.ended_early) return report;
   std::map<std::string, std::string> alone;
-  LEAPSTREAM_ASSIGN_OR_RETURN(alone, TranslateAlone(client, speakers, stream));
+  LEAPSTREAM_ASSIGN_OR_RETURN(alone, TranslateAlone(client, speakers, stream, options.ends_now,
+                                                    &report.ended_early));
   for (const auto& speaker : speakers) {
     for (const Translation& translation : speaker->translations()) {
-      const std::string& expected = alone.at(translation.source);
-      if (translation.text == expected) continue;
-      report.wrong_texts.push_back(absl::StrCat(translation.source, "\n  alone:      ", expected,
+      const auto found = alone.find(translation.source);
+      if (found == alone.end() || translation.text == found->second) continue;
+      report.wrong_texts.push_back(absl::StrCat(translation.source, "\n  alone:      ", found->second,
                                                 "\n  under load: ", translation.text));
     }
   }

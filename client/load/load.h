@@ -2,6 +2,7 @@
 #define LEAPSTREAM_CLIENT_LOAD_LOAD_H_
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,6 +20,9 @@ struct LoadOptions {
   int sessions = 32;
   double words_per_second = 3;  // Pace of each session.
   absl::Duration duration = absl::Seconds(10);
+  // Asked all the time; null: never. Once it is true the sessions end, as if the duration were over,
+  // and what is not compared yet is not compared.
+  std::function<bool()> ends_now;
   bool compare_alone = true;  // Has each sentence translated alone, too, and compares the texts.
 };
 
@@ -45,6 +49,7 @@ struct LoadReport {
   int64_t tokens = 0;
   int64_t sentences = 0;                // Completed sentences.
   absl::Duration elapsed;               // Time until the last session was over.
+  bool ended_early = false;             // By LoadOptions::ends_now.
   double average_lagging = 0;           // Mean of the sentences, in source tokens.
   std::map<std::string, int> failures;  // Numbers of failed sessions, by reason.
   absl::Status first_failure;

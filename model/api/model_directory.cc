@@ -99,8 +99,14 @@ absl::Status ReadRecorded(const std::string& directory, const ModelConfig& confi
 absl::StatusOr<ModelConfig> ReadModelFiles(const std::string& directory, NetworkCheck check,
                                            ModelFiles* files) {
   const std::string path = absl::StrCat(directory, "/", kModelJson);
-  std::shared_ptr<FileBytes>& json = files->bytes[kModelJson];
-  LEAPSTREAM_ASSIGN_OR_RETURN(json, FileBytes::Read(path, kMaxModelJsonBytes));
+  auto read = FileBytes::Read(path, kMaxModelJsonBytes);
+  if (!read.ok()) {  // Somebody may have named a checkpoint, or its folder.
+    return absl::Status(read.status().code(),
+                        absl::StrCat(read.status().message(),
+                                     "; a model is a directory that leapstream-export makes of a "
+                                     "checkpoint"));
+  }
+  const std::shared_ptr<FileBytes> json = files->bytes[kModelJson] = *std::move(read);
   absl::StatusOr<ModelConfig> config = ParseModelJson(json->bytes());
   if (!config.ok()) return Prefix(path, config.status());
   if (absl::Status valid = CheckModelFields(*config); !valid.ok()) return Prefix(path, valid);

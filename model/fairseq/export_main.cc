@@ -66,6 +66,7 @@ constexpr FairseqFlag kFairseqSwitches[] = {
 class ExportCommand {
  public:
   ExportCommand() {
+    app_.set_version_flag("--version", "leapstream-export " LEAPSTREAM_VERSION);
     AddInputs();
     AddFiles();
     AddTokenizers();

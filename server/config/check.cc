@@ -112,16 +112,19 @@ absl::Status CheckSecurity(const ServerConfig& config) {
                  "needs tls_certificate_file, since anybody on the way could read the tokens; set "
                  "auth_without_tls if a proxy on this machine ends TLS");
   }
-  if (server.max_sessions_per_principal > 0) {
-    if (server.auth_tokens_file.empty() && tls.client_ca.empty()) {
-      return Wrong(config, "max_sessions_per_principal",
+  const std::pair<const char*, int64_t> quotas[] = {
+      {"max_sessions_per_principal", server.max_sessions_per_principal},
+      {"max_characters_per_minute", server.quotas.per_minute},
+      {"max_characters_per_day", server.quotas.per_day}};
+  for (const auto& [key, quota] : quotas) {
+    if (quota > 0 && server.auth_tokens_file.empty() && tls.client_ca.empty()) {
+      return Wrong(config, key,
                    "needs auth_tokens_file or tls_client_ca_file: nobody has a name without");
     }
-    if (server.max_sessions > 0 && server.max_sessions_per_principal > server.max_sessions) {
-      return Wrong(
-          config, "max_sessions_per_principal",
-          absl::StrCat("must not be more than max_sessions, which is ", server.max_sessions));
-    }
+  }
+  if (server.max_sessions > 0 && server.max_sessions_per_principal > server.max_sessions) {
+    return Wrong(config, "max_sessions_per_principal",
+                 absl::StrCat("must not be more than max_sessions, which is ", server.max_sessions));
   }
   return absl::OkStatus();
 }

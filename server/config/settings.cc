@@ -18,6 +18,7 @@ namespace leapstream {
 namespace {
 
 constexpr char kEnvironment[] = "LEAPSTREAM_";
+constexpr int64_t kMostCharacters = 1000000000000;  // Account counts millionths of one.
 
 using C = ServerConfig;
 
@@ -197,6 +198,11 @@ const std::vector<Setting>& Settings() {
       Number("max_sessions_per_principal", 0, 1000000,
              "Sessions of one token or client certificate; 0: no limit",
              LEAPSTREAM_FIELD(server.max_sessions_per_principal)),
+      Number("max_characters_per_minute", 0, kMostCharacters,
+             "Characters that one token or client certificate may send; 0: no limit",
+             LEAPSTREAM_FIELD(server.quotas.per_minute)),
+      Number("max_characters_per_day", 0, kMostCharacters, "The same in 24 hours; 0: no limit",
+             LEAPSTREAM_FIELD(server.quotas.per_day)),
       Number("max_chunk_bytes", 64, 1 << 20, "Size of a source chunk",
              LEAPSTREAM_FIELD(server.limits.max_chunk_bytes)),
       Number("max_source_tokens_per_segment", 2, 1 << 20, "Beyond it, source is dropped",

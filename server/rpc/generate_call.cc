@@ -56,7 +56,7 @@ class GenerateCall final : public TextCall {
  public:
   GenerateCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics,
                Caller caller)
-      : TextCall(serving, context, metrics, std::move(caller), "Generate") {}
+      : TextCall(serving, context, metrics, std::move(caller), Method::kGenerate) {}
 
  private:
   size_t most_request_bytes() const override {
@@ -86,6 +86,7 @@ class GenerateCall final : public TextCall {
     text.saves = wants_state_ = request.return_state();
     token_details_ = request.token_details();
     LEAPSTREAM_RETURN_IF_ERROR(OpenText(std::move(text)));
+    LEAPSTREAM_RETURN_IF_ERROR(usage().TakeSource(AmountOf(request.prompt(), model())));
     v1::GenerateResponse response;
     v1::GenerateStarted& started = *response.mutable_started();
     started.set_session_id(session_id());
@@ -110,6 +111,9 @@ class GenerateCall final : public TextCall {
 
   void OnPromptScore(ScoredToken /*token*/) override {}
   void OnToken(GeneratedToken token) override {
+    if (token.token.id != kEndOfSentence) usage().GeneratedToken();
+    // The token is there, so the client gets it, too.
+    if (absl::Status left = usage().TakeGenerated(token.text); !left.ok()) End(std::move(left));
     if (token.text.empty() && !token_details_) return;
     v1::GenerateResponse response;
     v1::GenerateDelta& delta = *response.mutable_delta();
@@ -124,6 +128,7 @@ class GenerateCall final : public TextCall {
   }
   void OnEnd(GeneratedText end) override {
     CountText(end);
+    usage().TakeGenerated(end.text).IgnoreError();  // It is the end anyway.
     if (!end.text.empty()) {
       v1::GenerateResponse response;
       response.mutable_delta()->set_text(std::move(end.text));
@@ -173,7 +178,8 @@ class GenerateCall final : public TextCall {
     {
       MutexLock lock(&queue_mutex_);
       if (answer_.has_value()) return;
-      if (!status.ok()) queue_.clear();
+      // Text that was written before a quota or the memory was used up is not lost.
+      if (!status.ok() && !absl::IsResourceExhausted(status)) queue_.clear();
       answer_ = std::move(status);
     }
     Pump();

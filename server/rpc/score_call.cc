@@ -36,7 +36,7 @@ class ScoreCall final : public TextCall {
  public:
   ScoreCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics,
             Caller caller)
-      : TextCall(serving, context, metrics, std::move(caller), "Score") {}
+      : TextCall(serving, context, metrics, std::move(caller), Method::kScore) {}
 
  private:
   absl::Status Open(grpc::ByteBuffer* bytes) override {
@@ -46,7 +46,12 @@ class ScoreCall final : public TextCall {
     LEAPSTREAM_RETURN_IF_ERROR(Parse(bytes, &request_));
     LEAPSTREAM_RETURN_IF_ERROR(CheckTexts(request_.texts_size()));
     LEAPSTREAM_RETURN_IF_ERROR(FindModel(request_.model()));
-    return Next();
+    LEAPSTREAM_RETURN_IF_ERROR(Next());
+    Amount all;
+    for (const v1::ScoredInput& text : request_.texts()) {
+      all.characters += AmountOf(text.input(), model()).characters;
+    }
+    return usage().TakeSource(all);
   }
   absl::Status Next() override {
     LEAPSTREAM_RETURN_IF_ERROR(CheckAnswer(answer_bytes_));

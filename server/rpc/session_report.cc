@@ -53,8 +53,8 @@ SessionSummary SessionReport::summary() const {
   return summary_;
 }
 
-void SessionReport::Ended(const absl::Status& status, const Caller& caller, absl::Duration age,
-                          bool with_text) const {
+void SessionReport::Ended(const absl::Status& status, const Caller& caller,
+                          const CallUsage& usage, absl::Duration age, bool with_text) const {
   metrics_->SessionFinished(model_, status);
   const SessionSummary so_far = summary();
   LogEvent("session", {{"session", id_},
@@ -68,6 +68,8 @@ void SessionReport::Ended(const absl::Status& status, const Caller& caller, absl
                        {"segments", so_far.segments},
                        {"source_tokens", so_far.source_tokens},
                        {"target_tokens", so_far.target_tokens},
+                       {"source_characters", usage.source_characters()},
+                       {"audio_seconds", absl::ToDoubleSeconds(usage.source_audio())},
                        {"seconds", absl::ToDoubleSeconds(age)},
                        {"status", absl::StatusCodeToString(status.code())},
                        {"reason", ReasonOf(status)},

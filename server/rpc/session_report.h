@@ -9,6 +9,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "base/mutex.h"
+#include "server/accounts.h"
 #include "server/caller.h"
 #include "server/metrics.h"
 #include "streaming/session.h"
@@ -30,8 +31,8 @@ class SessionReport {
   void Summarized(const SessionSummary& summary);
   // Reports that the session is over, after `age`. `with_text`: the log may have the error message,
   // which may quote the client's text.
-  void Ended(const absl::Status& status, const Caller& caller, absl::Duration age,
-             bool with_text) const;
+  void Ended(const absl::Status& status, const Caller& caller, const CallUsage& usage,
+             absl::Duration age, bool with_text) const;
 
   const std::string& id() const { return id_; }
   const std::string& model() const { return model_; }

@@ -22,8 +22,15 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
 }  // namespace
 
 SourceReceiver::SourceReceiver(const OpenRequest& request, int max_chunk_bytes,
-                               ResumePoints* points)
-    : reader_(FormOf(request, max_chunk_bytes)), points_(points), by_pauses_(request.pause.on()) {
+                               ResumePoints* points, CallUsage* usage,
+                               std::shared_ptr<CountedSource> counted)
+    : reader_(FormOf(request, max_chunk_bytes)),
+      model_(request.scheduler->model()),
+      sample_rate_(request.options.sample_rate),
+      points_(points),
+      usage_(usage),
+      counted_(std::move(counted)),
+      by_pauses_(request.pause.on()) {
   if (request.sentences) {
     sentences_.emplace(request.options.languages.source,
                        request.start.begin.value_or(request.start.source));
@@ -103,8 +110,10 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
         absl::StrCat("expected source chunk ", chunks + 1, ", got ", chunk.sequence(),
                      "; number chunks 1, 2, 3, ... or not at all"));
   }
-  points_->TakeChunk();
   LEAPSTREAM_ASSIGN_OR_RETURN(SourceInput source, reader_.Read(chunk, chunks));
+  LEAPSTREAM_RETURN_IF_ERROR(usage_->TakeChunk(
+      chunks, AmountOf(source, sample_rate_, model_->source_vocabulary), counted_.get()));
+  points_->TakeChunk();
   if (segmenter_.has_value()) {
     return PushSegments(session, chunks, std::get<AudioSamples>(source));
   }

@@ -1,11 +1,13 @@
 #ifndef LEAPSTREAM_SERVER_RPC_SOURCE_RECEIVER_H_
 #define LEAPSTREAM_SERVER_RPC_SOURCE_RECEIVER_H_
 
+#include <memory>
 #include <optional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/accounts.h"
 #include "server/rpc/resume_points.h"
 #include "server/rpc/sentence_input.h"
 #include "server/wire/open_request.h"
@@ -15,15 +17,17 @@
 
 namespace leapstream {
 
-// Gives the messages of one open stream to its session. Used by the reading reactions, which do not
+// Counts the messages of one open stream and gives them to its session. Used by the reading reactions, which do not
 // overlap; not thread-safe.
 class SourceReceiver {
  public:
-  // `points` must outlive this, and be started.
-  SourceReceiver(const OpenRequest& request, int max_chunk_bytes, ResumePoints* points);
+  // `points` must outlive this, and be started. `usage` must outlive this, too.
+  SourceReceiver(const OpenRequest& request, int max_chunk_bytes, ResumePoints* points,
+                 CallUsage* usage, std::shared_ptr<CountedSource> counted);
 
   // Takes a message after the first one. Returns a resume point if one is due. INVALID_ARGUMENT:
-  // see the error table of docs/protocol.md.
+  // see the error table of docs/protocol.md. RESOURCE_EXHAUSTED: the message is more than a quota
+  // allows, and was not taken.
   absl::StatusOr<std::optional<ResumePoint>> Receive(const v1::StreamTranslateRequest& request,
                                                      Session& session);
   // Ends the source, after the last message.
@@ -42,7 +46,11 @@ class SourceReceiver {
                                           const AudioSamples& samples);
 
   const SourceReader reader_;
+  const std::shared_ptr<const Model> model_;
+  const int sample_rate_;
   ResumePoints* const points_;
+  CallUsage* const usage_;
+  const std::shared_ptr<CountedSource> counted_;
   const bool by_pauses_;                     // Pauses end segments.
   std::optional<PauseSegmenter> segmenter_;  // It has a value if the source is audio.
   std::optional<SentenceInput> sentences_;   // It has a value if sentences end segments.

@@ -50,6 +50,7 @@ StreamTranslateCall::StreamTranslateCall(Serving* serving, grpc::CallbackServerC
       started_(SteadyNow()),
       caller_(std::move(caller)),
       call_metrics_(metrics),
+      usage_(serving->accounts.Of(caller_.principal)),
       config_bytes_(&serving->texts),
       report_(serving->metrics.get(), NewSessionId()),
       outbox_(serving->options.limits.max_unread_bytes, started_),
@@ -100,6 +101,8 @@ void StreamTranslateCall::OnReadDone(bool ok) {
   }
   if (!status.ok()) return Fail(std::move(status));
   const auto point = source_->Receive(request, *session);
+  // Only a quota can be exhausted here. Source that was counted is translated first.
+  if (absl::IsResourceExhausted(point.status())) return StopReading(*session, point.status());
   if (!point.ok()) return Fail(point.status());
   if (point->has_value()) SendResumePoint(**point);
   ReadOn();
@@ -140,6 +143,15 @@ void StreamTranslateCall::ReadOn() {
     waits_since_ = SteadyNow();
   }
   if (session == nullptr || session->HasRoom()) OnRoom();
+}
+
+void StreamTranslateCall::StopReading(Session& session, absl::Status why) {
+  {
+    MutexLock lock(&mutex_);
+    waits_for_room_ = true;  // The client is not idle.
+    waits_since_ = SteadyNow();
+  }
+  session.StopSource(std::move(why));
 }
 
 void StreamTranslateCall::OnRoom() {
@@ -324,7 +336,8 @@ void StreamTranslateCall::ReportEnd(absl::Status status, bool refused, bool gone
   // A client that goes away also ends its source. If that comes first, the status is OK until now.
   if (gone && status.ok()) status = absl::CancelledError("cancelled by the client");
   call_metrics_.Handled(status.code());
-  report_.Ended(status, caller_, SteadyNow() - started_, serving_->options.log_text);
+  if (status.ok()) serving_->accounts.Forget(report_.id());
+  report_.Ended(status, caller_, usage_, SteadyNow() - started_, serving_->options.log_text);
 }
 
 }  // namespace leapstream

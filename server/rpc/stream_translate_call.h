@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/accounts.h"
 #include "server/caller.h"
 #include "server/metrics.h"
 #include "server/rpc/call_deadlines.h"
@@ -88,6 +89,8 @@ class StreamTranslateCall final
   absl::Status Parse(bool first, v1::StreamTranslateRequest* request);
   // Starts the next read now, or lets OnRoom() start it when the session has room.
   void ReadOn();
+  // Reads nothing more: the session ends with `why` when what it has is translated.
+  void StopReading(Session& session, absl::Status why);
 
   // --- Opening, on the opener's thread: stream_translate_opening.cc. ---
   void OpenInTurn(const v1::SessionConfig& config);
@@ -134,6 +137,7 @@ class StreamTranslateCall final
   const SteadyTime started_;
   const Caller caller_;
   CallMetrics call_metrics_;
+  CallUsage usage_;
   std::shared_ptr<StreamTranslateCall> grpc_reference_;
   std::shared_ptr<StreamTranslateCall> sink_reference_;
 

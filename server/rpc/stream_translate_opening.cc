@@ -63,7 +63,8 @@ absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   points_.Start(request_.start, SourceOf(request_),
                 int64_t{request_.options.sample_rate} * kSecondsPerPoint);
   if (request_.sentences) points_.set_by_sentences();
-  source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_);
+  source_.emplace(request_, serving_->options.limits.max_chunk_bytes, &points_, &usage_,
+                  serving_->accounts.SourceOf(report_.id()));
   {
     MutexLock lock(&mutex_);
     if (failed_.has_value()) return *failed_;  // The call was ended meanwhile.
@@ -107,7 +108,10 @@ absl::Status StreamTranslateCall::Announce() {
     refused = !refusal_.ok();
     if (refused && !failed.has_value()) failed = refusal_;
   }
-  if (!refused) report_.Started(!request_.resumed_id.empty());
+  if (!refused) {
+    report_.Started(!request_.resumed_id.empty());
+    usage_.Began(Method::kStreamTranslate);
+  }
   if (failed.has_value()) {
     session->Cancel(*std::move(failed));
     return absl::OkStatus();  // OnFinished() will get the status.

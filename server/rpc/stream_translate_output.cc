@@ -18,6 +18,7 @@ namespace leapstream {
 
 void StreamTranslateCall::OnEvent(SessionEvent event) {
   if (auto* delta = std::get_if<TargetDelta>(&event)) {
+    usage_.WroteTargetToken();
     if (delta->text.empty() && !output_.token_details()) return;
     SendDelta(ToProto(*std::move(delta), output_));
   } else if (const auto* completed = std::get_if<SegmentCompleted>(&event)) {
@@ -49,6 +50,7 @@ void StreamTranslateCall::SendSummary(const SessionSummary& summary) {
   report_.Summarized(summary);
   v1::StreamTranslateResponse response;
   *response.mutable_summary() = ToProto(summary, output_);
+  *response.mutable_summary()->mutable_usage() = ToProto(usage_);
   Send(std::move(response));
 }
 

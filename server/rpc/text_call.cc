@@ -39,17 +39,32 @@ absl::StatusOr<std::vector<TokenId>> TokensOf(const v1::TextInput& input, const 
   return tokens;
 }
 
+Amount AmountOf(const v1::TextInput& input, const Model& model) {
+  if (input.has_text()) return {CharactersIn(input.text()), absl::ZeroDuration()};
+  SourceInput source;
+  if (input.has_pieces()) {
+    const auto& pieces = input.pieces().pieces();
+    source = std::vector<std::string>(pieces.begin(), pieces.end());
+  } else {
+    const auto& ids = input.tokens().ids();
+    source = std::vector<TokenId>(ids.begin(), ids.end());
+  }
+  return AmountOf(source, kSpeechSampleRate, model.source_vocabulary);
+}
+
 TextCall::TextCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics,
-                   Caller caller, const char* method)
+                   Caller caller, Method method)
     : OneMessageCall(serving, context, metrics),
       bytes_(&serving->texts),
       caller_(std::move(caller)),
       method_(method),
+      usage_(serving->accounts.Of(caller_.principal)),
       session_id_(NewSessionId()),
       started_(SteadyNow()),
       lasts_(&serving->timers) {}
 
 void TextCall::Start() {
+  usage_.Began(method_);
   const absl::Duration limit = serving_->options.limits.max_session_duration;
   At(&lasts_, EndOf(started_, limit), [limit](OneMessageCall* call) {
     static_cast<TextCall*>(call)->End(WithReason(
@@ -63,7 +78,7 @@ void TextCall::Start() {
 
 CallDescription TextCall::Describe() const {
   CallDescription call;
-  call.method = method_;
+  call.method = name();
   call.principal = caller_.principal;
   call.peer = caller_.peer;
   call.trace_id = caller_.trace_id;
@@ -119,7 +134,8 @@ void TextCall::InTurn(const std::function<absl::Status()>& step) {
     session = session_;
   }
   if (session == nullptr) return Answer(ended.value_or(status));
-  if (ended.has_value()) session->Cancel(*std::move(ended));
+  if (ended.has_value()) status = *std::move(ended);
+  if (!status.ok()) session->Cancel(std::move(status));
   session->Start();
 }
 
@@ -164,6 +180,7 @@ absl::Status TextCall::OpenText(GenerationRequest request) {
 }
 
 void TextCall::CountText(const GeneratedText& text) {
+  usage_.ReadPrompt(text.prompt_tokens);
   MutexLock lock(&mutex_);
   ++texts_;
   prompt_tokens_ += text.prompt_tokens;
@@ -186,7 +203,7 @@ void TextCall::OnFinished(absl::Status status) {
 void TextCall::OnReplied(const absl::Status& status) {
   serving_->admission.Release(this);
   const CallDescription call = Describe();
-  LogEvent("text", {{"method", method_},
+  LogEvent("text", {{"method", name()},
                     {"session_id", session_id_},
                     {"trace_id", caller_.trace_id},
                     {"principal", caller_.principal},
@@ -195,6 +212,7 @@ void TextCall::OnReplied(const absl::Status& status) {
                     {"texts", call.segments},
                     {"prompt_tokens", call.source_tokens},
                     {"generated_tokens", call.target_tokens},
+                    {"source_characters", usage_.source_characters()},
                     {"seconds", absl::ToDoubleSeconds(SteadyNow() - started_)},
                     {"status", absl::StatusCodeToString(status.code())},
                     {"reason", ReasonOf(status)}});

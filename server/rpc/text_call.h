@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "leapstream/v1/language_model.pb.h"
+#include "server/accounts.h"
 #include "server/caller.h"
 #include "server/rpc/one_message_call.h"
 #include "streaming/generation.h"
@@ -23,6 +24,9 @@ namespace leapstream {
 // The tokens of a text in one of its forms. INVALID_ARGUMENT: it is longer than budget::kPromptBytes,
 // or an id is none of the model's.
 absl::StatusOr<std::vector<TokenId>> TokensOf(const v1::TextInput& input, const Model& model);
+
+// The amount of a text that TokensOf() takes.
+Amount AmountOf(const v1::TextInput& input, const Model& model);
 
 // The least busy scheduler of the model of this name; of no name: of the only one that does nothing
 // but go on with texts. INVALID_ARGUMENT, MODEL_AMBIGUOUS: there is none or there are several, or
@@ -34,8 +38,9 @@ absl::StatusOr<std::shared_ptr<Scheduler>> FindTextModel(const Serving& serving,
 // Score. It holds a permit as a stream does. The step thread uses it until OnFinished().
 class TextCall : public OneMessageCall, public GenerationSink, public LiveCall {
  public:
+  // `method`: kGenerate or kScore.
   TextCall(Serving* serving, grpc::CallbackServerContext* context, CallMetrics metrics,
-           Caller caller, const char* method);
+           Caller caller, Method method);
   ~TextCall() override { serving_->admission.Remove(this); }
 
   void Start();
@@ -47,7 +52,8 @@ class TextCall : public OneMessageCall, public GenerationSink, public LiveCall {
   void OnFinished(absl::Status status) final;
 
  protected:
-  // Takes the message, and opens the first text by OpenText(). On the opener's thread.
+  // Takes the message, and opens the first text by OpenText(). On the opener's thread. An error
+  // also ends a text that is open.
   virtual absl::Status Open(grpc::ByteBuffer* bytes) = 0;
   // A text is complete. Opens the next one, or answers with Answer(). On the opener's thread.
   virtual absl::Status Next() = 0;
@@ -65,6 +71,7 @@ class TextCall : public OneMessageCall, public GenerationSink, public LiveCall {
     return session_;
   }
   void CountText(const GeneratedText& text);
+  CallUsage& usage() { return usage_; }
 
   TakenBytes bytes_;  // Used by the opener's thread, or by the step thread while a text is open.
 
@@ -75,8 +82,11 @@ class TextCall : public OneMessageCall, public GenerationSink, public LiveCall {
   void Stop(absl::Status why) final { End(std::move(why)); }
   void OnReplied(const absl::Status& status) final;
 
+  const char* name() const { return method_ == Method::kScore ? "Score" : "Generate"; }
+
   const Caller caller_;
-  const char* const method_;
+  const Method method_;
+  CallUsage usage_;
   const std::string session_id_;
   const absl::Time started_date_ = absl::Now();
   const SteadyTime started_;

@@ -53,12 +53,14 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                 Caller caller)
       : OneMessageCall(serving, context, metrics),
         caller_(std::move(caller)),
+        usage_(serving->accounts.Of(caller_.principal)),
         started_(SteadyNow()),
         lasts_(&serving->timers),
         bytes_(&serving->texts) {}
   ~TranslateCall() override { serving_->admission.Remove(this); }
 
   void Start() {
+    usage_.Began(Method::kTranslate);
     const absl::Duration limit = serving_->options.limits.max_session_duration;
     At(&lasts_, EndOf(started_, limit), [limit](OneMessageCall* call) {
       static_cast<TranslateCall*>(call)->End(WithReason(
@@ -95,6 +97,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
   }
 
   void OnEvent(SessionEvent event) override {
+    if (std::holds_alternative<TargetDelta>(event)) usage_.WroteTargetToken();
     if (auto* completed = std::get_if<SegmentCompleted>(&event)) {
       if (too_much_) return;
       std::string& text = *translation_.mutable_text();
@@ -118,6 +121,7 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
       }
     } else if (auto* summary = std::get_if<SessionSummary>(&event)) {
       *translation_.mutable_stats() = ToProto(summary->totals);
+      *translation_.mutable_usage() = ToProto(usage_);
       summary_ = *summary;
     }
   }
@@ -176,7 +180,8 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
       session = session_;
     }
     if (session == nullptr) return Reply(ended.has_value() ? *ended : status);
-    if (ended.has_value()) return session->Cancel(*std::move(ended));
+    if (ended.has_value()) status = *std::move(ended);
+    if (!status.ok()) return session->Cancel(std::move(status));
     Feed();
   }
 
@@ -236,9 +241,11 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
       return NotOpened(session.status());
     }
     fed_ = session->get();
-    MutexLock lock(&mutex_);
-    session_ = *std::move(session);
-    return absl::OkStatus();
+    {
+      MutexLock lock(&mutex_);
+      session_ = *std::move(session);
+    }
+    return usage_.TakeSource({CharactersIn(text_), absl::ZeroDuration()});
   }
 
   // Pushes lines as long as the session has room; then OnRoom() goes on. Used by one thread at a
@@ -309,12 +316,14 @@ class TranslateCall final : public OneMessageCall, public SessionSink, public Li
                            {"segments", summary_.segments},
                            {"source_tokens", summary_.source_tokens},
                            {"target_tokens", summary_.target_tokens},
+                           {"source_characters", usage_.source_characters()},
                            {"seconds", absl::ToDoubleSeconds(SteadyNow() - started_)},
                            {"status", absl::StatusCodeToString(status.code())},
                            {"reason", ReasonOf(status)}});
   }
 
   const Caller caller_;
+  CallUsage usage_;
   const absl::Time started_date_ = absl::Now();
   const SteadyTime started_;
   Timer lasts_;  // Ends the call after max_session_duration.

@@ -8,6 +8,7 @@
 #include "server/resume_token.h"
 #include "server/status_mapping.h"
 #include "server/wire/session_config.h"
+#include "server/wire/source_reader.h"
 #include "server/wire/terms.h"
 #include "server/wire/text_segmentation.h"
 #include "server/wire/to_proto.h"
@@ -124,8 +125,10 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
 absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
                                             const Serving& serving, absl::string_view principal) {
   OpenRequest request;
+  const bool speech = IsAudio(config.input_format()) || config.sample_rate_hertz() != 0 ||
+                      config.has_pause_detection();
   const ModelRequest asked = {config.model(), config.source_language_code(),
-                              config.target_language_code()};
+                              config.target_language_code(), speech};
   LEAPSTREAM_ASSIGN_OR_RETURN(ServedModels::Choice choice, serving.models->Find(asked));
   request.scheduler = std::move(choice.scheduler);
   ResumeToken token;

@@ -141,4 +141,12 @@ v1::SessionSummary ToProto(const SessionSummary& summary, const v1::OutputOption
   return proto;
 }
 
+v1::Usage ToProto(const CallUsage& usage) {
+  v1::Usage proto;
+  proto.set_source_characters(usage.source_characters());
+  proto.set_source_audio_ms(absl::ToDoubleMilliseconds(usage.source_audio()));
+  proto.set_target_tokens(usage.target_tokens());
+  return proto;
+}
+
 }  // namespace leapstream

@@ -3,6 +3,7 @@
 
 #include "absl/time/time.h"
 #include "leapstream/v1/simultaneous_translation.pb.h"
+#include "server/accounts.h"
 #include "streaming/pause_segmenter.h"
 #include "streaming/session.h"
 
@@ -16,6 +17,7 @@ v1::EarlyEnd ToProto(EarlyEnd early_end);
 v1::PauseDetection ToProto(const PauseRule& rule);
 v1::SegmentStats ToProto(const SegmentStats& stats);
 v1::FinishReason ToProto(FinishReason reason);
+v1::Usage ToProto(const CallUsage& usage);
 
 // Make messages of a stream, with as much as `output` asks for. A delta has no sequence number yet.
 v1::TargetDelta ToProto(TargetDelta delta, const v1::OutputOptions& output);

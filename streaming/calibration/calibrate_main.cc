@@ -36,6 +36,7 @@ constexpr double kNoBetterThanLag = 0.52;  // Of HeadScore::area_within_lag.
 class CalibrateCommand {
  public:
   CalibrateCommand() {
+    app_.set_version_flag("--version", "leapstream-calibrate " LEAPSTREAM_VERSION);
     app_.add_option("--model", directory_, "The model directory")
         ->required()
         ->check(CLI::ExistingDirectory);

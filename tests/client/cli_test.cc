@@ -18,6 +18,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "client/cli/source_words.h"
@@ -80,15 +81,8 @@ class Program {
   }
 
   // Returns output up to and with `end`; if that does not come, all output of 10 s.
-  std::string OutputUntil(const std::string& end) {
-    std::string text;
-    char c;
-    pollfd fd = {out_, POLLIN, 0};
-    while (!absl::EndsWith(text, end) && poll(&fd, 1, 10000) > 0 && read(out_, &c, 1) == 1) {
-      text += c;
-    }
-    return text;
-  }
+  std::string OutputUntil(const std::string& end) { return Until(out_, end); }
+  std::string ErrorsUntil(const std::string& end) { return Until(err_, end); }
   bool IsQuiet(int milliseconds) {
     pollfd fd = {out_, POLLIN, 0};
     return poll(&fd, 1, milliseconds) == 0;
@@ -108,6 +102,15 @@ class Program {
   std::string output, errors;
 
  private:
+  static std::string Until(int file, const std::string& end) {
+    std::string text;
+    char c;
+    pollfd fd = {file, POLLIN, 0};
+    while (!absl::EndsWith(text, end) && poll(&fd, 1, 10000) > 0 && read(file, &c, 1) == 1) {
+      text += c;
+    }
+    return text;
+  }
   static void Close(int& fd) {
     if (fd >= 0) close(fd);
     fd = -1;
@@ -661,8 +664,12 @@ TEST(CliTest, FirstInterruptEndsTheInputSecondCancels) {
 
   Program silent({"translate", "--server", service.address(), "--model", "silent", "--json"});
   EXPECT_NE(silent.OutputUntil("\n"), "");
+  silent.Type("eins\nzwei\ndrei\n");
   silent.Signal(SIGINT);
-  EXPECT_TRUE(silent.IsQuiet(200));
+  // It goes on, and says so.
+  EXPECT_THAT(silent.ErrorsUntil("\n"), testing::HasSubstr("still being translated; Ctrl-C again "
+                                                           "ends that\n"));
+  EXPECT_TRUE(silent.IsQuiet(0));
   silent.Signal(SIGINT);
   EXPECT_EQ(silent.Exit(), 5);
   service.ReleaseSilent();
@@ -717,6 +724,50 @@ class EvaluateTest : public testing::Test {
 
   std::filesystem::path folder_;
 };
+
+// --model is a name for all commands. For those that start a server of their own it may also be a
+// folder.
+TEST_F(EvaluateTest, AModelIsANameOrAFolder) {
+  FakeService service;
+  std::vector<std::string> arguments = Arguments(service, "short");
+  arguments[3] = "--model";
+  Program named(arguments);
+  EXPECT_EQ(named.Exit(), 0) << named.errors;
+  EXPECT_EQ(service.config().model(), "short");
+  arguments[4] = folder_;
+  Program folder(arguments);
+  EXPECT_EQ(folder.Exit(), 2);
+  EXPECT_THAT(folder.errors, testing::HasSubstr("a directory, excludes --server"));
+  arguments[4] = folder_ / "none";
+  Program none(arguments);
+  EXPECT_EQ(none.Exit(), 2);
+  EXPECT_THAT(none.errors, testing::HasSubstr("--model: there is no directory "));
+  Program translate({"translate", "--server", service.address(), "--model", folder_});
+  EXPECT_EQ(translate.Exit(), 2);
+  EXPECT_THAT(translate.errors,
+              testing::HasSubstr(absl::StrCat("got the folder ", folder_.string(),
+                                              "; leapstream-server --model ", folder_.string(),
+                                              " serves it")));
+}
+
+// A part of a file must not be taken for all of it.
+TEST_F(EvaluateTest, AFileThatDoesNotFitIsTakenAway) {
+  FakeService service;
+  std::string command = "trap '' XFSZ; ulimit -f 4; exec " LEAPSTREAM_BINARY_DIR "/bin/leapstream";
+  for (const std::string& argument : Arguments(service, "")) absl::StrAppend(&command, " ", argument);
+  // Files of 4 KiB fit, and so not the pictures.
+  const std::string errors = folder_ / "errors";
+  const int status = std::system(
+      absl::StrCat("bash -c '", absl::StrReplaceAll(command, {{"'", "'\\''"}}), "' > /dev/null 2> ",
+                   errors).c_str());
+  EXPECT_EQ(WEXITSTATUS(status), 1);
+  std::ifstream file(errors);
+  const std::string said(std::istreambuf_iterator<char>(file), {});
+  EXPECT_THAT(said, testing::HasSubstr("cannot write all of "));
+  EXPECT_THAT(said, testing::HasSubstr("File too large; the file was removed"));
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "out" / "curve.svg"));
+  EXPECT_TRUE(std::filesystem::exists(folder_ / "out" / "scores.tsv"));
+}
 
 TEST_F(EvaluateTest, NamesTranslationsThatWereCut) {
   FakeService service;

@@ -1,4 +1,5 @@
 // The parts of an evaluation that need no server.
+#include <algorithm>
 #include <cmath>
 #include <regex>
 #include <sstream>
@@ -116,6 +117,20 @@ TEST(TargetScoringTest, KnowsTheLanguages) {
 
 std::string OneChart(const std::string& title, const std::vector<Curve>& curves) {
   return ChartsSvg(title, {{{"x", "y", curves}}});
+}
+
+TEST(ProgressTextTest, FitsIntoTheTerminal) {
+  EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 120),
+            "wait-k:3 [###############...............] 50/100 sentences, 12 s left");
+  EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 60),
+            "wait-k:3 [##########..........] 50/100 sentences, 12 s left");
+  EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 45), "wait-k:3 [##...] 50/100 sentences, 12 s left");
+  EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 40), "wait-k:3 50/100 sentences, 12 s left");
+  for (int columns = 1; columns < 200; ++columns) {
+    EXPECT_LT(ProgressText("la:2+read-words=2", 1, 1000, 3600, columns).size(),
+              static_cast<size_t>(std::max(columns, 2)))
+        << columns;
+  }
 }
 
 TEST(ChartTest, DrawsEveryPointAndEscapesText) {

@@ -180,6 +180,23 @@ TEST(EventPrinterTest, AServersDepartureIsANoteForWhoWantsNotes) {
             "leapstream: the server closes this stream within 5s: it is being stopped\n");
 }
 
+TEST(EventPrinterTest, ADepartureIsToldBeforeTheBreakAndNotWhenItIsOver) {
+  const GoingAway away = {absl::Seconds(30), "GOING_AWAY_REASON_DRAINING"};
+  const std::string told =
+      "leapstream: the server closes this stream within 30s: it is being stopped\n";
+  const Interrupted broken = {absl::UnavailableError("refused")};
+  EventPrinterOptions options;
+  options.verbose = true;
+  EXPECT_EQ(Print(options, {away, broken}).err,
+            told + "leapstream: no server at the moment (refused); trying again\n");
+  EXPECT_THAT(Print(options, {away, Resumed{"10.0.0.1:50051", absl::Milliseconds(10)}}).err,
+              Not(HasSubstr("closes this stream")))
+      << "the stream has moved";
+  EXPECT_THAT(Print(options, {away, Text("ein"), Completed("ein"), End()}).err,
+              Not(HasSubstr("closes this stream")))
+      << "the stream is complete";
+}
+
 TEST(EventPrinterTest, DroppedSourceIsToldAndIsTheStatus) {
   SegmentCompleted cut = Completed("ein");
   cut.reason = FinishReason::kSourceLimit;

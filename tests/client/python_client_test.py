@@ -283,6 +283,32 @@ class PythonClientTest(unittest.TestCase):
                 client.translate(LINES[0])
         self.assertEqual(caught.exception.reason, "TOKEN_MISSING")
 
+    def test_a_quota_is_waited_for_if_that_is_not_too_long(self):
+        from leapstream.session import Session
+
+        def used_up(seconds):
+            return leapstream.LeapstreamError("RESOURCE_EXHAUSTED", "used up", "QUOTA_EXCEEDED", seconds)
+
+        session = Session(leapstream.StreamOptions(resume_timeout=60.0))
+        pause, _ = session.broken(used_up(40.0), 1, 100.0)
+        self.assertTrue(40 <= pause <= 43, pause)
+        with self.assertRaises(leapstream.LeapstreamError):
+            session.broken(used_up(40.0), 1, 141.0)
+        with self.assertRaises(leapstream.LeapstreamError):
+            Session(leapstream.StreamOptions()).broken(used_up(3600.0), 1, 0.0)
+        pause, _ = Session(leapstream.StreamOptions()).broken(used_up(3600.0), 2, 0.0)
+        self.assertEqual(pause, 0, "the other server has a quota of its own")
+        with self.assertRaises(leapstream.LeapstreamError):  # Of sessions: another one must end first.
+            Session(leapstream.StreamOptions()).broken(used_up(0.0), 1, 0.0)
+
+    def test_usage_is_told(self):
+        with leapstream.Client(self.addresses) as client, client.stream() as stream:
+            stream.send("für the rain")
+            stream.close()
+            usage = list(stream)[-1].usage
+        self.assertEqual((usage.source_characters, usage.source_audio_ms), (12, 0))
+        self.assertGreater(usage.target_tokens, 0)
+
     def command(self, *arguments, text=""):
         return subprocess.run([sys.executable, "-m", "leapstream", *arguments], env=ENVIRONMENT, input=text, text=True,
                               capture_output=True, timeout=TIMEOUT)

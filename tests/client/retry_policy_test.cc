@@ -107,6 +107,33 @@ TEST(RetryPolicyTest, ASessionThatTheLostServerMayStillHoldIsNoRefusal) {
   EXPECT_FALSE(policy.AfterCall(held, {"a", "b"}, At(4)).ok());
 }
 
+TEST(RetryPolicyTest, AQuotaIsWaitedForIfThatIsNotTooLong) {
+  const auto used_up = [](absl::Duration delay) {
+    EndedCall call = Lost("a");
+    call.progressed = true;
+    call.status = FromServer(absl::ResourceExhaustedError("quota"), "QUOTA_EXCEEDED", delay);
+    return call;
+  };
+  RetryPolicy policy = Patient();
+  policy.OnStarted(At(0));
+  const auto next = policy.AfterCall(used_up(absl::Seconds(50)), {"a"}, At(20));
+  ASSERT_TRUE(next.ok()) << next.status();
+  EXPECT_GE(next->at, At(70));
+  EXPECT_LE(next->at, At(72)) << "nobody else comes back at that time";
+  EXPECT_TRUE(next->is_interruption);
+  policy.OnStarted(At(72));
+  const absl::Status too_long =
+      policy.AfterCall(used_up(absl::Hours(5)), {"a"}, At(80)).status();
+  EXPECT_EQ(too_long.message(), "quota") << "nobody has waited, so nothing is said of it";
+  EXPECT_FALSE(RetryPolicy(absl::ZeroDuration(), SteadyTime::InfiniteFuture())
+                   .AfterCall(used_up(absl::Seconds(1)), {"a"}, At(0))
+                   .ok());
+  // Another server has a quota of its own.
+  const auto other = Patient().AfterCall(used_up(absl::Hours(5)), {"a", "b"}, At(80));
+  ASSERT_TRUE(other.ok()) << other.status();
+  EXPECT_EQ(other->server, 1u);
+}
+
 TEST(RetryPolicyTest, WhatCannotBeResumedEndsWithItsError) {
   RetryPolicy policy = Patient();
   EndedCall call = Lost("a");

@@ -71,9 +71,13 @@ class Screen {
   void Write(const std::string& bytes) {
     for (size_t i = 0; i < bytes.size();) {
       if (bytes[i] == '\x1b') {
-        const size_t end = bytes.find_first_of("mAK", i);
+        const size_t end = bytes.find_first_of("mAKJ", i);
         ASSERT_NE(end, std::string::npos);
         if (bytes[end] == 'A') row_ -= std::stoul(bytes.substr(i + 2, end - i - 2));
+        if (bytes[end] == 'J') {
+          Line().resize(std::min(Line().size(), column_));
+          lines_.resize(row_ + 1);
+        }
         if (bytes[end] == 'K') Line().resize(std::min(Line().size(), column_));
         i = end + 1;
       } else if (bytes[i] == '\r') {
@@ -92,6 +96,20 @@ class Screen {
         i += size;
       }
     }
+  }
+  // Breaks lines that have become too long, as most terminals do. The cursor is at the end.
+  void Reflow(size_t columns) {
+    std::vector<std::vector<std::string>> broken;
+    for (const auto& line : lines_) {
+      for (size_t at = 0; at == 0 || at < line.size(); at += columns) {
+        const size_t end = std::min(at + columns, line.size());
+        broken.emplace_back(line.begin() + static_cast<std::ptrdiff_t>(at),
+                            line.begin() + static_cast<std::ptrdiff_t>(end));
+      }
+    }
+    lines_ = std::move(broken);
+    row_ = lines_.size() - 1;
+    column_ = lines_.back().size();
   }
   std::vector<std::string> lines() const {
     std::vector<std::string> lines;
@@ -240,6 +258,44 @@ TEST(TypedWordsTest, AWordCanBeChangedUntilSpaceEndsIt) {
   EXPECT_EQ(words.Append("last\x04more"), "last");
   EXPECT_TRUE(words.ended());
   EXPECT_EQ(words.Append("x "), "");
+}
+
+TEST(LanesTest, AnotherWidthDrawsTheOpenRowsAnewAndLeavesNothingBehind) {
+  const std::vector<std::string> words = {"Sound", "can", "be", "included", "in", "presentations",
+                                          "that", "are", "very", "long", "indeed"};
+  for (const bool reflows : {true, false}) {
+    LanesOptions options = {120, true, /*typing=*/true};
+    options.reflows = reflows;
+    Lanes lanes(options);
+    Screen screen;
+    const auto draw = [&] { screen.Write(lanes.TakeOutput()); };
+    screen.Write("before\r\n");
+    int read = 0;
+    for (const std::string& word : words) {
+      lanes.Source(word);
+      lanes.Target(" " + word, {++read});
+      draw();
+    }
+    lanes.Typing("next");
+    draw();
+    for (const int columns : {45, 30, 100}) {
+      if (reflows) screen.Reflow(static_cast<size_t>(columns));
+      lanes.Resize(columns);
+      draw();
+      const std::string all = absl::StrJoin(screen.lines(), "\n");
+      const auto count = [&all](const std::string& text) {
+        return static_cast<int>(std::vector<std::string>(absl::StrSplit(all, text)).size()) - 1;
+      };
+      EXPECT_EQ(count("typing  next"), 1) << all;
+      EXPECT_EQ(count("segment 1: "), 1) << all;
+      EXPECT_EQ(screen.lines().front(), "before") << all;
+      if (columns > 45) continue;  // Rows that were full at 30 columns stay as they are.
+      EXPECT_LE(screen.widest(), static_cast<size_t>(columns)) << all;
+      for (const std::string& word : words) {
+        EXPECT_EQ(count(" " + word + " ") + count(" " + word + "\n"), 2) << word << "\n" << all;
+      }
+    }
+  }
 }
 
 TEST(LanesTest, TextCannotCommandTheTerminal) {

@@ -13,13 +13,16 @@
 #include <gmock/gmock.h>
 #include <grpcpp/grpcpp.h>
 #include <gtest/gtest.h>
+#include <httplib.h>
 #include <nlohmann/json.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
 #include "base/budget.h"
 #include "leapstream/v1/language_model.grpc.pb.h"
 #include "leapstream/v1/simultaneous_translation.grpc.pb.h"
 #include "tests/end_to_end/processes.h"
+#include "tests/testing/metrics_page.h"
 
 namespace leapstream {
 namespace {
@@ -65,9 +68,11 @@ class GenerationProgramTest : public ::testing::Test {
     return v1::LanguageModelService::NewStub(
         grpc::CreateChannel(server.address(), grpc::InsecureChannelCredentials()));
   }
-  static Generated Generate(const ServerProcess& server, const v1::GenerateRequest& request) {
+  static Generated Generate(const ServerProcess& server, const v1::GenerateRequest& request,
+                            const std::string& token = "") {
     const auto stub = StubOf(server);
     grpc::ClientContext context;
+    if (!token.empty()) context.AddMetadata("authorization", "Bearer " + token);
     const auto reader = stub->Generate(&context, request);
     Generated result;
     v1::GenerateResponse response;
@@ -229,6 +234,56 @@ TEST_F(GenerationProgramTest, ManyTextsAtOnceAreThoseThatEachIsAlone) {
   }
   for (std::thread& thread : threads) thread.join();
   for (size_t i = 0; i < requests.size(); ++i) EXPECT_EQ(together[i].ids, alone[i].ids) << i;
+}
+
+// Prompts, scored texts and what is generated count as characters.
+TEST_F(GenerationProgramTest, AQuotaEndsATextAndLosesNothingOfIt) {
+  const std::string made = *folder_ / "token", tokens = *folder_ / "tokens";
+  Process maker;
+  maker.Start({kBinaries + "leapstream-server", "--new-token", "alice"}, made);
+  ASSERT_EQ(maker.Wait(), 0) << ReadFile(made);
+  const std::vector<std::string> lines = absl::StrSplit(ReadFile(made), '\n');
+  std::ofstream(tokens) << lines.at(1) << "\n";
+  ServerProcess server(*folder_, "quota",
+                       {"--model", *model_, "--auth-tokens-file", tokens, "--auth-without-tls",
+                        "--max-characters-per-day", "120", "--metrics-listen", "127.0.0.1:0"});
+  Start(&server);
+  const auto used = [&](const std::string& what) {
+    httplib::Client http("127.0.0.1", server.port_of("metrics"));
+    const auto page = http.Get("/metrics");
+    return MetricIn(page ? page->body : "",
+                    absl::StrCat("leapstream_usage_", what, "_total{principal=\"alice\"}"));
+  };
+  const Generated first = Generate(server, Request("This package", 4), lines[0]);
+  ASSERT_TRUE(first.status.ok()) << first.status.error_message();
+  EXPECT_EQ(used("source_characters"), 12);
+  EXPECT_EQ(used("prompt_tokens"), first.completed.usage().prompt_tokens());
+  EXPECT_EQ(used("generated_tokens"), 4);
+
+  const auto stub = StubOf(server);
+  v1::ScoreRequest score;
+  score.add_texts()->mutable_input()->set_text("für");
+  grpc::ClientContext context;
+  context.AddMetadata("authorization", "Bearer " + lines[0]);
+  v1::ScoreResponse scored;
+  ASSERT_TRUE(stub->Score(&context, score, &scored).ok());
+  EXPECT_EQ(used("source_characters"), 15);
+
+  // The quota is used up within the text, whose beginning comes.
+  const Generated second = Generate(server, Request("You can use", 200), lines[0]);
+  EXPECT_EQ(second.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
+  EXPECT_THAT(second.status.error_message(),
+              HasSubstr("you may use 120 characters a day (max_characters_per_day) and have "
+                        "used 1"));
+  const size_t all = 15 + first.text.size() + 11 + second.text.size();
+  EXPECT_TRUE(all >= 120 && all < 140) << second.text;
+  EXPECT_EQ(used("generated_tokens"), 4 + static_cast<double>(second.ids.size()));
+  EXPECT_EQ(Generate(server, Request("a", 1), lines[0]).status.error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
+  grpc::ClientContext again;
+  again.AddMetadata("authorization", "Bearer " + lines[0]);
+  EXPECT_EQ(stub->Score(&again, score, &scored).error_code(),
+            grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 // One thread tokenizes. Those that would wait long behind others are told to come back.

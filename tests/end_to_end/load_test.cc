@@ -1,6 +1,8 @@
 // `leapstream load` against a server, as an operator runs both.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <httplib.h>
+#include <signal.h>
 
 #include <fstream>
 #include <string>
@@ -8,6 +10,7 @@
 
 #include "tests/end_to_end/processes.h"
 #include "tests/end_to_end/speaker.h"
+#include "tests/testing/metrics_page.h"
 
 namespace leapstream {
 namespace {
@@ -54,6 +57,29 @@ TEST_F(LoadTest, AllTextsAreRightAndTheFiguresAreThere) {
   EXPECT_THAT(output_, ContainsRegex("average lagging: [0-9]*[1-9][0-9.]* source tokens"));
   EXPECT_THAT(output_, HasSubstr("wrong texts: 0\n"));
   EXPECT_THAT(output_, Not(HasSubstr("failed sessions")));
+}
+
+TEST_F(LoadTest, AnInterruptEndsTheMeasurementAndItsFiguresAreThere) {
+  ServerProcess server(folder_, "server", {"--metrics-listen", "127.0.0.1:0"});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  Process load;
+  load.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream", "load", "--server", server.address(),
+              "--source", folder_ / "source", "--sessions", "2", "--rate", "10", "--seconds", "600"},
+             folder_ / "output");
+  httplib::Client http("127.0.0.1", server.port_of("metrics"));
+  const absl::Time deadline = absl::Now() + absl::Minutes(1);
+  double tokens = 0;
+  while (tokens < 30 && absl::Now() < deadline) {
+    const auto page = http.Get("/metrics");
+    tokens = MetricsIn(page ? page->body : "", "leapstream_target_tokens_total{");
+  }
+  load.Signal(SIGINT);
+  EXPECT_EQ(load.Wait(), 0);
+  const std::string output = ReadFile(folder_ / "output");
+  EXPECT_THAT(output, ContainsRegex("every token  p50 [0-9.]+ ms"));
+  EXPECT_THAT(output, HasSubstr("ended by a signal: "));
+  EXPECT_THAT(output, HasSubstr("wrong texts: 0\n"));
+  EXPECT_THAT(output, Not(HasSubstr("failed sessions")));
 }
 
 TEST_F(LoadTest, SessionsThatAreRefusedAreCounted) {

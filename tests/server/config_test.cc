@@ -225,6 +225,11 @@ TEST(ConfigTest, ContradictionsAreErrorsWithTheirPlace) {
       {"models: [m]\ntls_client_ca_file: c\n", ":2: tls_client_ca_file needs"},
       {"models: [m]\nauth_tokens_file: t\n", ":2: auth_tokens_file needs tls_certificate_file"},
       {"models: [m]\nmax_sessions_per_principal: 3\n", ":2: max_sessions_per_principal needs"},
+      {"models: [m]\nmax_characters_per_minute: 3\n",
+       ":2: max_characters_per_minute needs auth_tokens_file or tls_client_ca_file"},
+      {"models: [m]\nmax_characters_per_day: 3\n", ":2: max_characters_per_day needs"},
+      {"models: [m]\nmax_characters_per_day: 2000000000000\n",
+       ":2: max_characters_per_day must be a number from 0 to 1000000000000, got"},
       {"models: [m]\nauth_tokens_file: t\nauth_without_tls: true\nmax_sessions: 2\n"
        "max_sessions_per_principal: 3\n",
        ":5: max_sessions_per_principal must not be more than max_sessions"},

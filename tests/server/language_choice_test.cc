@@ -59,6 +59,26 @@ class LanguageChoiceTest : public testing::Test {
   }
 };
 
+TEST_F(LanguageChoiceTest, TheKindOfSourceChoosesAmongModels) {
+  FakeModelOptions fake;
+  fake.name = "speech";
+  fake.speech = true;
+  const auto speech = FakeModel(fake), text = OnePair("en", "de");
+  ModelRequest request;
+  EXPECT_EQ(Find({speech, text}, request), "en-de en de");
+  request.speech = true;
+  EXPECT_EQ(Find({speech, text}, request), "speech en de");
+  request.name = "en-de";
+  EXPECT_EQ(Find({speech, text}, request), "en-de en de") << "a name says more; an error follows";
+  request.name = "";
+  EXPECT_EQ(Find({text}, request), "en-de en de");
+  EXPECT_EQ(Find({speech, text, OnePair("fr", "de")}, request), "speech en de");
+  request.speech = false;
+  EXPECT_THAT(Find({speech, text, OnePair("fr", "de")}, request),
+              HasSubstr("MODEL_AMBIGUOUS: several models translate (any) to (any); name one of: "
+                        "en-de, fr-de"));
+}
+
 TEST_F(LanguageChoiceTest, ASessionChoosesByTagsOrByTheModelsOwnCodes) {
   const auto nllb = Many("nllb");
   for (const auto& [source, target] : std::vector<std::pair<std::string, std::string>>{

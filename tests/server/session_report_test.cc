@@ -140,13 +140,16 @@ TEST_F(SessionReportTest, TheEndIsCountedAndLoggedAndTextOnlyIfItMayBe) {
   caller.principal = "alice";
   caller.peer = "ipv4:10.0.0.7:1";
   caller.trace_id = "4bf92f35";
+  Accounts accounts(CharacterQuotas(), &metrics_);
+  CallUsage usage(accounts.Of("alice"));
+  ASSERT_TRUE(usage.TakeSource({17, absl::Milliseconds(250)}).ok());
   report_.Completed(Completed());
   const absl::Status status =
       WithReason(absl::AbortedError("the client said \"secret\""), "IDLE_TIMEOUT");
   for (const bool with_text : {false, true}) {
     testing::internal::CaptureStderr();
     SetUpLogging("info", LogFormat::kJson);
-    report_.Ended(status, caller, absl::Milliseconds(1500), with_text);
+    report_.Ended(status, caller, usage, absl::Milliseconds(1500), with_text);
     FlushOutput();
     const std::string log = testing::internal::GetCapturedStderr();
     const nlohmann::json line = nlohmann::json::parse(log, nullptr, false);
@@ -158,6 +161,8 @@ TEST_F(SessionReportTest, TheEndIsCountedAndLoggedAndTextOnlyIfItMayBe) {
     EXPECT_EQ(line["policy"], "k=3");
     EXPECT_EQ(line["segments"], 1);
     EXPECT_EQ(line["source_tokens"], 5);
+    EXPECT_EQ(line["source_characters"], 17);
+    EXPECT_EQ(line["audio_seconds"], 0.25);
     EXPECT_EQ(line["seconds"], 1.5);
     EXPECT_EQ(line["status"], "ABORTED");
     EXPECT_EQ(line["reason"], "IDLE_TIMEOUT");

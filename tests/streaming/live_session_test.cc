@@ -244,6 +244,28 @@ TEST_F(LiveSessionTest, EndsAfterTheOpenSegment) {
   EXPECT_TRUE(sink_.summaries.empty());
 }
 
+TEST_F(LiveSessionTest, StopsWhenWhatWasPushedIsTranslatedAsFarAsItCanBe) {
+  Open();
+  session_->Push(std::string("the the "));
+  session_->EndSegment();
+  session_->Push(std::string("the the the the "));
+  session_->StopSource(absl::ResourceExhaustedError("quota"));
+  RunUntilItWaits();
+  EXPECT_EQ(sink_.segments.size(), 1u) << "the second one is open";
+  ASSERT_GE(sink_.read.size(), 2u);
+  EXPECT_EQ(sink_.read.end()[-2], 3);
+  EXPECT_EQ(sink_.read.back(), 4) << "a token was written once all was read";
+  EXPECT_THAT(sink_.ends, ElementsAre(absl::ResourceExhaustedError("quota")));
+  EXPECT_TRUE(sink_.summaries.empty());
+}
+
+TEST_F(LiveSessionTest, StopsAtOnceIfNothingIsOpen) {
+  Open();
+  session_->StopSource(absl::ResourceExhaustedError("quota"));
+  RunUntilItWaits();
+  EXPECT_THAT(sink_.ends, ElementsAre(absl::ResourceExhaustedError("quota")));
+}
+
 TEST_F(LiveSessionTest, SourceOfAnotherFormEndsIt) {
   Open();
   session_->Push(std::string("the "));

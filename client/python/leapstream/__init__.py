@@ -11,11 +11,11 @@ from .glossary import parse_glossary, read_glossary
 from .stable_source import StableSource
 from .stream_types import (AdaptiveWaitK, AlignAtt, BeamSearch, Delta, Event, GoingAway, HoldN, Hypothesis, Interrupted, Lagging,
                     LocalAgreement, Model, Policy, Resumed, SegmentCompleted, Started, StreamOptions, Summary, Token,
-                    Translation, WaitK)
+                    Translation, Usage, WaitK)
 
 __all__ = [
     "AdaptiveWaitK", "AlignAtt", "BeamSearch", "Client", "Delta", "Event", "GoingAway", "HoldN", "Hypothesis",
     "Interrupted", "Lagging", "LeapstreamError", "LocalAgreement", "Model", "Policy", "Resumed", "SegmentCompleted",
-    "StableSource", "Started", "Stream", "StreamOptions", "Summary", "Token", "Translation", "WaitK", "aio",
-    "parse_glossary", "read_glossary",
+    "StableSource", "Started", "Stream", "StreamOptions", "Summary", "Token", "Translation", "Usage", "WaitK",
+    "aio", "parse_glossary", "read_glossary",
 ]

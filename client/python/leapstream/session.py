@@ -14,7 +14,7 @@ from typing import Any, Deque, Dict, List, Optional, Tuple, Union
 from . import glossary, wire
 from .errors import LeapstreamError
 from .stream_types import (Delta, Event, GoingAway, Interrupted, Lagging, Resumed, SegmentCompleted, Started, StreamOptions,
-                    Summary, Token)
+                    Summary, Token, Usage)
 
 MAX_FUTILE = 5  # Calls in a row that somebody answered and that brought nothing: the session itself may break them.
 LONG_CALL = 10.0  # Seconds; a call of this length was of use.
@@ -197,7 +197,9 @@ class Session:
         elif kind == "summary":
             summary = response.summary
             return [Summary(summary.segments, summary.source_tokens, summary.target_tokens,
-                            summary.untranslated_source_tokens, summary.dropped_source_bytes)]
+                            summary.untranslated_source_tokens, summary.dropped_source_bytes,
+                            Usage(summary.usage.source_characters, summary.usage.source_audio_ms,
+                                  summary.usage.target_tokens))]
         return []
 
     def _receive_started(self, started: Any, now: float) -> List[Event]:
@@ -271,8 +273,9 @@ class Session:
         self._rest, self._next_token = None, b""
         if self._lost_at is None:
             self._lost_at = now
+        quota = error.retry_delay if error.reason == "QUOTA_EXCEEDED" else 0.0  # It is there again after that time.
         passing = (not error.reason or error.code == "UNAVAILABLE" or error.reason == "RESUME_MODEL_MISMATCH"
-                   or (error.reason in BUSY and self._id))
+                   or (error.reason in BUSY and self._id) or quota > 0)
         resumable = bool(self._token) or (self._segment == 1 and not self._text and not self._ids)
         somebody = self._answered or (not error.reason and error.code != "UNAVAILABLE")
         if self._progressed or (self._answered and now - self._began > LONG_CALL) or self._moves:
@@ -280,7 +283,7 @@ class Session:
         else:
             self._futile += somebody
         if (not passing or not resumable or self._futile >= MAX_FUTILE
-                or now - self._lost_at >= self._options.resume_timeout):
+                or now + (quota if servers == 1 else 0.0) - self._lost_at >= self._options.resume_timeout):
             raise error
         events: List[Event] = []
         if self._id and not self._told and not self._moves:
@@ -290,7 +293,7 @@ class Session:
         if self._failures < servers or (self._moves and self._failures == 1):
             return 0.0, events
         pause = min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** min(self._failures, 10))
-        return max(pause, error.retry_delay) * random.uniform(1, 1.5), events
+        return (quota + pause if quota else max(pause, error.retry_delay) * random.uniform(1, 1.5)), events
 
 
 def _config(options: StreamOptions) -> Any:

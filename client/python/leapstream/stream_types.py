@@ -160,6 +160,15 @@ class Resumed:
 
 
 @dataclass(frozen=True)
+class Usage:
+    """What the last call of a session counted for its principal. All are 0 if the server is older than 0.4."""
+
+    source_characters: int = 0
+    source_audio_ms: float = 0.0
+    target_tokens: int = 0
+
+
+@dataclass(frozen=True)
 class Summary:
     """The last event."""
 
@@ -168,6 +177,7 @@ class Summary:
     target_tokens: int
     untranslated_source_tokens: int
     dropped_source_bytes: int
+    usage: Usage = Usage()
 
 
 Event = Union[Started, Delta, SegmentCompleted, GoingAway, Interrupted, Resumed, Summary]

@@ -144,7 +144,15 @@ TEST_F(ModelDirectoryTest, NamesTheBadField) {
     Write("model.json", bad);
     EXPECT_TRUE(absl::IsInvalidArgument(ReadModelDirectory(directory_).status()));
   }
-  EXPECT_TRUE(absl::IsNotFound(ReadModelDirectory(directory_ + "/none").status()));
+  const absl::Status none = ReadModelDirectory(directory_ + "/none").status();
+  EXPECT_TRUE(absl::IsNotFound(none));
+  const std::string way = "; a model is a directory that leapstream-export makes of a checkpoint";
+  EXPECT_THAT(std::string(none.message()), HasSubstr("/none/model.json: "));
+  EXPECT_THAT(std::string(none.message()), HasSubstr(way));
+  // Somebody may name the checkpoint itself.
+  std::ofstream(directory_ + "/checkpoint_best.pt") << "PK";
+  EXPECT_THAT(std::string(ReadModelDirectory(directory_ + "/checkpoint_best.pt").status().message()),
+              HasSubstr(way));
 }
 
 // The files are those that each version of the format wrote: users' model directories always load.
