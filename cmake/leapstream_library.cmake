@@ -70,6 +70,21 @@ function(leapstream_test_environment name)
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
 endfunction()
 
+# leapstream_device_test(NAME FILTER): runs the cases of a test that FILTER names once more, on LEAPSTREAM_TEST_DEVICE,
+# which is a device of LibTorch. See tests/testing/test_device.h.
+function(leapstream_device_test name filter)
+  if(NOT LEAPSTREAM_TORCH)
+    return()
+  endif()
+  add_dependencies(${name} leapstream_torch)
+  add_test(NAME ${name}.libtorch COMMAND ${name} --gtest_filter=${filter})
+  set_tests_properties(${name}.libtorch PROPERTIES LABELS "golden" TIMEOUT 600)
+  leapstream_test_environment(${name}.libtorch)
+  get_test_property(${name}.libtorch ENVIRONMENT environment)
+  set_tests_properties(${name}.libtorch PROPERTIES
+    ENVIRONMENT "${environment};LEAPSTREAM_TEST_DEVICE=${LEAPSTREAM_TEST_DEVICE}")
+endfunction()
+
 # leapstream_test(NAME LABEL unit|golden|end_to_end|fuzz SOURCES ... USES libraries)
 function(leapstream_test name)
   cmake_parse_arguments(PARSE_ARGV 1 ARG "" "LABEL" "SOURCES;USES")

@@ -37,6 +37,7 @@ TransformerDecoder::TransformerDecoder(const Parameters& parameters, const Model
                                        const RowObserver& observer)
     : config_(config),
       observer_(observer),
+      steps_(config),
       embedding_(EmbeddingTable(parameters.Under(config.share_all_embeddings ? "encoder" : kSide),
                                 config.decoder),
                  parameters.Under(kSide), config.decoder, config),
@@ -78,10 +79,6 @@ void TransformerDecoder::Append(const SourceBatch& batch, const Rows& encoded,
     }
     stack_.layers[l].cross_attention.Append(encoded.x, scratch.rows, scratch.floats);
   }
-}
-
-void TransformerDecoder::ForgetSource(TransformerState* state) const {
-  for (const auto& cross : state->cross_) cross->ForgetSource();
 }
 
 absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
@@ -128,61 +125,27 @@ absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVis
   return absl::OkStatus();
 }
 
-void TransformerDecoder::OpenSteps(size_t count,
-                                   absl::FunctionRef<TransformerState*(size_t)> state_of,
-                                   Scratch& scratch, BetweenLayers between_layers) const {
+void TransformerDecoder::OpenSteps(size_t count, TargetSteps::StateOf state_of, Scratch& scratch,
+                                   BetweenLayers between_layers) const {
   RunFirstRows(count, state_of, scratch, between_layers);
-  TargetBatch& target = scratch.target;
-  for (size_t b = 0; b < count; ++b) {
-    TransformerState* const state = state_of(b);
-    target.owners.push_back(state);
-    target.places.push_back(b);
-    target.tokens.push_back(state->Fed());
-    target.positions.push_back(state->FedPosition());
-    target.reads_nothing.push_back(ReadsNothing(*state, state->progress_.source_read, 0));
-  }
+  steps_.AddFed(count, state_of, &scratch.target);
 }
 
-void TransformerDecoder::RunFirstRows(size_t count,
-                                      absl::FunctionRef<TransformerState*(size_t)> state_of,
+void TransformerDecoder::RunFirstRows(size_t count, TargetSteps::StateOf state_of,
                                       Scratch& scratch, BetweenLayers between_layers) const {
   TargetBatch& target = scratch.target;
-  target.Clear();
-  for (size_t b = 0; b < count; ++b) {
-    TransformerState* const state = state_of(b);
-    state->OpenStep();
-    AddFirstRows(state, state->progress_.source_read, scratch);
-  }
+  steps_.Open(count, state_of, &target);
   if (target.owners.empty()) return;
   const Workspace::Scope scope(scratch.floats);
   RunLayers(StepPast::kSettled, scratch, {}, between_layers);
   target.Clear();
 }
 
-void TransformerDecoder::AddFirstRows(TransformerState* state, int source_read,
-                                      Scratch& scratch) const {
-  const int count = state->first_rows();
-  if (count == 0) return;
-  // A first step that was not committed has left rows there, and nothing else can be in the past.
-  for (const auto& self : state->self_) self->Reset();
-  TargetBatch& target = scratch.target;
-  for (int i = 0; i < count; ++i) {
-    target.owners.push_back(state);
-    target.tokens.push_back(state->FirstRow(i));
-    target.positions.push_back(i);
-    // The rows of committed tokens are those of earlier steps.
-    const int ahead =
-        state->progress_.stale ? std::max(i - count, -state->progress_.steps) : 0;
-    target.reads_nothing.push_back(ReadsNothing(*state, source_read, ahead));
-  }
-  state->progress_.stale = false;
-}
-
 Rows TransformerDecoder::RunLayers(StepPast past, Scratch& scratch, absl::Span<Decision> result,
                                    BetweenLayers between_layers) const {
   const TargetBatch& target = scratch.target;
   const auto count = static_cast<int64_t>(target.owners.size());
-  for (TransformerState* owner : target.owners) ++owner->cost_.decoder_rows;
+  TargetSteps::CountRows(target);
   const int64_t width = config_.decoder.embed_dim;
   Rows x{scratch.floats.Floats(count * width), count, width};
   embedding_.Apply(target.tokens, target.positions, x.x, scratch.floats);
@@ -224,24 +187,6 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
     }
   }
   return absl::OkStatus();
-}
-
-// See docs/fairseq.md, rules 4 and 6. At inference fairseq zeroes the row of a wait-k step that
-// stands on the first source position. With mass preservation, a step stands there whenever only
-// one position has been read; without it, only if the step is due after one position.
-//
-// A model with the cross_normaliser "softmax" follows fairseq's training instead. Training zeroes
-// the rows that wait for more source than there is, but only for text and only without mass
-// preservation, which puts such rows on the last position.
-bool TransformerDecoder::ReadsNothing(const TransformerState& state, int source_read,
-                                      int ahead) const {
-  if (config_.simul_type != "waitk") return false;
-  const int64_t due =
-      state.k_ > 0 ? int64_t{state.k_} + (state.progress_.steps + ahead) / state.write_stride_ : 0;
-  if (config_.cross_normaliser == "softmax") {
-    return !config_.mass_preservation && !config_.speech.has_value() && due > source_read;
-  }
-  return source_read == 1 && (config_.mass_preservation || due == 1);
 }
 
 void TransformerDecoder::RunLayer(size_t l, StepPast past, Scratch& scratch, Rows* x,
@@ -287,12 +232,10 @@ void TransformerDecoder::FindAttended(const Attention& attention, const float* i
   std::vector<float>& weights = scratch.weights;
   for (size_t r = 0; r < target.owners.size(); ++r) {
     const TransformerState& state = *target.owners[r];
-    if (!state.shows_attention_) continue;
+    if (!TargetSteps::AsksWhereItLooks(state)) continue;
     target.attended.resize(target.owners.size(), kNoSource);
     if (scratch.rows[r].state == nullptr) continue;
-    // The first and the last row that count: none of the frame's, and not that of the newest token.
-    const auto first = static_cast<int64_t>(state.frame_.source_lead.size());
-    const int64_t end = first + state.progress_.source_read - 1;
+    const auto [first, end] = TargetSteps::LooksAt(state);
     const int64_t width = config_.decoder.embed_dim;
     const int64_t length =
         attention.AddWeights(in + static_cast<int64_t>(r) * width, scratch.rows[r],
@@ -323,8 +266,7 @@ void TransformerDecoder::DropUndecided(TargetBatch& target, absl::Span<const Att
   std::vector<TransformerState*>& owners = target.owners;
   size_t kept = 0;
   for (size_t r = 0; r < owners.size(); ++r) {
-    if (rows[r].state->wants_source() && !owners[r]->progress_.source_finished) {
-      owners[r]->progress_.wanted_source = true;
+    if (rows[r].state->wants_source() && TargetSteps::WaitsForSource(owners[r])) {
       result[target.places[r]] = Decision();
       result[target.places[r]].wants_source = true;
       continue;
@@ -342,39 +284,23 @@ void TransformerDecoder::DropUndecided(TargetBatch& target, absl::Span<const Att
 
 void TransformerDecoder::OpenReplay(const ReplayRows& rows, Scratch& scratch) const {
   auto* const state = static_cast<TransformerState*>(rows.state);
-  TransformerState::Progress& progress = state->progress_;
-  TargetBatch& target = scratch.target;
   state->OpenStep();
   // The place in the batch of the state's first source row, whether it was read before or not.
-  const int64_t begin = static_cast<int64_t>(scratch.source.owners.size()) - progress.source_rows;
+  const int64_t begin =
+      static_cast<int64_t>(scratch.source.owners.size()) - state->progress_.source_rows;
   for (const absl::Span<const TokenId> tokens : {state->Lead(), rows.source}) {
     scratch.source.Add(state, tokens,
                        static_cast<int>(scratch.source.owners.size() - begin));
   }
   state->CountSource(rows.source);
-  const auto count = static_cast<int>(rows.target.size());
-  if (count == 0) return;
-  AddFirstRows(state, rows.source_read[0], scratch);
-  target.seen.resize(target.owners.size(), begin + state->RowsOf(rows.source_read[0]));
-  for (int i = 0; i < count; ++i) {
-    target.owners.push_back(state);
-    target.tokens.push_back(i == 0 ? state->Fed() : rows.target[i - 1]);
-    target.positions.push_back(state->FedPosition() + i);
-    target.reads_nothing.push_back(ReadsNothing(*state, rows.source_read[i], i));
-    target.seen.push_back(begin + state->RowsOf(rows.source_read[i]));
-  }
-  progress.target_written += count;
-  progress.steps += count;
-  progress.committed = true;
-  progress.begun = true;
-  state->last_ = rows.target.back();
+  steps_.AddReplay(rows, begin, &scratch.target);
 }
 
 void TransformerDecoder::Replay(const Rows& encoded, Scratch& scratch,
                                 BetweenLayers between_layers) const {
   const TargetBatch& target = scratch.target;
   if (target.owners.empty()) return Append(scratch.source, encoded, scratch);
-  for (TransformerState* owner : target.owners) ++owner->cost_.decoder_rows;
+  TargetSteps::CountRows(target);
   Workspace& floats = scratch.floats;
   const auto count = static_cast<int64_t>(target.owners.size());
   const int64_t width = config_.decoder.embed_dim;

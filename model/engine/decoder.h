@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
@@ -17,6 +16,7 @@
 #include "model/engine/observer.h"
 #include "model/engine/parameters.h"
 #include "model/engine/session_state.h"
+#include "model/engine/target_steps.h"
 
 namespace leapstream {
 
@@ -37,8 +37,6 @@ class TransformerDecoder {
 
   // Adds the encoder's output of `batch` to the states of cross-attention.
   void Append(const SourceBatch& batch, const Rows& encoded, Scratch& scratch) const;
-  // Forgets the source, which is about to be appended anew.
-  void ForgetSource(TransformerState* state) const;
   // See Translator::Decide().
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       Scratch& scratch, BetweenLayers between_layers) const;
@@ -71,25 +69,17 @@ class TransformerDecoder {
     LayerNorm ffn_norm;
   };
 
-  // Whether the target row that follows the state's next one by `ahead` rows reads nothing of the
-  // source. `source_read`: the source rows that it could read.
-  bool ReadsNothing(const TransformerState& state, int source_read, int ahead) const;
   // Opens a step of each state, and puts the row that it feeds into scratch.target. Makes start and
   // forced tokens of states that begin part of their past, all but the token that is fed next.
-  void OpenSteps(size_t count, absl::FunctionRef<TransformerState*(size_t)> state_of,
-                 Scratch& scratch, BetweenLayers between_layers) const;
+  void OpenSteps(size_t count, TargetSteps::StateOf state_of, Scratch& scratch,
+                 BetweenLayers between_layers) const;
   // The first part of OpenSteps(): scratch.target is empty after it.
-  void RunFirstRows(size_t count, absl::FunctionRef<TransformerState*(size_t)> state_of,
-                    Scratch& scratch, BetweenLayers between_layers) const;
-  // Adds the rows of the first `count` steps of a Verify() to `target`. `open`: the last of them is
-  // provisional; `all`: all are.
-  void AddGiven(const GivenRows& rows, int count, bool open, bool all, TargetBatch& target) const;
+  void RunFirstRows(size_t count, TargetSteps::StateOf state_of, Scratch& scratch,
+                    BetweenLayers between_layers) const;
   // Decides the rows of Verify() that are not forced, and sets scratch.agreed.
   absl::Status DecideGiven(absl::Span<const GivenRows> rows, Rows x, Scratch& scratch) const;
   // Whether several positions of a state's past may be provisional.
   bool can_keep() const { return stack_.layers[0].self_attention.kind().can_keep(); }
-  // Adds a state's first rows to scratch.target. They see `source_read` source tokens.
-  void AddFirstRows(TransformerState* state, int source_read, Scratch& scratch) const;
   // Runs the layers over scratch.target: see RunLayer(). Returns the rows that are still to be
   // decided.
   Rows RunLayers(StepPast past, Scratch& scratch, absl::Span<Decision> result,
@@ -115,6 +105,7 @@ class TransformerDecoder {
 
   const ModelConfig& config_;
   const RowObserver& observer_;
+  const TargetSteps steps_;
   const Embedding embedding_;
   const LayerStack<Layer> stack_;
   const LayerNorm norm_;            // Undefined if there is none.

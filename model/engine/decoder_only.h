@@ -3,20 +3,17 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
-#include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/api/language_model.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
-#include "model/engine/adaptive.h"
 #include "model/engine/batch.h"
-#include "model/engine/encoder.h"
-#include "model/engine/kernels/packed_linear.h"
-#include "model/engine/observer.h"
+#include "model/engine/text_network.h"
 #include "model/engine/weights.h"
 
 namespace leapstream {
@@ -30,7 +27,12 @@ class DecoderOnly final : public Translator, public LanguageModel {
   // See Transformer::Create(). `config` has a language_model.
   static absl::StatusOr<std::unique_ptr<DecoderOnly>> Create(const ModelConfig& config,
                                                              Weights weights, int threads = 1);
-  static std::vector<TensorSpec> ListTensors(const ModelConfig& config);
+  // Computes with a network of another engine.
+  DecoderOnly(const ModelConfig& config, std::unique_ptr<const TextNetwork> network, int threads)
+      : config_(config), threads_(threads), network_(std::move(network)) {}
+  static std::vector<TensorSpec> ListTensors(const ModelConfig& config) {
+    return ListTextTensors(config);
+  }
 
   absl::StatusOr<std::unique_ptr<SessionState>> NewState() const override;
   absl::Status Reserve(int states) const override;
@@ -52,23 +54,13 @@ class DecoderOnly final : public Translator, public LanguageModel {
   const LanguageModel* language_model() const override { return this; }
 
  private:
-  DecoderOnly(const ModelConfig& config, Weights weights, int threads);
   absl::Status CheckText(const TextRows& text) const;
-  // Opens a step of each state, and gives `visit` its scores.
-  absl::Status Step(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch,
-                    BetweenLayers between_layers) const;
-  // Gives `visit` the scores of rows x, each with its place in the call.
-  absl::Status ShowScores(const Rows& x, absl::FunctionRef<float(int64_t row)> temperature,
-                          absl::FunctionRef<void(int64_t row, const TokenScores&)> visit,
-                          Workspace& floats, BetweenLayers between_layers) const;
+  // Opens a step of each state, and puts the row that it feeds into `batch`.
+  absl::Status OpenSteps(absl::Span<SessionState* const> states, SourceBatch* batch) const;
 
   const ModelConfig config_;
   const int threads_;
-  Weights weights_;  // Declared before the members that point into it. Constant once they are made.
-  RowObserver observer_;
-  const TransformerEncoder layers_;
-  const PackedLinear project_out_;  // Has no inputs if there is none.
-  const OutputLayer output_;
+  const std::unique_ptr<const TextNetwork> network_;
 };
 
 }  // namespace leapstream

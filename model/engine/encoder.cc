@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "absl/strings/str_cat.h"
+#include "model/engine/source_reader.h"
 
 namespace leapstream {
 namespace {
@@ -25,13 +25,6 @@ RowTable MakeTable(const Parameters& parameters, const ModelConfig& config) {
   return EmbeddingTable(parameters.Under(SideName(config)), SideOf(config));
 }
 
-std::unique_ptr<const SpeechFrontEnd> MakeFrontEnd(const Parameters& parameters,
-                                                   const ModelConfig& config) {
-  if (!config.speech.has_value()) return nullptr;
-  return std::make_unique<SpeechFrontEnd>(parameters.Under(SideName(config)), *config.speech,
-                                          config.encoder.embed_dim);
-}
-
 PackedLinear MakeInput(const Parameters& parameters, const ModelConfig& config) {
   if (!config.speech.has_value() || !config.speech->conformer.has_value()) return PackedLinear();
   const int64_t width = config.encoder.embed_dim;
@@ -45,7 +38,6 @@ TransformerEncoder::TransformerEncoder(const Parameters& parameters, const Model
     : config_(config),
       side_(SideOf(config)),
       observer_(observer),
-      speech_(MakeFrontEnd(parameters, config)),
       embedding_(MakeTable(parameters, config), parameters.Under(SideName(config)), side_, config),
       input_(MakeInput(parameters, config)),
       stack_(parameters.Under(SideName(config)), config, side_, "enc"),
@@ -57,7 +49,6 @@ void TransformerEncoder::AddTo(TransformerState* state) const {
   for (size_t l = 0; l < states(); ++l) {
     StatesOf(*state).push_back(stack_.layers[l].own->NewState());
   }
-  if (speech_ != nullptr) state->speech_ = speech_->NewState();
 }
 
 void TransformerEncoder::Reserve(int states) const {
@@ -66,66 +57,13 @@ void TransformerEncoder::Reserve(int states) const {
   }
 }
 
-void TransformerEncoder::ReadTokens(const SourceRows& rows, SourceBatch* batch) const {
-  if (rows.tokens.empty()) return;
-  auto* const state = static_cast<TransformerState*>(rows.state);
-  int first = 0;
-  for (const absl::Span<const TokenId> tokens : {state->Lead(), rows.tokens}) {
-    if (config_.causal_encoder) {
-      batch->Add(state, tokens, state->progress_.source_rows + first);
-      first += static_cast<int>(tokens.size());
-    } else {
-      state->prefix_.insert(state->prefix_.end(), tokens.begin(), tokens.end());
-      state->progress_.prefix_is_encoded = false;
-    }
-  }
-  state->CountSource(rows.tokens);
-}
-
-void TransformerEncoder::ReadSamples(const SourceRows& rows) const {
-  auto* const state = static_cast<TransformerState*>(rows.state);
-  SpeechFrontEnd::State& speech = state->OwnSpeech();
-  speech_->Append(rows.samples, speech);
-  const auto states = static_cast<int>(speech_->RowsOf(speech));
-  // The last rows may have changed even if their number is the same.
-  state->progress_.prefix_is_encoded = states == 0;
-  state->progress_.source_read = state->progress_.source_rows = states;
-}
-
-bool TransformerEncoder::ReadPrefix(TransformerState* state, SourceBatch* batch,
-                                    Workspace& scratch) const {
-  if (state->progress_.prefix_is_encoded) return false;
-  if (speech_ != nullptr) {
-    SpeechFrontEnd::Observer observer;
-    if (const RowObserver::Listener& listener = observer_.listener()) {
-      observer = [&listener](absl::string_view name, int64_t first_row, const Tensor& values) {
-        listener(absl::StrCat(name, "@", first_row), values);
-      };
-    }
-    // Copies of a state have one front end as long as they have the same samples, and so the same
-    // rows.
-    speech_->Update(*state->speech_, scratch, observer);
-    batch->AddRows(state, state->progress_.source_read, 0);
-  } else {
-    batch->Add(state, state->prefix_, 0);
-    if (state->ends_prefixes_ && !state->progress_.source_finished) {
-      batch->Add(state, state->frame_.source_tail, static_cast<int>(state->prefix_.size()));
-    }
-  }
-  state->progress_.prefix_is_encoded = true;
-  return true;
-}
-
 void TransformerEncoder::Embed(const SourceBatch& batch, float* x, Workspace& scratch) const {
-  if (speech_ == nullptr) {
+  if (!config_.speech.has_value()) {
     return embedding_.Apply(batch.tokens, batch.positions, x, scratch);
   }
   const int64_t width = side_.embed_dim;
   const auto count = static_cast<int64_t>(batch.owners.size());
-  for (int64_t r = 0; r < count; ++r) {
-    std::copy_n(batch.owners[r]->speech_->rows().data() + batch.positions[r] * width, width,
-                x + r * width);
-  }
+  SourceReader::CopySpeech(batch, width, x);
   observer_.Show("", "subsampled", {x, count, width});
   embedding_.ApplyToRows(batch.positions, x, scratch);
   if (input_.in() > 0) {
@@ -144,7 +82,7 @@ Rows TransformerEncoder::Encode(const SourceBatch& batch, Scratch& scratch,
   const int64_t width = side_.embed_dim;
   const Rows x{floats.Floats(count * width), count, width};
   if (count == 0) return x;
-  for (TransformerState* owner : batch.owners) ++owner->cost_.encoder_rows;
+  SourceReader::CountRows(batch);
   Embed(batch, x.x, floats);
   std::vector<AttentionRow>& rows = scratch.rows;
   rows.resize(count);

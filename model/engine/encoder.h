@@ -16,13 +16,12 @@
 #include "model/engine/observer.h"
 #include "model/engine/parameters.h"
 #include "model/engine/session_state.h"
-#include "model/engine/speech/speech_front_end.h"
 
 namespace leapstream {
 
-// The source side of a Transformer: turns tokens or samples into rows for cross-attention. A causal
-// encoder takes each row once; a bidirectional one encodes a prefix anew whenever it has grown. The
-// layers of a language model are a causal encoder, too: a decoder without cross-attention is nothing
+// The source side of a Transformer: turns the rows that a SourceReader gives into those for
+// cross-attention. A causal encoder takes each row once; a bidirectional one encodes a prefix anew
+// whenever it has grown. The layers of a language model are a causal encoder, too: a decoder without cross-attention is nothing
 // else. Const and thread-safe; only states change.
 class TransformerEncoder {
  public:
@@ -35,14 +34,6 @@ class TransformerEncoder {
   // Takes memory for so many states at once.
   void Reserve(int states) const;
 
-  // Takes a state's new tokens. A causal encoder puts them into `batch`, which the caller then
-  // encodes; a bidirectional one keeps them until ReadPrefix().
-  void ReadTokens(const SourceRows& rows, SourceBatch* batch) const;
-  // Takes a state's new samples, and keeps their frames until ReadPrefix().
-  void ReadSamples(const SourceRows& rows) const;
-  // Puts the whole prefix of a state into `batch` if the prefix has changed since the last call.
-  // Returns whether it has.
-  bool ReadPrefix(TransformerState* state, SourceBatch* batch, Workspace& scratch) const;
   // Returns the encoded batch [R, E], in memory of `scratch`; adds the rows to the encoder's
   // states.
   Rows Encode(const SourceBatch& batch, Scratch& scratch, BetweenLayers between_layers) const;
@@ -66,7 +57,6 @@ class TransformerEncoder {
   const ModelConfig& config_;
   const SideConfig& side_;
   const RowObserver& observer_;
-  const std::unique_ptr<const SpeechFrontEnd> speech_;  // Null for text.
   const Embedding embedding_;
   const PackedLinear input_;  // A conformer's, behind the positions; otherwise without inputs.
   const LayerStack<Layer> stack_;

@@ -81,6 +81,17 @@ void FeedForward::Apply(const float* x, int64_t rows, float* y, Workspace& scrat
   out_.Apply(h, rows, y, scratch, Epilogue::kAdd);
 }
 
+std::vector<float> SinusoidalFrequencies(int64_t width) {
+  // Each operation rounds to float32.
+  const int64_t half = width / 2;
+  const float step = static_cast<float>(std::log(10000.0) / static_cast<double>(half - 1));
+  std::vector<float> frequencies;
+  for (int64_t i = 0; i < half; ++i) {
+    frequencies.push_back(std::exp(static_cast<float>(i) * -step));
+  }
+  return frequencies;
+}
+
 Embedding::Embedding(RowTable tokens, const Parameters& parameters, const SideConfig& side,
                      const ModelConfig& config)
     : tokens_(std::move(tokens)),
@@ -98,10 +109,7 @@ Embedding::Embedding(RowTable tokens, const Parameters& parameters, const SideCo
     // fairseq's table begins with two rows that no position has.
     learned_ = parameters.Table("positions", {int64_t{side.max_positions} + kPadding + 1, width_});
   }
-  // Each operation rounds to float32, as in fairseq/modules/sinusoidal_positional_embedding.py.
-  const int half = side.embed_dim / 2;
-  const float step = static_cast<float>(std::log(10000.0) / (half - 1));
-  for (int i = 0; i < half; ++i) frequencies_.push_back(std::exp(static_cast<float>(i) * -step));
+  frequencies_ = SinusoidalFrequencies(side.embed_dim);
   // Sines and cosines of most rows that there ever are, since computing them takes longer than all
   // else that is done for an embedding.
   if (positions_ != PositionKind::kSinusoidal || !parameters.have_values()) return;

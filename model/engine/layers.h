@@ -40,6 +40,10 @@ absl::StatusOr<Activation> ParseActivation(absl::string_view activation_fn);
 // y[i] = x[i] times the sigmoid of gate[i]: gated linear units, and swish if gate is x. y may be x.
 void MultiplyBySigmoid(const float* x, const float* gate, int64_t count, float* y);
 
+// The frequencies of sinusoidal positions: exp(-i ln 10000 / (width / 2 - 1)), rounded as in
+// fairseq/modules/sinusoidal_positional_embedding.py.
+std::vector<float> SinusoidalFrequencies(int64_t width);
+
 // A side's token embeddings [N, input_dim]. parameters: the side's.
 inline RowTable EmbeddingTable(const Parameters& parameters, const SideConfig& side) {
   return parameters.Table("embedding", {side.vocabulary_size, side.input_dim});
@@ -92,7 +96,7 @@ class Embedding {
   RowTable learned_;      // [P + 2, width], or empty.
   PositionKind positions_;
   std::vector<float> sinusoidal_;   // [kSinusoidalRows, width], or empty.
-  std::vector<float> frequencies_;  // exp(-i ln 10000 / (width / 2 - 1)), for sinusoidal positions.
+  std::vector<float> frequencies_;  // SinusoidalFrequencies().
   float scale_;
   int64_t width_;
   LayerNorm norm_;

@@ -110,7 +110,10 @@ absl::StatusOr<std::string> ParseDevice(const std::string& device) {
                    Quoted(device)));
 }
 
-absl::StatusOr<ComputeType> ParseComputeType(const std::string& name) {
+// The type of the products that leapstream's own kernels make; on LibTorch's devices those are few,
+// and float32.
+absl::StatusOr<ComputeType> ParseComputeType(const std::string& name, const TorchDevice& device) {
+  if (!device.name.empty()) return ComputeType::kFloat32;
   if (name == "float32") return ComputeType::kFloat32;
   if (name == "bfloat16") return ComputeType::kBfloat16;
   if (name == "int8") return ComputeType::kInt8;
@@ -204,7 +207,8 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.config, ReadModelDirectory(directory, &parts.files));
   ModelConfig& config = parts.config;
   if (!options.compute_type.empty()) config.compute_type = options.compute_type;
-  LEAPSTREAM_ASSIGN_OR_RETURN(parts.compute_type, ParseComputeType(config.compute_type));
+  LEAPSTREAM_ASSIGN_OR_RETURN(parts.compute_type,
+                              ParseComputeType(config.compute_type, parts.device));
   LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
   if (!parts.device.name.empty()) LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   const ModelFamily& family = FamilyOf(config);
@@ -257,12 +261,11 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.generates = config.language_model.has_value();
   info.translates = !info.generates || !config.source_language.empty();
   info.trained_text_tokens = info.generates ? config.max_target_positions : 0;
-  // Layers that share their past do not have it computed anew. Devices of LibTorch and networks
-  // that decide together show no attention.
-  const bool on_engine = options.device == "cpu";
-  info.bidirectional_encoder = on_engine && !config.causal_encoder && !config.LearnedPolicy() &&
+  // Layers that share their past do not have it computed anew. Networks that decide together show
+  // no attention.
+  info.bidirectional_encoder = !config.causal_encoder && !config.LearnedPolicy() &&
                                config.decoder.shared_layers.empty();
-  info.shows_attention = on_engine && config.ensemble == 1 && config.ShowsAttention();
+  info.shows_attention = config.ensemble == 1 && config.ShowsAttention();
   info.alignment_frames = config.alignment_frames;
   info.adaptive_thresholds = config.adaptive_thresholds;
   info.default_k = config.waitk_lagging;

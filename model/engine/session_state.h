@@ -42,6 +42,11 @@ class TransformerState : public SessionState {
   // listener.
   using HeadListener = std::function<void(int layer, int head, absl::Span<const float> weights)>;
   void ListenToHeads(HeadListener listener) { head_listener_ = std::move(listener); }
+  // The attention's past: one state for each distinct layer, or one for all, as the engine likes. A
+  // bidirectional encoder's is the engine's own, too, and keeps nothing between calls.
+  AttentionStates& encoder_past() { return encoder_; }
+  AttentionStates& self_past() { return self_; }
+  AttentionStates& cross_past() { return cross_; }
   int source_read() const override { return progress_.source_read; }
   int target_written() const override { return progress_.target_written; }
   void TakeEncoded(const SessionState& other) override;
@@ -53,6 +58,9 @@ class TransformerState : public SessionState {
   friend class TransformerEncoder;
   friend class TransformerDecoder;
   friend class DecoderOnly;
+  friend class SourceReader;
+  friend class TargetSteps;
+  friend void CommitGiven(absl::Span<const GivenRows> rows, absl::Span<const int> agreed);
 
   // The state of a segment but for the past of its attention.
   struct Progress {

@@ -6,46 +6,24 @@
 #include <system_error>
 
 #include "absl/strings/str_cat.h"
-#include "model/engine/attention/kinds.h"
 
 namespace leapstream {
 
-namespace {
-
-bool InLibTorch(absl::string_view kind) {
-  const AttentionEntry* const entry = FindAttention(kind);
-  return entry != nullptr && entry->in_libtorch;
-}
-
-}  // namespace
-
 absl::Status CheckTorchComputes(const ModelConfig& config) {
-  const auto unsupported = [](absl::string_view what) {
+  const std::string& type = config.compute_type;
+  if (type != "float32" && type != "bfloat16" && type != "float16") {
     return absl::UnimplementedError(
-        absl::StrCat("a LibTorch device computes text models with a causal encoder, wait-k or no "
-                     "policy, and linear LeaP attention in all blocks; this one has ",
-                     what, "; leave device unset for leapstream's own kernels"));
-  };
-  if (config.compute_type != "float32") {
-    return absl::UnimplementedError(absl::StrCat(
-        "a LibTorch device computes in float32; set compute_type to float32, which is ",
-        config.compute_type, ", or leave device unset"));
-  }
-  if (config.speech.has_value()) return unsupported("speech for a source");
-  if (config.language_model.has_value()) return unsupported("a decoder without an encoder");
-  if (!config.causal_encoder) return unsupported("a bidirectional encoder");
-  if (config.LearnedPolicy()) return unsupported(absl::StrCat("simul_type ", config.simul_type));
-  if (config.cross_normaliser != "linear") {
-    return unsupported(absl::StrCat("cross_normaliser ", config.cross_normaliser));
+        absl::StrCat("a LibTorch device computes in float32, bfloat16 or float16; set compute_type "
+                     "to one of these, which is ",
+                     type, ", or leave device unset"));
   }
   for (const SideConfig* side : {&config.encoder, &config.decoder}) {
-    if (!InLibTorch(side->self_attention)) return unsupported(side->self_attention + " attention");
     for (int l = 0; l < side->layers; ++l) {
-      if (side->LayerOf(l) != l) return unsupported("layers that share their parameters");
+      if (side->LayerOf(l) == l) continue;
+      return absl::UnimplementedError(
+          "a LibTorch device computes layers that have parameters of their own; some of this model's "
+          "share theirs; leave device unset for leapstream's own kernels");
     }
-  }
-  if (!InLibTorch(config.decoder.cross_attention)) {
-    return unsupported(config.decoder.cross_attention + " cross-attention");
   }
   return absl::OkStatus();
 }

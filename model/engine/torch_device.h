@@ -17,7 +17,7 @@ struct TorchDevice {
   int threads = 1;   // The CPU threads that share the work of a call.
 };
 
-// Makes a model of LibTorch operations: see model/torch/torch_translator.h. Its code is in a shared
+// Makes a model of LibTorch operations: see model/torch/torch_transformer.h. Its code is in a shared
 // library of its own, ../lib/leapstream/libleapstream_torch.so beside the program's folder, which
 // this function loads. So a program that computes with leapstream's own kernels does without
 // LibTorch and the half second that loading it takes. UNIMPLEMENTED: see CheckTorchComputes().

@@ -5,14 +5,6 @@
 #include "model/engine/model_call.h"
 
 namespace leapstream {
-namespace {
-
-// A batch of prefixes is encoded once it has so many rows, so that many sessions with bidirectional
-// encoders need no more scratch memory than a few.
-constexpr size_t kPrefixRows = 1024;
-
-}  // namespace
-
 absl::StatusOr<std::unique_ptr<Transformer>> Transformer::Create(const ModelConfig& config,
                                                                  Weights weights, int threads) {
   LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
@@ -29,6 +21,7 @@ Transformer::Transformer(const ModelConfig& config, Weights weights, int threads
     : config_(config),
       threads_(threads),
       weights_(std::move(weights)),
+      reader_(Parameters(weights_), config_, observer_),
       encoder_(Parameters(weights_), config_, observer_),
       decoder_(Parameters(weights_), config_, observer_) {}
 
@@ -36,6 +29,7 @@ absl::StatusOr<std::unique_ptr<SessionState>> Transformer::NewState() const {
   std::unique_ptr<TransformerState> state;
   LEAPSTREAM_RETURN_IF_ERROR(ModelCall("a session's state", 1, [&] {
     state = std::make_unique<TransformerState>();
+    reader_.AddTo(state.get());
     encoder_.AddTo(state.get());
     decoder_.AddTo(state.get());
     return absl::OkStatus();
@@ -59,12 +53,8 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch,
     Scratch& scratch = *loan;
     scratch.source.Clear();
     for (const SourceRows& rows : batch) {
-      if (!rows.samples.empty()) {
-        encoder_.ReadSamples(rows);
-        between_layers();
-      } else {
-        encoder_.ReadTokens(rows, &scratch.source);
-      }
+      reader_.Read(rows, &scratch.source);
+      if (!rows.samples.empty()) between_layers();
     }
     const Workspace::Scope scope(scratch.floats);
     decoder_.Append(scratch.source, encoder_.Encode(scratch.source, scratch, between_layers),
@@ -75,25 +65,12 @@ absl::Status Transformer::Read(absl::Span<const SourceRows> batch,
 
 void Transformer::EncodePrefixes(absl::Span<SessionState* const> batch, Scratch& scratch,
                                  BetweenLayers between_layers) const {
-  if (config_.causal_encoder) return;
-  SourceBatch& prefixes = scratch.source;
-  prefixes.Clear();
   const auto encode = [&] {
     const Workspace::Scope scope(scratch.floats);
-    decoder_.Append(prefixes, encoder_.Encode(prefixes, scratch, between_layers), scratch);
+    decoder_.Append(scratch.source, encoder_.Encode(scratch.source, scratch, between_layers),
+                    scratch);
   };
-  for (SessionState* session_state : batch) {
-    auto* const state = static_cast<TransformerState*>(session_state);
-    if (!encoder_.ReadPrefix(state, &prefixes, scratch.floats)) continue;
-    if (config_.speech.has_value()) between_layers();
-    decoder_.ForgetSource(state);
-    state->MakeStale();
-    if (prefixes.owners.size() >= kPrefixRows) {
-      encode();
-      prefixes.Clear();
-    }
-  }
-  encode();
+  reader_.ReadPrefixes(batch, scratch, encode, between_layers);
 }
 
 absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Span<Decision> result,

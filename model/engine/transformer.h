@@ -12,6 +12,7 @@
 #include "model/engine/decoder.h"
 #include "model/engine/encoder.h"
 #include "model/engine/observer.h"
+#include "model/engine/source_reader.h"
 #include "model/engine/weights.h"
 
 namespace leapstream {
@@ -68,6 +69,7 @@ class Transformer : public Translator {
   const int threads_;
   Weights weights_;  // Declared before the members that point into it. Constant once they are made.
   RowObserver observer_;
+  const SourceReader reader_;
   const TransformerEncoder encoder_;
   const TransformerDecoder decoder_;
 };

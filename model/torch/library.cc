@@ -3,7 +3,7 @@
 #include <utility>
 
 #include "model/engine/torch_device.h"
-#include "model/torch/torch_translator.h"
+#include "model/torch/make_torch_translator.h"
 
 extern "C" __attribute__((visibility("default"))) const char leapstream_torch_version[] =
     LEAPSTREAM_VERSION;
@@ -12,10 +12,5 @@ extern "C" __attribute__((visibility("default"))) void leapstream_make_torch_tra
     const leapstream::ModelConfig& config, leapstream::Weights& weights,
     const leapstream::TorchDevice& device,
     absl::StatusOr<std::unique_ptr<leapstream::Translator>>* result) {
-  auto translator = leapstream::TorchTranslator::Create(config, weights, device);
-  if (translator.ok()) {
-    *result = *std::move(translator);
-  } else {
-    *result = translator.status();
-  }
+  *result = leapstream::TranslatorOnDevice(config, weights, device);
 }

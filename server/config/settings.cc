@@ -124,7 +124,7 @@ std::string IsAddressOrEmpty(const std::string& value) {
 }  // namespace
 
 std::string CheckComputeType(const std::string& value) {
-  return OneOf(value, {"", "float32", "bfloat16", "int8"});
+  return OneOf(value, {"", "float32", "bfloat16", "float16", "int8"});
 }
 
 // A function that returns a field of a ServerConfig, which may be const.

@@ -34,7 +34,7 @@
 #include "model/engine/load_model.h"
 #include "model/engine/parallel.h"
 #include "model/engine/transformer.h"
-#include "model/torch/torch_translator.h"
+#include "model/torch/make_torch_translator.h"
 #include "tests/bench/bench_model.h"
 #include "tests/bench/benchmarks.h"
 #include "tests/bench/ceilings.h"
@@ -242,7 +242,7 @@ class Bench {
       if (kind == "libtorch") {
         ModelConfig config = config_;
         config.compute_type = "float32";
-        auto torch = TorchTranslator::Create(config, *weights, {"cpu", 1});
+        auto torch = TranslatorOnDevice(config, *weights, {"cpu", 1});
         if (!torch.ok()) return torch.status();
         translator_ = *std::move(torch);
       } else {

@@ -16,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/engine/load_model.h"
 #include "model/fairseq/export.h"
+#include "tests/testing/test_device.h"
 #include "tests/testing/wav_file.h"
 
 // The golden checkpoints of speech that were trained offline
@@ -75,7 +76,7 @@ inline std::string ExportedOfflineSpeech(const std::string& name) {
 }
 
 inline std::shared_ptr<const Model> LoadedOfflineSpeech(const std::string& name) {
-  auto model = LoadModel(ExportedOfflineSpeech(name));
+  auto model = LoadModel(ExportedOfflineSpeech(name), OnTestDevice());
   EXPECT_TRUE(model.ok()) << model.status();
   return *std::move(model);
 }

@@ -26,7 +26,8 @@ enum class Normaliser {
 };
 
 // A kind of attention that a model can ask for. This entry is all that leapstream knows of the
-// kind; kinds.cc lists the kinds.
+// kind, but for its features on LibTorch's devices, which model/torch/attention/torch_features.cc
+// has; kinds.cc lists the kinds.
 struct AttentionEntry {
   const char* name;  // The name in model.json.
   // Makes the feature map, which takes the kind's own tensors. Energies are inner products of
@@ -35,7 +36,6 @@ struct AttentionEntry {
   Normaliser normaliser = Normaliser::kSum;
   float floor = 0;               // The least divisor: a smaller sum of energies counts as this.
   bool proportion_nets = false;  // The kind has LeaP's nets, whose width follows from leap_factor.
-  bool in_libtorch = false;      // TorchTranslator computes this kind, too.
 };
 
 }  // namespace leapstream

@@ -41,19 +41,10 @@ std::unique_ptr<const AttentionKind> MakeKind(const AttentionEntry& entry, Norma
 
 std::unique_ptr<const AttentionKind> MakeMonotonic(const AttentionEntry& entry,
                                                    const AttentionBlock& block) {
-  const ModelConfig& config = block.config;
-  MonotonicOptions options;
-  options.heads = block.heads;
-  options.d = block.d;
-  options.mass_preservation = config.mass_preservation;
-  options.floor = entry.floor;
-  if (config.energy_bias) {
+  MonotonicOptions options = MonotonicOptionsOf(block.config);
+  if (block.config.energy_bias) {
     const std::vector<float> bias = block.parameters.Values("energy_bias", {1});
     if (!bias.empty()) options.energy_bias = bias[0];
-  }
-  if (config.SoftLookback()) {
-    options.lookback =
-        entry.normaliser == Normaliser::kSoftmax ? Lookback::kSoftmax : Lookback::kClamped;
   }
   return std::make_unique<MonotonicAttention>(entry.features(block), options);
 }
@@ -114,6 +105,20 @@ absl::Status CheckAttentionKinds(const ModelConfig& config) {
     LEAPSTREAM_RETURN_IF_ERROR(CheckLeapFactor(config, *side, name));
   }
   return absl::OkStatus();
+}
+
+MonotonicOptions MonotonicOptionsOf(const ModelConfig& config) {
+  const AttentionEntry& entry = Find(config.decoder.cross_attention);
+  MonotonicOptions options;
+  options.heads = config.decoder.attention_heads;
+  options.d = config.decoder.embed_dim / config.decoder.attention_heads;
+  options.mass_preservation = config.mass_preservation;
+  options.floor = entry.floor;
+  if (config.SoftLookback()) {
+    options.lookback =
+        entry.normaliser == Normaliser::kSoftmax ? Lookback::kSoftmax : Lookback::kClamped;
+  }
+  return options;
 }
 
 Attention MakeSelfAttention(const Parameters& parameters, const ModelConfig& config,

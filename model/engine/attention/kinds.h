@@ -7,6 +7,7 @@
 #include "model/api/model_config.h"
 #include "model/engine/attention/attention.h"
 #include "model/engine/attention/attention_entry.h"
+#include "model/engine/attention/monotonic_attention.h"
 #include "model/engine/parameters.h"
 
 namespace leapstream {
@@ -21,6 +22,10 @@ bool HasProportionNets(absl::string_view kind);
 // Checks the kinds that both sides ask for. INVALID_ARGUMENT: there is no such kind, or the side's
 // sizes do not fit it.
 absl::Status CheckAttentionKinds(const ModelConfig& config);
+
+// The options of a learned policy's cross-attention, but for the bias of its energies, which is a
+// parameter of each block.
+MonotonicOptions MonotonicOptionsOf(const ModelConfig& config);
 
 // The attention block with these parameters, of the kind that the configuration asks for. The
 // configuration must have passed CheckAttentionKinds().

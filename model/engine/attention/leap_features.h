@@ -59,8 +59,7 @@ inline constexpr AttentionEntry kLeapKind = {"leap",
                                              &MakeLeapFeatures,
                                              Normaliser::kSum,
                                              kLeapNormaliserFloor,
-                                             /*proportion_nets=*/true,
-                                             /*in_libtorch=*/true};
+                                             /*proportion_nets=*/true};
 
 }  // namespace leapstream
 

@@ -16,8 +16,8 @@
 #include "model/api/model_directory.h"
 #include "model/api/model_json.h"
 #include "model/engine/ensemble.h"
-#include "model/engine/transformer.h"
 #include "streaming/segment_search.h"
+#include "tests/testing/test_device.h"
 
 namespace leapstream {
 namespace {
@@ -40,15 +40,15 @@ std::string FileText(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-std::unique_ptr<const Translator> LoadTransformer(const std::string& name, ModelConfig* config) {
+std::unique_ptr<const Translator> LoadTranslator(const std::string& name, ModelConfig* config) {
   auto parsed = ParseModelJson(FileText(Golden(name + "/model.json")));
   EXPECT_TRUE(parsed.ok()) << parsed.status();
   *config = *std::move(parsed);
   auto weights = Weights::Load(Golden(name + "/weights.safetensors"));
   EXPECT_TRUE(weights.ok()) << weights.status();
-  auto transformer = Transformer::Create(*config, *std::move(weights));
-  EXPECT_TRUE(transformer.ok()) << transformer.status();
-  return *std::move(transformer);
+  auto translator = MakeOnTestDevice(*config, *std::move(weights));
+  EXPECT_TRUE(translator.ok()) << translator.status();
+  return *std::move(translator);
 }
 
 struct Loaded {
@@ -60,12 +60,12 @@ struct Loaded {
 Loaded Load(const std::string& name) {
   Loaded loaded;
   if (name != "ensemble") {
-    loaded.translator = LoadTransformer(name, &loaded.config);
+    loaded.translator = LoadTranslator(name, &loaded.config);
     return loaded;
   }
   std::vector<std::unique_ptr<const Translator>> members;
   for (const char* member : {"bpe_offline", "bpe_offline_s2"}) {
-    members.push_back(LoadTransformer(member, &loaded.config));
+    members.push_back(LoadTranslator(member, &loaded.config));
   }
   loaded.translator = std::make_unique<Ensemble>(std::move(members),
                                                  loaded.config.decoder.vocabulary_size);

@@ -19,6 +19,7 @@
 #include "model/engine/load_model.h"
 #include "streaming/scheduler.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/test_device.h"
 
 namespace leapstream {
 namespace {
@@ -46,7 +47,7 @@ std::shared_ptr<const Model> MakeModel(const std::string& name) {
   for (const char* file : {kSourceSentencePieceFile, kTargetSentencePieceFile}) {
     fs::copy(Golden() / "reference/data/joint/spm.model", to / file);
   }
-  auto model = LoadModel(to);
+  auto model = LoadModel(to, OnTestDevice());
   EXPECT_TRUE(model.ok()) << model.status();
   return model.ok() ? *model : nullptr;
 }

@@ -10,8 +10,9 @@
 #include <ATen/ops/from_blob.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "model/api/model_directory.h"
 #include "model/engine/model_family.h"
 #include "model/api/safetensors.h"
@@ -19,6 +20,7 @@
 #include "model/engine/transformer.h"
 #include "streaming/scheduler.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/test_device.h"
 
 namespace leapstream {
 namespace {
@@ -105,23 +107,13 @@ SessionOptions AgentOptions(const json& trace, const ModelInfo& model) {
   return options;
 }
 
-struct TraceCase {
-  const char* file;
-  const char* device = "cpu";
-};
-
-class TraceTest : public ::testing::TestWithParam<TraceCase> {};
+class TraceTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(TraceTest, SameActionsIdsAndText) {
-  const std::string file = GetParam().file;
+  const std::string file = GetParam();
   const std::string name = file.substr(0, file.find('.'));
   const std::string directory = ExportedModel(name);
-  LoadOptions load;
-  load.device = GetParam().device;
-  auto loaded = LoadModel(directory, load);
-  if (absl::StartsWith(load.device, "cuda") && absl::IsFailedPrecondition(loaded.status())) {
-    GTEST_SKIP() << loaded.status().message();
-  }
+  auto loaded = LoadModel(directory, OnTestDevice());
   ASSERT_TRUE(loaded.ok()) << loaded.status();
   int near_ties = 0, compared = 0;
   double worst = 0;
@@ -182,27 +174,14 @@ TEST_P(TraceTest, SameActionsIdsAndText) {
 INSTANTIATE_TEST_SUITE_P(
     AllFamilies, TraceTest,
     ::testing::Values(
-        TraceCase{"base.k1.jsonl"}, TraceCase{"base.k3.jsonl"}, TraceCase{"base.k5.jsonl"},
-        TraceCase{"base.k9.jsonl"}, TraceCase{"base.k3.max20.jsonl"}, TraceCase{"fp16.k3.jsonl"},
-        TraceCase{"fp16.k6.jsonl"}, TraceCase{"asym.k2.jsonl"}, TraceCase{"asym.k4.jsonl"},
-        TraceCase{"learned_gelu_sepdict.k3.jsonl"}, TraceCase{"softmax_postnorm.k1.jsonl"},
-        TraceCase{"softmax_postnorm.k5.jsonl"}, TraceCase{"leap_enc.k3.jsonl"},
-        TraceCase{"leap_sa.k3.jsonl"}, TraceCase{"nomass_nopos.k1.jsonl"},
-        TraceCase{"nomass_nopos.k2.jsonl"}, TraceCase{"mma_il.jsonl"}, TraceCase{"mma_hard.jsonl"},
-        TraceCase{"unidirectional.jsonl"}, TraceCase{"offline.jsonl"}));
-// The models that a LibTorch device computes have LeaP in all blocks.
-INSTANTIATE_TEST_SUITE_P(LibTorchDevices, TraceTest, ::testing::ValuesIn([] {
-                           std::vector<TraceCase> cases;
-                           for (const char* device : {"torch-cpu", "cuda:0"}) {
-                             for (const char* file :
-                                  {"base.k1.jsonl", "base.k3.jsonl", "base.k9.jsonl",
-                                   "fp16.k3.jsonl", "asym.k2.jsonl",
-                                   "learned_gelu_sepdict.k3.jsonl"}) {
-                               cases.push_back({file, device});
-                             }
-                           }
-                           return cases;
-                         }()));
+        "base.k1.jsonl", "base.k3.jsonl", "base.k5.jsonl", "base.k9.jsonl", "base.k3.max20.jsonl",
+        "fp16.k3.jsonl", "fp16.k6.jsonl", "asym.k2.jsonl", "asym.k4.jsonl",
+        "learned_gelu_sepdict.k3.jsonl", "softmax_postnorm.k1.jsonl", "softmax_postnorm.k5.jsonl",
+        "leap_enc.k3.jsonl", "leap_sa.k3.jsonl", "nomass_nopos.k1.jsonl", "nomass_nopos.k2.jsonl",
+        "mma_il.jsonl", "mma_hard.jsonl", "unidirectional.jsonl", "offline.jsonl"),
+    [](const auto& info) {
+      return absl::StrReplaceAll(absl::StripSuffix(info.param, ".jsonl"), {{".", "_"}});
+    });
 
 struct Output {
   std::string text;
@@ -350,7 +329,7 @@ INSTANTIATE_TEST_SUITE_P(
 class ReadOnTest : public ::testing::TestWithParam<const char*> {};
 
 TEST_P(ReadOnTest, AnUndoneStepLeavesNoTrace) {
-  auto model = LoadModel(ExportedModel(GetParam()));
+  auto model = LoadModel(ExportedModel(GetParam()), OnTestDevice());
   ASSERT_TRUE(model.ok()) << model.status();
   const Translator& translator = *(*model)->translator;
   auto undone = *translator.NewState(), plain = *translator.NewState();

@@ -19,6 +19,7 @@
 #include "model/fairseq/export.h"
 #include "streaming/scheduler.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/test_device.h"
 
 namespace leapstream {
 namespace {
@@ -60,7 +61,7 @@ std::shared_ptr<const Model> ModelOf(const std::string& name) {
   options.output = ::testing::TempDir() + "/leapstream-" + name;
   const absl::Status status = ExportModel(options);
   EXPECT_TRUE(status.ok()) << status;
-  auto loaded = LoadModel(options.output);
+  auto loaded = LoadModel(options.output, OnTestDevice());
   EXPECT_TRUE(loaded.ok()) << loaded.status();
   if (loaded.ok()) model = *loaded;
   return model;

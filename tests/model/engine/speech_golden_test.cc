@@ -34,6 +34,7 @@
 #include "streaming/text_sink.h"
 #include "tests/model/engine/naive_attention.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/test_device.h"
 #include "tests/testing/wav_file.h"
 
 namespace leapstream {
@@ -305,7 +306,7 @@ TEST(MassPreservationTest, DecidesWhetherOneStateIsRead) {
   // Returns the log-probabilities of the first two steps. The first step is committed or, like an
   // early </s>, repeated.
   const auto run = [&](const std::string& directory, int k, bool repeat) {
-    const auto model = *LoadModel(directory);
+    const auto model = *LoadModel(directory, OnTestDevice());
     const auto state = *model->translator->NewState();
     SessionState* const one = state.get();
     one->SetWaitK(k, 1);
@@ -343,7 +344,7 @@ class SpeechTraceTest : public ::testing::TestWithParam<const char*> {};
 TEST_P(SpeechTraceTest, DoesWhatTheReferenceDoes) {
   const std::string trace = GetParam();
   const std::string name = trace.substr(0, trace.find('.'));
-  const auto model = LoadModel(ExportedModel(name));
+  const auto model = LoadModel(ExportedModel(name), OnTestDevice());
   ASSERT_TRUE(model.ok()) << model.status();
   double worst = 0;
   for (const json& row : Rows(Golden(absl::StrCat("traces/", trace, ".jsonl")))) {
@@ -602,7 +603,8 @@ std::vector<std::pair<std::string, double>> Words(const json& row) {
 
 TEST_P(SpeechTraceTest, SessionsDoWhatTheReferenceDoes) {
   const std::string trace = GetParam();
-  const auto model = LoadModel(ExportedModel(trace.substr(0, trace.find('.'))));
+  const auto model =
+      LoadModel(ExportedModel(trace.substr(0, trace.find('.'))), OnTestDevice());
   ASSERT_TRUE(model.ok()) << model.status();
   Scheduler scheduler(*model);
   for (const json& row : Rows(Golden(absl::StrCat("traces/", trace, ".jsonl")))) {

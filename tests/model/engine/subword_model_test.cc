@@ -15,6 +15,7 @@
 #include "model/fairseq/export.h"
 #include "streaming/scheduler.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/test_device.h"
 
 namespace leapstream {
 namespace {
@@ -48,7 +49,7 @@ class SubwordModelTest : public ::testing::Test {
     const ExportOptions options = BpeOptions();
     const absl::Status status = ExportModel(options);
     ASSERT_TRUE(status.ok()) << status;
-    auto loaded = LoadModel(options.output);
+    auto loaded = LoadModel(options.output, OnTestDevice());
     ASSERT_TRUE(loaded.ok()) << loaded.status();
     model_ = new std::shared_ptr<const Model>(*loaded);
   }

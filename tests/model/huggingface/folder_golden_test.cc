@@ -25,6 +25,7 @@
 #include "model/api/vocabulary.h"
 #include "model/engine/model_family.h"
 #include "model/engine/transformer.h"
+#include "tests/testing/test_device.h"
 
 namespace leapstream {
 namespace {
@@ -130,7 +131,7 @@ struct Exported {
   ModelConfig config;
   Vocabulary source, target;
   std::unique_ptr<const Tokenizer> source_tokenizer, target_tokenizer;
-  std::unique_ptr<Transformer> transformer;
+  std::unique_ptr<Translator> transformer;
   std::vector<TokenId> source_ids, target_ids;  // leapstream's id of each of the folder's ids.
 };
 
@@ -176,7 +177,7 @@ const Exported& Export(const FolderCase& folder) {
   result.target_tokenizer = FilterTarget(
       result.config, *MakeTokenizer(result.config, ModelSide::kTarget, result.directory, files));
   auto weights = Weights::Load(file(kWeightsFile));
-  result.transformer = *Transformer::Create(result.config, std::move(*weights));
+  result.transformer = *MakeOnTestDevice(result.config, std::move(*weights));
   const bool marian = result.config.architecture == "marian";
   const bool separate = std::string(folder.folder) == "marian-separate";
   result.source_ids = OurIds(result.source, marian ? path + "/vocab.json" : "");
@@ -350,7 +351,8 @@ TEST_P(FolderTensorsTest, EncoderOutputAndLogits) {
   const std::vector<TokenId> source = ids_of("input_ids", model_->source_ids);
   const std::vector<TokenId> target = ids_of("greedy_ids", model_->target_ids);
   std::map<std::string, std::vector<float>> seen;
-  model_->transformer->ObserveForTest([&seen](absl::string_view what, const Tensor& rows) {
+  auto& observed = dynamic_cast<Transformer&>(*model_->transformer);
+  observed.ObserveForTest([&seen](absl::string_view what, const Tensor& rows) {
     std::vector<float>& all = seen[std::string(what)];
     all.insert(all.end(), rows.data(), rows.data() + rows.count());
   });
@@ -373,7 +375,7 @@ TEST_P(FolderTensorsTest, EncoderOutputAndLogits) {
     ASSERT_LT(t + 1, target.size());
     one->Commit(target[t + 1]);
   }
-  model_->transformer->ObserveForTest(nullptr);
+  observed.ObserveForTest(nullptr);
   const std::vector<float> encoded = floats_of("encoder_out");
   ASSERT_EQ(encoded.size(), seen["encoder_out"].size());
   for (size_t i = 0; i < encoded.size(); ++i) {

@@ -1,0 +1,123 @@
+#ifndef LEAPSTREAM_MODEL_TORCH_ATTENTION_TORCH_CACHE_H_
+#define LEAPSTREAM_MODEL_TORCH_ATTENTION_TORCH_CACHE_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include "absl/types/span.h"
+#include "model/engine/attention/attention.h"
+#include "model/torch/attention/torch_past.h"
+#include "model/torch/device_pool.h"
+#include "model/torch/row_grid.h"
+
+namespace leapstream {
+
+// The keys and values of all positions of a segment, in blocks of kBlock positions: KeyValueCache on
+// a device, for all layers of a side. Copies share blocks, and a session takes no more than it
+// needs.
+class TorchCacheState : public AttentionState {
+ public:
+  static constexpr int64_t kBlock = 16;
+
+  // The pool's parts are the keys [key heads, kBlock, F] and the values [heads, kBlock, V].
+  explicit TorchCacheState(std::shared_ptr<DevicePool> pool) : pool_(std::move(pool)) {}
+
+  void Reset() override { length_ = settled_ = 0; }
+  void Settle() override { settled_ = length_; }
+  void Drop() override { length_ = settled_; }
+  int64_t bytes() const override;
+  std::unique_ptr<AttentionState> Clone() const override {
+    return std::make_unique<TorchCacheState>(*this);
+  }
+  void CopyFrom(const AttentionState& other) override;
+  // In the form of KeyValueCache's states.
+  void Save(std::string* bytes) const override;
+  bool Load(int64_t length, absl::string_view* bytes) override;
+
+  int64_t length() const { return length_; }
+  // The block that has a position. REQUIRES: it was owned once.
+  int64_t BlockOf(int64_t position) const {
+    return blocks_[static_cast<size_t>(position / kBlock)]->index();
+  }
+  // Makes room for positions [length(), length() + count) that nobody else has. Needs the context's
+  // mutex.
+  void Own(int64_t count, DevicePool::Changes* changes);
+  // Keeps the first `settled` positions of those that Own() has made room for, and, if `open`, the
+  // one after them provisionally.
+  void Keep(int64_t settled, bool open) {
+    settled_ = length_ + settled;
+    length_ = settled_ + (open ? 1 : 0);
+  }
+
+ private:
+  const std::shared_ptr<DevicePool> pool_;
+  std::vector<DevicePool::BlockPointer> blocks_;
+  int64_t length_ = 0;
+  int64_t settled_ = 0;
+};
+
+// A pool for caches with so many heads of keys.
+std::shared_ptr<DevicePool> MakeCachePool(const TorchShape& shape, int64_t key_heads,
+                                          std::shared_ptr<TorchContext> context);
+
+// The caches of the sessions of one call, side by side.
+class TorchCaches {
+ public:
+  // `writes`: the rows of the grid will be written.
+  TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_heads,
+              std::vector<TorchCacheState*> states, const RowGrid& grid, bool writes);
+
+  // Writes the rows' keys [R, key heads, F] and values [R, H, V].
+  void Write(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
+  // The keys [B, heads, N, F] of `heads` heads from `first` on; the values [B, H, N, V].
+  at::Tensor Keys(int64_t layer, int64_t first, int64_t heads) const;
+  at::Tensor Values(int64_t layer) const;
+  // The weights of a soft-max over the positions that each row of the grid sees, [B, H, T, N] in
+  // float32. query: [R, H, F].
+  at::Tensor Weights(int64_t layer, const at::Tensor& query) const;
+  // Weights() times values: [R, H, V].
+  at::Tensor Attend(int64_t layer, const at::Tensor& query) const;
+  void Close(const TorchPastCall::Kept& kept);
+
+  const std::vector<TorchCacheState*>& states() const { return states_; }
+  int64_t positions() const { return N_; }
+
+ private:
+  at::Tensor Gather(size_t part, int64_t layer, int64_t first, int64_t heads) const;
+
+  DevicePool& pool_;
+  const TorchShape& shape_;
+  const int64_t key_heads_;
+  const std::vector<TorchCacheState*> states_;
+  const RowGrid& grid_;
+  int64_t N_ = 0;      // The positions of the longest cache, rounded up to blocks.
+  at::Tensor blocks_;  // [B, N / kBlock]
+  at::Tensor hidden_;  // Whether a row does not see a position: [B, 1, T, N].
+  at::Tensor written_;  // The rows' places: [R, 2] block and position in it.
+};
+
+// The past of soft-max attention: see SoftmaxAttention.
+class TorchCache : public TorchPast {
+ public:
+  TorchCache(const TorchShape& shape, std::shared_ptr<TorchContext> context)
+      : shape_(shape), pool_(MakeCachePool(shape, shape.heads, std::move(context))) {}
+
+  std::unique_ptr<AttentionState> NewState() const override {
+    return std::make_unique<TorchCacheState>(pool_);
+  }
+  absl::Status Reserve(int64_t states) const override { return pool_->Reserve(states); }
+  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states,
+                                      const RowGrid& grid, Use use) const override;
+
+ private:
+  class Call;
+  const TorchShape shape_;
+  const std::shared_ptr<DevicePool> pool_;
+};
+
+}  // namespace leapstream
+
+#endif  // LEAPSTREAM_MODEL_TORCH_ATTENTION_TORCH_CACHE_H_

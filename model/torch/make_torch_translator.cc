@@ -1,0 +1,76 @@
+#include "model/torch/make_torch_translator.h"
+
+#include <string>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <c10/core/InferenceMode.h>
+#include <c10/util/Exception.h>
+#include "absl/strings/str_cat.h"
+#include "base/status.h"
+#include "model/engine/decoder_only.h"
+#include "model/engine/parameters.h"
+#include "model/torch/torch_call.h"
+#include "model/torch/torch_text_network.h"
+#include "model/torch/torch_transformer.h"
+
+namespace leapstream {
+namespace {
+
+at::ScalarType TypeOf(const std::string& compute_type) {
+  if (compute_type == "bfloat16") return at::kBFloat16;
+  return compute_type == "float16" ? at::kHalf : at::kFloat;
+}
+
+// Whether the device computes and returns its result, in this type.
+absl::Status TryDevice(const std::string& name, at::ScalarType type) {
+  try {
+    c10::InferenceMode guard;
+    const at::Tensor ones = at::ones({1, 1}, at::device(c10::Device(name)).dtype(type));
+    at::linear(ones, ones).item<float>();
+    return absl::OkStatus();
+  } catch (const c10::Error& e) {
+    // Only the beginning is kept: the rest lists everything that LibTorch was built with.
+    const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
+    return absl::FailedPreconditionError(absl::StrCat(
+        "LibTorch cannot use device ", name, " (", why.substr(0, why.find('\n')),
+        "...); leave device unset for leapstream's own kernels"));
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Translator>> TranslatorOnDevice(const ModelConfig& config,
+                                                               Weights& weights,
+                                                               const TorchDevice& device) {
+  LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
+  const at::ScalarType type = TypeOf(config.compute_type);
+  LEAPSTREAM_RETURN_IF_ERROR(TryDevice(device.name, type));
+  std::unique_ptr<Translator> translator;
+  LEAPSTREAM_RETURN_IF_ERROR(
+      TorchCall("loading a model", device.threads, [&]() -> absl::Status {
+        auto context =
+            std::make_shared<TorchContext>(c10::Device(device.name), device.threads, type);
+        TorchTransformer::Parts parts;
+        parts.config = std::make_unique<const ModelConfig>(config);
+        parts.observer = std::make_unique<const RowObserver>();
+        if (!config.language_model.has_value()) {
+          parts.reader = std::make_unique<const SourceReader>(Parameters(weights), *parts.config,
+                                                              *parts.observer);
+        }
+        parts.context = context;
+        const TorchParameters parameters(config, weights, context);
+        LEAPSTREAM_RETURN_IF_ERROR(weights.Finish());
+        if (config.language_model.has_value()) {
+          auto network = std::make_unique<const TorchTextNetwork>(
+              parameters, std::move(parts.config), std::move(context));
+          translator = std::make_unique<DecoderOnly>(config, std::move(network), device.threads);
+        } else {
+          translator = std::make_unique<TorchTransformer>(std::move(parts), parameters);
+        }
+        return absl::OkStatus();
+      }));
+  return translator;
+}
+
+}  // namespace leapstream

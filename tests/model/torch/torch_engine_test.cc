@@ -1,0 +1,322 @@
+// Compares the engine of LibTorch's operations with leapstream's own kernels, on random models of
+// every kind. Goldens that both pass are in tests/model/engine, with leapstream_device_test().
+#include <cmath>
+#include <functional>
+#include <memory>
+#include <ostream>
+#include <random>
+#include <string>
+#include <vector>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include "absl/strings/str_cat.h"
+#include "model/api/language_model.h"
+#include "model/api/vocabulary.h"
+#include "model/engine/attention/kinds.h"
+#include "model/engine/load_model.h"
+#include "tests/model/engine/clones.h"
+#include "tests/testing/random_model.h"
+
+namespace leapstream {
+namespace {
+
+using ::testing::HasSubstr;
+
+// Log-probabilities are differences of float32 sums of some hundred terms of magnitude 10 or less,
+// through two layers, in another order.
+constexpr double kTolerance = 2e-4;
+
+struct Network {
+  std::string name;
+  std::function<void(ModelConfig&)> edit;
+};
+
+void PrintTo(const Network& network, std::ostream* out) { *out << network.name; }
+
+std::vector<Network> Networks() {
+  std::vector<Network> networks;
+  for (const AttentionEntry* entry : AttentionEntries()) {
+    const std::string kind = entry->name;
+    for (const bool causal : {true, false}) {
+      networks.push_back({absl::StrCat(kind, causal ? "_causal" : "_whole"),
+                          [=](ModelConfig& config) {
+                            config.causal_encoder = causal;
+                            if (causal) config.simul_type = "waitk";
+                            for (SideConfig* side : {&config.encoder, &config.decoder}) {
+                              side->self_attention = side->cross_attention = kind;
+                              side->normalize_before = causal;
+                            }
+                          }});
+    }
+  }
+  networks.push_back({"leap_with_softmax", [](ModelConfig& config) {
+                        config.causal_encoder = true;
+                        config.simul_type = "waitk";
+                        config.cross_normaliser = "softmax";
+                        config.mass_preservation = false;
+                        config.decoder.cross_attention = "leap";
+                      }});
+  for (const char* policy : {"hard_aligned", "infinite_lookback"}) {
+    for (const char* kind : {"softmax", "leap"}) {
+      networks.push_back({absl::StrCat(policy, "_", kind), [=](ModelConfig& config) {
+                            config.causal_encoder = true;
+                            config.simul_type = policy;
+                            config.energy_bias = true;
+                            config.decoder.cross_attention = kind;
+                          }});
+    }
+  }
+  return networks;
+}
+
+class TorchEngineTest : public ::testing::TestWithParam<Network> {
+ protected:
+  void SetUp() override {
+    directory_ = WriteRandomModel(absl::StrCat("torch_", GetParam().name), GetParam().edit);
+    own_ = Load("cpu");
+    torch_ = Load("torch-cpu");
+    ASSERT_NE(own_, nullptr);
+    ASSERT_NE(torch_, nullptr);
+    sizes_.source_vocabulary = own_->source_vocabulary.size();
+    sizes_.target_vocabulary = own_->target_vocabulary.size();
+  }
+  std::shared_ptr<const Model> Load(const std::string& device, const std::string& type = "") {
+    LoadOptions options;
+    options.device = device;
+    options.compute_type = type;
+    auto model = LoadModel(directory_, options);
+    EXPECT_TRUE(model.ok()) << model.status();
+    return model.ok() ? *model : nullptr;
+  }
+  static std::unique_ptr<SessionState> NewState(const Model& model, int k) {
+    auto state = *model.translator->NewState();
+    state->SetWaitK(k, 1);
+    if (model.info.shows_attention) state->ShowAttention();
+    return state;
+  }
+
+  std::string directory_;
+  std::shared_ptr<const Model> own_, torch_;
+  ModelSizes sizes_;
+};
+
+INSTANTIATE_TEST_SUITE_P(Networks, TorchEngineTest, ::testing::ValuesIn(Networks()),
+                         [](const auto& info) { return info.param.name; });
+
+TEST_P(TorchEngineTest, DecidesAsOurKernels) {
+  EXPECT_EQ(own_->info.shows_attention, torch_->info.shows_attention);
+  EXPECT_EQ(own_->info.bidirectional_encoder, torch_->info.bidirectional_encoder);
+  for (const int seed : {1, 2}) {
+    const auto own = NewState(*own_, 2);
+    const auto torch = NewState(*torch_, 2);
+    for (int segment = 0; segment < 2; ++segment) {  // The second one takes the memory again.
+      const Decided expected = Drive(*own_->translator, sizes_, own.get(), seed, 50);
+      const Decided got = Drive(*torch_->translator, sizes_, torch.get(), seed, 50);
+      ASSERT_EQ(expected.size(), got.size());
+      for (size_t i = 0; i < expected.size(); ++i) {
+        ASSERT_EQ(expected[i].first < 0, got[i].first < 0) << i;
+        ASSERT_NEAR(expected[i].second, got[i].second, kTolerance) << i;
+      }
+      own->Reset();
+      torch->Reset();
+    }
+  }
+}
+
+// The kinds of a past: sums, caches and heads that move.
+TEST_P(TorchEngineTest, ClonesGoOnByThemselves) {
+  if (GetParam().name.find("linear") == 0 || GetParam().name.find("cosformer") == 0) return;
+  ExpectClonesGoOnByThemselves(*torch_->translator, sizes_);
+}
+
+// Sessions of several lengths in one batch, some of which have rows that others do not have.
+TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
+  constexpr int kSessions = 5;
+  std::vector<std::unique_ptr<SessionState>> own, torch;
+  for (int s = 0; s < kSessions; ++s) {
+    own.push_back(NewState(*own_, 1 + s));
+    torch.push_back(NewState(*torch_, 1 + s));
+    Frame frame;
+    frame.source_lead.assign(static_cast<size_t>(s % 3), 20);
+    if (!own_->info.learned_policy) frame.forced.assign(static_cast<size_t>(s % 2), 21);
+    own[s]->SetFrame(frame);
+    torch[s]->SetFrame(frame);
+  }
+  std::mt19937 random(7);
+  for (int round = 0; round < 12; ++round) {
+    std::vector<std::vector<TokenId>> tokens(kSessions);
+    std::vector<SourceRows> rows;
+    std::vector<SessionState*> states;
+    for (int s = 0; s < kSessions; ++s) {
+      for (int i = static_cast<int>(random() % (1 + 20 * s)); i >= 0; --i) {
+        tokens[s].push_back(30 + static_cast<TokenId>(random() % 2000));
+      }
+      ASSERT_TRUE(own_->translator->Read({SourceRows{own[s].get(), tokens[s]}}).ok());
+      rows.push_back({torch[s].get(), tokens[s]});
+      states.push_back(torch[s].get());
+    }
+    ASSERT_TRUE(torch_->translator->Read(rows).ok());
+    std::vector<Decision> got(kSessions);
+    ASSERT_TRUE(torch_->translator->Decide(states, absl::MakeSpan(got)).ok());
+    for (int s = 0; s < kSessions; ++s) {
+      Decision expected;
+      ASSERT_TRUE(
+          own_->translator->Decide({own[s].get()}, absl::MakeSpan(&expected, 1)).ok());
+      ASSERT_EQ(expected.wants_source, got[s].wants_source);
+      EXPECT_EQ(expected.attended, got[s].attended);
+      ASSERT_NEAR(expected.best.log_prob, got[s].best.log_prob, kTolerance) << round << " " << s;
+      ASSERT_NEAR(expected.second.log_prob, got[s].second.log_prob, kTolerance);
+      if (expected.wants_source) continue;
+      own[s]->Commit(40 + round);
+      torch[s]->Commit(40 + round);
+    }
+  }
+}
+
+// Drafts, some of whose tokens are decided otherwise, are steps one by one.
+TEST_P(TorchEngineTest, VerifiesAsItSteps) {
+  if (own_->info.learned_policy) return;
+  const Translator& translator = *torch_->translator;
+  std::vector<std::unique_ptr<SessionState>> fast, slow;
+  for (int b = 0; b < 3; ++b) {
+    fast.push_back(NewState(*torch_, 2));
+    slow.push_back(NewState(*torch_, 2));
+    if (b > 0 && torch_->info.bidirectional_encoder) {
+      fast[b]->RefreshPast();
+      slow[b]->RefreshPast();
+    }
+  }
+  std::mt19937 random(5);
+  const auto token = [&] { return 30 + static_cast<TokenId>(random() % 2000); };
+  for (int round = 0; round < 10; ++round) {
+    std::vector<std::vector<TokenId>> given(3);
+    std::vector<std::vector<Decision>> decisions(3);
+    std::vector<GivenRows> rows;
+    for (int b = 0; b < 3; ++b) {
+      const std::vector<TokenId> source = {token(), token()};
+      ASSERT_TRUE(translator.Read({SourceRows{fast[b].get(), source}}).ok());
+      ASSERT_TRUE(translator.Read({SourceRows{slow[b].get(), source}}).ok());
+      const auto guess = *slow[b]->Clone();
+      const auto forced = static_cast<int>(random() % 2);
+      const auto right = static_cast<int>(random() % 4);
+      for (int i = 0; i < forced + right; ++i) {
+        Decision decision;
+        ASSERT_TRUE(translator.Decide({guess.get()}, absl::MakeSpan(&decision, 1)).ok());
+        given[b].push_back(i < forced ? token() : decision.best.id);
+        guess->Commit(given[b].back());
+      }
+      if (random() % 2 == 0) given[b].push_back(token());
+      decisions[b].resize(given[b].size() + 1);
+      rows.push_back({fast[b].get(), given[b], forced, /*decides=*/true,
+                      absl::MakeSpan(decisions[b])});
+    }
+    ASSERT_TRUE(translator.Verify(rows).ok());
+    for (int b = 0; b < 3; ++b) {
+      for (size_t i = 0; i <= given[b].size(); ++i) {
+        Decision expected;
+        ASSERT_TRUE(translator.Decide({slow[b].get()}, absl::MakeSpan(&expected, 1)).ok());
+        if (static_cast<int>(i) >= rows[b].forced) {
+          ASSERT_NEAR(decisions[b][i].best.log_prob, expected.best.log_prob, kTolerance);
+          EXPECT_EQ(decisions[b][i].attended, expected.attended);
+        }
+        if (i == given[b].size()) break;
+        if (static_cast<int>(i) >= rows[b].forced && expected.best.id != given[b][i]) break;
+        slow[b]->Commit(given[b][i]);
+      }
+      ASSERT_EQ(fast[b]->target_written(), slow[b]->target_written());
+      fast[b]->Commit(25);  // The step after the draft is open.
+      slow[b]->Commit(25);
+    }
+  }
+}
+
+TEST_P(TorchEngineTest, Bfloat16IsNear) {
+  const auto rounded = Load("torch-cpu", "bfloat16");
+  ASSERT_NE(rounded, nullptr);
+  if (own_->info.learned_policy) return;  // Heads move elsewhere at once.
+  const auto own = NewState(*own_, 2);
+  const auto near = NewState(*rounded, 2);
+  double sum = 0;
+  const Decided expected = Drive(*own_->translator, sizes_, own.get(), 3, 20);
+  const Decided got = Drive(*rounded->translator, sizes_, near.get(), 3, 20);
+  for (size_t i = 0; i < expected.size(); ++i) sum += expected[i].second - got[i].second;
+  EXPECT_NEAR(sum / static_cast<double>(expected.size()), 0, 0.2);
+}
+
+// A state goes on where the other engine left it, and prompts are read in parts of any size.
+TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
+  for (const char* kind : {"softmax", "leap"}) {
+    const std::string directory =
+        WriteRandomModel(absl::StrCat("torch_text_", kind), [&](ModelConfig& config) {
+          config.causal_encoder = true;
+          config.language_model.emplace();
+          config.encoder = SideConfig();
+          config.decoder.self_attention = kind;
+          config.share_decoder_input_output_embed = true;
+          config.share_all_embeddings = false;
+        });
+    LoadOptions options;
+    const auto own = LoadModel(directory, options);
+    options.device = "torch-cpu";
+    const auto torch = LoadModel(directory, options);
+    ASSERT_TRUE(own.ok() && torch.ok()) << own.status() << torch.status();
+    const LanguageModel* const models[] = {(*own)->translator->language_model(),
+                                           (*torch)->translator->language_model()};
+    const auto extend = [](const LanguageModel& model, SessionState* state,
+                           const std::vector<TokenId>& tokens, size_t from) {
+      std::vector<float> scores;
+      const absl::Status status = model.Extend(
+          {TextRows{state, tokens, from}}, [&](size_t, size_t, const TokenScores& row) {
+            scores.push_back(row.log_prob(7));
+            scores.push_back(row.log_prob(100));
+          });
+      EXPECT_TRUE(status.ok()) << status;
+      return scores;
+    };
+    for (const int length : {1, 20, 300}) {
+      std::vector<TokenId> text;
+      for (int i = 0; i < length; ++i) text.push_back(10 + 31 * i % 900);
+      const std::vector<TokenId> more = {5, 9, 77};
+      std::vector<std::vector<float>> scores;
+      for (const int from : {0, 1}) {
+        const auto state = *models[from]->NewState();
+        extend(*models[from], state.get(), text, text.size());
+        const std::string bytes = models[from]->Save(*state);
+        for (const int to : {0, 1}) {
+          const auto moved = models[to]->Restore(bytes);
+          ASSERT_TRUE(moved.ok()) << moved.status();
+          EXPECT_EQ((*moved)->source_read(), length);
+          scores.push_back(extend(*models[to], moved->get(), more, 0));
+        }
+        EXPECT_FALSE(models[from]->Restore(bytes.substr(1)).ok());
+      }
+      for (size_t i = 1; i < scores.size(); ++i) {
+        ASSERT_EQ(scores[i].size(), scores[0].size());
+        for (size_t j = 0; j < scores[i].size(); ++j) {
+          EXPECT_NEAR(scores[i][j], scores[0][j], kTolerance) << kind << length;
+        }
+      }
+    }
+  }
+}
+
+TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
+  const std::string directory = WriteRandomModel(
+      "torch_shared", [](ModelConfig& config) { config.decoder.shared_layers = {1, 2}; });
+  LoadOptions options;
+  options.device = "cuda:0";  // Whether there is one or not.
+  const absl::Status shared = CheckModel(directory, options);
+  EXPECT_TRUE(absl::IsUnimplemented(shared)) << shared;
+  EXPECT_THAT(std::string(shared.message()), HasSubstr("share"));
+  options.compute_type = "int8";
+  const absl::Status coarse = CheckModel(EmbeddedModel(), options);
+  EXPECT_TRUE(absl::IsUnimplemented(coarse)) << coarse;
+  EXPECT_THAT(std::string(coarse.message()), HasSubstr("int8"));
+  options.device = "cpu";
+  options.compute_type = "float16";
+  EXPECT_TRUE(absl::IsInvalidArgument(CheckModel(EmbeddedModel(), options)));
+}
+
+}  // namespace
+}  // namespace leapstream
