@@ -182,6 +182,7 @@ function newSession(config) {
     reads: [],
     token: '',
     source: {segments: [], sequence: 0},
+    events: [],          // Those that nobody has taken yet.
   };
 }
 
@@ -191,12 +192,13 @@ function newSession(config) {
 // open, for `keepAliveMs` after its last source; then the server lets it go, and more source goes on with it.
 export class Stream {
   constructor(connect, saved, {keepAliveMs = Infinity} = {}) {
-    const {source, ids, reads, ...session} = saved;
+    const {source, ids, reads, events, ...session} = saved;
     Object.assign(this, session, {ids: [...ids], reads: [...reads]});
     this.open = connect;
     this.keepAliveMs = keepAliveMs;
     this.log = new SourceLog(source);
     this.events = new Events();
+    for (const event of events) this.events.push(event);
     this.over = false;
     if (!this.token) this.id = '';            // Nothing came of such a session, and it begins again.
     this.lostAt = this.id ? Date.now() : 0;
@@ -209,11 +211,12 @@ export class Stream {
     this.connect();
   }
 
-  // The value that Client.restore() takes, in another page or process: JSON, but for the Uint8Arrays of audio. The events
-  // up to now are not in it.
+  // The value that Client.restore() takes, in another page or process: JSON, but for the Uint8Arrays of audio. Events that
+  // nobody has taken are in it, and come there.
   save() {
     const {config, tokens, closed, id, segment, shown, ids, reads, token} = this;
-    return {config, tokens, closed, id, segment, shown, ids: [...ids], reads: [...reads], token, source: this.log.save()};
+    return {config, tokens, closed, id, segment, shown, ids: [...ids], reads: [...reads], token, source: this.log.save(),
+            events: this.events.ready.filter(({interrupted}) => !interrupted)};
   }
 
   // The source that has no complete translation yet, to be sent to another session if this one cannot go on:
