@@ -235,7 +235,7 @@ struct Summary {
   SegmentStats totals;                     // Some figures only: see SegmentStats in the protocol.
   int64_t untranslated_source_tokens = 0;  // The sum over segments since the last resume.
   int64_t dropped_source_bytes = 0;  // Bytes of source that was not read, since the last resume.
-  std::optional<Usage> usage;        // That of the last call; nullopt: the server is older than 0.4.
+  std::optional<Usage> usage;  // That of the last call; nullopt: the server is older than 0.4.
 };
 
 // The server is lost, or will not take the stream now. Another call is made for the stream.

@@ -133,13 +133,12 @@ absl::Status Account::Exceeded(const Quota& quota, const Amount& amount, int64_t
   } else {
     const std::string needed =
         cost == 0 ? "" : absl::StrCat(", and this needs ", InCharacters(cost), " more");
-    message = absl::StrCat(may, " and have used ", InCharacters(quota.used), needed,
-                           "; go on in ", absl::FormatDuration(absl::Ceil(wait, absl::Seconds(1))),
-                           audio);
+    message = absl::StrCat(may, " and have used ", InCharacters(quota.used), needed, "; go on in ",
+                           absl::FormatDuration(absl::Ceil(wait, absl::Seconds(1))), audio);
   }
-  absl::Status status = WithQuotaViolation(
-      WithReason(absl::ResourceExhaustedError(message), "QUOTA_EXCEEDED"), principal_,
-      absl::StrCat("characters a ", quota.window));
+  absl::Status status =
+      WithQuotaViolation(WithReason(absl::ResourceExhaustedError(message), "QUOTA_EXCEEDED"),
+                         principal_, absl::StrCat("characters a ", quota.window));
   if (too_large) return status;
   return WithRetryDelay(std::move(status), absl::Ceil(wait, absl::Milliseconds(1)));
 }

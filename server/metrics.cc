@@ -147,8 +147,9 @@ struct Metrics::Families {
   Family<Counter>& used_generated_tokens =
       AddCounter("leapstream_usage_generated_tokens_total",
                  "Tokens that were generated for a principal.");
-  Family<Counter>& used_requests = AddCounter(
-      "leapstream_usage_requests_total", "Sessions and calls of a principal that began, by method.");
+  Family<Counter>& used_requests =
+      AddCounter("leapstream_usage_requests_total",
+                 "Sessions and calls of a principal that began, by method.");
   Family<Counter>& rpc_started = AddCounter("grpc_server_started_total", "RPCs that started.");
   Family<Counter>& rpc_handled =
       AddCounter("grpc_server_handled_total", "RPCs that completed, by code.");

@@ -85,9 +85,9 @@ class Metrics {
 
   // The metrics of the model of this name. They live as long as this object.
   ModelMetrics* ForModel(const std::string& model);
-  // The metrics of a principal, under the label "anonymous" if it is empty. The metrics of the first
-  // ones have labels of their own, and those of all others the label "other". They live as long as
-  // this object.
+  // The metrics of a principal, under the label "anonymous" if it is empty. The metrics of the
+  // first ones have labels of their own, and those of all others the label "other". They live as
+  // long as this object.
   const UsageMetrics* ForPrincipal(const std::string& principal);
   LaggingMetrics ForLagging(const std::string& model, const Policy& policy);
 

@@ -45,10 +45,10 @@ class ServedModels {
   // Finds the requested model by its name, or else by its languages, or else takes the only model,
   // and returns the replica with the fewest sessions, and the pair of languages: see
   // ChooseLanguages(). Without a name, models of the request's kind of source come before others.
-  // Where both languages are asked for, a model of that one pair comes before those of many. A call keeps the scheduler until it ends, and so the weights that it began with;
-  // it may drop the scheduler on any thread. NOT_FOUND: there is no such model; the message names
-  // those that there are. INVALID_ARGUMENT: several models fit, or the named or only model has
-  // other languages.
+  // Where both languages are asked for, a model of that one pair comes before those of many. A call
+  // keeps the scheduler until it ends, and so the weights that it began with; it may drop the
+  // scheduler on any thread. NOT_FOUND: there is no such model; the message names those that there
+  // are. INVALID_ARGUMENT: several models fit, or the named or only model has other languages.
   absl::StatusOr<Choice> Find(const ModelRequest& request) const;
   // The version of `current`'s model that has this checksum: `current` itself, a replaced version
   // that is still there, or null.

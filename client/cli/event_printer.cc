@@ -181,7 +181,9 @@ absl::Status EventPrinter::Show(const Interrupted& interrupted) {
   // A move that succeeds at once is no news.
   if (reports_ && !away_.empty()) Say(away_);
   away_.clear();
-  Say(absl::StrCat("no server at the moment (", interrupted.why.message(), "); trying again"));
+  const bool waits = ErrorReason(interrupted.why) == "QUOTA_EXCEEDED";  // The server is there.
+  Say(absl::StrCat(waits ? "waiting (" : "no server at the moment (", interrupted.why.message(),
+                   waits ? ")" : "); trying again"));
   return absl::OkStatus();
 }
 

@@ -121,9 +121,9 @@ class Translation {
     const auto waiting = std::count_if(items_.begin(), items_.end(),
                                        [](const SourceItem& item) { return item.ends_line; });
     const int64_t left = segments_ended_ - segments_completed_ + waiting;
-    printer_.Say(absl::StrCat("nothing more is read, and ", Counted(std::max<int64_t>(left, 1), "line"),
-                              left > 1 ? " are" : " is",
-                              " still being translated; Ctrl-C again ends that"));
+    printer_.Say(absl::StrCat(
+        "nothing more is read, and ", Counted(std::max<int64_t>(left, 1), "line"),
+        left > 1 ? " are" : " is", " still being translated; Ctrl-C again ends that"));
   }
 
   // Bytes that are not what the input has to be end it; the text before them is translated.

@@ -284,7 +284,8 @@ absl::StatusOr<LoadReport> Load(Client& client, absl::Span<const std::string> se
     for (const Translation& translation : speaker->translations()) {
       const auto found = alone.find(translation.source);
       if (found == alone.end() || translation.text == found->second) continue;
-      report.wrong_texts.push_back(absl::StrCat(translation.source, "\n  alone:      ", found->second,
+      report.wrong_texts.push_back(absl::StrCat(translation.source,
+                                                "\n  alone:      ", found->second,
                                                 "\n  under load: ", translation.text));
     }
   }

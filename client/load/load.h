@@ -20,8 +20,8 @@ struct LoadOptions {
   int sessions = 32;
   double words_per_second = 3;  // Pace of each session.
   absl::Duration duration = absl::Seconds(10);
-  // Asked all the time; null: never. Once it is true the sessions end, as if the duration were over,
-  // and what is not compared yet is not compared.
+  // Asked all the time; null: never. Once it is true the sessions end, as if the duration were
+  // over, and what is not compared yet is not compared.
   std::function<bool()> ends_now;
   bool compare_alone = true;  // Has each sentence translated alone, too, and compares the texts.
 };

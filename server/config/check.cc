@@ -123,8 +123,9 @@ absl::Status CheckSecurity(const ServerConfig& config) {
     }
   }
   if (server.max_sessions > 0 && server.max_sessions_per_principal > server.max_sessions) {
-    return Wrong(config, "max_sessions_per_principal",
-                 absl::StrCat("must not be more than max_sessions, which is ", server.max_sessions));
+    return Wrong(
+        config, "max_sessions_per_principal",
+        absl::StrCat("must not be more than max_sessions, which is ", server.max_sessions));
   }
   return absl::OkStatus();
 }

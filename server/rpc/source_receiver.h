@@ -17,8 +17,8 @@
 
 namespace leapstream {
 
-// Counts the messages of one open stream and gives them to its session. Used by the reading reactions, which do not
-// overlap; not thread-safe.
+// Counts the messages of one open stream and gives them to its session. Used by the reading
+// reactions, which do not overlap; not thread-safe.
 class SourceReceiver {
  public:
   // `points` must outlive this, and be started. `usage` must outlive this, too.

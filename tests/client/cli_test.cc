@@ -754,7 +754,9 @@ TEST_F(EvaluateTest, AModelIsANameOrAFolder) {
 TEST_F(EvaluateTest, AFileThatDoesNotFitIsTakenAway) {
   FakeService service;
   std::string command = "trap '' XFSZ; ulimit -f 4; exec " LEAPSTREAM_BINARY_DIR "/bin/leapstream";
-  for (const std::string& argument : Arguments(service, "")) absl::StrAppend(&command, " ", argument);
+  for (const std::string& argument : Arguments(service, "fake")) {
+    absl::StrAppend(&command, " ", argument);
+  }
   // Files of 4 KiB fit, and so not the pictures.
   const std::string errors = folder_ / "errors";
   const int status = std::system(

@@ -124,7 +124,8 @@ TEST(ProgressTextTest, FitsIntoTheTerminal) {
             "wait-k:3 [###############...............] 50/100 sentences, 12 s left");
   EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 60),
             "wait-k:3 [##########..........] 50/100 sentences, 12 s left");
-  EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 45), "wait-k:3 [##...] 50/100 sentences, 12 s left");
+  EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 45),
+            "wait-k:3 [##...] 50/100 sentences, 12 s left");
   EXPECT_EQ(ProgressText("wait-k:3", 50, 100, 12.4, 40), "wait-k:3 50/100 sentences, 12 s left");
   for (int columns = 1; columns < 200; ++columns) {
     EXPECT_LT(ProgressText("la:2+read-words=2", 1, 1000, 3600, columns).size(),

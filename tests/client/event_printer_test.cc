@@ -12,12 +12,14 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <nlohmann/json.hpp>
+#include "absl/strings/cord.h"
 #include "absl/strings/str_split.h"
 
 namespace leapstream::client {
 namespace {
 
 using testing::HasSubstr;
+using testing::Not;
 
 Event Text(const std::string& text) {
   Delta delta;
@@ -169,6 +171,15 @@ TEST(EventPrinterTest, ABreakIsAlwaysTold) {
   EXPECT_EQ(output.err,
             "leapstream: no server at the moment (refused); trying again\n"
             "leapstream: going on at 10.0.0.1:50051 after 1.25 s; nothing was lost\n");
+}
+
+TEST(EventPrinterTest, AQuotaIsNoServerThatIsLost) {
+  absl::Status used_up = absl::ResourceExhaustedError("you may use 9 characters; go on in 40s");
+  // A google.rpc.ErrorInfo, of a reason and a domain.
+  used_up.SetPayload("type.googleapis.com/google.rpc.ErrorInfo",
+                     absl::Cord("\x0a\x0eQUOTA_EXCEEDED\x12\x0aleapstream"));
+  EXPECT_EQ(Print({}, {Interrupted{used_up}}).err,
+            "leapstream: waiting (you may use 9 characters; go on in 40s)\n");
 }
 
 TEST(EventPrinterTest, AServersDepartureIsANoteForWhoWantsNotes) {

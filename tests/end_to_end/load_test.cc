@@ -64,7 +64,8 @@ TEST_F(LoadTest, AnInterruptEndsTheMeasurementAndItsFiguresAreThere) {
   ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
   Process load;
   load.Start({LEAPSTREAM_BINARY_DIR "/bin/leapstream", "load", "--server", server.address(),
-              "--source", folder_ / "source", "--sessions", "2", "--rate", "10", "--seconds", "600"},
+              "--source", folder_ / "source", "--sessions", "2", "--rate", "10",
+              "--seconds", "600"},
              folder_ / "output");
   httplib::Client http("127.0.0.1", server.port_of("metrics"));
   const absl::Time deadline = absl::Now() + absl::Minutes(1);

@@ -100,7 +100,8 @@ TEST_F(AccountsTest, WhatIsMoreThanTheQuotaCanNeverBeTaken) {
   ExpectExceeded(accounts_->Of("alice")->Take(Characters(101), At(0)), kNever,
                  "you may use 100 characters a minute (max_characters_per_minute), and this needs "
                  "101 at once; send less at once");
-  ExpectExceeded(accounts_->Of("alice")->Take(Characters(51), At(0)), kNever, "50 characters a day");
+  ExpectExceeded(accounts_->Of("alice")->Take(Characters(51), At(0)), kNever,
+                 "50 characters a day");
 }
 
 TEST_F(AccountsTest, OfTwoQuotasTheLongerWaitIsSaid) {

@@ -11,9 +11,9 @@
 namespace leapstream {
 namespace {
 
-constexpr char kFirst[] = "für the rain in ";   // 16 characters, 17 bytes.
-constexpr char kSecond[] = "spain stays on ";   // 15 characters.
-constexpr char kThird[] = "the plain";          // 9 characters.
+constexpr char kFirst[] = "für the rain in ";  // 16 characters, 17 bytes.
+constexpr char kSecond[] = "spain stays on ";  // 15 characters.
+constexpr char kThird[] = "the plain";         // 9 characters.
 
 Request Chunk(const std::string& text, int64_t sequence) {
   Request request;
@@ -48,8 +48,10 @@ class QuotasTest : public HttpApiTest {
     options.quotas.per_day = characters;
     options.http_listen = "127.0.0.1:0";
     ServerHooks hooks;
-    hooks.load = [](const std::string& /*name*/, const auto& loaded)
-        -> absl::StatusOr<std::shared_ptr<const Model>> { return loaded.front(); };
+    hooks.load = [](const std::string& /*name*/,
+                    const auto& loaded) -> absl::StatusOr<std::shared_ptr<const Model>> {
+      return loaded.front();
+    };
     ASSERT_NO_FATAL_FAILURE(Start(options, hooks, {FakeModel(model)}));
   }
   static Request Begin() {
@@ -68,7 +70,8 @@ class QuotasTest : public HttpApiTest {
     return request;
   }
   // Sends the requests. Half-closes, or cancels the call once it has brought `tokens` tokens.
-  Said Speak(const std::string& principal, const std::vector<Request>& requests, size_t tokens = 0) {
+  Said Speak(const std::string& principal, const std::vector<Request>& requests,
+             size_t tokens = 0) {
     grpc::ClientContext context;
     auto stream = OperationsTest::Open(&context, Of(principal), requests.front());
     for (size_t i = 1; i < requests.size(); ++i) stream->Write(requests[i]);
@@ -192,7 +195,8 @@ TEST_F(QuotasTest, EveryWayInHasTheSameQuota) {
   StartWith(40);
   ASSERT_TRUE(Speak("alice", {Begin(), Chunk(kFirst, 1), Chunk(kSecond, 2)}).status.ok());
   v1::TranslateResponse translation;
-  ExpectQuota(TranslateText("alice", "ten letter", &translation), "have used 31, and this needs 10");
+  ExpectQuota(TranslateText("alice", "ten letter", &translation),
+              "have used 31, and this needs 10");
   ASSERT_TRUE(TranslateText("alice", kThird, &translation).ok());
   // All 40 are used. Nobody comes in now, by whichever way.
   ExpectQuota(Speak("alice", {Begin()}).status, "have used 40; go on in ");

@@ -151,8 +151,8 @@ TEST_F(ModelDirectoryTest, NamesTheBadField) {
   EXPECT_THAT(std::string(none.message()), HasSubstr(way));
   // Somebody may name the checkpoint itself.
   std::ofstream(directory_ + "/checkpoint_best.pt") << "PK";
-  EXPECT_THAT(std::string(ReadModelDirectory(directory_ + "/checkpoint_best.pt").status().message()),
-              HasSubstr(way));
+  const absl::Status file = ReadModelDirectory(directory_ + "/checkpoint_best.pt").status();
+  EXPECT_THAT(std::string(file.message()), HasSubstr(way));
 }
 
 // The files are those that each version of the format wrote: users' model directories always load.
