@@ -107,10 +107,11 @@ TorchDecoder::Cross TorchDecoder::OpenCross(const TargetBatch& target,
     cross.call = cross_->Open(states, grid, TorchPast::Use::kReads);
   }
   if (absl::c_linear_search(target.reads_nothing, true)) {
-    cross.nothing = context_->Upload(std::vector<int64_t>(target.reads_nothing.begin(),
-                                                          target.reads_nothing.end()))
-                        .ne(0)
-                        .view({-1, 1, 1});
+    cross.nothing =
+        context_
+            ->Upload(std::vector<int64_t>(target.reads_nothing.begin(), target.reads_nothing.end()))
+            .ne(0)
+            .view({-1, 1, 1});
   }
   return cross;
 }
@@ -163,8 +164,8 @@ at::Tensor TorchDecoder::Attended(const TargetBatch& target, const RowGrid& grid
   if (first == end) return at::Tensor();
   const at::Tensor from = context_->Upload(first).unsqueeze(-1);
   const at::Tensor to = context_->Upload(end).unsqueeze(-1);
-  const at::Tensor weights = grid.Collect(cross.Weights(
-      config_.AlignmentLayer(), query).transpose(1, 2));  // [R, H, N]
+  const at::Tensor weights =
+      grid.Collect(cross.Weights(config_.AlignmentLayer(), query).transpose(1, 2));  // [R, H, N]
   const at::Tensor sums = weights.index_select(1, context_->Upload(alignment_heads_)).sum(1);
   const at::Tensor places = at::arange(sums.size(-1), from.options());
   const at::Tensor most =
@@ -180,8 +181,8 @@ void TorchDecoder::RunSettled(const TargetBatch& target) const {
   for (const RowPass& pass : passes) {
     const auto run = RunLayers(passes.size() == 1 ? target : RowsOf(target, pass.rows()),
                                TorchPast::Use::kSettles);
-    run->self->Close({run->grid.counts(),
-                      std::vector<bool>(static_cast<size_t>(run->grid.sessions()), false)});
+    run->self->Close(
+        {run->grid.counts(), std::vector<bool>(static_cast<size_t>(run->grid.sessions()), false)});
   }
 }
 

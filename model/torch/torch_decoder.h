@@ -22,8 +22,8 @@
 namespace leapstream {
 
 // The target side of a network with an encoder: see TransformerDecoder, whose results these are up
-// to rounding. Const and thread-safe, but for functions that say that they need the context's mutex;
-// only states change.
+// to rounding. Const and thread-safe, but for functions that say that they need the context's
+// mutex; only states change.
 class TorchDecoder {
  public:
   // parameters: the whole model's. `config` must outlive the decoder.

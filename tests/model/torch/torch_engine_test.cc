@@ -39,15 +39,15 @@ std::vector<Network> Networks() {
   for (const AttentionEntry* entry : AttentionEntries()) {
     const std::string kind = entry->name;
     for (const bool causal : {true, false}) {
-      networks.push_back({absl::StrCat(kind, causal ? "_causal" : "_whole"),
-                          [=](ModelConfig& config) {
-                            config.causal_encoder = causal;
-                            if (causal) config.simul_type = "waitk";
-                            for (SideConfig* side : {&config.encoder, &config.decoder}) {
-                              side->self_attention = side->cross_attention = kind;
-                              side->normalize_before = causal;
-                            }
-                          }});
+      networks.push_back(
+          {absl::StrCat(kind, causal ? "_causal" : "_whole"), [=](ModelConfig& config) {
+             config.causal_encoder = causal;
+             if (causal) config.simul_type = "waitk";
+             for (SideConfig* side : {&config.encoder, &config.decoder}) {
+               side->self_attention = side->cross_attention = kind;
+               side->normalize_before = causal;
+             }
+           }});
     }
   }
   networks.push_back({"leap_with_softmax", [](ModelConfig& config) {
@@ -67,6 +67,24 @@ std::vector<Network> Networks() {
                           }});
     }
   }
+  for (const char* positions : {"absolute", "relative", "rotary"}) {
+    networks.push_back({absl::StrCat("conformer_", positions), [=](ModelConfig& config) {
+                          SpeechConfig& speech = config.speech.emplace();
+                          speech.front_end = "conv1d";
+                          speech.cmvn = "none";
+                          speech.conv_channels = 16;
+                          speech.conv_kernels = {5, 5};
+                          speech.conformer.emplace();
+                          speech.conformer->positions = positions;
+                          speech.conformer->depthwise_kernel = 7;
+                          config.encoder.vocabulary_size = 0;
+                          config.encoder.input_dim = config.encoder.embed_dim;
+                          config.encoder.positions = std::string(positions) == "absolute"
+                                                         ? PositionKind::kSinusoidal
+                                                         : PositionKind::kNone;
+                          config.max_source_positions = 6000;
+                        }});
+  }
   return networks;
 }
 
@@ -78,7 +96,11 @@ class TorchEngineTest : public ::testing::TestWithParam<Network> {
     torch_ = Load("torch-cpu");
     ASSERT_NE(own_, nullptr);
     ASSERT_NE(torch_, nullptr);
-    sizes_.source_vocabulary = own_->source_vocabulary.size();
+    if (own_->info.speech.has_value()) {
+      sizes_.samples_per_read = 4321;
+    } else {
+      sizes_.source_vocabulary = own_->source_vocabulary.size();
+    }
     sizes_.target_vocabulary = own_->target_vocabulary.size();
   }
   std::shared_ptr<const Model> Load(const std::string& device, const std::string& type = "") {
@@ -132,6 +154,7 @@ TEST_P(TorchEngineTest, ClonesGoOnByThemselves) {
 
 // Sessions of several lengths in one batch, some of which have rows that others do not have.
 TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
+  if (own_->info.speech.has_value()) return;  // It has no tokens.
   constexpr int kSessions = 5;
   std::vector<std::unique_ptr<SessionState>> own, torch;
   for (int s = 0; s < kSessions; ++s) {
@@ -161,8 +184,7 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
     ASSERT_TRUE(torch_->translator->Decide(states, absl::MakeSpan(got)).ok());
     for (int s = 0; s < kSessions; ++s) {
       Decision expected;
-      ASSERT_TRUE(
-          own_->translator->Decide({own[s].get()}, absl::MakeSpan(&expected, 1)).ok());
+      ASSERT_TRUE(own_->translator->Decide({own[s].get()}, absl::MakeSpan(&expected, 1)).ok());
       ASSERT_EQ(expected.wants_source, got[s].wants_source);
       EXPECT_EQ(expected.attended, got[s].attended);
       ASSERT_NEAR(expected.best.log_prob, got[s].best.log_prob, kTolerance) << round << " " << s;
@@ -176,7 +198,7 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
 
 // Drafts, some of whose tokens are decided otherwise, are steps one by one.
 TEST_P(TorchEngineTest, VerifiesAsItSteps) {
-  if (own_->info.learned_policy) return;
+  if (own_->info.learned_policy || own_->info.speech.has_value()) return;
   const Translator& translator = *torch_->translator;
   std::vector<std::unique_ptr<SessionState>> fast, slow;
   for (int b = 0; b < 3; ++b) {
@@ -208,8 +230,8 @@ TEST_P(TorchEngineTest, VerifiesAsItSteps) {
       }
       if (random() % 2 == 0) given[b].push_back(token());
       decisions[b].resize(given[b].size() + 1);
-      rows.push_back({fast[b].get(), given[b], forced, /*decides=*/true,
-                      absl::MakeSpan(decisions[b])});
+      rows.push_back(
+          {fast[b].get(), given[b], forced, /*decides=*/true, absl::MakeSpan(decisions[b])});
     }
     ASSERT_TRUE(translator.Verify(rows).ok());
     for (int b = 0; b < 3; ++b) {
@@ -266,11 +288,11 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
     const auto extend = [](const LanguageModel& model, SessionState* state,
                            const std::vector<TokenId>& tokens, size_t from) {
       std::vector<float> scores;
-      const absl::Status status = model.Extend(
-          {TextRows{state, tokens, from}}, [&](size_t, size_t, const TokenScores& row) {
-            scores.push_back(row.log_prob(7));
-            scores.push_back(row.log_prob(100));
-          });
+      const absl::Status status = model.Extend({TextRows{state, tokens, from}},
+                                               [&](size_t, size_t, const TokenScores& row) {
+                                                 scores.push_back(row.log_prob(7));
+                                                 scores.push_back(row.log_prob(100));
+                                               });
       EXPECT_TRUE(status.ok()) << status;
       return scores;
     };
@@ -302,8 +324,9 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
 }
 
 TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
-  const std::string directory = WriteRandomModel(
-      "torch_shared", [](ModelConfig& config) { config.decoder.shared_layers = {1, 2}; });
+  const std::string directory = WriteRandomModel("torch_shared", [](ModelConfig& config) {
+    config.decoder.shared_layers = {1, 2};
+  });
   LoadOptions options;
   options.device = "cuda:0";  // Whether there is one or not.
   const absl::Status shared = CheckModel(directory, options);
