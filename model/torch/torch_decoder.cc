@@ -91,14 +91,16 @@ void TorchDecoder::Append(const TorchEncoder::Encoded& encoded) const {
 
 TorchDecoder::Cross TorchDecoder::OpenCross(const TargetBatch& target,
                                             const std::vector<TransformerState*>& sessions,
-                                            const RowGrid& grid) const {
+                                            const RowGrid& grid, TorchPast::Use use) const {
   std::vector<AttentionState*> states;
   for (TransformerState* owner : sessions) states.push_back(owner->cross_past()[0].get());
   Cross cross;
   if (config_.LearnedPolicy()) {
     std::vector<int64_t> finished;
     for (const TransformerState* owner : sessions) {
-      finished.push_back(TargetSteps::SourceIsFinished(*owner) ? 1 : 0);
+      // First rows are run whatever their heads want.
+      const bool settles = use == TorchPast::Use::kSettles;
+      finished.push_back(settles || TargetSteps::SourceIsFinished(*owner) ? 1 : 0);
     }
     auto moving = static_cast<const TorchMonotonic&>(*cross_).OpenMoving(states, grid, finished);
     cross.call = std::move(moving.call);
@@ -124,7 +126,7 @@ std::unique_ptr<TorchDecoder::Run> TorchDecoder::RunLayers(const TargetBatch& ta
   std::vector<AttentionState*> states;
   for (TransformerState* owner : sessions.owners) states.push_back(owner->self_past()[0].get());
   run->self = self_->Open(states, run->grid, use);
-  const Cross cross = OpenCross(target, sessions.owners, run->grid);
+  const Cross cross = OpenCross(target, sessions.owners, run->grid, use);
   const at::Tensor positions =
       context_->Upload(std::vector<int64_t>(target.positions.begin(), target.positions.end()));
   const bool before = config_.decoder.normalize_before;

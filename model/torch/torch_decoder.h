@@ -72,7 +72,7 @@ class TorchDecoder {
 
   std::unique_ptr<Run> RunLayers(const TargetBatch& target, TorchPast::Use use) const;
   Cross OpenCross(const TargetBatch& target, const std::vector<TransformerState*>& sessions,
-                  const RowGrid& grid) const;
+                  const RowGrid& grid, TorchPast::Use use) const;
   // Runs rows that become part of the past, some at a time.
   void RunSettled(const TargetBatch& target) const;
   // Opens a step of each state, and runs the row that it feeds.

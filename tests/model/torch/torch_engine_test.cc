@@ -172,7 +172,7 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
     torch.push_back(NewState(*torch_, 1 + s));
     Frame frame;
     frame.source_lead.assign(static_cast<size_t>(s % 3), 20);
-    if (!own_->info.learned_policy) frame.forced.assign(static_cast<size_t>(s % 2), 21);
+    frame.forced.assign(static_cast<size_t>(s % 2), 21);
     own[s]->SetFrame(frame);
     torch[s]->SetFrame(frame);
   }
