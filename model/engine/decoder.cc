@@ -220,7 +220,10 @@ void TransformerDecoder::RunLayer(size_t l, StepPast past, Scratch& scratch, Row
     }
     TellHeads(static_cast<int>(l), layer.cross_attention, in, scratch);
   });
-  if (config_.LearnedPolicy()) DropUndecided(scratch.target, rows, x, result);
+  // First rows are run whatever their heads want.
+  if (config_.LearnedPolicy() && !result.empty()) {
+    DropUndecided(scratch.target, rows, x, result);
+  }
   Residual(layer.ffn_norm, before, *x, floats,
            [&](const float* in) { layer.ffn.Apply(in, x->count, x->x, floats); });
   observer_.Show(name, ".out", *x);

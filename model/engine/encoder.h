@@ -21,8 +21,8 @@ namespace leapstream {
 
 // The source side of a Transformer: turns the rows that a SourceReader gives into those for
 // cross-attention. A causal encoder takes each row once; a bidirectional one encodes a prefix anew
-// whenever it has grown. The layers of a language model are a causal encoder, too: a decoder without cross-attention is nothing
-// else. Const and thread-safe; only states change.
+// whenever it has grown. The layers of a language model are a causal encoder, too: a decoder
+// without cross-attention is nothing else. Const and thread-safe; only states change.
 class TransformerEncoder {
  public:
   // parameters: the whole model's. `config` and `observer` must outlive the encoder.

@@ -35,8 +35,7 @@ void TargetSteps::AddFirstRows(TransformerState* state, int source_read,
     target->tokens.push_back(state->FirstRow(i));
     target->positions.push_back(i);
     // The rows of committed tokens are those of earlier steps.
-    const int ahead =
-        state->progress_.stale ? std::max(i - count, -state->progress_.steps) : 0;
+    const int ahead = state->progress_.stale ? std::max(i - count, -state->progress_.steps) : 0;
     target->reads_nothing.push_back(ReadsNothing(*state, source_read, ahead));
   }
   state->progress_.stale = false;
@@ -54,8 +53,7 @@ void TargetSteps::AddGiven(const GivenRows& rows, int count, bool open, bool all
   }
 }
 
-void TargetSteps::AddReplay(const ReplayRows& rows, int64_t seen_from,
-                            TargetBatch* target) const {
+void TargetSteps::AddReplay(const ReplayRows& rows, int64_t seen_from, TargetBatch* target) const {
   auto* const state = static_cast<TransformerState*>(rows.state);
   TransformerState::Progress& progress = state->progress_;
   const auto count = static_cast<int>(rows.target.size());

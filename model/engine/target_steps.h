@@ -31,8 +31,8 @@ class TargetSteps {
   void AddFed(size_t count, StateOf state_of, TargetBatch* target) const;
   // Adds a state's first rows: see Open(). They see `source_read` source tokens.
   void AddFirstRows(TransformerState* state, int source_read, TargetBatch* target) const;
-  // Adds the rows of the first `count` steps of a Verify(). `open`: the last of them is provisional;
-  // `all`: all are.
+  // Adds the rows of the first `count` steps of a Verify(). `open`: the last of them is
+  // provisional; `all`: all are.
   void AddGiven(const GivenRows& rows, int count, bool open, bool all, TargetBatch* target) const;
   // Adds the target rows of a replay and counts them as written. seen_from: what is added to the
   // encoder's rows that a target row may read to get TargetBatch::seen.
@@ -87,8 +87,8 @@ void ForEachDecided(absl::Span<const GivenRows> rows, const F& f) {
   }
 }
 
-// Gives the decisions of these rows to those who called Verify(), and replaces *agreed by the number
-// of tokens that each state commits.
+// Gives the decisions of these rows to those who called Verify(), and replaces *agreed by the
+// number of tokens that each state commits.
 void TakeDecisions(absl::Span<const GivenRows> rows, absl::Span<const Decision> decided,
                    std::vector<int>* agreed);
 // Commits these tokens, once the attention's past has them.

@@ -28,10 +28,8 @@ class OwnTextNetwork : public TextNetwork {
         weights_(std::move(weights)),
         layers_(Parameters(weights_), config_, observer_),
         project_out_(config.decoder.output_dim != config.decoder.embed_dim
-                         ? Parameters(weights_)
-                               .Under(kTextSide)
-                               .Matrix("project_out",
-                                       {config.decoder.output_dim, config.decoder.embed_dim})
+                         ? Parameters(weights_).Under(kTextSide).Matrix(
+                               "project_out", {config.decoder.output_dim, config.decoder.embed_dim})
                          : PackedLinear()),
         output_(Parameters(weights_).Under(kTextSide), config_) {}
 
@@ -50,8 +48,7 @@ class OwnTextNetwork : public TextNetwork {
     const Workspace::Scope scope(scratch.floats);
     Rows x = layers_.Encode(batch, scratch, between_layers);
     for (size_t i = 0; i < scored.size(); ++i) {
-      std::copy_n(x.x + scored[i].row * x.width, x.width,
-                  x.x + static_cast<int64_t>(i) * x.width);
+      std::copy_n(x.x + scored[i].row * x.width, x.width, x.x + static_cast<int64_t>(i) * x.width);
     }
     x.count = static_cast<int64_t>(scored.size());
     return ShowScores(

@@ -51,7 +51,8 @@ class DevicePool : public std::enable_shared_from_this<DevicePool> {
   // Makes no block yet.
   DevicePool(std::shared_ptr<TorchContext> context, int64_t layers, const std::vector<Part>& parts);
 
-  // Makes room for so many blocks, used ones included. RESOURCE_EXHAUSTED: the device has no memory.
+  // Makes room for so many blocks, used ones included. RESOURCE_EXHAUSTED: the device has no
+  // memory.
   absl::Status Reserve(int64_t blocks);
   // Takes a block, and makes more if none is free. Throws std::bad_alloc if the device has no
   // memory. REQUIRES: the caller does not hold the context's mutex.
@@ -59,12 +60,12 @@ class DevicePool : public std::enable_shared_from_this<DevicePool> {
 
   // The functions below need the context's mutex.
 
-  // Makes *block, which may be null, a block that nobody else has; `keeps`: with the numbers that it
-  // has, otherwise with zeros. What is to be done for it on the device is added to *changes. Throws
-  // std::bad_alloc.
+  // Makes *block, which may be null, a block that nobody else has; `keeps`: with the numbers that
+  // it has, otherwise with zeros. What is to be done for it on the device is added to *changes.
+  // Throws std::bad_alloc.
   void Own(bool keeps, BlockPointer* block, Changes* changes);
   void Apply(const Changes& changes);
-  at::Tensor& part(size_t i) { return parts_[i]; }                             // [L, blocks, ...]
+  at::Tensor& part(size_t i) { return parts_[i]; }  // [L, blocks, ...]
   at::Tensor layer(size_t i, int64_t l) const { return parts_[i].select(0, l); }  // [blocks, ...]
 
   int64_t block_bytes() const { return block_bytes_; }

@@ -32,9 +32,9 @@ absl::Status TryDevice(const std::string& name, at::ScalarType type) {
   } catch (const c10::Error& e) {
     // Only the beginning is kept: the rest lists everything that LibTorch was built with.
     const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
-    return absl::FailedPreconditionError(absl::StrCat(
-        "LibTorch cannot use device ", name, " (", why.substr(0, why.find('\n')),
-        "...); leave device unset for leapstream's own kernels"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("LibTorch cannot use device ", name, " (", why.substr(0, why.find('\n')),
+                     "...); leave device unset for leapstream's own kernels"));
   }
 }
 
@@ -47,29 +47,27 @@ absl::StatusOr<std::unique_ptr<Translator>> TranslatorOnDevice(const ModelConfig
   const at::ScalarType type = TypeOf(config.compute_type);
   LEAPSTREAM_RETURN_IF_ERROR(TryDevice(device.name, type));
   std::unique_ptr<Translator> translator;
-  LEAPSTREAM_RETURN_IF_ERROR(
-      TorchCall("loading a model", device.threads, [&]() -> absl::Status {
-        auto context =
-            std::make_shared<TorchContext>(c10::Device(device.name), device.threads, type);
-        TorchTransformer::Parts parts;
-        parts.config = std::make_unique<const ModelConfig>(config);
-        parts.observer = std::make_unique<const RowObserver>();
-        if (!config.language_model.has_value()) {
-          parts.reader = std::make_unique<const SourceReader>(Parameters(weights), *parts.config,
-                                                              *parts.observer);
-        }
-        parts.context = context;
-        const TorchParameters parameters(config, weights, context);
-        LEAPSTREAM_RETURN_IF_ERROR(weights.Finish());
-        if (config.language_model.has_value()) {
-          auto network = std::make_unique<const TorchTextNetwork>(
-              parameters, std::move(parts.config), std::move(context));
-          translator = std::make_unique<DecoderOnly>(config, std::move(network), device.threads);
-        } else {
-          translator = std::make_unique<TorchTransformer>(std::move(parts), parameters);
-        }
-        return absl::OkStatus();
-      }));
+  LEAPSTREAM_RETURN_IF_ERROR(TorchCall("loading a model", device.threads, [&]() -> absl::Status {
+    auto context = std::make_shared<TorchContext>(c10::Device(device.name), device.threads, type);
+    TorchTransformer::Parts parts;
+    parts.config = std::make_unique<const ModelConfig>(config);
+    parts.observer = std::make_unique<const RowObserver>();
+    if (!config.language_model.has_value()) {
+      parts.reader =
+          std::make_unique<const SourceReader>(Parameters(weights), *parts.config, *parts.observer);
+    }
+    parts.context = context;
+    const TorchParameters parameters(config, weights, context);
+    LEAPSTREAM_RETURN_IF_ERROR(weights.Finish());
+    if (config.language_model.has_value()) {
+      auto network = std::make_unique<const TorchTextNetwork>(parameters, std::move(parts.config),
+                                                              std::move(context));
+      translator = std::make_unique<DecoderOnly>(config, std::move(network), device.threads);
+    } else {
+      translator = std::make_unique<TorchTransformer>(std::move(parts), parameters);
+    }
+    return absl::OkStatus();
+  }));
   return translator;
 }
 

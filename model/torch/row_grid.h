@@ -11,8 +11,8 @@
 namespace leapstream {
 
 // The places of a call's rows. Layers without a past take rows [R, ...], those of one session after
-// the other. Attention takes them as a grid [B, T, ...] of B sessions, with zeros behind the rows of
-// sessions that have fewer than T.
+// the other. Attention takes them as a grid [B, T, ...] of B sessions, with zeros behind the rows
+// of sessions that have fewer than T.
 class RowGrid {
  public:
   // counts: the rows of each session, one at least.

@@ -32,15 +32,13 @@ class TorchConformerAttention {
     } else if (relative_) {
       const auto width = static_cast<float>(heads_ * d_);
       for (int64_t m = 0; 2 * m < heads_ * d_; ++m) {
-        frequencies.push_back(
-            std::exp(static_cast<float>(2 * m) * -(std::log(10000.0f) / width)));
+        frequencies.push_back(std::exp(static_cast<float>(2 * m) * -(std::log(10000.0f) / width)));
       }
       positions_ = parameters.Get("positions");
       u_ = parameters.Get("bias_u");
       v_ = parameters.Get("bias_v");
     }
-    frequencies_ =
-        context.Upload(frequencies.data(), {static_cast<int64_t>(frequencies.size())});
+    frequencies_ = context.Upload(frequencies.data(), {static_cast<int64_t>(frequencies.size())});
   }
 
   at::Tensor operator()(const at::Tensor& x, const TorchEncoderLayer::Call& call) const {
@@ -80,15 +78,16 @@ class TorchConformerAttention {
     const at::Tensor distances = at::arange(T - 1, -T, -1, options);  // [2 T - 1]
     const at::Tensor angles = distances.unsqueeze(-1) * frequencies_;
     // Channel 2 m is a sine, channel 2 m + 1 a cosine.
-    const at::Tensor waves = at::stack({angles.sin(), angles.cos()}, -1).flatten(1).narrow(1, 0, width);
+    const at::Tensor waves =
+        at::stack({angles.sin(), angles.cos()}, -1).flatten(1).narrow(1, 0, width);
     const at::Tensor rows = at::linear(waves.to(query.scalar_type()), positions_)
                                 .view({2 * T - 1, heads_, d_})
                                 .permute({1, 2, 0});  // [H, d, 2 T - 1]
     const at::Tensor energies = grid.Spread(query).transpose(1, 2).matmul(rows);
     // Query i and key j have the distance i - j, whose place is T - 1 - i + j.
     const at::Tensor places = at::arange(T, options.dtype(at::kLong));
-    const at::Tensor place = (places - places.unsqueeze(-1) + (T - 1)).expand(
-        {energies.size(0), heads_, T, T});
+    const at::Tensor place =
+        (places - places.unsqueeze(-1) + (T - 1)).expand({energies.size(0), heads_, T, T});
     return energies.gather(-1, place);
   }
 
@@ -96,8 +95,8 @@ class TorchConformerAttention {
   const int64_t d_;
   const bool rotary_, relative_;
   const TorchLinear query_key_, value_, output_;
-  at::Tensor positions_;   // [E, E], of relative positions.
-  at::Tensor u_, v_;       // [H, d], the same.
+  at::Tensor positions_;  // [E, E], of relative positions.
+  at::Tensor u_, v_;      // [H, d], the same.
   at::Tensor frequencies_;
 };
 

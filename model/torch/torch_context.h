@@ -26,7 +26,7 @@ struct TorchContext {
   const int threads;          // See TorchCall().
   const at::ScalarType type;  // That of matrices, of rows between layers, and of caches. Sums and
                               // all that becomes a weight or a probability are float32.
-  Mutex mutex;  // Guards the pools of states, and the device's work.
+  Mutex mutex;                // Guards the pools of states, and the device's work.
 };
 
 }  // namespace leapstream

@@ -91,14 +91,16 @@ void TorchDecoder::Append(const TorchEncoder::Encoded& encoded) const {
 
 TorchDecoder::Cross TorchDecoder::OpenCross(const TargetBatch& target,
                                             const std::vector<TransformerState*>& sessions,
-                                            const RowGrid& grid) const {
+                                            const RowGrid& grid, TorchPast::Use use) const {
   std::vector<AttentionState*> states;
   for (TransformerState* owner : sessions) states.push_back(owner->cross_past()[0].get());
   Cross cross;
   if (config_.LearnedPolicy()) {
     std::vector<int64_t> finished;
     for (const TransformerState* owner : sessions) {
-      finished.push_back(TargetSteps::SourceIsFinished(*owner) ? 1 : 0);
+      // First rows are run whatever their heads want.
+      const bool settles = use == TorchPast::Use::kSettles;
+      finished.push_back(settles || TargetSteps::SourceIsFinished(*owner) ? 1 : 0);
     }
     auto moving = static_cast<const TorchMonotonic&>(*cross_).OpenMoving(states, grid, finished);
     cross.call = std::move(moving.call);
@@ -107,10 +109,11 @@ TorchDecoder::Cross TorchDecoder::OpenCross(const TargetBatch& target,
     cross.call = cross_->Open(states, grid, TorchPast::Use::kReads);
   }
   if (absl::c_linear_search(target.reads_nothing, true)) {
-    cross.nothing = context_->Upload(std::vector<int64_t>(target.reads_nothing.begin(),
-                                                          target.reads_nothing.end()))
-                        .ne(0)
-                        .view({-1, 1, 1});
+    cross.nothing =
+        context_
+            ->Upload(std::vector<int64_t>(target.reads_nothing.begin(), target.reads_nothing.end()))
+            .ne(0)
+            .view({-1, 1, 1});
   }
   return cross;
 }
@@ -123,7 +126,7 @@ std::unique_ptr<TorchDecoder::Run> TorchDecoder::RunLayers(const TargetBatch& ta
   std::vector<AttentionState*> states;
   for (TransformerState* owner : sessions.owners) states.push_back(owner->self_past()[0].get());
   run->self = self_->Open(states, run->grid, use);
-  const Cross cross = OpenCross(target, sessions.owners, run->grid);
+  const Cross cross = OpenCross(target, sessions.owners, run->grid, use);
   const at::Tensor positions =
       context_->Upload(std::vector<int64_t>(target.positions.begin(), target.positions.end()));
   const bool before = config_.decoder.normalize_before;
@@ -163,8 +166,8 @@ at::Tensor TorchDecoder::Attended(const TargetBatch& target, const RowGrid& grid
   if (first == end) return at::Tensor();
   const at::Tensor from = context_->Upload(first).unsqueeze(-1);
   const at::Tensor to = context_->Upload(end).unsqueeze(-1);
-  const at::Tensor weights = grid.Collect(cross.Weights(
-      config_.AlignmentLayer(), query).transpose(1, 2));  // [R, H, N]
+  const at::Tensor weights =
+      grid.Collect(cross.Weights(config_.AlignmentLayer(), query).transpose(1, 2));  // [R, H, N]
   const at::Tensor sums = weights.index_select(1, context_->Upload(alignment_heads_)).sum(1);
   const at::Tensor places = at::arange(sums.size(-1), from.options());
   const at::Tensor most =
@@ -180,8 +183,8 @@ void TorchDecoder::RunSettled(const TargetBatch& target) const {
   for (const RowPass& pass : passes) {
     const auto run = RunLayers(passes.size() == 1 ? target : RowsOf(target, pass.rows()),
                                TorchPast::Use::kSettles);
-    run->self->Close({run->grid.counts(),
-                      std::vector<bool>(static_cast<size_t>(run->grid.sessions()), false)});
+    run->self->Close(
+        {run->grid.counts(), std::vector<bool>(static_cast<size_t>(run->grid.sessions()), false)});
   }
 }
 

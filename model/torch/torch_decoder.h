@@ -22,8 +22,8 @@
 namespace leapstream {
 
 // The target side of a network with an encoder: see TransformerDecoder, whose results these are up
-// to rounding. Const and thread-safe, but for functions that say that they need the context's mutex;
-// only states change.
+// to rounding. Const and thread-safe, but for functions that say that they need the context's
+// mutex; only states change.
 class TorchDecoder {
  public:
   // parameters: the whole model's. `config` must outlive the decoder.
@@ -72,7 +72,7 @@ class TorchDecoder {
 
   std::unique_ptr<Run> RunLayers(const TargetBatch& target, TorchPast::Use use) const;
   Cross OpenCross(const TargetBatch& target, const std::vector<TransformerState*>& sessions,
-                  const RowGrid& grid) const;
+                  const RowGrid& grid, TorchPast::Use use) const;
   // Runs rows that become part of the past, some at a time.
   void RunSettled(const TargetBatch& target) const;
   // Opens a step of each state, and runs the row that it feeds.

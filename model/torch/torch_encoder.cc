@@ -85,8 +85,8 @@ at::Tensor TorchEncoder::Embed(const SourceBatch& batch, const at::Tensor& posit
   const auto count = static_cast<int64_t>(batch.owners.size());
   std::vector<float> rows(static_cast<size_t>(count * width));
   SourceReader::CopySpeech(batch, width, rows.data());
-  const at::Tensor x =
-      embedding_.OfRows(context_->Upload(rows.data(), {count, width}).to(context_->type), positions);
+  const at::Tensor x = embedding_.OfRows(
+      context_->Upload(rows.data(), {count, width}).to(context_->type), positions);
   return input_.weight.defined() ? input_(x) : x;
 }
 
@@ -100,12 +100,12 @@ at::Tensor TorchEncoder::EncodePass(const at::Tensor& in, const at::Tensor& posi
   } else {
     std::vector<AttentionState*> states;
     for (TransformerState* owner : owners) {
-      states.push_back((config_.language_model.has_value() ? owner->self_past()
-                                                           : owner->encoder_past())[0]
-                           .get());
+      states.push_back(
+          (config_.language_model.has_value() ? owner->self_past() : owner->encoder_past())[0]
+              .get());
     }
-    call = past_->Open(states, grid,
-                       provisional ? TorchPast::Use::kSteps : TorchPast::Use::kSettles);
+    call =
+        past_->Open(states, grid, provisional ? TorchPast::Use::kSteps : TorchPast::Use::kSettles);
   }
   at::Tensor x = in;
   for (size_t l = 0; l < layers_.size(); ++l) {
@@ -133,7 +133,8 @@ void TorchEncoder::Encode(const SourceBatch& batch,
   const at::Tensor all_positions =
       context_->Upload(std::vector<int64_t>(batch.positions.begin(), batch.positions.end()));
   const at::Tensor all = Embed(batch, all_positions);
-  const std::vector<RowPass> passes = DivideRows(counts, config_.causal_encoder ? kCausalRows : kWhole);
+  const std::vector<RowPass> passes =
+      DivideRows(counts, config_.causal_encoder ? kCausalRows : kWhole);
   for (const RowPass& pass : passes) {
     const RowGrid grid(pass.counts(), *context_);
     std::vector<TransformerState*> owners;

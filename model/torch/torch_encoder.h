@@ -68,7 +68,7 @@ class TorchEncoder {
   const TorchEmbedding embedding_;
   TorchLinear input_;  // A conformer's, behind the positions; otherwise undefined.
   std::vector<std::unique_ptr<const TorchEncoderLayer>> layers_;
-  TorchNorm norm_;  // Undefined if there is none.
+  TorchNorm norm_;                         // Undefined if there is none.
   std::unique_ptr<const TorchPast> past_;  // Null if the encoder is bidirectional.
 };
 

@@ -128,8 +128,7 @@ TorchEmbedding::TorchEmbedding(const TorchParameters& parameters, absl::string_v
   if (side.positions == PositionKind::kLearned) learned_ = own.Get("positions");
   if (side.positions == PositionKind::kSinusoidal) {
     const std::vector<float> frequencies = SinusoidalFrequencies(side.embed_dim);
-    frequencies_ =
-        context.Upload(frequencies.data(), {static_cast<int64_t>(frequencies.size())});
+    frequencies_ = context.Upload(frequencies.data(), {static_cast<int64_t>(frequencies.size())});
   }
   if (config.scale_embedding) scale_ = std::sqrt(static_cast<float>(side.embed_dim));
   if (side.layernorm_embedding) norm_ = TorchNorm(own.Under("embedding_norm"));
@@ -137,11 +136,10 @@ TorchEmbedding::TorchEmbedding(const TorchParameters& parameters, absl::string_v
 
 at::Tensor TorchEmbedding::operator()(absl::Span<const TokenId> tokens,
                                       const at::Tensor& positions) const {
-  at::Tensor x =
-      bands_.empty()
-          ? tokens_.index_select(
-                0, context_->Upload(std::vector<int64_t>(tokens.begin(), tokens.end())))
-          : ReadBands(tokens);
+  at::Tensor x = bands_.empty()
+                     ? tokens_.index_select(
+                           0, context_->Upload(std::vector<int64_t>(tokens.begin(), tokens.end())))
+                     : ReadBands(tokens);
   if (scale_ != 1) x = x * scale_;
   if (project_in_.defined()) x = at::linear(x, project_in_);
   x = AddPositions(x, positions);
@@ -161,9 +159,9 @@ at::Tensor TorchEmbedding::ReadBands(absl::Span<const TokenId> tokens) const {
       words.push_back(tokens[r] - first);
     }
     if (rows.empty()) continue;
-    x.index_copy_(0, context_->Upload(rows),
-                  at::linear(bands_[b].words.index_select(0, context_->Upload(words)),
-                             bands_[b].project));
+    x.index_copy_(
+        0, context_->Upload(rows),
+        at::linear(bands_[b].words.index_select(0, context_->Upload(words)), bands_[b].project));
   }
   return x;
 }

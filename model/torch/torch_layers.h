@@ -105,11 +105,11 @@ class TorchEmbedding {
   at::Tensor AddPositions(const at::Tensor& x, const at::Tensor& positions) const;
 
   std::shared_ptr<const TorchContext> context_;
-  at::Tensor tokens_;       // [N, input_dim]; undefined for speech and adaptive input.
+  at::Tensor tokens_;        // [N, input_dim]; undefined for speech and adaptive input.
   std::vector<Band> bands_;  // Of adaptive input.
-  at::Tensor project_in_;   // Undefined if there is none.
-  at::Tensor learned_;      // [P + 2, E], or undefined.
-  at::Tensor frequencies_;  // [E / 2], for sinusoidal positions; else undefined.
+  at::Tensor project_in_;    // Undefined if there is none.
+  at::Tensor learned_;       // [P + 2, E], or undefined.
+  at::Tensor frequencies_;   // [E / 2], for sinusoidal positions; else undefined.
   double scale_ = 1;
   TorchNorm norm_;  // Undefined if there is none.
 };

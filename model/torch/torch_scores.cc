@@ -27,17 +27,15 @@ at::Tensor Choices(const at::Tensor& logits, const at::Tensor& wants, const at::
   // Ties go to the lowest index, as argmax gives it.
   const at::Tensor best = log_probs.argmax(-1, /*keepdim=*/true);
   const at::Tensor most = log_probs.gather(-1, best);
-  const at::Tensor rest =
-      log_probs.scatter(-1, best, -std::numeric_limits<double>::infinity());
+  const at::Tensor rest = log_probs.scatter(-1, best, -std::numeric_limits<double>::infinity());
   const at::Tensor second = rest.argmax(-1, /*keepdim=*/true);
   const at::Tensor none = at::zeros_like(best);
-  std::vector<at::Tensor> columns = {
-      best,
-      most,
-      second,
-      rest.gather(-1, second),
-      wants.defined() ? wants.unsqueeze(-1) : none,
-      attended.defined() ? attended.unsqueeze(-1) : none.sub(1)};
+  std::vector<at::Tensor> columns = {best,
+                                     most,
+                                     second,
+                                     rest.gather(-1, second),
+                                     wants.defined() ? wants.unsqueeze(-1) : none,
+                                     attended.defined() ? attended.unsqueeze(-1) : none.sub(1)};
   for (at::Tensor& column : columns) column = column.to(at::kDouble);
   return at::cat(columns, -1).to(c10::Device("cpu")).contiguous();
 }
@@ -82,8 +80,7 @@ absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
   const int64_t together = RowsTogether(kCopiedLogits, output);
   for (int64_t begin = 0; begin < x.size(0); begin += together) {
     const int64_t count = std::min(together, x.size(0) - begin);
-    const at::Tensor logits =
-        output(x.narrow(0, begin, count)).to(c10::Device("cpu")).contiguous();
+    const at::Tensor logits = output(x.narrow(0, begin, count)).to(c10::Device("cpu")).contiguous();
     for (int64_t r = 0; r < count; ++r) {
       const auto row = static_cast<size_t>(begin + r);
       LEAPSTREAM_ASSIGN_OR_RETURN(

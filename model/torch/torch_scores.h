@@ -12,7 +12,7 @@
 
 namespace leapstream {
 
-// What is known of rows before their logits, on the device: [R] each, or undefined.
+// Facts that are known of rows before their logits, on the device: [R] each, or undefined.
 struct TorchNotes {
   at::Tensor wants;     // Whether a learned policy wants more source: then there is no decision.
   at::Tensor attended;  // Decision::attended.
@@ -23,8 +23,8 @@ struct TorchNotes {
 absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
                         absl::Span<Decision> result);
 
-// Gives `visit` the scores of all tokens of rows x, in order, a few rows at a time: a search looks at
-// all of them, so they are copied from the device. INTERNAL: see DecideRows().
+// Gives `visit` the scores of all tokens of rows x, in order, a few rows at a time: a search looks
+// at all of them, so they are copied from the device. INTERNAL: see DecideRows().
 absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
                       absl::FunctionRef<float(size_t row)> temperature,
                       absl::FunctionRef<void(size_t row, const TokenScores& scores)> visit);

@@ -34,7 +34,8 @@ void TorchTransformer::Encode(const SourceBatch& batch) const {
 
 void TorchTransformer::EncodePrefixes(absl::Span<SessionState* const> states,
                                       Scratch& scratch) const {
-  parts_.reader->ReadPrefixes(states, scratch, [&] { Encode(scratch.source); }, [] {});
+  parts_.reader->ReadPrefixes(
+      states, scratch, [&] { Encode(scratch.source); }, [] {});
 }
 
 absl::Status TorchTransformer::Read(absl::Span<const SourceRows> batch,

@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_TESTS_TESTING_RANDOM_MODEL_H_
 #define LEAPSTREAM_TESTS_TESTING_RANDOM_MODEL_H_
 
+#include <cmath>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -10,6 +11,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
@@ -50,6 +52,9 @@ inline std::string WriteRandomModel(const std::string& name,
     for (const int64_t size : spec.shape) count *= size;
     std::vector<float>& w = values[spec.name];
     for (int64_t i = 0; i < count; ++i) w.push_back(0.3f * normal(random));
+    if (absl::EndsWith(spec.name, "variance")) {
+      for (float& number : w) number = 0.5f + std::abs(number);
+    }
     views[spec.name] = {
         TensorType::kFloat32, spec.shape,
         absl::string_view(reinterpret_cast<const char*>(w.data()), w.size() * sizeof(float))};

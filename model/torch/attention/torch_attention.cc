@@ -27,8 +27,8 @@ TorchShape ShapeOf(const SideConfig& side, const std::string& kind) {
 // Soft-max attention computes in the type of products, all other kinds in float32.
 at::ScalarType EnergyType(const TorchShape& shape, const ModelConfig& config,
                           const TorchParameters& parameters) {
-  const bool plain = shape.normaliser == Normaliser::kSoftmax && shape.F == shape.V &&
-                     !config.LearnedPolicy();
+  const bool plain =
+      shape.normaliser == Normaliser::kSoftmax && shape.F == shape.V && !config.LearnedPolicy();
   return plain ? parameters.context().type : at::kFloat;
 }
 
@@ -75,8 +75,7 @@ TorchAttention::TorchAttention(const TorchParameters& parameters, const ModelCon
     : TorchAttention(parameters, config, ShapeOfSelf(side, config), side.self_attention,
                      TorchLinear(), TorchLinear(parameters, {"query", "key", "value"})) {}
 
-TorchAttention TorchAttention::Cross(const TorchParameters& parameters,
-                                     const ModelConfig& config) {
+TorchAttention TorchAttention::Cross(const TorchParameters& parameters, const ModelConfig& config) {
   const bool soft = config.SoftLookback();
   return TorchAttention(parameters, config, ShapeOfCross(config), config.decoder.cross_attention,
                         soft ? TorchLinear(parameters, {"query", "query_soft"})
@@ -99,9 +98,7 @@ TorchHeads TorchAttention::HeadsOf(const at::Tensor& x, const at::Tensor& positi
 TorchHeads TorchAttention::KeysAndValues(const at::Tensor& x, const at::Tensor& positions) const {
   const at::Tensor all = Heads(others_(x));
   const int64_t keys = all.size(1) - shape_.heads;
-  return {{},
-          features_.keys(all.narrow(1, 0, keys), positions),
-          all.narrow(1, keys, shape_.heads)};
+  return {{}, features_.keys(all.narrow(1, 0, keys), positions), all.narrow(1, keys, shape_.heads)};
 }
 
 at::Tensor TorchAttention::Query(const at::Tensor& x, const at::Tensor& positions) const {

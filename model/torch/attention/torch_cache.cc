@@ -127,11 +127,7 @@ std::shared_ptr<DevicePool> MakeCachePool(const TorchShape& shape, int64_t key_h
 
 TorchCaches::TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_heads,
                          std::vector<TorchCacheState*> states, const RowGrid& grid, bool writes)
-    : pool_(pool),
-      shape_(shape),
-      key_heads_(key_heads),
-      states_(std::move(states)),
-      grid_(grid) {
+    : pool_(pool), shape_(shape), key_heads_(key_heads), states_(std::move(states)), grid_(grid) {
   constexpr int64_t kBlock = TorchCacheState::kBlock;
   const auto sessions = static_cast<int64_t>(states_.size());
   const auto length_of = [&](int64_t b) {
@@ -163,8 +159,8 @@ TorchCaches::TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_
   }
   const TorchContext& context = pool.context();
   blocks_ = context.Upload(blocks).view({sessions, N_ / kBlock});
-  hidden_ = at::arange(N_, blocks_.options()) >=
-            context.Upload(sees).view({sessions, 1, grid.most(), 1});
+  hidden_ =
+      at::arange(N_, blocks_.options()) >= context.Upload(sees).view({sessions, 1, grid.most(), 1});
   if (writes) written_ = context.Upload(written).view({grid.rows(), 2});
 }
 

@@ -15,8 +15,8 @@
 
 namespace leapstream {
 
-// The keys and values of all positions of a segment, in blocks of kBlock positions: KeyValueCache on
-// a device, for all layers of a side. Copies share blocks, and a session takes no more than it
+// The keys and values of all positions of a segment, in blocks of kBlock positions: KeyValueCache
+// on a device, for all layers of a side. Copies share blocks, and a session takes no more than it
 // needs.
 class TorchCacheState : public AttentionState {
  public:
@@ -93,9 +93,9 @@ class TorchCaches {
   const int64_t key_heads_;
   const std::vector<TorchCacheState*> states_;
   const RowGrid& grid_;
-  int64_t N_ = 0;      // The positions of the longest cache, rounded up to blocks.
-  at::Tensor blocks_;  // [B, N / kBlock]
-  at::Tensor hidden_;  // Whether a row does not see a position: [B, 1, T, N].
+  int64_t N_ = 0;       // The positions of the longest cache, rounded up to blocks.
+  at::Tensor blocks_;   // [B, N / kBlock]
+  at::Tensor hidden_;   // Whether a row does not see a position: [B, 1, T, N].
   at::Tensor written_;  // The rows' places: [R, 2] block and position in it.
 };
 
@@ -109,8 +109,8 @@ class TorchCache : public TorchPast {
     return std::make_unique<TorchCacheState>(pool_);
   }
   absl::Status Reserve(int64_t states) const override { return pool_->Reserve(states); }
-  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states,
-                                      const RowGrid& grid, Use use) const override;
+  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states, const RowGrid& grid,
+                                      Use use) const override;
 
  private:
   class Call;

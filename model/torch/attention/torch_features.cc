@@ -25,15 +25,14 @@ TorchFeatures MakeTorchLeap(const TorchParameters& parameters, int64_t d) {
       return Turned(f, p * M_PI_2);
     };
   };
-  return {map("query_proportion", 1 / std::sqrt(static_cast<double>(d))),
-          map("key_proportion", 1)};
+  return {map("query_proportion", 1 / std::sqrt(static_cast<double>(d))), map("key_proportion", 1)};
 }
 
 // See CosformerFeatures.
 TorchFeatures MakeTorchCosformer(int64_t max_length) {
   const auto map = [=](const at::Tensor& x, const at::Tensor& positions) {
-    const at::Tensor angle = positions.clamp_max(max_length).to(at::kFloat) * M_PI_2 /
-                             static_cast<double>(max_length);
+    const at::Tensor angle =
+        positions.clamp_max(max_length).to(at::kFloat) * M_PI_2 / static_cast<double>(max_length);
     return Turned(at::relu(x), angle.view({-1, 1, 1}));
   };
   return {map, map};

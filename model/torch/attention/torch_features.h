@@ -21,8 +21,8 @@ struct TorchFeatures {
 
 // F of a kind of attention.
 int64_t TorchFeatureWidth(absl::string_view kind, int64_t d);
-// The features of a kind of attention. parameters: the attention block's. Throws c10::Error if there
-// is no such kind here.
+// The features of a kind of attention. parameters: the attention block's. Throws c10::Error if
+// there is no such kind here.
 TorchFeatures MakeTorchFeatures(absl::string_view kind, const TorchParameters& parameters,
                                 const ModelConfig& config, int64_t d);
 

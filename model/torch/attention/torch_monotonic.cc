@@ -47,7 +47,7 @@ class TorchMonotonic::State : public AttentionState {
 
  private:
   friend class TorchMonotonic;
-  // What became of the last moves, which the next call does on the device.
+  // The end of the last moves, which the next call brings about on the device.
   enum class Pending { kNothing, kSettle, kDrop };
 
   TorchCacheState cache_;
@@ -116,8 +116,8 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
       weights = positions.eq(step.unsqueeze(-1)).to(at::kFloat);
       reads = step < length_;
     } else {
-      const at::Tensor energies = Energies(layer, query.narrow(1, (n - 1) * heads, heads),
-                                           (n - 1) * heads);
+      const at::Tensor energies =
+          Energies(layer, query.narrow(1, (n - 1) * heads, heads), (n - 1) * heads);
       const at::Tensor last = at::minimum(step, length_ - 1).unsqueeze(-1);
       const at::Tensor hidden = positions > last;
       if (kind_.options_.lookback == Lookback::kSoftmax) {
@@ -165,8 +165,7 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
     const at::Tensor positions = at::arange(caches_.positions(), before.options());
     const at::Tensor stops =
         stays & (positions >= from.unsqueeze(-1)) & (positions < ceiling.unsqueeze(-1));
-    const at::Tensor to =
-        at::where(stops, positions, ceiling.unsqueeze(-1)).amin(-1);  // [B, H]
+    const at::Tensor to = at::where(stops, positions, ceiling.unsqueeze(-1)).amin(-1);  // [B, H]
     const at::Tensor at_end = stays.gather(-1, at::minimum(to, length_ - 1).unsqueeze(-1));
     const at::Tensor wants = (to.eq(ceiling) & at_end.squeeze(-1).logical_not()).any(-1);
     const at::Tensor active = wanted_.logical_not().unsqueeze(-1);

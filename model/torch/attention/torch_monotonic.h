@@ -24,8 +24,8 @@ class TorchMonotonic : public TorchPast {
 
   std::unique_ptr<AttentionState> NewState() const override;
   absl::Status Reserve(int64_t states) const override;
-  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states,
-                                      const RowGrid& grid, Use use) const override;
+  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states, const RowGrid& grid,
+                                      Use use) const override;
 
   // A call that attends, of sessions whose heads move. Rows that want more source in a layer are
   // not part of later layers: their heads stay there.

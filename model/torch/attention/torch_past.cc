@@ -17,8 +17,9 @@ class WholeCall : public TorchPastCall {
 
   at::Tensor Step(int64_t, const TorchHeads& heads) override {
     if (shape_.normaliser == Normaliser::kSoftmax) return SoftmaxOfWhole(heads, grid_, {});
-    const at::Tensor key = grid_.Spread(heads.key).permute({0, 2, 3, 1});         // [B, H, F, T]
-    const at::Tensor value = grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [B, H, T, V + 1]
+    const at::Tensor key = grid_.Spread(heads.key).permute({0, 2, 3, 1});  // [B, H, F, T]
+    const at::Tensor value =
+        grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [B, H, T, V + 1]
     const at::Tensor query = grid_.Spread(heads.query).transpose(1, 2);
     return Quotient(grid_.Collect(query.matmul(key.matmul(value)).transpose(1, 2)), shape_.floor);
   }
@@ -49,9 +50,9 @@ std::unique_ptr<TorchPastCall> AttendToWhole(const TorchShape& shape, const RowG
 }
 
 at::Tensor SoftmaxOfWhole(const TorchHeads& heads, const RowGrid& grid, const at::Tensor& bias) {
-  const at::Tensor query = grid.Spread(heads.query).transpose(1, 2);          // [B, H, T, F]
-  const at::Tensor key = grid.Spread(heads.key).permute({0, 2, 3, 1});        // [B, H, F, T]
-  const at::Tensor value = grid.Spread(heads.value).transpose(1, 2);          // [B, H, T, V]
+  const at::Tensor query = grid.Spread(heads.query).transpose(1, 2);    // [B, H, T, F]
+  const at::Tensor key = grid.Spread(heads.key).permute({0, 2, 3, 1});  // [B, H, F, T]
+  const at::Tensor value = grid.Spread(heads.value).transpose(1, 2);    // [B, H, T, V]
   at::Tensor energies = query.matmul(key).to(at::kFloat);
   if (bias.defined()) energies += bias;
   if (grid.there().defined()) {

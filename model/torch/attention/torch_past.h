@@ -30,13 +30,13 @@ struct TorchShape {
   double floor = 0;  // The least divisor of kSum.
 };
 
-// What the sessions of one call have in their past, for all layers of a side. The functions throw
-// c10::Error and std::bad_alloc.
+// The past of the sessions of one call, for all layers of a side. The functions throw c10::Error
+// and std::bad_alloc.
 class TorchPastCall {
  public:
   virtual ~TorchPastCall() = default;
-  // Self-attention of the rows of a grid: each attends to its session's past, and to the rows before
-  // it and itself. Returns [R, H, V].
+  // Self-attention of the rows of a grid: each attends to its session's past, and to the rows
+  // before it and itself. Returns [R, H, V].
   virtual at::Tensor Step(int64_t layer, const TorchHeads& heads) = 0;
   // Adds the rows to the past of their sessions. `query` is not used.
   virtual void Append(int64_t layer, const TorchHeads& heads) = 0;
@@ -64,8 +64,8 @@ class TorchPast {
   // RESOURCE_EXHAUSTED: the device has no memory for so many.
   virtual absl::Status Reserve(int64_t states) const = 0;
   // Opens a call for rows of sessions with these states, which are NewState()'s. The grid must
-  // outlive the call. kReads: it has Attend() only, and is not closed. kSteps: it has Step(). kSettles:
-  // it has Step() or Append(), and all rows will be settled.
+  // outlive the call. kReads: it has Attend() only, and is not closed. kSteps: it has Step().
+  // kSettles: it has Step() or Append(), and all rows will be settled.
   enum class Use { kReads, kSteps, kSettles };
   virtual std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states,
                                               const RowGrid& grid, Use use) const = 0;

@@ -61,7 +61,7 @@ class TorchSums::State : public AttentionState {
   const TorchShape shape_;
   const std::shared_ptr<DevicePool> pool_;
   DevicePool::BlockPointer block_;
-  bool empty_ = true;  // The block's numbers mean nothing.
+  bool empty_ = true;              // The block's numbers mean nothing.
   Newest newest_ = Newest::kNone;  // Settled: it is part of the past, and not yet in the sums.
 };
 
@@ -147,7 +147,8 @@ bool TorchSums::State::Load(int64_t length, absl::string_view* bytes) {
     DevicePool::Changes changes;
     pool_->Own(/*keeps=*/false, &block_, &changes);
     pool_->Apply(changes);
-    pool_->part(kSums).select(1, block_->index())
+    pool_->part(kSums)
+        .select(1, block_->index())
         .copy_(pool_->context().Upload(sums.data(),
                                        {shape_.layers, shape_.heads, shape_.F, shape_.V + 1}));
     return absl::OkStatus();
@@ -160,10 +161,7 @@ class TorchSums::Call : public TorchPastCall {
  public:
   Call(const TorchSums& kind, absl::Span<AttentionState* const> states, const RowGrid& grid,
        Use use)
-      : shape_(kind.shape_),
-        pool_(*kind.pool_),
-        grid_(grid),
-        settles_(use == Use::kSettles) {
+      : shape_(kind.shape_), pool_(*kind.pool_), grid_(grid), settles_(use == Use::kSettles) {
     for (AttentionState* state : states) states_.push_back(static_cast<State*>(state));
     if (use != Use::kReads) OwnBlocks();
     std::vector<int64_t> blocks, settled;
@@ -175,15 +173,15 @@ class TorchSums::Call : public TorchPastCall {
     }
     blocks_ = pool_.context().Upload(blocks);
     if (settled.empty()) return;
-    const at::Tensor of = settled.size() == blocks.size() ? blocks_ : pool_.context().Upload(settled);
-    pool_.part(kSums).index_add_(
-        1, of,
-        pool_.part(kNewestKey).index_select(1, of).unsqueeze(-1) *
-            pool_.part(kNewestValue).index_select(1, of).unsqueeze(-2));
+    const at::Tensor of =
+        settled.size() == blocks.size() ? blocks_ : pool_.context().Upload(settled);
+    pool_.part(kSums).index_add_(1, of,
+                                 pool_.part(kNewestKey).index_select(1, of).unsqueeze(-1) *
+                                     pool_.part(kNewestValue).index_select(1, of).unsqueeze(-2));
   }
 
   at::Tensor Step(int64_t layer, const TorchHeads& heads) override {
-    const at::Tensor query = grid_.Spread(heads.query).transpose(1, 2);           // [B, H, T, F]
+    const at::Tensor query = grid_.Spread(heads.query).transpose(1, 2);  // [B, H, T, F]
     const at::Tensor key = grid_.Spread(heads.key).transpose(1, 2);
     const at::Tensor value = grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [.., V + 1]
     at::Tensor out = query.matmul(SumsOf(layer));
@@ -202,8 +200,9 @@ class TorchSums::Call : public TorchPastCall {
   }
 
   void Append(int64_t layer, const TorchHeads& heads) override {
-    const at::Tensor key = grid_.Spread(heads.key).permute({0, 2, 3, 1});         // [B, H, F, T]
-    const at::Tensor value = grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [B, H, T, V + 1]
+    const at::Tensor key = grid_.Spread(heads.key).permute({0, 2, 3, 1});  // [B, H, F, T]
+    const at::Tensor value =
+        grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [B, H, T, V + 1]
     pool_.layer(kSums, layer).index_add_(0, blocks_, key.matmul(value));
   }
 
@@ -263,8 +262,7 @@ class TorchSums::Call : public TorchPastCall {
     const at::Tensor to = pool_.context().Upload(blocks);
     const at::Tensor from = pool_.context().Upload(places);
     const auto set = [&](Part part, const at::Tensor& all) {  // [L, B, H, T, ...]
-      pool_.part(part).index_copy_(
-          1, to, all.transpose(2, 3).flatten(1, 2).index_select(1, from));
+      pool_.part(part).index_copy_(1, to, all.transpose(2, 3).flatten(1, 2).index_select(1, from));
     };
     set(kNewestKey, keys);
     set(kNewestValue, values);
@@ -275,7 +273,7 @@ class TorchSums::Call : public TorchPastCall {
   const RowGrid& grid_;
   const bool settles_;
   std::vector<State*> states_;
-  at::Tensor blocks_;                     // [B]
+  at::Tensor blocks_;                      // [B]
   std::vector<at::Tensor> keys_, values_;  // Of each layer's Step(), unless all rows are settled.
 };
 

@@ -19,8 +19,8 @@ class TorchSums : public TorchPast {
 
   std::unique_ptr<AttentionState> NewState() const override;
   absl::Status Reserve(int64_t states) const override { return pool_->Reserve(states); }
-  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states,
-                                      const RowGrid& grid, Use use) const override;
+  std::unique_ptr<TorchPastCall> Open(absl::Span<AttentionState* const> states, const RowGrid& grid,
+                                      Use use) const override;
 
  private:
   class State;

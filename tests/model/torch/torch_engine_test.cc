@@ -2,6 +2,7 @@
 // every kind. Goldens that both pass are in tests/model/engine, with leapstream_device_test().
 #include <cmath>
 #include <functional>
+#include <map>
 #include <memory>
 #include <ostream>
 #include <random>
@@ -39,15 +40,15 @@ std::vector<Network> Networks() {
   for (const AttentionEntry* entry : AttentionEntries()) {
     const std::string kind = entry->name;
     for (const bool causal : {true, false}) {
-      networks.push_back({absl::StrCat(kind, causal ? "_causal" : "_whole"),
-                          [=](ModelConfig& config) {
-                            config.causal_encoder = causal;
-                            if (causal) config.simul_type = "waitk";
-                            for (SideConfig* side : {&config.encoder, &config.decoder}) {
-                              side->self_attention = side->cross_attention = kind;
-                              side->normalize_before = causal;
-                            }
-                          }});
+      networks.push_back(
+          {absl::StrCat(kind, causal ? "_causal" : "_whole"), [=](ModelConfig& config) {
+             config.causal_encoder = causal;
+             if (causal) config.simul_type = "waitk";
+             for (SideConfig* side : {&config.encoder, &config.decoder}) {
+               side->self_attention = side->cross_attention = kind;
+               side->normalize_before = causal;
+             }
+           }});
     }
   }
   networks.push_back({"leap_with_softmax", [](ModelConfig& config) {
@@ -67,18 +68,49 @@ std::vector<Network> Networks() {
                           }});
     }
   }
+  for (const char* positions : {"absolute", "relative", "rotary"}) {
+    networks.push_back({absl::StrCat("conformer_", positions), [=](ModelConfig& config) {
+                          SpeechConfig& speech = config.speech.emplace();
+                          speech.front_end = "conv1d";
+                          speech.cmvn = "none";
+                          speech.conv_channels = 16;
+                          speech.conv_kernels = {5, 5};
+                          speech.conformer.emplace();
+                          speech.conformer->positions = positions;
+                          speech.conformer->depthwise_kernel = 7;
+                          config.share_all_embeddings = false;
+                          config.encoder.layernorm_embedding = false;
+                          config.encoder.vocabulary_size = 0;
+                          config.encoder.input_dim = config.encoder.embed_dim;
+                          config.encoder.positions = std::string(positions) == "absolute"
+                                                         ? PositionKind::kSinusoidal
+                                                         : PositionKind::kNone;
+                          config.max_source_positions = 6000;
+                        }});
+  }
   return networks;
 }
 
 class TorchEngineTest : public ::testing::TestWithParam<Network> {
  protected:
   void SetUp() override {
-    directory_ = WriteRandomModel(absl::StrCat("torch_", GetParam().name), GetParam().edit);
-    own_ = Load("cpu");
-    torch_ = Load("torch-cpu");
-    ASSERT_NE(own_, nullptr);
-    ASSERT_NE(torch_, nullptr);
-    sizes_.source_vocabulary = own_->source_vocabulary.size();
+    // Each network is loaded once.
+    static auto* const loaded = new std::map<std::string, std::shared_ptr<const Model>>();
+    directory_ = absl::StrCat(testing::TempDir(), "/torch_", GetParam().name);
+    for (const char* device : {"cpu", "torch-cpu"}) {
+      std::shared_ptr<const Model>& model = (*loaded)[GetParam().name + device];
+      if (model == nullptr) {
+        WriteRandomModel(absl::StrCat("torch_", GetParam().name), GetParam().edit);
+        model = Load(device);
+      }
+      ASSERT_NE(model, nullptr);
+      (std::string(device) == "cpu" ? own_ : torch_) = model;
+    }
+    if (own_->info.speech.has_value()) {
+      sizes_.samples_per_read = 4321;
+    } else {
+      sizes_.source_vocabulary = own_->source_vocabulary.size();
+    }
     sizes_.target_vocabulary = own_->target_vocabulary.size();
   }
   std::shared_ptr<const Model> Load(const std::string& device, const std::string& type = "") {
@@ -132,6 +164,7 @@ TEST_P(TorchEngineTest, ClonesGoOnByThemselves) {
 
 // Sessions of several lengths in one batch, some of which have rows that others do not have.
 TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
+  if (own_->info.speech.has_value()) return;  // It has no tokens.
   constexpr int kSessions = 5;
   std::vector<std::unique_ptr<SessionState>> own, torch;
   for (int s = 0; s < kSessions; ++s) {
@@ -139,7 +172,7 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
     torch.push_back(NewState(*torch_, 1 + s));
     Frame frame;
     frame.source_lead.assign(static_cast<size_t>(s % 3), 20);
-    if (!own_->info.learned_policy) frame.forced.assign(static_cast<size_t>(s % 2), 21);
+    frame.forced.assign(static_cast<size_t>(s % 2), 21);
     own[s]->SetFrame(frame);
     torch[s]->SetFrame(frame);
   }
@@ -161,8 +194,7 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
     ASSERT_TRUE(torch_->translator->Decide(states, absl::MakeSpan(got)).ok());
     for (int s = 0; s < kSessions; ++s) {
       Decision expected;
-      ASSERT_TRUE(
-          own_->translator->Decide({own[s].get()}, absl::MakeSpan(&expected, 1)).ok());
+      ASSERT_TRUE(own_->translator->Decide({own[s].get()}, absl::MakeSpan(&expected, 1)).ok());
       ASSERT_EQ(expected.wants_source, got[s].wants_source);
       EXPECT_EQ(expected.attended, got[s].attended);
       ASSERT_NEAR(expected.best.log_prob, got[s].best.log_prob, kTolerance) << round << " " << s;
@@ -176,7 +208,7 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
 
 // Drafts, some of whose tokens are decided otherwise, are steps one by one.
 TEST_P(TorchEngineTest, VerifiesAsItSteps) {
-  if (own_->info.learned_policy) return;
+  if (own_->info.learned_policy || own_->info.speech.has_value()) return;
   const Translator& translator = *torch_->translator;
   std::vector<std::unique_ptr<SessionState>> fast, slow;
   for (int b = 0; b < 3; ++b) {
@@ -208,8 +240,8 @@ TEST_P(TorchEngineTest, VerifiesAsItSteps) {
       }
       if (random() % 2 == 0) given[b].push_back(token());
       decisions[b].resize(given[b].size() + 1);
-      rows.push_back({fast[b].get(), given[b], forced, /*decides=*/true,
-                      absl::MakeSpan(decisions[b])});
+      rows.push_back(
+          {fast[b].get(), given[b], forced, /*decides=*/true, absl::MakeSpan(decisions[b])});
     }
     ASSERT_TRUE(translator.Verify(rows).ok());
     for (int b = 0; b < 3; ++b) {
@@ -232,9 +264,10 @@ TEST_P(TorchEngineTest, VerifiesAsItSteps) {
 }
 
 TEST_P(TorchEngineTest, Bfloat16IsNear) {
+  const std::string& name = GetParam().name;
+  if (name != "softmax_causal" && name != "leap_whole" && name != "conformer_rotary") return;
   const auto rounded = Load("torch-cpu", "bfloat16");
   ASSERT_NE(rounded, nullptr);
-  if (own_->info.learned_policy) return;  // Heads move elsewhere at once.
   const auto own = NewState(*own_, 2);
   const auto near = NewState(*rounded, 2);
   double sum = 0;
@@ -266,11 +299,11 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
     const auto extend = [](const LanguageModel& model, SessionState* state,
                            const std::vector<TokenId>& tokens, size_t from) {
       std::vector<float> scores;
-      const absl::Status status = model.Extend(
-          {TextRows{state, tokens, from}}, [&](size_t, size_t, const TokenScores& row) {
-            scores.push_back(row.log_prob(7));
-            scores.push_back(row.log_prob(100));
-          });
+      const absl::Status status = model.Extend({TextRows{state, tokens, from}},
+                                               [&](size_t, size_t, const TokenScores& row) {
+                                                 scores.push_back(row.log_prob(7));
+                                                 scores.push_back(row.log_prob(100));
+                                               });
       EXPECT_TRUE(status.ok()) << status;
       return scores;
     };
@@ -302,8 +335,9 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
 }
 
 TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
-  const std::string directory = WriteRandomModel(
-      "torch_shared", [](ModelConfig& config) { config.decoder.shared_layers = {1, 2}; });
+  const std::string directory = WriteRandomModel("torch_shared", [](ModelConfig& config) {
+    config.decoder.shared_layers = {1, 2};
+  });
   LoadOptions options;
   options.device = "cuda:0";  // Whether there is one or not.
   const absl::Status shared = CheckModel(directory, options);
