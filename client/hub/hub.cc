@@ -128,7 +128,7 @@ absl::StatusOr<Hub::Answer> Hub::Ask(const std::string& path, bool head, int64_t
       answer.why = absl::StrCat(httplib::to_string(result.error()), " at ", url.Origin());
       return answer;
     }
-    // What a file is stands where the hub redirects to its bytes. Another host's tag is no
+    // The hub tells what a file is where it redirects to the bytes. Another host's tag is no
     // checksum.
     const bool is_known = head && !answer.linked_etag.empty();
     if (head && url.Origin() != endpoint_.Origin()) answer.etag.clear();
@@ -386,7 +386,7 @@ absl::Status Hub::Fetch(const std::string& repo, const std::string& commit, cons
     }
     Wait(tried - 1, &answer);
   }
-  // What has its name is whole, after a crash, too.
+  // A file that has its name is whole, after a crash, too.
   if (fsync(descriptor) != 0 || rename(part.c_str(), path.c_str()) != 0) {
     error = errno;
     return write_error();

@@ -16,8 +16,8 @@ using TokenId = int32_t;  // A fairseq dictionary index.
 struct Frame;             // See model/api/frame.h.
 class LanguageModel;      // See model/api/language_model.h.
 
-// The rows that were computed for a state. They are counted by leapstream's own kernels; of
-// networks that decide together, those of one.
+// The rows that were computed for a state, counted by both engines. Of networks that decide
+// together they are those of one.
 struct StateCost {
   int64_t encoder_rows = 0;  // Rows of source; a row that is encoded anew counts again.
   int64_t decoder_rows = 0;  // Rows of target, also those that were given up.

@@ -249,7 +249,7 @@ TEST(SymbolAlignmentTest, SymbolsEndWhereTheirCharactersDo) {
   EXPECT_THAT(ends("文<b>字", {"文字", "more"}), ElementsAre(9, 9)) << "there is no more";
 }
 
-// What is found in a source that comes as `chunks`, with the state of the segment that it is for.
+// The terms that are found in a source that comes as `chunks`.
 std::vector<std::string> FindAll(const Model& model, std::shared_ptr<const Glossary> glossary,
                                  bool markup, const std::vector<std::string>& chunks) {
   WordSource source(model, /*places=*/false);
