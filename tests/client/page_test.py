@@ -1130,8 +1130,9 @@ class PageTest(unittest.TestCase):
         page.type("\n".join(SENTENCES) + "\n")
         page.wait_for("document.querySelectorAll('#announced p').length === 3")
         self.assertEqual(page.value("window.said"), 2)
-        self.assertEqual(page.value("[...document.querySelectorAll('#announced p')].map((p) => p.textContent.trim())"),
-                         page.value(TARGETS))
+        # A row may be a frame late.
+        page.wait_for("JSON.stringify([...document.querySelectorAll('#announced p')].map((p) => p.textContent.trim())) === "
+                      f"JSON.stringify({TARGETS})")
         page.value("document.getElementById('lagging').open = true")
         page.wait_for("document.querySelectorAll('#staircase .written').length > 3")
         count = page.value("document.querySelectorAll('#staircase .written').length")
