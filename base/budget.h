@@ -95,8 +95,8 @@ inline constexpr size_t kGlossaryBytes = 64 << 10;
 inline constexpr size_t kTermBytes = 256;
 inline constexpr size_t kTermTokens = 12;
 inline constexpr size_t kOwnWords = 16;
-// The terms of one segment's source, mark-up included, and the bytes of the mark-up. Those after them
-// are not looked for.
+// The terms of one segment's source, as many pieces of mark-up, and the bytes of that. Those after
+// them are not looked for.
 inline constexpr int kTermsPerSegment = 256;
 inline constexpr size_t kMarkupBytes = 16 << 10;
 // The memory of a glossary, for each of its bytes and each of its terms, and the work of looking

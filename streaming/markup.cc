@@ -197,6 +197,11 @@ size_t NoMarkupAfter(absl::string_view text) {
     closed = text.find_first_of("{}", 2);
   } else if (absl::StartsWith(text, "%(")) {
     closed = text.find(')');
+    if (closed != kNever) {  // A conversion and what is behind it tell.
+      closed = text.find_first_not_of("0123456789$-+#.*hlLzjt", closed + 1);
+      if (closed != kNever && IsLetter(text[closed])) ++closed;
+      if (closed >= text.size()) closed = kNever;
+    }
   }
   if (closed >= kMostBytes && text.size() >= kMostBytes) return kMostBytes;
   return closed == kNever ? kNever : closed + 1;

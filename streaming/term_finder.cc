@@ -19,7 +19,7 @@ void TermFinder::Reset() {
   atoms_.clear();
   folded_.clear();
   text_.clear();
-  count_ = words_ = all_found_ = 0;
+  count_ = words_ = terms_found_ = markup_found_ = 0;
   markup_bytes_ = 0;
   found_.clear();
   BeginUnspaced(0);
@@ -95,7 +95,7 @@ void TermFinder::AppendUnspaced(const SourceWord& word, int first, int64_t* work
 }
 
 void TermFinder::Find(const Piece& piece, int64_t* work) {
-  if (piece.text.empty() || all_found_ >= budget::kTermsPerSegment) return;
+  if (piece.text.empty()) return;
   const int before = count_;
   size_t at = 0;
   std::vector<size_t> ends;  // Of the piece's atoms.
@@ -130,7 +130,7 @@ void TermFinder::AddAtom(absl::string_view folded, absl::string_view text) {
 }
 
 void TermFinder::FindTerm(const Piece& piece, size_t end) {
-  if (all_found_ >= budget::kTermsPerSegment) return;
+  if (terms_found_ >= budget::kTermsPerSegment) return;
   const size_t most = std::min(atoms_.size(), Glossary::kMostAtoms);
   for (size_t length = most; length > 0; --length) {
     if (!glossary_->has_length(length)) continue;
@@ -144,7 +144,7 @@ void TermFinder::FindTerm(const Piece& piece, size_t end) {
     found.end = count_;
     found.ready_at = ReadyAt(piece, end);
     found_.push_back(std::move(found));
-    ++all_found_;
+    ++terms_found_;
     return;
   }
 }
@@ -152,8 +152,9 @@ void TermFinder::FindTerm(const Piece& piece, size_t end) {
 void TermFinder::AddMarkup(const Piece& piece, const MarkupSpan& span, int begin, int end,
                            int64_t* work) {
   const size_t size = span.end - span.begin;
-  if (all_found_ >= budget::kTermsPerSegment || markup_bytes_ + size > budget::kMarkupBytes) return;
-  ++all_found_;
+  if (markup_found_ >= budget::kTermsPerSegment) return;
+  if (markup_bytes_ + size > budget::kMarkupBytes) return;
+  ++markup_found_;
   markup_bytes_ += size;
   *work -= static_cast<int64_t>(size) * budget::kEncodedByteWork;
   FoundTerm found;

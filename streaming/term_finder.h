@@ -62,7 +62,6 @@ class TermFinder {
     int words = 0;             // The segment's words before it.
     bool unspaced = false;
   };
-  static Piece PieceOf(const SourceWord& word, int first);
   void BeginUnspaced(int first);
   void AppendUnspaced(const SourceWord& word, int first, int64_t* work);
   void Find(const Piece& piece, int64_t* work);
@@ -81,8 +80,10 @@ class TermFinder {
   std::string folded_, text_;
   int count_ = 0;  // Of all atoms of the segment.
   int words_ = 0;
-  int all_found_ = 0;        // In the segment,
-  size_t markup_bytes_ = 0;  // and the bytes of the mark-up among it.
+  // In the segment: the terms, the mark-up, and its bytes.
+  int terms_found_ = 0;
+  int markup_found_ = 0;
+  size_t markup_bytes_ = 0;
   // The unspaced word that has begun: its text that was not looked at, and where tokens end in it.
   std::string rest_;
   std::vector<size_t> ends_;

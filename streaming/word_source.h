@@ -29,9 +29,9 @@ struct SourceWord {
   bool continued = false;  // It is a part, but not the first one, of the word popped before it.
   bool open = false;       // It is a part, but not the last one.
   bool in_text = false;    // It is text, and tokens of the text came before it.
-  // With KeepText(): the text, as it came, and the place at which each token ends: of a word that is
-  // unspaced in `text`, which goes up to the end of the part's last token unless the word ends, and
-  // of any other word in the text that was tokenised, with which the tokenizer may have begun.
+  // With KeepText(): the text, as it came, and the place at which each token ends. Of an unspaced
+  // word that is a place of `text`, which goes up to the end of the part's last token unless the
+  // word ends; of any other word it is one of the text that was tokenised.
   std::string text;
   absl::InlinedVector<uint16_t, 8> ends;
 };

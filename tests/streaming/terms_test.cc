@@ -101,6 +101,9 @@ TEST(MarkupTest, TextIsSettledAfterACharacterThatIsInNoMarkup) {
   EXPECT_EQ(settled("<-文", true), "<-文") << "it is no tag, whatever follows";
   EXPECT_EQ(settled("<" + std::string(300, 'b') + "文", true).size(), 304u) << "it is too long";
   EXPECT_EQ(NextSettledPlace("{文{字", true).known, 5u) << "it is settled behind the second {";
+  EXPECT_EQ(NextSettledPlace("%(文)2", true).end, 0u) << "a conversion may follow";
+  EXPECT_EQ(NextSettledPlace("%(文)s", true).end, 0u) << "the word may go on";
+  EXPECT_EQ(NextSettledPlace("%(文)sx", true).known, 8u) << "it is none";
   for (const char* open : {"{文", "{{文}", "${文", "%{文", "%(文"})
     EXPECT_EQ(settled(open, true), "");
 }
@@ -205,6 +208,10 @@ TEST_F(TermFinderTest, ASegmentHasSoManyTermsAtMost) {
   for (int i = 0; i < budget::kTermsPerSegment; ++i) {
     ASSERT_EQ(Append(WordOf("<b>", {})).size(), 1u) << i;
   }
+  EXPECT_THAT(Append(WordOf("<b>", {})), IsEmpty());
+  for (int i = 0; i < budget::kTermsPerSegment; ++i) {
+    ASSERT_EQ(Append(WordOf("tea", {3})).size(), 1u) << "mark-up takes no place of a term";
+  }
   EXPECT_THAT(Append(WordOf("tea", {3})), IsEmpty());
   finder_.Reset();
   EXPECT_EQ(Append(WordOf("tea", {3})).size(), 1u);
@@ -288,9 +295,9 @@ TEST(UnspacedTermsTest, AnyChunkingFindsTheSame) {
   const auto glossary =
       MakeGlossary({{"茶", "ear"}, {"红茶", "inn"}, {"tea", "an"}, {"茶tea", "in"}}, *model);
   const std::vector<std::string> parts = {
-      "茶",    "红",     "喝", "tea", " ",  "（", "<b>", "</b>", "<b title=\"茶\">", "{名}",
-      "{x}",   "{<b>}",  "<",  "{",   "12", "%s", "％",  "é",    "http://a.b/茶",    "me@a.org",
-      "&amp;", "<0xE8>", "。"};
+      "茶",    "红",     "喝", "tea",  " ",  "（", "<b>", "</b>", "<b title=\"茶\">", "{名}",
+      "{x}",   "{<b>}",  "<",  "{",    "12", "%s", "％",  "é",    "http://a.b/茶",    "me@a.org",
+      "&amp;", "<0xE8>", "。", "%(名", ")",  "s",  "x"};
   std::mt19937 random(7);
   size_t found = 0;
   for (const char* bpe : {"characters", "bytes"}) {

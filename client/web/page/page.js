@@ -128,7 +128,11 @@ const sounds = {
     return json;
   },
   fromJson(json) {
-    return JSON.parse(json, (key, part) => (part && part.sound ? this.get(part.sound) : part));
+    try {
+      return JSON.parse(json, (key, part) => (part && part.sound ? this.get(part.sound) : part));
+    } catch {
+      return null;  // An older page has written it.
+    }
   },
   put(bytes) {
     let text = '';
