@@ -400,10 +400,14 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
     for (ScheduledSession* session : turn->extending) session->ApplyScores();
   } else {
     // Inputs were checked, so the error is not one session's fault. The states of all sessions in
-    // the batch are no longer good.
-    for (ScheduledSession* session : turn->acting) {
-      session->Finish(absl::InternalError(status.message()));
-    }
+    // the batch are no longer good. Without memory, they can go on on another server.
+    const absl::Status why =
+        absl::IsResourceExhausted(status)
+            ? absl::UnavailableError(absl::StrCat(
+                  "the server has no memory for this step (", status.message(),
+                  "); resume elsewhere, or later"))
+            : absl::InternalError(status.message());
+    for (ScheduledSession* session : turn->acting) session->Finish(why);
   }
   for (ScheduledSession* session : turn->acting) {
     Enqueue(session->shared_from_this(), session->queue());

@@ -8,6 +8,11 @@
 #include "model/torch/torch_call.h"
 
 namespace leapstream {
+namespace {
+
+constexpr int64_t kFewBlocks = 8;  // A pool grows by more, if there is memory.
+
+}  // namespace
 
 DevicePool::DevicePool(std::shared_ptr<TorchContext> context, int64_t layers,
                        const std::vector<Part>& parts)
@@ -24,7 +29,7 @@ DevicePool::DevicePool(std::shared_ptr<TorchContext> context, int64_t layers,
 
 absl::Status DevicePool::Reserve(int64_t blocks) {
   MutexLock lock(&context_->mutex);
-  return Grow(blocks);
+  return Grow(blocks + 1);  // And kZeros.
 }
 
 DevicePool::BlockPointer DevicePool::Take() {
@@ -37,7 +42,9 @@ DevicePool::BlockPointer DevicePool::Take() {
 DevicePool::BlockPointer DevicePool::TakeInCall() {
   int64_t block = TakeFree();
   while (block < 0) {  // Another thread may take the blocks that Grow() makes.
-    if (!Grow(std::max<int64_t>(8, 2 * parts_[0].size(1))).ok()) throw std::bad_alloc();
+    const int64_t before = parts_[0].size(1);
+    const auto grows = [&](int64_t more) { return Grow(before + std::max(more, kFewBlocks)).ok(); };
+    if (!grows(before) && !grows(before / 4) && !grows(kFewBlocks)) throw std::bad_alloc();
     block = TakeFree();
   }
   return std::make_shared<const Block>(shared_from_this(), block);
@@ -86,6 +93,10 @@ absl::Status DevicePool::Grow(int64_t blocks) {
 void DevicePool::Enlarge(int64_t blocks) {
   const int64_t before = parts_[0].size(1);
   if (blocks <= before) return;
+  {
+    MutexLock lock(&free_mutex_);
+    free_.reserve(static_cast<size_t>(blocks));
+  }
   std::vector<at::Tensor> larger;  // Replaces the parts when there was memory for all of them.
   for (const at::Tensor& part : parts_) {
     std::vector<int64_t> shape = part.sizes().vec();
@@ -95,7 +106,9 @@ void DevicePool::Enlarge(int64_t blocks) {
   }
   parts_ = std::move(larger);
   MutexLock lock(&free_mutex_);
-  for (int64_t block = blocks - 1; block >= before; --block) free_.push_back(block);
+  for (int64_t block = blocks - 1; block >= std::max(before, kZeros + 1); --block) {
+    free_.push_back(block);
+  }
 }
 
 void DevicePool::Give(int64_t block) {

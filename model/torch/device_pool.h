@@ -18,7 +18,8 @@ namespace leapstream {
 // Equal blocks of memory on a device, side by side, for the states of all sessions of a model, so
 // that a batch takes a few operations for all of its sessions together. A block has a part in each
 // layer. Copies of a state share its blocks until one of them writes. Thread-safe, but for the
-// tensors: TorchContext::mutex guards them.
+// tensors: TorchContext::mutex guards them. After an error in a call, the states of its sessions
+// are good for Reset() and to be deleted; other states are as before.
 class DevicePool : public std::enable_shared_from_this<DevicePool> {
  public:
   // A tensor of the pool: [L, blocks, ...].
@@ -47,6 +48,9 @@ class DevicePool : public std::enable_shared_from_this<DevicePool> {
     std::vector<int64_t> zeroed;
     std::vector<int64_t> from, to;  // Copies, each to each.
   };
+
+  // The index of a block of zeros, which nobody owns: it is read where a session has no block.
+  static constexpr int64_t kZeros = 0;
 
   // Makes no block yet.
   DevicePool(std::shared_ptr<TorchContext> context, int64_t layers, const std::vector<Part>& parts);
@@ -83,6 +87,7 @@ class DevicePool : public std::enable_shared_from_this<DevicePool> {
   std::vector<at::Tensor> parts_;
   int64_t block_bytes_ = 0;
   Mutex free_mutex_;  // Never held while the device works: sessions end on any thread.
+  // It has capacity for all blocks, so that Give() allocates nothing.
   std::vector<int64_t> free_ ABSL_GUARDED_BY(free_mutex_);
 };
 

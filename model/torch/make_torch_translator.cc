@@ -1,11 +1,11 @@
 #include "model/torch/make_torch_translator.h"
 
+#include <exception>
 #include <string>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <c10/core/InferenceMode.h>
-#include <c10/util/Exception.h>
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
 #include "model/engine/decoder_only.h"
@@ -29,9 +29,9 @@ absl::Status TryDevice(const std::string& name, at::ScalarType type) {
     const at::Tensor ones = at::ones({1, 1}, at::device(c10::Device(name)).dtype(type));
     at::linear(ones, ones).item<float>();
     return absl::OkStatus();
-  } catch (const c10::Error& e) {
+  } catch (const std::exception& e) {  // A device may fail to start with any error.
     // Only the beginning is kept: the rest lists everything that LibTorch was built with.
-    const std::string why = std::string(e.what_without_backtrace()).substr(0, 100);
+    const std::string why = std::string(e.what()).substr(0, 100);
     return absl::FailedPreconditionError(
         absl::StrCat("LibTorch cannot use device ", name, " (", why.substr(0, why.find('\n')),
                      "...); leave device unset for leapstream's own kernels"));

@@ -19,15 +19,20 @@ inline std::string FirstLine(const c10::Error& e) {
   return why.substr(0, why.find('\n'));
 }
 
+// Makes LibTorch compute on so many threads. OpenMP's count is per thread.
+inline void UseTorchThreads(int threads) {
+  static thread_local int current = 0;
+  if (current != threads) at::set_num_threads(threads);
+  current = threads;
+}
+
 // ModelCall() for calls of LibTorch, on `threads` threads. Its errors come with a stack trace that
 // no client should see. RESOURCE_EXHAUSTED: the device has no memory. INTERNAL: another error.
 template <typename F>
 absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
   return ModelCall(what, 1, [&]() -> absl::Status {
     c10::InferenceMode guard;
-    static thread_local int current = 0;  // OpenMP's count is per thread.
-    if (current != threads) at::set_num_threads(threads);
-    current = threads;
+    UseTorchThreads(threads);
     try {
       return f();
     } catch (const c10::OutOfMemoryError& e) {

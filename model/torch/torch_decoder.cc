@@ -141,7 +141,7 @@ std::unique_ptr<TorchDecoder::Run> TorchDecoder::RunLayers(const TargetBatch& ta
     x = TorchResidual(layer.cross_attention_norm, before, x, [&](const at::Tensor& in) {
       const at::Tensor query = layer.cross_attention.Query(in, positions);
       if (config_.ShowsAttention() && number == config_.AlignmentLayer()) {
-        run->notes.attended = Attended(target, run->grid, query, *cross.call);
+        run->notes.attended = Attended(target, query, *cross.call);
       }
       const at::Tensor attended = cross.call->Attend(number, query);
       return layer.cross_attention.Output(
@@ -154,8 +154,8 @@ std::unique_ptr<TorchDecoder::Run> TorchDecoder::RunLayers(const TargetBatch& ta
   return run;
 }
 
-at::Tensor TorchDecoder::Attended(const TargetBatch& target, const RowGrid& grid,
-                                  const at::Tensor& query, TorchPastCall& cross) const {
+at::Tensor TorchDecoder::Attended(const TargetBatch& target, const at::Tensor& query,
+                                  TorchPastCall& cross) const {
   std::vector<int64_t> first, end;
   for (size_t r = 0; r < target.owners.size(); ++r) {
     TargetSteps::Looked looked = TargetSteps::LooksAt(*target.owners[r]);
@@ -164,15 +164,10 @@ at::Tensor TorchDecoder::Attended(const TargetBatch& target, const RowGrid& grid
     end.push_back(looked.end);
   }
   if (first == end) return at::Tensor();
-  const at::Tensor from = context_->Upload(first).unsqueeze(-1);
-  const at::Tensor to = context_->Upload(end).unsqueeze(-1);
-  const at::Tensor weights =
-      grid.Collect(cross.Weights(config_.AlignmentLayer(), query).transpose(1, 2));  // [R, H, N]
-  const at::Tensor sums = weights.index_select(1, context_->Upload(alignment_heads_)).sum(1);
-  const at::Tensor places = at::arange(sums.size(-1), from.options());
-  const at::Tensor most =
-      sums.masked_fill((places < from) | (places >= to), -1).argmax(-1, /*keepdim=*/true);
-  return at::where(from < to, most - from, at::full_like(most, kNoSource)).squeeze(-1);
+  const TorchLook look = {context_->Upload(alignment_heads_), context_->Upload(first),
+                          context_->Upload(end)};
+  const at::Tensor most = cross.MostAttended(config_.AlignmentLayer(), query, look);
+  return at::where(look.first < look.end, most - look.first, at::full_like(most, kNoSource));
 }
 
 void TorchDecoder::RunSettled(const TargetBatch& target) const {

@@ -80,7 +80,7 @@ class TorchDecoder {
                                 Scratch& scratch) const;
   // The source token to which each row attends most, as [R], in the alignment layer. Undefined: no
   // row asks for it.
-  at::Tensor Attended(const TargetBatch& target, const RowGrid& grid, const at::Tensor& query,
+  at::Tensor Attended(const TargetBatch& target, const at::Tensor& query,
                       TorchPastCall& cross) const;
 
   const ModelConfig& config_;

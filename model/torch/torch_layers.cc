@@ -49,12 +49,6 @@ at::Tensor TorchParameters::Get(absl::string_view name) const {
   return tensors_->at(absl::StrCat(prefix_, name));
 }
 
-at::Tensor TorchParameters::Stacked(std::initializer_list<absl::string_view> names) const {
-  std::vector<at::Tensor> parts;
-  for (const absl::string_view name : names) parts.push_back(Get(name));
-  return at::cat(parts);
-}
-
 TorchLinear::TorchLinear(const TorchParameters& parameters)
     : weight(parameters.Get("weight")),
       bias(parameters.Has("bias") ? parameters.Get("bias") : at::Tensor()) {}

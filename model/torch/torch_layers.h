@@ -33,8 +33,6 @@ class TorchParameters {
   TorchParameters Under(absl::string_view name) const;
   bool Has(absl::string_view name) const;
   at::Tensor Get(absl::string_view name) const;
-  // Several tensors one after the other, along their first dimension.
-  at::Tensor Stacked(std::initializer_list<absl::string_view> names) const;
   const TorchContext& context() const { return *context_; }
   const std::shared_ptr<const TorchContext>& shared_context() const { return context_; }
 

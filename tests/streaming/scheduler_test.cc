@@ -1106,6 +1106,7 @@ class WatchedTranslator final : public Translator {
   }
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                       BetweenLayers between_layers) const override {
+    if (!error.ok()) return error;
     ++steps;
     ++depth;
     int64_t rows = 0;  // The encoder's rows, if each state has read since its last decision.
@@ -1132,6 +1133,7 @@ class WatchedTranslator final : public Translator {
     return translator_->Replay(rows, between_layers);
   }
 
+  absl::Status error;             // Of each step.
   mutable int64_t most_rows = 0;  // The most encoder rows of a step.
   mutable int steps = 0;
   mutable std::vector<size_t> replayed;  // The number of tokens of each row of Replay().
@@ -1404,6 +1406,27 @@ TEST(SchedulerTest, EncoderRowsOfATurnAreBounded) {
   }
   EXPECT_GT(translator->most_rows, 0);
   EXPECT_LE(translator->most_rows, budget::kEncoderRowsPerTurn + kTokens);
+}
+
+// A lack of memory is no fault of the program: the sessions may go on on another server.
+TEST(SchedulerTest, AFailedStepEndsItsSessions) {
+  const std::map<absl::StatusCode, absl::Status> errors = {
+      {absl::StatusCode::kUnavailable, absl::ResourceExhaustedError("no block is free")},
+      {absl::StatusCode::kInternal, absl::InternalError("not finite")}};
+  for (const auto& [code, error] : errors) {
+    const auto model = std::const_pointer_cast<Model>(FakeModel());
+    auto watched = std::make_unique<WatchedTranslator>(std::move(model->translator));
+    watched->error = error;
+    model->translator = std::move(watched);
+    CollectingSink sink;
+    Scheduler scheduler(model);
+    const auto session = scheduler.Open(SessionOptions(), &sink);
+    ASSERT_TRUE(session.ok()) << session.status();
+    (*session)->Push("the ");
+    (*session)->EndSource();
+    sink.Wait();
+    EXPECT_EQ(sink.status.code(), code) << sink.status;
+  }
 }
 
 // A sink that ends an empty segment as soon as the segment before it is complete, like a client

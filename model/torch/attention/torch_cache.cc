@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <numeric>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -13,15 +14,45 @@ namespace {
 
 enum CachePart { kCacheKeys, kCacheValues };
 
+// A group of so few positions, those that sessions lack included, is not worth dividing.
+constexpr int64_t kFewPositions = 1 << 15;
+// The most numbers that a group's keys, values and weights have in a layer, unless one session
+// alone has more.
+constexpr int64_t kNumbersTogether = 1 << 28;
+
 int64_t BlocksFor(int64_t positions) {
   return (positions + TorchCacheState::kBlock - 1) / TorchCacheState::kBlock;
+}
+
+// Divides sessions whose caches have these lengths into groups of `most` positions, in which no
+// session is far longer than another.
+std::vector<std::vector<int64_t>> DivideSessions(const std::vector<int64_t>& lengths,
+                                                 int64_t most) {
+  std::vector<int64_t> order(lengths.size());
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t one, int64_t other) { return lengths[one] > lengths[other]; });
+  std::vector<std::vector<int64_t>> groups;
+  for (const int64_t b : order) {
+    const auto fits = [&](const std::vector<int64_t>& group) {
+      const int64_t longest = lengths[group[0]];
+      const int64_t positions = longest * (static_cast<int64_t>(group.size()) + 1);
+      return positions <= most && (positions <= kFewPositions || 2 * lengths[b] >= longest);
+    };
+    if (groups.empty() || !fits(groups.back())) groups.emplace_back();
+    groups.back().push_back(b);
+  }
+  if (groups.size() == 1) std::sort(groups[0].begin(), groups[0].end());
+  return groups;
 }
 
 }  // namespace
 
 int64_t TorchCacheState::bytes() const {
   int64_t bytes = sizeof(TorchCacheState);
-  for (const DevicePool::BlockPointer& block : blocks_) bytes += block->bytes() / block.use_count();
+  for (const DevicePool::BlockPointer& block : blocks_) {
+    if (block != nullptr) bytes += block->bytes() / block.use_count();  // Null after an error.
+  }
   return bytes;
 }
 
@@ -138,16 +169,10 @@ TorchCaches::TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_
     for (int64_t b = 0; b < sessions; ++b) states_[b]->Own(grid.counts()[b], &changes);
     pool.Apply(changes);
   }
-  for (int64_t b = 0; b < sessions; ++b) {
-    N_ = std::max(N_, BlocksFor(length_of(b)) * kBlock);
-  }
-  std::vector<int64_t> blocks, sees, written;
+  std::vector<int64_t> lengths, sees, written;
   for (int64_t b = 0; b < sessions; ++b) {
     const int64_t length = length_of(b);
-    for (int64_t position = 0; position < N_; position += kBlock) {
-      // Blocks behind a session's last are read and not seen.
-      blocks.push_back(position < length ? states_[b]->BlockOf(position) : 0);
-    }
+    lengths.push_back(BlocksFor(length) * kBlock);
     for (int64_t t = 0; t < grid.most(); ++t) {
       sees.push_back(writes ? std::min(states_[b]->length() + t + 1, length) : length);
     }
@@ -158,10 +183,38 @@ TorchCaches::TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_
     }
   }
   const TorchContext& context = pool.context();
-  blocks_ = context.Upload(blocks).view({sessions, N_ / kBlock});
-  hidden_ =
-      at::arange(N_, blocks_.options()) >= context.Upload(sees).view({sessions, 1, grid.most(), 1});
   if (writes) written_ = context.Upload(written).view({grid.rows(), 2});
+  const at::Tensor all_see = context.Upload(sees).view({sessions, 1, grid.most(), 1});
+  // The weights of a row are there in two types, and behind the mask.
+  const int64_t numbers = shape.heads * (shape.F + shape.V + 3 * grid.most());
+  std::vector<int64_t> places(states_.size());
+  int64_t place = 0;
+  const auto groups = DivideSessions(lengths, kNumbersTogether / numbers);
+  for (const std::vector<int64_t>& of : groups) {
+    Group& group = groups_.emplace_back();
+    if (groups.size() > 1) group.sessions = context.Upload(of);
+    group.N = lengths[of[0]];
+    for (const int64_t b : of) group.N = std::max(group.N, lengths[b]);
+    std::vector<int64_t> blocks;
+    for (const int64_t b : of) {
+      places[b] = place++;
+      for (int64_t position = 0; position < group.N; position += kBlock) {
+        // Behind a session's last block, zeros are read and not seen.
+        blocks.push_back(position < lengths[b] ? states_[b]->BlockOf(position)
+                                               : DevicePool::kZeros);
+      }
+    }
+    group.blocks = context.Upload(blocks).view({static_cast<int64_t>(of.size()), group.N / kBlock});
+    group.hidden = at::arange(group.N, group.blocks.options()) >= group.Of(all_see);
+  }
+  if (groups.size() > 1) places_ = context.Upload(places);
+}
+
+at::Tensor TorchCaches::ByGroups(absl::FunctionRef<at::Tensor(const Group& group)> f) const {
+  if (groups_.size() == 1) return f(groups_[0]);
+  std::vector<at::Tensor> results;
+  for (const Group& group : groups_) results.push_back(f(group));
+  return at::cat(results).index_select(0, places_);
 }
 
 void TorchCaches::Write(int64_t layer, const at::Tensor& keys, const at::Tensor& values) {
@@ -180,38 +233,55 @@ void TorchCaches::Write(int64_t layer, const at::Tensor& keys, const at::Tensor&
   write(kCacheValues, values);
 }
 
-at::Tensor TorchCaches::Gather(size_t part, int64_t layer, int64_t first, int64_t heads) const {
+at::Tensor TorchCaches::Gather(const Group& group, size_t part, int64_t layer, int64_t first,
+                               int64_t heads) const {
   const at::Tensor all = pool_.layer(part, layer);  // [blocks, heads, kBlock, width]
-  const at::Tensor places = blocks_.unsqueeze(1) * all.size(1) +
-                            at::arange(first, first + heads, blocks_.options()).view({-1, 1});
+  const at::Tensor places = group.blocks.unsqueeze(1) * all.size(1) +
+                            at::arange(first, first + heads, group.blocks.options()).view({-1, 1});
   return all.view({-1, TorchCacheState::kBlock * all.size(3)})
       .index_select(0, places.flatten())
-      .view({blocks_.size(0), heads, N_, all.size(3)});
+      .view({group.blocks.size(0), heads, group.N, all.size(3)});
 }
 
-at::Tensor TorchCaches::Keys(int64_t layer, int64_t first, int64_t heads) const {
-  return Gather(kCacheKeys, layer, first, heads);
+at::Tensor TorchCaches::Keys(const Group& group, int64_t layer, int64_t first,
+                             int64_t heads) const {
+  return Gather(group, kCacheKeys, layer, first, heads);
 }
 
-at::Tensor TorchCaches::Values(int64_t layer) const {
-  return Gather(kCacheValues, layer, 0, shape_.heads);
+at::Tensor TorchCaches::Values(const Group& group, int64_t layer) const {
+  return Gather(group, kCacheValues, layer, 0, shape_.heads);
 }
 
-at::Tensor TorchCaches::Weights(int64_t layer, const at::Tensor& query) const {
-  const at::Tensor keys = Keys(layer, 0, key_heads_);
-  return grid_.Spread(query)
-      .transpose(1, 2)
+at::Tensor TorchCaches::Weights(const Group& group, int64_t layer, const at::Tensor& query) const {
+  const at::Tensor keys = Keys(group, layer, 0, key_heads_);
+  return group.Of(query)
       .to(keys.scalar_type())
       .matmul(keys.transpose(-1, -2))
       .to(at::kFloat)
-      .masked_fill_(hidden_, -std::numeric_limits<float>::infinity())
+      .masked_fill_(group.hidden, -std::numeric_limits<float>::infinity())
       .softmax(-1);
 }
 
 at::Tensor TorchCaches::Attend(int64_t layer, const at::Tensor& query) const {
-  const at::Tensor values = Values(layer);
-  const at::Tensor out = Weights(layer, query).to(values.scalar_type()).matmul(values);
+  const at::Tensor grid = grid_.Spread(query).transpose(1, 2);  // [B, H, T, F]
+  const at::Tensor out = ByGroups([&](const Group& group) {
+    const at::Tensor values = Values(group, layer);
+    return Weights(group, layer, grid).to(values.scalar_type()).matmul(values);
+  });
   return grid_.Collect(out.transpose(1, 2));
+}
+
+at::Tensor TorchCaches::MostAttended(int64_t layer, const at::Tensor& query,
+                                     const TorchLook& look) const {
+  const at::Tensor grid = grid_.Spread(query).transpose(1, 2);
+  const at::Tensor first = grid_.Spread(look.first).unsqueeze(-1);  // [B, T, 1]
+  const at::Tensor end = grid_.Spread(look.end).unsqueeze(-1);
+  return grid_.Collect(ByGroups([&](const Group& group) {
+    const at::Tensor sums =
+        Weights(group, layer, grid).index_select(1, look.heads).sum(1);  // [G, T, N]
+    const at::Tensor places = at::arange(group.N, first.options());
+    return sums.masked_fill((places < group.Of(first)) | (places >= group.Of(end)), -1).argmax(-1);
+  }));
 }
 
 void TorchCaches::Close(const TorchPastCall::Kept& kept) {
@@ -235,8 +305,8 @@ class TorchCache::Call : public TorchPastCall {
   at::Tensor Attend(int64_t layer, const at::Tensor& query) override {
     return caches_.Attend(layer, query);
   }
-  at::Tensor Weights(int64_t layer, const at::Tensor& query) override {
-    return caches_.Weights(layer, query);
+  at::Tensor MostAttended(int64_t layer, const at::Tensor& query, const TorchLook& look) override {
+    return caches_.MostAttended(layer, query, look);
   }
   void Close(const Kept& kept) override { caches_.Close(kept); }
 

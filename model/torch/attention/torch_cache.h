@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <ATen/core/Tensor.h>
+#include "absl/functional/function_ref.h"
 #include "absl/types/span.h"
 #include "model/engine/attention/attention.h"
 #include "model/torch/attention/torch_past.h"
@@ -63,39 +64,60 @@ class TorchCacheState : public AttentionState {
 std::shared_ptr<DevicePool> MakeCachePool(const TorchShape& shape, int64_t key_heads,
                                           std::shared_ptr<TorchContext> context);
 
-// The caches of the sessions of one call, side by side.
+// The caches of the sessions of one call. They are read in groups of about one length, one group
+// after the other, so that no session costs as much as a longer one beside it.
 class TorchCaches {
  public:
+  struct Group {
+    // The group's part [G, ...] of numbers of all sessions [B, ...].
+    at::Tensor Of(const at::Tensor& all) const {
+      return sessions.defined() ? all.index_select(0, sessions) : all;
+    }
+    // Makes `part` that part.
+    void Set(const at::Tensor& part, at::Tensor* all) const {
+      if (sessions.defined()) {
+        all->index_copy_(0, sessions, part);
+      } else {
+        *all = part;
+      }
+    }
+
+    at::Tensor sessions;  // [G]. Undefined: all of them, in order.
+    int64_t N = 0;        // The positions of the longest cache, rounded up to blocks.
+    at::Tensor blocks;    // [G, N / kBlock]
+    at::Tensor hidden;    // Whether a row does not see a position: [G, 1, T, N].
+  };
+
   // `writes`: the rows of the grid will be written.
   TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_heads,
               std::vector<TorchCacheState*> states, const RowGrid& grid, bool writes);
 
   // Writes the rows' keys [R, key heads, F] and values [R, H, V].
   void Write(int64_t layer, const at::Tensor& keys, const at::Tensor& values);
-  // The keys [B, heads, N, F] of `heads` heads from `first` on; the values [B, H, N, V].
-  at::Tensor Keys(int64_t layer, int64_t first, int64_t heads) const;
-  at::Tensor Values(int64_t layer) const;
-  // The weights of a soft-max over the positions that each row of the grid sees, [B, H, T, N] in
-  // float32. query: [R, H, F].
-  at::Tensor Weights(int64_t layer, const at::Tensor& query) const;
-  // Weights() times values: [R, H, V].
+  // Calls f for each group, and returns its results [G, ...] as those of all sessions, [B, ...].
+  at::Tensor ByGroups(absl::FunctionRef<at::Tensor(const Group& group)> f) const;
+  // The keys [G, heads, N, F] of `heads` heads from `first` on; the values [G, H, N, V].
+  at::Tensor Keys(const Group& group, int64_t layer, int64_t first, int64_t heads) const;
+  at::Tensor Values(const Group& group, int64_t layer) const;
+  // See TorchPastCall. query: [R, H, F].
   at::Tensor Attend(int64_t layer, const at::Tensor& query) const;
+  at::Tensor MostAttended(int64_t layer, const at::Tensor& query, const TorchLook& look) const;
   void Close(const TorchPastCall::Kept& kept);
 
-  const std::vector<TorchCacheState*>& states() const { return states_; }
-  int64_t positions() const { return N_; }
-
  private:
-  at::Tensor Gather(size_t part, int64_t layer, int64_t first, int64_t heads) const;
+  at::Tensor Gather(const Group& group, size_t part, int64_t layer, int64_t first,
+                    int64_t heads) const;
+  // The weights of a soft-max over the positions that each row of the grid sees, [G, H, T, N] in
+  // float32. query: [B, H, T, F].
+  at::Tensor Weights(const Group& group, int64_t layer, const at::Tensor& query) const;
 
   DevicePool& pool_;
   const TorchShape& shape_;
   const int64_t key_heads_;
   const std::vector<TorchCacheState*> states_;
   const RowGrid& grid_;
-  int64_t N_ = 0;       // The positions of the longest cache, rounded up to blocks.
-  at::Tensor blocks_;   // [B, N / kBlock]
-  at::Tensor hidden_;   // Whether a row does not see a position: [B, 1, T, N].
+  std::vector<Group> groups_;
+  at::Tensor places_;   // Each session's place in the groups, one after the other: [B].
   at::Tensor written_;  // The rows' places: [R, 2] block and position in it.
 };
 

@@ -80,8 +80,6 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
       lengths.push_back(state.cache_.length());
       if (!state.fresh_ && state.pending_ == State::Pending::kSettle) settled.push_back(block);
       if (!state.fresh_ && state.pending_ == State::Pending::kDrop) dropped.push_back(block);
-      state.fresh_ = false;
-      state.pending_ = State::Pending::kNothing;
     }
     pool.Apply(changes);
     const auto copy = [&](const std::vector<int64_t>& of, StepPart from, StepPart to) {
@@ -91,6 +89,11 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
     };
     copy(settled, kHeadSteps, kSettledSteps);
     copy(dropped, kSettledSteps, kHeadSteps);
+    for (AttentionState* any : states) {
+      auto& state = static_cast<State&>(*any);
+      state.fresh_ = false;
+      state.pending_ = State::Pending::kNothing;
+    }
     blocks_ = context.Upload(blocks);
     length_ = context.Upload(lengths).view({-1, 1});  // [B, 1]
     may_want_ = context.Upload(finished).eq(0);       // [B]
@@ -106,19 +109,39 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
     caches_.Write(layer, heads.key, heads.value);
   }
   at::Tensor Attend(int64_t layer, const at::Tensor& query) override {
+    return caches_.ByGroups(
+        [&](const Group& group) { return AttendIn(group, layer, group.Of(query)); });
+  }
+  at::Tensor MostAttended(int64_t, const at::Tensor&, const TorchLook&) override {
+    TORCH_CHECK(false, "a learned policy needs no weights of positions");
+  }
+  void Close(const Kept& kept) override { caches_.Close(kept); }
+
+ private:
+  using Group = TorchCaches::Group;
+
+  static std::vector<TorchCacheState*> Caches(absl::Span<AttentionState* const> states) {
+    std::vector<TorchCacheState*> caches;
+    for (AttentionState* state : states) caches.push_back(&static_cast<State*>(state)->cache_);
+    return caches;
+  }
+
+  // Attend() for the rows of a group.
+  at::Tensor AttendIn(const Group& group, int64_t layer, const at::Tensor& query) {
     const int64_t heads = kind_.shape_.heads;
     const int64_t n = kind_.projections();
-    const at::Tensor step = MoveHeads(layer, query.narrow(1, 0, heads));  // [B, H]
-    const at::Tensor positions = at::arange(caches_.positions(), step.options());
-    at::Tensor weights;  // [B, H, N]
-    at::Tensor reads;    // [B, H]: a head reads nothing elsewhere.
+    const at::Tensor length = group.Of(length_);                                 // [G, 1]
+    const at::Tensor step = MoveHeads(group, layer, query.narrow(1, 0, heads));  // [G, H]
+    const at::Tensor positions = at::arange(group.N, step.options());
+    at::Tensor weights;  // [G, H, N]
+    at::Tensor reads;    // [G, H]: a head reads nothing elsewhere.
     if (kind_.options_.lookback == Lookback::kHard) {
       weights = positions.eq(step.unsqueeze(-1)).to(at::kFloat);
-      reads = step < length_;
+      reads = step < length;
     } else {
       const at::Tensor energies =
-          Energies(layer, query.narrow(1, (n - 1) * heads, heads), (n - 1) * heads);
-      const at::Tensor last = at::minimum(step, length_ - 1).unsqueeze(-1);
+          Energies(group, layer, query.narrow(1, (n - 1) * heads, heads), (n - 1) * heads);
+      const at::Tensor last = at::minimum(step, length - 1).unsqueeze(-1);
       const at::Tensor hidden = positions > last;
       if (kind_.options_.lookback == Lookback::kSoftmax) {
         weights = energies.masked_fill(hidden, -std::numeric_limits<float>::infinity()).softmax(-1);
@@ -128,50 +151,43 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
       }
       reads = step > 0;
     }
-    const at::Tensor values = caches_.Values(layer);
+    const at::Tensor values = caches_.Values(group, layer);
     const at::Tensor out =
-        weights.unsqueeze(2).to(values.scalar_type()).matmul(values).squeeze(2);  // [B, H, V]
+        weights.unsqueeze(2).to(values.scalar_type()).matmul(values).squeeze(2);  // [G, H, V]
     return out * reads.unsqueeze(-1);
   }
-  at::Tensor Weights(int64_t, const at::Tensor&) override {
-    TORCH_CHECK(false, "a learned policy needs no weights of positions");
-  }
-  void Close(const Kept& kept) override { caches_.Close(kept); }
 
- private:
-  static std::vector<TorchCacheState*> Caches(absl::Span<AttentionState* const> states) {
-    std::vector<TorchCacheState*> caches;
-    for (AttentionState* state : states) caches.push_back(&static_cast<State*>(state)->cache_);
-    return caches;
-  }
-
-  // query: [B, H, F], for the cache's heads from `first` on. Returns [B, H, N] float32.
-  at::Tensor Energies(int64_t layer, const at::Tensor& query, int64_t first) const {
-    const at::Tensor keys = caches_.Keys(layer, first, query.size(1));
+  // query: [G, H, F], for the cache's heads from `first` on. Returns [G, H, N] float32.
+  at::Tensor Energies(const Group& group, int64_t layer, const at::Tensor& query,
+                      int64_t first) const {
+    const at::Tensor keys = caches_.Keys(group, layer, first, query.size(1));
     return keys.matmul(query.to(keys.scalar_type()).unsqueeze(-1)).squeeze(-1).to(at::kFloat);
   }
 
-  // Moves the heads of the rows that still take part, and returns where they stand, [B, H].
-  at::Tensor MoveHeads(int64_t layer, const at::Tensor& query) {
+  // Moves the heads of the rows that still take part, and returns where they stand, [G, H].
+  at::Tensor MoveHeads(const Group& group, int64_t layer, const at::Tensor& query) {
     at::Tensor pool = kind_.step_pool_->layer(kHeadSteps, layer);
-    const at::Tensor before = pool.index_select(0, blocks_);
-    const at::Tensor ceiling = kind_.options_.mass_preservation ? length_ - 1 : length_;  // [B, 1]
+    const at::Tensor blocks = group.Of(blocks_);
+    const at::Tensor wanted = group.Of(wanted_);
+    const at::Tensor length = group.Of(length_);
+    const at::Tensor before = pool.index_select(0, blocks);
+    const at::Tensor ceiling = kind_.options_.mass_preservation ? length - 1 : length;  // [G, 1]
     // In the fork, one head at the ceiling takes all others there (docs/fairseq.md, rule 12).
     const at::Tensor arrived = before.ge(ceiling).any(-1, /*keepdim=*/true);
     const at::Tensor from = at::where(arrived, ceiling, before);
-    at::Tensor energies = Energies(layer, query, 0);
+    at::Tensor energies = Energies(group, layer, query, 0);
     if (!kind_.energy_bias_.empty()) energies = energies + kind_.energy_bias_[layer];
-    const at::Tensor stays = energies.sigmoid() >= 0.5;  // [B, H, N]
-    const at::Tensor positions = at::arange(caches_.positions(), before.options());
+    const at::Tensor stays = energies.sigmoid() >= 0.5;  // [G, H, N]
+    const at::Tensor positions = at::arange(group.N, before.options());
     const at::Tensor stops =
         stays & (positions >= from.unsqueeze(-1)) & (positions < ceiling.unsqueeze(-1));
-    const at::Tensor to = at::where(stops, positions, ceiling.unsqueeze(-1)).amin(-1);  // [B, H]
-    const at::Tensor at_end = stays.gather(-1, at::minimum(to, length_ - 1).unsqueeze(-1));
+    const at::Tensor to = at::where(stops, positions, ceiling.unsqueeze(-1)).amin(-1);  // [G, H]
+    const at::Tensor at_end = stays.gather(-1, at::minimum(to, length - 1).unsqueeze(-1));
     const at::Tensor wants = (to.eq(ceiling) & at_end.squeeze(-1).logical_not()).any(-1);
-    const at::Tensor active = wanted_.logical_not().unsqueeze(-1);
+    const at::Tensor active = wanted.logical_not().unsqueeze(-1);
     const at::Tensor step = at::where(active, to, before);
-    pool.index_copy_(0, blocks_, step);
-    wanted_ = wanted_ | (wants & may_want_);
+    pool.index_copy_(0, blocks, step);
+    group.Set(wanted | (wants & group.Of(may_want_)), &wanted_);
     return step;
   }
 

@@ -25,7 +25,7 @@ class WholeCall : public TorchPastCall {
   }
   void Append(int64_t, const TorchHeads&) override { ThereIsNone(); }
   at::Tensor Attend(int64_t, const at::Tensor&) override { ThereIsNone(); }
-  at::Tensor Weights(int64_t, const at::Tensor&) override { ThereIsNone(); }
+  at::Tensor MostAttended(int64_t, const at::Tensor&, const TorchLook&) override { ThereIsNone(); }
   void Close(const Kept&) override {}
 
  private:

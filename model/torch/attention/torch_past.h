@@ -30,6 +30,12 @@ struct TorchShape {
   double floor = 0;  // The least divisor of kSum.
 };
 
+// The places of the source among which one is looked for.
+struct TorchLook {
+  at::Tensor heads;       // The heads whose weights count.
+  at::Tensor first, end;  // Each row's places [first, end): [R].
+};
+
 // The past of the sessions of one call, for all layers of a side. The functions throw c10::Error
 // and std::bad_alloc.
 class TorchPastCall {
@@ -42,9 +48,9 @@ class TorchPastCall {
   virtual void Append(int64_t layer, const TorchHeads& heads) = 0;
   // Rows with these queries attend to the past alone. Returns [R, H, V].
   virtual at::Tensor Attend(int64_t layer, const at::Tensor& query) = 0;
-  // The weights with which they do: [B, H, T, N] of N positions, more than some sessions have. Only
-  // soft-max attention has them.
-  virtual at::Tensor Weights(int64_t layer, const at::Tensor& query) = 0;
+  // The position to which each of them attends most: [R]. Only soft-max attention has weights.
+  virtual at::Tensor MostAttended(int64_t layer, const at::Tensor& query,
+                                  const TorchLook& look) = 0;
   // Ends a call that writes: the first settled[b] rows of session b become part of
   // its past, and with open[b] the row after them is provisional. Later rows leave no trace.
   struct Kept {

@@ -165,11 +165,12 @@ class TorchSums::Call : public TorchPastCall {
     for (AttentionState* state : states) states_.push_back(static_cast<State*>(state));
     if (use != Use::kReads) OwnBlocks();
     std::vector<int64_t> blocks, settled;
-    for (State* state : states_) {
+    for (const State* state : states_) {
+      TORCH_CHECK(use != Use::kReads || !state->empty_, "there is no past to attend to");
       blocks.push_back(state->block_->index());
-      if (use == Use::kReads || state->newest_ != State::Newest::kSettled) continue;
-      settled.push_back(state->block_->index());
-      state->newest_ = State::Newest::kNone;
+      if (use != Use::kReads && state->newest_ == State::Newest::kSettled) {
+        settled.push_back(state->block_->index());
+      }
     }
     blocks_ = pool_.context().Upload(blocks);
     if (settled.empty()) return;
@@ -178,6 +179,9 @@ class TorchSums::Call : public TorchPastCall {
     pool_.part(kSums).index_add_(1, of,
                                  pool_.part(kNewestKey).index_select(1, of).unsqueeze(-1) *
                                      pool_.part(kNewestValue).index_select(1, of).unsqueeze(-2));
+    for (State* state : states_) {
+      if (state->newest_ == State::Newest::kSettled) state->newest_ = State::Newest::kNone;
+    }
   }
 
   at::Tensor Step(int64_t layer, const TorchHeads& heads) override {
@@ -211,7 +215,7 @@ class TorchSums::Call : public TorchPastCall {
     return Quotient(grid_.Collect(out.transpose(1, 2)), shape_.floor);
   }
 
-  at::Tensor Weights(int64_t, const at::Tensor&) override {
+  at::Tensor MostAttended(int64_t, const at::Tensor&, const TorchLook&) override {
     TORCH_CHECK(false, "linear attention needs no weights of positions");
   }
 

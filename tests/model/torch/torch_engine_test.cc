@@ -1,6 +1,7 @@
 // Compares the engine of LibTorch's operations with leapstream's own kernels, on random models of
 // every kind. Goldens that both pass are in tests/model/engine, with leapstream_device_test().
 #include <cmath>
+#include <cstring>
 #include <functional>
 #include <map>
 #include <memory>
@@ -13,6 +14,8 @@
 #include <gtest/gtest.h>
 #include "absl/strings/str_cat.h"
 #include "model/api/language_model.h"
+#include "model/api/model_directory.h"
+#include "model/api/safetensors.h"
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/kinds.h"
 #include "model/engine/load_model.h"
@@ -206,6 +209,45 @@ TEST_P(TorchEngineTest, ABatchGivesWhatOurKernelsGiveAlone) {
   }
 }
 
+// Some sessions are so long that the others are not read with them.
+TEST_P(TorchEngineTest, LongSessionsAreBesideShortOnes) {
+  if (own_->info.speech.has_value() || own_->info.bidirectional_encoder) return;
+  constexpr int kSessions = 45;
+  std::vector<std::unique_ptr<SessionState>> own, torch;
+  for (int s = 0; s < kSessions; ++s) {
+    own.push_back(NewState(*own_, 1));
+    torch.push_back(NewState(*torch_, 1));
+  }
+  std::mt19937 random(8);
+  for (int round = 0; round < 3; ++round) {
+    std::vector<std::vector<TokenId>> tokens(kSessions);
+    std::vector<SourceRows> rows;
+    std::vector<SessionState*> alone, states;
+    for (int s = 0; s < kSessions; ++s) {
+      const int count = round == 0 && (s == 20 || s == 41) ? 900 : 1 + s % 4;
+      for (int i = 0; i < count; ++i) {
+        tokens[s].push_back(30 + static_cast<TokenId>(random() % 2000));
+      }
+      ASSERT_TRUE(own_->translator->Read({SourceRows{own[s].get(), tokens[s]}}).ok());
+      rows.push_back({torch[s].get(), tokens[s]});
+      alone.push_back(own[s].get());
+      states.push_back(torch[s].get());
+    }
+    ASSERT_TRUE(torch_->translator->Read(rows).ok());
+    std::vector<Decision> expected(kSessions), got(kSessions);
+    ASSERT_TRUE(own_->translator->Decide(alone, absl::MakeSpan(expected)).ok());
+    ASSERT_TRUE(torch_->translator->Decide(states, absl::MakeSpan(got)).ok());
+    for (int s = 0; s < kSessions; ++s) {
+      ASSERT_EQ(expected[s].wants_source, got[s].wants_source) << round << " " << s;
+      EXPECT_EQ(expected[s].attended, got[s].attended) << round << " " << s;
+      ASSERT_NEAR(expected[s].best.log_prob, got[s].best.log_prob, kTolerance) << round << " " << s;
+      if (expected[s].wants_source) continue;
+      own[s]->Commit(40 + round);
+      torch[s]->Commit(40 + round);
+    }
+  }
+}
+
 // Drafts, some of whose tokens are decided otherwise, are steps one by one.
 TEST_P(TorchEngineTest, VerifiesAsItSteps) {
   if (own_->info.learned_policy || own_->info.speech.has_value()) return;
@@ -332,6 +374,54 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
       }
     }
   }
+}
+
+// Numbers that are not finite reach no other session, through the blocks that it lacks neither.
+TEST(TorchDeviceTest, AnOverflowStaysInItsSession) {
+  constexpr TokenId kHuge = 33;
+  const std::string directory = WriteRandomModel("torch_overflow", [](ModelConfig& config) {
+    config.causal_encoder = true;
+    config.share_all_embeddings = false;  // Otherwise each session's scores were huge.
+    config.simul_type = "waitk";
+  });
+  const std::string weights = absl::StrCat(directory, "/", kWeightsFile);
+  const auto config = ReadModelDirectory(directory);
+  ASSERT_TRUE(config.ok()) << config.status();
+  {
+    const auto file = MappedFile::Open(weights);
+    ASSERT_TRUE(file.ok()) << file.status();
+    const std::string bytes((*file)->bytes());
+    auto tensors = ParseSafetensors(bytes, weights);
+    ASSERT_TRUE(tensors.ok()) << tensors.status();
+    TensorView& embedding = tensors->at("encoder.embedding");
+    std::string rows(embedding.bytes);
+    for (int i = 0; i < 16; ++i) {
+      const float huge = i % 2 == 0 ? 3e38f : -3e38f;
+      std::memcpy(&rows[(kHuge * 16 + i) * sizeof(float)], &huge, sizeof(float));
+    }
+    embedding.bytes = rows;
+    ASSERT_TRUE(WriteSafetensors(weights, *tensors).ok());
+  }
+  ASSERT_TRUE(WriteModelJson(directory, *config).ok());
+  LoadOptions options;
+  options.device = "torch-cpu";
+  const auto model = LoadModel(directory, options);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Translator& translator = *(*model)->translator;
+  const std::vector<std::vector<TokenId>> sources = {
+      {kHuge, kHuge}, std::vector<TokenId>(20, 40), {41, 42}};
+  std::vector<std::unique_ptr<SessionState>> states;
+  for (const std::vector<TokenId>& source : sources) {  // The first one has the first blocks.
+    states.push_back(*translator.NewState());
+    states.back()->SetWaitK(1, 1);
+    ASSERT_TRUE(translator.Read({SourceRows{states.back().get(), source}}).ok());
+  }
+  std::vector<Decision> decisions(2);
+  const absl::Status own = translator.Decide({states[0].get()}, absl::MakeSpan(decisions).first(1));
+  EXPECT_TRUE(absl::IsInternal(own)) << own;
+  const absl::Status others =
+      translator.Decide({states[1].get(), states[2].get()}, absl::MakeSpan(decisions));
+  EXPECT_TRUE(others.ok()) << others;
 }
 
 TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
