@@ -238,10 +238,11 @@ TEST_F(GenerationProgramTest, ManyTextsAtOnceAreThoseThatEachIsAlone) {
 
 // Prompts, scored texts and what is generated count as characters.
 TEST_F(GenerationProgramTest, AQuotaEndsATextAndLosesNothingOfIt) {
-  const std::string made = *folder_ / "token", tokens = *folder_ / "tokens";
+  const std::string tokens = *folder_ / "tokens";
   std::vector<std::string> secrets;
   std::ofstream file(tokens);
   for (const char* principal : {"alice", "bob"}) {
+    const std::string made = *folder_ / absl::StrCat("token-", principal);
     Process maker;
     maker.Start({kBinaries + "leapstream-server", "--new-token", principal}, made);
     ASSERT_EQ(maker.Wait(), 0) << ReadFile(made);
