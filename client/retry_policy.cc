@@ -83,8 +83,9 @@ absl::StatusOr<NextCall> RetryPolicy::AfterCall(const EndedCall& call,
     return call.status;
   }
   NextCall next = Best(addresses, call.address, now);
-  if (IsPause(call.status) && next.at >= lost_ + patience_) return call.status;
-  const std::string why = WhyGiveUp(call.begun, next.at);
+  const SteadyTime due = std::max(now, next.at - records_[addresses[next.server]].after_quota);
+  if (IsPause(call.status) && due >= lost_ + patience_) return call.status;
+  const std::string why = WhyGiveUp(call.begun, due);
   if (!why.empty()) {
     return WithMessage(call.status, absl::StrCat(why, ": ", call.status.message()));
   }
@@ -126,8 +127,9 @@ void RetryPolicy::Postpone(const EndedCall& call, size_t servers, SteadyTime now
   const double scatter = absl::Uniform(random_, 1.0, 2.0);
   const absl::Duration asked = RetryDelay(call.status);
   // A full server tells many clients to come back. A quota is of one, and is there at that time.
-  record.not_before =
-      now + (IsPause(call.status) ? asked + delay * scatter : std::max(delay, asked) * scatter);
+  const bool pause = IsPause(call.status);
+  record.after_quota = pause ? delay * scatter : absl::ZeroDuration();
+  record.not_before = now + (pause ? asked + record.after_quota : std::max(delay, asked) * scatter);
   // A server that announced its end was not overloaded. Behind the only address there may be
   // others; the one that takes the stream next may be the same one, or end as well.
   if (call.going_away && servers == 1 && futile_moves_ <= 1) record.not_before = now;

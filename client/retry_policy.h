@@ -64,6 +64,8 @@ class RetryPolicy {
   struct Record {
     int failures = 0;  // Failed calls in a row.
     SteadyTime not_before = SteadyTime::InfinitePast();
+    // The end of not_before that is added to a quota's own time, and takes no patience.
+    absl::Duration after_quota;
   };
 
   bool MayGoOn(const EndedCall& call, SteadyTime now) const;

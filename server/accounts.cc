@@ -25,6 +25,11 @@ int64_t CostOf(const Amount& amount) {
 
 int64_t InCharacters(int64_t cost) { return (cost + kMillion - 1) / kMillion; }
 
+// A token is work, even if it is empty.
+int64_t CharactersOfToken(absl::string_view symbol) {
+  return std::max<int64_t>(CharactersIn(symbol), 1);
+}
+
 }  // namespace
 
 int64_t CharactersIn(absl::string_view text) {
@@ -39,11 +44,11 @@ Amount AmountOf(const SourceInput& source, int sample_rate, const Vocabulary& vo
   } else if (const auto* text = std::get_if<std::string>(&source)) {
     amount.characters = CharactersIn(*text);
   } else if (const auto* pieces = std::get_if<std::vector<std::string>>(&source)) {
-    for (const std::string& piece : *pieces) amount.characters += CharactersIn(piece);
+    for (const std::string& piece : *pieces) amount.characters += CharactersOfToken(piece);
   } else {
     for (const TokenId id : std::get<std::vector<TokenId>>(source)) {
       const bool known = id >= 0 && id < vocabulary.size();
-      amount.characters += known ? CharactersIn(vocabulary.Symbol(id)) : 1;
+      amount.characters += known ? CharactersOfToken(vocabulary.Symbol(id)) : 1;
     }
   }
   return amount;
@@ -140,21 +145,45 @@ absl::Status Account::Exceeded(const Quota& quota, const Amount& amount, int64_t
       WithQuotaViolation(WithReason(absl::ResourceExhaustedError(message), "QUOTA_EXCEEDED"),
                          principal_, absl::StrCat("characters a ", quota.window));
   if (too_large) return status;
-  return WithRetryDelay(std::move(status), absl::Ceil(wait, absl::Milliseconds(1)));
+  return WithRetryDelay(std::move(status), absl::Ceil(wait, absl::Milliseconds(1)), now);
 }
 
-absl::StatusOr<bool> CountedSource::Take(int64_t chunks, const Amount& amount, SteadyTime now,
-                                         Account* account) {
-  const int64_t cost = CostOf(amount);
+// --- The source of a session. ---
+
+absl::StatusOr<bool> CountedSource::Take(const CountedChunk& chunk, const Amount& amount,
+                                         SteadyTime now, Account* account) {
   MutexLock lock(&mutex_);
-  if (chunks < chunks_ && cost <= again_) {
-    again_ -= cost;
-    return false;
-  }
+  const int64_t place = chunk.before - first_;
+  const bool known = place >= 0 && place < static_cast<int64_t>(chunks_.size());
+  if (known && chunks_[place] == chunk.fingerprint) return false;
   LEAPSTREAM_RETURN_IF_ERROR(account->Take(amount, now));
-  chunks_ = std::max(chunks_, chunks + 1);
-  again_ += cost;
+  Remember(chunk);
   return true;
+}
+
+void CountedSource::Remember(const CountedChunk& chunk) {
+  const int64_t place = chunk.before - first_;
+  const auto size = static_cast<int64_t>(chunks_.size());
+  if (size > 0 && place < 0) return;  // It is older than those that are kept.
+  if (place < size) {
+    chunks_[place] = chunk.fingerprint;
+    return;
+  }
+  if (place > size || size == 0) {  // Another server has counted the chunks between.
+    all_->fetch_sub(chunks_.size(), std::memory_order_relaxed);
+    chunks_.clear();
+    first_ = chunk.before;
+  }
+  const bool full =
+      chunks_.size() >= kMostChunks || (chunks_.size() >= kShareOfChunks &&
+                                        all_->load(std::memory_order_relaxed) >= kMostChunksOfAll);
+  if (full) {
+    chunks_.pop_front();
+    ++first_;
+  } else {
+    all_->fetch_add(1, std::memory_order_relaxed);
+  }
+  chunks_.push_back(chunk.fingerprint);
 }
 
 // --- One call. ---
@@ -174,15 +203,18 @@ void CallUsage::CountSource(const Amount& amount) {
   audio_ns_.fetch_add(absl::ToInt64Nanoseconds(amount.audio), std::memory_order_relaxed);
 }
 
+absl::Status CallUsage::Available() const { return account_->Available(SteadyNow()); }
+
 absl::Status CallUsage::TakeSource(const Amount& amount) {
   LEAPSTREAM_RETURN_IF_ERROR(account_->Take(amount, SteadyNow()));
   CountSource(amount);
   return absl::OkStatus();
 }
 
-absl::Status CallUsage::TakeChunk(int64_t chunks, const Amount& amount, CountedSource* counted) {
+absl::Status CallUsage::TakeChunk(const CountedChunk& chunk, const Amount& amount,
+                                  CountedSource* counted) {
   LEAPSTREAM_ASSIGN_OR_RETURN(const bool taken,
-                              counted->Take(chunks, amount, SteadyNow(), account_.get()));
+                              counted->Take(chunk, amount, SteadyNow(), account_.get()));
   if (taken) CountSource(amount);
   return absl::OkStatus();
 }
@@ -227,25 +259,36 @@ std::shared_ptr<Account> Accounts::Of(const std::string& principal) {
 
 std::shared_ptr<CountedSource> Accounts::SourceOf(const std::string& session_id) {
   MutexLock lock(&mutex_);
-  Stream& stream = streams_[session_id];
-  if (stream.source == nullptr) {
-    stream.source = std::make_shared<CountedSource>();
-    stream.place = by_age_.insert(by_age_.end(), session_id);
+  if (const auto found = by_session_.find(session_id); found != by_session_.end()) {
+    streams_.splice(streams_.end(), streams_, found->second);
+    return found->second->source;
   }
-  const std::shared_ptr<CountedSource> source = stream.source;
-  if (streams_.size() > budget::kCountedStreams) {
-    streams_.erase(by_age_.front());
-    by_age_.pop_front();
-  }
+  const auto source = std::make_shared<CountedSource>(counted_chunks_);
+  by_session_[session_id] = streams_.insert(streams_.end(), {session_id, source});
+  ForgetOldest();
   return source;
+}
+
+void Accounts::ForgetOldest() {
+  // A stream in use is looked at once, and then it is among the newest.
+  for (size_t left = streams_.size(); left > 0 && streams_.size() > budget::kCountedStreams;
+       --left) {
+    const auto oldest = streams_.begin();
+    if (oldest->source.use_count() > 1) {
+      streams_.splice(streams_.end(), streams_, oldest);
+      continue;
+    }
+    by_session_.erase(oldest->session_id);
+    streams_.erase(oldest);
+  }
 }
 
 void Accounts::Forget(const std::string& session_id) {
   MutexLock lock(&mutex_);
-  const auto found = streams_.find(session_id);
-  if (found == streams_.end()) return;
-  by_age_.erase(found->second.place);
-  streams_.erase(found);
+  const auto found = by_session_.find(session_id);
+  if (found == by_session_.end()) return;
+  streams_.erase(found->second);
+  by_session_.erase(found);
 }
 
 }  // namespace leapstream

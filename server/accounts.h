@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <deque>
 #include <list>
 #include <map>
 #include <memory>
@@ -15,6 +16,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/mutex.h"
 #include "model/api/vocabulary.h"
@@ -76,19 +78,41 @@ class Account {
   std::array<Quota, 2> quotas_ ABSL_GUARDED_BY(mutex_);
 };
 
-// The part of a session's source that its principal's account has counted. A stream that resumes
-// the session sends some of it again, and that does not count again: the chunks that were counted,
-// as long as no more comes again than was counted. Thread-safe.
+// A chunk of a session's source, as its account knows it.
+struct CountedChunk {
+  int64_t before = 0;  // The number of chunks of the session that come before it.
+  uint64_t fingerprint = 0;
+};
+
+// The part of a session's source that its principal's account has counted. Streams that resume the
+// session send some of it again, and that does not count again: a chunk that was counted at its
+// place, with the same content. Thread-safe.
 class CountedSource {
  public:
-  // Takes the amount of a chunk, which comes after `chunks` others, from the account. False: it was
-  // counted before. Errors: those of Account::Take().
-  absl::StatusOr<bool> Take(int64_t chunks, const Amount& amount, SteadyTime now, Account* account);
+  // The newest chunks of a stream are known, so many of it, and so many of all streams. A stream's
+  // share is known even if other streams have more than theirs.
+  static constexpr size_t kMostChunks = 4096;
+  static constexpr size_t kMostChunksOfAll = 1 << 20;
+  static constexpr size_t kShareOfChunks = kMostChunksOfAll / budget::kCountedStreams;
+
+  // `all`: the number of chunks that all of these know together.
+  explicit CountedSource(std::shared_ptr<std::atomic<size_t>> all) : all_(std::move(all)) {}
+  ~CountedSource() { all_->fetch_sub(chunks_.size(), std::memory_order_relaxed); }
+  CountedSource(const CountedSource&) = delete;
+  CountedSource& operator=(const CountedSource&) = delete;
+
+  // Takes the amount of a chunk from the account. False: it was counted before. Errors: those of
+  // Account::Take().
+  absl::StatusOr<bool> Take(const CountedChunk& chunk, const Amount& amount, SteadyTime now,
+                            Account* account);
 
  private:
+  void Remember(const CountedChunk& chunk) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
+
+  const std::shared_ptr<std::atomic<size_t>> all_;
   Mutex mutex_;
-  int64_t chunks_ ABSL_GUARDED_BY(mutex_) = 0;  // The number of chunks that were counted.
-  int64_t again_ ABSL_GUARDED_BY(mutex_) = 0;   // The cost of what may come again.
+  std::deque<uint64_t> chunks_ ABSL_GUARDED_BY(mutex_);  // Fingerprints, one after the other.
+  int64_t first_ ABSL_GUARDED_BY(mutex_) = 0;  // The first one's number of chunks before it.
 };
 
 // Counts what one call uses, for its principal. Thread-safe.
@@ -97,9 +121,11 @@ class CallUsage {
   explicit CallUsage(std::shared_ptr<Account> account) : account_(std::move(account)) {}
 
   void Began(Method method);
+  // See Account::Available().
+  absl::Status Available() const;
   // These two take an amount of the quotas, and count it. Errors: those of Account::Take().
   absl::Status TakeSource(const Amount& amount);
-  absl::Status TakeChunk(int64_t chunks, const Amount& amount, CountedSource* counted);
+  absl::Status TakeChunk(const CountedChunk& chunk, const Amount& amount, CountedSource* counted);
   // Takes text that a model has written. Errors: those of Account::TakeAll().
   absl::Status TakeGenerated(absl::string_view text);
   void WroteTargetToken();
@@ -131,24 +157,27 @@ class Accounts {
   // are budget::kAccounts others with open windows or calls, the rest share one.
   std::shared_ptr<Account> Of(const std::string& principal);
 
-  // The source of the session of this id that is counted. The newest budget::kCountedStreams are
-  // kept for a resume.
+  // The source of the session of this id that is counted. The budget::kCountedStreams that were
+  // asked for last are kept for a resume, and all that are in use.
   std::shared_ptr<CountedSource> SourceOf(const std::string& session_id);
   void Forget(const std::string& session_id);  // The session cannot be resumed.
 
  private:
   struct Stream {
+    std::string session_id;
     std::shared_ptr<CountedSource> source;
-    std::list<std::string>::iterator place;  // In by_age_.
   };
+  void ForgetOldest() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const CharacterQuotas quotas_;
   Metrics* const metrics_;
   const std::shared_ptr<Account> anybody_, others_;
+  const std::shared_ptr<std::atomic<size_t>> counted_chunks_ =
+      std::make_shared<std::atomic<size_t>>(0);
   Mutex mutex_;
   std::map<std::string, std::shared_ptr<Account>> accounts_ ABSL_GUARDED_BY(mutex_);
-  std::map<std::string, Stream> streams_ ABSL_GUARDED_BY(mutex_);
-  std::list<std::string> by_age_ ABSL_GUARDED_BY(mutex_);  // The keys of streams_, oldest first.
+  std::list<Stream> streams_ ABSL_GUARDED_BY(mutex_);  // The one that was used last is the last.
+  std::map<std::string, std::list<Stream>::iterator> by_session_ ABSL_GUARDED_BY(mutex_);
 };
 
 }  // namespace leapstream

@@ -73,9 +73,6 @@ absl::Status Admission::TakePermit(Call* call) {
                                    " sessions of this server are taken; retry elsewhere, or "
                                    "later"));
   }
-  if (accounts_ != nullptr) {
-    LEAPSTREAM_RETURN_IF_ERROR(accounts_->Of(call->principal)->Available(SteadyNow()));
-  }
   if (!call->principal.empty()) {
     int& taken = by_principal_[call->principal];
     if (max_per_principal_ > 0 && taken >= max_per_principal_) {
@@ -93,12 +90,17 @@ absl::Status Admission::TakePermit(Call* call) {
   return absl::OkStatus();
 }
 
-absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal) {
+absl::Status Admission::Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal,
+                              bool may_resume) {
   MutexLock lock(&mutex_);
   Call admitted;
   admitted.call = call;
   admitted.principal = principal;
   absl::Status status = TakePermit(&admitted);
+  if (status.ok() && accounts_ != nullptr && !may_resume) {
+    status = accounts_->Of(principal)->Available(SteadyNow());
+    if (!status.ok()) ReleasePermit(&admitted);
+  }
   if (status.ok()) calls_[call.get()] = std::move(admitted);
   return status;
 }

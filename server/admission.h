@@ -70,8 +70,10 @@ class Admission {
 
   // Gives `call` a permit until Release(). An empty `principal` stands for anybody and has no
   // quota. UNAVAILABLE with a retry delay: SERVER_FULL or DRAINING. RESOURCE_EXHAUSTED:
-  // QUOTA_EXCEEDED, with a retry delay if the principal has used up one of its Account.
-  absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal);
+  // QUOTA_EXCEEDED, with a retry delay if the principal has used up one of its Account. A call that
+  // `may_resume` gets a permit all the same, since its source may be counted already.
+  absl::Status Admit(const std::shared_ptr<LiveCall>& call, const std::string& principal,
+                     bool may_resume = false);
   // Asks whether a call that Admit() refused may stay for a moment, without a permit. True: another
   // call of the same principal has a permit, which Claim() could give to this one. False: there is
   // no such call, or a drain has started, or budget::kUndecidedCalls calls wait already.
@@ -115,7 +117,8 @@ class Admission {
     bool waits = false;  // See Await().
   };
   std::vector<std::shared_ptr<LiveCall>> All() const;
-  // Gives `call` a permit, or returns the error of Admit(). `call->principal` must be set.
+  // Gives `call` a permit, or returns the error of Admit(), but for the quotas of its Account.
+  // `call->principal` must be set.
   absl::Status TakePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
   void ReleasePermit(Call* call) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 

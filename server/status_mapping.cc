@@ -2,6 +2,7 @@
 
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <optional>
 #include <string>
 
@@ -18,7 +19,16 @@ namespace {
 constexpr char kDomain[] = "leapstream";
 constexpr char kReasonPayload[] = "leapstream/reason";
 constexpr char kRetryPayload[] = "leapstream/retry_ms";
+constexpr char kRetrySincePayload[] = "leapstream/retry_since_ns";
 constexpr char kQuotaPayload[] = "leapstream/quota";  // A serialized QuotaFailure.
+
+// The number that a payload has, if there is one.
+std::optional<int64_t> NumberIn(const absl::Status& status, const char* payload) {
+  int64_t number = 0;
+  const auto text = status.GetPayload(payload);
+  if (!text.has_value() || !absl::SimpleAtoi(std::string(*text), &number)) return std::nullopt;
+  return number;
+}
 
 }  // namespace
 
@@ -39,8 +49,12 @@ absl::Status InvalidRequest(absl::string_view reason, absl::string_view message)
   return WithReason(absl::InvalidArgumentError(message), reason);
 }
 
-absl::Status WithRetryDelay(absl::Status status, absl::Duration delay) {
+absl::Status WithRetryDelay(absl::Status status, absl::Duration delay,
+                            std::optional<SteadyTime> since) {
   status.SetPayload(kRetryPayload, absl::Cord(absl::StrCat(absl::ToInt64Milliseconds(delay))));
+  if (since.has_value()) {
+    status.SetPayload(kRetrySincePayload, absl::Cord(absl::StrCat(since->nanoseconds())));
+  }
   return status;
 }
 
@@ -54,7 +68,7 @@ absl::Status WithQuotaViolation(absl::Status status, absl::string_view subject,
   return status;
 }
 
-grpc::Status ToGrpcStatus(const absl::Status& status) {
+grpc::Status ToGrpcStatus(const absl::Status& status, SteadyTime now) {
   if (status.ok()) return grpc::Status::OK;
   google::rpc::ErrorInfo error_info;
   error_info.set_domain(kDomain);
@@ -63,12 +77,14 @@ grpc::Status ToGrpcStatus(const absl::Status& status) {
   details.set_code(static_cast<int>(status.code()));
   details.set_message(std::string(status.message()));
   details.add_details()->PackFrom(error_info);
-  int64_t retry_ms = 0;
-  if (const auto retry = status.GetPayload(kRetryPayload);
-      retry.has_value() && absl::SimpleAtoi(std::string(*retry), &retry_ms)) {
+  if (auto retry_ms = NumberIn(status, kRetryPayload); retry_ms.has_value()) {
+    if (const auto since = NumberIn(status, kRetrySincePayload); since.has_value()) {
+      // A delay of 0 would say that there is none.
+      retry_ms = std::max<int64_t>(*retry_ms - (now.nanoseconds() - *since) / 1000000, 1);
+    }
     google::rpc::RetryInfo retry_info;
-    retry_info.mutable_retry_delay()->set_seconds(retry_ms / 1000);
-    retry_info.mutable_retry_delay()->set_nanos(static_cast<int>(retry_ms % 1000 * 1000000));
+    retry_info.mutable_retry_delay()->set_seconds(*retry_ms / 1000);
+    retry_info.mutable_retry_delay()->set_nanos(static_cast<int>(*retry_ms % 1000 * 1000000));
     details.add_details()->PackFrom(retry_info);
   }
   google::rpc::QuotaFailure quota_failure;

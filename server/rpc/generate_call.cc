@@ -111,9 +111,12 @@ class GenerateCall final : public TextCall {
 
   void OnPromptScore(ScoredToken /*token*/) override {}
   void OnToken(GeneratedToken token) override {
-    if (token.token.id != kEndOfSentence) usage().GeneratedToken();
-    // The token is there, so the client gets it, too.
-    if (absl::Status left = usage().TakeGenerated(token.text); !left.ok()) End(std::move(left));
+    if (token.token.id != kEndOfSentence) {
+      if (!left_.ok()) return End(left_);
+      usage().GeneratedToken();
+    }
+    // The client gets the token that uses up a quota, and the text may be complete with it.
+    left_ = usage().TakeGenerated(token.text);
     if (token.text.empty() && !token_details_) return;
     v1::GenerateResponse response;
     v1::GenerateDelta& delta = *response.mutable_delta();
@@ -218,6 +221,7 @@ class GenerateCall final : public TextCall {
   bool wants_state_ = false;
   v1::GenerateCompleted completed_;  // These two are set by OnEnd(), for Next().
   std::optional<SavedText> saved_;
+  absl::Status left_;  // OK: the next token may come. For OnToken() alone.
   Mutex queue_mutex_;
   std::deque<v1::GenerateResponse> queue_ ABSL_GUARDED_BY(queue_mutex_);
   bool writing_ ABSL_GUARDED_BY(queue_mutex_) = false;

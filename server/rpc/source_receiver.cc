@@ -1,9 +1,14 @@
 #include "server/rpc/source_receiver.h"
 
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/status.h"
+#include "server/resume_token.h"
 #include "server/status_mapping.h"
 #include "streaming/session_limits.h"
 
@@ -17,6 +22,22 @@ SourceReader::Form FormOf(const OpenRequest& request, int max_chunk_bytes) {
   form.max_chunk_bytes = max_chunk_bytes;
   form.first = request.start.source;  // Of audio it is segmenter_ that skips.
   return form;
+}
+
+// A fingerprint of a chunk's content. The chunks of a session have one form.
+uint64_t FingerprintOf(const v1::SourceChunk& chunk) {
+  std::string digest;
+  if (chunk.has_text()) {
+    digest = Sha256(chunk.text());
+  } else if (chunk.has_audio()) {
+    digest = Sha256(chunk.audio());
+  } else {
+    digest = Sha256(chunk.has_pieces() ? chunk.pieces().SerializeAsString()
+                                       : chunk.token_ids().SerializeAsString());
+  }
+  uint64_t fingerprint = 0;
+  std::memcpy(&fingerprint, digest.data(), std::min(digest.size(), sizeof(fingerprint)));
+  return fingerprint;
 }
 
 }  // namespace
@@ -111,8 +132,9 @@ absl::StatusOr<std::optional<ResumePoint>> SourceReceiver::ReceiveSource(
                      "; number chunks 1, 2, 3, ... or not at all"));
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(SourceInput source, reader_.Read(chunk, chunks));
-  LEAPSTREAM_RETURN_IF_ERROR(usage_->TakeChunk(
-      chunks, AmountOf(source, sample_rate_, model_->source_vocabulary), counted_.get()));
+  LEAPSTREAM_RETURN_IF_ERROR(
+      usage_->TakeChunk({chunks, FingerprintOf(chunk)},
+                        AmountOf(source, sample_rate_, model_->source_vocabulary), counted_.get()));
   points_->TakeChunk();
   if (segmenter_.has_value()) {
     return PushSegments(session, chunks, std::get<AudioSamples>(source));

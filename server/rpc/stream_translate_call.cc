@@ -28,7 +28,7 @@ grpc::ServerBidiReactor<grpc::ByteBuffer, grpc::ByteBuffer>* StreamTranslateCall
   std::shared_ptr<StreamTranslateCall> call(
       new StreamTranslateCall(serving, context, *std::move(caller), metrics));
   const std::string& principal = call->caller_.principal;
-  const absl::Status admitted = serving->admission.Admit(call, principal);
+  const absl::Status admitted = serving->admission.Admit(call, principal, /*may_resume=*/true);
   if (!admitted.ok() && !serving->admission.Await(call, principal))
     return Refuse(serving, metrics, admitted);
   StreamTranslateCall* const raw = call.get();

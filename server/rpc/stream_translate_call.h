@@ -157,7 +157,8 @@ class StreamTranslateCall final
   mutable Mutex mutex_;
   Phase phase_ ABSL_GUARDED_BY(mutex_) = Phase::kAwaitsConfig;
   std::shared_ptr<Session> session_ ABSL_GUARDED_BY(mutex_);
-  // The reason to refuse the call unless it takes another call's permit. OK: the call has a permit.
+  // The reason to refuse the call unless it takes another call's permit. OK: the call has a permit,
+  // and something is left of its quotas unless it resumes.
   absl::Status refusal_ ABSL_GUARDED_BY(mutex_);
   // The status of an end that came before there was a session.
   std::optional<absl::Status> failed_ ABSL_GUARDED_BY(mutex_);

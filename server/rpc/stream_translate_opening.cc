@@ -46,6 +46,7 @@ void StreamTranslateCall::OpenInTurn(const v1::SessionConfig& config) {
 absl::Status StreamTranslateCall::Open(const v1::SessionConfig& config) {
   if (!config.has_resume()) {
     MutexLock lock(&mutex_);
+    if (refusal_.ok()) refusal_ = usage_.Available();
     if (!refusal_.ok()) return refusal_;
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(request_, ReadOpenRequest(config, *serving_, caller_.principal));

@@ -13,10 +13,11 @@ namespace leapstream {
 
 absl::StatusOr<std::vector<TokenId>> TokensOf(const v1::TextInput& input, const Model& model) {
   if (input.ByteSizeLong() > budget::kPromptBytes) {
-    return InvalidRequest("TEXT_TOO_LONG",
-                          absl::StrCat("a text may have ", budget::kPromptBytes, " bytes, got ",
-                                       input.ByteSizeLong(),
-                                       "; send it in parts, each with the state of the one before"));
+    return InvalidRequest(
+        "TEXT_TOO_LONG",
+        absl::StrCat("a text may have ", budget::kPromptBytes, " bytes, got ", input.ByteSizeLong(),
+                     "; send it in parts, each with the state of the one "
+                     "before"));
   }
   std::vector<TokenId> tokens;
   switch (input.form_case()) {
@@ -150,9 +151,11 @@ absl::StatusOr<std::shared_ptr<Scheduler>> FindTextModel(const Serving& serving,
       ++found;
     }
     if (found != 1) {
-      return InvalidRequest("MODEL_AMBIGUOUS",
-                            absl::StrCat(found, " models go on with texts alone, so the request needs "
-                                         "the name of one; ListModels says which models generate"));
+      return InvalidRequest(
+          "MODEL_AMBIGUOUS",
+          absl::StrCat(found,
+                       " models go on with texts alone, so the request needs the name of "
+                       "one; ListModels says which models generate"));
     }
   }
   LEAPSTREAM_ASSIGN_OR_RETURN(ServedModels::Choice choice, serving.models->Find({chosen, "", ""}));

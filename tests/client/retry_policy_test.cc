@@ -27,7 +27,9 @@ absl::Status FromServer(absl::Status status, const std::string& reason,
                     absl::Cord(info.SerializeAsString()));
   if (retry_delay > absl::ZeroDuration()) {
     google::rpc::RetryInfo retry;
-    retry.mutable_retry_delay()->set_seconds(absl::ToInt64Seconds(retry_delay));
+    const int64_t ms = absl::ToInt64Milliseconds(retry_delay);
+    retry.mutable_retry_delay()->set_seconds(ms / 1000);
+    retry.mutable_retry_delay()->set_nanos(static_cast<int32_t>(ms % 1000 * 1000000));
     status.SetPayload("type.googleapis.com/google.rpc.RetryInfo",
                       absl::Cord(retry.SerializeAsString()));
   }
@@ -132,6 +134,21 @@ TEST(RetryPolicyTest, AQuotaIsWaitedForIfThatIsNotTooLong) {
   const auto other = Patient().AfterCall(used_up(absl::Hours(5)), {"a", "b"}, At(80));
   ASSERT_TRUE(other.ok()) << other.status();
   EXPECT_EQ(other->server, 1u);
+}
+
+TEST(RetryPolicyTest, AMinutesQuotaIsAlwaysWaitedFor) {
+  EndedCall call = Lost("a");
+  call.progressed = true;
+  for (int i = 0; i < 50; ++i) {  // The time that is added is random, and always more than 50 ms.
+    call.status = FromServer(absl::ResourceExhaustedError("quota"), "QUOTA_EXCEEDED",
+                             absl::Milliseconds(59950));
+    const auto next = Patient().AfterCall(call, {"a"}, At(20));
+    ASSERT_TRUE(next.ok()) << next.status();
+    EXPECT_GE(next->at, At(80));
+  }
+  call.status =
+      FromServer(absl::ResourceExhaustedError("quota"), "QUOTA_EXCEEDED", absl::Seconds(60));
+  EXPECT_FALSE(Patient().AfterCall(call, {"a"}, At(20)).ok());
 }
 
 TEST(RetryPolicyTest, WhatCannotBeResumedEndsWithItsError) {

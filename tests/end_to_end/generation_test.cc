@@ -238,12 +238,19 @@ TEST_F(GenerationProgramTest, ManyTextsAtOnceAreThoseThatEachIsAlone) {
 
 // Prompts, scored texts and what is generated count as characters.
 TEST_F(GenerationProgramTest, AQuotaEndsATextAndLosesNothingOfIt) {
-  const std::string made = *folder_ / "token", tokens = *folder_ / "tokens";
-  Process maker;
-  maker.Start({kBinaries + "leapstream-server", "--new-token", "alice"}, made);
-  ASSERT_EQ(maker.Wait(), 0) << ReadFile(made);
-  const std::vector<std::string> lines = absl::StrSplit(ReadFile(made), '\n');
-  std::ofstream(tokens) << lines.at(1) << "\n";
+  const std::string tokens = *folder_ / "tokens";
+  std::vector<std::string> secrets;
+  std::ofstream file(tokens);
+  for (const char* principal : {"alice", "bob"}) {
+    const std::string made = *folder_ / absl::StrCat("token-", principal);
+    Process maker;
+    maker.Start({kBinaries + "leapstream-server", "--new-token", principal}, made);
+    ASSERT_EQ(maker.Wait(), 0) << ReadFile(made);
+    const std::vector<std::string> lines = absl::StrSplit(ReadFile(made), '\n');
+    secrets.push_back(lines.at(0));
+    file << lines.at(1) << "\n";
+  }
+  file.close();
   ServerProcess server(*folder_, "quota",
                        {"--model", *model_, "--auth-tokens-file", tokens, "--auth-without-tls",
                         "--max-characters-per-day", "120", "--metrics-listen", "127.0.0.1:0"});
@@ -254,7 +261,7 @@ TEST_F(GenerationProgramTest, AQuotaEndsATextAndLosesNothingOfIt) {
     return MetricIn(page ? page->body : "",
                     absl::StrCat("leapstream_usage_", what, "_total{principal=\"alice\"}"));
   };
-  const Generated first = Generate(server, Request("This package", 4), lines[0]);
+  const Generated first = Generate(server, Request("This package", 4), secrets[0]);
   ASSERT_TRUE(first.status.ok()) << first.status.error_message();
   EXPECT_EQ(used("source_characters"), 12);
   EXPECT_EQ(used("prompt_tokens"), first.completed.usage().prompt_tokens());
@@ -264,13 +271,13 @@ TEST_F(GenerationProgramTest, AQuotaEndsATextAndLosesNothingOfIt) {
   v1::ScoreRequest score;
   score.add_texts()->mutable_input()->set_text("für");
   grpc::ClientContext context;
-  context.AddMetadata("authorization", "Bearer " + lines[0]);
+  context.AddMetadata("authorization", "Bearer " + secrets[0]);
   v1::ScoreResponse scored;
   ASSERT_TRUE(stub->Score(&context, score, &scored).ok());
   EXPECT_EQ(used("source_characters"), 15);
 
   // The quota is used up within the text, whose beginning comes.
-  const Generated second = Generate(server, Request("You can use", 200), lines[0]);
+  const Generated second = Generate(server, Request("You can use", 200), secrets[0]);
   EXPECT_EQ(second.status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
   EXPECT_THAT(second.status.error_message(),
               HasSubstr("you may use 120 characters a day (max_characters_per_day) and have "
@@ -278,12 +285,25 @@ TEST_F(GenerationProgramTest, AQuotaEndsATextAndLosesNothingOfIt) {
   const size_t all = 15 + first.text.size() + 11 + second.text.size();
   EXPECT_TRUE(all >= 120 && all < 140) << second.text;
   EXPECT_EQ(used("generated_tokens"), 4 + static_cast<double>(second.ids.size()));
-  EXPECT_EQ(Generate(server, Request("a", 1), lines[0]).status.error_code(),
+  EXPECT_EQ(Generate(server, Request("a", 1), secrets[0]).status.error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
   grpc::ClientContext again;
-  again.AddMetadata("authorization", "Bearer " + lines[0]);
+  again.AddMetadata("authorization", "Bearer " + secrets[0]);
   EXPECT_EQ(stub->Score(&again, score, &scored).error_code(),
             grpc::StatusCode::RESOURCE_EXHAUSTED);
+
+  // Bob's second text is complete with the token that uses up the quota.
+  const auto bob = [&] { return Generate(server, Request("This package", 4), secrets[1]); };
+  ASSERT_EQ(bob().text, first.text);
+  score.mutable_texts(0)->mutable_input()->set_text(
+      std::string(120 - 2 * (12 + first.text.size()), 'a'));
+  grpc::ClientContext between;
+  between.AddMetadata("authorization", "Bearer " + secrets[1]);
+  ASSERT_TRUE(stub->Score(&between, score, &scored).ok());
+  const Generated last = bob();
+  ASSERT_TRUE(last.status.ok()) << last.status.error_message();
+  EXPECT_EQ(last.completed.usage().generated_tokens(), 4);
+  EXPECT_EQ(bob().status.error_code(), grpc::StatusCode::RESOURCE_EXHAUSTED);
 }
 
 // One thread tokenizes. Those that would wait long behind others are told to come back.

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 
+#include <algorithm>
 #include <memory>
 #include <set>
 #include <string>
@@ -12,6 +13,8 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
+#include "google/rpc/error_details.pb.h"
+#include "google/rpc/status.pb.h"
 #include "server/admission.h"
 #include "server/status_mapping.h"
 
@@ -151,26 +154,51 @@ TEST_F(AccountsTest, CharactersAreCodePointsOfAllForms) {
   EXPECT_EQ(CharactersIn("für 今天 \n"), 8);
   EXPECT_EQ(characters(std::string("für ")), 4);
   EXPECT_EQ(characters(std::vector<std::string>{"▁für", "ab"}), 6);
+  EXPECT_EQ(characters(std::vector<std::string>{"", "ab", ""}), 4) << "a piece counts as one";
   EXPECT_EQ(characters(std::vector<TokenId>{4, 5, -7, 1 << 30}), 8) << "unknown ones count as one";
   EXPECT_EQ(AmountOf(AudioSamples(4000), 16000, *vocabulary).audio, absl::Milliseconds(250));
+}
+
+TEST_F(AccountsTest, ARefusalSaysWhatIsLeftOfTheWaitWhenItIsSent) {
+  SetQuotas(100, 0);
+  const auto alice = accounts_->Of("alice");
+  EXPECT_TRUE(alice->Take(Characters(100), At(0)).ok());
+  const absl::Status refused = alice->Take(Characters(1), At(1));
+  const auto said_at = [&](double seconds) {
+    google::rpc::Status details;
+    google::rpc::RetryInfo retry;
+    EXPECT_TRUE(details.ParseFromString(ToGrpcStatus(refused, At(seconds)).error_details()));
+    EXPECT_TRUE(details.details_size() >= 2 && details.details(1).UnpackTo(&retry));
+    return absl::Seconds(retry.retry_delay().seconds()) +
+           absl::Nanoseconds(retry.retry_delay().nanos());
+  };
+  EXPECT_EQ(said_at(1), absl::Seconds(59));
+  EXPECT_EQ(said_at(41.5), absl::Milliseconds(18500)) << "the translation took time";
+  EXPECT_EQ(said_at(90), absl::Milliseconds(1)) << "it is a pause, though it is over";
 }
 
 TEST_F(AccountsTest, AChunkThatComesAgainCountsOnce) {
   SetQuotas(100, 0);
   const auto alice = accounts_->Of("alice");
   const auto source = accounts_->SourceOf("session");
-  const auto take = [&](int64_t chunks, int64_t characters) {
-    const auto taken = source->Take(chunks, Characters(characters), At(1), alice.get());
+  const auto take = [&](int64_t before, int64_t characters, uint64_t fingerprint = 7) {
+    const auto taken =
+        source->Take({before, fingerprint}, Characters(characters), At(1), alice.get());
     return !taken.ok() ? std::string(absl::StatusCodeToString(taken.status().code()))
                        : std::string(*taken ? "taken" : "again");
   };
   EXPECT_EQ(take(0, 40), "taken");
-  EXPECT_EQ(take(1, 50), "taken");
-  EXPECT_EQ(take(1, 50), "again");
-  EXPECT_EQ(take(2, 20), "RESOURCE_EXHAUSTED");
-  EXPECT_EQ(take(2, 10), "taken") << "what was refused has not come";
-  EXPECT_EQ(take(0, 40), "again");
-  EXPECT_EQ(take(1, 50), "RESOURCE_EXHAUSTED") << "10 have come and not come again";
+  EXPECT_EQ(take(1, 40), "taken");
+  EXPECT_EQ(take(1, 40), "again");
+  EXPECT_EQ(take(2, 30), "RESOURCE_EXHAUSTED");
+  EXPECT_EQ(take(2, 10), "taken") << "a refused chunk has not come";
+  for (int resumes = 0; resumes < 3; ++resumes) {
+    EXPECT_EQ(take(0, 40), "again");
+    EXPECT_EQ(take(1, 40), "again");
+    EXPECT_EQ(take(2, 10), "again");
+  }
+  EXPECT_EQ(take(1, 10, /*fingerprint=*/8), "taken") << "it is another text";
+  EXPECT_EQ(take(1, 40), "RESOURCE_EXHAUSTED") << "the chunk in its place is known";
   // The next stream of the session finds the same.
   EXPECT_EQ(accounts_->SourceOf("session"), source);
   accounts_->Forget("session");
@@ -178,12 +206,80 @@ TEST_F(AccountsTest, AChunkThatComesAgainCountsOnce) {
   accounts_->Forget("unknown");
 }
 
-TEST_F(AccountsTest, TheNewestSourcesAreKept) {
+TEST_F(AccountsTest, ASegmentOfFourQuotasNeedsFourWindows) {
   SetQuotas(100, 0);
-  const auto first = accounts_->SourceOf("0"), second = accounts_->SourceOf("1");
-  for (size_t i = 2; i <= budget::kCountedStreams; ++i) accounts_->SourceOf(absl::StrCat(i));
-  EXPECT_EQ(accounts_->SourceOf("1"), second);
-  EXPECT_NE(accounts_->SourceOf("0"), first);
+  const auto alice = accounts_->Of("alice");
+  const auto source = accounts_->SourceOf("session");
+  int64_t come = 0;
+  for (int window = 0; window < 4; ++window) {  // Each stream begins the segment again.
+    for (int64_t i = 0;; ++i) {
+      const auto taken = source->Take({i, static_cast<uint64_t>(i)}, Characters(10),
+                                      At(100 * window), alice.get());
+      if (!taken.ok()) break;
+      EXPECT_EQ(*taken, i >= come) << window << " " << i;
+      come = std::max(come, i + 1);
+    }
+    EXPECT_EQ(come, 10 * (window + 1));
+  }
+}
+
+TEST_F(AccountsTest, ChunksThatAnotherServerCountedMayBeBetween) {
+  SetQuotas(0, 0);
+  const auto alice = accounts_->Of("alice");
+  const auto source = accounts_->SourceOf("session");
+  const auto counts = [&](int64_t before) {
+    return source->Take({before, 7}, Characters(1), At(1), alice.get()).value_or(false);
+  };
+  for (const int64_t before : {3, 4, 9, 10}) EXPECT_TRUE(counts(before)) << before;
+  for (const int64_t before : {9, 10}) EXPECT_FALSE(counts(before)) << before;
+  EXPECT_TRUE(counts(3)) << "it is older than those that are kept";
+  EXPECT_FALSE(counts(10));
+}
+
+TEST_F(AccountsTest, TheNewestChunksAreKnown) {
+  SetQuotas(0, 0);
+  const auto alice = accounts_->Of("alice");
+  const auto counts = [&](CountedSource* source, int64_t before) {
+    return source->Take({before, 7}, Characters(1), At(1), alice.get()).value_or(false);
+  };
+  constexpr int64_t kMost = CountedSource::kMostChunks, kShare = CountedSource::kShareOfChunks;
+  std::vector<std::shared_ptr<CountedSource>> sources;
+  for (size_t known = 0; known < CountedSource::kMostChunksOfAll; known += kMost) {
+    sources.push_back(accounts_->SourceOf(absl::StrCat(known)));
+    for (int64_t i = 0; i <= kMost; ++i) counts(sources.back().get(), i);
+    EXPECT_FALSE(counts(sources.back().get(), 1));
+    EXPECT_TRUE(counts(sources.back().get(), 0));
+  }
+  // All streams together have as many as they may, and one more has its share.
+  const auto late = accounts_->SourceOf("late");
+  for (int64_t i = 0; i <= kShare; ++i) counts(late.get(), i);
+  EXPECT_FALSE(counts(late.get(), 1));
+  EXPECT_TRUE(counts(late.get(), 0));
+  // A stream that is forgotten makes room.
+  accounts_->Forget("0");
+  sources.erase(sources.begin());
+  counts(late.get(), kShare + 1);
+  EXPECT_FALSE(counts(late.get(), 1));
+}
+
+TEST_F(AccountsTest, SourcesInUseAndThoseThatWereUsedLastAreKept) {
+  SetQuotas(0, 0);
+  const auto alice = accounts_->Of("alice");
+  const auto runs = accounts_->SourceOf("runs");
+  const auto is_known = [&](const std::string& session) {
+    return !accounts_->SourceOf(session)
+                ->Take({0, 7}, Characters(1), At(1), alice.get())
+                .value_or(true);
+  };
+  EXPECT_FALSE(is_known("oldest"));
+  EXPECT_FALSE(is_known("used"));
+  for (size_t i = 3; i < budget::kCountedStreams; ++i) accounts_->SourceOf(absl::StrCat(i));
+  EXPECT_TRUE(is_known("used"));
+  accounts_->SourceOf("new");
+  accounts_->SourceOf("newer");
+  EXPECT_EQ(accounts_->SourceOf("runs"), runs);
+  EXPECT_TRUE(is_known("used"));
+  EXPECT_FALSE(is_known("oldest"));
 }
 
 TEST_F(AccountsTest, ThereAreOnlySoManyPrincipalsInMetricsAndNothingIsLost) {
@@ -241,6 +337,7 @@ TEST_F(AccountsTest, APrincipalWithoutCharactersIsNotLetIn) {
   EXPECT_EQ(ReasonOf(refused), "QUOTA_EXCEEDED");
   EXPECT_GT(DelayOf(refused), absl::Seconds(10));
   EXPECT_EQ(admission.taken(), 0);
+  EXPECT_TRUE(admission.Admit(first, "alice", /*may_resume=*/true).ok());
   EXPECT_TRUE(admission.Admit(second, "bob").ok());
   for (const auto& call : {first, second}) admission.Remove(call.get());
 }

@@ -191,6 +191,27 @@ TEST_F(QuotasTest, AStreamThatBrokeCountsItsSourceOnce) {
   EXPECT_EQ(Used("source_characters", "alice"), 40);
 }
 
+TEST_F(QuotasTest, AResumeWhoseSourceIsCountedNeedsNoQuota) {
+  StartWith(31);
+  const Said said =
+      Speak("alice", {Begin(), Chunk(kFirst, 1), Chunk(kSecond, 2), Chunk(kThird, 3)});
+  ExpectQuota(said.status, "have used 31, and this needs 9 more; go on in ");
+  ExpectQuota(Speak("alice", {Begin()}).status, "have used 31; go on in ");
+  const Request resume = Resume(said);
+  for (int resumes = 0; resumes < 3; ++resumes) {
+    const Said more = Speak("alice", {resume, Chunk(kFirst, 1), Chunk(kSecond, 2), Chunk("x", 3)});
+    ExpectQuota(more.status, "have used 31, and this needs 1 more; go on in ");
+  }
+  // Another text in a counted chunk's place is not that chunk.
+  ExpectQuota(Speak("alice", {resume, Chunk(kFirst, 1), Chunk("spain stays at ", 2)}).status,
+              "have used 31, and this needs 15 more; go on in ");
+  const Said rest = Speak("alice", {resume, Chunk(kFirst, 1), Chunk(kSecond, 2)});
+  ASSERT_TRUE(rest.status.ok()) << rest.status.error_message();
+  EXPECT_EQ(rest.segments.size(), 1u);
+  EXPECT_EQ(rest.summary.usage().source_characters(), 0);
+  EXPECT_EQ(Used("source_characters", "alice"), 31);
+}
+
 TEST_F(QuotasTest, EveryWayInHasTheSameQuota) {
   StartWith(40);
   ASSERT_TRUE(Speak("alice", {Begin(), Chunk(kFirst, 1), Chunk(kSecond, 2)}).status.ok());
