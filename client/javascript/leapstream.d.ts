@@ -109,7 +109,7 @@ export interface StreamEvent {
              untranslatedSourceTokens?: string; droppedSourceBytes?: string; usage?: Usage};
 }
 
-// What a call counted for its principal.
+// The use that a call counted for its principal.
 export interface Usage {
   sourceCharacters?: string;
   sourceAudioMs?: number;

@@ -252,36 +252,32 @@ int Main(int argc, char** argv) {
     }
   }
   Bench bench(folder);
+  typedef void (Bench::*Measure)(benchmark::State&, const std::string&, int, ComputeType);
+  const auto add = [&bench](const char* what, Measure measure, int times,
+                            const std::string& attention, int seconds, ComputeType type,
+                            const char* type_name) {
+    const std::string name =
+        absl::StrCat(what, "/attention:", attention, "/seconds:", seconds, "/compute:", type_name);
+    benchmark::RegisterBenchmark(name.c_str(),
+                                 [&bench, measure, attention, seconds, type](benchmark::State& s) {
+                                   (bench.*measure)(s, attention, seconds, type);
+                                 })
+        ->Unit(benchmark::kMillisecond)
+        ->UseManualTime()
+        ->Iterations(times);
+  };
   return RunBenchmarks(others, [&] {
     for (const char* attention : {"leap", "softmax", "s2t", "s2t_m", "conformer"}) {
       for (const auto& [type, type_name] : kTypes) {
         for (const int seconds : {5, 10, 20}) {
-          const std::string name = absl::StrCat("speech/attention:", attention,
-                                                "/seconds:", seconds, "/compute:", type_name);
-          benchmark::RegisterBenchmark(
-              name.c_str(),
-              [&bench, attention, seconds = seconds, type = type](benchmark::State& state) {
-                bench.Run(state, attention, seconds, type);
-              })
-              ->Unit(benchmark::kMillisecond)
-              ->UseManualTime()
-              ->Iterations(1);
+          add("speech", &Bench::Run, 1, attention, seconds, type, type_name);
         }
       }
     }
     for (const auto& [type, type_name] : kTypes) {
       for (const int seconds : {5, 10, 20, 30, 60}) {
         for (const char* attention : {"leap", "softmax"}) {
-          const std::string name = absl::StrCat("again/attention:", attention,
-                                                "/seconds:", seconds, "/compute:", type_name);
-          benchmark::RegisterBenchmark(
-              name.c_str(),
-              [&bench, attention, seconds = seconds, type = type](benchmark::State& state) {
-                bench.RunLast(state, attention, seconds, type);
-              })
-              ->Unit(benchmark::kMillisecond)
-              ->UseManualTime()
-              ->Iterations(3);
+          add("again", &Bench::RunLast, 3, attention, seconds, type, type_name);
         }
       }
     }

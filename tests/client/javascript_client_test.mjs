@@ -273,7 +273,7 @@ test('a stream that was saved goes on in another program', {timeout: 60000}, asy
   assert.ok(starts.length >= texts.length - 1);
   assert.deepEqual(starts, [...starts].sort(([a], [b]) => a - b));
   for (const [, after] of starts) assert.ok(after >= 0 && after <= 4);
-  // What is not translated can be sent to another session.
+  // Source that is not translated can be sent to another session.
   const lost = server.client().stream();
   lost.text(lines[0]);
   lost.endSegment();

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 REPOSITORY = Path(sys.argv[1])
-SOURCES = ("*.cc", "*.h", "*.proto", "*.py", "*.js", "*.cmake", "CMakeLists.txt", "dev", "*.sh", "*.yaml", "*.yml")
+SOURCES = ("*.cc", "*.h", "*.proto", "*.py", "*.js", "*.mjs", "*.ts", "*.cmake", "CMakeLists.txt", "dev", "*.sh",
+           "*.yaml", "*.yml")
 MARK = re.compile(r"^\s*(//|#(?!!)|\*)\s?")
 # A question, such as "What is it?", is a sentence.
-FRAGMENT = re.compile(r"^(What|That|Whose|Which|Who|Whoever|Of [a-z]+ |As it|The same of|Those "
+FRAGMENT = re.compile(r"^(What|That|Whose|Which|Who|Whoever|Of [a-z-]+\.? |As it|The same of|Those "
                       r"(?:that|who|which)|For (?:those|whom|which|whoever))\b(?!.*\?)")
 # Here such a word begins a whole sentence: "That costs a lookup." "What waits is dropped."
 VERB = re.compile(r"^(?:That|This|Which)\s+(?:is|was|are|has|had|can|may|must|will|would|does|did|costs?|takes?|needs?|"

@@ -33,7 +33,7 @@ class TorchAttention {
 
   // x: [R, E]; positions: [R].
   TorchHeads HeadsOf(const at::Tensor& x, const at::Tensor& positions) const;
-  // Of cross-attention. x: encoded rows.
+  // The keys and values of cross-attention. x: encoded rows, [R, E]; positions: [R].
   TorchHeads KeysAndValues(const at::Tensor& x, const at::Tensor& positions) const;
   at::Tensor Query(const at::Tensor& x, const at::Tensor& positions) const;
   // attended: [R, H, V].
