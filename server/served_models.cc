@@ -50,6 +50,7 @@ absl::Status WarmUp(const Model& model) {
     const SourceRows rows[] = {row};
     LEAPSTREAM_RETURN_IF_ERROR(model.translator->Read(rows));
     LEAPSTREAM_RETURN_IF_ERROR(model.translator->Decide(states, absl::MakeSpan(&decision, 1)));
+    if (!decision.finite()) return NotFiniteError();
     if (!decision.wants_source) state->Commit(decision.best.id);
   }
   return absl::OkStatus();

@@ -94,6 +94,7 @@ class Scheduler::Loop final : public ScheduledSession::Loop, public StateBudget:
     std::vector<SearchRow> searches;    // The owner of each of `search_rows`.
     std::vector<ScheduledSession*> extending;
     std::vector<TextRows> texts;        // That of each of `extending`.
+    std::vector<ScheduledSession*> not_finite;  // The sessions that got scores that are not finite.
     int source_rows = 0;                // The number of READs in `rows`.
     absl::Duration compute;             // The time in the model.
     absl::Duration waited;              // The time between the model's layers, for live turns.
@@ -110,6 +111,8 @@ class Scheduler::Loop final : public ScheduledSession::Loop, public StateBudget:
   // the first of the next turn.
   void PlanTurn(Queue queue, Turn* turn);
   absl::Status Compute(Queue queue, Turn* turn);
+  static void TakeScores(ScheduledSession* session, size_t row, const TokenScores& scores,
+                         Turn* turn);
   void ApplyTurn(const absl::Status& status, Turn* turn);
   void Close(const std::shared_ptr<ScheduledSession>& session);
 
@@ -282,6 +285,7 @@ void Scheduler::Loop::PlanTurn(Queue queue, Turn* turn) {
   turn->searches.clear();
   turn->extending.clear();
   turn->texts.clear();
+  turn->not_finite.clear();
   turn->source_rows = 0;
   int rows_left = budget::kRowsPerTurn;
   int64_t work_left = budget::kWorkPerTurn;
@@ -365,13 +369,14 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   }
   if (status.ok() && !turn->search_rows.empty()) {
     const auto take = [turn](size_t row, const TokenScores& scores) {
-      turn->searches[row].session->TakeScores(turn->searches[row].row, scores);
+      const SearchRow& search = turn->searches[row];
+      TakeScores(search.session, search.row, scores, turn);
     };
     status = model_->translator->Score(turn->search_rows, take, give_way);
   }
   if (status.ok() && !turn->texts.empty()) {
     const auto take = [turn](size_t text, size_t row, const TokenScores& scores) {
-      turn->extending[text]->TakeScores(row, scores);
+      TakeScores(turn->extending[text], row, scores, turn);
     };
     status = model_->translator->language_model()->Extend(turn->texts, take, give_way);
   }
@@ -385,19 +390,36 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   return status;
 }
 
+void Scheduler::Loop::TakeScores(ScheduledSession* session, size_t row, const TokenScores& scores,
+                                 Turn* turn) {
+  if (scores.finite()) {
+    session->TakeScores(row, scores);
+  } else {
+    turn->not_finite.push_back(session);
+  }
+}
+
 void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
   if (status.ok()) {
     for (ScheduledSession* session : turn->acting) {
       session->RecordStep(turn->compute, turn->waited);
       if (session->grows()) session->CountState();
     }
+    for (size_t i = 0; i < turn->deciding.size(); ++i) {
+      if (!turn->decisions[i].finite()) turn->not_finite.push_back(turn->deciding[i]);
+    }
+    for (ScheduledSession* session : turn->not_finite) session->Finish(NotFiniteError());
     for (ScheduledSession* session : turn->replaying) session->ApplyReplay();
     for (size_t i = 0; i < turn->deciding.size(); ++i) {
-      turn->deciding[i]->Apply(turn->decisions[i]);
+      ScheduledSession* const session = turn->deciding[i];
+      if (!session->finished()) session->Apply(turn->decisions[i]);
     }
     for (ScheduledSession* session : turn->given_only) session->ApplyGiven();
-    for (ScheduledSession* session : turn->searching) session->ApplyScores();
-    for (ScheduledSession* session : turn->extending) session->ApplyScores();
+    for (const auto* scored : {&turn->searching, &turn->extending}) {
+      for (ScheduledSession* session : *scored) {
+        if (!session->finished()) session->ApplyScores();
+      }
+    }
   } else {
     // Inputs were checked, so the error is not one session's fault. The states of all sessions in
     // the batch are no longer good. Without memory, they can go on on another server.

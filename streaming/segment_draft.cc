@@ -102,6 +102,9 @@ absl::Status SegmentDraft::Advance(const Decision* decision,
     case Phase::kNone:
       break;
     case Phase::kDraft: {
+      if (!verified_.tokens.empty() && !VerifiedIsFinite(*state_, verified_at_)) {
+        return NotFiniteError();
+      }
       const bool goes_on = TakeAll(decision);
       if (!has_early_ && verifies_ == 1 && std::holds_alternative<LocalAgreement>(policy_) &&
           look_.committed.empty()) {
@@ -116,9 +119,16 @@ absl::Status SegmentDraft::Advance(const Decision* decision,
       FinishLook();
       break;
     case Phase::kTail:
+      if (!VerifiedIsFinite(**state, base_)) return NotFiniteError();
       EndTail(**state);
   }
   return absl::OkStatus();
+}
+
+bool SegmentDraft::VerifiedIsFinite(const SessionState& state, int base) const {
+  const auto agreed = verified_.decisions.begin() + (state.target_written() - base);
+  return std::all_of(verified_.decisions.begin(), agreed + 1,
+                     [](const Decision& decision) { return decision.finite(); });
 }
 
 void SegmentDraft::EndTail(const SessionState& state) {

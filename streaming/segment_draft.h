@@ -59,7 +59,8 @@ class SegmentDraft {
   absl::Span<const GivenRows> given() const { return given_; }
 
   // Takes the turn's results; `decision`: that of deciding(). Replaces *state by a state with more
-  // target, if that is at hand. RESOURCE_EXHAUSTED: see Begin().
+  // target, if that is at hand. RESOURCE_EXHAUSTED: see Begin();
+  // INTERNAL: the decisions are not finite.
   absl::Status Advance(const Decision* decision, std::unique_ptr<SessionState>* state);
   // The tokens that *state has been committed since the last Advance().
   absl::Span<const ScoredToken> written() const { return written_; }
@@ -87,6 +88,8 @@ class SegmentDraft {
   void MakeStep();
   // Takes the decisions of the draft's steps. False: the draft is complete.
   bool TakeAll(const Decision* decision);
+  // Whether the decisions are finite that `state`, which had `base` tokens, has taken of those given.
+  bool VerifiedIsFinite(const SessionState& state, int base) const;
   void EndTail(const SessionState& state);
   // Takes the next decision. False: the draft is complete.
   bool Take(const Decision& decision);

@@ -42,7 +42,7 @@ class LanguageModel {
   // asked for, on the thread of the call, in order. A state appears once at most. Tokens that are
   // appended together give, to the bit, what they give one by one. INVALID_ARGUMENT: a token is
   // outside the vocabulary, or a text would be longer than the model's table of positions; then no
-  // state has changed. INTERNAL: the scores are not finite.
+  // state has changed.
   virtual absl::Status Extend(absl::Span<const TextRows> texts, TextVisitor visit,
                               BetweenLayers between_layers) const = 0;
   absl::Status Extend(absl::Span<const TextRows> texts, TextVisitor visit) const {

@@ -7,6 +7,12 @@
 
 namespace leapstream {
 
+absl::Status NotFiniteError() {
+  return absl::InternalError(
+      "the model's activations are not finite for this source; check the model's weights, and that "
+      "no type of few bits is asked for");
+}
+
 absl::Status Translator::Verify(absl::Span<const GivenRows> rows,
                                 BetweenLayers between_layers) const {
   std::vector<const GivenRows*> open;

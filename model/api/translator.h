@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_MODEL_API_TRANSLATOR_H_
 #define LEAPSTREAM_MODEL_API_TRANSLATOR_H_
 
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -124,6 +125,10 @@ struct ScoredToken {
 
 inline constexpr int kNoSource = -1;
 
+// Numbers of a state that are not finite, as after an overflow, show in its own results alone: the
+// others of its batch stay good. This is the error of a session that gets such a result.
+absl::Status NotFiniteError();
+
 struct Decision {
   // A learned policy wants to see one more source token first; then there is no best and no second.
   // False once </s> has been read.
@@ -133,6 +138,8 @@ struct Decision {
   // The source token (from 0) to which the step attends most: see SessionState::ShowAttention().
   // kNoSource: it was not asked for, or nothing but the newest source token has been read.
   int attended = kNoSource;
+
+  bool finite() const { return std::isfinite(best.log_prob); }
 };
 
 // Target tokens that may follow those that a state has committed. Nothing is owned.
@@ -153,6 +160,8 @@ struct TokenScores {
 
   // The natural logarithm of a token's probability, rounded as torch's log_softmax rounds it.
   float log_prob(TokenId id) const { return (logits[id] - most) - log_sum; }
+  // False: there may be no number among the logits, and no probability is to be asked for.
+  bool finite() const { return std::isfinite(most) && std::isfinite(log_sum); }
 };
 
 // One state to be scored. Nothing is owned.
@@ -197,7 +206,7 @@ class Translator {
   // Decides the next target token of each state, from the source that it has read and the tokens
   // that it has committed. result[b] belongs to *states[b]. A second call without a Commit()
   // decides the same step again, with the source read since. FAILED_PRECONDITION: a state has read
-  // nothing; then no state has changed.
+  // nothing; then no state has changed. Whether a decision is finite() is for the caller to see.
   virtual absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
                               BetweenLayers between_layers) const = 0;
   absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result) const {
@@ -216,8 +225,8 @@ class Translator {
 
   // Decide() for a search: gives `visit` the scores of each row's next target token, rows in order,
   // on the thread of the call. It opens steps as Decide() does. FAILED_PRECONDITION: see Decide();
-  // INTERNAL: the scores are not finite; UNIMPLEMENTED: the translator has no such scores. REQUIRES:
-  // with a learned policy, the states have read their source's end.
+  // UNIMPLEMENTED: the translator has no such scores. REQUIRES: with a learned policy, the states
+  // have read their source's end.
   virtual absl::Status Score(absl::Span<const ScoreRow> /*rows*/, ScoreVisitor /*visit*/,
                              BetweenLayers /*between_layers*/) const {
     return absl::UnimplementedError("this model gives no scores of all tokens");

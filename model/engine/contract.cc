@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -91,7 +92,7 @@ const char* OutputName(const ModelConfig& config) {
   return config.share_decoder_input_output_embed ? "decoder.embedding" : "decoder.output";
 }
 
-absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature) {
+TokenScores Scored(absl::Span<float> logits, float temperature) {
   TokenScores scores;
   if (temperature != 1) {
     for (float& logit : logits) logit /= temperature;
@@ -100,11 +101,15 @@ absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature) 
   scores.most = Largest(logits);
   scores.log_sum = std::log(
       Simd().sum_exp(logits.data(), static_cast<int64_t>(logits.size()), scores.most, nullptr));
-  if (std::isfinite(scores.most) && std::isfinite(scores.log_sum)) return scores;
-  return absl::InternalError("the model's activations are not finite; check its weights");
+  return scores;
 }
 
 Decision Decided(const TokenScores& scores) {
+  Decision decision;
+  if (!scores.finite()) {
+    decision.best.log_prob = decision.second.log_prob = std::numeric_limits<float>::quiet_NaN();
+    return decision;
+  }
   // Log-probabilities are rounded in the order of log_softmax: different logits may then tie. Ties
   // go to the lowest index, as with argmax in fairseq's agents.
   constexpr size_t kBlock = 512;
@@ -127,7 +132,6 @@ Decision Decided(const TokenScores& scores) {
       }
     }
   }
-  Decision decision;
   decision.best = {best, scores.log_prob(best)};
   decision.second = {second, scores.log_prob(second)};
   return decision;

@@ -5,7 +5,6 @@
 
 #include "absl/functional/function_ref.h"
 #include "absl/status/status.h"
-#include "absl/status/statusor.h"
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
@@ -25,10 +24,9 @@ const char* OutputName(const ModelConfig& config);
 // The name of the bias of the logits [N], which a model with ModelConfig::output_bias has.
 inline constexpr char kOutputBiasName[] = "decoder.output_bias";
 
-// The scores of one row of logits, which are divided by `temperature` in place. INTERNAL: a logit
-// is not finite.
-absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature);
-// The best and the second token of one row.
+// The scores of one row of logits, which are divided by `temperature` in place.
+TokenScores Scored(absl::Span<float> logits, float temperature);
+// The best and the second token of one row. Of scores that are not finite, the decision is not.
 Decision Decided(const TokenScores& scores);
 
 }  // namespace leapstream

@@ -116,10 +116,8 @@ absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVis
     output_.Apply(features + begin * output_.in(), count, logits, floats);
     for (int64_t r = 0; r < count; ++r) {
       const size_t place = target.places[begin + r];
-      const absl::StatusOr<TokenScores> scores =
-          Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), rows[place].temperature);
-      if (!scores.ok()) return scores.status();
-      visit(place, *scores);
+      visit(place, Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary),
+                          rows[place].temperature));
     }
   }
   return absl::OkStatus();
@@ -178,11 +176,9 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
     output_.Apply(features + begin * output_.in(), count, logits, floats);
     observer_.Show("", "logits", {logits, count, vocabulary});
     for (int64_t r = 0; r < count; ++r) {
-      const absl::StatusOr<TokenScores> scores =
-          Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1);
-      if (!scores.ok()) return scores.status();
       Decision& decision = result[target.places[begin + r]];
-      decision = Decided(*scores);
+      decision =
+          Decided(Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1));
       if (!target.attended.empty()) decision.attended = target.attended[begin + r];
     }
   }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
+#include <limits>
 
 #include "base/status.h"
 #include "model/engine/batch.h"
@@ -143,9 +144,11 @@ absl::Status Ensemble::ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor v
     // For each row, ln of the sum of the probabilities so far.
     float* const sums = floats.Floats(static_cast<int64_t>(rows.size()) * vocabulary_size_);
     std::vector<ScoreRow> own(rows.begin(), rows.end());
+    std::vector<float> log_sums(rows.size());  // NaN: a member's scores are not finite.
     for (size_t m = 0; m < members_.size(); ++m) {
       for (size_t b = 0; b < rows.size(); ++b) own[b].state = State::Member(rows[b].state, m);
       const auto add = [&](size_t b, const TokenScores& scores) {
+        if (!scores.finite()) log_sums[b] = std::numeric_limits<float>::quiet_NaN();
         float* const sum = sums + static_cast<int64_t>(b) * vocabulary_size_;
         for (TokenId id = 0; id < static_cast<TokenId>(vocabulary_size_); ++id) {
           const float log_prob = scores.log_prob(id);
@@ -166,6 +169,7 @@ absl::Status Ensemble::ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor v
       for (int64_t i = 0; i < vocabulary_size_; ++i) sum[i] -= log_members;
       TokenScores scores;  // These are log-probabilities: nothing is to be taken from them.
       scores.logits = absl::MakeConstSpan(sum, vocabulary_size_);
+      scores.log_sum = log_sums[b];
       visit(b, scores);
     }
     return absl::OkStatus();

@@ -48,9 +48,11 @@ absl::Status MeasureText(const LanguageModel& model, ModelInfo* info) {
       info->max_source_tokens > 0 ? std::min(kMeasuredTokens, info->max_source_tokens)
                                   : kMeasuredTokens,
       kUnknown);
+  bool finite = true;
   LEAPSTREAM_RETURN_IF_ERROR(
       model.Extend({TextRows{state.get(), text, text.size() - 1}},
-                   [](size_t, size_t, const TokenScores&) {}));
+                   [&](size_t, size_t, const TokenScores& scores) { finite = scores.finite(); }));
+  if (!finite) return NotFiniteError();
   info->state_bytes_per_token =
       (state->bytes() - info->state_bytes_per_session) / static_cast<int64_t>(text.size());
   return absl::OkStatus();
@@ -82,6 +84,7 @@ absl::Status MeasureState(const Translator& translator, ModelInfo* info) {
   LEAPSTREAM_RETURN_IF_ERROR(translator.Read({rows}));
   for (int t = 0; t < tokens; ++t) {
     LEAPSTREAM_RETURN_IF_ERROR(translator.Decide({one}, absl::MakeSpan(&decision, 1)));
+    if (!decision.finite()) return NotFiniteError();
     state->Commit(kUnknown);
   }
   const int64_t added = state->bytes() - info->state_bytes_per_session;

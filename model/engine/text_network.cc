@@ -85,10 +85,8 @@ class OwnTextNetwork : public TextNetwork {
       output_.Apply(features + begin * width, count, logits, floats);
       for (int64_t r = 0; r < count; ++r) {
         const auto row = static_cast<size_t>(begin + r);
-        const absl::StatusOr<TokenScores> scores = leapstream::Scored(
-            absl::MakeSpan(logits + r * vocabulary, vocabulary), temperature(row));
-        if (!scores.ok()) return scores.status();
-        visit(row, *scores);
+        visit(row, leapstream::Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary),
+                                      temperature(row)));
       }
     }
     return absl::OkStatus();

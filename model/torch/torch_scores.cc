@@ -61,9 +61,6 @@ absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const To
       decision = Decision();
       decision.wants_source = row[kWants] != 0;
       if (decision.wants_source) continue;
-      if (!std::isfinite(row[kBestLogProb])) {
-        return absl::InternalError("the model's activations are not finite; check its weights");
-      }
       decision.best = {static_cast<TokenId>(row[kBest]), static_cast<float>(row[kBestLogProb])};
       decision.second = {static_cast<TokenId>(row[kSecond]),
                          static_cast<float>(row[kSecondLogProb])};
@@ -83,11 +80,8 @@ absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
     const at::Tensor logits = output(x.narrow(0, begin, count)).to(c10::Device("cpu")).contiguous();
     for (int64_t r = 0; r < count; ++r) {
       const auto row = static_cast<size_t>(begin + r);
-      LEAPSTREAM_ASSIGN_OR_RETURN(
-          const TokenScores scores,
-          Scored(absl::MakeSpan(logits.data_ptr<float>() + r * vocabulary, vocabulary),
-                 temperature(row)));
-      visit(row, scores);
+      visit(row, Scored(absl::MakeSpan(logits.data_ptr<float>() + r * vocabulary, vocabulary),
+                        temperature(row)));
     }
   }
   return absl::OkStatus();

@@ -87,6 +87,7 @@ class Collector {
       SessionState* const states[] = {state.get()};
       LEAPSTREAM_RETURN_IF_ERROR(
           model_.translator->Decide(states, absl::MakeSpan(&decision, 1)));
+      if (!decision.finite()) return NotFiniteError();
       if (decision.best.id == frame_.end) break;
       target.push_back(decision.best.id);
       state->Commit(target.back());
@@ -116,6 +117,7 @@ class Collector {
       LEAPSTREAM_RETURN_IF_ERROR(
           model_.translator->Decide(batch, absl::MakeSpan(decisions)));
       for (size_t b = 0; b < batch.size(); ++b) {
+        if (!decisions[b].finite()) return NotFiniteError();
         Try each;
         each.source_read = batch[b]->source_read();
         each.written = static_cast<int>(written);

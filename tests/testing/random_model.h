@@ -3,6 +3,7 @@
 
 #include <cmath>
 #include <cstdint>
+#include <cstring>
 #include <filesystem>
 #include <functional>
 #include <map>
@@ -15,6 +16,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/api/model_directory.h"
 #include "model/api/safetensors.h"
+#include "model/api/translator.h"
 #include "model/engine/model_family.h"
 
 namespace leapstream {
@@ -62,6 +64,31 @@ inline std::string WriteRandomModel(const std::string& name,
   EXPECT_TRUE(WriteSafetensors(fs::path(directory) / kWeightsFile, views).ok());
   EXPECT_TRUE(WriteModelJson(directory, *config).ok());
   return directory;
+}
+
+// Makes the embedding of a source token so large that no activation of a session with it is finite.
+// Source and target need embeddings of their own, or else every score is huge. `table`: the tensor.
+inline void MakeTokenOverflow(const std::string& directory, TokenId token,
+                              const std::string& table = "encoder.embedding") {
+  const std::string weights = absl::StrCat(directory, "/", kWeightsFile);
+  const auto config = ReadModelDirectory(directory);
+  ASSERT_TRUE(config.ok()) << config.status();
+  const auto file = MappedFile::Open(weights);
+  ASSERT_TRUE(file.ok()) << file.status();
+  const std::string bytes((*file)->bytes());
+  auto tensors = ParseSafetensors(bytes, weights);
+  ASSERT_TRUE(tensors.ok()) << tensors.status();
+  TensorView& embedding = tensors->at(table);
+  std::string rows(embedding.bytes);
+  const auto width = static_cast<size_t>(embedding.shape[1]);
+  for (size_t i = 0; i < width; ++i) {
+    const float huge = i % 2 == 0 ? 3e38f : -3e38f;
+    std::memcpy(&rows[(static_cast<size_t>(token) * width + i) * sizeof(float)], &huge,
+                sizeof(float));
+  }
+  embedding.bytes = rows;
+  ASSERT_TRUE(WriteSafetensors(weights, *tensors).ok());
+  ASSERT_TRUE(WriteModelJson(directory, *config).ok());
 }
 
 }  // namespace leapstream

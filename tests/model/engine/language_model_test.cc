@@ -19,6 +19,7 @@
 #include "model/fairseq/export.h"
 #include "streaming/scheduler.h"
 #include "tests/testing/collecting_sink.h"
+#include "tests/testing/random_model.h"
 #include "tests/testing/test_device.h"
 
 namespace leapstream {
@@ -427,6 +428,41 @@ TEST(DecoderOnlyTranslationTest, TranslatesAsFairseqInteractiveGoesOn) {
     for (const TargetToken& token : sink.tokens) ids.push_back(token.id);
     EXPECT_EQ(ids, expected) << line["id"];
   }
+}
+
+// A text whose activations overflow ends alone.
+TEST(TextOverflowTest, ATextEndsAlone) {
+  constexpr TokenId kHuge = 33;
+  const std::string directory = WriteRandomModel("overflow_text", [](ModelConfig& config) {
+    config.causal_encoder = true;
+    config.language_model.emplace();
+    config.encoder = SideConfig();
+    config.decoder.self_attention = "leap";
+    config.share_decoder_input_output_embed = false;
+    config.share_all_embeddings = false;
+  });
+  MakeTokenOverflow(directory, kHuge, "decoder.embedding");
+  const auto model = LoadModel(directory, LoadOptions());
+  ASSERT_TRUE(model.ok()) << model.status();
+  Scheduler scheduler(*model);
+  const std::vector<std::vector<TokenId>> prompts = {{40, 41}, {40, kHuge}, {40, 41}};
+  std::vector<Collected> sinks(prompts.size());
+  std::vector<std::shared_ptr<Generation>> texts;
+  for (size_t i = 0; i < prompts.size(); ++i) {
+    GenerationRequest request;
+    request.prompt = prompts[i];
+    request.max_tokens = request.min_tokens = 5;
+    auto text = scheduler.Open(std::move(request), &sinks[i]);
+    ASSERT_TRUE(text.ok()) << text.status();
+    texts.push_back(*std::move(text));
+  }
+  for (const auto& text : texts) text->Start();
+  for (Collected& sink : sinks) sink.finished.WaitForNotification();
+  EXPECT_TRUE(absl::IsInternal(sinks[1].status)) << sinks[1].status;
+  EXPECT_THAT(std::string(sinks[1].status.message()), HasSubstr("not finite"));
+  EXPECT_TRUE(sinks[0].status.ok()) << sinks[0].status;
+  EXPECT_EQ(sinks[0].ids.size(), 5u);
+  EXPECT_EQ(sinks[0].ids, sinks[2].ids);
 }
 
 }  // namespace
