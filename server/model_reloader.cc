@@ -5,6 +5,7 @@
 #include <system_error>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "base/quoted.h"
 #include "base/status.h"
@@ -33,6 +34,12 @@ absl::StatusOr<std::vector<ReloadedModel>> ModelReloader::Reload(const std::stri
   return reloaded;
 }
 
+absl::StatusOr<std::vector<GlossaryTerm>> ModelReloader::TermsOf(const std::string& model) const {
+  const auto file = serving_->options.glossary_files.find(model);
+  if (file == serving_->options.glossary_files.end()) return std::vector<GlossaryTerm>();
+  return ReadGlossary(file->second);
+}
+
 absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   absl::StatusOr<std::shared_ptr<const Model>> model =
       hooks_.load(old.name, serving_->models->Loaded(old.name));
@@ -41,18 +48,21 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
     status = absl::FailedPreconditionError(absl::StrCat(
         "its name is now ", Quoted((*model)->info.name), "; a reload must keep the name"));
   }
+  absl::StatusOr<std::vector<GlossaryTerm>> terms = TermsOf(old.name);
+  if (status.ok()) status = terms.status();
   ReloadedModel reloaded;
-  bool changed = true;
+  bool loaded = true, changed = true;
   if (status.ok()) {
     reloaded = {old.name, old.checksum, (*model)->info.checksum};
-    changed = !serving_->models->Serves(**model);
+    loaded = !absl::c_linear_search(serving_->models->Loaded(old.name), *model);
+    changed = !serving_->models->Serves(**model, *terms);
   }
-  if (status.ok() && changed) {
+  if (status.ok() && loaded) {
     status = ReserveStates(**model, 0, serving_->admission.max_sessions());
   }
   if (status.ok() && changed) {
     try {
-      status = serving_->models->Replace(*std::move(model));
+      status = serving_->models->Replace(*std::move(model), *terms);
     } catch (const std::system_error& error) {  // std::thread throws it.
       status = absl::ResourceExhaustedError(
           absl::StrCat("the machine gives no thread to step it: ", error.what()));
@@ -70,6 +80,11 @@ absl::StatusOr<ReloadedModel> ModelReloader::ReloadOne(const ModelInfo& old) {
   }
   if (!changed) {
     spdlog::info("model {} is as it was, {}: nothing was loaded", old.name, old.checksum);
+    return reloaded;
+  }
+  if (!loaded && reloaded.new_checksum == old.checksum) {
+    spdlog::info("model {} is as it was, {}, and has a glossary of {} terms now", old.name,
+                 old.checksum, terms->size());
     return reloaded;
   }
   spdlog::info("model {} was reloaded: {} is now {}", old.name, old.checksum,

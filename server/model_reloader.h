@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "base/glossary_text.h"
 #include "base/mutex.h"
 #include "server/server.h"
 #include "server/serving.h"
@@ -24,6 +25,8 @@ class ModelReloader {
   absl::StatusOr<std::vector<ReloadedModel>> Reload(const std::string& name);
 
  private:
+  // The terms of the model's glossary, as its file is now; none: it has no file.
+  absl::StatusOr<std::vector<GlossaryTerm>> TermsOf(const std::string& model) const;
   absl::StatusOr<ReloadedModel> ReloadOne(const ModelInfo& old);
 
   Serving* const serving_;

@@ -106,19 +106,17 @@ class ServedModels::Reaper {
   std::thread thread_;  // Last: it uses the members above.
 };
 
-ServedModels::ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes,
-                           std::map<std::string, std::vector<GlossaryTerm>> glossaries)
+ServedModels::ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes)
     : replicas_(replicas),
-      glossaries_(std::move(glossaries)),
       metrics_(metrics),
       budget_(max_state_bytes),
       reaper_(std::make_unique<Reaper>()) {}
 
 absl::StatusOr<ServedModels::Replicas> ServedModels::MakeReplicas(
-    const std::shared_ptr<const Model>& model) {
+    const std::shared_ptr<const Model>& model, const std::vector<GlossaryTerm>& terms) {
   std::shared_ptr<const Glossary> glossary;
-  if (const auto terms = glossaries_.find(model->info.name); terms != glossaries_.end()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(glossary, Glossary::Create(terms->second, *model));
+  if (!terms.empty()) {
+    LEAPSTREAM_ASSIGN_OR_RETURN(glossary, Glossary::Create(terms, *model));
   }
   ModelMetrics* const metrics = metrics_->ForModel(model->info.name);
   Replicas replicas;
@@ -139,11 +137,11 @@ absl::StatusOr<std::unique_ptr<ServedModels>> ServedModels::Create(
   std::vector<std::string> names;
   for (const auto& model : models) names.push_back(model->info.name);
   LEAPSTREAM_RETURN_IF_ERROR(CheckModelNames(std::move(names)));
-  auto served =
-      absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes, std::move(glossaries)));
+  auto served = absl::WrapUnique(new ServedModels(replicas, metrics, max_state_bytes));
   MutexLock lock(&served->mutex_);
   for (const auto& model : models) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(Replicas made, served->MakeReplicas(model));
+    LEAPSTREAM_ASSIGN_OR_RETURN(Replicas made,
+                                served->MakeReplicas(model, glossaries[model->info.name]));
     served->served_.push_back({std::move(made), absl::Now()});
   }
   return served;
@@ -182,22 +180,30 @@ std::vector<std::shared_ptr<const Model>> ServedModels::Loaded(absl::string_view
   return loaded;
 }
 
-bool ServedModels::Serves(const Model& model) const {
-  MutexLock lock(&mutex_);
-  return std::any_of(served_.begin(), served_.end(),
-                     [&model](const Served& served) { return served.model().get() == &model; });
+bool ServedModels::Has(const Replicas& replicas, const Model& model,
+                       const std::vector<GlossaryTerm>& terms) {
+  const Scheduler& scheduler = *replicas.front();
+  if (scheduler.model().get() != &model) return false;
+  if (scheduler.glossary() == nullptr) return terms.empty();
+  return GlossaryText(scheduler.glossary()->terms()) == GlossaryText(terms);
 }
 
-absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model) {
+bool ServedModels::Serves(const Model& model, const std::vector<GlossaryTerm>& terms) const {
+  MutexLock lock(&mutex_);
+  return std::any_of(served_.begin(), served_.end(),
+                     [&](const Served& served) { return Has(served.replicas, model, terms); });
+}
+
+absl::Status ServedModels::Replace(const std::shared_ptr<const Model>& model,
+                                   const std::vector<GlossaryTerm>& terms) {
   LEAPSTREAM_RETURN_IF_ERROR(WarmUp(*model));
-  LEAPSTREAM_ASSIGN_OR_RETURN(Replicas replicas, MakeReplicas(model));
+  LEAPSTREAM_ASSIGN_OR_RETURN(Replicas replicas, MakeReplicas(model, terms));
   const std::string& name = model->info.name;
   std::vector<Replicas> dropped;  // Destroyed after the lock is released.
   MutexLock lock(&mutex_);
   std::vector<Replicas> again;
-  TakeReplaced(&again, [&model](const Replaced& replaced) {
-    return replaced.replicas.front()->model() == model;
-  });
+  TakeReplaced(&again,
+               [&](const Replaced& replaced) { return Has(replaced.replicas, *model, terms); });
   if (!again.empty()) {
     dropped.push_back(std::exchange(replicas, std::move(again.front())));
   }
@@ -255,16 +261,18 @@ void ServedModels::ReserveAhead(int max_sessions) const {
   }
 }
 
-std::shared_ptr<Scheduler> ServedModels::Version(const std::shared_ptr<Scheduler>& current,
-                                                 absl::string_view checksum) const {
+std::vector<std::shared_ptr<Scheduler>> ServedModels::Versions(
+    const std::shared_ptr<Scheduler>& current, absl::string_view checksum) const {
+  std::vector<std::shared_ptr<Scheduler>> versions;
   const ModelInfo& info = current->model()->info;
-  if (info.checksum == checksum) return current;
+  if (info.checksum == checksum) versions.push_back(current);
   MutexLock lock(&mutex_);
   for (const Replaced& replaced : replaced_) {
     const ModelInfo& old = replaced.replicas.front()->model()->info;
-    if (old.name == info.name && old.checksum == checksum) return LeastBusy(replaced.replicas);
+    if (old.name != info.name || old.checksum != checksum) continue;
+    versions.push_back(LeastBusy(replaced.replicas));
   }
-  return nullptr;
+  return versions;
 }
 
 std::vector<ServedModels::State> ServedModels::States() const {

@@ -50,25 +50,27 @@ class ServedModels {
   // scheduler on any thread. NOT_FOUND: there is no such model; the message names those that there
   // are. INVALID_ARGUMENT: several models fit, or the named or only model has other languages.
   absl::StatusOr<Choice> Find(const ModelRequest& request) const;
-  // The version of `current`'s model that has this checksum: `current` itself, a replaced version
-  // that is still there, or null.
-  std::shared_ptr<Scheduler> Version(const std::shared_ptr<Scheduler>& current,
-                                     absl::string_view checksum) const;
+  // The versions of `current`'s model that have this checksum: `current` itself, and replaced ones
+  // that are still there. They differ in their glossaries.
+  std::vector<std::shared_ptr<Scheduler>> Versions(const std::shared_ptr<Scheduler>& current,
+                                                   absl::string_view checksum) const;
   // The models that new sessions get, in the order of their names.
   std::vector<std::shared_ptr<const Model>> All() const;
 
   // All versions of the model of this name that are there: the one that new sessions get, and the
   // replaced ones.
   std::vector<std::shared_ptr<const Model>> Loaded(absl::string_view name) const;
-  // True if new sessions get this very object.
-  bool Serves(const Model& model) const;
+  // True if new sessions get this very object, with these terms if they bring none.
+  bool Serves(const Model& model, const std::vector<GlossaryTerm>& terms = {}) const;
 
-  // Lets `model` translate something. Then new sessions get it in place of the model of the same
-  // name. A model that was replaced earlier, and is still there, comes back with its schedulers.
+  // Lets `model` translate something. Then new sessions get it, with a glossary of these terms, in
+  // place of the model of the same name. A model that was replaced earlier, and is still there with
+  // the same terms, comes back with its schedulers.
   // The old model stays for its sessions, and for sessions of it that break and are resumed.
-  // NOT_FOUND: there is no model of that name. Other errors: `model` cannot translate. After an
-  // error nothing has changed.
-  absl::Status Replace(const std::shared_ptr<const Model>& model);
+  // NOT_FOUND: there is no model of that name. Other errors: `model` cannot translate, or not write
+  // a term. After an error nothing has changed.
+  absl::Status Replace(const std::shared_ptr<const Model>& model,
+                       const std::vector<GlossaryTerm>& terms = {});
   // Drops replaced models that have had no session for kKeepUnused. To be called now and then.
   void DropUnused(SteadyTime now);
   static constexpr absl::Duration kKeepUnused = absl::Minutes(1);
@@ -113,20 +115,21 @@ class ServedModels {
     SteadyTime used;  // The time when they last had a session, or else were replaced.
   };
 
-  ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes,
-               std::map<std::string, std::vector<GlossaryTerm>> glossaries);
+  ServedModels(int replicas, Metrics* metrics, int64_t max_state_bytes);
   void CallStarted();
   void CallEnded();
   static int Sessions(const Replicas& replicas);
   static std::shared_ptr<Scheduler> LeastBusy(const Replicas& replicas);
-  absl::StatusOr<Replicas> MakeReplicas(const std::shared_ptr<const Model>& model);
+  absl::StatusOr<Replicas> MakeReplicas(const std::shared_ptr<const Model>& model,
+                                        const std::vector<GlossaryTerm>& terms);
+  static bool Has(const Replicas& replicas, const Model& model,
+                  const std::vector<GlossaryTerm>& terms);
   std::vector<Served> Copy() const;
   // Moves the replaced ones for which `which` is true to `taken`.
   void TakeReplaced(std::vector<Replicas>* taken, const std::function<bool(const Replaced&)>& which)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_);
 
   const int replicas_;
-  const std::map<std::string, std::vector<GlossaryTerm>> glossaries_;
   Metrics* const metrics_;
   StateBudget budget_;
   const std::unique_ptr<Reaper> reaper_;

@@ -17,12 +17,12 @@
 namespace leapstream {
 namespace {
 
-// Finds the version of the model that the session began with.
-absl::StatusOr<std::shared_ptr<Scheduler>> FindVersion(const ResumeToken& token,
-                                                       const std::shared_ptr<Scheduler>& current,
-                                                       const ServedModels& models) {
-  std::shared_ptr<Scheduler> version = models.Version(current, token.model_checksum);
-  if (version != nullptr) return version;
+// Finds the versions of the model that the session may have begun with.
+absl::StatusOr<std::vector<std::shared_ptr<Scheduler>>> FindVersions(
+    const ResumeToken& token, const std::shared_ptr<Scheduler>& current,
+    const ServedModels& models) {
+  auto versions = models.Versions(current, token.model_checksum);
+  if (!versions.empty()) return versions;
   const ModelInfo& info = current->model()->info;
   return WithReason(absl::FailedPreconditionError(absl::StrCat(
                         "the session used the model with checksum ", token.model_checksum, ", but ",
@@ -46,8 +46,9 @@ absl::Status CheckOwner(const v1::ResumeRequest& resume, const ResumeToken& toke
   }
   if (token.config_digest == config_digest) return absl::OkStatus();
   return WithReason(absl::FailedPreconditionError(
-                        "policy, languages, input format and limits must be those that the session "
-                        "began with; send the same config, or start a new session"),
+                        "policy, languages, input format, limits and the server's glossary must be "
+                        "those that the session began with; send the same config, or start a new "
+                        "session"),
                     "RESUME_CONFIG_MISMATCH");
 }
 
@@ -120,31 +121,15 @@ void Resume(const v1::ResumeRequest& resume, ResumeToken token, OpenRequest* req
   }
 }
 
-}  // namespace
-
-absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
-                                            const Serving& serving, absl::string_view principal) {
+// The request for sessions of this scheduler, but for what a resume says.
+absl::StatusOr<OpenRequest> ReadFor(std::shared_ptr<Scheduler> scheduler, LanguagePair languages,
+                                    const v1::SessionConfig& config, const Serving& serving) {
   OpenRequest request;
-  const bool speech = IsAudio(config.input_format()) || config.sample_rate_hertz() != 0 ||
-                      config.has_pause_detection();
-  const ModelRequest asked = {config.model(), config.source_language_code(),
-                              config.target_language_code(), speech};
-  LEAPSTREAM_ASSIGN_OR_RETURN(ServedModels::Choice choice, serving.models->Find(asked));
-  request.scheduler = std::move(choice.scheduler);
-  ResumeToken token;
-  if (config.has_resume()) {
-    LEAPSTREAM_ASSIGN_OR_RETURN(
-        token, serving.signer.Verify(config.resume().resume_token(), absl::Now()));
-    LEAPSTREAM_ASSIGN_OR_RETURN(request.scheduler,
-                                FindVersion(token, request.scheduler, *serving.models));
-    // Another version of the model may have other languages.
-    LEAPSTREAM_ASSIGN_OR_RETURN(choice.languages,
-                                ChooseLanguages(asked, request.scheduler->model()->info));
-  }
+  request.scheduler = std::move(scheduler);
   const Model& model = *request.scheduler->model();
   const SessionLimits& limits = serving.options.limits;
   LEAPSTREAM_ASSIGN_OR_RETURN(request.options, ToSessionOptions(config, limits, model.info));
-  request.options.languages = std::move(choice.languages);
+  request.options.languages = std::move(languages);
   LEAPSTREAM_ASSIGN_OR_RETURN(request.pause,
                               ToPauseRule(config, serving.options.pause, model.info));
   LEAPSTREAM_ASSIGN_OR_RETURN(request.sentences, EndsSentences(config, model.info));
@@ -162,16 +147,42 @@ absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config,
   if (config.has_glossary()) *request.effective.mutable_glossary() = config.glossary();
   request.config_digest = ConfigDigest(request.effective, request.options);
   request.start.segment = request.from.segment;
-  if (config.has_resume()) {
-    const v1::ResumeRequest& resume = config.resume();
-    LEAPSTREAM_RETURN_IF_ERROR(CheckOwner(resume, token, principal, request.config_digest));
-    LEAPSTREAM_RETURN_IF_ERROR(CheckSequence(resume, token, request.server_ends_segments()));
-    LEAPSTREAM_ASSIGN_OR_RETURN(const Frame frame, model.FrameOf(request.options.languages));
-    LEAPSTREAM_RETURN_IF_ERROR(CheckCommitted(resume, model, frame.end));
-    Resume(resume, std::move(token), &request);
-  }
   request.idle_timeout = IdleTimeout(config, limits);
   *request.effective.mutable_idle_timeout() = ToProto(request.idle_timeout);
+  return request;
+}
+
+}  // namespace
+
+absl::StatusOr<OpenRequest> ReadOpenRequest(const v1::SessionConfig& config, const Serving& serving,
+                                            absl::string_view principal) {
+  const bool speech = IsAudio(config.input_format()) || config.sample_rate_hertz() != 0 ||
+                      config.has_pause_detection();
+  const ModelRequest asked = {config.model(), config.source_language_code(),
+                              config.target_language_code(), speech};
+  LEAPSTREAM_ASSIGN_OR_RETURN(ServedModels::Choice choice, serving.models->Find(asked));
+  if (!config.has_resume()) {
+    return ReadFor(choice.scheduler, std::move(choice.languages), config, serving);
+  }
+  const v1::ResumeRequest& resume = config.resume();
+  LEAPSTREAM_ASSIGN_OR_RETURN(ResumeToken token,
+                              serving.signer.Verify(resume.resume_token(), absl::Now()));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const auto versions,
+                              FindVersions(token, choice.scheduler, *serving.models));
+  OpenRequest request;
+  for (const std::shared_ptr<Scheduler>& version : versions) {
+    // Another version of the model may have other languages, or another glossary.
+    LEAPSTREAM_ASSIGN_OR_RETURN(choice.languages, ChooseLanguages(asked, version->model()->info));
+    LEAPSTREAM_ASSIGN_OR_RETURN(request,
+                                ReadFor(version, std::move(choice.languages), config, serving));
+    if (request.config_digest == token.config_digest) break;
+  }
+  const Model& model = *request.scheduler->model();
+  LEAPSTREAM_RETURN_IF_ERROR(CheckOwner(resume, token, principal, request.config_digest));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckSequence(resume, token, request.server_ends_segments()));
+  LEAPSTREAM_ASSIGN_OR_RETURN(const Frame frame, model.FrameOf(request.options.languages));
+  LEAPSTREAM_RETURN_IF_ERROR(CheckCommitted(resume, model, frame.end));
+  Resume(resume, std::move(token), &request);
   return request;
 }
 

@@ -5,6 +5,7 @@
 #include <httplib.h>
 
 #include <filesystem>
+#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -145,6 +146,38 @@ TEST_F(ReloadTest, SessionsFromBeforeCanBeResumed) {
   EXPECT_NE(second.started.model_checksum(), Checksum());
   ASSERT_EQ(second.completed.size(), 1u);
   EXPECT_EQ(second.completed[0], first.text + second.text);
+}
+
+// The glossary is read anew with its model, also if the model's files have not changed.
+TEST(GlossaryReloadTest, NewSessionsHaveTheNewTerms) {
+  const TestFolder folder;
+  const auto write = [&](const std::string& name, const std::string& text) {
+    std::ofstream(folder / name) << text;
+  };
+  write("terms.tsv", "file\tAkte\n");
+  write("server.yaml",
+        absl::StrCat("listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nmodels:\n  - {path: ",
+                     kEmbeddedModel, ", glossary: ", folder / "terms.tsv", "}\n"));
+  ServerProcess server(folder, "server", {"--config", folder / "server.yaml"});
+  ASSERT_NO_FATAL_FAILURE(server.StartAndWait());
+  client::AdminClient admin(absl::StrCat("127.0.0.1:", server.port_of("admin")));
+  const auto client = client::Client::Connect({server.address(), absl::Seconds(10)});
+  ASSERT_TRUE(client.ok()) << client.status();
+  const auto translate = [&] {
+    const auto translation = (*client)->Translate("Open the file.", {});
+    EXPECT_TRUE(translation.ok()) << translation.status();
+    return translation.ok() ? translation->text : "";
+  };
+  EXPECT_THAT(translate(), testing::HasSubstr("Akte"));
+  write("terms.tsv", "file\tMappe\n");
+  auto reloaded = admin.Reload("");
+  ASSERT_TRUE(reloaded.ok()) << reloaded.status();
+  EXPECT_THAT(translate(), testing::HasSubstr("Mappe"));
+  write("terms.tsv", "file\tMappe\tOrdner\n");
+  reloaded = admin.Reload("");
+  EXPECT_EQ(reloaded.status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_THAT(std::string(reloaded.status().message()), testing::HasSubstr("terms.tsv:1"));
+  EXPECT_THAT(translate(), testing::HasSubstr("Mappe")) << "it serves on as it was";
 }
 
 }  // namespace

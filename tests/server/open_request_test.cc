@@ -129,6 +129,30 @@ TEST(OpenRequestTest, AGlossaryOfTheSessionStandsInPlaceOfTheServers) {
   EXPECT_EQ(ReadOpenRequest(config, *serving, "")->options.glossary, nullptr) << "none at all";
 }
 
+TEST(OpenRequestTest, AResumedSessionKeepsTheGlossaryThatItBeganWith) {
+  const auto serving = Serve({}, {}, {{"tea", "ear"}});
+  const auto began = ReadOpenRequest({}, *serving, "");
+  ASSERT_TRUE(began.ok()) << began.status();
+  ResumeToken token;
+  token.session_id = "s";
+  token.owner = OwnerOf("");
+  token.model_checksum = began->scheduler->model()->info.checksum;
+  token.config_digest = began->config_digest;
+  token.expires = absl::InfiniteFuture();
+  v1::SessionConfig config;
+  config.mutable_resume()->set_session_id("s");
+  config.mutable_resume()->set_resume_token(serving->signer.Sign(token));
+  config.mutable_resume()->set_next_source_sequence(1);
+  ASSERT_TRUE(serving->models->Replace(began->scheduler->model(), {{"tea", "an"}}).ok());
+  const auto resumed = ReadOpenRequest(config, *serving, "");
+  ASSERT_TRUE(resumed.ok()) << resumed.status();
+  EXPECT_EQ(resumed->scheduler, began->scheduler);
+  EXPECT_EQ(resumed->options.glossary, began->options.glossary);
+  EXPECT_EQ(ReadOpenRequest({}, *serving, "")->options.glossary->terms()[0].target, "an");
+  serving->models->DropUnused(SteadyNow() + 2 * ServedModels::kKeepUnused);
+  EXPECT_EQ(ReasonOf(ReadOpenRequest(config, *serving, "").status()), "RESUME_CONFIG_MISMATCH");
+}
+
 TEST(OpenRequestTest, AGlossaryThatCannotBeKeptIsRefused) {
   const auto serving = Serve({}, {}, {{"tea", "ear"}});
   const auto refusal = [&](const v1::SessionConfig& config) {

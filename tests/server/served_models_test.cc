@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "absl/time/clock.h"
+#include "streaming/glossary.h"
 #include "tests/testing/collecting_sink.h"
 #include "tests/testing/fake_model.h"
 
@@ -20,7 +21,8 @@ class ServedModelsTest : public testing::Test {
  protected:
   // Finds this version of the one model.
   std::shared_ptr<Scheduler> Find(const std::string& checksum) {
-    return served_->Version(served_->Find({})->scheduler, checksum);
+    const auto versions = served_->Versions(served_->Find({})->scheduler, checksum);
+    return versions.empty() ? nullptr : versions.front();
   }
 
   Metrics metrics_;
@@ -56,6 +58,25 @@ TEST_F(ServedModelsTest, AVersionThatComesBackIsTheOneThatWasThere) {
   }
   (*session)->EndSource();
   sink.Wait();
+}
+
+TEST_F(ServedModelsTest, AVersionHasAGlossary) {
+  const std::shared_ptr<Scheduler> first = Find("1");
+  const std::shared_ptr<const Model> model = first->model();
+  const std::vector<GlossaryTerm> tea = {{"tea", "ear"}};
+  ASSERT_TRUE(served_->Replace(model, tea).ok());
+  EXPECT_FALSE(served_->Serves(*model));
+  EXPECT_TRUE(served_->Serves(*model, tea));
+  const std::shared_ptr<Scheduler> second = Find("1");
+  EXPECT_NE(second, first);
+  EXPECT_EQ(second->glossary()->terms()[0].target, "ear");
+  const auto versions = served_->Versions(second, "1");
+  ASSERT_EQ(versions.size(), 2u);
+  EXPECT_EQ(versions[1], first);
+  EXPECT_FALSE(served_->Replace(model, {{"tea", "T\xC3\xBC"}}).ok()) << "it cannot write this";
+  EXPECT_EQ(Find("1"), second);
+  ASSERT_TRUE(served_->Replace(model).ok());
+  EXPECT_EQ(Find("1"), first) << "it comes back";
 }
 
 TEST_F(ServedModelsTest, ItStaysAsLongAsItHasSessionsAndAWhileLonger) {
