@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <vector>
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -17,7 +18,7 @@ namespace leapstream {
 namespace {
 
 // A vector that compilers keep in registers: they split wider ones through memory.
-typedef float Wide __attribute__((vector_size(32), may_alias));
+typedef float Wide __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int64_t WideIntegers __attribute__((vector_size(32), may_alias));
 constexpr int64_t kTimes = 1 << 22;
 
@@ -106,6 +107,65 @@ double FloatsAnywhere() {
   return 2.0 * 8 * 4 * kTimes;
 }
 
+// A head's sums, read; and with two positions added, written. Reading runs a page ahead of itself.
+LEAPSTREAM_CLONES void ReadFloats(const float* sums, int64_t d, const float* query, Wide* out) {
+  const int64_t wide = d / 8;
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    const auto* row = reinterpret_cast<const Wide*>(sums + i * d);
+    for (int64_t j = 0; j < wide; ++j) {
+      if (j % 2 == 0) __builtin_prefetch(row + j + 128);
+      out[j] += row[j] * query[i];
+    }
+  }
+}
+LEAPSTREAM_CLONES void AddToFloats(float* sums, int64_t d, const float* query, Wide* out) {
+  const int64_t wide = d / 8;
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    auto* row = reinterpret_cast<Wide*>(sums + i * d);
+    for (int64_t j = 0; j < wide; ++j) {
+      if (j % 2 == 0) __builtin_prefetch(row + j + 128);
+      const Wide sum = row[j] + out[j] * query[i] + out[(j + 1) % wide] * query[i];
+      row[j] = sum;
+      out[j] += sum * query[i];
+    }
+  }
+}
+#ifdef __x86_64__
+__attribute__((target("avx512f"))) void ReadHalves(const float* sums, int64_t d, const float* query,
+                                                   float* out) {
+  const auto* row = reinterpret_cast<const __m256i*>(sums);
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    const __m512 weight = _mm512_set1_ps(query[i]);
+    for (int64_t j = 0; j < d / 16; ++j, ++row) {
+      if (j % 2 == 0) __builtin_prefetch(row + 256);
+      const __m512 x = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(row));
+      _mm512_storeu_ps(out + 16 * j, _mm512_fmadd_ps(x, weight, _mm512_loadu_ps(out + 16 * j)));
+    }
+  }
+}
+__attribute__((target("avx512f"))) void AddToHalves(float* sums, int64_t d, const float* query,
+                                                    float* out) {
+  auto* row = reinterpret_cast<__m256i*>(sums);
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    const __m512 weight = _mm512_set1_ps(query[i]);
+    for (int64_t j = 0; j < d / 16; ++j, ++row) {
+      if (j % 2 == 0) __builtin_prefetch(row + 256);
+      const __m512 value = _mm512_loadu_ps(out + 16 * j);
+      __m512 x = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(row));
+      x = _mm512_fmadd_ps(value, weight, x);
+      x = _mm512_fmadd_ps(value, weight, x);
+      _mm256_storeu_si256(row, _mm512_maskz_cvtps_ph(0xffff, x, _MM_FROUND_TO_ZERO));
+      _mm512_storeu_ps(out + 16 * j, _mm512_fmadd_ps(x, weight, value));
+    }
+  }
+}
+bool HasHalves() { return __builtin_cpu_supports("avx512f") != 0; }
+#else
+void ReadHalves(const float*, int64_t, const float*, float*) {}
+void AddToHalves(float*, int64_t, const float*, float*) {}
+bool HasHalves() { return false; }
+#endif
+
 double OpsPerSecond(double (*loop)()) {
   double ops = 0;
   return 1 / BestSeconds([&] { ops = loop(); }) * ops;
@@ -137,6 +197,32 @@ Ceilings MeasureCeilings() {
   ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];
   ceilings.ops[ComputeType::kInt8] = OpsPerSecond(int8s);
   return ceilings;
+}
+
+double PlainStateSeconds(const StateShape& shape) {
+  if (shape.d % 16 != 0 || (shape.halves && !HasHalves())) return 0;
+  const int64_t F = 2 * shape.d;
+  const int64_t head = (shape.halves ? F * shape.d / 2 : F * shape.d) + F;
+  const int64_t heads = shape.blocks * shape.sessions * shape.heads;
+  HugePageVector<float> sums(heads * head);  // Zeros, also as halves.
+  std::vector<float> query(F, 1e-3f), out(shape.d, 1e-3f);
+  const double seconds = BestSeconds([&] {
+    for (const bool adds : {false, true}) {
+      for (int64_t h = 0; h < heads; ++h) {
+        float* const at = sums.data() + h * head;
+        auto* const wide = reinterpret_cast<Wide*>(out.data());
+        if (shape.halves) {
+          adds ? AddToHalves(at, shape.d, query.data(), out.data())
+               : ReadHalves(at, shape.d, query.data(), out.data());
+        } else {
+          adds ? AddToFloats(at, shape.d, query.data(), wide)
+               : ReadFloats(at, shape.d, query.data(), wide);
+        }
+        std::fill(out.begin(), out.end(), 1e-3f);
+      }
+    }
+  });
+  return seconds / 2;
 }
 
 }  // namespace leapstream
