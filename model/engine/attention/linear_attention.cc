@@ -201,6 +201,13 @@ void LinearAttention::Put(const Row& row, int64_t h, float* to) const {
   std::copy_n(row.values + h * d_, d_, to + F_);
 }
 
+void LinearAttention::Prefetch(const State& state, int64_t h) const {
+  if (!state.folded_) return;
+  const float* const keys = state.memory(h) + SumFloats() - F_;
+  const float* const end = state.newest(h) + state.held_ * (F_ + d_);
+  for (const float* at = keys; at < end; at += 64 / sizeof(float)) __builtin_prefetch(at);
+}
+
 void LinearAttention::AttendRow(const float* features, const Row* add, State& state,
                                 float* out) const {
   if (add != nullptr && !state.folded_ && state.held_ >= rows_) FoldAll(state);
@@ -216,6 +223,7 @@ void LinearAttention::AttendRow(const float* features, const Row* add, State& st
     const float* query = features + h * F_;
     float denominator = 0;
     HeadRows rows = state.rows(h, folds ? kFoldRows : 0);
+    if (h + 1 < heads_) Prefetch(state, h + 1);
     if (folds) {
       denominator = kernels_.fold_and_attend(
           state.sums(h), {state.newest(h), kFoldRows, rows.stride}, result, query, head_out);

@@ -89,6 +89,8 @@ class LinearAttention : public AttentionKind {
   void DropFolded(const State& state, int64_t h) const;
   // Writes a position of a head: features, then value.
   void Put(const Row& row, int64_t h, float* to) const;
+  // Prefetches what a query needs of a head first: the sum of f, and the newest positions.
+  void Prefetch(const State& state, int64_t h) const;
   // One row attends to all positions of the state, and to its own, which is added first unless it
   // is null. out: [H, V].
   void AttendRow(const float* features, const Row* add, State& state, float* out) const;

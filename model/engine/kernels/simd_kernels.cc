@@ -882,6 +882,7 @@ struct SomeFeatures {
   float keys[kSome];      // The sums of f, with the rows that are folded.
   float query[kSome];     // The weights of the rows of the sums, or of the means.
   float share[kSome];     // For means: 1 / keys.
+  float gone[kSome];      // For means: the part of a mean that the rows that are folded displace.
   int32_t chance[kSome];  // For means: see Rounded().
 };
 
@@ -899,11 +900,17 @@ constexpr int kNoRows = 0, kAnyRows = -1;  // Beside kFoldRows: the rows that a 
 template <typename Form, int kFolded, bool kAttends>
 INLINE void Prepare(const float* keys, const HeadRows& rows, const float* query,
                     SomeFeatures* some) {
-  for (int64_t i = 0; i < some->count; ++i) some->keys[i] = keys[some->first + i];
+  for (int64_t i = 0; i < some->count; ++i) {
+    some->keys[i] = keys[some->first + i];
+    if (Form::kMeans) some->gone[i] = 0;
+  }
   if constexpr (kFolded != kNoRows) {
     for (int64_t n = 0; n < rows.count; ++n) {
       const float* const row = rows.rows + n * rows.stride + some->first;
-      for (int64_t i = 0; i < some->count; ++i) some->keys[i] += row[i];
+      for (int64_t i = 0; i < some->count; ++i) {
+        some->keys[i] += row[i];
+        if (Form::kMeans) some->gone[i] += row[i];
+      }
     }
   }
   if constexpr (kAttends) {
@@ -916,6 +923,7 @@ INLINE void Prepare(const float* keys, const HeadRows& rows, const float* query,
     for (int64_t i = 0; i < some->count; ++i) {
       const float sum = some->keys[i];
       some->share[i] = sum < __FLT_MIN__ ? 0 : 1 / sum;
+      some->gone[i] *= some->share[i];
       uint32_t bits;
       __builtin_memcpy(&bits, &sum, sizeof(bits));
       some->chance[i] = static_cast<int32_t>(bits * 0x9e3779b1u >> 16);
@@ -958,16 +966,13 @@ INLINE void PassLanes(const HeadSums& head, const HeadRows& rows, const SomeFeat
 #pragma GCC unroll 4
     for (int v = 0; v < kCount; ++v) x[v] = Widened(lanes.From(row + v * kLanes));
     if constexpr (kFolds) {
-      Vector before[kCount];
+      if constexpr (kMeans) {
 #pragma GCC unroll 4
-      for (int v = 0; v < kCount; ++v) before[v] = x[v];
+        for (int v = 0; v < kCount; ++v) x[v] -= x[v] * some.gone[i];
+      }
       const auto add = [&](int64_t n, int v, Vector one) INLINE_LAMBDA {
         const float feature = features[n * rows.stride + i];
-        if constexpr (kMeans) {
-          x[v] += (one - before[v]) * (feature * some.share[i]);
-        } else {
-          x[v] += one * feature;
-        }
+        x[v] += one * (kMeans ? feature * some.share[i] : feature);
       };
       if constexpr (kFolded > 0) {
 #pragma GCC unroll 4
