@@ -51,8 +51,9 @@ absl::Status TextExpired(absl::string_view why) {
 std::string SealText(const SavedText& text, const ModelInfo& model, absl::string_view principal,
                      absl::Time expires, const ResumeSigner& signer) {
   return signer.Seal(absl::StrCat(
-      absl::StrJoin({std::string(kTextVersion), model.checksum, TypesOf(model), OwnerOf(principal), absl::StrCat(absl::ToUnixMillis(expires)),
-                     absl::StrJoin(text.pending, " "), absl::StrJoin(text.recent, " ")},
+      absl::StrJoin({std::string(kTextVersion), model.checksum, TypesOf(model), OwnerOf(principal),
+                     absl::StrCat(absl::ToUnixMillis(expires)), absl::StrJoin(text.pending, " "),
+                     absl::StrJoin(text.recent, " ")},
                     "\n"),
       "\n", text.state));
 }
