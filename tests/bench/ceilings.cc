@@ -1,7 +1,12 @@
 #include "tests/bench/ceilings.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #ifdef __x86_64__
@@ -171,19 +176,24 @@ double OpsPerSecond(double (*loop)()) {
   return 1 / BestSeconds([&] { ops = loop(); }) * ops;
 }
 
-}  // namespace
+constexpr double kReadBytes = 256 << 20;  // More than most caches hold.
 
-Ceilings MeasureCeilings() {
-  Ceilings ceilings;
-  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB, more than any cache holds.
-  const auto bytes = static_cast<double>(memory.size() * sizeof(float));
-  const auto wide = static_cast<int64_t>(bytes / sizeof(WideIntegers));
-  volatile int64_t used = 0;
-  ceilings.read = bytes / BestSeconds([&] {
-                    used = Read(reinterpret_cast<const WideIntegers*>(memory.data()), wide);
-                  });
-  double (*floats)() = FloatsAnywhere;
-  double (*int8s)() = FloatsAnywhere;
+std::function<void()> MemoryReader() {
+  const auto memory = std::make_shared<HugePageVector<float>>(
+      static_cast<size_t>(kReadBytes) / sizeof(float), 1.0f);
+  return [memory] {
+    [[maybe_unused]] volatile int64_t used =
+        Read(reinterpret_cast<const WideIntegers*>(memory->data()),
+             static_cast<int64_t>(kReadBytes / sizeof(WideIntegers)));
+  };
+}
+
+using Loop = double (*)();
+
+// The best loops for this processor, in float32 and int8.
+std::pair<Loop, Loop> BestLoops() {
+  Loop floats = FloatsAnywhere;
+  Loop int8s = FloatsAnywhere;
 #ifdef __x86_64__
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     floats = Floats256;
@@ -192,6 +202,38 @@ Ceilings MeasureCeilings() {
   if (__builtin_cpu_supports("avx512f")) floats = Floats512;
   if (__builtin_cpu_supports("avx512vnni")) int8s = Int8sVnni;
 #endif
+  return {floats, int8s};
+}
+
+// Each thread has a function of its own.
+double WallSeconds(const std::vector<std::function<void()>>& each) {
+  double best = 1e9;
+  for (int i = 0; i < 20; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<std::thread> threads;
+    for (const auto& f : each) threads.emplace_back(f);
+    for (std::thread& thread : threads) thread.join();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    best = std::min(best, taken.count());
+  }
+  return best;
+}
+
+double GainOf(const std::function<void()>& one, const std::function<void()>& two) {
+  return 2 * WallSeconds({one}) / WallSeconds({one, two});
+}
+
+}  // namespace
+
+ThreadGain MeasureThreadGain() {
+  const auto floats = [] { BestLoops().first(); };
+  return {GainOf(floats, floats), GainOf(MemoryReader(), MemoryReader())};
+}
+
+Ceilings MeasureCeilings() {
+  Ceilings ceilings;
+  ceilings.read = kReadBytes / BestSeconds(MemoryReader());
+  const auto [floats, int8s] = BestLoops();
   ceilings.ops[ComputeType::kFloat32] = OpsPerSecond(floats);
   // bfloat16 is summed in float32.
   ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];

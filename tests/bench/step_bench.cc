@@ -2,7 +2,8 @@
 // them, on one thread, in its CPU time. Beside it stands the least time that the machine needs: to
 // read the weights once or multiply them at peak, whichever takes longer, plus to read the states
 // once, at ceilings that are measured first. of_plain_loops is the same with the time that a plain
-// loop needs for the states, which every other step writes, too. libtorch/... is the same step in LibTorch's
+// loop needs for the states, which every other step writes, too. float16_states/... has the states
+// in float16. libtorch/... is the same step in LibTorch's
 // operations. Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without
 // --model the model has a usual size and random weights, which are written to FILE; see
 // bench_model.h. Or: step_bench --shape base|big|600M|1.3B [--compute-type TYPE] [--model DIR],
@@ -28,6 +29,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "base/standard_descriptors.h"
 #include "base/status.h"
@@ -45,7 +47,7 @@
 namespace leapstream {
 namespace {
 
-constexpr char kHalfStates[] = "/states:float16";
+constexpr char kHalfStates[] = " and float16 states";
 
 double BytesPerWeight(ComputeType type) {
   return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
@@ -128,9 +130,14 @@ class Bench {
     getloadavg(&load, 1);
     std::printf("%s, kernels %s, %d sessions at position 100, load average %.1f\n",
                 Processor().c_str(), Simd().name, kBatch, load);
-    std::printf("%-10s %12s %20s %26s\n", "type", "ms a step", "two threads a turn",
+    const ThreadGain gain = MeasureThreadGain();
+    std::printf(
+        "plain loops of two threads: %.2f x the multiplications of one, %.2f x its reading\n",
+        gain.ops, gain.read);
+    std::printf("%-24s %12s %20s %26s\n", "type", "ms a step", "two threads a turn",
                 "two turns side by side");
-    for (const char* kind : {"float32", "int8"}) {
+    for (const std::string& kind :
+         {std::string("float32"), std::string("int8"), absl::StrCat("int8", kHalfStates)}) {
       LEAPSTREAM_RETURN_IF_ERROR(Use(kind, kBatch, 100));
       double one = 0, two = 0, others = 0;
       LEAPSTREAM_RETURN_IF_ERROR(LeastSeconds(*sessions_, &one));
@@ -149,8 +156,8 @@ class Bench {
       neighbour.join();
       LEAPSTREAM_RETURN_IF_ERROR(measured);
       LEAPSTREAM_RETURN_IF_ERROR(status);
-      std::printf("%-10s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind, 1e3 * one, 1e3 * two,
-                  one / two, 1e3 * others, 2 * one / others);
+      std::printf("%-24s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind.c_str(), 1e3 * one,
+                  1e3 * two, one / two, 1e3 * others, 2 * one / others);
     }
     return absl::OkStatus();
   }
@@ -350,7 +357,9 @@ int Main(int argc, char** argv) {
     const std::string name =
         kind == "libtorch"
             ? absl::StrCat("libtorch/batch:", batch, "/position:", position, "/compute:float32")
-            : absl::StrCat("step/batch:", batch, "/position:", position, "/compute:", kind);
+            : absl::StrCat(absl::EndsWith(kind, kHalfStates) ? "float16_states" : "step",
+                           "/batch:", batch, "/position:", position,
+                           "/compute:", absl::StripSuffix(kind, kHalfStates));
     benchmark::RegisterBenchmark(name.c_str(),
                                  [&bench, kind, batch, position](benchmark::State& state) {
                                    bench.Run(state, kind, batch, position);
