@@ -52,7 +52,8 @@ absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerCo
       if (field == nullptr) {
         return At(path, entry.first.Mark(),
                   absl::StrCat("unknown setting ", Quoted(key), " of a model",
-                               Suggest(key, {"path", "name", "compute_type", "state_type", "glossary"})));
+                               Suggest(key, {"path", "name", "compute_type", "state_type",
+                                             "glossary"})));
       }
       if (!field->empty()) {
         return At(path, entry.first.Mark(), absl::StrCat(key, " was set above already"));

@@ -16,7 +16,7 @@ struct Ceilings {
 
 Ceilings MeasureCeilings();
 
-// What a second thread brings to loops that share nothing: the time on the wall that one thread
+// The gain of a second thread for loops that share nothing: the time on the wall that one thread
 // takes for a loop, times two, over the time in which two threads take one each. 2 if each has a
 // core of its own.
 struct ThreadGain {

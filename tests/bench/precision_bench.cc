@@ -1,5 +1,6 @@
 // The cost of a compute type and of a state type in quality: BLEU of a test set translated by each,
-// and how often each decides as float32 does when both have read and written the same. Wait-k, an early </s> stops.
+// and how often each decides as float32 does when both have read and written the same. Wait-k, an
+// early </s> stops.
 // Usage: precision_bench MODEL_DIR SOURCE REFERENCE [K]. A sentence a line.
 #include <algorithm>
 #include <cstdio>

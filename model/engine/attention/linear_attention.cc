@@ -58,7 +58,8 @@ class LinearAttention::State : public AttentionState {
     AppendNumber(held_, bytes);
     for (int64_t h = 0; h < kind_.heads_; ++h) AppendFloats(memory(h), UsedFloats(), bytes);
     for (int64_t n = 0; n < Newest(); ++n) {
-      for (int64_t h = 0; h < kind_.heads_; ++h) AppendFloats(newest(h) + n * width_, width_, bytes);
+      for (int64_t h = 0; h < kind_.heads_; ++h)
+        AppendFloats(newest(h) + n * width_, width_, bytes);
     }
   }
   bool Load(int64_t length, absl::string_view* bytes) override {
@@ -130,7 +131,7 @@ class LinearAttention::State : public AttentionState {
     return {(folded_ ? newest(h) : memory(h)) + from * width_, held_ - from, width_};
   }
 
-  const LinearAttention& kind_;  // It outlives its states.
+  const LinearAttention& kind_;  // The destructor does not need it.
   const int64_t width_;
   std::shared_ptr<SlotArena::Slot> slot_;
   std::shared_ptr<SlotArena::Slot> spare_;  // A slot of its own that CopyFrom() has freed, or null.

@@ -73,9 +73,7 @@ class LinearAttention : public AttentionKind {
   };
   int64_t SumFloats() const { return kernels_.floats(F_, d_); }
   // Those of them, at the beginning, that are two float16 numbers each.
-  int64_t HalfFloats() const {
-    return state_type_ == StateType::kFloat16 ? SumFloats() - F_ : 0;
-  }
+  int64_t HalfFloats() const { return state_type_ == StateType::kFloat16 ? SumFloats() - F_ : 0; }
   // The floats of one head's rows or sums, without and with its newest positions.
   int64_t HeadFloats() const { return std::max(SumFloats(), rows_ * (F_ + d_)); }
   int64_t HeadSlotFloats() const { return HeadFloats() + newest_ * (F_ + d_); }

@@ -64,7 +64,7 @@ struct AttentionKindCase {
   bool causal = true;  // The kind has Step().
   // q, k, v: [H, T, d] as projected; mask: [T, T] bool. Returns [H, T, d].
   NaiveAttention naive;
-  // What the result may differ from the twin's, as a part of its magnitude, beside roundings of
+  // The most that the result may differ from the twin's, as a part of it, beside roundings of
   // float32: half sums have as many as pairs of positions, in their means.
   double state_error = 0;
 };

@@ -182,8 +182,8 @@ TEST_P(AttentionTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
   }
 }
 
-// Queries fold positions into the sums of a state that has its memory alone, and only for themselves
-// if copies share it. Nobody sees the difference, and no copy sees another's positions.
+// Queries fold positions into the sums of a state that has its memory alone, and only for
+// themselves if copies share it. Nobody sees the difference, and no copy sees another's positions.
 TEST_P(AttentionTest, CopiesThatShareMemoryAttendAsTheOriginalToTheBit) {
   const int64_t T = GetParam().T;
   for (const AttentionKindCase& kind : kinds_) {

@@ -471,7 +471,7 @@ TEST_P(SimdTest, AMeanOfFloat16GoesOnAfterManyPositions) {
   }
 }
 
-// What is not finite shows, and no finite value becomes infinite.
+// A value that is not finite shows, and no finite one becomes infinite.
 TEST_P(SimdTest, HalfSumsKeepWhatIsNotFiniteApart) {
   const SumKernels& sums = GetParam()->half_sums;
   const int64_t F = 17, V = 17;
