@@ -16,7 +16,7 @@ namespace leapstream {
 // sums, and only the newest positions are kept as rows, apart from the sums. They are folded
 // together, kFoldRows at a time, by the first query after them, since it goes through the sums
 // anyway: each step reads the sums once, and every other one writes them, too. (With four at a time
-// every fourth would, which is hardly faster, and states would be larger.) Which positions are in
+// every fourth would, which is no faster, and states would be larger.) Which positions are in
 // the sums when a query sees them depends on the number of positions alone, however they came.
 //
 //              memory()                        newest()              always
