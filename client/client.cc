@@ -69,6 +69,7 @@ absl::Status ListModelsOf(Server& server, SteadyTime deadline, std::vector<Model
       added.state_bytes_per_session = model.state_bytes_per_session();
       added.state_bytes_per_token = model.state_bytes_per_token();
       added.compute_type = model.compute_type();
+      added.state_type = model.state_type();
       added.generates = model.generates();
       added.max_text_tokens = model.max_text_tokens();
       added.trained_text_tokens = model.trained_text_tokens();

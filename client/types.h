@@ -271,6 +271,7 @@ struct Model {
   int64_t state_bytes_per_session = 0;
   int64_t state_bytes_per_token = 0;
   std::string compute_type;
+  std::string state_type;  // The type of states that are sums. Empty: the server is older.
   // It goes on with texts: see client/texts.h. Without languages it does nothing else.
   bool generates = false;
   int max_text_tokens = 0;      // The most tokens of a text, </s> in front included; 0: no limit.

@@ -177,6 +177,7 @@ LoadOptions HowToLoad(const ModelSource& source, const ServerConfig& config) {
   LoadOptions options;
   options.name = source.name;
   options.compute_type = source.compute_type.empty() ? config.compute_type : source.compute_type;
+  options.state_type = source.state_type.empty() ? config.state_type : source.state_type;
   options.device = config.device;
   options.intra_op_threads = config.intra_op_threads;
   return options;

@@ -19,12 +19,18 @@
 namespace leapstream {
 namespace {
 
-// The lines in front of the state's bytes: this kind and version, the model's checksum, its compute
-// type, the owner, the expiry in milliseconds, and the tokens of `pending` and `recent`.
+// The lines in front of the state's bytes: this kind and version, the model's checksum, its
+// types, the owner, the expiry in milliseconds, and the tokens of `pending` and `recent`.
 constexpr char kTextKind[] = "leapstream text";
 constexpr char kTextVersion[] = "leapstream text 1";
 constexpr size_t kTextLines = 7;
 constexpr size_t kMostLineBytes = 4096;
+
+// The type that a model computes in, and that of its states unless that is float32.
+std::string TypesOf(const ModelInfo& model) {
+  if (model.state_type.empty() || model.state_type == "float32") return model.compute_type;
+  return absl::StrCat(model.compute_type, " and states in ", model.state_type);
+}
 
 bool ParseIds(absl::string_view line, std::vector<TokenId>* ids) {
   for (const absl::string_view id : absl::StrSplit(line, ' ', absl::SkipEmpty())) {
@@ -45,9 +51,9 @@ absl::Status TextExpired(absl::string_view why) {
 std::string SealText(const SavedText& text, const ModelInfo& model, absl::string_view principal,
                      absl::Time expires, const ResumeSigner& signer) {
   return signer.Seal(absl::StrCat(
-      absl::StrJoin({std::string(kTextVersion), model.checksum, model.compute_type,
-                     OwnerOf(principal), absl::StrCat(absl::ToUnixMillis(expires)),
-                     absl::StrJoin(text.pending, " "), absl::StrJoin(text.recent, " ")},
+      absl::StrJoin({std::string(kTextVersion), model.checksum, TypesOf(model), OwnerOf(principal),
+                     absl::StrCat(absl::ToUnixMillis(expires)), absl::StrJoin(text.pending, " "),
+                     absl::StrJoin(text.recent, " ")},
                     "\n"),
       "\n", text.state));
 }
@@ -80,10 +86,10 @@ absl::StatusOr<SavedText> UnsealText(absl::string_view state, const ModelInfo& m
     return InvalidRequest("TEXT_STATE_INVALID",
                           "the state is another caller's; send the text again as a prompt");
   }
-  if (lines[1] != model.checksum || lines[2] != model.compute_type) {
+  if (lines[1] != model.checksum || lines[2] != TypesOf(model)) {
     return WithReason(absl::FailedPreconditionError(absl::StrCat(
                           "the state is of another model than ", model.name, " with ",
-                          model.compute_type,
+                          TypesOf(model),
                           ", or of other weights; send the text again as a prompt")),
                       "TEXT_STATE_MISMATCH");
   }

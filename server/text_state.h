@@ -15,12 +15,12 @@
 namespace leapstream {
 
 // A text that was left, as clients have it: signed with the key of resume tokens, and good for one
-// model with one compute type, for one principal, until a date. It has a version. Besides the
+// model with its types, for one principal, until a date. It has a version. Besides the
 // numbers of the state it holds the text's last few tokens.
 std::string SealText(const SavedText& text, const ModelInfo& model, absl::string_view principal,
                      absl::Time expires, const ResumeSigner& signer);
 // INVALID_ARGUMENT, TEXT_STATE_INVALID: no server with this key has sealed it, or it is another
-// principal's. FAILED_PRECONDITION, TEXT_STATE_MISMATCH: it is of another model or compute type;
+// principal's. FAILED_PRECONDITION, TEXT_STATE_MISMATCH: it is of another model or type;
 // TEXT_STATE_EXPIRED: it has expired at `now`, or another version of the server wrote it.
 absl::StatusOr<SavedText> UnsealText(absl::string_view state, const ModelInfo& model,
                                      absl::string_view principal, absl::Time now,

@@ -44,6 +44,7 @@ void PrintDetails(const Model& model) {
   PrintWrapped("from", absl::StrJoin(model.source_language_codes, " "));
   PrintWrapped("to", absl::StrJoin(model.target_language_codes, " "));
   if (!model.policies.empty()) PrintWrapped("policies", absl::StrJoin(model.policies, " "));
+  if (!model.state_type.empty()) PrintWrapped("states", model.state_type);
   PrintWrapped("licence", model.license);
   PrintWrapped("origin", model.origin);
 }
@@ -74,7 +75,7 @@ void ModelsCommand::AddTo(CLI::App& app, const std::string& footer) {
   command_->footer(footer);
   command_->add_flag("--json", json_, "as JSON");
   command_->add_flag("--verbose", verbose_,
-                     "also all languages, the policies, the licence and the origin");
+                     "also all languages, the policies, the type of states, the licence and the origin");
 }
 
 std::optional<absl::Status> ModelsCommand::Run() {

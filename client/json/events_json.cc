@@ -258,7 +258,8 @@ std::string ToJson(const std::vector<Model>& models) {
                     {"max_k", model.max_k},
                     {"state_bytes_per_session", model.state_bytes_per_session},
                     {"state_bytes_per_token", model.state_bytes_per_token},
-                    {"compute_type", model.compute_type}});
+                    {"compute_type", model.compute_type},
+                    {"state_type", model.state_type}});
   }
   return Dump(Json{{"models", list}});
 }

@@ -33,6 +33,7 @@ struct ModelInfo {
   std::string origin;
   std::string checksum;  // Hex SHA-256 of the weights file.
   std::string compute_type;
+  std::string state_type;  // Of states that are sums; see LoadOptions.
   std::string device = "cpu";  // The device that computes and holds the states; see LoadOptions.
   // Set if the model takes speech: then source tokens are encoder states, and there is no source
   // vocabulary.

@@ -197,6 +197,7 @@ struct ModelConfig {
   int max_source_positions = 0;
   int max_target_positions = 0;
   std::string compute_type = "float32";
+  std::string state_type = "float32";  // Of the sums of linear attention: see SimdKernels.
   // fairseq's options as the checkpoint has them. For people: no program reads them back.
   std::map<std::string, std::string> fairseq_options;
   std::map<std::string, std::string> sha256;           // File name to lower-case hex.

@@ -217,6 +217,8 @@ struct Fields<ModelConfig> : std::true_type {
     v.Later("ensemble", model.ensemble, 1, Range{1, 8});
     VisitNetwork(model, v);
     v("compute_type", model.compute_type, OneOf{{"float32", "bfloat16", "int8"}});
+    v.Later("state_type", model.state_type, ModelConfig().state_type,
+            OneOf{{"float32", "float16"}});
     v("fairseq_options", model.fairseq_options);
     v("sha256", model.sha256);
   }

@@ -189,8 +189,9 @@ absl::StatusOr<std::unique_ptr<const Tokenizer>> LoadTokenizer(const ModelConfig
 
 std::string ContentOf(const ModelFiles& files, const ModelConfig& config,
                       const LoadOptions& options) {
-  std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n", options.device,
-                                     "\n", options.intra_op_threads, "\n");
+  std::string content = absl::StrCat(options.name, "\n", config.compute_type, "\n",
+                                     config.state_type, "\n", options.device, "\n",
+                                     options.intra_op_threads, "\n");
   absl::StrAppend(&content, ChecksumOf(config), "\n");
   for (const auto& [name, file] : files.bytes) {
     const auto recorded = config.sha256.find(name);
@@ -210,8 +211,13 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.config, ReadModelDirectory(directory, &parts.files));
   ModelConfig& config = parts.config;
   if (!options.compute_type.empty()) config.compute_type = options.compute_type;
+  if (!options.state_type.empty()) config.state_type = options.state_type;
   LEAPSTREAM_ASSIGN_OR_RETURN(parts.compute_type,
                               ParseComputeType(config.compute_type, parts.device));
+  if (config.state_type != "float32" && config.state_type != "float16") {
+    return absl::InvalidArgumentError(absl::StrCat(
+        "state_type needs to be float32 or float16, got ", Quoted(config.state_type)));
+  }
   LEAPSTREAM_RETURN_IF_ERROR(ParseActivation(config.activation_fn).status());
   if (!parts.device.name.empty()) LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
   const ModelFamily& family = FamilyOf(config);
@@ -259,6 +265,7 @@ absl::StatusOr<Parts> LoadParts(const std::string& directory, const LoadOptions&
   info.origin = config.origin;
   info.checksum = ChecksumOf(config);
   info.compute_type = config.compute_type;
+  info.state_type = config.state_type;
   info.device = options.device;
   info.learned_policy = config.LearnedPolicy();
   info.generates = config.language_model.has_value();

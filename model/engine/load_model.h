@@ -15,6 +15,9 @@ struct LoadOptions {
   // The type of the weights of products: "float32", "bfloat16" or "int8"; empty: the one in
   // model.json. See ComputeType.
   std::string compute_type;
+  // The type of the sums that states of linear attention are: "float32", or "float16", which is
+  // half the size; empty: the one in model.json. See SimdKernels.
+  std::string state_type;
   int intra_op_threads = 1;  // The threads that share the work of a call, the calling one included.
   // The device that computes. "cpu": leapstream's own kernels. "torch-cpu", or another device of
   // LibTorch such as "cuda:0": see MakeTorchTranslator().

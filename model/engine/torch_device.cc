@@ -17,6 +17,11 @@ absl::Status CheckTorchComputes(const ModelConfig& config) {
                      "to one of these, which is ",
                      type, ", or leave device unset"));
   }
+  if (config.state_type != "float32") {
+    return absl::UnimplementedError(
+        absl::StrCat("a LibTorch device keeps states in float32; set state_type to that, which is ",
+                     config.state_type, ", or leave device unset"));
+  }
   for (const SideConfig* side : {&config.encoder, &config.decoder}) {
     for (int l = 0; l < side->layers; ++l) {
       if (side->LayerOf(l) == l) continue;

@@ -18,6 +18,7 @@ struct ModelSource {
   std::string directory;
   std::string name;          // Empty: the name in its model.json.
   std::string compute_type;  // Empty: that of ServerConfig, or else that of its model.json.
+  std::string state_type;    // The same.
   std::string glossary;      // The file of its glossary; empty: it has none.
 };
 
@@ -25,6 +26,7 @@ struct ServerConfig {
   ServerOptions server;
   std::vector<ModelSource> models;
   std::string compute_type;    // See ModelSource.
+  std::string state_type;      // See ModelSource.
   std::string device = "cpu";  // See LoadOptions.
   int intra_op_threads = 1;    // Threads that share the work of a step.
   // The time from a signal to the drain, in which load balancers notice.

@@ -32,7 +32,7 @@ absl::Status At(absl::string_view path, const YAML::Mark& mark, absl::string_vie
 absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerConfig* config) {
   constexpr absl::string_view kWanted =
       "a model must be the path of its directory, or have a path and maybe a name, a "
-      "compute_type and a glossary";
+      "compute_type, a state_type and a glossary";
   ModelSource model;
   if (node.IsScalar()) {
     model.directory = node.Scalar();
@@ -46,12 +46,14 @@ absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerCo
       std::string* const field = key == "path"           ? &model.directory
                                  : key == "name"         ? &model.name
                                  : key == "compute_type" ? &model.compute_type
+                                 : key == "state_type"   ? &model.state_type
                                  : key == "glossary"     ? &model.glossary
                                                          : nullptr;
       if (field == nullptr) {
         return At(path, entry.first.Mark(),
                   absl::StrCat("unknown setting ", Quoted(key), " of a model",
-                               Suggest(key, {"path", "name", "compute_type", "glossary"})));
+                               Suggest(key, {"path", "name", "compute_type", "state_type",
+                                             "glossary"})));
       }
       if (!field->empty()) {
         return At(path, entry.first.Mark(), absl::StrCat(key, " was set above already"));
@@ -62,6 +64,9 @@ absl::Status ApplyModel(const YAML::Node& node, absl::string_view path, ServerCo
   if (model.directory.empty()) return At(path, node.Mark(), kWanted);
   if (const std::string wrong = CheckComputeType(model.compute_type); !wrong.empty()) {
     return At(path, node.Mark(), absl::StrCat("compute_type ", wrong));
+  }
+  if (const std::string wrong = CheckStateType(model.state_type); !wrong.empty()) {
+    return At(path, node.Mark(), absl::StrCat("state_type ", wrong));
   }
   config->models.push_back(std::move(model));
   return absl::OkStatus();
@@ -161,6 +166,9 @@ std::string PrintConfig(const ServerConfig& config) {
       if (!model.name.empty()) absl::StrAppend(&text, "    name: ", YamlText(model.name), "\n");
       if (!model.compute_type.empty()) {
         absl::StrAppend(&text, "    compute_type: ", model.compute_type, "\n");
+      }
+      if (!model.state_type.empty()) {
+        absl::StrAppend(&text, "    state_type: ", model.state_type, "\n");
       }
       if (!model.glossary.empty()) {
         absl::StrAppend(&text, "    glossary: ", YamlText(model.glossary), "\n");

@@ -127,6 +127,10 @@ std::string CheckComputeType(const std::string& value) {
   return OneOf(value, {"", "float32", "bfloat16", "float16", "int8"});
 }
 
+std::string CheckStateType(const std::string& value) {
+  return OneOf(value, {"", "float32", "float16"});
+}
+
 // A function that returns a field of a ServerConfig, which may be const.
 #define LEAPSTREAM_FIELD(path) \
   [](auto& c) -> auto& { return c.path; }
@@ -138,7 +142,8 @@ const std::vector<Setting>& Settings() {
       {"models", "DIR", "A model directory that leapstream-export wrote; may be repeated",
        [](const std::string& value, C* c) -> std::string {
          if (value.empty()) return "must be the path of a model directory";
-         c->models.push_back({value, "", "", ""});
+         c->models.emplace_back();
+         c->models.back().directory = value;
          return "";
        },
        [](const C& c) {  // The models' names and types are left out.
@@ -149,6 +154,8 @@ const std::vector<Setting>& Settings() {
        Setting::Kind::kModels},
       Text("compute_type", "TYPE", "float32, bfloat16 or int8, for models that name none here",
            LEAPSTREAM_FIELD(compute_type), CheckComputeType),
+      Text("state_type", "TYPE", "float32, or float16: LeaP's states in half the memory",
+           LEAPSTREAM_FIELD(state_type), CheckStateType),
       Text("device", "DEVICE", "cpu: our own kernels; torch-cpu or cuda:0: LibTorch on that device",
            LEAPSTREAM_FIELD(device),
            [](const std::string& value) -> std::string {

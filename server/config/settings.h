@@ -34,6 +34,7 @@ std::string VariableOf(absl::string_view key);
 
 // Says what is wrong with a compute type; empty: nothing is.
 std::string CheckComputeType(const std::string& value);
+std::string CheckStateType(const std::string& value);
 
 }  // namespace leapstream
 

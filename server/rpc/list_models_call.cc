@@ -62,6 +62,7 @@ absl::StatusOr<v1::ListModelsResponse> Page(const ServedModels& models,
     model.set_state_bytes_per_session(info.state_bytes_per_session);
     model.set_state_bytes_per_token(info.state_bytes_per_token);
     model.set_compute_type(info.compute_type);
+    model.set_state_type(info.state_type);
     model.set_source_kind(info.speech.has_value() ? v1::SOURCE_KIND_SPEECH : v1::SOURCE_KIND_TEXT);
     if (info.speech.has_value()) {
       *model.mutable_read_duration() =

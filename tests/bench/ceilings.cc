@@ -1,7 +1,13 @@
 #include "tests/bench/ceilings.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
+#include <functional>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
 
 #ifdef __x86_64__
 #include <immintrin.h>
@@ -17,7 +23,7 @@ namespace leapstream {
 namespace {
 
 // A vector that compilers keep in registers: they split wider ones through memory.
-typedef float Wide __attribute__((vector_size(32), may_alias));
+typedef float Wide __attribute__((vector_size(32), aligned(4), may_alias));
 typedef int64_t WideIntegers __attribute__((vector_size(32), may_alias));
 constexpr int64_t kTimes = 1 << 22;
 
@@ -106,24 +112,88 @@ double FloatsAnywhere() {
   return 2.0 * 8 * 4 * kTimes;
 }
 
+// A head's sums, read; and with two positions added, written. Reading runs a page ahead of itself.
+LEAPSTREAM_CLONES void ReadFloats(const float* sums, int64_t d, const float* query, Wide* out) {
+  const int64_t wide = d / 8;
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    const auto* row = reinterpret_cast<const Wide*>(sums + i * d);
+    for (int64_t j = 0; j < wide; ++j) {
+      if (j % 2 == 0) __builtin_prefetch(row + j + 128);
+      out[j] += row[j] * query[i];
+    }
+  }
+}
+LEAPSTREAM_CLONES void AddToFloats(float* sums, int64_t d, const float* query, Wide* out) {
+  const int64_t wide = d / 8;
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    auto* row = reinterpret_cast<Wide*>(sums + i * d);
+    for (int64_t j = 0; j < wide; ++j) {
+      if (j % 2 == 0) __builtin_prefetch(row + j + 128);
+      const Wide sum = row[j] + out[j] * query[i] + out[(j + 1) % wide] * query[i];
+      row[j] = sum;
+      out[j] += sum * query[i];
+    }
+  }
+}
+#ifdef __x86_64__
+__attribute__((target("avx512f"))) void ReadHalves(const float* sums, int64_t d, const float* query,
+                                                   float* out) {
+  const auto* row = reinterpret_cast<const __m256i*>(sums);
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    const __m512 weight = _mm512_set1_ps(query[i]);
+    for (int64_t j = 0; j < d / 16; ++j, ++row) {
+      if (j % 2 == 0) __builtin_prefetch(row + 256);
+      const __m512 x = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(row));
+      _mm512_storeu_ps(out + 16 * j, _mm512_fmadd_ps(x, weight, _mm512_loadu_ps(out + 16 * j)));
+    }
+  }
+}
+__attribute__((target("avx512f"))) void AddToHalves(float* sums, int64_t d, const float* query,
+                                                    float* out) {
+  auto* row = reinterpret_cast<__m256i*>(sums);
+  for (int64_t i = 0; i < 2 * d; ++i) {
+    const __m512 weight = _mm512_set1_ps(query[i]);
+    for (int64_t j = 0; j < d / 16; ++j, ++row) {
+      if (j % 2 == 0) __builtin_prefetch(row + 256);
+      const __m512 value = _mm512_loadu_ps(out + 16 * j);
+      __m512 x = _mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256(row));
+      x = _mm512_fmadd_ps(value, weight, x);
+      x = _mm512_fmadd_ps(value, weight, x);
+      _mm256_storeu_si256(row, _mm512_maskz_cvtps_ph(0xffff, x, _MM_FROUND_TO_ZERO));
+      _mm512_storeu_ps(out + 16 * j, _mm512_fmadd_ps(x, weight, value));
+    }
+  }
+}
+bool HasHalves() { return __builtin_cpu_supports("avx512f") != 0; }
+#else
+void ReadHalves(const float*, int64_t, const float*, float*) {}
+void AddToHalves(float*, int64_t, const float*, float*) {}
+bool HasHalves() { return false; }
+#endif
+
 double OpsPerSecond(double (*loop)()) {
   double ops = 0;
   return 1 / BestSeconds([&] { ops = loop(); }) * ops;
 }
 
-}  // namespace
+constexpr double kReadBytes = 256 << 20;  // More than most caches hold.
 
-Ceilings MeasureCeilings() {
-  Ceilings ceilings;
-  HugePageVector<float> memory(64 << 20, 1.0f);  // 256 MB, more than any cache holds.
-  const auto bytes = static_cast<double>(memory.size() * sizeof(float));
-  const auto wide = static_cast<int64_t>(bytes / sizeof(WideIntegers));
-  volatile int64_t used = 0;
-  ceilings.read = bytes / BestSeconds([&] {
-                    used = Read(reinterpret_cast<const WideIntegers*>(memory.data()), wide);
-                  });
-  double (*floats)() = FloatsAnywhere;
-  double (*int8s)() = FloatsAnywhere;
+std::function<void()> MemoryReader() {
+  const auto memory = std::make_shared<HugePageVector<float>>(
+      static_cast<size_t>(kReadBytes) / sizeof(float), 1.0f);
+  return [memory] {
+    [[maybe_unused]] volatile int64_t used =
+        Read(reinterpret_cast<const WideIntegers*>(memory->data()),
+             static_cast<int64_t>(kReadBytes / sizeof(WideIntegers)));
+  };
+}
+
+using Loop = double (*)();
+
+// The best loops for this processor, in float32 and int8.
+std::pair<Loop, Loop> BestLoops() {
+  Loop floats = FloatsAnywhere;
+  Loop int8s = FloatsAnywhere;
 #ifdef __x86_64__
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
     floats = Floats256;
@@ -132,11 +202,69 @@ Ceilings MeasureCeilings() {
   if (__builtin_cpu_supports("avx512f")) floats = Floats512;
   if (__builtin_cpu_supports("avx512vnni")) int8s = Int8sVnni;
 #endif
+  return {floats, int8s};
+}
+
+// Each thread has a function of its own.
+double WallSeconds(const std::vector<std::function<void()>>& each) {
+  double best = 1e9;
+  for (int i = 0; i < 20; ++i) {
+    const auto start = std::chrono::steady_clock::now();
+    std::vector<std::thread> threads;
+    for (const auto& f : each) threads.emplace_back(f);
+    for (std::thread& thread : threads) thread.join();
+    const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+    best = std::min(best, taken.count());
+  }
+  return best;
+}
+
+double GainOf(const std::function<void()>& one, const std::function<void()>& two) {
+  return 2 * WallSeconds({one}) / WallSeconds({one, two});
+}
+
+}  // namespace
+
+ThreadGain MeasureThreadGain() {
+  const auto floats = [] { BestLoops().first(); };
+  return {GainOf(floats, floats), GainOf(MemoryReader(), MemoryReader())};
+}
+
+Ceilings MeasureCeilings() {
+  Ceilings ceilings;
+  ceilings.read = kReadBytes / BestSeconds(MemoryReader());
+  const auto [floats, int8s] = BestLoops();
   ceilings.ops[ComputeType::kFloat32] = OpsPerSecond(floats);
   // bfloat16 is summed in float32.
   ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];
   ceilings.ops[ComputeType::kInt8] = OpsPerSecond(int8s);
   return ceilings;
+}
+
+double PlainStateSeconds(const StateShape& shape) {
+  if (shape.d % 16 != 0 || (shape.halves && !HasHalves())) return 0;
+  const int64_t F = 2 * shape.d;
+  const int64_t head = (shape.halves ? F * shape.d / 2 : F * shape.d) + F;
+  const int64_t heads = shape.blocks * shape.sessions * shape.heads;
+  HugePageVector<float> sums(heads * head);  // Zeros, also as halves.
+  std::vector<float> query(F, 1e-3f), out(shape.d, 1e-3f);
+  const double seconds = BestSeconds([&] {
+    for (const bool adds : {false, true}) {
+      for (int64_t h = 0; h < heads; ++h) {
+        float* const at = sums.data() + h * head;
+        auto* const wide = reinterpret_cast<Wide*>(out.data());
+        if (shape.halves) {
+          adds ? AddToHalves(at, shape.d, query.data(), out.data())
+               : ReadHalves(at, shape.d, query.data(), out.data());
+        } else {
+          adds ? AddToFloats(at, shape.d, query.data(), wide)
+               : ReadFloats(at, shape.d, query.data(), wide);
+        }
+        std::fill(out.begin(), out.end(), 1e-3f);
+      }
+    }
+  });
+  return seconds / 2;
 }
 
 }  // namespace leapstream

@@ -1,12 +1,15 @@
-// The cost of a compute type in quality: BLEU of a test set translated by each, and how often each
-// decides as float32 does when both have read and written the same. Wait-k, an early </s> stops.
+// The cost of a compute type and of a state type in quality: BLEU of a test set translated by each,
+// and how often each decides as float32 does when both have read and written the same. Wait-k, an
+// early </s> stops.
 // Usage: precision_bench MODEL_DIR SOURCE REFERENCE [K]. A sentence a line.
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_split.h"
@@ -108,13 +111,19 @@ int Main(int argc, char** argv) {
         sources.size(), references.size(), k);
     return 2;
   }
-  std::printf("%zu sentences, wait-%d\n%-9s %8s %8s %14s\n", sources.size(), k, "type", "BLEU",
-              "change", "agrees");
+  std::printf("%zu sentences, wait-%d\n%-9s %-9s %8s %8s %14s\n", sources.size(), k, "weights",
+              "states", "BLEU", "change", "agrees");
   std::vector<Tokens> exact;
   double exact_bleu = 0;
-  for (const char* type : {"float32", "bfloat16", "int8"}) {
+  for (const auto& [type, states] : std::initializer_list<std::pair<const char*, const char*>>{
+           {"float32", "float32"},
+           {"float32", "float16"},
+           {"bfloat16", "float32"},
+           {"int8", "float32"},
+           {"int8", "float16"}}) {
     LoadOptions options;
     options.compute_type = type;
+    options.state_type = states;
     const auto loaded = LoadModel(argv[1], options);
     if (!loaded.ok()) {
       std::fprintf(stderr, "precision_bench: %s\n", std::string(loaded.status().message()).c_str());
@@ -124,7 +133,8 @@ int Main(int argc, char** argv) {
     std::vector<Tokens> encoded;
     for (const std::string& source : sources) encoded.push_back(Encode(model, source));
     const std::vector<Tokens> own = Translate(model, encoded, k, nullptr);
-    if (exact.empty()) exact = own;
+    const bool is_exact = exact.empty();
+    if (is_exact) exact = own;
     const std::vector<Tokens> forced = Translate(model, encoded, k, &exact);
     int64_t same = 0, all = 0;
     for (size_t i = 0; i < exact.size(); ++i) {
@@ -139,8 +149,9 @@ int Main(int argc, char** argv) {
       translations.push_back(Decode(model, ids));
     }
     const double bleu = metrics::Bleu(translations, references).score;
-    if (type == std::string("float32")) exact_bleu = bleu;
-    std::printf("%-9s %8.2f %+8.2f %11.2f %% of %lld tokens\n", type, bleu, bleu - exact_bleu,
+    if (is_exact) exact_bleu = bleu;
+    std::printf("%-9s %-9s %8.2f %+8.2f %11.2f %% of %lld tokens\n", type, states, bleu,
+                bleu - exact_bleu,
                 100.0 * static_cast<double>(same) / static_cast<double>(all),
                 static_cast<long long>(all));
     std::fflush(stdout);

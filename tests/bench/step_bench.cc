@@ -1,7 +1,9 @@
 // The step of a model: one READ and one WRITE of each of B sessions that have P positions behind
 // them, on one thread, in its CPU time. Beside it stands the least time that the machine needs: to
 // read the weights once or multiply them at peak, whichever takes longer, plus to read the states
-// once, at ceilings that are measured first. libtorch/... is the same step in LibTorch's
+// once, at ceilings that are measured first. of_plain_loops is the same with the time that a plain
+// loop needs for the states, which every other step writes, too. float16_states/... has the states
+// in float16. libtorch/... is the same step in LibTorch's
 // operations. Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without
 // --model the model has a usual size and random weights, which are written to FILE; see
 // bench_model.h. Or: step_bench --shape base|big|600M|1.3B [--compute-type TYPE] [--model DIR],
@@ -27,6 +29,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
 #include "absl/time/clock.h"
 #include "base/standard_descriptors.h"
 #include "base/status.h"
@@ -43,6 +46,8 @@
 
 namespace leapstream {
 namespace {
+
+constexpr char kHalfStates[] = " and float16 states";
 
 double BytesPerWeight(ComputeType type) {
   return type == ComputeType::kFloat32 ? 4 : type == ComputeType::kBfloat16 ? 2 : 1;
@@ -125,9 +130,14 @@ class Bench {
     getloadavg(&load, 1);
     std::printf("%s, kernels %s, %d sessions at position 100, load average %.1f\n",
                 Processor().c_str(), Simd().name, kBatch, load);
-    std::printf("%-10s %12s %20s %26s\n", "type", "ms a step", "two threads a turn",
+    const ThreadGain gain = MeasureThreadGain();
+    std::printf(
+        "plain loops of two threads: %.2f x the multiplications of one, %.2f x its reading\n",
+        gain.ops, gain.read);
+    std::printf("%-24s %12s %20s %26s\n", "type", "ms a step", "two threads a turn",
                 "two turns side by side");
-    for (const char* kind : {"float32", "int8"}) {
+    for (const std::string& kind :
+         {std::string("float32"), std::string("int8"), absl::StrCat("int8", kHalfStates)}) {
       LEAPSTREAM_RETURN_IF_ERROR(Use(kind, kBatch, 100));
       double one = 0, two = 0, others = 0;
       LEAPSTREAM_RETURN_IF_ERROR(LeastSeconds(*sessions_, &one));
@@ -146,8 +156,8 @@ class Bench {
       neighbour.join();
       LEAPSTREAM_RETURN_IF_ERROR(measured);
       LEAPSTREAM_RETURN_IF_ERROR(status);
-      std::printf("%-10s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind, 1e3 * one, 1e3 * two,
-                  one / two, 1e3 * others, 2 * one / others);
+      std::printf("%-24s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind.c_str(), 1e3 * one,
+                  1e3 * two, one / two, 1e3 * others, 2 * one / others);
     }
     return absl::OkStatus();
   }
@@ -180,14 +190,38 @@ class Bench {
     state.counters["GB/s"] = (weight_bytes + state_bytes) / median / 1e9;
     state.counters["of_peak"] = products / median / ceilings_.ops[type];
     state.counters["of_floor"] = floor / median;
+    const double plain = PlainStates(kind, batch);
+    if (plain == 0) return;
+    state.counters["plain_states_ms"] = 1e3 * plain;
+    state.counters["of_plain_loops"] =
+        (std::max(weight_bytes / ceilings_.read, products / ceilings_.ops[type]) + plain) / median;
   }
 
  private:
-  static ComputeType Type(const std::string& name) {
+  // A kind is "libtorch" or a compute type, with kHalfStates behind it if sums are float16.
+  static ComputeType Type(const std::string& kind) {
     for (const auto& [type, type_name] : kTypes) {
-      if (name == type_name) return type;
+      if (absl::StartsWith(kind, type_name)) return type;
     }
     return ComputeType::kFloat32;
+  }
+  // PlainStateSeconds() of the model's states; 0: they are not LeaP's sums alone.
+  double PlainStates(const std::string& kind, int batch) {
+    for (const SideConfig* side : {&config_.encoder, &config_.decoder}) {
+      if (side->self_attention != "leap" || side->cross_attention != "leap") return 0;
+    }
+    const bool halves = absl::EndsWith(kind, kHalfStates);
+    const auto [found, is_new] = plain_states_.try_emplace({batch, halves});
+    if (is_new) {
+      StateShape shape;
+      shape.blocks = config_.encoder.layers + 2 * config_.decoder.layers;
+      shape.sessions = batch;
+      shape.heads = config_.decoder.attention_heads;
+      shape.d = config_.decoder.embed_dim / shape.heads;
+      shape.halves = halves;
+      found->second = PlainStateSeconds(shape);
+    }
+    return found->second;
   }
 
   static absl::Status LeastSeconds(Sessions& sessions, double* least) {
@@ -239,14 +273,15 @@ class Bench {
       kind_.clear();
       auto weights = Weights::Load(weights_, Type(kind));
       if (!weights.ok()) return weights.status();
+      ModelConfig config = config_;
       if (kind == "libtorch") {
-        ModelConfig config = config_;
         config.compute_type = "float32";
         auto torch = TranslatorOnDevice(config, *weights, {"cpu", 1});
         if (!torch.ok()) return torch.status();
         translator_ = *std::move(torch);
       } else {
-        auto transformer = Transformer::Create(config_, *std::move(weights));
+        if (absl::EndsWith(kind, kHalfStates)) config.state_type = "float16";
+        auto transformer = Transformer::Create(config, *std::move(weights));
         if (!transformer.ok()) return transformer.status();
         translator_ = *std::move(transformer);
       }
@@ -271,6 +306,7 @@ class Bench {
   // Weights that a step multiplies; the embedding counts only as the output.
   int64_t multiplied_ = 0;
   Ceilings ceilings_;
+  std::map<std::pair<int, bool>, double> plain_states_;
   std::string kind_;
   std::unique_ptr<Translator> translator_;
   int batch_ = 0;
@@ -321,7 +357,9 @@ int Main(int argc, char** argv) {
     const std::string name =
         kind == "libtorch"
             ? absl::StrCat("libtorch/batch:", batch, "/position:", position, "/compute:float32")
-            : absl::StrCat("step/batch:", batch, "/position:", position, "/compute:", kind);
+            : absl::StrCat(absl::EndsWith(kind, kHalfStates) ? "float16_states" : "step",
+                           "/batch:", batch, "/position:", position,
+                           "/compute:", absl::StripSuffix(kind, kHalfStates));
     benchmark::RegisterBenchmark(name.c_str(),
                                  [&bench, kind, batch, position](benchmark::State& state) {
                                    bench.Run(state, kind, batch, position);
@@ -339,7 +377,9 @@ int Main(int argc, char** argv) {
         add(kind, batch, 32);
         add(kind, batch, 100);
         if (batch == 1 || batch == 32) add(kind, batch, 512);
-        if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
+        if (kind == std::string("libtorch")) continue;
+        if (batch == 1) add(kind, batch, 5000);
+        add(absl::StrCat(kind, kHalfStates), batch, 100);
       }
     }
     return absl::OkStatus();

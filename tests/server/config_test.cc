@@ -82,6 +82,8 @@ TEST(ConfigTest, ErrorsNameFileAndLine) {
       {"models:\n  - a\n  - [b]\n", "x.yaml:3: a model must be"},
       {"models:\n  - name: a\n", "x.yaml:2: a model must be"},
       {"models:\n  - {path: a, compute_type: int9}\n", "x.yaml:2: compute_type must be float32"},
+      {"models:\n  - {path: a, state_type: int8}\n", "x.yaml:2: state_type must be float32"},
+      {"state_type: bfloat16\n", "x.yaml:1: state_type must be"},
       {"listen: localhost\n", "x.yaml:1: listen must be HOST:PORT"},
       {"max_sessions: many\n", "x.yaml:1: max_sessions must be a number from 0 to 1000000"},
       {"max_sessions: 1.5\n", "x.yaml:1: max_sessions must be a number"},
@@ -252,7 +254,7 @@ TEST(ConfigTest, ContradictionsAreErrorsWithTheirPlace) {
 
 TEST(ConfigTest, WhatIsPrintedReadsTheSame) {
   const std::string path = testing::TempDir() + "/config_test_print.yaml";
-  std::ofstream(path) << "models:\n  - {path: a, name: 'x: #\"y', compute_type: int8}\n  - b\n"
+  std::ofstream(path) << "models:\n  - {path: a, name: 'x: #\"y', compute_type: int8, state_type: float16}\n  - b\n"
                          "listen: '[::1]:5'\nidle_timeout: 90s\nlog_text: true\n"
                          "port_file: 'a \"b\" # c'\n";
   const auto config = Parse({"--config", path.c_str(), "--max-sessions", "7", "--print-config"},
@@ -271,6 +273,7 @@ TEST(ConfigTest, WhatIsPrintedReadsTheSame) {
   EXPECT_EQ(PrintConfig(again), PrintConfig(same));
   EXPECT_EQ(again.models[0].name, "x: #\"y");
   EXPECT_EQ(again.models[0].compute_type, "int8");
+  EXPECT_EQ(again.models[0].state_type, "float16");
 }
 
 TEST(ConfigTest, TheShippedFileNamesEverySettingWithItsDefault) {

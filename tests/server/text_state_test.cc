@@ -1,5 +1,7 @@
 #include "server/text_state.h"
 
+#include <utility>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -55,6 +57,12 @@ TEST_F(TextStateTest, EachKindOfOtherTextIsRefused) {
   other = model_;
   other.compute_type = "int8";
   EXPECT_EQ(reason(Seal(), other, "ann", now_), "TEXT_STATE_MISMATCH");
+  other = model_;
+  other.state_type = "float16";
+  EXPECT_EQ(reason(Seal(), other, "ann", now_), "TEXT_STATE_MISMATCH");
+  std::swap(other, model_);
+  EXPECT_EQ(reason(Seal(), other, "ann", now_), "TEXT_STATE_MISMATCH");
+  std::swap(other, model_);
   for (size_t at = 0; at < Seal().size(); ++at) {
     std::string changed = Seal();
     changed[at] = static_cast<char>(changed[at] ^ 1);

@@ -36,6 +36,7 @@ std::unique_ptr<const AttentionKind> MakeKind(const AttentionEntry& entry, Norma
   options.d = block.d;
   options.floor = entry.floor;
   options.provisional = block.sharing;
+  if (block.config.state_type == "float16") options.state_type = StateType::kFloat16;
   return std::make_unique<LinearAttention>(std::move(features), options);
 }
 

@@ -8,8 +8,8 @@
 
 #include "absl/strings/string_view.h"
 
-// States as bytes: little-endian integers of 8 bytes, and float32. Whatever is read is checked, since
-// bytes come from outside.
+// States as bytes: little-endian integers of 8 bytes, float32 and float16. Whatever is read is
+// checked, since bytes come from outside.
 namespace leapstream {
 
 static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "numbers are copied as they lie in memory");
@@ -36,6 +36,19 @@ inline bool TakeFloats(absl::string_view* bytes, int64_t count, float* floats) {
   for (int64_t i = 0; i < count; ++i) {
     if (!std::isfinite(floats[i])) return false;
   }
+  return true;
+}
+// Takes finite float16 numbers, which lie as they are in `to`.
+inline bool TakeHalves(absl::string_view* bytes, int64_t count, void* to) {
+  const size_t size = static_cast<size_t>(count) * sizeof(uint16_t);
+  if (bytes->size() < size) return false;
+  for (size_t i = 0; i < size; i += sizeof(uint16_t)) {
+    uint16_t half;
+    std::memcpy(&half, bytes->data() + i, sizeof(half));
+    if ((half & 0x7c00) == 0x7c00) return false;
+  }
+  std::memcpy(to, bytes->data(), size);
+  bytes->remove_prefix(size);
   return true;
 }
 

@@ -29,13 +29,20 @@ bool HasAvxVnni() {  // Not all compilers know it as an argument of __builtin_cp
   return __get_cpuid_count(7, 1, &a, &b, &c, &d) != 0 && (a >> 4 & 1) != 0;
 }
 
+bool HasF16c() {  // Conversions of float16, which all processors with AVX2 have so far.
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(1, &a, &b, &c, &d) != 0 && (c >> 29 & 1) != 0;
+}
+
 }  // namespace
 #endif
 
 std::vector<const SimdKernels*> SupportedSimdKernels() {
   std::vector<const SimdKernels*> supported = {&kSimdBaseline};
 #ifdef LEAPSTREAM_X86_KERNELS
-  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return supported;
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma") || !HasF16c()) {
+    return supported;
+  }
   supported.push_back(&kSimdHaswell);
   if (HasAvxVnni()) supported.push_back(&kSimdAvxVnni);
   if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512vl") ||

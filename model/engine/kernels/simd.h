@@ -48,6 +48,33 @@ struct HeadRows {
   int64_t stride = 0;
 };
 
+// The sums of one head of linear attention over its past, F (V + 1) numbers: of f v^T [F, V] and of
+// f [F]; f: a key's features, v: its value. `floats` is their memory, in one of two forms.
+struct HeadSums {
+  float* floats = nullptr;
+  int64_t F = 0;
+  int64_t V = 0;
+};
+
+// The number of rows that are folded into the sums while a query attends.
+inline constexpr int kFoldRows = 2;
+// Whether a query that folds rows into the sums leaves them there.
+enum class FoldResult { kStored, kForgotten };
+
+// The operations on a head's sums in one form. Zeros are the sums over nothing. Rows are added one
+// after the other, so that sums have the same bits however a call folds, and a query sees the same.
+struct SumKernels {
+  int64_t (*floats)(int64_t F, int64_t V);  // The size of the memory.
+  // Adds rows, all at once.
+  void (*fold)(const HeadSums& sums, const HeadRows& rows);
+  // out [V] += query^T sum f v^T; returns query^T sum f.
+  float (*attend)(const HeadSums& sums, const float* query, float* out);
+  // fold() and then attend(), in one pass. rows.count must be kFoldRows. kForgotten: the sums stay
+  // as they were.
+  float (*fold_and_attend)(const HeadSums& sums, const HeadRows& rows, FoldResult result,
+                           const float* query, float* out);
+};
+
 // The inner loops, compiled from simd_kernels.cc once for each kind of processor. With the kernels
 // of one kind, every sum has one order and the same fused multiply-adds, whatever is computed
 // beside it.
@@ -63,12 +90,14 @@ struct SimdKernels {
   // y = (x - mean) / sqrt(variance + epsilon) * weight + bias, for one row. y may be x.
   void (*layer_norm)(const float* x, int64_t width, const float* weight, const float* bias,
                      float* y);
-  // Adds rows, one after the other, to the state of one head of linear attention. The state has F V
-  // + F floats: the sum over positions of f v^T [F, V], then that of f [F]; f: a key's features.
-  void (*linear_fold)(float* state, int64_t F, int64_t V, const HeadRows& rows);
-  // out [V] += query^T sum f v^T over the state; returns query^T sum f.
-  float (*linear_attend)(const float* state, int64_t F, int64_t V, const float* query, float* out);
-  // out [V] += query^T sum f v^T over rows that are in no state; returns query^T sum f.
+  // Sums in float32.
+  SumKernels float_sums;
+  // Sums in half the memory. Instead of sum f v^T there are the means of v, weighted by f, in
+  // float16; sum f stays float32. Means have the range of values, however long the past is. Every
+  // call to fold() rounds them once, so that a position's rounding depends on the rows that are
+  // folded with it. Features must not be negative.
+  SumKernels half_sums;
+  // out [V] += query^T sum f v^T over rows that are in no sums; returns query^T sum f.
   float (*linear_attend_rows)(const HeadRows& rows, int64_t F, int64_t V, const float* query,
                               float* out);
   // out [V] += sum over p < count of weights[p] values[p]. values: [count, V].

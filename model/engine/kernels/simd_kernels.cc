@@ -786,105 +786,295 @@ void LeapAngles(float* x, int64_t count, float* cosine) {
 
 // --- Attention ---
 
-// Template arguments that stand for a vector and a float. (A vector type as a template argument
-// would lose its attributes.)
-struct Wide {
-  typedef Vector T;
-};
-struct Single {
-  typedef float T;
-};
-
-// States are read at the memory's speed. The processor's own prefetching stops at each page, so
-// that their lines are prefetched some way ahead.
-constexpr int64_t kStateAhead = 4096 / sizeof(float);
-
-// Prefetches `count` floats of a state that comes later.
-INLINE void PrefetchState(const float* state, int64_t count) {
-  for (int64_t i = 0; i < count; i += 64 / sizeof(float)) {
-    __builtin_prefetch(state + kStateAhead + i);
-  }
-}
-
-// Adds all positions to kRows rows and one or several columns of the state, which stay in registers
-// meanwhile.
-template <typename Lanes, int kRows>
-INLINE void FoldLanes(float* state, int64_t V, const HeadRows& rows, int64_t F, int64_t i,
-                      int64_t j) {
-  typedef typename Lanes::T T;
-  T sums[kRows];
-  for (int r = 0; r < kRows; ++r) sums[r] = *reinterpret_cast<const T*>(state + (i + r) * V + j);
-  for (int64_t n = 0; n < rows.count; ++n) {
-    const float* row = rows.rows + n * rows.stride;
-    const T value = *reinterpret_cast<const T*>(row + F + j);
-    for (int r = 0; r < kRows; ++r) sums[r] += value * row[i + r];
-  }
-  for (int r = 0; r < kRows; ++r) *reinterpret_cast<T*>(state + (i + r) * V + j) = sums[r];
-}
-
-template <int kRows>
-INLINE void FoldRows(float* state, int64_t F, int64_t V, const HeadRows& rows, int64_t i) {
-  PrefetchState(state + i * V, kRows * V);
-  int64_t j = 0;
-  for (; j + kLanes <= V; j += kLanes) FoldLanes<Wide, kRows>(state, V, rows, F, i, j);
-  for (; j < V; ++j) FoldLanes<Single, kRows>(state, V, rows, F, i, j);
-}
-
-void LinearFold(float* state, int64_t F, int64_t V, const HeadRows& rows) {
-  int64_t i = 0;
-  for (; i + 4 <= F; i += 4) FoldRows<4>(state, F, V, rows, i);
-  for (; i < F; ++i) FoldRows<1>(state, F, V, rows, i);
-  float* sums = state + F * V;
-  for (int64_t n = 0; n < rows.count; ++n) {
-    for (i = 0; i < F; ++i) sums[i] += rows.rows[n * rows.stride + i];
-  }
-}
-
 // The lanes of a vector that a row fills: all of them, which the compiler then knows, or fewer at a
 // row's end. The end of a row is not computed by a loop over single numbers: in such a loop GCC may
 // or may not fuse a multiplication with an addition, depending on the code beside it.
 struct AllLanes {
   INLINE Vector From(const float* x) { return Load(x); }
   INLINE void To(Vector v, float* x) { Store(v, x); }
+  INLINE Halves From(const uint16_t* x) { return *reinterpret_cast<const Halves*>(x); }
+  INLINE void To(Halves v, uint16_t* x) { *reinterpret_cast<Halves*>(x) = v; }
 };
 struct FirstLanes {
   int64_t count;
   INLINE_MEMBER Vector From(const float* x) const { return LoadPart(x, count); }
   INLINE_MEMBER void To(Vector v, float* x) const { StorePart(v, count, x); }
+  INLINE_MEMBER Halves From(const uint16_t* x) const {
+    Halves v = {};
+    __builtin_memcpy(&v, x, count * sizeof(uint16_t));
+    return v;
+  }
+  INLINE_MEMBER void To(Halves v, uint16_t* x) const {
+    __builtin_memcpy(x, &v, count * sizeof(uint16_t));
+  }
 };
 
-// For kCount vectors: out += sum over i of query[i] * row i of the state. The sums stay in
-// registers while the state goes by once.
-template <int kCount, typename Lanes>
-INLINE void AttendLanes(const float* state, int64_t F, int64_t V, const float* query, int64_t j,
-                        float* out, Lanes lanes) {
-  Vector sums[kCount];
-#pragma GCC unroll 4
-  for (int v = 0; v < kCount; ++v) sums[v] = lanes.From(out + j + v * kLanes);
-  const float* row = state + j;
-  for (int64_t i = 0; i < F; ++i, row += V) {
-    PrefetchState(row, kCount * kLanes);
-#pragma GCC unroll 4
-    for (int v = 0; v < kCount; ++v) sums[v] += lanes.From(row + v * kLanes) * query[i];
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < kCount; ++v) lanes.To(sums[v], out + j + v * kLanes);
+// float16 numbers as floats, and back: rounded toward zero, a finite number that is too large
+// becomes the greatest one, 65504.
+INLINE Vector FromHalves(Halves halves) {
+#if defined(__AVX512F__)
+  return reinterpret_cast<Vector>(_mm512_maskz_cvtph_ps(0xffff, reinterpret_cast<__m256i>(halves)));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Vector>(_mm256_cvtph_ps(reinterpret_cast<__m128i>(halves)));
+#elif defined(__aarch64__)
+  return reinterpret_cast<Vector>(vcvt_f32_f16(reinterpret_cast<float16x4_t>(halves)));
+#else
+  const auto bits = __builtin_convertvector(halves, Integers);
+  // Exponent and mantissa at the places that they have in a float: a number too small by 2^112.
+  const Vector size = reinterpret_cast<Vector>((bits & 0x7fff) << 13) * 0x1p112f;
+  const Integers not_finite = ((bits & 0x7c00) == 0x7c00) & 0x7f800000;
+  return reinterpret_cast<Vector>(reinterpret_cast<Integers>(size) | not_finite |
+                                  (bits & 0x8000) << 16);
+#endif
+}
+INLINE Halves ToHalves(Vector v) {
+#if defined(__AVX512F__)
+  constexpr int kTowardZero = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
+  return reinterpret_cast<Halves>(
+      _mm512_maskz_cvtps_ph(0xffff, reinterpret_cast<__m512>(v), kTowardZero));
+#elif defined(__AVX2__)
+  return reinterpret_cast<Halves>(_mm256_cvtps_ph(reinterpret_cast<__m256>(v), _MM_FROUND_TO_ZERO));
+#else
+  const auto bits = reinterpret_cast<Integers>(v);
+  const Integers all = bits & 0x7fffffff, most = Integers{} + 0x477fe000, finite = all < 0x7f800000;
+  const Integers size = finite & (all > most ? most : all);
+  const Vector small = reinterpret_cast<Vector>(size) * 0x1p-112f;
+  return __builtin_convertvector(
+      reinterpret_cast<Integers>(small) >> 13 | (~finite & 0x7e00) | (bits >> 16 & 0x8000), Halves);
+#endif
 }
 
-float LinearAttend(const float* state, int64_t F, int64_t V, const float* query, float* out) {
-  int64_t j = 0;
-  for (; j + 4 * kLanes <= V; j += 4 * kLanes) {
-    AttendLanes<4>(state, F, V, query, j, out, AllLanes{});
+// The two forms of a head's sums: see SumKernels.
+struct FloatSums {
+  typedef float Element;
+  static constexpr bool kMeans = false;
+  static constexpr int64_t kAhead = 4096;
+};
+struct HalfMeans {
+  typedef uint16_t Element;
+  static constexpr bool kMeans = true;
+  static constexpr int64_t kAhead = 8192;
+};
+
+INLINE Vector Widened(Vector v) { return v; }
+INLINE Vector Widened(Halves v) { return FromHalves(v); }
+
+// Sums are read at the memory's speed. The processor's own prefetching stops at each page, so that
+// their lines are prefetched some way ahead.
+template <typename Form>
+INLINE void PrefetchSums(const typename Form::Element* row, int64_t count) {
+  const auto* at = reinterpret_cast<const char*>(row) + Form::kAhead;
+  for (int64_t i = 0; i < count * static_cast<int64_t>(sizeof(*row)); i += 64) {
+    __builtin_prefetch(at + i);
   }
-  for (; j + kLanes <= V; j += kLanes) AttendLanes<1>(state, F, V, query, j, out, AllLanes{});
-  if (j < V) AttendLanes<1>(state, F, V, query, j, out, FirstLanes{V - j});
-  const float* const keys = state + F * V;
-  Vector sums = {};
-  int64_t i = 0;
-  for (; i + kLanes <= F; i += kLanes) sums += Load(keys + i) * Load(query + i);
-  if (i < F) sums += LoadPart(keys + i, F - i) * LoadPart(query + i, F - i);
-  return Sum(sums);
 }
+
+#if defined(__AVX512F__) || defined(__aarch64__)
+constexpr bool kManyRegisters = true;
+#else
+constexpr bool kManyRegisters = false;
+#endif
+
+// Some features of a head, [first, first + count).
+constexpr int64_t kSome = 64;
+struct SomeFeatures {
+  int64_t first, count;
+  float keys[kSome];      // The sums of f, with the rows that are folded.
+  float query[kSome];     // The weights of the rows of the sums, or of the means.
+  float share[kSome];     // For means: 1 / keys.
+  float gone[kSome];      // For means: the part of a mean that the rows that are folded displace.
+  int32_t chance[kSome];  // For means: see Rounded().
+};
+
+// A mean changes by less and less, in the end by less than the distance of two float16 numbers.
+// Rounded to the nearest it would stay where it is. So it is rounded up or down by chance, so that
+// it is right in the mean. Chance is made of the bits of the sum of f, which is another one
+// whenever the mean changes: nothing has to be kept, and the same positions give the same bits. A
+// float16 number stays as it is.
+INLINE Halves Rounded(Vector x, Integers chance) {
+  return ToHalves(reinterpret_cast<Vector>(reinterpret_cast<Integers>(x) + (chance & 0x1fff)));
+}
+
+constexpr int kNoRows = 0, kAnyRows = -1;  // Beside kFoldRows: the rows that a pass folds.
+
+template <typename Form, int kFolded, bool kAttends>
+INLINE void Prepare(const float* keys, const HeadRows& rows, const float* query,
+                    SomeFeatures* some) {
+  for (int64_t i = 0; i < some->count; ++i) {
+    some->keys[i] = keys[some->first + i];
+    if (Form::kMeans) some->gone[i] = 0;
+  }
+  if constexpr (kFolded != kNoRows) {
+    for (int64_t n = 0; n < rows.count; ++n) {
+      const float* const row = rows.rows + n * rows.stride + some->first;
+      for (int64_t i = 0; i < some->count; ++i) {
+        some->keys[i] += row[i];
+        if (Form::kMeans) some->gone[i] += row[i];
+      }
+    }
+  }
+  if constexpr (kAttends) {
+    for (int64_t i = 0; i < some->count; ++i) {
+      some->query[i] = query[some->first + i];
+      if (Form::kMeans) some->query[i] *= some->keys[i];
+    }
+  }
+  if constexpr (Form::kMeans && kFolded != kNoRows) {
+    for (int64_t i = 0; i < some->count; ++i) {
+      const float sum = some->keys[i];
+      some->share[i] = sum < __FLT_MIN__ ? 0 : 1 / sum;
+      some->gone[i] *= some->share[i];
+      uint32_t bits;
+      __builtin_memcpy(&bits, &sum, sizeof(bits));
+      some->chance[i] = static_cast<int32_t>(bits * 0x9e3779b1u >> 16);
+    }
+  }
+}
+
+// Goes through kCount vectors of some rows of the sums once, from column j on: adds the positions
+// that are folded, and adds what the query sees to `out`, [V]. Positions are added one after the
+// other, and rows of the sums one after the other, so that the results are those of a pass that
+// only folds and one that only attends.
+template <typename Form, int kFolded, bool kAttends, int kCount, typename Lanes>
+INLINE void PassLanes(const HeadSums& head, const HeadRows& rows, const SomeFeatures& some,
+                      FoldResult result, int64_t j, float* out, Lanes lanes) {
+  constexpr bool kMeans = Form::kMeans, kFolds = kFolded != kNoRows;
+  constexpr int kKnown = kFolded > 0 ? kFolded : 1;
+  auto* row = reinterpret_cast<typename Form::Element*>(head.floats) + some.first * head.V + j;
+  const float* const features = kFolds ? rows.rows + some.first : nullptr;
+  const float* const value = kFolds ? rows.rows + head.F + j : nullptr;
+  Vector known[kKnown][kCount];
+  if constexpr (kFolded > 0) {
+#pragma GCC unroll 4
+    for (int n = 0; n < kFolded; ++n) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kCount; ++v) {
+        known[n][v] = lanes.From(value + n * rows.stride + v * kLanes);
+      }
+    }
+  }
+  Vector sums[kCount];
+  if constexpr (kAttends) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kCount; ++v) sums[v] = lanes.From(out + j + v * kLanes);
+  }
+  Integers lane = {};
+  for (int l = 0; l < kLanes; ++l) lane[l] = l * 0x1357;
+  for (int64_t i = 0; i < some.count; ++i, row += head.V) {
+    PrefetchSums<Form>(row, kCount * kLanes);
+    Vector x[kCount];
+#pragma GCC unroll 4
+    for (int v = 0; v < kCount; ++v) x[v] = Widened(lanes.From(row + v * kLanes));
+    if constexpr (kFolds) {
+      if constexpr (kMeans) {
+#pragma GCC unroll 4
+        for (int v = 0; v < kCount; ++v) x[v] -= x[v] * some.gone[i];
+      }
+      const auto add = [&](int64_t n, int v, Vector one) INLINE_LAMBDA {
+        const float feature = features[n * rows.stride + i];
+        x[v] += one * (kMeans ? feature * some.share[i] : feature);
+      };
+      if constexpr (kFolded > 0) {
+#pragma GCC unroll 4
+        for (int n = 0; n < kFolded; ++n) {
+#pragma GCC unroll 4
+          for (int v = 0; v < kCount; ++v) add(n, v, known[n][v]);
+        }
+      } else {
+        for (int64_t n = 0; n < rows.count; ++n) {
+#pragma GCC unroll 4
+          for (int v = 0; v < kCount; ++v) {
+            add(n, v, lanes.From(value + n * rows.stride + v * kLanes));
+          }
+        }
+      }
+#pragma GCC unroll 4
+      for (int v = 0; v < kCount; ++v) {
+        if constexpr (kMeans) {
+          const Halves rounded = Rounded(x[v], lane + some.chance[i]);
+          if (result == FoldResult::kStored) lanes.To(rounded, row + v * kLanes);
+          if constexpr (kAttends) x[v] = FromHalves(rounded);
+        } else {
+          if (result == FoldResult::kStored) lanes.To(x[v], row + v * kLanes);
+        }
+      }
+    }
+    if constexpr (kAttends) {
+#pragma GCC unroll 4
+      for (int v = 0; v < kCount; ++v) sums[v] += x[v] * some.query[i];
+    }
+  }
+  if constexpr (kAttends) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kCount; ++v) lanes.To(sums[v], out + j + v * kLanes);
+  }
+}
+
+// The floats before the sum of f.
+template <typename Form>
+INLINE int64_t KeysAt(int64_t F, int64_t V) {
+  return (F * V * static_cast<int64_t>(sizeof(typename Form::Element)) + 3) / 4;
+}
+template <typename Form>
+int64_t SumFloats(int64_t F, int64_t V) {
+  return KeysAt<Form>(F, V) + F;
+}
+
+template <typename Form, int kFolded, bool kAttends>
+INLINE float Pass(const HeadSums& head, const HeadRows& rows, FoldResult result, const float* query,
+                  float* out) {
+  // Fewer columns side by side where there are only 16 registers, two rows and a sum for each.
+  constexpr int kColumns = kFolded > 0 && !kManyRegisters ? 2 : 4;
+  float* const keys = head.floats + KeysAt<Form>(head.F, head.V);
+  Vector products = {};
+  for (int64_t first = 0; first < head.F; first += kSome) {
+    SomeFeatures some;
+    some.first = first;
+    some.count = Least(kSome, head.F - first);
+    Prepare<Form, kFolded, kAttends>(keys, rows, query, &some);
+    int64_t j = 0;
+    for (; j + kColumns * kLanes <= head.V; j += kColumns * kLanes) {
+      PassLanes<Form, kFolded, kAttends, kColumns>(head, rows, some, result, j, out, AllLanes{});
+    }
+    for (; j + kLanes <= head.V; j += kLanes) {
+      PassLanes<Form, kFolded, kAttends, 1>(head, rows, some, result, j, out, AllLanes{});
+    }
+    if (j < head.V) {
+      PassLanes<Form, kFolded, kAttends, 1>(head, rows, some, result, j, out,
+                                            FirstLanes{head.V - j});
+    }
+    if (kFolded != kNoRows && result == FoldResult::kStored) {
+      for (int64_t i = 0; i < some.count; ++i) keys[first + i] = some.keys[i];
+    }
+    if constexpr (!kAttends) continue;
+    int64_t i = 0;
+    for (; i + kLanes <= some.count; i += kLanes) {
+      products += Load(some.keys + i) * Load(query + first + i);
+    }
+    if (i < some.count) {
+      products +=
+          LoadPart(some.keys + i, some.count - i) * LoadPart(query + first + i, some.count - i);
+    }
+  }
+  return Sum(products);
+}
+
+template <typename Form>
+void LinearFold(const HeadSums& head, const HeadRows& rows) {
+  Pass<Form, kAnyRows, false>(head, rows, FoldResult::kStored, nullptr, nullptr);
+}
+template <typename Form>
+float LinearAttend(const HeadSums& head, const float* query, float* out) {
+  return Pass<Form, kNoRows, true>(head, HeadRows(), FoldResult::kForgotten, query, out);
+}
+template <typename Form>
+float LinearFoldAndAttend(const HeadSums& head, const HeadRows& rows, FoldResult result,
+                          const float* query, float* out) {
+  return Pass<Form, kFoldRows, true>(head, rows, result, query, out);
+}
+template <typename Form>
+constexpr SumKernels kSumKernels = {&SumFloats<Form>, &LinearFold<Form>, &LinearAttend<Form>,
+                                    &LinearFoldAndAttend<Form>};
 
 // Adds a vector of terms to kRows inner products side by side. Each sum has the order that it has
 // alone.
@@ -953,8 +1143,17 @@ void AddWeighted(const float* weights, const float* values, int64_t count, int64
 
 }  // namespace
 
-const SimdKernels LEAPSTREAM_SIMD_KERNELS = {
-    LEAPSTREAM_SIMD_NAME, &Multiply,     &MultiplyBfloat16, &MultiplyInt8, &Quantise, &LayerNorm,
-    &LinearFold,          &LinearAttend, &LinearAttendRows, &AddWeighted,  &SumExp,   &LeapAngles};
+const SimdKernels LEAPSTREAM_SIMD_KERNELS = {LEAPSTREAM_SIMD_NAME,
+                                             &Multiply,
+                                             &MultiplyBfloat16,
+                                             &MultiplyInt8,
+                                             &Quantise,
+                                             &LayerNorm,
+                                             kSumKernels<FloatSums>,
+                                             kSumKernels<HalfMeans>,
+                                             &LinearAttendRows,
+                                             &AddWeighted,
+                                             &SumExp,
+                                             &LeapAngles};
 
 }  // namespace leapstream

@@ -46,11 +46,13 @@ void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memo
 namespace leapstream {
 namespace {
 
-class AllocationTest : public ::testing::TestWithParam<const char*> {};
+using Types = std::pair<const char*, const char*>;  // Of products, of states.
+class AllocationTest : public ::testing::TestWithParam<Types> {};
 
 TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
   LoadOptions load;
-  load.compute_type = GetParam();
+  load.compute_type = GetParam().first;
+  load.state_type = GetParam().second;
   const auto model =
       LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
   ASSERT_TRUE(model.ok()) << model.status();
@@ -82,7 +84,9 @@ TEST_P(AllocationTest, AStepAllocatesNothingOnceItIsWarm) {
   }
 }
 INSTANTIATE_TEST_SUITE_P(ComputeTypes, AllocationTest,
-                         ::testing::Values("float32", "bfloat16", "int8"));
+                         ::testing::Values(Types{"float32", "float32"},
+                                           Types{"bfloat16", "float32"},
+                                           Types{"int8", "float16"}));
 
 // Rows die and are copied at every step, but memory goes from one to the other.
 TEST(SearchAllocationTest, AStepAllocatesNothingOnceItIsWarm) {

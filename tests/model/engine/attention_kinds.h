@@ -64,6 +64,9 @@ struct AttentionKindCase {
   bool causal = true;  // The kind has Step().
   // q, k, v: [H, T, d] as projected; mask: [T, T] bool. Returns [H, T, d].
   NaiveAttention naive;
+  // The most that the result may differ from the twin's, as a part of it, beside roundings of
+  // float32: half sums have as many as pairs of positions, in their means.
+  double state_error = 0;
 };
 
 inline at::Tensor NormaliseNaive(const at::Tensor& energy, const at::Tensor& v,
@@ -83,7 +86,7 @@ inline std::vector<AttentionKindCase> AttentionKinds(std::mt19937& random, int64
   std::vector<AttentionKindCase> kinds;
   const auto add = [&kinds](std::string name, std::unique_ptr<const AttentionKind> kind,
                             NaiveAttention naive) {
-    kinds.push_back({std::move(name), std::move(kind), /*causal=*/true, std::move(naive)});
+    kinds.push_back({std::move(name), std::move(kind), /*causal=*/true, std::move(naive), 0});
   };
 
   add("softmax",
@@ -96,11 +99,16 @@ inline std::vector<AttentionKindCase> AttentionKinds(std::mt19937& random, int64
   const auto leap_features = [&] {
     return std::make_unique<LeapFeatures>(query_net.Packed(), key_net.Packed(), heads, d);
   };
-  add("leap", linear(leap_features(), kLeapNormaliserFloor),
-      [=](const auto& q, const auto& k, const auto& v, const auto& mask) {
-        return LeapAttentionNaive(q * scale, k, v, query_net((q * scale).relu()), key_net(k.relu()),
-                                  mask);
-      });
+  const NaiveAttention naive_leap = [=](const auto& q, const auto& k, const auto& v,
+                                        const auto& mask) {
+    return LeapAttentionNaive(q * scale, k, v, query_net((q * scale).relu()), key_net(k.relu()),
+                              mask);
+  };
+  add("leap", linear(leap_features(), kLeapNormaliserFloor), naive_leap);
+  LinearOptions half{heads, d, kLeapNormaliserFloor, rows};
+  half.state_type = StateType::kFloat16;
+  add("leap_float16", std::make_unique<LinearAttention>(leap_features(), half), naive_leap);
+  kinds.back().state_error = 0.01;
   add("leap_softmax", std::make_unique<SoftmaxAttention>(leap_features(), heads, d),
       [=](const auto& q, const auto& k, const auto& v, const auto& mask) {
         const at::Tensor fq = (q * scale).relu(), fk = k.relu();

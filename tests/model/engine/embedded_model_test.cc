@@ -20,6 +20,7 @@ struct TypeAndLeast {
   const char* compute_type;
   int k;
   int same;  // The sentences of 100 that must equal fairseq's, token for token.
+  const char* state_type = "float32";
 };
 
 class EmbeddedModelTest : public ::testing::TestWithParam<TypeAndLeast> {};
@@ -27,6 +28,7 @@ class EmbeddedModelTest : public ::testing::TestWithParam<TypeAndLeast> {};
 TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
   LoadOptions load;
   load.compute_type = GetParam().compute_type;
+  load.state_type = GetParam().state_type;
   auto model = LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
   ASSERT_TRUE(model.ok()) << model.status();
   std::ifstream in(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k",
@@ -58,8 +60,8 @@ TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
       EXPECT_EQ(traces[i]["prediction"].get<std::string>(), sinks[i]->segments[0].text);
     }
   }
-  std::printf("%s, k = %d: %d of %zu sentences are the reference's, token for token\n",
-              GetParam().compute_type, GetParam().k, same, traces.size());
+  std::printf("%s, states %s, k = %d: %d of %zu sentences are the reference's, token for token\n",
+              GetParam().compute_type, GetParam().state_type, GetParam().k, same, traces.size());
   EXPECT_GE(same, GetParam().same);
 }
 // Weights rounded to float16 may change a few near ties, coarser types more. A wrong formula
@@ -67,15 +69,39 @@ TEST_P(EmbeddedModelTest, TranslatesAsTheReferenceUpToItsRoundedWeights) {
 INSTANTIATE_TEST_SUITE_P(
     ComputeTypes, EmbeddedModelTest,
     ::testing::Values(TypeAndLeast{"float32", 3, 95}, TypeAndLeast{"float32", 7, 95},
-                      TypeAndLeast{"bfloat16", 3, 75}, TypeAndLeast{"int8", 3, 50}),
-    [](const auto& info) { return absl::StrCat(info.param.compute_type, "K", info.param.k); });
+                      TypeAndLeast{"bfloat16", 3, 75}, TypeAndLeast{"int8", 3, 50},
+                      TypeAndLeast{"float32", 3, 95, "float16"},
+                      TypeAndLeast{"int8", 3, 50, "float16"}),
+    [](const auto& info) {
+      return absl::StrCat(info.param.compute_type, "K", info.param.k, "States",
+                          info.param.state_type);
+    });
 
-TEST(LoadModelTest, RefusesAnUnknownComputeType) {
+TEST(LoadModelTest, RefusesAnUnknownType) {
+  const std::string directory = absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de");
+  LoadOptions compute, state;
+  compute.compute_type = "float8";
+  state.state_type = "bfloat16";
+  for (const LoadOptions& load : {compute, state}) {
+    EXPECT_EQ(absl::StatusCode::kInvalidArgument, LoadModel(directory, load).status().code());
+  }
+}
+
+TEST(StateTypeTest, StatesInFloat16AreHalfAsLargeAndTheirCopiesGoOnByThemselves) {
+  const std::string directory = absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de");
   LoadOptions load;
-  load.compute_type = "float8";
-  const auto model =
-      LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
-  EXPECT_EQ(absl::StatusCode::kInvalidArgument, model.status().code());
+  const auto plain = LoadModel(directory, load);
+  load.state_type = "float16";
+  const auto half = LoadModel(directory, load);
+  ASSERT_TRUE(plain.ok() && half.ok()) << half.status();
+  EXPECT_NE((*plain)->content, (*half)->content);
+  EXPECT_EQ((*half)->info.state_type, "float16");
+  // The newest positions, and the sum of the features, are float32.
+  EXPECT_NEAR(static_cast<double>((*half)->info.state_bytes_per_session) /
+                  static_cast<double>((*plain)->info.state_bytes_per_session),
+              0.53, 0.02);
+  ExpectClonesGoOnByThemselves(*(*half)->translator, {(*half)->source_vocabulary.size(), 0,
+                                                      (*half)->target_vocabulary.size()});
 }
 
 TEST(CheckModelTest, KnowsWithoutADeviceWhatItCannotDo) {
@@ -88,6 +114,9 @@ TEST(CheckModelTest, KnowsWithoutADeviceWhatItCannotDo) {
   load.compute_type = "int8";
   EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kUnimplemented);
   load.compute_type = "";
+  load.state_type = "float16";
+  EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kUnimplemented);
+  load.state_type = "";
   for (const char* device : {"", "cpu:0", "cuda:", "cuda:0:1", "../cuda", "CUDA"}) {
     load.device = device;
     EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kInvalidArgument) << device;
