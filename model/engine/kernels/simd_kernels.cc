@@ -25,6 +25,8 @@
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
 #endif
 #if defined(__AMX_INT8__) || defined(LEAPSTREAM_EMULATED_TILES)
 #define LEAPSTREAM_TILES
@@ -384,8 +386,21 @@ INLINE Integers SameFour(const uint8_t* x) {
 INLINE Integers SumsOf(const Int8Sums& sum, int v) { return sum.outputs[v]; }
 #elif defined(__AVX2__)
 constexpr bool kPositive = false;
+#if defined(__AVX512BW__)
+typedef __m512i Words;
+INLINE Words SameWords(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE Words MultiplyPairs(Words x, Words w) { return _mm512_maddubs_epi16(x, w); }
+INLINE Words AddWords(Words a, Words b) { return _mm512_add_epi16(a, b); }
+INLINE Words AddPairs(Words words) { return _mm512_madd_epi16(words, _mm512_set1_epi16(1)); }
+#else
+typedef __m256i Words;
+INLINE Words SameWords(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE Words MultiplyPairs(Words x, Words w) { return _mm256_maddubs_epi16(x, w); }
+INLINE Words AddWords(Words a, Words b) { return _mm256_add_epi16(a, b); }
+INLINE Words AddPairs(Words words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
+#endif
 struct Int8Sums {
-  __m256i outputs[2] = {};  // 8 outputs each.
+  Words outputs[kVectors] = {};
 };
 // Stores the absolute values of a row's inputs, and `in` bytes behind them 0xff for each negative
 // input, 0 for the others. Inputs are given increased by 128. Returns the amounts that the sums
@@ -398,30 +413,27 @@ INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int
   StoreBytes(negative, count, x + in);
   return size & negative;
 }
-INLINE __m256i FourBytes(const uint8_t* x) {
+INLINE Words SameFour(const uint8_t* x) {
   int32_t four;
   __builtin_memcpy(&four, x, sizeof(four));
-  return _mm256_set1_epi32(four);
+  return SameWords(four);
 }
 template <int kGroups>
 INLINE void Dot(const uint8_t* x, int64_t in, const int8_t* w, Int8Sums* sum) {
-  for (int o = 0; o < 2; ++o) {
-    __m256i pairs = {};
+  for (int o = 0; o < kVectors; ++o) {
+    Words pairs = {};
     for (int g = 0; g < kGroups; ++g) {
-      const __m256i weights =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + g * kGroup + 32 * o));
-      const __m256i products = _mm256_maddubs_epi16(
-          FourBytes(x + 4 * g), _mm256_xor_si256(weights, FourBytes(x + in + 4 * g)));
-      pairs = g == 0 ? products : _mm256_add_epi16(pairs, products);
+      Words weights;
+      __builtin_memcpy(&weights, w + g * kGroup + o * 4 * kLanes, sizeof(weights));
+      const Words products = MultiplyPairs(SameFour(x + 4 * g), weights ^ SameFour(x + in + 4 * g));
+      pairs = g == 0 ? products : AddWords(pairs, products);
     }
     // With the intrinsic, GCC 12 copies the sums around.
-    asm("vpaddd %1, %0, %0"
-        : "+v"(sum->outputs[o])
-        : "v"(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+    asm("vpaddd %1, %0, %0" : "+v"(sum->outputs[o]) : "v"(AddPairs(pairs)));
   }
 }
 INLINE Integers SumsOf(const Int8Sums& sum, int v) {
-  return reinterpret_cast<const Integers*>(sum.outputs)[v];
+  return reinterpret_cast<Integers>(sum.outputs[v]);
 }
 #elif defined(__aarch64__)
 constexpr bool kPositive = false;
@@ -453,6 +465,28 @@ INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Int8Sums* sum
 }
 INLINE Integers SumsOf(const Int8Sums& sum, int v) {
   return reinterpret_cast<Integers>(sum.outputs[v]);
+}
+#elif defined(__SSE2__) && !defined(LEAPSTREAM_TILES)
+constexpr bool kPositive = false;
+struct Int8Sums {
+  __m128i pairs[8] = {};  // For each output the sums of inputs 0 and 1 of a group, and of 2 and 3.
+};
+INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
+  StoreBytes(positive - 128, count, x);
+  return Integers{};
+}
+// Signed bytes as 16-bit numbers: the first eight, and the others.
+INLINE __m128i LowWords(__m128i bytes) {
+  return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+}
+INLINE __m128i HighWords(__m128i bytes) {
+  return _mm_srai_epi16(_mm_unpackhi_epi8(bytes, bytes), 8);
+}
+INLINE Integers SumsOf(const Int8Sums& sum, int v) {
+  const __m128 first = _mm_castsi128_ps(sum.pairs[2 * v]);
+  const __m128 second = _mm_castsi128_ps(sum.pairs[2 * v + 1]);
+  return reinterpret_cast<Integers>(_mm_shuffle_ps(first, second, 0x88)) +
+         reinterpret_cast<Integers>(_mm_shuffle_ps(first, second, 0xdd));
 }
 #else
 constexpr bool kPositive = kTiles;
@@ -591,6 +625,29 @@ INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t bet
       }
     }
   }
+#elif defined(__SSE2__) && !defined(__AVX2__) && !defined(LEAPSTREAM_TILES)
+  for (int g = 0; g < kGroups; ++g) {
+    __m128i inputs[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      int32_t four;
+      __builtin_memcpy(&four, x + r * 2 * in + 4 * g, sizeof(four));
+      inputs[r] = LowWords(_mm_set1_epi32(four));
+    }
+    for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; ++o) {
+        const __m128i weights = _mm_loadu_si128(
+            reinterpret_cast<const __m128i*>(w + v * between + g * kGroup + 16 * o));
+        const __m128i low = LowWords(weights), high = HighWords(weights);
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) {
+          __m128i* const pairs = sums[r][v].pairs + 2 * o;
+          pairs[0] = _mm_add_epi32(pairs[0], _mm_madd_epi16(low, inputs[r]));
+          pairs[1] = _mm_add_epi32(pairs[1], _mm_madd_epi16(high, inputs[r]));
+        }
+      }
+    }
+  }
 #else
 #pragma GCC unroll 16
   for (int v = 0; v < kPanels; ++v) {
@@ -648,7 +705,7 @@ struct Traits {
 template <>
 struct Traits<int8_t> {
   typedef Int8Sums Sums;
-#if defined(__AVX512VNNI__) || defined(__aarch64__)
+#if defined(__AVX2__) || defined(__aarch64__)
   static constexpr int kRegisters = kVectors;
 #else
   static constexpr int kRegisters = 2;
