@@ -30,6 +30,9 @@ inline constexpr char kOutputBiasName[] = "decoder.output_bias";
 absl::StatusOr<TokenScores> Scored(absl::Span<float> logits, float temperature);
 // The best and the second token of one row.
 Decision Decided(const TokenScores& scores);
+// Decided(Scored(logits, 1)), with one look less at the logits: those of many rows of a large
+// vocabulary are in no cache.
+absl::StatusOr<Decision> DecidedFrom(absl::Span<const float> logits);
 
 }  // namespace leapstream
 

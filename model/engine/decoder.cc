@@ -178,11 +178,11 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
     output_.Apply(features + begin * output_.in(), count, logits, floats);
     observer_.Show("", "logits", {logits, count, vocabulary});
     for (int64_t r = 0; r < count; ++r) {
-      const absl::StatusOr<TokenScores> scores =
-          Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1);
-      if (!scores.ok()) return scores.status();
+      const absl::StatusOr<Decision> decided =
+          DecidedFrom(absl::MakeConstSpan(logits + r * vocabulary, vocabulary));
+      if (!decided.ok()) return decided.status();
       Decision& decision = result[target.places[begin + r]];
-      decision = Decided(*scores);
+      decision = *decided;
       if (!target.attended.empty()) decision.attended = target.attended[begin + r];
     }
   }

@@ -13,7 +13,7 @@
 //   AvxVnni        16 x 256    6 x 16, 12          6 x 16, 12           vpdpbusd
 //   SkylakeAvx512  32 x 512    8 x 32, 16          8 x 32, 16           vpmaddubsw, vpmaddwd
 //   Avx512Vnni     32 x 512    8 x 32, 16          8 x 32, 16           vpdpbusd
-//   AmxInt8        32 x 512    8 x 32, 16          32 x 32, 4 tiles     tdpbusd; to 15 rows vpdpbusd
+//   AmxInt8        32 x 512    8 x 32, 16          32 x 32, 4 tiles     tdpbusd from 16 rows on
 //
 // With more sums each loaded number is used more often. Some registers are left for weights, for an
 // input, and for products where no instruction multiplies and adds at once. With 512 bits 16 sums

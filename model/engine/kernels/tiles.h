@@ -15,11 +15,11 @@ inline constexpr int64_t kTileBytes = 64;  // The bytes of a row.
 
 // The memory operand of LDTILECFG.
 struct alignas(64) TileConfiguration {
-  uint8_t palette = 0;
-  uint8_t start_row = 0;
-  uint8_t reserved[14] = {};
-  uint16_t row_bytes[16] = {};
-  uint8_t rows[16] = {};
+  uint8_t palette;
+  uint8_t start_row;
+  uint8_t reserved[14];
+  uint16_t row_bytes[16];
+  uint8_t rows[16];
 };
 static_assert(sizeof(TileConfiguration) == 64, "as in Intel's manual");
 
@@ -124,7 +124,7 @@ static inline void MultiplyTiles() {
 
 // All tiles are of 16 rows x 64 bytes. Each thread does this before it uses them.
 static inline void ConfigureTiles() {
-  TileConfiguration configuration;
+  TileConfiguration configuration = {};
   configuration.palette = 1;
   for (int tile = 0; tile < 8; ++tile) {
     configuration.rows[tile] = kTileRows;
