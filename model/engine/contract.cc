@@ -38,6 +38,72 @@ float Largest(absl::Span<const float> x) {
   return most;
 }
 
+// The largest number of each block of a row.
+class Blocks {
+ public:
+  explicit Blocks(absl::Span<const float> x)
+      : size_(kLeastSize * ((x.size() + kLeastSize * kMost - 1) / (kLeastSize * kMost))) {
+    for (size_t begin = 0; begin < x.size(); begin += size_) {
+      largest_[count_++] = leapstream::Largest(x.subspan(begin, size_));
+    }
+  }
+  size_t size() const { return size_; }  // Of a block; the last one may be smaller.
+  size_t count() const { return count_; }
+  float operator[](size_t block) const { return largest_[block]; }
+  float Largest() const { return *std::max_element(largest_, largest_ + count_); }
+
+ private:
+  static constexpr size_t kLeastSize = 512;
+  static constexpr size_t kMost = 1024;
+
+  size_t size_;
+  size_t count_ = 0;
+  float largest_[kMost] = {};
+};
+
+// Scored(), if the largest logit is known.
+TokenScores ScoredBelow(float most, absl::Span<const float> logits) {
+  TokenScores scores;
+  scores.logits = logits;
+  scores.most = most;
+  scores.log_sum =
+      std::log(Simd().sum_exp(logits.data(), static_cast<int64_t>(logits.size()), most, nullptr));
+  return scores;
+}
+
+// Decided(); blocks: those of the scores' logits.
+Decision DecidedAmong(const TokenScores& scores, const Blocks& blocks) {
+  Decision decision;
+  if (!scores.finite()) {
+    decision.best.log_prob = decision.second.log_prob = std::numeric_limits<float>::quiet_NaN();
+    return decision;
+  }
+  // Log-probabilities are rounded in the order of log_softmax: different logits may then tie. Ties
+  // go to the lowest index, as with argmax in fairseq's agents.
+  TokenId best = 0;
+  TokenId second = 1;
+  if (scores.log_prob(1) > scores.log_prob(0)) std::swap(best, second);
+  for (size_t b = 0; b < blocks.count(); ++b) {
+    // Only the few blocks that have a candidate are looked through.
+    if ((blocks[b] - scores.most) - scores.log_sum <= scores.log_prob(second)) continue;
+    const size_t end = std::min((b + 1) * blocks.size(), scores.logits.size());
+    for (size_t i = std::max<size_t>(b * blocks.size(), 2); i < end; ++i) {
+      const auto id = static_cast<TokenId>(i);
+      const float p = scores.log_prob(id);
+      if (p <= scores.log_prob(second)) continue;
+      if (p > scores.log_prob(best)) {
+        second = best;
+        best = id;
+      } else {
+        second = id;
+      }
+    }
+  }
+  decision.best = {best, scores.log_prob(best)};
+  decision.second = {second, scores.log_prob(second)};
+  return decision;
+}
+
 }  // namespace
 
 absl::Status CheckSource(absl::Span<const SourceRows> batch, const ModelConfig& config) {
@@ -93,48 +159,17 @@ const char* OutputName(const ModelConfig& config) {
 }
 
 TokenScores Scored(absl::Span<float> logits, float temperature) {
-  TokenScores scores;
   if (temperature != 1) {
     for (float& logit : logits) logit /= temperature;
   }
-  scores.logits = logits;
-  scores.most = Largest(logits);
-  scores.log_sum = std::log(
-      Simd().sum_exp(logits.data(), static_cast<int64_t>(logits.size()), scores.most, nullptr));
-  return scores;
+  return ScoredBelow(Largest(logits), logits);
 }
 
-Decision Decided(const TokenScores& scores) {
-  Decision decision;
-  if (!scores.finite()) {
-    decision.best.log_prob = decision.second.log_prob = std::numeric_limits<float>::quiet_NaN();
-    return decision;
-  }
-  // Log-probabilities are rounded in the order of log_softmax: different logits may then tie. Ties
-  // go to the lowest index, as with argmax in fairseq's agents.
-  constexpr size_t kBlock = 512;
-  TokenId best = 0;
-  TokenId second = 1;
-  if (scores.log_prob(1) > scores.log_prob(0)) std::swap(best, second);
-  for (size_t begin = 0; begin < scores.logits.size(); begin += kBlock) {
-    // Only the few blocks that have a candidate are looked through.
-    const absl::Span<const float> block = scores.logits.subspan(begin, kBlock);
-    if ((Largest(block) - scores.most) - scores.log_sum <= scores.log_prob(second)) continue;
-    for (size_t i = std::max<size_t>(begin, 2); i < begin + block.size(); ++i) {
-      const auto id = static_cast<TokenId>(i);
-      const float p = scores.log_prob(id);
-      if (p <= scores.log_prob(second)) continue;
-      if (p > scores.log_prob(best)) {
-        second = best;
-        best = id;
-      } else {
-        second = id;
-      }
-    }
-  }
-  decision.best = {best, scores.log_prob(best)};
-  decision.second = {second, scores.log_prob(second)};
-  return decision;
+Decision Decided(const TokenScores& scores) { return DecidedAmong(scores, Blocks(scores.logits)); }
+
+Decision DecidedFrom(absl::Span<const float> logits) {
+  const Blocks blocks(logits);
+  return DecidedAmong(ScoredBelow(blocks.Largest(), logits), blocks);
 }
 
 }  // namespace leapstream

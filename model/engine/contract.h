@@ -28,6 +28,9 @@ inline constexpr char kOutputBiasName[] = "decoder.output_bias";
 TokenScores Scored(absl::Span<float> logits, float temperature);
 // The best and the second token of one row. Of scores that are not finite, the decision is not.
 Decision Decided(const TokenScores& scores);
+// Decided(Scored(logits, 1)), with one look less at the logits: those of many rows of a large
+// vocabulary are in no cache.
+Decision DecidedFrom(absl::Span<const float> logits);
 
 }  // namespace leapstream
 

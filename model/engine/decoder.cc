@@ -177,8 +177,7 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
     observer_.Show("", "logits", {logits, count, vocabulary});
     for (int64_t r = 0; r < count; ++r) {
       Decision& decision = result[target.places[begin + r]];
-      decision =
-          Decided(Scored(absl::MakeSpan(logits + r * vocabulary, vocabulary), /*temperature=*/1));
+      decision = DecidedFrom(absl::MakeConstSpan(logits + r * vocabulary, vocabulary));
       if (!target.attended.empty()) decision.attended = target.attended[begin + r];
     }
   }

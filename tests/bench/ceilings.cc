@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -17,6 +18,9 @@
 #endif
 
 #include "model/engine/kernels/huge_pages.h"
+#ifdef __x86_64__
+#include "model/engine/kernels/tiles.h"
+#endif
 #include "tests/bench/thread_time.h"
 
 namespace leapstream {
@@ -56,6 +60,32 @@ LEAPSTREAM_CLONES int64_t Read(const WideIntegers* x, int64_t count) {
 
 // Independent sums, as many as the instruction's latency needs. Returns the number of operations.
 #ifdef __x86_64__
+double Floats128() {
+  __m128 sums[8] = {};
+  const __m128 x = _mm_set1_ps(0.5f);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s) {
+      __m128 a = x;
+      asm volatile("mulps %1, %0" : "+x"(a) : "x"(x));
+      asm volatile("addps %1, %0" : "+x"(sums[s]) : "x"(a));
+    }
+  }
+  return 2.0 * 4 * 8 * kTimes;
+}
+double Int8s128() {  // Numbers that are of 16 bits already.
+  __m128i sums[8] = {};
+  const __m128i x = _mm_set1_epi16(1);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s) {
+      __m128i a = x;
+      asm volatile("pmaddwd %1, %0" : "+x"(a) : "x"(x));
+      asm volatile("paddd %1, %0" : "+x"(sums[s]) : "x"(a));
+    }
+  }
+  return 2.0 * 8 * 8 * kTimes;
+}
 __attribute__((target("avx2,fma"))) double Floats256() {
   __m256 sums[12] = {};
   const __m256 x = _mm256_set1_ps(0.5f);
@@ -82,6 +112,22 @@ __attribute__((target("avx2"))) double Int8s256() {
   }
   return 2.0 * 64 * 8 * kTimes;
 }
+__attribute__((target("avx512bw"))) double Int8s512() {
+  __m512i sums[8] = {};
+  const __m512i x = _mm512_set1_epi8(1);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 8
+    for (int s = 0; s < 8; ++s) {
+      __m512i a, b;
+      asm volatile("vpmaddubsw %1, %1, %0" : "=v"(a) : "v"(x));
+      asm volatile("vpmaddubsw %1, %1, %0" : "=v"(b) : "v"(x));
+      asm volatile("vpaddw %1, %0, %0" : "+v"(a) : "x"(b));
+      asm volatile("vpmaddwd %1, %0, %0" : "+v"(a) : "v"(x));
+      asm volatile("vpaddd %1, %0, %0" : "+v"(sums[s]) : "x"(a));
+    }
+  }
+  return 2.0 * 128 * 8 * kTimes;
+}
 __attribute__((target("avx512f"))) double Floats512() {
   __m512 sums[12] = {};
   const __m512 x = _mm512_set1_ps(0.5f);
@@ -91,7 +137,29 @@ __attribute__((target("avx512f"))) double Floats512() {
   }
   return 2.0 * 16 * 12 * kTimes;
 }
-__attribute__((target("avx512f,avx512vnni"))) double Int8sVnni() {
+__attribute__((target("avx2"))) double Int8sVnni256() {
+  __m256i sums[12] = {};
+  const __m256i x = _mm256_set1_epi32(3);
+  for (int64_t t = 0; t < kTimes; ++t) {
+#pragma GCC unroll 12
+    for (int s = 0; s < 12; ++s) {
+      asm volatile("%{vex%} vpdpbusd %1, %1, %0" : "+x"(sums[s]) : "x"(x));
+    }
+  }
+  return 2.0 * 32 * 12 * kTimes;
+}
+double Int8sAmx() {
+  ConfigureTiles();
+  for (int64_t t = 0; t < kTimes / 16; ++t) {
+    MultiplyTiles<0, 4, 6>();
+    MultiplyTiles<1, 4, 7>();
+    MultiplyTiles<2, 5, 6>();
+    MultiplyTiles<3, 5, 7>();
+  }
+  ReleaseTiles();
+  return 2.0 * 16 * 16 * 64 * 4 * (kTimes / 16);
+}
+__attribute__((target("avx512f,avx512vnni"))) double Int8sVnni512() {
   __m512i sums[12] = {};
   const __m512i x = _mm512_set1_epi32(3);
   for (int64_t t = 0; t < kTimes; ++t) {
@@ -171,6 +239,19 @@ void AddToHalves(float*, int64_t, const float*, float*) {}
 bool HasHalves() { return false; }
 #endif
 
+struct Loops {
+  const char* kernels;
+  double (*floats)();
+  double (*int8s)();
+};
+constexpr Loops kLoops[] = {
+#ifdef __x86_64__
+    {"Baseline", Floats128, Int8s128},       {"Haswell", Floats256, Int8s256},
+    {"AvxVnni", Floats256, Int8sVnni256},    {"SkylakeAvx512", Floats512, Int8s512},
+    {"Avx512Vnni", Floats512, Int8sVnni512}, {"AmxInt8", Floats512, Int8sAmx},
+#endif
+    {"", FloatsAnywhere, FloatsAnywhere}};
+
 double OpsPerSecond(double (*loop)()) {
   double ops = 0;
   return 1 / BestSeconds([&] { ops = loop(); }) * ops;
@@ -188,21 +269,11 @@ std::function<void()> MemoryReader() {
   };
 }
 
-using Loop = double (*)();
-
-// The best loops for this processor, in float32 and int8.
-std::pair<Loop, Loop> BestLoops() {
-  Loop floats = FloatsAnywhere;
-  Loop int8s = FloatsAnywhere;
-#ifdef __x86_64__
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    floats = Floats256;
-    int8s = Int8s256;
-  }
-  if (__builtin_cpu_supports("avx512f")) floats = Floats512;
-  if (__builtin_cpu_supports("avx512vnni")) int8s = Int8sVnni;
-#endif
-  return {floats, int8s};
+// The loops for kernels of this name.
+const Loops& LoopsOf(const std::string& kernels) {
+  const Loops* loops = kLoops;
+  while (loops->kernels != kernels && *loops->kernels != '\0') ++loops;
+  return *loops;
 }
 
 // Each thread has a function of its own.
@@ -226,18 +297,18 @@ double GainOf(const std::function<void()>& one, const std::function<void()>& two
 }  // namespace
 
 ThreadGain MeasureThreadGain() {
-  const auto floats = [] { BestLoops().first(); };
+  const auto floats = [] { LoopsOf(Simd().name).floats(); };
   return {GainOf(floats, floats), GainOf(MemoryReader(), MemoryReader())};
 }
 
-Ceilings MeasureCeilings() {
+Ceilings MeasureCeilings(const std::string& kernels) {
   Ceilings ceilings;
   ceilings.read = kReadBytes / BestSeconds(MemoryReader());
-  const auto [floats, int8s] = BestLoops();
-  ceilings.ops[ComputeType::kFloat32] = OpsPerSecond(floats);
+  const Loops& loops = LoopsOf(kernels);
+  ceilings.ops[ComputeType::kFloat32] = OpsPerSecond(loops.floats);
   // bfloat16 is summed in float32.
   ceilings.ops[ComputeType::kBfloat16] = ceilings.ops[ComputeType::kFloat32];
-  ceilings.ops[ComputeType::kInt8] = OpsPerSecond(int8s);
+  ceilings.ops[ComputeType::kInt8] = OpsPerSecond(loops.int8s);
   return ceilings;
 }
 

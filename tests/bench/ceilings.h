@@ -2,8 +2,10 @@
 #define LEAPSTREAM_TESTS_BENCH_CEILINGS_H_
 
 #include <map>
+#include <string>
 
 #include "model/engine/kernels/packed_linear.h"
+#include "model/engine/kernels/simd.h"
 
 namespace leapstream {
 
@@ -14,7 +16,8 @@ struct Ceilings {
   std::map<ComputeType, double> ops;  // Multiplications and additions per second, in registers.
 };
 
-Ceilings MeasureCeilings();
+// kernels: the name of the SimdKernels whose instructions the loops in registers use.
+Ceilings MeasureCeilings(const std::string& kernels = Simd().name);
 
 // The gain of a second thread for loops that share nothing: the time on the wall that one thread
 // takes for a loop, times two, over the time in which two threads take one each. 2 if each has a

@@ -65,7 +65,7 @@ std::string Measure(const SimdKernels& simd, const PackedLinear& linear, int64_t
 }
 
 int Main(const SimdKernels& simd) {
-  Ceilings ceilings = MeasureCeilings();
+  Ceilings ceilings = MeasureCeilings(simd.name);
   std::map<std::string, PackedLinear> linears;  // Keyed by the case without its rows.
   std::cout << "{\"kernels\": \"" << simd.name << "\"";
   for (const auto& [type, name] : kTypes) {

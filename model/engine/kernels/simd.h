@@ -113,6 +113,9 @@ struct SimdKernels {
 const SimdKernels& Simd();
 // All kernels that this processor can run, the best last. For tests.
 std::vector<const SimdKernels*> SupportedSimdKernels();
+// The last of `kernels` whose int8 products are, to the bit, those of plain loops over a small case
+// (0.2 ms), or the first if none are. Not every kind of processor was there to test its kernels on.
+const SimdKernels& LastThatPasses(const std::vector<const SimdKernels*>& kernels);
 
 }  // namespace leapstream
 

@@ -5,26 +5,50 @@
 // Tiles of a product of many rows, rows x outputs, and the vector registers that hold their sums:
 //
 //   copy           registers   float32, bfloat16   int8                 multiplies int8 with
-//   Baseline x86   16 x 128    3 x 16, 12          4 x 16, in memory    plain loops
+//   Baseline x86   16 x 128    3 x 16, 12          4 x 16, in memory    pmaddwd of widened bytes
 //   Baseline ARM   32 x 128    6 x 16, 24          4 x 16, 16           smull, addp, sadalp
 //   ArmDot         32 x 128    6 x 16, 24          4 x 16, 16           sdot
+//   ArmI8mm        32 x 128    6 x 16, 24          6 x 16, 24           smmla
 //   Haswell        16 x 256    6 x 16, 12          4 x 16, 8            vpmaddubsw, vpmaddwd
 //   AvxVnni        16 x 256    6 x 16, 12          6 x 16, 12           vpdpbusd
-//   SkylakeAvx512  32 x 512    8 x 32, 16          8 x 16, 16 x 256     vpmaddubsw, vpmaddwd
+//   SkylakeAvx512  32 x 512    8 x 32, 16          8 x 32, 16           vpmaddubsw, vpmaddwd
 //   Avx512Vnni     32 x 512    8 x 32, 16          8 x 32, 16           vpdpbusd
+//   AmxInt8        32 x 512    8 x 32, 16          32 x 32, 4 tiles     tdpbusd from 16 rows on
 //
 // With more sums each loaded number is used more often. Some registers are left for weights, for an
 // input, and for products where no instruction multiplies and adds at once. With 512 bits 16 sums
 // are enough: a tile of 8 x 32 multiplies 16 times for ten loads, of which the processor makes two
 // while it multiplies twice.
 //
-// AMX is not used: no machine that this was tested on shows it to its programs.
+// GOP/s of a product of 128 rows, 512 inputs and 2,048 outputs, and of the same instructions in
+// registers alone; one thread of an Intel Xeon of family 6, model 207, the best of many runs of
+// `echo int8:128:512:2048 | build/bin/product_bench Haswell`, with each copy's name and type:
+//
+//   copy           float32   bfloat16   registers   int8   registers
+//   Baseline x86        29         27          34     32          67
+//   Haswell             80         75          95    147         212
+//   AvxVnni             80         75          95    306         380
+//   SkylakeAvx512      153        144         176    184         303
+//   Avx512Vnni         153        144         176    573         739
+//
+// In registers the vpxor of Haswell's way is not counted, nor Baseline's widening. There was no ARM
+// processor to measure on, and none that shows AMX to its programs: kernels_test runs the former
+// copies under qemu and AmxInt8 with emulated tiles (tiles.h).
+//
+// AMX's tdpbf16ps is not used: it rounds inputs to bfloat16 and adds products in pairs, so that the
+// results of a row would be others in a batch than alone.
 #include "model/engine/kernels/simd.h"
 
 #if defined(__AVX2__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
 #include <arm_neon.h>
+#elif defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+#if defined(__AMX_INT8__) || defined(LEAPSTREAM_EMULATED_TILES)
+#define LEAPSTREAM_TILES
+#include "model/engine/kernels/tiles.h"
 #endif
 
 #define INLINE_MEMBER inline __attribute__((always_inline))
@@ -37,6 +61,12 @@ namespace leapstream {
 extern const SimdKernels LEAPSTREAM_SIMD_KERNELS;
 
 namespace {
+
+#ifdef LEAPSTREAM_TILES
+constexpr bool kTiles = true;
+#else
+constexpr bool kTiles = false;
+#endif
 
 // Vectors are as wide as the processor's own: compilers split wider ones through memory.
 #ifdef __AVX512F__
@@ -64,12 +94,17 @@ constexpr int kInt8Rows = 4;
 constexpr int64_t kLanes = 4;
 #if defined(__aarch64__)
 constexpr int kFloatSums = 24;  // Of 32 vector registers.
-constexpr int kInt8Sums = 16;
 constexpr int kFloatRows = 6;
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+constexpr int kInt8Sums = 24;
+constexpr int kInt8Rows = 6;
+#else
+constexpr int kInt8Sums = 16;
 constexpr int kInt8Rows = 4;
+#endif
 #else
 constexpr int kFloatSums = 12;
-constexpr int kInt8Sums = 8;
+constexpr int kInt8Sums = kTiles ? 16 : 8;  // Emulated tiles are of two panels, as AMX's.
 constexpr int kFloatRows = 3;
 constexpr int kInt8Rows = 4;
 #endif
@@ -136,19 +171,6 @@ INLINE Vector Widen(const uint16_t* weights) {
 #endif
 }
 
-INLINE void Finish(Vector sum, const Product& p, int64_t row, int64_t column) {
-  float* y = p.y + row * p.out + column;
-  const int64_t count = Least(kLanes, p.out - column);
-  sum += Load(p.bias + column);
-  if (p.epilogue == Epilogue::kRelu) sum = Select(sum < 0, Vector{}, sum);  // NaN stays NaN.
-  if (p.epilogue == Epilogue::kAdd) sum += count == kLanes ? Load(y) : LoadPart(y, count);
-  if (count == kLanes) {
-    Store(sum, y);
-  } else {
-    StorePart(sum, count, y);
-  }
-}
-
 // The weights that a tile prefetches, a step for each line of its own weights. A product of one
 // tile of rows goes through the weights once, and prefetches some way ahead in the same panels. In
 // a product of several tiles each prefetches its share of the block that comes next, so that memory
@@ -178,60 +200,152 @@ struct Place {
   int64_t begin, end;
 };
 
-// A tile of kRows rows x kPanels panels. The sums stay in registers while the inputs go by. Between
-// two blocks of inputs they lie in `partial`, [kRows, kPanels, 16]. The size of the tile and that
-// of the blocks decide only which sums are computed side by side, never the order within a sum.
-// Tiles are not inlined: all products share them, and are compiled in a third of the time.
-template <typename Weight, int kRows, int kPanels>
-SEPARATE void Tile(const Product& p, const Place& place, const Weight* w, int64_t between,
-                   Ahead ahead, float* partial) {
-  constexpr int kAll = kPanels * kVectors;
-  Vector sums[kRows][kAll] = {};
+// The weights of a tile.
+template <typename Weight>
+struct Weights {
+  const Weight* first;
+  int64_t between;  // The numbers from one panel of the tile to the next.
+  Ahead ahead;
+  // For bfloat16: if not null, the tile leaves the widened weights there for the tiles after it,
+  // [kPanels, kWideDepth, 16].
+  float* wide = nullptr;
+};
+constexpr int64_t kWideDepth = 256;
+
+// The sums of one row and one panel.
+struct FloatSums {
+  Vector outputs[kVectors] = {};
+};
+INLINE Vector Scaled(const Product& /*p*/, int64_t /*row*/, int64_t /*column*/,
+                     const FloatSums& sums, int v) {
+  return sums.outputs[v];
+}
+
+// The first output of a vector of a tile.
+INLINE int64_t Column(const Place& place, int v) {
+  return (place.panel + v / kVectors * place.apart) * kPanel + v % kVectors * kLanes;
+}
+
+// Writes a row of a tile's results, from its sums [kPanels]. kWhole: no panel goes beyond the last
+// output.
+template <bool kWhole, int kPanels, typename Sums>
+INLINE void FinishRow(const Product& p, const Place& place, int64_t row, const Sums* sums) {
+  const Vector least = Same(p.epilogue == Epilogue::kRelu ? 0 : -__builtin_inff());
+#pragma GCC unroll 16
+  for (int v = 0; v < kPanels * kVectors; ++v) {
+    const int64_t column = Column(place, v);
+    const int64_t count = kWhole ? kLanes : Least(kLanes, p.out - column);
+    if (count <= 0) continue;
+    Vector sum = Scaled(p, row, column, sums[v / kVectors], v % kVectors);
+    sum += Load(p.bias + column);
+    sum = sum < least ? least : sum;  // NaN stays NaN.
+    float* const y = p.y + row * p.out + column;
+    if constexpr (kWhole) {
+      if (p.epilogue == Epilogue::kAdd) sum += Load(y);
+      Store(sum, y);
+    } else {
+      if (p.epilogue == Epilogue::kAdd) sum += LoadPart(y, count);
+      StorePart(sum, count, y);
+    }
+  }
+}
+
+// Writes the results of some rows, from their sums [rows, kPanels].
+template <int kPanels, typename Sums>
+SEPARATE void FinishRows(const Product& p, const Place& place, int64_t rows, const Sums* sums) {
+  for (int64_t r = 0; r < rows; ++r) {
+    FinishRow<false, kPanels>(p, place, place.row + r, sums + r * kPanels);
+  }
+}
+
+// A tile begins with the sums of the blocks of inputs before, which lie in `partial`, [kRows,
+// kPanels]. A last block prefetches the places of the results: writing them would wait otherwise.
+template <int kRows, int kPanels, typename Sums>
+INLINE void BeginTile(const Product& p, const Place& place, bool last, const Sums* partial,
+                      Sums (&sums)[kRows][kPanels]) {
   if (place.begin > 0) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-      for (int v = 0; v < kAll; ++v) sums[r][v] = Load(partial + (r * kAll + v) * kLanes);
+      for (int v = 0; v < kPanels; ++v) sums[r][v] = partial[r * kPanels + v];
     }
   }
-  const float* x = p.x + place.row * p.in + place.begin;
-  for (int64_t i = 0; i < place.end - place.begin; ++i) {
-    // Either the weights or the inputs are loaded once, whichever are fewer registers.
-    if constexpr (kRows <= 3) {
+  if (!last) return;
 #pragma GCC unroll 16
-      for (int v = 0; v < kAll; ++v) {
-        const Vector weights =
-            Widen(w + v / kVectors * between + i * kPanel + v % kVectors * kLanes);
+  for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-        for (int r = 0; r < kRows; ++r) sums[r][v] += weights * x[r * p.in + i];
-      }
-    } else {
-      Vector weights[kAll];
-#pragma GCC unroll 16
-      for (int v = 0; v < kAll; ++v) {
-        weights[v] = Widen(w + v / kVectors * between + i * kPanel + v % kVectors * kLanes);
-      }
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-        for (int v = 0; v < kAll; ++v) sums[r][v] += weights[v] * x[r * p.in + i];
-      }
+    for (int v = 0; v < kPanels; ++v) {
+      __builtin_prefetch(p.y + (place.row + r) * p.out + Column(place, v * kVectors), 1);
     }
-    if (ahead.step > 0) ahead.Prefetch<kPanels>();
+  }
+}
+
+// A tile ends with its results after the last block of inputs, or leaves its sums in `partial`.
+template <int kRows, int kPanels, typename Sums>
+INLINE void EndTile(const Product& p, const Place& place, bool last, Sums* partial,
+                    const Sums (&sums)[kRows][kPanels]) {
+  if (last && Column(place, kPanels * kVectors - 1) + kLanes <= p.out) {
+    const Product copy = p;  // As results could change p itself, the compiler would load it again.
+    const Place here = place;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      FinishRow<true, kPanels>(copy, here, here.row + r, sums[r]);
+    }
+    return;
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kAll; ++v) {
-      if (place.end < p.in) {
-        Store(sums[r][v], partial + (r * kAll + v) * kLanes);
-        continue;
-      }
-      const int64_t column =
-          (place.panel + v / kVectors * place.apart) * kPanel + v % kVectors * kLanes;
-      if (column < p.out) Finish(sums[r][v], p, place.row + r, column);
-    }
+    for (int v = 0; v < kPanels; ++v) partial[r * kPanels + v] = sums[r][v];
   }
+  if (last) FinishRows<kPanels>(p, place, kRows, partial);
+}
+
+// A tile of kRows rows x kPanels panels. The sums stay in registers while the inputs go by. The
+// size of the tile and that of the blocks decide only which sums are computed side by side, never
+// the order within a sum. Tiles are not inlined: all products share them, and are compiled in a
+// third of the time.
+template <typename Weight, int kRows, int kPanels>
+SEPARATE void Tile(const Product& p, const Place& place, Weights<Weight> w, FloatSums* partial) {
+  constexpr int kAll = kPanels * kVectors;
+  const bool last = place.end >= p.in;
+  FloatSums sums[kRows][kPanels];
+  BeginTile(p, place, last, partial, sums);
+  const float* x = p.x + place.row * p.in + place.begin;
+  for (int64_t i = 0; i < place.end - place.begin; ++i) {
+    const auto weights = [&](int v) INLINE_LAMBDA {
+      const int64_t at = i * kPanel + v % kVectors * kLanes;
+      const Vector some = Widen(w.first + v / kVectors * w.between + at);
+      if constexpr (sizeof(Weight) == 2) {
+        if (w.wide != nullptr) Store(some, w.wide + v / kVectors * kWideDepth * kPanel + at);
+      }
+      return some;
+    };
+    // Either the weights or the inputs are loaded once, whichever are fewer registers.
+    if constexpr (kRows <= 3) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kAll; ++v) {
+        const Vector some = weights(v);
+#pragma GCC unroll 16
+        for (int r = 0; r < kRows; ++r) {
+          sums[r][v / kVectors].outputs[v % kVectors] += some * x[r * p.in + i];
+        }
+      }
+    } else {
+      Vector all[kAll];
+#pragma GCC unroll 16
+      for (int v = 0; v < kAll; ++v) all[v] = weights(v);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+        for (int v = 0; v < kAll; ++v) {
+          sums[r][v / kVectors].outputs[v % kVectors] += all[v] * x[r * p.in + i];
+        }
+      }
+    }
+    if (w.ahead.step > 0) w.ahead.template Prefetch<kPanels>();
+  }
+  EndTile(p, place, last, partial, sums);
 }
 
 // int8: y = x_scale w_scale sum_i x_i w_i, with the sum exact in 32-bit integers. The weights of
@@ -266,7 +380,7 @@ INLINE void StoreBytes(Integers v, int64_t count, uint8_t* x) {
 }
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 constexpr bool kPositive = true;  // Inputs are increased by 128.
-struct Accumulator {
+struct Int8Sums {
   Integers outputs[kVectors] = {};
 };
 // Stores a row's inputs, given increased by 128. Returns the amounts that the sums will lack.
@@ -287,11 +401,24 @@ INLINE Integers SameFour(const uint8_t* x) {
   __builtin_memcpy(&four, x, sizeof(four));
   return Integers{} + four;
 }
-INLINE Integers SumsOf(const Accumulator& sum, int v) { return sum.outputs[v]; }
+INLINE Integers SumsOf(const Int8Sums& sum, int v) { return sum.outputs[v]; }
 #elif defined(__AVX2__)
 constexpr bool kPositive = false;
-struct Accumulator {
-  __m256i outputs[2] = {};  // 8 outputs each.
+#if defined(__AVX512BW__)
+typedef __m512i Words;
+INLINE Words SameWords(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE Words MultiplyPairs(Words x, Words w) { return _mm512_maddubs_epi16(x, w); }
+INLINE Words AddWords(Words a, Words b) { return _mm512_add_epi16(a, b); }
+INLINE Words AddPairs(Words words) { return _mm512_madd_epi16(words, _mm512_set1_epi16(1)); }
+#else
+typedef __m256i Words;
+INLINE Words SameWords(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE Words MultiplyPairs(Words x, Words w) { return _mm256_maddubs_epi16(x, w); }
+INLINE Words AddWords(Words a, Words b) { return _mm256_add_epi16(a, b); }
+INLINE Words AddPairs(Words words) { return _mm256_madd_epi16(words, _mm256_set1_epi16(1)); }
+#endif
+struct Int8Sums {
+  Words outputs[kVectors] = {};
 };
 // Stores the absolute values of a row's inputs, and `in` bytes behind them 0xff for each negative
 // input, 0 for the others. Inputs are given increased by 128. Returns the amounts that the sums
@@ -304,34 +431,31 @@ INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int
   StoreBytes(negative, count, x + in);
   return size & negative;
 }
-INLINE __m256i FourBytes(const uint8_t* x) {
+INLINE Words SameFour(const uint8_t* x) {
   int32_t four;
   __builtin_memcpy(&four, x, sizeof(four));
-  return _mm256_set1_epi32(four);
+  return SameWords(four);
 }
 template <int kGroups>
-INLINE void Dot(const uint8_t* x, int64_t in, const int8_t* w, Accumulator* sum) {
-  for (int o = 0; o < 2; ++o) {
-    __m256i pairs = {};
+INLINE void Dot(const uint8_t* x, int64_t in, const int8_t* w, Int8Sums* sum) {
+  for (int o = 0; o < kVectors; ++o) {
+    Words pairs = {};
     for (int g = 0; g < kGroups; ++g) {
-      const __m256i weights =
-          _mm256_loadu_si256(reinterpret_cast<const __m256i*>(w + g * kGroup + 32 * o));
-      const __m256i products = _mm256_maddubs_epi16(
-          FourBytes(x + 4 * g), _mm256_xor_si256(weights, FourBytes(x + in + 4 * g)));
-      pairs = g == 0 ? products : _mm256_add_epi16(pairs, products);
+      Words weights;
+      __builtin_memcpy(&weights, w + g * kGroup + o * 4 * kLanes, sizeof(weights));
+      const Words products = MultiplyPairs(SameFour(x + 4 * g), weights ^ SameFour(x + in + 4 * g));
+      pairs = g == 0 ? products : AddWords(pairs, products);
     }
     // With the intrinsic, GCC 12 copies the sums around.
-    asm("vpaddd %1, %0, %0"
-        : "+v"(sum->outputs[o])
-        : "v"(_mm256_madd_epi16(pairs, _mm256_set1_epi16(1))));
+    asm("vpaddd %1, %0, %0" : "+v"(sum->outputs[o]) : "v"(AddPairs(pairs)));
   }
 }
-INLINE Integers SumsOf(const Accumulator& sum, int v) {
-  return reinterpret_cast<const Integers*>(sum.outputs)[v];
+INLINE Integers SumsOf(const Int8Sums& sum, int v) {
+  return reinterpret_cast<Integers>(sum.outputs[v]);
 }
 #elif defined(__aarch64__)
 constexpr bool kPositive = false;
-struct Accumulator {
+struct Int8Sums {
   int32x4_t outputs[4] = {};  // 4 outputs each.
 };
 INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
@@ -339,7 +463,7 @@ INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int
   return Integers{};
 }
 template <int kGroups>
-INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* sum) {
+INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Int8Sums* sum) {
   for (int g = 0; g < kGroups; ++g) {
     int32_t four;
     __builtin_memcpy(&four, x + 4 * g, sizeof(four));
@@ -357,34 +481,93 @@ INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* 
     }
   }
 }
-INLINE Integers SumsOf(const Accumulator& sum, int v) {
+INLINE Integers SumsOf(const Int8Sums& sum, int v) {
   return reinterpret_cast<Integers>(sum.outputs[v]);
 }
-#else
+#elif defined(__SSE2__) && !defined(LEAPSTREAM_TILES)
 constexpr bool kPositive = false;
-struct Accumulator {
-  int32_t sums[kPanel] = {};
+struct Int8Sums {
+  __m128i pairs[8] = {};  // For each output the sums of inputs 0 and 1 of a group, and of 2 and 3.
 };
 INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
   StoreBytes(positive - 128, count, x);
   return Integers{};
 }
+// Signed bytes as 16-bit numbers: the first eight, and the others.
+INLINE __m128i LowWords(__m128i bytes) {
+  return _mm_srai_epi16(_mm_unpacklo_epi8(bytes, bytes), 8);
+}
+INLINE __m128i HighWords(__m128i bytes) {
+  return _mm_srai_epi16(_mm_unpackhi_epi8(bytes, bytes), 8);
+}
+INLINE Integers SumsOf(const Int8Sums& sum, int v) {
+  const __m128 first = _mm_castsi128_ps(sum.pairs[2 * v]);
+  const __m128 second = _mm_castsi128_ps(sum.pairs[2 * v + 1]);
+  return reinterpret_cast<Integers>(_mm_shuffle_ps(first, second, 0x88)) +
+         reinterpret_cast<Integers>(_mm_shuffle_ps(first, second, 0xdd));
+}
+#else
+constexpr bool kPositive = kTiles;
+struct Int8Sums {
+  int32_t sums[kPanel] = {};
+};
+INLINE Integers StoreQuantised(Integers positive, int64_t count, uint8_t* x, int64_t /*in*/) {
+  StoreBytes(kPositive ? positive : positive - 128, count, x);
+  return Integers{};
+}
 template <int kGroups>
-INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Accumulator* sum) {
+INLINE void Dot(const uint8_t* x, int64_t /*in*/, const int8_t* w, Int8Sums* sum) {
   for (int o = 0; o < kPanel; ++o) {
     for (int i = 0; i < 4 * kGroups; ++i) {
-      sum->sums[o] += static_cast<int8_t>(x[i]) * w[i / 4 * kGroup + 4 * o + i % 4];
+      const int input = kPositive ? x[i] : static_cast<int8_t>(x[i]);
+      sum->sums[o] += input * w[i / 4 * kGroup + 4 * o + i % 4];
     }
   }
 }
-INLINE Integers SumsOf(const Accumulator& sum, int v) {
+INLINE Integers SumsOf(const Int8Sums& sum, int v) {
   return *reinterpret_cast<const Integers*>(sum.sums + v * kLanes);
+}
+#endif
+
+// Puts sums that share registers into their places. Those of ArmI8mm are of two rows, 2k and 2k +
+// 1, and two outputs, [row 2k: output 0, 1; row 2k + 1: output 0, 1], the registers of outputs 0 to
+// 7 in the place of row 2k, the others in that of row 2k + 1. All others lie right from the
+// beginning.
+template <int kRows, int kPanels>
+INLINE void SeparateRows([[maybe_unused]] Int8Sums (&sums)[kRows][kPanels]) {
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+#pragma GCC unroll 4
+  for (int r = 0; r + 2 <= kRows; r += 2) {
+#pragma GCC unroll 4
+    for (int v = 0; v < kPanels; ++v) {
+      Int8Sums rows[2];
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; ++o) {
+        const int64x2_t* const two =
+            reinterpret_cast<const int64x2_t*>(sums[r + o / 2][v].outputs + o % 2 * 2);
+        rows[0].outputs[o] = vreinterpretq_s32_s64(vzip1q_s64(two[0], two[1]));
+        rows[1].outputs[o] = vreinterpretq_s32_s64(vzip2q_s64(two[0], two[1]));
+      }
+      sums[r][v] = rows[0];
+      sums[r + 1][v] = rows[1];
+    }
+  }
+#endif
+}
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+// The inputs of one or two groups; zeros stand for the second one.
+template <int kGroups>
+INLINE int8x8_t EightInputs(const uint8_t* x) {
+  uint64_t bytes = 0;
+  __builtin_memcpy(&bytes, x, 4 * kGroups);
+  return vcreate_s8(bytes);
 }
 #endif
 
 template <int kRows, int kPanels, int kGroups>
 INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t between,
-                      Accumulator (&sums)[kRows][kPanels]) {
+                      Int8Sums (&sums)[kRows][kPanels]) {
 #if defined(__AVX512VNNI__) || defined(__AVXVNNI__)
 #pragma GCC unroll 2
   for (int g = 0; g < kGroups; ++g) {
@@ -425,6 +608,64 @@ INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t bet
       }
     }
   }
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+  // smmla multiplies two rows with two outputs, eight inputs each. The weights of an output for
+  // these lie in two groups; zip brings them together. The last of an odd number of rows takes
+  // sdot.
+  int8x16_t pairs[kRows / 2 + 1];
+#pragma GCC unroll 4
+  for (int r = 0; r + 2 <= kRows; r += 2) {
+    pairs[r / 2] = vcombine_s8(EightInputs<kGroups>(x + r * 2 * in),
+                               EightInputs<kGroups>(x + (r + 1) * 2 * in));
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 4
+    for (int o = 0; o < 4; ++o) {
+      const int8_t* const group = w + v * between + 16 * o;
+      asm volatile("" : : : "memory");  // Or GCC 12 loads all weights first, and spills sums.
+      const int32x4_t low = vreinterpretq_s32_s8(vld1q_s8(group));
+      const int32x4_t high =
+          kGroups == 2 ? vreinterpretq_s32_s8(vld1q_s8(group + kGroup)) : vdupq_n_s32(0);
+      const int8x16_t first = vreinterpretq_s8_s32(vzip1q_s32(low, high));
+      const int8x16_t second = vreinterpretq_s8_s32(vzip2q_s32(low, high));
+#pragma GCC unroll 4
+      for (int r = 0; r + 2 <= kRows; r += 2) {
+        int32x4_t* const two = sums[r + o / 2][v].outputs + o % 2 * 2;
+        two[0] = vmmlaq_s32(two[0], pairs[r / 2], first);
+        two[1] = vmmlaq_s32(two[1], pairs[r / 2], second);
+      }
+      if constexpr (kRows % 2 == 1) {
+        const int8x8_t inputs = EightInputs<kGroups>(x + (kRows - 1) * 2 * in);
+        int32x4_t* const sum = &sums[kRows - 1][v].outputs[o];
+        *sum = vdotq_lane_s32(*sum, vreinterpretq_s8_s32(low), inputs, 0);
+        *sum = vdotq_lane_s32(*sum, vreinterpretq_s8_s32(high), inputs, 1);
+      }
+    }
+  }
+#elif defined(__SSE2__) && !defined(__AVX2__) && !defined(LEAPSTREAM_TILES)
+  for (int g = 0; g < kGroups; ++g) {
+    __m128i inputs[kRows];
+    for (int r = 0; r < kRows; ++r) {
+      int32_t four;
+      __builtin_memcpy(&four, x + r * 2 * in + 4 * g, sizeof(four));
+      inputs[r] = LowWords(_mm_set1_epi32(four));
+    }
+    for (int v = 0; v < kPanels; ++v) {
+#pragma GCC unroll 4
+      for (int o = 0; o < 4; ++o) {
+        const __m128i weights = _mm_loadu_si128(
+            reinterpret_cast<const __m128i*>(w + v * between + g * kGroup + 16 * o));
+        const __m128i low = LowWords(weights), high = HighWords(weights);
+#pragma GCC unroll 4
+        for (int r = 0; r < kRows; ++r) {
+          __m128i* const pairs = sums[r][v].pairs + 2 * o;
+          pairs[0] = _mm_add_epi32(pairs[0], _mm_madd_epi16(low, inputs[r]));
+          pairs[1] = _mm_add_epi32(pairs[1], _mm_madd_epi16(high, inputs[r]));
+        }
+      }
+    }
+  }
 #else
 #pragma GCC unroll 16
   for (int v = 0; v < kPanels; ++v) {
@@ -436,69 +677,53 @@ INLINE void AddGroups(const uint8_t* x, int64_t in, const int8_t* w, int64_t bet
 #endif
 }
 
-template <typename Weight, int kRows, int kPanels>
-SEPARATE void Tile(const Product& p, const Place& place, const Weight* w, int64_t between,
-                   Ahead ahead, Accumulator* partial) {
-  const int64_t in = (p.in + 3) / 4 * 4;
-  Accumulator sums[kRows][kPanels] = {};
-  if (place.begin > 0) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kPanels; ++v) sums[r][v] = partial[r * kPanels + v];
-    }
+INLINE Vector Scaled(const Product& p, int64_t row, int64_t column, const Int8Sums& sums, int v) {
+  Integers sum = SumsOf(sums, v);
+  if constexpr (kPositive) {
+    sum -= *reinterpret_cast<const Integers*>(p.w_sum + column);
+  } else {
+    sum += p.x_rows[row].too_little;
   }
+  return __builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * p.x_rows[row].scale);
+}
+
+template <typename Weight, int kRows, int kPanels>
+SEPARATE void Tile(const Product& p, const Place& place, Weights<Weight> w, Int8Sums* partial) {
+  const int64_t in = (p.in + 3) / 4 * 4;
+  const bool last = place.end >= in;
+  Int8Sums sums[kRows][kPanels];
+  BeginTile(p, place, last, partial, sums);
   const uint8_t* x = static_cast<const uint8_t*>(p.x_quantised) + place.row * 2 * in + place.begin;
-  const int64_t count = (place.end < in ? place.end : in) - place.begin;
+  const int64_t count = Least(place.end, in) - place.begin;
   int64_t i = 0;
   for (; i + 8 <= count; i += 8) {
-    AddGroups<kRows, kPanels, 2>(x + i, in, w + i * kPanel, between, sums);
-    if (ahead.step > 0) {  // These were two lines of weights.
-      ahead.Prefetch<kPanels>();
-      ahead.Prefetch<kPanels>();
+    AddGroups<kRows, kPanels, 2>(x + i, in, w.first + i * kPanel, w.between, sums);
+    if (w.ahead.step > 0) {  // These were two lines of weights.
+      w.ahead.template Prefetch<kPanels>();
+      w.ahead.template Prefetch<kPanels>();
     }
   }
-  if (i < count) AddGroups<kRows, kPanels, 1>(x + i, in, w + i * kPanel, between, sums);
-#pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    if (place.end < in) {
-#pragma GCC unroll 16
-      for (int v = 0; v < kPanels; ++v) partial[r * kPanels + v] = sums[r][v];
-      continue;
-    }
-    const QuantisedRow quantised = p.x_rows[place.row + r];
-#pragma GCC unroll 16
-    for (int v = 0; v < kPanels; ++v) {
-      for (int o = 0; o < kVectors; ++o) {
-        const int64_t column = (place.panel + v * place.apart) * kPanel + o * kLanes;
-        if (column >= p.out) break;
-        Integers sum = SumsOf(sums[r][v], o) + quantised.too_little;
-        if (kPositive) sum -= *reinterpret_cast<const Integers*>(p.w_sum + column);
-        Finish(__builtin_convertvector(sum, Vector) * (Load(p.w_scale + column) * quantised.scale),
-               p, place.row + r, column);
-      }
-    }
-  }
+  if (i < count) AddGroups<kRows, kPanels, 1>(x + i, in, w.first + i * kPanel, w.between, sums);
+  if (last) SeparateRows(sums);
+  EndTile(p, place, last, partial, sums);
 }
 
 // The differences between the types of weights: the registers that the sums of one row and one
 // panel take, the most rows of a tile, the inputs of a block, and a panel's numbers for one input.
 template <typename Weight>
 struct Traits {
-  typedef float Partial;
-  static constexpr int kPartials = kPanel;  // For one row and one panel.
+  typedef FloatSums Sums;
   static constexpr int kRegisters = kVectors;
   static constexpr int kSums = kFloatSums;
   static constexpr int kMostRows = kFloatRows;
-  static constexpr int64_t kDepth = 256;
+  static constexpr int64_t kDepth = kWideDepth;
   static constexpr int64_t kBlockRows = 48;
   INLINE int64_t Inputs(const Product& p) { return p.in; }
 };
 template <>
 struct Traits<int8_t> {
-  typedef Accumulator Partial;
-  static constexpr int kPartials = 1;
-#if defined(__AVX512VNNI__) || defined(__aarch64__)
+  typedef Int8Sums Sums;
+#if defined(__AVX2__) || defined(__aarch64__)
   static constexpr int kRegisters = kVectors;
 #else
   static constexpr int kRegisters = 2;
@@ -506,7 +731,7 @@ struct Traits<int8_t> {
   static constexpr int kSums = kInt8Sums;
   static constexpr int kMostRows = kSums / kRegisters < kInt8Rows ? kSums / kRegisters : kInt8Rows;
   static constexpr int64_t kDepth = 1024;
-  static constexpr int64_t kBlockRows = 96;
+  static constexpr int64_t kBlockRows = 128;
   INLINE int64_t Inputs(const Product& p) { return (p.in + 3) / 4 * 4; }
 };
 
@@ -528,9 +753,10 @@ constexpr int PanelsOf(int rows) {
 // KB ahead: one row took 5 to 10 % less time, eight rows 20 to 30 %, than without.
 template <typename Weight, int kRows>
 INLINE void OneTile(const Product& p) {
+  typedef Traits<Weight> T;
   constexpr int kPanels = PanelsOf<Weight>(kRows);
-  constexpr typename Traits<Weight>::Partial* kNone = nullptr;  // There is one block of inputs.
-  const int64_t in = Traits<Weight>::Inputs(p);
+  alignas(64) typename T::Sums sums[kRows * kPanels];
+  const int64_t in = T::Inputs(p);
   const int64_t apart = (p.end - p.begin) / kPanels;
   const auto* const panels = static_cast<const Weight*>(p.panels);
   constexpr int64_t kAhead = kAvx512 || kRows > 1 ? 4096 : sizeof(Weight) == 1 ? 512 : 0;
@@ -541,12 +767,12 @@ INLINE void OneTile(const Product& p) {
   };
   for (int64_t panel = p.begin; panel < p.begin + apart; ++panel) {
     const Weight* const w = panels + panel * in * kPanel;
-    Tile<Weight, kRows, kPanels>(p, {0, panel, apart, 0, in}, w, apart * in * kPanel, ahead(w),
-                                 kNone);
+    Tile<Weight, kRows, kPanels>(p, {0, panel, apart, 0, in}, {w, apart * in * kPanel, ahead(w)},
+                                 sums);
   }
   for (int64_t panel = p.begin + kPanels * apart; panel < p.end; ++panel) {
     const Weight* const w = panels + panel * in * kPanel;
-    Tile<Weight, kRows, 1>(p, {0, panel, 0, 0, in}, w, 0, ahead(w), kNone);
+    Tile<Weight, kRows, 1>(p, {0, panel, 0, 0, in}, {w, 0, ahead(w)}, sums);
   }
 }
 // OneTile() for a number of rows that is only known at run time, from kRows down.
@@ -558,15 +784,66 @@ INLINE void TileRows(const Product& p) {
 
 // Calls Tile() for a number of rows that is only known at run time, from kRows down. Tiles of less
 // than half of the rows do not occur: more than kMostRows rows are shared evenly.
-template <int kRows, int kPanels, typename Weight, typename Partial>
-INLINE void TileOf(int64_t rows, const Product& p, const Place& place, const Weight* w,
-                   int64_t between, Ahead ahead, Partial* partial) {
-  if (rows == kRows) {
-    return Tile<Weight, kRows, kPanels>(p, place, w, between, ahead, partial);
-  }
+template <int kRows, int kPanels, typename Weight, typename Sums>
+INLINE void TileOf(int64_t rows, const Product& p, const Place& place, Weights<Weight> w,
+                   Sums* partial) {
+  if (rows == kRows) return Tile<Weight, kRows, kPanels>(p, place, w, partial);
   if constexpr (kRows > (Traits<Weight>::kMostRows + 1) / 2) {
-    TileOf<kRows - 1, kPanels>(rows, p, place, w, between, ahead, partial);
+    TileOf<kRows - 1, kPanels>(rows, p, place, w, partial);
   }
+}
+
+// AMX: the sums of `count` rows over as many inputs as fill tiles, in `sums` [count, kPanels]. 32
+// rows x 2 panels at a time take four of the eight tile registers. A group of weights is a row of
+// AMX's second factor. If the rows are no multiple of 16, the last 16 begin earlier, and some are
+// computed twice. Returns the number of inputs that are done: none if there are too few rows.
+template <int kPanels>
+SEPARATE int64_t TileSums([[maybe_unused]] const Product& p, [[maybe_unused]] const Place& place,
+                          [[maybe_unused]] int64_t count, [[maybe_unused]] Int8Sums* sums) {
+#ifdef LEAPSTREAM_TILES
+  static_assert(kPanels <= 2 && sizeof(Int8Sums) == kTileBytes, "see the numbers of tiles");
+  if (count < kTileRows) return 0;
+  const int64_t in = place.end;
+  const int64_t inputs = in / kTileBytes * kTileBytes;
+  const auto* const x = static_cast<const uint8_t*>(p.x_quantised) + place.row * 2 * in;
+  const int8_t* const w = static_cast<const int8_t*>(p.panels) + place.panel * in * kPanel;
+  const int64_t between = place.apart * in * kPanel;
+  const int64_t passes = (count + 2 * kTileRows - 1) / (2 * kTileRows);
+  for (int64_t pass = 0; pass < passes; ++pass) {
+    const int64_t row = Least(2 * kTileRows * pass, count - kTileRows);
+    const int64_t more = Least(row + kTileRows, count - kTileRows);
+    ZeroTile<0>();
+    ZeroTile<1>();
+    ZeroTile<2>();
+    ZeroTile<3>();
+    for (int64_t i = 0; i < inputs; i += kTileBytes) {
+      const int8_t* const some = w + i * kPanel;
+      LoadTile<4>(x + row * 2 * in + i, 2 * in);
+      LoadTile<6>(some, kGroup);
+      MultiplyTiles<0, 4, 6>();
+      if (kPanels > 1) LoadTile<7>(some + between, kGroup);
+      if (kPanels > 1) MultiplyTiles<1, 4, 7>();
+      if (more > row) {
+        LoadTile<5>(x + more * 2 * in + i, 2 * in);
+        MultiplyTiles<2, 5, 6>();
+        if (kPanels > 1) MultiplyTiles<3, 5, 7>();
+      }
+      for (int64_t line = pass; line < kTileRows; line += passes) {  // The panels that come next.
+        for (int v = 0; v < kPanels; ++v) {
+          __builtin_prefetch(some + v * between + in * kPanel + line * kGroup, 0, 2);
+        }
+      }
+    }
+    constexpr int64_t kStride = kPanels * sizeof(Int8Sums);
+    StoreTile<0>(sums + row * kPanels, kStride);
+    if (kPanels > 1) StoreTile<1>(sums + row * kPanels + 1, kStride);
+    if (more > row) StoreTile<2>(sums + more * kPanels, kStride);
+    if (more > row && kPanels > 1) StoreTile<3>(sums + more * kPanels + 1, kStride);
+  }
+  return inputs;
+#else
+  return 0;
+#endif
 }
 
 // Some of the tiles that share the rows of a product.
@@ -581,37 +858,41 @@ INLINE void Block(const Product& p, const Rows& rows, int64_t panel, int64_t apa
   typedef Traits<Weight> T;
   constexpr int kMost = T::kMostRows;
   constexpr int64_t kDepth = T::kDepth;
-  typename T::Partial partial[T::kBlockRows * kPanels * T::kPartials];
+  alignas(64) typename T::Sums partial[T::kBlockRows * kPanels];
+  alignas(64) float wide[sizeof(Weight) == 2 ? kPanels * kDepth * kPanel : 1];
   const int64_t in = T::Inputs(p);
   const int64_t tiles = rows.end - rows.begin;
   const int64_t row = p.rows * rows.begin / rows.all;
-  for (int64_t begin = 0; begin < in; begin += kDepth) {
+  int64_t begin = 0;
+  if constexpr (kTiles && sizeof(Weight) == 1) {
+    const int64_t count = p.rows * rows.end / rows.all - row;
+    begin = TileSums<kPanels>(p, {row, panel, apart, 0, in}, count, partial);
+    if (begin == in) {
+      FinishRows<kPanels>(p, {row, panel, apart, 0, in}, count, partial);
+    }
+  }
+  for (; begin < in; begin += kDepth) {
     const int64_t depth = Least(kDepth, in - begin);
     const Weight* const w = static_cast<const Weight*>(p.panels) + (panel * in + begin) * kPanel;
     const int64_t bytes = depth * kPanel * static_cast<int64_t>(sizeof(Weight));
     const int64_t lines = sizeof(Weight) == 1 ? depth / 4 : depth;
     const int64_t step = lines > 0 ? bytes / (lines * tiles) : 0;
-    const auto go = [&](const auto* weights, int64_t between) INLINE_LAMBDA {
-      for (int64_t t = 0; t < tiles; ++t) {
-        const int64_t first = p.rows * (rows.begin + t) / rows.all;
-        const int64_t last = p.rows * (rows.begin + t + 1) / rows.all;
-        const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step,
-                             apart * in * kPanel * static_cast<int64_t>(sizeof(Weight))};
+    for (int64_t t = 0; t < tiles; ++t) {
+      const int64_t first = p.rows * (rows.begin + t) / rows.all;
+      const int64_t last = p.rows * (rows.begin + t + 1) / rows.all;
+      const Ahead ahead = {reinterpret_cast<const char*>(w) + bytes + t * bytes / tiles, step,
+                           apart * in * kPanel * static_cast<int64_t>(sizeof(Weight))};
+      const auto tile = [&](auto weights) INLINE_LAMBDA {
         TileOf<kMost, kPanels>(last - first, p, {first, panel, apart, begin, begin + depth},
-                               weights, between, ahead,
-                               partial + (first - row) * kPanels * T::kPartials);
-      }
-    };
-    if constexpr (sizeof(Weight) == 2) {  // Widened once for all tiles.
-      float wide[kPanels * kDepth * kPanel];
-      for (int v = 0; v < kPanels; ++v) {
-        for (int64_t i = 0; i < depth * kPanel; i += kLanes) {
-          Store(Widen(w + v * apart * in * kPanel + i), wide + v * kDepth * kPanel + i);
+                               weights, partial + (first - row) * kPanels);
+      };
+      if constexpr (sizeof(Weight) == 2) {
+        if (t > 0) {
+          tile(Weights<float>{wide, kDepth * kPanel, ahead});
+          continue;
         }
       }
-      go(static_cast<const float*>(wide), kDepth * kPanel);
-    } else {
-      go(w, apart * in * kPanel);
+      tile(Weights<Weight>{w, apart * in * kPanel, ahead, wide});
     }
   }
 }
@@ -639,7 +920,16 @@ INLINE void MultiplyRows(const Product& p) {
 
 void Multiply(const Product& p) { MultiplyRows<float>(p); }
 void MultiplyBfloat16(const Product& p) { MultiplyRows<uint16_t>(p); }
-void MultiplyInt8(const Product& p) { MultiplyRows<int8_t>(p); }
+void MultiplyInt8(const Product& p) {
+#ifdef LEAPSTREAM_TILES
+  if (p.rows >= kTileRows) {
+    ConfigureTiles();
+    MultiplyRows<int8_t>(p);
+    return ReleaseTiles();
+  }
+#endif
+  MultiplyRows<int8_t>(p);
+}
 
 // The bits of |x[i]| and of the values after it; zero from `in` on.
 INLINE Integers Sizes(const float* x, int64_t i, int64_t in) {

@@ -3,6 +3,7 @@
 #include <cstring>
 #include <limits>
 #include <random>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -13,6 +14,12 @@
 #include "model/engine/parallel.h"
 
 namespace leapstream {
+
+#ifdef LEAPSTREAM_EMULATED_KERNELS
+extern const SimdKernels kSimdEmulatedTiles;    // For any processor of the family.
+extern const SimdKernels kSimdEmulatedAmxInt8;  // For those of Avx512Vnni.
+#endif
+
 namespace {
 
 // This test needs neither LibTorch nor the rest of the engine, so that it can be built for other
@@ -241,6 +248,50 @@ TEST_P(SimdTest, Int8ProductsAreExact) {
     EXPECT_NEAR(here[1 * out + 1], -in, 1e-5 * static_cast<double>(in));
     EXPECT_NEAR(here[2 * out + 2], in, 1e-5 * static_cast<double>(in));
   }
+}
+
+// Numbers for int8 that quantising leaves as they are: the scales of inputs and weights are 1.
+Floats WholeNumbers(std::mt19937& random, int64_t rows, int64_t in, int first, int most) {
+  std::uniform_int_distribution<int> number(-most, most);
+  Floats x(rows * in);
+  for (int64_t i = 0; i < rows * in; ++i) {
+    x[i] = static_cast<float>(i % in < 8 ? first : number(random));
+  }
+  return x;
+}
+
+TEST_P(SimdTest, Int8ProductsOfManyRowsEqualTheSumsOfIntegers) {
+  std::mt19937 random(15);
+  Workspace scratch;
+  for (const int64_t in : {8, 60, 64, 68, 128, 516, 1100}) {
+    for (const int64_t out : {16, 45, 48}) {
+      const Floats w = WholeNumbers(random, out, in, -127, 127);
+      const PackedLinear linear(w.data(), nullptr, out, in, ComputeType::kInt8);
+      const Floats x = WholeNumbers(random, 200, in, 63, 63);
+      const Floats exact = Multiplied(x, w, {}, in, out);
+      for (const int64_t rows : {1, 9, 15, 16, 17, 31, 32, 33, 48, 63, 96, 97, 200}) {
+        Floats y(rows * out, std::numeric_limits<float>::quiet_NaN());
+        linear.ApplyOn(*GetParam(), x.data(), rows, y.data(), scratch, Epilogue::kStore);
+        ASSERT_EQ(0, std::memcmp(y.data(), exact.data(), y.size() * sizeof(float)))
+            << in << " inputs, " << out << " outputs, " << rows << " rows";
+      }
+    }
+  }
+}
+
+TEST_P(SimdTest, KernelsAreChosenOnlyIfTheirInt8ProductsAreRight) {
+  const SimdKernels* const first = SupportedSimdKernels().front();
+  EXPECT_EQ(&LastThatPasses({first, GetParam()}), GetParam());
+  static const SimdKernels* right = nullptr;
+  right = GetParam();
+  SimdKernels wrong = *right;
+  wrong.multiply_int8 = [](const Product& product) {
+    right->multiply_int8(product);
+    if (product.rows == 37) product.y[37 * product.out - 1] += 1;
+  };
+  EXPECT_EQ(&LastThatPasses({first, &wrong}), first);
+  EXPECT_EQ(&LastThatPasses({first, right, &wrong}), right);
+  EXPECT_EQ(&LastThatPasses({&wrong}), &wrong) << "there is nothing else";
 }
 
 TEST_P(SimdTest, ABatchGivesWhatItsMembersGiveAloneToTheBit) {
@@ -508,7 +559,19 @@ TEST(WorkspaceTest, GivesAlignedMemoryThatItKeeps) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Processors, SimdTest, ::testing::ValuesIn(SupportedSimdKernels()),
+std::vector<const SimdKernels*> AllKernels() {
+  std::vector<const SimdKernels*> kernels = SupportedSimdKernels();
+#ifdef LEAPSTREAM_EMULATED_KERNELS
+  const bool avx512_vnni = std::any_of(kernels.begin(), kernels.end(), [](const SimdKernels* some) {
+    return some->name == std::string("Avx512Vnni");
+  });
+  kernels.push_back(&kSimdEmulatedTiles);
+  if (avx512_vnni) kernels.push_back(&kSimdEmulatedAmxInt8);
+#endif
+  return kernels;
+}
+
+INSTANTIATE_TEST_SUITE_P(Processors, SimdTest, ::testing::ValuesIn(AllKernels()),
                          [](const auto& info) { return std::string(info.param->name); });
 
 }  // namespace
