@@ -66,7 +66,7 @@ TorchEncoder::TorchEncoder(const TorchParameters& parameters, const ModelConfig&
     }
   }
   if (side_.final_norm) norm_ = TorchNorm(own.Under("norm"));
-  if (config.causal_encoder) past_ = MakeTorchPast(shape_, /*steps=*/true, context_);
+  if (config.causal_encoder) past_ = MakeTorchPast(shape_, context_);
 }
 
 void TorchEncoder::AddTo(TransformerState* state) const {

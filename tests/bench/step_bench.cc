@@ -86,9 +86,7 @@ class Sessions {
 class Bench {
  public:
   Bench(std::string weights, std::string directory, const std::string& attention = "leap")
-      : weights_(std::move(weights)),
-        directory_(std::move(directory)),
-        config_(BenchConfig(6000)) {
+      : weights_(std::move(weights)), directory_(std::move(directory)), config_(BenchConfig(6000)) {
     for (SideConfig* side : {&config_.encoder, &config_.decoder}) {
       side->self_attention = side->cross_attention = attention;
     }
@@ -175,9 +173,9 @@ class Bench {
       calls += operation.calls;
     }
     std::sort(by_time.begin(), by_time.end());
-    std::printf("%s self- and cross-attention, %d sessions at position 32: %.1f operations a step\n",
-                config_.decoder.self_attention.c_str(), kBatch,
-                static_cast<double>(calls) / kSteps);
+    std::printf(
+        "%s self- and cross-attention, %d sessions at position 32: %.1f operations a step\n",
+        config_.decoder.self_attention.c_str(), kBatch, static_cast<double>(calls) / kSteps);
     for (const auto& [seconds, name] : by_time) {
       std::printf("%8.2f ms %8.1f  %s\n", -1e3 * seconds / kSteps,
                   static_cast<double>(operations.at(name).calls) / kSteps, name.c_str());
