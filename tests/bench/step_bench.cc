@@ -368,9 +368,10 @@ int Main(int argc, char** argv) {
                                  })
         ->Unit(benchmark::kMillisecond)
         ->UseManualTime()
-        ->Iterations(batch > 32  ? 8
-                     : batch > 1 ? 16
-                                 : 32);
+        ->Iterations(batch > 256  ? 3
+                     : batch > 32 ? 8
+                     : batch > 1  ? 16
+                                  : 32);
   };
   return RunBenchmarks(others, [&] {
     if (absl::Status status = bench.Prepare(); !status.ok()) return status;
@@ -381,6 +382,7 @@ int Main(int argc, char** argv) {
         if (batch == 1 || batch == 32) add(kind, batch, 512);
         if (batch == 1 && kind != std::string("libtorch")) add(kind, batch, 5000);
       }
+      add(kind, 2048, 4);  // About 10 GB of states.
     }
     return absl::OkStatus();
   });

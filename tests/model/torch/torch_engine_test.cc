@@ -61,6 +61,11 @@ std::vector<Network> Networks() {
                         config.mass_preservation = false;
                         config.decoder.cross_attention = "leap";
                       }});
+  networks.push_back({"shared_encoder_layers", [](ModelConfig& config) {
+                        config.causal_encoder = false;
+                        config.encoder.layers = 3;
+                        config.encoder.shared_layers = {1, 3};
+                      }});
   for (const char* policy : {"hard_aligned", "infinite_lookback"}) {
     for (const char* kind : {"softmax", "leap"}) {
       networks.push_back({absl::StrCat(policy, "_", kind), [=](ModelConfig& config) {
@@ -477,7 +482,7 @@ TEST(TorchDeviceTest, AnOverflowStaysInItsSession) {
 
 TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
   const std::string directory = WriteRandomModel("torch_shared", [](ModelConfig& config) {
-    config.decoder.shared_layers = {1, 2};
+    config.decoder.shared_layers = {1, 2};  // Of a decoder, so their past is shared, too.
   });
   LoadOptions options;
   options.device = "cuda:0";  // Whether there is one or not.
