@@ -11,6 +11,7 @@
 // own (replicas). Or: step_bench --operations, which lists LibTorch's operations in a step of 32
 // sessions.
 #include <benchmark/benchmark.h>
+#include <dlfcn.h>
 #include <link.h>
 
 #include <algorithm>
@@ -246,7 +247,7 @@ class Bench {
   }
 
   // The library that LibTorch's products come from: the reference BLAS is many times slower than
-  // OpenBLAS.
+  // OpenBLAS. OpenBLAS has its slowest kernels for processors that are newer than it.
   static std::string Blas() {
     std::string found = "unknown";
     dl_iterate_phdr(
@@ -260,6 +261,9 @@ class Bench {
           return 0;
         },
         &found);
+    if (void* const core = dlsym(RTLD_DEFAULT, "openblas_get_corename")) {
+      absl::StrAppend(&found, " for ", reinterpret_cast<const char* (*)()>(core)());
+    }
     return found;
   }
 

@@ -49,7 +49,7 @@ void EndOperation(const at::RecordFunction& function, at::ObserverContext*) {
   operation.seconds += seconds - counted->open.back().within;
   counted->open.pop_back();
   if (!counted->open.empty()) counted->open.back().within += seconds;
-  // What it calls is a part of its own work.
+  // Operations that it calls are a part of its own work.
   if (!OnlyCalls(function.name()) && --counted->inside == 0) ++operation.calls;
 }
 
