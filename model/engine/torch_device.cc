@@ -23,11 +23,15 @@ absl::Status CheckTorchComputes(const ModelConfig& config) {
                      config.state_type, ", or leave device unset"));
   }
   for (const SideConfig* side : {&config.encoder, &config.decoder}) {
+    // The layers of a bidirectional encoder have no past that they could share.
+    if (side == &config.encoder && !config.causal_encoder) continue;
     for (int l = 0; l < side->layers; ++l) {
       if (side->LayerOf(l) == l) continue;
       return absl::UnimplementedError(
-          "a LibTorch device computes layers that have parameters of their own; some of this model's "
-          "share theirs; leave device unset for leapstream's own kernels");
+          "a LibTorch device computes layers that have a past of their own; layers of this model "
+          "share "
+          "their parameters, and with them their past; leave device unset for leapstream's own "
+          "kernels");
     }
   }
   return absl::OkStatus();

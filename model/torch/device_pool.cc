@@ -10,7 +10,10 @@
 namespace leapstream {
 namespace {
 
-constexpr int64_t kFewBlocks = 8;  // A pool grows by more, if there is memory.
+// A small pool doubles. A larger one grows by a quarter, so that no more than that lies idle.
+// Either grows by a few blocks if there is no memory for more.
+constexpr int64_t kSmallBytes = 64 << 20;
+constexpr int64_t kFewBlocks = 8;
 
 }  // namespace
 
@@ -44,7 +47,8 @@ DevicePool::BlockPointer DevicePool::TakeInCall() {
   while (block < 0) {  // Another thread may take the blocks that Grow() makes.
     const int64_t before = parts_[0].size(1);
     const auto grows = [&](int64_t more) { return Grow(before + std::max(more, kFewBlocks)).ok(); };
-    if (!grows(before) && !grows(before / 4) && !grows(kFewBlocks)) throw std::bad_alloc();
+    const bool small = before * block_bytes_ < kSmallBytes;
+    if (!grows(small ? before : before / 4) && !grows(kFewBlocks)) throw std::bad_alloc();
     block = TakeFree();
   }
   return std::make_shared<const Block>(shared_from_this(), block);

@@ -1,5 +1,7 @@
 #include "model/torch/make_torch_translator.h"
 
+#include <dlfcn.h>
+
 #include <exception>
 #include <string>
 #include <utility>
@@ -23,18 +25,28 @@ at::ScalarType TypeOf(const std::string& compute_type) {
 }
 
 // Whether the device computes and returns its result, in this type.
-absl::Status TryDevice(const std::string& name, at::ScalarType type) {
+absl::Status TryDevice(const std::string& name, const std::string& compute_type) {
   try {
     c10::InferenceMode guard;
-    const at::Tensor ones = at::ones({1, 1}, at::device(c10::Device(name)).dtype(type));
+    const at::Tensor ones =
+        at::ones({1, 1}, at::device(c10::Device(name)).dtype(TypeOf(compute_type)));
     at::linear(ones, ones).item<float>();
     return absl::OkStatus();
   } catch (const std::exception& e) {  // A device may fail to start with any error.
     // Only the beginning is kept: the rest lists everything that LibTorch was built with.
     const std::string why = std::string(e.what()).substr(0, 100);
-    return absl::FailedPreconditionError(
-        absl::StrCat("LibTorch cannot use device ", name, " (", why.substr(0, why.find('\n')),
-                     "...); leave device unset for leapstream's own kernels"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "LibTorch cannot use device ", name, " in ", compute_type, " (",
+        why.substr(0, why.find('\n')), "...); leave device unset for leapstream's own kernels"));
+  }
+}
+
+// OpenBLAS, which Debian's LibTorch has its products from, has threads of its own: as many as
+// processors.
+void UseBlasThreads(int threads) {
+  using SetThreads = void(int);
+  if (void* const set = dlsym(RTLD_DEFAULT, "openblas_set_num_threads")) {
+    reinterpret_cast<SetThreads*>(set)(threads);
   }
 }
 
@@ -44,11 +56,12 @@ absl::StatusOr<std::unique_ptr<Translator>> TranslatorOnDevice(const ModelConfig
                                                                Weights& weights,
                                                                const TorchDevice& device) {
   LEAPSTREAM_RETURN_IF_ERROR(CheckTorchComputes(config));
-  const at::ScalarType type = TypeOf(config.compute_type);
-  LEAPSTREAM_RETURN_IF_ERROR(TryDevice(device.name, type));
+  LEAPSTREAM_RETURN_IF_ERROR(TryDevice(device.name, config.compute_type));
+  UseBlasThreads(device.threads);
   std::unique_ptr<Translator> translator;
   LEAPSTREAM_RETURN_IF_ERROR(TorchCall("loading a model", device.threads, [&]() -> absl::Status {
-    auto context = std::make_shared<TorchContext>(c10::Device(device.name), device.threads, type);
+    auto context = std::make_shared<TorchContext>(c10::Device(device.name), device.threads,
+                                                  TypeOf(config.compute_type));
     TorchTransformer::Parts parts;
     parts.config = std::make_unique<const ModelConfig>(config);
     parts.observer = std::make_unique<const RowObserver>();

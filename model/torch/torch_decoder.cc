@@ -55,7 +55,7 @@ TorchDecoder::TorchDecoder(const TorchParameters& parameters, const ModelConfig&
       steps_(config),
       embedding_(parameters, "decoder", config.decoder, config),
       output_(parameters, config),
-      self_(MakeTorchPast(ShapeOfSelf(config.decoder, config), /*steps=*/true, context_)),
+      self_(MakeTorchPast(ShapeOfSelf(config.decoder, config), context_)),
       cross_(MakeCrossPast(parameters, config, context_)),
       alignment_heads_(config.alignment_heads.begin(), config.alignment_heads.end()) {
   const TorchParameters own = parameters.Under("decoder");

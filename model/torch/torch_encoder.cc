@@ -58,15 +58,19 @@ TorchEncoder::TorchEncoder(const TorchParameters& parameters, const ModelConfig&
   const TorchParameters own = parameters.Under(SideNameOf(config));
   if (IsConformer(config)) input_ = TorchLinear(own.Under("input"));
   for (int l = 0; l < side_.layers; ++l) {
+    if (const int first = side_.LayerOf(l); first != l) {
+      layers_.push_back(layers_[static_cast<size_t>(first)]);
+      continue;
+    }
     const TorchParameters layer = own.Under(absl::StrCat("layers.", l));
     if (IsConformer(config)) {
       layers_.push_back(MakeTorchConformerLayer(layer, config));
     } else {
-      layers_.push_back(std::make_unique<PlainTorchLayer>(layer, config, side_));
+      layers_.push_back(std::make_shared<const PlainTorchLayer>(layer, config, side_));
     }
   }
   if (side_.final_norm) norm_ = TorchNorm(own.Under("norm"));
-  if (config.causal_encoder) past_ = MakeTorchPast(shape_, /*steps=*/true, context_);
+  if (config.causal_encoder) past_ = MakeTorchPast(shape_, context_);
 }
 
 void TorchEncoder::AddTo(TransformerState* state) const {

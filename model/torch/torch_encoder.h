@@ -67,8 +67,8 @@ class TorchEncoder {
   const TorchShape shape_;
   const TorchEmbedding embedding_;
   TorchLinear input_;  // A conformer's, behind the positions; otherwise undefined.
-  std::vector<std::unique_ptr<const TorchEncoderLayer>> layers_;
-  TorchNorm norm_;                         // Undefined if there is none.
+  std::vector<std::shared_ptr<const TorchEncoderLayer>> layers_;  // Some may be one.
+  TorchNorm norm_;                                                // Undefined if there is none.
   std::unique_ptr<const TorchPast> past_;  // Null if the encoder is bidirectional.
 };
 

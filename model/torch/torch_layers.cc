@@ -65,6 +65,11 @@ TorchLinear::TorchLinear(const TorchParameters& parameters,
 }
 
 at::Tensor TorchLinear::operator()(const at::Tensor& x) const {
+  // A product of one row needs no copy of the weights in another order, which OpenBLAS makes.
+  if (x.size(0) == 1 && x.dim() == 2 && x.scalar_type() == at::kFloat) {
+    const at::Tensor row = x.squeeze(0);
+    return (bias.defined() ? at::addmv(bias, weight, row) : at::mv(weight, row)).unsqueeze(0);
+  }
   return at::linear(x, weight, bias);
 }
 

@@ -10,8 +10,10 @@
 // which prints what a model of a size that people have costs; see shape_bench.h. DIR gets the
 // model, and 1.9 to 5 GB are needed there. Or: step_bench --threads, which prints what a second
 // thread brings, as one more that shares each turn (intra_op_threads) and as one with turns of its
-// own (replicas).
+// own (replicas). Or: step_bench --operations, which lists LibTorch's operations in a step of 32
+// sessions.
 #include <benchmark/benchmark.h>
+#include <dlfcn.h>
 #include <link.h>
 
 #include <algorithm>
@@ -43,6 +45,7 @@
 #include "tests/bench/ceilings.h"
 #include "tests/bench/shape_bench.h"
 #include "tests/bench/thread_time.h"
+#include "tests/bench/torch_operations.h"
 
 namespace leapstream {
 namespace {
@@ -88,10 +91,12 @@ class Sessions {
 // use.
 class Bench {
  public:
-  Bench(std::string weights, std::string directory)
-      : weights_(std::move(weights)),
-        directory_(std::move(directory)),
-        config_(BenchConfig(6000)) {}
+  Bench(std::string weights, std::string directory, const std::string& attention = "leap")
+      : weights_(std::move(weights)), directory_(std::move(directory)), config_(BenchConfig(6000)) {
+    for (SideConfig* side : {&config_.encoder, &config_.decoder}) {
+      side->self_attention = side->cross_attention = attention;
+    }
+  }
 
   absl::Status Prepare() {
     if (!directory_.empty()) {
@@ -158,6 +163,33 @@ class Bench {
       LEAPSTREAM_RETURN_IF_ERROR(status);
       std::printf("%-24s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind.c_str(), 1e3 * one,
                   1e3 * two, one / two, 1e3 * others, 2 * one / others);
+    }
+    return absl::OkStatus();
+  }
+
+  // Prints the operations of LibTorch in a step of 32 sessions, and the thread's time in each: the
+  // mean of some steps. REQUIRES: Prepare().
+  absl::Status MeasureOperations() {
+    constexpr int kBatch = 32, kSteps = 8;
+    LEAPSTREAM_RETURN_IF_ERROR(Use("libtorch", kBatch, 32));
+    absl::Status status;
+    const auto operations = CountTorchOperations([&] {
+      for (int i = 0; i < kSteps && status.ok(); ++i) status = sessions_->Step();
+    });
+    LEAPSTREAM_RETURN_IF_ERROR(status);
+    std::vector<std::pair<double, std::string>> by_time;
+    int64_t calls = 0;
+    for (const auto& [name, operation] : operations) {
+      by_time.emplace_back(-operation.seconds, name);
+      calls += operation.calls;
+    }
+    std::sort(by_time.begin(), by_time.end());
+    std::printf(
+        "%s self- and cross-attention, %d sessions at position 32: %.1f operations a step\n",
+        config_.decoder.self_attention.c_str(), kBatch, static_cast<double>(calls) / kSteps);
+    for (const auto& [seconds, name] : by_time) {
+      std::printf("%8.2f ms %8.1f  %s\n", -1e3 * seconds / kSteps,
+                  static_cast<double>(operations.at(name).calls) / kSteps, name.c_str());
     }
     return absl::OkStatus();
   }
@@ -249,7 +281,7 @@ class Bench {
   }
 
   // The library that LibTorch's products come from: the reference BLAS is many times slower than
-  // OpenBLAS.
+  // OpenBLAS. OpenBLAS has its slowest kernels for processors that are newer than it.
   static std::string Blas() {
     std::string found = "unknown";
     dl_iterate_phdr(
@@ -263,6 +295,9 @@ class Bench {
           return 0;
         },
         &found);
+    if (void* const core = dlsym(RTLD_DEFAULT, "openblas_get_corename")) {
+      absl::StrAppend(&found, " for ", reinterpret_cast<const char* (*)()>(core)());
+    }
     return found;
   }
 
@@ -321,6 +356,7 @@ int Main(int argc, char** argv) {
   std::string shape;
   std::string compute_type = "int8";
   bool threads = false;
+  bool operations = false;
   std::vector<char*> others = {argv[0]};
   for (int i = 1; i < argc; ++i) {
     if (i + 1 < argc && std::strcmp(argv[i], "--weights") == 0) {
@@ -333,6 +369,8 @@ int Main(int argc, char** argv) {
       compute_type = argv[++i];
     } else if (std::strcmp(argv[i], "--threads") == 0) {
       threads = true;
+    } else if (std::strcmp(argv[i], "--operations") == 0) {
+      operations = true;
     } else {
       others.push_back(argv[i]);
     }
@@ -347,9 +385,15 @@ int Main(int argc, char** argv) {
     return status.ok() ? 0 : 1;
   }
   Bench bench(weights, directory);
-  if (threads) {
+  if (threads || operations) {
     absl::Status status = bench.Prepare();
-    if (status.ok()) status = bench.MeasureThreads();
+    if (status.ok() && threads) status = bench.MeasureThreads();
+    if (status.ok() && operations) status = bench.MeasureOperations();
+    if (status.ok() && operations && directory.empty()) {
+      Bench softmax(weights + ".softmax", "", "softmax");
+      status = softmax.Prepare();
+      if (status.ok()) status = softmax.MeasureOperations();
+    }
     if (!status.ok()) std::fprintf(stderr, "step_bench: %s\n", status.ToString().c_str());
     return status.ok() ? 0 : 1;
   }
@@ -366,9 +410,10 @@ int Main(int argc, char** argv) {
                                  })
         ->Unit(benchmark::kMillisecond)
         ->UseManualTime()
-        ->Iterations(batch > 32  ? 8
-                     : batch > 1 ? 16
-                                 : 32);
+        ->Iterations(batch > 256  ? 3
+                     : batch > 32 ? 8
+                     : batch > 1  ? 16
+                                  : 32);
   };
   return RunBenchmarks(others, [&] {
     if (absl::Status status = bench.Prepare(); !status.ok()) return status;
@@ -381,6 +426,7 @@ int Main(int argc, char** argv) {
         if (batch == 1) add(kind, batch, 5000);
         add(absl::StrCat(kind, kHalfStates), batch, 100);
       }
+      add(kind, 2048, 4);  // About 10 GB of states.
     }
     return absl::OkStatus();
   });

@@ -19,7 +19,7 @@ TorchShape ShapeOf(const SideConfig& side, const std::string& kind) {
   const AttentionEntry* const entry = FindAttention(kind);
   TORCH_CHECK(entry != nullptr, "there is no attention of kind ", kind);
   shape.normaliser = entry->normaliser;
-  shape.floor = entry->floor;
+  shape.floor = entry->floor / TorchEnergyScale(kind, shape.V);
   shape.F = TorchFeatureWidth(kind, shape.V);
   return shape;
 }
@@ -30,6 +30,30 @@ at::ScalarType EnergyType(const TorchShape& shape, const ModelConfig& config,
   const bool plain =
       shape.normaliser == Normaliser::kSoftmax && shape.F == shape.V && !config.LearnedPolicy();
   return plain ? parameters.context().type : at::kFloat;
+}
+
+// Multiplies the first `outputs` outputs of a layer, whose tensors are the model's, by `scale`.
+TorchLinear Scaled(const TorchLinear& linear, int64_t outputs, double scale) {
+  TorchLinear scaled;
+  scaled.weight = linear.weight.clone();
+  scaled.bias = linear.bias.clone();
+  scaled.weight.narrow(0, 0, outputs).mul_(scale);
+  scaled.bias.narrow(0, 0, outputs).mul_(scale);
+  return scaled;
+}
+
+// A layer whose last outputs are the values of heads, with a one behind the V values of each.
+TorchLinear WithOnes(const TorchLinear& linear, int64_t heads, int64_t V) {
+  const auto extended = [&](const at::Tensor& rows, double last) {  // [out, width]
+    const int64_t others = rows.size(0) - heads * V;
+    const at::Tensor values = rows.narrow(0, others, heads * V).view({heads, V, rows.size(1)});
+    const at::Tensor more = at::full({heads, 1, rows.size(1)}, last, rows.options());
+    return at::cat({rows.narrow(0, 0, others), at::cat({values, more}, 1).flatten(0, 1)});
+  };
+  TorchLinear with_ones;
+  with_ones.weight = extended(linear.weight, 0);
+  with_ones.bias = extended(linear.bias.unsqueeze(-1), 1).squeeze(-1);
+  return with_ones;
 }
 
 }  // namespace
@@ -50,7 +74,7 @@ std::unique_ptr<const TorchPast> MakeCrossPast(const TorchParameters& parameters
                                                const ModelConfig& config,
                                                std::shared_ptr<TorchContext> context) {
   const TorchShape shape = ShapeOfCross(config);
-  if (!config.LearnedPolicy()) return MakeTorchPast(shape, /*steps=*/false, std::move(context));
+  if (!config.LearnedPolicy()) return MakeTorchPast(shape, std::move(context));
   std::vector<at::Tensor> bias;
   for (int l = 0; config.energy_bias && l < config.decoder.layers; ++l) {
     bias.push_back(
@@ -61,48 +85,73 @@ std::unique_ptr<const TorchPast> MakeCrossPast(const TorchParameters& parameters
 }
 
 TorchAttention::TorchAttention(const TorchParameters& parameters, const ModelConfig& config,
-                               const TorchShape& shape, const std::string& kind, TorchLinear query,
-                               TorchLinear others)
+                               const TorchShape& shape, const std::string& kind, bool has_sums,
+                               TorchLinear query, TorchLinear others)
     : shape_(shape),
       energy_type_(EnergyType(shape, config, parameters)),
+      value_width_(has_sums ? shape.V + 1 : shape.V),
       query_(std::move(query)),
       others_(std::move(others)),
       output_(parameters.Under("output")),
-      features_(MakeTorchFeatures(kind, parameters, config, shape.V)) {}
+      features_(MakeTorchFeatures(kind, parameters, config, shape.V)) {
+  const double scale = TorchEnergyScale(kind, shape.V);
+  if (has_sums) {  // The floor has the scale.
+    others_ = WithOnes(others_, shape.heads, shape.V);
+  } else if (kind != "softmax") {
+    query_scale_ = scale;
+  } else if (query_.weight.defined()) {  // Features are the projections themselves.
+    query_ = Scaled(query_, query_.weight.size(0), scale);
+  } else {
+    others_ = Scaled(others_, shape.heads * shape.V, scale);
+  }
+}
 
 TorchAttention::TorchAttention(const TorchParameters& parameters, const ModelConfig& config,
                                const SideConfig& side)
     : TorchAttention(parameters, config, ShapeOfSelf(side, config), side.self_attention,
-                     TorchLinear(), TorchLinear(parameters, {"query", "key", "value"})) {}
+                     ShapeOfSelf(side, config).normaliser == Normaliser::kSum, TorchLinear(),
+                     TorchLinear(parameters, {"query", "key", "value"})) {}
 
 TorchAttention TorchAttention::Cross(const TorchParameters& parameters, const ModelConfig& config) {
   const bool soft = config.SoftLookback();
-  return TorchAttention(parameters, config, ShapeOfCross(config), config.decoder.cross_attention,
+  const TorchShape shape = ShapeOfCross(config);
+  return TorchAttention(parameters, config, shape, config.decoder.cross_attention,
+                        shape.normaliser == Normaliser::kSum && !config.LearnedPolicy(),
                         soft ? TorchLinear(parameters, {"query", "query_soft"})
                              : TorchLinear(parameters.Under("query")),
                         soft ? TorchLinear(parameters, {"key", "key_soft", "value"})
                              : TorchLinear(parameters, {"key", "value"}));
 }
 
-at::Tensor TorchAttention::Heads(const at::Tensor& x) const {
-  return x.view({x.size(0), -1, shape_.V}).to(energy_type_);
+at::Tensor TorchAttention::Values(const at::Tensor& all) const {
+  const int64_t outputs = shape_.heads * value_width_;
+  return all.narrow(1, all.size(1) - outputs, outputs).view({-1, shape_.heads, value_width_});
 }
 
 TorchHeads TorchAttention::HeadsOf(const at::Tensor& x, const at::Tensor& positions) const {
-  const at::Tensor all = Heads(others_(x));  // [R, 3 H, d]
-  const int64_t H = shape_.heads;
-  return {features_.queries(all.narrow(1, 0, H), positions),
-          features_.keys(all.narrow(1, H, H), positions), all.narrow(1, 2 * H, H)};
+  const at::Tensor all = others_(x).to(energy_type_);
+  const int64_t width = shape_.heads * shape_.V;
+  const at::Tensor both =
+      all.narrow(1, 0, 2 * width).view({-1, 2, shape_.heads, shape_.V}).transpose(0, 1);
+  const at::Tensor features = features_.both(both, positions);  // [2, R, H, F]
+  const at::Tensor query = features.select(0, 0);
+  return {query_scale_ == 1 ? query : query * query_scale_, features.select(0, 1), Values(all)};
 }
 
 TorchHeads TorchAttention::KeysAndValues(const at::Tensor& x, const at::Tensor& positions) const {
-  const at::Tensor all = Heads(others_(x));
-  const int64_t keys = all.size(1) - shape_.heads;
-  return {{}, features_.keys(all.narrow(1, 0, keys), positions), all.narrow(1, keys, shape_.heads)};
+  const at::Tensor all = others_(x).to(energy_type_);
+  const int64_t keys = all.size(1) - shape_.heads * value_width_;
+  return {{},
+          features_.keys(all.narrow(1, 0, keys).view({1, -1, keys / shape_.V, shape_.V}), positions)
+              .select(0, 0),
+          Values(all)};
 }
 
 at::Tensor TorchAttention::Query(const at::Tensor& x, const at::Tensor& positions) const {
-  return features_.queries(Heads(query_(x)), positions);
+  const at::Tensor heads = query_(x).to(energy_type_);
+  const at::Tensor query =
+      features_.queries(heads.view({1, heads.size(0), -1, shape_.V}), positions).select(0, 0);
+  return query_scale_ == 1 ? query : query * query_scale_;
 }
 
 at::Tensor TorchAttention::Output(const at::Tensor& attended) const {

@@ -40,15 +40,18 @@ class TorchAttention {
   at::Tensor Output(const at::Tensor& attended) const;
 
  private:
+  // query: see query_. names: of the tensors of `others_`, which the values are the last of.
   TorchAttention(const TorchParameters& parameters, const ModelConfig& config,
-                 const TorchShape& shape, const std::string& kind, TorchLinear query,
+                 const TorchShape& shape, const std::string& kind, bool has_sums, TorchLinear query,
                  TorchLinear others);
-  at::Tensor Heads(const at::Tensor& x) const;  // [R, heads d] -> [R, heads, d]
+  at::Tensor Values(const at::Tensor& all) const;  // [R, all outputs] -> [R, H, V]
 
   const TorchShape shape_;
   const at::ScalarType energy_type_;  // That of features and values.
-  const TorchLinear query_;           // Undefined in self-attention,
-  const TorchLinear others_;          // where this has the queries, too; then keys and values.
+  const int64_t value_width_;         // V, or V + 1: see TorchHeads.
+  double query_scale_ = 1;            // What the features of queries are multiplied by.
+  TorchLinear query_;                 // Undefined in self-attention,
+  TorchLinear others_;                // where this has the queries, too; then keys and values.
   const TorchLinear output_;
   const TorchFeatures features_;
 };

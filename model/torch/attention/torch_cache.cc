@@ -46,6 +46,14 @@ std::vector<std::vector<int64_t>> DivideSessions(const std::vector<int64_t>& len
   return groups;
 }
 
+// The places of heads [first, first + heads) of blocks [G, n], of which each has `all` heads: heads
+// of one block are side by side. [G heads n], in this order.
+at::Tensor HeadsOfBlocks(const at::Tensor& blocks, int64_t all, int64_t first, int64_t heads) {
+  return (blocks.unsqueeze(1) * all +
+          at::arange(first, first + heads, blocks.options()).view({-1, 1}))
+      .flatten();
+}
+
 }  // namespace
 
 int64_t TorchCacheState::bytes() const {
@@ -183,7 +191,16 @@ TorchCaches::TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_
     }
   }
   const TorchContext& context = pool.context();
-  if (writes) written_ = context.Upload(written).view({grid.rows(), 2});
+  if (writes) {
+    const at::Tensor at = context.Upload(written).view({grid.rows(), 2, 1});
+    const auto places = [&](int64_t heads) {
+      return ((at.select(1, 0) * heads + at::arange(heads, at.options())) * kBlock +
+              at.select(1, 1))
+          .flatten();
+    };
+    written_keys_ = places(key_heads);
+    written_values_ = key_heads == shape.heads ? written_keys_ : places(shape.heads);
+  }
   const at::Tensor all_see = context.Upload(sees).view({sessions, 1, grid.most(), 1});
   // The weights of a row are there in two types, and behind the mask.
   const int64_t numbers = shape.heads * (shape.F + shape.V + 3 * grid.most());
@@ -205,6 +222,10 @@ TorchCaches::TorchCaches(DevicePool& pool, const TorchShape& shape, int64_t key_
       }
     }
     group.blocks = context.Upload(blocks).view({static_cast<int64_t>(of.size()), group.N / kBlock});
+    group.keys = HeadsOfBlocks(group.blocks, key_heads, 0, key_heads);
+    group.values = key_heads == shape.heads
+                       ? group.keys
+                       : HeadsOfBlocks(group.blocks, shape.heads, 0, shape.heads);
     group.hidden = at::arange(group.N, group.blocks.options()) >= group.Of(all_see);
   }
   if (groups.size() > 1) places_ = context.Upload(places);
@@ -218,38 +239,32 @@ at::Tensor TorchCaches::ByGroups(absl::FunctionRef<at::Tensor(const Group& group
 }
 
 void TorchCaches::Write(int64_t layer, const at::Tensor& keys, const at::Tensor& values) {
-  const auto write = [&](size_t part, const at::Tensor& rows) {
+  const auto write = [&](CachePart part, const at::Tensor& places, const at::Tensor& rows) {
     const at::Tensor all = pool_.layer(part, layer);  // [blocks, heads, kBlock, width]
-    const int64_t heads = all.size(1);
-    const at::Tensor places =
-        ((written_.select(1, 0).unsqueeze(1) * heads + at::arange(heads, written_.options())) *
-             TorchCacheState::kBlock +
-         written_.select(1, 1).unsqueeze(1))
-            .flatten();
-    all.view({-1, all.size(3)})
-        .index_copy_(0, places, rows.reshape({-1, all.size(3)}).to(all.scalar_type()));
+    const int64_t width = all.size(3);
+    all.view({-1, width}).index_copy_(0, places, rows.reshape({-1, width}).to(all.scalar_type()));
   };
-  write(kCacheKeys, keys);
-  write(kCacheValues, values);
+  write(kCacheKeys, written_keys_, keys);
+  write(kCacheValues, written_values_, values);
 }
 
-at::Tensor TorchCaches::Gather(const Group& group, size_t part, int64_t layer, int64_t first,
-                               int64_t heads) const {
+at::Tensor TorchCaches::Gather(const Group& group, size_t part, int64_t layer,
+                               const at::Tensor& places, int64_t heads) const {
   const at::Tensor all = pool_.layer(part, layer);  // [blocks, heads, kBlock, width]
-  const at::Tensor places = group.blocks.unsqueeze(1) * all.size(1) +
-                            at::arange(first, first + heads, group.blocks.options()).view({-1, 1});
   return all.view({-1, TorchCacheState::kBlock * all.size(3)})
-      .index_select(0, places.flatten())
+      .index_select(0, places)
       .view({group.blocks.size(0), heads, group.N, all.size(3)});
 }
 
 at::Tensor TorchCaches::Keys(const Group& group, int64_t layer, int64_t first,
                              int64_t heads) const {
-  return Gather(group, kCacheKeys, layer, first, heads);
+  const at::Tensor places =
+      heads == key_heads_ ? group.keys : HeadsOfBlocks(group.blocks, key_heads_, first, heads);
+  return Gather(group, kCacheKeys, layer, places, heads);
 }
 
 at::Tensor TorchCaches::Values(const Group& group, int64_t layer) const {
-  return Gather(group, kCacheValues, layer, 0, shape_.heads);
+  return Gather(group, kCacheValues, layer, group.values, shape_.heads);
 }
 
 at::Tensor TorchCaches::Weights(const Group& group, int64_t layer, const at::Tensor& query) const {
@@ -257,9 +272,8 @@ at::Tensor TorchCaches::Weights(const Group& group, int64_t layer, const at::Ten
   return group.Of(query)
       .to(keys.scalar_type())
       .matmul(keys.transpose(-1, -2))
-      .to(at::kFloat)
       .masked_fill_(group.hidden, -std::numeric_limits<float>::infinity())
-      .softmax(-1);
+      .softmax(-1, at::kFloat);
 }
 
 at::Tensor TorchCaches::Attend(int64_t layer, const at::Tensor& query) const {

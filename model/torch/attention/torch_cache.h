@@ -85,7 +85,9 @@ class TorchCaches {
     at::Tensor sessions;  // [G]. Undefined: all of them, in order.
     int64_t N = 0;        // The positions of the longest cache, rounded up to blocks.
     at::Tensor blocks;    // [G, N / kBlock]
-    at::Tensor hidden;    // Whether a row does not see a position: [G, 1, T, N].
+    at::Tensor keys;    // Where all heads' keys of these blocks are in a layer's part of the pool,
+    at::Tensor values;  // and values: [G heads N / kBlock].
+    at::Tensor hidden;  // Whether a row does not see a position: [G, 1, T, N].
   };
 
   // `writes`: the rows of the grid will be written.
@@ -105,7 +107,7 @@ class TorchCaches {
   void Close(const TorchPastCall::Kept& kept);
 
  private:
-  at::Tensor Gather(const Group& group, size_t part, int64_t layer, int64_t first,
+  at::Tensor Gather(const Group& group, size_t part, int64_t layer, const at::Tensor& places,
                     int64_t heads) const;
   // The weights of a soft-max over the positions that each row of the grid sees, [G, H, T, N] in
   // float32. query: [B, H, T, F].
@@ -117,8 +119,9 @@ class TorchCaches {
   const std::vector<TorchCacheState*> states_;
   const RowGrid& grid_;
   std::vector<Group> groups_;
-  at::Tensor places_;   // Each session's place in the groups, one after the other: [B].
-  at::Tensor written_;  // The rows' places: [R, 2] block and position in it.
+  at::Tensor places_;  // Each session's place in the groups, one after the other: [B].
+  // Where the rows' keys and values are written in a layer's part of the pool: [R heads].
+  at::Tensor written_keys_, written_values_;
 };
 
 // The past of soft-max attention: see SoftmaxAttention.

@@ -18,8 +18,7 @@ class WholeCall : public TorchPastCall {
   at::Tensor Step(int64_t, const TorchHeads& heads) override {
     if (shape_.normaliser == Normaliser::kSoftmax) return SoftmaxOfWhole(heads, grid_, {});
     const at::Tensor key = grid_.Spread(heads.key).permute({0, 2, 3, 1});  // [B, H, F, T]
-    const at::Tensor value =
-        grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [B, H, T, V + 1]
+    const at::Tensor value = grid_.Spread(heads.value).transpose(1, 2);    // [B, H, T, V + 1]
     const at::Tensor query = grid_.Spread(heads.query).transpose(1, 2);
     return Quotient(grid_.Collect(query.matmul(key.matmul(value)).transpose(1, 2)), shape_.floor);
   }
@@ -37,12 +36,12 @@ class WholeCall : public TorchPastCall {
 
 }  // namespace
 
-std::unique_ptr<const TorchPast> MakeTorchPast(const TorchShape& shape, bool steps,
+std::unique_ptr<const TorchPast> MakeTorchPast(const TorchShape& shape,
                                                std::shared_ptr<TorchContext> context) {
   if (shape.normaliser == Normaliser::kSoftmax) {
     return std::make_unique<TorchCache>(shape, std::move(context));
   }
-  return std::make_unique<TorchSums>(shape, steps, std::move(context));
+  return std::make_unique<TorchSums>(shape, std::move(context));
 }
 
 std::unique_ptr<TorchPastCall> AttendToWhole(const TorchShape& shape, const RowGrid& grid) {

@@ -16,6 +16,8 @@
 namespace leapstream {
 
 // The features of queries and keys [R, H, F], and values [R, H, V], of a call's rows in one layer.
+// Where the past is sums, a one is behind each value [R, H, V + 1], so that a product with sums has
+// both numerators and the denominator.
 struct TorchHeads {
   at::Tensor query, key, value;
 };
@@ -27,7 +29,7 @@ struct TorchShape {
   int64_t F = 0;  // The width of a head's queries and keys.
   int64_t V = 0;  // The width of a head's values.
   Normaliser normaliser = Normaliser::kSum;
-  double floor = 0;  // The least divisor of kSum.
+  double floor = 0;  // The least divisor of kSum, of queries as they are.
 };
 
 // The places of the source among which one is looked for.
@@ -77,8 +79,7 @@ class TorchPast {
                                               const RowGrid& grid, Use use) const = 0;
 };
 
-// steps: whether there are calls of Step(), whose newest position may be provisional.
-std::unique_ptr<const TorchPast> MakeTorchPast(const TorchShape& shape, bool steps,
+std::unique_ptr<const TorchPast> MakeTorchPast(const TorchShape& shape,
                                                std::shared_ptr<TorchContext> context);
 
 // Attention among the rows of a grid, which are whole segments: each attends to all of its session.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -10,12 +11,6 @@
 #include "model/torch/torch_call.h"
 
 namespace leapstream {
-
-at::Tensor WithOne(const at::Tensor& values) {
-  std::vector<int64_t> shape = values.sizes().vec();
-  shape.back() = 1;
-  return at::cat({values, at::ones(shape, values.options())}, -1);
-}
 
 at::Tensor Quotient(const at::Tensor& product, double floor) {
   const int64_t V = product.size(-1) - 1;
@@ -29,14 +24,14 @@ class TorchSums::State : public AttentionState {
 
   void Reset() override {
     empty_ = true;
-    newest_ = Newest::kNone;
+    held_ = 0;
+    open_ = false;
   }
   void Settle() override {
-    if (newest_ == Newest::kProvisional) newest_ = Newest::kSettled;
+    if (open_) ++held_;
+    open_ = false;
   }
-  void Drop() override {
-    if (newest_ == Newest::kProvisional) newest_ = Newest::kNone;
-  }
+  void Drop() override { open_ = false; }
   int64_t bytes() const override {
     return static_cast<int64_t>(sizeof(State)) + block_->bytes() / block_.use_count();
   }
@@ -45,7 +40,8 @@ class TorchSums::State : public AttentionState {
     const auto& other = static_cast<const State&>(any);
     block_ = other.block_;
     empty_ = other.empty_;
-    newest_ = other.newest_;
+    held_ = other.held_;
+    open_ = other.open_;
   }
   // In the form of LinearAttention's states, folded and without newest positions.
   void Save(std::string* bytes) const override;
@@ -53,26 +49,26 @@ class TorchSums::State : public AttentionState {
 
  private:
   friend class TorchSums;
-  enum class Newest { kNone, kProvisional, kSettled };
-  // One layer's sums, the newest position included, on the processor.
+  // One layer's sums, the held positions included, on the processor.
   at::Tensor SumsOf(int64_t l) const;
   bool LoadLayer(int64_t length, absl::string_view* bytes, float* sums) const;
 
   const TorchShape shape_;
   const std::shared_ptr<DevicePool> pool_;
   DevicePool::BlockPointer block_;
-  bool empty_ = true;              // The block's numbers mean nothing.
-  Newest newest_ = Newest::kNone;  // Settled: it is part of the past, and not yet in the sums.
+  bool empty_ = true;  // The block's numbers mean nothing.
+  int64_t held_ = 0;   // The settled positions that are not in the sums.
+  bool open_ = false;  // Whether a provisional position is behind them.
 };
 
 at::Tensor TorchSums::State::SumsOf(int64_t l) const {
-  const int64_t block = block_->index();
-  at::Tensor sums = pool_->layer(kSums, l).select(0, block);
+  const at::Tensor table = pool_->layer(kTable, l).select(0, block_->index());
+  at::Tensor sums = table.narrow(1, 0, shape_.F);
   if (empty_) {
     sums = at::zeros_like(sums);
-  } else if (newest_ == Newest::kSettled) {
-    sums = sums + pool_->layer(kNewestKey, l).select(0, block).unsqueeze(-1) *
-                      pool_->layer(kNewestValue, l).select(0, block).unsqueeze(-2);
+  } else if (held_ > 0) {
+    const at::Tensor keys = pool_->layer(kKeys, l).select(0, block_->index()).narrow(1, 0, held_);
+    sums = sums + keys.transpose(1, 2).matmul(table.narrow(1, shape_.F, held_));
   }
   return sums.to(c10::Device("cpu")).contiguous();
 }
@@ -147,8 +143,9 @@ bool TorchSums::State::Load(int64_t length, absl::string_view* bytes) {
     DevicePool::Changes changes;
     pool_->Own(/*keeps=*/false, &block_, &changes);
     pool_->Apply(changes);
-    pool_->part(kSums)
+    pool_->part(kTable)
         .select(1, block_->index())
+        .narrow(2, 0, shape_.F)
         .copy_(pool_->context().Upload(sums.data(),
                                        {shape_.layers, shape_.heads, shape_.F, shape_.V + 1}));
     return absl::OkStatus();
@@ -157,62 +154,56 @@ bool TorchSums::State::Load(int64_t length, absl::string_view* bytes) {
   return status.ok();
 }
 
+// Rows come one a session, or some sessions have several. One row is held, and reads the table
+// where it lies. Several are a grid; the sums are gathered for them, and no row is held.
 class TorchSums::Call : public TorchPastCall {
  public:
   Call(const TorchSums& kind, absl::Span<AttentionState* const> states, const RowGrid& grid,
        Use use)
-      : shape_(kind.shape_), pool_(*kind.pool_), grid_(grid), settles_(use == Use::kSettles) {
+      : kind_(kind), pool_(*kind.pool_), grid_(grid), settles_(use == Use::kSettles) {
     for (AttentionState* state : states) states_.push_back(static_cast<State*>(state));
-    if (use != Use::kReads) OwnBlocks();
-    std::vector<int64_t> blocks, settled;
+    if (use != Use::kReads) MakeRoom();
+    std::vector<int64_t> blocks;
     for (const State* state : states_) {
       TORCH_CHECK(use != Use::kReads || !state->empty_, "there is no past to attend to");
       blocks.push_back(state->block_->index());
-      if (use != Use::kReads && state->newest_ == State::Newest::kSettled) {
-        settled.push_back(state->block_->index());
-      }
     }
     blocks_ = pool_.context().Upload(blocks);
-    if (settled.empty()) return;
-    const at::Tensor of =
-        settled.size() == blocks.size() ? blocks_ : pool_.context().Upload(settled);
-    pool_.part(kSums).index_add_(1, of,
-                                 pool_.part(kNewestKey).index_select(1, of).unsqueeze(-1) *
-                                     pool_.part(kNewestValue).index_select(1, of).unsqueeze(-2));
-    for (State* state : states_) {
-      if (state->newest_ == State::Newest::kSettled) state->newest_ = State::Newest::kNone;
-    }
+    if (HasOneRow()) FindPlaces(use != Use::kReads);
   }
 
   at::Tensor Step(int64_t layer, const TorchHeads& heads) override {
+    if (HasOneRow()) {
+      Hold(layer, heads);
+      return Read(layer, heads.query);
+    }
     const at::Tensor query = grid_.Spread(heads.query).transpose(1, 2);  // [B, H, T, F]
     const at::Tensor key = grid_.Spread(heads.key).transpose(1, 2);
-    const at::Tensor value = grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [.., V + 1]
-    at::Tensor out = query.matmul(SumsOf(layer));
-    if (grid_.most() == 1) {
-      out += (query * key).sum(-1, /*keepdim=*/true) * value;
-    } else {
-      out += query.matmul(key.transpose(-1, -2)).tril().matmul(value);
-    }
+    const at::Tensor value = grid_.Spread(heads.value).transpose(1, 2);  // [B, H, T, V + 1]
+    const at::Tensor sums = Gathered(kTable, layer).narrow(2, 0, kind_.shape_.F);
+    const at::Tensor out =
+        query.matmul(sums) + query.matmul(key.transpose(-1, -2)).tril().matmul(value);
     if (settles_) {
-      pool_.layer(kSums, layer).index_add_(0, blocks_, key.transpose(-1, -2).matmul(value));
+      kind_.Add(layer, blocks_, key, value);
     } else {
       keys_.push_back(key);
       values_.push_back(value);
     }
-    return Quotient(grid_.Collect(out.transpose(1, 2)), shape_.floor);
+    return Quotient(grid_.Collect(out.transpose(1, 2)), kind_.shape_.floor);
   }
 
   void Append(int64_t layer, const TorchHeads& heads) override {
-    const at::Tensor key = grid_.Spread(heads.key).permute({0, 2, 3, 1});  // [B, H, F, T]
-    const at::Tensor value =
-        grid_.Spread(WithOne(heads.value)).transpose(1, 2);  // [B, H, T, V + 1]
-    pool_.layer(kSums, layer).index_add_(0, blocks_, key.matmul(value));
+    if (HasOneRow()) return Hold(layer, heads);
+    kind_.Add(layer, blocks_, grid_.Spread(heads.key).transpose(1, 2),
+              grid_.Spread(heads.value).transpose(1, 2));
   }
 
   at::Tensor Attend(int64_t layer, const at::Tensor& query) override {
-    const at::Tensor out = grid_.Spread(query).transpose(1, 2).matmul(SumsOf(layer));
-    return Quotient(grid_.Collect(out.transpose(1, 2)), shape_.floor);
+    if (HasOneRow()) return Read(layer, query);
+    const at::Tensor grid = grid_.Spread(query).transpose(1, 2);
+    const at::Tensor of_held = grid.matmul(Gathered(kKeys, layer).transpose(-1, -2));
+    const at::Tensor out = at::cat({grid, of_held}, -1).matmul(Gathered(kTable, layer));
+    return Quotient(grid_.Collect(out.transpose(1, 2)), kind_.shape_.floor);
   }
 
   at::Tensor MostAttended(int64_t, const at::Tensor&, const TorchLook&) override {
@@ -220,76 +211,163 @@ class TorchSums::Call : public TorchPastCall {
   }
 
   void Close(const Kept& kept) override {
+    const bool held = HasOneRow();
     if (!keys_.empty()) {
-      const at::Tensor keys = at::stack(keys_);      // [L, B, H, T, F]
-      const at::Tensor values = at::stack(values_);  // [L, B, H, T, V + 1]
-      AddSettled(kept, keys, values);
-      SetNewest(kept, keys, values);
+      AddSettled(kept);
+      SetOpen(kept);
     }
     for (size_t b = 0; b < states_.size(); ++b) {
-      states_[b]->newest_ = kept.open[b] ? State::Newest::kProvisional : State::Newest::kNone;
+      if (held) states_[b]->held_ += kept.settled[b];
+      states_[b]->open_ = kept.open[b];
       if (kept.open[b] || kept.settled[b] > 0) states_[b]->empty_ = false;
     }
   }
 
  private:
-  void OwnBlocks() {
+  bool HasOneRow() const { return grid_.most() == 1; }
+
+  // Makes the blocks the sessions' own, with a free place for a row, or with all places free.
+  void MakeRoom() {
     DevicePool::Changes changes;
     for (State* state : states_) pool_.Own(!state->empty_, &state->block_, &changes);
     pool_.Apply(changes);
+    std::vector<int64_t> blocks, held;
+    for (State* state : states_) {
+      if (state->held_ < (HasOneRow() ? kHeld : 1)) continue;
+      blocks.push_back(state->block_->index());
+      held.push_back(std::exchange(state->held_, 0));
+    }
+    kind_.Fold(blocks, held);
   }
 
-  at::Tensor SumsOf(int64_t layer) const {  // [B, H, F, V + 1]
-    return pool_.layer(kSums, layer).index_select(0, blocks_);
+  // Finds the rows of the table that each session's heads read and, if it `holds` a row, that they
+  // write.
+  void FindPlaces(bool holds) {
+    const TorchShape& shape = kind_.shape_;
+    const int64_t rows = shape.F + kHeld;
+    const at::TensorOptions options = blocks_.options();
+    const at::Tensor heads =
+        (blocks_.unsqueeze(-1) * shape.heads + at::arange(shape.heads, options)).view({-1, 1});
+    read_ = (heads * rows + at::arange(rows, options)).flatten();
+    bags_ = at::arange(0, read_.numel(), rows, options);
+    if (!holds) return;
+    std::vector<int64_t> held;
+    for (const State* state : states_) held.push_back(state->held_);
+    const at::Tensor places =
+        pool_.context().Upload(held).unsqueeze(-1).expand({-1, shape.heads}).reshape({-1, 1});
+    value_places_ = (heads * rows + shape.F + places).flatten();
+    key_places_ = (heads * kHeld + places).flatten();
   }
 
-  void AddSettled(const Kept& kept, const at::Tensor& keys, const at::Tensor& values) {
+  at::Tensor Gathered(Part part, int64_t layer) const {  // [B, H, ...]
+    return pool_.layer(part, layer).index_select(0, blocks_);
+  }
+
+  void Hold(int64_t layer, const TorchHeads& heads) {
+    const auto write = [&](Part part, const at::Tensor& places, const at::Tensor& rows) {
+      const int64_t width = rows.size(-1);
+      pool_.layer(part, layer).view({-1, width}).index_copy_(0, places, rows.reshape({-1, width}));
+    };
+    write(kTable, value_places_, heads.value);
+    write(kKeys, key_places_, heads.key);
+  }
+
+  // The rows' queries [B, H, F] times the sums, plus the held values by their keys' energies. Each
+  // head's row is a weighted sum of rows of the table, which embedding_bag() reads in place.
+  at::Tensor Read(int64_t layer, const at::Tensor& query) const {
+    const int64_t F = kind_.shape_.F;
+    const at::Tensor flat = query.reshape({-1, F});
+    const at::Tensor keys = Gathered(kKeys, layer).view({-1, kHeld, F});
+    const at::Tensor weights = at::cat({flat, keys.bmm(flat.unsqueeze(-1)).squeeze(-1)}, -1);
+    const at::Tensor out =
+        std::get<0>(at::embedding_bag(pool_.layer(kTable, layer).view({-1, kind_.shape_.V + 1}),
+                                      read_, bags_, /*scale_grad_by_freq=*/false, /*mode: sum*/ 0,
+                                      /*sparse=*/false, weights.flatten()));
+    return Quotient(out.view({query.size(0), kind_.shape_.heads, -1}), kind_.shape_.floor);
+  }
+
+  void AddSettled(const Kept& kept) {
     const auto some = [](int64_t count) { return count > 0; };
     if (std::none_of(kept.settled.begin(), kept.settled.end(), some)) return;
-    at::Tensor of_rows = keys;
+    at::Tensor stays;
     if (kept.settled != grid_.counts()) {
       const at::Tensor rows = at::arange(grid_.most(), blocks_.options());
-      const at::Tensor stays = rows < pool_.context().Upload(kept.settled).unsqueeze(-1);
-      of_rows = keys * stays.view({1, -1, 1, grid_.most(), 1});
+      stays = (rows < pool_.context().Upload(kept.settled).unsqueeze(-1))
+                  .view({-1, 1, grid_.most(), 1});
     }
-    pool_.part(kSums).index_add_(1, blocks_, of_rows.transpose(-1, -2).matmul(values));
+    for (size_t l = 0; l < keys_.size(); ++l) {
+      kind_.Add(static_cast<int64_t>(l), blocks_, stays.defined() ? keys_[l] * stays : keys_[l],
+                values_[l]);
+    }
   }
 
-  void SetNewest(const Kept& kept, const at::Tensor& keys, const at::Tensor& values) {
-    std::vector<int64_t> blocks, places;
+  // Holds the open rows, in first places.
+  void SetOpen(const Kept& kept) {
+    std::vector<int64_t> blocks, rows;
     for (size_t b = 0; b < states_.size(); ++b) {
       if (!kept.open[b]) continue;
       blocks.push_back(states_[b]->block_->index());
-      places.push_back(static_cast<int64_t>(b) * grid_.most() + kept.settled[b]);
+      rows.push_back(static_cast<int64_t>(b) * grid_.most() + kept.settled[b]);
     }
     if (blocks.empty()) return;
     const at::Tensor to = pool_.context().Upload(blocks);
-    const at::Tensor from = pool_.context().Upload(places);
-    const auto set = [&](Part part, const at::Tensor& all) {  // [L, B, H, T, ...]
-      pool_.part(part).index_copy_(1, to, all.transpose(2, 3).flatten(1, 2).index_select(1, from));
+    const at::Tensor from = pool_.context().Upload(rows);
+    const auto set = [&](Part part, int64_t place, const std::vector<at::Tensor>& of_layers) {
+      const at::Tensor all = at::stack(of_layers);  // [L, B, H, T, ...]
+      pool_.part(part).select(3, place).index_copy_(
+          1, to, all.transpose(2, 3).flatten(1, 2).index_select(1, from));
     };
-    set(kNewestKey, keys);
-    set(kNewestValue, values);
+    set(kKeys, 0, keys_);
+    set(kTable, kind_.shape_.F, values_);
   }
 
-  const TorchShape& shape_;
+  const TorchSums& kind_;
   DevicePool& pool_;
   const RowGrid& grid_;
   const bool settles_;
   std::vector<State*> states_;
   at::Tensor blocks_;                      // [B]
-  std::vector<at::Tensor> keys_, values_;  // Of each layer's Step(), unless all rows are settled.
+  at::Tensor read_, bags_;                 // [B H (F + kHeld)], and where each head's begin: [B H].
+  at::Tensor value_places_, key_places_;   // [B H]
+  std::vector<at::Tensor> keys_, values_;  // Of each layer's Step() of several rows, unless all are
+                                           // settled.
 };
 
-TorchSums::TorchSums(const TorchShape& shape, bool steps, std::shared_ptr<TorchContext> context)
-    : shape_(shape), pool_([&] {
-        std::vector<DevicePool::Part> parts = {{{shape.heads, shape.F, shape.V + 1}}};
-        if (steps) {
-          parts.push_back({{shape.heads, shape.F}});
-          parts.push_back({{shape.heads, shape.V + 1}});
-        }
-        return std::make_shared<DevicePool>(std::move(context), shape.layers, parts);
-      }()) {}
+TorchSums::TorchSums(const TorchShape& shape, std::shared_ptr<TorchContext> context)
+    : shape_(shape),
+      pool_(std::make_shared<DevicePool>(
+          std::move(context), shape.layers,
+          std::vector<DevicePool::Part>{{{shape.heads, shape.F + kHeld, shape.V + 1}},
+                                        {{shape.heads, kHeld, shape.F}}})) {}
+
+void TorchSums::Fold(const std::vector<int64_t>& blocks, const std::vector<int64_t>& held) const {
+  if (blocks.empty()) return;
+  const at::Tensor of = pool_->context().Upload(blocks);
+  at::Tensor counts;
+  const auto all = [](int64_t count) { return count == kHeld; };
+  if (!std::all_of(held.begin(), held.end(), all)) {
+    counts = (at::arange(kHeld, of.options()) < pool_->context().Upload(held).unsqueeze(-1))
+                 .view({-1, 1, kHeld, 1});
+  }
+  for (int64_t l = 0; l < shape_.layers; ++l) {
+    const at::Tensor keys = pool_->layer(kKeys, l).index_select(0, of);
+    Add(l, of, counts.defined() ? keys * counts : keys,
+        pool_->layer(kTable, l).narrow(2, shape_.F, kHeld).index_select(0, of));
+  }
+  pool_->part(kKeys).index_fill_(1, of, 0);
+}
+
+void TorchSums::Add(int64_t layer, const at::Tensor& blocks, const at::Tensor& keys,
+                    const at::Tensor& values) const {
+  const at::Tensor all = pool_->layer(kTable, layer);
+  const at::Tensor tables = all.index_select(0, blocks);
+  const int64_t T = keys.size(2);
+  tables.view({-1, all.size(2), all.size(3)})
+      .narrow(1, 0, shape_.F)
+      .baddbmm_(keys.reshape({-1, T, shape_.F}).transpose(1, 2),
+                values.reshape({-1, T, shape_.V + 1}));
+  at::Tensor(all).index_copy_(0, blocks, tables);
+}
 
 std::unique_ptr<AttentionState> TorchSums::NewState() const {
   return std::make_unique<State>(*this);
