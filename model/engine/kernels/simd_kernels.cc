@@ -1135,7 +1135,7 @@ INLINE Halves ToHalves(Vector v) {
 }
 
 // The two forms of a head's sums: see SumKernels.
-struct FloatSums {
+struct PlainSums {
   typedef float Element;
   static constexpr bool kMeans = false;
   static constexpr int64_t kAhead = 4096;
@@ -1439,7 +1439,7 @@ const SimdKernels LEAPSTREAM_SIMD_KERNELS = {LEAPSTREAM_SIMD_NAME,
                                              &MultiplyInt8,
                                              &Quantise,
                                              &LayerNorm,
-                                             kSumKernels<FloatSums>,
+                                             kSumKernels<PlainSums>,
                                              kSumKernels<HalfMeans>,
                                              &LinearAttendRows,
                                              &AddWeighted,
