@@ -12,11 +12,12 @@ function(leapstream_install_program target name section component summary help)
     return()
   endif()
   set(page ${described}/man/man${section}/${name}.${section})
+  list(JOIN CMAKE_CROSSCOMPILING_EMULATOR " " emulator)  # help2man gives the shell all that stands before its option.
   add_custom_command(
     OUTPUT ${page}
     COMMAND ${CMAKE_COMMAND} -E make_directory ${described}/man/man${section}
     COMMAND ${HELP2MAN} --no-info --section=${section} --help-option=${help} --version-string=${PROJECT_VERSION}
-            --name=${summary} --include=${PROJECT_SOURCE_DIR}/cmake/man_page.txt --output=${page} $<TARGET_FILE:${target}>
+            --name=${summary} --include=${PROJECT_SOURCE_DIR}/cmake/man_page.txt --output=${page} "${emulator} $<TARGET_FILE:${target}>"
     # The examples, which come last, keep their lines.
     COMMAND sed -i "/^.SH EXAMPLES/,$ s/^.IP$/&\\n.nf/" ${page}
     DEPENDS ${target} ${PROJECT_SOURCE_DIR}/cmake/man_page.txt

@@ -67,6 +67,9 @@ function(leapstream_test_environment name)
          LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/asan/leaks.txt:print_suppressions=0)
     set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
   endif()
+  if(CMAKE_CROSSCOMPILING)  # qemu computes float32 a hundred times as slowly.
+    set_tests_properties(${name} PROPERTIES TIMEOUT 1800)
+  endif()
   set_tests_properties(${name} PROPERTIES ENVIRONMENT "${environment}")
 endfunction()
 

@@ -19,7 +19,7 @@ said=$("$engine" run --rm "${safe[@]}" "$image" --version)
 say "serving"
 "$engine" run -d --name "$name" "${safe[@]}" "$image" > /dev/null
 tries=0
-until inside leapstream probe --timeout 1s > /dev/null 2>&1; do
+until inside leapstream probe --timeout 5s > /dev/null 2>&1; do
   ((++tries < 60)) || fail "the server does not serve"
 done
 translated=$(echo "You can only modify Presentation Styles." | inside leapstream translate)

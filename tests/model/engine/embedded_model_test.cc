@@ -1,6 +1,5 @@
 // Compares the embedded model (float16 storage) with fairseq's results for the float32 checkpoint.
 #include <fstream>
-#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -10,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "model/engine/load_model.h"
 #include "streaming/scheduler.h"
-#include "tests/model/engine/clones.h"
 #include "tests/testing/collecting_sink.h"
 
 namespace leapstream {
@@ -121,37 +119,6 @@ TEST(CheckModelTest, KnowsWithoutADeviceWhatItCannotDo) {
     load.device = device;
     EXPECT_EQ(CheckModel(model, load).code(), absl::StatusCode::kInvalidArgument) << device;
   }
-}
-
-TEST(LibTorchDeviceTest, ClonesOfAStateGoOnByThemselves) {
-  LoadOptions load;
-  load.device = "torch-cpu";
-  const auto model =
-      LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
-  ASSERT_TRUE(model.ok()) << model.status();
-  ExpectClonesGoOnByThemselves(*(*model)->translator, {(*model)->source_vocabulary.size(), 0,
-                                                       (*model)->target_vocabulary.size()});
-}
-
-TEST(LibTorchDeviceTest, MemoryThatIsNotThereHarmsNoSessionThatIs) {
-  LoadOptions load;
-  load.device = "torch-cpu";
-  const auto model =
-      LoadModel(absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/model/pretrained/en-de"), load);
-  ASSERT_TRUE(model.ok()) << model.status();
-  const Translator& translator = *(*model)->translator;
-  auto state = translator.NewState();
-  ASSERT_TRUE(state.ok());
-  const std::vector<TokenId> token = {kUnknown};
-  ASSERT_TRUE(translator.Read({SourceRows{state->get(), token}}).ok());
-  Decision before, after;
-  ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&before, 1)).ok());
-  // So many states need petabytes, more than there are addresses.
-  const absl::Status status = translator.Reserve(std::numeric_limits<int>::max());
-  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
-  ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&after, 1)).ok());
-  EXPECT_EQ(before.best.id, after.best.id);
-  EXPECT_EQ(before.best.log_prob, after.best.log_prob);
 }
 
 }  // namespace

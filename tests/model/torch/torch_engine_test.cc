@@ -2,6 +2,7 @@
 // every kind. Goldens that both pass are in tests/model/engine, with leapstream_device_test().
 #include <cmath>
 #include <functional>
+#include <limits>
 #include <map>
 #include <memory>
 #include <ostream>
@@ -481,6 +482,35 @@ TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
   options.device = "cpu";
   options.compute_type = "float16";
   EXPECT_TRUE(absl::IsInvalidArgument(CheckModel(EmbeddedModel(), options)));
+}
+
+TEST(TorchDeviceTest, ClonesOfAStateGoOnByThemselves) {
+  LoadOptions load;
+  load.device = "torch-cpu";
+  const auto model = LoadModel(EmbeddedModel(), load);
+  ASSERT_TRUE(model.ok()) << model.status();
+  ExpectClonesGoOnByThemselves(*(*model)->translator, {(*model)->source_vocabulary.size(), 0,
+                                                       (*model)->target_vocabulary.size()});
+}
+
+TEST(TorchDeviceTest, MemoryThatIsNotThereHarmsNoSessionThatIs) {
+  LoadOptions load;
+  load.device = "torch-cpu";
+  const auto model = LoadModel(EmbeddedModel(), load);
+  ASSERT_TRUE(model.ok()) << model.status();
+  const Translator& translator = *(*model)->translator;
+  auto state = translator.NewState();
+  ASSERT_TRUE(state.ok());
+  const std::vector<TokenId> token = {kUnknown};
+  ASSERT_TRUE(translator.Read({SourceRows{state->get(), token}}).ok());
+  Decision before, after;
+  ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&before, 1)).ok());
+  // So many states need petabytes, more than there are addresses.
+  const absl::Status status = translator.Reserve(std::numeric_limits<int>::max());
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  ASSERT_TRUE(translator.Decide({state->get()}, absl::MakeSpan(&after, 1)).ok());
+  EXPECT_EQ(before.best.id, after.best.id);
+  EXPECT_EQ(before.best.log_prob, after.best.log_prob);
 }
 
 }  // namespace
