@@ -3,21 +3,19 @@
 // read the weights once or multiply them at peak, whichever takes longer, plus to read the states
 // once, at ceilings that are measured first. of_plain_loops is the same with the time that a plain
 // loop needs for the states, which every other step writes, too. float16_states/... has the states
-// in float16. libtorch/... is the same step in LibTorch's
-// operations. Usage: step_bench [--weights FILE | --model DIR] [Google Benchmark's flags]. Without
-// --model the model has a usual size and random weights, which are written to FILE; see
-// bench_model.h. Or: step_bench --shape base|big|600M|1.3B [--compute-type TYPE] [--model DIR],
-// which prints what a model of a size that people have costs; see shape_bench.h. DIR gets the
-// model, and 1.9 to 5 GB are needed there. Or: step_bench --threads, which prints what a second
-// thread brings, as one more that shares each turn (intra_op_threads) and as one with turns of its
-// own (replicas). Or: step_bench --operations, which lists LibTorch's operations in a step of 32
-// sessions.
+// in float16. libtorch/... is the same step in LibTorch's operations. Usage: step_bench [--weights
+// FILE | --model DIR] [Google Benchmark's flags]. Without --model the model has a usual size and
+// random weights, which are written to FILE; see bench_model.h. Or: step_bench --shape
+// base|big|600M|1.3B [--compute-type TYPE] [--model DIR], which prints what a model of a size that
+// people have costs; see shape_bench.h. DIR gets the model, and 1.9 to 5 GB are needed there. Or:
+// step_bench --threads, which prints what a second thread brings, as one more that shares each turn
+// (intra_op_threads) and as one with turns of its own (replicas), and what it brings to plain loops.
+// Or: step_bench --operations, which lists LibTorch's operations in a step of 32 sessions.
 #include <benchmark/benchmark.h>
 #include <dlfcn.h>
 #include <link.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -144,25 +142,28 @@ class Bench {
     for (const std::string& kind :
          {std::string("float32"), std::string("int8"), absl::StrCat("int8", kHalfStates)}) {
       LEAPSTREAM_RETURN_IF_ERROR(Use(kind, kBatch, 100));
-      double one = 0, two = 0, others = 0;
+      double one = 0, two = 0;
       LEAPSTREAM_RETURN_IF_ERROR(LeastSeconds(*sessions_, &one));
       {
         const ThreadsScope threads(2);
         LEAPSTREAM_RETURN_IF_ERROR(LeastSeconds(*sessions_, &two));
       }
+      // Both threads make as many steps, so that none is alone while it is measured.
       Sessions second(*translator_, kBatch);
-      std::atomic<bool> stop{false};
-      absl::Status status;
-      std::thread neighbour([&] {
-        while (!stop && status.ok()) status = second.Step();
-      });
-      const absl::Status measured = LeastSeconds(*sessions_, &others);
-      stop = true;
-      neighbour.join();
-      LEAPSTREAM_RETURN_IF_ERROR(measured);
-      LEAPSTREAM_RETURN_IF_ERROR(status);
+      while (second.position() < 100) LEAPSTREAM_RETURN_IF_ERROR(second.Step());
+      double beside = 1e9;
+      for (int round = 0; round < 4; ++round) {
+        absl::Status here, there;
+        const absl::Time start = absl::Now();
+        std::thread neighbour([&] { there = TenSteps(second); });
+        here = TenSteps(*sessions_);
+        neighbour.join();
+        beside = std::min(beside, absl::ToDoubleSeconds(absl::Now() - start) / 10);
+        LEAPSTREAM_RETURN_IF_ERROR(here);
+        LEAPSTREAM_RETURN_IF_ERROR(there);
+      }
       std::printf("%-24s %12.2f %12.2f %6.2f x %18.2f %6.2f x\n", kind.c_str(), 1e3 * one,
-                  1e3 * two, one / two, 1e3 * others, 2 * one / others);
+                  1e3 * two, one / two, 1e3 * beside, 2 * one / beside);
     }
     return absl::OkStatus();
   }
@@ -254,6 +255,11 @@ class Bench {
       found->second = PlainStateSeconds(shape);
     }
     return found->second;
+  }
+
+  static absl::Status TenSteps(Sessions& sessions) {
+    for (int i = 0; i < 10; ++i) LEAPSTREAM_RETURN_IF_ERROR(sessions.Step());
+    return absl::OkStatus();
   }
 
   static absl::Status LeastSeconds(Sessions& sessions, double* least) {
