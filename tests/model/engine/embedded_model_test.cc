@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "model/engine/load_model.h"
 #include "streaming/scheduler.h"
+#include "tests/model/engine/clones.h"
 #include "tests/testing/collecting_sink.h"
 
 namespace leapstream {
