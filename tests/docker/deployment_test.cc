@@ -283,7 +283,11 @@ TEST(DeploymentTest, DashboardAndAlertsKnowTheServersMetrics) {
                                  "leapstream_backpressure_seconds_total",
                                  "leapstream_state_bytes",
                                  "leapstream_model_info",
-                                 "leapstream_draining"};
+                                 "leapstream_draining",
+                                 "leapstream_usage_source_characters_total",
+                                 "leapstream_usage_audio_seconds_total",
+                                 "leapstream_usage_target_tokens_total",
+                                 "leapstream_usage_generated_tokens_total"};
   for (const std::string& histogram : histograms) {
     for (const char* part : {"_bucket", "_sum", "_count"}) known.insert(histogram + part);
   }
