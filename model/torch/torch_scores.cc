@@ -1,11 +1,9 @@
 #include "model/torch/torch_scores.h"
 
 #include <algorithm>
-#include <cmath>
 #include <limits>
 
 #include <ATen/ATen.h>
-#include "base/status.h"
 #include "model/engine/contract.h"
 
 namespace leapstream {
