@@ -114,6 +114,7 @@ std::vector<prometheus::MetricFamily> CollectState(const Serving& serving) {
         {{"model", model.info.name},
          {"checksum", model.info.checksum},
          {"compute_type", model.info.compute_type},
+         {"state_type", model.info.state_type},
          {"source_language", model.info.source_language},
          {"target_language", model.info.target_language}},
         &info);

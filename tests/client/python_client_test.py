@@ -195,7 +195,8 @@ class PythonClientTest(unittest.TestCase):
             self.assertEqual([len(segment) for segment in answer.segments], [2] * len(answer.segments))
             self.assertGreaterEqual(answer.segments[0][0].score, answer.segments[0][1].score)
             (model,) = client.models()
-            self.assertEqual((model.name, model.speech, model.source_language_codes), ("en-de", False, ("en",)))
+            self.assertEqual((model.name, model.speech, model.source_language_codes, model.state_type),
+                             ("en-de", False, ("en",), "float32"))
 
     def test_terms(self):
         text = "Click the button to open the file <b>42</b>."

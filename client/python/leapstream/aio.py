@@ -78,7 +78,7 @@ class Client:
                                       retry_timeout)
             found += [Model(each.name, tuple(each.source_language_codes), tuple(each.target_language_codes),
                             each.source_kind == 2, tuple(each.policies), each.default_k, each.compute_type,
-                            each.checksum, each.license, each.origin) for each in answer.models]
+                            each.checksum, each.license, each.origin, each.state_type) for each in answer.models]
             token = answer.next_page_token
             if not token:
                 return found

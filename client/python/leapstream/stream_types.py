@@ -211,6 +211,7 @@ class Model:
     checksum: str
     license: str
     origin: str
+    state_type: str = ""  # "float16": LeaP's states in half the memory.
 
 
 @dataclass(frozen=True)
