@@ -29,6 +29,7 @@ AXE = os.environ.get("AXE_CORE")
 SPEECH = f"{GOLDEN}/speech"
 RECORDING = f"{SPEECH}/wav/train-1.wav"
 SENTENCES = ["The weather is nice today.", "We are going home."]
+ENGLISH = ["You can only modify Presentation Styles.", "The file could not be opened."]
 SAMPLES = {
     "Click the button to open the file.": "Klicken Sie auf die Schaltfläche, um die Datei zu öffnen.",
     "Press the left mouse button to select the text.": "Drücken Sie die linke Maustaste, um den Text auszuwählen.",
@@ -347,6 +348,7 @@ class PageTest(unittest.TestCase):
         _, cls.server = cls.start("leapstream-server", ["--model", MODEL, "--model", cls.speech,
                                                         "--max-source-tokens-per-segment", "600"])
         _, cls.web = cls.start("leapstream", ["web", "--server", cls.server])
+        cls.german = cls.translated("\n".join(ENGLISH)).splitlines()  # As the command-line client has it.
         cls.chromium = Chromium(cls.folder)
         cls.addClassCleanup(cls.chromium.close)
 
@@ -372,9 +374,10 @@ class PageTest(unittest.TestCase):
         self.addCleanup(page.close)
         return page
 
-    def translated(self, text, *arguments):
+    @classmethod
+    def translated(cls, text, *arguments):
         return subprocess.run(
-            [f"{PROGRAMS}/leapstream", "translate", "--server", self.server, "--model", "en-de", *arguments],
+            [f"{PROGRAMS}/leapstream", "translate", "--server", cls.server, "--model", "en-de", *arguments],
             input=text, capture_output=True, text=True, check=True).stdout
 
     def finish(self):
@@ -417,13 +420,12 @@ class PageTest(unittest.TestCase):
 
     def test_each_sentence_has_a_row_of_its_own(self):
         page = self.page
-        writes = ["You can only modify Presentation Styles. ", "The file could not be opened. ", "It is Dr. Smith."]
-        page.value(f"document.execCommand('insertText', false, {json.dumps(''.join(writes))})")  # As a paste.
+        writes = [*ENGLISH, "It is Dr. Smith."]
+        page.value(f"document.execCommand('insertText', false, {json.dumps(' '.join(writes))})")  # As a paste.
         page.type("\n")
         page.wait_for(f"{ROWS_DONE} && transcript.rows.length === 3")
-        self.assertEqual(page.value(SOURCES), [write.strip() for write in writes])
-        self.assertEqual(page.value(TARGETS)[:2], ["Sie können nur Präsentationsvorlagen ändern.",
-                                                   "Die Datei konnte nicht geöffnet werden."])
+        self.assertEqual(page.value(SOURCES), writes)
+        self.assertEqual(page.value(TARGETS)[:2], self.german)
         # Each cell has its own language, and its own direction.
         self.assertEqual(page.value("[...document.querySelectorAll('#rows td')].slice(0, 2).map((cell) => cell.lang)"),
                          ["en", "de"])
@@ -540,8 +542,8 @@ class PageTest(unittest.TestCase):
         page.wait_for(f"{STATUS}.startsWith('Going on')")
         page.type("Styles.\n")
         page.wait_for(ROWS_DONE)
-        self.assertEqual(page.value(TARGETS), ["Sie können nur Präsentationsvorlagen ändern."])
-        viewer.wait_for(f"{TARGETS}[0] === 'Sie können nur Präsentationsvorlagen ändern.'")
+        self.assertEqual(page.value(TARGETS), self.german[:1])
+        viewer.wait_for(f"{TARGETS}[0] === {json.dumps(self.german[0])}")
         # This server has no resume_key_file, so that the next one does not know its sessions.
         page.type("The file could ")
         page.wait_for("session.stream.ids.length > 0")
@@ -550,10 +552,8 @@ class PageTest(unittest.TestCase):
         self.start("leapstream-server", ["--model", MODEL], address)
         page.type("not be opened.\n")
         page.wait_for(f"{ROWS_DONE} && transcript.rows.length === 2")
-        self.assertEqual(page.value(f"[{SOURCES}, {TARGETS}]"), [
-            ["You can only modify Presentation Styles.", "The file could not be opened."],
-            ["Sie können nur Präsentationsvorlagen ändern.", "Die Datei konnte nicht geöffnet werden."]])
-        viewer.wait_for(f"{TARGETS}.length === 2 && {TARGETS}[1] === 'Die Datei konnte nicht geöffnet werden.'")
+        self.assertEqual(page.value(f"[{SOURCES}, {TARGETS}]"), [ENGLISH, self.german])
+        viewer.wait_for(f"{TARGETS}.length === 2 && {TARGETS}[1] === {json.dumps(self.german[1])}")
         self.assertEqual(viewer.value(SOURCES)[1], "The file could not be opened.")
 
     def test_a_page_waits_for_its_server(self):
@@ -585,7 +585,7 @@ class PageTest(unittest.TestCase):
         page.wait_for("session.stream.idle")
         page.type("The file could not be opened.\n")
         page.wait_for(f"{ROWS_DONE} && transcript.rows.length === 2")
-        self.assertEqual(page.value(f"{TARGETS}[1]"), "Die Datei konnte nicht geöffnet werden.")
+        self.assertEqual(page.value(f"{TARGETS}[1]"), self.german[1])
 
     def test_what_cannot_be_sent_comes_back(self):
         page = self.page
@@ -726,14 +726,13 @@ class PageTest(unittest.TestCase):
             with open(f"{self.folder}/{new[0]}", encoding="utf-8") as file:
                 texts[kind] = file.read()
             os.remove(f"{self.folder}/{new[0]}")
-        german = ["Sie können nur Präsentationsvorlagen ändern.", "Die Datei konnte nicht geöffnet werden."]
-        self.assertEqual(texts["text"], "\n".join(german) + "\n")
-        self.assertEqual(texts["both"], f"You can only modify Presentation Styles.\n{german[0]}\n\n"
-                                        f"The file could not be opened.\n{german[1]}\n")
+        self.assertEqual(texts["text"], "\n".join(self.german) + "\n")
+        self.assertEqual(texts["both"], "\n".join(
+            f"{source}\n{target}\n" for source, target in zip(ENGLISH, self.german)))
         times = r"\d\d:\d\d:\d\d{0}\d\d\d --> \d\d:\d\d:\d\d{0}\d\d\d\n"
         cues = [re.fullmatch(times.format(",") + "(.*)", cue.split("\n", 1)[1], re.DOTALL)
                 for cue in texts["srt"].strip().split("\n\n")]
-        self.assertEqual(" ".join(cue.group(1) for cue in cues).split(), " ".join(german).split())
+        self.assertEqual(" ".join(cue.group(1) for cue in cues).split(), " ".join(self.german).split())
         self.assertTrue(texts["srt"].startswith("1\n00:"))
         self.assertRegex(texts["vtt"], "^WEBVTT\n\n" + times.format(r"\."))
         # The program that translates subtitles reads both.
@@ -774,7 +773,7 @@ class PageTest(unittest.TestCase):
         text = "document.getElementById('caption-text').innerText.trim()"
         captions.open(link + "&lines=2&size=40", f"document.readyState === 'complete' && {text}.length > 0")
         page.type("Presentation Styles.\nThe file could not be opened.\n")
-        captions.wait_for(f"{text}.endsWith('Die Datei konnte nicht geöffnet werden.')")
+        captions.wait_for(f"{text}.endsWith({json.dumps(self.german[1])})")
         # Two lines are in view, the newest at the bottom, in the size that was asked for.
         self.assertEqual(captions.value("[...document.querySelectorAll('#caption-text p:not([hidden])')].map((line) => "
                                         "[getComputedStyle(line).fontSize, line.lang, line.dir])").pop(), ["40px", "de", "auto"])
@@ -783,7 +782,7 @@ class PageTest(unittest.TestCase):
                 ".filter(({top, bottom}) => top >= window.top - 1 && bottom <= window.bottom + 1).length; })()")
         self.assertEqual(captions.value(seen), 2)
         page.type("Click the button.\n")
-        captions.wait_for(f"{text}.endsWith('Klicken Sie auf die Schaltfläche.')")
+        captions.wait_for(f"{text}.endsWith({json.dumps(self.translated('Click the button.').strip())})")
         self.assertEqual(captions.value(seen), 2)
         # For OBS the background is transparent, whatever colours the system has.
         captions.call("Emulation.setDefaultBackgroundColorOverride", color={"r": 0, "g": 0, "b": 0, "a": 0})
@@ -1094,7 +1093,7 @@ class PageTest(unittest.TestCase):
         for role, name in [
             ("heading", "leapstream"), ("main", ""), ("region", "Transcript"), ("log", "Completed sentences"),
             ("table", ""), ("columnheader", "English"), ("columnheader", "German"),
-            ("cell", "Sie können nur Präsentationsvorlagen ändern."),
+            ("cell", self.german[0]),
             ("textbox", "Write here. Each word is sent when it is complete."),
             ("button", "Copy"), ("button", "Save"), ("button", "Captions"), ("button", "Options"), ("button", "Speak"),
             ("button", "Sample talk"), ("button", "Finish"), ("button", "Clear"),

@@ -59,8 +59,8 @@ chroot "$root" /usr/bin/setpriv --reuid leapstream --regid leapstream --clear-gr
 server=$!
 inside sh -c 'apt-get -qq install -y --no-install-recommends /tmp/packages/leapstream-client_*.deb' > /dev/null
 inside leapstream probe --timeout 60s || { cat "$root/tmp/server.log"; fail "the server does not serve"; }
-translated=$(echo "You can only modify Presentation Styles." | inside leapstream translate)
-[[ $translated == "Sie können nur Präsentationsvorlagen ändern." ]] || fail "translated: $translated"
+translated=$(echo "The file could not be opened." | inside leapstream translate)
+[[ $translated == "Die Datei konnte nicht geöffnet werden." ]] || fail "translated: $translated"
 inside sh -c 'test -s /usr/share/man/man8/leapstream-server.8 && bash -n /usr/share/bash-completion/completions/leapstream'
 
 say "building a program with the library"
@@ -75,8 +75,8 @@ sed -n "/^cat > app\/CMakeLists.txt/,/^END/p" "$root/usr/share/doc/leapstream/do
 inside sh -ec 'cd /tmp/program; c++ -std=c++17 main.cc -o by-pkg-config $(pkg-config --cflags --libs leapstream)
   cmake -S . -B build > /dev/null; cmake --build build > /dev/null'
 for program in by-pkg-config build/app; do
-  translated=$(inside "/tmp/program/$program" localhost:50051 "You can only modify Presentation Styles.")
-  [[ $translated == "Sie können nur Präsentationsvorlagen ändern." ]] || fail "$program translated: $translated"
+  translated=$(inside "/tmp/program/$program" localhost:50051 "The file could not be opened.")
+  [[ $translated == "Die Datei konnte nicht geöffnet werden." ]] || fail "$program translated: $translated"
 done
 
 say "changing the configuration, and installing again"

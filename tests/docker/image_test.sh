@@ -22,8 +22,8 @@ tries=0
 until inside leapstream probe --timeout 5s > /dev/null 2>&1; do
   ((++tries < 60)) || fail "the server does not serve"
 done
-translated=$(echo "You can only modify Presentation Styles." | inside leapstream translate)
-[[ $translated == "Sie können nur Präsentationsvorlagen ändern." ]] || fail "translated: $translated"
+translated=$(echo "The file could not be opened." | inside leapstream translate)
+[[ $translated == "Die Datei konnte nicht geöffnet werden." ]] || fail "translated: $translated"
 [[ $(inside id -u) == 10001 ]] || fail "the server runs as $(inside id)"
 grep -q "^CapEff:.*0000000000000000$" <(inside cat /proc/1/status) || fail "the server has capabilities"
 ! "$engine" exec --user 0 "$name" touch /models/file 2> /dev/null || fail "the root can be written to"

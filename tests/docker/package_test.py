@@ -149,8 +149,8 @@ class PackageTest(unittest.TestCase):
             self.assertTrue(server.poll() is None and time.monotonic() < end, "the server does not serve")
             time.sleep(0.01)
         translated = run(moved / "bin/leapstream", "translate", "--server", f"127.0.0.1:{port_file.read_text().strip()}",
-                         input="You can only modify Presentation Styles.\n", cwd="/")
-        self.assertEqual(translated, "Sie können nur Präsentationsvorlagen ändern.\n")
+                         input="The file could not be opened.\n", cwd="/")
+        self.assertEqual(translated, "Die Datei konnte nicht geöffnet werden.\n")
 
 
 if __name__ == "__main__":
