@@ -213,7 +213,7 @@ bool BeamSearch::Take(size_t row, const TokenScores& scores) {
       }
     }
     scan(i, size);
-    // Of equal values the lower id is first, which may be one that is not here.
+    // The lower id of equal values is first, and may be one that is not here.
     if (!scores.has_all() && (of_row_.size() < static_cast<size_t>(2 * beam_) ||
                               scores.log_prob_of(scores.rest) + sum >= of_row_.back().value)) {
       return false;

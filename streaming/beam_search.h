@@ -84,8 +84,9 @@ class BeamSearch {
 
   // The scores that Take() needs of each row of this step. Valid until Advance().
   WantedScores wanted() const;
-  // Takes the scores of a row's next token. To be called once for each row of a step. False: a token
-  // that is not among the scores may be among the best, so they were not taken; see ScoreVisitor.
+  // Takes the scores of a row's next token. To be called once for each row of a step. False: a
+  // token that is not among the scores may be among the best, so they were not taken; see
+  // ScoreVisitor.
   bool Take(size_t row, const TokenScores& scores);
   // Makes the step, once all rows have been taken.
   void Advance();

@@ -172,7 +172,9 @@ void Generation::ListWanted(size_t scored) {
       // fairseq ends no empty text either.
       const bool too_short = result_.generated_tokens < request_.min_tokens || Length() == 1;
       if (too_short) excluded_.push_back(kEndOfSentence);
-      wanted_.push_back(WantedToChoose(request_.sampling, excluded_));
+      const double uniform =
+          UniformAt(request_.sampling.seed, state_->source_read() + static_cast<int64_t>(due_));
+      wanted_.push_back(WantedToChoose(request_.sampling, excluded_, uniform));
     } else {
       wanted_.push_back({0});
     }

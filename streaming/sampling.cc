@@ -15,8 +15,16 @@ namespace {
 // to be decided, and more are rarely needed.
 constexpr int kNucleus = 1024;
 
-// How far a sum of some thousand float64 may be wrong, as a part of it.
-constexpr double kOtherOrder = 1e-11;
+// The part of all weights at which a token is drawn, of a multiple of 2^-53. Half of such a step
+// more keeps out tokens that are less likely than any step.
+double DrawnPart(double uniform) { return uniform + 0x1.0p-54; }
+
+// Whether a sum reaches `wanted` with this weight, and not before, whatever the last digits of sums
+// are: in another order, they are others. Numbers that are not finite reach nothing.
+bool Reaches(double before, double weight, double wanted, double all) {
+  const double slack = 2 * all * WantedScores::kWeightTolerance;
+  return before + slack < wanted && before + weight - slack >= wanted;
+}
 
 // The tokens that may be drawn at a step, with their weights. Tokens are named by their places in
 // the scores, which rise with their ids. No function sorts: a draw costs a few passes over the
@@ -39,12 +47,7 @@ class DrawnTokens {
     weights_.assign(logits_.size(), 0);
     for (const size_t place : places_) weights_[place] = weight(logits_[place]);
     if (scores.has_all()) return;
-    all_ = scores.mass * weight(scores.most);
-    slack_ = all_ * WantedScores::kMassTolerance;
-    for (const TokenId id : excluded) {
-      const size_t place = scores.place(id);
-      if (place < logits_.size()) all_ -= weight(logits_[place]);
-    }
+    all_ = scores.weights * weight(scores.most);
   }
 
   // Both leave only the best tokens. False: which ones these are does not follow from the scores.
@@ -72,18 +75,13 @@ class DrawnTokens {
       }
     }
     if (scores_.has_all()) return most >= places_.size() || KeepDivided(most);
-    // The sum of all weights is not known to the last digit, nor is one in another order the same.
-    // Numbers that are not finite decide nothing.
-    const double slack = limited_ ? all * kOtherOrder : slack_;
-    return sum + slack < wanted && sum + weights_[places_[fewer]] - slack >= wanted &&
-           KeepDivided(most);
+    return Reaches(sum, weights_[places_[fewer]], wanted, all) && KeepDivided(most);
   }
-  // The first token of the vocabulary with which the weights reach this part of all, a multiple of
-  // 2^-53. Half of such a step more keeps out tokens that are less likely than any step.
-  size_t At(double part) const {
+  // The first token of the vocabulary with which the weights reach the part of all that is drawn.
+  size_t At(double uniform) const {
     double all = 0;
     for (const double weight : weights_) all += weight;
-    const double wanted = (part + 0x1.0p-54) * all;
+    const double wanted = DrawnPart(uniform) * all;
     double sum = 0;
     size_t last = places_.front();
     for (size_t i = 0; i < weights_.size(); ++i) {
@@ -123,10 +121,21 @@ class DrawnTokens {
   std::vector<size_t>& places_;
   std::vector<double>& weights_;  // Of all places; those that may not be drawn have 0.
   bool limited_ = false;          // Only the best tokens are left.
-  // Of scores that are not all: the sum of all tokens' weights, and how far it may be wrong.
-  double all_ = 0;
-  double slack_ = 0;
+  double all_ = 0;                // Of scores that are not all: the sum of all tokens' weights.
 };
+
+// The token that the weights of all tokens reach, if it is known.
+std::optional<ScoredToken> Reached(const TokenScores& scores, double temperature, double uniform) {
+  const size_t place = scores.place(scores.reached);
+  if (place == scores.logits.size()) return std::nullopt;
+  const float logit = scores.logits[place];
+  const double weight = std::exp((double{logit} - double{scores.most}) / temperature);
+  if (!Reaches(scores.weights_before, weight, DrawnPart(uniform) * scores.weights,
+               scores.weights)) {
+    return std::nullopt;
+  }
+  return ScoredToken{scores.reached, scores.log_prob_of(logit)};
+}
 
 // Ties are those of log-probabilities, as in fairseq.
 std::optional<ScoredToken> Best(const TokenScores& scores, absl::Span<const TokenId> excluded) {
@@ -136,8 +145,8 @@ std::optional<ScoredToken> Best(const TokenScores& scores, absl::Span<const Toke
     if (best.has_value() && log_prob <= best->log_prob) continue;
     if (!absl::c_linear_search(excluded, scores.id(i))) best = {scores.id(i), log_prob};
   }
-  const bool known = scores.has_all() || (best.has_value() &&
-                                          best->log_prob > scores.log_prob_of(scores.rest));
+  const bool known =
+      scores.has_all() || (best.has_value() && best->log_prob > scores.log_prob_of(scores.rest));
   return known ? best : std::nullopt;
 }
 
@@ -165,17 +174,21 @@ double UniformAt(uint64_t seed, int64_t place) {
   return static_cast<double>(bits >> 11) * 0x1.0p-53;
 }
 
-WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> excluded) {
+WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> excluded,
+                            double uniform) {
   WantedScores wanted;
   wanted.tokens = excluded;
-  int64_t best = WantedScores::kAll;
-  if (sampling.temperature == 0) {
-    best = 1;
-  } else if (sampling.top_k > 0) {
+  int64_t best = 1;
+  if (sampling.temperature > 0 && sampling.top_k > 0) {
     best = sampling.top_k;
-  } else if (sampling.top_p < 1) {
+  } else if (sampling.temperature > 0) {
+    wanted.weight_at = sampling.temperature;
+    if (sampling.top_p == 1) {
+      wanted.best = 0;
+      wanted.part = DrawnPart(uniform);
+      return wanted;
+    }
     best = kNucleus;
-    wanted.mass_at = sampling.temperature;
   }
   // Excluded tokens may be among the best; one more shows that no other is as good.
   best += static_cast<int64_t>(excluded.size()) + 1;
@@ -186,12 +199,12 @@ WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> 
 std::optional<ScoredToken> ChooseToken(const TokenScores& scores, const Sampling& sampling,
                                        absl::Span<const TokenId> excluded, double uniform) {
   if (sampling.temperature == 0) return Best(scores, excluded);
+  const bool limited = sampling.top_k > 0 || sampling.top_p < 1;
+  if (!limited && !scores.has_all()) return Reached(scores, sampling.temperature, uniform);
   // A step thread draws for all of its texts.
   thread_local std::vector<size_t> places;
   thread_local std::vector<double> weights;
   DrawnTokens tokens(scores, sampling.temperature, excluded, &places, &weights);
-  const bool limited = sampling.top_k > 0 || sampling.top_p < 1;
-  if (!limited && !scores.has_all()) return std::nullopt;
   if (places.empty()) return std::nullopt;
   if (sampling.top_k > 0 && !tokens.Keep(static_cast<size_t>(sampling.top_k))) return std::nullopt;
   if (sampling.top_p < 1 && !tokens.KeepPart(sampling.top_p)) return std::nullopt;

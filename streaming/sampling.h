@@ -28,8 +28,10 @@ absl::Status CheckSampling(const Sampling& sampling);
 // text that goes on elsewhere goes on with the same tokens. (SplitMix64, Steele et al. 2014.)
 double UniformAt(uint64_t seed, int64_t place);
 
-// The scores from which ChooseToken() can nearly always choose. `excluded` must outlive the result.
-WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> excluded);
+// The scores from which ChooseToken() of the same arguments can nearly always choose. `excluded`
+// must outlive the result.
+WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> excluded,
+                            double uniform);
 
 // Chooses the next token: a pure function of its arguments. `excluded` tokens have probability 0.
 // uniform: in [0, 1); the token is the first of the vocabulary whose probabilities up to it reach

@@ -26,8 +26,7 @@ struct TextRows {
 
 // A function that gets the scores of the token after texts[text].tokens[row], as a ScoreVisitor
 // does.
-using TextVisitor =
-    absl::FunctionRef<bool(size_t text, size_t row, const TokenScores& scores)>;
+using TextVisitor = absl::FunctionRef<bool(size_t text, size_t row, const TokenScores& scores)>;
 
 // A model that goes on with a text: a decoder without an encoder. A state is the model's memory of
 // the text so far; SessionState::source_read() is its length in tokens, and its functions for

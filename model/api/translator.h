@@ -157,13 +157,16 @@ struct GivenRows {
 // The log-probabilities of the tokens in one step of one state: of all N tokens, or of those that
 // were asked for.
 struct TokenScores {
-  absl::Span<const float> logits;     // Divided by the temperature, or log-probabilities.
+  absl::Span<const float> logits;      // Divided by the temperature, or log-probabilities.
   absl::Span<const TokenId> ids = {};  // The token of each logit, rising; empty: all tokens.
-  float most = 0;                     // The largest logit of all tokens.
-  float log_sum = 0;                  // ln of the sum of exp(logit - most) over all tokens.
+  float most = 0;                      // The largest logit of all tokens.
+  float log_sum = 0;                   // ln of the sum of exp(logit - most) over all tokens.
   // No token that is not here has a larger logit than this one. -infinity: all are here.
   float rest = -std::numeric_limits<float>::infinity();
-  double mass = 0;  // See WantedScores::mass_at. Of some tokens only.
+  // See WantedScores::weight_at. Where all tokens are here, these are not given.
+  double weights = 0;         // The sum of all weights.
+  TokenId reached = -1;       // The token with which WantedScores::part is reached.
+  double weights_before = 0;  // The sum of the weights of the tokens before that one.
 
   bool has_all() const { return ids.empty() && rest == -std::numeric_limits<float>::infinity(); }
   TokenId id(size_t place) const { return ids.empty() ? static_cast<TokenId>(place) : ids[place]; }
@@ -188,12 +191,15 @@ struct TokenScores {
 struct WantedScores {
   static constexpr int kAll = std::numeric_limits<int>::max();
 
-  int best = kAll;                      // The scores of the best so many tokens,
+  int best = kAll;                        // The scores of the best so many tokens,
   absl::Span<const TokenId> tokens = {};  // and of these.
-  // If positive, TokenScores::mass is wanted: the sum of exp((logit - most) / mass_at) over all
-  // tokens, to kMassTolerance of it.
-  double mass_at = 0;
-  static constexpr double kMassTolerance = 1e-5;
+  // If positive, each token has the weight exp((logit - most) / weight_at), but for `tokens`, which
+  // have none, and sums of weights are wanted. A sum may be wrong by kWeightTolerance of all.
+  double weight_at = 0;
+  static constexpr double kWeightTolerance = 1e-11;
+  // If positive, with weight_at: the score of the first token with which the sum of the weights, in
+  // the order of ids, reaches this part of all is wanted, too.
+  double part = 0;
 };
 
 // One state to be scored. Nothing is owned.

@@ -213,7 +213,10 @@ absl::Status TorchDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor v
   const auto run = RunSteps(rows.size(), state_of, scratch);
   return ShowRows(
       *context_, output_, run->x,
-      [&](size_t row) { return AskedScores{rows[row].temperature, rows[row].wanted}; }, visit);
+      [&](size_t row) {
+        return AskedScores{rows[row].temperature, rows[row].wanted};
+      },
+      visit);
 }
 
 absl::Status TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const {

@@ -77,12 +77,16 @@ class ShownRows {
   };
   struct Row {
     float temperature = 1;
-    double mass_at = 0;
+    double weight_at = 0;
+    double part = 0;
     int64_t best = 0;            // N: all tokens.
     size_t place = 0;            // In its group.
-    size_t mass = 0;             // The place in numbers_.
+    size_t weights = 0;          // The place in numbers_ of what Weigh() adds.
     size_t tokens = 0, end = 0;  // Places in tokens_.
   };
+  // The sums of weights of a few rows: [rows, 4], with the sum of all, then of the token that
+  // reaches the part the sum before it, its logit and itself.
+  at::Tensor Weigh(const std::vector<int64_t>& rows, const at::Tensor& most) const;
   at::Tensor Some(const at::Tensor& x, const std::vector<int64_t>& rows) const {
     return static_cast<int64_t>(rows.size()) == size() ? x
                                                        : x.index_select(0, context_.Upload(rows));
@@ -95,7 +99,7 @@ class ShownRows {
   std::vector<int64_t> tokens_;      // The wanted tokens of all rows, as places in all logits.
   int64_t whole_ = 0;
 
-  at::Tensor logits_;  // [size(), N]
+  at::Tensor logits_;                  // [size(), N]
   at::Tensor whole_rows_, whole_row_;  // The rows of the group of N tokens, and that of AllOf().
   std::vector<double> numbers_;
   size_t logits_of_tokens_ = 0;  // The place in numbers_ of those of tokens_.
@@ -107,7 +111,8 @@ class ShownRows {
 void ShownRows::Add(const AskedScores& asked) {
   Row& row = rows_.emplace_back();
   row.temperature = asked.temperature;
-  row.mass_at = asked.wanted.mass_at;
+  row.weight_at = asked.wanted.weight_at;
+  row.part = asked.wanted.part;
   // Powers of two, so that there are few groups. A large part of a row is no less than the row.
   if (asked.wanted.best > 0) {
     row.best = 1;
@@ -134,8 +139,7 @@ void ShownRows::Compute(const at::Tensor& logits) {
     logits_ = logits / context_.Upload(temperatures.data(), {size(), 1});
   }
   const at::Tensor most = logits_.amax(-1, /*keepdim=*/true);
-  const at::Tensor below = logits_ - most;
-  std::vector<at::Tensor> columns = {most, below.exp().sum(-1).log()};
+  std::vector<at::Tensor> columns = {most, (logits_ - most).exp_().sum(-1).log()};
   size_t count = 2 * rows_.size();
   const auto add = [&](const at::Tensor& column) {
     columns.push_back(column);
@@ -154,21 +158,45 @@ void ShownRows::Compute(const at::Tensor& logits) {
   }
   logits_of_tokens_ = count;
   if (!tokens_.empty()) add(logits_.flatten().index_select(0, context_.Upload(tokens_)));
-  std::vector<int64_t> massive;
-  std::vector<float> inverse;
+  std::vector<int64_t> weighed;
+  const auto weigh = [&] {
+    if (!weighed.empty()) add(Weigh(weighed, most));
+    weighed.clear();
+  };
   for (int64_t r = 0; r < size(); ++r) {
     Row& row = rows_[static_cast<size_t>(r)];
-    if (row.mass_at <= 0 || row.best == vocabulary_) continue;
-    row.mass = count + massive.size();
-    massive.push_back(r);
-    inverse.push_back(static_cast<float>(1 / row.mass_at));
+    if (row.weight_at <= 0 || row.best == vocabulary_) continue;
+    row.weights = count + 4 * weighed.size();
+    weighed.push_back(r);
+    if (static_cast<int64_t>(weighed.size() + 1) * vocabulary_ > kCopiedLogits) weigh();
   }
-  if (!massive.empty()) {
-    const at::Tensor by =
-        context_.Upload(inverse.data(), {static_cast<int64_t>(massive.size()), 1});
-    add((Some(below, massive) * by).exp().sum(-1));
-  }
+  weigh();
   numbers_ = Copied(std::move(columns));
+}
+
+at::Tensor ShownRows::Weigh(const std::vector<int64_t>& rows, const at::Tensor& most) const {
+  std::vector<double> weight_at, parts;
+  std::vector<int64_t> without;
+  for (size_t i = 0; i < rows.size(); ++i) {
+    const Row& row = rows_[static_cast<size_t>(rows[i])];
+    weight_at.push_back(row.weight_at);
+    parts.push_back(row.part);
+    for (size_t t = row.tokens; t < row.end; ++t) {
+      without.push_back(static_cast<int64_t>(i) * vocabulary_ + tokens_[t] % vocabulary_);
+    }
+  }
+  const at::Tensor x = Some(logits_, rows).to(at::kDouble);
+  const at::Tensor weights =
+      ((x - Some(most, rows)) / context_.Upload(weight_at).unsqueeze(-1)).exp_();
+  if (!without.empty()) weights.view(-1).index_fill_(0, context_.Upload(without), 0);
+  const at::Tensor sums = weights.cumsum(-1);
+  const at::Tensor all = sums.narrow(-1, vocabulary_ - 1, 1);
+  const at::Tensor reached = sums.lt(all * context_.Upload(parts).unsqueeze(-1))
+                                 .sum(-1, /*keepdim=*/true)
+                                 .clamp_max(vocabulary_ - 1);
+  return at::cat(
+      {all, (sums - weights).gather(-1, reached), x.gather(-1, reached), reached.to(at::kDouble)},
+      -1);
 }
 
 TokenScores ShownRows::Of(int64_t r) {
@@ -194,6 +222,15 @@ TokenScores ShownRows::Of(int64_t r) {
                         static_cast<float>(numbers_[group.logits + place]));
     scores.rest = found_.back().second;  // The last one is the least.
   }
+  if (row.weight_at > 0) {
+    const double* const weighed = numbers_.data() + row.weights;
+    scores.weights = weighed[0];
+    if (row.part > 0) {
+      scores.weights_before = weighed[1];
+      scores.reached = static_cast<TokenId>(weighed[3]);
+      found_.emplace_back(scores.reached, static_cast<float>(weighed[2]));
+    }
+  }
   absl::c_sort(found_);
   ids_.clear();
   shown_.clear();
@@ -204,7 +241,6 @@ TokenScores ShownRows::Of(int64_t r) {
   }
   scores.ids = ids_;
   scores.logits = shown_;
-  if (row.mass_at > 0) scores.mass = numbers_[row.mass];
   return scores;
 }
 

@@ -30,9 +30,9 @@ struct AskedScores {
   WantedScores wanted;
 };
 
-// Gives `visit` the scores of rows x that are asked for, in order. They are found on the device, and
-// only they are copied from it: about wanted.best numbers of a row, or all where that is a large
-// part of them, or where `visit` asks for all. INTERNAL: see DecideRows().
+// Gives `visit` the scores of rows x that are asked for, in order. They are found on the device,
+// and only they are copied from it: about wanted.best numbers of a row, or all where that is a
+// large part of them, or where `visit` asks for all. INTERNAL: see DecideRows().
 absl::Status ShowRows(const TorchContext& context, const TorchOutput& output, const at::Tensor& x,
                       absl::FunctionRef<AskedScores(size_t row)> asked, ScoreVisitor visit);
 

@@ -34,7 +34,10 @@ absl::Status TorchTextNetwork::Score(const SourceBatch& batch, absl::Span<const 
     return ShowRows(
         *context_, output_,
         rows.size() == batch.owners.size() ? x : x.index_select(0, context_->Upload(rows)),
-        [&](size_t i) { return AskedScores{scored[i].temperature, scored[i].wanted}; }, visit);
+        [&](size_t i) {
+          return AskedScores{scored[i].temperature, scored[i].wanted};
+        },
+        visit);
   });
 }
 

@@ -320,14 +320,18 @@ TEST(SegmentSearchTest, EachRowHasTheStateOfItsTokens) {
   BeamSearch slow(options, task);
   std::vector<std::vector<TokenId>> rows(1);
   while (!search->done()) {
-    const auto take = [&](size_t row, const TokenScores& scores) { return search->Take(row, scores); };
+    const auto take = [&](size_t row, const TokenScores& scores) {
+      return search->Take(row, scores);
+    };
     ASSERT_TRUE(translator.Score(search->rows(), take).ok());
     ASSERT_TRUE(search->Advance().ok());
     for (size_t r = 0; r < rows.size(); ++r) {
       auto fresh = *translator.NewState();
       ASSERT_TRUE(translator.Read({SourceRows{fresh.get(), source}}).ok());
       for (const TokenId token : rows[r]) fresh->Commit(token);
-      const auto slow_take = [&](size_t, const TokenScores& scores) { return slow.Take(r, scores); };
+      const auto slow_take = [&](size_t, const TokenScores& scores) {
+        return slow.Take(r, scores);
+      };
       ASSERT_TRUE(translator.Score({ScoreRow{fresh.get()}}, slow_take).ok());
     }
     slow.Advance();

@@ -25,20 +25,36 @@ class SomeScores {
     });
     ids_.resize(best);
     scores_.rest = best == 0 ? all.most : all.logits[ids_.back()];
+    if (wanted.weight_at > 0) Weigh(all, wanted);
     ids_.insert(ids_.end(), wanted.tokens.begin(), wanted.tokens.end());
     std::sort(ids_.begin(), ids_.end());
     ids_.erase(std::unique(ids_.begin(), ids_.end()), ids_.end());
     for (const TokenId id : ids_) logits_.push_back(all.logits[id]);
     scores_.ids = ids_;
     scores_.logits = logits_;
-    if (wanted.mass_at <= 0) return;
-    for (const float logit : all.logits)
-      scores_.mass += std::exp((logit - all.most) / wanted.mass_at);
-    scores_.mass *= 1 + WantedScores::kMassTolerance / 2;
   }
   const TokenScores& scores() const { return scores_; }
 
  private:
+  void Weigh(const TokenScores& all, const WantedScores& wanted) {
+    std::vector<double> weights;
+    for (size_t id = 0; id < all.logits.size(); ++id) {
+      const bool without = std::count(wanted.tokens.begin(), wanted.tokens.end(), id) > 0;
+      weights.push_back(
+          without ? 0 : std::exp((double{all.logits[id]} - double{all.most}) / wanted.weight_at));
+    }
+    scores_.weights = std::accumulate(weights.rbegin(), weights.rend(), 0.0);
+    if (wanted.part <= 0) return;
+    double sum = 0;
+    for (size_t id = 0; id < weights.size(); ++id) {
+      scores_.reached = static_cast<TokenId>(id);
+      scores_.weights_before = sum;
+      sum += weights[id];
+      if (sum >= wanted.part * scores_.weights) break;
+    }
+    ids_.push_back(scores_.reached);
+  }
+
   TokenScores scores_;
   std::vector<TokenId> ids_;
   std::vector<float> logits_;
