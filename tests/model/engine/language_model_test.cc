@@ -361,6 +361,32 @@ TEST_P(LanguageModelTest, ATextInPartsIsTheTextAtOnceWhateverTheChoice) {
   }
 }
 
+// Nearly all tokens are alike at this temperature, and the seed draws the second of those that may
+// be drawn: </s>, if it were one.
+TEST(GenerationTest, AnEmptyTextDoesNotEndAtOnce) {
+  const auto model = ModelOf("lm_leap_adaptive");
+  ASSERT_NE(model, nullptr);
+  Scheduler scheduler(model);
+  GenerationRequest request;
+  request.max_tokens = 1;
+  request.sampling.temperature = 1000;
+  const double tokens = model->target_vocabulary.size() - 1;  // Without <pad>.
+  while (std::abs(UniformAt(request.sampling.seed, 1) * tokens - 1.5) > 0.2) ++request.sampling.seed;
+  Collected sink;
+  Generate(scheduler, request, &sink);
+  ASSERT_EQ(sink.ids.size(), 1u);
+  EXPECT_NE(sink.ids[0], kEndOfSentence);
+  // A text with a token may end.
+  request.prompt = {10};
+  request.scored_from = 1;
+  request.sampling.seed = 0;
+  while (std::abs(UniformAt(request.sampling.seed, 2) * tokens - 1.5) > 0.2) ++request.sampling.seed;
+  Collected ends;
+  Generate(scheduler, request, &ends);
+  ASSERT_EQ(ends.ids.size(), 1u);
+  EXPECT_EQ(ends.ids[0], kEndOfSentence);
+}
+
 TEST(GenerationTest, StopSequencesEndATextBeforeThem) {
   const auto model = ModelOf("lm_leap_adaptive");
   ASSERT_NE(model, nullptr);
