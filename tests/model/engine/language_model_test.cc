@@ -371,7 +371,10 @@ TEST(GenerationTest, AnEmptyTextDoesNotEndAtOnce) {
   request.max_tokens = 1;
   request.sampling.temperature = 1000;
   const double tokens = model->target_vocabulary.size() - 1;  // Without <pad>.
-  while (std::abs(UniformAt(request.sampling.seed, 1) * tokens - 1.5) > 0.2) ++request.sampling.seed;
+  const auto draws_end = [&](uint64_t seed, int64_t place) {
+    return std::abs(UniformAt(seed, place) * tokens - 1.5) < 0.2;
+  };
+  while (!draws_end(request.sampling.seed, 1)) ++request.sampling.seed;
   Collected sink;
   Generate(scheduler, request, &sink);
   ASSERT_EQ(sink.ids.size(), 1u);
@@ -379,8 +382,7 @@ TEST(GenerationTest, AnEmptyTextDoesNotEndAtOnce) {
   // A text with a token may end.
   request.prompt = {10};
   request.scored_from = 1;
-  request.sampling.seed = 0;
-  while (std::abs(UniformAt(request.sampling.seed, 2) * tokens - 1.5) > 0.2) ++request.sampling.seed;
+  while (!draws_end(request.sampling.seed, 2)) ++request.sampling.seed;
   Collected ends;
   Generate(scheduler, request, &ends);
   ASSERT_EQ(ends.ids.size(), 1u);
