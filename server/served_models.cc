@@ -33,7 +33,7 @@ absl::Status WarmUp(const Model& model) {
   const TokenId unknown = kUnknown;
   if (const LanguageModel* const text = model.translator->language_model()) {
     const TextRows rows{state.get(), absl::MakeConstSpan(&unknown, 1)};
-    return text->Extend({rows}, [](size_t, size_t, const TokenScores&) {});
+    return text->Extend({rows}, [](size_t, size_t, const TokenScores&) { return true; });
   }
   const std::vector<float> silence(
       model.info.speech.has_value() ? model.info.speech->SamplesPerRead() : 0);

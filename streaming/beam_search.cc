@@ -18,6 +18,9 @@ constexpr int kLongestNgram = 64;  // Longer ones do not come twice, and looking
 constexpr double kMostTokens = 1 << 20;  // More than in any segment; keeps a * S + b an int.
 constexpr float kImpossible = -std::numeric_limits<float>::infinity();
 constexpr size_t kReserved = 256;  // Tokens of a row for which there is room from the start.
+// The best tokens of a row that may not be candidates, but take the place of those: <pad>, <unk>,
+// </s>, some that would repeat an n-gram, and the one that shows that no other is as good.
+constexpr int kNoCandidates = 8;
 // The logits that are compared with the least candidate side by side.
 constexpr size_t kTogether = 16;
 
@@ -110,6 +113,7 @@ BeamSearch::BeamSearch(const BeamOptions& options, BeamTask task)
   Reserve(&paths_[0]);
   paths_[0].tokens.push_back(task_.start);
   paths_[0].tokens.insert(paths_[0].tokens.end(), task_.written.begin(), task_.written.end());
+  ListAlwaysWanted();
 }
 
 void BeamSearch::Reserve(Path* path) {
@@ -126,6 +130,18 @@ TokenId BeamSearch::OnlyToken() const {
   if (step_ >= max_length_) return task_.end;
   const auto n = static_cast<size_t>(step_ - first_step_);
   return n < task_.forced.size() ? task_.forced[n] : kNoToken;
+}
+
+void BeamSearch::ListAlwaysWanted() {
+  always_wanted_.clear();
+  const TokenId only = OnlyToken();
+  for (const TokenId id : {only == kNoToken ? kUnknown : only, task_.end}) {
+    if (id >= 0 && id < task_.vocabulary_size) always_wanted_.push_back(id);
+  }
+}
+
+WantedScores BeamSearch::wanted() const {
+  return {OnlyToken() == kNoToken ? 2 * beam_ + kNoCandidates : 0, always_wanted_};
 }
 
 void BeamSearch::FindBanned(const Path& path) {
@@ -152,7 +168,7 @@ void BeamSearch::Offer(const Candidate& candidate) {
   of_row_.insert(std::upper_bound(of_row_.begin(), of_row_.end(), candidate, &Before), candidate);
 }
 
-void BeamSearch::Take(size_t row, const TokenScores& scores) {
+bool BeamSearch::Take(size_t row, const TokenScores& scores) {
   const Path& path = paths_[row];
   const float sum = path.sums.empty() ? 0.0f : path.sums.back();
   const auto unknown_penalty = static_cast<float>(options_.unknown_penalty);
@@ -162,8 +178,9 @@ void BeamSearch::Take(size_t row, const TokenScores& scores) {
   const bool matches = options_.match_source_length;
   // The special tokens: <pad> is never written, and the rules of </s> come last, as in fairseq.
   const auto offer = [&](TokenId id) {
-    if (id == kPadding || id < 0 || id >= static_cast<TokenId>(scores.logits.size())) return;
-    float log_prob = scores.log_prob(id);
+    const size_t place = scores.place(id);
+    if (id == kPadding || place == scores.logits.size()) return;
+    float log_prob = scores.log_prob_of(scores.logits[place]);
     if (id == kUnknown) log_prob -= unknown_penalty;
     if (IsBanned(id)) log_prob = kImpossible;
     if (id == task_.end) {
@@ -177,9 +194,9 @@ void BeamSearch::Take(size_t row, const TokenScores& scores) {
   } else {
     const auto scan = [&](size_t begin, size_t end) {
       for (size_t i = begin; i < end; ++i) {
-        const auto id = static_cast<TokenId>(i);
+        const TokenId id = scores.id(i);
         if (id == kPadding || id == kUnknown || id == task_.end) continue;
-        const float value = scores.log_prob(id) + sum;
+        const float value = scores.log_prob_of(scores.logits[i]) + sum;
         if (of_row_.size() == static_cast<size_t>(2 * beam_) && !(value > of_row_.back().value)) {
           continue;  // Among equal values the lower id is first.
         }
@@ -191,15 +208,21 @@ void BeamSearch::Take(size_t row, const TokenScores& scores) {
     for (; i + kTogether <= size; i += kTogether) {
       // A token can only be better than the last candidate if its logit is larger.
       if (of_row_.size() < static_cast<size_t>(2 * beam_) ||
-          AnyAbove(scores.logits.data() + i, scores.logits[of_row_.back().id])) {
+          AnyAbove(scores.logits.data() + i, scores.logits[scores.place(of_row_.back().id)])) {
         scan(i, i + kTogether);
       }
     }
     scan(i, size);
+    // The lower id of equal values is first, and may be one that is not here.
+    if (!scores.has_all() && (of_row_.size() < static_cast<size_t>(2 * beam_) ||
+                              scores.log_prob_of(scores.rest) + sum >= of_row_.back().value)) {
+      return false;
+    }
     if (task_.end != kUnknown) offer(kUnknown);
     offer(task_.end);
   }
   candidates_.insert(candidates_.end(), of_row_.begin(), of_row_.end());
+  return true;
 }
 
 void BeamSearch::FinishHypothesis(const Candidate& candidate) {
@@ -261,6 +284,7 @@ void BeamSearch::Advance() {
   paths_.swap(next_paths_);
   candidates_.clear();
   ++step_;
+  ListAlwaysWanted();
 }
 
 std::vector<BeamHypothesis> BeamSearch::Result() const {

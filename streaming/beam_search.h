@@ -61,7 +61,7 @@ struct BeamHypothesis {
 //
 //   BeamSearch search(options, task);
 //   while (!search.done()) {
-//     for each row: search.Take(row, its scores);
+//     for each row: search.Take(row, its scores), those of search.wanted() at least;
 //     search.Advance();  // search.rows() now has the parent and the token of each row.
 //   }
 //
@@ -82,8 +82,12 @@ class BeamSearch {
   absl::Span<const Row> rows() const { return rows_; }
   bool done() const { return done_; }
 
-  // Takes the scores of a row's next token. To be called once for each row of a step.
-  void Take(size_t row, const TokenScores& scores);
+  // The scores that Take() needs of each row of this step. Valid until Advance().
+  WantedScores wanted() const;
+  // Takes the scores of a row's next token. To be called once for each row of a step. False: a
+  // token that is not among the scores may be among the best, so they were not taken; see
+  // ScoreVisitor.
+  bool Take(size_t row, const TokenScores& scores);
   // Makes the step, once all rows have been taken.
   void Advance();
 
@@ -114,6 +118,7 @@ class BeamSearch {
   bool IsBanned(TokenId id) const;
   // The token that this step must choose, or -1.
   TokenId OnlyToken() const;
+  void ListAlwaysWanted();
   void FinishHypothesis(const Candidate& candidate);
 
   const BeamOptions options_;
@@ -124,6 +129,7 @@ class BeamSearch {
   int first_step_;
   int step_;  // fairseq's: the number of tokens of each row, without start.
   bool done_ = false;
+  std::vector<TokenId> always_wanted_;  // WantedScores::tokens, whatever the best are.
   std::vector<Row> rows_;
   std::vector<Path> paths_, next_paths_;
   std::vector<TokenId> banned_;         // Of the row that is being taken.

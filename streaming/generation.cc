@@ -152,7 +152,8 @@ Due Generation::Plan(int max_rows, int64_t /*max_work*/) {
     if (scored_from_ < feed_.size()) {
       scored = std::min(scored, std::max(scored_from_, fed_ + 1) - fed_ - 1);
     }
-    due.text = {state_.get(), absl::MakeConstSpan(feed_).subspan(fed_, due_), scored};
+    ListWanted(scored);
+    due.text = {state_.get(), absl::MakeConstSpan(feed_).subspan(fed_, due_), scored, wanted_};
     end.acts = true;
     end.caught_up = chooses;
     result_.queue += SteadyNow() - able_since_;
@@ -161,24 +162,41 @@ Due Generation::Plan(int max_rows, int64_t /*max_work*/) {
   return due;
 }
 
+void Generation::ListWanted(size_t scored) {
+  wanted_.clear();
+  for (size_t i = fed_ + scored; i < fed_ + due_; ++i) {
+    if (ScoresPrompt(i)) {
+      wanted_.push_back({0, absl::MakeConstSpan(feed_).subspan(i + 1, 1)});
+    } else if (i + 1 == feed_.size() && generates()) {
+      excluded_ = {kPadding};
+      // fairseq ends no empty text either.
+      const bool too_short = result_.generated_tokens < request_.min_tokens || Length() == 1;
+      if (too_short) excluded_.push_back(kEndOfSentence);
+      const double uniform =
+          UniformAt(request_.sampling.seed, state_->source_read() + static_cast<int64_t>(due_));
+      wanted_.push_back(WantedToChoose(request_.sampling, excluded_, uniform));
+    } else {
+      wanted_.push_back({0});
+    }
+  }
+}
+
 void Generation::RecordStep(absl::Duration compute, absl::Duration waited) {
   result_.compute += compute;
   result_.queue += waited;
 }
 
-void Generation::TakeScores(size_t row, const TokenScores& scores) {
+bool Generation::TakeScores(size_t row, const TokenScores& scores) {
   const size_t i = fed_ + row;
   if (ScoresPrompt(i)) {
     const TokenId token = feed_[i + 1];
     prompt_scores_.push_back({token, scores.log_prob(token)});
   } else if (i + 1 == feed_.size() && generates()) {
-    std::vector<TokenId> excluded = {kPadding};
-    // fairseq ends no empty text either.
-    const bool too_short = result_.generated_tokens < request_.min_tokens || Length() == 1;
-    if (too_short) excluded.push_back(kEndOfSentence);
-    chosen_ = ChooseToken(scores, request_.sampling, excluded,
+    chosen_ = ChooseToken(scores, request_.sampling, excluded_,
                           UniformAt(request_.sampling.seed, state_->source_read()));
+    return chosen_.has_value();
   }
+  return true;
 }
 
 void Generation::ApplyScores() {

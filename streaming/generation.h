@@ -116,7 +116,7 @@ class Generation final : public ScheduledSession {
 
   Due Plan(int max_rows, int64_t max_work) override;
   void RecordStep(absl::Duration compute, absl::Duration waited) override;
-  void TakeScores(size_t row, const TokenScores& scores) override;
+  bool TakeScores(size_t row, const TokenScores& scores) override;
   void ApplyScores() override;
   void Finish(absl::Status status) override;
   bool finished() const override { return finished_; }
@@ -129,6 +129,8 @@ class Generation final : public ScheduledSession {
   // Whether the scores behind feed_[i] are those of a token of the prompt that is scored.
   bool ScoresPrompt(size_t i) const { return i + 1 >= scored_from_ && i + 1 < feed_.size(); }
   bool generates() const { return request_.max_tokens > 0; }
+  // Says which scores are wanted behind the tokens of this turn from feed_[fed_ + scored] on.
+  void ListWanted(size_t scored);
   // The number of tokens of the text so far.
   int64_t Length() const;
   void Take(ScoredToken token);
@@ -151,6 +153,8 @@ class Generation final : public ScheduledSession {
   size_t scored_from_;         // In feed_. That of </s> in front is never wanted.
   size_t fed_ = 0;             // Those of feed_ that the model has seen.
   size_t due_ = 0;             // Those that it sees in this turn.
+  std::vector<WantedScores> wanted_;   // Of this turn.
+  std::vector<TokenId> excluded_;      // The tokens that may not be chosen in this turn.
   std::optional<ScoredToken> chosen_;  // In this turn.
   std::vector<ScoredToken> prompt_scores_;  // Of this turn.
   StopSequences stop_;

@@ -85,9 +85,8 @@ class LiveSession final : public Session, public ScheduledSession {
   void Apply(const Decision& decision) override;
   void ApplyGiven() override;
   void ApplyReplay() override;
-  void TakeScores(size_t row, const TokenScores& scores) override {
-    if (turn_.probes) return terms_->TakeProbe(scores);
-    search_->Take(row, scores);
+  bool TakeScores(size_t row, const TokenScores& scores) override {
+    return turn_.probes ? terms_->TakeProbe(scores) : search_->Take(row, scores);
   }
   void ApplyScores() override;
   void Finish(absl::Status status) override;

@@ -2,6 +2,7 @@
 #define LEAPSTREAM_STREAMING_SAMPLING_H_
 
 #include <cstdint>
+#include <optional>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -27,13 +28,19 @@ absl::Status CheckSampling(const Sampling& sampling);
 // text that goes on elsewhere goes on with the same tokens. (SplitMix64, Steele et al. 2014.)
 double UniformAt(uint64_t seed, int64_t place);
 
+// The scores from which ChooseToken() of the same arguments can nearly always choose. `excluded`
+// must outlive the result.
+WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> excluded,
+                            double uniform);
+
 // Chooses the next token: a pure function of its arguments. `excluded` tokens have probability 0.
 // uniform: in [0, 1); the token is the first of the vocabulary whose probabilities up to it reach
 // that. A draw takes a few passes over the vocabulary, whatever is asked. The log-probability is
-// the model's own, of temperature 1 and without limits.
+// the model's own, of temperature 1 and without limits. nullopt: the scores of all tokens might
+// give another token than these; those of all always give one.
 // REQUIRES: CheckSampling(), and that some token is not excluded.
-ScoredToken ChooseToken(const TokenScores& scores, const Sampling& sampling,
-                        absl::Span<const TokenId> excluded, double uniform);
+std::optional<ScoredToken> ChooseToken(const TokenScores& scores, const Sampling& sampling,
+                                       absl::Span<const TokenId> excluded, double uniform);
 
 }  // namespace leapstream
 

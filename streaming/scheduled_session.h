@@ -69,8 +69,9 @@ class ScheduledSession : public std::enable_shared_from_this<ScheduledSession> {
   virtual void Apply(const Decision& /*decision*/) {}  // Of Due::deciding.
   virtual void ApplyGiven() {}                         // Due::given, without a decision.
   virtual void ApplyReplay() {}                        // Due::replay.
-  // Takes the scores of Due::search[row], or those after token `row` of Due::text.
-  virtual void TakeScores(size_t /*row*/, const TokenScores& /*scores*/) {}
+  // Takes the scores of Due::search[row], or those after token `row` of Due::text. Returns whether
+  // they were enough: see ScoreVisitor.
+  virtual bool TakeScores(size_t /*row*/, const TokenScores& /*scores*/) { return true; }
   virtual void ApplyScores() {}  // All scores were taken.
   // Ends the session; later calls do nothing.
   virtual void Finish(absl::Status status) = 0;

@@ -111,7 +111,7 @@ class Scheduler::Loop final : public ScheduledSession::Loop, public StateBudget:
   // the first of the next turn.
   void PlanTurn(Queue queue, Turn* turn);
   absl::Status Compute(Queue queue, Turn* turn);
-  static void TakeScores(ScheduledSession* session, size_t row, const TokenScores& scores,
+  static bool TakeScores(ScheduledSession* session, size_t row, const TokenScores& scores,
                          Turn* turn);
   void ApplyTurn(const absl::Status& status, Turn* turn);
   void Close(const std::shared_ptr<ScheduledSession>& session);
@@ -370,13 +370,13 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   if (status.ok() && !turn->search_rows.empty()) {
     const auto take = [turn](size_t row, const TokenScores& scores) {
       const SearchRow& search = turn->searches[row];
-      TakeScores(search.session, search.row, scores, turn);
+      return TakeScores(search.session, search.row, scores, turn);
     };
     status = model_->translator->Score(turn->search_rows, take, give_way);
   }
   if (status.ok() && !turn->texts.empty()) {
     const auto take = [turn](size_t text, size_t row, const TokenScores& scores) {
-      TakeScores(turn->extending[text], row, scores, turn);
+      return TakeScores(turn->extending[text], row, scores, turn);
     };
     status = model_->translator->language_model()->Extend(turn->texts, take, give_way);
   }
@@ -390,13 +390,11 @@ absl::Status Scheduler::Loop::Compute(Queue queue, Turn* turn) {
   return status;
 }
 
-void Scheduler::Loop::TakeScores(ScheduledSession* session, size_t row, const TokenScores& scores,
+bool Scheduler::Loop::TakeScores(ScheduledSession* session, size_t row, const TokenScores& scores,
                                  Turn* turn) {
-  if (scores.finite()) {
-    session->TakeScores(row, scores);
-  } else {
-    turn->not_finite.push_back(session);
-  }
+  if (scores.finite()) return session->TakeScores(row, scores);
+  turn->not_finite.push_back(session);
+  return true;
 }
 
 void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {

@@ -73,7 +73,8 @@ StateCost SegmentSearch::TakeCost() {
 
 void SegmentSearch::ListRows() {
   rows_.clear();
-  for (const size_t place : places_) rows_.push_back({states_[place].get(), temperature_});
+  const WantedScores wanted = search_.wanted();
+  for (const size_t place : places_) rows_.push_back({states_[place].get(), temperature_, wanted});
 }
 
 }  // namespace leapstream

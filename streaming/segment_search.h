@@ -29,8 +29,8 @@ class SegmentSearch {
   bool done() const { return search_.done(); }
   // The rows to be scored for the next step. Valid until Advance().
   absl::Span<const ScoreRow> rows() const { return rows_; }
-  // Takes the scores of rows()[row].
-  void Take(size_t row, const TokenScores& scores) { search_.Take(row, scores); }
+  // Takes the scores of rows()[row]: see BeamSearch::Take().
+  bool Take(size_t row, const TokenScores& scores) { return search_.Take(row, scores); }
   // Makes a step, once all rows have been taken. RESOURCE_EXHAUSTED: there is no memory for a copy
   // of a state.
   absl::Status Advance();

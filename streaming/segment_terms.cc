@@ -15,6 +15,7 @@ namespace {
 // A word is the model's own for a term if it is at least so likely for the term alone.
 // docs/terms.md, "Measured", has the numbers behind it.
 constexpr float kOwnProbability = 0.02f;
+constexpr int kMostOwn = 50;  // No more tokens than these have that probability.
 
 }  // namespace
 
@@ -100,15 +101,16 @@ void SegmentTerms::BeginProbe() {
     probe_tokens_.push_back(special ? kUnknown : id);
   }
   probe_tokens_.insert(probe_tokens_.end(), frame_.source_tail.begin(), frame_.source_tail.end());
-  probe_rows_ = {{state_.get(), 1.0f}};
+  probe_rows_ = {{state_.get(), 1.0f, {kMostOwn + 1}}};
 }
 
-void SegmentTerms::TakeProbe(const TokenScores& scores) {
+bool SegmentTerms::TakeProbe(const TokenScores& scores) {
   const float least = std::log(kOwnProbability);
+  if (scores.log_prob_of(scores.rest) >= least) return false;
   std::vector<std::pair<float, TokenId>> likely;
   for (size_t i = 0; i < scores.logits.size(); ++i) {
-    const auto id = static_cast<TokenId>(i);
-    const float log_prob = scores.log_prob(id);
+    const TokenId id = scores.id(i);
+    const float log_prob = scores.log_prob_of(scores.logits[i]);
     if (log_prob < least || id <= kUnknown || model_.target_frame_tokens.Has(id)) continue;
     // A space alone begins any word.
     if (model_.target_vocabulary.Symbol(id) == kSpaceSymbol) continue;
@@ -120,6 +122,7 @@ void SegmentTerms::TakeProbe(const TokenScores& scores) {
   for (const auto& [score, id] : likely) {
     if (own.size() < budget::kOwnWords) own.push_back(id);
   }
+  return true;
 }
 
 bool SegmentTerms::IsOwn(const Open& open, TokenId id) const {

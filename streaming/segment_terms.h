@@ -46,7 +46,7 @@ class SegmentTerms {
   void BeginProbe();
   SourceRows probe_source() const { return {state_.get(), probe_tokens_}; }
   absl::Span<const ScoreRow> probe_rows() const { return probe_rows_; }
-  void TakeProbe(const TokenScores& scores);
+  bool TakeProbe(const TokenScores& scores);  // See ScoreVisitor.
 
   // The token that must come next, since it goes on with a term.
   std::optional<TokenId> owed() const;

@@ -20,12 +20,13 @@ struct TextRows {
   absl::Span<const TokenId> tokens;
   // The scores behind tokens[i] are asked for from this i on. tokens.size(): none are.
   size_t scored_from = 0;
+  // For each of these i; empty: all scores of each.
+  absl::Span<const WantedScores> wanted = {};
 };
 
-// A function that gets the scores of the token after texts[text].tokens[row]. The logits are valid
-// until it returns.
-using TextVisitor =
-    absl::FunctionRef<void(size_t text, size_t row, const TokenScores& scores)>;
+// A function that gets the scores of the token after texts[text].tokens[row], as a ScoreVisitor
+// does.
+using TextVisitor = absl::FunctionRef<bool(size_t text, size_t row, const TokenScores& scores)>;
 
 // A model that goes on with a text: a decoder without an encoder. A state is the model's memory of
 // the text so far; SessionState::source_read() is its length in tokens, and its functions for

@@ -1,9 +1,11 @@
 #ifndef LEAPSTREAM_MODEL_API_TRANSLATOR_H_
 #define LEAPSTREAM_MODEL_API_TRANSLATOR_H_
 
+#include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <memory>
 
 #include "absl/functional/function_ref.h"
@@ -152,26 +154,64 @@ struct GivenRows {
   absl::Span<Decision> decisions;
 };
 
-// The log-probabilities of all tokens in one step of one state.
+// The log-probabilities of the tokens in one step of one state: of all N tokens, or of those that
+// were asked for.
 struct TokenScores {
-  absl::Span<const float> logits;  // [N]: divided by the temperature, or log-probabilities.
-  float most = 0;                  // The largest of them.
-  float log_sum = 0;               // ln of the sum of exp(logit - most).
+  absl::Span<const float> logits;      // Divided by the temperature, or log-probabilities.
+  absl::Span<const TokenId> ids = {};  // The token of each logit, rising; empty: all tokens.
+  float most = 0;                      // The largest logit of all tokens.
+  float log_sum = 0;                   // ln of the sum of exp(logit - most) over all tokens.
+  // No token that is not here has a larger logit than this one. -infinity: all are here.
+  float rest = -std::numeric_limits<float>::infinity();
+  // See WantedScores::weight_at. Where all tokens are here, these are not given.
+  double weights = 0;         // The sum of all weights.
+  TokenId reached = -1;       // The token with which WantedScores::part is reached.
+  double weights_before = 0;  // The sum of the weights of the tokens before that one.
 
-  // The natural logarithm of a token's probability, rounded as torch's log_softmax rounds it.
-  float log_prob(TokenId id) const { return (logits[id] - most) - log_sum; }
+  bool has_all() const { return ids.empty() && rest == -std::numeric_limits<float>::infinity(); }
+  TokenId id(size_t place) const { return ids.empty() ? static_cast<TokenId>(place) : ids[place]; }
+  // The place of a token's logit; logits.size(): it is not here.
+  size_t place(TokenId id) const {
+    if (ids.empty()) return std::min(static_cast<size_t>(static_cast<uint32_t>(id)), logits.size());
+    const auto found = std::lower_bound(ids.begin(), ids.end(), id);
+    return found != ids.end() && *found == id ? static_cast<size_t>(found - ids.begin())
+                                              : logits.size();
+  }
+  // The natural logarithm of the probability of a token with this logit, rounded as torch's
+  // log_softmax rounds it.
+  float log_prob_of(float logit) const { return (logit - most) - log_sum; }
+  // REQUIRES: the token is here.
+  float log_prob(TokenId id) const { return log_prob_of(logits[place(id)]); }
   // False: there may be no number among the logits, and no probability is to be asked for.
   bool finite() const { return std::isfinite(most) && std::isfinite(log_sum); }
+};
+
+// The scores that the visitor of a row needs. It may get more, up to all: a device copies no more
+// than these from its memory, as far as that is simple. Nothing is owned.
+struct WantedScores {
+  static constexpr int kAll = std::numeric_limits<int>::max();
+
+  int best = kAll;                        // The scores of the best so many tokens,
+  absl::Span<const TokenId> tokens = {};  // and of these.
+  // If positive, each token has the weight exp((logit - most) / weight_at), but for `tokens`, which
+  // have none, and sums of weights are wanted. A sum may be wrong by kWeightTolerance of all.
+  double weight_at = 0;
+  static constexpr double kWeightTolerance = 1e-11;
+  // If positive, with weight_at: the score of the first token with which the sum of the weights, in
+  // the order of ids, reaches this part of all is wanted, too.
+  double part = 0;
 };
 
 // One state to be scored. Nothing is owned.
 struct ScoreRow {
   SessionState* state = nullptr;
   float temperature = 1;  // The logits are divided by it. Positive.
+  WantedScores wanted = {};
 };
 
-// A function that gets the scores of row `row` of a call. The logits are valid until it returns.
-using ScoreVisitor = absl::FunctionRef<void(size_t row, const TokenScores& scores)>;
+// A function that gets the scores of row `row` of a call. They are valid until it returns. Returns
+// whether they were enough: otherwise it is called once more, with those of all tokens, which are.
+using ScoreVisitor = absl::FunctionRef<bool(size_t row, const TokenScores& scores)>;
 
 // A function that a Translator calls between the layers of a call. The function may call the same
 // Translator for other states. It runs on the thread of the call, under no lock, and never at the

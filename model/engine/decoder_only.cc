@@ -58,7 +58,9 @@ absl::Status DecoderOnly::Extend(absl::Span<const TextRows> texts, TextVisitor v
       const size_t count = texts[t].tokens.size();
       for (size_t i = texts[t].scored_from; i < count; ++i) {
         places.emplace_back(t, i);
-        scored.push_back({static_cast<int64_t>(batch.owners.size() + i)});
+        TextNetwork::Scored& row = scored.emplace_back();
+        row.row = static_cast<int64_t>(batch.owners.size() + i);
+        if (!texts[t].wanted.empty()) row.wanted = texts[t].wanted[i - texts[t].scored_from];
       }
       batch.Add(state, texts[t].tokens, state->progress_.source_rows);
       state->progress_.source_rows += static_cast<int>(count);
@@ -67,7 +69,7 @@ absl::Status DecoderOnly::Extend(absl::Span<const TextRows> texts, TextVisitor v
     return network_->Score(
         batch, scored,
         [&](size_t i, const TokenScores& scores) {
-          visit(places[i].first, places[i].second, scores);
+          return visit(places[i].first, places[i].second, scores);
         },
         scratch, between_layers);
   });
@@ -102,7 +104,7 @@ absl::Status DecoderOnly::Read(absl::Span<const SourceRows> batch,
     for (const SourceRows& rows : batch) {
       static_cast<TransformerState*>(rows.state)->ReadAsText(rows.tokens, &scratch.source);
     }
-    const auto ignore = [](size_t, const TokenScores&) {};
+    const auto ignore = [](size_t, const TokenScores&) { return true; };
     return network_->Score(scratch.source, {}, ignore, scratch, between_layers);
   });
 }
@@ -133,7 +135,7 @@ absl::Status DecoderOnly::Score(absl::Span<const ScoreRow> rows, ScoreVisitor vi
     scratch.states.clear();
     std::vector<TextNetwork::Scored> scored;
     for (const ScoreRow& row : rows) {
-      scored.push_back({static_cast<int64_t>(scored.size()), row.temperature});
+      scored.push_back({static_cast<int64_t>(scored.size()), row.temperature, row.wanted});
       scratch.states.push_back(row.state);
     }
     LEAPSTREAM_RETURN_IF_ERROR(OpenSteps(scratch.states, &scratch.source));

@@ -121,14 +121,19 @@ absl::Status Ensemble::Decide(absl::Span<SessionState* const> states, absl::Span
                               BetweenLayers between_layers) const {
   std::vector<ScoreRow> rows(states.size());
   for (size_t b = 0; b < states.size(); ++b) rows[b].state = states[b];
-  const auto decide = [&](size_t b, const TokenScores& scores) { result[b] = Decided(scores); };
+  const auto decide = [&](size_t b, const TokenScores& scores) {
+    result[b] = Decided(scores);
+    return true;
+  };
   return Score(rows, decide, between_layers);
 }
 
 absl::Status Ensemble::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
                              BetweenLayers between_layers) const {
   for (size_t begin = 0; begin < rows.size(); begin += kRowsTogether) {
-    const auto visit_part = [&](size_t b, const TokenScores& scores) { visit(begin + b, scores); };
+    const auto visit_part = [&](size_t b, const TokenScores& scores) {
+      return visit(begin + b, scores);
+    };
     LEAPSTREAM_RETURN_IF_ERROR(
         ScorePart(rows.subspan(begin, kRowsTogether), visit_part, between_layers));
   }
@@ -144,6 +149,7 @@ absl::Status Ensemble::ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor v
     // For each row, ln of the sum of the probabilities so far.
     float* const sums = floats.Floats(static_cast<int64_t>(rows.size()) * vocabulary_size_);
     std::vector<ScoreRow> own(rows.begin(), rows.end());
+    for (ScoreRow& row : own) row.wanted = {};  // The best of the mean are not those of a member.
     std::vector<float> log_sums(rows.size());  // NaN: a member's scores are not finite.
     for (size_t m = 0; m < members_.size(); ++m) {
       for (size_t b = 0; b < rows.size(); ++b) own[b].state = State::Member(rows[b].state, m);
@@ -151,7 +157,7 @@ absl::Status Ensemble::ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor v
         if (!scores.finite()) log_sums[b] = std::numeric_limits<float>::quiet_NaN();
         float* const sum = sums + static_cast<int64_t>(b) * vocabulary_size_;
         for (TokenId id = 0; id < static_cast<TokenId>(vocabulary_size_); ++id) {
-          const float log_prob = scores.log_prob(id);
+          const float log_prob = scores.log_prob_of(scores.logits[id]);
           if (m == 0) {
             sum[id] = log_prob;
             continue;
@@ -159,6 +165,7 @@ absl::Status Ensemble::ScorePart(absl::Span<const ScoreRow> rows, ScoreVisitor v
           const float more = std::max(sum[id], log_prob);
           sum[id] = more + std::log1p(std::exp(std::min(sum[id], log_prob) - more));
         }
+        return true;
       };
       LEAPSTREAM_RETURN_IF_ERROR(members_[m]->Score(own, add, between_layers));
     }

@@ -49,9 +49,11 @@ absl::Status MeasureText(const LanguageModel& model, ModelInfo* info) {
                                   : kMeasuredTokens,
       kUnknown);
   bool finite = true;
-  LEAPSTREAM_RETURN_IF_ERROR(
-      model.Extend({TextRows{state.get(), text, text.size() - 1}},
-                   [&](size_t, size_t, const TokenScores& scores) { finite = scores.finite(); }));
+  LEAPSTREAM_RETURN_IF_ERROR(model.Extend({TextRows{state.get(), text, text.size() - 1}},
+                                          [&](size_t, size_t, const TokenScores& scores) {
+                                            finite = scores.finite();
+                                            return true;
+                                          }));
   if (!finite) return NotFiniteError();
   info->state_bytes_per_token =
       (state->bytes() - info->state_bytes_per_session) / static_cast<int64_t>(text.size());

@@ -60,8 +60,11 @@ class OwnTextNetwork : public TextNetwork {
     const Workspace::Scope scope(scratch.floats);
     return ShowScores(
         layers_.Encode(batch, scratch, between_layers), [](size_t) { return 1.0f; },
-        [&](size_t i, const TokenScores& scores) { result[i] = Decided(scores); }, scratch.floats,
-        between_layers);
+        [&](size_t i, const TokenScores& scores) {
+          result[i] = Decided(scores);
+          return true;
+        },
+        scratch.floats, between_layers);
   }
 
  private:

@@ -31,8 +31,9 @@ class TextNetwork {
   struct Scored {
     int64_t row = 0;  // Of the batch.
     float temperature = 1;
+    WantedScores wanted = {};
   };
-  using Visitor = absl::FunctionRef<void(size_t i, const TokenScores& scores)>;
+  using Visitor = ScoreVisitor;  // Of scored[i].
   // Adds the rows of `batch` to the past of their states, and gives `visit` the scores behind row
   // scored[i].row for each i, in order. Rows in `scored` rise. INTERNAL: see Scored().
   virtual absl::Status Score(const SourceBatch& batch, absl::Span<const Scored> scored,

@@ -7,6 +7,7 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/util/Exception.h>
 #include "absl/status/status.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "model/engine/model_call.h"
@@ -17,6 +18,12 @@ namespace leapstream {
 inline std::string FirstLine(const c10::Error& e) {
   const std::string why = e.what_without_backtrace();
   return why.substr(0, why.find('\n'));
+}
+
+// Whether an error is a lack of memory. On the processor LibTorch has no type of its own for it.
+inline bool IsLackOfMemory(const c10::Error& e) {
+  return dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr ||
+         absl::StrContains(e.what_without_backtrace(), "you tried to allocate");
 }
 
 // Makes LibTorch compute on so many threads. OpenMP's count is per thread.
@@ -35,10 +42,9 @@ absl::Status TorchCall(absl::string_view what, int threads, F&& f) {
     UseTorchThreads(threads);
     try {
       return f();
-    } catch (const c10::OutOfMemoryError& e) {
-      return absl::ResourceExhaustedError(absl::StrCat(what, ": ", FirstLine(e)));
     } catch (const c10::Error& e) {
-      return absl::InternalError(absl::StrCat(what, ": ", FirstLine(e)));
+      const std::string why = absl::StrCat(what, ": ", FirstLine(e));
+      return IsLackOfMemory(e) ? absl::ResourceExhaustedError(why) : absl::InternalError(why);
     }
   });
 }

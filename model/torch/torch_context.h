@@ -17,8 +17,9 @@ struct TorchContext {
   TorchContext(c10::Device on, int cpu_threads, at::ScalarType product_type)
       : device(on), threads(cpu_threads), type(product_type) {}
 
-  // A copy of the values on the device.
+  // Copies of the values on the device.
   at::Tensor Upload(const std::vector<int64_t>& values) const;
+  at::Tensor Upload(const std::vector<double>& values) const;
   // A copy of float32 values on the device. Nothing is owned.
   at::Tensor Upload(const float* values, const std::vector<int64_t>& shape) const;
 

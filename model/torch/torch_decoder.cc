@@ -212,7 +212,11 @@ absl::Status TorchDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor v
   const auto state_of = [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); };
   const auto run = RunSteps(rows.size(), state_of, scratch);
   return ShowRows(
-      output_, run->x, [&](size_t row) { return rows[row].temperature; }, visit);
+      *context_, output_, run->x,
+      [&](size_t row) {
+        return AskedScores{rows[row].temperature, rows[row].wanted};
+      },
+      visit);
 }
 
 absl::Status TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const {

@@ -8,6 +8,7 @@
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/translator.h"
+#include "model/torch/torch_context.h"
 #include "model/torch/torch_layers.h"
 
 namespace leapstream {
@@ -23,11 +24,17 @@ struct TorchNotes {
 absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
                         absl::Span<Decision> result);
 
-// Gives `visit` the scores of all tokens of rows x, in order, a few rows at a time: a search looks
-// at all of them, so they are copied from the device. INTERNAL: see DecideRows().
-absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
-                      absl::FunctionRef<float(size_t row)> temperature,
-                      absl::FunctionRef<void(size_t row, const TokenScores& scores)> visit);
+// The scores of one row that are asked for.
+struct AskedScores {
+  float temperature = 1;
+  WantedScores wanted;
+};
+
+// Gives `visit` the scores of rows x that are asked for, in order. They are found on the device,
+// and only they are copied from it: about wanted.best numbers of a row, or all where that is a
+// large part of them, or where `visit` asks for all. INTERNAL: see DecideRows().
+absl::Status ShowRows(const TorchContext& context, const TorchOutput& output, const at::Tensor& x,
+                      absl::FunctionRef<AskedScores(size_t row)> asked, ScoreVisitor visit);
 
 }  // namespace leapstream
 

@@ -32,8 +32,12 @@ absl::Status TorchTextNetwork::Score(const SourceBatch& batch, absl::Span<const 
     std::vector<int64_t> rows;
     for (const Scored& row : scored) rows.push_back(row.row);
     return ShowRows(
-        output_, rows.size() == batch.owners.size() ? x : x.index_select(0, context_->Upload(rows)),
-        [&](size_t i) { return scored[i].temperature; }, visit);
+        *context_, output_,
+        rows.size() == batch.owners.size() ? x : x.index_select(0, context_->Upload(rows)),
+        [&](size_t i) {
+          return AskedScores{scored[i].temperature, scored[i].wanted};
+        },
+        visit);
   });
 }
 

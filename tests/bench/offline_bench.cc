@@ -98,7 +98,7 @@ absl::StatusOr<std::vector<TokenId>> Search(const Translator& translator, int vo
     if (rows.empty()) break;
     LEAPSTREAM_RETURN_IF_ERROR(
         translator.Score(rows, [&owners](size_t row, const TokenScores& scores) {
-          owners[row].first->Take(owners[row].second, scores);
+          return owners[row].first->Take(owners[row].second, scores);
         }));
     for (const auto& search : searches) {
       if (!search->done()) LEAPSTREAM_RETURN_IF_ERROR(search->Advance());

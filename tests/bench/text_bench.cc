@@ -70,7 +70,7 @@ double Extend(const DecoderOnly& model, SessionState* state, int count, bool sco
   const double start = ThreadSeconds();
   const absl::Status status =
       model.Extend({TextRows{state, tokens, scored ? tokens.size() - 1 : tokens.size()}},
-                   [](size_t, size_t, const TokenScores&) {});
+                   [](size_t, size_t, const TokenScores&) { return true; });
   LEAPSTREAM_CHECK(status.ok());
   return ThreadSeconds() - start;
 }

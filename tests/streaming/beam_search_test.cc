@@ -11,6 +11,7 @@
 #include <gtest/gtest.h>
 #include "absl/strings/match.h"
 #include "streaming/segment_search.h"
+#include "tests/streaming/some_scores.h"
 #include "tests/testing/fake_model.h"
 
 namespace leapstream {
@@ -220,6 +221,62 @@ TEST(BeamSearchTest, TheBestOfARowAreThoseOfTheSortedRow) {
   }
 }
 
+// Take() of some scores of a row either finds what Take() of all of them finds, or asks for all.
+TEST(BeamSearchTest, SomeScoresOfARowGiveWhatAllGive) {
+  std::mt19937 random(9);
+  int enough = 0, too_few = 0;
+  for (int trial = 0; trial < 100; ++trial) {
+    const int size = 100 + static_cast<int>(random() % 200);
+    // Few values give ties at the last candidate, many values give hardly any.
+    const unsigned values = trial % 2 == 0 ? 40 : 1 << 20;
+    BeamOptions options;
+    options.beam = 1 + static_cast<int>(random() % 8);
+    options.min_length = static_cast<int>(random() % 3);
+    options.no_repeat_ngram = trial % 3 == 0 ? 2 : 0;
+    options.unknown_penalty = static_cast<double>(random() % 3) - 1;
+    BeamTask task = Task(size);
+    if (trial % 5 == 0) task.forced = {7, 9};
+    BeamSearch fast(options, task);
+    BeamSearch slow(options, task);
+    for (int step = 0; step < 6 && !slow.done(); ++step) {
+      for (size_t row = 0; row < slow.rows().size(); ++row) {
+        std::vector<float> logits(static_cast<size_t>(size));
+        for (float& logit : logits) {
+          logit = 8 * static_cast<float>(random() % values) / static_cast<float>(values);
+        }
+        TokenScores scores;
+        scores.logits = logits;
+        scores.most = *std::max_element(logits.begin(), logits.end());
+        scores.log_sum = 1.25f;
+        const SomeScores some(scores, fast.wanted());
+        if (fast.Take(row, some.scores())) {
+          ++enough;
+        } else {
+          ++too_few;
+          ASSERT_TRUE(fast.Take(row, scores));
+        }
+        ASSERT_TRUE(slow.Take(row, scores));
+      }
+      fast.Advance();
+      slow.Advance();
+      ASSERT_EQ(fast.rows().size(), slow.rows().size()) << trial;
+      for (size_t row = 0; row < slow.rows().size(); ++row) {
+        ASSERT_EQ(fast.rows()[row].token, slow.rows()[row].token) << trial << " " << step;
+        ASSERT_EQ(fast.rows()[row].parent, slow.rows()[row].parent) << trial << " " << step;
+      }
+    }
+    ASSERT_EQ(fast.done(), slow.done());
+    if (!slow.done()) continue;
+    ASSERT_EQ(fast.Result().size(), slow.Result().size());
+    for (size_t h = 0; h < slow.Result().size(); ++h) {
+      EXPECT_EQ(fast.Result()[h].ids, slow.Result()[h].ids);
+      EXPECT_EQ(fast.Result()[h].score, slow.Result()[h].score);
+    }
+  }
+  EXPECT_GT(enough, 300);
+  EXPECT_GT(too_few, 30);
+}
+
 TEST(BeamOptionsTest, ErrorsNameTheRangeAndTheValue) {
   const auto message = [](BeamOptions options) {
     return std::string(CheckBeamOptions(options).message());
@@ -263,14 +320,18 @@ TEST(SegmentSearchTest, EachRowHasTheStateOfItsTokens) {
   BeamSearch slow(options, task);
   std::vector<std::vector<TokenId>> rows(1);
   while (!search->done()) {
-    const auto take = [&](size_t row, const TokenScores& scores) { search->Take(row, scores); };
+    const auto take = [&](size_t row, const TokenScores& scores) {
+      return search->Take(row, scores);
+    };
     ASSERT_TRUE(translator.Score(search->rows(), take).ok());
     ASSERT_TRUE(search->Advance().ok());
     for (size_t r = 0; r < rows.size(); ++r) {
       auto fresh = *translator.NewState();
       ASSERT_TRUE(translator.Read({SourceRows{fresh.get(), source}}).ok());
       for (const TokenId token : rows[r]) fresh->Commit(token);
-      const auto slow_take = [&](size_t, const TokenScores& scores) { slow.Take(r, scores); };
+      const auto slow_take = [&](size_t, const TokenScores& scores) {
+        return slow.Take(r, scores);
+      };
       ASSERT_TRUE(translator.Score({ScoreRow{fresh.get()}}, slow_take).ok());
     }
     slow.Advance();

@@ -58,7 +58,9 @@ TEST(BeamSessionTest, AnOfflineSessionWritesTheBestHypothesis) {
   task.vocabulary_size = model->target_vocabulary.size();
   auto search = *SegmentSearch::Begin(*state, *options.beam, task);
   while (!search->done()) {
-    const auto take = [&](size_t row, const TokenScores& scores) { search->Take(row, scores); };
+    const auto take = [&](size_t row, const TokenScores& scores) {
+      return search->Take(row, scores);
+    };
     ASSERT_TRUE(model->translator->Score(search->rows(), take).ok());
     ASSERT_TRUE(search->Advance().ok());
   }

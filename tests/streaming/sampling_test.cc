@@ -4,6 +4,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "streaming/stop_sequences.h"
+#include "tests/streaming/some_scores.h"
 
 namespace leapstream {
 namespace {
@@ -68,10 +70,10 @@ Step SomeStep(size_t vocabulary) {
 
 TEST(SamplingTest, TheBestTokenIsThatOfTheScoresAndTiesGoToTheLowestId) {
   const Step step({1, 5, 5, 2, 5});
-  EXPECT_EQ(ChooseToken(step.scores, {}, {}, 0.9).id, 1);
-  EXPECT_EQ(ChooseToken(step.scores, {}, {1}, 0.9).id, 2);
-  EXPECT_EQ(ChooseToken(step.scores, {}, {1, 2, 4}, 0.9).id, 3);
-  EXPECT_FLOAT_EQ(ChooseToken(step.scores, {}, {1}, 0).log_prob, step.scores.log_prob(2));
+  EXPECT_EQ(ChooseToken(step.scores, {}, {}, 0.9)->id, 1);
+  EXPECT_EQ(ChooseToken(step.scores, {}, {1}, 0.9)->id, 2);
+  EXPECT_EQ(ChooseToken(step.scores, {}, {1, 2, 4}, 0.9)->id, 3);
+  EXPECT_FLOAT_EQ(ChooseToken(step.scores, {}, {1}, 0)->log_prob, step.scores.log_prob(2));
 }
 
 // Walks the uniform number through [0, 1): each token has the part of it that is its probability.
@@ -84,7 +86,7 @@ TEST(SamplingTest, EachTokenHasItsProbability) {
           {1, 1, 1, 0}, {1, 0, 1e-9, 0}}) {
       std::map<TokenId, double> seen;
       for (int i = 0; i < kSteps; ++i) {
-        const ScoredToken token = ChooseToken(step.scores, sampling, {}, (i + 0.5) / kSteps);
+        const ScoredToken token = *ChooseToken(step.scores, sampling, {}, (i + 0.5) / kSteps);
         seen[token.id] += 1.0 / kSteps;
         ASSERT_EQ(token.log_prob, step.scores.log_prob(token.id));
       }
@@ -100,15 +102,60 @@ TEST(SamplingTest, TiesOfTheLimitsGoToTheLowestIds) {
   const Step step(std::vector<float>(1000, 0.5F));
   for (const Sampling& sampling : {Sampling{1, 10, 1, 0}, {3, 0, 0.0095, 0}}) {
     for (int i = 0; i < 10; ++i) {
-      EXPECT_EQ(ChooseToken(step.scores, sampling, {}, (i + 0.5) / 10).id, i);
+      EXPECT_EQ(ChooseToken(step.scores, sampling, {}, (i + 0.5) / 10)->id, i);
     }
   }
+}
+
+// Some scores give the token that all of them give, or none.
+TEST(SamplingTest, SomeScoresGiveTheTokenOfAllScores) {
+  std::mt19937 random(3);
+  const Sampling samplings[] = {{},
+                                {1, 40, 1, 0},
+                                {0.7, 0, 0.9, 0},
+                                {1, 0, 0.95, 0},
+                                {1.3, 20, 0.8, 0},
+                                {1, 0, 0.5, 0},
+                                {0.001, 0, 0.99, 0},
+                                {1, 1, 1, 0},
+                                {4, 0, 0.999, 0},
+                                {1, 0, 1, 0}};
+  std::vector<int> chosen(std::size(samplings)), asked(std::size(samplings));
+  for (int trial = 0; trial < 60; ++trial) {
+    // Some have ties, some a token far ahead, which may be excluded.
+    std::vector<float> logits(3000);
+    for (float& logit : logits) {
+      logit = static_cast<float>(random() % (trial % 2 == 0 ? 1 << 20 : 60));
+      logit *= 12.0f / (trial % 2 == 0 ? 1 << 20 : 60);
+      if (trial % 2 == 0) logit *= logit / 6;
+    }
+    logits[2] = static_cast<float>(random() % 60);
+    const Step step(logits);
+    const std::vector<TokenId> excluded =
+        trial % 4 < 2 ? std::vector<TokenId>{1, 2} : std::vector<TokenId>{1};
+    for (size_t s = 0; s < std::size(samplings); ++s) {
+      const double uniform = static_cast<double>(random()) / 4294967296.0;
+      const SomeScores some(step.scores, WantedToChoose(samplings[s], excluded, uniform));
+      const auto token = ChooseToken(some.scores(), samplings[s], excluded, uniform);
+      const auto expected = ChooseToken(step.scores, samplings[s], excluded, uniform);
+      ASSERT_TRUE(expected.has_value());
+      ++(token.has_value() ? chosen : asked)[s];
+      if (!token.has_value()) continue;
+      EXPECT_EQ(token->id, expected->id) << trial << " " << s;
+      EXPECT_EQ(token->log_prob, expected->log_prob) << trial << " " << s;
+    }
+  }
+  for (size_t s = 0; s < std::size(samplings); ++s) {
+    if (s == 8) continue;  // It needs nearly all tokens.
+    EXPECT_GT(chosen[s], 15) << s;
+  }
+  for (const size_t s : {0, 1, 4, 7, 8}) EXPECT_GT(asked[s], 3) << s;
 }
 
 TEST(SamplingTest, ExcludedTokensAreNeverDrawn) {
   const Step step = SomeStep(50);
   for (int i = 0; i < 1000; ++i) {
-    const TokenId id = ChooseToken(step.scores, {3, 0, 1, 0}, {2, 7, 11}, i / 1000.0).id;
+    const TokenId id = ChooseToken(step.scores, {3, 0, 1, 0}, {2, 7, 11}, i / 1000.0)->id;
     EXPECT_TRUE(id != 2 && id != 7 && id != 11);
   }
 }
@@ -163,7 +210,7 @@ TEST(SamplingTest, AnExcludedBestTokenLeavesTheOthersTheirOrder) {
   Sampling sampling;
   sampling.temperature = 0.001;
   for (const double uniform : {0.0, 0.5, 0.999}) {
-    EXPECT_EQ(ChooseToken(step.scores, sampling, {0}, uniform).id, 2) << uniform;
+    EXPECT_EQ(ChooseToken(step.scores, sampling, {0}, uniform)->id, 2) << uniform;
   }
 }
 

@@ -66,10 +66,9 @@ inline std::string WriteRandomModel(const std::string& name,
   return directory;
 }
 
-// Makes the embedding of a source token so large that no activation of a session with it is finite.
-// Source and target need embeddings of their own, or else every score is huge. `table`: the tensor.
-inline void MakeTokenOverflow(const std::string& directory, TokenId token,
-                              const std::string& table = "encoder.embedding") {
+// Edits the float32 values of a matrix of a model directory.
+inline void EditTable(const std::string& directory, const std::string& table,
+                      const std::function<void(size_t width, std::vector<float>* rows)>& edit) {
   const std::string weights = absl::StrCat(directory, "/", kWeightsFile);
   const auto config = ReadModelDirectory(directory);
   ASSERT_TRUE(config.ok()) << config.status();
@@ -78,17 +77,31 @@ inline void MakeTokenOverflow(const std::string& directory, TokenId token,
   const std::string bytes((*file)->bytes());
   auto tensors = ParseSafetensors(bytes, weights);
   ASSERT_TRUE(tensors.ok()) << tensors.status();
-  TensorView& embedding = tensors->at(table);
-  std::string rows(embedding.bytes);
-  const auto width = static_cast<size_t>(embedding.shape[1]);
-  for (size_t i = 0; i < width; ++i) {
-    const float huge = i % 2 == 0 ? 3e38f : -3e38f;
-    std::memcpy(&rows[(static_cast<size_t>(token) * width + i) * sizeof(float)], &huge,
-                sizeof(float));
-  }
-  embedding.bytes = rows;
+  TensorView& view = tensors->at(table);
+  std::vector<float> rows(view.bytes.size() / sizeof(float));
+  std::memcpy(rows.data(), view.bytes.data(), view.bytes.size());
+  edit(static_cast<size_t>(view.shape[1]), &rows);
+  view.bytes = {reinterpret_cast<const char*>(rows.data()), view.bytes.size()};
   ASSERT_TRUE(WriteSafetensors(weights, *tensors).ok());
   ASSERT_TRUE(WriteModelJson(directory, *config).ok());
+}
+
+// Makes the embedding of a source token so large that no activation of a session with it is finite.
+// Source and target need embeddings of their own, or else every score is huge. `table`: the tensor.
+inline void MakeTokenOverflow(const std::string& directory, TokenId token,
+                              const std::string& table = "encoder.embedding") {
+  EditTable(directory, table, [token](size_t width, std::vector<float>* rows) {
+    for (size_t i = 0; i < width; ++i) {
+      (*rows)[static_cast<size_t>(token) * width + i] = i % 2 == 0 ? 3e38f : -3e38f;
+    }
+  });
+}
+
+// Makes row r of a table of a model directory its row r % count, so that tokens are alike.
+inline void RepeatRows(const std::string& directory, const std::string& table, size_t count) {
+  EditTable(directory, table, [count](size_t width, std::vector<float>* rows) {
+    for (size_t i = count * width; i < rows->size(); ++i) (*rows)[i] = (*rows)[i - count * width];
+  });
 }
 
 }  // namespace leapstream

@@ -102,7 +102,9 @@ TEST(SearchAllocationTest, AStepAllocatesNothingOnceItIsWarm) {
   task.source_length = static_cast<int>(source.size());
   task.vocabulary_size = (*model)->target_vocabulary.size();
   auto search = *SegmentSearch::Begin(*state, options, task);
-  const auto take = [&](size_t row, const TokenScores& scores) { search->Take(row, scores); };
+  const auto take = [&](size_t row, const TokenScores& scores) {
+    return search->Take(row, scores);
+  };
   constexpr int kWarm = 100, kSteps = 180;
   long before = 0;
   for (int step = 0; step < kSteps; ++step) {

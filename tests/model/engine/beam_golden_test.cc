@@ -147,7 +147,7 @@ void Step(const Translator& translator, absl::Span<const std::unique_ptr<Segment
     }
   }
   const auto take = [&](size_t row, const TokenScores& scores) {
-    owners[row].first->Take(owners[row].second, scores);
+    return owners[row].first->Take(owners[row].second, scores);
   };
   ASSERT_TRUE(translator.Score(rows, take).ok());
   for (const auto& search : searches) {
@@ -257,11 +257,11 @@ TEST_P(BeamGoldenTest, CopiedStatesGiveWhatFreshOnesGive) {
         ASSERT_TRUE(translator.Read({SourceRows{state.get(), golden.source}}).ok());
         const auto temperature = static_cast<float>(golden.options.temperature);
         for (const TokenId token : rows[r]) {
-          const auto ignore = [](size_t, const TokenScores&) {};
+          const auto ignore = [](size_t, const TokenScores&) { return true; };
           ASSERT_TRUE(translator.Score({ScoreRow{state.get(), temperature}}, ignore).ok());
           state->Commit(token);
         }
-        const auto take = [&](size_t, const TokenScores& scores) { search.Take(r, scores); };
+        const auto take = [&](size_t, const TokenScores& scores) { return search.Take(r, scores); };
         ASSERT_TRUE(translator.Score({ScoreRow{state.get(), temperature}}, take).ok());
       }
       search.Advance();

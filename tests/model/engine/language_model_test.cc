@@ -81,6 +81,7 @@ Scores ExtendBy(const Model& model, SessionState* state, const std::vector<Token
         for (size_t id = 0; id < row.logits.size(); ++id) {
           all.push_back(row.log_prob(static_cast<TokenId>(id)));
         }
+        return true;
       });
   EXPECT_TRUE(status.ok()) << status;
   return scores;
@@ -154,7 +155,7 @@ TEST(LanguageModelGoldenTest, LearnedPositionsEnd) {
   EXPECT_EQ(model->info.max_source_tokens, 128);
   const auto state = NewText(*model);
   const std::vector<TokenId> ids(128, kUnknown);
-  const auto none = [](size_t, size_t, const TokenScores&) {};
+  const auto none = [](size_t, size_t, const TokenScores&) { return true; };
   ASSERT_TRUE(Network(*model).Extend({TextRows{state.get(), ids, 127}}, none).ok());
   const TokenId one_more = kUnknown;
   const absl::Status status =
@@ -191,9 +192,10 @@ TEST_P(LanguageModelTest, PrefillIsStepsToTheBitInAnyBatch) {
                           [&](size_t text, size_t row, const TokenScores& scores) {
                             ++seen;
                             for (size_t id = 0; id < scores.logits.size(); ++id) {
-                              ASSERT_EQ(scores.log_prob(static_cast<TokenId>(id)),
+                              EXPECT_EQ(scores.log_prob(static_cast<TokenId>(id)),
                                         slow[text][row][id]);
                             }
+                            return true;
                           })
                   .ok());
   EXPECT_EQ(seen, 40 + 65 + 100u);
@@ -357,6 +359,34 @@ TEST_P(LanguageModelTest, ATextInPartsIsTheTextAtOnceWhateverTheChoice) {
     EXPECT_EQ(ids, whole.ids);
     EXPECT_EQ(text, whole.text);
   }
+}
+
+// Nearly all tokens are alike at this temperature, and the seed draws the second of those that may
+// be drawn: </s>, if it were one.
+TEST(GenerationTest, AnEmptyTextDoesNotEndAtOnce) {
+  const auto model = ModelOf("lm_leap_adaptive");
+  ASSERT_NE(model, nullptr);
+  Scheduler scheduler(model);
+  GenerationRequest request;
+  request.max_tokens = 1;
+  request.sampling.temperature = 1000;
+  const double tokens = model->target_vocabulary.size() - 1;  // Without <pad>.
+  const auto draws_end = [&](uint64_t seed, int64_t place) {
+    return std::abs(UniformAt(seed, place) * tokens - 1.5) < 0.2;
+  };
+  while (!draws_end(request.sampling.seed, 1)) ++request.sampling.seed;
+  Collected sink;
+  Generate(scheduler, request, &sink);
+  ASSERT_EQ(sink.ids.size(), 1u);
+  EXPECT_NE(sink.ids[0], kEndOfSentence);
+  // A text with a token may end.
+  request.prompt = {10};
+  request.scored_from = 1;
+  while (!draws_end(request.sampling.seed, 2)) ++request.sampling.seed;
+  Collected ends;
+  Generate(scheduler, request, &ends);
+  ASSERT_EQ(ends.ids.size(), 1u);
+  EXPECT_EQ(ends.ids[0], kEndOfSentence);
 }
 
 TEST(GenerationTest, StopSequencesEndATextBeforeThem) {

@@ -221,7 +221,9 @@ TEST_P(OfflineSpeechTest, SearchesFindTheReferencesHypotheses) {
       auto search = SegmentSearch::Begin(*state, options, task);
       ASSERT_TRUE(search.ok()) << search.status();
       while (!(*search)->done()) {
-        const auto take = [&](size_t r, const TokenScores& scores) { (*search)->Take(r, scores); };
+        const auto take = [&](size_t r, const TokenScores& scores) {
+          return (*search)->Take(r, scores);
+        };
         ASSERT_TRUE(model->translator->Score((*search)->rows(), take).ok());
         ASSERT_TRUE((*search)->Advance().ok());
       }

@@ -5,13 +5,16 @@
 #include <limits>
 #include <map>
 #include <memory>
+#include <optional>
 #include <ostream>
 #include <random>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "model/api/language_model.h"
 #include "model/api/model_directory.h"
@@ -19,6 +22,8 @@
 #include "model/api/vocabulary.h"
 #include "model/engine/attention/kinds.h"
 #include "model/engine/load_model.h"
+#include "streaming/sampling.h"
+#include "streaming/segment_search.h"
 #include "tests/model/engine/clones.h"
 #include "tests/testing/random_model.h"
 
@@ -403,6 +408,7 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
                                                [&](size_t, size_t, const TokenScores& row) {
                                                  scores.push_back(row.log_prob(7));
                                                  scores.push_back(row.log_prob(100));
+                                                 return true;
                                                });
       EXPECT_TRUE(status.ok()) << status;
       return scores;
@@ -431,6 +437,238 @@ TEST(TorchTextTest, StatesMoveBetweenTheEngines) {
         }
       }
     }
+  }
+}
+
+// --- Scores that are wanted. Their slow twin is the whole row. ---
+
+// A row of scores that outlives its visit.
+struct CopiedScores {
+  explicit CopiedScores(const TokenScores& scores)
+      : copied(scores),
+        logits(scores.logits.begin(), scores.logits.end()),
+        ids(scores.ids.begin(), scores.ids.end()) {
+    copied.logits = logits;
+    copied.ids = ids;
+  }
+  TokenScores copied;
+  std::vector<float> logits;
+  std::vector<TokenId> ids;
+};
+
+// One model of text. With `ties`, each logit is that of many tokens.
+std::shared_ptr<const Model> TorchModel(const std::string& name, bool ties, bool generates) {
+  const std::string directory = WriteRandomModel(name, [&](ModelConfig& config) {
+    config.causal_encoder = true;
+    if (!generates) {
+      config.simul_type = "waitk";
+      return;
+    }
+    config.language_model.emplace();
+    config.encoder = SideConfig();
+    config.share_decoder_input_output_embed = true;
+    config.share_all_embeddings = false;
+  });
+  if (ties) RepeatRows(directory, generates ? "decoder.embedding" : "encoder.embedding", 50);
+  LoadOptions options;
+  options.device = "torch-cpu";
+  const auto model = LoadModel(directory, options);
+  EXPECT_TRUE(model.ok()) << model.status();
+  return model.ok() ? *model : nullptr;
+}
+
+TEST(TorchScoresTest, WantedScoresAreThoseOfTheWholeRow) {
+  for (const bool ties : {false, true}) {
+    const auto model = TorchModel("torch_wanted", ties, /*generates=*/false);
+    ASSERT_NE(model, nullptr);
+    const Translator& translator = *model->translator;
+    const std::vector<TokenId> some = {700, 3, 2, 700};
+    const WantedScores wants[] = {{},
+                                  {1},
+                                  {13, some},
+                                  {0, some},
+                                  {0},
+                                  {WantedScores::kAll - 1},
+                                  {700},
+                                  {16, {}, 0.7},
+                                  {100, some, 3},
+                                  {0, some, 1.3, 0.4},
+                                  {0, {}, 0.2, 0.999}};
+    std::vector<std::unique_ptr<SessionState>> states;
+    std::vector<ScoreRow> rows, all;
+    for (size_t r = 0; r < 2 * std::size(wants); ++r) {
+      states.push_back(*translator.NewState());
+      states.back()->SetWaitK(1, 1);
+      const std::vector<TokenId> source(1 + r % 5, static_cast<TokenId>(40 + 7 * r));
+      ASSERT_TRUE(translator.Read({SourceRows{states.back().get(), source}}).ok());
+      const float temperature = r % 3 == 0 ? 1.7f : 1.0f;
+      rows.push_back({states.back().get(), temperature, wants[r % std::size(wants)]});
+      all.push_back({states.back().get(), temperature});
+    }
+    std::vector<CopiedScores> expected;
+    ASSERT_TRUE(translator
+                    .Score(all,
+                           [&](size_t row, const TokenScores& scores) {
+                             EXPECT_EQ(row, expected.size());
+                             EXPECT_TRUE(scores.has_all());
+                             expected.emplace_back(scores);
+                             return true;
+                           })
+                    .ok());
+    size_t next = 0;
+    bool again = false;
+    const auto visit = [&](size_t row, const TokenScores& scores) {
+      EXPECT_EQ(row, next);
+      const std::vector<float>& logits = expected[row].logits;
+      EXPECT_EQ(scores.most, expected[row].copied.most);
+      EXPECT_EQ(scores.log_sum, expected[row].copied.log_sum);
+      const WantedScores& wanted = rows[row].wanted;
+      const bool whole = again || wanted.best > model->target_vocabulary.size();
+      EXPECT_EQ(scores.has_all(), whole) << row;
+      if (again || whole) {
+        EXPECT_EQ(std::vector<float>(scores.logits.begin(), scores.logits.end()), logits);
+      }
+      std::vector<bool> here(logits.size());
+      for (size_t i = 0; i < scores.logits.size(); ++i) {
+        const TokenId id = scores.id(i);
+        EXPECT_EQ(scores.logits[i], logits[static_cast<size_t>(id)]);
+        EXPECT_TRUE(i == 0 || scores.id(i - 1) < id);
+        here[static_cast<size_t>(id)] = true;
+      }
+      int best = 0;
+      for (size_t id = 0; id < logits.size(); ++id) {
+        if (!here[id]) {
+          EXPECT_LE(logits[id], scores.rest);
+        }
+        if (here[id] && logits[id] >= scores.rest) ++best;
+      }
+      if (!whole) {
+        EXPECT_GE(best, wanted.best);
+        EXPECT_LT(scores.logits.size(), 2 * wanted.best + wanted.tokens.size() + 2);
+      }
+      for (const TokenId id : wanted.tokens) EXPECT_TRUE(here[static_cast<size_t>(id)]);
+      if (!whole && wanted.weight_at > 0) {
+        double all = 0, before = 0, with = 0;
+        for (TokenId id = 0; id < model->target_vocabulary.size(); ++id) {
+          const bool without = absl::c_linear_search(wanted.tokens, id);
+          all += without
+                     ? 0
+                     : std::exp((double{logits[static_cast<size_t>(id)]} - double{scores.most}) /
+                                wanted.weight_at);
+          if (id < scores.reached) before = all;
+          if (id == scores.reached) with = all;
+        }
+        const double tolerance = all * WantedScores::kWeightTolerance;
+        EXPECT_NEAR(scores.weights, all, tolerance);
+        EXPECT_EQ(scores.reached >= 0, wanted.part > 0);
+        if (wanted.part > 0) {
+          EXPECT_NEAR(scores.weights_before, before, tolerance);
+          EXPECT_LT(before, wanted.part * all + tolerance);
+          EXPECT_GE(with, wanted.part * all - tolerance);
+          EXPECT_TRUE(here[static_cast<size_t>(scores.reached)]);
+        }
+      }
+      // Every other row asks for the rest, too.
+      const bool enough = again || row % 2 == 0 || whole;
+      again = !enough;
+      next += enough ? 1 : 0;
+      return enough;
+    };
+    ASSERT_TRUE(translator.Score(rows, visit).ok());
+    EXPECT_EQ(next, rows.size());
+  }
+}
+
+// The hypotheses of a search, whose rows are given as a whole or as they are asked for; and how
+// often they were not enough.
+std::pair<std::vector<BeamHypothesis>, int> Search(const Model& model, int beam, bool whole) {
+  const Translator& translator = *model.translator;
+  auto state = *translator.NewState();
+  const std::vector<TokenId> source = {100, 207, 301, 402, 509, kEndOfSentence};
+  EXPECT_TRUE(translator.Read({SourceRows{state.get(), source}}).ok());
+  BeamOptions options;
+  options.beam = options.n_best = beam;
+  options.max_length_b = 20;
+  options.no_repeat_ngram = 2;
+  BeamTask task;
+  task.source_length = static_cast<int>(source.size());
+  task.source_words = task.source_length - 1;
+  task.vocabulary_size = model.target_vocabulary.size();
+  auto search = *SegmentSearch::Begin(*state, options, task);
+  int asked = 0;
+  while (!search->done()) {
+    std::vector<ScoreRow> rows(search->rows().begin(), search->rows().end());
+    for (ScoreRow& row : rows) {
+      if (whole) row.wanted = {};
+    }
+    const auto take = [&](size_t row, const TokenScores& scores) {
+      EXPECT_EQ(scores.has_all(), whole || scores.logits.size() > 500);
+      const bool enough = search->Take(row, scores);
+      asked += enough ? 0 : 1;
+      return enough;
+    };
+    EXPECT_TRUE(translator.Score(rows, take).ok());
+    EXPECT_TRUE(search->Advance().ok());
+  }
+  return {search->search().Result(), asked};
+}
+
+TEST(TorchScoresTest, BeamsAreThoseOfWholeRowsAlsoWithEqualLogits) {
+  for (const bool ties : {false, true}) {
+    const auto model = TorchModel("torch_beams", ties, /*generates=*/false);
+    ASSERT_NE(model, nullptr);
+    for (const int beam : {1, 5, 20}) {
+      const auto [found, asked] = Search(*model, beam, /*whole=*/false);
+      const auto [expected, never] = Search(*model, beam, /*whole=*/true);
+      EXPECT_EQ(never, 0);
+      if (ties) {
+        EXPECT_GT(asked, 0);
+      } else {
+        EXPECT_LT(asked, 5);
+      }
+      ASSERT_EQ(found.size(), expected.size());
+      ASSERT_FALSE(found.empty());
+      for (size_t h = 0; h < found.size(); ++h) {
+        EXPECT_EQ(found[h].ids, expected[h].ids);
+        EXPECT_EQ(found[h].score, expected[h].score);
+        EXPECT_EQ(found[h].log_probs, expected[h].log_probs);
+      }
+    }
+  }
+}
+
+TEST(TorchScoresTest, DrawnTokensAreThoseOfWholeRowsAlsoWithEqualLogits) {
+  const Sampling samplings[] = {
+      {}, {1, 40, 1, 0}, {0.7, 0, 0.9, 0}, {0.5, 100, 0.95, 0}, {0.8, 0, 1, 0}};
+  for (const bool ties : {false, true}) {
+    const auto model = TorchModel("torch_draws", ties, /*generates=*/true);
+    ASSERT_NE(model, nullptr);
+    const LanguageModel& network = *model->translator->language_model();
+    const auto state = *network.NewState();
+    const std::vector<TokenId> excluded = {kPadding, kEndOfSentence};
+    int enough = 0;
+    for (int step = 0; step < 40; ++step) {
+      const Sampling& sampling = samplings[step % 5];
+      const double uniform = UniformAt(7, step);
+      const WantedScores wanted[] = {WantedToChoose(sampling, excluded, uniform)};
+      const std::vector<TokenId> token = {10 + 31 * step % 900};
+      std::optional<ScoredToken> some;
+      const auto take = [&](size_t, size_t, const TokenScores& scores) {
+        const auto chosen = ChooseToken(scores, sampling, excluded, uniform);
+        if (!scores.has_all()) {
+          some = chosen;
+          return false;
+        }
+        EXPECT_TRUE(chosen.has_value());
+        if (!some.has_value()) return true;
+        ++enough;
+        EXPECT_EQ(some->id, chosen->id) << step;
+        EXPECT_EQ(some->log_prob, chosen->log_prob) << step;
+        return true;
+      };
+      ASSERT_TRUE(network.Extend({TextRows{state.get(), token, 0, wanted}}, take).ok());
+    }
+    EXPECT_GT(enough, ties ? 5 : 30);
   }
 }
 
