@@ -44,8 +44,8 @@ at::Tensor RowsFrom(const at::Tensor& rows, int64_t begin, int64_t count) {
 
 }  // namespace
 
-absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
-                        absl::Span<Decision> result) {
+void DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
+                absl::Span<Decision> result) {
   static_assert(kNoSource == -1, "a row without attention has this number");
   const int64_t together = RowsTogether(kDeviceLogits, output);
   for (int64_t begin = 0; begin < x.size(0); begin += together) {
@@ -65,12 +65,11 @@ absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const To
       decision.attended = static_cast<int>(row[kAttended]);
     }
   }
-  return absl::OkStatus();
 }
 
-absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
-                      absl::FunctionRef<float(size_t row)> temperature,
-                      absl::FunctionRef<void(size_t row, const TokenScores& scores)> visit) {
+void ShowRows(const TorchOutput& output, const at::Tensor& x,
+              absl::FunctionRef<float(size_t row)> temperature,
+              absl::FunctionRef<void(size_t row, const TokenScores& scores)> visit) {
   const int64_t vocabulary = output.vocabulary();
   const int64_t together = RowsTogether(kCopiedLogits, output);
   for (int64_t begin = 0; begin < x.size(0); begin += together) {
@@ -82,7 +81,6 @@ absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
                         temperature(row)));
     }
   }
-  return absl::OkStatus();
 }
 
 }  // namespace leapstream

@@ -5,7 +5,6 @@
 
 #include <ATen/core/Tensor.h>
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/translator.h"
 #include "model/torch/torch_layers.h"
@@ -19,15 +18,15 @@ struct TorchNotes {
 };
 
 // Decides the tokens of rows x [R, E], behind the decoder's norm. The largest numbers are found on
-// the device, and only they are copied from it. INTERNAL: the scores are not finite.
-absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
-                        absl::Span<Decision> result);
+// the device, and only they are copied from it.
+void DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
+                absl::Span<Decision> result);
 
 // Gives `visit` the scores of all tokens of rows x, in order, a few rows at a time: a search looks
-// at all of them, so they are copied from the device. INTERNAL: see DecideRows().
-absl::Status ShowRows(const TorchOutput& output, const at::Tensor& x,
-                      absl::FunctionRef<float(size_t row)> temperature,
-                      absl::FunctionRef<void(size_t row, const TokenScores& scores)> visit);
+// at all of them, so they are copied from the device.
+void ShowRows(const TorchOutput& output, const at::Tensor& x,
+              absl::FunctionRef<float(size_t row)> temperature,
+              absl::FunctionRef<void(size_t row, const TokenScores& scores)> visit);
 
 }  // namespace leapstream
 
