@@ -93,7 +93,7 @@ class Listener {
   int64_t refused_before_ = 0;
   bool refusing_ = false;
   bool told_ = false;  // The log says that the port refuses, and not yet that it takes again.
-  LineRate lines_;     // Those that say so.
+  LineRate lines_;     // The rate of such lines.
   std::thread thread_;
 };
 

@@ -29,7 +29,7 @@ class LineRate {
   bool Passes(SteadyTime now);
 
  private:
-  std::atomic<int64_t> next_{0};  // When the next line may pass, in SteadyTime::nanoseconds().
+  std::atomic<int64_t> next_{0};  // The time of the next line at the earliest, as nanoseconds().
 };
 
 // The number of lines for standard error that were dropped, because nobody read them in time.
