@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/quoted.h"
 #include "base/status.h"
 
@@ -27,8 +28,6 @@ constexpr int kAcceptsAtOnce = 64;      // The most of one socket, before the ot
 constexpr int kPauseMilliseconds = 50;  // The wait when something is lacking.
 // A thread that is busy for so many ns with a few connections hangs.
 constexpr int64_t kHangs = 5'000'000'000;
-// The time in ns between two lines of the log that say that the port refuses.
-constexpr int64_t kBetweenLines = 10'000'000'000;
 
 int64_t SteadyNanoseconds() {
   return std::chrono::duration_cast<std::chrono::nanoseconds>(
@@ -294,9 +293,7 @@ int Listener::RefuseByTheSpare(int listening) {
 void Listener::Refused(const char* why) {
   ++refused_;
   refusing_ = true;
-  const int64_t now = SteadyNanoseconds();
-  if (said_ != 0 && now - said_ < kBetweenLines) return;
-  said_ = now;
+  if (!lines_.Passes(SteadyNow())) return;
   told_ = true;
   spdlog::warn(
       "the {} port refuses a connection: {}; {} so far. Raise the limit of descriptors (ulimit -n, "

@@ -11,6 +11,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "server/address.h"
+#include "server/logging.h"
 
 namespace leapstream {
 
@@ -92,7 +93,7 @@ class Listener {
   int64_t refused_before_ = 0;
   bool refusing_ = false;
   bool told_ = false;  // The log says that the port refuses, and not yet that it takes again.
-  int64_t said_ = 0;   // Steady time in ns of the last such line; 0: there was none.
+  LineRate lines_;     // The rate of such lines.
   std::thread thread_;
 };
 

@@ -178,6 +178,13 @@ std::string FieldText(const std::string& text, size_t max_bytes) {
 
 }  // namespace
 
+bool LineRate::Passes(SteadyTime now) {
+  int64_t next = next_.load(std::memory_order_relaxed);
+  if (now.nanoseconds() < next) return false;
+  return next_.compare_exchange_strong(next, (now + kBetween).nanoseconds(),
+                                       std::memory_order_relaxed);
+}
+
 void SetUpLogging(const std::string& level, LogFormat format) {
   spdlog::drop_all();
   auto sink = std::make_shared<QueueSink>();

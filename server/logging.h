@@ -1,12 +1,15 @@
 #ifndef LEAPSTREAM_SERVER_LOGGING_H_
 #define LEAPSTREAM_SERVER_LOGGING_H_
 
+#include <atomic>
 #include <cstdint>
 #include <initializer_list>
 #include <string>
 #include <variant>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace leapstream {
 
@@ -17,6 +20,17 @@ enum class LogFormat { kText, kJson };  // kJson has one object per line.
 // it has escapes for bytes that would look like the start of another line, and is cut at
 // budget::kLogLineBytes. `level` is one of spdlog's names. To be called before any thread logs.
 void SetUpLogging(const std::string& level, LogFormat format);
+
+// Lets lines of one kind pass that something outside may cause without end: one in kBetween.
+// Thread-safe.
+class LineRate {
+ public:
+  static constexpr absl::Duration kBetween = absl::Seconds(10);
+  bool Passes(SteadyTime now);
+
+ private:
+  std::atomic<int64_t> next_{0};  // The time of the next line at the earliest, as nanoseconds().
+};
 
 // The number of lines for standard error that were dropped, because nobody read them in time.
 int64_t DroppedLogLines();

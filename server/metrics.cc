@@ -3,7 +3,9 @@
 #include <prometheus/counter.h>
 #include <prometheus/histogram.h>
 #include <prometheus/summary.h>
+#include <spdlog/spdlog.h>
 
+#include <string>
 #include <variant>
 
 #include "absl/strings/ascii.h"
@@ -199,6 +201,15 @@ void ModelMetrics::OnStep(const StepFigures& step) {
   if (step.sessions_deciding > 0) write_batch_->Observe(step.sessions_deciding);
 }
 
+void ModelMetrics::OnNoMemory(absl::string_view why, int sessions) {
+  const int64_t all = without_memory_ += sessions;
+  if (!no_memory_lines_.Passes(SteadyNow())) return;
+  spdlog::warn(
+      "model {}: a step found no memory ({}), so its sessions end with UNAVAILABLE; {} so far. "
+      "Lower max_state_bytes or max_sessions",
+      model_, std::string(why), all);
+}
+
 void ModelMetrics::OnToken(absl::Duration latency) {
   target_tokens_->Increment();
   token_latency_->Observe(absl::ToDoubleSeconds(latency));
@@ -251,6 +262,7 @@ ModelMetrics* Metrics::ForModel(const std::string& model) {
   if (metrics == nullptr) {
     const prometheus::Labels labels = {{"model", model}};
     metrics = std::make_unique<ModelMetrics>();
+    metrics->model_ = model;
     Families& f = *families_;
     metrics->source_tokens_ = &f.source_tokens.Add(labels);
     metrics->target_tokens_ = &f.target_tokens.Add(labels);

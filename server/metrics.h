@@ -4,6 +4,8 @@
 #include <prometheus/labels.h>
 #include <prometheus/registry.h>
 
+#include <atomic>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,6 +18,7 @@
 #include "base/mutex.h"
 #include "model/api/languages.h"
 #include "model/api/model.h"
+#include "server/logging.h"
 #include "streaming/policy.h"
 #include "streaming/session.h"
 #include "streaming/step_observer.h"
@@ -35,9 +38,13 @@ class ModelMetrics final : public StepObserver {
   void OnStep(const StepFigures& step) override;
   void OnToken(absl::Duration latency) override;
   void OnFirstToken(absl::Duration since_source) override;
+  void OnNoMemory(absl::string_view why, int sessions) override;  // Logs it, now and then.
 
  private:
   friend class Metrics;
+  std::string model_;
+  LineRate no_memory_lines_;
+  std::atomic<int64_t> without_memory_{0};  // The sessions that OnNoMemory() has been told of.
   prometheus::Counter* source_tokens_ = nullptr;
   prometheus::Counter* target_tokens_ = nullptr;
   prometheus::Histogram* first_token_ = nullptr;

@@ -421,12 +421,14 @@ void Scheduler::Loop::ApplyTurn(const absl::Status& status, Turn* turn) {
   } else {
     // Inputs were checked, so the error is not one session's fault. The states of all sessions in
     // the batch are no longer good. Without memory, they can go on on another server.
-    const absl::Status why =
-        absl::IsResourceExhausted(status)
-            ? absl::UnavailableError(absl::StrCat(
-                  "the server has no memory for this step (", status.message(),
-                  "); resume elsewhere, or later"))
-            : absl::InternalError(status.message());
+    const bool no_memory = absl::IsResourceExhausted(status);
+    const absl::Status why = no_memory ? absl::UnavailableError(absl::StrCat(
+                                             "the server has no memory for this step (",
+                                             status.message(), "); resume elsewhere, or later"))
+                                       : absl::InternalError(status.message());
+    if (no_memory && observer_ != nullptr) {
+      observer_->OnNoMemory(status.message(), static_cast<int>(turn->acting.size()));
+    }
     for (ScheduledSession* session : turn->acting) session->Finish(why);
   }
   for (ScheduledSession* session : turn->acting) {

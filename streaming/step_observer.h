@@ -1,6 +1,7 @@
 #ifndef LEAPSTREAM_STREAMING_STEP_OBSERVER_H_
 #define LEAPSTREAM_STREAMING_STEP_OBSERVER_H_
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 
 namespace leapstream {
@@ -23,6 +24,8 @@ class StepObserver {
   // The token was the first one of its segment. `since_source`: the time since the segment's first
   // source.
   virtual void OnFirstToken(absl::Duration since_source) = 0;
+  // A turn ends its `sessions`, since there was no memory for its batch. `why`: the model's words.
+  virtual void OnNoMemory(absl::string_view why, int sessions) = 0;
 };
 
 }  // namespace leapstream

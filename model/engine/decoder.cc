@@ -81,21 +81,20 @@ void TransformerDecoder::Append(const SourceBatch& batch, const Rows& encoded,
   }
 }
 
-absl::Status TransformerDecoder::Decide(absl::Span<SessionState* const> states,
-                                        absl::Span<Decision> result, Scratch& scratch,
-                                        BetweenLayers between_layers) const {
+void TransformerDecoder::Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                                Scratch& scratch, BetweenLayers between_layers) const {
   OpenSteps(
       states.size(), [&](size_t b) { return static_cast<TransformerState*>(states[b]); }, scratch,
       between_layers);
   const Workspace::Scope scope(scratch.floats);
   const Rows x = RunLayers(StepPast::kProvisional, scratch, result, between_layers);
-  if (x.count == 0) return absl::OkStatus();
+  if (x.count == 0) return;
   between_layers();
-  return DecideTokens(scratch.target, x, scratch.floats, result);
+  DecideTokens(scratch.target, x, scratch.floats, result);
 }
 
-absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
-                                       Scratch& scratch, BetweenLayers between_layers) const {
+void TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                               Scratch& scratch, BetweenLayers between_layers) const {
   OpenSteps(
       rows.size(), [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); },
       scratch, between_layers);
@@ -105,7 +104,7 @@ absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVis
   scratch.undecided.resize(rows.size());
   const Rows x =
       RunLayers(StepPast::kProvisional, scratch, absl::MakeSpan(scratch.undecided), between_layers);
-  if (x.count == 0) return absl::OkStatus();
+  if (x.count == 0) return;
   const float* features = Features(x, floats);
   const int64_t vocabulary = output_.out();
   // A few rows at a time: with a large vocabulary their logits are most of the scratch memory.
@@ -120,7 +119,6 @@ absl::Status TransformerDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVis
                           rows[place].temperature));
     }
   }
-  return absl::OkStatus();
 }
 
 void TransformerDecoder::OpenSteps(size_t count, TargetSteps::StateOf state_of, Scratch& scratch,
@@ -162,9 +160,8 @@ const float* TransformerDecoder::Features(const Rows& x, Workspace& floats) cons
   return projected;
 }
 
-absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const Rows& x,
-                                              Workspace& floats,
-                                              absl::Span<Decision> result) const {
+void TransformerDecoder::DecideTokens(const TargetBatch& target, const Rows& x, Workspace& floats,
+                                      absl::Span<Decision> result) const {
   const float* features = Features(x, floats);
   const int64_t vocabulary = output_.out();
   // With a large vocabulary, the logits of many rows would be most of the scratch memory.
@@ -181,7 +178,6 @@ absl::Status TransformerDecoder::DecideTokens(const TargetBatch& target, const R
       if (!target.attended.empty()) decision.attended = target.attended[begin + r];
     }
   }
-  return absl::OkStatus();
 }
 
 void TransformerDecoder::RunLayer(size_t l, StepPast past, Scratch& scratch, Rows* x,

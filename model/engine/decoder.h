@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <vector>
 
-#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/model_config.h"
 #include "model/api/translator.h"
@@ -38,15 +37,15 @@ class TransformerDecoder {
   // Adds the encoder's output of `batch` to the states of cross-attention.
   void Append(const SourceBatch& batch, const Rows& encoded, Scratch& scratch) const;
   // See Translator::Decide().
-  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
-                      Scratch& scratch, BetweenLayers between_layers) const;
+  void Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result, Scratch& scratch,
+              BetweenLayers between_layers) const;
   // See Translator::Score().
-  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch,
-                     BetweenLayers between_layers) const;
+  void Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch,
+             BetweenLayers between_layers) const;
 
   // See Translator::Verify(). REQUIRES: !shares_layers(), and the model has no policy of its own.
-  absl::Status Verify(absl::Span<const GivenRows> rows, Scratch& scratch,
-                      BetweenLayers between_layers) const;
+  void Verify(absl::Span<const GivenRows> rows, Scratch& scratch,
+              BetweenLayers between_layers) const;
 
   // Takes a state's part of a replay: puts source rows into scratch.source, which the caller then
   // encodes, and target rows into scratch.target. Counts them in the state as read and written.
@@ -77,7 +76,7 @@ class TransformerDecoder {
   void RunFirstRows(size_t count, TargetSteps::StateOf state_of, Scratch& scratch,
                     BetweenLayers between_layers) const;
   // Decides the rows of Verify() that are not forced, and sets scratch.agreed.
-  absl::Status DecideGiven(absl::Span<const GivenRows> rows, Rows x, Scratch& scratch) const;
+  void DecideGiven(absl::Span<const GivenRows> rows, Rows x, Scratch& scratch) const;
   // Whether several positions of a state's past may be provisional.
   bool can_keep() const { return stack_.layers[0].self_attention.kind().can_keep(); }
   // Runs the layers over scratch.target: see RunLayer(). Returns the rows that are still to be
@@ -98,8 +97,8 @@ class TransformerDecoder {
   // Takes the rows that want more source out of the batch and out of x: their decision is made.
   void DropUndecided(TargetBatch& target, absl::Span<const AttentionRow> rows, Rows* x,
                      absl::Span<Decision> result) const;
-  absl::Status DecideTokens(const TargetBatch& target, const Rows& x, Workspace& floats,
-                            absl::Span<Decision> result) const;
+  void DecideTokens(const TargetBatch& target, const Rows& x, Workspace& floats,
+                    absl::Span<Decision> result) const;
   void ReplayLayer(size_t l, const Rows& encoded, Scratch& scratch, const Rows& x,
                    BetweenLayers between_layers) const;
 

@@ -8,8 +8,8 @@ namespace leapstream {
 
 // A past that can be cut takes all rows and is cut when the decisions are known. Another one takes
 // them in a copy, and if they were too many, those that stay are run once more.
-absl::Status TransformerDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch,
-                                        BetweenLayers between_layers) const {
+void TransformerDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch,
+                                BetweenLayers between_layers) const {
   const auto state_of = [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); };
   RunFirstRows(rows.size(), state_of, scratch, between_layers);
   TargetBatch& target = scratch.target;
@@ -18,11 +18,11 @@ absl::Status TransformerDecoder::Verify(absl::Span<const GivenRows> rows, Scratc
     if (differs && !can_keep()) state_of(b)->CopySelf();
     steps_.AddGiven(rows[b], StepsOf(rows[b]), rows[b].decides, differs && can_keep(), &target);
   }
-  if (target.owners.empty()) return absl::OkStatus();
+  if (target.owners.empty()) return;
   const Workspace::Scope scope(scratch.floats);
   const Rows x = RunLayers(StepPast::kSettled, scratch, {}, between_layers);
   between_layers();
-  if (absl::Status status = DecideGiven(rows, x, scratch); !status.ok()) return status;
+  DecideGiven(rows, x, scratch);
 
   target.Clear();
   for (size_t b = 0; b < rows.size(); ++b) {
@@ -37,11 +37,10 @@ absl::Status TransformerDecoder::Verify(absl::Span<const GivenRows> rows, Scratc
   }
   if (!target.owners.empty()) RunLayers(StepPast::kSettled, scratch, {}, between_layers);
   CommitGiven(rows, scratch.agreed);
-  return absl::OkStatus();
 }
 
-absl::Status TransformerDecoder::DecideGiven(absl::Span<const GivenRows> rows, Rows x,
-                                             Scratch& scratch) const {
+void TransformerDecoder::DecideGiven(absl::Span<const GivenRows> rows, Rows x,
+                                     Scratch& scratch) const {
   TargetBatch& target = scratch.target;
   int64_t kept = 0;
   target.places.clear();
@@ -52,13 +51,8 @@ absl::Status TransformerDecoder::DecideGiven(absl::Span<const GivenRows> rows, R
   });
   x.count = kept;
   scratch.decided.resize(static_cast<size_t>(kept));
-  if (kept > 0) {
-    absl::Status status =
-        DecideTokens(target, x, scratch.floats, absl::MakeSpan(scratch.decided));
-    if (!status.ok()) return status;
-  }
+  if (kept > 0) DecideTokens(target, x, scratch.floats, absl::MakeSpan(scratch.decided));
   TakeDecisions(rows, scratch.decided, &scratch.agreed);
-  return absl::OkStatus();
 }
 
 }  // namespace leapstream

@@ -51,27 +51,29 @@ class OwnTextNetwork : public TextNetwork {
       std::copy_n(x.x + scored[i].row * x.width, x.width, x.x + static_cast<int64_t>(i) * x.width);
     }
     x.count = static_cast<int64_t>(scored.size());
-    return ShowScores(
+    ShowScores(
         x, [&](size_t i) { return scored[i].temperature; }, visit, scratch.floats, between_layers);
+    return absl::OkStatus();
   }
 
   absl::Status Decide(const SourceBatch& batch, absl::Span<Decision> result, Scratch& scratch,
                       BetweenLayers between_layers) const override {
     const Workspace::Scope scope(scratch.floats);
-    return ShowScores(
+    ShowScores(
         layers_.Encode(batch, scratch, between_layers), [](size_t) { return 1.0f; },
         [&](size_t i, const TokenScores& scores) {
           result[i] = Decided(scores);
           return true;
         },
         scratch.floats, between_layers);
+    return absl::OkStatus();
   }
 
  private:
   // Gives `visit` the scores of rows x.
-  absl::Status ShowScores(const Rows& x, absl::FunctionRef<float(size_t row)> temperature,
-                          Visitor visit, Workspace& floats, BetweenLayers between_layers) const {
-    if (x.count == 0) return absl::OkStatus();
+  void ShowScores(const Rows& x, absl::FunctionRef<float(size_t row)> temperature, Visitor visit,
+                  Workspace& floats, BetweenLayers between_layers) const {
+    if (x.count == 0) return;
     const float* features = x.x;
     int64_t width = x.width;
     if (project_out_.in() > 0) {
@@ -92,7 +94,6 @@ class OwnTextNetwork : public TextNetwork {
                                       temperature(row)));
       }
     }
-    return absl::OkStatus();
   }
 
   const ModelConfig config_;

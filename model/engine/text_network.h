@@ -35,7 +35,8 @@ class TextNetwork {
   };
   using Visitor = ScoreVisitor;  // Of scored[i].
   // Adds the rows of `batch` to the past of their states, and gives `visit` the scores behind row
-  // scored[i].row for each i, in order. Rows in `scored` rise. INTERNAL: see Scored().
+  // scored[i].row for each i, in order. Rows in `scored` rise. Errors: those of the engine's
+  // device.
   virtual absl::Status Score(const SourceBatch& batch, absl::Span<const Scored> scored,
                              Visitor visit, Scratch& scratch,
                              BetweenLayers between_layers) const = 0;

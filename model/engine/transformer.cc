@@ -80,21 +80,23 @@ absl::Status Transformer::Decide(absl::Span<SessionState* const> batch, absl::Sp
   return ModelCall("deciding target tokens", threads_, [&] {
     const ScratchLoan loan;
     EncodePrefixes(batch, *loan, between_layers);
-    return decoder_.Decide(batch, result, *loan, between_layers);
+    decoder_.Decide(batch, result, *loan, between_layers);
+    return absl::OkStatus();
   });
 }
 
 absl::Status Transformer::Score(absl::Span<const ScoreRow> batch, ScoreVisitor visit,
                                 BetweenLayers between_layers) const {
   if (batch.empty()) return absl::OkStatus();
-  return ModelCall("scoring target tokens", threads_, [&] {
+  return ModelCall("scoring target tokens", threads_, [&]() -> absl::Status {
     const ScratchLoan loan;
     std::vector<SessionState*>& states = (*loan).states;
     states.clear();
     for (const ScoreRow& row : batch) states.push_back(row.state);
     LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(states));
     EncodePrefixes(states, *loan, between_layers);
-    return decoder_.Score(batch, visit, *loan, between_layers);
+    decoder_.Score(batch, visit, *loan, between_layers);
+    return absl::OkStatus();
   });
 }
 
@@ -104,14 +106,15 @@ absl::Status Transformer::Verify(absl::Span<const GivenRows> batch,
   if (config_.LearnedPolicy() || decoder_.shares_layers()) {
     return Translator::Verify(batch, between_layers);
   }
-  return ModelCall("verifying target tokens", threads_, [&] {
+  return ModelCall("verifying target tokens", threads_, [&]() -> absl::Status {
     const ScratchLoan loan;
     std::vector<SessionState*>& states = (*loan).states;
     states.clear();
     for (const GivenRows& rows : batch) states.push_back(rows.state);
     LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(states));
     EncodePrefixes(states, *loan, between_layers);
-    return decoder_.Verify(batch, *loan, between_layers);
+    decoder_.Verify(batch, *loan, between_layers);
+    return absl::OkStatus();
   });
 }
 

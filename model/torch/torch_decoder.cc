@@ -196,22 +196,21 @@ std::unique_ptr<TorchDecoder::Run> TorchDecoder::RunSteps(size_t count,
   return run;
 }
 
-absl::Status TorchDecoder::Decide(absl::Span<SessionState* const> states,
-                                  absl::Span<Decision> result, Scratch& scratch) const {
+void TorchDecoder::Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+                          Scratch& scratch) const {
   const auto state_of = [&](size_t b) { return static_cast<TransformerState*>(states[b]); };
   const auto run = RunSteps(states.size(), state_of, scratch);
-  LEAPSTREAM_RETURN_IF_ERROR(DecideRows(output_, run->x, run->notes, result));
+  DecideRows(output_, run->x, run->notes, result);
   for (size_t b = 0; b < states.size(); ++b) {
     if (result[b].wants_source) TargetSteps::WaitsForSource(state_of(b));
   }
-  return absl::OkStatus();
 }
 
-absl::Status TorchDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
-                                 Scratch& scratch) const {
+void TorchDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
+                         Scratch& scratch) const {
   const auto state_of = [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); };
   const auto run = RunSteps(rows.size(), state_of, scratch);
-  return ShowRows(
+  ShowRows(
       *context_, output_, run->x,
       [&](size_t row) {
         return AskedScores{rows[row].temperature, rows[row].wanted};
@@ -219,7 +218,7 @@ absl::Status TorchDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor v
       visit);
 }
 
-absl::Status TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const {
+void TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const {
   const auto state_of = [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); };
   TargetBatch& target = scratch.target;
   steps_.Open(rows.size(), state_of, &target);
@@ -228,7 +227,7 @@ absl::Status TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scr
   for (const GivenRows& given : rows) {
     steps_.AddGiven(given, StepsOf(given), given.decides, /*all=*/false, &target);
   }
-  if (target.owners.empty()) return absl::OkStatus();
+  if (target.owners.empty()) return;
   const auto run = RunLayers(target, TorchPast::Use::kSteps);
 
   std::vector<int64_t> decided;
@@ -238,8 +237,7 @@ absl::Status TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scr
     const at::Tensor places = context_->Upload(decided);
     TorchNotes notes;
     if (run->notes.attended.defined()) notes.attended = run->notes.attended.index_select(0, places);
-    LEAPSTREAM_RETURN_IF_ERROR(DecideRows(output_, run->x.index_select(0, places), notes,
-                                          absl::MakeSpan(scratch.decided)));
+    DecideRows(output_, run->x.index_select(0, places), notes, absl::MakeSpan(scratch.decided));
   }
   TakeDecisions(rows, scratch.decided, &scratch.agreed);
   TorchPastCall::Kept kept;
@@ -250,7 +248,6 @@ absl::Status TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scr
   }
   run->self->Close(kept);
   CommitGiven(rows, scratch.agreed);
-  return absl::OkStatus();
 }
 
 }  // namespace leapstream

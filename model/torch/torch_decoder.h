@@ -38,11 +38,11 @@ class TorchDecoder {
   // Adds encoded rows to the cross-attention of their states.
   void Append(const TorchEncoder::Encoded& encoded) const;
   // See Translator.
-  absl::Status Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
-                      Scratch& scratch) const;
-  absl::Status Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch) const;
+  void Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
+              Scratch& scratch) const;
+  void Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch) const;
   // REQUIRES: the model has no policy of its own.
-  absl::Status Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const;
+  void Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const;
 
  private:
   struct Layer {

@@ -255,8 +255,8 @@ TokenScores ShownRows::AllOf(int64_t r) {
 
 }  // namespace
 
-absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
-                        absl::Span<Decision> result) {
+void DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
+                absl::Span<Decision> result) {
   static_assert(kNoSource == -1, "a row without attention has this number");
   const int64_t together = RowsTogether(kDeviceLogits, output);
   for (int64_t begin = 0; begin < x.size(0); begin += together) {
@@ -276,11 +276,10 @@ absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const To
       decision.attended = static_cast<int>(row[kAttended]);
     }
   }
-  return absl::OkStatus();
 }
 
-absl::Status ShowRows(const TorchContext& context, const TorchOutput& output, const at::Tensor& x,
-                      absl::FunctionRef<AskedScores(size_t row)> asked, ScoreVisitor visit) {
+void ShowRows(const TorchContext& context, const TorchOutput& output, const at::Tensor& x,
+              absl::FunctionRef<AskedScores(size_t row)> asked, ScoreVisitor visit) {
   const int64_t together = RowsTogether(kDeviceLogits, output);
   const int64_t copied = RowsTogether(kCopiedLogits, output);
   for (int64_t begin = 0; begin < x.size(0);) {
@@ -296,7 +295,6 @@ absl::Status ShowRows(const TorchContext& context, const TorchOutput& output, co
     }
     begin += shown.size();
   }
-  return absl::OkStatus();
 }
 
 }  // namespace leapstream

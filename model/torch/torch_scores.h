@@ -5,7 +5,6 @@
 
 #include <ATen/core/Tensor.h>
 #include "absl/functional/function_ref.h"
-#include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "model/api/translator.h"
 #include "model/torch/torch_context.h"
@@ -20,9 +19,9 @@ struct TorchNotes {
 };
 
 // Decides the tokens of rows x [R, E], behind the decoder's norm. The largest numbers are found on
-// the device, and only they are copied from it. INTERNAL: the scores are not finite.
-absl::Status DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
-                        absl::Span<Decision> result);
+// the device, and only they are copied from it.
+void DecideRows(const TorchOutput& output, const at::Tensor& x, const TorchNotes& notes,
+                absl::Span<Decision> result);
 
 // The scores of one row that are asked for.
 struct AskedScores {
@@ -32,9 +31,9 @@ struct AskedScores {
 
 // Gives `visit` the scores of rows x that are asked for, in order. They are found on the device,
 // and only they are copied from it: about wanted.best numbers of a row, or all where that is a
-// large part of them, or where `visit` asks for all. INTERNAL: see DecideRows().
-absl::Status ShowRows(const TorchContext& context, const TorchOutput& output, const at::Tensor& x,
-                      absl::FunctionRef<AskedScores(size_t row)> asked, ScoreVisitor visit);
+// large part of them, or where `visit` asks for all.
+void ShowRows(const TorchContext& context, const TorchOutput& output, const at::Tensor& x,
+              absl::FunctionRef<AskedScores(size_t row)> asked, ScoreVisitor visit);
 
 }  // namespace leapstream
 

@@ -31,13 +31,14 @@ absl::Status TorchTextNetwork::Score(const SourceBatch& batch, absl::Span<const 
     if (scored.empty()) return absl::OkStatus();
     std::vector<int64_t> rows;
     for (const Scored& row : scored) rows.push_back(row.row);
-    return ShowRows(
+    ShowRows(
         *context_, output_,
         rows.size() == batch.owners.size() ? x : x.index_select(0, context_->Upload(rows)),
         [&](size_t i) {
           return AskedScores{scored[i].temperature, scored[i].wanted};
         },
         visit);
+    return absl::OkStatus();
   });
 }
 
@@ -46,8 +47,10 @@ absl::Status TorchTextNetwork::Decide(const SourceBatch& batch, absl::Span<Decis
                                       BetweenLayers /*between_layers*/) const {
   if (batch.owners.empty()) return absl::OkStatus();
   MutexLock lock(&context_->mutex);
-  return TorchCall("deciding tokens", context_->threads,
-                   [&] { return DecideRows(output_, Encode(batch), TorchNotes(), result); });
+  return TorchCall("deciding tokens", context_->threads, [&] {
+    DecideRows(output_, Encode(batch), TorchNotes(), result);
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace leapstream

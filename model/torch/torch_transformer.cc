@@ -61,7 +61,8 @@ absl::Status TorchTransformer::Decide(absl::Span<SessionState* const> batch,
   return TorchCall("deciding target tokens", parts_.context->threads, [&] {
     const ScratchLoan loan;
     EncodePrefixes(batch, *loan);
-    return decoder_.Decide(batch, result, *loan);
+    decoder_.Decide(batch, result, *loan);
+    return absl::OkStatus();
   });
 }
 
@@ -75,7 +76,8 @@ absl::Status TorchTransformer::Score(absl::Span<const ScoreRow> batch, ScoreVisi
   return TorchCall("scoring target tokens", parts_.context->threads, [&] {
     const ScratchLoan loan;
     EncodePrefixes(states, *loan);
-    return decoder_.Score(batch, visit, *loan);
+    decoder_.Score(batch, visit, *loan);
+    return absl::OkStatus();
   });
 }
 
@@ -90,7 +92,8 @@ absl::Status TorchTransformer::Verify(absl::Span<const GivenRows> batch,
   return TorchCall("verifying target tokens", parts_.context->threads, [&] {
     const ScratchLoan loan;
     EncodePrefixes(states, *loan);
-    return decoder_.Verify(batch, *loan);
+    decoder_.Verify(batch, *loan);
+    return absl::OkStatus();
   });
 }
 

@@ -52,6 +52,17 @@ TEST(LoggingTest, EachJsonLineIsAnObject) {
   spdlog::set_default_logger(before);
 }
 
+TEST(LoggingTest, OneLineOfAKindPassesInTenSeconds) {
+  LineRate rate;
+  const SteadyTime start(absl::Hours(1));
+  const absl::Duration almost = absl::Milliseconds(9999);
+  EXPECT_TRUE(rate.Passes(start));
+  EXPECT_FALSE(rate.Passes(start));
+  EXPECT_FALSE(rate.Passes(start + almost));
+  EXPECT_TRUE(rate.Passes(start + absl::Seconds(11)));
+  EXPECT_FALSE(rate.Passes(start + absl::Seconds(11) + almost));
+}
+
 // No value can be taken for another line, another field or other text.
 TEST(LoggingTest, NothingFromOutsideLooksLikeAnotherLine) {
   const std::string values[] = {

@@ -26,6 +26,7 @@ class ReloadTest : public OperationsTest {
     };
     Start({}, hooks);
   }
+  void TearDown() override { server_.reset(); }  // Its threads use what is declared here.
   grpc::Status Reload(const std::string& name = "",
                       admin::v1::ReloadModelResponse* response = nullptr) {
     grpc::ClientContext context;

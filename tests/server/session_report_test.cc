@@ -1,9 +1,11 @@
 #include "server/rpc/session_report.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <prometheus/registry.h>
 #include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -13,6 +15,8 @@
 
 namespace leapstream {
 namespace {
+
+using ::testing::HasSubstr;
 
 class SessionReportTest : public testing::Test {
  protected:
@@ -132,6 +136,23 @@ TEST_F(SessionReportTest, CountsDroppedSourceOnce) {
   report_.Summarized(summary);
   EXPECT_EQ(Count("leapstream_source_dropped_bytes_total", {{"model", "en-de"}}), 60);
   EXPECT_EQ(Count("leapstream_source_tokens_untranslated_total", {{"model", "en-de"}}), 4);
+}
+
+// All sessions of a batch end then, and perhaps those of the next one, too.
+TEST_F(SessionReportTest, ALackOfMemoryIsLoggedNowAndThen) {
+  const auto before = spdlog::default_logger();
+  testing::internal::CaptureStderr();
+  SetUpLogging("info", LogFormat::kText);
+  ModelMetrics* const model = metrics_.ForModel("en-de");
+  for (int step = 0; step < 3; ++step) model->OnNoMemory("no block is free", 7);
+  metrics_.ForModel("de-en")->OnNoMemory("out of memory", 1);
+  FlushOutput();
+  const std::string log = testing::internal::GetCapturedStderr();
+  spdlog::set_default_logger(before);
+  EXPECT_THAT(log, HasSubstr("model en-de: a step found no memory (no block is free)"));
+  EXPECT_THAT(log, HasSubstr("; 7 so far"));
+  EXPECT_THAT(log, HasSubstr("model de-en: a step found no memory (out of memory)"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 2) << log;
 }
 
 TEST_F(SessionReportTest, TheEndIsCountedAndLoggedAndTextOnlyIfItMayBe) {

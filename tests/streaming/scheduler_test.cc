@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <gtest/gtest.h>
+#include "absl/strings/str_cat.h"
 #include "base/budget.h"
 #include "metrics/unicode.h"
 #include "metrics/word_timing.h"
@@ -1408,6 +1409,17 @@ TEST(SchedulerTest, EncoderRowsOfATurnAreBounded) {
   EXPECT_LE(translator->most_rows, budget::kEncoderRowsPerTurn + kTokens);
 }
 
+class MemoryObserver final : public StepObserver {
+ public:
+  void OnStep(const StepFigures& /*step*/) override {}
+  void OnToken(absl::Duration /*latency*/) override {}
+  void OnFirstToken(absl::Duration /*since_source*/) override {}
+  void OnNoMemory(absl::string_view why, int sessions) override {
+    told = absl::StrCat(why, ", ", sessions);
+  }
+  std::string told;
+};
+
 // A lack of memory is no fault of the program: the sessions may go on on another server.
 TEST(SchedulerTest, AFailedStepEndsItsSessions) {
   const std::map<absl::StatusCode, absl::Status> errors = {
@@ -1419,13 +1431,16 @@ TEST(SchedulerTest, AFailedStepEndsItsSessions) {
     watched->error = error;
     model->translator = std::move(watched);
     CollectingSink sink;
-    Scheduler scheduler(model);
+    MemoryObserver observer;
+    Scheduler scheduler(model, &observer);
     const auto session = scheduler.Open(SessionOptions(), &sink);
     ASSERT_TRUE(session.ok()) << session.status();
     (*session)->Push("the ");
     (*session)->EndSource();
     sink.Wait();
     EXPECT_EQ(sink.status.code(), code) << sink.status;
+    const bool no_memory = code == absl::StatusCode::kUnavailable;
+    EXPECT_EQ(observer.told, no_memory ? "no block is free, 1" : "");
   }
 }
 

@@ -904,8 +904,10 @@ INLINE void MultiplyRows(const Product& p) {
   static_assert(kMost >= 3, "see TileOf()");
   if (p.rows <= kMost) return TileRows<Weight, kMost>(p);
   constexpr int kPanels = PanelsOf<Weight>(kMost);
-  const int64_t tiles = (p.rows + kMost - 1) / kMost;  // They share the rows, and blocks the tiles.
-  const int64_t blocks = (tiles * kMost + T::kBlockRows - 1) / T::kBlockRows;
+  // Tiles share the rows evenly, and blocks the tiles: none has more than it has room for.
+  constexpr int64_t kMostTiles = T::kBlockRows / kMost;
+  const int64_t tiles = (p.rows + kMost - 1) / kMost;
+  const int64_t blocks = (tiles + kMostTiles - 1) / kMostTiles;
   const int64_t apart = (p.end - p.begin) / kPanels;
   for (int64_t b = 0; b < blocks; ++b) {
     const Rows rows = {tiles, tiles * b / blocks, tiles * (b + 1) / blocks};
