@@ -187,7 +187,9 @@ absl::StatusOr<bool> WordSource::AppendWord(int64_t* work) {
     model_.source_tokenizer->FinishWords(&state_, &ready_);
     return !ready_.empty();
   }
-  if (!open_word_) held_.push_back({places_ ? TextAt(text_.word_begin()) : SourcePosition()});
+  if (!open_word_) {
+    held_.emplace_back().at = places_ ? TextAt(text_.word_begin()) : SourcePosition();
+  }
   open_word_ = false;
   peeked_ = 0;
   held_.back().bytes = text.size();
@@ -219,8 +221,9 @@ bool WordSource::PeekWord(int64_t* work) {
   if (!early_.empty()) {
     if (!open_word_) {
       open_word_ = true;
-      held_.push_back({places_ ? TextAt(text_.beginning_at()) : SourcePosition()});
-      held_.back().unspaced = true;
+      Held& word = held_.emplace_back();
+      word.at = places_ ? TextAt(text_.beginning_at()) : SourcePosition();
+      word.unspaced = true;
     }
     if (keeps_text_) held_.back().text = std::string(beginning);
   }

@@ -1,6 +1,6 @@
 # Reads #include lines: headers in system include paths are visible to every target, but may be used only where the
 # layer picture allows. Run with cmake -DSOURCE_DIR=... -P.
-set(torch_folders "^(model/torch|tests/model/engine|tests/bench)/")
+set(torch_folders "^(model/torch|tests/model/(engine|torch)|tests/bench)/")
 set(grpc_folders "^(server|client|tests/server|tests/client|tests/docker|tests/end_to_end|tests/bench|tests/fuzz|tests/tsan)/")
 set(sentencepiece_files "^model/api/sentencepiece\\.cc$")
 

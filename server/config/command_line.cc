@@ -216,7 +216,7 @@ absl::StatusOr<ServerConfig> ParseCommandLine(int argc, const char* const* argv,
   LEAPSTREAM_RETURN_IF_ERROR(ApplyEnvironment(variables, &config));
   LEAPSTREAM_RETURN_IF_ERROR(flags.Apply(&config));
   if (config.models.empty() && !installed.model.empty()) {
-    config.models.push_back({installed.model, "", ""});
+    config.models.emplace_back().directory = installed.model;
     config.origins["models"] = "installed with the program";
   }
   if (config.models.empty() && !flags.print) {

@@ -645,7 +645,9 @@ TEST_F(TermsSessionTest, ABatchGivesWhatItsMembersGiveAlone) {
   }
   for (size_t i = 0; i < sinks.size(); ++i) {
     sinks[i]->Wait();
-    if (i % 3 != 1) EXPECT_EQ(Trace(*sinks[i]), Trace(*alone));
+    if (i % 3 != 1) {
+      EXPECT_EQ(Trace(*sinks[i]), Trace(*alone));
+    }
   }
 }
 
