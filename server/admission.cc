@@ -6,13 +6,16 @@
 
 #include <algorithm>
 #include <fstream>
+#include <string>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "base/budget.h"
+#include "base/clock.h"
 #include "base/status.h"
 #include "server/accounts.h"
 #include "server/control_groups.h"
+#include "server/logging.h"
 #include "server/status_mapping.h"
 #include "server/timers.h"
 
@@ -24,6 +27,12 @@ constexpr int64_t kQueueBytes = 64 << 10;  // The buffers of one stream, gRPC's 
 constexpr int64_t kMaxReservedBytes = 64 << 20;
 constexpr int kMinSessions = 4;
 constexpr int kMaxSessions = 20000;
+
+// Logs that there is no memory for a session, now and then.
+void LogNoRoom(const std::string& why) {
+  static LineRate lines;
+  if (lines.Passes(SteadyNow())) spdlog::warn("a session is refused with SERVER_FULL: {}", why);
+}
 
 }  // namespace
 
@@ -52,7 +61,10 @@ absl::Status Draining() {
 
 absl::Status NotOpened(const absl::Status& why) {
   if (absl::IsInvalidArgument(why)) return WithReason(why, "INVALID_POLICY");
-  if (absl::IsResourceExhausted(why)) return ServerFull(why.message());
+  if (absl::IsResourceExhausted(why)) {
+    LogNoRoom(std::string(why.message()));
+    return ServerFull(why.message());
+  }
   return Draining();  // There is no other error than that the scheduler ends.
 }
 

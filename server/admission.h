@@ -189,7 +189,8 @@ class TakenBytes {
 // UNAVAILABLE with a retry delay: SERVER_FULL with the message `why`, or DRAINING.
 absl::Status ServerFull(absl::string_view why);
 absl::Status Draining();
-// The status of a call whose session Scheduler::Open() refused with `why`.
+// The status of a call whose session Scheduler::Open() refused with `why`. A lack of memory is
+// logged, too, in one line in ten seconds at most.
 absl::Status NotOpened(const absl::Status& why);
 
 // The bytes of memory that this process can still get: the least of what the kernel says is

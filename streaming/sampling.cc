@@ -12,8 +12,8 @@ namespace leapstream {
 namespace {
 
 // The best tokens in which top_p is looked for first: with less, a flat distribution is often not
-// to be decided, and more are rarely needed.
-constexpr int kNucleus = 1024;
+// to be decided, and more are rarely needed. With the few more that are wanted, no more than 1024.
+constexpr int kNucleus = 1000;
 
 // The part of all weights at which a token is drawn, of a multiple of 2^-53. Half of such a step
 // more keeps out tokens that are less likely than any step.
@@ -180,7 +180,8 @@ WantedScores WantedToChoose(const Sampling& sampling, absl::Span<const TokenId> 
   wanted.tokens = excluded;
   int64_t best = 1;
   if (sampling.temperature > 0 && sampling.top_k > 0) {
-    best = sampling.top_k;
+    // A device that computes in 16 bits has many equal logits, at the last place above all.
+    best = int64_t{sampling.top_k} + sampling.top_k / 8;
   } else if (sampling.temperature > 0) {
     wanted.weight_at = sampling.temperature;
     if (sampling.top_p == 1) {

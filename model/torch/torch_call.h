@@ -20,10 +20,14 @@ inline std::string FirstLine(const c10::Error& e) {
   return why.substr(0, why.find('\n'));
 }
 
-// Whether an error is a lack of memory. On the processor LibTorch has no type of its own for it.
+// Whether an error is a lack of memory. LibTorch has a type of its own for that of its allocator
+// on a device, but not for others: the processor's, CUDA's own and cuBLAS's.
 inline bool IsLackOfMemory(const c10::Error& e) {
-  return dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr ||
-         absl::StrContains(e.what_without_backtrace(), "you tried to allocate");
+  if (dynamic_cast<const c10::OutOfMemoryError*>(&e) != nullptr) return true;
+  const absl::string_view why = e.what_without_backtrace();
+  return absl::StrContains(why, "you tried to allocate") ||
+         absl::StrContains(why, "CUDA error: out of memory") ||
+         absl::StrContains(why, "CUBLAS_STATUS_ALLOC_FAILED");
 }
 
 // Makes LibTorch compute on so many threads. OpenMP's count is per thread.

@@ -26,6 +26,14 @@ struct TargetSessions {
   std::vector<int64_t> counts;
 };
 
+// Whether all decisions of a session's rows are finite. Behind forced tokens there are none.
+bool AreFinite(const GivenRows& rows) {
+  for (int i = rows.forced; i < StepsOf(rows); ++i) {
+    if (!rows.decisions[static_cast<size_t>(i)].finite()) return false;
+  }
+  return true;
+}
+
 TargetBatch RowsOf(const TargetBatch& all, const std::vector<int64_t>& rows) {
   TargetBatch some;
   for (const int64_t row : rows) {
@@ -218,7 +226,8 @@ void TorchDecoder::Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit,
       visit);
 }
 
-void TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const {
+std::vector<GivenRows> TorchDecoder::Verify(absl::Span<const GivenRows> rows,
+                                            Scratch& scratch) const {
   const auto state_of = [&](size_t b) { return static_cast<TransformerState*>(rows[b].state); };
   TargetBatch& target = scratch.target;
   steps_.Open(rows.size(), state_of, &target);
@@ -227,7 +236,7 @@ void TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) co
   for (const GivenRows& given : rows) {
     steps_.AddGiven(given, StepsOf(given), given.decides, /*all=*/false, &target);
   }
-  if (target.owners.empty()) return;
+  if (target.owners.empty()) return {};
   const auto run = RunLayers(target, TorchPast::Use::kSteps);
 
   std::vector<int64_t> decided;
@@ -240,14 +249,24 @@ void TorchDecoder::Verify(absl::Span<const GivenRows> rows, Scratch& scratch) co
     DecideRows(output_, run->x.index_select(0, places), notes, absl::MakeSpan(scratch.decided));
   }
   TakeDecisions(rows, scratch.decided, &scratch.agreed);
+  std::vector<GivenRows> apart;
   TorchPastCall::Kept kept;
   for (size_t b = 0; b < rows.size(); ++b) {
     if (StepsOf(rows[b]) == 0) continue;  // It has no row.
+    if (StepsOf(rows[b]) > 1 && !AreFinite(rows[b])) {
+      apart.push_back(rows[b]);
+      kept.given_up.push_back(static_cast<int64_t>(kept.settled.size()));
+      kept.settled.push_back(0);
+      kept.open.push_back(false);
+      scratch.agreed[b] = 0;
+      continue;
+    }
     kept.settled.push_back(scratch.agreed[b]);
     kept.open.push_back(scratch.agreed[b] < StepsOf(rows[b]));
   }
   run->self->Close(kept);
   CommitGiven(rows, scratch.agreed);
+  return apart;
 }
 
 }  // namespace leapstream

@@ -41,8 +41,10 @@ class TorchDecoder {
   void Decide(absl::Span<SessionState* const> states, absl::Span<Decision> result,
               Scratch& scratch) const;
   void Score(absl::Span<const ScoreRow> rows, ScoreVisitor visit, Scratch& scratch) const;
-  // REQUIRES: the model has no policy of its own.
-  void Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const;
+  // REQUIRES: the model has no policy of its own. Returns those of `rows` that are to be verified
+  // step by step: a row of theirs is not finite, which may spoil those before it. Their states have
+  // not changed.
+  std::vector<GivenRows> Verify(absl::Span<const GivenRows> rows, Scratch& scratch) const;
 
  private:
   struct Layer {

@@ -88,13 +88,17 @@ absl::Status TorchTransformer::Verify(absl::Span<const GivenRows> batch,
   for (const GivenRows& rows : batch) states.push_back(rows.state);
   LEAPSTREAM_RETURN_IF_ERROR(CheckHaveSource(states));
   if (batch.empty()) return absl::OkStatus();
-  MutexLock lock(&parts_.context->mutex);
-  return TorchCall("verifying target tokens", parts_.context->threads, [&] {
-    const ScratchLoan loan;
-    EncodePrefixes(states, *loan);
-    decoder_.Verify(batch, *loan);
-    return absl::OkStatus();
-  });
+  std::vector<GivenRows> apart;
+  {
+    MutexLock lock(&parts_.context->mutex);
+    LEAPSTREAM_RETURN_IF_ERROR(TorchCall("verifying target tokens", parts_.context->threads, [&] {
+      const ScratchLoan loan;
+      EncodePrefixes(states, *loan);
+      apart = decoder_.Verify(batch, *loan);
+      return absl::OkStatus();
+    }));
+  }
+  return apart.empty() ? absl::OkStatus() : Translator::Verify(apart, between_layers);
 }
 
 }  // namespace leapstream

@@ -1,8 +1,14 @@
 #include "server/admission.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <spdlog/spdlog.h>
 
+#include <algorithm>
 #include <memory>
+#include <string>
+
+#include "server/logging.h"
 
 namespace leapstream {
 namespace {
@@ -112,6 +118,21 @@ TEST(ReserveStates, TakesThatOfAllSessionsOnADeviceOrSaysWhatToDo) {
   EXPECT_EQ(status, absl::ResourceExhaustedError(
                         "model ende needs memory on cuda:0 for 1001 sessions of 1024 KB each, and "
                         "there is not so much (no more); lower max_sessions"));
+}
+
+TEST(NotOpened, ALackOfMemoryIsLoggedNowAndThen) {
+  const auto before = spdlog::default_logger();
+  testing::internal::CaptureStderr();
+  SetUpLogging("info", LogFormat::kText);
+  for (int call = 0; call < 3; ++call) {
+    EXPECT_TRUE(absl::IsUnavailable(NotOpened(absl::ResourceExhaustedError("no block is free"))));
+    EXPECT_TRUE(absl::IsInvalidArgument(NotOpened(absl::InvalidArgumentError("no such k"))));
+  }
+  FlushOutput();
+  const std::string log = testing::internal::GetCapturedStderr();
+  spdlog::set_default_logger(before);
+  EXPECT_THAT(log, testing::HasSubstr("SERVER_FULL: no block is free"));
+  EXPECT_EQ(std::count(log.begin(), log.end(), '\n'), 1) << log;
 }
 
 }  // namespace

@@ -152,6 +152,37 @@ TEST(SamplingTest, SomeScoresGiveTheTokenOfAllScores) {
   for (const size_t s : {0, 1, 4, 7, 8}) EXPECT_GT(asked[s], 3) << s;
 }
 
+// In bfloat16 logits from 8 to 16 are multiples of 1/16. Those of tokens that are about equally
+// likely are equal then, but the last one that is kept is rarely as the last one that is shown.
+TEST(SamplingTest, SomeScoresAreEnoughIfManyLogitsAreEqual) {
+  constexpr int kTrials = 20;
+  std::mt19937 random(11);
+  for (const int top_k : {250, 1000}) {
+    int asked = 0;
+    for (int trial = 0; trial < kTrials; ++trial) {
+      std::vector<float> logits(30000);
+      for (float& logit : logits) {  // The token of rank r has a probability of about 1 / r.
+        const double part = (static_cast<double>(random()) + 1) / 4294967296.0;
+        logit = static_cast<float>(std::round((5 - std::log(part)) * 16) / 16);
+      }
+      const Step step(logits);
+      const Sampling sampling = {1, top_k, 1, 0};
+      const double uniform = (trial + 0.5) / kTrials;
+      const SomeScores some(step.scores, WantedToChoose(sampling, {}, uniform));
+      const auto token = ChooseToken(some.scores(), sampling, {}, uniform);
+      asked += token.has_value() ? 0 : 1;
+      if (!token.has_value()) continue;
+      EXPECT_EQ(token->id, ChooseToken(step.scores, sampling, {}, uniform)->id);
+    }
+    EXPECT_LT(asked, kTrials / 4) << top_k;
+  }
+}
+
+// A device shows powers of two.
+TEST(SamplingTest, ANucleusIsLookedForInFewTokens) {
+  EXPECT_LE(WantedToChoose({1, 0, 0.9, 0}, {1, 2}, 0.5).best, 1024);
+}
+
 TEST(SamplingTest, ExcludedTokensAreNeverDrawn) {
   const Step step = SomeStep(50);
   for (int i = 0; i < 1000; ++i) {

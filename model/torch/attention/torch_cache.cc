@@ -299,6 +299,18 @@ at::Tensor TorchCaches::MostAttended(int64_t layer, const at::Tensor& query,
 }
 
 void TorchCaches::Close(const TorchPastCall::Kept& kept) {
+  for (const int64_t b : kept.given_up) {
+    const TorchCacheState& state = *states_[static_cast<size_t>(b)];
+    const int64_t end = state.length() + grid_.counts()[static_cast<size_t>(b)];
+    for (int64_t position = state.length(); position < end; ++position) {
+      for (const CachePart part : {kCacheKeys, kCacheValues}) {
+        pool_.part(part)
+            .select(1, state.BlockOf(position))
+            .select(2, position % TorchCacheState::kBlock)
+            .zero_();
+      }
+    }
+  }
   for (size_t b = 0; b < states_.size(); ++b) states_[b]->Keep(kept.settled[b], kept.open[b]);
 }
 

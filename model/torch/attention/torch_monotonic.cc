@@ -132,29 +132,29 @@ class TorchMonotonic::Call : public TorchPastCall, public Moves {
     const int64_t n = kind_.projections();
     const at::Tensor length = group.Of(length_);                                 // [G, 1]
     const at::Tensor step = MoveHeads(group, layer, query.narrow(1, 0, heads));  // [G, H]
-    const at::Tensor positions = at::arange(group.N, step.options());
-    at::Tensor weights;  // [G, H, N]
-    at::Tensor reads;    // [G, H]: a head reads nothing elsewhere.
+    const at::Tensor values = caches_.Values(group, layer);                      // [G, H, N, V]
     if (kind_.options_.lookback == Lookback::kHard) {
-      weights = positions.eq(step.unsqueeze(-1)).to(at::kFloat);
-      reads = step < length;
-    } else {
-      const at::Tensor energies =
-          Energies(group, layer, query.narrow(1, (n - 1) * heads, heads), (n - 1) * heads);
-      const at::Tensor last = at::minimum(step, length - 1).unsqueeze(-1);
-      const at::Tensor hidden = positions > last;
-      if (kind_.options_.lookback == Lookback::kSoftmax) {
-        weights = energies.masked_fill(hidden, -std::numeric_limits<float>::infinity()).softmax(-1);
-      } else {
-        weights = energies.masked_fill(hidden, 0);
-        weights = weights / weights.sum(-1, /*keepdim=*/true).clamp_min(kind_.options_.floor);
-      }
-      reads = step > 0;
+      const at::Tensor read = step.clamp_max(group.N - 1).unsqueeze(-1).unsqueeze(-1);
+      return values.gather(2, read.expand({-1, -1, 1, values.size(3)}))
+          .squeeze(2)
+          .masked_fill((step >= length).unsqueeze(-1), 0);
     }
-    const at::Tensor values = caches_.Values(group, layer);
+    const at::Tensor energies =
+        Energies(group, layer, query.narrow(1, (n - 1) * heads, heads), (n - 1) * heads);
+    const at::Tensor last = at::minimum(step, length - 1).unsqueeze(-1);
+    const at::Tensor hidden = at::arange(group.N, step.options()) > last;
+    at::Tensor weights;  // [G, H, N]
+    if (kind_.options_.lookback == Lookback::kSoftmax) {
+      weights = energies.masked_fill(hidden, -std::numeric_limits<float>::infinity()).softmax(-1);
+    } else {
+      weights = energies.masked_fill(hidden, 0);
+      weights = weights / weights.sum(-1, /*keepdim=*/true).clamp_min(kind_.options_.floor);
+    }
+    // Weight 0 is not enough: a source token ahead of the heads may not be finite. This is a copy.
+    values.masked_fill_(hidden.unsqueeze(-1), 0);
     const at::Tensor out =
         weights.unsqueeze(2).to(values.scalar_type()).matmul(values).squeeze(2);  // [G, H, V]
-    return out * reads.unsqueeze(-1);
+    return out.masked_fill((step <= 0).unsqueeze(-1), 0);
   }
 
   // query: [G, H, F], for the cache's heads from `first` on. Returns [G, H, N] float32.

@@ -54,10 +54,13 @@ class TorchPastCall {
   virtual at::Tensor MostAttended(int64_t layer, const at::Tensor& query,
                                   const TorchLook& look) = 0;
   // Ends a call that writes: the first settled[b] rows of session b become part of
-  // its past, and with open[b] the row after them is provisional. Later rows leave no trace.
+  // its past, and with open[b] the row after them is provisional. Later rows leave no trace if
+  // their numbers are finite: some sums have them with weight 0. A session that is `given_up` keeps
+  // no row, and its rows leave no trace, whatever their numbers are.
   struct Kept {
     std::vector<int64_t> settled;
     std::vector<bool> open;
+    std::vector<int64_t> given_up = {};  // Sessions, which have 0 and false above.
   };
   virtual void Close(const Kept& kept) = 0;
 };

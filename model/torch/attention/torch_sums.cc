@@ -181,6 +181,7 @@ class TorchSums::Call : public TorchPastCall {
     const at::Tensor key = grid_.Spread(heads.key).transpose(1, 2);
     const at::Tensor value = grid_.Spread(heads.value).transpose(1, 2);  // [B, H, T, V + 1]
     const at::Tensor sums = Gathered(kTable, layer).narrow(2, 0, kind_.shape_.F);
+    // Later rows have weight 0, so one that is not finite spoils those before it.
     const at::Tensor out =
         query.matmul(sums) + query.matmul(key.transpose(-1, -2)).tril().matmul(value);
     if (settles_) {
@@ -213,6 +214,7 @@ class TorchSums::Call : public TorchPastCall {
   void Close(const Kept& kept) override {
     const bool held = HasOneRow();
     if (!keys_.empty()) {
+      GiveUp(kept.given_up);
       AddSettled(kept);
       SetOpen(kept);
     }
@@ -284,6 +286,15 @@ class TorchSums::Call : public TorchPastCall {
                                       read_, bags_, /*scale_grad_by_freq=*/false, /*mode: sum*/ 0,
                                       /*sparse=*/false, weights.flatten()));
     return Quotient(out.view({query.size(0), kind_.shape_.heads, -1}), kind_.shape_.floor);
+  }
+
+  // Makes the rows of these sessions add nothing to any sums.
+  void GiveUp(const std::vector<int64_t>& sessions) {
+    if (sessions.empty()) return;
+    const at::Tensor places = pool_.context().Upload(sessions);
+    for (std::vector<at::Tensor>* const of_layers : {&keys_, &values_}) {
+      for (at::Tensor& rows : *of_layers) rows = rows.index_fill(0, places, 0);
+    }
   }
 
   void AddSettled(const Kept& kept) {

@@ -32,6 +32,14 @@ TEST(TorchCallTest, MemoryOfADeviceIsNamed) {
   });
   EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr("Tried to allocate 20.00 MiB"));
+  for (const char* why : {"CUDA error: out of memory",
+                          "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate`"}) {
+    const absl::Status lack = TorchCall("deciding tokens", 1, [why]() -> absl::Status {
+      TORCH_CHECK(false, why);
+      return absl::OkStatus();
+    });
+    EXPECT_TRUE(absl::IsResourceExhausted(lack)) << lack;
+  }
   EXPECT_TRUE(absl::IsResourceExhausted(
       TorchCall("a state", 1, []() -> absl::Status { throw std::bad_alloc(); })));
 }

@@ -704,6 +704,114 @@ TEST(TorchDeviceTest, AnOverflowStaysInItsSession) {
   EXPECT_TRUE(decisions[2].finite());
 }
 
+// Numbers of a draft's token that are not finite reach no step before it, and none after it if it
+// is rejected.
+TEST(TorchDeviceTest, ARejectedOverflowLeavesNoTrace) {
+  constexpr TokenId kHuge = 33;
+  for (const char* kind : {"softmax", "leap"}) {
+    const std::string directory =
+        WriteRandomModel(absl::StrCat("torch_rejected_", kind), [&](ModelConfig& config) {
+          config.causal_encoder = true;
+          config.simul_type = "waitk";
+          config.share_all_embeddings = config.share_decoder_input_output_embed = false;
+          for (SideConfig* side : {&config.encoder, &config.decoder}) {
+            side->self_attention = side->cross_attention = kind;
+          }
+        });
+    MakeTokenOverflow(directory, kHuge, "decoder.embedding");
+    LoadOptions options;
+    options.device = "torch-cpu";
+    const auto model = LoadModel(directory, options);
+    ASSERT_TRUE(model.ok()) << model.status();
+    const Translator& translator = *(*model)->translator;
+    const auto decide = [&](SessionState* state) {
+      Decision decision;
+      EXPECT_TRUE(translator.Decide({state}, absl::MakeSpan(&decision, 1)).ok());
+      return decision;
+    };
+    std::vector<std::unique_ptr<SessionState>> fast, slow;
+    for (TokenId b = 0; b < 3; ++b) {
+      const std::vector<TokenId> source(static_cast<size_t>(b) + 2, 40 + b);
+      for (auto* states : {&fast, &slow}) {
+        states->push_back(*translator.NewState());
+        states->back()->SetWaitK(1, 1);
+        ASSERT_TRUE(translator.Read({SourceRows{states->back().get(), source}}).ok());
+      }
+    }
+    for (int round = 0; round < 5; ++round) {
+      std::vector<std::vector<TokenId>> given;
+      std::vector<std::vector<Decision>> expected(3), decisions(3, std::vector<Decision>(4));
+      std::vector<GivenRows> rows;
+      for (size_t b = 0; b < 3; ++b) {
+        expected[b].push_back(decide(slow[b].get()));
+        const TokenId right = expected[b][0].best.id;
+        slow[b]->Commit(right);
+        expected[b].push_back(decide(slow[b].get()));
+        given.push_back({right, b == 1 ? 50 : kHuge, 51});
+        ASSERT_NE(expected[b][1].best.id, given[b][1]);
+      }
+      for (size_t b = 0; b < 3; ++b) {
+        rows.push_back({fast[b].get(), given[b], 0, true, absl::MakeSpan(decisions[b])});
+      }
+      ASSERT_TRUE(translator.Verify(rows).ok());
+      for (size_t b = 0; b < 3; ++b) {
+        for (size_t i = 0; i < 2; ++i) {
+          EXPECT_EQ(decisions[b][i].best.id, expected[b][i].best.id) << kind << round;
+          EXPECT_NEAR(decisions[b][i].best.log_prob, expected[b][i].best.log_prob, kTolerance);
+        }
+        ASSERT_EQ(fast[b]->target_written(), slow[b]->target_written()) << kind << round;
+        fast[b]->Commit(25);
+        slow[b]->Commit(25);
+      }
+    }
+  }
+}
+
+// Heads that stand in front of a source token read nothing of it, finite or not.
+TEST(TorchDeviceTest, AnOverflowAheadOfHeadsIsNotRead) {
+  constexpr TokenId kHuge = 33;
+  for (const char* policy : {"hard_aligned", "infinite_lookback"}) {
+    for (const char* kind : {"softmax", "leap"}) {
+      const std::string directory = WriteRandomModel(
+          absl::StrCat("torch_ahead_", policy, "_", kind), [&](ModelConfig& config) {
+            config.causal_encoder = true;
+            config.simul_type = policy;
+            config.energy_bias = config.simul_type == "infinite_lookback";
+            config.share_all_embeddings = false;
+            config.decoder.cross_attention = kind;
+          });
+      MakeTokenOverflow(directory, kHuge);
+      const auto decisions = [&](const char* device) {
+        LoadOptions options;
+        options.device = device;
+        const auto model = LoadModel(directory, options);
+        EXPECT_TRUE(model.ok()) << model.status();
+        std::vector<Decision> result;
+        for (TokenId token = 40; model.ok() && token < 80; ++token) {
+          const Translator& translator = *(*model)->translator;
+          const auto state = *translator.NewState();
+          for (const TokenId source : {token, token + 1, kHuge}) {
+            EXPECT_TRUE(translator.Read({SourceRows{state.get(), {source}}}).ok());
+          }
+          EXPECT_TRUE(
+              translator.Decide({state.get()}, absl::MakeSpan(&result.emplace_back(), 1)).ok());
+        }
+        return result;
+      };
+      const std::vector<Decision> own = decisions("cpu"), torch = decisions("torch-cpu");
+      ASSERT_EQ(own.size(), torch.size());
+      int compared = 0;
+      for (size_t i = 0; i < own.size(); ++i) {
+        if (own[i].wants_source || !own[i].finite()) continue;
+        ++compared;
+        EXPECT_FALSE(torch[i].wants_source) << policy << kind;
+        EXPECT_NEAR(torch[i].best.log_prob, own[i].best.log_prob, kTolerance) << policy << kind;
+      }
+      EXPECT_GT(compared, 0) << policy << kind;
+    }
+  }
+}
+
 TEST(TorchDeviceTest, WhatItDoesNotComputeIsRefusedByName) {
   const std::string directory = WriteRandomModel("torch_shared", [](ModelConfig& config) {
     config.decoder.shared_layers = {1, 2};  // Of a decoder, so their past is shared, too.
