@@ -31,12 +31,11 @@ RECORDING = f"{SPEECH}/wav/train-1.wav"
 SENTENCES = ["The weather is nice today.", "We are going home."]
 ENGLISH = ["You can only modify Presentation Styles.", "The file could not be opened."]
 SAMPLES = {
-    "Click the button to open the file.": "Klicken Sie auf die Schaltfläche, um die Datei zu öffnen.",
-    "Press the left mouse button to select the text.": "Drücken Sie die linke Maustaste, um den Text auszuwählen.",
-    "You can select the font and the size of the text.":
-        "Sie können die Schriftart und die Größe des Textes auswählen.",
-    "The wizard converts documents from Microsoft Word, Excel and PowerPoint.":
-        "Der Assistent konvertiert Dokumente von Microsoft Word, Excel und PowerPoint.",
+    "Click the button to open the file.": "Klicken Sie auf den Knopf, um die Datei zu öffnen.",
+    "Select the cells that you want to copy.": "Wählen Sie die Zellen aus, die Sie kopieren möchten.",
+    "This package contains a small program that shows the time.":
+        "Dieses Paket enthält ein kleines Programm, das die Zeit anzeigt.",
+    "I do not know who he is.": "Ich weiß nicht, wer er ist.",
 }
 TIMEOUT = 60  # Seconds for each wait.
 READY = "document.readyState === 'complete' && document.querySelector('#model option') !== null"

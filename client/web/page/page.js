@@ -35,9 +35,9 @@ const CUT_SHORT = {
 const SETTINGS = ['model', 'from', 'to', 'policy', 'k'];
 const SAMPLES = [
   'Click the button to open the file.',
-  'Press the left mouse button to select the text.',
-  'You can select the font and the size of the text.',
-  'The wizard converts documents from Microsoft Word, Excel and PowerPoint.',
+  'Select the cells that you want to copy.',
+  'This package contains a small program that shows the time.',
+  'I do not know who he is.',
 ];
 const EMBEDDED = 'leapstream, model/pretrained';  // The origin of the model whose sentences the samples are.
 
