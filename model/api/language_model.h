@@ -51,8 +51,8 @@ class LanguageModel {
   }
 
   // The state as bytes, from which Restore() of the same model makes a state that goes on as this
-  // one would, to the bit. Their number is bounded if the attention is a recurrence, as LeaP is. The
-  // bytes hold numbers of the network, little-endian float32 or float16, and no token.
+  // one would, to the bit. Their number is bounded if the attention is a recurrence, as LeaP is.
+  // The bytes hold numbers of the network, little-endian float32 or float16, and no token.
   virtual std::string Save(const SessionState& state) const = 0;
   // INVALID_ARGUMENT: the bytes are not those of a state of this network; RESOURCE_EXHAUSTED: there
   // is no memory for another state.
