@@ -1,6 +1,5 @@
 // SentencePiece, gRPC and a real model in one process: the embedded model behind a real server, reached
 // by the client library.
-#include <fstream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -8,11 +7,11 @@
 #include <vector>
 
 #include <gtest/gtest.h>
-#include <nlohmann/json.hpp>
 #include "absl/strings/str_cat.h"
 #include "client/client.h"
 #include "model/engine/load_model.h"
 #include "server/server.h"
+#include "tests/end_to_end/speaker.h"
 
 namespace leapstream {
 namespace {
@@ -32,18 +31,13 @@ class EmbeddedServerTest : public ::testing::Test {
     auto client = client::Client::Connect(client_options);
     ASSERT_TRUE(client.ok()) << client.status();
     client_ = std::move(*client);
-    std::ifstream in(
-        absl::StrCat(LEAPSTREAM_SOURCE_DIR, "/tests/golden/en-de/traces.k3.stop.jsonl"));
-    for (std::string line; std::getline(in, line) && traces_.size() < 20;) {
-      nlohmann::json trace = nlohmann::json::parse(line);
-      if (trace["margin"] >= 1e-3) traces_.push_back(std::move(trace));  // See ReadSentences().
-    }
-    ASSERT_EQ(20u, traces_.size());
+    sentences_ = ReadSentences();
+    sentences_.resize(20);
   }
 
   std::unique_ptr<Server> server_;
   std::unique_ptr<client::Client> client_;
-  std::vector<nlohmann::json> traces_;
+  std::vector<Sentence> sentences_;
 };
 
 TEST_F(EmbeddedServerTest, TranslatesAsTheReferenceHoweverTheTextIsCut) {
@@ -52,29 +46,28 @@ TEST_F(EmbeddedServerTest, TranslatesAsTheReferenceHoweverTheTextIsCut) {
     options.policy.rule = client::WaitK{3};
     options.early_end = client::EarlyEnd::kStop;
     auto stream = client_->StartStream(options);
-    for (const auto& trace : traces_) {
-      const std::string source = trace["source"];
+    for (const auto& [source, translation] : sentences_) {
       for (size_t at = 0; at < source.size(); at += chunk) {
         ASSERT_TRUE(stream->PushText(source.substr(at, chunk)).ok());
       }
       ASSERT_TRUE(stream->EndSegment().ok());
     }
     ASSERT_TRUE(stream->CloseSource().ok());
-    std::vector<std::string> appended(traces_.size()), texts;
+    std::vector<std::string> appended(sentences_.size()), texts;
     while (std::optional<client::Event> event = stream->Next()) {
       if (auto* delta = std::get_if<client::Delta>(&*event)) {
         ASSERT_GE(delta->segment, 1);
-        ASSERT_LE(delta->segment, static_cast<int64_t>(traces_.size()));
+        ASSERT_LE(delta->segment, static_cast<int64_t>(sentences_.size()));
         appended[delta->segment - 1] += delta->text;
       } else if (auto* segment = std::get_if<client::SegmentCompleted>(&*event)) {
         texts.push_back(segment->text);
       }
     }
     ASSERT_TRUE(stream->Wait().ok());
-    ASSERT_EQ(traces_.size(), texts.size());
+    ASSERT_EQ(sentences_.size(), texts.size());
     EXPECT_EQ(appended, texts) << "text is only appended";
     for (size_t i = 0; i < texts.size(); ++i) {
-      EXPECT_EQ(traces_[i]["prediction"].get<std::string>(), texts[i]) << "chunks of " << chunk;
+      EXPECT_EQ(sentences_[i].translation, texts[i]) << "chunks of " << chunk;
     }
   }
 }

@@ -134,7 +134,7 @@ TEST(DraftEngineTest, SessionsOfTheEmbeddedModelEqualTheirTwins) {
   const int64_t agreement = ExpectEqualsTwin(*model, LocalAgreement{2});
   ExpectEqualsTwin(*model, LocalAgreement{3});
   ExpectEqualsTwin(*model, HoldN{3});
-  EXPECT_LE(static_cast<double>(agreement), 1.8 * static_cast<double>(wait_k));
+  EXPECT_LE(static_cast<double>(agreement), 1.7 * static_cast<double>(wait_k));
 }
 
 TEST(DraftEngineTest, SessionsOfABidirectionalEncoderEqualTheirTwins) {
